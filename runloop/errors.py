@@ -1,0 +1,116 @@
+"""The one error tree. Every error a person or a program can meet derives from :class:`RunloopError`.
+
+An error says what was wrong (``message``), where (``where``), and what to change (``hint``); ``code`` is dotted and stable,
+``exit_code`` follows the table in ``docs/cli.md``, and ``retryable`` tells whether the same call may succeed later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_INVALID = 2
+EXIT_UNAVAILABLE = 3
+EXIT_DENIED = 4
+EXIT_VERIFICATION = 5
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where an error lies; every field is optional, lines and columns count from 1."""
+
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    node: str | None = None
+    port: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file or ""
+        if self.line is not None:
+            place += f":{self.line}" if place else f"line {self.line}"
+            if self.column is not None:
+                place += f":{self.column}"
+        named = [f"{label} {value!r}" for label, value in (("node", self.node), ("port", self.port), ("key", self.key)) if value]
+        return ", ".join(part for part in (place, *named) if part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Only the fields that are known."""
+        fields = ("file", "line", "column", "node", "port", "key")
+        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+
+
+class RunloopError(Exception):
+    """The work failed; the root of every error that Runloop raises on purpose."""
+
+    code: str = "runloop.failed"
+    exit_code: ClassVar[int] = EXIT_FAILED
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        where: Where | None = None,
+        hint: str = "",
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where or Where()
+        self.hint = hint
+        if code is not None:
+            self.code = code
+        if retryable is not None:
+            self.retryable = retryable
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: code, message, where, hint, retryable."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "where": self.where.to_dict(),
+            "hint": self.hint,
+            "retryable": self.retryable,
+        }
+
+
+class InvalidInput(RunloopError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """What the person or program gave cannot be used: usage, parameters, opening, configuration."""
+
+    code = "input.invalid"
+    exit_code = EXIT_INVALID
+
+
+class Unavailable(RunloopError):  # noqa: N818
+    """Something needed is not running, busy, or not ready."""
+
+    code = "runloop.unavailable"
+    exit_code = EXIT_UNAVAILABLE
+    retryable = True
+
+
+class Denied(RunloopError):  # noqa: N818
+    """Policy refused, or an approval was needed and nobody could give it."""
+
+    code = "policy.denied"
+    exit_code = EXIT_DENIED
+
+
+class VerificationFailed(RunloopError):  # noqa: N818
+    """A stored record, digest or re-run does not agree with what was recorded."""
+
+    code = "verify.failed"
+    exit_code = EXIT_VERIFICATION
+
+
+class Interrupted(RunloopError):  # noqa: N818
+    """The person stopped the work."""
+
+    code = "run.interrupted"
+    exit_code = EXIT_INTERRUPTED
