@@ -1,0 +1,154 @@
+"""The live view of a run on a terminal: a model folded from run records, and its drawing with Rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_STATE_STYLE = {
+    "pending": "dim",
+    "ready": "dim",
+    "running": "cyan",
+    "waiting": "yellow",
+    "ok": "green",
+    "error": "red bold",
+    "skipped": "dim",
+    "cancelled": "magenta",
+}
+_STATE_MARK = {"pending": "·", "ready": "·", "waiting": "⏸", "ok": "✔", "error": "✘", "skipped": "–", "cancelled": "■"}
+_WAITS_FOR = {
+    "model.complete": "the model",
+    "model.embed": "the model",
+    "ask.person": "a person",
+    "mail.send": "the mail",
+    "http.fetch": "the network",
+    "exec.run": "a command",
+    "timer.sleep": "a timer",
+    "spawn.agent": "an agent",
+    "spawn.opening": "an opening",
+}
+
+
+@dataclass(slots=True)
+class NodeRow:
+    """What is shown of one node; times in epoch milliseconds."""
+
+    name: str
+    agent: str
+    state: str = "pending"
+    attempt: int = 0
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    calls: dict[int, str] = field(default_factory=dict)
+    approving: str | None = None
+    note: str = ""
+    tokens: int = 0
+
+    @property
+    def detail(self) -> str:
+        """What the node waits for, else its latest words."""
+        if self.approving is not None:
+            return f"waits for your approval: {self.approving}"
+        if self.state == "running" and self.calls:
+            name = next(reversed(self.calls.values()))
+            return f"waits for {_WAITS_FOR.get(name, name)}"
+        return self.note
+
+    def elapsed_ms(self, now_ms: int) -> int | None:
+        """Milliseconds since the node's first attempt began, until it ended."""
+        if self.started_ms is None:
+            return None
+        return max(0, (self.ended_ms or now_ms) - self.started_ms)
+
+
+class RunView:
+    """Folds run records, in order, into the rows of the view."""
+
+    def __init__(self, nodes: Iterable[tuple[str, str]]) -> None:
+        self.rows = {name: NodeRow(name, agent) for name, agent in nodes}
+        self.name = ""
+        self.run_id = ""
+        self.started_ms: int | None = None
+        self.finished: Mapping[str, Any] | None = None
+
+    def feed(self, record: Mapping[str, Any]) -> None:
+        """Take one run record; kinds that the view does not show are passed over."""
+        kind, meta, ts_ms = record["kind"], record["meta"], record["ts_ms"]
+        self.run_id, self.name = record["run_id"], record["opening_name"]
+        if kind == "run.started":
+            self.started_ms = ts_ms
+        elif kind == "run.finished":
+            self.finished = record
+        row = self.rows.get(meta.get("node", ""))
+        if row is not None:
+            _feed_row(row, kind, meta, ts_ms)
+
+
+def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> None:
+    match kind:
+        case "node.ready":
+            row.state = "ready"
+        case "node.started":
+            row.state, row.attempt, row.note = "running", meta["attempt"], ""
+            row.calls.clear()
+            row.started_ms = ts_ms if row.started_ms is None else row.started_ms
+        case "effect.requested":
+            row.calls[meta["call"]] = meta["name"]
+        case "effect.completed" | "effect.failed" | "effect.unknown":
+            row.calls.pop(meta["call"], None)
+            row.tokens += (meta.get("tokens_in") or 0) + (meta.get("tokens_out") or 0)
+        case "approval.requested":
+            row.approving = meta.get("action", "an action")
+        case "approval.decided" | "approval.expired":
+            row.approving = None
+        case "node.progress" | "node.log":
+            row.note = str(meta.get("text", "")).splitlines()[0] if meta.get("text") else row.note
+        case "node.finished":
+            row.state, row.ended_ms, row.approving = meta["status"], ts_ms, None
+            row.calls.clear()
+            error = meta.get("error")
+            row.note = error["message"].splitlines()[-1] if error else row.note
+        case _:
+            pass
+
+
+def seconds(ms: int | None) -> str:
+    """``ms`` as a short time for people: 0.42s, 12.3s, 3m05s; a dash when it is not known."""
+    if ms is None:
+        return "–"
+    if ms < 10_000:
+        return f"{ms / 1000:.2f}s"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f}s"
+    return f"{ms // 60_000}m{ms % 60_000 // 1000:02d}s"
+
+
+def draw(view: RunView, now_ms: int) -> RenderableType:
+    """The view as a Rich table; ``now_ms`` drives the elapsed times and the spinner."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from runloop.cli.output import neutralise
+
+    elapsed = None if view.started_ms is None else (view.finished or {}).get("ts_ms", now_ms) - view.started_ms
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", show_header=True, header_style="dim")
+    table.title = Text(f"{neutralise(view.name)}  {view.run_id[:8]}  {seconds(elapsed)}", style="bold")
+    for heading in ("", "node", "agent", "try", "time", ""):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=None)
+    for row in view.rows.values():
+        style = _STATE_STYLE.get("waiting" if row.approving else row.state, "")
+        mark = _SPINNER[now_ms // 100 % len(_SPINNER)] if row.state == "running" and not row.approving else _STATE_MARK.get(row.state, "⏸")
+        table.add_row(
+            Text("⏸" if row.approving else mark, style=style),
+            Text(neutralise(row.name), style=style),
+            Text(neutralise(row.agent), style="dim"),
+            str(row.attempt or ""),
+            seconds(row.elapsed_ms(now_ms)) if row.attempt else "",
+            Text(neutralise(row.detail or ("skipped" if row.state == "skipped" else "")), style="dim" if row.state != "error" else "red"),
+        )
+    return table

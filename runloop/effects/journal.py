@@ -1,0 +1,123 @@
+"""The journal of one node attempt: what the guest asked, in order, and what it was told.
+
+Pure: it holds the record, compares, and answers; it performs nothing, so a re-run over a complete journal cannot act.
+A guest is deterministic, so its n-th crossing is the same call with the same arguments on every run; anything else is
+a divergence and is named (architecture section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from runloop.errors import VerificationFailed, Where
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A refused or failed call as the guest saw it; ``code`` is one of the call-error codes."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """One recorded crossing. ``result`` and ``failure`` are both None while the outcome is not known.
+
+    ``completed_ms`` is the wall clock at which the answer was recorded: it moves the guest's virtual clock, on every run.
+    """
+
+    call: int
+    name: str
+    args_hash: str
+    result: Any = None
+    failure: Failure | None = None
+    completed_ms: int = 0
+    taint: frozenset[str] = frozenset()
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The record knows the answer: give it to the guest, do nothing."""
+
+    crossing: Crossing
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The record ends here, or holds a request without an outcome (``pending``): this call is the first live one."""
+
+    call: int
+    pending: Crossing | None = None
+
+
+class Diverged(VerificationFailed):
+    """A re-run asked for something else than the record says."""
+
+    code = "run.diverged"
+
+    def __init__(self, node: str, attempt: int, call: int, expected: str, actual: str) -> None:
+        super().__init__(
+            f"call {call} of attempt {attempt} differs from the record: expected {expected}, the guest asked {actual}",
+            where=Where(node=node),
+            hint="the agent, its inputs or the Python guest changed since the run was recorded; fork the run to go on with the change",
+        )
+        self.node, self.attempt, self.call, self.expected, self.actual = node, attempt, call, expected, actual
+
+
+class Journal:
+    """Answers crossings from a record, and says where the record ends.
+
+    ``recorded`` are the crossings of one attempt, numbered densely from 1 in the order they were asked.
+    """
+
+    def __init__(self, node: str, attempt: int, recorded: Iterable[Crossing] = ()) -> None:
+        self._node, self._attempt = node, attempt
+        self._recorded = tuple(recorded)
+        self._asked = 0
+        for position, crossing in enumerate(self._recorded, start=1):
+            if crossing.call != position:
+                raise VerificationFailed(
+                    f"the record of attempt {attempt} is not dense: expected call {position}, found call {crossing.call}",
+                    code="run.journal_gap",
+                    where=Where(node=node),
+                    hint="run `rlp kb verify`: events of this run are missing",
+                )
+
+    @property
+    def asked(self) -> int:
+        """How many crossings the guest has made."""
+        return self._asked
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the next crossing is still inside the record."""
+        return self._asked < len(self._recorded)
+
+    def ask(self, name: str, args_hash: str) -> Recorded | Live:
+        """Take the guest's next crossing.
+
+        Raises:
+            Diverged: the record holds another call at this place.
+        """
+        self._asked += 1
+        if self._asked > len(self._recorded):
+            return Live(self._asked)
+        crossing = self._recorded[self._asked - 1]
+        if (crossing.name, crossing.args_hash) != (name, args_hash):
+            raise Diverged(
+                self._node, self._attempt, self._asked, f"{crossing.name} {crossing.args_hash[:12]}", f"{name} {args_hash[:12]}"
+            )
+        return Recorded(crossing) if crossing.answered else Live(self._asked, pending=crossing)
+
+    def finish(self) -> None:
+        """The guest ended: raise :class:`Diverged` when the record holds crossings that it did not make."""
+        if self._asked < len(self._recorded):
+            missing = self._recorded[self._asked]
+            raise Diverged(
+                self._node, self._attempt, self._asked + 1, f"{missing.name} {missing.args_hash[:12]}", "the end of the attempt"
+            )
