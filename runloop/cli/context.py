@@ -1,0 +1,54 @@
+"""What one invocation of `rlp` shares between `main` and its verb: global options and the settings, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runloop.config import Settings
+
+
+@dataclass(slots=True)
+class Invocation:
+    """The global options of this command."""
+
+    json_errors: bool = False
+    debug: bool = False
+    overrides: dict[str, str] = field(default_factory=dict)
+    settings: Settings | None = None
+
+
+_CURRENT = Invocation()
+
+
+def begin(*, json_errors: bool = False, debug: bool = False) -> Invocation:
+    """Start an invocation with nothing loaded and no overrides."""
+    global _CURRENT  # noqa: PLW0603 - one process serves one command; tests begin a new one each
+    _CURRENT = Invocation(json_errors=json_errors, debug=debug)
+    return _CURRENT
+
+
+def current() -> Invocation:
+    """The invocation under way."""
+    return _CURRENT
+
+
+def settings(flags: Mapping[str, object] | None = None) -> Settings:
+    """The settings in force: loaded on first use, warnings printed once.
+
+    ``flags`` are the verb's own options by key (``{"sandbox.workers": 2}``); they beat ``--set``, the environment and the files.
+    """
+    from runloop.cli import output
+    from runloop.config import load
+
+    if flags or _CURRENT.settings is None:
+        previous = _CURRENT.settings
+        loaded = load(flags={**_CURRENT.overrides, **(flags or {})})
+        shown = set(previous.warnings) if previous is not None else set()
+        for warning in loaded.warnings:
+            if warning not in shown:
+                output.print_warning(warning.code, str(warning), as_json=_CURRENT.json_errors)
+        _CURRENT.settings = loaded
+    return _CURRENT.settings

@@ -1,0 +1,228 @@
+"""Entry point of `rlp`: find the verb, import only its module, turn every outcome into a message and an exit code.
+
+`rlp --help` and `rlp version` answer from static text, so that they cost little more than bare Python.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runloop.cli import context, output
+from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError
+
+if TYPE_CHECKING:
+    import typer
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: the module that has its ``app``, and the line that ``rlp --help`` shows."""
+
+    module: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "run": Verb("runloop.cli.run", "Run an opening and show what happens, node by node."),
+    "runs": Verb("runloop.cli.runs", "List the runs in the ledger."),
+    "show": Verb("runloop.cli.show", "Show one run: nodes, outputs, artifacts and what led to them."),
+    "trace": Verb("runloop.cli.trace", "Show the crossings of a run: who, to whom, what, size, time, cost."),
+    "replay": Verb("runloop.cli.replay", "Run again from the record, without effects, and name the first divergence."),
+    "kb": Verb("runloop.cli.kb", "Query, search, import into and verify the knowledge base."),
+    "agent": Verb("runloop.cli.agent", "List, check, scaffold, test, build and install agents."),
+    "opening": Verb("runloop.cli.opening", "Check openings and draw their graphs."),
+    "rmp": Verb("runloop.cli.rmp", "Decode frames of the wire protocol."),
+    "config": Verb("runloop.cli.config", "Show the settings in force and where each comes from."),
+    "version": Verb("runloop.cli.version", "Show the version and where it is installed."),
+}
+
+GLOBAL_OPTIONS: tuple[tuple[str, str], ...] = (
+    ("--set KEY=VALUE", "Override one setting for this command; may be repeated."),
+    ("--debug", "Print the traceback of an unexpected error (also RUNLOOP_DEBUG=1)."),
+    ("--install-completion [SHELL]", "Install completion for the shell."),
+    ("--show-completion [SHELL]", "Print the completion script."),
+    ("-V, --version", "Show the version and exit."),
+    ("-h, --help", "Show this text and exit."),
+)
+
+_COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
+_COMPLETION_VARIABLE = "_RLP_COMPLETE"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `rlp` with these arguments; return the exit code. Never raises, never prints a traceback unasked."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    output.prepare_streams()
+    context.begin(json_errors=_wants_json_errors(arguments), debug=bool(os.environ.get("RUNLOOP_DEBUG")))
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except RunloopError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        output.abandon_stdout()
+        return EXIT_FAILED
+    except SystemExit as stop:
+        return _exit_code(stop.code)
+    except Exception as error:  # noqa: BLE001 - the last resort: a person never meets a bare traceback
+        return _report_unexpected(error)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if _COMPLETION_VARIABLE in os.environ or (arguments and arguments[0] in _COMPLETION_OPTIONS):
+        from runloop.cli import completion
+
+        return completion.run(arguments, VERBS)
+    rest = _take_global_options(arguments)
+    if _asks_for_version(rest):
+        return _print_version()
+    if not rest:
+        print(help_text())
+        return EXIT_OK
+    verb, *own = rest
+    if verb in ("-h", "--help", "help") and not own:
+        print(help_text())
+        return EXIT_OK
+    if verb == "help":
+        verb, own = own[0], [*own[1:], "--help"]
+    if verb == "version" and not own:
+        return _print_version()
+    return _run_verb(verb, own)
+
+
+def _run_verb(verb: str, arguments: list[str]) -> int:
+    if verb not in VERBS:
+        raise _unknown_verb(verb)
+    from importlib import import_module
+
+    import typer
+
+    app: typer.Typer = import_module(VERBS[verb].module).app
+    command: Any = typer.main.get_command(app)
+    usage_error = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+    try:
+        result = command(args=arguments, prog_name=f"rlp {verb}", standalone_mode=False)
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    except usage_error as error:  # type: ignore[misc] # a class found at run time: its module moved between typer's versions
+        return _usage(error)
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _usage(error: Any) -> int:
+    """A usage error of typer as one of ours; asking for nothing shows the help."""
+    ctx = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(ctx.get_help() if ctx is not None else error.format_message())
+        return InvalidInput.exit_code
+    path = ctx.command_path if ctx is not None else "rlp"
+    raise InvalidInput(error.format_message(), code="cli.usage", hint=f"Run `{path} --help` for what it takes.") from error
+
+
+def _take_global_options(arguments: list[str]) -> list[str]:
+    """Read `--debug` and `--set` in front of the verb; return what follows them."""
+    position = 0
+    overrides: dict[str, str] = {}
+    while position < len(arguments):
+        argument = arguments[position]
+        if argument == "--debug":
+            context.current().debug = True
+        elif argument == "--set" or argument.startswith("--set="):
+            if argument == "--set":
+                position += 1
+            pair = arguments[position] if argument == "--set" and position < len(arguments) else argument.removeprefix("--set=")
+            key, equals, value = pair.partition("=")
+            if not equals or not key:
+                raise InvalidInput(f"--set needs KEY=VALUE, not {pair!r}", code="cli.usage", hint="For example: --set models.default=none")
+            overrides[key.strip()] = value
+        else:
+            break
+        position += 1
+    context.current().overrides.update(overrides)
+    return arguments[position:]
+
+
+def _asks_for_version(arguments: list[str]) -> bool:
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--version" in own or "-V" in own
+
+
+def _print_version() -> int:
+    from runloop.cli import version
+
+    print(version.text())
+    return EXIT_OK
+
+
+def help_text() -> str:
+    """What `rlp --help` prints: every verb and global option, a line each."""
+    verbs = [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()]
+    options = [f"  {name:<30} {text}" for name, text in GLOBAL_OPTIONS]
+    return "\n".join(
+        [
+            "Usage: rlp [OPTIONS] VERB [ARGUMENTS]",
+            "",
+            "Sandboxed, durable, replayable Python agents, from the terminal.",
+            "",
+            "Verbs:",
+            *verbs,
+            "",
+            "Options:",
+            *options,
+            "",
+            "`rlp VERB --help` explains a verb.",
+        ]
+    )
+
+
+def _unknown_verb(verb: str) -> InvalidInput:
+    from difflib import get_close_matches
+
+    kind = "option" if verb.startswith("-") else "verb"
+    near = get_close_matches(verb, VERBS, n=1, cutoff=0.5)
+    hint = f"Did you mean `rlp {near[0]}`?" if near else "`rlp --help` lists what there is."
+    return InvalidInput(f"unknown {kind} {verb!r}", code="cli.unknown_verb", hint=hint)
+
+
+def _wants_json_errors(arguments: Sequence[str]) -> bool:
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in own or os.environ.get("RUNLOOP_ERRORS") == "json"
+
+
+def _report(error: RunloopError) -> int:
+    if context.current().debug:
+        _print_traceback(error)
+    output.print_error(error, as_json=context.current().json_errors)
+    return error.exit_code
+
+
+def _report_unexpected(error: Exception) -> int:
+    if context.current().debug:
+        _print_traceback(error)
+    first_line = str(error).strip().split("\n", 1)[0]
+    wrapped = RunloopError(
+        f"unexpected {type(error).__name__}" + (f": {first_line}" if first_line else ""),
+        code="runloop.internal",
+        hint="This is a defect in Runloop. Run the same command with RUNLOOP_DEBUG=1 to see the traceback, and report it.",
+    )
+    output.print_error(wrapped, as_json=context.current().json_errors)
+    return EXIT_FAILED
+
+
+def _print_traceback(error: BaseException) -> None:
+    from traceback import format_exception
+
+    print(output.clean("".join(format_exception(error))), file=sys.stderr, end="")
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return EXIT_OK
+    return code if isinstance(code, int) else EXIT_FAILED

@@ -1,0 +1,231 @@
+"""Everything `rlp` prints: JSON, tables, errors and warnings, with control characters made harmless.
+
+A table is for a terminal and JSON for everything else, unless ``--json`` or ``--table`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from runloop.errors import RunloopError
+
+MIN_COLUMN_WIDTH = 8
+FALLBACK_WIDTH = 80
+_SEPARATOR = " | "
+
+# C0 but tab and newline, DEL, C1, bidirectional overrides and isolates, line and paragraph separators, lone surrogates
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_IN_CELL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class TableStyle:
+    """How a table is cut: ``None`` is no limit on columns or rows; ``fit`` false lets rows be longer than the terminal."""
+
+    max_cols: int | None = None
+    max_rows: int | None = None
+    fit: bool = True
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def clean(text: str) -> str:
+    """``text`` with every character that could drive a terminal shown as an escape; newlines and tabs stay."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def clean_line(text: str) -> str:
+    """As :func:`clean`, and on one line: newlines and tabs are shown as escapes too."""
+    return _UNSAFE_IN_CELL.sub(_escape, text)
+
+
+def prepare_streams() -> None:
+    """Let no character that the terminal's encoding lacks raise while printing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def abandon_stdout() -> None:
+    """After a broken pipe: send what is still buffered nowhere, so that the interpreter ends quietly."""
+    try:
+        target = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, target)
+    os.close(null)
+
+
+def use_color(stream: TextIO) -> bool:
+    """Whether colour may be written: a terminal, no NO_COLOR, not TERM=dumb."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person reads the stream."""
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def wants_json(*, as_json: bool, as_table: bool) -> bool:
+    """The format to print: what was asked for, else a table on a terminal and JSON otherwise. Both asked for is a usage error."""
+    if as_json and as_table:
+        from runloop.errors import InvalidInput
+
+        raise InvalidInput("--json and --table exclude each other", code="cli.usage", hint="Give one of them.")
+    return as_json or (not as_table and not is_terminal(sys.stdout))
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    print(to_json(value))
+
+
+def to_json(value: Any, *, indent: int | None = 2) -> str:
+    """JSON text whose control characters are escaped; paths and other objects appear as their ``str``."""
+    return _UNSAFE.sub(_json_escape, json.dumps(value, indent=indent, ensure_ascii=False, default=str))
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def print_line(text: str = "") -> None:
+    """Print text for people, made harmless."""
+    print(clean(text))
+
+
+def print_rows(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    as_json: bool = False,
+    as_table: bool = False,
+    style: TableStyle | None = None,
+    empty: str = "",
+    data: Any = None,
+) -> None:
+    """Print rows as a table or as JSON (``data``, or a list of objects by column); ``empty`` is said where a table has no rows."""
+    listed = [list(row) for row in rows]
+    if wants_json(as_json=as_json, as_table=as_table):
+        print_json(data if data is not None else [dict(zip(columns, row, strict=True)) for row in listed])
+        return
+    if not listed and empty:
+        print(clean(empty))
+        return
+    width = terminal_width()
+    for line in table_lines(columns, listed, style or TableStyle(), width):
+        print(line)
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, 80 where there is none."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size((FALLBACK_WIDTH, 24)).columns
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]], style: TableStyle, width: int) -> list[str]:
+    """A table as lines: header, rule, rows, and notes on what was cut. Numbers stand right, long cells end in ``…``."""
+    count = len(columns) if style.max_cols is None else max(1, min(style.max_cols, len(columns)))
+    shown = rows if style.max_rows is None else rows[: style.max_rows]
+    header = [clean_line(column) for column in columns[:count]]
+    cells = [[_cell(value) for value in row[:count]] for row in shown]
+    numeric = [bool(shown) and all(_is_number(row[index]) or row[index] is None for row in shown) for index in range(count)]
+    widths = [max(MIN_COLUMN_WIDTH, *(display_width(row[index]) for row in [header, *cells])) for index in range(count)]
+    if style.fit:
+        widths = _fit(widths, width - len(_SEPARATOR) * (count - 1))
+    lines = [_line(header, widths, [False] * count), "-+-".join("-" * size for size in widths)]
+    lines += [_line(row, widths, numeric) for row in cells]
+    if len(shown) < len(rows):
+        hidden = len(rows) - len(shown)
+        lines.append(f"… {hidden} more {'row' if hidden == 1 else 'rows'} (use --max-rows to adjust)")
+    if count < len(columns):
+        lines.append(f"columns truncated to first {count}; use --max-cols to adjust")
+    return lines
+
+
+def display_width(text: str) -> int:
+    """Terminal columns that the text takes: wide East Asian characters count two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (dict, list, tuple)):
+        return clean_line(json.dumps(value, ensure_ascii=False, default=str))
+    return clean_line(str(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _fit(widths: list[int], available: int) -> list[int]:
+    """Take from the widest columns until all fit; no column goes under the minimum."""
+    fitted = list(widths)
+    while sum(fitted) > available:
+        widest = max(range(len(fitted)), key=fitted.__getitem__)
+        if fitted[widest] <= MIN_COLUMN_WIDTH:
+            break
+        fitted[widest] -= 1
+    return fitted
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    return _SEPARATOR.join(_pad(cell, size, right=at_right) for cell, size, at_right in zip(cells, widths, right, strict=True)).rstrip()
+
+
+def _pad(text: str, size: int, *, right: bool) -> str:
+    if display_width(text) > size:
+        kept = ""
+        for char in text:
+            if display_width(kept + char) > size - 1:
+                break
+            kept += char
+        text = kept + "…"
+    space = " " * (size - display_width(text))
+    return space + text if right else text + space
+
+
+def print_error(error: RunloopError, *, as_json: bool = False) -> None:
+    """Print an error on stderr: code and message, where, hint; as one JSON object when asked."""
+    if as_json:
+        print(to_json({"error": error.to_dict()}, indent=None), file=sys.stderr)
+        return
+    red, bold, plain = ("\x1b[31m", "\x1b[1m", "\x1b[0m") if use_color(sys.stderr) else ("", "", "")
+    for each in (error, *getattr(error, "others", ())):
+        print(f"{red}error[{clean_line(each.code)}]{plain}: {bold}{clean(each.message)}{plain}", file=sys.stderr)
+        if place := str(each.where):
+            print(f"  at {clean_line(place)}", file=sys.stderr)
+        if each.hint:
+            print("  hint: " + clean(each.hint).replace("\n", "\n        "), file=sys.stderr)
+
+
+def print_warning(code: str, message: str, *, as_json: bool = False, fields: Mapping[str, Any] | None = None) -> None:
+    """Print a warning on stderr, one line."""
+    if as_json:
+        print(to_json({"warning": {"code": code, "message": message, **(fields or {})}}, indent=None), file=sys.stderr)
+        return
+    print(clean(f"warning[{code}]: {message}"), file=sys.stderr)
