@@ -1,0 +1,99 @@
+"""``kb.search``, ``kb.get``, ``kb.propose``: the knowledge base, within the granted domains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runloop.effects.perform.ports import KnowledgePort, Proposal
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+from runloop.errors import RunloopError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DEFAULT_LIMIT = 10
+RAW_CONTACTS = "contacts_raw"  # the domain that lifts the masking of e-mail addresses; spec section 11
+
+
+def _raw_contacts(ctx: CallContext) -> bool:
+    return ctx.caps.check_kb(RAW_CONTACTS, write=False) is None
+
+
+def _refused(error: RunloopError) -> CallError:
+    kind = CallErrorKind.UNAVAILABLE if error.retryable else CallErrorKind.INVALID
+    return CallError(kind, error.message, code=error.code, hint=error.hint, where=error.where, retryable=error.retryable)
+
+
+class KbSearch:
+    """Searches the domains asked for, or every granted one; asking for one that is not granted is denied."""
+
+    def __init__(self, kb: KnowledgePort, domains: Sequence[str]) -> None:
+        self._kb, self._domains = kb, tuple(domains)
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check the call and say what it would do."""
+        asked = tuple(dict.fromkeys(args.get("domains") or ()))
+        for domain in asked:
+            require(ctx.caps.check_kb(domain, write=False))
+        domains = asked or tuple(domain for domain in self._domains if ctx.caps.check_kb(domain, write=False) is None)
+        if not domains:
+            require(ctx.caps.check_kb(self._domains[0] if self._domains else "*", write=False))
+        limit = args.get("limit", DEFAULT_LIMIT)
+        data = {"query": args["query"], "domains": domains, "limit": limit}
+        return Prepared("kb.search", EffectClass.READ, f"search {', '.join(domains)} for {args['query']!r}", data=data)
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Do what was prepared."""
+        data = prepared.data
+        try:
+            hits = await self._kb.search(data["query"], data["domains"], data["limit"], raw_contacts=_raw_contacts(ctx))
+        except RunloopError as error:
+            raise _refused(error) from error
+        return Outcome({"hits": hits})
+
+
+class KbGet:
+    """One entity, when its domain is granted."""
+
+    def __init__(self, kb: KnowledgePort, domains: Sequence[str]) -> None:
+        self._kb, self._domains = kb, tuple(domains)
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check the call and say what it would do."""
+        if self._domains and all(ctx.caps.check_kb(domain, write=False) is not None for domain in self._domains):
+            require(ctx.caps.check_kb(self._domains[0], write=False))
+        return Prepared("kb.get", EffectClass.READ, f"read {args['key']}", data={"key": args["key"]})
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Do what was prepared."""
+        try:
+            entity = await self._kb.get(prepared.data["key"], raw_contacts=_raw_contacts(ctx))
+        except RunloopError as error:
+            raise _refused(error) from error
+        if entity is not None:
+            require(ctx.caps.check_kb(entity["domain"], write=False))
+        return Outcome(entity)
+
+
+class KbPropose:
+    """Adds a fact; the domain is the kind's first part (``contact.upserted`` needs ``contact``)."""
+
+    def __init__(self, kb: KnowledgePort) -> None:
+        self._kb = kb
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check the call and say what it would do."""
+        require(ctx.caps.check_kb(args["kind"].split(".")[0], write=True))
+        proposal = Proposal(
+            args["kind"], args["payload"], tuple(args.get("evidence") or ()), args.get("rationale", ""), ctx.idempotency_key
+        )
+        what = f"add {proposal.kind} to the knowledge base: {proposal.payload}"
+        return Prepared("kb.propose", EffectClass.IDEMPOTENT, what, data={"proposal": proposal})
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Do what was prepared."""
+        try:
+            event_id = await self._kb.propose(prepared.data["proposal"], ctx)
+        except RunloopError as error:
+            raise _refused(error) from error
+        return Outcome({"event_id": event_id})

@@ -1,0 +1,139 @@
+"""What performers need from the rest of Runloop, as narrow protocols; the composition root hands in the real ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runloop.effects.types import CallContext
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A fact that an agent wants in the ledger."""
+
+    kind: str
+    payload: Mapping[str, Any]
+    evidence: tuple[int, ...]
+    rationale: str
+    idempotency_key: str
+
+
+class KnowledgePort(Protocol):
+    """The knowledge base as agents see it. Methods raise :class:`runloop.errors.RunloopError`."""
+
+    async def search(self, query: str, domains: Sequence[str], limit: int, *, raw_contacts: bool) -> list[dict[str, Any]]:
+        """Hits as ADR 1 ``kb.search`` names them, best first."""
+        ...
+
+    async def get(self, key: str, *, raw_contacts: bool) -> dict[str, Any] | None:
+        """The entity as ADR 1 ``kb.get`` names it."""
+        ...
+
+    async def propose(self, proposal: Proposal, ctx: CallContext) -> int:
+        """Add the fact, once per idempotency key; the id of its event."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked; ``timeout_ms`` None waits until the run ends."""
+
+    text: str
+    options: tuple[str, ...]
+    default: str | None
+    detail: str
+    timeout_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonAnswer:
+    """What was answered and by whom: a role such as ``operator``, or ``default`` where the time ran out."""
+
+    answer: str
+    by: str
+
+
+class Asker(Protocol):
+    """Reaches a person."""
+
+    async def ask(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
+        """The answer, or None when nobody is there to give one."""
+        ...
+
+
+class Clock(Protocol):
+    """Waits; a test or a replay waits in its own way."""
+
+    async def sleep(self, ms: int) -> None:
+        """Return after that many milliseconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file kept for a run; hashes are lower-case hex."""
+
+    name: str
+    kind: str
+    path: str
+    blake3: str
+    sha256: str
+    bytes: int
+    summary: str
+    sources: tuple[Mapping[str, Any], ...]
+
+
+class RunReporter(Protocol):
+    """Where a node's progress, log lines, marks and artifacts are told."""
+
+    async def progress(self, ctx: CallContext, text: str, fraction: float | None) -> None:
+        """Show how far the node is; may be dropped."""
+        ...
+
+    async def log(self, ctx: CallContext, level: str, text: str) -> None:
+        """Record a line."""
+        ...
+
+    async def mark(self, ctx: CallContext, label: str) -> None:
+        """Record a named place of the run."""
+        ...
+
+    async def artifact(self, ctx: CallContext, artifact: Artifact) -> int:
+        """Record an artifact, once per idempotency key; the id of its event."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Content-addressed bytes; putting the same bytes twice stores them once."""
+
+    def put(self, data: bytes) -> str:
+        """Keep the bytes durably; their BLAKE3 as hex. Blocking."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SentMail:
+    """What is known of a message that was put out: ``status`` is ``outbox`` or ``sent``."""
+
+    key: str
+    message_id: str
+    status: str
+    path: str | None
+    digest: str
+    recipients: tuple[str, ...]
+
+
+class SentLog(Protocol):
+    """Remembers which messages went out, by their key, so that a retry cannot send twice."""
+
+    async def find(self, key: str) -> SentMail | None:
+        """The record of an earlier sending, or None."""
+        ...
+
+    async def record(self, mail: SentMail, ctx: CallContext) -> None:
+        """Keep the record durably; a second record of the same key changes nothing."""
+        ...

@@ -1,0 +1,212 @@
+"""What a hostcall is made of: its class, its context, what it would do, what it did, and how it is refused.
+
+Values only; the table of hostcalls is in :mod:`runloop.effects.catalogue`, the code that acts in ``runloop.effects.perform``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from runloop.errors import RunloopError, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MICROS_PER_USD = 1_000_000
+
+
+class EffectClass(StrEnum):
+    """What repeating a call would mean; contracts section 2."""
+
+    VIRTUAL = "virtual"
+    READ = "read"
+    IDEMPOTENT = "idempotent"
+    EXTERNAL = "external"
+    WAITING = "waiting"
+    LIVE = "live"
+
+
+class CallErrorKind(StrEnum):
+    """The refusals that a guest can tell apart; ``kind`` of a :class:`CallError`."""
+
+    DENIED = "denied"
+    INVALID = "invalid"
+    BUDGET = "budget"
+    TIMEOUT = "timeout"
+    UNAVAILABLE = "unavailable"
+    CANCELLED = "cancelled"
+
+
+class CallError(RunloopError):
+    """A hostcall was refused or failed; the guest gets ``kind``, ``message`` and ``hint`` and goes on.
+
+    ``code`` is the dotted stable name of the exact reason, for records and people. ``outcome_unknown`` says that the effect
+    may have happened: the caller records ``effect.unknown`` and never repeats the call by itself.
+    """
+
+    code = "call.failed"
+
+    def __init__(
+        self,
+        kind: CallErrorKind,
+        message: str,
+        *,
+        code: str,
+        hint: str = "",
+        where: Where | None = None,
+        retryable: bool = False,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message, code=code, where=where, hint=hint, retryable=retryable)
+        self.kind = kind
+        self.outcome_unknown = outcome_unknown
+
+    def to_answer(self) -> dict[str, str]:
+        """The typed error of the WIT world: code, message, hint."""
+        return {"code": self.kind.value, "message": self.message, "hint": self.hint}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as records hold it: the tree's form and the guest's ``kind``."""
+        form = RunloopError.to_dict(self)
+        form["kind"] = self.kind.value
+        return form
+
+
+class Denial(Protocol):
+    """Why a capability refuses, as :mod:`runloop.policy` says it."""
+
+    @property
+    def code(self) -> str:
+        """Dotted stable name of the reason."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """What is refused, for people."""
+        ...
+
+    @property
+    def hint(self) -> str:
+        """What to change."""
+        ...
+
+
+class Capabilities(Protocol):
+    """The checks of ``runloop.policy.Capabilities`` that performers ask; None means allowed."""
+
+    def check_net(self, url: str) -> Denial | None:
+        """Check whether the URL may be fetched."""
+        ...
+
+    def check_path(self, path: str, write: bool) -> Denial | None:
+        """Check whether an absolute path may be read, or written."""
+        ...
+
+    def check_kb(self, domain: str, write: bool) -> Denial | None:
+        """Check whether a domain of the knowledge base may be read, or written."""
+        ...
+
+    def check_exec(self, argv: list[str]) -> Denial | None:
+        """Check whether a program may be run."""
+        ...
+
+    def check_model(self) -> Denial | None:
+        """Check whether models may be used."""
+        ...
+
+    def check_mail(self) -> Denial | None:
+        """Check whether mail may be put out."""
+        ...
+
+    def check_secret(self, name: str) -> Denial | None:
+        """Check whether a secret may be used."""
+        ...
+
+    def check_ask(self) -> Denial | None:
+        """Check whether a person may be asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """Who asks, in which run, with which rights, and until when. Times are Unix milliseconds."""
+
+    run_id: str
+    node: str
+    attempt: int
+    call: int
+    idempotency_key: str
+    agent: str
+    caps: Capabilities
+    taint: frozenset[str]
+    now_ms: int
+    deadline_ms: int | None
+
+    @property
+    def remaining_ms(self) -> int | None:
+        """Milliseconds to the deadline, at least 0; None when there is none."""
+        return None if self.deadline_ms is None else max(0, self.deadline_ms - self.now_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a call would do, complete before anything is done.
+
+    ``what`` is the exact content that a person approves and that the record keeps. ``data`` is for ``perform`` alone.
+    ``external`` changes something outside Runloop; ``leaves_machine`` sends content to another host.
+    """
+
+    action: str
+    klass: EffectClass
+    what: str
+    recipients: tuple[str, ...] = ()
+    external: bool = False
+    reversible: bool = False
+    leaves_machine: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call did: the JSON answer, what it cost, and the labels of where its content came from.
+
+    Tokens are None where none were used; ``usd_micros`` is None where the price is not known.
+    """
+
+    result: Any
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    usd_micros: int | None = None
+    cached: bool = False
+    taint: frozenset[str] = frozenset()
+    tokens_estimated: bool = False
+
+    @property
+    def usd(self) -> float | None:
+        """The cost in US dollars for records and people, or None."""
+        return None if self.usd_micros is None else self.usd_micros / MICROS_PER_USD
+
+
+class Performer(Protocol):
+    """One hostcall's two halves. ``prepare`` has no effect; ``perform`` has exactly what was prepared."""
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check rights and content and say what would happen. Raises :class:`CallError`."""
+        ...
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Do it. Raises :class:`CallError`."""
+        ...
+
+
+def invalid(message: str, *, key: str, hint: str, code: str = "call.invalid") -> CallError:
+    """The arguments cannot be used; ``key`` names which one."""
+    return CallError(CallErrorKind.INVALID, message, code=code, hint=hint, where=Where(key=key))
+
+
+def require(denial: Denial | None) -> None:
+    """Turn a capability's refusal into the guest's ``denied``; do nothing when it allows."""
+    if denial is not None:
+        raise CallError(CallErrorKind.DENIED, denial.message, code=denial.code, hint=denial.hint)
