@@ -1,0 +1,100 @@
+"""Payloads of events that state facts outside a run: people, notes, files, mail, audits (spec 15.4)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Email = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s<>,;\"]+@[^@\s<>,;\"]+$")]
+Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+AnyHash = Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]
+EventRef = Annotated[int, Meta(ge=1)]
+Line = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Payload(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A closed set of fields; absent optional fields are left out of the stored form."""
+
+
+class ContactUpserted(Payload, frozen=True):
+    """A person is known under an e-mail address; a later event for the same address replaces the earlier one.
+
+    ``email`` is the preferred address and the key; ``emails`` are all of them. ``source`` says which file it was read from.
+    """
+
+    name: Text
+    email: Email
+    org: str | None = None
+    trust: Annotated[float, Meta(ge=0, le=1)] | None = None
+    evidence: list[EventRef] | None = None
+    nicknames: list[Text] | None = None
+    emails: list[Email] | None = None
+    source: str | None = None
+
+
+class ArtifactFile(Payload, frozen=True):
+    """A file that was made outside a run; inside a run the same kind is a run record (it then has ``v``)."""
+
+    kind: Text
+    path: Text
+    sha256: AnyHash
+    summary: str | None = None
+    citations: list[EventRef] | None = None
+
+
+class EmailSent(Payload, frozen=True):
+    """A message left the machine, or entered the outbox; ``artifact_id`` is the event that made its text."""
+
+    to: Annotated[list[Email], Meta(min_length=1)]
+    subject: Text
+    artifact_id: EventRef
+    cc: list[Email] | None = None
+    message_id: str | None = None
+
+
+class CapAudit(Payload, frozen=True):
+    """A capability was asked for, and what policy said."""
+
+    agent: str
+    cap: str
+    op: str
+    target: str
+    args_hash: Hash
+    decision: Literal["allow", "deny"]
+    severity: Literal["info", "warn", "error"]
+    reason: str
+
+
+class NoteImported(Payload, frozen=True):
+    """A passage of a text file, lines ``line`` to ``end_line`` (from 1, inclusive) of the version with hash ``file_hash``."""
+
+    path: Text
+    line: Line
+    end_line: Line
+    text: Any  # text, or the blob that holds it
+    file_hash: Hash
+    part: Count
+    parts: Annotated[int, Meta(ge=1)]
+    title: str | None = None
+
+
+class NoteRemoved(Payload, frozen=True):
+    """A file that had been imported has nothing more to say: it is empty now, or gone from an imported directory."""
+
+    path: Text
+    reason: Literal["gone", "empty"]
+
+
+class ImportFinished(Payload, frozen=True):
+    """An import ended: what it read and how many records it took, knew already, or refused."""
+
+    what: Literal["contacts", "notes"]
+    source: Text
+    taken: Count
+    known: Count
+    refused: Count
+    removed: Count = 0
+    files: Count = 0

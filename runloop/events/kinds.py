@@ -1,0 +1,161 @@
+"""The registry of event kinds: what each may say, which of its fields may become blobs, and whether it is stored at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from runloop.events import domain, records
+from runloop.events.errors import InvalidEvent, UnknownKind
+from runloop.events.ids import UUID_PATTERN
+from runloop.events.records import Level, RecordMeta
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runloop.events.blobs import Path
+
+M = TypeVar("M", bound=RecordMeta)
+
+RunId = Annotated[str, Meta(pattern=f"^{UUID_PATTERN}$")]
+OpeningId = Annotated[str, Meta(pattern=f"^opening:{UUID_PATTERN}$")]
+OneLine = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
+
+
+class RunPayload(Struct, Generic[M], frozen=True, forbid_unknown_fields=True):
+    """The ledger form of a run record: the outer keys that are not columns, and the meta of its kind."""
+
+    v: Literal[1]
+    seq: Annotated[int, Meta(ge=1)]
+    run_id: RunId
+    opening_id: OpeningId
+    opening_name: str
+    parent_run_id: RunId | None
+    level: Level
+    message: OneLine
+    meta: M
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of event: ``meta`` is set for run records, ``payload`` for other events, both where both forms exist."""
+
+    name: str
+    doc: str
+    meta: type[RecordMeta] | None = None
+    payload: type[domain.Payload] | None = None
+    blob_fields: tuple[Path, ...] = ()
+    live: bool = False
+
+
+def _run(
+    name: str, meta: type[RecordMeta], doc: str, *blob_fields: str, live: bool = False, also: type[domain.Payload] | None = None
+) -> Kind:
+    return Kind(name, doc, meta, also, tuple(("meta", field) for field in blob_fields), live)
+
+
+def _fact(name: str, payload: type[domain.Payload], doc: str, *blob_fields: str) -> Kind:
+    return Kind(name, doc, None, payload, tuple((field,) for field in blob_fields))
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        _run("run.submitted", records.RunStarted, "A run was accepted.", "params", "opening"),
+        _run("run.started", records.RunStarted, "A run began.", "params", "opening"),
+        _run("run.waiting", records.RunChanged, "Nothing can go on until a person, model, timer or lease answers."),
+        _run("run.paused", records.RunChanged, "A person or policy paused the run."),
+        _run("run.resumed", records.RunChanged, "The run goes on after waiting or a pause."),
+        _run("run.recovered", records.RunChanged, "The run goes on after its process had ended."),
+        _run("run.finished", records.RunFinished, "The run ended; always its last record."),
+        _run("node.ready", records.NodeStarted, "A node has its inputs and waits for a worker.", "inputs"),
+        _run("node.started", records.NodeStarted, "An attempt of a node began.", "inputs"),
+        _run("node.evicted", records.NodeMoved, "A waiting guest was dropped from memory."),
+        _run("node.rebuilt", records.NodeMoved, "A dropped guest was rebuilt by re-running it."),
+        _run("node.progress", records.NodeText, "How far a node is.", live=True),
+        _run("node.log", records.NodeText, "A line that an agent logged.", "text"),
+        _run("node.finished", records.NodeFinished, "A node, or an attempt of it, ended.", "outputs"),
+        _run("effect.requested", records.EffectRequested, "A guest asked the host for something.", "args"),
+        _run("effect.completed", records.EffectEnded, "The host answered.", "result"),
+        _run("effect.failed", records.EffectEnded, "The host answered with an error.", "result"),
+        _run("effect.unknown", records.EffectEnded, "Whether the effect happened cannot be known.", "result"),
+        _run("effect.delta", records.EffectDelta, "A piece of an answer that is still coming.", live=True),
+        _run("approval.requested", records.ApprovalRequested, "A person is asked to approve.", "what"),
+        _run("approval.decided", records.ApprovalEnded, "An approval was given or refused."),
+        _run("approval.expired", records.ApprovalEnded, "Nobody decided in time."),
+        _run("artifact.created", records.ArtifactCreated, "A file was made.", also=domain.ArtifactFile),
+        _run("divergence.found", records.DivergenceFound, "A re-run left the recorded path.", "expected", "actual"),
+        _fact("contact.upserted", domain.ContactUpserted, "A person is known under an e-mail address."),
+        _fact("note.imported", domain.NoteImported, "A passage of a text file was read.", "text"),
+        _fact("note.removed", domain.NoteRemoved, "A text file that had been imported is gone or empty."),
+        _fact("email.sent", domain.EmailSent, "A message was sent or put into the outbox."),
+        _fact("cap.audit", domain.CapAudit, "Policy decided about a capability."),
+        _fact("import.finished", domain.ImportFinished, "An import ended."),
+    )
+}
+
+RUN_KINDS = frozenset(name for name, kind in KINDS.items() if kind.meta is not None)
+LIVE_KINDS = frozenset(name for name, kind in KINDS.items() if kind.live)
+
+_PAYLOAD_TYPES: dict[str, Any] = {}
+
+
+def kind_of(name: str) -> Kind:
+    """The registered kind, or :class:`UnknownKind`."""
+    try:
+        return KINDS[name]
+    except KeyError:
+        raise UnknownKind(f"schema not found for kind {name}", hint="docs/events.md lists the kinds") from None
+
+
+def is_run_payload(kind: Kind, payload: Mapping[str, Any]) -> bool:
+    """Whether the payload is a run record: of the kinds with two forms, that one has ``v``."""
+    return kind.meta is not None and (kind.payload is None or "v" in payload)
+
+
+def payload_type(kind: Kind, *, run: bool) -> Any:
+    """The msgspec type of one form of the kind's stored payload."""
+    if not run:
+        return kind.payload
+    found = _PAYLOAD_TYPES.get(kind.name)
+    if found is None:
+        found = _PAYLOAD_TYPES[kind.name] = RunPayload[kind.meta]  # type: ignore[name-defined] # the type is a value of the table
+    return found
+
+
+def validate(name: str, payload: Mapping[str, Any]) -> Kind:
+    """The kind, when its stored form allows the payload; otherwise :class:`InvalidEvent` with every violation."""
+    kind = kind_of(name)
+    if kind.live:
+        raise InvalidEvent(f"{name} is shown live and never stored", code="events.live_only", hint="publish it instead")
+    try:
+        value = msgspec.convert(payload, payload_type(kind, run=is_run_payload(kind, payload)), strict=True)
+    except msgspec.ValidationError as error:
+        raise _invalid(kind, _explain(kind, payload, str(error))) from error
+    _check_beyond_types(kind, value)
+    return kind
+
+
+def _check_beyond_types(kind: Kind, value: Any) -> None:
+    """The rules that span values: unique evidence, line order, text or blob."""
+    if isinstance(value, domain.ContactUpserted) and value.evidence and len(set(value.evidence)) != len(value.evidence):
+        raise _invalid(kind, "evidence has duplicates")
+    if isinstance(value, domain.NoteImported):
+        if value.end_line < value.line or value.part >= value.parts:
+            raise _invalid(kind, "end_line lies before line, or part beyond parts")
+        if not isinstance(value.text, (str, dict)):
+            raise _invalid(kind, "text is not text")
+
+
+def _invalid(kind: Kind, why: str) -> InvalidEvent:
+    return InvalidEvent(f"payload validation failed: {why}", hint=f"see {kind.name} in docs/events.md")
+
+
+def _explain(kind: Kind, payload: Mapping[str, Any], first: str) -> str:
+    """Every violation, by JSON Schema; the first one alone when the schema finds none."""
+    from runloop.events.schema import violations  # noqa: PLC0415 - jsonschema is slow to import and needed only here
+
+    return "; ".join(violations(kind, payload)) or first

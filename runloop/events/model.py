@@ -1,0 +1,42 @@
+"""What goes into a ledger and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to append; ``ts_ms`` None means when it is written, ``key`` makes a repeat return the first event.
+
+    ``blobs`` are raw bytes stored with the event under their BLAKE3; the payload names them as it likes.
+    """
+
+    kind: str
+    payload: Mapping[str, Any]
+    actor: str
+    scope: str = "system"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    ts_ms: int | None = None
+    key: str | None = None
+    blobs: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as the ledger holds it: ids count from 1 without gaps, times are Unix milliseconds, hashes are 32 bytes."""
+
+    id: int
+    ts_ms: int
+    kind: str
+    actor: str
+    scope: str
+    payload: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    content_hash: bytes
+    chain_hash: bytes
+    key: str | None = None

@@ -1,0 +1,255 @@
+"""What each kind of run record says in its ``meta`` (contracts, section 1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from runloop.events.domain import Count, EventRef, Hash, Line, Text  # noqa: TC001 - msgspec reads the annotations at run time
+
+Level = Literal["debug", "info", "warn", "error"]
+Attempt = Annotated[int, Meta(ge=0)]  # 0 where no attempt was made: a node that was skipped or cancelled before it started
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Amount = Annotated[float, Meta(ge=0)]  # US dollars
+Value = Any  # any JSON value, or the blob that holds it
+
+
+class RecordMeta(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A closed set of fields; absent optional fields are left out."""
+
+
+class AgentRef(RecordMeta, frozen=True):
+    """An agent as it ran."""
+
+    name: str
+    version: str | None = None
+    digest: str | None = None
+    variant: str | None = None
+
+
+class ErrorInfo(RecordMeta, frozen=True):
+    """A failure: stable code and what it says."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    retryable: bool | None = None
+
+
+class Source(RecordMeta, frozen=True):
+    """Where a statement comes from."""
+
+    event_id: EventRef | None = None
+    path: str | None = None
+    line: Line | None = None
+
+
+class Decider(RecordMeta, frozen=True):
+    """Who decided."""
+
+    role: str
+    uid: int | None = None
+
+
+class ForkedFrom(RecordMeta, frozen=True):
+    """The run and the record after which this run went its own way."""
+
+    run_id: str
+    seq: Count
+
+
+class Versions(RecordMeta, frozen=True):
+    """What ran: the program, the guest, and every bundle by digest."""
+
+    runloop: str
+    guest: str | None = None
+    bundles: dict[str, str] | None = None
+
+
+class Saved(RecordMeta, frozen=True):
+    """An artifact of a finished run."""
+
+    path: str
+    kind: str | None = None
+    node: str | None = None
+    port: str | None = None
+    name: str | None = None
+    blake3: Hash | None = None
+    sha256: Hash | None = None
+    bytes: Count | None = None
+    event_id: EventRef | None = None
+
+
+class RunStarted(RecordMeta, frozen=True):
+    """``run.submitted`` and ``run.started``: everything a replay needs to begin."""
+
+    opening_digest: str
+    params: Value
+    versions: Versions
+    mode: Literal["local", "daemon"]
+    budget: dict[str, Any] | None = None
+    forked_from: ForkedFrom | None = None
+    seed: Hash | None = None
+    start_ms: int | None = None
+    opening: Value = None
+
+
+class RunChanged(RecordMeta, frozen=True):
+    """``run.waiting``, ``run.paused``, ``run.resumed``, ``run.recovered``."""
+
+    why: str
+    since: int | None = None
+    nodes: list[str] | None = None
+    effects_answered: Count | None = None
+
+
+class RunFinished(RecordMeta, frozen=True):
+    """The last record of a run."""
+
+    status: Literal["succeeded", "failed", "cancelled"]
+    ms: Count
+    final_hash: Hash | None = None
+    tokens: Count = 0
+    usd: Amount = 0
+    artifacts: list[Saved] | None = None
+    reason: str | None = None
+    error: ErrorInfo | None = None
+
+
+class NodeStarted(RecordMeta, frozen=True):
+    """``node.ready`` and ``node.started``."""
+
+    node: Text
+    attempt: Attempt
+    agent: AgentRef | None = None
+    worker: str | int | None = None
+    inputs: Value = None
+    inputs_hash: Hash | None = None
+
+
+class NodeMoved(RecordMeta, frozen=True):
+    """``node.evicted`` and ``node.rebuilt``."""
+
+    node: Text
+    attempt: Attempt
+    bytes_freed: Count | None = None
+    replayed_calls: Count | None = None
+    ms: Count | None = None
+
+
+class NodeText(RecordMeta, frozen=True):
+    """``node.log`` and, live only, ``node.progress``."""
+
+    node: Text
+    text: str
+    attempt: Attempt | None = None
+    level: Level | None = None
+    fraction: Fraction | None = None
+
+
+class NodeFinished(RecordMeta, frozen=True):
+    """A node's end, or the end of one attempt of it when ``retry_ms`` says that another follows."""
+
+    node: Text
+    attempt: Attempt
+    status: Literal["ok", "error", "skipped", "cancelled"]
+    outputs: Value = None
+    outputs_hash: Hash | None = None
+    error: ErrorInfo | None = None
+    ms: Count | None = None
+    tokens: Count = 0
+    usd: Amount = 0
+    retry_ms: Count | None = None
+
+
+class EffectRequested(RecordMeta, frozen=True):
+    """Durable before anything outside happens; ``call`` counts within the attempt."""
+
+    node: Text
+    attempt: Attempt
+    call: Count
+    name: Text
+    klass: str = field(name="class")
+    args_hash: Hash
+    args: Value = None
+    taint: bool | list[str] | None = None
+    idempotency_key: str | None = None
+
+
+class EffectEnded(RecordMeta, frozen=True):
+    """``effect.completed``, ``effect.failed``, ``effect.unknown``."""
+
+    node: Text
+    attempt: Attempt
+    call: Count
+    name: str | None = None
+    result: Value = None
+    result_hash: Hash | None = None
+    error: ErrorInfo | None = None
+    ms: Count | None = None
+    tokens_in: Count = 0
+    tokens_out: Count = 0
+    usd: Amount = 0
+    cached: bool = False
+    taint: bool | list[str] | None = None
+
+
+class EffectDelta(RecordMeta, frozen=True):
+    """A piece of a streamed answer; live only."""
+
+    node: Text
+    call: Count
+    text: str
+    attempt: Attempt | None = None
+
+
+class ApprovalRequested(RecordMeta, frozen=True):
+    """A person is asked; ``what`` is exactly what would happen or leave the machine."""
+
+    approval_id: Text
+    what: Value
+    node: str | None = None
+    attempt: Attempt | None = None
+    call: Count | None = None
+    action: str | None = None
+    recipients: list[str] | None = None
+    options: list[str] | None = None
+    scope: str | None = None
+    deadline: int | None = None
+
+
+class ApprovalEnded(RecordMeta, frozen=True):
+    """``approval.decided`` and ``approval.expired``."""
+
+    approval_id: Text
+    decision: str
+    node: str | None = None
+    attempt: Attempt | None = None
+    call: Count | None = None
+    scope: str | None = None
+    by: Decider | None = None
+    rationale: str | None = None
+
+
+class ArtifactCreated(RecordMeta, frozen=True):
+    """A run made a file; both hashes are over its bytes."""
+
+    node: Text
+    kind: Text
+    path: Text
+    blake3: Hash
+    sha256: Hash
+    summary: str | None = None
+    sources: list[Source] | None = None
+    bytes: Count | None = None
+
+
+class DivergenceFound(RecordMeta, frozen=True):
+    """A re-run asked for something other than what was recorded."""
+
+    node: Text
+    attempt: Attempt
+    call: Count
+    expected: Value = None
+    actual: Value = None
