@@ -1,0 +1,151 @@
+"""Network targets an agent was granted: what a URL really names, and whether an address may be dialled."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT_PORTS = {"https": 443, "http": 80}
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(?:[/?#].*)?", re.DOTALL)
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+#: Networks that ``ipaddress`` calls global on some versions, or that carry an IPv4 address inside (RFC 6598, 6052, 8215, 3056, 4380).
+_NEVER_PUBLIC = tuple(
+    ipaddress.ip_network(text) for text in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4", "fec0::/10")
+)
+_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a URL leads: scheme, canonical host (lower case, IDNA, no trailing dot, IPv6 without brackets), effective port."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def parse_target(url: str) -> Target:
+    """Return what ``url`` names; ValueError for anything two parsers could read differently (userinfo, backslash, odd numbers)."""
+    if _FORBIDDEN.search(url):
+        raise ValueError("it contains a space, a control character or a backslash")
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise ValueError("it is not of the form scheme://host/path")
+    scheme, authority = found[1].lower(), found[2]
+    if scheme not in DEFAULT_PORTS:
+        raise ValueError(f"the scheme {scheme!r} is neither https nor http")
+    if "@" in authority:
+        raise ValueError("it carries a user name or password")
+    host, port = split_host(authority)
+    return Target(scheme, host, DEFAULT_PORTS[scheme] if port is None else port)
+
+
+def split_host(text: str) -> tuple[str, int | None]:
+    """``Host[:port]`` → (canonical host, port or None); IPv6 in brackets when a port follows."""
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError("its IPv6 brackets are not closed")
+        return _ipv6(host), _port(rest)
+    if text.count(":") > 1:
+        return _ipv6(text), None
+    host, colon, port = text.partition(":")
+    return canonical_host(host), _port(colon + port)
+
+
+def canonical_host(host: str) -> str:
+    """Write a DNS name or IPv4 address in the one form that is compared; ValueError if it has none."""
+    if not host.isascii():
+        host = _idna(host)
+    host = host.lower().removesuffix(".")
+    labels = host.split(".")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("its host is not a valid name (wildcards are not supported)" if "*" in host else "its host is not a valid name")
+    if labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise ValueError("its host is a number but no IPv4 address in the usual form") from None
+    return host
+
+
+def _idna(host: str) -> str:
+    import idna  # noqa: PLC0415 - a large table, needed only for names outside ASCII
+
+    try:
+        return idna.encode(host, uts46=True, std3_rules=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        raise ValueError("its host is not a valid international name") from None
+
+
+def _ipv6(text: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        raise ValueError("its host is not a valid IPv6 address") from None
+    if address.scope_id is not None:
+        raise ValueError("its IPv6 address has a zone")
+    return address.compressed
+
+
+def _port(text: str) -> int | None:
+    """``":443"`` → 443, ``""`` → None."""
+    if not text:
+        return None
+    if not _PORT.fullmatch(text[1:]) or not 1 <= int(text[1:]) <= 65535:
+        raise ValueError("its port is not a number from 1 to 65535")
+    return int(text[1:])
+
+
+def is_public(address: str) -> bool:
+    """Whether a resolved address is on the public Internet; private, shared, reserved and embedding ranges are not."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if embedded is None and any(ip in network for network in _NAT64):
+            embedded = ipaddress.IPv4Address(ip.packed[-4:])
+        if embedded is not None:
+            return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER_PUBLIC)
+
+
+@dataclass(frozen=True, slots=True)
+class NetGrants:
+    """Hosts, each with one port or (None) any; plain http and private addresses only when said."""
+
+    hosts: frozenset[tuple[str, int | None]] = frozenset()
+    allow_http: bool = False
+    allow_private: bool = False
+
+    @classmethod
+    def of(cls, hosts: Iterable[tuple[str, int | None]], *, allow_http: bool = False, allow_private: bool = False) -> Self:
+        """In normal form: a host with any port swallows its entries with one."""
+        given = set(hosts)
+        return cls(frozenset((host, port) for host, port in given if port is None or (host, None) not in given), allow_http, allow_private)
+
+    def allows_host(self, host: str, port: int) -> bool:
+        """Whether a canonical host may be reached on ``port``."""
+        return (host, None) in self.hosts or (host, port) in self.hosts
+
+    def intersect(self, other: NetGrants) -> NetGrants:
+        """Return what both allow; a host without a port takes the other's ports."""
+        both = (
+            (host, theirs if mine is None else mine)
+            for host, mine in self.hosts
+            for other_host, theirs in other.hosts
+            if host == other_host and (mine is None or theirs is None or mine == theirs)
+        )
+        return NetGrants.of(both, allow_http=self.allow_http and other.allow_http, allow_private=self.allow_private and other.allow_private)
