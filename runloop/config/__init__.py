@@ -1,0 +1,13 @@
+"""Layered settings: one table of keys, typed values, hard limits that only narrow, and an answer to "where does this come from?".
+
+Imports nothing of ours but the errors; YAML is imported only when there is a file to read.
+"""
+
+from __future__ import annotations
+
+from runloop.config.errors import ConfigError, ConfigWarning
+from runloop.config.paths import Directories, ensure
+from runloop.config.registry import Key, keys
+from runloop.config.settings import Assignment, Explanation, Settings, load
+
+__all__ = ["Assignment", "ConfigError", "ConfigWarning", "Directories", "Explanation", "Key", "Settings", "ensure", "keys", "load"]

@@ -1,0 +1,234 @@
+"""The types of settings: each reads an unread value into a Python one, or says what it should have been.
+
+The key decides the type, never the text: ``1`` is a number for a number key, true for a yes-or-no key and text for a text key.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Protocol
+
+from runloop.config.errors import ConfigError
+from runloop.config.paths import Expansion, expand
+from runloop.config.raw import Raw
+from runloop.errors import Where
+
+TRUE = ("true", "yes", "on", "1")
+FALSE = ("false", "no", "off", "0")
+_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*(_[0-9]+)*)")
+
+
+class Kind(Protocol):
+    """A type of setting."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in tables and messages."""
+        ...
+
+    def read(self, raw: Raw, expansion: Expansion) -> Any:
+        """The value; raises :class:`ConfigError` with the place of what is wrong."""
+        ...
+
+
+def _wrong(raw: Raw, wanted: str, hint: str = "", *, got: str | None = None) -> ConfigError:
+    return ConfigError(f"must be {wanted} (found {got or raw.shape})", where=raw.where, hint=hint)
+
+
+def _scalar(raw: Raw, wanted: str) -> str:
+    if not isinstance(raw.value, str):
+        raise _wrong(raw, wanted)
+    return raw.value
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """true, yes, on, 1 or false, no, off, 0, in any case."""
+
+    name: str = "bool"
+
+    def read(self, raw: Raw, expansion: Expansion) -> bool:
+        text = _scalar(raw, "true or false").strip().lower()
+        if text in TRUE:
+            return True
+        if text in FALSE:
+            return False
+        raise _wrong(raw, "true or false", f"True is written {', '.join(TRUE)}; false {', '.join(FALSE)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A decimal whole number within bounds, both included."""
+
+    low: int = 0
+    high: int = 2**63 - 1
+    wanted: str = ""
+
+    @property
+    def name(self) -> str:
+        return "int"
+
+    def read(self, raw: Raw, expansion: Expansion) -> int:
+        text = _scalar(raw, "a whole number").strip()
+        if len(text) > 40 or not _INTEGER.fullmatch(text):
+            raise _wrong(raw, "a whole number")
+        number = int(text)
+        if not self.low <= number <= self.high:
+            if self.wanted:
+                raise ConfigError(self.wanted.format(n=number), where=raw.where)
+            bounds = f"at least {self.low}" if self.high >= 2**31 - 1 else f"between {self.low} and {self.high}"
+            raise _wrong(raw, bounds, got=str(number))
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A finite number within bounds, both included."""
+
+    low: float = 0.0
+    high: float = 1e12
+
+    @property
+    def name(self) -> str:
+        return "number"
+
+    def read(self, raw: Raw, expansion: Expansion) -> float:
+        text = _scalar(raw, "a number").strip()
+        try:
+            number = float(text)
+        except ValueError:
+            raise _wrong(raw, "a number") from None
+        if not math.isfinite(number) or not self.low <= number <= self.high:
+            raise _wrong(raw, f"between {self.low:g} and {self.high:g}", got=text)
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A line of text; one of ``choices`` if there are any; blank only where ``blank`` says so."""
+
+    choices: tuple[str, ...] = ()
+    blank: bool = False
+    pattern: str = ""
+    wanted: str = "text"
+
+    @property
+    def name(self) -> str:
+        return "one of " + ", ".join(self.choices) if self.choices else "text"
+
+    def read(self, raw: Raw, expansion: Expansion) -> str:
+        text = _scalar(raw, self.wanted)
+        if self.choices:
+            lowered = text.strip().lower()
+            if lowered in self.choices:
+                return lowered
+            near = get_close_matches(lowered, self.choices, n=1, cutoff=0.6)
+            raise _wrong(raw, f"one of {', '.join(self.choices)}", f"Did you mean {near[0]}?" if near else "")
+        if not self.blank and not text.strip():
+            raise _wrong(raw, f"{self.wanted} that is not blank")
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise _wrong(raw, self.wanted)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class PathText:
+    """A path: ``~``, ``$VAR``, ``${VAR}`` and ``env:VAR`` are expanded, a relative one starts at the working directory."""
+
+    empty_message: str = ""
+
+    @property
+    def name(self) -> str:
+        return "path"
+
+    def read(self, raw: Raw, expansion: Expansion) -> Path:
+        text = _scalar(raw, "a path")
+        if not text.strip():
+            raise ConfigError(self.empty_message or f"must be a path (found {raw.shape})", where=raw.where)
+        return expand(text.strip(), expansion, raw.where)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list; one line of text is a list of its comma-separated parts."""
+
+    item: Kind
+
+    @property
+    def name(self) -> str:
+        return f"list of {self.item.name}"
+
+    def read(self, raw: Raw, expansion: Expansion) -> tuple[Any, ...]:
+        if isinstance(raw.value, dict) or raw.value is None:
+            raise _wrong(raw, "a list")
+        if isinstance(raw.value, str):
+            parts = [part.strip() for part in raw.value.split(",")] if raw.value.strip() else []
+            return tuple(self.item.read(Raw(part, raw.where), expansion) for part in parts)
+        return tuple(self.item.read(each, expansion) for each in raw.value)
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """A map from text to one type of value."""
+
+    item: Kind
+
+    @property
+    def name(self) -> str:
+        return f"map of {self.item.name}"
+
+    def read(self, raw: Raw, expansion: Expansion) -> dict[str, Any]:
+        if not isinstance(raw.value, dict):
+            raise _wrong(raw, "a map")
+        return {key: self.item.read(each, expansion) for key, each in raw.value.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One entry of a record; without ``required`` it may be absent, and is then ``default``."""
+
+    kind: Kind
+    required: bool = False
+    default: Any = None
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A map with fixed keys; others are errors. ``label`` is how messages name it."""
+
+    label: str
+    fields: Mapping[str, Field]
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def read(self, raw: Raw, expansion: Expansion) -> dict[str, Any]:
+        if not isinstance(raw.value, dict):
+            raise _wrong(raw, f"a map with {', '.join(self.fields)}")
+        for key, each in raw.value.items():
+            if key not in self.fields:
+                raise unknown_key(f"{self.label} has no {key!r}", key, tuple(self.fields), each.key_where or each.where)
+        found: dict[str, Any] = {}
+        for key, field in self.fields.items():
+            given = raw.value.get(key)
+            if given is None or given.value is None:
+                if field.required:
+                    raise ConfigError(f"{self.label} needs {key!r}", where=raw.where, hint=f"Its keys are {', '.join(self.fields)}.")
+                found[key] = field.default
+            else:
+                found[key] = field.kind.read(given, expansion)
+        return found
+
+
+def unknown_key(message: str, key: str, known: tuple[str, ...], where: Where) -> ConfigError:
+    """The error for a key that does not exist, with the nearest that does."""
+    near = get_close_matches(key, known, n=1, cutoff=0.6)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(known)}."
+    return ConfigError(message, code="config.unknown_key", where=where, hint=hint)

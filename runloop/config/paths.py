@@ -1,0 +1,166 @@
+"""Directories of the user and of the system, and how a path in a setting is expanded.
+
+Nothing here reads the process environment by itself: it comes in as a mapping.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runloop.config.errors import ConfigError
+from runloop.errors import Where
+
+SYSTEM_CONFIG = Path("/etc/runloop")
+SOCKET_NAME = "rmp.sock"
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where things lie before any setting is read. Every path is absolute."""
+
+    state: Path
+    cache: Path
+    user_files: tuple[Path, ...]
+    sockets: Path
+    home: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What a path in a setting may refer to."""
+
+    env: Mapping[str, str]
+    base: Base
+    cwd: Path
+
+
+def find_base(env: Mapping[str, str]) -> Base:
+    """The user's directories from HOME, RUNLOOP_HOME and the XDG variables; raises where they make no sense.
+
+    ``user_files`` are in rising precedence: the XDG file, then the one in the state directory.
+    """
+    home = _absolute(env, "HOME")
+    own = _absolute(env, "RUNLOOP_HOME", home)
+    if home is None and own is None:
+        raise ConfigError(
+            "there is no home directory: neither HOME nor RUNLOOP_HOME is set",
+            code="config.no_home",
+            hint="Set HOME, or set RUNLOOP_HOME to a directory for Runloop's own files.",
+        )
+    state = own if own is not None else _under(home, ".runloop")
+    cache = _absolute(env, "XDG_CACHE_HOME", home)
+    xdg_config = _absolute(env, "XDG_CONFIG_HOME", home)
+    if xdg_config is None and home is not None:
+        xdg_config = home / ".config"
+    runtime = _absolute(env, "XDG_RUNTIME_DIR", home)
+    files = (*((xdg_config / "runloop" / "config.yaml",) if xdg_config else ()), state / "config.yaml")
+    if cache is not None:
+        cache = cache / "runloop"
+    else:
+        cache = home / ".cache" / "runloop" if home is not None else state / "cache"
+    sockets = runtime / "runloop" if runtime is not None and own is None else state / "sock"
+    return Base(state, cache, files, sockets, home)
+
+
+def _under(home: Path | None, name: str) -> Path:
+    if home is None:
+        raise AssertionError("the caller has checked that there is a home")
+    return home / name
+
+
+def _absolute(env: Mapping[str, str], name: str, home: Path | None = None) -> Path | None:
+    text = env.get(name, "").strip()
+    if not text:
+        return None
+    if home is not None and (text == "~" or text.startswith("~/")):
+        return home / text[2:]
+    if not text.startswith("/"):
+        raise ConfigError(
+            f"{name} is {text!r}, which is not an absolute path",
+            code="config.path_relative",
+            where=Where(key=name),
+            hint=f"Set {name} to a path that starts with /, or unset it.",
+        )
+    return Path(text)
+
+
+def expand(text: str, expansion: Expansion, where: Where) -> Path:
+    """The absolute path that ``text`` means; an unset variable or unknown user is an error, never left as it is."""
+    if text.startswith("env:"):
+        text = _variable(text[4:].strip(), expansion, where)
+    text = _VARIABLE.sub(lambda match: _variable(match[1] or match[2], expansion, where), text)
+    if text.startswith("~"):
+        text = _home(text, expansion, where)
+    if "\0" in text:
+        raise ConfigError("a path cannot contain a NUL character", where=where)
+    return Path(os.path.normpath(expansion.cwd / text))
+
+
+def _variable(name: str, expansion: Expansion, where: Where) -> str:
+    value = expansion.env.get(name, "")
+    if not value:
+        raise ConfigError(
+            f"the path refers to the variable {name}, which is not set",
+            code="config.path_unresolved",
+            where=where,
+            hint=f"Set {name}, or write the path out.",
+        )
+    return value
+
+
+def _home(text: str, expansion: Expansion, where: Where) -> str:
+    user, slash, rest = text[1:].partition("/")
+    if not user:
+        if expansion.base.home is None:
+            raise ConfigError("the path starts with ~ but HOME is not set", code="config.path_unresolved", where=where, hint="Set HOME.")
+        return str(expansion.base.home) + slash + rest
+    try:
+        import pwd
+
+        return pwd.getpwnam(user).pw_dir + slash + rest
+    except (ImportError, KeyError):
+        raise ConfigError(f"the path names a user that does not exist: {user!r}", code="config.path_unresolved", where=where) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """Where Runloop keeps the user's things. Nothing is created until :func:`ensure` is called."""
+
+    state: Path
+    pog: Path
+    agents: Path
+    openings: Path
+    outbox: Path
+    artifacts: Path
+    token: Path
+    cache: Path
+    socket: Path
+
+
+def ensure(path: Path) -> Path:
+    """Create a directory and its parents for this user alone (0700); existing ones keep their mode."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from None
+    if not path.is_dir():
+        raise _unusable(path, "it is not a directory")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _unusable(path, "it is not writable")
+    return path
+
+
+def _unusable(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"the directory {path} cannot be used: {why}",
+        code="config.directory_unusable",
+        where=Where(file=str(path)),
+        hint="Make it writable for this user, or set RUNLOOP_HOME to a directory that is.",
+    )

@@ -1,0 +1,359 @@
+"""The table of every setting: the one place that knows a key's name, type, default, meaning and reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from runloop.config.kinds import Boolean, Field, Integer, ListOf, MapOf, Number, PathText, Record, Text
+from runloop.config.registry import Key
+from runloop.config.routes import Routes
+from runloop.config.table_policy import ACTIONS, POLICY
+
+SEARCH = "lookup of agents and openings by name"
+APPROVALS = "admission of actions in every run"
+BROKER = "the model broker"
+GUESTS = "limits of every guest"
+LEDGER = "the knowledge base"
+MAIL = "mail.send over SMTP"
+
+PROVIDER_KINDS = ("local", "http", "http_gemini", "http_openai_chat", "http_anthropic", "http_ollama")
+
+
+def _sock_not_run(value: Any) -> tuple[Any, str]:
+    """The old socket directory `.runloop/run` became `.runloop/sock`."""
+    if isinstance(value, Path) and value.parts[-2:] == (".runloop", "run"):
+        return value.with_name("sock"), "`.runloop/run` is now `.runloop/sock`"
+    return value, ""
+
+
+_TEXT = Text()
+_ANY_TEXT = Text(blank=True)
+_TEXTS = ListOf(_TEXT)
+_PATHS = ListOf(PathText())
+_PERCENT = Integer(0, 100)
+
+_PROVIDER = Record(
+    "a provider",
+    {
+        "id": Field(_TEXT, required=True),
+        "kind": Field(Text(PROVIDER_KINDS), required=True),
+        "base_url": Field(Text(pattern=r"https?://[^\s/]+.*", wanted="a URL that starts with http:// or https://")),
+        "secret_id": Field(_TEXT),
+        "headers": Field(MapOf(_ANY_TEXT), default={}, secret=True),
+        "model_dir": Field(PathText()),
+        "schema": Field(Text(("openai-completions",))),
+        "timeout_ms": Field(Integer(100, 3_600_000)),
+        "retries": Field(Integer(0, 10)),
+    },
+)
+_PRICE = Record(
+    "a price", {"input": Field(Number(), required=True), "output": Field(Number(), required=True), "cached_input": Field(Number())}
+)
+
+GENERAL: tuple[Key, ...] = (
+    Key(
+        "version",
+        Integer(1, 1, wanted="unsupported config version {n}; expected 1"),
+        "1",
+        "Version of the configuration format.",
+        effect="reading the file",
+    ),
+    Key("runtime.base", _TEXT, "debian", "Base system of native agents."),
+    Key(
+        "runtime.agent_container",
+        Text(pattern="wasm32-wasip1", wanted='"wasm32-wasip1"'),
+        "wasm32-wasip1",
+        "Container of an agent whose manifest names none.",
+        aliases=("RUNLOOP_RUNTIME_AGENT_CONTAINER",),
+    ),
+    Key(
+        "runtime.workdir",
+        PathText(),
+        "{state}",
+        "Directory under which `outbox` and `artifacts` lie.",
+        effect="where artifacts and mail are saved",
+    ),
+    Key(
+        "runtime.socket_path",
+        PathText(empty_message="runtime.socket_path cannot be empty when specified"),
+        None,
+        "Socket of the daemon; when set, no other is tried.",
+        nullable=True,
+    ),
+    Key(
+        "runtime.sockets_dir",
+        PathText(empty_message="runtime.sockets_dir cannot be empty when runtime.socket_path is unset"),
+        "{sockets}",
+        "Directory of the daemon's socket.",
+        rewrite=_sock_not_run,
+    ),
+    Key("runtime.max_agents", Integer(0, 1_000_000), "0", "Most agents at a time; 0 is no limit."),
+    Key("runtime.pressure_threshold.cpu_pct", _PERCENT, "90", "CPU use above which no agent starts.", reload=True),
+    Key("runtime.pressure_threshold.mem_pct", _PERCENT, "90", "Memory use above which no agent starts.", reload=True),
+    Key("runtime.pressure_threshold.io_wait_pct", _PERCENT, "50", "I/O wait above which no agent starts.", reload=True),
+    Key("runtime.spawn_ready_timeout_ms", Integer(1, 3_600_000), "5000", "Time an agent has to become ready."),
+)
+
+SANDBOX: tuple[Key, ...] = (
+    Key("sandbox.workers", Integer(0, 256), "0", "Worker processes; 0 is one per core.", effect=GUESTS),
+    Key("sandbox.memory_mb", Integer(8, 65_536), "256", "Most memory of a guest, in MiB.", effect=GUESTS, limit="policy.memory_mb"),
+    Key("sandbox.wall_ms", Integer(10, 86_400_000), "300000", "Most wall time of a node attempt.", effect=GUESTS, limit="policy.wall_ms"),
+    Key("sandbox.output_bytes", Integer(1024, 2**31), "8388608", "Most output of a guest.", effect=GUESTS, limit="policy.output_bytes"),
+    Key("sandbox.hostcalls", Integer(1, 10_000_000), "10000", "Most hostcalls of a node attempt.", effect=GUESTS, limit="policy.hostcalls"),
+    Key("sandbox.fuel", Integer(1), None, "Most WASM instructions of a node attempt.", effect=GUESTS, nullable=True),
+)
+
+MODELS: tuple[Key, ...] = (
+    Key(
+        "models.default",
+        _TEXT,
+        "none",
+        "Model for a call that names none, as `provider:model` or a name that a route matches; `none` is no model.",
+        effect=BROKER,
+        aliases=("RUNLOOP_MODELS_DEFAULT",),
+        reload=True,
+    ),
+    Key(
+        "models.broker.providers",
+        ListOf(_PROVIDER),
+        [],
+        "Where models are. Entries of several layers are joined; the upper layer's entry replaces one of the same `id`.",
+        effect=BROKER,
+        merge_by="id",
+        reload=True,
+    ),
+    Key(
+        "models.broker.route",
+        Routes(),
+        [{"pattern": "*", "provider": "local"}],
+        "Which provider serves which model: the first entry whose pattern matches (`name`, `prefix*`, `*`).",
+        effect=BROKER,
+        deprecated=("models.broker.routing",),
+        reload=True,
+    ),
+    Key("models.broker.cache.ttl_ms", Integer(), "600000", "How long an answer may be used again; 0 is never.", effect=BROKER, reload=True),
+    Key("models.broker.cache.capacity", Integer(0, 1_000_000), "1024", "How many answers are kept.", effect=BROKER),
+    Key(
+        "models.broker.budgets.default_tokens",
+        Integer(1),
+        "8000",
+        "Tokens of a run whose opening sets none.",
+        effect=BROKER,
+        reload=True,
+        limit="policy.max_tokens",
+    ),
+    Key(
+        "models.broker.budgets.per_request_tokens_cap",
+        Integer(1),
+        "2000",
+        "Most tokens of one answer.",
+        effect=BROKER,
+        reload=True,
+        limit="policy.max_tokens",
+    ),
+    Key(
+        "models.broker.budgets.hard_cap_usd",
+        Number(),
+        None,
+        "Most money that one run may cost.",
+        effect=BROKER,
+        nullable=True,
+        reload=True,
+        limit="policy.max_usd",
+    ),
+    Key(
+        "models.broker.timeout_ms",
+        Integer(100, 3_600_000),
+        "60000",
+        "Time that one call to a provider may take.",
+        effect=BROKER,
+        reload=True,
+    ),
+    Key(
+        "models.broker.retries",
+        Integer(0, 10),
+        "3",
+        "How often a call is repeated on 429, 5xx and lost connections.",
+        effect=BROKER,
+        reload=True,
+    ),
+    Key("models.broker.streaming", Boolean(), "false", "Stream answers."),
+    Key(
+        "models.prices",
+        MapOf(_PRICE),
+        {},
+        "Price by model, in USD per million tokens: `{input, output, cached_input}`.",
+        effect=BROKER,
+        reload=True,
+    ),
+)
+
+KB: tuple[Key, ...] = (
+    Key("kb.root_dir", PathText(), "{state}/pog", "Directory of the knowledge base.", effect=LEDGER, aliases=("RUNLOOP_KB_ROOT_DIR",)),
+    Key("kb.events_db", _TEXT, "events.sqlite", "File name of the ledger.", deprecated=("kb.ledger",)),
+    Key("kb.view_db", _TEXT, "pog.sqlite", "File name of the projections.", deprecated=("kb.materialized",)),
+    Key("kb.wal", Boolean(), "true", "Write-ahead log; always on."),
+    Key("kb.fts", Boolean(), "false", "Full-text search; always on."),
+    Key("kb.redaction.mask_email", Boolean(), "true", "Mask e-mail addresses."),
+    Key("kb.redaction.level", Text(("strict", "standard", "off")), "strict", "How much is masked."),
+    Key("kb.redaction.at_query_time", Boolean(), "true", "Mask in answers to queries."),
+    Key("kb.redaction.materialize_masked_columns", Boolean(), "true", "Store masked columns."),
+    Key(
+        "kb.redaction.url_param_denylist",
+        _TEXTS,
+        ["token", "key", "password", "signature", "auth"],
+        "URL parameters whose values are masked.",
+    ),
+    Key("kb.redaction.salt", _ANY_TEXT, None, "Salt of the masks.", nullable=True, secret=True),
+    Key("kb.redaction.drop_masked_rows", Boolean(), "false", "Leave rows out instead of masking them."),
+    Key("kb.redaction.allow_unredacted_admin", Boolean(), "false", "Let an administrator see unmasked rows."),
+)
+
+SECURITY: tuple[Key, ...] = (
+    Key(
+        "security.confirm_external_actions",
+        Boolean(),
+        "true",
+        "Ask before an action that leaves the machine or cannot be undone.",
+        effect=APPROVALS,
+        aliases=("RUNLOOP_SECURITY_CONFIRM_EXTERNAL_ACTIONS",),
+        limit="policy.confirm_external_actions",
+    ),
+    Key(
+        "security.approve_in_advance",
+        ListOf(Text(ACTIONS)),
+        None,
+        "Actions that `--yes` may approve when the opening allows it too; not set is whatever the opening allows.",
+        effect=APPROVALS,
+        nullable=True,
+        limit="policy.approve_in_advance",
+    ),
+    Key("security.allow_unsigned_agents", Boolean(), "true", "Run agents that nobody signed."),
+    Key("security.allowed_agent_signers", _TEXTS, [], "Signers that are trusted."),
+    Key("security.require_signed_messages", Boolean(), "false", "Refuse unsigned frames."),
+    Key("security.caps.audit_on_allow", Boolean(), "false", "Record allowed uses of capabilities."),
+    Key("security.caps.audit_on_deny", Boolean(), "true", "Record denied uses of capabilities."),
+    Key("security.caps.fail_on_empty", Boolean(), "false", "Refuse to start an agent without capabilities."),
+    Key(
+        "security.secrets.provider",
+        Text(("auto", "keyring", "env", "stub", "pass", "age", "secret-service")),
+        "auto",
+        "Where secrets are looked up.",
+    ),
+    Key("security.secrets.root", PathText(), "{state}/secrets", "Directory of file-based secrets."),
+    Key("security.secrets.encryption", _TEXT, "none", "Encryption of file-based secrets."),
+    Key("security.secrets.master_key", _ANY_TEXT, None, "Master key of file-based secrets.", nullable=True, secret=True),
+    Key("security.secrets.allow_export", Boolean(), "false", "Let secrets be exported."),
+    Key("security.secrets.allow_list", Boolean(), "false", "Let the names of secrets be listed."),
+    Key("security.secrets.default_ttl", Integer(), "0", "Seconds that a secret is kept in memory; 0 is not at all."),
+    Key("security.testing.broker_mode", _TEXT, None, "Mode of the broker in tests.", nullable=True),
+    Key("security.testing.broker_seed", Integer(), None, "Seed of the broker in tests.", nullable=True),
+    Key("security.testing.allow_missing_secrets", Boolean(), "false", "Start agents whose secrets are missing."),
+    Key("security.testing.expose_raw_secrets", Boolean(), "false", "Hand secrets to agents as text; refused always."),
+)
+
+MAIL_KEYS: tuple[Key, ...] = (
+    Key(
+        "mail.from",
+        Text(pattern=r"[^\r\n]*[^\s@<>]+@[^\s@<>]+>?\s*", wanted='an address: "ada@example.org" or "Ada <ada@example.org>"'),
+        None,
+        "Sender of mail.",
+        effect="mail.send",
+        nullable=True,
+    ),
+    Key("mail.smtp.host", _TEXT, None, "Server that mail is handed to; not set means the outbox only.", effect=MAIL, nullable=True),
+    Key(
+        "mail.smtp.port",
+        Integer(1, 65_535),
+        None,
+        "Port; not set is 587 with starttls, 465 with tls, 25 with none.",
+        effect=MAIL,
+        nullable=True,
+    ),
+    Key(
+        "mail.smtp.tls",
+        Text(("starttls", "tls", "none")),
+        "starttls",
+        "Encryption. `none` is refused together with a password.",
+        effect=MAIL,
+    ),
+    Key("mail.smtp.user", _TEXT, None, "Name to log in with.", effect=MAIL, nullable=True),
+    Key("mail.smtp.secret_id", _TEXT, "mail/smtp", "Name of the secret that is the password.", effect=MAIL),
+    Key("mail.smtp.timeout_ms", Integer(100, 600_000), "30000", "Time that the server has to answer.", effect=MAIL),
+)
+
+REST: tuple[Key, ...] = (
+    Key(
+        "router.fastpath_shell",
+        Boolean(),
+        "true",
+        "Run known commands at once.",
+        aliases=("RUNLOOP_ROUTER_SHELL_FASTPATH", "RUNLOOP_ROUTER_ALLOW_SHELL_FASTPATH"),
+        deprecated=("router.allow_shell_fastpath", "router.shell_fastpath"),
+        reload=True,
+    ),
+    Key(
+        "router.default_opening",
+        _TEXT,
+        "compose_email",
+        "Opening of a prompt that is no command.",
+        aliases=("RUNLOOP_ROUTER_DEFAULT_OPENING",),
+        reload=True,
+    ),
+    Key("router.allowlist", _TEXTS, [], "Patterns that always are commands.", reload=True),
+    Key("router.denylist", _TEXTS, ["rm -rf /"], "Patterns that are never run.", reload=True),
+    Key("router.known_commands", _TEXTS, [], "Further commands.", reload=True),
+    Key("ui.theme", _TEXT, "mono", "Theme of the monitor.", reload=True),
+    Key("ui.confirm_prompts", _TEXT, "inline", "Where approvals are asked.", reload=True),
+    Key(
+        "logging.level",
+        Text(("trace", "debug", "info", "warn", "error")),
+        "info",
+        "Least level that is logged.",
+        aliases=("RUNLOOP_LOG_LEVEL",),
+        reload=True,
+    ),
+    Key("logging.file", PathText(), None, "File of the log; not set is stderr.", nullable=True),
+    Key("logging.format", Text(("auto", "json", "text")), "auto", "Form of the log."),
+    Key("observability.traces.enabled", Boolean(), "false", "Export traces."),
+    Key("observability.traces.otlp_endpoint", _TEXT, None, "Where traces go.", nullable=True),
+    Key(
+        "observability.traces.sampling",
+        Text(pattern=r"parent|always_on|ratio:(0(\.[0-9]+)?|1(\.0+)?)", wanted="parent, always_on or ratio:N with N from 0 to 1"),
+        "parent",
+        "Which traces are exported: parent, always_on or ratio:N.",
+    ),
+    Key(
+        "observability.metrics_interval_ms",
+        Integer(100, 60_000, wanted="observability.metrics_interval_ms must be between 100 and 60000 (found {n})"),
+        "1000",
+        "How often metrics are published.",
+        reload=True,
+    ),
+    Key(
+        "openings.search_dirs",
+        _PATHS,
+        ["{state}/openings", "./openings", "./examples/openings", "/etc/runloop/openings"],
+        "Where openings are looked up by name, in this order; those that ship come last.",
+        effect=SEARCH,
+        reload=True,
+    ),
+    Key(
+        "agents.search_dirs",
+        _PATHS,
+        ["{state}/agents", "./agents", "/usr/lib/runloop/agents"],
+        "Where agents are looked up by name, in this order; those that ship come last.",
+        effect=SEARCH,
+        reload=True,
+    ),
+    Key("agents.cache_dir", PathText(), "{cache}", "Where compiled guests are kept.", effect="the cache of compiled guests"),
+    Key(
+        "bus.auth.publishers.action_decision.allowed_kinds",
+        ListOf(Text(("ui", "tui", "agent"))),
+        ["ui", "tui"],
+        "Kinds of client that may answer an approval.",
+    ),
+)
+
+KEYS: tuple[Key, ...] = (*GENERAL, *SANDBOX, *MODELS, *KB, *SECURITY, *MAIL_KEYS, *POLICY, *REST)

@@ -1,0 +1,51 @@
+"""The hard limits: set by the system file for the whole machine, and only ever narrowed by the layers above it."""
+
+from __future__ import annotations
+
+from runloop.config.kinds import Boolean, Integer, ListOf, Number, Text
+from runloop.config.registry import Key
+
+ACTIONS = ("mail.outbox", "mail.smtp", "files.write", "exec.run", "http.send", "kb.propose", "model.complete")
+"""The actions that approvals name."""
+
+_HOST = Text(pattern=r"[A-Za-z0-9_.:\[\]-]+", wanted="a host or host:port, without a scheme")
+_RUN = "admission of actions in every run"
+_GUEST = "limits of every guest"
+_BUDGET = "budgets of every run"
+
+POLICY: tuple[Key, ...] = (
+    Key("policy.max_tokens", Integer(1), None, "Most tokens of one run.", effect=_BUDGET, nullable=True, tighten="min"),
+    Key("policy.max_usd", Number(), None, "Most money of one run, in USD.", effect=_BUDGET, nullable=True, tighten="min"),
+    Key("policy.memory_mb", Integer(8), None, "Most memory of a guest, in MiB.", effect=_GUEST, nullable=True, tighten="min"),
+    Key("policy.wall_ms", Integer(10), None, "Most wall time of a node attempt.", effect=_GUEST, nullable=True, tighten="min"),
+    Key("policy.output_bytes", Integer(1024), None, "Most output of a guest.", effect=_GUEST, nullable=True, tighten="min"),
+    Key("policy.hostcalls", Integer(1), None, "Most hostcalls of a node attempt.", effect=_GUEST, nullable=True, tighten="min"),
+    Key(
+        "policy.confirm_external_actions",
+        Boolean(),
+        "false",
+        "Always ask before external actions, whatever `security.confirm_external_actions` says.",
+        effect=_RUN,
+        tighten="any",
+    ),
+    Key("policy.allow_exec", Boolean(), "true", "Whether any agent may run commands.", effect=_RUN, tighten="all"),
+    Key(
+        "policy.allowed_hosts",
+        ListOf(_HOST),
+        None,
+        "Hosts that agents may reach, as `host` or `host:port`; not set is no limit beyond their own capabilities.",
+        effect=_RUN,
+        nullable=True,
+        tighten="intersect",
+    ),
+    Key("policy.deny_actions", ListOf(Text(ACTIONS)), [], "Actions that are always refused.", effect=_RUN, tighten="union"),
+    Key(
+        "policy.approve_in_advance",
+        ListOf(Text(ACTIONS)),
+        None,
+        "Actions that `--yes` may approve at all; not set is no limit beyond the opening's own.",
+        effect=_RUN,
+        nullable=True,
+        tighten="intersect",
+    ),
+)

@@ -1,0 +1,48 @@
+"""How hard limits combine: whichever layer speaks, the narrower value wins, so no layer can widen what another narrowed.
+
+| rule | values | not set |
+|---|---|---|
+| min | the smaller number | no limit |
+| any | true if any says so | false |
+| all | true only if all say so | true |
+| intersect | what every list contains | no limit |
+| union | everything in any list | empty |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runloop.config.registry import Tighten
+
+
+def combine(rule: Tighten, first: Any, second: Any) -> Any:
+    """The narrower of two values; ``None`` is no limit. Commutative and associative, up to the order of a list."""
+    if first is None or second is None:
+        return second if first is None else first
+    if rule == "min":
+        return min(first, second)
+    if rule == "any":
+        return first or second
+    if rule == "all":
+        return first and second
+    if rule == "union":
+        return (*first, *(each for each in second if each not in first))
+    return _intersect(first, second)
+
+
+def _intersect(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    """Entries of one list that the other covers; ``host`` covers ``host:port``."""
+    kept = [each for each in first if _covered(each, second)]
+    kept += [each for each in second if each not in kept and _covered(each, first)]
+    return tuple(kept)
+
+
+def _covered(entry: str, by: tuple[str, ...]) -> bool:
+    host, colon, port = entry.rpartition(":")
+    return entry in by or bool(colon and port.isdigit() and host in by)
+
+
+def limit(rule: Tighten, value: Any, bound: Any) -> Any:
+    """An ordinary setting held within a hard limit; a setting that is not set takes the limit itself."""
+    return combine(rule, value, bound)
