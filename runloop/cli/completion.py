@@ -31,7 +31,7 @@ def run(arguments: Sequence[str], verbs: Mapping[str, _Described]) -> int:
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             name, command, rest = super().resolve_command(ctx, args)
-            if name in verbs:
+            if name is not None and name in verbs:
                 command = typer.main.get_command(import_module(verbs[name].module).app)
             return name, command, rest
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from runloop.config.errors import ConfigError, ConfigWarning
 from runloop.config.paths import Directories, ensure
-from runloop.config.registry import Key, keys
+from runloop.config.registry import Key, all_keys
 from runloop.config.settings import Assignment, Explanation, Settings, load
 
-__all__ = ["Assignment", "ConfigError", "ConfigWarning", "Directories", "Explanation", "Key", "Settings", "ensure", "keys", "load"]
+__all__ = ["Assignment", "ConfigError", "ConfigWarning", "Directories", "Explanation", "Key", "Settings", "all_keys", "ensure", "load"]

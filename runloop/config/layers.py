@@ -79,7 +79,7 @@ def _variable(name: str, text: str, findings: Findings) -> Raw:
 
 def _at(path: str, raw: Raw, findings: Findings) -> Iterator[tuple[str, Raw]]:
     """The leaves that a value at one path sets: itself, or those of a map given for a section."""
-    if path in registry.keys() or path in registry.deprecated():
+    if path in registry.all_keys() or path in registry.deprecated():
         yield path, raw
     elif path in registry.sections() and isinstance(raw.value, dict):
         yield from _leaves(raw, path, findings)
@@ -90,7 +90,7 @@ def _at(path: str, raw: Raw, findings: Findings) -> Iterator[tuple[str, Raw]]:
 def _leaves(tree: Raw, section: str, findings: Findings) -> Iterator[tuple[str, Raw]]:
     for name, raw in raws.items(tree):
         path = f"{section}.{name}" if section else name
-        if path in registry.keys() or path in registry.deprecated():
+        if path in registry.all_keys() or path in registry.deprecated():
             yield path, raw
         elif path in registry.sections():
             if raw.value is not None and not isinstance(raw.value, dict):

@@ -59,12 +59,10 @@ def find_base(env: Mapping[str, str]) -> Base:
         xdg_config = home / ".config"
     runtime = _absolute(env, "XDG_RUNTIME_DIR", home)
     files = (*((xdg_config / "runloop" / "config.yaml",) if xdg_config else ()), state / "config.yaml")
-    if cache is not None:
-        cache = cache / "runloop"
-    else:
-        cache = home / ".cache" / "runloop" if home is not None else state / "cache"
+    if cache is None and home is not None:
+        cache = home / ".cache"
     sockets = runtime / "runloop" if runtime is not None and own is None else state / "sock"
-    return Base(state, cache, files, sockets, home)
+    return Base(state, cache / "runloop" if cache is not None else state / "cache", files, sockets, home)
 
 
 def _under(home: Path | None, name: str) -> Path:

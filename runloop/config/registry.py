@@ -46,7 +46,7 @@ class Key:
 
 
 @cache
-def keys() -> Mapping[str, Key]:
+def all_keys() -> Mapping[str, Key]:
     """Every key by path, in the order of the documentation."""
     from runloop.config.table import KEYS
 
@@ -56,20 +56,20 @@ def keys() -> Mapping[str, Key]:
 @cache
 def deprecated() -> Mapping[str, str]:
     """The path in force by deprecated path."""
-    return {old: key.path for key in keys().values() for old in key.deprecated}
+    return {old: key.path for key in all_keys().values() for old in key.deprecated}
 
 
 @cache
 def aliases() -> Mapping[str, str]:
     """The path by exact name of an environment variable other than ``RUNLOOP__…``."""
-    return {name: key.path for key in keys().values() for name in key.aliases}
+    return {name: key.path for key in all_keys().values() for name in key.aliases}
 
 
 @cache
 def sections() -> frozenset[str]:
     """Every path that has keys below it; the empty one is the whole file."""
     found = {""}
-    for path in (*keys(), *deprecated()):
+    for path in (*all_keys(), *deprecated()):
         parts = path.split(".")
         found.update(".".join(parts[:depth]) for depth in range(1, len(parts)))
     return frozenset(found)
@@ -83,7 +83,7 @@ def children(section: str) -> tuple[str, ...]:
 
 def lookup(path: str) -> Key:
     """The key at ``path``, or under a deprecated name for it; raises ``config.unknown_key`` with the nearest that exists."""
-    key = keys().get(deprecated().get(path, path))
+    key = all_keys().get(deprecated().get(path, path))
     if key is None:
         raise unknown(path, Where(key=path))
     return key
@@ -103,7 +103,7 @@ def _suggestion(path: str, section: str, name: str) -> str:
     if near := get_close_matches(name, siblings, n=1, cutoff=0.6):
         return f"Did you mean {section + '.' if section else ''}{near[0]}?"
     elsewhere = [known for known in keys() if known.rpartition(".")[2] == name]
-    if near := elsewhere or get_close_matches(path, keys(), n=1, cutoff=0.6):
+    if near := elsewhere or get_close_matches(path, all_keys(), n=1, cutoff=0.6):
         return f"Did you mean {near[0]}?"
     if siblings:
         return f"Known {'under ' + section if section else 'at the top'}: {', '.join(siblings)}."

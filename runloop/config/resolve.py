@@ -23,7 +23,7 @@ _DEFAULT = Where()
 def resolve(layers: Sequence[Layer], expansion: Expansion, findings: Findings) -> Mapping[str, Explanation]:
     """Every key's value; problems go to ``findings``, and then the result must not be used."""
     found: dict[str, Explanation] = {}
-    for key in registry.keys().values():
+    for key in registry.all_keys().values():
         assignments = (_default(key, expansion), *_assignments(key, layers, expansion, findings))
         found[key.path] = _narrowest(key, assignments, findings) if key.tighten else _highest(key, assignments)
     for path, explanation in found.items():
