@@ -78,7 +78,7 @@ def sections() -> frozenset[str]:
 def children(section: str) -> tuple[str, ...]:
     """The names directly below a section, deprecated ones left out."""
     prefix = section + "." if section else ""
-    return tuple(dict.fromkeys(path[len(prefix) :].split(".", 1)[0] for path in keys() if path.startswith(prefix)))
+    return tuple(dict.fromkeys(path[len(prefix) :].split(".", 1)[0] for path in all_keys() if path.startswith(prefix)))
 
 
 def lookup(path: str) -> Key:
@@ -102,7 +102,7 @@ def _suggestion(path: str, section: str, name: str) -> str:
     siblings = children(section) if section in sections() else ()
     if near := get_close_matches(name, siblings, n=1, cutoff=0.6):
         return f"Did you mean {section + '.' if section else ''}{near[0]}?"
-    elsewhere = [known for known in keys() if known.rpartition(".")[2] == name]
+    elsewhere = [known for known in all_keys() if known.rpartition(".")[2] == name]
     if near := elsewhere or get_close_matches(path, all_keys(), n=1, cutoff=0.6):
         return f"Did you mean {near[0]}?"
     if siblings:
