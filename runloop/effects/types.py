@@ -43,7 +43,8 @@ class CallError(RunloopError):
     """A hostcall was refused or failed; the guest gets ``kind``, ``message`` and ``hint`` and goes on.
 
     ``code`` is the dotted stable name of the exact reason, for records and people. ``outcome_unknown`` says that the effect
-    may have happened: the caller records ``effect.unknown`` and never repeats the call by itself.
+    may have happened: the caller records ``effect.unknown`` and never repeats the call by itself. ``spent`` is what a failed
+    call cost all the same, for the record.
     """
 
     code = "call.failed"
@@ -58,10 +59,12 @@ class CallError(RunloopError):
         where: Where | None = None,
         retryable: bool = False,
         outcome_unknown: bool = False,
+        spent: Outcome | None = None,
     ) -> None:
         super().__init__(message, code=code, where=where, hint=hint, retryable=retryable)
         self.kind = kind
         self.outcome_unknown = outcome_unknown
+        self.spent = spent
 
     def to_answer(self) -> dict[str, str]:
         """The typed error of the WIT world: code, message, hint."""

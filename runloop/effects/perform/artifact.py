@@ -38,7 +38,7 @@ class EmitArtifact:
     def __init__(self, directory: Path, reporter: RunReporter) -> None:
         self._directory, self._reporter = directory, reporter
 
-    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:  # noqa: ARG002 - needs no right
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
         if any(ord(character) < 0x20 for character in args["name"]):
             raise invalid("emit.artifact: the name holds a control character", key="name", hint="use a plain name", code="artifact.name")

@@ -18,7 +18,7 @@ class EmitProgress:
     def __init__(self, reporter: RunReporter) -> None:
         self._reporter = reporter
 
-    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:  # noqa: ARG002 - needs no right
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
         return Prepared("emit.progress", EffectClass.LIVE, args["text"], data={"text": args["text"], "fraction": args.get("fraction")})
 
@@ -34,7 +34,7 @@ class EmitLog:
     def __init__(self, reporter: RunReporter) -> None:
         self._reporter = reporter
 
-    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:  # noqa: ARG002 - needs no right
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
         return Prepared("emit.log", EffectClass.LIVE, args["text"], data={"level": args["level"], "text": args["text"]})
 
@@ -50,7 +50,7 @@ class CheckpointMark:
     def __init__(self, reporter: RunReporter) -> None:
         self._reporter = reporter
 
-    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:  # noqa: ARG002 - needs no right
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
         return Prepared("checkpoint.mark", EffectClass.IDEMPOTENT, args["label"], data={"label": args["label"]})
 

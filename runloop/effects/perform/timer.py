@@ -39,7 +39,7 @@ class TimerSleep:
             )
         return Prepared("timer.sleep", EffectClass.WAITING, f"wait {ms} ms", data={"ms": ms})
 
-    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:  # noqa: ARG002 - the protocol's form
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Do what was prepared."""
         await self._clock.sleep(prepared.data["ms"])
         return Outcome({})

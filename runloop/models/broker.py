@@ -1,0 +1,248 @@
+"""The broker: route a request, count it against the budget, ask the provider or the cache, and count again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from runloop.models.budget import Budget, cost_micros, price_of
+from runloop.models.cache import ReplyCache, cache_key
+from runloop.models.dialects import DIALECTS, Dialect, ShapeError, endpoint
+from runloop.models.errors import ModelError
+from runloop.models.settings import NO_MODEL, ModelSettings, ProviderKind, ProviderSettings, check_settings, is_loopback, matches
+from runloop.models.transport import Hooks, Post, Transport, quoted
+from runloop.models.types import EmbedReply, EmbedRequest, ModelReply, ModelRequest, Usage, estimate_tokens
+
+SecretResolver = Callable[[str], Awaitable[str | None]]
+
+CONFIGURE_HINT = (
+    "configure one in config.yaml under models.broker.providers, for example"
+    " {id: ollama, kind: http_ollama, base_url: http://127.0.0.1:11434}, and set models.default to ollama:<model>; see docs/models.md"
+)
+T = TypeVar("T")
+_NONE = ProviderSettings(NO_MODEL, ProviderKind.NONE)
+
+
+class Broker:
+    """Completes prompts and embeds texts through the configured providers; holds the connections and the cache.
+
+    ``secrets`` gives a key by its ``secret_id``, or None; it is asked only while the header is being built.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, secrets: SecretResolver, *, hooks: Hooks | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        check_settings(settings)
+        self._settings, self._secrets = settings, secrets
+        self._providers = {provider.id: provider for provider in settings.providers}
+        self._transport = Transport(settings, hooks)
+        self._cache = ReplyCache(settings.cache_capacity, settings.cache_ttl_ms, now)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    def run_budget(self, tokens: int | None = None, usd_micros: int | None = None) -> Budget:
+        """A run's budget: what the opening gives, else ``default_tokens``; money never above the hard cap."""
+        cap = self._settings.hard_cap_usd_micros
+        limits = [limit for limit in (usd_micros, cap) if limit is not None]
+        return Budget(self._settings.default_tokens if tokens is None else tokens, min(limits, default=None))
+
+    def route(self, model: str | None) -> tuple[ProviderSettings, str]:
+        """The provider and the model's name there: the first route that matches, else ``provider:model``.
+
+        Raises:
+            ModelError: ``unavailable`` when nothing is configured, ``invalid`` when nothing fits the name.
+
+        """
+        return self._resolve(model or self._settings.default)
+
+    def route_embedding(self, model: str | None) -> tuple[ProviderSettings, str]:
+        """The provider and the model's name there, for embeddings; errors as :meth:`route`."""
+        wanted = model or self._settings.embed_default
+        if wanted is None:
+            hint = "set models.embed_default to provider:model, or name a model in the call"
+            raise ModelError("unavailable", "model.unconfigured", "no embedding model is configured", hint=hint, key="models.embed_default")
+        return self._resolve(wanted)
+
+    def leaves_machine(self, request: ModelRequest | EmbedRequest) -> bool:
+        """Whether the request goes to another host; errors as :meth:`route`."""
+        provider, _ = self.route(request.model) if isinstance(request, ModelRequest) else self.route_embedding(request.model)
+        return not is_loopback(_host(provider))
+
+    async def complete(self, request: ModelRequest, budget: Budget, remaining_ms: int | None = None) -> ModelReply:
+        """An answer, counted. ``remaining_ms`` bounds the call beside the configured time-outs.
+
+        Raises:
+            ModelError: see docs/models.md for the codes.
+
+        """
+        provider, model = self.route(request.model)
+        estimate = estimate_tokens(request.system, request.text)
+        max_tokens = self._max_tokens(request, estimate)
+        key = cache_key(provider.id, provider.base_url, model, request, max_tokens)
+        cached = self._cache.get(key)
+        price = price_of(self._settings.prices, provider.id, model)
+        if cached is not None:
+            reply = replace(cached, cached=True, usage=replace(cached.usage, usd_micros=0))
+            budget.settle(budget.reserve(reply.usage.tokens, 0), reply.usage)
+            return reply
+        held = budget.reserve(estimate + max_tokens, cost_micros(price, estimate, max_tokens))
+        try:
+            dialect = self._dialect(provider)
+            body = dialect.complete_body(request, model, max_tokens, provider.base_url or "")
+            headers = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
+            document, secret = await self._post(
+                provider, dialect.complete_path, body, extra=headers, trace_id=request.trace_id, remaining_ms=remaining_ms
+            )
+            answer = self._read(provider, dialect.read_completion, document, secret)
+        except BaseException:
+            budget.release(held)
+            raise
+        tokens_in = estimate if answer.tokens_in is None else answer.tokens_in
+        tokens_out = estimate_tokens(answer.text) if answer.tokens_out is None else answer.tokens_out
+        estimated = answer.tokens_in is None or answer.tokens_out is None
+        usage = Usage(tokens_in, tokens_out, cost_micros(price, tokens_in, tokens_out), estimated)
+        reply = ModelReply(answer.text, answer.finish_reason, provider.id, answer.model or model, usage)
+        budget.settle(held, usage)
+        if not answer.text:
+            raise _empty(provider, answer.finish_reason, usage)
+        self._cache.put(key, reply)
+        return reply
+
+    async def embed(self, request: EmbedRequest, budget: Budget, remaining_ms: int | None = None) -> EmbedReply:
+        """Vectors for the texts, in their order, counted.
+
+        Raises:
+            ModelError: see docs/models.md for the codes.
+
+        """
+        provider, model = self.route_embedding(request.model)
+        dialect = self._dialect(provider)
+        if dialect.embed_body is None or dialect.read_vectors is None:
+            hint = "use an OpenAI-compatible provider or Ollama for embeddings"
+            raise ModelError("unavailable", "model.no_embeddings", f"{provider.id} ({provider.kind}) has no embeddings", hint=hint)
+        estimate = estimate_tokens(*request.texts)
+        price = price_of(self._settings.prices, provider.id, model)
+        held = budget.reserve(estimate, cost_micros(price, estimate, 0))
+        try:
+            body = dialect.embed_body(request, model)
+            document, secret = await self._post(
+                provider, dialect.embed_path, body, extra={}, trace_id=request.trace_id, remaining_ms=remaining_ms
+            )
+            answer = self._read(provider, dialect.read_vectors, document, secret)
+            self._check_vectors(provider, answer.vectors, len(request.texts))
+        except BaseException:
+            budget.release(held)
+            raise
+        tokens_in = estimate if answer.tokens_in is None else answer.tokens_in
+        usage = Usage(tokens_in, 0, cost_micros(price, tokens_in, 0), answer.tokens_in is None)
+        budget.settle(held, usage)
+        return EmbedReply(answer.vectors, provider.id, answer.model or model, usage)
+
+    def _resolve(self, wanted: str) -> tuple[ProviderSettings, str]:
+        if wanted == NO_MODEL:
+            return _NONE, NO_MODEL
+        for route in self._settings.routes:
+            if matches(route.pattern, wanted):
+                return self._providers.get(route.provider, _NONE), route.target_model or wanted
+        name, colon, model = wanted.partition(":")
+        if colon and model and name in self._providers:
+            return self._providers[name], model
+        if not self._providers:
+            return _NONE, NO_MODEL
+        hint = f"add a route for it, or write provider:model with one of: {', '.join(self._providers)}"
+        raise ModelError("invalid", "model.no_route", f"no provider is configured for the model {wanted!r}", hint=hint, key="model")
+
+    def _max_tokens(self, request: ModelRequest, estimate: int) -> int:
+        cap = self._settings.per_request_tokens_cap
+        if estimate + (request.max_tokens or 1) > cap:
+            wanted = f"{estimate} for the prompt (estimated) and {request.max_tokens or 1} for the answer"
+            raise ModelError(
+                "budget",
+                "model.request_cap",
+                f"the request needs {wanted}, more than the {cap} tokens that one request may use",
+                hint="shorten the prompt, lower max_tokens, or raise models.broker.budgets.per_request_tokens_cap",
+            )
+        return request.max_tokens or cap - estimate
+
+    def _dialect(self, provider: ProviderSettings) -> Dialect:
+        dialect = DIALECTS.get(provider.kind)
+        if dialect is None:
+            raise ModelError("unavailable", "model.unconfigured", "no model is configured", hint=CONFIGURE_HINT, key="models.default")
+        return dialect
+
+    async def _post(
+        self,
+        provider: ProviderSettings,
+        path: str,
+        body: dict[str, Any],
+        *,
+        extra: dict[str, str],
+        trace_id: str | None,
+        remaining_ms: int | None,
+    ) -> tuple[dict[str, Any], str | None]:
+        dialect = self._dialect(provider)
+        headers = {**dialect.fixed_headers, **dict(provider.headers), **extra}
+        if trace_id:
+            headers["X-Runloop-Trace-Id"] = trace_id
+        secret = await self._secret(provider)
+        if secret is not None:
+            headers.update(dialect.auth(secret))
+        post = Post(provider.id, endpoint(provider.base_url or "", path), headers, body, secret)
+        return await self._transport.post(post, remaining_ms), secret
+
+    async def _secret(self, provider: ProviderSettings) -> str | None:
+        if provider.secret_id is None:
+            return None
+        secret = await self._secrets(provider.secret_id)
+        if not secret:
+            hint = f"store it: keyring set runloop {provider.secret_id}, or set the environment variable that docs/models.md names"
+            raise ModelError(
+                "unavailable", "model.secret_missing", f"the secret {provider.secret_id} of {provider.id} is not there", hint=hint
+            )
+        if not secret.isascii() or not secret.isprintable():
+            hint = "store the key again; a line break or a space too many came with it"
+            raise ModelError(
+                "unavailable", "model.secret_unusable", f"the secret {provider.secret_id} cannot be put into a header", hint=hint
+            )
+        return secret
+
+    @staticmethod
+    def _read(provider: ProviderSettings, read: Callable[[dict[str, Any]], T], document: dict[str, Any], secret: str | None) -> T:
+        try:
+            return read(document)
+        except ShapeError as error:
+            # Some servers answer 200 and put the error into the body.
+            said = (
+                quoted(json.dumps(document.get("error", ""), ensure_ascii=False).encode(), secret) if document.get("error") else str(error)
+            )
+            raise ModelError("unavailable", "model.bad_shape", f"{provider.id} answered in another form: {said}") from None
+
+    @staticmethod
+    def _check_vectors(provider: ProviderSettings, vectors: tuple[tuple[float, ...], ...], asked: int) -> None:
+        if len(vectors) != asked or len({len(vector) for vector in vectors}) != 1:
+            message = f"{provider.id} answered with {len(vectors)} vectors for {asked} texts, or with vectors of different lengths"
+            raise ModelError("unavailable", "model.bad_shape", message)
+
+
+def _host(provider: ProviderSettings) -> str:
+    return (urlsplit(provider.base_url).hostname if provider.base_url else None) or "localhost"
+
+
+def _empty(provider: ProviderSettings, finish_reason: str, usage: Usage) -> ModelError:
+    hint = {
+        "length": "raise max_tokens: the model used them all before it wrote text",
+        "filtered": "the provider's filter stopped the answer",
+    }
+    return ModelError(
+        "unavailable",
+        "model.empty",
+        f"{provider.id} answered with no text ({finish_reason})",
+        hint=hint.get(finish_reason, ""),
+        usage=usage,
+    )

@@ -1,0 +1,128 @@
+"""Budgets and prices: what a call may cost is set aside before it is made, what it did cost is booked after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runloop.models.errors import ModelError
+from runloop.models.settings import PriceSettings, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runloop.models.types import Usage
+
+_MILLION = 1_000_000
+
+
+def price_of(prices: Sequence[PriceSettings], provider: str, model: str) -> PriceSettings | None:
+    """The first price whose provider and model pattern fit, or None: an unknown price is never 0."""
+    return next((price for price in prices if price.provider in {None, provider} and matches(price.model, model)), None)
+
+
+def cost_micros(price: PriceSettings | None, tokens_in: int, tokens_out: int) -> int | None:
+    """Micro-dollars, rounded up; None without a price."""
+    if price is None:
+        return None
+    exact = tokens_in * price.micros_in_per_million + tokens_out * price.micros_out_per_million
+    return -(-exact // _MILLION)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What one call has set aside."""
+
+    tokens: int
+    usd_micros: int
+
+
+class Budget:
+    """Tokens and money of one run, shared by its parallel nodes. None means no limit.
+
+    ``reserve`` before a call and ``settle`` or ``release`` after it, so that two calls at once cannot both spend the rest.
+    """
+
+    def __init__(
+        self, tokens: int | None = None, usd_micros: int | None = None, *, spent_tokens: int = 0, spent_usd_micros: int = 0
+    ) -> None:
+        self.tokens, self.usd_micros = tokens, usd_micros
+        self.spent_tokens, self.spent_usd_micros = spent_tokens, spent_usd_micros
+        self._held_tokens = self._held_usd = 0
+
+    @property
+    def remaining_tokens(self) -> int | None:
+        """Tokens that are neither spent nor set aside, at least 0."""
+        return None if self.tokens is None else max(0, self.tokens - self.spent_tokens - self._held_tokens)
+
+    @property
+    def remaining_usd_micros(self) -> int | None:
+        """Micro-dollars that are neither spent nor set aside, at least 0."""
+        return None if self.usd_micros is None else max(0, self.usd_micros - self.spent_usd_micros - self._held_usd)
+
+    def reserve(self, tokens: int, usd_micros: int | None) -> Reservation:
+        """Set aside what a call may need. ``usd_micros`` None means that its price is not known.
+
+        Raises:
+            ModelError: ``budget`` when it does not fit, or when money is limited and the price is not known.
+
+        """
+        left, left_usd = self.remaining_tokens, self.remaining_usd_micros
+        if left is not None and tokens > left:
+            raise ModelError(
+                "budget",
+                "model.budget_tokens",
+                f"the call may need {tokens} tokens, {left} of {self.tokens} are left",
+                hint="raise the opening's token budget, shorten the prompt, or lower max_tokens",
+            )
+        if left_usd is not None:
+            if usd_micros is None:
+                raise ModelError(
+                    "budget",
+                    "model.price_unknown",
+                    "spending is capped in US dollars and the price of this model is not known",
+                    hint="add the model to models.broker.prices (0 for a model that costs nothing), or remove the cap",
+                )
+            if usd_micros > left_usd:
+                raise ModelError(
+                    "budget",
+                    "model.budget_usd",
+                    f"the call may cost {dollars(usd_micros)}, {dollars(left_usd)} of {dollars(self.usd_micros or 0)} are left",
+                    hint="raise models.broker.budgets.hard_cap_usd or the opening's budget, or lower max_tokens",
+                )
+        held = Reservation(tokens, usd_micros or 0)
+        self._held_tokens += held.tokens
+        self._held_usd += held.usd_micros
+        return held
+
+    def release(self, held: Reservation) -> None:
+        """Give back what a failed call had set aside."""
+        self._held_tokens -= held.tokens
+        self._held_usd -= held.usd_micros
+
+    def settle(self, held: Reservation, usage: Usage) -> None:
+        """Book what the call did use.
+
+        Raises:
+            ModelError: ``budget`` with the usage, when the provider used more than was left; it is booked all the same.
+
+        """
+        self.release(held)
+        self.spent_tokens += usage.tokens
+        self.spent_usd_micros += usage.usd_micros or 0
+        over_tokens = self.tokens is not None and self.spent_tokens > self.tokens
+        over_usd = self.usd_micros is not None and self.spent_usd_micros > self.usd_micros
+        if over_tokens or over_usd:
+            what = f"{self.spent_tokens} of {self.tokens} tokens" if over_tokens else f"{dollars(self.spent_usd_micros)}"
+            raise ModelError(
+                "budget",
+                "model.budget_overrun",
+                f"the provider used more than was asked for: the run has now used {what}",
+                hint="raise the budget, or use a provider that keeps to max_tokens",
+                usage=usage,
+            )
+
+
+def dollars(micros: int) -> str:
+    """Micro-dollars for people, exact."""
+    return f"${micros // _MILLION}.{micros % _MILLION:06d}"

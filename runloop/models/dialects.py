@@ -1,0 +1,201 @@
+"""The providers' wire forms, without I/O: what to post where, and how to read the answer.
+
+Sources: OpenAI chat completions and embeddings, Ollama ``/api/chat`` and ``/api/embed``, Anthropic messages 2023-06-01; spec section 16.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from runloop.models.settings import ProviderKind
+from runloop.models.types import Completion, EmbedRequest, ModelRequest, Vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Json = dict[str, Any]
+
+ANTHROPIC_VERSION = "2023-06-01"
+# Newer OpenAI models refuse max_tokens; servers that only speak the protocol often know nothing else.
+_OPENAI_HOST = "api.openai.com"
+
+_FINISH = {
+    "stop": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "filtered",
+    "refusal": "filtered",
+}
+
+
+class ShapeError(ValueError):
+    """The answer is JSON but not the protocol's; the text names the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One protocol. Embedding functions are None where the provider has none."""
+
+    auth: Callable[[str], Mapping[str, str]]
+    fixed_headers: Mapping[str, str]
+    complete_path: str
+    complete_body: Callable[[ModelRequest, str, int, str], Json]
+    read_completion: Callable[[Json], Completion]
+    embed_path: str = ""
+    embed_body: Callable[[EmbedRequest, str], Json] | None = None
+    read_vectors: Callable[[Json], Vectors] | None = None
+
+
+def endpoint(base_url: str, path: str) -> str:
+    """The URL to post to; a base that already ends in the path's version (``…/v1``) is not given it twice."""
+    base = base_url.rstrip("/")
+    first = path.split("/", 2)[1]
+    return base.removesuffix(f"/{first}") + path
+
+
+def _field(document: Any, *path: str | int, kind: type | tuple[type, ...]) -> Any:
+    """The value at a path. Raises :class:`ShapeError` that names the path."""
+    value, walked = document, "$"
+    for step in path:
+        walked += f"[{step}]" if isinstance(step, int) else f".{step}"
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            raise ShapeError(f"{walked} is missing") from None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ShapeError(f"{walked} is {type(value).__name__}")
+    return value
+
+
+def _count(document: Json, *path: str) -> int | None:
+    try:
+        value = _field(document, *path, kind=int)
+    except ShapeError:
+        return None
+    return int(value) if value >= 0 else None
+
+
+def _named(document: Json) -> str:
+    name = document.get("model")
+    return name if isinstance(name, str) else ""
+
+
+def _finish(reason: Any) -> str:
+    return _FINISH.get(reason, "other") if isinstance(reason, str) else "unknown"
+
+
+def _vector(value: Any, path: str) -> tuple[float, ...]:
+    numbers = value if isinstance(value, list) else None
+    if not numbers or not all(isinstance(item, (int, float)) and not isinstance(item, bool) and math.isfinite(item) for item in numbers):
+        raise ShapeError(f"{path} is not a vector of numbers")
+    return tuple(float(item) for item in numbers)
+
+
+def _bearer(secret: str) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def _messages(request: ModelRequest) -> list[Json]:
+    system = [{"role": "system", "content": request.system}] if request.system else []
+    return [*system, {"role": "user", "content": request.text}]
+
+
+def _openai_body(request: ModelRequest, model: str, max_tokens: int, base_url: str) -> Json:
+    limit = "max_completion_tokens" if urlsplit(base_url).hostname == _OPENAI_HOST else "max_tokens"
+    body: Json = {"model": model, "messages": _messages(request), limit: max_tokens, "stream": False}
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.stop:
+        body["stop"] = list(request.stop)
+    return body
+
+
+def _openai_completion(document: Json) -> Completion:
+    content = _field(document, "choices", 0, "message", "content", kind=(str, type(None)))
+    reason = _field(document, "choices", 0, kind=dict).get("finish_reason")
+    tokens = _count(document, "usage", "prompt_tokens"), _count(document, "usage", "completion_tokens")
+    return Completion(content or "", _finish(reason), _named(document), *tokens)
+
+
+def _openai_embed(request: EmbedRequest, model: str) -> Json:
+    return {"model": model, "input": list(request.texts), "encoding_format": "float"}
+
+
+def _openai_vectors(document: Json) -> Vectors:
+    rows = _field(document, "data", kind=list)
+    ordered: list[tuple[float, ...] | None] = [None] * len(rows)
+    for number in range(len(rows)):
+        index = _field(rows, number, "index", kind=int)
+        if not 0 <= index < len(rows) or ordered[index] is not None:
+            raise ShapeError(f"$.data[{number}].index is {index}")
+        ordered[index] = _vector(_field(rows, number, "embedding", kind=list), f"$.data[{number}].embedding")
+    return Vectors(tuple(row for row in ordered if row is not None), _named(document), _count(document, "usage", "prompt_tokens"))
+
+
+def _ollama_body(request: ModelRequest, model: str, max_tokens: int, base_url: str) -> Json:  # noqa: ARG001 - the table's form
+    options: Json = {"num_predict": max_tokens}
+    if request.temperature is not None:
+        options["temperature"] = request.temperature
+    if request.stop:
+        options["stop"] = list(request.stop)
+    return {"model": model, "messages": _messages(request), "stream": False, "options": options}
+
+
+def _ollama_completion(document: Json) -> Completion:
+    text = _field(document, "message", "content", kind=str)
+    if document.get("done") is not True:
+        raise ShapeError("$.done is not true: the answer is not complete")
+    tokens = _count(document, "prompt_eval_count"), _count(document, "eval_count")
+    return Completion(text, _finish(document.get("done_reason", "stop")), _named(document), *tokens)
+
+
+def _ollama_embed(request: EmbedRequest, model: str) -> Json:
+    return {"model": model, "input": list(request.texts)}
+
+
+def _ollama_vectors(document: Json) -> Vectors:
+    rows = _field(document, "embeddings", kind=list)
+    vectors = tuple(_vector(row, f"$.embeddings[{number}]") for number, row in enumerate(rows))
+    return Vectors(vectors, _named(document), _count(document, "prompt_eval_count"))
+
+
+def _anthropic_body(request: ModelRequest, model: str, max_tokens: int, base_url: str) -> Json:  # noqa: ARG001 - the table's form
+    body: Json = {"model": model, "max_tokens": max_tokens, "messages": [{"role": "user", "content": request.text}]}
+    if request.system:
+        body["system"] = request.system
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.stop:
+        body["stop_sequences"] = list(request.stop)
+    return body
+
+
+def _anthropic_completion(document: Json) -> Completion:
+    blocks = _field(document, "content", kind=list)
+    texts = [
+        _field(blocks, number, "text", kind=str)
+        for number, block in enumerate(blocks)
+        if isinstance(block, dict) and block.get("type") == "text"
+    ]
+    tokens = _count(document, "usage", "input_tokens"), _count(document, "usage", "output_tokens")
+    return Completion("".join(texts), _finish(document.get("stop_reason")), _named(document), *tokens)
+
+
+DIALECTS: Mapping[ProviderKind, Dialect] = {
+    ProviderKind.OPENAI_CHAT: Dialect(
+        _bearer, {}, "/v1/chat/completions", _openai_body, _openai_completion, "/v1/embeddings", _openai_embed, _openai_vectors
+    ),
+    ProviderKind.OLLAMA: Dialect(_bearer, {}, "/api/chat", _ollama_body, _ollama_completion, "/api/embed", _ollama_embed, _ollama_vectors),
+    ProviderKind.ANTHROPIC: Dialect(
+        lambda secret: {"x-api-key": secret},
+        {"anthropic-version": ANTHROPIC_VERSION},
+        "/v1/messages",
+        _anthropic_body,
+        _anthropic_completion,
+    ),
+}

@@ -1,0 +1,233 @@
+"""Posting JSON to a provider: time-outs, retries, size caps, and one stable code for each way it can go wrong.
+
+The key never appears in what is raised: bodies that are quoted have it taken out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from runloop.models.errors import Kind, ModelError
+from runloop.models.settings import ModelSettings, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    import httpx2
+
+QUOTED_CHARACTERS = 300
+_RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # 529: Anthropic «overloaded»
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Time and chance, so that a test can do without both. ``sleep`` takes seconds, ``jitter`` gives 0 to 1."""
+
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+    wall: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One call: ``provider`` names it in errors, ``secret`` is taken out of everything quoted."""
+
+    provider: str
+    url: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+    secret: str | None
+
+
+class _Retry(Exception):  # noqa: N818 - a signal inside this module, never raised out of it
+    def __init__(self, error: ModelError, after_s: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error, self.after_s = error, after_s
+
+
+def quoted(body: bytes, secret: str | None) -> str:
+    """A piece of a provider's answer that is fit to show: one line, no control characters, no key."""
+    text = body.decode("utf-8", "replace")
+    if secret:
+        text = text.replace(secret, "[secret]")
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return text[:QUOTED_CHARACTERS] + ("…" if len(text) > QUOTED_CHARACTERS else "")
+
+
+def retry_after_s(value: str | None, now_s: float) -> float | None:
+    """Seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110 10.2.3); None when absent or unreadable."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value.strip()[:9])
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now_s)
+
+
+class Transport:
+    """Keeps the connections to providers. Close it with ``aclose``."""
+
+    def __init__(self, settings: ModelSettings, hooks: Hooks | None = None) -> None:
+        self._settings, self._hooks = settings, hooks or Hooks()
+        self._clients: dict[bool, httpx2.AsyncClient] = {}
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.aclose()
+
+    async def post(self, post: Post, remaining_ms: int | None = None) -> dict[str, Any]:
+        """The answer as a JSON object, within the total time-out and ``remaining_ms``.
+
+        Raises:
+            ModelError: see docs/models.md for the codes.
+
+        """
+        total_s = min(ms for ms in (self._settings.timeouts.total_ms, remaining_ms) if ms is not None) / 1000
+        started = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(total_s):
+                return await self._with_retries(post, started + total_s)
+        except TimeoutError:
+            raise ModelError(
+                "timeout",
+                "model.timeout",
+                f"{post.provider} did not answer within {round(total_s * 1000)} ms",
+                hint="raise models.broker.timeouts.total_ms or the node's timeout_ms, or use a faster model",
+                retryable=True,
+            ) from None
+
+    async def _with_retries(self, post: Post, deadline: float) -> dict[str, Any]:
+        retry = self._settings.retry
+        for attempt in range(1, retry.attempts + 1):
+            try:
+                return await self._once(post)
+            except _Retry as failed:
+                back_off_ms = min(retry.max_ms, retry.base_ms * 2 ** (attempt - 1)) * (0.5 + self._hooks.jitter() / 2)
+                delay_s = back_off_ms / 1000 if failed.after_s is None else failed.after_s
+                too_long = asyncio.get_running_loop().time() + delay_s >= deadline
+                if attempt == retry.attempts or too_long:
+                    raise self._given_up(failed, attempt, delay_s if too_long else None) from None
+                await self._hooks.sleep(delay_s)
+        raise AssertionError("unreachable: attempts is at least 1")
+
+    def _given_up(self, failed: _Retry, attempts: int, too_long_s: float | None) -> ModelError:
+        error = failed.error
+        tried = f" (tried {attempts} times)" if attempts > 1 else ""
+        hint = error.hint
+        if too_long_s is not None and failed.after_s is not None:
+            hint = f"the provider asks to wait {too_long_s:.0f} s, longer than this call may take; {hint}".rstrip("; ")
+        return ModelError(error.kind, error.code, error.message + tried, hint=hint, retryable=True)
+
+    def _client(self, url: str) -> httpx2.AsyncClient:
+        import httpx2
+
+        local = is_loopback(urlsplit(url).hostname or "")
+        client = self._clients.get(local)
+        if client is None:
+            limits = self._settings.timeouts
+            timeout = httpx2.Timeout(limits.read_ms / 1000, connect=limits.connect_ms / 1000, pool=limits.total_ms / 1000)
+            # A proxy from the environment is for other hosts, never for a model on this machine.
+            client = self._clients[local] = httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=not local)
+        return client
+
+    async def _once(self, post: Post) -> dict[str, Any]:
+        import httpx2
+
+        client = self._client(post.url)
+        content = json.dumps(post.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        headers = {**post.headers, "Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        status = None
+        try:
+            async with client.stream("POST", post.url, content=content, headers=headers) as response:
+                status = response.status_code
+                body = await self._read(response, post)
+                return self._judge(response, body, post)
+        except httpx2.TimeoutException as error:
+            what = "did not accept a connection" if isinstance(error, httpx2.ConnectTimeout) else "stopped answering"
+            hint = "is the provider running and reachable?"
+            raise _Retry(self._error("timeout", "model.timeout", f"{post.provider} {what} in time", hint, retryable=True)) from None
+        except httpx2.ConnectError as error:
+            message = f"cannot connect to {post.provider} at {origin(post.url)}: {quoted(str(error).encode(), post.secret)}"
+            raise _Retry(
+                self._error("unavailable", "model.connect", message, "is the provider running, and base_url right?", retryable=True)
+            ) from None
+        except httpx2.HTTPError as error:
+            code, what = (
+                ("model.truncated", "ended in the middle of its answer") if status is not None else ("model.connection_lost", "hung up")
+            )
+            message = f"{post.provider} {what}: {quoted(str(error).encode(), post.secret) or type(error).__name__}"
+            raise _Retry(self._error("unavailable", code, message, "look at the provider's own log", retryable=True)) from None
+
+    async def _read(self, response: httpx2.Response, post: Post) -> bytes:
+        limit = self._settings.max_response_bytes
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding not in {"", "identity"}:
+            # A few compressed bytes can become gigabytes before a cap on the result sees them.
+            raise self._error("unavailable", "model.encoding", f"{post.provider} sent a compressed answer ({encoding[:40]!r}) unasked", "")
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.aiter_raw(65_536):
+            size += len(part)
+            if size > limit:
+                hint = "raise models.broker.max_response_bytes, or lower max_tokens"
+                raise self._error("unavailable", "model.too_large", f"{post.provider} sent more than {limit} bytes", hint)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _judge(self, response: httpx2.Response, body: bytes, post: Post) -> dict[str, Any]:
+        status = response.status_code
+        if not 200 <= status < 300:
+            raise self._refused(status, response.headers.get("retry-after"), body, post)
+        try:
+            document = json.loads(body.decode("utf-8"))
+        except (ValueError, RecursionError):
+            kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
+            if kind and kind != "application/json" and not kind.endswith("+json"):
+                message = f"{post.provider} answered with {quoted(kind.encode(), None)} instead of JSON: {quoted(body, post.secret)}"
+                raise self._error("unavailable", "model.bad_content_type", message, "is base_url the address of the API?") from None
+            message = f"{post.provider} answered with broken JSON: {quoted(body, post.secret)}"
+            raise self._error("unavailable", "model.bad_json", message, "is base_url the address of the API?") from None
+        if not isinstance(document, dict):
+            raise self._error("unavailable", "model.bad_shape", f"{post.provider} answered with JSON that is not an object", "")
+        return document
+
+    def _refused(self, status: int, retry_after: str | None, body: bytes, post: Post) -> ModelError | _Retry:
+        said = quoted(body, post.secret)
+        message = f"{post.provider} answered {status}" + (f": {said}" if said else "")
+        if status in _RETRIED_STATUS:
+            code = "model.rate_limited" if status == 429 else "model.server_error"
+            hint = "the provider limits its use; wait, or use another" if status == 429 else "the provider has trouble; try again later"
+            after = retry_after_s(retry_after, self._hooks.wall())
+            return _Retry(self._error("unavailable", code, message, hint, retryable=True), after)
+        if status in {401, 403}:
+            return self._error("unavailable", "model.auth", message, "check the provider's secret_id and the key stored under it")
+        if 300 <= status < 400:
+            return self._error(
+                "unavailable", "model.redirected", f"{post.provider} redirects elsewhere", "set base_url to the final address"
+            )
+        if status == 404:
+            return self._error("unavailable", "model.not_found", message, "check the model's name and base_url")
+        return self._error("invalid", "model.rejected", message, "the provider does not accept this request; its answer says why")
+
+    @staticmethod
+    def _error(kind: Kind, code: str, message: str, hint: str, *, retryable: bool = False) -> ModelError:
+        return ModelError(kind, code, message, hint=hint, retryable=retryable)
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, for messages."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
