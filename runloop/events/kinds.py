@@ -156,6 +156,6 @@ def _invalid(kind: Kind, why: str) -> InvalidEvent:
 
 def _explain(kind: Kind, payload: Mapping[str, Any], first: str) -> str:
     """Every violation, by JSON Schema; the first one alone when the schema finds none."""
-    from runloop.events.schema import violations  # noqa: PLC0415 - jsonschema is slow to import and needed only here
+    from runloop.events.schema import violations
 
     return "; ".join(violations(kind, payload)) or first

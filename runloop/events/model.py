@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(Struct, frozen=True):
     """An event to append; ``ts_ms`` None means when it is written, ``key`` makes a repeat return the first event.
 
     ``blobs`` are raw bytes stored with the event under their BLAKE3; the payload names them as it likes.
@@ -20,14 +18,13 @@ class NewEvent:
     payload: Mapping[str, Any]
     actor: str
     scope: str = "system"
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = {}
     ts_ms: int | None = None
     key: str | None = None
     blobs: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(Struct, frozen=True):
     """An event as the ledger holds it: ids count from 1 without gaps, times are Unix milliseconds, hashes are 32 bytes."""
 
     id: int

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from runloop.events.domain import Count, EventRef, Hash, Line, Text  # noqa: TC001 - msgspec reads the annotations at run time
+from runloop.events.domain import Count, EventRef, Hash, Line, Text
 
 Level = Literal["debug", "info", "warn", "error"]
 Attempt = Annotated[int, Meta(ge=0)]  # 0 where no attempt was made: a node that was skipped or cancelled before it started

@@ -90,7 +90,7 @@ def record_schema_text() -> str:
 
 def violations(kind: Kind, payload: Mapping[str, Any]) -> list[str]:
     """Every way in which the payload breaks its kind's schema, as ``path: message``."""
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - slow to import, needed only to explain
+    from jsonschema import Draft202012Validator
 
     schema = payload_schema(kind.name)
     if "oneOf" in schema:

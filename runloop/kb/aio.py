@@ -1,0 +1,49 @@
+"""The ledger for asyncio: every commit wakes the loop once, whatever the number of tasks that wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runloop.events import NewEvent, StoredEvent
+    from runloop.kb.ledger import Ledger
+    from runloop.kb.writer import Submission
+
+
+class AsyncLedger:
+    """Appends to a ledger from the running loop; make one per loop. Closing the ledger stays with its owner."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[int, asyncio.Future[list[StoredEvent]]] = {}
+
+    def append(self, events: Iterable[NewEvent], *, check: bool = True) -> asyncio.Future[list[StoredEvent]]:
+        """Store the events together, or none; the future is done when they are on disk.
+
+        Events are queued by the call itself, so calls are stored in their order; cancelling the future does not take them back.
+        """
+        future: asyncio.Future[list[StoredEvent]] = self._loop.create_future()
+        submission = self.ledger.enqueue(events, self, check=check)
+        self._waiting[id(submission)] = future
+        return future
+
+    def deliver(self, submissions: list[Submission]) -> None:
+        """Called by the writer thread after each commit."""
+        try:
+            self._loop.call_soon_threadsafe(self._resolve, submissions)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    def _resolve(self, submissions: list[Submission]) -> None:
+        for submission in submissions:
+            future = self._waiting.pop(id(submission))
+            if future.done():
+                continue
+            if submission.error is None:
+                future.set_result(submission.result)
+            else:
+                future.set_exception(submission.error)

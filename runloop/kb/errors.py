@@ -1,0 +1,84 @@
+"""Errors of the ledger and the knowledge base."""
+
+from __future__ import annotations
+
+from runloop.errors import InvalidInput, RunloopError, Unavailable, VerificationFailed
+
+
+class LedgerError(RunloopError):
+    """The ledger could not do what was asked; nothing of the request was stored."""
+
+    code = "ledger.failed"
+
+
+class LedgerFull(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The disk, or the quota, is full."""
+
+    code = "ledger.full"
+    retryable = True
+
+
+class LedgerReadOnly(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The file or its directory cannot be written."""
+
+    code = "ledger.read_only"
+
+
+class LedgerLocked(Unavailable):
+    """Another process held the write lock for too long."""
+
+    code = "ledger.locked"
+
+
+class LedgerClosed(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The ledger was closed in this process."""
+
+    code = "ledger.closed"
+
+
+class LedgerCorrupt(VerificationFailed):
+    """The file is damaged: SQLite cannot read it."""
+
+    code = "ledger.corrupt"
+
+
+class NotALedger(InvalidInput):
+    """The file belongs to something else, or to a newer Runloop."""
+
+    code = "ledger.foreign"
+
+
+class KeyConflict(InvalidInput):
+    """The idempotency key was used before, for an event that says something else."""
+
+    code = "ledger.key_conflict"
+
+
+class SeqConflict(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The run already has a record with this ``seq``: another writer was faster."""
+
+    code = "ledger.seq_conflict"
+
+
+class BlobMissing(VerificationFailed):
+    """A blob that an event names is not in the ledger."""
+
+    code = "ledger.blob_missing"
+
+
+class QueryRefused(InvalidInput):
+    """The query is not read-only, reads what is private, or is not SQL."""
+
+    code = "kb.query_refused"
+
+
+class QueryLimit(InvalidInput):
+    """The query took too long."""
+
+    code = "kb.query_limit"
+
+
+class InvalidDelta(InvalidInput):
+    """A proposed change has a bad scope, evidence that does not exist, or a payload its kind does not allow."""
+
+    code = "kb.invalid_delta"

@@ -1,0 +1,209 @@
+"""The ledger: an append-only, hash-chained file of events. An append returns when it is on disk."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections import deque
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from msgspec import structs
+
+from runloop.errors import Where
+from runloop.events import StoredEvent, kind_of, restore
+from runloop.kb.database import BUSY_MS, connect, translated
+from runloop.kb.errors import BlobMissing, LedgerReadOnly
+from runloop.kb.migrations import check
+from runloop.kb.rows import COLUMNS, prepare_all, stored
+from runloop.kb.writer import Submission, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import apsw
+
+    from runloop.events import NewEvent
+    from runloop.kb.verify import Anchor, VerifyReport
+    from runloop.kb.writer import Waiter
+
+
+class Head(NamedTuple):
+    """The newest event: its id (0 when there is none) and the chain value after it."""
+
+    id: int
+    chain: bytes
+
+
+class Ledger:
+    """One ledger file, open in this process; safe to use from any thread, and next to other processes.
+
+    ``writable=False`` opens an existing file for reading only.
+    """
+
+    def __init__(self, path: Path, *, writable: bool, busy_ms: int) -> None:
+        self.path = path
+        self._writer = Writer(path, busy_ms=busy_ms) if writable else None
+        self._busy_ms = busy_ms
+        self._readers: deque[apsw.Connection] = deque()
+        self._closed = False
+        with self.reading() as db:
+            self.id = str(db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").get)
+
+    @classmethod
+    def open(cls, path: str | Path, *, writable: bool = True, busy_ms: int = BUSY_MS) -> Self:
+        """Open or, when writable, create the file; ``busy_ms`` bounds the wait for other processes."""
+        return cls(Path(path), writable=writable, busy_ms=busy_ms)
+
+    def append(self, events: Iterable[NewEvent], *, check: bool = True) -> list[StoredEvent]:
+        """Store the events together, or none; returns when they are on disk.
+
+        ``check=False`` skips the schemas, for events from the typed builders of ``runloop.events``.
+        """
+        waiter = _Blocked()
+        submission = self.enqueue(events, waiter, check=check)
+        waiter.wait()
+        if submission.error is not None:
+            raise submission.error
+        return submission.result
+
+    def submit(self, events: Iterable[NewEvent], *, check: bool = True) -> concurrent.futures.Future[list[StoredEvent]]:
+        """As :meth:`append`, without waiting; events of one thread are stored in the order they were submitted."""
+        waiter = _Future()
+        self.enqueue(events, waiter, check=check)
+        return waiter.future
+
+    def enqueue(self, events: Iterable[NewEvent], waiter: Waiter, *, check: bool) -> Submission:
+        """Hand events to the writer; ``waiter`` hears of them on the writer thread. Invalid events raise here."""
+        if self._writer is None:
+            raise LedgerReadOnly("the ledger was opened for reading only", where=Where(file=str(self.path)))
+        submission = Submission(prepare_all(events, check=check), waiter)
+        self._writer.put(submission)
+        return submission
+
+    def read(
+        self,
+        after_id: int = 0,
+        limit: int = 1000,
+        *,
+        kinds: Sequence[str] | None = None,
+        run_id: str | None = None,
+        after_seq: int | None = None,
+    ) -> list[StoredEvent]:
+        """Events with an id above ``after_id``, oldest first; of some kinds, or of one run (then also by ``seq``)."""
+        where: list[str] = ["id > ?"]
+        values: list[str | int] = [after_id]
+        if run_id is not None:
+            where.append("run_id = ?")
+            values.append(run_id)
+            if after_seq is not None:
+                where.append("seq > ?")
+                values.append(after_seq)
+        if kinds is not None:
+            where.append(f"kind IN ({', '.join('?' * len(kinds))})")
+            values.extend(kinds)
+        sql = f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(where)} ORDER BY id LIMIT ?"  # noqa: S608 - only placeholders
+        with self.reading() as db:
+            return [stored(row) for row in db.execute(sql, (*values, limit))]
+
+    def get(self, event_id: int) -> StoredEvent | None:
+        """The event with this id, or None."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()  # noqa: S608
+        return None if row is None else stored(row)
+
+    def by_key(self, key: str) -> StoredEvent | None:
+        """The event that was stored under this idempotency key, or None."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?", (key,)).fetchone()  # noqa: S608
+        return None if row is None else stored(row)
+
+    def head(self) -> Head:
+        """The newest event and the chain value after it: kept elsewhere, it proves later that nothing was cut off."""
+        with self.reading() as db:
+            return Head(*db.execute("SELECT last_id, chain FROM head").get)
+
+    def blob(self, name: str) -> bytes:
+        """The bytes stored under a hexadecimal BLAKE3; :class:`BlobMissing` when there are none."""
+        with self.reading() as db:
+            row = db.execute("SELECT data FROM blobs WHERE hash = ?", (bytes.fromhex(name),)).fetchone()
+        if row is None:
+            raise BlobMissing(f"blob {name} is not in the ledger", where=Where(file=str(self.path)), hint="run `rlp kb verify`")
+        return bytes(row[0])
+
+    def full(self, event: StoredEvent) -> StoredEvent:
+        """The event as it was given: blobs loaded, escapes undone."""
+        return structs.replace(event, payload=restore(event.payload, kind_of(event.kind).blob_fields, self.blob))
+
+    def verify(self, *, anchor: Anchor | None = None) -> VerifyReport:
+        """Recompute every hash and look for the first event that is not as it was written."""
+        from runloop.kb.verify import verify
+
+        return verify(self, anchor=anchor)
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """A read-only connection for the caller alone."""
+        try:
+            db = self._readers.pop()
+        except IndexError:
+            db = connect(self.path, readonly=True, busy_ms=self._busy_ms)
+            with translated(self.path):
+                check(db, self.path)
+        try:
+            with translated(self.path):
+                yield db
+        finally:
+            if self._closed:
+                db.close()
+            else:
+                self._readers.append(db)
+
+    def close(self) -> None:
+        """Store what is queued and close the file."""
+        self._closed = True
+        if self._writer is not None:
+            self._writer.close()
+        while self._readers:
+            self._readers.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class _Blocked:
+    """A thread that waits for its submission."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self) -> None:
+        self._lock.acquire()
+
+    def deliver(self, submissions: list[Submission]) -> None:
+        self._lock.release()
+
+
+class _Future:
+    """A future that stands for one submission."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: concurrent.futures.Future[list[StoredEvent]] = concurrent.futures.Future()
+
+    def deliver(self, submissions: list[Submission]) -> None:
+        for submission in submissions:
+            if not self.future.set_running_or_notify_cancel():
+                continue
+            if submission.error is None:
+                self.future.set_result(submission.result)
+            else:
+                self.future.set_exception(submission.error)

@@ -1,0 +1,109 @@
+"""The ledger file's schema: an append-only list of named steps. Never change a step that was released; add one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import apsw
+
+from runloop.errors import Where
+from runloop.events import genesis, new_uuid
+from runloop.kb.errors import NotALedger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+APPLICATION_ID = 0x524C504C  # "RLPL", in the SQLite header of every ledger
+
+
+def m001_events(db: apsw.Connection) -> None:
+    """Events as in spec 15.1, with their chain, their idempotency key, blobs, and the head that betrays a cut tail."""
+    db.execute("""
+        CREATE TABLE events(
+            id INTEGER PRIMARY KEY,
+            ts_ms INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            scope TEXT NOT NULL,
+            payload_json TEXT NOT NULL,
+            provenance_json TEXT NOT NULL,
+            hash_blake3 BLOB NOT NULL,
+            chain_blake3 BLOB NOT NULL,
+            idempotency_key TEXT,
+            run_id TEXT GENERATED ALWAYS AS (json_extract(payload_json, '$.run_id')) VIRTUAL,
+            seq INTEGER GENERATED ALWAYS AS (json_extract(payload_json, '$.seq')) VIRTUAL
+        ) STRICT;
+        CREATE UNIQUE INDEX events_run ON events(run_id, seq) WHERE run_id IS NOT NULL;
+        CREATE UNIQUE INDEX events_key ON events(idempotency_key) WHERE idempotency_key IS NOT NULL;
+        CREATE INDEX events_kind ON events(kind, id);
+        CREATE TABLE blobs(hash BLOB PRIMARY KEY, data BLOB NOT NULL) STRICT;
+        CREATE TABLE event_blobs(event_id INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(event_id, hash)) STRICT, WITHOUT ROWID;
+        CREATE TABLE head(one INTEGER PRIMARY KEY CHECK(one = 1), last_id INTEGER NOT NULL, chain BLOB NOT NULL) STRICT;
+        CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
+    """)
+    ledger_id = new_uuid()
+    db.execute("INSERT INTO head VALUES(1, 0, ?)", (genesis(ledger_id),))
+    db.execute("INSERT INTO meta VALUES('ledger_id', ?)", (ledger_id,))
+
+
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_events,)
+
+
+def migrate(db: apsw.Connection, path: Path) -> None:
+    """Bring the file to this version; several processes may try at once. Raises :class:`NotALedger` for foreign or newer files."""
+    if _version(db, path) == len(MIGRATIONS):
+        return
+    with immediate(db):
+        done = _version(db, path)
+        if done == 0:
+            db.execute("CREATE TABLE migrations(version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_ms INTEGER NOT NULL) STRICT")
+            db.pragma("application_id", APPLICATION_ID)
+        for version, step in enumerate(MIGRATIONS[done:], done + 1):
+            step(db)
+            db.execute("INSERT INTO migrations VALUES(?, ?, ?)", (version, step.__name__, time.time_ns() // 1_000_000))
+        db.pragma("user_version", len(MIGRATIONS))
+
+
+def check(db: apsw.Connection, path: Path) -> None:
+    """Refuse a file that this version cannot read."""
+    if _version(db, path) != len(MIGRATIONS):
+        raise NotALedger("is not a ledger yet", where=Where(file=str(path)), hint="append something first, or name another file")
+
+
+class immediate:  # noqa: N801 - a context manager, used like a function
+    """A write transaction that takes the lock at once: rolled back on any exception."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            try:
+                self._db.execute("COMMIT")
+            except apsw.Error:
+                self._rollback()
+                raise
+        else:
+            self._rollback()
+
+    def _rollback(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def _version(db: apsw.Connection, path: Path) -> int:
+    version = int(db.pragma("user_version"))
+    owner = int(db.pragma("application_id"))
+    where = Where(file=str(path))
+    if owner != APPLICATION_ID and (owner or version or db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get):
+        raise NotALedger("is an SQLite file of another program", where=where, hint="name another file")
+    if version > len(MIGRATIONS):
+        message = f"was written by a newer Runloop (schema {version}, this one knows {len(MIGRATIONS)})"
+        hint = "update Runloop; this version would not understand what it reads"
+        raise NotALedger(message, code="ledger.newer", where=where, hint=hint)
+    return version

@@ -1,0 +1,92 @@
+"""Between events and rows of the ledger: everything that can be computed before the write lock is taken."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from blake3 import blake3
+from msgspec import Struct
+
+from runloop.events import InvalidEvent, NewEvent, StoredEvent, canonical, externalise, kind_of, validate
+from runloop.events.hashes import preimage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+COLUMNS = "id, ts_ms, kind, actor, scope, payload_json, provenance_json, hash_blake3, chain_blake3, idempotency_key"
+
+_SCOPE = re.compile(r"user|system|agent:.+", re.DOTALL)
+_decode = msgspec.json.decode
+
+
+class Row(Struct, frozen=True):
+    """An event ready to be written; only its id, its time and its place in the chain are open."""
+
+    kind: str
+    actor: str
+    scope: str
+    ts_ms: int | None
+    key: str | None
+    payload: dict[str, Any]
+    provenance: dict[str, Any]
+    payload_json: str
+    provenance_json: str
+    content: bytes
+    blobs: list[tuple[bytes, bytes]]
+
+
+def prepare(event: NewEvent, *, check: bool) -> Row:
+    """The row of an event; with ``check`` its payload must follow the schema of its kind (:class:`InvalidEvent`)."""
+    payload, values = externalise(event.payload, kind_of(event.kind).blob_fields)
+    if check:
+        validate(event.kind, payload)
+        _check_outer(event)
+    payload_json = canonical(payload)
+    provenance = dict(event.provenance)
+    provenance_json = canonical(provenance)
+    content = blake3(preimage(event.kind, event.actor, event.scope, payload_json, provenance_json)).digest()
+    blobs = [(bytes.fromhex(name), data) for name, data in values]
+    blobs += [(blake3(data).digest(), data) for data in event.blobs]
+    return Row(
+        event.kind,
+        event.actor,
+        event.scope,
+        event.ts_ms,
+        event.key,
+        payload,
+        provenance,
+        payload_json.decode(),
+        provenance_json.decode(),
+        content,
+        blobs,
+    )
+
+
+def prepare_all(events: Iterable[NewEvent], *, check: bool) -> list[Row]:
+    """:func:`prepare` for several events."""
+    return [prepare(event, check=check) for event in events]
+
+
+def stored(row: tuple[Any, ...]) -> StoredEvent:
+    """The event of a row selected as ``COLUMNS``."""
+    event_id, ts_ms, kind, actor, scope, payload, provenance, content, chain, key = row
+    return StoredEvent(event_id, ts_ms, kind, actor, scope, _decode(payload), _decode(provenance), content, chain, key)
+
+
+def valid_scope(scope: str) -> bool:
+    """Whether the scope is ``user``, ``system`` or ``agent:…`` (spec 15.3)."""
+    return _SCOPE.fullmatch(scope) is not None
+
+
+def _check_outer(event: NewEvent) -> None:
+    if not event.actor:
+        raise InvalidEvent("actor is empty", hint="name who says this, such as agent:writer or user")
+    if not valid_scope(event.scope):
+        raise InvalidEvent(f"invalid scope {event.scope!r}", code="events.invalid_scope", hint="use user, system, or agent:NAME")
+    if event.ts_ms is not None and not 0 <= event.ts_ms < 2**53:
+        raise InvalidEvent(f"ts_ms {event.ts_ms} is not a time", hint="give Unix milliseconds, or leave it out")
+    for name, value in event.provenance.items():
+        if not isinstance(value, str):
+            raise InvalidEvent(f"provenance {name} is not text", hint="provenance holds trace_id, opening_id, agent_id, … as text")
