@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,12 +110,16 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A line of text; one of ``choices`` if there are any; blank only where ``blank`` says so."""
+    """A line of text; one of ``choices`` if there are any; blank only where ``blank`` says so.
+
+    ``unserved`` are choices of other versions, each with what to use instead.
+    """
 
     choices: tuple[str, ...] = ()
     blank: bool = False
     pattern: str = ""
     wanted: str = "text"
+    unserved: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -128,7 +132,8 @@ class Text:
             if lowered in self.choices:
                 return lowered
             near = get_close_matches(lowered, self.choices, n=1, cutoff=0.6)
-            raise _wrong(raw, f"one of {', '.join(self.choices)}", f"Did you mean {near[0]}?" if near else "")
+            hint = self.unserved.get(lowered) or (f"Did you mean {near[0]}?" if near else "")
+            raise _wrong(raw, f"one of {', '.join(self.choices)}", hint)
         if not self.blank and not text.strip():
             raise _wrong(raw, f"{self.wanted} that is not blank")
         if self.pattern and not re.fullmatch(self.pattern, text):
@@ -216,14 +221,14 @@ class Record:
             if key not in self.fields:
                 raise unknown_key(f"{self.label} has no {key!r}", key, tuple(self.fields), each.key_where or each.where)
         found: dict[str, Any] = {}
-        for key, field in self.fields.items():
+        for key, entry in self.fields.items():
             given = raw.value.get(key)
             if given is None or given.value is None:
-                if field.required:
+                if entry.required:
                     raise ConfigError(f"{self.label} needs {key!r}", where=raw.where, hint=f"Its keys are {', '.join(self.fields)}.")
-                found[key] = field.default
+                found[key] = entry.default
             else:
-                found[key] = field.kind.read(given, expansion)
+                found[key] = entry.kind.read(given, expansion)
         return found
 
 

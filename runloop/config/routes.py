@@ -9,11 +9,13 @@ from runloop.config.kinds import Field, ListOf, Record, Text
 from runloop.config.paths import Expansion
 from runloop.config.raw import Raw
 
-CATCH_ALL: dict[str, Any] = {"pattern": "*", "provider": "local", "target_model": None}
+PATTERN = r"[^*\s]+\*?|\*"
+"""A pattern of model names: `*`, `prefix*` or one exact name."""
+
 _ROUTE = Record(
     "a route",
     {
-        "pattern": Field(Text(pattern=r"[^*\s]+\*?|\*", wanted="a model name, prefix* or *"), required=True),
+        "pattern": Field(Text(pattern=PATTERN, wanted="a model name, prefix* or *"), required=True),
         "provider": Field(Text(), required=True),
         "target_model": Field(Text()),
     },
@@ -22,7 +24,7 @@ _ROUTE = Record(
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Routes in the order in which they are tried; an empty list is the catch-all to `local`."""
+    """Routes in the order in which they are tried."""
 
     name: str = "list of routes"
 
@@ -30,10 +32,8 @@ class Routes:
         """A list keeps its order; a map is ordered exact before wildcard, longer first, then by name, the catch-all last."""
         if isinstance(raw.value, dict):
             entries = [_entry(pattern, each) for pattern, each in raw.value.items()]
-            routes = tuple(sorted((_ROUTE.read(entry, expansion) for entry in entries), key=_rank))
-        else:
-            routes = ListOf(_ROUTE).read(raw, expansion)
-        return routes or (dict(CATCH_ALL),)
+            return tuple(sorted((_ROUTE.read(entry, expansion) for entry in entries), key=_rank))
+        return ListOf(_ROUTE).read(raw, expansion)
 
 
 def _entry(pattern: str, raw: Raw) -> Raw:

@@ -7,7 +7,7 @@ from typing import Any
 
 from runloop.config.kinds import Boolean, Field, Integer, ListOf, MapOf, Number, PathText, Record, Text
 from runloop.config.registry import Key
-from runloop.config.routes import Routes
+from runloop.config.routes import PATTERN, Routes
 from runloop.config.table_policy import ACTIONS, POLICY
 
 SEARCH = "lookup of agents and openings by name"
@@ -17,7 +17,12 @@ GUESTS = "limits of every guest"
 LEDGER = "the knowledge base"
 MAIL = "mail.send over SMTP"
 
-PROVIDER_KINDS = ("local", "http", "http_gemini", "http_openai_chat", "http_anthropic", "http_ollama")
+PROVIDER_KINDS = ("http_openai_chat", "http_ollama", "http_anthropic", "none")
+_UNSERVED = {
+    "local": "There is no echo provider: use `none`, or http_ollama for models on this machine.",
+    "http": "Use http_openai_chat, which most servers speak.",
+    "http_gemini": "Use http_openai_chat with the provider's OpenAI-compatible address.",
+}
 
 
 def _sock_not_run(value: Any) -> tuple[Any, str]:
@@ -32,23 +37,26 @@ _ANY_TEXT = Text(blank=True)
 _TEXTS = ListOf(_TEXT)
 _PATHS = ListOf(PathText())
 _PERCENT = Integer(0, 100)
+_TIME = Integer(1, 3_600_000)
 
 _PROVIDER = Record(
     "a provider",
     {
         "id": Field(_TEXT, required=True),
-        "kind": Field(Text(PROVIDER_KINDS), required=True),
+        "kind": Field(Text(PROVIDER_KINDS, unserved=_UNSERVED), required=True),
         "base_url": Field(Text(pattern=r"https?://[^\s/]+.*", wanted="a URL that starts with http:// or https://")),
         "secret_id": Field(_TEXT),
         "headers": Field(MapOf(_ANY_TEXT), default={}, secret=True),
-        "model_dir": Field(PathText()),
-        "schema": Field(Text(("openai-completions",))),
-        "timeout_ms": Field(Integer(100, 3_600_000)),
-        "retries": Field(Integer(0, 10)),
     },
 )
 _PRICE = Record(
-    "a price", {"input": Field(Number(), required=True), "output": Field(Number(), required=True), "cached_input": Field(Number())}
+    "a price",
+    {
+        "model": Field(Text(pattern=PATTERN, wanted="a model name, prefix* or *"), required=True),
+        "provider": Field(_TEXT),
+        "input": Field(Number(), required=True),
+        "output": Field(Number(), required=True),
+    },
 )
 
 GENERAL: tuple[Key, ...] = (
@@ -114,6 +122,7 @@ MODELS: tuple[Key, ...] = (
         aliases=("RUNLOOP_MODELS_DEFAULT",),
         reload=True,
     ),
+    Key("models.embed_default", _TEXT, None, "Model for embeddings that name none.", effect=BROKER, nullable=True, reload=True),
     Key(
         "models.broker.providers",
         ListOf(_PROVIDER),
@@ -126,8 +135,8 @@ MODELS: tuple[Key, ...] = (
     Key(
         "models.broker.route",
         Routes(),
-        [{"pattern": "*", "provider": "local"}],
-        "Which provider serves which model: the first entry whose pattern matches (`name`, `prefix*`, `*`).",
+        [],
+        "Which provider serves which model: the first entry whose pattern matches (`name`, `prefix*`, `*`); after them, `provider:model`.",
         effect=BROKER,
         deprecated=("models.broker.routing",),
         reload=True,
@@ -162,28 +171,19 @@ MODELS: tuple[Key, ...] = (
         reload=True,
         limit="policy.max_usd",
     ),
-    Key(
-        "models.broker.timeout_ms",
-        Integer(100, 3_600_000),
-        "60000",
-        "Time that one call to a provider may take.",
-        effect=BROKER,
-        reload=True,
-    ),
-    Key(
-        "models.broker.retries",
-        Integer(0, 10),
-        "3",
-        "How often a call is repeated on 429, 5xx and lost connections.",
-        effect=BROKER,
-        reload=True,
-    ),
+    Key("models.broker.timeouts.connect_ms", _TIME, "10000", "Time to reach a provider.", effect=BROKER, reload=True),
+    Key("models.broker.timeouts.read_ms", _TIME, "120000", "Longest silence between two pieces of an answer.", effect=BROKER, reload=True),
+    Key("models.broker.timeouts.total_ms", _TIME, "300000", "Time of a whole call with its retries.", effect=BROKER, reload=True),
+    Key("models.broker.retry.attempts", Integer(1, 20), "4", "Attempts on 429, 5xx and lost connections.", effect=BROKER, reload=True),
+    Key("models.broker.retry.base_ms", Integer(0, 600_000), "500", "First wait between attempts.", effect=BROKER, reload=True),
+    Key("models.broker.retry.max_ms", Integer(0, 600_000), "20000", "Longest wait between attempts.", effect=BROKER, reload=True),
+    Key("models.broker.max_response_bytes", Integer(1024, 2**31), "8388608", "Largest answer that is read.", effect=BROKER, reload=True),
     Key("models.broker.streaming", Boolean(), "false", "Stream answers."),
     Key(
-        "models.prices",
-        MapOf(_PRICE),
-        {},
-        "Price by model, in USD per million tokens: `{input, output, cached_input}`.",
+        "models.broker.prices",
+        ListOf(_PRICE),
+        [],
+        "What models cost, in USD per million tokens: the first entry whose pattern and provider fit. A model without one has no known cost.",
         effect=BROKER,
         reload=True,
     ),
