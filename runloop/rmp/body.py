@@ -1,0 +1,133 @@
+"""The MsgPack rules of a body, the same for reading and writing.
+
+No extension types; at most 64 maps and arrays inside each other, the envelope being the first; map keys are strings and unique;
+strings are UTF-8; integers fit i64 or u64; nothing follows the value. Binary values, NaN and infinities are allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgpack  # type: ignore[import-untyped]  # it ships no types
+
+from runloop.rmp.errors import BodyDecodeError, EncodeError
+
+MAX_DEPTH: Final = 64
+
+_SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
+_SCALAR_BASES: Final = (str, int, float, bytes, bytearray, memoryview)
+
+# Bytes that are no head of a map or array. What remains of a body without them bounds its depth from above, at C speed.
+_NOT_A_CONTAINER: Final = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
+_BIN_HEADS: Final = (b"\xc4", b"\xc5", b"\xc6")
+_LONG_HEADS: Final = (b"\xdc", b"\xdd", b"\xde", b"\xdf")
+_SMALL_BODY: Final = 1024
+
+_HINT: Final = "docs/protocol.md lists the rules for a body"
+
+
+class Refused(Exception):  # noqa: N818 - never leaves the package
+    """A value breaks a rule; the message says which."""
+
+
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[Any] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() as a side effect
+        raise Refused(f"the key {twice!r} occurs twice in one map")
+    return made
+
+
+def _no_extension(kind: int, _data: bytes) -> Any:
+    raise Refused(f"extension type {kind}; extension types are not part of RMP")
+
+
+def bad_body(reason: str, *, key: str = "body") -> BodyDecodeError:
+    """The error for a body that breaks a rule."""
+    return BodyDecodeError(f"the body cannot be read: {reason}", key=key, hint=_HINT)
+
+
+def unpack(body: bytes) -> Any:
+    """The one value that ``body`` encodes; raises BodyDecodeError."""
+    try:
+        if len(body) > _SMALL_BODY and any(head in body for head in _LONG_HEADS):
+            _check_structure(body)
+        value = msgpack.unpackb(body, object_pairs_hook=_unique, ext_hook=_no_extension, max_ext_len=0)
+        if len(body.translate(None, _NOT_A_CONTAINER)) > MAX_DEPTH or any(head in body for head in _BIN_HEADS):
+            check(value)
+    except Refused as refused:
+        raise bad_body(str(refused)) from None
+    except (ValueError, msgpack.UnpackException) as error:
+        raise bad_body(_reason(error)) from None
+    return value
+
+
+def _check_structure(body: bytes) -> None:
+    """Walk the heads before building anything.
+
+    A decoder allocates what a head announces; nested heads that each announce the whole body would multiply it.
+    """
+    walker = msgpack.Unpacker(max_buffer_size=len(body), strict_map_key=False)
+    walker.feed(body)
+    walker.skip()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, msgpack.StackError):
+        return f"nested deeper than {MAX_DEPTH}"
+    if isinstance(error, msgpack.ExtraData):
+        return f"{len(error.extra)} bytes follow the value"
+    if isinstance(error, msgpack.OutOfData):
+        return "it ends within a value"
+    if isinstance(error, msgpack.FormatError):
+        return "it holds the byte 0xc1, which no value begins with"
+    if isinstance(error, UnicodeDecodeError):
+        return "a string is not UTF-8"
+    return str(error)
+
+
+def check(value: Any) -> None:
+    """Raise Refused unless every map key is a string, every type is one of MsgPack's own, and the depth is at most 64.
+
+    One level at a time and without recursion, so that a deep or cyclic value costs nothing but an answer.
+    """
+    level = [value]
+    depth = 0
+    while level:
+        depth += 1
+        deeper: list[Any] = []
+        for box in level:
+            if isinstance(box, dict):
+                _check_keys(box)
+                inner: Any = box.values()
+            elif isinstance(box, list | tuple) and not isinstance(box, msgpack.ExtType):
+                inner = box
+            elif isinstance(box, _SCALAR_BASES) or box is None:
+                continue
+            else:
+                raise Refused(f"a value of type {type(box).__name__}")
+            if depth > MAX_DEPTH:
+                raise Refused(f"nested deeper than {MAX_DEPTH}")
+            deeper += [item for item in inner if type(item) not in _SCALARS]
+        level = deeper
+
+
+def _check_keys(box: dict[Any, Any]) -> None:
+    try:
+        "".join(box)
+    except TypeError:
+        key = next(key for key in box if not isinstance(key, str))
+        raise Refused(f"the map key {key!r} is not a string") from None
+
+
+def pack(value: Any) -> bytes:
+    """``value`` as MsgPack in its shortest form; raises EncodeError."""
+    try:
+        check(value)
+        packed: bytes = msgpack.packb(value)
+    except Refused as refused:
+        raise EncodeError(f"the message cannot be sent: {refused}", key="payload", hint=_HINT) from None
+    except (ValueError, OverflowError, BufferError) as error:
+        raise EncodeError(f"the message cannot be sent: {error}", key="payload", hint=_HINT) from None
+    return packed
