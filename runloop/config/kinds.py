@@ -158,6 +158,15 @@ class PathText:
         return expand(text.strip(), expansion, raw.where)
 
 
+def _inside(step: str, kind: Kind, raw: Raw, expansion: Expansion) -> Any:
+    """The value of a part; an error says which part, as in ``[0].kind must be …``."""
+    try:
+        return kind.read(raw, expansion)
+    except ConfigError as error:
+        space = "" if error.message.startswith(("[", ".")) else " " if error.message.startswith("must ") else ": "
+        raise ConfigError(step + space + error.message, code=error.code, where=error.where, hint=error.hint) from None
+
+
 @dataclass(frozen=True, slots=True)
 class ListOf:
     """A list; one line of text is a list of its comma-separated parts."""
@@ -174,7 +183,7 @@ class ListOf:
         if isinstance(raw.value, str):
             parts = [part.strip() for part in raw.value.split(",")] if raw.value.strip() else []
             return tuple(self.item.read(Raw(part, raw.where), expansion) for part in parts)
-        return tuple(self.item.read(each, expansion) for each in raw.value)
+        return tuple(_inside(f"[{number}]", self.item, each, expansion) for number, each in enumerate(raw.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +199,7 @@ class MapOf:
     def read(self, raw: Raw, expansion: Expansion) -> dict[str, Any]:
         if not isinstance(raw.value, dict):
             raise _wrong(raw, "a map")
-        return {key: self.item.read(each, expansion) for key, each in raw.value.items()}
+        return {key: _inside(f".{key}", self.item, each, expansion) for key, each in raw.value.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +237,7 @@ class Record:
                     raise ConfigError(f"{self.label} needs {key!r}", where=raw.where, hint=f"Its keys are {', '.join(self.fields)}.")
                 found[key] = entry.default
             else:
-                found[key] = entry.kind.read(given, expansion)
+                found[key] = _inside(f".{key}", entry.kind, given, expansion)
         return found
 
 

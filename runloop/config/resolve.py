@@ -79,20 +79,14 @@ def _read(key: Key, raw: Raw, expansion: Expansion) -> Any:
 
 def _of_key(error: ConfigError, key: Key) -> ConfigError:
     """The same error naming its key, and without the text of a secret."""
-    message = (
-        error.message
-        if key.path in error.message
-        else f"{key.path} {error.message}"
-        if _continues(error.message)
-        else f"{key.path}: {error.message}"
-    )
     if key.secret:
         message = f"{key.path} cannot be used (its value is a secret and not shown)"
+    elif key.path in error.message:
+        message = error.message
+    else:
+        joint = "" if error.message.startswith(("[", ".")) else " " if error.message.startswith(("must ", "needs a value")) else ": "
+        message = key.path + joint + error.message
     return ConfigError(message, code=error.code, where=named(error.where, key.path), hint=error.hint)
-
-
-def _continues(message: str) -> bool:
-    return message.startswith(("must be", "needs a value"))
 
 
 def _highest(key: Key, assignments: tuple[Assignment, ...]) -> Explanation:
