@@ -145,7 +145,7 @@ class Capabilities:
         """Whether a handle to a secret may be given; the denial names only a hash of it."""
         if name in self.secrets:
             return None
-        from blake3 import blake3  # noqa: PLC0415 - needed only to hide the name of a refused secret
+        from blake3 import blake3
 
         target = f"secret#{blake3(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
         return Denial("secrets.get", "resolve_secret", "secret_not_permitted", target, f"add the secret's id to secrets {_FILE}")

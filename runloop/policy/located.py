@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 TomlPath = tuple[str | int, ...]
 
@@ -40,15 +40,21 @@ class TomlDocument:
                 return Where(file=self.file, line=place[0], column=place[1], key=dotted(path))
         return Where(file=self.file, key=dotted(path) or None)
 
-    def refuse_unknown(self, allowed: Iterable[str], *path: str | int, code: str, what: str) -> None:
-        """Raise for the first key of the table at ``path`` that is not in ``allowed``, suggesting the nearest one."""
+    def unknown_keys(self, allowed: Iterable[str], *path: str | int, code: str, what: str) -> Iterator[InvalidInput]:
+        """Yield an error for each key of the table at ``path`` that is not in ``allowed``, suggesting the nearest one."""
         table: Any = self.data
         for step in path:
             table = table[step]
         known = sorted(allowed)
         for key in table:
             if key not in known:
-                raise InvalidInput(f"unknown {what} {key!r}", code=code, where=self.where(*path, key), hint=did_you_mean(key, known))
+                where = self.where(*path, key)
+                yield InvalidInput(f"unknown {what} {key!r}", code=code, where=where, hint=did_you_mean(key, known))
+
+    def refuse_unknown(self, allowed: Iterable[str], *path: str | int, code: str, what: str) -> None:
+        """Raise the first error of :meth:`unknown_keys`."""
+        for error in self.unknown_keys(allowed, *path, code=code, what=what):
+            raise error
 
 
 def parse_toml(text: str, *, file: str | None, code: str, max_bytes: int = 1 << 20) -> TomlDocument:
@@ -69,7 +75,7 @@ def parse_toml(text: str, *, file: str | None, code: str, max_bytes: int = 1 << 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Write a hint that names the likeliest of ``known`` for a mistyped ``word``, or all of them when none is near."""
-    from difflib import get_close_matches  # noqa: PLC0415 - 3 ms, needed only where something is wrong already
+    from difflib import get_close_matches
 
     options = sorted(known)
     if near := get_close_matches(word, options, n=1, cutoff=0.6):

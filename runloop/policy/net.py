@@ -80,7 +80,7 @@ def canonical_host(host: str) -> str:
 
 
 def _idna(host: str) -> str:
-    import idna  # noqa: PLC0415 - a large table, needed only for names outside ASCII
+    import idna
 
     try:
         return idna.encode(host, uts46=True, std3_rules=True).decode("ascii")

@@ -1,0 +1,231 @@
+"""A verified bundle, and the one way to get it: every file read, every digest checked, policy and manifest understood."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from runloop.bundles.errors import BundleAltered, BundleInvalid
+from runloop.bundles.manifest import MANIFEST, Kind, Limits, Manifest, Port, read_manifest
+from runloop.bundles.tools import read_tools
+from runloop.bundles.tree import Tree, read_tree
+from runloop.errors import RunloopError, Where
+from runloop.policy import Capabilities, parse_caps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+TESTS = "tests/"
+_DIGEST_CONTEXT = "runloop bundle v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An agent as it was verified. It keeps the bytes that were hashed, so nothing is read again before it runs.
+
+    ``manifest_digest`` is BLAKE3 of the manifest's bytes (upstream's agent digest); ``digest`` is over every file and is what
+    runs record and what a signature will sign. ``caps`` are after overrides.
+    """
+
+    name: str
+    version: str
+    variant: str | None
+    kind: Kind
+    description: str
+    root: Path
+    manifest_digest: str
+    digest: str
+    entry: str
+    ports_in: Mapping[str, Port]
+    ports_out: Mapping[str, Port]
+    with_schema: Mapping[str, Any] | None
+    limits: Limits
+    caps: Capabilities
+    tools: tuple[Mapping[str, Any], ...]
+    files: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def ref(self) -> str:
+        """``name`` or ``name@variant``."""
+        return self.name if self.variant is None else f"{self.name}@{self.variant}"
+
+    def sources(self) -> dict[str, str]:
+        """Return the Python modules that the guest may import, by relative path; tests stay outside."""
+        return {path: content.decode("utf-8") for path, content in self.files.items() if is_source(path)}
+
+    def code(self) -> bytes:
+        """Return the bytes of the entry: a WebAssembly component or module, or the Python entry."""
+        return self.files[self.entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found in a directory: the bundle if it is sound, and everything that is wrong with it if not."""
+
+    root: Path
+    manifest: Manifest | None
+    manifest_digest: str | None
+    problems: tuple[RunloopError, ...]
+    bundle: Bundle | None
+    files: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def altered(self) -> bool:
+        """Whether the files differ from what the manifest was sealed over."""
+        return any(isinstance(problem, BundleAltered) for problem in self.problems)
+
+
+def is_source(path: str) -> bool:
+    """Whether a file of a Python bundle is handed to the guest."""
+    return path.endswith(".py") and not path.startswith(TESTS)
+
+
+def load_bundle(root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None) -> Bundle:
+    """Load the bundle in ``root`` or raise the first problem that :func:`inspect_bundle` finds."""
+    inspection = inspect_bundle(root, home=home, env=env)
+    if inspection.bundle is None:
+        raise inspection.problems[0]
+    return inspection.bundle
+
+
+def inspect_bundle(root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None) -> Inspection:
+    """Read and verify the bundle in ``root``; never raises for what is wrong inside it, only for an unreadable directory.
+
+    Digests come first: a policy or manifest that somebody changed is reported as altered before anything in it is believed.
+    """
+    tree = read_tree(root)
+    raw = tree.files.get(MANIFEST)
+    if raw is None:
+        problem = BundleInvalid(
+            f"there is no {MANIFEST}", code="bundle.no_manifest", where=Where(file=str(root)), hint="`rlp agent scaffold` writes one"
+        )
+        return Inspection(root, None, None, (*tree.problems, problem), None, tree.files)
+    digest = blake3(raw).hexdigest()
+    try:
+        manifest, problems = read_manifest(_utf8(raw, root, MANIFEST), file=f"{root}/{MANIFEST}")
+    except RunloopError as error:
+        return Inspection(root, None, digest, (*tree.problems, error), None, tree.files)
+    problems = [*problems, *tree.problems, *_altered(tree, manifest, root)]
+    caps = Capabilities()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    try:
+        caps = parse_caps(_file_text(tree, manifest.caps_file, root, "policy"), file=f"{root}/{manifest.caps_file}", home=home, env=env)
+    except RunloopError as error:
+        problems.append(error)
+    if manifest.tools_file is not None:
+        try:
+            tools = read_tools(_file_text(tree, manifest.tools_file, root, "tools file"), file=f"{root}/{manifest.tools_file}")
+        except RunloopError as error:
+            problems.append(error)
+    problems.extend(_entry_problems(tree, manifest, root))
+    bundle = None if problems else _bundle(tree, manifest, root, digest, caps.also_at(os.path.realpath), tools)
+    return Inspection(root, manifest, digest, tuple(problems), bundle, tree.files)
+
+
+def file_digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the BLAKE3 of every file but the manifest, sorted by path: the ``[files]`` table."""
+    return {path: blake3(files[path]).hexdigest() for path in sorted(files) if path != MANIFEST}
+
+
+def bundle_digest(files: Mapping[str, bytes]) -> str:
+    """Return one BLAKE3 over the paths and contents of all files, manifest included."""
+    hasher = blake3(derive_key_context=_DIGEST_CONTEXT)
+    for path in sorted(files):
+        name = path.encode("utf-8")
+        hasher.update(len(name).to_bytes(4, "big") + name + blake3(files[path]).digest())
+    return hasher.hexdigest()
+
+
+def _altered(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopError]:
+    actual = file_digests(tree.files)
+    if not manifest.files and actual:
+        message = "the manifest lists no files, so nothing vouches for them"
+        return [_alteration("bundle.unsealed", message, root, MANIFEST, "run `rlp agent build` once you trust what is in the bundle")]
+    found: list[RunloopError] = []
+    for path in sorted(manifest.files.keys() | actual.keys()):
+        if path not in actual:
+            found.append(
+                _alteration("bundle.file_missing", f"{path!r} is listed but not there", root, path, "restore it, or run `rlp agent build`")
+            )
+        elif path not in manifest.files:
+            found.append(
+                _alteration("bundle.file_extra", f"{path!r} is there but not listed", root, path, "remove it, or run `rlp agent build`")
+            )
+        elif actual[path] != manifest.files[path]:
+            message = f"{path!r} has changed (expected {manifest.files[path][:12]}…, found {actual[path][:12]}…)"
+            found.append(
+                _alteration(
+                    "bundle.digest_mismatch",
+                    message,
+                    root,
+                    path,
+                    "if you changed it yourself, run `rlp agent build`; otherwise install it anew",
+                )
+            )
+    return found
+
+
+def _alteration(code: str, message: str, root: Path, path: str, hint: str) -> BundleAltered:
+    return BundleAltered(message, code=code, where=Where(file=f"{root}/{path}"), hint=hint)
+
+
+def _entry_problems(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopError]:
+    problems: list[RunloopError] = []
+    if manifest.entry and manifest.entry not in tree.files:
+        where = Where(file=f"{root}/{MANIFEST}", key="agent.entry")
+        problems.append(
+            BundleInvalid(
+                f"the entry {manifest.entry!r} is not there", code="bundle.no_entry", where=where, hint="add it or correct the entry"
+            )
+        )
+    if manifest.kind == "python":
+        for path in filter(is_source, tree.files):
+            try:
+                _utf8(tree.files[path], root, path)
+            except RunloopError as error:
+                problems.append(error)
+    return problems
+
+
+def _file_text(tree: Tree, path: str, root: Path, what: str) -> str:
+    if path not in tree.files:
+        where = Where(file=f"{root}/{path}")
+        raise BundleInvalid(
+            f"the {what} {path!r} is not there", code="bundle.file_missing", where=where, hint="add it or correct the manifest"
+        )
+    return _utf8(tree.files[path], root, path)
+
+
+def _utf8(content: bytes, root: Path, path: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BundleInvalid(
+            f"{path!r} is not UTF-8", code="bundle.not_utf8", where=Where(file=f"{root}/{path}", line=line), hint="save it as UTF-8"
+        ) from None
+
+
+def _bundle(tree: Tree, manifest: Manifest, root: Path, digest: str, caps: Capabilities, tools: tuple[Mapping[str, Any], ...]) -> Bundle:
+    return Bundle(
+        name=manifest.name,
+        version=manifest.version,
+        variant=manifest.variant,
+        kind=manifest.kind,
+        description=manifest.description,
+        root=root,
+        manifest_digest=digest,
+        digest=bundle_digest(tree.files),
+        entry=manifest.entry,
+        ports_in=manifest.ports_in,
+        ports_out=manifest.ports_out,
+        with_schema=manifest.with_schema,
+        limits=manifest.limits,
+        caps=caps,
+        tools=tools,
+        files=tree.files,
+    )
