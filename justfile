@@ -1,0 +1,38 @@
+# What people do with this repository. `just` alone lists the recipes; every one is a script that also runs without just.
+
+set positional-arguments
+
+default:
+    @just --list --unsorted
+
+# everything that CI checks; with arguments, only these tests
+test *ARGS:
+    scripts/test "$@"
+
+# the demonstration: from an empty machine to a composed e-mail
+demo *ARGS:
+    scripts/demo "$@"
+
+# style, types, import rules
+lint *ARGS:
+    scripts/lint "$@"
+
+# repair style and format
+fmt:
+    scripts/lint --fix
+
+# the measurements of benchmarks/results.md
+bench *ARGS:
+    scripts/bench "$@"
+
+# feed the protocol decoder arbitrary bytes for so many seconds
+fuzz SECONDS="60":
+    scripts/fuzz "$1"
+
+# write the generated pages of docs/
+docs:
+    .venv/bin/python scripts/gen-docs
+
+# build the wheel into dist/
+wheel:
+    .venv/bin/python -m pip wheel --no-deps --wheel-dir dist .

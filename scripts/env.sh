@@ -1,0 +1,42 @@
+# Sourced by the scripts: find Python, make .venv, install Runloop and what the checks need. Not for running by itself.
+# Sets ROOT and PY; says in one line what is missing.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PY=$ROOT/.venv/bin/python
+
+fail() {
+    printf '\n%s: %s\n' "$(basename "$0")" "$1" >&2
+    exit 1
+}
+
+# The first Python that is new enough and can make virtual environments. A pyenv shim of a version that is not active fails the try.
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.14 python; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# ensure_env EXTRA: .venv with Runloop and the extra ("dev" or ""), as pyproject.toml says now. Nothing is fetched when that is already so.
+ensure_env() {
+    local extra=$1 python stamp wanted
+    if [ ! -x "$PY" ] || ! "$PY" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$(find_python) || fail "needs Python 3.11 or newer with venv. On Debian and Ubuntu: apt-get install python3 python3-venv. Or name one: PYTHON=/path/to/python3.12 $0"
+        printf '== environment: .venv with %s\n' "$("$python" --version)"
+        "$python" -m venv "$ROOT/.venv" || fail "could not make $ROOT/.venv"
+    fi
+    stamp=$ROOT/.venv/.installed-$extra
+    wanted=$(cat "$ROOT/pyproject.toml" "$ROOT"/hatch_build.py 2>/dev/null | cksum)
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$PY" -c 'import runloop' 2>/dev/null; then
+        return
+    fi
+    printf '== install: runloop%s, editable\n' "${extra:+ and its $extra tools}"
+    "$PY" -m pip install --quiet --disable-pip-version-check --no-input -e "$ROOT${extra:+[$extra]}" </dev/null ||
+        fail "the installation failed (see above). Without a network, install into .venv on a machine that has one, or set PIP_INDEX_URL or PIP_FIND_LINKS."
+    printf '%s\n' "$wanted" >"$stamp"
+}
