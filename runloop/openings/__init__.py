@@ -1,0 +1,64 @@
+"""Openings: the language (parse, check, draw) and the plan, a pure state machine. No I/O; time and seeds come in as arguments.
+
+``parse_opening`` and what else reads YAML are loaded on first use, so that the plan can be imported without a YAML library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runloop.openings.checks import AgentPorts, Resolve, check
+    from runloop.openings.errors import OpeningError, Place, Problem
+    from runloop.openings.model import Edge, Node, OnFailure, Opening, Policy, Retry, Success
+    from runloop.openings.parse import Examined, examine, parse_opening
+    from runloop.openings.plan import Plan
+
+_HOMES = {
+    "AgentPorts": "checks",
+    "Edge": "model",
+    "Examined": "parse",
+    "Node": "model",
+    "OnFailure": "model",
+    "Opening": "model",
+    "OpeningError": "errors",
+    "Place": "errors",
+    "Plan": "plan",
+    "Policy": "model",
+    "Problem": "errors",
+    "Resolve": "checks",
+    "Retry": "model",
+    "Success": "model",
+    "check": "checks",
+    "examine": "parse",
+    "parse_opening": "parse",
+}
+
+__all__ = [
+    "AgentPorts",
+    "Edge",
+    "Examined",
+    "Node",
+    "OnFailure",
+    "Opening",
+    "OpeningError",
+    "Place",
+    "Plan",
+    "Policy",
+    "Problem",
+    "Resolve",
+    "Retry",
+    "Success",
+    "check",
+    "examine",
+    "parse_opening",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,186 @@
+"""Guards on edges and success expressions: grammar and evaluation (spec 8.2 and 9.1).
+
+::
+
+    ref     := node "." port
+    guarded := ref [ op literal ]
+    expr    := "exists(" ref ")" | ref op literal
+    op      := ">=" | "<=" | "==" | "!=" | ">" | "<"
+    literal := "true" | "false" | integer | float | '"' text '"'
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import eq, ge, gt, le, lt, ne
+from typing import TypeAlias
+
+from runloop.openings.scalars import Json
+
+Ports: TypeAlias = Mapping[str, Sequence[Json]]
+"""What a node produced: every port with its values, in order."""
+
+Literal: TypeAlias = bool | int | float | str
+
+EPSILON = 2.220446049250313e-16
+"""Floats nearer than this are equal (spec 9.1: machine epsilon)."""
+
+_OPERATOR = re.compile(r">=|<=|==|!=|>|<")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,60}")
+_FLOAT = re.compile(r"[-+]?(?:inf|infinity|nan|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)", re.IGNORECASE)
+_NAME = re.compile(r"[\w-]{1,64}")
+_ORDER: dict[str, Callable[..., bool]] = {"==": eq, "!=": ne, ">": gt, ">=": ge, "<": lt, "<=": le}
+
+
+class ExpressionError(ValueError):
+    """The text is not an expression of the grammar; ``hint`` says what to write."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class PortRef:
+    """A port of a node."""
+
+    node: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.node}.{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A comparison with a literal; it holds for a port if any value satisfies it."""
+
+    op: str
+    literal: Literal
+
+    def __str__(self) -> str:
+        return f"{self.op} {_shown(self.literal)}"
+
+    def holds(self, values: Sequence[Json] | None) -> bool:
+        """Whether any of ``values`` satisfies the comparison; None (no such port) does not."""
+        return values is not None and any(satisfies(value, self.op, self.literal) for value in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """``exists(ref)`` where ``condition`` is None, else a comparison on the port's values."""
+
+    ref: PortRef
+    condition: Condition | None
+
+    def __str__(self) -> str:
+        return f"exists({self.ref})" if self.condition is None else f"{self.ref} {self.condition}"
+
+    def holds(self, outputs: Mapping[str, Ports]) -> bool:
+        """Whether it holds on what the nodes produced."""
+        values = outputs.get(self.ref.node, {}).get(self.ref.port)
+        return bool(values) if self.condition is None else self.condition.holds(values)
+
+
+def valid_name(name: str) -> bool:
+    """Whether ``name`` can be a node id or a port: 1 to 64 letters, digits, ``_`` or ``-``."""
+    return _NAME.fullmatch(name) is not None
+
+
+def parse_ref(text: str) -> PortRef:
+    """``<node>.<port>``; raises ExpressionError."""
+    node, dot, port = text.strip().partition(".")
+    node, port = node.strip(), port.strip()
+    if not dot:
+        raise ExpressionError(
+            "port reference must be of the form '<node>.<port>'",
+            f"'{text.strip()}' has no port; the usual one is '{node}.out'" if node else "",
+        )
+    if not node or not port:
+        raise ExpressionError("node and port identifiers must be non-empty")
+    for name in (node, port):
+        if not valid_name(name):
+            hint = "compare with '==', not '='" if "=" in name else ""
+            raise ExpressionError(f"'{name}' is not an identifier; use letters, digits, '-' or '_'", hint)
+    return PortRef(node, port)
+
+
+def parse_guarded(text: str) -> tuple[PortRef, Condition | None]:
+    """An edge's ``from``: a port, perhaps with a guard; raises ExpressionError."""
+    split = _OPERATOR.search(text)
+    if split is None:
+        return parse_ref(text), None
+    return parse_ref(text[: split.start()]), _condition(split[0], text[split.end() :])
+
+
+def parse_expression(text: str) -> Expression:
+    """A success expression; raises ExpressionError."""
+    stripped = text.strip()
+    if stripped.startswith("exists(") and stripped.endswith(")"):
+        return Expression(parse_ref(stripped[len("exists(") : -1]), None)
+    ref_and_condition = parse_guarded(stripped) if _OPERATOR.search(stripped) else None
+    if ref_and_condition is None:
+        raise ExpressionError(
+            "comparison expression must include an operator (==, !=, >, >=, <, <=)",
+            f"to ask whether the port has a value, write exists({stripped})",
+        )
+    return Expression(*ref_and_condition)
+
+
+def parse_literal(text: str) -> Literal:
+    """``true``, ``false``, a number or a quoted string; raises ExpressionError."""
+    text = text.strip()
+    if text in ("true", "false"):
+        return text == "true"
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if len(text) >= 2 and text.startswith('"') and text.endswith('"'):
+        return text[1:-1]
+    raise ExpressionError(
+        "unsupported literal value; use booleans, numbers, or quoted strings",
+        f'write "{text}" in double quotes if it is text' if text and '"' not in text else "",
+    )
+
+
+def satisfies(value: Json, op: str, literal: Literal) -> bool:
+    """Whether ``value op literal``; values of another type than the literal never do.
+
+    Integers compare exactly. If either side is a float both are compared as floats, equal within EPSILON; NaN is unequal to everything.
+    Strings compare by code point. Booleans know only ``==`` and ``!=``.
+    """
+    if isinstance(literal, bool) or isinstance(value, bool):
+        return isinstance(literal, bool) and isinstance(value, bool) and op in ("==", "!=") and _ORDER[op](value, literal)
+    if isinstance(literal, str):
+        return isinstance(value, str) and _ORDER[op](value, literal)
+    if not isinstance(value, (int, float)):
+        return False
+    if isinstance(value, int) and isinstance(literal, int):
+        return _ORDER[op](value, literal)
+    left, right = _as_float(value), _as_float(literal)
+    if left == right or abs(left - right) <= EPSILON:
+        return op in ("==", ">=", "<=")
+    return _ORDER[op](left, right)
+
+
+def _as_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def _condition(op: str, literal_text: str) -> Condition:
+    literal = parse_literal(literal_text)
+    if isinstance(literal, bool) and op not in ("==", "!="):
+        raise ExpressionError(f"'{op}' cannot compare booleans, so it never holds", "use == or !=")
+    return Condition(op, literal)
+
+
+def _shown(literal: Literal) -> str:
+    if isinstance(literal, bool):
+        return "true" if literal else "false"
+    return f'"{literal}"' if isinstance(literal, str) else repr(literal)

@@ -1,0 +1,179 @@
+"""Reading one mapping of the document: known keys, typed values, and a problem at the value's own place for everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runloop.openings.errors import did_you_mean
+from runloop.openings.yamltree import Fields, Items, Scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runloop.openings.errors import Place, Report
+    from runloop.openings.scalars import Json
+    from runloop.openings.yamltree import Tree
+
+SAFE_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly."""
+
+
+class Section:
+    """One mapping of the document, with the path that its problems name."""
+
+    def __init__(self, tree: Fields, report: Report, known: Iterable[str], path: str = "", node: str | None = None) -> None:
+        self.at = tree.at
+        self._entries = tree.entries
+        self._report = report
+        self._path = path
+        self.node = node
+        inside = f" in {path}" if path else ""
+        for place in tree.odd_keys:
+            report.add("type", f"keys{inside} must be strings", place, node=node, hint="quote the key")
+        names = frozenset(known)
+        for key, entry in tree.entries.items():
+            if key not in names:
+                report.add("unknown_key", f"unknown key '{key}'{inside}", entry.key_at, node=node, key=key, hint=did_you_mean(key, names))
+
+    def get(self, key: str) -> Tree | None:
+        """The value of ``key``, if it is there."""
+        entry = self._entries.get(key)
+        return entry.value if entry else None
+
+    def key_at(self, key: str) -> Place:
+        """Where a key stands, or where the mapping starts."""
+        entry = self._entries.get(key)
+        return entry.key_at if entry else self.at
+
+    def problem(self, code: str, message: str, at: Place, *, key: str | None = None, hint: str = "") -> None:
+        """Note a problem of this mapping."""
+        self._report.add(code, message, at, node=self.node, key=key, hint=hint)
+
+    def required(self, key: str, hint: str = "") -> Tree | None:
+        """The value of ``key``, or a problem."""
+        value = self.get(key)
+        if value is None:
+            self.problem("missing", f"missing required field '{key}'", self.at, key=key, hint=hint)
+        return value
+
+    def text(self, key: str, hint: str = "") -> str | None:
+        """A required, non-empty string."""
+        tree = self.required(key, hint)
+        if tree is None:
+            return None
+        if isinstance(tree, Scalar) and isinstance(tree.value, str):
+            if tree.value.strip():
+                return tree.value
+            self.problem("type", f"field '{key}' must not be empty", tree.at, key=key)
+            return None
+        self.problem(
+            "type", f"field '{key}' must be a string", tree.at, key=key, hint="put it in quotes" if isinstance(tree, Scalar) else hint
+        )
+        return None
+
+    def whole(self, key: str, *, label: str | None = None, least: int = 0, most: int = SAFE_INTEGER, zero_hint: str = "") -> int | None:
+        """An optional integer from ``least`` to ``most``."""
+        tree = self.get(key)
+        if tree is None:
+            return None
+        label = label or self.label(key)
+        value = tree.value if isinstance(tree, Scalar) else None
+        if type(value) is not int or value < 0:
+            self.problem("type", f"{label} must be a non-negative integer", tree.at, key=key)
+            return None
+        if not least <= value <= most:
+            limit = f"at least {least}" if value < least else f"at most {most}"
+            self.problem("range", f"{label} must be {limit}", tree.at, key=key, hint=zero_hint if value < least else "")
+            return None
+        return value
+
+    def number(self, key: str, default: float) -> tuple[float, Place]:
+        """An optional number, and where it stands."""
+        tree = self.get(key)
+        if tree is None:
+            return default, self.at
+        value = tree.value if isinstance(tree, Scalar) else None
+        if type(value) not in (int, float) or value is None:
+            self.problem("type", f"{self.label(key)} must be a floating point number", tree.at, key=key)
+            return default, tree.at
+        return float(value), tree.at
+
+    def usd_micros(self, key: str) -> int | None:
+        """An optional amount of dollars, 0 or more, as millionths."""
+        if self.get(key) is None:
+            return None
+        amount, at = self.number(key, 0.0)
+        if not 0 <= amount <= 1_000_000:
+            self.problem("range", f"{self.label(key)} must be between 0 and 1000000", at, key=key)
+            return None
+        return round(amount * 1_000_000)
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """An optional boolean."""
+        tree = self.get(key)
+        if tree is None:
+            return default
+        if isinstance(tree, Scalar) and isinstance(tree.value, bool):
+            return tree.value
+        self.problem("type", f"{self.label(key)} must be a boolean", tree.at, key=key, hint="write true or false without quotes")
+        return default
+
+    def mapping(self, key: str, message: str) -> Fields | None:
+        """An optional mapping; ``message`` is the problem if it is something else."""
+        tree = self.get(key)
+        if tree is None or isinstance(tree, Fields):
+            return tree
+        empty = isinstance(tree, Scalar) and tree.value is None
+        self.problem("type", message, tree.at, key=key, hint="write {} or leave the key out" if empty else "")
+        return None
+
+    def sequence(self, key: str, message: str) -> Items | None:
+        """An optional sequence; ``message`` is the problem if it is something else."""
+        tree = self.get(key)
+        if tree is None or isinstance(tree, Items):
+            return tree
+        empty = isinstance(tree, Scalar) and tree.value is None
+        self.problem("type", message, tree.at, key=key, hint="write [] if it is empty" if empty else "start each entry with '- '")
+        return None
+
+    def texts(self, key: str, message: str, entry_message: str) -> list[tuple[str, Place]]:
+        """An optional sequence of strings, each with its place; ``{i}`` in ``entry_message`` is the index."""
+        tree = self.sequence(key, message)
+        if tree is None:
+            return []
+        found = []
+        for index, item in enumerate(tree.items):
+            if isinstance(item, Scalar) and isinstance(item.value, str):
+                found.append((item.value, item.at))
+            else:
+                self.problem("type", entry_message.format(i=index), item.at, key=key)
+        return found
+
+    def label(self, key: str) -> str:
+        """The key with the path of its mapping."""
+        return f"{self._path}.{key}" if self._path else key
+
+
+def to_json(tree: Tree, report: Report, key: str, *, node: str | None = None, keys: str = "mapping keys must be strings") -> Json:
+    """The JSON value of a subtree; numbers without one and keys that are no strings become problems."""
+    if isinstance(tree, Scalar):
+        if tree.fault:
+            report.add("type", f"unsupported value type for key '{key}': {tree.fault}", tree.at, node=node, key=key)
+        return tree.value
+    if isinstance(tree, Items):
+        return [to_json(item, report, key, node=node) for item in tree.items]
+    for place in tree.odd_keys:
+        report.add("type", keys, place, node=node, key=key, hint="quote the key")
+    return {name: to_json(entry.value, report, name, node=node) for name, entry in tree.entries.items()}
+
+
+def place_at(tree: Tree, path: Iterable[str | int]) -> Place:
+    """Where the value at a JSON path stands; the nearest value above it if the path leads out of the tree."""
+    for step in path:
+        if isinstance(tree, Fields) and isinstance(step, str) and step in tree.entries:
+            tree = tree.entries[step].value
+        elif isinstance(tree, Items) and isinstance(step, int) and step < len(tree.items):
+            tree = tree.items[step]
+        else:
+            break
+    return tree.at

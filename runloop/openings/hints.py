@@ -1,0 +1,71 @@
+"""``schema_hints.with``: short notation to JSON Schema, and a node's arguments checked against it (spec 8.4).
+
+The validator is imported only for an opening that has hints. Schemas are checked against draft 2020-12; a ``$ref`` never leaves the schema.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from runloop.openings.scalars import Json
+
+_SCHEMA_KEYS = frozenset(
+    {"type", "$schema", "properties", "required", "allOf", "anyOf", "oneOf", "not", "items", "const", "$defs", "definitions", "$ref"}
+)
+
+
+class HintError(ValueError):
+    """The hint is not a JSON Schema; ``path`` leads to the part that is wrong."""
+
+    def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def to_schema(hints: Json) -> Json:
+    """The JSON Schema that ``hints`` stands for; raises HintError."""
+    if not isinstance(hints, dict) or _SCHEMA_KEYS & hints.keys():
+        _check(hints, "invalid schema_hints.with entry", ())
+        return hints
+    properties: dict[str, Json] = {}
+    required = []
+    for name, fragment in hints.items():
+        if isinstance(fragment, dict) and isinstance(fragment.get("required"), bool):
+            if fragment["required"]:
+                required.append(name)
+            fragment = {key: value for key, value in fragment.items() if key != "required"}  # noqa: PLW2901 - the same fragment, stripped
+        _check(fragment, f"invalid schema hint for '{name}'", (name,))
+        properties[name] = fragment
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """How ``value`` breaks ``schema``: a message and the path to the part; names in ``supplied`` count as present."""
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    supplied = frozenset(supplied)
+    if isinstance(schema, dict) and isinstance(schema.get("required"), list):
+        schema = {**schema, "required": [name for name in schema["required"] if name not in supplied]}
+    # an empty registry of its own: the default one would fetch a remote $ref
+    registry: Registry[Any] = Registry()
+    try:
+        for error in Draft202012Validator(schema, registry=registry).iter_errors(value):
+            yield error.message, tuple(error.absolute_path)
+    except Unresolvable as error:
+        yield f"its schema has a $ref that leads nowhere: {error.ref}", ()
+    except RecursionError:
+        yield "its schema refers to itself without end", ()
+
+
+def _check(schema: Json, label: str, prefix: tuple[str | int, ...]) -> None:
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise HintError(f"{label}: {error.message}", (*prefix, *error.absolute_path)) from None

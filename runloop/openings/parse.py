@@ -1,0 +1,170 @@
+"""The opening language: YAML text to a checked Opening, with every problem at the place of its YAML node (spec 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from runloop.openings.checks import check, check_arguments
+from runloop.openings.edges import read_artifacts, read_edges, read_success
+from runloop.openings.errors import START, OpeningError, Place, Problem, Report, did_you_mean
+from runloop.openings.fields import Section, to_json
+from runloop.openings.model import ACTIONS, Edge, Opening, Policy
+from runloop.openings.nodes import ReadNode, read_nodes
+from runloop.openings.params import Params, merge
+from runloop.openings.yamltree import MAX_BYTES, Fields, Items, Scalar, compose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runloop.openings.checks import Resolve
+    from runloop.openings.scalars import Json
+    from runloop.openings.yamltree import Tree
+
+VERSION = 0
+OPENING_KEYS = ("version", "name", "goals", "params", "policy", "nodes", "edges", "success", "artifacts")
+POLICY_KEYS = ("budget_tokens", "budget_usd", "timeout_ms", "confirm_external", "approve_in_advance", "max_parallel")
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A document as far as it could be read; ``opening`` is sound only if there are no problems."""
+
+    opening: Opening | None
+    problems: tuple[Problem, ...]
+
+
+def parse_opening(text: str | bytes, *, file: str | None = None, params: Mapping[str, Json] | None = None) -> Opening:
+    """The opening with ``params`` over its own and templates filled in; raises OpeningError with every problem."""
+    examined = examine(text, file=file, params=params)
+    if examined.problems or examined.opening is None:
+        raise OpeningError(examined.problems)
+    return examined.opening
+
+
+def examine(
+    text: str | bytes, *, file: str | None = None, params: Mapping[str, Json] | None = None, resolve: Resolve | None = None
+) -> Examined:
+    """Everything that is wrong with a document, in document order; with ``resolve`` the agents' ports are checked too."""
+    report = Report(file)
+    try:
+        source = decode(text, report)
+        opening = _read(compose(source, report), source, params, report)
+    except OpeningError as error:
+        return Examined(None, tuple(sorted(error.problems, key=_document_order)))
+    problems = report.problems
+    if opening is not None and resolve is not None:
+        problems = sorted([*problems, *check(opening, resolve)], key=_document_order)
+    return Examined(opening, tuple(problems))
+
+
+def decode(text: str | bytes, report: Report) -> str:
+    """The text of a document of at most MAX_BYTES in UTF-8; raises OpeningError."""
+    size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        raise report.fatal(
+            "limit", f"an opening is at most {MAX_BYTES} bytes long, this one has {size}", START, hint="split it into nested openings"
+        )
+    if isinstance(text, str):
+        return text
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = text[: error.start].decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        at = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise report.fatal("yaml", f"byte 0x{text[error.start]:02x} is not UTF-8", at, hint="save the file as UTF-8") from None
+
+
+def _document_order(problem: Problem) -> tuple[int, int]:
+    return problem.where.line or 0, problem.where.column or 0
+
+
+def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Report) -> Opening | None:
+    if not isinstance(tree, Fields):
+        report.add("type", "opening must be a YAML mapping", tree.at, hint="start with 'version: 0'")
+        return None
+    document = Section(tree, report, OPENING_KEYS)
+    _check_version(document)
+    name = document.text("name", "add 'name: …'")
+    goals = tuple(text for text, _ in document.texts("goals", "goals must be a sequence", "goals[{i}] must be a string"))
+    params = _read_params(document, given, report)
+    policy = _read_policy(document, report)
+    read: list[ReadNode] = []
+    node_ids: set[str] = set()
+    if (node_list := _list(document, "nodes", "add at least one node")) is not None:
+        if not node_list.items:
+            document.problem("missing", "nodes must contain at least one entry", node_list.at, key="nodes")
+        read, node_ids = read_nodes(node_list, params, policy, report)
+    edges: list[Edge] = []
+    if (edge_list := _list(document, "edges", "write 'edges: []' if there are none")) is not None:
+        edges = read_edges(edge_list, node_ids, report)
+    success, success_at = read_success(document.get("success"), node_ids, report)
+    save, save_at = read_artifacts(document.get("artifacts"), node_ids, report)
+    check_arguments(read, edges, report)
+    return Opening(
+        name=name or "",
+        nodes=tuple(entry.node for entry in read),
+        edges=tuple(edges),
+        goals=goals,
+        params=params.values,
+        policy=policy,
+        success=success,
+        save=save,
+        digest=blake3(source.encode()).hexdigest(),
+        file=report.file,
+        source=source,
+        success_at=success_at,
+        save_at=save_at,
+    )
+
+
+def _check_version(document: Section) -> None:
+    tree = document.required("version", "add 'version: 0' as the first line")
+    value = tree.value if isinstance(tree, Scalar) else None
+    if tree is not None and not (type(value) is int and value == VERSION):
+        shown = value if isinstance(value, int) else repr(value)
+        hint = "write it without quotes" if value == str(VERSION) else ""
+        document.problem("version", f"unsupported DSL version {shown}; expected {VERSION}", tree.at, key="version", hint=hint)
+
+
+def _list(document: Section, key: str, hint: str) -> Items | None:
+    return document.sequence(key, f"{key} must be a sequence") if document.required(key, hint) is not None else None
+
+
+def _read_params(document: Section, given: Mapping[str, Json] | None, report: Report) -> Params:
+    tree = document.mapping("params", "params must be a mapping")
+    if tree is None:
+        return Params(merge({}, given, report), {}, report)
+    declared = to_json(tree, report, "params", keys="parameter keys must be strings")
+    merged = merge(declared, given, report)
+    places = {name: entry.value.at for name, entry in tree.entries.items() if name not in (given or {})}
+    return Params(merged, places, report)
+
+
+def _read_policy(document: Section, report: Report) -> Policy:
+    tree = document.mapping("policy", "policy must be a mapping")
+    if tree is None:
+        return Policy()
+    section = Section(tree, report, POLICY_KEYS, "policy")
+    actions = section.texts(
+        "approve_in_advance", "policy.approve_in_advance must be a sequence", "policy.approve_in_advance entry {i} must be a string"
+    )
+    for action, at in actions:
+        if action not in ACTIONS:
+            section.problem(
+                "type",
+                f"unknown action '{action}' in policy.approve_in_advance",
+                at,
+                key="approve_in_advance",
+                hint=did_you_mean(action, ACTIONS),
+            )
+    return Policy(
+        budget_tokens=section.whole("budget_tokens"),
+        budget_usd_micros=section.usd_micros("budget_usd"),
+        timeout_ms=section.whole("timeout_ms", least=1, zero_hint="leave the key out for no limit"),
+        confirm_external=section.flag("confirm_external", default=True),
+        approve_in_advance=tuple(dict.fromkeys(action for action, _ in actions)),
+        max_parallel=section.whole("max_parallel", least=1, zero_hint="leave the key out for no limit"),
+    )

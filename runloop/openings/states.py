@@ -1,0 +1,217 @@
+"""What goes into a plan, what comes out, and which state may follow which.
+
+Node states (contracts.md section 3)::
+
+    pending ──> ready ──> running <──> waiting
+       │          │          │            │
+       └──────────┴──────────┴────────────┴──> ok | error | skipped | cancelled
+
+A node waits between two attempts, or because its attempt waits for a person or a timer. ``ok`` and ``error`` follow an attempt, so
+only a running or waiting node reaches them; ``skipped`` is for nodes that never started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from runloop.openings.expressions import Ports
+from runloop.openings.scalars import Json
+
+
+class State(StrEnum):
+    """A node's state."""
+
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    WAITING = "waiting"
+    OK = "ok"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class Status(StrEnum):
+    """The plan's state; a run has more of them (paused, waiting), which are the run manager's."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({State.OK, State.ERROR, State.SKIPPED, State.CANCELLED})
+
+NODE_TRANSITIONS: dict[State, frozenset[State]] = {
+    State.PENDING: frozenset({State.READY, State.SKIPPED, State.CANCELLED}),
+    State.READY: frozenset({State.RUNNING, State.SKIPPED, State.CANCELLED}),
+    State.RUNNING: frozenset({State.WAITING, State.OK, State.ERROR, State.CANCELLED}),
+    State.WAITING: frozenset({State.RUNNING, State.OK, State.ERROR, State.CANCELLED}),
+    **{state: frozenset[State]() for state in TERMINAL},
+}
+
+RUN_TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt, a node or a run failed; ``code`` is stable, ``message`` is for people."""
+
+    code: str
+    message: str
+
+
+# ── events: what happened ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The run starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSucceeded:
+    """An attempt ended well; ``tokens`` and ``usd_micros`` are the attempt's totals, whatever NodeSpent told before."""
+
+    node: str
+    attempt: int
+    outputs: Ports = field(default_factory=dict)
+    tokens: int = 0
+    usd_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFailed:
+    """An attempt failed; totals as in NodeSucceeded."""
+
+    node: str
+    attempt: int
+    reason: str
+    code: str = "failed"
+    retryable: bool = False
+    tokens: int = 0
+    usd_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpent:
+    """A running attempt used this much more; keeps the budgets right while nodes run side by side."""
+
+    node: str
+    attempt: int
+    tokens: int = 0
+    usd_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWaiting:
+    """An attempt waits for a person or a timer: its time-out stands still (not for a model; that is work)."""
+
+    node: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResumed:
+    """What the attempt waited for is there."""
+
+    node: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStarted:
+    """Only in a history that a plan is rebuilt from: the next attempt of the node was started."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed; send one at ``next_deadline_ms``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Somebody wants the run to end."""
+
+    reason: str = "cancelled"
+
+
+Event: TypeAlias = Begin | NodeSucceeded | NodeFailed | NodeSpent | NodeWaiting | NodeResumed | Tick | Cancel
+
+
+# ── commands: what to do, in order ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReady:
+    """All inputs are decided; the node starts as soon as there is room."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartNode:
+    """Start an attempt of ``use`` (an agent, or an opening to run as a child) with the values of its input ports."""
+
+    node: str
+    attempt: int
+    inputs: dict[str, list[Json]]
+    timeout_ms: int
+    use: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopNode:
+    """Stop a running attempt; nothing that it still reports will count."""
+
+    node: str
+    attempt: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRetrying:
+    """The attempt failed, and the next one starts at ``at_ms``."""
+
+    node: str
+    attempt: int
+    error: Failure
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDone:
+    """The node reached its terminal state; ``attempt`` is its last one, 0 if it never started; ``why`` explains skipped and cancelled."""
+
+    node: str
+    attempt: int
+    status: State
+    outputs: Ports = field(default_factory=dict)
+    error: Failure | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDone:
+    """The run ended: exactly one, the last command. ``saved`` has the ports of ``artifacts.save`` that were produced, by ``node.port``."""
+
+    status: Status
+    reason: str
+    saved: dict[str, list[Json]]
+    code: str = ""
+    tokens: int = 0
+    usd_micros: int = 0
+
+
+Command: TypeAlias = NodeReady | StartNode | StopNode | NodeRetrying | NodeDone | RunDone
