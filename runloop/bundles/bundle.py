@@ -194,9 +194,7 @@ def _entry_problems(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopE
 def _file_text(tree: Tree, path: str, root: Path, what: str) -> str:
     if path not in tree.files:
         where = Where(file=f"{root}/{path}")
-        raise BundleInvalid(
-            f"the {what} {path!r} is not there", code="bundle.file_missing", where=where, hint="add it or correct the manifest"
-        )
+        raise BundleInvalid(f"the {what} {path!r} is not there", code="bundle.no_file", where=where, hint="add it or correct the manifest")
     return _utf8(tree.files[path], root, path)
 
 

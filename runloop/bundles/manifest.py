@@ -158,9 +158,8 @@ class _Reader:
         """Refuse a second digest of a file that disagrees with the one under [files]."""
         listed = self._table("files").get(str(entry.get("path")))
         if "blake3" in entry and entry["blake3"] != listed:
-            self._wrong(
-                f"the digest of {entry.get('path')!r} differs from the one under [files]", *path, "blake3", hint="run `rlp agent build`"
-            )
+            message = f"the digest of {entry.get('path')!r} differs from the one under [files]"
+            self._wrong(message, *path, "blake3", hint="run `rlp agent build`", code="bundle.digest_stale")
 
     def _ports(self, side: str) -> dict[str, Port]:
         self._unknown(("in", "out"), "ports", what="key of [ports]")
@@ -272,13 +271,15 @@ class _Reader:
         files: dict[str, str] = {}
         for path, digest in self._table("files").items():
             if problem := path_problem(path):
-                self._wrong(f"{path!r} cannot be in a bundle: {problem}", "files", path, hint="run `rlp agent build`")
+                fault = f"{path!r} cannot be in a bundle: {problem}"
             elif path == MANIFEST:
-                self._wrong("the manifest cannot hold its own digest", "files", path, hint="remove this line")
+                fault = "the manifest cannot hold its own digest"
             elif not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-                self._wrong(f"the digest of {path!r} is not 64 lowercase hex digits", "files", path, hint="run `rlp agent build`")
+                fault = f"the digest of {path!r} is not 64 lowercase hex digits"
             else:
                 files[path] = digest
+                continue
+            self._wrong(fault, "files", path, hint="run `rlp agent build`", code="bundle.files_entry")
         return files
 
     def _table(self, *path: str, optional: bool = False) -> Any:
@@ -313,5 +314,5 @@ class _Reader:
         if self._table(*path, optional=True) is not None:
             self.problems.extend(self._document.unknown_keys(allowed, *path, code="bundle.unknown_key", what=what))
 
-    def _wrong(self, message: str, *path: str | int, hint: str) -> None:
-        self.problems.append(BundleInvalid(message, where=self._document.where(*path), hint=hint))
+    def _wrong(self, message: str, *path: str | int, hint: str, code: str = BundleInvalid.code) -> None:
+        self.problems.append(BundleInvalid(message, code=code, where=self._document.where(*path), hint=hint))

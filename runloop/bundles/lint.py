@@ -1,0 +1,71 @@
+"""Everything that can be found wrong with a bundle without running it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runloop.bundles.errors import BundleInvalid
+from runloop.bundles.manifest import MANIFEST
+from runloop.bundles.python_entry import python_problems
+from runloop.errors import RunloopError, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runloop.bundles.bundle import Inspection
+
+
+def lint(inspection: Inspection) -> list[RunloopError]:
+    """List what loading does not look at: the sources of a Python agent, the schema of ``with``, the form of a WebAssembly file."""
+    manifest = inspection.manifest
+    if manifest is None:
+        return []
+    problems: list[RunloopError] = []
+    if manifest.kind == "python":
+        problems += python_problems(inspection.files, manifest.entry, manifest.ports_in, inspection.root)
+    else:
+        problems += _wasm_problems(inspection, manifest.kind, manifest.entry)
+    if manifest.with_schema is not None and (fault := schema_fault(manifest.with_schema)):
+        where = Where(file=f"{inspection.root}/{MANIFEST}", key="schemas.with")
+        problems.append(
+            BundleInvalid(f"schemas.with is no JSON Schema: {fault}", code="bundle.schema", where=where, hint="correct the schema")
+        )
+    return problems
+
+
+def schema_fault(schema: object) -> str | None:
+    """Why ``schema`` is not a self-contained JSON Schema (draft 2020-12); None if it is."""
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)  # type: ignore[arg-type] # any value may be asked about
+    except jsonschema.SchemaError as error:
+        return str(error.message)
+    outside = next(_outside_refs(schema), None)
+    return f"it refers to {outside!r}, and schemas are never fetched" if outside else None
+
+
+def _outside_refs(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "$ref" and isinstance(inner, str) and not inner.startswith("#"):
+                yield inner
+            yield from _outside_refs(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _outside_refs(inner)
+
+
+def _wasm_problems(inspection: Inspection, kind: str, entry: str) -> list[RunloopError]:
+    content = inspection.files.get(entry)
+    if content is None:
+        return []
+    # The fifth byte on is the version: core modules are 1, components have layer 1 in the last two bytes.
+    expected = b"\0asm\x01\0\0\0" if kind == "wasm32-wasip1" else b"\0asm\x0d\0\x01\0"
+    if content[:8] == expected:
+        return []
+    what = "core WebAssembly module" if kind == "wasm32-wasip1" else "WebAssembly component"
+    where = Where(file=f"{inspection.root}/{entry}")
+    return [
+        BundleInvalid(f"{entry!r} is not a {what}", code="bundle.wasm", where=where, hint="build it for the kind that the manifest names")
+    ]

@@ -1,0 +1,84 @@
+"""What can be said about a Python agent without running it: it compiles, and it has one function to run."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from runloop.bundles.bundle import is_source
+from runloop.bundles.errors import BundleInvalid
+from runloop.errors import RunloopError, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+_MODULE = "runloop_agent"
+#: Exists on every node and only orders, so no function has to take it.
+_ORDER_PORT = "in"
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def python_problems(files: Mapping[str, bytes], entry: str, ports_in: Iterable[str], root: Path) -> list[RunloopError]:
+    """List what keeps the sources from running: syntax, the entry's ``@agent`` function, ports that it does not take."""
+    problems: list[RunloopError] = []
+    for path in filter(is_source, sorted(files)):
+        where = Where(file=f"{root}/{path}")
+        try:
+            tree = ast.parse(files[path], filename=path)
+        except SyntaxError as error:
+            where = Where(file=f"{root}/{path}", line=error.lineno, column=error.offset)
+            problems.append(
+                BundleInvalid(f"not valid Python: {error.msg}", code="bundle.python_syntax", where=where, hint="correct the line named")
+            )
+        except (ValueError, RecursionError) as error:
+            problems.append(BundleInvalid(f"not valid Python: {error}", code="bundle.python_syntax", where=where, hint="correct the file"))
+        else:
+            if path == entry:
+                problems.extend(_entry_problems(tree, ports_in, where))
+    return problems
+
+
+def _entry_problems(tree: ast.Module, ports_in: Iterable[str], where: Where) -> list[RunloopError]:
+    names = _names_of_mark(tree)
+    functions = [node for node in tree.body if isinstance(node, _Function)]
+    marked = [node for node in functions if any(_spelling(decorator) in names for decorator in node.decorator_list)]
+    example = "write `from runloop_agent import agent`, then `@agent` above `def run(...) -> dict:`"
+    if not marked:
+        return [BundleInvalid("the entry defines no @agent function", code="bundle.no_agent", where=where, hint=example)]
+    problems: list[RunloopError] = []
+    for extra in marked[1:]:
+        place = Where(file=where.file, line=extra.lineno)
+        message = f"{extra.name!r} is a second @agent function (the first is {marked[0].name!r})"
+        problems.append(BundleInvalid(message, code="bundle.many_agents", where=place, hint="keep one mark; a bundle is one agent"))
+    run = marked[0]
+    place = Where(file=where.file, line=run.lineno)
+    if isinstance(run, ast.AsyncFunctionDef):
+        hint = "write `def`: hostcalls are plain calls"
+        problems.append(
+            BundleInvalid(f"{run.name!r} is async, and guests have no event loop", code="bundle.async_agent", where=place, hint=hint)
+        )
+    taken = {argument.arg for argument in (*run.args.args, *run.args.kwonlyargs)}
+    for port in ports_in:
+        if port not in taken and port != _ORDER_PORT and run.args.kwarg is None:
+            message = f"{run.name!r} does not take the port {port!r}, so its values would be dropped"
+            problems.append(
+                BundleInvalid(message, code="bundle.port_not_taken", where=place, hint=f"add a parameter {port!r}, or remove the port")
+            )
+    return problems
+
+
+def _names_of_mark(tree: ast.Module) -> set[str]:
+    """Collect the spellings under which the module can write the mark, whatever name it imported it by."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == _MODULE and node.level == 0:
+            names.update(alias.asname or alias.name for alias in node.names if alias.name == "agent")
+        elif isinstance(node, ast.Import):
+            names.update(f"{alias.asname or alias.name}.agent" for alias in node.names if alias.name == _MODULE)
+    return names
+
+
+def _spelling(decorator: ast.expr) -> str:
+    return ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)

@@ -1,0 +1,125 @@
+"""Sealing: writing the digest of every file into the manifest, once its author vouches for them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from runloop.bundles.bundle import bundle_digest, file_digests, inspect_bundle
+from runloop.bundles.errors import BundleInvalid
+from runloop.bundles.lint import lint
+from runloop.bundles.manifest import MANIFEST
+from runloop.errors import RunloopError, Where
+from runloop.policy.located import TomlDocument, parse_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+#: What sealing puts right; every other problem has to be put right by the author.
+_MENDED = frozenset(
+    {f"bundle.{reason}" for reason in ("unsealed", "digest_mismatch", "digest_stale", "file_extra", "file_missing", "files_entry")}
+)
+_HEADER = re.compile(r"[ \t]*\[")
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What sealing changed, by path, and the digests afterwards."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    manifest_digest: str
+    digest: str
+
+
+def seal(root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None) -> tuple[Sealed | None, list[RunloopError]]:
+    """Refresh ``[files]`` (and digests kept beside entry_wasm and tools), unless something else is wrong: then that, and no change."""
+    inspection = inspect_bundle(root, home=home, env=env)
+    manifest = inspection.manifest
+    problems = [problem for problem in inspection.problems if problem.code not in _MENDED] + lint(inspection)
+    if problems or manifest is None:
+        return None, problems
+    before, after = manifest.files, file_digests(inspection.files)
+    text = inspection.files[MANIFEST].decode("utf-8")
+    sealed = _with_digests(text, after, f"{root}/{MANIFEST}")
+    if sealed != text:
+        _replace(root / MANIFEST, sealed)
+    files = {**inspection.files, MANIFEST: sealed.encode("utf-8")}
+    again = inspect_bundle(root, home=home, env=env)
+    if again.bundle is None:
+        return None, list(again.problems)
+    return (
+        Sealed(
+            added=tuple(sorted(after.keys() - before.keys())),
+            changed=tuple(path for path in after if path in before and before[path] != after[path]),
+            removed=tuple(sorted(before.keys() - after.keys())),
+            manifest_digest=blake3(files[MANIFEST]).hexdigest(),
+            digest=bundle_digest(files),
+        ),
+        [],
+    )
+
+
+def _with_digests(text: str, digests: Mapping[str, str], file: str) -> str:
+    document = parse_toml(text, file=file, code="bundle.syntax")
+    lines = text.replace("\r\n", "\n").split("\n")
+    for path in (("agent", "entry_wasm"), ("entry_wasm",), ("artifacts", "tools")):
+        _refresh(lines, document, path, digests)
+    lines = _without_files(lines, document)
+    while lines and not lines[-1].strip():
+        lines.pop()
+    table = [f'{_quoted(path)} = "{digest}"' for path, digest in digests.items()]
+    return "\n".join([*lines, "", "[files]", *table, ""])
+
+
+def _refresh(lines: list[str], document: TomlDocument, path: tuple[str, ...], digests: Mapping[str, str]) -> None:
+    """Put the present digest in place of the one that a table keeps for the file it names."""
+    table: Any = document.data
+    for step in path:
+        table = table.get(step, {})
+    where = document.where(*path, "blake3")
+    if "blake3" not in table or where.line is None or where.column is None:
+        return
+    index, start = where.line - 1, where.column - 1
+    old, new = f'"{table["blake3"]}"', f'"{digests[table["path"]]}"'
+    lines[index] = lines[index][:start] + lines[index][start:].replace(old, new, 1)
+
+
+def _without_files(lines: list[str], document: TomlDocument) -> list[str]:
+    if "files" not in document.data:
+        return lines
+    start = (document.where("files").line or 1) - 1
+    if not _HEADER.match(lines[start]):
+        hint = "write [files] on a line of its own, or delete it: it is written anew"
+        raise BundleInvalid("files is not written as a table", code="bundle.files_form", where=document.where("files"), hint=hint)
+    end = start + 1
+    while end < len(lines) and not _HEADER.match(lines[end]):
+        end += 1
+    return lines[:start] + lines[end:]
+
+
+def _quoted(path: str) -> str:
+    return '"' + path.replace('"', '\\"') + '"'
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside the bundle and rename over the manifest, so that no reader meets half of it."""
+    staged = path.parent.parent / f".{path.parent.name}.{MANIFEST}.{os.getpid()}"
+    try:
+        staged.write_text(text, "utf-8")
+        staged.chmod(path.stat().st_mode & 0o777)
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise BundleInvalid(
+            f"the manifest cannot be written: {error.strerror}",
+            code="bundle.unwritable",
+            where=Where(file=str(path)),
+            hint="check its mode",
+        ) from None
