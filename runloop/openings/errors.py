@@ -45,10 +45,14 @@ class OpeningError(InvalidInput):
     code = "opening.invalid"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        first, others = problems[0], len(problems) - 1
-        more = f" (and {others} more problem{'s' if others > 1 else ''})" if others else ""
-        super().__init__(first.message + more, code=first.code, where=first.where, hint=first.hint)
+        first = problems[0]
+        super().__init__(first.message, code=first.code, where=first.where, hint=first.hint)
         self.problems = tuple(problems)
+
+    @property
+    def others(self) -> tuple[Problem, ...]:
+        """The problems after the first, for those who print errors."""
+        return self.problems[1:]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form of the first problem, and all of them under ``problems``."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runloop.openings.budget import Account
 from runloop.openings.model import DEFAULT_TIMEOUT_MS, ORDER_PORT
-from runloop.openings.states import State
+from runloop.openings.states import Failure, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,10 @@ class Step:
             if link.values and link.edge.target.port != ORDER_PORT:
                 ports.setdefault(link.edge.target.port, []).extend(link.values)
         return ports
+
+    def timeout_failure(self) -> Failure:
+        """What it is to run into the time-out."""
+        return Failure("timeout", f"timeout after {self.timeout_ms} ms")
 
     def why_skipped(self) -> str:
         """Why a node whose in-edges are all decided does not run; the first guard in the order of the edges speaks."""
