@@ -1,0 +1,92 @@
+"""Find the person that is meant among the contacts; who is not known is asked for, never invented."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lookup import LIMIT, find
+from matching import SURE, Match, Person, Query, clean, close_misses, label, parse_query, rivals
+
+from runloop_agent import CallError, Cancelled, agent, ask, emit, kb
+
+NOBODY = "none of these"
+MAX_OPTIONS = 9
+HOW_TO_IMPORT = "import contacts with `rlp kb import contacts FILE` (vCard or CSV), or give an e-mail address"
+
+
+@agent
+def run(query: str = "") -> dict[str, Any]:
+    """`out`: contact_id, name, email, org, confidence, matched_by, last_event_id."""
+    asked = parse_query(query)
+    if not asked.text:
+        raise ValueError("contact_resolver: nobody was asked for; give `query`, a name or an e-mail address")
+    matches, people = find(asked, lambda text: kb.search(text, domains=["contacts"], limit=LIMIT))
+    if not matches:
+        return {"out": _unknown(asked, people)}
+    best = rivals(matches)
+    if len(best) == 1 and best[0].confidence >= SURE:
+        return {"out": _resolved(_taken(asked, best[0]))}
+    return {"out": _resolved(_choose(asked, best if len(best) > 1 else matches[:MAX_OPTIONS]))}
+
+
+def _taken(asked: Query, match: Match) -> Match:
+    if match.matched_by == "similar spelling":
+        emit.log(f"taking {label(match.person)} for {asked.text!r}: {match.matched_by}", "warn")
+    return match
+
+
+def _choose(asked: Query, matches: list[Match]) -> Match:
+    """The match that a person names. Raises LookupError with the candidates where nobody can, or when it is none of them."""
+    options = {label(match.person): match for match in matches[:MAX_OPTIONS]}
+    candidates = "; ".join(options)
+    question = f"Which {asked.text!r} do you mean?" if len(options) > 1 else f"There is no {asked.text!r}. Do you mean this contact?"
+    what = f"{asked.text!r} fits {len(matches)} contacts" if len(matches) > 1 else f"there is no contact {asked.text!r}"
+    try:
+        answer = ask.person(question, options=[*options, NOBODY]).answer
+    except Cancelled:
+        raise
+    except CallError as refused:
+        raise LookupError(f"{what}, and {refused.message}; write the whole name or address of one: {candidates}") from None
+    if answer not in options:
+        raise LookupError(f"{what}, and none of these was meant: {candidates}")
+    chosen = options[answer]
+    return Match(chosen.person, 1.0, f"{chosen.matched_by}, chosen by a person")
+
+
+def _unknown(asked: Query, people: list[Person]) -> dict[str, Any]:
+    """An address that is in no contact is used only when a person says so; a name without a contact is an error."""
+    near = close_misses(asked, people)
+    if not asked.address:
+        like = f"; near: {'; '.join(map(label, near))}" if near else ""
+        raise LookupError(f"there is no contact {asked.text!r}{like}; {HOW_TO_IMPORT}")
+    use = f"use {asked.address} as given"
+    options = {label(person): person for person in near}
+    try:
+        answer = ask.person(
+            f"{asked.address} is in none of your contacts. Write to it all the same?", options=[use, *options, "stop"]
+        ).answer
+    except Cancelled:
+        raise
+    except CallError as refused:
+        like = f"; near: {'; '.join(options)}" if options else ""
+        raise LookupError(f"{asked.address} is in none of your contacts, and {refused.message}{like}; {HOW_TO_IMPORT}") from None
+    if answer in options:
+        return _resolved(Match(options[answer], 1.0, "chosen by a person"))
+    if answer != use:
+        raise LookupError(f"{asked.address} is in none of your contacts, and you chose not to write to it")
+    return _resolved(Match(Person("", clean(asked.name), asked.address), 0.5, "address as given, approved by a person"))
+
+
+def _resolved(match: Match) -> dict[str, Any]:
+    person = match.person
+    if "@" not in person.email:
+        raise LookupError(f"{clean(person.name)} has no e-mail address in your contacts; {HOW_TO_IMPORT}")
+    found: dict[str, Any] = {
+        "contact_id": person.key or None,
+        "name": clean(person.name),
+        "email": person.email,
+        "confidence": match.confidence,
+        "matched_by": match.matched_by,
+        "last_event_id": person.event_id,
+    }
+    return {**found, "org": clean(person.org)} if person.org else found

@@ -1,0 +1,113 @@
+"""Find what is known about a topic: passages of notes and artifacts, each with the event, file and line it comes from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+from passages import title_of
+from selection import Note, select
+from wording import tokens, weight
+
+from runloop_agent import CallError, Cancelled, agent, emit, files, kb
+
+DOMAINS = ("notes", "artifacts")
+DIRECTORIES = ("~/.runloop/notes",)
+"""Read where the policy grants them; policy.caps names the same."""
+ENDINGS = (".md", ".markdown", ".txt", ".text")
+WITHHELD = {
+    "secret": "they seem to hold a password or key",
+    "confidential": "they are marked as not for others",
+    "instructions": "they give orders to a language model",
+}
+MAX_FILES = 200
+MAX_FILE_BYTES = 262_144
+MAX_QUERY = 400
+MAX_TERMS = 6
+
+
+@agent
+def run(topic: str = "", contact: Any = None, directories: list[str] | None = None, limit: int = 6) -> dict[str, Any]:
+    """`out`: topic, excerpts [{event_id, path, line, title, excerpt, score}], withheld {reason: count}, searched.
+
+    Nothing found is an empty list of excerpts.
+    """
+    asked = " ".join(topic.split())
+    if not asked:
+        raise ValueError("context_gatherer: there is no topic; give `topic`, what to search for")
+    searched: list[str] = []
+    notes = [*_known(asked, searched), *_from_files(list(DIRECTORIES) if directories is None else directories, searched)]
+    chosen = select(asked, notes, name=_name(contact), limit=max(1, min(limit, 20)))
+    for reason, count in chosen.withheld.items():
+        emit.log(f"{count} passage(s) on the topic kept back: {WITHHELD[reason]}", "warn")
+    emit.log(f"{len(chosen.excerpts)} excerpt(s) about {asked[:80]!r} from {len(notes)} candidate(s)", "info")
+    return {
+        "out": {
+            "topic": asked,
+            "excerpts": [asdict(excerpt) for excerpt in chosen.excerpts],
+            "withheld": chosen.withheld,
+            "searched": searched,
+        }
+    }
+
+
+def _known(topic: str, searched: list[str]) -> list[Note]:
+    """What the knowledge base has: one search for the whole topic, then one for each of its telling words."""
+    telling = [word for word in re.findall(r"[^\W_]+", topic) if any(weight(term) == 1 for term in tokens(word))][:MAX_TERMS]
+    found: dict[tuple[Any, ...], Note] = {}
+    for query in dict.fromkeys([topic[:MAX_QUERY], *telling]):
+        try:
+            hits = kb.search(query, domains=list(DOMAINS), limit=20)
+        except Cancelled:
+            raise
+        except CallError as refused:
+            emit.log(f"the knowledge base was not searched: {refused}", "warn")
+            break
+        for hit in hits:
+            text = str(hit.data.get("text") or hit.excerpt or "")
+            if text.strip():
+                note = Note(hit.path or "", hit.title or hit.path or "", text, hit.event_id, hit.line or 1)
+                found.setdefault((note.path, note.first_line, note.event_id), note)
+    searched.extend(DOMAINS if found else ())
+    return list(found.values())
+
+
+def _from_files(directories: list[str], searched: list[str]) -> list[Note]:
+    """Text files of the directories that can be read; one that is missing or not granted is told, not fatal."""
+    found: list[Note] = []
+    for directory in directories:
+        try:
+            listing = files.list(directory, glob="**/*", limit=MAX_FILES * 5)
+        except Cancelled:
+            raise
+        except CallError as refused:
+            emit.log(f"{directory} was not read: {refused.message}", "debug" if directory in DIRECTORIES else "warn")
+            continue
+        searched.append(directory)
+        names = sorted(entry.path for entry in listing.entries if entry.kind == "file" and entry.path.casefold().endswith(ENDINGS))
+        if listing.truncated or len(names) > MAX_FILES:
+            emit.log(
+                f"{directory} has more than {MAX_FILES} text files; only the first are read (import them: rlp kb import notes DIR)", "warn"
+            )
+        for name in names[:MAX_FILES]:
+            found += _from_file(name)
+    return found
+
+
+def _from_file(name: str) -> list[Note]:
+    try:
+        file = files.read(name, max_bytes=MAX_FILE_BYTES)
+    except Cancelled:
+        raise
+    except CallError as refused:
+        emit.log(f"{name} was not read: {refused.message}", "warn")
+        return []
+    if file.truncated:
+        emit.log(f"{name} is larger than {MAX_FILE_BYTES} bytes; its end was not read", "warn")
+    return [Note(name, title_of(file.text, name), file.text)]
+
+
+def _name(contact: Any) -> str:
+    person = contact[0] if isinstance(contact, list) and contact else contact
+    return str(person.get("name") or "") if isinstance(person, dict) else ""

@@ -1,0 +1,99 @@
+"""How a message cites, and whether what it states stands in the sources it cites.
+
+Bundles are self-contained, so the agents that write and judge messages each carry this file; `tests/agents` holds the copies equal.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wording import fold, overlap, sentences
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SOURCES_HEADING = "Sources:"
+SUPPORTED = 0.5
+"""The least share of a sentence's words that its cited sources must hold."""
+
+_CITATION = re.compile(r"\[(\d{1,3})\]")
+_BULLET = re.compile(r"\s*[-*\u2022]\s+")
+_FIGURE = re.compile(r"\d+(?:[.,:]\d+)*")
+_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:]+@[^\s<>()\[\]\"',;:]+|\b(?:https?://|www\.)[^\s<>()\[\]\"']+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one sentence: `check` is citation, support or address; `number` the citation meant, if one is."""
+
+    check: str
+    problem: str
+    unit: str
+    number: int | None = None
+
+
+def text_of(body: str) -> str:
+    """The message without its source list."""
+    lines = body.split("\n")
+    heads = [index for index, line in enumerate(lines) if line.strip() == SOURCES_HEADING]
+    return "\n".join(lines[: heads[-1]] if heads else lines).rstrip()
+
+
+def cited(text: str) -> list[int]:
+    """The numbers that a text cites, each once, in order."""
+    return list(dict.fromkeys(int(number) for number in _CITATION.findall(text)))
+
+
+def renumber(text: str, numbers: Mapping[int, int]) -> str:
+    """The text with its citations replaced; those without a new number stay."""
+    return _CITATION.sub(lambda found: f"[{numbers.get(int(found.group(1)), int(found.group(1)))}]", text)
+
+
+def count_words(text: str) -> int:
+    """Words of a message; citations and bullets are none."""
+    return len([word for word in _CITATION.sub(" ", text).split() if any(char.isalnum() for char in word)])
+
+
+def units(text: str) -> list[str]:
+    """What must stand on a source by itself: a bullet, or a sentence of a paragraph."""
+    return [unit for line in text.split("\n") for unit in line_units(line)]
+
+
+def line_units(line: str) -> list[str]:
+    """The units of one line."""
+    return [line.strip()] if _BULLET.match(line) else sentences(line)
+
+
+def addresses(text: str) -> list[str]:
+    """The e-mail and web addresses in a text."""
+    return [found.rstrip(".,;:!?") for found in _ADDRESS.findall(text)]
+
+
+def faults(unit: str, sources: Mapping[int, str], known: str) -> list[Fault]:
+    """What is wrong with one unit; `sources` are texts by number, `known` is what needs no source: topic, names, the contact's address."""
+    numbers = cited(unit)
+    said = _BULLET.sub("", _CITATION.sub("", unit), count=1) if _BULLET.match(unit) else _CITATION.sub("", unit)
+    said = " ".join(said.split())
+    found = [Fault("citation", f"[{number}] is no source", unit, number) for number in numbers if number not in sources]
+    given = fold(f"{known} {' '.join(sources.values())}")
+    found += [Fault("address", f"the address {address} is in no source", unit) for address in addresses(said) if fold(address) not in given]
+    if found:
+        return found
+    basis = " ".join(sources[number] for number in numbers)
+    strange = [figure for figure in _FIGURE.findall(said) if figure not in _FIGURE.findall(f"{basis} {known}")]
+    if not numbers:
+        bullet = _BULLET.match(unit) is not None and bool(sources)
+        if strange or bullet:
+            return [Fault("citation", f"it states {strange[0]} without a source" if strange else "this point cites no source", unit)]
+        return []
+    if strange:
+        return [Fault("support", f"{strange[0]} is not in {_named(numbers)}", unit, numbers[0])]
+    if overlap(said, f"{basis} {known}") < SUPPORTED or overlap(said, basis) == 0:
+        return [Fault("support", f"{_named(numbers)} does not say this", unit, numbers[0])]
+    return []
+
+
+def _named(numbers: list[int]) -> str:
+    return " or ".join(f"[{number}]" for number in numbers)

@@ -1,0 +1,23 @@
+"""Send a reviewed draft to its contact; the host shows a person what leaves, and writes or sends it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from message import compose
+
+from runloop_agent import agent, emit, mail
+
+
+@agent
+def run(draft: Any = None, contact: Any = None, review: Any = None, topic: str = "", require_human_confirm: bool = True) -> dict[str, Any]:
+    """Ports ok (bool) and out (status, message_id, path, recipients)."""
+    if not require_human_confirm:
+        raise ValueError(
+            "mailer: require_human_confirm cannot be false; whether a person is asked is the host's decision, see docs/security.md"
+        )
+    message = compose(draft, contact, review, topic)
+    emit.progress(f"sending to {message['to'][0]['email']}")
+    sent = mail.send(message["to"], subject=message["subject"], text=message["text"])
+    return {"ok": True, "out": asdict(sent)}
