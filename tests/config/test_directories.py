@@ -1,0 +1,100 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from runloop.config import ConfigError, ensure, load
+from runloop.config.paths import find_base
+
+
+def base(**env):
+    return find_base(env)
+
+
+def test_everything_lies_under_the_home_directory_by_default():
+    found = base(HOME="/h")
+    assert (found.state, found.cache, found.sockets) == (Path("/h/.runloop"), Path("/h/.cache/runloop"), Path("/h/.runloop/sock"))
+    assert found.user_files == (Path("/h/.config/runloop/config.yaml"), Path("/h/.runloop/config.yaml"))
+
+
+def test_the_xdg_variables_move_cache_configuration_and_socket():
+    found = base(HOME="/h", XDG_CACHE_HOME="/c", XDG_CONFIG_HOME="/x", XDG_RUNTIME_DIR="/run/user/1")
+    assert (found.cache, found.sockets, found.user_files[0]) == (
+        Path("/c/runloop"),
+        Path("/run/user/1/runloop"),
+        Path("/x/runloop/config.yaml"),
+    )
+
+
+def test_runloop_home_moves_the_state_and_keeps_two_installations_apart():
+    found = base(HOME="/h", RUNLOOP_HOME="/r", XDG_RUNTIME_DIR="/run/user/1")
+    assert (found.state, found.sockets, found.user_files[-1]) == (Path("/r"), Path("/r/sock"), Path("/r/config.yaml"))
+
+
+def test_runloop_home_is_enough_where_there_is_no_home():
+    found = base(RUNLOOP_HOME="/r")
+    assert (found.state, found.cache, found.user_files) == (Path("/r"), Path("/r/cache"), (Path("/r/config.yaml"),))
+
+
+@pytest.mark.parametrize("env", [{}, {"HOME": ""}, {"HOME": "  ", "RUNLOOP_HOME": ""}])
+def test_no_home_at_all_is_a_clear_error(env):
+    with pytest.raises(ConfigError) as caught:
+        find_base(env)
+    assert (caught.value.code, "RUNLOOP_HOME" in caught.value.hint) == ("config.no_home", True)
+
+
+@pytest.mark.parametrize("name", ["HOME", "RUNLOOP_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"])
+def test_a_relative_directory_variable_is_an_error_that_names_it(name):
+    with pytest.raises(ConfigError) as caught:
+        find_base({"HOME": "/h", name: "some/where"})
+    assert (caught.value.code, caught.value.where.key) == ("config.path_relative", name)
+
+
+def test_a_tilde_in_a_directory_variable_is_the_home():
+    assert base(HOME="/h", RUNLOOP_HOME="~/r").state == Path("/h/r")
+
+
+def test_settings_move_the_single_directories(tmp_path):
+    env = {"HOME": str(tmp_path), "RUNLOOP__KB__ROOT_DIR": "/k", "RUNLOOP__RUNTIME__WORKDIR": "/w", "RUNLOOP__AGENTS__CACHE_DIR": "/c"}
+    found = load(env=env, cwd=tmp_path, system_dir=tmp_path).directories
+    assert (found.pog, found.outbox, found.artifacts, found.cache) == (Path("/k"), Path("/w/outbox"), Path("/w/artifacts"), Path("/c"))
+    assert (found.agents, found.token) == (tmp_path / ".runloop/agents", tmp_path / ".runloop/token")
+
+
+def test_the_socket_path_beats_the_directory_of_sockets(tmp_path):
+    def socket(**env):
+        return load(env={"HOME": str(tmp_path), **env}, cwd=tmp_path, system_dir=tmp_path).directories.socket
+
+    assert socket(RUNLOOP__RUNTIME__SOCKETS_DIR="/s") == Path("/s/rmp.sock")
+    assert socket(RUNLOOP__RUNTIME__SOCKETS_DIR="/s", RUNLOOP__RUNTIME__SOCKET_PATH="/p.sock") == Path("/p.sock")
+
+
+def test_directories_are_made_for_the_user_alone(tmp_path):
+    made = ensure(tmp_path / "a/b")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (made, made.parent)] == [0o700, 0o700]
+    assert ensure(made) == made
+
+
+def test_an_existing_directory_keeps_its_mode(tmp_path):
+    path = tmp_path / "shared"
+    path.mkdir(mode=0o755)
+    path.chmod(0o755)
+    ensure(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+def test_a_directory_that_cannot_be_made_names_itself_and_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(ConfigError) as caught:
+            ensure(path)
+        assert (caught.value.code, caught.value.where.file) == ("config.directory_unusable", str(path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_is_not_writable_is_an_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigError) as caught:
+        ensure(tmp_path)
+    assert "not writable" in caught.value.message

@@ -1,0 +1,216 @@
+from pathlib import Path
+
+import pytest
+
+from runloop.config import all_keys
+
+
+def refused(machine, yaml):
+    machine.user(yaml)
+    return machine.refuse()
+
+
+@pytest.mark.parametrize("text", ["1", "0", "7"])
+def test_numbers_0_and_1_stay_numbers_for_a_number_key(machine, text):
+    value = machine.load(RUNLOOP__SANDBOX__WORKERS=text).get("sandbox.workers")
+    assert (value, type(value)) == (int(text), int)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [*((t, True) for t in ("true", "TRUE", "yes", "on", "1")), *((t, False) for t in ("false", "No", "off", "0"))]
+)
+def test_yes_and_no_are_read_the_same_from_a_file_and_from_the_environment(machine, text, value):
+    assert machine.load(RUNLOOP__KB__WAL=text).get("kb.wal") is value
+    machine.user(f"kb: {{wal: {text}}}")
+    assert machine.load().get("kb.wal") is value
+
+
+@pytest.mark.parametrize("text", ["2", "maybe", "", "truee"])
+def test_anything_else_is_no_boolean(machine, text):
+    error = machine.refuse(RUNLOOP__KB__WAL=text)
+    assert error.code == "config.invalid_value"
+    assert error.message == f"kb.wal must be true or false (found {text!r})"
+
+
+@pytest.mark.parametrize("text", ["true", "yes", "1.0", "1e3", "0x10", "010", "ten", "--1", "1__0"])
+def test_only_decimal_whole_numbers_are_integers(machine, text):
+    assert refused(machine, f"sandbox: {{workers: {text}}}").message == f"sandbox.workers must be a whole number (found {text!r})"
+
+
+@pytest.mark.parametrize("text", ["123", "1.10", "true", "2026-01-01", "null-ish"])
+def test_a_text_key_keeps_exactly_what_was_written(machine, text):
+    machine.user(f"models: {{default: {text}}}")
+    assert machine.load().get("models.default") == text
+
+
+@pytest.mark.parametrize(("number", "good"), [(99, False), (100, True), (60000, True), (60001, False)])
+def test_the_metrics_interval_has_its_bounds(machine, number, good):
+    machine.user(f"observability: {{metrics_interval_ms: {number}}}")
+    if good:
+        assert machine.load().get("observability.metrics_interval_ms") == number
+    else:
+        assert machine.refuse().message == f"observability.metrics_interval_ms must be between 100 and 60000 (found {number})"
+
+
+def test_another_version_of_the_format_is_refused(machine):
+    error = refused(machine, "version: 2")
+    assert error.message == "unsupported config version 2; expected 1"
+    assert (error.where.line, error.where.column) == (1, 10)
+
+
+def test_the_agent_container_is_fixed(machine):
+    assert (
+        refused(machine, "runtime: {agent_container: docker}").message
+        == "runtime.agent_container must be \"wasm32-wasip1\" (found 'docker')"
+    )
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1e13", "much"])
+def test_money_is_a_finite_number_that_is_not_negative(machine, text):
+    assert refused(machine, f"models: {{broker: {{budgets: {{hard_cap_usd: '{text}'}}}}}}").code == "config.invalid_value"
+
+
+def test_lists_come_as_json_or_with_commas_from_the_environment(machine):
+    assert machine.load(RUNLOOP__ROUTER__ALLOWLIST='["a, b", "c"]').get("router.allowlist") == ("a, b", "c")
+    assert machine.load(RUNLOOP__ROUTER__ALLOWLIST="a, b").get("router.allowlist") == ("a", "b")
+    assert machine.load(RUNLOOP__ROUTER__ALLOWLIST="").get("router.allowlist") == ()
+
+
+def test_a_section_may_be_given_as_json_in_the_environment(machine):
+    settings = machine.load(RUNLOOP__SANDBOX='{"workers": 3, "memory_mb": 64}')
+    assert (settings.get("sandbox.workers"), settings.get("sandbox.memory_mb")) == (3, 64)
+
+
+@pytest.mark.parametrize("text", ["[1,", '{"a": 1, "a": 2}', "[" * 5000, "{]"])
+def test_broken_json_in_the_environment_is_an_error_and_not_text(machine, text):
+    error = machine.refuse(RUNLOOP__ROUTER__ALLOWLIST=text)
+    assert (error.code, error.where.key) == ("config.invalid_value", "RUNLOOP__ROUTER__ALLOWLIST")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("kb: 5", "kb is a section, not a value (found '5')"),
+        ("kb: [a]", "kb is a section, not a value (found a list)"),
+        ("models: {default: [a]}", "models.default must be text (found a list)"),
+        ("models: {default: {a: b}}", "models.default must be text (found a map)"),
+        ("models: {default: ''}", "models.default must be text that is not blank (found '')"),
+        ("models: {default: }", "models.default needs a value"),
+        ("router: {denylist: {a: b}}", "router.denylist must be a list (found a map)"),
+        ("router: {denylist: [a, [b]]}", "router.denylist[1] must be text (found a list)"),
+        ("logging: {level: loud}", "logging.level must be one of trace, debug, info, warn, error (found 'loud')"),
+        ("mail: {from: nobody}", 'mail.from must be an address: "ada@example.org" or "Ada <ada@example.org>" (found \'nobody\')'),
+        ("mail: {smtp: {port: 0}}", "mail.smtp.port must be between 1 and 65535 (found 0)"),
+        ("models: {broker: {providers: [{kind: none}]}}", "models.broker.providers[0]: a provider needs 'id'"),
+        ("models: {broker: {providers: [{id: a, kind: none, url: x}]}}", "models.broker.providers[0]: a provider has no 'url'"),
+        (
+            "models: {broker: {providers: [{id: a, kind: http_ollama, base_url: x}]}}",
+            "models.broker.providers[0].base_url must be a URL that starts with http:// or https:// (found 'x')",
+        ),
+        (
+            "policy: {allowed_hosts: ['https://x.org']}",
+            "policy.allowed_hosts[0] must be a host or host:port, without a scheme (found 'https://x.org')",
+        ),
+        ("bus: {auth: {publishers: {action_decision: {allowed_kinds: [robot]}}}}", None),
+        ("bus: {auth: {publishers: {action_decision: {allowed_kinds: ['   ']}}}}", None),
+    ],
+)
+def test_a_value_of_the_wrong_kind_says_what_it_should_be(machine, yaml, message):
+    error = refused(machine, yaml)
+    if message is not None:
+        assert error.message == message
+    assert error.code in ("config.invalid_value", "config.unknown_key")
+    assert error.where.line == 1
+
+
+def test_the_publisher_kinds_are_read_in_any_case(machine):
+    machine.user("bus: {auth: {publishers: {action_decision: {allowed_kinds: [tui, UI, agent]}}}}")
+    assert machine.load().get("bus.auth.publishers.action_decision.allowed_kinds") == ("tui", "ui", "agent")
+
+
+def test_a_null_unsets_a_key_that_may_be_unset(machine):
+    machine.system("sandbox: {fuel: 100}")
+    machine.user("sandbox: {fuel: null}")
+    assert machine.load().get("sandbox.fuel") is None
+
+
+@pytest.mark.parametrize("kind", ["local", "http", "http_gemini"])
+def test_a_provider_kind_that_is_not_served_says_what_to_use(machine, kind):
+    error = refused(machine, f"models: {{broker: {{providers: [{{id: a, kind: {kind}}}]}}}}")
+    assert error.message.startswith("models.broker.providers[0].kind must be one of")
+    assert "http_o" in error.hint
+
+
+def test_routes_of_the_older_map_form_are_ordered_exact_long_short_then_all(machine):
+    machine.user("models: {broker: {route: {'*': d, 'gpt4*': c, 'gpt4-turbo*': b, gpt4: a, abc: {provider: e, target_model: t}}}}")
+    assert [(each["pattern"], each["provider"], each["target_model"]) for each in machine.load().get("models.broker.route")] == [
+        ("gpt4", "a", None),
+        ("abc", "e", "t"),
+        ("gpt4-turbo*", "b", None),
+        ("gpt4*", "c", None),
+        ("*", "d", None),
+    ]
+
+
+def test_routes_given_as_a_list_keep_their_order(machine):
+    machine.user("models: {broker: {route: [{pattern: '*', provider: a}, {pattern: b, provider: c}]}}")
+    assert [each["pattern"] for each in machine.load().get("models.broker.route")] == ["*", "b"]
+
+
+@pytest.mark.parametrize("pattern", ["a*b", "**", "", "a b"])
+def test_a_route_pattern_has_its_star_only_at_the_end(machine, pattern):
+    assert refused(machine, f"models: {{broker: {{route: [{{pattern: '{pattern}', provider: a}}]}}}}").code == "config.invalid_value"
+
+
+def test_every_default_is_valid_and_of_its_type(machine):
+    settings = machine.load()
+    for path, key in all_keys().items():
+        value = settings.get(path)
+        assert value is not None or key.nullable, path
+
+
+def test_every_problem_of_a_load_is_reported(machine):
+    machine.user("models:\n  defualt: x\nsandbox:\n  workers: no\n  memory_mb: 1\n")
+    error = machine.refuse(RUNLOOP__NOPE="1")
+    assert [error.where.line, *(each.where.line for each in error.others)] == [2, None]
+    machine.user("sandbox:\n  workers: no\n  memory_mb: 1\n")
+    error = machine.refuse()
+    assert [each.where.key for each in (error, *error.others)] == ["sandbox.workers", "sandbox.memory_mb"]
+    assert len(error.to_dict()["others"]) == 1
+
+
+def test_the_value_of_a_secret_never_appears_in_an_error(machine):
+    error = refused(machine, "kb: {redaction: {salt: [hunter2]}}")
+    assert "hunter2" not in str(error.to_dict())
+    assert error.where.key == "kb.redaction.salt"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("~", "{home}"),
+        ("~/x/../y", "{home}/y"),
+        ("$PLACE/x", "/srv/x"),
+        ("${PLACE}/x", "/srv/x"),
+        ("env:PLACE", "/srv"),
+        ("./rel", "{work}/rel"),
+        ("rel", "{work}/rel"),
+        ("/abs/$PLACE", "/abs//srv"),
+    ],
+)
+def test_a_path_is_expanded(machine, text, path):
+    expected = path.format(home=machine.root / "home", work=machine.root / "work")
+    assert machine.load({"kb.root_dir": text}, PLACE="/srv").get("kb.root_dir") == Path(expected)
+
+
+@pytest.mark.parametrize("text", ["$NOPE/x", "${NOPE}", "env:NOPE", "~nobody-here-9/x"])
+def test_a_path_that_refers_to_nothing_is_an_error_and_not_left_as_it_is(machine, text):
+    error = machine.refuse({"kb.root_dir": text})
+    assert (error.code, error.where.key) == ("config.path_unresolved", "kb.root_dir")
+
+
+def test_the_socket_has_the_messages_of_the_specification(machine):
+    assert refused(machine, "runtime: {socket_path: '   '}").message == "runtime.socket_path cannot be empty when specified"
+    assert (
+        refused(machine, "runtime: {sockets_dir: '   '}").message == "runtime.sockets_dir cannot be empty when runtime.socket_path is unset"
+    )
