@@ -1,0 +1,32 @@
+"""The sandbox: guests in worker processes, their hostcalls, their limits. It knows nothing of effects; it forwards and waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runloop.sandbox.cache import CompiledCache, CompileFailed, CompileProgress
+    from runloop.sandbox.guestfile import guest_digest, guest_facts
+    from runloop.sandbox.pool import WorkerPool
+    from runloop.sandbox.spec import Answer, CallError, GuestError, GuestKind, GuestResult, GuestSpec, Hostcall, Limits
+    from runloop.sandbox.text import neutralise
+
+_HOME = {
+    "Answer": "spec", "CallError": "spec", "CompileFailed": "cache", "CompileProgress": "cache", "CompiledCache": "cache", "GuestError": "spec",
+    "GuestKind": "spec", "GuestResult": "spec", "GuestSpec": "spec", "Hostcall": "spec", "Limits": "spec", "WorkerPool": "pool",
+    "guest_digest": "guestfile", "guest_facts": "guestfile", "neutralise": "text",
+}  # fmt: skip
+
+__all__ = [
+    "Answer", "CallError", "CompileFailed", "CompileProgress", "CompiledCache", "GuestError", "GuestKind", "GuestResult", "GuestSpec", "Hostcall",
+    "Limits", "WorkerPool", "guest_digest", "guest_facts", "neutralise",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name's module on first use: neutralising text needs no event loop, and the pool no wasmtime."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,222 @@
+"""Compiled guests on disk: native code, so nothing is loaded that this user's Runloop did not write itself.
+
+An entry is named by the digest of the code, the wasmtime version, the engine's configuration and the processor's features. Beside it lies
+a seal: BLAKE3 over name and content, keyed with a secret that only this directory's owner can read. A file without its seal, with
+another name, of another owner or with loose modes is removed and built again. Workers can read the directory and, where Landlock exists, not write it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import os
+import platform
+import secrets
+import stat
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import blake3
+
+from runloop.errors import InvalidInput, RunloopError
+from runloop.sandbox.configuration import CONFIGURATION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class CompileProgress:
+    """How far a compilation is; ``expected_s`` is a guess from the size, for a bar."""
+
+    name: str
+    bytes: int
+    elapsed_s: float
+    expected_s: float
+    done: bool
+
+
+class CompileFailed(RunloopError):  # noqa: N818 - named for what happened
+    """A guest's code does not compile: it is no valid component or module, or it is too large."""
+
+    code = "guest.invalid"
+
+
+@functools.cache
+def cpu_features() -> str:
+    """Name the processor's features, which compiled code depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((" ".join(sorted(line.partition(":")[2].split())) for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+@functools.cache
+def build_key() -> str:
+    """Name everything but the code and fuel that compiled code depends on."""
+    parts = (version("wasmtime"), platform.machine(), sys.platform, CONFIGURATION, cpu_features())
+    return blake3.blake3("\0".join(parts).encode()).hexdigest()[:16]
+
+
+class CompiledCache:
+    """The directory of compiled guests; several processes may share it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory (0700) if need be; refuses one that others own or may write."""
+        self.directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise InvalidInput(
+                f"the cache of compiled guests {directory} is not a directory that only you can use",
+                code="cache.unsafe", hint=f"remove it, or: chown {os.getuid()} {directory} && chmod 700 {directory}",
+            )  # fmt: skip
+        self._key = self._read_key()
+
+    def _read_key(self) -> bytes:
+        path = self.directory / "key"
+        for _attempt in range(2):
+            try:
+                with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+                    key = file.read(33)
+                    if _only_ours(os.fstat(file.fileno())) and len(key) == 32:
+                        return key
+                path.unlink()
+            except FileNotFoundError:
+                pass
+            fresh = self.directory / f"key.{secrets.token_hex(8)}"
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(32))
+            with contextlib.suppress(FileExistsError):
+                os.link(fresh, path)
+            fresh.unlink()
+        raise InvalidInput(f"the key of the cache {self.directory} cannot be kept", code="cache.unsafe", hint="remove the directory")
+
+    def path(self, digest: str, *, fuel: bool) -> Path:
+        """Where the compiled form of this code lies."""
+        named = blake3.blake3(digest.encode()).hexdigest()[:32]
+        return self.directory / f"{named}-{build_key()}{'-fuel' if fuel else ''}.cwasm"
+
+    def seal(self, name: str, content: memoryview | bytes) -> str:
+        """Compute the keyed hash of an entry."""
+        hasher = blake3.blake3(key=self._key)
+        hasher.update(name.encode() + b"\0")
+        hasher.update(content)
+        return hasher.hexdigest()
+
+    def verified(self, digest: str, *, fuel: bool) -> Path | None:
+        """Give the entry's path if it is there and its seal holds; otherwise remove what is there."""
+        path = self.path(digest, fuel=fuel)
+        seal = path.with_suffix(".seal")
+        try:
+            content, expected = _read_ours(path), _read_ours(seal)
+        except FileNotFoundError:
+            return None
+        if content is not None and expected is not None and secrets.compare_digest(self.seal(path.name, content).encode(), expected):
+            return path
+        for file in (seal, path):
+            file.unlink(missing_ok=True)
+        return None
+
+    async def ensure(
+        self, kind: str, digest: str, code: Callable[[], bytes], *, fuel: bool = False, name: str = "guest", progress: Callable[[CompileProgress], None] | None = None
+    ) -> Path:
+        """Give the path of the compiled code, compiling it in a child process if need be; concurrent users wait for one compilation."""
+        found = await asyncio.to_thread(self.verified, digest, fuel=fuel)
+        if found is not None:
+            return found
+        path = self.path(digest, fuel=fuel)
+        with _lock_file(path.with_suffix(".lock")) as lock:
+            while not _try_lock(lock):
+                await asyncio.sleep(_POLL_S)
+            found = await asyncio.to_thread(self.verified, digest, fuel=fuel)
+            if found is None:
+                await self._compile(kind, path, code(), fuel=fuel, name=name, progress=progress)
+                found = path
+        return found
+
+    async def _compile(self, kind: str, path: Path, code: bytes, *, fuel: bool, name: str, progress: Callable[[CompileProgress], None] | None) -> None:
+        fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        began = time.monotonic()
+        expected_s = 0.3 + len(code) / 6e6
+
+        def tell(*, done: bool) -> None:
+            if progress is not None:
+                progress(CompileProgress(name, len(code), time.monotonic() - began, expected_s, done))
+
+        try:
+            from runloop.sandbox.process import start_python
+
+            child = await start_python("runloop.sandbox.compiling", [kind, "fuel" if fuel else "plain", str(descriptor), str(os.getpid())], keep=descriptor)
+            talk = asyncio.ensure_future(child.communicate(code))
+            try:
+                while not talk.done():
+                    tell(done=False)
+                    await asyncio.wait([talk], timeout=0.2)
+            finally:
+                if not talk.done():
+                    child.kill()
+                    await talk
+            complaint = talk.result()[1].decode(errors="replace").strip()
+            if child.returncode != 0:
+                why = complaint.splitlines()[-1] if complaint else f"the compiler ended with {child.returncode}"
+                raise CompileFailed(f"the code of {name} does not compile: {why}", hint="build the agent again; it must be a valid WebAssembly file of its kind")
+            await asyncio.to_thread(self._store, path, fresh, descriptor)
+            tell(done=True)
+        finally:
+            os.close(descriptor)
+            fresh.unlink(missing_ok=True)
+
+    def _store(self, path: Path, fresh: Path, descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            sealed = self.seal(path.name, file.read())
+        seal = fresh.with_suffix(".sealing")
+        with os.fdopen(os.open(seal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(sealed)
+        path.with_suffix(".seal").unlink(missing_ok=True)
+        fresh.replace(path)
+        seal.replace(path.with_suffix(".seal"))
+
+
+def _only_ours(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077 and found.st_nlink == 1
+
+
+def _read_ours(path: Path) -> bytes | None:
+    """Read a file that only its owner, who must be us, can touch; None for any other."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read() if _only_ours(os.fstat(descriptor)) else None
+
+
+@contextlib.contextmanager
+def _lock_file(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""The child process that compiles one guest: untrusted code goes through the compiler here, under limits, and nowhere else.
+
+Started as ``python -m runloop.sandbox.compiling KIND FUEL OUTPUT_FD PARENT`` with the code on its standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from wasmtime import Module, WasmtimeError
+from wasmtime import component as wasm
+
+from runloop.sandbox import confine
+from runloop.sandbox.engine import new_engine
+
+CPU_S = 600
+MEMORY_BYTES = 8 << 30
+OUTPUT_BYTES = 1 << 30
+
+
+def main() -> int:
+    """Compile; 0 when the whole output is written, 3 when the code is not a valid guest (the reason is on standard error)."""
+    kind, fuel, output, parent = sys.argv[1], sys.argv[2] == "fuel", int(sys.argv[3]), int(sys.argv[4])
+    confine.die_with_parent(parent)
+    engine = new_engine(fuel=fuel)
+    confine.limit(files=64, file_bytes=OUTPUT_BYTES, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES)
+    confine.no_new_privileges()
+    confine.landlock([])
+    code = sys.stdin.buffer.read()
+    try:
+        compiled = Module(engine, code).serialize() if kind == "wasm32-wasip1" else wasm.Component(engine, code).serialize()
+    except WasmtimeError as wrong:
+        sys.stderr.write(str(wrong)[:4000])
+        return 3
+    with os.fdopen(output, "wb") as file:
+        file.write(compiled)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

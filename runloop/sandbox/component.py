@@ -1,0 +1,194 @@
+"""Running components of the world ``agent``: the shared Python guest, and those that bundles bring."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from wasmtime import StoreContext, WasmtimeError
+from wasmtime import _ffi as ffi
+from wasmtime import component as wasm
+
+from runloop.sandbox.engine import new_store
+from runloop.sandbox.execution import current
+from runloop.sandbox.foreign import (
+    add_function,
+    get_byte_list,
+    get_string,
+    put_answer,
+    put_bytes,
+    put_empty_list,
+    put_none,
+    put_ok_u64,
+    put_ok_unit,
+)
+from runloop.sandbox.world import HOSTCALLS, WORLD, WORLD_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import wasmtime
+
+    from runloop.sandbox.execution import Execution
+
+_OUTPUT_STREAM = 1
+_STDERR = 2
+_STREAM_CHUNK = 4096
+_STDERR_KEPT = 8192
+
+
+def new_linker(engine: wasmtime.Engine, component: wasm.Component) -> wasm.Linker:
+    """Link a component: our hostcalls, a virtual clock and random stream, an empty environment; everything else of WASI traps.
+
+    wasmtime's own WASI is not linked at all, so no file, socket or environment variable of the host is behind any import.
+    """
+    linker = wasm.Linker(engine)
+    linker.allow_shadowing = True
+    imports = set(component.type.imports(engine))
+    with linker.root() as root:
+        for interface, functions in HOSTCALLS.items():
+            if (full := f"{WORLD}/{interface}@{WORLD_VERSION}") in imports:
+                with root.add_instance(full) as instance:
+                    for name in functions:
+                        add_function(instance, name, _hostcall(f"{interface}.{name}"))
+        for full in sorted(imports):
+            found = re.fullmatch(r"wasi:([a-z-]+/[a-z-]+)@0\.2\.\d+", full)
+            if found and found[1] in _WASI:
+                with root.add_instance(full) as instance:
+                    if found[1] == "io/streams":
+                        instance.add_resource("output-stream", wasm.ResourceType.host(_OUTPUT_STREAM), lambda _store, _rep: None)
+                    for name, handler in _WASI[found[1]].items():
+                        add_function(instance, name, handler)
+    linker.define_unknown_imports_as_traps(component)
+    return linker
+
+
+def _hostcall(name: str) -> Callable[[Any, Any, Any], None]:
+    def handler(_context: Any, arguments: Any, results: Any) -> None:
+        put_answer(results[0], current().call(name, get_string(arguments[0])))
+
+    return handler
+
+
+def _wall_clock(_context: Any, _arguments: Any, results: Any) -> None:
+    seconds, micros = divmod(current().now_us(), 1_000_000)
+    fields = ffi.wasmtime_component_valrecord_t()
+    ffi.wasmtime_component_valrecord_new_uninit(fields, 2)
+    fields.data[0].name = ffi.str_to_capi("seconds")
+    fields.data[0].val.kind = ffi.WASMTIME_COMPONENT_U64
+    fields.data[0].val.of.u64 = seconds
+    fields.data[1].name = ffi.str_to_capi("nanoseconds")
+    fields.data[1].val.kind = ffi.WASMTIME_COMPONENT_U32
+    fields.data[1].val.of.u32 = micros * 1000
+    results[0].kind = ffi.WASMTIME_COMPONENT_RECORD
+    results[0].of.record = fields
+
+
+def _put_u64(result: Any, number: int) -> None:
+    result.kind = ffi.WASMTIME_COMPONENT_U64
+    result.of.u64 = number
+
+
+def _exit(_context: Any, _arguments: Any, _results: Any) -> None:
+    raise current().halt("guest.trap", "the agent ended its own process (os._exit or the like); return a result or raise instead")
+
+
+def _random_bytes(_context: Any, arguments: Any, results: Any) -> None:
+    count = arguments[0].of.u64
+    if count > 1 << 20:
+        raise current().halt("guest.trap", "the agent asked for more than 1 MiB of random bytes at once")
+    put_bytes(results[0], current().random_bytes(count))
+
+
+def _stream(rep: int) -> Callable[[Any, Any, Any], None]:
+    def handler(context: Any, _arguments: Any, results: Any) -> None:
+        handle = wasm.ResourceHost.own(rep, _OUTPUT_STREAM).to_any(StoreContext(context))
+        results[0].kind = ffi.WASMTIME_COMPONENT_RESOURCE
+        results[0].of.resource = handle._consume()  # noqa: SLF001 - hands over ownership, as wasmtime-py does
+
+    return handler
+
+
+def _on_stream(work: Callable[[Any, Any], None]) -> Callable[[Any, Any, Any], None]:
+    """Make a method of a stream; the borrowed handle, its first argument, must be given back before the call ends."""
+
+    def handler(context: Any, arguments: Any, results: Any) -> None:
+        ffi.wasmtime_component_resource_any_drop(context, arguments[0].of.resource)
+        work(arguments, results)
+
+    return handler
+
+
+def _write(arguments: Any, results: Any) -> None:
+    data = get_byte_list(arguments[1])
+    execution = current()
+    execution.write(len(data))
+    if len(execution.stderr) < _STDERR_KEPT:
+        execution.stderr += data
+    put_ok_unit(results[0])
+
+
+_WASI: dict[str, dict[str, Callable[[Any, Any, Any], None]]] = {
+    "clocks/wall-clock": {"now": _wall_clock, "resolution": _wall_clock},
+    "clocks/monotonic-clock": {
+        "now": lambda _context, _arguments, results: _put_u64(results[0], current().elapsed_ns()),
+        "resolution": lambda _context, _arguments, results: _put_u64(results[0], 1000),
+    },
+    "random/random": {
+        "get-random-bytes": _random_bytes,
+        "get-random-u64": lambda _context, _arguments, results: _put_u64(results[0], int.from_bytes(current().random_bytes(8), "little")),
+    },
+    "random/insecure": {
+        "get-insecure-random-bytes": _random_bytes,
+        "get-insecure-random-u64": lambda _context, _arguments, results: _put_u64(results[0], int.from_bytes(current().random_bytes(8), "little")),
+    },
+    "cli/environment": {
+        "get-environment": lambda _context, _arguments, results: put_empty_list(results[0]),
+        "get-arguments": lambda _context, _arguments, results: put_empty_list(results[0]),
+        "initial-cwd": lambda _context, _arguments, results: put_none(results[0]),
+    },
+    "cli/exit": {"exit": _exit},
+    "cli/terminal-stdin": {"get-terminal-stdin": lambda _context, _arguments, results: put_none(results[0])},
+    "cli/terminal-stdout": {"get-terminal-stdout": lambda _context, _arguments, results: put_none(results[0])},
+    "cli/terminal-stderr": {"get-terminal-stderr": lambda _context, _arguments, results: put_none(results[0])},
+    "filesystem/preopens": {"get-directories": lambda _context, _arguments, results: put_empty_list(results[0])},
+    "cli/stdout": {"get-stdout": _stream(1)},
+    "cli/stderr": {"get-stderr": _stream(_STDERR)},
+    "io/streams": {
+        "[method]output-stream.check-write": _on_stream(lambda _arguments, results: put_ok_u64(results[0], _STREAM_CHUNK)),
+        "[method]output-stream.write": _on_stream(_write),
+        "[method]output-stream.blocking-write-and-flush": _on_stream(_write),
+        "[method]output-stream.flush": _on_stream(lambda _arguments, results: put_ok_unit(results[0])),
+        "[method]output-stream.blocking-flush": _on_stream(lambda _arguments, results: put_ok_unit(results[0])),
+    },
+}
+
+
+class Prepared:
+    """A component ready to run again and again."""
+
+    def __init__(self, engine: wasmtime.Engine, component: wasm.Component) -> None:
+        self._engine = engine
+        self._component = component
+        self._linker = new_linker(engine, component)
+        self._run = component.get_export_index("run")
+
+    def run(self, execution: Execution, request: str) -> tuple[bool, Any]:
+        """Run once on this thread: (True, result text) or (False, failure record); a trap raises WasmtimeError."""
+        store = new_store(self._engine, memory_bytes=execution.limits.memory_bytes, fuel=execution.limits.fuel)
+        try:
+            instance = self._linker.instantiate(store, self._component)
+            function = instance.get_func(store, self._run) if self._run is not None else None
+            if function is None:
+                raise WasmtimeError("the component does not export run of the world runloop:agent")
+            return call_run(store, function, request)
+        finally:
+            store.close()
+
+
+def call_run(store: wasmtime.Store, function: wasm.Func, request: str) -> tuple[bool, Any]:
+    """Call ``run: func(string) -> result<string, failure>``."""
+    answer = function(store, request)
+    if isinstance(answer, str):
+        return True, answer
+    return False, answer

@@ -1,0 +1,84 @@
+"""Build the shared Python guest with componentize-py; standard library only, because the wheel's build hook runs it before Runloop exists.
+
+The component lands in ``runloop/data/guest/python.wasm``, its facts beside it in ``python.json``; a build whose inputs have not changed is skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ENTRY = "runloop_guest_main"
+_RUN = "import sys; from componentize_py import script; sys.argv[0] = 'componentize-py'; sys.exit(script())"
+
+
+class BuildFailed(RuntimeError):  # noqa: N818 - named for what happened
+    """The guest could not be built; the message carries what componentize-py said."""
+
+
+def _inputs(root: Path) -> list[Path]:
+    guest = root / "runloop" / "sandbox" / "guest"
+    files = [guest / f"{ENTRY}.py", *guest.glob("runloop_guest/*.py"), *(root / "runloop_agent").glob("*.py")]
+    return sorted([*files, *(root / "runloop" / "sandbox" / "wit").glob("*.wit"), Path(__file__)])
+
+
+def inputs_digest(root: Path, tool: str) -> str:
+    """Digest of everything that goes into the guest: our sources, the world, the version of componentize-py."""
+    hasher = hashlib.blake2b(tool.encode(), digest_size=32)
+    for path in _inputs(root):
+        content = path.read_bytes()
+        name = path.name if path == Path(__file__) else path.relative_to(root).as_posix()
+        hasher.update(f"\0{name}\0{len(content)}\0".encode() + content)
+    return hasher.hexdigest()
+
+
+def build(root: Path, *, force: bool = False) -> Path:
+    """Build the guest of the checkout or source tree at ``root`` unless it is up to date; returns the component's path."""
+    target = root / "runloop" / "data" / "guest" / "python.wasm"
+    facts_file = target.with_suffix(".json")
+    try:
+        tool = version("componentize-py")
+    except PackageNotFoundError:
+        raise BuildFailed("componentize-py is needed to build the Python guest: pip install componentize-py") from None
+    wanted = inputs_digest(root, tool)
+    if not force and target.exists() and facts_file.exists() and json.loads(facts_file.read_text(encoding="utf-8")).get("inputs") == wanted:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="runloop-guest-") as scratch:
+        fresh = _componentize(root, Path(scratch))
+        code = fresh.read_bytes()
+        facts = {"digest": hashlib.blake2b(code, digest_size=32).hexdigest(), "inputs": wanted, "componentize_py": tool, "bytes": str(len(code))}
+        staged = target.with_name(f"python.wasm.{os.getpid()}")
+        shutil.copyfile(fresh, staged)
+        staged.replace(target)
+    facts_file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def _componentize(root: Path, scratch: Path) -> Path:
+    """Run componentize-py over copies, so that nothing of this machine's Python environment gets into the guest."""
+    sources = scratch / "src"
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(root / "runloop" / "sandbox" / "guest" / "runloop_guest", sources / "runloop_guest", ignore=ignore)
+    shutil.copytree(root / "runloop_agent", sources / "runloop_agent", ignore=ignore)
+    shutil.copyfile(root / "runloop" / "sandbox" / "guest" / f"{ENTRY}.py", sources / f"{ENTRY}.py")
+    (scratch / "venv" / "lib" / "site-packages").mkdir(parents=True)
+    output = scratch / "python.wasm"
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        [sys.executable, "-c", _RUN, "-d", str(root / "runloop" / "sandbox" / "wit"), "-w", "agent", "componentize", ENTRY, "-p", str(sources), "-o", str(output)],
+        cwd=scratch, env={**os.environ, "VIRTUAL_ENV": str(scratch / "venv")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0 or not output.exists():
+        raise BuildFailed(f"componentize-py failed ({done.returncode}):\n{done.stdout}{done.stderr}")
+    return output
+
+
+if __name__ == "__main__":
+    print(build(Path(__file__).parents[3], force="--force" in sys.argv))  # noqa: T201 - a script

@@ -1,0 +1,46 @@
+"""Time and randomness inside the guest: the clock is the host's virtual one, sleep is a hostcall, seeds come from the run."""
+
+import gc
+import random
+import sys
+import time
+
+_SLEEP_LIMIT_S = 10 * 365 * 86_400
+
+_seed = random.seed
+
+
+def _sleep(seconds: float, /) -> None:
+    """Wait through the host: the virtual clock moves on, and the agent costs nothing meanwhile."""
+    from runloop_agent import timer
+
+    if not seconds >= 0:
+        raise ValueError("sleep length must be non-negative")
+    if seconds > _SLEEP_LIMIT_S:
+        raise OverflowError("sleep length is too long")
+    timer.sleep(seconds)
+
+
+def _keep_seed(*_arguments: object) -> None:
+    """Stand in for ``random.seed`` while the interpreter starts: it would fetch 2,496 bytes that :func:`seed` replaces anyway."""
+
+
+def prepare() -> None:
+    """Put the virtual functions in place before anything else is imported."""
+    _sleep.__name__ = _sleep.__qualname__ = "sleep"
+    time.sleep = _sleep
+    random.seed = _keep_seed
+
+
+def settle() -> None:
+    """Last step before the snapshot: collect, then keep the collector away from everything that is frozen."""
+    sys.path.clear()
+    sys.path_importer_cache.clear()
+    gc.collect()
+    gc.freeze()
+
+
+def seed(material: str) -> None:
+    """Seed ``random`` from the run's seed (hexadecimal)."""
+    random.seed = _seed
+    _seed(int(material, 16))

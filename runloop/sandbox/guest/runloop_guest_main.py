@@ -1,0 +1,28 @@
+"""What componentize-py freezes: CPython, the standard library, ``runloop_agent`` and this entry point."""
+
+from runloop_guest import virtual  # first: what is imported later must see the virtual sleep
+
+virtual.prepare()
+
+from runloop_guest import frozen  # noqa: E402 - see above
+
+frozen.freeze()
+
+import wit_world  # noqa: E402
+from componentize_py_types import Err  # noqa: E402
+from runloop_guest import crossing, invoke  # noqa: E402
+from wit_world.imports.types import Failure, FailureKind  # noqa: E402
+
+virtual.settle()
+
+
+class WitWorld(wit_world.WitWorld):
+    """The exports of the world ``agent``."""
+
+    def run(self, request: str) -> str:
+        """Run one agent once."""
+        try:
+            crossing.connect()
+            return invoke.run(request)
+        except invoke.Failed as failed:
+            raise Err(Failure(FailureKind[failed.kind], failed.message, failed.detail)) from None

@@ -1,0 +1,241 @@
+"""One worker process as the pool sees it: its socket, the guests in it, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runloop.errors import Unavailable
+from runloop.sandbox import frames
+from runloop.sandbox.process import command, environment
+from runloop.sandbox.spec import HINTS, Answer, CallError, GuestError, GuestResult, Hostcall
+from runloop.sandbox.world import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_READY_S = 30.0
+
+
+@dataclass(slots=True)
+class Job:
+    """One guest in a worker, from the pool's side."""
+
+    number: int
+    hostcall: Hostcall
+    wall_s: float
+    ended: asyncio.Future[GuestResult]
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    began: float = field(default_factory=time.monotonic)
+    waited_s: float = 0.0
+    asked_at: float | None = None
+    asking: asyncio.Task[None] | None = None
+
+    def overdue(self, now: float, grace_s: float) -> bool:
+        """Tell whether the guest has run longer than its limit and some grace."""
+        return self.asked_at is None and now - self.began - self.waited_s > self.wall_s + grace_s
+
+    def fail(self, code: str, message: str, *, retryable: bool = False) -> None:
+        """End with an error, unless it has ended."""
+        if not self.ended.done():
+            self.ended.set_exception(GuestError(message, code=code, hint=HINTS.get(code, ""), retryable=retryable))
+
+
+class Peer(asyncio.Protocol):
+    """The parent side of one worker."""
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: int, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> None:
+        self.jobs: dict[int, Job] = {}
+        self.reserved = 0
+        self.confinement: Mapping[str, Any] = {}
+        self._process = process
+        self._errors = errors
+        self._on_idle = on_idle
+        self._on_lost = on_lost
+        self._frames = frames.Frames()
+        self._transport: asyncio.Transport | None = None
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reaped: asyncio.Task[None] | None = None
+        self._waiting = 0
+
+    @classmethod
+    async def start(cls, cache_dir: Path, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
+        """Start a worker and wait until it has given up its privileges."""
+        ours, theirs = socket.socketpair()
+        errors = os.memfd_create("worker-stderr", os.MFD_CLOEXEC)
+        with theirs:
+            # On this thread, which must live as long as the pool: the kernel kills the worker with the thread that started it.
+            process = subprocess.Popen(  # noqa: ASYNC220, S603 - spawning takes 2 ms; our own module with our own arguments
+                command("runloop.sandbox.worker", [str(theirs.fileno()), str(os.getpid()), str(cache_dir)]),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                pass_fds=(theirs.fileno(),), env=environment(), cwd=os.sep, start_new_session=True,
+            )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        _, peer = await loop.create_unix_connection(lambda: cls(process, errors, on_idle, on_lost), sock=ours)
+        try:
+            async with asyncio.timeout(_READY_S):
+                await peer._ready
+        except TimeoutError:
+            await peer.close()
+            raise Unavailable("an agent worker did not start in time", code="worker.start") from None
+        except BaseException:
+            await peer.close()
+            raise
+        return peer
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker."""
+        return self._process.pid
+
+    @property
+    def busy(self) -> int:
+        """Guests that run or are about to; those that wait for a hostcall do not count."""
+        return len(self.jobs) - self._waiting + self.reserved
+
+    # -- the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_unix_connection makes
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Handle what the worker says; a worker that does not speak our frames is killed."""
+        try:
+            for schema, payload in self._frames.feed(data):
+                self._handle(schema, payload)
+        except Exception:  # noqa: BLE001 - whatever a worker sends, this process goes on
+            self.kill()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail the guests that were in the worker, and let the pool replace it."""
+        self._process.kill()
+        last = self._last_words()
+        for job in list(self.jobs.values()):
+            job.fail("worker.crashed", "the worker process died while the agent ran" + (f": {last}" if last else ""), retryable=True)
+            self._drop(job)
+        if not self._ready.done():
+            self._ready.set_exception(Unavailable(f"an agent worker could not start: {last or 'it ended at once'}", code="worker.start"))
+        elif self._reaped is None:
+            self._reaped = asyncio.ensure_future(self._reap())
+            self._on_lost(self)
+
+    def _last_words(self) -> str:
+        size = os.fstat(self._errors).st_size
+        return os.pread(self._errors, 1000, max(0, size - 1000)).decode(errors="replace").strip()
+
+    async def _reap(self) -> None:
+        await asyncio.to_thread(self._process.wait)
+        os.close(self._errors)
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self._process.kill()
+
+    async def close(self) -> None:
+        """End the worker; its guests fail."""
+        self._process.kill()
+        if self._transport is not None:
+            self._transport.close()
+        for job in list(self.jobs.values()):
+            job.fail("worker.crashed", "the pool was closed", retryable=True)
+            self._drop(job)
+        if self._reaped is None:
+            self._reaped = asyncio.ensure_future(self._reap())
+        await self._reaped
+
+    # -- guests
+
+    def begin(self, job: Job, message: Mapping[str, Any]) -> None:
+        """Send a guest to the worker; its place was reserved."""
+        self.reserved -= 1
+        self.jobs[job.number] = job
+        if self._transport is None or self._transport.is_closing():
+            job.fail("worker.crashed", "the worker process died before the agent ran", retryable=True)
+            self._drop(job)
+            return
+        self._transport.write(frames.encode(frames.RUN, {"run": job.number, **message}))
+
+    def stop(self, job: Job, code: str, message: str) -> None:
+        """Ask the worker to stop a guest."""
+        if job.asking is not None:
+            job.asking.cancel()
+        if self._transport is not None:
+            self._transport.write(frames.encode(frames.CONTROL, {"verb": "stop", "run": job.number, "code": code, "message": message}))
+
+    def _drop(self, job: Job) -> None:
+        if self.jobs.pop(job.number, None) is None:
+            return
+        if job.asked_at is not None:
+            job.asked_at = None
+            self._waiting -= 1
+        if job.asking is not None:
+            job.asking.cancel()
+        job.gone.set()
+        self._on_idle()
+
+    def _handle(self, schema: int, payload: dict[str, Any]) -> None:
+        if schema == frames.CONTROL and payload["verb"] == "ready":
+            self.confinement = {key: value for key, value in payload.items() if key != "verb"}
+            if not self._ready.done():
+                self._ready.set_result(None)
+            return
+        job = self.jobs.get(payload["run"])
+        if job is None:
+            return
+        if schema == frames.HOSTCALL:
+            self._ask(job, payload["call"], payload["name"], payload["args"])
+        elif schema == frames.ENDED:
+            self._finish(job, payload)
+
+    def _ask(self, job: Job, call: int, name: str, args: str) -> None:
+        if job.asked_at is not None or job.ended.done():
+            return
+        if name not in NAMES:
+            raise ValueError(f"a worker asked for {name!r}")
+        job.asked_at = time.monotonic()
+        self._waiting += 1
+        job.asking = asyncio.ensure_future(self._answer(job, call, name, args))
+        self._on_idle()
+
+    async def _answer(self, job: Job, call: int, name: str, args: str) -> None:
+        try:
+            answer = await job.hostcall(name, args)
+            data = frames.encode(frames.ANSWER, {"run": job.number, "call": call, **_payload(answer)})
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it comes out of WorkerPool.run, where the caller is
+            if not job.ended.done():
+                job.ended.set_exception(error)
+            return
+        if job.asked_at is not None and self._transport is not None and job.number in self.jobs:
+            job.waited_s += time.monotonic() - job.asked_at
+            job.asked_at = None
+            self._waiting -= 1
+            self._transport.write(data)
+
+    def _finish(self, job: Job, payload: dict[str, Any]) -> None:
+        if not job.ended.done():
+            if "Completed" in payload:
+                done = payload["Completed"]
+                job.ended.set_result(
+                    GuestResult(done["result"], done["running_ms"], done["waiting_ms"], done["hostcalls"], done["output_bytes"], self.pid)
+                )
+            else:
+                failed = payload["Failed"]
+                job.fail(failed["code"], failed["reason"], retryable=failed["retryable"])
+        self._drop(job)
+
+
+def _payload(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer.value, CallError):
+        error = answer.value
+        return {"error": {"code": error.code, "message": error.message, "hint": error.hint}, "now_ms": answer.now_ms}
+    return {"ok": answer.value, "now_ms": answer.now_ms}

@@ -1,0 +1,248 @@
+"""The pool of worker processes, seen from asyncio: run a guest, answer its hostcalls, stop it, replace a worker that died."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from runloop.errors import RunloopError, Unavailable
+from runloop.sandbox.cache import CompiledCache, CompileProgress
+from runloop.sandbox.guestfile import guest_code, guest_digest
+from runloop.sandbox.peer import Job, Peer
+from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_SWEEP_S = 0.5
+_GRACE_S = 2.0
+"""How much longer than its limit a guest may seem to run before its worker is taken for hung."""
+_STOP_GRACE_S = 1.0
+_MAX_LIVE = 256
+_MAX_STARTS_FAILED = 5
+
+
+class WorkerPool:
+    """Runs guests in worker processes, one per core; in each at most ``threads`` guests run at once, while others wait for hostcalls."""
+
+    def __init__(self, cache_dir: Path, *, workers: int | None = None, threads: int = 2, progress: Callable[[CompileProgress], None] | None = None) -> None:
+        self._cache = CompiledCache(cache_dir)
+        self._size = workers or len(os.sched_getaffinity(0))
+        self._threads = threads
+        self._progress = progress
+        self._peers: list[Peer] = []
+        self._waiting: collections.deque[asyncio.Future[Peer]] = collections.deque()
+        self._compiled: dict[tuple[str, bool], str] = {}
+        self._compiling: dict[tuple[str, bool], asyncio.Task[str]] = {}
+        self._sources: collections.OrderedDict[str, str] = collections.OrderedDict()
+        self._numbers = 0
+        self._sweeper: asyncio.Task[None] | None = None
+        self._starting: set[asyncio.Task[None]] = set()
+        self._failed_starts = 0
+        self._closed = False
+
+    # -- life
+
+    async def start(self) -> None:
+        """Start the workers; returns when all are ready."""
+        await asyncio.gather(*(self._add_peer() for _ in range(self._size)))
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop every guest and worker; no process is left when this returns."""
+        self._closed = True
+        background = [*self._starting, *self._compiling.values(), *([self._sweeper] if self._sweeper else [])]
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(Unavailable("the pool was closed", code="pool.closed"))
+        peers, self._peers = self._peers, []
+        await asyncio.gather(*(peer.close() for peer in peers))
+
+    async def _add_peer(self) -> None:
+        peer = await Peer.start(self._cache.directory, on_idle=self._give, on_lost=self._lost)
+        if self._closed:
+            await peer.close()
+            return
+        self._failed_starts = 0
+        self._peers.append(peer)
+        self._give()
+
+    def _lost(self, peer: Peer) -> None:
+        """Replace a worker that is gone."""
+        if peer in self._peers:
+            self._peers.remove(peer)
+        if not self._closed:
+            task = asyncio.create_task(self._replace())
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def _replace(self) -> None:
+        try:
+            await self._add_peer()
+        except RunloopError as error:
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_STARTS_FAILED:
+                while self._waiting:
+                    waiter = self._waiting.popleft()
+                    if not waiter.done():
+                        waiter.set_exception(error)
+                return
+            await asyncio.sleep(0.1 * 2**self._failed_starts)
+            await self._replace()
+
+    async def _sweep(self) -> None:
+        """Kill workers whose guests run on beyond their limits: the wall inside the worker has failed."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now = time.monotonic()
+            for peer in list(self._peers):
+                hung = [job for job in peer.jobs.values() if job.overdue(now, _GRACE_S)]
+                for job in hung:
+                    job.fail("guest.timeout", f"the agent ran for more than {job.wall_s * 1000:.0f} ms and did not stop")
+                if hung:
+                    peer.kill()
+
+    # -- what is there
+
+    @property
+    def live(self) -> int:
+        """How many guests are in workers now, running or waiting."""
+        return sum(len(peer.jobs) for peer in self._peers)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers."""
+        return [peer.pid for peer in self._peers]
+
+    @property
+    def confinement(self) -> list[Mapping[str, Any]]:
+        """What each worker gave up: ``no_new_privileges`` and the version of ``landlock`` (0 where the kernel has none)."""
+        return [peer.confinement for peer in self._peers]
+
+    # -- guests
+
+    async def prepare(self, spec: GuestSpec | None = None) -> None:
+        """Compile what ``spec`` needs (None: the Python guest) ahead of its first run."""
+        if spec is None:
+            await self._compiled_path("python", guest_digest(), guest_code, fuel=False, name="the Python guest")
+        else:
+            await self._path_of(spec)
+
+    async def run(self, spec: GuestSpec, hostcall: Hostcall) -> GuestResult:
+        """Run one guest to its end; raises GuestError, or what ``hostcall`` raised. Cancelling stops the guest."""
+        if self._closed:
+            raise Unavailable("the pool was closed", code="pool.closed")
+        message = {
+            "kind": spec.kind, "entry": spec.entry, "request": self._request(spec), "seed": spec.seed, "start_ms": spec.start_ms,
+            "path": await self._path_of(spec), "limits": {name: getattr(spec.limits, name) for name in spec.limits.__slots__},
+        }  # fmt: skip
+        peer = await self._free_peer()
+        self._numbers += 1
+        job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, asyncio.get_running_loop().create_future())
+        peer.begin(job, message)
+        try:
+            return await job.ended
+        finally:
+            if not job.gone.is_set():
+                await self._stop(peer, job)
+
+    async def _stop(self, peer: Peer, job: Job) -> None:
+        """Stop a guest whose caller left, and wait until it is out; a worker that does not obey is killed."""
+        peer.stop(job, "guest.stopped", "the run was stopped")
+        try:
+            async with asyncio.timeout(_STOP_GRACE_S):
+                await job.gone.wait()
+        except TimeoutError:
+            peer.kill()
+            await job.gone.wait()
+
+    def _request(self, spec: GuestSpec) -> str:
+        if spec.kind != "python":
+            text = spec.request_json
+        else:
+            sources = self._sources.get(spec.digest)
+            if sources is None:
+                sources = json.dumps(dict(spec.sources or {}))
+                self._sources[spec.digest] = sources
+                while len(self._sources) > 128:
+                    self._sources.popitem(last=False)
+            text = f'{{"entry":{json.dumps(spec.entry)},"seed":"{spec.seed.hex()}","sources":{sources},"request":{spec.request_json}}}'
+        if len(text) > MAX_REQUEST_BYTES or len(text.encode()) > MAX_REQUEST_BYTES:
+            raise GuestError(f"the agent's sources and input are larger than {MAX_REQUEST_BYTES} bytes", code="guest.request", hint="pass large values as files")
+        return text
+
+    async def _path_of(self, spec: GuestSpec) -> str:
+        fuel = spec.limits.fuel is not None
+        if spec.kind == "python":
+            return await self._compiled_path("python", guest_digest(), guest_code, fuel=fuel, name="the Python guest")
+        return await self._compiled_path(spec.kind, f"{spec.kind}:{spec.digest}", lambda: spec.code or b"", fuel=fuel, name=spec.entry)
+
+    async def _compiled_path(self, kind: str, digest: str, code: Callable[[], bytes], *, fuel: bool, name: str) -> str:
+        known = self._compiled.get((digest, fuel))
+        if known is not None:
+            return known
+        task = self._compiling.get((digest, fuel))
+        if task is None:
+
+            async def compile_once() -> str:
+                try:
+                    path = str(await self._cache.ensure(kind, digest, code, fuel=fuel, name=name, progress=self._progress))
+                    self._compiled[digest, fuel] = path
+                    return path
+                finally:
+                    self._compiling.pop((digest, fuel), None)
+
+            task = self._compiling[digest, fuel] = asyncio.create_task(compile_once())
+        return await asyncio.shield(task)
+
+    async def _free_peer(self) -> Peer:
+        peer = self._choose()
+        if peer is not None and not self._waiting:
+            return peer
+        waiter: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._give()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                waiter.result().reserved -= 1
+                self._give()
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(waiter)
+            raise
+
+    def _choose(self) -> Peer | None:
+        ready = [peer for peer in self._peers if peer.busy < self._threads and len(peer.jobs) + peer.reserved < _MAX_LIVE]
+        if not ready:
+            return None
+        peer = min(ready, key=lambda one: (one.busy, len(one.jobs)))
+        peer.reserved += 1
+        return peer
+
+    def _give(self) -> None:
+        """Hand free places to those who wait, oldest first."""
+        while self._waiting:
+            if self._waiting[0].done():
+                self._waiting.popleft()
+                continue
+            peer = self._choose()
+            if peer is None:
+                return
+            self._waiting.popleft().set_result(peer)

@@ -1,0 +1,116 @@
+"""The values that cross between a run and the sandbox: what to run, under which limits, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from runloop.errors import InvalidInput, RunloopError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+GuestKind = Literal["python", "component", "wasm32-wasip1"]
+MIB = 1 << 20
+MAX_REQUEST_BYTES = 4 * MIB
+"""Most bytes of one hostcall's request or answer and of a guest's request; below the 8 MiB of an RMP body (spec 3.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one guest may use. ``wall_ms`` counts only the time in which the guest itself runs, not its waiting for hostcalls."""
+
+    memory_bytes: int = 256 * MIB
+    wall_ms: int = 60_000
+    fuel: int | None = None
+    output_bytes: int = 8 * MIB
+    hostcalls: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name, least in (("memory_bytes", 1 << 16), ("wall_ms", 1), ("fuel", 1), ("output_bytes", 1), ("hostcalls", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InvalidInput(f"the limit {name} is {value}, but the least is {least}", code="guest.limits", hint=f"raise {name} in the manifest")
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """One run of one guest.
+
+    ``digest`` names the code: equal digests mean equal ``sources`` (kind python) or equal ``code`` (the other kinds).
+    ``request_json`` is the object of ADR 1; ``seed`` (32 bytes) and ``start_ms`` (Unix time) make time and randomness.
+    """
+
+    kind: GuestKind
+    digest: str
+    entry: str
+    request_json: str
+    seed: bytes
+    start_ms: int
+    limits: Limits = field(default_factory=Limits)
+    sources: Mapping[str, str] | None = None
+    code: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("python", "component", "wasm32-wasip1"):
+            raise InvalidInput(f"there is no guest kind {self.kind!r}", code="guest.kind", hint="use python, component or wasm32-wasip1")
+        if len(self.seed) != 32:
+            raise InvalidInput(f"a seed has 32 bytes, this one {len(self.seed)}", code="guest.seed")
+        if (self.sources is None) if self.kind == "python" else (self.code is None):
+            wanted = "sources" if self.kind == "python" else "code"
+            raise InvalidInput(f"a guest of kind {self.kind} needs {wanted}", code="guest.code")
+
+
+@dataclass(frozen=True, slots=True)
+class GuestResult:
+    """What a guest returned, as JSON text, and what it used."""
+
+    result_json: str
+    running_ms: float
+    waiting_ms: float
+    hostcalls: int
+    output_bytes: int
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallError:
+    """A refused hostcall: ``code`` is one of denied, invalid, budget, timeout, unavailable, cancelled."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one hostcall, and the time at which it was given: the guest's clock moves there."""
+
+    value: str | CallError
+    now_ms: int
+
+
+class Hostcall(Protocol):
+    """Answers the hostcalls of one guest; an exception from it stops the guest and comes out of ``WorkerPool.run``."""
+
+    def __call__(self, name: str, args_json: str, /) -> Awaitable[Answer]:
+        """Answer one call."""
+
+
+class GuestError(RunloopError):
+    """A guest ended without a result; the code says how (``guest.*``, or ``worker.crashed``, which is retryable)."""
+
+    code = "guest.trap"
+
+
+HINTS = {
+    "guest.memory": "raise limits.memory_bytes, or keep less in memory",
+    "guest.timeout": "raise limits.wall_ms, or do less per node",
+    "guest.fuel": "raise limits.fuel, or do less per node",
+    "guest.output": "raise limits.output_bytes, or say less",
+    "guest.hostcalls": "raise limits.hostcalls, or ask for more at once",
+    "guest.result": "return an object, list, string, number, true, false or null",
+    "guest.request": "give the agent what its parameters ask for",
+    "worker.crashed": "the attempt can be repeated",
+}
+"""What to change, for each way to fail."""

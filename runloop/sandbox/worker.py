@@ -1,0 +1,171 @@
+"""The worker process: runs guests, forwards their hostcalls to the pool, and holds nothing else.
+
+Started by the pool as ``python -m runloop.sandbox.worker FD PARENT CACHE_DIR`` with a socketpair, an empty environment and no other files.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from runloop.sandbox import confine, frames
+from runloop.sandbox.engine import THREAD_STACK_BYTES
+from runloop.sandbox.execution import Execution, Stopped, enter
+from runloop.sandbox.guests import Guests, Outcome
+from runloop.sandbox.spec import Answer, CallError, Limits
+
+
+@dataclass(slots=True)
+class _Run:
+    """One guest that is queued or running here."""
+
+    number: int
+    message: dict[str, Any]
+    answers: queue.SimpleQueue[Answer | None] = field(default_factory=queue.SimpleQueue)
+    execution: Execution | None = None
+    stopped: tuple[str, str] | None = None
+    calls: int = 0
+
+
+class Worker:
+    """Reads frames on the main thread, runs guests on as many threads as there are guests."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._sending = threading.Lock()
+        self._guests = Guests()
+        self._runs: dict[int, _Run] = {}
+        self._queue: queue.SimpleQueue[_Run] = queue.SimpleQueue()
+        self._idle = 0
+        self._lock = threading.Lock()
+
+    def send(self, schema: int, payload: dict[str, Any]) -> None:
+        """Send one frame; when nobody reads any more, this process has no purpose."""
+        data = frames.encode(schema, payload)
+        try:
+            with self._sending:
+                self._channel.sendall(data)
+        except OSError:
+            os._exit(0)
+
+    def serve(self) -> None:
+        """Handle frames until the pool closes the socket."""
+        reader = frames.Frames()
+        while data := self._channel.recv(1 << 18):
+            for schema, payload in reader.feed(data):
+                self._handle(schema, payload)
+
+    def _handle(self, schema: int, payload: dict[str, Any]) -> None:
+        if schema == frames.RUN:
+            run = _Run(payload["run"], payload)
+            with self._lock:
+                self._runs[run.number] = run
+                spare = self._idle > 0
+                self._idle -= spare
+            self._queue.put(run)
+            if not spare:
+                threading.Thread(target=self._work, daemon=True).start()
+            return
+        run_or_none = self._runs.get(payload["run"])
+        if run_or_none is None:
+            return
+        if schema == frames.ANSWER:
+            run_or_none.answers.put(_answer(payload))
+        elif payload["verb"] == "stop":
+            self._stop(run_or_none, payload["code"], payload["message"])
+
+    def _stop(self, run: _Run, code: str, message: str) -> None:
+        with self._lock:
+            run.stopped = (code, message)
+            execution = run.execution
+        if execution is not None:
+            execution.stop(code, message)
+        run.answers.put(None)
+
+    def _work(self) -> None:
+        while True:
+            run = self._queue.get()
+            try:
+                self._perform(run)
+            except BaseException as error:  # noqa: BLE001 - a thread that died would leave its run without an end
+                self._end(run, Outcome.failed("guest.trap", f"the worker failed: {type(error).__name__}: {error}"), 0.0, None)
+            with self._lock:
+                self._idle += 1
+
+    def _perform(self, run: _Run) -> None:
+        message = run.message
+
+        def ask(name: str, args_json: str) -> Answer:
+            call, run.calls = run.calls, run.calls + 1
+            self.send(frames.HOSTCALL, {"run": run.number, "call": call, "name": name, "args": args_json})
+            answer = run.answers.get()
+            if answer is None:
+                raise Stopped("the pool stopped this guest")
+            return answer
+
+        began = time.monotonic()
+        prepared = self._guests.prepare(message["kind"], message["path"], fuel=message["limits"]["fuel"] is not None)
+        execution = Execution(Limits(**message["limits"]), message["seed"], message["start_ms"], ask)
+        with self._lock:
+            run.execution = execution
+            stopped = run.stopped
+        if stopped is not None:
+            execution.stop(*stopped)
+        enter(execution)
+        try:
+            outcome = self._guests.run(prepared, execution, message)
+        finally:
+            enter(None)
+        self._end(run, outcome, time.monotonic() - began, execution)
+
+    def _end(self, run: _Run, outcome: Outcome, took_s: float, execution: Execution | None) -> None:
+        with self._lock:
+            self._runs.pop(run.number, None)
+        waited_s = execution.waited_s if execution else 0.0
+        used = {
+            "running_ms": max(took_s - waited_s, 0.0) * 1000,
+            "waiting_ms": waited_s * 1000,
+            "hostcalls": execution.hostcalls if execution else 0,
+            "output_bytes": execution.output_bytes if execution else 0,
+        }
+        if outcome.code is None:
+            self.send(frames.ENDED, {"run": run.number, "Completed": {"result": outcome.text, **used}})
+        else:
+            self.send(frames.ENDED, {"run": run.number, "Failed": {"retryable": False, "reason": outcome.text, "code": outcome.code, **used}})
+
+
+def _answer(payload: dict[str, Any]) -> Answer:
+    if "error" in payload:
+        error = payload["error"]
+        return Answer(CallError(error["code"], error["message"], error["hint"]), payload["now_ms"])
+    return Answer(payload["ok"], payload["now_ms"])
+
+
+def main() -> None:
+    """Give up privileges, say so, and serve."""
+    descriptor, parent, cache_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    confine.die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.stack_size(THREAD_STACK_BYTES)
+    channel = socket.socket(fileno=descriptor)
+    worker = Worker(channel)
+    confine.limit()
+    privileges = confine.no_new_privileges()
+    abi = confine.landlock([cache_dir])
+    worker.send(frames.CONTROL, {"verb": "ready", "pid": os.getpid(), "no_new_privileges": privileges, "landlock": abi})
+    try:
+        worker.serve()
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Programs of the host, never through a shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runloop_agent._calls import call
+from runloop_agent._records import record
+
+__all__ = ["Finished", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended; ``exit_code`` is None if it was stopped."""
+
+    exit_code: int | None
+    stdout: str = ""
+    stderr: str = ""
+    timed_out: bool = False
+    truncated: bool = False
+
+
+def run(argv: list[str], *, cwd: str | None = None, stdin: str | None = None, timeout_ms: int | None = None) -> Finished:
+    """Run one program to its end."""
+    return record(Finished, call("exec.run", {"argv": argv, "cwd": cwd, "stdin": stdin, "timeout_ms": timeout_ms}))

@@ -1,0 +1,41 @@
+"""HTTP to the hosts that the policy grants."""
+
+from __future__ import annotations
+
+import json as _json
+from dataclasses import dataclass, field
+from typing import Any
+
+from runloop_agent._calls import call
+from runloop_agent._records import record
+
+__all__ = ["Response", "fetch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer; ``url`` is where it came from after redirects, ``truncated`` says that ``max_bytes`` cut the body."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+    url: str = ""
+    truncated: bool = False
+
+    def json(self) -> Any:
+        """Read the body as JSON; ValueError if it is none."""
+        return _json.loads(self.body)
+
+
+def fetch(
+    url: str,
+    *,
+    method: str | None = None,
+    headers: dict[str, str] | None = None,
+    body: str | None = None,
+    timeout_ms: int | None = None,
+    max_bytes: int | None = None,
+) -> Response:
+    """One request; anything but GET and HEAD may need an approval."""
+    request = {"url": url, "method": method, "headers": headers, "body": body, "timeout_ms": timeout_ms, "max_bytes": max_bytes}
+    return record(Response, call("http.fetch", request))

@@ -1,0 +1,54 @@
+"""The knowledge base: search it, read an entity, propose a change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from runloop_agent._calls import call
+from runloop_agent._records import record
+
+__all__ = ["Entity", "Hit", "get", "propose", "search"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One thing found, with where it came from."""
+
+    domain: str
+    key: str
+    title: str = ""
+    excerpt: str = ""
+    event_id: int | None = None
+    path: str | None = None
+    line: int | None = None
+    score: float = 0.0
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity and the event that last changed it."""
+
+    domain: str
+    key: str
+    title: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    event_id: int | None = None
+
+
+def search(query: str, *, domains: list[str] | None = None, limit: int | None = None) -> list[Hit]:
+    """Search the domains that the policy grants, best first."""
+    return [record(Hit, hit) for hit in call("kb.search", {"query": query, "domains": domains, "limit": limit}).get("hits", [])]
+
+
+def get(key: str) -> Entity | None:
+    """Get the entity with this key, or None."""
+    answer = call("kb.get", {"key": key})
+    found = answer.get("entity", answer)
+    return record(Entity, found) if found and found.get("key") is not None else None
+
+
+def propose(kind: str, payload: dict[str, Any], *, evidence: list[Any] | None = None, rationale: str | None = None) -> int:
+    """Propose a change; it is checked and recorded. Returns the id of its event."""
+    return int(call("kb.propose", {"kind": kind, "payload": payload, "evidence": evidence, "rationale": rationale})["event_id"])
