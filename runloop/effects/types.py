@@ -14,6 +14,8 @@ from runloop.errors import RunloopError, Where
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from runloop.policy import Capabilities, Denial
+
 MICROS_PER_USD = 1_000_000
 
 
@@ -44,7 +46,7 @@ class CallError(RunloopError):
 
     ``code`` is the dotted stable name of the exact reason, for records and people. ``outcome_unknown`` says that the effect
     may have happened: the caller records ``effect.unknown`` and never repeats the call by itself. ``spent`` is what a failed
-    call cost all the same, for the record.
+    call cost all the same, for the record; ``denial`` is the capability's refusal, for the audit.
     """
 
     code = "call.failed"
@@ -60,11 +62,13 @@ class CallError(RunloopError):
         retryable: bool = False,
         outcome_unknown: bool = False,
         spent: Outcome | None = None,
+        denial: Denial | None = None,
     ) -> None:
         super().__init__(message, code=code, where=where, hint=hint, retryable=retryable)
         self.kind = kind
         self.outcome_unknown = outcome_unknown
         self.spent = spent
+        self.denial = denial
 
     def to_answer(self) -> dict[str, str]:
         """The typed error of the WIT world: code, message, hint."""
@@ -75,61 +79,6 @@ class CallError(RunloopError):
         form = RunloopError.to_dict(self)
         form["kind"] = self.kind.value
         return form
-
-
-class Denial(Protocol):
-    """Why a capability refuses, as :mod:`runloop.policy` says it."""
-
-    @property
-    def code(self) -> str:
-        """Dotted stable name of the reason."""
-        ...
-
-    @property
-    def message(self) -> str:
-        """What is refused, for people."""
-        ...
-
-    @property
-    def hint(self) -> str:
-        """What to change."""
-        ...
-
-
-class Capabilities(Protocol):
-    """The checks of ``runloop.policy.Capabilities`` that performers ask; None means allowed."""
-
-    def check_net(self, url: str) -> Denial | None:
-        """Check whether the URL may be fetched."""
-        ...
-
-    def check_path(self, path: str, write: bool) -> Denial | None:
-        """Check whether an absolute path may be read, or written."""
-        ...
-
-    def check_kb(self, domain: str, write: bool) -> Denial | None:
-        """Check whether a domain of the knowledge base may be read, or written."""
-        ...
-
-    def check_exec(self, argv: list[str]) -> Denial | None:
-        """Check whether a program may be run."""
-        ...
-
-    def check_model(self) -> Denial | None:
-        """Check whether models may be used."""
-        ...
-
-    def check_mail(self) -> Denial | None:
-        """Check whether mail may be put out."""
-        ...
-
-    def check_secret(self, name: str) -> Denial | None:
-        """Check whether a secret may be used."""
-        ...
-
-    def check_ask(self) -> Denial | None:
-        """Check whether a person may be asked."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,4 +161,4 @@ def invalid(message: str, *, key: str, hint: str, code: str = "call.invalid") ->
 def require(denial: Denial | None) -> None:
     """Turn a capability's refusal into the guest's ``denied``; do nothing when it allows."""
     if denial is not None:
-        raise CallError(CallErrorKind.DENIED, denial.message, code=denial.code, hint=denial.hint)
+        raise CallError(CallErrorKind.DENIED, denial.message, code=denial.code, hint=denial.hint, denial=denial)

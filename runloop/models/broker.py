@@ -53,7 +53,7 @@ class Broker:
         return Budget(self._settings.default_tokens if tokens is None else tokens, min(limits, default=None))
 
     def route(self, model: str | None) -> tuple[ProviderSettings, str]:
-        """The provider and the model's name there: the first route that matches, else ``provider:model``.
+        """The provider and the model's name there: ``provider:model`` for a configured provider, else the first route that matches.
 
         Raises:
             ModelError: ``unavailable`` when nothing is configured, ``invalid`` when nothing fits the name.
@@ -70,8 +70,9 @@ class Broker:
         return self._resolve(wanted)
 
     def leaves_machine(self, request: ModelRequest | EmbedRequest) -> bool:
-        """Whether the request goes to another host; errors as :meth:`route`."""
+        """Whether the request goes to another host; errors as :meth:`route`, and ``unavailable`` where no model is configured."""
         provider, _ = self.route(request.model) if isinstance(request, ModelRequest) else self.route_embedding(request.model)
+        self._dialect(provider)
         return not is_loopback(_host(provider))
 
     async def complete(self, request: ModelRequest, budget: Budget, remaining_ms: int | None = None) -> ModelReply:
@@ -147,12 +148,12 @@ class Broker:
     def _resolve(self, wanted: str) -> tuple[ProviderSettings, str]:
         if wanted == NO_MODEL:
             return _NONE, NO_MODEL
-        for route in self._settings.routes:
-            if matches(route.pattern, wanted):
-                return self._providers.get(route.provider, _NONE), route.target_model or wanted
         name, colon, model = wanted.partition(":")
         if colon and model and name in self._providers:
             return self._providers[name], model
+        for route in self._settings.routes:
+            if matches(route.pattern, wanted):
+                return self._providers.get(route.provider, _NONE), route.target_model or wanted
         if not self._providers:
             return _NONE, NO_MODEL
         hint = f"add a route for it, or write provider:model with one of: {', '.join(self._providers)}"
@@ -193,7 +194,7 @@ class Broker:
         secret = await self._secret(provider)
         if secret is not None:
             headers.update(dialect.auth(secret))
-        post = Post(provider.id, endpoint(provider.base_url or "", path), headers, body, secret)
+        post = Post(provider, endpoint(provider.base_url or "", path), headers, body, secret)
         return await self._transport.post(post, remaining_ms), secret
 
     async def _secret(self, provider: ProviderSettings) -> str | None:

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from runloop.errors import InvalidInput, Where
 
 NO_MODEL = "none"
+# Upstream's echo providers (spec 2.2, 16): a route may still name them, and then no model is configured.
+_NO_PROVIDER = frozenset({NO_MODEL, "local", "null"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 token
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie"})
@@ -31,13 +33,18 @@ class ProviderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """One provider. ``secret_id`` names the key in the secret store; the key itself is never a setting."""
+    """One provider. ``secret_id`` names the key in the secret store; the key itself is never a setting.
+
+    ``timeout_ms`` (whole call) and ``retries`` (repetitions) replace the general ones for this provider.
+    """
 
     id: str
     kind: ProviderKind
     base_url: str | None = None
     secret_id: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    timeout_ms: int | None = None
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,7 @@ def check_settings(settings: ModelSettings) -> None:
         _check_provider(provider, key)
     for number, route in enumerate(settings.routes):
         key = f"models.broker.route[{number}]"
-        if route.provider not in seen and route.provider != NO_MODEL:
+        if route.provider not in seen and route.provider not in _NO_PROVIDER:
             known = ", ".join(sorted(seen)) or "none is configured"
             raise _wrong(f"the route refers to an unknown provider {route.provider!r}", f"{key}.provider", f"providers: {known}")
         _check_pattern(route.pattern, f"{key}.pattern")

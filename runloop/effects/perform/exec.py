@@ -1,0 +1,128 @@
+"""``exec.run``: a program that policy lists, by its words and never through a shell's reading of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runloop.effects.perform.paths import PathRules, directory, refused
+from runloop.effects.perform.process import Command, Finished, ResourceLimits, run_command
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, invalid, require
+from runloop.errors import Where
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_TIMEOUT_MS = 30_000
+DEFAULT_OUTPUT_BYTES = 256 * 1024
+PATH = "/usr/local/bin:/usr/bin:/bin"
+_HAS_PROC = Path("/proc/self/fd").is_dir()
+_OWN_DIRECTORY = "a directory of its own, removed afterwards"
+
+
+class ExecRun:
+    """Runs a program with a clean environment and limits, in a granted directory or one of its own.
+
+    Only the working directory is confined: a program can do what the user can, which is why every command that policy does
+    not call read-only is asked about.
+    """
+
+    def __init__(
+        self, rules: PathRules, *, limits: ResourceLimits | None = None, output_bytes: int = DEFAULT_OUTPUT_BYTES, search_path: str = PATH
+    ) -> None:
+        self._rules, self._limits, self._output_bytes, self._path = rules, limits or ResourceLimits(), output_bytes, search_path
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check command and directory; the content is the command as it will run."""
+        argv = tuple(args["argv"])
+        if any("\0" in word for word in argv):
+            raise invalid("exec.run: an argument holds a NUL byte", key="argv", hint="leave it out", code="exec.argv")
+        require(ctx.caps.check_exec(argv))
+        program = self._program(argv[0])
+        cwd = None if args.get("cwd") is None else self._directory(args["cwd"], ctx)
+        stdin = args.get("stdin", "")
+        shown = f"{shlex.join((program, *argv[1:]))}\nin {cwd or _OWN_DIRECTORY}" + (f"\nwith the input:\n{stdin}" if stdin else "")
+        data = {
+            "argv": argv,
+            "program": program,
+            "cwd": args.get("cwd"),
+            "stdin": stdin,
+            "timeout_ms": args.get("timeout_ms", DEFAULT_TIMEOUT_MS),
+        }
+        if ctx.caps.exec.is_read_only(argv):
+            return Prepared("exec.run", EffectClass.READ, shown, data=data)
+        return Prepared("exec.run", EffectClass.EXTERNAL, shown, external=True, leaves_machine=True, data=data)
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Run it; a time-out is a result, and everything it started is gone by then."""
+        data = prepared.data
+        timeout_ms = data["timeout_ms"] if ctx.remaining_ms is None else min(data["timeout_ms"], ctx.remaining_ms)
+        own = await asyncio.to_thread(tempfile.mkdtemp, prefix="runloop-exec-")
+        try:
+            finished = await self._run(data, own, timeout_ms / 1000, ctx)
+        except OSError as error:
+            raise CallError(
+                CallErrorKind.UNAVAILABLE,
+                f"cannot start {data['program']}: {error.strerror or error}",
+                code="exec.start",
+                hint="check that the program can be run by the user of Runloop",
+            ) from error
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, own, ignore_errors=True))
+        return Outcome(_result(finished), taint=frozenset({f"exec:{Path(data['program']).name}"}))
+
+    async def _run(self, data: Mapping[str, Any], own: str, timeout_s: float, ctx: CallContext) -> Finished:
+        env = (("PATH", self._path), ("HOME", own), ("TMPDIR", own), ("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8"), ("TERM", "dumb"))
+        argv = (data["program"], *data["argv"][1:])
+
+        def command(cwd: str) -> Command:
+            return Command(argv, cwd, env, data["stdin"].encode(), timeout_s, self._output_bytes, self._limits)
+
+        if data["cwd"] is None:
+            return await run_command(command(own))
+        real = self._directory(data["cwd"], ctx)
+        try:
+            with directory(real) as handle:
+                # Through the descriptor, so that the directory cannot be exchanged after the check.
+                return await run_command(command(f"/proc/self/fd/{handle}" if _HAS_PROC else real))
+        except FileNotFoundError as error:
+            raise refused(data["cwd"], error) from error
+
+    def _directory(self, asked: str, ctx: CallContext) -> str:
+        path = self._rules.judge(asked, ctx.caps, write=False)
+        try:
+            is_directory = stat.S_ISDIR(os.lstat(path.real).st_mode)
+        except OSError as error:
+            raise refused(path.shown, error) from error
+        if not is_directory:
+            raise CallError(
+                CallErrorKind.INVALID, f"{path.shown} is not a directory", code="exec.cwd", hint="give a directory", where=Where(key="cwd")
+            )
+        return path.real
+
+    def _program(self, name: str) -> str:
+        """The absolute path of the program, so that the person sees what will run."""
+        if "/" in name and not name.startswith("/"):
+            hint = "give the program's name, or its absolute path"
+            raise invalid(f"exec.run: {name!r} is a relative path", key="argv.0", hint=hint, code="exec.relative")
+        found = shutil.which(name, path=self._path)
+        if found is None:
+            raise invalid(f"there is no program {name!r}", key="argv.0", hint=f"it is looked for in {self._path}", code="exec.not_found")
+        return found
+
+
+def _result(finished: Finished) -> dict[str, Any]:
+    return {
+        "exit_code": finished.exit_code,
+        "signal": finished.signal_name,
+        "stdout": finished.stdout.decode("utf-8", "replace"),
+        "stderr": finished.stderr.decode("utf-8", "replace"),
+        "timed_out": finished.timed_out,
+        "truncated": finished.truncated,
+    }

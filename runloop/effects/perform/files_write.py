@@ -1,0 +1,128 @@
+"""``files.write``: a text file replaced whole, its previous content kept so that the writing can be undone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from runloop.effects.perform.paths import PathRules, directory, read_up_to, refused, regular_file, require_regular
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared
+from runloop.errors import Where
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runloop.effects.perform.ports import BlobStore
+
+MOST_PREVIOUS_BYTES = 64 << 20  # more is not kept, so it is not overwritten either
+NEW_FILE_MODE = 0o600
+_NEW = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """What stood at the path when the person was asked: the version that may be replaced."""
+
+    version: str
+    bytes: int
+
+
+class FilesWrite:
+    """Writes a text file under a writable root; refuses when the file changed after it was shown to the person."""
+
+    def __init__(self, rules: PathRules, blobs: BlobStore) -> None:
+        self._rules, self._blobs = rules, blobs
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check that the path is granted; the content is the path, what it replaces, and the whole text."""
+        path = self._rules.judge(args["path"], ctx.caps, write=True)
+        present = _present(path.real, path.shown)
+        size = len(args["text"].encode())
+        replaces = "a new file" if present.version == _NEW else f"replacing {present.bytes} bytes"
+        what = f"write {path.real} ({size} bytes, {replaces})\n\n{args['text']}"
+        data = {"path": args["path"], "real": path.real, "text": args["text"], "version": present.version}
+        return Prepared("files.write", EffectClass.EXTERNAL, what, (path.real,), external=True, reversible=True, data=data)
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Keep the previous content, then replace the file, off the event loop."""
+        return await asyncio.to_thread(self._write, prepared.data, ctx)
+
+    def _write(self, data: Mapping[str, Any], ctx: CallContext) -> Outcome:
+        path = self._rules.judge(data["path"], ctx.caps, write=True)
+        if path.real != data["real"] or _present(path.real, path.shown).version != data["version"]:
+            raise CallError(
+                CallErrorKind.UNAVAILABLE,
+                f"{path.shown} changed after the writing was prepared",
+                code="files.changed",
+                hint="read it again and write anew",
+                where=Where(key="path"),
+            )
+        content = data["text"].encode()
+        try:
+            previous = None if data["version"] == _NEW else self._blobs.put(_previous(path.real))
+            _replace(path.real, content)
+        except OSError as error:
+            raise refused(path.shown, error) from error
+        return Outcome({"path": path.shown, "bytes": len(content), "blake3": blake3(content).hexdigest(), "previous": previous})
+
+
+def _present(real: str, shown: str) -> _Present:
+    try:
+        status = os.lstat(real)
+    except FileNotFoundError:
+        return _Present(_NEW, 0)
+    except OSError as error:
+        raise refused(shown, error) from error
+    require_regular(shown, status)
+    return _Present(f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}", status.st_size)
+
+
+def _previous(real: str) -> bytes:
+    with regular_file(real) as (handle, _):
+        content = read_up_to(handle, MOST_PREVIOUS_BYTES + 1)
+    if len(content) > MOST_PREVIOUS_BYTES:
+        raise CallError(
+            CallErrorKind.INVALID,
+            f"{real} is larger than {MOST_PREVIOUS_BYTES} bytes, so its content could not be kept for an undo",
+            code="files.too_large",
+            hint="move the file away first",
+            where=Where(key="path"),
+        )
+    return content
+
+
+def _replace(real: str, content: bytes) -> None:
+    parent, name = os.path.split(real)
+    part = f".{name[:100]}.{secrets.token_hex(8)}.part"
+    with directory(parent) as walked:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, NEW_FILE_MODE, dir_fd=walked)
+        try:
+            try:
+                with suppress(FileNotFoundError):
+                    os.fchmod(handle, os.stat(name, dir_fd=walked, follow_symlinks=False).st_mode & 0o777)
+                _write_all(handle, content)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.rename(part, name, src_dir_fd=walked, dst_dir_fd=walked)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=walked)
+            raise
+        above = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walked)
+        try:
+            os.fsync(above)
+        finally:
+            os.close(above)
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]

@@ -1,0 +1,238 @@
+"""``http.fetch``: one request to an allowed host, at an address that was checked, with every redirect checked again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+from runloop import __version__
+from runloop.effects.perform.http_request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_MS, HttpRequest, build, redirected
+from runloop.effects.perform.secrets import SecretHandles, hide, substitute
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx2
+
+Resolver = Callable[[str, int], Awaitable[list[str]]]
+
+MOST_REDIRECTS = 5
+MOST_ADDRESSES = 3
+CONNECT_TIMEOUT_S = 10.0
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Link-local addresses name this machine's own network and a cloud's metadata service: no policy file opens them.
+_LINK_LOCAL = (ip_network("169.254.0.0/16"), ip_network("fe80::/10"), ip_network("fd00:ec2::/32"))
+
+
+async def system_resolver(host: str, port: int) -> list[str]:
+    """The addresses that the system's name service gives, in its order."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    truncated: bool
+    location: str | None
+
+
+class HttpFetch:
+    """Fetches. ``tls`` replaces the system's certificate authorities."""
+
+    def __init__(self, handles: SecretHandles, *, resolver: Resolver = system_resolver, tls: ssl.SSLContext | None = None) -> None:
+        self._handles, self._resolver, self._tls = handles, resolver, tls
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check host, headers and secrets; the content is the whole request."""
+        request = build(args, ctx, self._handles)
+        data = {
+            "request": request,
+            "timeout_ms": args.get("timeout_ms", DEFAULT_TIMEOUT_MS),
+            "max_bytes": args.get("max_bytes", DEFAULT_MAX_BYTES),
+        }
+        shown = request.shown(ctx.run_id)
+        if request.is_read:
+            return Prepared("http.fetch", EffectClass.READ, shown, (request.target.host,), data=data)
+        return Prepared("http.send", EffectClass.EXTERNAL, shown, (request.target.host,), external=True, leaves_machine=True, data=data)
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Send, and follow redirects of reads."""
+        data = prepared.data
+        request: HttpRequest = data["request"]
+        limit_ms = data["timeout_ms"] if ctx.remaining_ms is None else min(data["timeout_ms"], ctx.remaining_ms)
+        try:
+            async with asyncio.timeout(limit_ms / 1000):
+                return await self._follow(request, data["max_bytes"], ctx)
+        except TimeoutError:
+            raise CallError(
+                CallErrorKind.TIMEOUT,
+                f"{request.target.host} did not answer completely within {limit_ms} ms",
+                code="http.timeout",
+                hint="raise timeout_ms, or ask for less",
+                retryable=request.is_read,
+                outcome_unknown=not request.is_read,
+            ) from None
+
+    async def _follow(self, request: HttpRequest, max_bytes: int, ctx: CallContext) -> Outcome:
+        labels: set[str] = set()
+        values: dict[str, str] = {}
+        for _ in range(MOST_REDIRECTS + 1):
+            values |= await self._handles.values(request.secrets, ctx)
+            received = await self._send(request, values, max_bytes, ctx)
+            labels.add(f"net:{request.target.host}")
+            if received.location is None or not request.is_read:
+                return Outcome(_result(request, received), taint=frozenset(labels))
+            request = redirected(request, received.location, ctx, self._handles)
+        raise _unavailable("http.redirects", f"more than {MOST_REDIRECTS} redirects", "the server sends the request in circles")
+
+    async def _addresses(self, request: HttpRequest, ctx: CallContext) -> list[str]:
+        target = request.target
+        try:
+            addresses = await self._resolver(target.host, target.port)
+        except OSError as error:
+            message = f"cannot resolve {target.host}: {error.strerror or error}"
+            raise _unavailable("http.resolve", message, "check the name and the network") from error
+        if not addresses:
+            raise _unavailable("http.resolve", f"{target.host} has no address", "check the name")
+        for address in addresses:  # one bad address refuses all: a name that mixes them is not to be trusted with a choice
+            require(ctx.caps.check_address(target.host, address))
+            if any(ip_address(address) in network for network in _LINK_LOCAL):
+                raise CallError(
+                    CallErrorKind.DENIED,
+                    f"{target.host} ({address}) is a link-local address",
+                    code="http.link_local",
+                    hint="these name the machine's own network and cloud metadata; they are never fetched",
+                )
+        return addresses[:MOST_ADDRESSES]
+
+    async def _send(self, request: HttpRequest, values: Mapping[str, str], max_bytes: int, ctx: CallContext) -> _Received:
+        import httpx2
+
+        addresses = await self._addresses(request, ctx)
+        for number, address in enumerate(addresses, start=1):
+            try:
+                return await self._send_to(address, request, values, max_bytes)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                if number == len(addresses):
+                    message = f"cannot connect to {request.target.host} ({address}): {hide(str(error), values)[:200]}"
+                    raise _unavailable("http.connect", message, "is the server up, and its certificate valid?", retryable=True) from None
+            except httpx2.HTTPError as error:
+                raise CallError(
+                    CallErrorKind.UNAVAILABLE,
+                    f"{request.target.host} broke off: {type(error).__name__}",
+                    code="http.broken_off",
+                    hint="the request may have been carried out" if not request.is_read else "try again later",
+                    retryable=request.is_read,
+                    outcome_unknown=not request.is_read,
+                ) from None
+        raise AssertionError("unreachable: there is at least one address")
+
+    async def _send_to(self, address: str, request: HttpRequest, values: Mapping[str, str], max_bytes: int) -> _Received:
+        import httpx2
+
+        host = f"[{address}]" if ":" in address else address
+        # The connection goes to the address that was checked; the name stays in Host and in the certificate check. A client of
+        # its own, because a pool would hand one name's connection to another name at the same address.
+        url = f"{request.target.scheme}://{host}:{request.target.port}{request.path}"
+        headers = {"User-Agent": f"runloop/{__version__}", **{name: _filled(value, values) for name, value in request.headers}}
+        headers |= {"Host": request.authority, "Accept-Encoding": "identity"}
+        content = None if request.body is None else substitute(request.body, values).encode()
+        timeout = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)  # the whole call has its own time-out
+        verify = True if self._tls is None else self._tls
+        async with (
+            httpx2.AsyncClient(trust_env=False, follow_redirects=False, verify=verify, timeout=timeout) as client,
+            client.stream(
+                request.method, url, headers=headers, content=content, extensions={"sni_hostname": request.target.host}
+            ) as response,
+        ):
+            return await _receive(response, request, values, max_bytes)
+
+
+async def _receive(response: httpx2.Response, request: HttpRequest, values: Mapping[str, str], max_bytes: int) -> _Received:
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding not in {"", "identity"} and request.method != "HEAD":
+        # A few compressed bytes can become gigabytes before a cap on the result sees them.
+        raise CallError(
+            CallErrorKind.UNAVAILABLE,
+            f"{request.target.host} sent a compressed answer unasked",
+            code="http.encoding",
+            hint="ask the server for an uncompressed form",
+            outcome_unknown=not request.is_read,
+        )
+    location = response.headers.get("location") if response.status_code in _REDIRECTS else None
+    enough = max_bytes + max((len(value.encode()) for value in values.values()), default=0)
+    received = bytearray()
+    if location is None or not request.is_read:
+        async for part in response.aiter_raw(65_536):
+            received += part
+            if len(received) > enough:
+                break
+    headers = {name.lower(): hide(value, values) for name, value in response.headers.items()}
+    truncated = len(received) > max_bytes
+    return _Received(response.status_code, headers, _cut(bytes(received), max_bytes, values), truncated, location)
+
+
+def _cut(received: bytes, max_bytes: int, values: Mapping[str, str]) -> bytes:
+    """At most ``max_bytes``, with every secret that was sent back as its handle.
+
+    A cut never goes through a secret: a guest that chooses the cut could otherwise read it letter by letter.
+    """
+    secrets = {handle.encode(): value.encode() for handle, value in values.items()}
+    cut = min(max_bytes, len(received))
+    for value in secrets.values():
+        straddling = received.find(value, max(0, cut - len(value) + 1), cut + len(value) - 1)
+        if straddling != -1 and straddling < cut:
+            cut = straddling
+    kept = received[:cut]
+    for handle, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
+        kept = kept.replace(value, handle)
+    return kept
+
+
+def _filled(value: str, values: Mapping[str, str]) -> str:
+    filled = substitute(value, values)
+    if not (filled.isascii() and filled.isprintable()):
+        raise _unavailable("http.secret_unusable", "a secret holds characters that no header can carry", "store the secret again")
+    return filled
+
+
+def _result(request: HttpRequest, received: _Received) -> dict[str, Any]:
+    text = _text(received)
+    body = base64.b64encode(received.body).decode() if text is None else text
+    return {
+        "status": received.status,
+        "headers": received.headers,
+        "body": body,
+        "encoding": "base64" if text is None else "text",
+        "url": request.url,
+        "truncated": received.truncated,
+    }
+
+
+def _text(received: _Received) -> str | None:
+    """The body as text under its declared character set, or None where it is not text."""
+    charset = "utf-8"
+    for parameter in received.headers.get("content-type", "").split(";")[1:]:
+        name, _, value = parameter.strip().partition("=")
+        if name.lower() == "charset":
+            charset = value.strip("\"' ")[:40]
+    for cut in range(4 if received.truncated else 1):  # a cap may have split a character
+        try:
+            text = received.body[: len(received.body) - cut].decode(charset)
+        except (UnicodeDecodeError, LookupError, ValueError):
+            continue
+        return text if "\0" not in text else None
+    return None
+
+
+def _unavailable(code: str, message: str, hint: str, *, retryable: bool = False) -> CallError:
+    return CallError(CallErrorKind.UNAVAILABLE, message, code=code, hint=hint, retryable=retryable)

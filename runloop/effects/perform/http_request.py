@@ -1,0 +1,116 @@
+"""What ``http.fetch`` will send, checked and written out before anything leaves: method, address, headers, body, secrets by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from runloop.effects.perform.secrets import HANDLE, SecretHandles, handle_of
+from runloop.effects.types import CallContext, invalid, require
+from runloop.policy.net import Target, parse_target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_TIMEOUT_MS = 30_000
+DEFAULT_MAX_BYTES = 1 << 20
+READ_METHODS = frozenset({"GET", "HEAD"})
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 token
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+# What frames or routes the message is ours to say; a guest that could say it could hide a second request in the first.
+_DENIED = frozenset(
+    {
+        "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect", "accept-encoding",
+        "proxy-authorization", "proxy-authenticate", "proxy-connection", "http2-settings", "forwarded", "x-forwarded-for",
+        "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
+    }
+)  # fmt: skip
+_SAME_ORIGIN_ONLY = frozenset({"authorization", "cookie", "x-api-key", "api-key"})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request. ``secrets`` are the names of those whose handles stand in the headers or the body."""
+
+    method: str
+    url: str
+    target: Target
+    headers: tuple[tuple[str, str], ...]
+    body: str | None
+    secrets: tuple[str, ...]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it asks only."""
+        return self.method in READ_METHODS
+
+    @property
+    def path(self) -> str:
+        """Path and query as they go on the request line."""
+        parts = urlsplit(self.url)
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    @property
+    def authority(self) -> str:
+        """The Host header: the port only where it is not the scheme's own."""
+        host = f"[{self.target.host}]" if ":" in self.target.host else self.target.host
+        own = {"https": 443, "http": 80}[self.target.scheme]
+        return host if self.target.port == own else f"{host}:{self.target.port}"
+
+    def shown(self, run_id: str) -> str:
+        """The request as a person approves it: complete, with each secret under its name."""
+        lines = [f"{self.method} {self.url}", *(f"{name}: {value}" for name, value in self.headers)]
+        text = "\n".join(lines) + (f"\n\n{self.body}" if self.body else "")
+        for name in self.secrets:
+            text = text.replace(handle_of(run_id, name), f"[secret {name}]")
+        return text
+
+
+def build(args: Mapping[str, Any], ctx: CallContext, handles: SecretHandles) -> HttpRequest:
+    """The request of a call. Raises :class:`CallError` for a host, header, body or secret that may not be."""
+    url, method = args["url"].partition("#")[0], args.get("method", "GET")
+    require(ctx.caps.check_net(url))
+    if HANDLE.search(url):
+        raise invalid(
+            "a secret's handle stands in the URL",
+            key="url",
+            hint="put it into a header or the body: URLs end up in logs",
+            code="http.secret_in_url",
+        )
+    body = args.get("body")
+    if body is not None and method in READ_METHODS:
+        raise invalid(f"a {method} has no body", key="body", hint="leave the body out, or use another method", code="http.body")
+    headers = tuple((name, _header(name, value)) for name, value in args.get("headers", {}).items())
+    text = "\n".join([*(value for _, value in headers), body or ""])
+    names = tuple(handles.names_in(text, ctx))
+    target = parse_target(url)
+    for name in names:
+        handles.check_host(name, target.host)
+    return HttpRequest(method, url, target, headers, body, names)
+
+
+def redirected(request: HttpRequest, location: str, ctx: CallContext, handles: SecretHandles) -> HttpRequest:
+    """The request that follows a redirect of a read: judged like a first one, without credentials at another origin."""
+    url = urljoin(request.url, location).partition("#")[0]
+    require(ctx.caps.check_net(url))
+    target = parse_target(url)
+    if target == request.target:
+        return replace(request, url=url)
+    headers = tuple((name, value) for name, value in request.headers if name.lower() not in _SAME_ORIGIN_ONLY and not HANDLE.search(value))
+    if HANDLE.search(url):
+        raise invalid("the redirect carries a secret's handle", key="url", hint="the server is at fault", code="http.secret_in_url")
+    text = "\n".join(value for _, value in headers)
+    return replace(request, url=url, target=target, headers=headers, secrets=tuple(handles.names_in(text, ctx)))
+
+
+def _header(name: str, value: str) -> str:
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise invalid(
+            f"{name[:80]!r} is not a header that can be sent", key=f"headers.{name[:80]}", hint="use printable ASCII", code="http.header"
+        )
+    if name.lower() in _DENIED:
+        raise invalid(f"the header {name} is the host's to set", key=f"headers.{name}", hint="leave it out", code="http.header_denied")
+    return value

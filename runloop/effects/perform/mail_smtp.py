@@ -1,0 +1,185 @@
+"""Handing one message to an SMTP server, with a certain answer: sent, not sent, or not known. Blocking.
+
+All recipients or none: a refused one ends the transaction before the text is sent. Sources: RFC 5321, 3207, 6531.
+"""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from runloop.effects.types import CallError, CallErrorKind
+from runloop.errors import InvalidInput, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runloop.effects.perform.mail_message import Mail
+
+Security = Literal["starttls", "tls", "none"]
+DEFAULT_PORTS: dict[str, int] = {"starttls": 587, "tls": 465, "none": 25}
+_EHLO_NAME = "[127.0.0.1]"  # the literal that says nothing of this machine; looking up its own name can take seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSettings:
+    """Where mail is handed in. ``secret_id`` names the password, used only together with ``user``."""
+
+    host: str
+    port: int | None = None
+    security: Security = "starttls"
+    user: str | None = None
+    secret_id: str = "mail/smtp"  # noqa: S105 - a name in the secret store
+    timeout_ms: int = 30_000
+
+
+def check_smtp(settings: SmtpSettings) -> None:
+    """Refuse settings that would send a password in the clear. Raises :class:`InvalidInput`."""
+    if settings.user and settings.security == "none":
+        raise InvalidInput(
+            "mail.smtp.tls is none, so the password would be sent in the clear",
+            code="mail.settings",
+            where=Where(key="mail.smtp.tls"),
+            hint="use starttls or tls, or remove mail.smtp.user",
+        )
+
+
+class SmtpSession:
+    """One delivery. ``abort`` may be called from another thread and ends it."""
+
+    def __init__(self, settings: SmtpSettings, tls: ssl.SSLContext | None) -> None:
+        check_smtp(settings)
+        self._settings, self._tls = settings, tls
+        self._smtp: smtplib.SMTP | None = None
+        self._text_started = False
+        self._aborted = False
+
+    def abort(self) -> None:
+        """Close the connection under the delivery, or give it up as soon as it is made."""
+        self._aborted = True
+        sock = self._smtp.sock if self._smtp else None
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def deliver(self, mail: Mail, password: str | None) -> None:
+        """Hand the message in. Raises :class:`CallError`; ``outcome_unknown`` when the answer to the text was lost."""
+        try:
+            self._connect()
+            self._log_in(password)
+            self._transact(mail)
+        except (smtplib.SMTPException, OSError, UnicodeError) as error:
+            if self._text_started:
+                raise CallError(
+                    CallErrorKind.UNAVAILABLE,
+                    f"{self._settings.host} broke off after it was given the message: it may or may not have been sent",
+                    code="mail.outcome_unknown",
+                    hint=f"look for {mail.message_id} at the recipient or in the server's log before sending again",
+                    outcome_unknown=True,
+                ) from error
+            raise self._not_sent(error) from error
+        finally:
+            self._close()
+
+    def _connect(self) -> None:
+        settings = self._settings
+        port, timeout = settings.port or DEFAULT_PORTS[settings.security], settings.timeout_ms / 1000
+        tls = (self._tls or ssl.create_default_context()) if settings.security != "none" else None
+        if settings.security == "tls":
+            self._smtp = smtplib.SMTP_SSL(settings.host, port, local_hostname=_EHLO_NAME, timeout=timeout, context=tls)
+        else:
+            self._smtp = smtplib.SMTP(settings.host, port, local_hostname=_EHLO_NAME, timeout=timeout)
+        if self._aborted:
+            raise smtplib.SMTPServerDisconnected("the call was cancelled")
+        self._smtp.ehlo_or_helo_if_needed()
+        if settings.security == "starttls":
+            self._smtp.starttls(context=tls)
+            self._smtp.ehlo()
+
+    def _log_in(self, password: str | None) -> None:
+        if self._smtp is not None and self._settings.user:
+            self._smtp.login(self._settings.user, password or "", initial_response_ok=True)
+
+    def _transact(self, mail: Mail) -> None:
+        smtp = self._smtp
+        if smtp is None:
+            raise smtplib.SMTPServerDisconnected("not connected")
+        if mail.needs_utf8 and not smtp.has_extn("smtputf8"):
+            raise smtplib.SMTPNotSupportedError("the server takes no addresses outside ASCII")
+        if mail.needs_utf8:
+            smtp.command_encoding = "utf-8"
+        options: Sequence[str] = ("SMTPUTF8", "BODY=8BITMIME") if mail.needs_utf8 else ()
+        code, reply = smtp.mail(mail.sender, options)
+        if code != 250:
+            raise smtplib.SMTPSenderRefused(code, reply, mail.sender)
+        answers = {recipient: smtp.rcpt(recipient) for recipient in mail.recipients}
+        refused = {recipient: answer for recipient, answer in answers.items() if answer[0] not in {250, 251}}
+        if refused:
+            smtp.rset()
+            raise smtplib.SMTPRecipientsRefused(refused)
+        code, reply = smtp.docmd("DATA")
+        if code != 354:
+            raise smtplib.SMTPDataError(code, reply)
+        self._text_started = True
+        smtp.send(stuffed(mail.content))
+        code, reply = smtp.getreply()
+        self._text_started = False  # the server has said what became of it
+        if code != 250:
+            raise smtplib.SMTPDataError(code, reply)
+
+    def _close(self) -> None:
+        if self._smtp is not None:
+            with suppress(smtplib.SMTPException, OSError):
+                self._smtp.quit()
+            self._smtp.close()
+
+    def _not_sent(self, error: Exception) -> CallError:
+        host = self._settings.host
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            code = max(answer[0] for answer in error.recipients.values())
+            said = "; ".join(f"{name}: {answer[0]} {_said(answer[1])}" for name, answer in error.recipients.items())
+            return _answered(host, code, said, "mail.recipient_refused")
+        if isinstance(error, smtplib.SMTPAuthenticationError):
+            hint = f"check mail.smtp.user and the password stored as {self._settings.secret_id}"
+            message = f"{host} refused the login: {error.smtp_code}"
+            return CallError(CallErrorKind.UNAVAILABLE, message, code="mail.auth", hint=hint, retryable=error.smtp_code < 500)
+        if isinstance(error, smtplib.SMTPResponseException):
+            return _answered(host, error.smtp_code, f"{error.smtp_code} {_said(error.smtp_error)}", "mail.refused")
+        if isinstance(error, ssl.SSLError):
+            hint = "check mail.smtp.host and the server's certificate; mail.smtp.tls says how the connection is protected"
+            return CallError(
+                CallErrorKind.UNAVAILABLE, f"no protected connection to {host}: {_said(str(error))}", code="mail.tls", hint=hint
+            )
+        if isinstance(error, smtplib.SMTPNotSupportedError):
+            hint = "the server lacks what the message or mail.smtp.tls needs; see the message"
+            return CallError(CallErrorKind.UNAVAILABLE, f"{host}: {_said(str(error))}", code="mail.not_supported", hint=hint)
+        hint = "check mail.smtp.host and mail.smtp.port, and the network; nothing was sent"
+        return CallError(
+            CallErrorKind.UNAVAILABLE, f"{host} cannot be reached: {_said(str(error))}", code="mail.connect", hint=hint, retryable=True
+        )
+
+
+def stuffed(content: bytes) -> bytes:
+    """The message as DATA carries it: CRLF lines, leading dots doubled, ended by a lone dot (RFC 5321 4.5.2)."""
+    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
+    if not lines.endswith(b"\r\n"):
+        lines += b"\r\n"
+    return re.sub(rb"(?m)^\.", b"..", lines) + b".\r\n"
+
+
+def _answered(host: str, code: int, said: str, name: str) -> CallError:
+    if 400 <= code < 500:
+        hint = "the server asks to try again later; nothing was sent"
+        return CallError(CallErrorKind.UNAVAILABLE, f"{host} put it off: {said}", code="mail.deferred", hint=hint, retryable=True)
+    hint = "nothing was sent; the server's answer says why"
+    return CallError(CallErrorKind.INVALID, f"{host} refused: {said}", code=name, hint=hint)
+
+
+def _said(text: bytes | str) -> str:
+    plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return " ".join("".join(character if character.isprintable() else " " for character in plain).split())[:300]

@@ -1,0 +1,181 @@
+"""Secrets: where values are looked up, and the handles that stand for them inside guests, records and approvals.
+
+A value leaves this module only as a string that is put into a header, a body or a login at that moment; nothing here prints,
+logs or raises it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+from typing import TYPE_CHECKING, Any, Protocol
+
+from blake3 import blake3
+
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+KEYRING_SERVICE = "runloop"
+KEYRING_TIMEOUT_S = 15.0  # a locked keyring may ask its owner on the desktop; a machine without one must not hang
+HANDLE_PREFIX = "rlsec_"
+HANDLE = re.compile(rf"{HANDLE_PREFIX}[a-z2-7]{{32}}")
+_HANDLE_BYTES = 20
+_HANDLE_CONTEXT = "runloop 2026-11-20 secret handle"  # a blake3 key derivation context: handles are no other hash of ours
+
+
+def environment_name(secret_id: str) -> str:
+    """The variable that holds a secret: upper case, everything but letters and digits as ``_``; spec section 13."""
+    return "".join(character if character.isascii() and character.isalnum() else "_" for character in secret_id).upper()
+
+
+class SecretProvider(Protocol):
+    """One place where secrets are kept. Blocking."""
+
+    def get(self, secret_id: str) -> str | None:
+        """Return the value, or None where this place does not have it."""
+        ...
+
+
+class EnvironmentSecrets:
+    """Secrets in environment variables: the exact name, else :func:`environment_name`."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+
+    def get(self, secret_id: str) -> str | None:
+        """Return the value; an empty variable counts as not set."""
+        return self._environ.get(secret_id) or self._environ.get(environment_name(secret_id)) or None
+
+
+class KeyringSecrets:
+    """Secrets in the desktop's keyring, under the service ``runloop``; a machine without one simply has none."""
+
+    def get(self, secret_id: str) -> str | None:
+        """Return the value."""
+        import keyring
+        from keyring.errors import KeyringError
+
+        try:
+            value = keyring.get_password(KEYRING_SERVICE, secret_id)
+        except (KeyringError, RuntimeError, OSError):
+            return None
+        return value or None
+
+
+class SecretStore:
+    """Looks a secret up in each provider in turn: the keyring first, the environment where there is none."""
+
+    def __init__(self, providers: Sequence[SecretProvider] | None = None) -> None:
+        self._providers = (KeyringSecrets(), EnvironmentSecrets()) if providers is None else tuple(providers)
+
+    async def get(self, secret_id: str) -> str | None:
+        """Return the value, or None where no provider has it."""
+        for provider in self._providers:
+            try:
+                value = await asyncio.wait_for(asyncio.to_thread(provider.get, secret_id), KEYRING_TIMEOUT_S)
+            except TimeoutError:
+                continue
+            if value is not None:
+                return value
+        return None
+
+
+def handle_of(run_id: str, secret_id: str) -> str:
+    """The handle of a secret within a run: the same on every replay, and of no use in another run."""
+    digest = blake3(f"{len(run_id)}:{run_id}:{secret_id}".encode(), derive_key_context=_HANDLE_CONTEXT).digest(length=_HANDLE_BYTES)
+    return HANDLE_PREFIX + base64.b32encode(digest).decode().lower()
+
+
+class SecretHandles:
+    """Which handle stands for which secret, by run. ``hosts_of`` names the hosts that a secret may be sent to."""
+
+    def __init__(self, store: SecretStore, hosts_of: Callable[[str], Sequence[str]]) -> None:
+        self._store, self._hosts_of = store, hosts_of
+        self._names: dict[str, dict[str, str]] = {}
+
+    def issue(self, run_id: str, secret_id: str) -> str:
+        """Return the handle, and remember what it stands for."""
+        handle = handle_of(run_id, secret_id)
+        self._names.setdefault(run_id, {})[handle] = secret_id
+        return handle
+
+    def forget(self, run_id: str) -> None:
+        """Drop the handles of a run that ended."""
+        self._names.pop(run_id, None)
+
+    def names_in(self, text: str, ctx: CallContext) -> list[str]:
+        """The secrets whose handles stand in a text, each once.
+
+        Raises:
+            CallError: ``invalid`` for a handle that this run was not given, ``denied`` for one that the agent may not use.
+
+        """
+        found: list[str] = []
+        for handle in dict.fromkeys(HANDLE.findall(text)):
+            name = self._names.get(ctx.run_id, {}).get(handle)
+            if name is None:
+                hint = "ask for a handle with secrets.handle in this run"
+                raise CallError(
+                    CallErrorKind.INVALID, "the handle stands for no secret of this run", code="secrets.unknown_handle", hint=hint
+                )
+            require(ctx.caps.check_secret(name))
+            found.append(name)
+        return found
+
+    def check_host(self, name: str, host: str) -> None:
+        """Refuse to send a secret to a host that it is not for. Raises :class:`CallError` (denied)."""
+        if host not in self._hosts_of(name):
+            raise CallError(
+                CallErrorKind.DENIED,
+                f"the secret {name} may not be sent to {host}",
+                code="secrets.host_not_permitted",
+                hint=f"add {host} to the hosts of the secret in the configuration, if it is meant to go there",
+            )
+
+    async def values(self, names: Sequence[str], ctx: CallContext) -> dict[str, str]:
+        """Values by handle, for substitution at this moment. Raises :class:`CallError` (unavailable) for one that is not there."""
+        return {handle_of(ctx.run_id, name): await self.value(name) for name in names}
+
+    async def value(self, name: str) -> str:
+        """The value of one secret. Raises :class:`CallError` (unavailable)."""
+        value = await self._store.get(name)
+        if value is None:
+            raise CallError(
+                CallErrorKind.UNAVAILABLE,
+                f"the secret {name} is not there",
+                code="secrets.missing",
+                hint=f"store it with `keyring set {KEYRING_SERVICE} {name}`, or set {environment_name(name)}",
+            )
+        return value
+
+
+def substitute(text: str, values: Mapping[str, str]) -> str:
+    """The text with each handle replaced by its value."""
+    return HANDLE.sub(lambda found: values.get(found[0], found[0]), text)
+
+
+def hide(text: str, values: Mapping[str, str]) -> str:
+    """The text with each value replaced by its handle, longest first, for what comes back from outside."""
+    for handle, value in sorted(values.items(), key=lambda item: -len(item[1])):
+        text = text.replace(value, handle)
+    return text
+
+
+class SecretsHandle:
+    """``secrets.handle``: a handle, whether or not the secret is there, so that a replay needs no secrets."""
+
+    def __init__(self, handles: SecretHandles) -> None:
+        self._handles = handles
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check that the agent was granted the secret."""
+        require(ctx.caps.check_secret(args["name"]))
+        return Prepared("secrets.handle", EffectClass.VIRTUAL, f"a handle for {args['name']}", data={"name": args["name"]})
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Issue the handle."""
+        return Outcome({"handle": self._handles.issue(ctx.run_id, prepared.data["name"])})
