@@ -112,17 +112,17 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     except typer.Abort:
         return EXIT_INTERRUPTED
     except usage_error as error:  # type: ignore[misc] # a class found at run time: its module moved between typer's versions
-        return _usage(error)
+        return _usage(error, verb)
     return result if isinstance(result, int) else EXIT_OK
 
 
-def _usage(error: Any) -> int:
+def _usage(error: Any, verb: str) -> int:
     """A usage error of typer as one of ours; asking for nothing shows the help."""
     ctx = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         print(ctx.get_help() if ctx is not None else error.format_message())
         return InvalidInput.exit_code
-    path = ctx.command_path if ctx is not None else "rlp"
+    path = ctx.command_path if ctx is not None else f"rlp {verb}"
     raise InvalidInput(error.format_message(), code="cli.usage", hint=f"Run `{path} --help` for what it takes.") from error
 
 

@@ -1,0 +1,278 @@
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+import typer
+
+from runloop import __version__
+from runloop.cli import context, main, output
+from runloop.errors import Denied, InvalidInput, RunloopError, Unavailable, VerificationFailed, Where
+
+RLP = [sys.executable, "-c", "import sys; from runloop.cli.main import main; sys.exit(main())"]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith("RUNLOOP") or name in ("NO_COLOR", "_RLP_COMPLETE"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    """Register a verb `try` that runs a function."""
+
+    def register(function):
+        module = ModuleType("a_verb_of_this_test")
+        module.app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        module.app.command()(function)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(main.VERBS, "try", main.Verb(module.__name__, "A verb of this test."))
+
+    return register
+
+
+def raises(error):
+    def command(json: bool = typer.Option(False, "--json")) -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_help_lists_every_verb_with_one_line(capsys, arguments):
+    assert main.main(arguments) == 0
+    printed = capsys.readouterr().out
+    for name, each in main.VERBS.items():
+        assert f"  {name:<10} {each.summary}\n" in printed
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-V"], ["version"], ["run", "x", "--version"], ["--debug", "-V"]])
+def test_the_version_is_printed_wherever_it_is_asked_for(capsys, arguments):
+    assert main.main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"rlp {__version__}"
+
+
+def test_the_version_after_two_dashes_belongs_to_the_verb(capsys, verb):
+    def command(words: str) -> None:
+        print(words)
+
+    verb(command)
+    assert main.main(["try", "--", "--version"]) == 0
+    assert capsys.readouterr().out == "--version\n"
+
+
+def test_help_for_a_verb_is_the_verbs_own(capsys, verb):
+    def command(words: str) -> None:
+        """Say the words."""
+
+    verb(command)
+    assert main.main(["help", "try"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Usage: rlp try [OPTIONS]")
+    assert "Say the words." in printed
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("rnu", "Did you mean `rlp run`?"), ("agents", "Did you mean `rlp agent`?"), ("zzzzzz", "`rlp --help` lists what there is.")],
+)
+def test_an_unknown_verb_suggests_the_nearest(capsys, word, hint):
+    assert main.main([word]) == 2
+    assert capsys.readouterr().err == f"error[cli.unknown_verb]: unknown verb {word!r}\n  hint: {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(RunloopError("m"), 1), (InvalidInput("m"), 2), (Unavailable("m"), 3), (Denied("m"), 4), (VerificationFailed("m"), 5)],
+)
+def test_an_error_ends_with_the_code_of_its_class(capsys, verb, error, code):
+    verb(raises(error))
+    assert main.main(["try"]) == code
+    assert capsys.readouterr().err == f"error[{error.code}]: m\n"
+
+
+def test_an_error_says_what_where_and_what_to_do(capsys, verb):
+    verb(raises(InvalidInput("wrong", code="a.b", where=Where(file="f.yaml", line=3, column=4, key="k"), hint="one\ntwo")))
+    assert main.main(["try"]) == 2
+    assert capsys.readouterr().err == "error[a.b]: wrong\n  at f.yaml:3:4, key 'k'\n  hint: one\n        two\n"
+
+
+@pytest.mark.parametrize("how", ["flag", "variable"])
+def test_an_error_is_one_json_object_when_asked(capsys, verb, monkeypatch, how):
+    verb(raises(InvalidInput("wrong", code="a.b", where=Where(line=3), hint="h")))
+    if how == "variable":
+        monkeypatch.setenv("RUNLOOP_ERRORS", "json")
+    assert main.main(["try", *(["--json"] if how == "flag" else [])]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert json.loads(captured.err) == {"error": {"code": "a.b", "message": "wrong", "where": {"line": 3}, "hint": "h", "retryable": False}}
+    assert captured.err.count("\n") == 1
+
+
+def test_json_after_two_dashes_is_no_flag(capsys, verb):
+    def command(words: list[str]) -> None:
+        raise InvalidInput("wrong")
+
+    verb(command)
+    main.main(["try", "--", "--json"])
+    assert capsys.readouterr().err.startswith("error[input.invalid]")
+
+
+def test_an_unexpected_error_is_one_line_and_never_a_traceback(capsys, verb):
+    verb(raises(KeyError("secret place\nsecond line")))
+    assert main.main(["try"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error[runloop.internal]: unexpected KeyError: ")
+    assert "RUNLOOP_DEBUG=1" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("how", ["--debug", "RUNLOOP_DEBUG"])
+def test_debug_shows_the_traceback(capsys, verb, monkeypatch, how):
+    verb(raises(KeyError("x")))
+    if how == "RUNLOOP_DEBUG":
+        monkeypatch.setenv(how, "1")
+    assert main.main([*(["--debug"] if how == "--debug" else []), "try"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130(verb):
+    verb(raises(KeyboardInterrupt()))
+    assert main.main(["try"]) == 130
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"), [(typer.Exit(7), 7), (typer.Abort(), 130), (SystemExit(None), 0), (SystemExit(3), 3), (SystemExit("text"), 1)]
+)
+def test_a_verb_may_end_with_a_code_of_its_own(verb, raised, code):
+    verb(raises(raised))
+    assert main.main(["try"]) == code
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (5, 5)])
+def test_what_a_verb_returns_is_its_code(verb, returned, code):
+    verb(lambda: returned)
+    assert main.main(["try"]) == code
+
+
+@pytest.mark.parametrize("arguments", [["try", "--bogus"], ["try", "word"], ["try", "--number", "x"], ["try", "--number"]])
+def test_a_usage_error_is_one_of_ours(capsys, verb, arguments):
+    def command(number: int = typer.Option(0)) -> None: ...
+
+    verb(command)
+    assert main.main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error[cli.usage]: ")
+    assert printed.endswith("  hint: Run `rlp try --help` for what it takes.\n")
+
+
+def test_a_verb_with_subcommands_and_none_given_shows_its_help(capsys):
+    assert main.main(["config"]) == 2
+    assert "explain" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--set"], ["--set", "novalue"], ["--set", "=x"], ["--set=novalue"]])
+def test_set_needs_a_key_and_a_value(capsys, arguments):
+    assert main.main([*arguments, "version"] if arguments != ["--set"] else arguments) == 2
+    assert capsys.readouterr().err.startswith("error[cli.usage]: --set needs KEY=VALUE")
+
+
+def test_set_reaches_the_settings_and_the_verbs_own_flags_beat_it(verb):
+    seen = []
+    verb(lambda: seen.append([context.settings().get("sandbox.workers"), context.settings({"sandbox.workers": 9}).get("sandbox.workers")]))
+    assert main.main(["--set", "sandbox.workers=3", "--set=models.default=a=b", "try"]) == 0
+    assert seen == [[3, 9]]
+    assert context.settings().get("models.default") == "a=b"
+
+
+def test_warnings_of_the_settings_are_printed_once(capsys, verb):
+    def command() -> None:
+        context.settings()
+        context.settings({"sandbox.workers": 1})
+
+    verb(command)
+    assert main.main(["--set", "ui.theme=x", "try"]) == 0
+    assert capsys.readouterr().err == "warning[config.no_effect]: ui.theme has no effect in this version\n"
+
+
+def test_control_characters_of_an_error_never_reach_the_terminal(capsys, verb):
+    verb(raises(InvalidInput("a\x1b]0;x\x07b\u202ec", where=Where(file="f\x1b[2J"), hint="h\x9b")))
+    main.main(["try"])
+    assert capsys.readouterr().err == "error[input.invalid]: a\\x1b]0;x\\x07b\\u202ec\n  at f\\x1b[2J\n  hint: h\\x9b\n"
+
+
+def in_terminal(arguments, env):
+    """What `rlp` writes when stderr is a terminal."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen([*RLP, *arguments], stdin=subprocess.DEVNULL, stdout=follower, stderr=follower, env={**os.environ, **env})
+    os.close(follower)
+    parts = []
+    try:
+        while part := os.read(leader, 4096):
+            parts.append(part)
+    except OSError:  # Linux ends a terminal whose other side is closed with EIO
+        pass
+    finally:
+        os.close(leader)
+    return process.wait(), b"".join(parts).decode()
+
+
+@pytest.mark.parametrize(
+    ("env", "colored"), [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colour_is_for_terminals_that_want_it(env, colored):
+    code, printed = in_terminal(["nonsense"], env)
+    assert (code, "\x1b[31m" in printed) == (2, colored)
+
+
+def test_a_broken_pipe_ends_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([*RLP, "--help"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
+def test_characters_that_the_encoding_lacks_are_printed_as_escapes():
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    result = subprocess.run([*RLP, "höh"], capture_output=True, env=env, check=False)
+    assert result.returncode == 2
+    assert re.match(rb"error\[cli\.unknown_verb\]: unknown verb 'h.*h'", result.stderr)
+
+
+def complete(words, shell="bash"):
+    env = {**os.environ, "_RLP_COMPLETE": f"complete_{shell}", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    return subprocess.run([*RLP], capture_output=True, text=True, env=env, check=False).stdout.split()
+
+
+def test_the_shell_completes_verbs_subcommands_and_keys():
+    assert complete(["rlp", "ru"]) == ["run", "runs"]
+    assert complete(["rlp", "config", "ex"]) == ["explain"]
+    assert complete(["rlp", "config", "explain", "mail.smtp.p"]) == ["mail.smtp.port"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_is_printed_for_every_shell(shell):
+    result = subprocess.run([*RLP, "--show-completion", shell], capture_output=True, text=True, check=False)
+    assert (result.returncode, "_RLP_COMPLETE" in result.stdout) == (0, True)
+
+
+def test_the_streams_are_left_alone_when_they_cannot_be_changed(monkeypatch):
+    class Closed:
+        def isatty(self):
+            raise ValueError("closed")
+
+        def fileno(self):
+            raise ValueError("closed")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    output.prepare_streams()
+    output.abandon_stdout()
+    assert output.is_terminal(sys.stdout) is False

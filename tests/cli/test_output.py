@@ -1,0 +1,99 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.cli import output
+from runloop.cli.output import TableStyle, clean, clean_line, display_width, table_lines
+from runloop.errors import InvalidInput
+
+
+def table(rows, width=80, **style):
+    return table_lines(("name", "count"), rows, TableStyle(**style), width)
+
+
+def test_a_table_has_a_header_a_rule_and_numbers_on_the_right():
+    assert table([("ada", 1), ("grace hopper", 2000)]) == [
+        "name         | count",
+        "-------------+---------",
+        "ada          |        1",
+        "grace hopper |     2000",
+    ]
+
+
+def test_a_cell_that_does_not_fit_ends_in_an_ellipsis():
+    assert table([("x" * 50, 1)], width=30)[2] == "x" * 18 + "… |        1"
+
+
+def test_a_wide_row_is_kept_whole_when_asked():
+    assert table([("x" * 50, 1)], width=30, fit=False)[2] == "x" * 50 + " |        1"
+
+
+def test_no_column_is_narrower_than_the_minimum_however_small_the_terminal():
+    assert table([("x" * 50, 123456789)], width=1)[1] == "---------+---------"
+
+
+@pytest.mark.parametrize(
+    ("count", "note"), [(3, "… 1 more row (use --max-rows to adjust)"), (5, "… 3 more rows (use --max-rows to adjust)")]
+)
+def test_rows_that_are_left_out_are_counted(count, note):
+    lines = table([("a", 1)] * count, max_rows=2)
+    assert (len(lines), lines[-1]) == (5, note)
+
+
+def test_columns_that_are_left_out_are_said():
+    assert table([("a", 1)], max_cols=1) == ["name", "--------", "a", "columns truncated to first 1; use --max-cols to adjust"]
+
+
+def test_values_of_every_type_stand_in_a_cell():
+    shown = [line.split(" | ")[0].strip() for line in table([(None, 1), (True, 1), ({"a": [1]}, 1), ("two\nlines\t.", 1)])[2:]]
+    assert shown == ["–", "true", '{"a": [1]}', "two\\nlines\\t."]
+
+
+def test_wide_characters_count_two_columns_and_marks_none():
+    assert [display_width(text) for text in ("abc", "日本", "e\u0301", "")] == [3, 4, 1, 0]
+    assert table([("日本", 1), ("abcd", 2)])[2].index("|") == 7  # two characters fewer, the same columns
+
+
+@given(st.text(), st.integers(1, 60))
+def test_no_line_of_a_fitted_table_is_wider_than_the_terminal_or_drives_it(text, width):
+    for line in table([(text, 1)], width=max(width, 19)):
+        assert display_width(line) <= max(width, 19)
+        assert clean_line(line) == line
+
+
+@given(st.text())
+def test_cleaning_twice_is_cleaning_once_and_leaves_nothing_that_drives_a_terminal(text):
+    assert clean(clean(text)) == clean(text)
+    assert not any((ord(char) < 32 and char not in "\n\t") or 0x7F <= ord(char) < 0xA0 for char in clean(text))
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+)
+def test_json_is_the_same_value_and_holds_no_control_character(value):
+    text = output.to_json(value)
+    assert json.loads(text) == value
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(("flags", "terminal", "expected"), [((0, 0), 1, 0), ((0, 0), 0, 1), ((1, 0), 1, 1), ((0, 1), 0, 0)])
+def test_a_terminal_gets_a_table_and_everything_else_json_unless_asked(monkeypatch, flags, terminal, expected):
+    monkeypatch.setattr(output, "is_terminal", lambda stream: bool(terminal))
+    assert output.wants_json(as_json=bool(flags[0]), as_table=bool(flags[1])) is bool(expected)
+
+
+def test_both_formats_at_once_are_refused():
+    with pytest.raises(InvalidInput, match="exclude each other"):
+        output.wants_json(as_json=True, as_table=True)
+
+
+def test_rows_are_objects_in_json(capsys):
+    output.print_rows(("a", "b"), [(1, "x")], as_json=True)
+    assert json.loads(capsys.readouterr().out) == [{"a": 1, "b": "x"}]
+
+
+def test_an_empty_table_says_so(capsys):
+    output.print_rows(("a",), [], as_table=True, empty="nothing here")
+    assert capsys.readouterr().out == "nothing here\n"
