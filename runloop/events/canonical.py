@@ -19,16 +19,18 @@ MAX_DEPTH = 200  # SQLite's JSON functions stop at 1,000, MsgPack peers at 64
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _BEYOND_SURROGATES = re.compile(rb"[\xee-\xf4]")  # UTF-8 lead bytes of U+E000 and above: there, code-point order is not UTF-16 order
+_PLAIN = frozenset((str, bool, type(None)))
 _FLOAT_LOW, _FLOAT_HIGH = 1e-4, 1e15  # between them every shortest round-trip printer writes the same plain decimals
 
 
 def canonical(value: Any) -> bytes:
     """The RFC 8785 form of a JSON value, as UTF-8; raises :class:`NotCanonical` for anything that has none."""
     try:
-        if _is_plain(value, 0):
+        if _is_plain(value, MAX_DEPTH):
             data = _encode(value)
             if data.isascii() or _BEYOND_SURROGATES.search(data) is None:
                 return data
+        _check_depth(value, 0)
         return rfc8785.dumps(value)
     except rfc8785.IntegerDomainError as error:
         raise NotCanonical(
@@ -45,24 +47,40 @@ def canonical(value: Any) -> bytes:
         raise NotCanonical(f"not a JSON value: {error}", hint=hint) from error
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    """Whether msgspec's sorted output is canonical but for the order of far-off keys; raises on too deep nesting."""
+def _is_plain(value: Any, room: int) -> bool:
+    """Whether msgspec's sorted output is canonical but for the order of far-off keys; ``room`` is the depth left."""
     kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                return False
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return _is_plain_scalar(value)
+    for item in value:
+        kind = type(item)
+        if kind in _PLAIN:
+            continue
+        if kind is int:
+            if not -MAX_SAFE_INTEGER <= item <= MAX_SAFE_INTEGER:
+                return False
+        elif room == 0 or not _is_plain(item, room - 1):
+            return False
+    return True
+
+
+def _is_plain_scalar(value: Any) -> bool:
+    kind = type(value)
     if kind is int:
         return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
     if kind is float:
         return bool(_FLOAT_LOW <= abs(value) < _FLOAT_HIGH and not value.is_integer())
-    if depth > MAX_DEPTH:
-        raise NotCanonical(f"nested deeper than {MAX_DEPTH} levels", code="events.too_deep", hint="flatten the value")
-    plain = kind is dict or kind is list or kind is tuple
-    if isinstance(value, dict):
-        plain = plain and all(type(key) is str for key in value)
-        value = value.values()
-    elif not isinstance(value, (list, tuple)):
-        return False
-    for item in value:  # every item is visited, because the depth of all of them counts
-        if type(item) is not str and not _is_plain(item, depth + 1):
-            plain = False
-    return plain
+    return kind in _PLAIN
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    if isinstance(value, (dict, list, tuple)):
+        if depth > MAX_DEPTH:
+            raise NotCanonical(f"nested deeper than {MAX_DEPTH} levels", code="events.too_deep", hint="flatten the value")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, depth + 1)

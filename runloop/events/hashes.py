@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
@@ -22,14 +23,17 @@ class NodeResult(NamedTuple):
     error: str | None = None
 
 
+_text = functools.lru_cache(1024)(canonical)
+
+
 def preimage(kind: str, actor: str, scope: str, payload_json: bytes, provenance_json: bytes) -> bytes:
     """The canonical JSON of ``{kind, actor, scope, payload, provenance}`` from canonical parts (spec 15.3); no time in it."""
     return b'{"actor":%b,"kind":%b,"payload":%b,"provenance":%b,"scope":%b}' % (
-        canonical(actor),
-        canonical(kind),
+        _text(actor),
+        _text(kind),
         payload_json,
         provenance_json,
-        canonical(scope),
+        _text(scope),
     )
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
+# gc=False: events hold JSON, which has no cycles; the collector need not walk millions of them.
 
-class NewEvent(Struct, frozen=True):
+
+class NewEvent(Struct, frozen=True, gc=False):
     """An event to append; ``ts_ms`` None means when it is written, ``key`` makes a repeat return the first event.
 
     ``blobs`` are raw bytes stored with the event under their BLAKE3; the payload names them as it likes.
@@ -24,7 +26,7 @@ class NewEvent(Struct, frozen=True):
     blobs: tuple[bytes, ...] = ()
 
 
-class StoredEvent(Struct, frozen=True):
+class StoredEvent(Struct, frozen=True, gc=False):
     """An event as the ledger holds it: ids count from 1 without gaps, times are Unix milliseconds, hashes are 32 bytes."""
 
     id: int

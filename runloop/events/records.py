@@ -29,12 +29,13 @@ class AgentRef(RecordMeta, frozen=True):
 
 
 class ErrorInfo(RecordMeta, frozen=True):
-    """A failure: stable code and what it says."""
+    """A failure: stable code and what it says; ``kind`` is the call-error code that the guest saw."""
 
     code: str
     message: str
     hint: str | None = None
     retryable: bool | None = None
+    kind: str | None = None
 
 
 class Source(RecordMeta, frozen=True):

@@ -19,7 +19,6 @@ class AsyncLedger:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[int, asyncio.Future[list[StoredEvent]]] = {}
 
     def append(self, events: Iterable[NewEvent], *, check: bool = True) -> asyncio.Future[list[StoredEvent]]:
         """Store the events together, or none; the future is done when they are on disk.
@@ -27,8 +26,7 @@ class AsyncLedger:
         Events are queued by the call itself, so calls are stored in their order; cancelling the future does not take them back.
         """
         future: asyncio.Future[list[StoredEvent]] = self._loop.create_future()
-        submission = self.ledger.enqueue(events, self, check=check)
-        self._waiting[id(submission)] = future
+        self.ledger.enqueue(events, self, check=check, future=future)
         return future
 
     def deliver(self, submissions: list[Submission]) -> None:
@@ -40,8 +38,8 @@ class AsyncLedger:
 
     def _resolve(self, submissions: list[Submission]) -> None:
         for submission in submissions:
-            future = self._waiting.pop(id(submission))
-            if future.done():
+            future = submission.future
+            if future is None or future.done():
                 continue
             if submission.error is None:
                 future.set_result(submission.result)

@@ -54,12 +54,6 @@ class KeyConflict(InvalidInput):
     code = "ledger.key_conflict"
 
 
-class SeqConflict(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
-    """The run already has a record with this ``seq``: another writer was faster."""
-
-    code = "ledger.seq_conflict"
-
-
 class BlobMissing(VerificationFailed):
     """A blob that an event names is not in the ledger."""
 

@@ -20,6 +20,7 @@ from runloop.kb.rows import COLUMNS, prepare_all, stored
 from runloop.kb.writer import Submission, Writer
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable, Iterator, Sequence
 
     import apsw
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from runloop.events import NewEvent
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import Waiter
+
+_RUN_STARTS = ("run.submitted", "run.started")  # the kinds that the index of runs covers
 
 
 class Head(NamedTuple):
@@ -74,11 +77,13 @@ class Ledger:
         self.enqueue(events, waiter, check=check)
         return waiter.future
 
-    def enqueue(self, events: Iterable[NewEvent], waiter: Waiter, *, check: bool) -> Submission:
+    def enqueue(
+        self, events: Iterable[NewEvent], waiter: Waiter, *, check: bool, future: asyncio.Future[list[StoredEvent]] | None = None
+    ) -> Submission:
         """Hand events to the writer; ``waiter`` hears of them on the writer thread. Invalid events raise here."""
         if self._writer is None:
             raise LedgerReadOnly("the ledger was opened for reading only", where=Where(file=str(self.path)))
-        submission = Submission(prepare_all(events, check=check), waiter)
+        submission = Submission(prepare_all(events, check=check), waiter, future)
         self._writer.put(submission)
         return submission
 
@@ -95,8 +100,8 @@ class Ledger:
         where: list[str] = ["id > ?"]
         values: list[str | int] = [after_id]
         if run_id is not None:
-            where.append("run_id = ?")
-            values.append(run_id)
+            where.append("run_id = ? AND id >= coalesce((SELECT min(id) FROM events WHERE run_id = ? AND kind IN (?, ?)), 0)")
+            values += (run_id, run_id, *_RUN_STARTS)
             if after_seq is not None:
                 where.append("seq > ?")
                 values.append(after_seq)
@@ -141,6 +146,16 @@ class Ledger:
         from runloop.kb.verify import verify
 
         return verify(self, anchor=anchor)
+
+    def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
+        """Every record of a run after ``after_seq``, oldest first; looks no further than its end."""
+        last_id = 0
+        while events := self.read(last_id, run_id=run_id, after_seq=after_seq):
+            for event in events:
+                yield event
+                if event.kind == "run.finished":
+                    return
+            last_id = events[-1].id
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:

@@ -9,7 +9,7 @@ import msgspec
 from blake3 import blake3
 from msgspec import Struct
 
-from runloop.events import InvalidEvent, NewEvent, StoredEvent, canonical, externalise, kind_of, validate
+from runloop.events import INLINE_LIMIT, InvalidEvent, NewEvent, StoredEvent, canonical, externalise, kind_of, validate
 from runloop.events.hashes import preimage
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SCOPE = re.compile(r"user|system|agent:.+", re.DOTALL)
 _decode = msgspec.json.decode
 
 
-class Row(Struct, frozen=True):
+class Row(Struct, frozen=True, gc=False):
     """An event ready to be written; only its id, its time and its place in the chain are open."""
 
     kind: str
@@ -39,16 +39,22 @@ class Row(Struct, frozen=True):
 
 def prepare(event: NewEvent, *, check: bool) -> Row:
     """The row of an event; with ``check`` its payload must follow the schema of its kind (:class:`InvalidEvent`)."""
-    payload, values = externalise(event.payload, kind_of(event.kind).blob_fields)
+    fields = kind_of(event.kind).blob_fields
+    payload = dict(event.payload)
+    values: list[tuple[str, bytes]] = []
+    payload_json = canonical(payload)
+    if fields and (len(payload_json) > INLINE_LIMIT or b'"$blob"' in payload_json or b'"$data"' in payload_json):
+        payload, values = externalise(payload, fields)
+        payload_json = canonical(payload)
     if check:
         validate(event.kind, payload)
         _check_outer(event)
-    payload_json = canonical(payload)
     provenance = dict(event.provenance)
     provenance_json = canonical(provenance)
     content = blake3(preimage(event.kind, event.actor, event.scope, payload_json, provenance_json)).digest()
-    blobs = [(bytes.fromhex(name), data) for name, data in values]
-    blobs += [(blake3(data).digest(), data) for data in event.blobs]
+    blobs = [(bytes.fromhex(name), data) for name, data in values] if values else []
+    if event.blobs:
+        blobs += [(blake3(data).digest(), data) for data in event.blobs]
     return Row(
         event.kind,
         event.actor,

@@ -5,7 +5,6 @@ Commits therefore group by themselves: while one batch waits for the disk, the n
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,11 +14,12 @@ import apsw
 from runloop.errors import RunloopError, Where
 from runloop.events import StoredEvent, chain_hash
 from runloop.kb.database import connect, translate
-from runloop.kb.errors import KeyConflict, LedgerClosed, LedgerError, SeqConflict
+from runloop.kb.errors import KeyConflict, LedgerClosed, LedgerError
 from runloop.kb.migrations import immediate, migrate
 from runloop.kb.rows import COLUMNS, stored
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable
     from pathlib import Path
 
@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 4096  # submissions in one transaction: bounds how long the first of them waits
 
-_INSERT = f"""INSERT INTO events({COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_CHUNKS = (64, 8, 1)  # rows in one statement: SQLite leaves Python's lock once a statement, not once a row
+_INSERTS = {size: f"INSERT INTO events({COLUMNS}) VALUES{', '.join(['(?,?,?,?,?,?,?,?,?,?)'] * size)}" for size in _CHUNKS}
 _BY_KEY = f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?"  # noqa: S608
+_WHOLE_FILE = (
+    *(apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.BusyError, apsw.LockedError, apsw.CorruptError, apsw.NotADBError),
+    *(apsw.CantOpenError, RunloopError, OSError),
+)
 _SET_HEAD = "UPDATE head SET last_id = ?, chain = ?"
 
 
@@ -42,11 +47,13 @@ class Waiter(Protocol):
 class Submission:
     """Events of one caller, appended together or not at all."""
 
-    __slots__ = ("error", "result", "rows", "waiter")
+    __slots__ = ("error", "future", "keyed", "result", "rows", "waiter")
 
-    def __init__(self, rows: list[Row], waiter: Waiter) -> None:
+    def __init__(self, rows: list[Row], waiter: Waiter, future: asyncio.Future[list[StoredEvent]] | None = None) -> None:
         self.rows = rows
         self.waiter = waiter
+        self.future = future
+        self.keyed = any([row.key is not None for row in rows])  # noqa: C419 - a list is faster for one row
         self.result: list[StoredEvent] = []
         self.error: Exception | None = None
 
@@ -58,8 +65,10 @@ class Writer:
         self._path = path
         self._busy_ms = busy_ms
         self._db: apsw.Connection | None = self._open()
-        self._queue: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards _pending and _closed
+        self._pending: list[Submission] = []
+        self._wake = threading.Lock()  # free while there is something for the thread to do
+        self._wake.acquire()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -69,7 +78,9 @@ class Writer:
         with self._lock:
             if self._closed:
                 raise LedgerClosed("the ledger was closed", where=Where(file=str(self._path)))
-            self._queue.put(submission)
+            self._pending.append(submission)
+            if len(self._pending) == 1:
+                self._wake.release()
 
     def close(self) -> None:
         """Write what is queued, then close the file."""
@@ -77,7 +88,8 @@ class Writer:
             if self._closed:
                 return
             self._closed = True
-            self._queue.put(None)
+            if not self._pending:
+                self._wake.release()
         self._thread.join()
 
     def _open(self) -> apsw.Connection:
@@ -93,28 +105,17 @@ class Writer:
         return db
 
     def _run(self) -> None:
-        more = True
-        while more:
-            batch, more = self._take()
-            if batch:
-                self._write(batch)
-                _deliver(batch)
+        closed = False
+        while not closed:
+            self._wake.acquire()
+            with self._lock:
+                batch, self._pending, closed = self._pending, [], self._closed
+            for start in range(0, len(batch), MAX_BATCH):
+                part = batch[start : start + MAX_BATCH]
+                self._write(part)
+                _deliver(part)
         if self._db is not None:
             self._db.close()
-
-    def _take(self) -> tuple[list[Submission], bool]:
-        """Wait for a submission and take everything behind it; False when the ledger is closing."""
-        item = self._queue.get()
-        batch: list[Submission] = []
-        while item is not None:
-            batch.append(item)
-            if len(batch) >= MAX_BATCH:
-                return batch, True
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
 
     def _write(self, batch: list[Submission]) -> None:
         """One transaction for all; when one submission spoils it, one for each, so that only the guilty fails."""
@@ -123,23 +124,22 @@ class Writer:
                 self._db = self._open()
             with immediate(self._db):
                 self._insert(self._db, batch)
-        except apsw.ConstraintError as error:
-            if len(batch) == 1:
-                batch[0].error = self._conflict(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it and the thread must live
+            if len(batch) == 1 or isinstance(error, _WHOLE_FILE):
+                self._fail(batch, error)
                 return
             for submission in batch:
-                self._write([_fresh(submission)])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it and the thread must live
-            self._fail(batch, error)
+                submission.result, submission.error = [], None
+                self._write([submission])
 
     def _insert(self, db: apsw.Connection, batch: list[Submission]) -> None:
         last_id, chain = db.execute("SELECT last_id, chain FROM head").get
         now_ms = time.time_ns() // 1_000_000
-        inserts: list[tuple[Any, ...]] = []
+        inserts: list[Any] = []
         by_key: dict[str, StoredEvent] = {}
         first_id = last_id
         for submission in batch:
-            known = self._known(db, submission, by_key)
+            known = self._known(db, submission, by_key) if submission.keyed else by_key
             if submission.error is not None:
                 continue
             for row in submission.rows:
@@ -155,13 +155,22 @@ class Writer:
                 submission.result.append(event)
                 if row.key is not None:
                     known[row.key] = by_key[row.key] = event
-                inserts.append(
-                    (last_id, ts_ms, row.kind, row.actor, row.scope, row.payload_json, row.provenance_json, row.content, chain, row.key)
+                inserts += (
+                    last_id,
+                    ts_ms,
+                    row.kind,
+                    row.actor,
+                    row.scope,
+                    row.payload_json,
+                    row.provenance_json,
+                    row.content,
+                    chain,
+                    row.key,
                 )
                 if row.blobs:
                     _insert_blobs(db, last_id, row.blobs)
         if last_id != first_id:
-            db.executemany(_INSERT, inserts)
+            _insert_rows(db, inserts)
             db.execute(_SET_HEAD, (last_id, chain))
 
     def _known(self, db: apsw.Connection, submission: Submission, by_key: dict[str, StoredEvent]) -> dict[str, StoredEvent]:
@@ -186,13 +195,6 @@ class Writer:
                 break
         return known
 
-    def _conflict(self, error: apsw.ConstraintError) -> RunloopError:
-        if "events.run_id" in str(error):
-            return SeqConflict(
-                "the run already has a record with this seq", where=Where(file=str(self._path)), hint="another process drives the same run"
-            )
-        return translate(error, self._path)
-
     def _fail(self, batch: list[Submission], error: Exception) -> None:
         """Give everyone the error; after trouble with the file, open it anew for the next batch."""
         if isinstance(error, RunloopError):
@@ -209,22 +211,30 @@ class Writer:
             self._db = None
 
 
+def _insert_rows(db: apsw.Connection, values: list[Any]) -> None:
+    """Insert rows whose columns lie one after the other in ``values``."""
+    start, width = 0, COLUMNS.count(",") + 1
+    for size in _CHUNKS:
+        step = size * width
+        while len(values) - start >= step:
+            db.execute(_INSERTS[size], values[start : start + step])
+            start += step
+
+
 def _insert_blobs(db: apsw.Connection, event_id: int, blobs: Iterable[tuple[bytes, bytes]]) -> None:
     for name, data in blobs:
         db.execute("INSERT INTO blobs(hash, data) VALUES(?, ?) ON CONFLICT DO NOTHING", (name, data))
         db.execute("INSERT INTO event_blobs(event_id, hash) VALUES(?, ?) ON CONFLICT DO NOTHING", (event_id, name))
 
 
-def _fresh(submission: Submission) -> Submission:
-    submission.result = []
-    submission.error = None
-    return submission
-
-
 def _deliver(batch: list[Submission]) -> None:
     """Wake each waiter once."""
-    by_waiter: dict[int, list[Submission]] = {}
+    by_waiter: dict[Waiter, list[Submission]] = {}
     for submission in batch:
-        by_waiter.setdefault(id(submission.waiter), []).append(submission)
-    for submissions in by_waiter.values():
-        submissions[0].waiter.deliver(submissions)
+        mine = by_waiter.get(submission.waiter)
+        if mine is None:
+            by_waiter[submission.waiter] = [submission]
+        else:
+            mine.append(submission)
+    for waiter, submissions in by_waiter.items():
+        waiter.deliver(submissions)
