@@ -162,7 +162,8 @@ class Plan(Machine):
         if not retryable or step.attempt >= step.node.retry.max_attempts:
             self._node_failed(step, failure)
             return
-        self._move(step, State.WAITING)
+        if step.state is State.RUNNING:
+            self._move(step, State.WAITING)
         at_ms = self._now + pause_ms(step.node.retry, self.seed, step.node.id, step.attempt)
         self._timers.set(step.index, at_ms)
         self._commands.append(NodeRetrying(step.node.id, step.attempt, failure, at_ms))
