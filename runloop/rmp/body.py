@@ -59,7 +59,7 @@ def unpack(body: bytes) -> Any:
     except Refused as refused:
         raise bad_body(str(refused)) from None
     except (ValueError, msgpack.UnpackException) as error:
-        raise bad_body(_reason(error)) from None
+        raise bad_body(_reason(error, body)) from None
     return value
 
 
@@ -73,17 +73,21 @@ def _check_structure(body: bytes) -> None:
     walker.skip()
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, msgpack.StackError):
-        return f"nested deeper than {MAX_DEPTH}"
+def _reason(error: Exception, body: bytes) -> str:
+    for kind, reason in (
+        (msgpack.StackError, f"nested deeper than {MAX_DEPTH}"),
+        (msgpack.OutOfData, "it ends within a value"),
+        (msgpack.FormatError, "it holds the byte 0xc1, which no value begins with"),
+        (UnicodeDecodeError, "a string is not UTF-8"),
+    ):
+        if isinstance(error, kind):
+            return reason
     if isinstance(error, msgpack.ExtraData):
         return f"{len(error.extra)} bytes follow the value"
-    if isinstance(error, msgpack.OutOfData):
-        return "it ends within a value"
-    if isinstance(error, msgpack.FormatError):
-        return "it holds the byte 0xc1, which no value begins with"
-    if isinstance(error, UnicodeDecodeError):
-        return "a string is not UTF-8"
+    try:
+        _check_structure(body)
+    except (ValueError, msgpack.UnpackException) as cause:
+        return _reason(cause, body)
     return str(error)
 
 

@@ -57,57 +57,65 @@ class FrameDecoder:
 
     def frames(self) -> Iterator[Frame]:
         """The frames that are complete; raises the FramingError of the first frame that is refused, after those before it."""
-        while self._refusal is None:
-            try:
-                frame = self._next()
-            except FramingError as refusal:
-                self._refusal = refusal
-                self._buffer.clear()
-                self._at = 0
-                break
-            if frame is None:
-                return
+        while (frame := self._next()) is not None:
             yield frame
-        if self._refusal is not None:
-            raise self._refusal.with_traceback(None)
 
     def finish(self) -> None:
-        """The stream has ended: raise the refusal it met, or Incomplete if it ended within a frame."""
-        for _ in self.frames():
-            pass
+        """The stream has ended and its frames are taken: raise the refusal it met, or Incomplete if it ended within a frame."""
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+        missing = self._needed - self.buffered
+        if missing <= 0:
+            raise RuntimeError("the decoder still has bytes to look at: take frames() before finish()")
         if self.buffered:
-            missing = max(self._needed - self.buffered, 1)
             raise Incomplete(
-                f"the stream ended {missing} or more bytes before the end of a frame",
+                f"the stream ended at least {missing} bytes before the end of a frame",
                 hint="the sender stopped or the connection broke: send the message again",
                 missing=missing,
             )
 
     def _next(self) -> Frame | None:
-        buffer, at = self._buffer, self._at
-        have = len(buffer) - at
-        if have < self._needed:
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+        if len(self._buffer) - self._at < self._needed:
             return None
-        header = self._header
-        if header is None:
-            if have < BODY_AT:
-                check_prefix(PREFIX.unpack_from(buffer, at)[0])
-                self._needed = BODY_AT
-                return None
-            frame_len, header = read_header(buffer, at)
-            if frame_len - HEADER_LEN > self._max_body:
-                check_lengths(frame_len, header, self._max_body)
-            self._needed = PREFIX_LEN + frame_len
-            if have < self._needed:
+        try:
+            header = self._header or self._begin()
+            have = len(self._buffer) - self._at
+            if header is None or have < self._needed:
                 self._header = header
                 return None
+            check_lengths(self._needed - PREFIX_LEN, header, self._max_body)
+        except FramingError as refusal:
+            self._refusal = refusal
+            self._buffer.clear()
+            self._at = 0
+            raise
+        return make_frame(header, self._take())
+
+    def _begin(self) -> Header | None:
+        """Read as much of prefix and header as is there, and set how many bytes are needed to go on."""
+        buffer, at = self._buffer, self._at
+        if len(buffer) - at < BODY_AT:
+            check_prefix(PREFIX.unpack_from(buffer, at)[0])
+            self._needed = BODY_AT
+            return None
+        frame_len, header = read_header(buffer, at)
+        if frame_len - HEADER_LEN > self._max_body:
+            check_lengths(frame_len, header, self._max_body)
+        self._needed = PREFIX_LEN + frame_len
+        return header
+
+    def _take(self) -> bytes:
+        """Cut the frame that is complete out of the buffer."""
+        buffer, at = self._buffer, self._at
         end = at + self._needed
-        check_lengths(self._needed - PREFIX_LEN, header, self._max_body)
-        frame = make_frame(header, bytes(buffer[at:end]))
-        if end == len(buffer):
-            buffer.clear()
-            end = 0
-        self._at = end
         self._needed = PREFIX_LEN
         self._header = None
-        return frame
+        if end < len(buffer):
+            self._at = end
+            return bytes(buffer[at:end])
+        raw = bytes(memoryview(buffer)[at:])
+        buffer.clear()
+        self._at = 0
+        return raw

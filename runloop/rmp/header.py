@@ -6,7 +6,7 @@ All integers are big-endian. Offsets below count from the prefix, so the body be
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 from runloop.rmp.errors import (
     BodyTooLarge,
@@ -120,7 +120,7 @@ def read_header(buffer: Buffer, at: int = 0) -> tuple[int, Header]:
     return frame_len, _new(Header, (schema_id, body_len, created, ttl, trace_high << 64 | trace_low, msg_id))
 
 
-def _refuse(frame_len: int, start: bytes, reserved2: int, reserved4: int) -> None:
+def _refuse(frame_len: int, start: bytes, reserved2: int, reserved4: int) -> NoReturn:
     check_prefix(frame_len)
     magic, version, header_len, flags = _FIXED.unpack(start)
     if magic != MAGIC:
@@ -138,9 +138,8 @@ def _refuse(frame_len: int, start: bytes, reserved2: int, reserved4: int) -> Non
             header_version=version,
             header_len=header_len,
         )
-    for name, value in (("flags", flags), ("reserved2", reserved2), ("reserved4", reserved4)):
-        if value:
-            raise InvalidHeaderFlags(f"{name} is {value:#x}, not 0", key=name, hint="RMP v0 defines no flags: send 0", value=value)
+    name, value = next(found for found in (("flags", flags), ("reserved2", reserved2), ("reserved4", reserved4)) if found[1])
+    raise InvalidHeaderFlags(f"{name} is {value:#x}, not 0", key=name, hint="RMP v0 defines no flags: send 0", value=value)
 
 
 def check_prefix(frame_len: int) -> None:
