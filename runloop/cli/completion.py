@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import typer
@@ -12,14 +11,11 @@ from typer.core import TyperCommand, TyperGroup
 
 class _Described(Protocol):
     @property
-    def module(self) -> str: ...
-
-    @property
     def summary(self) -> str: ...
 
 
-def run(arguments: Sequence[str], verbs: Mapping[str, _Described]) -> int:
-    """Answer a completion request, or install or print the completion script."""
+def run(arguments: Sequence[str], verbs: Mapping[str, _Described], load: Callable[[str], Any]) -> int:
+    """Answer a completion request, or install or print the completion script; ``load`` gives the command of a verb."""
 
     class Verbs(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
@@ -32,7 +28,7 @@ def run(arguments: Sequence[str], verbs: Mapping[str, _Described]) -> int:
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             name, command, rest = super().resolve_command(ctx, args)
             if name is not None and name in verbs:
-                command = typer.main.get_command(import_module(verbs[name].module).app)
+                command = load(name)
             return name, command, rest
 
     root = typer.Typer(cls=Verbs, rich_markup_mode=None)

@@ -79,7 +79,7 @@ def _dispatch(arguments: list[str]) -> int:
     if _COMPLETION_VARIABLE in os.environ or (arguments and arguments[0] in _COMPLETION_OPTIONS):
         from runloop.cli import completion
 
-        return completion.run(arguments, VERBS)
+        return completion.run(arguments, VERBS, command_of)
     rest = _take_global_options(arguments)
     if _asks_for_version(rest):
         return _print_version()
@@ -100,12 +100,9 @@ def _dispatch(arguments: list[str]) -> int:
 def _run_verb(verb: str, arguments: list[str]) -> int:
     if verb not in VERBS:
         raise _unknown_verb(verb)
-    from importlib import import_module
-
     import typer
 
-    app: typer.Typer = import_module(VERBS[verb].module).app
-    command: Any = typer.main.get_command(app)
+    command = command_of(verb)
     usage_error = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
     try:
         result = command(args=arguments, prog_name=f"rlp {verb}", standalone_mode=False)
@@ -114,6 +111,17 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     except usage_error as error:  # type: ignore[misc] # a class found at run time: its module moved between typer's versions
         return _usage(error, verb)
     return result if isinstance(result, int) else EXIT_OK
+
+
+def command_of(verb: str) -> Any:
+    """The command of a verb, ready to be called with its arguments; imports its module. Help is plain text, like all that `rlp` says."""
+    from importlib import import_module
+
+    import typer
+
+    app: typer.Typer = import_module(VERBS[verb].module).app
+    app.rich_markup_mode = None
+    return typer.main.get_command(app)
 
 
 def _usage(error: Any, verb: str) -> int:

@@ -1,0 +1,17 @@
+"""The generated parts of the documentation, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from docgen import cli, config, errors
+
+PARTS: dict[str, Callable[[], str]] = {
+    "cli-verbs": cli.verbs,
+    "cli-reference": cli.reference,
+    "exit-codes": cli.exit_codes,
+    "config-keys": config.keys,
+    "config-limits": config.limits,
+    "config-variables": config.variables,
+    "errors": errors.table,
+}
