@@ -1,11 +1,12 @@
-"""The frames between pool and worker: RMP messages 9, 110, 111, 4000 and 4001 on a socketpair."""
+"""The messages between pool and worker, as RMP frames on a socketpair: 9 control, 110 and 111 a hostcall, 4000 and 4001 a run."""
 
 from __future__ import annotations
 
-import struct
+import itertools
+import time
 from typing import TYPE_CHECKING, Any
 
-import msgpack
+from runloop.rmp import Envelope, FrameDecoder, encode_frame, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,28 +16,24 @@ HOSTCALL = 110
 ANSWER = 111
 RUN = 4000
 ENDED = 4001
-_HEAD = struct.Struct(">IH")
+
+_TYPES = {schema: registry.TYPE_OF[schema] for schema in (CONTROL, HOSTCALL, ANSWER, RUN, ENDED)}
+_numbers = itertools.count(1)
 
 
 def encode(schema: int, payload: dict[str, Any]) -> bytes:
-    """Make one frame."""
-    body = msgpack.packb(payload)
-    return _HEAD.pack(len(body), schema) + body
+    """Make one frame; raises EncodeError or BodyTooLarge for what RMP cannot carry."""
+    return encode_frame(Envelope(_TYPES[schema], payload), trace_id=0, msg_id=next(_numbers), created_at_ms=int(time.time() * 1000))
 
 
 class Frames:
-    """Reads frames from bytes in any slicing."""
+    """Reads messages from bytes in any slicing."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._decoder = FrameDecoder()
 
     def feed(self, data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Take bytes, give the messages that are whole."""
-        self._buffer += data
-        while len(self._buffer) >= _HEAD.size:
-            size, schema = _HEAD.unpack_from(self._buffer)
-            if len(self._buffer) < _HEAD.size + size:
-                return
-            body = bytes(self._buffer[_HEAD.size : _HEAD.size + size])
-            del self._buffer[: _HEAD.size + size]
-            yield schema, msgpack.unpackb(body)
+        """Take bytes, give the messages that are whole; raises RmpError for anything else."""
+        self._decoder.feed(data)
+        for frame in self._decoder.frames():
+            yield frame.header.schema_id, frame.envelope.payload

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import wasmtime
 from wasmtime import component as wasm
 
 from runloop.sandbox.component import Prepared
 from runloop.sandbox.engine import Ticker, new_engine
-from runloop.sandbox.execution import Stopped
+from runloop.sandbox.execution import Execution, Stopped, enter
 from runloop.sandbox.jsontext import BadJson, check
-from runloop.sandbox.spec import MAX_REQUEST_BYTES
+from runloop.sandbox.spec import MAX_REQUEST_BYTES, Answer, Limits
 
-if TYPE_CHECKING:
-    from runloop.sandbox.execution import Execution
-
+_CODES_KEPT = 64
+_COMPILE_LIMITS = Limits(memory_bytes=512 << 20, wall_ms=20_000)
 _KINDS = {"exception": "guest.exception", "memory": "guest.memory", "bad-result": "guest.result", "bad-agent": "guest.request"}
 
 
@@ -42,6 +42,7 @@ class Guests:
         self._lock = threading.Lock()
         self._engines: dict[bool, wasmtime.Engine] = {}
         self._prepared: dict[tuple[str, bool], Prepared] = {}
+        self._codes: dict[str, str] = {}
         self._ticker = Ticker()
 
     def prepare(self, kind: str, path: str, *, fuel: bool) -> Prepared:
@@ -57,14 +58,49 @@ class Guests:
 
     def run(self, prepared: Prepared, execution: Execution, message: dict[str, Any]) -> Outcome:
         """Run one guest on this thread; never raises for what a guest does."""
+        request = self._wrapped(prepared, message) if message["kind"] == "python" else message["request"]
+        enter(execution)
         try:
             with self._ticker:
-                ok, answer = prepared.run(execution, message["request"])
+                ok, answer = prepared.run(execution, request)
         except (wasmtime.WasmtimeError, wasmtime.Trap, Stopped) as error:
             return trapped(execution, str(error))
+        finally:
+            enter(None)
         if execution.reason is not None:
             return Outcome.failed(*execution.reason)
         return checked(execution, answer) if ok else failure(answer)
+
+
+    def _wrapped(self, prepared: Prepared, message: dict[str, Any]) -> str:
+        """Wrap a request for the Python guest, with the agent's sources and its compiled code."""
+        digest, sources = message["digest"], message["sources"]
+        codes = self._codes.get(digest)
+        if codes is None:
+            codes = self._compile(prepared, sources)
+            with self._lock:
+                self._codes[digest] = codes
+                while len(self._codes) > _CODES_KEPT:
+                    self._codes.pop(next(iter(self._codes)))
+        entry, seed = json.dumps(message["entry"]), message["seed"].hex()
+        return f'{{"entry":{entry},"seed":"{seed}","sources":{sources},"codes":{codes},"request":{message["request"]}}}'
+
+    def _compile(self, prepared: Prepared, sources: str) -> str:
+        """Let one guest compile for all that follow; what does not compile is left to the run, which will say so."""
+        execution = Execution(_COMPILE_LIMITS, bytes(32), 0, _no_calls)
+        enter(execution)
+        try:
+            with self._ticker:
+                ok, codes = prepared.run(execution, f'{{"compile":{sources}}}')
+        except (wasmtime.WasmtimeError, wasmtime.Trap, Stopped):
+            return "{}"
+        finally:
+            enter(None)
+        return codes if ok else "{}"
+
+
+def _no_calls(name: str, _args: str) -> Answer:
+    raise Stopped(f"{name} while compiling")
 
 
 def checked(execution: Execution, text: str) -> Outcome:

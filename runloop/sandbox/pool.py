@@ -25,6 +25,7 @@ _GRACE_S = 2.0
 """How much longer than its limit a guest may seem to run before its worker is taken for hung."""
 _STOP_GRACE_S = 1.0
 _MAX_LIVE = 256
+_SOURCES_KEPT = 128
 _MAX_STARTS_FAILED = 5
 
 
@@ -149,9 +150,12 @@ class WorkerPool:
         if self._closed:
             raise Unavailable("the pool was closed", code="pool.closed")
         message = {
-            "kind": spec.kind, "entry": spec.entry, "request": self._request(spec), "seed": spec.seed, "start_ms": spec.start_ms,
+            "kind": spec.kind, "digest": spec.digest, "entry": spec.entry, "request": spec.request_json, "seed": spec.seed, "start_ms": spec.start_ms,
             "path": await self._path_of(spec), "limits": {name: getattr(spec.limits, name) for name in spec.limits.__slots__},
         }  # fmt: skip
+        if spec.kind == "python":
+            message["sources"] = self._sources_json(spec)
+        _check_size(spec, message)
         peer = await self._free_peer()
         self._numbers += 1
         job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, asyncio.get_running_loop().create_future())
@@ -172,20 +176,15 @@ class WorkerPool:
             peer.kill()
             await job.gone.wait()
 
-    def _request(self, spec: GuestSpec) -> str:
-        if spec.kind != "python":
-            text = spec.request_json
-        else:
-            sources = self._sources.get(spec.digest)
-            if sources is None:
-                sources = json.dumps(dict(spec.sources or {}))
-                self._sources[spec.digest] = sources
-                while len(self._sources) > 128:
-                    self._sources.popitem(last=False)
-            text = f'{{"entry":{json.dumps(spec.entry)},"seed":"{spec.seed.hex()}","sources":{sources},"request":{spec.request_json}}}'
-        if len(text) > MAX_REQUEST_BYTES or len(text.encode()) > MAX_REQUEST_BYTES:
-            raise GuestError(f"the agent's sources and input are larger than {MAX_REQUEST_BYTES} bytes", code="guest.request", hint="pass large values as files")
-        return text
+    def _sources_json(self, spec: GuestSpec) -> str:
+        """Give the sources as JSON text, kept by digest."""
+        sources = self._sources.get(spec.digest)
+        if sources is None:
+            sources = json.dumps(dict(spec.sources or {}))
+            self._sources[spec.digest] = sources
+            while len(self._sources) > _SOURCES_KEPT:
+                self._sources.popitem(last=False)
+        return sources
 
     async def _path_of(self, spec: GuestSpec) -> str:
         fuel = spec.limits.fuel is not None
@@ -246,3 +245,12 @@ class WorkerPool:
             if peer is None:
                 return
             self._waiting.popleft().set_result(peer)
+
+
+def _check_size(spec: GuestSpec, message: dict[str, Any]) -> None:
+    size = len(spec.request_json.encode()) + len(message.get("sources", "").encode())
+    if size > MAX_REQUEST_BYTES:
+        raise GuestError(
+            f"the sources and the input of {spec.entry} have {size} bytes, but at most {MAX_REQUEST_BYTES} can be given to a guest",
+            code="guest.request", hint="pass large values as files, and keep data out of the bundle's sources",
+        )  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any
 
 from runloop.sandbox import confine, frames
 from runloop.sandbox.engine import THREAD_STACK_BYTES
-from runloop.sandbox.execution import Execution, Stopped, enter
+from runloop.sandbox.execution import Execution, Stopped
 from runloop.sandbox.guests import Guests, Outcome
 from runloop.sandbox.spec import Answer, CallError, Limits
 
@@ -118,11 +118,7 @@ class Worker:
             stopped = run.stopped
         if stopped is not None:
             execution.stop(*stopped)
-        enter(execution)
-        try:
-            outcome = self._guests.run(prepared, execution, message)
-        finally:
-            enter(None)
+        outcome = self._guests.run(prepared, execution, message)
         self._end(run, outcome, time.monotonic() - began, execution)
 
     def _end(self, run: _Run, outcome: Outcome, took_s: float, execution: Execution | None) -> None:

@@ -10,10 +10,9 @@ frozen.freeze()
 
 import wit_world  # noqa: E402
 from componentize_py_types import Err  # noqa: E402
-from runloop_guest import crossing, invoke  # noqa: E402
+from runloop_guest import snapshot  # noqa: E402
+from runloop_guest.invoke import Failed, run  # noqa: E402
 from wit_world.imports.types import Failure, FailureKind  # noqa: E402
-
-virtual.settle()
 
 
 class WitWorld(wit_world.WitWorld):
@@ -22,7 +21,9 @@ class WitWorld(wit_world.WitWorld):
     def run(self, request: str) -> str:
         """Run one agent once."""
         try:
-            crossing.connect()
-            return invoke.run(request)
-        except invoke.Failed as failed:
+            return run(request)
+        except Failed as failed:
             raise Err(Failure(FailureKind[failed.kind], failed.message, failed.detail)) from None
+
+
+snapshot.settle(WitWorld().run)

@@ -1,7 +1,9 @@
 """Importing from the bundle's sources: pure Python, lazily, without a file system."""
 
+import binascii
 import importlib.abc
 import importlib.machinery
+import marshal
 import sys
 from types import CodeType, ModuleType
 
@@ -11,9 +13,16 @@ from runloop_guest import frozen
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Finds and loads the modules of one bundle."""
 
-    def __init__(self, sources: dict[str, str]) -> None:
+    def __init__(self) -> None:
+        self._sources: dict[str, str] = {}
+        self._codes: dict[str, str] = {}
+        self._directories: set[str] = set()
+
+    def open(self, sources: dict[str, str], codes: dict[str, str]) -> None:
+        """Serve these sources from now on, with what is compiled of them."""
         self._sources = sources
-        self._directories = {path[:at] for path in sources for at, letter in enumerate(path) if letter == "/"}
+        self._codes = codes
+        self._directories = {path[:at] for path in sources if "/" in path for at, letter in enumerate(path) if letter == "/"}
 
     def find_spec(self, fullname: str, path: object = None, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
         """Find a module, a package or a namespace package of the bundle."""
@@ -44,7 +53,16 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def get_code(self, fullname: str) -> CodeType:
         """Compile a module."""
         file = self._file(fullname)
-        code: CodeType = compile(self._sources[file], file, "exec", dont_inherit=True)
+        return self.code_of(file)
+
+    def code_of(self, file: str) -> CodeType:
+        """Give a file's code: as compiled by an earlier guest, or compiled now."""
+        compiled = self._codes.get(file)
+        code: CodeType
+        if compiled is not None:
+            code = marshal.loads(binascii.a2b_base64(compiled))  # noqa: S302 - made by compile_all in a guest like this one
+        else:
+            code = compile(self._sources[file], file, "exec", dont_inherit=True)
         return code
 
     def is_package(self, fullname: str) -> bool:
@@ -74,8 +92,44 @@ class MissingImporter(importlib.abc.MetaPathFinder):
         raise ModuleNotFoundError(f"No module named {fullname!r}: {frozen.explain(fullname)}", name=fullname)
 
 
-def install(sources: dict[str, str]) -> BundleImporter:
-    """Let imports come from what is frozen and from ``sources``, and from nowhere else."""
-    importer = BundleImporter(sources)
+importer = BundleImporter()
+
+
+def install() -> None:
+    """Let imports come from what is frozen and from the bundle, and from nowhere else."""
     sys.meta_path[:] = [*(finder for finder in sys.meta_path if finder is not importlib.machinery.PathFinder), importer, MissingImporter()]
-    return importer
+
+
+def compile_all(sources: dict[str, str]) -> dict[str, str]:
+    """Compile every Python file that compiles: path to marshalled code in base64, for the guests that follow."""
+    codes = {}
+    for file, source in sources.items():
+        if file.endswith(".py"):
+            try:
+                code = compile(source, file, "exec", dont_inherit=True)
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+            codes[file] = binascii.b2a_base64(marshal.dumps(code), newline=False).decode()
+    return codes
+
+
+def load_entry(sources: dict[str, str], codes: dict[str, str], entry: str) -> ModuleType:
+    """Take a bundle's sources and run its entry file as a module named after it."""
+    importer.open(sources, codes)
+    name = entry.removesuffix(".py").replace("/", ".")
+    if entry not in sources:
+        raise ModuleNotFoundError(f"the bundle has no file {entry!r}; its entry must be one of its Python files", name=name)
+    module = ModuleType(name)
+    module.__file__ = entry
+    module.__loader__ = importer
+    if "." in name:
+        module.__package__ = name.rpartition(".")[0]
+    sys.modules[name] = module
+    exec(importer.code_of(entry), module.__dict__)  # noqa: S102 - this is what an importer does
+    return module
+
+
+def forget() -> None:
+    """Take back what a warming run loaded."""
+    importer.open({}, {})
+    sys.modules.pop("agent", None)

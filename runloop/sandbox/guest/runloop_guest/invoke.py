@@ -4,11 +4,14 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from runloop_agent import _calls, _entry
 from runloop_guest import bundle, output, tracing, virtual
+
+
+_NOT_ORDINARY = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 class Failed(Exception):
@@ -21,15 +24,23 @@ class Failed(Exception):
         self.detail = detail
 
 
+_scan = json.JSONDecoder().scan_once
+_encode = json.encoder.c_make_encoder(
+    {}, _calls.plain, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False  # noqa: FBT003 - a C function without names
+)
+
+
 def run(request: str) -> str:
-    """Run the agent of a wrapped request ``{entry, sources, seed, request}``; returns its result as JSON or raises Failed."""
-    wrapped = json.loads(request)
+    """Run the agent of a wrapped request ``{entry, sources, codes, seed, request}``; returns its result as JSON or raises Failed.
+
+    A request ``{compile: sources}`` is answered with the ``codes`` of those sources.
+    """
+    wrapped: dict[str, Any] = _scan(request, 0)[0]
+    if "compile" in wrapped:
+        return json.dumps(bundle.compile_all(wrapped["compile"]))
     virtual.seed(wrapped["seed"])
-    output.install()
-    bundle.install(wrapped["sources"])
     try:
-        result = _perform(wrapped["entry"], wrapped["request"])
-        return _result(result)
+        return _result(_perform(wrapped))
     except Failed:
         raise
     except MemoryError:
@@ -47,11 +58,10 @@ def _failure(error: BaseException) -> Failed:
     return Failed("EXCEPTION", line, detail)
 
 
-def _perform(entry: str, request: dict[str, Any]) -> object:
-    name = entry.removesuffix(".py").replace("/", ".")
+def _perform(wrapped: dict[str, Any]) -> object:
+    entry, request = wrapped["entry"], wrapped["request"]
     sys.argv[:] = [entry]
-    module = __import__(name, fromlist=["__name__"])
-    function = _function(module, entry)
+    function = _function(bundle.load_entry(wrapped["sources"], wrapped["codes"], entry), entry)
     return function(**_arguments(function, entry, request.get("with") or {}, request.get("inputs") or {}))
 
 
@@ -63,7 +73,7 @@ def _function(module: ModuleType, entry: str) -> Callable[..., Any]:
     function = marked[0] if marked else getattr(module, "run", None)
     if not callable(function):
         raise Failed("BAD_AGENT", f"{entry} has no function marked with @agent and none named run")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & _NOT_ORDINARY:
         raise Failed("BAD_AGENT", f"{function.__name__}() of {entry} must be an ordinary function: calls to the host simply return their answers")
     return function
 
@@ -73,24 +83,39 @@ def _arguments(function: Callable[..., Any], entry: str, with_: dict[str, Any], 
     for port, values in inputs.items():
         if values:
             offered[port] = values[0] if len(values) == 1 else values
+    required, optional, takes_all = _parameters(function, entry)
+    missing = [name for name in required if name not in offered]
+    if missing:
+        names = ", ".join(repr(name) for name in missing)
+        raise Failed(
+            "BAD_AGENT", f"{function.__name__}() of {entry} needs {names}: give it under `with`, or connect an edge to a port of that name"
+        )
+    if takes_all:
+        return offered
+    return {name: value for name, value in offered.items() if name in required or name in optional}
+
+
+def _parameters(function: Callable[..., Any], entry: str) -> tuple[list[str], list[str], bool]:
+    """Names that must be given, names that may be given, and whether any other is taken."""
+    if type(function) is FunctionType and not hasattr(function, "__wrapped__") and not function.__code__.co_posonlyargcount:
+        code = function.__code__  # read directly: inspect would touch a quarter of a megabyte
+        named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        free = len(function.__defaults__ or ())
+        defaults = {*code.co_varnames[code.co_argcount - free : code.co_argcount], *(function.__kwdefaults__ or ())}
+        return [name for name in named if name not in defaults], list(defaults), bool(code.co_flags & inspect.CO_VARKEYWORDS)
     parameters = inspect.signature(function).parameters.values()
     if any(one.kind is one.POSITIONAL_ONLY for one in parameters):
         raise Failed("BAD_AGENT", f"{function.__name__}() of {entry} has positional-only parameters; they are filled by name")
-    named = {one.name: one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
-    missing = [one.name for one in named.values() if one.default is one.empty and one.name not in offered]
-    if missing:
-        names = ", ".join(repr(name) for name in missing)
-        raise Failed("BAD_AGENT", f"{function.__name__}() of {entry} needs {names}: give it under `with`, or connect an edge to a port of that name")
-    if any(one.kind is one.VAR_KEYWORD for one in parameters):
-        return offered
-    return {name: value for name, value in offered.items() if name in named}
+    named_ones = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    required = [one.name for one in named_ones if one.default is one.empty]
+    return required, [one.name for one in named_ones], any(one.kind is one.VAR_KEYWORD for one in parameters)
 
 
 def _result(value: object) -> str:
     try:
-        return json.dumps(value, allow_nan=False, default=_calls.plain)
+        return "".join(_encode(value, 0))
     except RecursionError:
-        raise Failed("BAD_RESULT", "the result is nested too deeply") from None
+        raise Failed("BAD_RESULT", "the result is nested too deeply, or holds itself") from None
     except (TypeError, ValueError) as wrong:
         place = _misfit(value, "result", 0) or "result"
         raise Failed("BAD_RESULT", f"{place} cannot be carried as JSON: {wrong}") from None

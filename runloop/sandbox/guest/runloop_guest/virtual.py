@@ -1,8 +1,6 @@
 """Time and randomness inside the guest: the clock is the host's virtual one, sleep is a hostcall, seeds come from the run."""
 
-import gc
 import random
-import sys
 import time
 
 _SLEEP_LIMIT_S = 10 * 365 * 86_400
@@ -29,15 +27,12 @@ def prepare() -> None:
     """Put the virtual functions in place before anything else is imported."""
     _sleep.__name__ = _sleep.__qualname__ = "sleep"
     time.sleep = _sleep
+    pause_seed()
+
+
+def pause_seed() -> None:
+    """Before the snapshot: componentize-py calls ``random.seed`` when a run starts, which must cost nothing."""
     random.seed = _keep_seed
-
-
-def settle() -> None:
-    """Last step before the snapshot: collect, then keep the collector away from everything that is frozen."""
-    sys.path.clear()
-    sys.path_importer_cache.clear()
-    gc.collect()
-    gc.freeze()
 
 
 def seed(material: str) -> None:
