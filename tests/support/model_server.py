@@ -1,0 +1,295 @@
+"""A model provider as a process: speaks OpenAI chat, Ollama and Anthropic, and fails in every way that one can.
+
+Usage: python tests/support/model_server.py --port 0 [--text TEXT]
+Prints its port on one line and serves until it is ended, or until its standard input closes.
+
+The model's name chooses the behaviour, see BEHAVIOURS; any other name answers well. Control, all under /_:
+  GET  /_requests            every request so far: [{method, path, headers, body}]
+  POST /_script              {"replies": ["…"]}: texts for the next good answers, one each
+  POST /_reset               forget requests, script and counters
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import Counter
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+BEHAVIOURS = [
+    "ok",
+    "echo",
+    "no-usage",
+    "empty",
+    "length",
+    "huge-usage",
+    "rate-limited",
+    "rate-limited-long",
+    "rate-limited-date",
+    "always-500",
+    "flaky-500",
+    "flaky-reset",
+    "unauthorized",
+    "echo-secret",
+    "bad-request",
+    "missing",
+    "garbage",
+    "html",
+    "not-an-object",
+    "wrong-shape",
+    "error-in-200",
+    "half",
+    "huge",
+    "gzip",
+    "reset",
+    "hang",
+    "drip",
+    "redirect",
+    "bad-utf8",
+    "deep",
+    "unordered-vectors",
+    "ragged-vectors",
+    "few-vectors",
+    "nan-vectors",
+]
+
+DEFAULT_TEXT = "This is the model's answer."
+STATE_LOCK = threading.Lock()
+REQUESTS: list[dict] = []
+SCRIPT: list[str] = []
+COUNTS: Counter[str] = Counter()
+TEXT = [DEFAULT_TEXT]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_args):
+        """Say nothing."""
+
+    def do_GET(self):
+        if self.path == "/_requests":
+            with STATE_LOCK:
+                return self.answer(200, REQUESTS)
+        return self.answer(404, {"error": "not found"})
+
+    def do_POST(self):
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = json.loads(raw) if raw else {}
+        if self.path == "/_script":
+            with STATE_LOCK:
+                SCRIPT[:] = body["replies"]
+            return self.answer(200, {})
+        if self.path == "/_reset":
+            with STATE_LOCK:
+                REQUESTS.clear(), SCRIPT.clear(), COUNTS.clear()
+            return self.answer(200, {})
+        model = body.get("model", "ok")
+        with STATE_LOCK:
+            REQUESTS.append({"method": "POST", "path": self.path, "headers": dict(self.headers.items()), "body": body})
+            COUNTS[model] += 1
+            count = COUNTS[model]
+        behave = getattr(self, "be_" + model.replace("-", "_"), None)
+        if model in BEHAVIOURS and behave is not None:
+            return behave(body, count)
+        return self.good(body)
+
+    # answers in each protocol
+
+    def answer(self, status, document, headers=()):
+        content = json.dumps(document).encode()
+        self.raw(status, content, [("Content-Type", "application/json"), *headers])
+
+    def raw(self, status, content, headers=(), length=None):
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def good(self, body, *, text=None, usage=True, finish="stop", tokens=(11, 7)):
+        if text is None:
+            with STATE_LOCK:
+                text = SCRIPT.pop(0) if SCRIPT else TEXT[0]
+        self.answer(200, self.document(body, text, usage, finish, tokens))
+
+    def document(self, body, text, usage, finish, tokens):
+        model = body.get("model", "")
+        if self.path == "/v1/chat/completions":
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+            document = {"id": "c1", "object": "chat.completion", "model": model, "choices": [choice]}
+            return document | ({"usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}} if usage else {})
+        if self.path == "/v1/messages":
+            reason = {"stop": "end_turn", "length": "max_tokens"}.get(finish, finish)
+            content = [{"type": "text", "text": text}] if text else []
+            document = {"type": "message", "role": "assistant", "model": model, "content": content, "stop_reason": reason}
+            return document | ({"usage": {"input_tokens": tokens[0], "output_tokens": tokens[1]}} if usage else {})
+        if self.path == "/api/chat":
+            document = {"model": model, "message": {"role": "assistant", "content": text}, "done": True, "done_reason": finish}
+            return document | ({"prompt_eval_count": tokens[0], "eval_count": tokens[1]} if usage else {})
+        vectors = [[float(len(item)), 0.5, -1.0] for item in body.get("input", [])]
+        return self.vectors(body, vectors)
+
+    def vectors(self, body, vectors, order=None):
+        if self.path == "/v1/embeddings":
+            rows = [{"index": index, "embedding": vectors[index]} for index in (order or range(len(vectors)))]
+            return {"model": body["model"], "data": rows, "usage": {"prompt_tokens": 5}}
+        return {"model": body["model"], "embeddings": vectors, "prompt_eval_count": 5}
+
+    # behaviours
+
+    def be_echo(self, body, _count):
+        self.good(body, text=body["messages"][-1]["content"])
+
+    def be_no_usage(self, body, _count):
+        self.good(body, text="four token text.", usage=False)
+
+    def be_empty(self, body, _count):
+        self.good(body, text="")
+
+    def be_length(self, body, _count):
+        self.good(body, text="cut", finish="length")
+
+    def be_huge_usage(self, body, _count):
+        self.good(body, tokens=(11, 900_000))
+
+    def be_rate_limited(self, body, count):
+        if count < 3:
+            return self.answer(429, {"error": {"message": "slow down"}}, [("Retry-After", "7")])
+        return self.good(body)
+
+    def be_rate_limited_long(self, _body, _count):
+        self.answer(429, {"error": {"message": "come back tomorrow"}}, [("Retry-After", "86400")])
+
+    def be_rate_limited_date(self, body, count):
+        if count == 1:
+            return self.answer(503, {}, [("Retry-After", formatdate(time.time() + 3600, usegmt=True))])
+        return self.good(body)
+
+    def be_always_500(self, _body, _count):
+        self.answer(500, {"error": {"message": "boom"}})
+
+    def be_flaky_500(self, body, count):
+        return self.answer(500, {"error": {"message": "boom"}}) if count == 1 else self.good(body)
+
+    def be_flaky_reset(self, body, count):
+        return self.be_reset(body, count) if count == 1 else self.good(body)
+
+    def be_unauthorized(self, _body, _count):
+        self.answer(401, {"error": {"message": "no such key"}})
+
+    def be_echo_secret(self, _body, _count):
+        key = self.headers.get("Authorization") or self.headers.get("x-api-key") or ""
+        self.answer(401, {"error": {"message": f"Incorrect API key provided: {key}\u001b[31m\nX-Injected: 1"}})
+
+    def be_bad_request(self, _body, _count):
+        self.answer(400, {"error": {"message": "temperature is not supported"}})
+
+    def be_missing(self, _body, _count):
+        self.answer(404, {"error": "model 'missing' not found"})
+
+    def be_garbage(self, _body, _count):
+        self.raw(200, b'{"choices": [', [("Content-Type", "application/json")])
+
+    def be_html(self, _body, _count):
+        self.raw(200, b"<html><body>login first</body></html>", [("Content-Type", "text/html")])
+
+    def be_not_an_object(self, _body, _count):
+        self.answer(200, ["a", "list"])
+
+    def be_wrong_shape(self, _body, _count):
+        self.answer(200, {"choices": [{"message": {"content": 5}}], "message": 5, "content": "text", "data": {}, "embeddings": {}})
+
+    def be_error_in_200(self, _body, _count):
+        self.answer(200, {"error": {"message": "the model is overloaded"}})
+
+    def be_half(self, _body, _count):
+        self.raw(200, b'{"choices": [{"message"', [("Content-Type", "application/json")], length=1000)
+        self.close_connection = True
+
+    def be_huge(self, _body, _count):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(1 << 30))
+        self.end_headers()
+        self.until_closed(lambda: self.wfile.write(b" " * 65_536))
+
+    def be_gzip(self, _body, _count):
+        self.raw(200, b"\x1f\x8b\x08\x00", [("Content-Type", "application/json"), ("Content-Encoding", "gzip")])
+
+    def be_reset(self, _body, _count):
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+
+    def be_hang(self, _body, _count):
+        self.until_closed(lambda: self.connection.recv(1) or (_ for _ in ()).throw(ConnectionError))
+
+    def be_drip(self, _body, _count):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        self.until_closed(lambda: (self.wfile.write(b" "), time.sleep(0.02)))
+
+    def be_redirect(self, _body, _count):
+        self.raw(307, b"", [("Location", "http://127.0.0.1:9/elsewhere")])
+
+    def be_bad_utf8(self, _body, _count):
+        self.raw(200, b'{"choices": "\xff\xfe"}', [("Content-Type", "application/json")])
+
+    def be_deep(self, _body, _count):
+        self.raw(200, b"[" * 200_000, [("Content-Type", "application/json")])
+
+    def be_unordered_vectors(self, body, _count):
+        vectors = [[float(len(item)), 0.5] for item in body["input"]]
+        self.answer(200, self.vectors(body, vectors, order=list(range(len(vectors)))[::-1]))
+
+    def be_ragged_vectors(self, body, _count):
+        self.answer(200, self.vectors(body, [[1.0] * (index + 1) for index in range(len(body["input"]))]))
+
+    def be_few_vectors(self, body, _count):
+        self.answer(200, self.vectors(body, [[1.0]]))
+
+    def be_nan_vectors(self, body, _count):
+        self.raw(
+            200, json.dumps(self.vectors(body, [[float("nan")]] * len(body["input"]))).encode(), [("Content-Type", "application/json")]
+        )
+
+    def until_closed(self, act):
+        self.close_connection = True
+        try:
+            while True:
+                act()
+        except OSError:
+            pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_args):
+        """A client that goes away is part of the game."""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--text", default=DEFAULT_TEXT, help="what good answers say")
+    options = parser.parse_args()
+    TEXT[0] = options.text
+    server = Server(("127.0.0.1", options.port), Handler)
+    print(server.server_address[1], flush=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()  # the parent holds the other end: when it is gone, so are we
+
+
+if __name__ == "__main__":
+    main()
