@@ -1,0 +1,302 @@
+"""`rlp agent`: find, check, write, test, build and install agents."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runloop.cli import context, output
+from runloop.cli.agent_views import (
+    LIST_COLUMNS,
+    inspection_json,
+    listed_json,
+    listed_row,
+    print_bundle,
+    print_case,
+    print_problems,
+    problem_code,
+)
+from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
+from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
+
+if TYPE_CHECKING:
+    from runloop.bundles import Bundle, BundleStore
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List, check, scaffold, test, build and install agents.",
+)
+
+RootOption = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="Directory of agents to use first.")]
+Targets = Annotated[list[str], typer.Argument(metavar="NAME|DIR...", help="Agents by name (NAME or NAME@VARIANT) or by directory.")]
+Target = Annotated[str, typer.Argument(metavar="NAME|DIR", help="An agent by name (NAME or NAME@VARIANT) or by directory.")]
+
+
+@app.command("list")
+def list_agents(
+    root: RootOption = None,
+    json: JsonOption = False,
+    table: TableOption = False,
+    max_cols: MaxColsOption = None,
+    max_rows: MaxRowsOption = None,
+    no_wrap: NoWrapOption = False,
+) -> None:
+    """List the agents that can be used by name, and whether their files are what their manifests say."""
+    store = _store(root)
+    listed = store.list()
+    output.print_rows(
+        LIST_COLUMNS,
+        [listed_row(each) for each in listed],
+        as_json=json,
+        as_table=table,
+        style=output.TableStyle(max_cols, max_rows, fit=not no_wrap),
+        empty=f"no agents found (searched: {', '.join(map(str, store.search_dirs))}); `rlp agent scaffold NAME` writes one",
+        data={"agents": [listed_json(each) for each in listed], "search_dirs": [str(path) for path in store.search_dirs]},
+    )
+
+
+@app.command()
+def show(target: Target, root: RootOption = None, json: JsonOption = False, table: TableOption = False) -> None:
+    """Show one agent: what it takes and gives, what it may ask for after overrides, and its digests."""
+    store = _store(root)
+    bundle = _bundle(store, target)
+    overrides = store.override_files(bundle.name, bundle.variant)
+    print_bundle(bundle, overrides, as_json=output.wants_json(as_json=json, as_table=table))
+
+
+@app.command()
+def check(targets: Targets, root: RootOption = None, json: JsonOption = False, table: TableOption = False) -> int:
+    """Report everything that is wrong with agents, without running them."""
+    from runloop.bundles import inspect_bundle
+    from runloop.bundles.lint import lint
+
+    store = _store(root)
+    found = []
+    for target in targets:
+        inspection = inspect_bundle(_place(store, target), home=_home(), env=os.environ)
+        found.append((target, inspection, [*inspection.problems, *lint(inspection)]))
+    if output.wants_json(as_json=json, as_table=table):
+        output.print_json({"agents": [inspection_json(*each) for each in found]})
+    else:
+        for _, inspection, problems in found:
+            print_problems(inspection.root, problems)
+    return max((problem_code(problems) for _, _, problems in found), default=EXIT_OK)
+
+
+@app.command()
+def scaffold(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new agent: lowercase letters, digits and underscores.")],
+    description: Annotated[str | None, typer.Option("--description", help="One line that says what it does.")] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Directory to write it into (default: your own agents).")
+    ] = None,
+    cap_fs: Annotated[str, typer.Option("--cap-fs", metavar="DIR,...", help="Directories that it may read.")] = "",
+    cap_net: Annotated[str, typer.Option("--cap-net", metavar="HOST,...", help="Hosts that it may fetch from.")] = "",
+    cap_kb_read: Annotated[str | None, typer.Option("--cap-kb-read", metavar="DOMAIN,...", help="Domains that it may read.")] = None,
+    cap_kb_write: Annotated[str, typer.Option("--cap-kb-write", metavar="DOMAIN,...", help="Domains that it may add to.")] = "",
+    opening: Annotated[bool, typer.Option("--opening", help="Also write an opening with this one agent.")] = False,
+    opening_path: Annotated[Path | None, typer.Option("--opening-path", metavar="FILE", help="Where to write the opening.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Write a new Python agent that works: manifest, policy, code, README and tests."""
+    from runloop.bundles.scaffold import DEFAULT_DESCRIPTION, Grants, scaffold
+
+    directories = context.settings().directories
+    grants = Grants(
+        fs=_comma_list(cap_fs),
+        net=_comma_list(cap_net),
+        kb_read=None if cap_kb_read is None else _comma_list(cap_kb_read),
+        kb_write=_comma_list(cap_kb_write),
+    )
+    done = scaffold(
+        name,
+        root or directories.agents,
+        description=DEFAULT_DESCRIPTION if description is None else description,
+        grants=grants,
+        opening=opening_path or (directories.openings / f"{name}.yaml" if opening else None),
+        force=force,
+        home=_home(),
+        env=os.environ,
+    )
+    reference = name if root is None else str(done.bundle)
+    output.print_line(f"created agent bundle at {done.bundle}")
+    output.print_line(f"manifest: {done.bundle / 'manifest.toml'}")
+    if done.opening:
+        output.print_line(f"opening: {done.opening}")
+    output.print_line(f"next: edit {done.bundle / 'agent.py'}, then `rlp agent build {reference}` and `rlp agent test {reference}`")
+
+
+@app.command()
+def build(target: Target, root: RootOption = None, json: JsonOption = False, table: TableOption = False) -> int:
+    """Check an agent and write the digests of its files into its manifest."""
+    from runloop.bundles.seal import seal
+
+    place = _place(_store(root), target)
+    sealed, problems = seal(place, home=_home(), env=os.environ)
+    as_json = output.wants_json(as_json=json, as_table=table)
+    if sealed is None:
+        if as_json:
+            output.print_json({"path": str(place), "built": False, "problems": [problem.to_dict() for problem in problems]})
+        else:
+            print_problems(place, problems)
+        return problem_code(problems)
+    if as_json:
+        changes = {"added": sealed.added, "changed": sealed.changed, "removed": sealed.removed}
+        digests = {"manifest_digest": sealed.manifest_digest, "digest": sealed.digest}
+        output.print_json({"path": str(place), "built": True, **changes, **digests, "problems": []})
+        return EXIT_OK
+    for word, paths in (("added", sealed.added), ("changed", sealed.changed), ("removed", sealed.removed)):
+        for path in paths:
+            output.print_line(f"{word}: {path}")
+    output.print_line(f"built {place} ({sealed.digest[:12]})")
+    return EXIT_OK
+
+
+@app.command()
+def install(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A directory, its manifest.toml, a .tar, .tar.gz or .tgz, or a file:// URL.")
+    ],
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Directory to install into (default: your own agents).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the agent that is there.")] = False,
+) -> None:
+    """Verify an agent and put it where it is found by name."""
+    from runloop.bundles.install import install
+
+    settings = context.settings()
+    done = install(
+        source,
+        root or settings.directories.agents,
+        force=force,
+        allow_unsigned=settings.get("security.allow_unsigned_agents"),
+        home=_home(),
+        env=os.environ,
+    )
+    output.print_line(f"installed {done.bundle.ref} to {done.path}")
+
+
+@app.command("test")
+def run_tests(
+    target: Target,
+    root: RootOption = None,
+    only: Annotated[str, typer.Option("--only", "-k", metavar="TEXT", help="Only the cases whose name contains this.")] = "",
+    build: Annotated[bool, typer.Option("--build", help="Build the agent first.")] = False,
+    json: JsonOption = False,
+    table: TableOption = False,
+) -> int:
+    """Run an agent's own cases (tests/cases.yaml) in the sandbox, with recorded answers."""
+    import asyncio
+
+    from runloop.testing import read_cases
+    from runloop.testing.cases import CASES
+
+    store = _store(root)
+    if build:
+        from runloop.bundles.seal import seal
+
+        _, problems = seal(_place(store, target), home=_home(), env=os.environ)
+        if problems:
+            raise problems[0]
+    bundle = _bundle(store, target)
+    content = bundle.files.get(CASES)
+    if content is None:
+        raise InvalidInput(
+            f"{bundle.ref} has no {CASES}", code="agent.no_tests", hint="docs/agents.md shows one; `rlp agent scaffold` writes one"
+        )
+    cases = [case for case in read_cases(content.decode("utf-8", "replace"), file=f"{bundle.root}/{CASES}") if only in case.name]
+    if not cases:
+        raise InvalidInput(f"no case has {only!r} in its name", code="agent.no_tests", hint="leave --only out to run them all")
+    as_json = output.wants_json(as_json=json, as_table=table)
+    results = asyncio.run(_run_cases(bundle, cases, as_json=as_json))
+    failed = [result for result in results if not result.ok]
+    if as_json:
+        shown = [
+            {"name": each.name, "line": each.line, "ok": each.ok, "failures": each.failures, "hostcalls": each.hostcalls}
+            for each in results
+        ]
+        output.print_json(
+            {"agent": bundle.ref, "digest": bundle.digest, "passed": len(results) - len(failed), "failed": len(failed), "cases": shown}
+        )
+    else:
+        output.print_line(f"{len(results) - len(failed)} passed, {len(failed)} failed")
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+async def _run_cases(bundle: Bundle, cases: list[Any], *, as_json: bool) -> list[Any]:
+    from runloop.runs.compose import limits_from
+    from runloop.sandbox import WorkerPool
+    from runloop.testing import run_cases
+
+    settings = context.settings()
+    limits = limits_from(settings)(bundle)
+    results = []
+    async with WorkerPool(settings.directories.cache, workers=1, progress=_say_compiling()) as pool:
+        async for result in run_cases(bundle, cases, pool, limits):
+            results.append(result)
+            if not as_json:
+                print_case(result)
+    return results
+
+
+def _say_compiling() -> Any:
+    """A callback that says once, on stderr, why the first run takes seconds."""
+    said: list[bool] = []
+
+    def progress(state: Any) -> None:
+        if not said and not state.done:
+            said.append(True)
+            print(output.clean(f"compiling {state.name} (once per machine, about {state.expected_s:.0f} s)"), file=sys.stderr)
+
+    return progress
+
+
+def _store(root: Path | None) -> BundleStore:
+    from runloop.bundles import BundleStore, OverrideDirs, agent_search_dirs
+
+    if root is not None and not root.is_dir():
+        raise InvalidInput(f"there is no directory {root}", code="agent.root", hint="give --root a directory that exists")
+    settings = context.settings()
+    return BundleStore(
+        agent_search_dirs(settings.get("agents.search_dirs"), override=root),
+        overrides=OverrideDirs(user=settings.directories.state / "policy-overrides"),
+        home=_home(),
+        env=os.environ,
+    )
+
+
+def _home() -> str | None:
+    home = context.settings().base.home
+    return None if home is None else str(home)
+
+
+def _is_path(target: str) -> bool:
+    return os.sep in target or target in {".", ".."}
+
+
+def _place(store: BundleStore, target: str) -> Path:
+    """Find the directory of an agent, sound or not."""
+    if _is_path(target):
+        return Path(target).resolve()
+    name, at, variant = target.partition("@")
+    return store.find(name, variant if at else None)
+
+
+def _bundle(store: BundleStore, target: str) -> Bundle:
+    from runloop.bundles import load_bundle
+
+    if _is_path(target):
+        return store.narrowed(load_bundle(Path(target).resolve(), home=_home(), env=os.environ))
+    name, at, variant = target.partition("@")
+    return store.resolve(name, variant if at else None)
+
+
+def _comma_list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
