@@ -133,11 +133,11 @@ def draw(view: RunView, now_ms: int) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from runloop.cli.output import neutralise
+    from runloop.cli.output import clean_line
 
     elapsed = None if view.started_ms is None else (view.finished or {}).get("ts_ms", now_ms) - view.started_ms
     table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", show_header=True, header_style="dim")
-    table.title = Text(f"{neutralise(view.name)}  {view.run_id[:8]}  {seconds(elapsed)}", style="bold")
+    table.title = Text(f"{clean_line(view.name)}  {view.run_id[:8]}  {seconds(elapsed)}", style="bold")
     for heading in ("", "node", "agent", "try", "time", ""):
         table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=None)
     for row in view.rows.values():
@@ -145,10 +145,10 @@ def draw(view: RunView, now_ms: int) -> RenderableType:
         mark = _SPINNER[now_ms // 100 % len(_SPINNER)] if row.state == "running" and not row.approving else _STATE_MARK.get(row.state, "⏸")
         table.add_row(
             Text("⏸" if row.approving else mark, style=style),
-            Text(neutralise(row.name), style=style),
-            Text(neutralise(row.agent), style="dim"),
+            Text(clean_line(row.name), style=style),
+            Text(clean_line(row.agent), style="dim"),
             str(row.attempt or ""),
             seconds(row.elapsed_ms(now_ms)) if row.attempt else "",
-            Text(neutralise(row.detail or ("skipped" if row.state == "skipped" else "")), style="dim" if row.state != "error" else "red"),
+            Text(clean_line(row.detail or ("skipped" if row.state == "skipped" else "")), style="dim" if row.state != "error" else "red"),
         )
     return table

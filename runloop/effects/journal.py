@@ -16,11 +16,12 @@ from runloop.errors import VerificationFailed, Where
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A refused or failed call as the guest saw it; ``code`` is one of the call-error codes."""
+    """A refused or failed call as the guest saw it; ``code`` is one of the call-error codes, ``reason`` the dotted stable one."""
 
     code: str
     message: str
     hint: str = ""
+    reason: str = "call.failed"
 
 
 @dataclass(frozen=True, slots=True)

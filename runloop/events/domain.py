@@ -53,6 +53,9 @@ class EmailSent(Payload, frozen=True):
     artifact_id: EventRef
     cc: list[Email] | None = None
     message_id: str | None = None
+    status: Literal["outbox", "sent"] | None = None
+    path: str | None = None
+    content_hash: Hash | None = None
 
 
 class CapAudit(Payload, frozen=True):

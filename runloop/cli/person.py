@@ -1,0 +1,163 @@
+"""The person at the terminal: shown exactly what an approval is about, asked, and heard, without stopping the run's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runloop.cli.output import clean, clean_line, is_terminal, use_color
+from runloop.effects.perform.ports import PersonAnswer
+from runloop.policy import Scope
+from runloop.runs.operator import ApprovalDecision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runloop.effects.perform.ports import Question
+    from runloop.effects.types import CallContext
+    from runloop.runs.operator import ApprovalRequest
+
+_SCOPE_WORDS = {
+    Scope.ONCE: ("y", "yes, this once"),
+    Scope.RUN: ("r", "yes, and the like for the rest of this run"),
+}
+_NO = ("n", "no")
+
+
+def person_present() -> bool:
+    """Whether somebody can be asked: both the input and the error stream are a terminal."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+@dataclass(slots=True)
+class TerminalPerson:
+    """Asks on stderr, hears on stdin; one question at a time. ``hide`` and ``show`` take a live view away and bring it back."""
+
+    hide: Callable[[], None] = lambda: None
+    show: Callable[[], None] = lambda: None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def present(self) -> bool:
+        """Whether an approval could be given now."""
+        return person_present()
+
+    async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
+        """Show everything the approval is about and wait for a decision; the end of the input is a no."""
+        words = {key: scope for scope, (key, _) in _SCOPE_WORDS.items() if scope in request.scopes}
+        choices = "  ".join(f"[{key}] {text}" for scope, (key, text) in _SCOPE_WORDS.items() if scope in request.scopes)
+        async with self._lock:
+            with self._view_hidden():
+                _say(_approval_text(request))
+                _forget_typed_ahead()
+                while True:
+                    answer = await self._line(f"{choices}  [{_NO[0]}] {_NO[1]}: ")
+                    word = (answer or "").strip().lower()
+                    if answer is None or word in {"n", "no"}:
+                        why = "the input ended" if answer is None else "rejected at the terminal"
+                        return ApprovalDecision(approved=False, uid=os.getuid(), rationale=why)
+                    scope = words.get({"yes": "y"}.get(word, word))
+                    if scope is not None:
+                        return ApprovalDecision(approved=True, scope=scope, uid=os.getuid(), rationale="approved at the terminal")
+                    _say("Please answer with one of the letters in brackets.")
+
+    async def ask(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
+        """Put an agent's question; None where nobody is there."""
+        if not self.present:
+            return None
+        async with self._lock:
+            with self._view_hidden():
+                try:
+                    async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):
+                        return await self._put(question, ctx)
+                except TimeoutError:
+                    _say("(no answer in time)")
+                    return None if question.default is None else PersonAnswer(question.default, "default")
+
+    async def _put(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
+        _say(f"\n{_bold(f'{clean_line(ctx.agent)} asks:')} {clean(question.text)}")
+        if question.detail:
+            _say(clean(question.detail))
+        for number, option in enumerate(question.options, start=1):
+            _say(f"  {number}) {clean_line(option)}")
+        prompt = "Number: " if question.options else "Answer: "
+        if question.default is not None:
+            prompt = f"{prompt.removesuffix(': ')} [{clean_line(question.default)}]: "
+        while True:
+            answer = await self._line(prompt)
+            if answer is None:
+                return None
+            text = answer.strip()
+            if not text and question.default is not None:
+                return PersonAnswer(question.default, "operator")
+            if not question.options and text:
+                return PersonAnswer(text, "operator")
+            if text in question.options:
+                return PersonAnswer(text, "operator")
+            if text.isdecimal() and 1 <= int(text) <= len(question.options):
+                return PersonAnswer(question.options[int(text) - 1], "operator")
+            _say(f"Please give a number from 1 to {len(question.options)}." if question.options else "Please give an answer.")
+
+    @contextmanager
+    def _view_hidden(self) -> Iterator[None]:
+        self.hide()
+        try:
+            yield
+        finally:
+            self.show()
+
+    async def _line(self, prompt: str) -> str | None:
+        """One line from the terminal, or None at its end; the loop goes on meanwhile."""
+        print(prompt, end="", file=sys.stderr, flush=True)
+        loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
+        line: asyncio.Future[str | None] = loop.create_future()
+
+        def readable() -> None:
+            try:
+                data = os.read(descriptor, 65_536)
+            except OSError:
+                data = b""
+            if not line.done():
+                line.set_result(data.decode("utf-8", "replace") if data else None)
+
+        loop.add_reader(descriptor, readable)
+        try:
+            return await line
+        finally:
+            loop.remove_reader(descriptor)
+
+
+def _approval_text(request: ApprovalRequest) -> str:
+    """Everything that would happen, whole: nothing is cut, and nothing in it can drive the terminal."""
+    lines = ["", _bold(f"Approval needed: {clean_line(request.action)}"), f"  run      {clean_line(request.opening_name)}  {request.run_id}"]
+    lines.append(f"  asked by {clean_line(request.agent)}, node {clean_line(request.node)}")
+    if request.recipients:
+        lines.append(f"  to       {clean_line(', '.join(request.recipients))}")
+    if request.taint:
+        lines.append(f"  contains content from: {clean_line(', '.join(sorted(request.taint)))}")
+    lines.append(f"  because  {clean_line(request.reason)}")
+    lines.append("  ┌─ exactly this " + "─" * 40)
+    lines += [f"  │ {line}" for line in clean(request.what.replace("\r\n", "\n")).split("\n")]
+    lines.append("  └" + "─" * 55)
+    return "\n".join(lines)
+
+
+def _forget_typed_ahead() -> None:
+    """Drop what was typed before the request was on the screen: nobody approves what they have not seen."""
+    import termios
+
+    with suppress(termios.error):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m" if use_color(sys.stderr) else text
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

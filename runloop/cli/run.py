@@ -1,0 +1,201 @@
+"""`rlp run`: run an opening, with a live view on a terminal and NDJSON everywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runloop.cli import context, output
+from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where
+
+if TYPE_CHECKING:
+    from runloop.cli.screen import Screen
+    from runloop.config import Settings
+    from runloop.openings import Opening
+    from runloop.runs.run import RunResult
+
+app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
+_INTERRUPTED = "interrupted at the terminal"
+_DENIED = ("denied.", "policy.denied", "approval.")
+
+
+@app.command()
+def run(
+    opening: Annotated[str, typer.Argument(help="An opening's file or name.")],
+    params: Annotated[str | None, typer.Option("--params", metavar="JSON", help="Parameters, as one JSON object.")] = None,
+    param: Annotated[list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="One parameter; may be repeated.")] = None,
+    *,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process (the only way in this version).")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run's records as NDJSON, also on a terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve in advance what the opening allows to be approved in advance.")] = False,
+    trace_out: Annotated[Path | None, typer.Option("--trace-out", metavar="FILE", help="Write the run's trace there when it ended.")] = None,
+) -> int:
+    """Run OPENING to its end. Exit codes: 0 succeeded, 1 failed, 2 invalid input, 4 denied, 130 interrupted."""
+    del local  # accepted so that scripts may say it; there is no daemon to prefer yet
+    settings = context.settings()
+    chosen = _load(opening, settings, params, param or [])
+    with_view = not as_json and output.is_terminal(sys.stdout)
+    if trace_out is not None and not trace_out.parent.is_dir():
+        where = Where(file=str(trace_out))
+        raise InvalidInput(f"there is no directory {trace_out.parent}", code="run.trace_out", where=where, hint="create it first")
+    return asyncio.run(_run(chosen, settings, yes=yes, with_view=with_view, trace_out=trace_out))
+
+
+def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -> Opening:
+    from runloop.openings import parse_opening
+    from runloop.runs.compose import opening_dirs
+    from runloop.runs.lookup import find_opening
+
+    found = find_opening(name, opening_dirs(settings))
+    given = _params_object(params)
+    if pairs:
+        declared = parse_opening(found.source, file=found.file, params=given or None).params
+        given.update(_pairs(pairs, declared, given))
+    return parse_opening(found.source, file=found.file, params=given or None)
+
+
+def _params_object(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        where = Where(key="--params")
+        raise InvalidInput(f"--params is not JSON: {error}", code="run.params", where=where, hint="""for example --params '{"topic": "Q4"}'""") from error
+    if not isinstance(value, dict):
+        hint = """for example --params '{"topic": "Q4"}'"""
+        raise InvalidInput("params must be a JSON object", code="run.params", where=Where(key="--params"), hint=hint)
+    return value
+
+
+def _pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """``key=value`` options in the type of the parameter's default: text stays text, everything else is read as JSON."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        where = Where(key=f"-p {key}")
+        if not equals or not key:
+            raise InvalidInput(f"-p takes KEY=VALUE, not {pair!r}", code="run.params", where=where, hint="for example -p topic='Q4 plan'")
+        if key in values or key in given:
+            raise InvalidInput(f"the parameter {key!r} is given twice", code="run.params", where=where, hint="give it once")
+        default = declared.get(key)
+        if default is None or isinstance(default, str):
+            values[key] = text
+            continue
+        try:
+            values[key] = json.loads(text)
+        except ValueError as error:
+            message = f"the parameter {key!r} is {type(default).__name__} like its default {json.dumps(default)}, and {text!r} is not"
+            raise InvalidInput(message, code="run.params", where=where, hint="write it as JSON") from error
+    return values
+
+
+async def _run(opening: Opening, settings: Settings, *, yes: bool, with_view: bool, trace_out: Path | None) -> int:
+    from runloop.cli.person import TerminalPerson
+    from runloop.cli.screen import Screen
+    from runloop.runs.compose import session
+    from runloop.runs.manager import Submission
+
+    screen = Screen(opening) if with_view else None
+    person = TerminalPerson(*((screen.hide, screen.show) if screen else ()))
+    records: list[Mapping[str, Any]] = []
+    loop = asyncio.get_running_loop()
+
+    def on_record(record: Mapping[str, Any]) -> None:
+        if trace_out is not None and record["event_id"] is not None:
+            records.append(record)
+        if screen is not None:
+            screen.feed(record)
+        else:
+            print_record(record)
+
+    async with session(settings, person, progress=_show_compiling) as opened:
+        current = await opened.manager.submit(Submission(opening, yes=yes), (on_record,))
+        interrupts = _Interrupts(lambda: current.cancel(_INTERRUPTED))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, interrupts.take)
+        try:
+            if screen is not None:
+                screen.start()
+            result = await opened.manager.drive(current)
+        finally:
+            if screen is not None:
+                screen.stop()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+        if trace_out is not None:
+            from runloop.runs.trace import run_trace
+
+            _write_trace(trace_out, run_trace(records))
+        if screen is not None:
+            _show_result(screen, result)
+    return _exit_code(result, interrupted=interrupts.taken > 0)
+
+
+class _Interrupts:
+    """The first signal cancels the run and lets it record that; the third ends the process."""
+
+    def __init__(self, cancel: Any) -> None:
+        self.taken = 0
+        self._cancel = cancel
+
+    def take(self) -> None:
+        """Take one signal."""
+        self.taken += 1
+        if self.taken == 1:
+            self._cancel()
+        elif self.taken > 2:
+            raise KeyboardInterrupt
+
+
+def print_record(record: Mapping[str, Any]) -> None:
+    """One run record as one line of JSON, at once. A reader that went away ends the command, not the run's records."""
+    print(output.to_json(record, indent=None), flush=True)
+
+
+def _show_compiling(progress: Any) -> None:
+    """A line on stderr while a guest is compiled for the first time on this machine."""
+    if not output.is_terminal(sys.stderr):
+        return
+    if progress.done:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        return
+    share = min(0.99, progress.elapsed_s / progress.expected_s) if progress.expected_s else 0.0
+    filled = int(share * 24)
+    bar = "█" * filled + "░" * (24 - filled)
+    print(f"\rPreparing the Python guest (once per machine) {bar} {progress.elapsed_s:.0f} s", end="", file=sys.stderr, flush=True)
+
+
+def _show_result(screen: Screen, result: RunResult) -> None:
+    meta = result.record["meta"]
+    for artifact in meta.get("artifacts") or ():
+        output.print_line(f"saved {artifact['name']}: {artifact['path']}")
+    for path in screen.made:
+        output.print_line(f"made {path}")
+    if result.status == "succeeded":
+        output.print_line(f"run {result.run_id} succeeded; `rlp trace {result.run_id[:8]}` shows every crossing")
+    else:
+        output.print_line(f"run {result.run_id} {result.status}: {result.reason}")
+
+
+def _exit_code(result: RunResult, *, interrupted: bool) -> int:
+    if result.status == "succeeded":
+        return EXIT_OK
+    if result.status == "cancelled" and interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_DENIED if result.code.startswith(_DENIED) else EXIT_FAILED
+
+
+def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:
+    try:
+        path.write_text(output.to_json(trace) + "\n", encoding="utf-8")
+    except OSError as error:
+        message = f"the run ended, but its trace cannot be written: {error.strerror}"
+        raise RunloopError(message, code="run.trace_out", where=Where(file=str(path)), hint="`rlp trace` shows it from the ledger") from error

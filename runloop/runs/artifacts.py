@@ -1,0 +1,56 @@
+"""Saved ports of a finished run as files: ``artifacts.save`` of the opening, each value a file of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from runloop.effects.perform.artifact import artifact_filename
+from runloop.effects.perform.storage import write_new
+from runloop.errors import RunloopError, Where
+from runloop.events.records import ArtifactCreated, Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """A file that was written, for its record and for the run's last record."""
+
+    record: ArtifactCreated
+    saved: Saved
+
+
+def save_ports(directory: str, run_id: str, saved: Mapping[str, list[Any]]) -> list[SavedFile]:
+    """Write every value of ``saved`` (``node.port`` → values) below ``directory/run_id``. Blocking; durable when it returns.
+
+    Text is written as it is, anything else as indented JSON. Raises RunloopError ``run.artifact_write``.
+    """
+    files = []
+    for ref, values in saved.items():
+        node, _, port = ref.partition(".")
+        for value in values:
+            is_text = isinstance(value, str)
+            content = (value if is_text else json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "surrogatepass")
+            digest = blake3(content).hexdigest()
+            path = Path(directory) / run_id / artifact_filename(f"{ref}.{'txt' if is_text else 'json'}", digest)
+            try:
+                write_new(path, content)
+            except OSError as error:
+                raise RunloopError(
+                    f"cannot save {ref} to {path}: {error.strerror}",
+                    code="run.artifact_write",
+                    where=Where(file=str(path), node=node, port=port),
+                    hint="check the disk and the rights of the artifacts directory; the value is in the ledger",
+                ) from error
+            sha256, size = hashlib.sha256(content).hexdigest(), len(content)
+            kind = "text" if is_text else "json"
+            record = ArtifactCreated(node, kind, str(path), digest, sha256, summary=f"{ref} of the run", bytes=size)
+            files.append(SavedFile(record, Saved(str(path), kind, node, port, ref, digest, sha256, size)))
+    return files

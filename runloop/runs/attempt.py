@@ -1,0 +1,90 @@
+"""One attempt of one node: its identity, its guest's request and seed, and what its end means for the plan."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from runloop.effects.types import CallError, CallErrorKind
+from runloop.sandbox.spec import GuestError, GuestSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runloop.bundles import Bundle
+    from runloop.openings.expressions import Ports
+    from runloop.sandbox.spec import Limits
+
+_SEED_CONTEXT = "runloop attempt seed v1"
+DEFAULT_PORT = "out"
+_FINAL_KINDS = frozenset({CallErrorKind.DENIED, CallErrorKind.INVALID, CallErrorKind.BUDGET})
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSpec:
+    """Everything that decides what an attempt does, beside the answers to its calls: equal specs behave equally."""
+
+    run_id: str
+    node: str
+    attempt: int
+    with_args: Mapping[str, Any]
+    inputs: Mapping[str, list[Any]]
+    run_seed: bytes
+    start_ms: int
+
+    @property
+    def seed(self) -> bytes:
+        """32 bytes of this attempt's own: no two attempts of a run see the same random numbers."""
+        hasher = blake3(derive_key_context=_SEED_CONTEXT)
+        hasher.update(self.run_seed)
+        hasher.update(f"{self.node}\0{self.attempt}".encode())
+        return hasher.digest()
+
+    def guest(self, bundle: Bundle, limits: Limits) -> GuestSpec:
+        """The guest of this attempt, run from ``bundle``."""
+        run = {"run_id": self.run_id, "node": self.node, "attempt": self.attempt}
+        request = {"with": dict(self.with_args), "inputs": dict(self.inputs), "run": run}
+        is_python = bundle.kind == "python"
+        return GuestSpec(
+            kind=bundle.kind,
+            digest=bundle.digest,
+            entry=bundle.entry,
+            request_json=json.dumps(request, ensure_ascii=False, separators=(",", ":"), sort_keys=True),
+            seed=self.seed,
+            start_ms=self.start_ms,
+            limits=limits,
+            sources=bundle.sources() if is_python else None,
+            code=None if is_python else bundle.code(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """Why an attempt failed, in the plan's terms."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+def ports_of(result: Any, declared: Mapping[str, Any]) -> Ports:
+    """The output ports of a result: a dict whose keys are all declared ports maps to them, anything else is port ``out`` (ADR 1)."""
+    if isinstance(result, dict) and result and declared and result.keys() <= declared.keys():
+        return {port: [value] for port, value in result.items()}
+    return {DEFAULT_PORT: [result]}
+
+
+def failure_of(error: GuestError, refusal: CallError | None) -> AttemptFailed:
+    """What a guest's end without a result means. An agent that fell over a refused call fails with that refusal's code.
+
+    A failed attempt is repeated where the opening says so, but never after a refusal that would only be repeated (denied, invalid,
+    budget), nor after a limit that the same work would reach again.
+    """
+    if error.code == "guest.exception":
+        if refusal is not None and refusal.message in error.message:
+            return AttemptFailed(refusal.code, refusal.message, refusal.kind not in _FINAL_KINDS and not refusal.outcome_unknown)
+        return AttemptFailed(error.code, error.message, retryable=True)
+    return AttemptFailed(error.code, error.message, error.retryable)

@@ -1,0 +1,192 @@
+"""The composition root of a process that runs openings: settings in, a run manager with everything behind it out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runloop import __version__
+from runloop.bundles import BundleStore
+from runloop.bundles.paths import agent_search_dirs, shipped_openings_dir
+from runloop.bundles.store import OverrideDirs
+from runloop.config.paths import SYSTEM_CONFIG
+from runloop.kb import AsyncLedger, KnowledgeBase
+from runloop.runs.children import SpawnAgent, SpawnOpening
+from runloop.runs.lookup import find_opening
+from runloop.runs.manager import RunManager
+from runloop.runs.operator import Nobody
+from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
+from runloop.runs.services import RunRules, Services
+from runloop.sandbox import WorkerPool, guest_digest
+from runloop.sandbox.spec import MIB, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from runloop.bundles import Bundle
+    from runloop.config import Settings
+    from runloop.effects.types import Performer
+    from runloop.models.broker import Broker
+    from runloop.runs.operator import Operator
+    from runloop.sandbox import CompileProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a process has while it runs openings."""
+
+    manager: RunManager
+    kb: KnowledgeBase
+
+
+def clock_ms() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def opening_dirs(settings: Settings) -> tuple[Path, ...]:
+    """Where openings are looked up, first wins; those that ship come last."""
+    return tuple(dict.fromkeys([*settings.get("openings.search_dirs"), shipped_openings_dir()]))
+
+
+def bundle_store(settings: Settings) -> BundleStore:
+    """The agents that are installed here, narrowed by the override files of the system and of the user."""
+    overrides = OverrideDirs(system=SYSTEM_CONFIG / "policy-overrides", user=settings.base.state / "policy-overrides")
+    home = str(settings.base.home) if settings.base.home else None
+    return BundleStore(agent_search_dirs(settings.get("agents.search_dirs")), overrides=overrides, home=home, env=os.environ)
+
+
+def limits_from(settings: Settings) -> Callable[[Bundle], Limits]:
+    """The limits of an agent: its manifest's, never above the configured ones."""
+    memory, wall = settings.get("sandbox.memory_mb") * MIB, settings.get("sandbox.wall_ms")
+    output, hostcalls, fuel = (settings.get(f"sandbox.{name}") for name in ("output_bytes", "hostcalls", "fuel"))
+
+    def limits_of(bundle: Bundle) -> Limits:
+        own = bundle.limits
+        return Limits(
+            memory_bytes=_least(own.memory_bytes, memory) or memory,
+            wall_ms=_least(own.wall_ms, wall) or wall,
+            fuel=_least(own.fuel, fuel),
+            output_bytes=_least(own.output_bytes, output) or output,
+            hostcalls=hostcalls if own.hostcalls is None else min(own.hostcalls, hostcalls),
+        )
+
+    return limits_of
+
+
+def rules_from(settings: Settings) -> RunRules:
+    """What the settings and hard limits say about every run."""
+    usd = settings.get("policy.max_usd")
+    in_advance = settings.get("security.approve_in_advance")
+    return RunRules(
+        confirm_external_actions=settings.get("security.confirm_external_actions"),
+        audit_on_deny=settings.get("security.caps.audit_on_deny"),
+        max_tokens=settings.get("policy.max_tokens"),
+        max_usd_micros=None if usd is None else int(usd * 1_000_000),
+        denied_actions=frozenset(settings.get("policy.deny_actions")),
+        approve_in_advance=None if in_advance is None else frozenset(in_advance),
+    )
+
+
+@asynccontextmanager
+async def session(
+    settings: Settings, operator: Operator | None = None, progress: Callable[[CompileProgress], None] | None = None
+) -> AsyncIterator[Session]:
+    """Open everything a run needs, and close it whatever happens; no process is left behind."""
+    from runloop.effects.perform.secrets import SecretHandles, SecretStore  # noqa: PLC0415 - only runs need the performers
+
+    directories = settings.directories
+    async with AsyncExitStack() as stack:
+        kb = KnowledgeBase.open(directories.pog)
+        stack.callback(kb.close)
+        store = SecretStore()
+        handles = SecretHandles(store, lambda _secret_id: ())
+        broker = _broker(settings, store)
+        stack.push_async_callback(broker.aclose)
+        pool = WorkerPool(directories.cache, workers=settings.get("sandbox.workers") or None, progress=progress)
+        stack.push_async_callback(pool.close)
+        await pool.start()
+        bundles, limit = bundle_store(settings), CapabilityLimits.of(settings)
+        services = Services(
+            ledger=AsyncLedger(kb.ledger),
+            guests=pool,
+            resolve_agent=lambda name, variant: limit.narrow(bundles.resolve(name, variant)),
+            resolve_opening=lambda name: find_opening(name, opening_dirs(settings)),
+            limits_of=limits_from(settings),
+            budget=broker.run_budget,
+            operator=operator or Nobody(),
+            clock_ms=clock_ms,
+            fresh=os.urandom,
+            runloop_version=__version__,
+            guest_digest=guest_digest(),
+            artifacts_dir=str(directories.artifacts),
+            rules=rules_from(settings),
+        )
+        manager = RunManager(services)
+        services.performers.update(_performers(settings, manager, kb, broker, handles, store))
+        yield Session(manager, kb)
+        await asyncio.to_thread(kb.sync)
+
+
+def _broker(settings: Settings, store: Any) -> Broker:
+    from runloop.models.broker import Broker  # noqa: PLC0415 - brings the HTTP client
+    from runloop.runs.model_settings import model_settings  # noqa: PLC0415
+
+    return Broker(model_settings(settings), store.get)
+
+
+def _performers(
+    settings: Settings, manager: RunManager, kb: KnowledgeBase, broker: Broker, handles: Any, store: Any
+) -> dict[str, Performer]:
+    from runloop.effects.perform.artifact import EmitArtifact  # noqa: PLC0415
+    from runloop.effects.perform.ask import AskPerson  # noqa: PLC0415
+    from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress  # noqa: PLC0415
+    from runloop.effects.perform.exec import ExecRun  # noqa: PLC0415
+    from runloop.effects.perform.files import FilesList, FilesRead  # noqa: PLC0415
+    from runloop.effects.perform.files_write import FilesWrite  # noqa: PLC0415
+    from runloop.effects.perform.http import HttpFetch  # noqa: PLC0415
+    from runloop.effects.perform.kb import KbGet, KbPropose, KbSearch  # noqa: PLC0415
+    from runloop.effects.perform.mail import MailSend  # noqa: PLC0415
+    from runloop.effects.perform.model import ModelComplete, ModelEmbed  # noqa: PLC0415
+    from runloop.effects.perform.paths import PathRules  # noqa: PLC0415
+    from runloop.effects.perform.secrets import SecretsHandle  # noqa: PLC0415
+    from runloop.effects.perform.storage import FileBlobs  # noqa: PLC0415
+    from runloop.effects.perform.timer import TimerSleep  # noqa: PLC0415
+
+    directories = settings.directories
+    knowledge = KnowledgeForAgents(kb, DOMAINS)
+    rules = PathRules(protected=(str(directories.state),))
+    blobs = FileBlobs(directories.pog / "files")
+    return {
+        "model.complete": ModelComplete(broker, manager.budget_of),
+        "model.embed": ModelEmbed(broker, manager.budget_of),
+        "kb.search": KbSearch(knowledge, knowledge.domains),
+        "kb.get": KbGet(knowledge, knowledge.domains),
+        "kb.propose": KbPropose(knowledge),
+        "http.fetch": HttpFetch(handles),
+        "files.read": FilesRead(rules),
+        "files.list": FilesList(rules),
+        "files.write": FilesWrite(rules, blobs),
+        "exec.run": ExecRun(rules),
+        "mail.send": MailSend(_mail(settings), LedgerSentLog(ledger, manager), store),
+        "ask.person": AskPerson(manager.services.operator),
+        "secrets.handle": SecretsHandle(handles),
+        "spawn.agent": SpawnAgent(manager),
+        "spawn.opening": SpawnOpening(manager),
+        "timer.sleep": TimerSleep(),
+        "emit.progress": EmitProgress(manager),
+        "emit.log": EmitLog(manager),
+        "emit.artifact": EmitArtifact(directories.artifacts, manager),
+        "checkpoint.mark": CheckpointMark(manager),
+    }
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    limits = [limit for limit in (first, second) if limit is not None]
+    return min(limits, default=None)
+

@@ -1,0 +1,64 @@
+"""Openings by path or by name."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runloop.errors import InvalidInput, Where
+from runloop.runs.services import OpeningText
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_BYTES = 4 << 20
+"""More than any opening has; the language's own limit, with its own message, is lower."""
+_SUFFIXES = (".yaml", ".yml", "")
+
+
+def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
+    """The opening ``name``: a file if there is one, else ``NAME.yaml`` in the search directories, first wins (spec 10.1).
+
+    Raises:
+        InvalidInput: nothing of that name, or it cannot be read; says where it looked and what is near.
+    """
+    literal = Path(name)
+    if literal.is_file():
+        return _read(literal)
+    is_path = "/" in name or literal.suffix in {".yaml", ".yml"}
+    if not is_path:
+        for directory in search_dirs:
+            for suffix in _SUFFIXES:
+                candidate = directory / f"{name}{suffix}"
+                if candidate.is_file():
+                    return _read(candidate)
+    raise _not_found(name, () if is_path else search_dirs)
+
+
+def known_openings(search_dirs: Sequence[Path]) -> list[str]:
+    """The names that :func:`find_opening` would find, sorted."""
+    names = {path.stem for directory in search_dirs if directory.is_dir() for path in directory.iterdir() if path.suffix in {".yaml", ".yml"}}
+    return sorted(names)
+
+
+def _read(path: Path) -> OpeningText:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        message = f"cannot read the opening {path}: {error.strerror}"
+        raise InvalidInput(message, code="opening.unreadable", where=Where(file=str(path)), hint="check its rights") from error
+    try:
+        return OpeningText(raw.decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        message = f"the opening is not UTF-8: byte {error.start}"
+        raise InvalidInput(message, code="opening.not_utf8", where=Where(file=str(path), line=line), hint="save it as UTF-8") from error
+
+
+def _not_found(name: str, search_dirs: Sequence[Path]) -> InvalidInput:
+    searched = ", ".join(str(directory) for directory in search_dirs) or str(Path(name).parent.resolve())
+    near = difflib.get_close_matches(name, known_openings(search_dirs), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "give a file, or a name that lies in one of openings.search_dirs"
+    return InvalidInput(f"opening {name!r} not found (searched: {searched})", code="opening.not_found", hint=hint)

@@ -1,0 +1,128 @@
+"""What the performers' ports are in a real process: the knowledge base, the log of sent mail, and machine-wide limits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from runloop.effects.perform.ports import SentMail
+from runloop.events import NewEvent
+from runloop.policy import Capabilities, Override
+from runloop.policy.commands import ExecGrants
+from runloop.policy.net import NetGrants, split_host
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runloop.bundles import Bundle
+    from runloop.config import Settings
+    from runloop.effects.perform.ports import Proposal
+    from runloop.effects.types import CallContext
+    from runloop.kb import AsyncLedger, KnowledgeBase
+    from runloop.runs.manager import RunManager
+
+
+class KnowledgeForAgents:
+    """The knowledge base as performers ask it: what is in the ledger now is found now."""
+
+    def __init__(self, kb: KnowledgeBase, domains: Sequence[str]) -> None:
+        self._kb = kb
+        self.domains = tuple(domains)
+
+    async def search(self, query: str, domains: Sequence[str], limit: int, *, raw_contacts: bool) -> list[dict[str, Any]]:
+        """Hits, best first."""
+
+        def find() -> list[dict[str, Any]]:
+            self._kb.sync()
+            return [hit.to_dict() for hit in self._kb.search(query, domains=domains, limit=limit, raw_contacts=raw_contacts)]
+
+        return await asyncio.to_thread(find)
+
+    async def get(self, key: str, *, raw_contacts: bool) -> dict[str, Any] | None:
+        """One entity, or None."""
+
+        def find() -> dict[str, Any] | None:
+            self._kb.sync()
+            return self._kb.get(key, raw_contacts=raw_contacts)
+
+        return await asyncio.to_thread(find)
+
+    async def propose(self, proposal: Proposal, ctx: CallContext) -> int:
+        """Add the fact, once per idempotency key."""
+        from runloop.kb import StateDelta  # noqa: PLC0415 - brings the schemas
+
+        delta = StateDelta(
+            kind=proposal.kind,
+            actor=f"agent:{ctx.agent}",
+            payload=dict(proposal.payload),
+            scope="user",
+            provenance={
+                "trace_id": f"trace:{ctx.run_id}",
+                "agent_id": f"agent:{ctx.agent}",
+                **({"rationale": proposal.rationale} if proposal.rationale else {}),
+            },
+            evidence=tuple(proposal.evidence),
+            key=proposal.idempotency_key,
+        )
+        return await asyncio.to_thread(self._kb.propose, delta)
+
+
+class LedgerSentLog:
+    """Remembers in the ledger which messages went out: one ``email.sent`` event for each message's key."""
+
+    def __init__(self, ledger: AsyncLedger, manager: RunManager) -> None:
+        self._ledger, self._manager = ledger, manager
+
+    async def find(self, key: str) -> SentMail | None:
+        """The record of an earlier sending, or None."""
+        event = await asyncio.to_thread(self._ledger.ledger.by_key, f"mail:{key}")
+        if event is None:
+            return None
+        payload = event.payload
+        return SentMail(key, payload["message_id"], payload["status"], payload.get("path"), payload["content_hash"], tuple(payload["to"]))
+
+    async def record(self, mail: SentMail, ctx: CallContext) -> None:
+        """Keep the record durably; ``artifact_id`` is the event of the request, which holds the text."""
+        run = self._manager.run_of(ctx)
+        request_id = run.requests[ctx.node, ctx.attempt, ctx.call]
+        request = await asyncio.to_thread(self._ledger.ledger.get, request_id)
+        if request is None:
+            raise AssertionError(f"event {request_id} was appended and is not there")
+        args = self._ledger.ledger.full(request).payload["meta"]["args"]
+        payload = {
+            "to": list(mail.recipients),
+            "subject": args["subject"],
+            "artifact_id": request_id,
+            "message_id": mail.message_id,
+            "status": mail.status,
+            "content_hash": mail.digest,
+            **({"path": mail.path} if mail.path else {}),
+        }
+        identity = run.recorder.identity
+        provenance = {"trace_id": identity.trace_id, "opening_id": identity.opening_id, "agent_id": f"agent:{ctx.agent}"}
+        event = NewEvent(kind="email.sent", payload=payload, actor=f"agent:{ctx.agent}", scope="user", provenance=provenance, key=f"mail:{mail.key}")
+        await self._ledger.append([event])
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityLimits:
+    """What ``policy.allow_exec`` and ``policy.allowed_hosts`` leave of every agent's capabilities."""
+
+    override: Override
+
+    @classmethod
+    def of(cls, settings: Settings) -> CapabilityLimits:
+        """The limits that the settings state."""
+        caps, stated = Capabilities(), set[str]()
+        if not settings.get("policy.allow_exec"):
+            caps, stated = replace(caps, exec=ExecGrants()), stated | {"exec"}
+        hosts = settings.get("policy.allowed_hosts")
+        if hosts is not None:
+            granted = NetGrants(hosts=frozenset(split_host(host) for host in hosts), allow_http=True, allow_private=True)
+            caps, stated = replace(caps, net=granted), stated | {"net"}
+        return cls(Override(caps, frozenset(stated)))
+
+    def narrow(self, bundle: Bundle) -> Bundle:
+        """The bundle with what is left of its capabilities."""
+        return replace(bundle, caps=bundle.caps.intersect(self.override)) if self.override.stated else bundle

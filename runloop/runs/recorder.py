@@ -1,0 +1,98 @@
+"""Records of one run: numbered densely, durable before visible, published in order.
+
+A durable record is appended to the ledger and reaches the subscribers only when its event is on disk; a live record
+(progress, deltas) goes to the subscribers alone and takes no number (contracts section 1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from runloop.events import NewEvent, RunIdentity, StoredEvent, live_record, record_of, run_event
+from runloop.events.records import RecordMeta
+
+Subscriber = Callable[[Mapping[str, Any]], None]
+
+
+class Appender(Protocol):
+    """The ledger as a run sees it: resolves in order, once the events are durable."""
+
+    def append(self, events: Iterable[NewEvent]) -> asyncio.Future[list[StoredEvent]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A record about to be written: its kind, the line for people, and what belongs to the kind."""
+
+    kind: str
+    message: str
+    meta: RecordMeta | Mapping[str, Any]
+    level: str = "info"
+    actor: str = "agent:runloop"
+    agent_id: str | None = None
+
+
+class Recorder:
+    """Writes one run's records. Not thread-safe: it lives on the event loop of its run."""
+
+    def __init__(self, identity: RunIdentity, ledger: Appender, clock_ms: Callable[[], int], last_seq: int = 0) -> None:
+        self.identity = identity
+        self.clock_ms = clock_ms
+        self._ledger = ledger
+        self._last_seq = last_seq
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call ``subscriber`` with every record from now on, in order; it must not raise and must not block."""
+        self._subscribers.append(subscriber)
+
+    def write(self, *drafts: Draft, beside: Iterable[NewEvent] = ()) -> asyncio.Future[list[StoredEvent]]:
+        """Append ``drafts`` as one commit; done when they are on disk, with the stored events in order.
+
+        ``beside`` are events of other kinds (an audit entry) that belong in the same commit, after the records.
+        The numbers are taken at once, so the order of calls is the order of the records.
+        """
+        return asyncio.shield(self._append(drafts, beside))  # a task that is cancelled while it waits must not lose the record
+
+    def note(self, *drafts: Draft) -> None:
+        """Append without waiting: for lines whose loss with the process would lose nothing that anybody acted on."""
+        self._append(drafts, ())
+
+    def live(self, kind: str, message: str, meta: RecordMeta | Mapping[str, Any]) -> None:
+        """Tell the subscribers something that is not kept; its ``seq`` is that of the last numbered record."""
+        self._tell(live_record(self.identity, self._last_seq, kind, meta, message, ts_ms=self.clock_ms()))
+
+    def _append(self, drafts: Iterable[Draft], beside: Iterable[NewEvent]) -> asyncio.Future[list[StoredEvent]]:
+        now_ms = self.clock_ms()
+        events = [self._event(draft, now_ms) for draft in drafts]
+        written = self._ledger.append([*events, *beside])
+        count = len(events)
+        written.add_done_callback(lambda done: self._publish(done, count))
+        return written
+
+    def _event(self, draft: Draft, now_ms: int) -> NewEvent:
+        self._last_seq += 1
+        return run_event(
+            self.identity,
+            self._last_seq,
+            draft.kind,
+            draft.meta,
+            draft.message,
+            level=draft.level,
+            actor=draft.actor,
+            agent_id=draft.agent_id,
+            ts_ms=now_ms,
+        )
+
+    def _publish(self, written: asyncio.Future[list[StoredEvent]], count: int) -> None:
+        if written.cancelled() or written.exception() is not None:
+            return  # the awaiting side gets the error; what is not on disk is never shown
+        for event in written.result()[:count]:
+            self._tell(record_of(event))
+
+    def _tell(self, record: Mapping[str, Any]) -> None:
+        for subscriber in self._subscribers:
+            subscriber(record)

@@ -1,0 +1,66 @@
+"""What every run of a process shares, as narrow ports; the composition root (:mod:`runloop.runs.compose`) hands in the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from runloop.bundles import Bundle
+    from runloop.effects.types import Performer
+    from runloop.models.budget import Budget
+    from runloop.runs.operator import Operator
+    from runloop.runs.recorder import Appender
+    from runloop.sandbox.spec import GuestResult, GuestSpec, Hostcall, Limits
+
+
+class Guests(Protocol):
+    """Runs guests; cancelling the task that awaits ``run`` stops the guest."""
+
+    async def run(self, spec: GuestSpec, hostcall: Hostcall) -> GuestResult:
+        """Run one guest to its result. Raises GuestError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningText:
+    """An opening as it was found: its source and the file it came from."""
+
+    source: str
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRules:
+    """The settings and hard limits that runs obey; docs/configuration.md says which key each one is."""
+
+    confirm_external_actions: bool = True
+    audit_on_deny: bool = True
+    max_parallel: int = 8
+    max_depth: int = 8
+    max_tokens: int | None = None
+    max_usd_micros: int | None = None
+    denied_actions: frozenset[str] = frozenset()
+    approve_in_advance: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The world of the run manager. ``performers`` is filled after the manager exists, since some of them report to it."""
+
+    ledger: Appender
+    guests: Guests
+    resolve_agent: Callable[[str, str | None], Bundle]
+    resolve_opening: Callable[[str], OpeningText]
+    limits_of: Callable[[Bundle], Limits]
+    budget: Callable[[int | None, int | None], Budget]
+    operator: Operator
+    clock_ms: Callable[[], int]
+    fresh: Callable[[int], bytes]
+    runloop_version: str
+    guest_digest: str
+    artifacts_dir: str
+    rules: RunRules = field(default_factory=RunRules)
+    performers: dict[str, Performer] = field(default_factory=dict)
+
