@@ -64,7 +64,7 @@ def _option(parameter: Any) -> str:
     names = ", ".join([*parameter.opts, *parameter.secondary_opts])
     if getattr(parameter, "is_flag", False):
         return names
-    return f"{names} {parameter.metavar or str(getattr(parameter.type, 'name', 'value')).upper()}"
+    return f"{names} {parameter.metavar or 'VALUE'}"
 
 
 def _meaning(parameter: Any) -> str:

@@ -1,0 +1,33 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PART = re.compile(r"<!-- generated: ([a-z0-9-]+) -->")
+
+
+def test_the_generated_parts_of_every_page_agree_with_the_source():
+    result = subprocess.run([sys.executable, str(ROOT / "scripts/gen-docs"), "--check"], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_page_that_is_out_of_date_is_named_and_repaired(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Kept\n<!-- generated: exit-codes -->\nold\n<!-- end generated -->\nkept\n")
+    program = (
+        "import runpy, sys; from pathlib import Path;"
+        "space = runpy.run_path(sys.argv[1]); page = Path(sys.argv[2]); page.write_text(space['rendered'](page.read_text()))"
+    )
+    subprocess.run([sys.executable, "-c", program, str(ROOT / "scripts/gen-docs"), str(page)], check=True)
+    text = page.read_text()
+    assert text.startswith("# Kept\n<!-- generated: exit-codes -->\n| exit | meaning |\n")
+    assert text.endswith("| 130 | interrupted |\n<!-- end generated -->\nkept\n")
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_every_link_of_a_page_to_another_page_leads_somewhere(page):
+    targets = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
