@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from runloop.errors import RunloopError
 from runloop.openings.errors import Report, did_you_mean
 from runloop.openings.fields import place_at
 from runloop.openings.hints import violations
@@ -29,17 +30,26 @@ class AgentPorts:
 
 
 Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
-"""An agent's ports by name and variant; None if it is not installed."""
+"""An agent's ports by name and variant; None if it is not installed, a RunloopError if it is there and cannot be used."""
 
 
 def check(opening: Opening, resolve: Resolve) -> list[Problem]:
     """The problems of ``opening`` with the agents installed here, in document order; nested openings' ports are not looked at."""
     report = Report(opening.file)
     agents: dict[str, AgentPorts] = {}
+    known: dict[tuple[str, str | None], AgentPorts | None] = {}
     for node in opening.nodes:
         if node.kind != "agent":
             continue
-        ports = resolve(node.name, node.variant)
+        key = node.name, node.variant
+        if key not in known:
+            try:
+                known[key] = resolve(*key)
+            except RunloopError as error:
+                message = f"agent '{node.name}' cannot be used: {error.message}"
+                report.add("unusable_agent", message, node.use_at, node=node.id, key="use", hint=error.hint)
+                continue
+        ports = known[key]
         if ports is None:
             variant = f" with variant '{node.variant}'" if node.variant else ""
             hint = "rlp agent list shows what is installed; rlp agent install adds one"

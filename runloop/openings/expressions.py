@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from operator import eq, ge, gt, le, lt, ne
 from typing import TypeAlias
 
@@ -62,6 +63,11 @@ class Condition:
 
     def __str__(self) -> str:
         return f"{self.op} {_shown(self.literal)}"
+
+    @property
+    def json_literal(self) -> Literal:
+        """The literal as a JSON value: infinities and NaN, which JSON lacks, as text."""
+        return str(self.literal) if isinstance(self.literal, float) and not isfinite(self.literal) else self.literal
 
     def holds(self, values: Sequence[Json] | None) -> bool:
         """Whether any of ``values`` satisfies the comparison; None (no such port) does not."""

@@ -1,0 +1,191 @@
+"""`rlp opening`: check openings and draw their graphs. docs/openings.md describes the language."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runloop.cli import context, output
+from runloop.cli.options import JsonOption
+from runloop.errors import EXIT_INVALID, EXIT_OK, InvalidInput, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runloop.openings import AgentPorts, Examined, Opening, Problem
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Check openings and draw their graphs.")
+
+
+class GraphFormat(StrEnum):
+    """How `rlp opening graph` draws."""
+
+    TEXT = "text"
+    DOT = "dot"
+    MERMAID = "mermaid"
+    JSON = "json"
+
+
+FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="An opening by file or name; - is standard input.")]
+
+
+@app.command(name="check")
+def check_files(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Openings by file or name; - is standard input.")],
+    as_json: JsonOption = False,
+    agents: Annotated[bool, typer.Option("--agents/--no-agents", help="Check ports and arguments against the installed agents.")] = True,
+    root: Annotated[Path | None, typer.Option("--root", metavar="DIR", help="Directory of agents to use first.")] = None,
+) -> int:
+    """Show every problem of the openings with its place; exit code 2 if there is any."""
+    from runloop.openings import examine
+
+    resolve = _resolver(root) if agents else None
+    results: list[tuple[str, Examined]] = []
+    for file in files:
+        name, data = _read(file)
+        examined = examine(data, file=name, resolve=resolve)
+        results.append((name, examined))
+        if not as_json:
+            _print_result(name, data, examined)
+    found = any(examined.problems for _, examined in results)
+    if as_json:
+        output.print_json([_result(name, examined) for name, examined in results])
+    return EXIT_INVALID if found else EXIT_OK
+
+
+@app.command()
+def graph(
+    file: FileArgument,
+    form: Annotated[GraphFormat, typer.Option("--format", help="How to draw it.")] = GraphFormat.TEXT,
+    width: Annotated[
+        int | None, typer.Option("--width", min=20, metavar="N", help="Columns to draw in; the terminal's by default.")
+    ] = None,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
+) -> None:
+    """Draw the graph of an opening: nodes in layers, dashed lines where a guard decides."""
+    from runloop.openings import parse_opening
+
+    name, data = _read(file)
+    opening = parse_opening(data, file=name)
+    if form is GraphFormat.JSON:
+        from runloop.openings.export import to_graph
+
+        output.print_json(to_graph(opening))
+    else:
+        output.print_line(_drawing(opening, form, width, ascii_only=ascii_only))
+
+
+def _drawing(opening: Opening, form: GraphFormat, width: int | None, *, ascii_only: bool) -> str:
+    from runloop.openings.draw import draw
+    from runloop.openings.export import to_dot, to_mermaid
+
+    if form is GraphFormat.DOT:
+        return to_dot(opening)
+    if form is GraphFormat.MERMAID:
+        return to_mermaid(opening)
+    return draw(opening, width=width or output.terminal_width(), ascii_only=ascii_only or not _can_print_boxes())
+
+
+def _can_print_boxes() -> bool:
+    try:
+        "│▽←".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _read(file: str) -> tuple[str, bytes]:
+    """The name to show and the bytes of an opening, at most a little more than the language allows."""
+    from runloop.openings.yamltree import MAX_BYTES
+
+    if file == "-":
+        return "<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1)
+    path = Path(file) if Path(file).exists() else _named(file)
+    try:
+        with path.open("rb") as stream:
+            return str(path), stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "give a file" if path.is_dir() else "check its rights"
+        raise InvalidInput(
+            f"cannot read {path}: {error.strerror}", code="opening.unreadable", where=Where(file=str(path)), hint=hint
+        ) from error
+
+
+def _named(name: str) -> Path:
+    from runloop.bundles import shipped_openings_dir
+    from runloop.runs.lookup import find_opening
+
+    found = find_opening(name, [*context.settings().get("openings.search_dirs"), shipped_openings_dir()])
+    return Path(found.file or name)
+
+
+def _resolver(root: Path | None) -> Callable[[str, str | None], AgentPorts | None]:
+    from runloop.bundles import BundleStore, OverrideDirs, agent_search_dirs
+    from runloop.bundles.errors import BundleNotFound
+    from runloop.openings import AgentPorts
+
+    if root is not None and not root.is_dir():
+        raise InvalidInput(f"there is no directory {root}", code="agent.root", hint="give --root a directory that exists")
+    settings = context.settings()
+    store = BundleStore(
+        agent_search_dirs(settings.get("agents.search_dirs"), override=root),
+        overrides=OverrideDirs(user=settings.directories.state / "policy-overrides"),
+        home=None if settings.base.home is None else str(settings.base.home),
+        env=os.environ,
+    )
+
+    def resolve(name: str, variant: str | None) -> AgentPorts | None:
+        try:
+            bundle = store.resolve(name, variant)
+        except BundleNotFound:
+            return None
+        schema = None if bundle.with_schema is None else dict(bundle.with_schema)
+        return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema)
+
+    return resolve
+
+
+def _print_result(name: str, data: bytes, examined: Examined) -> None:
+    if not examined.problems and examined.opening is not None:
+        opening = examined.opening
+        output.print_line(f"{name}: ok ({_counted(len(opening.nodes), 'node')}, {_counted(len(opening.edges), 'edge')})")
+        return
+    text = data.decode("utf-8", "replace")
+    for problem in examined.problems:
+        _print_problem(name, text, problem)
+    output.print_line(f"{name}: {_counted(len(examined.problems), 'problem')}")
+
+
+def _print_problem(name: str, text: str, problem: Problem) -> None:
+    from runloop.openings.excerpt import excerpt, source_line
+
+    where = problem.where
+    place = f"{name}:{where.line}:{where.column}" if where.line is not None else name
+    output.print_line(f"{place}: {problem.message} [{problem.code}]")
+    if where.line is not None and where.column is not None:
+        gutter = f"{where.line:>5} | "
+        line, caret = excerpt(source_line(text, where.line), where.column, max(20, output.terminal_width() - len(gutter)))
+        output.print_line(f"{gutter}{line}")
+        output.print_line(f"{'':>5} | {caret}")
+    if problem.hint:
+        output.print_line(f"{'':>5} = hint: {problem.hint}")
+
+
+def _result(name: str, examined: Examined) -> dict[str, Any]:
+    opening = examined.opening
+    return {
+        "file": name,
+        "ok": not examined.problems,
+        "name": opening.name if opening else None,
+        "digest": opening.digest if opening else None,
+        "problems": [problem.to_dict() for problem in examined.problems],
+    }
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
