@@ -14,14 +14,14 @@ from runloop.rmp.errors import BodyDecodeError, EncodeError
 
 MAX_DEPTH: Final = 64
 
-_SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
+SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
 _SCALAR_BASES: Final = (str, int, float, bytes, bytearray, memoryview)
 
-# Bytes that are no head of a map or array. What remains of a body without them bounds its depth from above, at C speed.
-_NOT_A_CONTAINER: Final = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
-_BIN_HEADS: Final = (b"\xc4", b"\xc5", b"\xc6")
-_LONG_HEADS: Final = (b"\xdc", b"\xdd", b"\xde", b"\xdf")
+# Bytes that begin no map, array or binary. What is left of a body without them bounds its depth from above, at C speed.
+_NO_HEAD: Final = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xC4 <= byte <= 0xC6 or 0xDC <= byte <= 0xDF))
 _SMALL_BODY: Final = 1024
+_is_flat: Final = SCALARS.issuperset
+_join: Final = "".join
 
 _HINT: Final = "docs/protocol.md lists the rules for a body"
 
@@ -51,10 +51,11 @@ def bad_body(reason: str, *, key: str = "body") -> BodyDecodeError:
 def unpack(body: bytes) -> Any:
     """The one value that ``body`` encodes; raises BodyDecodeError."""
     try:
-        if len(body) > _SMALL_BODY and any(head in body for head in _LONG_HEADS):
+        heads = body.translate(None, _NO_HEAD)
+        if len(body) > _SMALL_BODY and (b"\xdc" in heads or b"\xdd" in heads or b"\xde" in heads or b"\xdf" in heads):
             _check_structure(body)
         value = msgpack.unpackb(body, object_pairs_hook=_unique, ext_hook=_no_extension, max_ext_len=0)
-        if len(body.translate(None, _NOT_A_CONTAINER)) > MAX_DEPTH or any(head in body for head in _BIN_HEADS):
+        if len(heads) > MAX_DEPTH or b"\xc4" in heads or b"\xc5" in heads or b"\xc6" in heads:
             check(value)
     except Refused as refused:
         raise bad_body(str(refused)) from None
@@ -103,7 +104,11 @@ def check(value: Any) -> None:
         deeper: list[Any] = []
         for box in level:
             if isinstance(box, dict):
-                _check_keys(box)
+                try:
+                    _join(box)
+                except TypeError:
+                    key = next(key for key in box if not isinstance(key, str))
+                    raise Refused(f"the map key {key!r} is not a string") from None
                 inner: Any = box.values()
             elif isinstance(box, list | tuple) and not isinstance(box, msgpack.ExtType):
                 inner = box
@@ -113,16 +118,9 @@ def check(value: Any) -> None:
                 raise Refused(f"a value of type {type(box).__name__}")
             if depth > MAX_DEPTH:
                 raise Refused(f"nested deeper than {MAX_DEPTH}")
-            deeper += [item for item in inner if type(item) not in _SCALARS]
+            if not _is_flat(map(type, inner)):
+                deeper += [item for item in inner if type(item) not in SCALARS]
         level = deeper
-
-
-def _check_keys(box: dict[Any, Any]) -> None:
-    try:
-        "".join(box)
-    except TypeError:
-        key = next(key for key in box if not isinstance(key, str))
-        raise Refused(f"the map key {key!r} is not a string") from None
 
 
 def pack(value: Any) -> bytes:

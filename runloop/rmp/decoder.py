@@ -77,34 +77,31 @@ class FrameDecoder:
     def _next(self) -> Frame | None:
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
-        if len(self._buffer) - self._at < self._needed:
+        buffer, at = self._buffer, self._at
+        have = len(buffer) - at
+        if have < self._needed:
             return None
         try:
-            header = self._header or self._begin()
-            have = len(self._buffer) - self._at
-            if header is None or have < self._needed:
-                self._header = header
-                return None
+            header = self._header
+            if header is None:
+                if have < BODY_AT:
+                    check_prefix(PREFIX.unpack_from(buffer, at)[0])
+                    self._needed = BODY_AT
+                    return None
+                frame_len, header = read_header(buffer, at)
+                self._needed = PREFIX_LEN + frame_len
+                if have < self._needed:
+                    if frame_len - HEADER_LEN > self._max_body:
+                        check_lengths(frame_len, header, self._max_body)
+                    self._header = header
+                    return None
             check_lengths(self._needed - PREFIX_LEN, header, self._max_body)
         except FramingError as refusal:
             self._refusal = refusal
-            self._buffer.clear()
+            buffer.clear()
             self._at = 0
             raise
         return make_frame(header, self._take())
-
-    def _begin(self) -> Header | None:
-        """Read as much of prefix and header as is there, and set how many bytes are needed to go on."""
-        buffer, at = self._buffer, self._at
-        if len(buffer) - at < BODY_AT:
-            check_prefix(PREFIX.unpack_from(buffer, at)[0])
-            self._needed = BODY_AT
-            return None
-        frame_len, header = read_header(buffer, at)
-        if frame_len - HEADER_LEN > self._max_body:
-            check_lengths(frame_len, header, self._max_body)
-        self._needed = PREFIX_LEN + frame_len
-        return header
 
     def _take(self) -> bytes:
         """Cut the frame that is complete out of the buffer."""

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from runloop.rmp.body import Refused, bad_body, pack, unpack
 from runloop.rmp.errors import BodyTypeMismatch, EncodeError
-from runloop.rmp.header import U64_MAX, U128_MAX
+from runloop.rmp.header import U8_MAX, U64_MAX, U128_MAX
 from runloop.rmp.registry import ID_OF, TYPE_OF
 
+_KNOWN_META: Final = frozenset({"opening_id", "priority", "tags"})
 _OPENING_ID_BYTES: Final = 16
 
 
@@ -46,11 +47,9 @@ def _is_int(value: object, most: int) -> bool:
 
 def _check_meta(meta: dict[str, Any]) -> None:
     """Raise Refused unless the keys that RMP knows have their types."""
-    opening_id = meta.get("opening_id")
-    if opening_id is not None and not _is_int(opening_id, U128_MAX):
+    if "opening_id" in meta and meta["opening_id"] is not None and not _is_int(meta["opening_id"], U128_MAX):
         raise Refused("meta.opening_id is neither an integer from 0 to 2^128 - 1 nor 16 bytes")
-    priority = meta.get("priority")
-    if priority is not None and not _is_int(priority, 255):
+    if "priority" in meta and meta["priority"] is not None and not _is_int(meta["priority"], U8_MAX):
         raise Refused("meta.priority is not an integer from 0 to 255")
     if "tags" in meta and not (isinstance(meta["tags"], list | tuple) and all(isinstance(tag, str) for tag in meta["tags"])):
         raise Refused("meta.tags is not a list of strings")
@@ -62,10 +61,11 @@ def read_meta(meta: object) -> dict[str, Any] | None:
         return None
     if not isinstance(meta, dict):
         raise Refused(f"meta is not a map but {type(meta).__name__}")
-    wide = meta.get("opening_id")
-    if isinstance(wide, bytes) and len(wide) == _OPENING_ID_BYTES:
-        meta["opening_id"] = int.from_bytes(wide, "big")
-    _check_meta(meta)
+    if not _KNOWN_META.isdisjoint(meta):
+        wide = meta.get("opening_id")
+        if isinstance(wide, bytes) and len(wide) == _OPENING_ID_BYTES:
+            meta["opening_id"] = int.from_bytes(wide, "big")
+        _check_meta(meta)
     return meta
 
 
@@ -89,10 +89,10 @@ def decode_body(body: bytes, schema_id: int) -> Envelope:
     value = unpack(body)
     if not isinstance(value, dict):
         raise bad_body(f"the envelope is not a map but {type(value).__name__}")
-    for key in ("type", "payload"):
-        if key not in value:
-            raise bad_body(f"the envelope has no {key!r}", key=key)
-    type_ = value["type"]
+    try:
+        type_, payload = value["type"], value["payload"]
+    except KeyError as missing:
+        raise bad_body(f"the envelope has no {missing}", key=missing.args[0]) from None
     if not isinstance(type_, str):
         raise bad_body(f"the type is not a string but {type(type_).__name__}", key="type")
     try:
@@ -100,7 +100,7 @@ def decode_body(body: bytes, schema_id: int) -> Envelope:
     except Refused as refused:
         raise bad_body(str(refused), key="meta") from None
     check_type(type_, schema_id)
-    return Envelope(type_, value["payload"], meta)
+    return Envelope(type_, payload, meta)
 
 
 def encode_body(envelope: Envelope) -> bytes:

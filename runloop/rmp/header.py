@@ -32,7 +32,7 @@ BODY_AT: Final = PREFIX_LEN + HEADER_LEN
 DEFAULT_MAX_BODY: Final = 8 * 1024 * 1024
 """Bytes (spec section 3.1)."""
 DEFAULT_TTL_MS: Final = 30_000
-U16_MAX: Final = 2**16 - 1
+U8_MAX: Final = 2**8 - 1
 U32_MAX: Final = 2**32 - 1
 U64_MAX: Final = 2**64 - 1
 U128_MAX: Final = 2**128 - 1

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-from runloop.rmp.body import Refused, bad_body, unpack
+from runloop.rmp.body import SCALARS, Refused, bad_body, unpack
 from runloop.rmp.envelope import check_type, decode_body, read_meta
 
-_PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes})
+_is_flat: Final = SCALARS.issuperset
 _FIXMAP: Final = 0x80
 _ONE_ITEM: Final = b"\x91"
 
@@ -51,7 +51,7 @@ def _decode_map(packed: bytes) -> dict[str, Any] | None:
     if _FIXMAP <= packed[0] < _FIXMAP + 16:
         flat = _read_map(packed)
         # All entries distinct and no container or extension among the values: the rules hold without looking closer.
-        if len(flat) == packed[0] - _FIXMAP and all(type(value) in _PLAIN for value in flat.values()):
+        if len(flat) == packed[0] - _FIXMAP and _is_flat(map(type, flat.values())):
             return read_meta(flat)
     # Inside an array, because meta is the second level of its body.
     return read_meta(unpack(_ONE_ITEM + packed)[0])
