@@ -16,7 +16,7 @@ from runloop.events import StoredEvent, kind_of, restore
 from runloop.kb.database import BUSY_MS, connect, translated
 from runloop.kb.errors import BlobMissing, LedgerReadOnly
 from runloop.kb.migrations import check
-from runloop.kb.rows import COLUMNS, prepare_all, stored
+from runloop.kb.rows import COLUMNS, prepare, stored
 from runloop.kb.writer import Submission, Writer
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class Ledger:
         """Hand events to the writer; ``waiter`` hears of them on the writer thread. Invalid events raise here."""
         if self._writer is None:
             raise LedgerReadOnly("the ledger was opened for reading only", where=Where(file=str(self.path)))
-        submission = Submission(prepare_all(events, check=check), waiter, future)
+        rows = [prepare(event, check=check) for event in events]
+        submission = Submission(rows, waiter, any([row.key is not None for row in rows]), future)  # noqa: C419 - faster for one row
         self._writer.put(submission)
         return submission
 
@@ -123,6 +124,12 @@ class Ledger:
         with self.reading() as db:
             row = db.execute(f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?", (key,)).fetchone()  # noqa: S608
         return None if row is None else stored(row)
+
+    def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
+        """Ids of runs that begin with ``prefix``, newest first."""
+        sql = """SELECT run_id FROM events WHERE run_id >= ? AND run_id < ? AND seq = 1 ORDER BY id DESC LIMIT ?"""
+        with self.reading() as db:
+            return [str(run_id) for (run_id,) in db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]
 
     def head(self) -> Head:
         """The newest event and the chain value after it: kept elsewhere, it proves later that nothing was cut off."""

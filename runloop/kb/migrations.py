@@ -41,7 +41,6 @@ def m001_events(db: apsw.Connection) -> None:
         ) STRICT;
         CREATE INDEX events_run ON events(run_id) WHERE kind IN ('run.submitted', 'run.started');
         CREATE UNIQUE INDEX events_key ON events(idempotency_key) WHERE idempotency_key IS NOT NULL;
-        CREATE INDEX events_kind ON events(kind, id);
         CREATE TABLE blobs(hash BLOB PRIMARY KEY, data BLOB NOT NULL) STRICT;
         CREATE TABLE event_blobs(event_id INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(event_id, hash)) STRICT, WITHOUT ROWID;
         CREATE TABLE head(one INTEGER PRIMARY KEY CHECK(one = 1), last_id INTEGER NOT NULL, chain BLOB NOT NULL) STRICT;

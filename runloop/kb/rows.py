@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from blake3 import blake3
@@ -11,9 +11,6 @@ from msgspec import Struct
 
 from runloop.events import INLINE_LIMIT, InvalidEvent, NewEvent, StoredEvent, canonical, externalise, kind_of, validate
 from runloop.events.hashes import preimage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 COLUMNS = "id, ts_ms, kind, actor, scope, payload_json, provenance_json, hash_blake3, chain_blake3, idempotency_key"
 
@@ -39,40 +36,25 @@ class Row(Struct, frozen=True, gc=False):
 
 def prepare(event: NewEvent, *, check: bool) -> Row:
     """The row of an event; with ``check`` its payload must follow the schema of its kind (:class:`InvalidEvent`)."""
-    fields = kind_of(event.kind).blob_fields
+    kind, actor, scope = event.kind, event.actor, event.scope
+    fields = kind_of(kind).blob_fields
     payload = dict(event.payload)
-    values: list[tuple[str, bytes]] = []
+    provenance = dict(event.provenance)
     payload_json = canonical(payload)
-    if fields and (len(payload_json) > INLINE_LIMIT or b'"$blob"' in payload_json or b'"$data"' in payload_json):
+    blobs: list[tuple[bytes, bytes]] = []
+    if fields and (len(payload_json) > INLINE_LIMIT or b'"$' in payload_json):  # only then can a field need a blob or an escape
         payload, values = externalise(payload, fields)
         payload_json = canonical(payload)
+        blobs = [(bytes.fromhex(name), data) for name, data in values]
     if check:
-        validate(event.kind, payload)
+        validate(kind, payload)
         _check_outer(event)
-    provenance = dict(event.provenance)
-    provenance_json = canonical(provenance)
-    content = blake3(preimage(event.kind, event.actor, event.scope, payload_json, provenance_json)).digest()
-    blobs = [(bytes.fromhex(name), data) for name, data in values] if values else []
     if event.blobs:
         blobs += [(blake3(data).digest(), data) for data in event.blobs]
-    return Row(
-        event.kind,
-        event.actor,
-        event.scope,
-        event.ts_ms,
-        event.key,
-        payload,
-        provenance,
-        payload_json.decode(),
-        provenance_json.decode(),
-        content,
-        blobs,
-    )
-
-
-def prepare_all(events: Iterable[NewEvent], *, check: bool) -> list[Row]:
-    """:func:`prepare` for several events."""
-    return [prepare(event, check=check) for event in events]
+    provenance_json = canonical(provenance)
+    content = blake3(preimage(kind, actor, scope, payload_json, provenance_json)).digest()
+    texts = payload_json.decode(), provenance_json.decode()
+    return Row(kind, actor, scope, event.ts_ms, event.key, payload, provenance, *texts, content, blobs)
 
 
 def stored(row: tuple[Any, ...]) -> StoredEvent:

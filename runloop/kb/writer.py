@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import apsw
+from msgspec import Struct
 
 from runloop.errors import RunloopError, Where
 from runloop.events import StoredEvent, chain_hash
@@ -44,18 +45,15 @@ class Waiter(Protocol):
         """Take the results or errors of these submissions."""
 
 
-class Submission:
-    """Events of one caller, appended together or not at all."""
+class Submission(Struct, eq=False):
+    """Events of one caller, appended together or not at all; ``keyed`` when one of them has an idempotency key."""
 
-    __slots__ = ("error", "future", "keyed", "result", "rows", "waiter")
-
-    def __init__(self, rows: list[Row], waiter: Waiter, future: asyncio.Future[list[StoredEvent]] | None = None) -> None:
-        self.rows = rows
-        self.waiter = waiter
-        self.future = future
-        self.keyed = any([row.key is not None for row in rows])  # noqa: C419 - a list is faster for one row
-        self.result: list[StoredEvent] = []
-        self.error: Exception | None = None
+    rows: list[Row]
+    waiter: Waiter
+    keyed: bool
+    future: asyncio.Future[list[StoredEvent]] | None = None
+    result: list[StoredEvent] = []
+    error: Exception | None = None
 
 
 class Writer:
