@@ -69,7 +69,7 @@ def clean(text: str) -> str:
 
 def parse_query(text: str) -> Query:
     """Split `Ann Lee <ann@example.org>` or a bare address into its parts."""
-    line = clean(text)
+    line = clean(text).removeprefix("mailto:")
     found = _ADDRESS.search(line)
     if found is None:
         return Query(line, "", line)

@@ -34,7 +34,7 @@ def run(topic: str = "", contact: Any = None, directories: list[str] | None = No
     Nothing found is an empty list of excerpts.
     """
     asked = " ".join(topic.split())
-    if not asked:
+    if not any(char.isalnum() for char in asked):
         raise ValueError("context_gatherer: there is no topic; give `topic`, what to search for")
     searched: list[str] = []
     notes = [*_known(asked, searched), *_from_files(list(DIRECTORIES) if directories is None else directories, searched)]

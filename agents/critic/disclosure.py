@@ -46,7 +46,7 @@ _ORDERS = re.compile(
     r"|\b(?:system prompt|developer message|jailbreak)\b"
     r"|\byou are now\b|\bact as (?:an?|the)\b[^.\n]{0,30}\b(?:assistant|ai|model|agent)\b"
     r"|\b(?:ai|llm|language model|chatbot)s?\b[^.\n]{0,30}\b(?:must|should|shall|reading this|please)\b"
-    r"|\b(?:if you are|as|dear|attention,?|note to)\s+(?:an? |the |any |all )?(?:ai|llm|language model|assistant|chatbot|agent)s?\b"
+    r"|\b(?:if you are|dear|attention,?|note to)\s+(?:an? |the |any |all )?(?:ai|llm|language model|assistant|chatbot|agent)s?\b"
     r"|<\s*/?\s*(?:system|assistant|instructions?)\s*>|\[/?INST\]|<\|[a-z_]+\|>",
     re.IGNORECASE,
 )

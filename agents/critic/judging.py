@@ -90,20 +90,24 @@ def length(text: str, subject: str, max_words: int) -> Iterable[Suggestion]:
 
 def addressee(text: str, contact: dict[str, Any]) -> Iterable[Suggestion]:
     """The first line greets the person the message goes to, and nobody else."""
-    name = str(contact.get("name") or "")
+    name = " ".join("".join(char if char.isprintable() else " " for char in str(contact.get("name") or "")).split())
     first = next((line.strip() for line in text.split("\n") if line.strip()), "")
     if not str(contact.get("email") or ""):
         yield Suggestion("addressee", "contact", "The contact has no e-mail address.", "Resolve the contact before writing to them.")
-    if not name:
+    if not any(char.isalnum() for char in name):
         if len(first.split()) > 5 or not first.endswith((",", "!", ":")):
             yield Suggestion(
                 "addressee", "line 1", "The message does not begin with a greeting.", "Begin with `Hello,`: the contact has no name."
             )
         return
-    greeted = fold(first)
-    parts = [fold(part) for part in re.findall(r"[^\s,]+", name)]
-    if not any(re.search(rf"(?<!\w){re.escape(part)}(?!\w)", greeted) for part in parts if len(part) > 1 or len(parts) == 1):
+    parts = _words(name)
+    telling = {part for part in parts if len(part) > 1} or set(parts)
+    if not telling & set(_words(first)):
         yield Suggestion("addressee", "line 1", f"The greeting {first[:60]!r} does not name {name}.", f"Greet {name}.")
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", fold(text))
 
 
 def topic_present(subject: str, text: str, topic: str) -> Iterable[Suggestion]:
@@ -141,12 +145,14 @@ def citations(text: str, draft: dict[str, Any], contact: dict[str, Any], topic: 
                 "support": "Say what the source says, cite another, or leave it out.",
                 "address": "Leave the address out: nobody gave it.",
             }[fault.check]
-            yield Suggestion(fault.check, _quote(unit), f"{fault.problem[:1].upper()}{fault.problem[1:]}.", remedy, _reference(source_of))
+            yield Suggestion(
+                fault.check, _quote(unit.text), f"{fault.problem[:1].upper()}{fault.problem[1:]}.", remedy, _reference(source_of)
+            )
 
 
 def disclosures(subject: str, text: str, draft: dict[str, Any]) -> Iterable[Suggestion]:
     """No secrets leave, and no orders to a model travel on."""
-    for where, part in (("subject", subject), *((_place_of(unit), unit) for unit in text.split("\n"))):
+    for where, part in (("subject", subject), *((_place_of(line), line) for line in text.split("\n"))):
         source = _reference(_cited_source(part, draft))
         for kind in secrets_in(part):
             yield Suggestion("secret", where, f"This seems to hold {kind}.", "Leave it out; secrets do not belong in an e-mail.", source)

@@ -71,7 +71,7 @@ GENERIC = frozenset(map(stem, _GENERIC.split()))
 
 def weight(term: str) -> float:
     """How much a term says about a topic."""
-    return 0.3 if term in GENERIC else 1.0
+    return 0.3 if term in GENERIC or (len(term) == 1 and term.isascii()) else 1.0
 
 
 def overlap(text: str, other: str) -> float:
@@ -83,7 +83,8 @@ def overlap(text: str, other: str) -> float:
 
 _STOPS = re.compile(r"(?:[.!?\u2026]+[\"'\u2019\u201d)]*|[\u3002\uff01\uff1f]+)(?:[ \t]*\[\d+\])*(?=\s|$|[\u3040-\u9fff])")
 _SHORT = re.compile(
-    r"(?:^|[\s(])(?:\d{1,2}|[A-Za-z]|Dr|Mr|Mrs|Ms|Prof|St|Nr|No|vs|etc|approx|ca|e\.g|i\.e|z\.B|d\.h|Inc|Ltd|Co)\.$", re.IGNORECASE
+    r"(?:^|[\s(\"'\u201c\u2018])(?:\d{1,2}|[A-Za-z]|Dr|Mr|Mrs|Ms|Prof|St|Nr|No|vs|etc|approx|ca|e\.g|i\.e|z\.B|d\.h|Inc|Ltd|Co)\.$",
+    re.IGNORECASE,
 )
 
 

@@ -29,12 +29,10 @@ def compose(draft: Any, contact: Any, review: Any, topic: str) -> dict[str, Any]
 
 
 def rejection(review: dict[str, Any]) -> str:
-    """What the review asks for, one line a suggestion."""
-    lines = [
-        f"  {number}. {item.get('where', '')}: {item.get('problem', '')} {item.get('suggestion', '')}".rstrip()
-        for number, item in enumerate((item for item in review.get("suggestions") or [] if isinstance(item, dict)), start=1)
-    ]
-    return "\n".join(["the review rejects this draft; it was not sent. To change:", *(lines or ["  (the review names nothing)"])])
+    """What the review asks for, on one line: it becomes the reason why the run failed."""
+    items = [item for item in review.get("suggestions") or [] if isinstance(item, dict)]
+    asked = [f"{item.get('where', '')}: {item.get('problem', '')} {item.get('suggestion', '')}".strip() for item in items]
+    return f"the review rejects this draft, so it was not sent; {' / '.join(asked) or 'the review names nothing to change'}"
 
 
 def recipient(person: Any) -> dict[str, str]:

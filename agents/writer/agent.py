@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import answer
 from claims import text_of
 from letter import Addressee, Source, addressee_of, finish, sources_of, subject_of
-from plain import one_line
+from plain import one_line, spoken
 from prompting import SYSTEM, prompt_for
 from template import greeting, tone_of, write
 
@@ -54,13 +54,13 @@ def run(
     model: str = "",
 ) -> dict[str, Any]:
     """A draft: body, subject, sources, citations, word_count, mode (model, model-mended, template), rationale."""
-    subject = one_line(topic)
-    if not subject:
+    subject = spoken(topic)
+    if not any(char.isalnum() for char in subject):
         raise ValueError("writer: there is no topic; give `topic`, what the message is about")
     addressee = addressee_of(recipients)
     suggestions = _suggestions(review)
     sources = _without(sources_of(context), suggestions)
-    task = Task(subject, addressee, sources, one_line(tone), max_words, one_line(sender))
+    task = Task(subject, addressee, sources, one_line(tone), max_words, spoken(sender))
     if not use_model:
         return _from_template(task, "written from the template, as asked")
     try:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from letter import Addressee, Source
 
 MIN_WORDS = 12
-_GREETING = re.compile(r"^[^\d\[\].!?]{1,80}[,!:\uff0c]?$")
+_GREETING = re.compile(
+    r"(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings|hallo|liebe[rs]?|sehr geehrte[rs]?|guten (?:tag|morgen)|"
+    r"bonjour|cher|ch\u00e8re|hola|estimad[oa]|ciao|caro|cara|ol\u00e1)\b.{0,80}|[^\d?:]{1,80}[,!\uff0c\u3001]",
+    re.IGNORECASE,
+)
 _PLACEHOLDER = re.compile(r"^\W*\[[^\]\d]*(?:name|position|company|contact|signature|title)[^\]]*\]\W*$", re.IGNORECASE)
 _OWN_LIST = re.compile(r"\n\W*(?:sources|references|quellen|citations)\W*\n(?=\s*\W*\[?\d)", re.IGNORECASE)
 
@@ -69,7 +73,7 @@ def greet(text: str, addressee: Addressee, greeting: str) -> str:
     """The text with a first line that greets the addressee: the model's own where it names them, else the given one."""
     first, _, rest = text.partition("\n")
     names = [fold(part) for part in addressee.name.split() if len(part) > 1] or [fold(addressee.name)]
-    if _GREETING.match(first.strip()) and len(first.split()) <= 8:
+    if _GREETING.fullmatch(first.strip()) and len(first.split()) <= 8:
         kept = bool(addressee.name) and any(name in fold(first) for name in names)
         return f"{first.strip() if kept else greeting}\n\n{rest.lstrip()}"
     return f"{greeting}\n\n{text}"
@@ -95,7 +99,7 @@ def mend(text: str, sources: Sequence[Source], known: str) -> str:
     texts = basis(sources)
     kept: list[str] = []
     for line in text.split("\n"):
-        good = [unit for unit in line_units(line) if not faults(unit, texts, known)]
+        good = [unit.text for unit in line_units(line) if not faults(unit, texts, known)]
         if good or not line.strip():
             kept.append(" ".join(good))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()

@@ -20,8 +20,16 @@ SUPPORTED = 0.5
 
 _CITATION = re.compile(r"\[(\d{1,3})\]")
 _BULLET = re.compile(r"\s*[-*\u2022]\s+")
-_FIGURE = re.compile(r"\d+(?:[.,:]\d+)*")
+_FIGURE = re.compile(r"(?<![^\W_])\d+(?:[.,:]\d+)*")
 _ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:]+@[^\s<>()\[\]\"',;:]+|\b(?:https?://|www\.)[^\s<>()\[\]\"']+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What must stand on a source by itself: a bullet, or a sentence of a paragraph."""
+
+    text: str
+    bullet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +64,14 @@ def count_words(text: str) -> int:
     return len([word for word in _CITATION.sub(" ", text).split() if any(char.isalnum() for char in word)])
 
 
-def units(text: str) -> list[str]:
-    """What must stand on a source by itself: a bullet, or a sentence of a paragraph."""
+def units(text: str) -> list[Unit]:
+    """The units of a message in order."""
     return [unit for line in text.split("\n") for unit in line_units(line)]
 
 
-def line_units(line: str) -> list[str]:
+def line_units(line: str) -> list[Unit]:
     """The units of one line."""
-    return [line.strip()] if _BULLET.match(line) else sentences(line)
+    return [Unit(line.strip(), bullet=True)] if _BULLET.match(line) else [Unit(sentence) for sentence in sentences(line)]
 
 
 def addresses(text: str) -> list[str]:
@@ -71,27 +79,27 @@ def addresses(text: str) -> list[str]:
     return [found.rstrip(".,;:!?") for found in _ADDRESS.findall(text)]
 
 
-def faults(unit: str, sources: Mapping[int, str], known: str) -> list[Fault]:
+def faults(unit: Unit, sources: Mapping[int, str], known: str) -> list[Fault]:
     """What is wrong with one unit; `sources` are texts by number, `known` is what needs no source: topic, names, the contact's address."""
-    numbers = cited(unit)
-    said = _BULLET.sub("", _CITATION.sub("", unit), count=1) if _BULLET.match(unit) else _CITATION.sub("", unit)
-    said = " ".join(said.split())
-    found = [Fault("citation", f"[{number}] is no source", unit, number) for number in numbers if number not in sources]
+    numbers = cited(unit.text)
+    said = " ".join(_CITATION.sub("", _BULLET.sub("", unit.text, count=1) if unit.bullet else unit.text).split())
+    found = [Fault("citation", f"[{number}] is no source", unit.text, number) for number in numbers if number not in sources]
     given = fold(f"{known} {' '.join(sources.values())}")
-    found += [Fault("address", f"the address {address} is in no source", unit) for address in addresses(said) if fold(address) not in given]
+    found += [
+        Fault("address", f"the address {address} is in no source", unit.text) for address in addresses(said) if fold(address) not in given
+    ]
     if found:
         return found
     basis = " ".join(sources[number] for number in numbers)
     strange = [figure for figure in _FIGURE.findall(said) if figure not in _FIGURE.findall(f"{basis} {known}")]
     if not numbers:
-        bullet = _BULLET.match(unit) is not None and bool(sources)
-        if strange or bullet:
-            return [Fault("citation", f"it states {strange[0]} without a source" if strange else "this point cites no source", unit)]
+        if strange or (unit.bullet and sources):
+            return [Fault("citation", f"it states {strange[0]} without a source" if strange else "this point cites no source", unit.text)]
         return []
     if strange:
-        return [Fault("support", f"{strange[0]} is not in {_named(numbers)}", unit, numbers[0])]
+        return [Fault("support", f"{strange[0]} is not in {_named(numbers)}", unit.text, numbers[0])]
     if overlap(said, f"{basis} {known}") < SUPPORTED or overlap(said, basis) == 0:
-        return [Fault("support", f"{_named(numbers)} does not say this", unit, numbers[0])]
+        return [Fault("support", f"{_named(numbers)} does not say this", unit.text, numbers[0])]
     return []
 
 

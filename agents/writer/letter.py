@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from claims import SOURCES_HEADING, cited, count_words, renumber
-from plain import one_line, plain, shorten
+from plain import one_line, plain, shorten, spoken
 
 MAX_SUBJECT = 90
 MAX_TOPIC = 160
@@ -60,14 +60,14 @@ class Addressee:
     def short(self) -> str:
         """The name for a friendly greeting: the given name where it can be told, else the whole name."""
         name = self.name
-        if "," in name:
+        if name.count(",") == 1 and not any(map(str.isdigit, name)):
             last, _, first = name.partition(",")
             name = f"{first.strip()} {last.strip()}".strip()
         parts = name.split()
         if len(parts) < 2 or _CJK.search(name) or parts[0].rstrip(".").casefold() in _TITLES:
             return name
         first = parts[0]
-        return first if len(first.rstrip(".")) > 1 and not first[0].islower() else name
+        return first if re.fullmatch(r"[^\W\d_](?:[-'\u2019]?[^\W\d_])+", first) and not first[0].islower() else name
 
 
 def sources_of(context: Any) -> list[Source]:
@@ -96,7 +96,8 @@ def addressee_of(contact: Any) -> Addressee:
         contact = contact[0] if contact else None
     if not isinstance(contact, dict):
         return Addressee("", "")
-    return Addressee(one_line(str(contact.get("name") or "")), one_line(str(contact.get("email") or "")))
+    name = spoken(str(contact.get("name") or ""))
+    return Addressee(name if any(char.isalnum() for char in name) else "", one_line(str(contact.get("email") or "")))
 
 
 def subject_of(topic: str) -> str:

@@ -46,6 +46,11 @@ def one_line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
+def spoken(text: str) -> str:
+    """A name or a topic on one line, with no number that could pose as a citation."""
+    return re.sub(r"\[(\d{1,3})\]", r"(\1)", one_line(text))
+
+
 def shorten(text: str, limit: int) -> str:
     """At most `limit` characters, cut after a word."""
     if len(text) <= limit:

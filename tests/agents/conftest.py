@@ -25,6 +25,12 @@ def _own(bundle: Path) -> set[str]:
     return {path.stem for path in bundle.glob("*.py")}
 
 
+@pytest.fixture(scope="session")
+def agents() -> Path:
+    """Where the shipped bundles are."""
+    return AGENTS
+
+
 @pytest.fixture
 def load() -> Iterator[Load]:
     """Import one module of one bundle; what it imports from its bundle is its own copy."""
