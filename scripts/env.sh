@@ -37,6 +37,6 @@ ensure_env() {
     fi
     printf '== install: runloop%s, editable\n' "${extra:+ and its $extra tools}"
     "$PY" -m pip install --quiet --disable-pip-version-check --no-input -e "$ROOT${extra:+[$extra]}" </dev/null ||
-        fail "the installation failed (see above). Without a network, install into .venv on a machine that has one, or set PIP_INDEX_URL or PIP_FIND_LINKS."
+        fail "the installation failed (see above). If it is the network: install into .venv on a machine that has one, or set PIP_INDEX_URL or PIP_FIND_LINKS."
     printf '%s\n' "$wanted" >"$stamp"
 }

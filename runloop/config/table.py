@@ -123,11 +123,11 @@ SECURITY: tuple[Key, ...] = (
         nullable=True,
         limit="policy.approve_in_advance",
     ),
-    Key("security.allow_unsigned_agents", Boolean(), "true", "Run agents that nobody signed."),
+    Key("security.allow_unsigned_agents", Boolean(), "true", "Install agents that nobody signed.", effect="rlp agent install"),
     Key("security.allowed_agent_signers", _TEXTS, [], "Signers that are trusted."),
     Key("security.require_signed_messages", Boolean(), "false", "Refuse unsigned frames."),
     Key("security.caps.audit_on_allow", Boolean(), "false", "Record allowed uses of capabilities."),
-    Key("security.caps.audit_on_deny", Boolean(), "true", "Record denied uses of capabilities."),
+    Key("security.caps.audit_on_deny", Boolean(), "true", "Record denied uses of capabilities.", effect="the ledger of every run"),
     Key("security.caps.fail_on_empty", Boolean(), "false", "Refuse to start an agent without capabilities."),
     Key(
         "security.secrets.provider",
