@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
 _FILE = "in policy.caps"
+_USER_INFO = re.compile(r"//[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Capabilities:
         try:
             target = parse_target(url)
         except ValueError as error:
-            return _no_net("url_invalid", url, f"the URL cannot be used: {error}")
+            return _no_net("url_invalid", _USER_INFO.sub("//…@", url), f"the URL cannot be used: {error}")
         if target.scheme == "http" and not self.net.allow_http:
             return _no_net("http_not_permitted", url, f"use https, or write net = {{ hosts = [...], allow_http = true }} {_FILE}")
         if not self.net.allows_host(target.host, target.port):

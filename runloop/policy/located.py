@@ -22,7 +22,7 @@ _KEY = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*'""")
 _DOT = re.compile(r"[ \t]*\.[ \t]*")
 _STRING = re.compile(r'''"""(?:\\.|[^\\])*?""""{0,2}|\'\'\'.*?\'\'\'\'{0,2}|"(?:[^"\\]|\\.)*"|'[^']*\'''', re.DOTALL)
 _SCALAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^,\]}\s#]+|[^,\]}\s#]+")
-_TOMLLIB_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_TOMLLIB_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,8 @@ def dotted(path: Iterable[str | int]) -> str:
 
 def _syntax_error(message: str, text: str, file: str | None, code: str) -> InvalidInput:
     place = _TOMLLIB_PLACE.search(message)
-    line = column = None
-    if place is not None:
-        message = message[: place.start()]
-        line, column = (int(place[1]), int(place[2])) if place[1] else (text.count("\n") + 1, None)
+    line, column = (int(place[1]), int(place[2])) if place else (text.count("\n") + 1, None)  # else it is "at end of document"
+    message = message.partition(" (at ")[0]
     return InvalidInput(
         f"not valid TOML: {message}", code=code, where=Where(file=file, line=line, column=column), hint="see https://toml.io for the syntax"
     )

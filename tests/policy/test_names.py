@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from runloop.policy import Capabilities
+from runloop.policy.names import NameGrants
+
+
+@pytest.mark.parametrize(
+    ("grants", "domain", "reason"),
+    [
+        (NameGrants(), "contacts", "namespace_not_permitted"),
+        (NameGrants(everything=True), "contacts", None),
+        (NameGrants(everything=True), "contacts_raw", "namespace_not_permitted"),
+        (NameGrants(names=frozenset({"contacts"})), "contacts", None),
+        (NameGrants(names=frozenset({"contacts"})), "contacts_raw", "namespace_not_permitted"),
+        (NameGrants(names=frozenset({"contacts"})), "contact", "namespace_not_permitted"),
+        (NameGrants(names=frozenset({"contacts_raw"})), "contacts_raw", None),
+    ],
+)
+def test_a_domain_is_read_when_it_is_granted_and_unmasked_contacts_only_by_name(grants, domain, reason):
+    denial = Capabilities(kb_read=grants).check_kb(domain)
+    assert (denial and denial.reason) == reason
+
+
+def test_reading_and_writing_are_granted_apart():
+    caps = Capabilities(kb_write=NameGrants(names=frozenset({"artifacts"})))
+    assert caps.check_kb("artifacts", write=True) is None
+    assert caps.check_kb("artifacts").cap == "kb.read"
+    assert caps.check_kb("events", write=True).cap == "kb.write"
+
+
+def test_the_hint_for_unmasked_contacts_says_that_true_is_not_enough():
+    assert "'true' does not include it" in Capabilities(kb_read=NameGrants(everything=True)).check_kb("contacts_raw").hint
+
+
+def test_everything_cut_by_a_list_is_the_list_without_what_was_not_granted():
+    listed = NameGrants(names=frozenset({"notes", "contacts_raw"}))
+    assert NameGrants(everything=True).intersect(listed) == NameGrants(names=frozenset({"notes"}))
+
+
+@pytest.mark.parametrize(
+    ("ref", "granted"), [("agent:writer", True), ("agent:writer@fast", False), ("opening:writer", False), ("writer", False)]
+)
+def test_only_the_exact_reference_is_spawned(ref, granted):
+    caps = Capabilities(spawn=NameGrants(names=frozenset({"agent:writer"})))
+    assert (caps.check_spawn(ref) is None) is granted
+
+
+@pytest.mark.parametrize(
+    ("check", "flag", "cap", "op"),
+    [
+        ("check_model", "model", "model.use", "model_complete"),
+        ("check_mail", "mail", "mail.send", "mail_send"),
+        ("check_ask", "ask", "ask.person", "ask_person"),
+        ("check_time", "time", "time.now", "clock_time_get"),
+    ],
+)
+def test_a_flag_grants_its_capability_and_its_absence_says_what_to_write(check, flag, cap, op):
+    assert getattr(Capabilities(**{flag: True}), check)() is None
+    denial = getattr(Capabilities(), check)()
+    assert (denial.cap, denial.op, denial.reason) == (cap, op, "cap_missing")
+    assert denial.message == f"capability denied: {cap} (cap_missing)"
+    assert denial.code == f"denied.{cap}.cap_missing"
+    assert f"{flag} = true" in denial.hint
+
+
+def test_a_refused_secret_is_named_only_by_its_hash():
+    caps = Capabilities(secrets=frozenset({"runloop/a/b"}))
+    assert caps.check_secret("runloop/a/b") is None
+    denial = caps.check_secret("runloop/bank/pin")
+    assert denial.target == "secret#f48d7f4dbd470de3193f6f6a6c4c61b6bf6c62a3140036c2ba4fe2ea258b0066"
+    assert "bank" not in str(denial.to_dict())
+    assert caps.check_secret("\ud800").reason == "secret_not_permitted"
+
+
+def test_a_denial_becomes_an_error_with_its_code_and_hint():
+    error = Capabilities().check_exec(["git"]).to_error()
+    assert (error.code, error.exit_code) == ("denied.exec.spawn.cap_missing", 4)
+    assert error.message == "capability denied: exec.spawn (cap_missing) for git"
+    assert error.hint == "list the command: exec = { commands = [[...]] } in policy.caps"
+
+
+def test_a_set_without_any_grant_is_empty():
+    assert Capabilities().is_empty is True
+    assert Capabilities(ask=True).is_empty is False
