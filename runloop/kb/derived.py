@@ -1,0 +1,72 @@
+"""Keys, the search index, the history of entities and artifacts: what several projections write."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import apsw
+
+    from runloop.events import StoredEvent
+
+
+def contact_key(email: str) -> str:
+    """The key of a person: BLAKE3 of the lower-cased, trimmed address (spec 15.5, vectors in 25.2)."""
+    return blake3(email.strip().lower().encode()).hexdigest()
+
+
+def artifact_key(path: str, sha256: str | None) -> str:
+    """The key of a file: its SHA-256, else BLAKE3 of its path."""
+    return sha256.lower() if sha256 else blake3(path.encode()).hexdigest()
+
+
+def fold(text: str) -> str:
+    """Lower case without accents, punctuation or repeated blanks: how names are compared."""
+    plain = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
+    return " ".join(re.findall(r"\w+", plain))
+
+
+def put_artifact(
+    db: apsw.Connection, event: StoredEvent, data: Any, sha256: str | None, run_id: str | None, sources: Iterable[Any]
+) -> None:
+    key = artifact_key(data["path"], sha256)
+    db.execute(
+        "INSERT OR REPLACE INTO artifacts VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            *(key, data["kind"], data["path"], data.get("summary"), sha256.lower() if sha256 else None, data.get("blake3")),
+            *(data.get("bytes"), run_id, data.get("node"), as_json(list(sources)), event.id),
+        ),
+    )
+    index(db, "artifacts", f"artifact:{key}", data["path"], f"{data['kind']} {data.get('summary') or ''}")
+    history(db, event, f"artifact:{key}")
+
+
+def index(db: apsw.Connection, domain: str, key: str, title: str, body: str) -> None:
+    """Make a document findable, in place of what it was."""
+    unindex(db, domain, key)
+    db.execute("INSERT INTO documents(domain, key) VALUES(?, ?)", (domain, key))
+    db.execute("INSERT INTO search(rowid, title, body) VALUES(?, ?, ?)", (db.last_insert_rowid(), title, body))
+
+
+def unindex(db: apsw.Connection, domain: str, key: str) -> None:
+    """Take a document out of the search."""
+    for (rowid,) in db.execute("DELETE FROM documents WHERE domain = ? AND key = ? RETURNING id", (domain, key)).fetchall():
+        db.execute("DELETE FROM search WHERE rowid = ?", (rowid,))
+
+
+def history(db: apsw.Connection, event: StoredEvent, *keys: str) -> None:
+    """Note that the event touched these entities."""
+    for key in keys:
+        db.execute("INSERT OR IGNORE INTO entity_history VALUES(?, ?)", (key, event.id))
+
+
+def as_json(value: Any) -> str:
+    """Compact enough, readable JSON text."""
+    return json.dumps(value, ensure_ascii=False)

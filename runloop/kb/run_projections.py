@@ -1,0 +1,145 @@
+"""What run records change in the derived tables: runs, their nodes, their crossings, their approvals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runloop.events import canonical, is_blob_ref
+from runloop.kb.derived import history, put_artifact
+
+if TYPE_CHECKING:
+    import apsw
+
+    from runloop.events import StoredEvent
+
+_RUN_STATUS = {"run.waiting": "waiting", "run.paused": "paused", "run.resumed": "running", "run.recovered": "running"}
+
+
+def project_run_record(db: apsw.Connection, event: StoredEvent) -> None:
+    """Apply one run record; a second record with the same ``seq`` in a run is an error."""
+    payload = event.payload
+    run_id, seq, meta = payload["run_id"], payload["seq"], payload["meta"]
+    db.execute("INSERT INTO run_events VALUES(?, ?, ?)", (run_id, seq, event.id))
+    db.execute(
+        """INSERT INTO runs(run_id, trace_id, opening_id, opening_name, parent_run_id, status, submitted_ms, tokens, usd, last_seq, first_event,
+               source_event)
+           VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, 0, ?, ?, ?)
+           ON CONFLICT(run_id) DO UPDATE SET last_seq = max(last_seq, excluded.last_seq), source_event = excluded.source_event""",
+        (
+            *(run_id, event.provenance["trace_id"], payload["opening_id"], payload["opening_name"], payload["parent_run_id"]),
+            *(event.ts_ms, seq, event.id, event.id),
+        ),
+    )
+    history(db, event, f"run:{run_id}")
+    group = event.kind.partition(".")[0]
+    if group == "run":
+        _run(db, event, run_id, meta)
+    elif group == "node":
+        history(db, event, f"node:{run_id}#{meta['node']}")
+        _node(db, event, run_id, meta)
+    elif group == "effect":
+        _effect(db, event, run_id, meta)
+    elif group == "approval":
+        _approval(db, event, run_id, meta)
+    elif event.kind == "artifact.created":
+        put_artifact(db, event, meta, meta["sha256"], run_id, meta.get("sources") or ())
+
+
+def _run(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+    if event.kind in {"run.submitted", "run.started"}:
+        started = event.ts_ms if event.kind == "run.started" else None
+        status = "running" if started is not None else "queued"
+        db.execute(
+            "UPDATE runs SET status = ?, mode = ?, started_ms = coalesce(?, started_ms) WHERE run_id = ?",
+            (status, meta["mode"], started, run_id),
+        )
+    elif event.kind == "run.finished":
+        db.execute(
+            "UPDATE runs SET status = ?, finished_ms = ?, ms = ?, tokens = ?, usd = ?, final_hash = ?, reason = ? WHERE run_id = ?",
+            (
+                *(meta["status"], event.ts_ms, meta["ms"], meta.get("tokens", 0), float(meta.get("usd", 0))),
+                *(meta.get("final_hash"), meta.get("reason"), run_id),
+            ),
+        )
+    else:
+        db.execute("UPDATE runs SET status = ? WHERE run_id = ?", (_RUN_STATUS[event.kind], run_id))
+
+
+def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+    if event.kind in {"node.ready", "node.started"}:
+        started = event.ts_ms if event.kind == "node.started" else None
+        agent = (meta.get("agent") or {}).get("name")
+        db.execute(
+            """INSERT INTO run_nodes(run_id, node_id, status, attempt, agent, started_ms, tokens, usd, source_event)
+               VALUES(?, ?, ?, ?, ?, ?, 0, 0, ?)
+               ON CONFLICT(run_id, node_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
+                   agent = coalesce(excluded.agent, agent), started_ms = coalesce(started_ms, excluded.started_ms), source_event = excluded.source_event""",
+            (run_id, meta["node"], "ready" if started is None else "running", meta["attempt"], agent, started, event.id),
+        )
+    elif event.kind == "node.finished":
+        error = meta.get("error") or {}
+        status = "running" if meta.get("retry_ms") is not None else meta["status"]
+        values = (
+            *(run_id, meta["node"], status, meta["attempt"], event.ts_ms, meta.get("ms"), meta.get("outputs_hash"), error.get("code")),
+            *(error.get("message"), meta.get("tokens", 0), float(meta.get("usd", 0)), event.id),
+        )
+        db.execute(
+            """INSERT INTO run_nodes(run_id, node_id, status, attempt, finished_ms, duration_ms, outputs_hash, error_code, error, tokens, usd,
+                   source_event)
+               VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+               ON CONFLICT(run_id, node_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt, finished_ms = excluded.finished_ms,
+                   duration_ms = excluded.duration_ms, outputs_hash = excluded.outputs_hash, error_code = excluded.error_code,
+                   error = excluded.error, tokens = tokens + excluded.tokens, usd = usd + excluded.usd, source_event = excluded.source_event""",
+            values,
+        )
+
+
+def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+    place = (run_id, meta["node"], meta["attempt"], meta["call"])
+    if event.kind == "effect.requested":
+        db.execute(
+            """INSERT OR REPLACE INTO effects(run_id, node_id, attempt, call, name, class, status, requested_ms, args_bytes, tokens_in, tokens_out,
+                   usd, cached, requested_event)
+               VALUES(?, ?, ?, ?, ?, ?, 'requested', ?, ?, 0, 0, 0, 0, ?)""",
+            (*place, meta["name"], meta["class"], event.ts_ms, _size(meta.get("args")), event.id),
+        )
+        return
+    error = meta.get("error") or {}
+    db.execute(
+        """UPDATE effects SET status = ?, ended_ms = ?, ms = ?, result_bytes = ?, tokens_in = ?, tokens_out = ?, usd = ?, cached = ?, error_code = ?,
+               error = ?, ended_event = ?
+           WHERE run_id = ? AND node_id = ? AND attempt = ? AND call = ?""",
+        (
+            *(event.kind.partition(".")[2], event.ts_ms, meta.get("ms"), _size(meta.get("result")), meta.get("tokens_in", 0)),
+            *(
+                meta.get("tokens_out", 0),
+                float(meta.get("usd", 0)),
+                int(meta.get("cached", False)),
+                error.get("code"),
+                error.get("message"),
+            ),
+            *(event.id, *place),
+        ),
+    )
+
+
+def _approval(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+    if event.kind == "approval.requested":
+        db.execute(
+            """INSERT OR REPLACE INTO approvals(approval_id, run_id, node_id, action, status, requested_ms, source_event)
+               VALUES(?, ?, ?, ?, 'requested', ?, ?)""",
+            (meta["approval_id"], run_id, meta.get("node"), meta.get("action"), event.ts_ms, event.id),
+        )
+    else:
+        by = (meta.get("by") or {}).get("role")
+        db.execute(
+            "UPDATE approvals SET status = ?, decision = ?, decided_by = ?, decided_ms = ?, source_event = ? WHERE approval_id = ?",
+            (event.kind.partition(".")[2], meta["decision"], by, event.ts_ms, event.id, meta["approval_id"]),
+        )
+
+
+def _size(value: Any) -> int:
+    """Bytes of a value's canonical form, whether it lies in the event or in a blob; 0 for none."""
+    if value is None:
+        return 0
+    return int(value["bytes"]) if is_blob_ref(value) else len(canonical(value))
