@@ -22,7 +22,7 @@ find_python() {
     return 1
 }
 
-# ensure_env EXTRA: .venv with Runloop and the extra ("dev" or ""), as pyproject.toml says now. Nothing is fetched when that is already so.
+# ensure_env EXTRA: .venv with Runloop and the extra ("dev" or ""), as the sources say now. Nothing is fetched when that is already so.
 ensure_env() {
     local extra=$1 python stamp wanted
     if [ ! -x "$PY" ] || ! "$PY" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -31,7 +31,9 @@ ensure_env() {
         "$python" -m venv "$ROOT/.venv" || fail "could not make $ROOT/.venv"
     fi
     stamp=$ROOT/.venv/.installed-$extra
-    wanted=$(cat "$ROOT/pyproject.toml" "$ROOT"/hatch_build.py 2>/dev/null | cksum)
+    # The guest is built by the installation, so its sources count too.
+    wanted=$(find "$ROOT/pyproject.toml" "$ROOT/hatch_build.py" "$ROOT/runloop_agent" "$ROOT/runloop/sandbox/guest" "$ROOT/runloop/sandbox/wit" \
+        -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort | cksum)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$PY" -c 'import runloop' 2>/dev/null; then
         return
     fi
