@@ -174,6 +174,11 @@ class _Call:
     call: int
     klass: EffectClass = EffectClass.READ
     requested: bool = False
+    taint: tuple[str, ...] = field(init=False)
+    """What the guest had seen when it asked, whatever the answer adds."""
+
+    def __post_init__(self) -> None:
+        self.taint = tuple(sorted(self.at.taint))
 
     async def make(self) -> Answer:
         """Prepare, admit, perform and record; a refusal is recorded and answered like any other outcome."""
@@ -277,7 +282,7 @@ class _Call:
             self.klass.value,
             self.args_hash,
             args=self.args,
-            taint=sorted(self.at.taint) or None,
+            taint=list(self.taint) or None,
             idempotency_key=None if self.klass is EffectClass.READ else ctx.idempotency_key,
         )
         return Draft("effect.requested", f"{who.node} asks for {self.name}", meta, agent_id=who.agent_id)

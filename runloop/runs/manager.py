@@ -14,6 +14,7 @@ from runloop.events.records import NodeText, RunStarted, Versions
 from runloop.openings import AgentPorts, OpeningError, check, parse_opening
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
+from runloop.runs.attempt import AttemptSpec
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.run import ChildResult, Run, RunResult
 
@@ -129,6 +130,7 @@ class RunManager:
     ) -> Run:
         services, opening = self.services, submission.opening
         bundles = self._pin(opening)
+        await self._prepare(bundles)
         run_id = str(uuid.UUID(bytes=services.fresh(16), version=4))
         identity = RunIdentity(
             run_id=run_id,
@@ -175,6 +177,14 @@ class RunManager:
         if problems:
             raise OpeningError(problems)
         return {node.id: found[node.name, node.variant] for node in opening.nodes if node.kind == "agent"}
+
+    async def _prepare(self, bundles: Mapping[str, Bundle]) -> None:
+        """Compile the guests before anything is recorded: a node's time-out counts its own work only."""
+        if any(bundle.kind == "python" for bundle in bundles.values()):
+            await self.services.guests.prepare()
+        for bundle in {bundle.digest: bundle for bundle in bundles.values() if bundle.kind != "python"}.values():
+            spec = AttemptSpec("", "", 1, {}, {}, bytes(SEED_BYTES), 0)
+            await self.services.guests.prepare(spec.guest(bundle, self.services.limits_of(bundle)))
 
     def _started_meta(self, submission: Submission, bundles: Mapping[str, Bundle], seed: bytes, now_ms: int) -> RunStarted:
         opening, services = submission.opening, self.services

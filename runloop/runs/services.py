@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 class Guests(Protocol):
     """Runs guests; cancelling the task that awaits ``run`` stops the guest."""
 
+    async def prepare(self, spec: GuestSpec | None = None) -> None:
+        """Compile what ``spec`` needs (None: the Python guest), so that no node's time is spent on it."""
+        ...
+
     async def run(self, spec: GuestSpec, hostcall: Hostcall) -> GuestResult:
         """Run one guest to its result. Raises GuestError."""
         ...

@@ -1,0 +1,78 @@
+"""`rlp show`: one run with its nodes, what they produced, and what it left behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runloop.cli import output
+from runloop.cli.ledger import reading_ledger
+from runloop.cli.options import JsonOption, TableOption
+
+if TYPE_CHECKING:
+    from runloop.runs.history import RecordedRun
+
+app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
+_COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "error")
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.")] = "last",
+    *,
+    outputs: Annotated[bool, typer.Option("--outputs", help="Print what each node produced, whole.")] = False,
+    as_json: JsonOption = False,
+    as_table: TableOption = False,
+) -> int:
+    """Show RUN: how it was started, each attempt, and how it ended."""
+    from runloop.runs.history import find_run, load_run
+    from runloop.runs.summary import summarise
+
+    with reading_ledger() as ledger:
+        run_id = find_run(ledger, run)
+        recorded, summary = load_run(ledger, run_id), summarise(ledger, run_id)
+    if output.wants_json(as_json=as_json, as_table=as_table):
+        output.print_json({**summary.to_dict(), "params": recorded.submitted["params"], "attempts": [_attempt(each) for each in recorded.attempts]})
+        return 0
+    output.print_line(f"run      {run_id}")
+    output.print_line(f"opening  {summary.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
+    output.print_line(f"state    {summary.status}" + (f": {summary.reason}" if summary.reason else ""))
+    for name, value in (recorded.submitted["params"] or {}).items():
+        output.print_line(f"param    {name} = {output.to_json(value, indent=None)}")
+    _print_nodes(recorded)
+    if outputs:
+        for each in recorded.attempts:
+            if each.outputs is not None:
+                output.print_line(f"\n{each.node}:")
+                output.print_json(each.outputs)
+    return 0
+
+
+def _print_nodes(recorded: RecordedRun) -> None:
+    rows = [
+        (
+            each.node,
+            each.attempt,
+            each.agent.get("name"),
+            each.status or "running",
+            len(each.crossings),
+            (each.outputs_hash or "")[:12] or None,
+            each.error["message"].strip().splitlines()[-1] if each.error else None,
+        )
+        for each in recorded.attempts
+    ]
+    output.print_rows(_COLUMNS, rows, as_table=True, empty="no node started")
+
+
+def _attempt(each: Any) -> dict[str, Any]:
+    return {
+        "node": each.node,
+        "attempt": each.attempt,
+        "agent": dict(each.agent),
+        "status": each.status or "running",
+        "calls": len(each.crossings),
+        "outputs": each.outputs,
+        "outputs_hash": each.outputs_hash,
+        "error": each.error,
+    }

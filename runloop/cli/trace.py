@@ -1,0 +1,64 @@
+"""`rlp trace`: the ladder of a run's crossings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from runloop.cli import output
+from runloop.cli.ledger import reading_ledger
+from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
+
+app = typer.Typer(add_completion=False, help="Show the crossings of a run: who, to whom, what, size, time, cost.")
+_COLUMNS = ("time", "from → to", "what", "size", "ms", "tokens", "usd", "note")
+
+
+@app.command()
+def trace(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.")] = "last",
+    *,
+    relative: Annotated[bool, typer.Option("--relative", help="Show times since the run's first record.")] = False,
+    as_json: JsonOption = False,
+    as_table: TableOption = False,
+    max_cols: MaxColsOption = None,
+    max_rows: MaxRowsOption = None,
+    no_wrap: NoWrapOption = False,
+) -> int:
+    """Show every crossing of RUN in order. With --json: the whole trace, with nodes, hashes and ladder."""
+    from runloop.events import record_of
+    from runloop.runs.history import find_run, run_events
+    from runloop.runs.trace import ladder, run_trace
+
+    with reading_ledger() as ledger:
+        records = [record_of(event) for event in run_events(ledger, find_run(ledger, run)) if "v" in event.payload]
+    if output.wants_json(as_json=as_json, as_table=as_table):
+        output.print_json(run_trace(records))
+        return 0
+    hops = ladder(records)
+    start = records[0]["ts_ms"]
+    rows = [
+        (
+            f"+{(hop.ts_ms - start) / 1000:.3f}s" if relative else datetime.fromtimestamp(hop.ts_ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3],
+            f"{hop.source} → {hop.target}",
+            hop.what,
+            size(hop.bytes),
+            hop.ms,
+            hop.tokens,
+            None if hop.usd is None else f"{hop.usd:.6f}",
+            hop.note,
+        )
+        for hop in hops
+    ]
+    output.print_line(f"run {records[0]['run_id']} of {records[0]['opening_name']}")
+    style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
+    output.print_rows(_COLUMNS, rows, as_table=True, style=style, empty="no ladder entries captured for this trace")
+    return 0
+
+
+def size(count: int | None) -> str | None:
+    """A byte count for people, None where there is none."""
+    if count is None:
+        return None
+    return f"{count} B" if count < 1024 else f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"

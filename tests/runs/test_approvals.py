@@ -1,0 +1,188 @@
+"""Nothing leaves without an approval that policy accepts, and every step of it is in the ledger."""
+
+from runloop.effects.perform.ports import PersonAnswer
+from runloop.policy import Scope
+from runloop.runs.operator import ApprovalDecision
+from runloop.runs.services import RunRules
+
+MAILER = """@agent
+def run(to: str = 'a@example.org', times: int = 1, search: bool = False):
+    if search:
+        kb.search('x')
+    for n in range(times):
+        mail.send([{'email': to}], subject='hello', text=f'text {n}')
+    return {'out': times}
+"""
+CAPS = "mail = true\nkb_read = true"
+
+
+def opening(policy="approve_in_advance: [mail.outbox]", **args):
+    with_args = ", ".join(f"{key}: {str(value).lower()}" for key, value in args.items())
+    return f'version: 0\nname: post\npolicy: {{{policy}}}\nnodes:\n  - {{id: only, use: "agent:one", with: {{{with_args}}}}}\nedges: []\n'
+
+
+async def test_an_approved_message_is_sent_and_the_records_show_exactly_what_was_approved(bench, desk):
+    operator = desk(True)
+    async with bench(operator) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(opening())
+
+        assert result.status == "succeeded"
+        kinds = [kind for kind in b.kinds() if kind.startswith(("effect", "approval"))]
+        assert kinds == ["approval.requested", "approval.decided", "effect.requested", "effect.completed"]
+        assert b.metas("approval.requested")[0]["what"] == operator.shown[0].what == "to a@example.org: text 0"
+        decided = b.metas("approval.decided")[0]
+        assert (decided["decision"], decided["by"]["role"], decided["scope"]) == ("approved", "operator", "once")
+        assert len(b.outbox.sent) == 1
+
+
+async def test_a_rejected_message_is_not_sent_and_the_run_fails_as_denied(bench, desk):
+    async with bench(desk(False)) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(opening())
+
+        assert (result.status, result.code) == ("failed", "approval.rejected")
+        assert b.outbox.sent == []
+        assert b.metas("effect.failed")[0]["error"]["kind"] == "denied"
+
+
+async def test_an_agent_may_catch_the_refusal_and_go_on(bench, desk):
+    async with bench(desk(False)) as b:
+        code = MAILER.replace("        mail.send", "        try:\n            mail.send").replace("    return", "        except CallError as e:\n            return {'out': e.code}\n    return")
+        b.agent("one", code, caps=CAPS)
+
+        result = await b.run(opening())
+
+        assert result.status == "succeeded"
+        assert b.metas("node.finished")[0]["outputs"] == {"out": ["denied"]}
+
+
+async def test_without_a_person_and_without_yes_it_is_denied_with_a_hint(bench):
+    async with bench() as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(opening())
+
+        assert result.code == "approval.nobody"
+        assert "--yes" in b.metas("effect.failed")[0]["error"]["hint"]
+        assert b.outbox.sent == []
+
+
+async def test_yes_approves_what_the_opening_lists_and_says_so_in_the_record(bench):
+    async with bench() as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(opening(), yes=True)
+
+        assert result.status == "succeeded"
+        assert b.metas("approval.decided")[0]["by"]["role"] == "advance"
+
+
+async def test_yes_does_not_approve_what_the_opening_does_not_list(bench):
+    async with bench() as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(opening("approve_in_advance: [files.write]"), yes=True)
+
+        assert (result.code, b.outbox.sent) == ("approval.nobody", [])
+
+
+async def test_the_configuration_can_take_an_action_off_what_yes_approves(bench):
+    async with bench(rules=RunRules(approve_in_advance=frozenset())) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        assert (await b.run(opening(), yes=True)).code == "approval.nobody"
+
+
+async def test_a_denied_action_is_refused_whatever_anybody_approves(bench, desk):
+    operator = desk(True)
+    async with bench(operator, RunRules(denied_actions=frozenset({"mail.outbox"}))) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(opening(), yes=True)
+
+        assert (result.code, operator.shown, b.outbox.sent) == ("policy.denied", [], [])
+
+
+async def test_an_approval_for_the_run_covers_the_same_recipient_and_no_other_is_asked(bench, desk):
+    operator = desk(ApprovalDecision(approved=True, scope=Scope.RUN))
+    async with bench(operator) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(opening(times=3))
+
+        assert (result.status, len(operator.shown), len(b.outbox.sent)) == ("succeeded", 1, 3)
+
+
+async def test_an_approval_once_covers_one_message_only(bench, desk):
+    operator = desk(True, True, False)
+    async with bench(operator) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(opening(times=3))
+
+        assert (result.status, len(operator.shown), len(b.outbox.sent)) == ("failed", 3, 2)
+
+
+async def test_taint_is_recorded_from_the_answer_on_and_shown_to_the_person(bench, desk):
+    operator = desk(True)
+    async with bench(operator) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        await b.run(opening(search=True))
+
+        assert operator.shown[0].taint == {"web"}
+        assert [meta.get("taint") for meta in b.metas("effect.requested")] == [None, ["web"]]
+
+
+async def test_taint_follows_the_values_to_the_nodes_behind(bench, desk):
+    operator = desk(True)
+    async with bench(operator) as b:
+        b.agent("source", "@agent\ndef run():\n    kb.search('x')\n    return {'out': 'b@example.org'}\n", caps="kb_read = true")
+        b.agent("one", MAILER, caps=CAPS, ports_in=("to",))
+        text = 'version: 0\nname: t\nnodes: [{id: s, use: "agent:source"}, {id: m, use: "agent:one"}]\nedges: [{from: s.out, to: m.to}]\n'
+
+        await b.run(text)
+
+        assert (operator.shown[0].recipients, operator.shown[0].taint) == (("b@example.org",), {"web"})
+
+
+async def test_a_missing_capability_is_denied_and_audited(bench):
+    async with bench() as b:
+        b.agent("one", MAILER, caps="")
+
+        result = await b.run(opening(), yes=True)
+
+        assert result.code == "denied.mail.send.cap_missing"
+        audits = b.ledger.read(kinds=["cap.audit"])
+        assert [(event.payload["cap"], event.payload["decision"], event.payload["agent"]) for event in audits] == [("mail.send", "deny", "agent:one")]
+
+
+async def test_a_question_reaches_the_person_and_its_answer_the_agent(bench, desk):
+    async with bench(desk(answers=[PersonAnswer("blue", "operator")])) as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': ask.person('Which?', options=['red', 'blue']).answer}\n", caps="ask = true")
+
+        result = await b.run(opening())
+
+        assert result.status == "succeeded"
+        assert b.metas("node.finished")[0]["outputs"] == {"out": ["blue"]}
+
+
+async def test_time_spent_waiting_for_a_person_does_not_count_against_the_node(bench, desk):
+    import asyncio
+
+    operator = desk(True)
+    decide = operator.decide
+
+    async def slowly(request):
+        await asyncio.sleep(0.6)
+        return await decide(request)
+
+    operator.decide = slowly
+    async with bench(operator) as b:
+        b.agent("one", MAILER, caps=CAPS)
+        text = opening().replace('use: "agent:one"', 'use: "agent:one", timeout_ms: 400')
+
+        assert (await b.run(text)).status == "succeeded"

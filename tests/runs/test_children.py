@@ -1,0 +1,111 @@
+"""Nested openings and spawned agents: runs of their own, on their parent's budget and within its approvals."""
+
+CHILD = """version: 0
+name: child
+params: {n: 1}
+policy: {approve_in_advance: [mail.outbox]}
+nodes: [{id: inner, use: "agent:one", with: {n: "{{params.n}}"}}]
+edges: []
+artifacts: {save: [inner.out]}
+"""
+PARENT = """version: 0
+name: parent
+nodes: [{id: outer, use: "opening:child", with: {n: 41}}]
+edges: []
+artifacts: {save: [outer.out]}
+"""
+ONE = "@agent\ndef run(n: int = 1):\n    return {'out': n + 1}\n"
+
+
+def spawner(call, caps):
+    return f"@agent\ndef run():\n    done = {call}\n    return {{'out': [done.status, done.outputs]}}\n", f"spawn = {caps}"
+
+
+SPAWN = 'version: 0\nname: s\nnodes: [{id: only, use: "agent:spawner"}]\nedges: []\n'
+
+
+async def test_a_nested_opening_is_a_run_of_its_own_with_its_parent_named(bench):
+    async with bench() as b:
+        b.openings["child"] = CHILD
+        b.agent("one", ONE)
+
+        result = await b.run(PARENT)
+
+        value = result.saved["outer.out"][0]
+        assert (result.status, value["status"], value["outputs"]) == ("succeeded", "succeeded", {"inner.out": [42]})
+        child = b.ledger.read(run_id=value["run_id"])
+        assert child[0].payload["parent_run_id"] == result.run_id
+        assert child[0].provenance["trace_id"] == f"trace:{result.run_id}"
+        assert child[-1].kind == "run.finished"
+
+
+async def test_a_failed_child_fails_its_node_with_the_childs_reason(bench):
+    async with bench() as b:
+        b.openings["child"] = CHILD
+        b.agent("one", "@agent\ndef run(n):\n    raise ValueError('inside')\n")
+
+        result = await b.run(PARENT)
+
+        assert result.status == "failed"
+        assert "inside" in result.reason
+
+
+async def test_an_agent_spawns_another_and_gets_its_ports(bench):
+    async with bench() as b:
+        code, caps = spawner("spawn.agent('one', {'n': 6})", '["agent:one"]')
+        b.agent("spawner", code, caps=caps)
+        b.agent("one", ONE)
+
+        result = await b.run(SPAWN)
+
+        assert result.status == "succeeded"
+        assert b.metas("node.finished")[0]["outputs"] == {"out": [["succeeded", {"out": [7]}]]}
+
+
+async def test_spawning_what_policy_does_not_name_is_denied(bench):
+    async with bench() as b:
+        code, caps = spawner("spawn.agent('one', {'n': 6})", '["agent:other"]')
+        b.agent("spawner", code, caps=caps)
+        b.agent("one", ONE)
+
+        assert (await b.run(SPAWN)).code == "denied.spawn.start.target_not_permitted"
+
+
+async def test_an_opening_that_starts_itself_ends_at_the_depth_limit(bench):
+    async with bench() as b:
+        endless = PARENT.replace(", with: {n: 41}", "")
+        b.openings["child"] = endless
+
+        result = await b.run(endless)
+
+        assert (result.status, result.code) == ("failed", "run.too_deep")
+
+
+async def test_a_child_may_not_approve_in_advance_what_its_parent_may_not(bench):
+    async with bench() as b:
+        b.openings["child"] = CHILD
+        b.agent("one", "@agent\ndef run(n):\n    mail.send([{'email': 'a@example.org'}], subject='s', text='t')\n", caps="mail = true")
+
+        result = await b.run(PARENT, yes=True)
+
+        assert (result.code, b.outbox.sent) == ("approval.nobody", [])
+
+
+async def test_cancelling_the_parent_ends_the_child_and_both_say_so(bench):
+    async with bench() as b:
+        b.openings["child"] = CHILD
+        b.agent("one", "@agent\ndef run(n):\n    emit.artifact('mark', 'x')\n    while True:\n        pass\n")
+        run = await b.submit(PARENT)
+        artifact = b.manager.artifact
+
+        async def cancel_then(ctx, made):
+            run.cancel("enough")
+            return await artifact(ctx, made)
+
+        b.services.performers["emit.artifact"]._reporter = type("R", (), {"artifact": staticmethod(cancel_then)})
+
+        result = await b.manager.drive(run)
+
+        children = [run_id for run_id in b.ledger.run_ids() if run_id != run.run_id]
+        assert result.status == "cancelled"
+        assert [b.ledger.read(run_id=run_id)[-1].payload["meta"]["status"] for run_id in children] == ["cancelled"]

@@ -1,0 +1,207 @@
+"""Runs on real parts: records in order and durable, calls journaled before they are answered, ends that say what happened."""
+
+import asyncio
+
+import pytest
+
+from runloop.errors import RunloopError
+from runloop.events import outputs_hash
+from runloop.events.kinds import validate
+from runloop.runs.history import load_run, run_events
+
+CHAIN = """version: 0
+name: chain
+nodes:
+  - {id: first, use: "agent:one", with: {n: 4}}
+  - {id: second, use: "agent:two"}
+edges:
+  - {from: first.out, to: second.a}
+success: {all_of: ["exists(second.out)"]}
+artifacts: {save: [second.out]}
+"""
+ONE = "@agent\ndef run(n: int = 1):\n    return {'out': n + 1}\n"
+TWO = "@agent\ndef run(a: int = 0):\n    return {'out': a * 2}\n"
+
+
+def single(use="agent:one", **keys):
+    extra = "".join(f", {key}: {value}" for key, value in keys.items())
+    return f'version: 0\nname: single\nnodes:\n  - {{id: only, use: "{use}"{extra}}}\nedges: []\n'
+
+
+async def test_a_chain_runs_to_its_end_and_hands_values_along(bench):
+    async with bench() as b:
+        b.agent("one", ONE)
+        b.agent("two", TWO, ports_in=("a",))
+
+        result = await b.run(CHAIN)
+
+        assert (result.status, result.saved) == ("succeeded", {"second.out": [10]})
+        assert b.kinds() == [
+            "run.submitted", "run.started", "node.ready", "node.started", "node.finished", "node.ready", "node.started", "node.finished",
+            "artifact.created", "run.finished",
+        ]  # fmt: skip
+        assert b.metas("node.finished")[1]["outputs_hash"] == outputs_hash({"out": [10]})
+        saved = b.metas("run.finished")[0]["artifacts"][0]
+        assert (b.root / "artifacts" / result.run_id / saved["path"].rsplit("/", 1)[1]).read_text() == "10\n"
+
+
+async def test_records_are_dense_and_equal_to_what_the_ledger_holds(bench):
+    async with bench() as b:
+        b.agent("one", ONE)
+        b.agent("two", TWO, ports_in=("a",))
+        result = await b.run(CHAIN)
+
+        assert [record["seq"] for record in b.records] == list(range(1, len(b.records) + 1))
+        stored = list(run_events(b.ledger, result.run_id))
+        assert [(e.id, e.kind, e.payload["meta"]) for e in stored] == [(r["event_id"], r["kind"], r["meta"]) for r in b.records]
+        for event in stored:
+            validate(event.kind, event.payload)
+        assert b.ledger.verify().ok
+
+
+async def test_a_call_is_requested_before_it_is_performed_and_completed_before_it_is_answered(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    a = model.complete('p')\n    emit.log('heard ' + a.text)\n    return {'out': a.text}\n", caps="model = true")
+
+        result = await b.run(single())
+
+        assert result.status == "succeeded"
+        kinds = [kind for kind in b.kinds() if kind.startswith(("effect", "node.log"))]
+        assert kinds == ["effect.requested", "effect.completed", "node.log"]
+        requested, completed = b.metas("effect.requested")[0], b.metas("effect.completed")[0]
+        assert (requested["name"], requested["call"], requested["class"], requested["args"]) == ("model.complete", 1, "idempotent", {"prompt": "p"})
+        assert requested["idempotency_key"] == f"{result.run_id}/only/1"
+        assert (completed["tokens_in"], completed["tokens_out"], completed["usd"]) == (10, 5, 0.00025)
+        assert b.metas("run.finished")[0]["tokens"] == 15
+
+
+async def test_a_traceback_of_the_agent_is_the_error_and_the_run_fails(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    raise ValueError('no such thing')\n")
+
+        result = await b.run(single())
+
+        assert (result.status, result.code) == ("failed", "guest.exception")
+        error = b.metas("node.finished")[0]["error"]
+        assert "agent.py" in error["message"]
+        assert error["message"].rstrip().endswith("ValueError: no such thing")
+
+
+async def test_a_failing_attempt_is_repeated_as_the_opening_says_and_each_attempt_has_its_own_records(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    model.complete('p')\n    raise ValueError('again')\n", caps="model = true")
+
+        result = await b.run(single(retry="{max_attempts: 3, backoff_ms: 10}"))
+
+        assert result.status == "failed"
+        assert [(meta["attempt"], "retry_ms" in meta) for meta in b.metas("node.finished")] == [(1, True), (2, True), (3, False)]
+        assert [(meta["attempt"], meta["call"]) for meta in b.metas("effect.requested")] == [(1, 1), (2, 1), (3, 1)]
+
+
+async def test_a_guest_that_never_ends_is_stopped_by_the_node_time_out(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    while True:\n        pass\n")
+
+        result = await b.run(single(timeout_ms=300))
+
+        assert (result.status, result.code) == ("failed", "timeout")
+        assert b.pool.live == 0
+
+
+async def test_cancelling_stops_a_guest_in_an_endless_loop_and_records_it(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    emit.log('in')\n    while True:\n        pass\n")
+        run = await b.submit(single(timeout_ms=60000))
+        run.recorder.subscribe(lambda record: run.cancel("enough") if record["kind"] == "node.log" else None)
+
+        result = await b.manager.drive(run)
+
+        assert (result.status, result.reason) == ("cancelled", "enough")
+        assert b.metas("node.finished")[0]["status"] == "cancelled"
+        assert b.kinds()[-1] == "run.finished"
+
+
+async def test_cancelling_in_the_middle_of_an_external_call_records_that_its_outcome_is_unknown(bench):
+    async with bench(rules=None, operator=None) as b:
+        started, never = asyncio.Event(), asyncio.Event()
+
+        async def hold():
+            started.set()
+            await never.wait()
+
+        b.outbox.hold = hold
+        b.services.performers["mail.send"] = b.outbox
+        b.agent("one", MAILER, caps="mail = true")
+        run = await b.submit(mail_opening(), yes=True)
+
+        async def cancel_when_started():
+            await started.wait()
+            run.cancel("now")
+
+        result, _ = await asyncio.gather(b.manager.drive(run), cancel_when_started())
+
+        assert result.status == "cancelled"
+        assert [kind for kind in b.kinds() if kind.startswith("effect")] == ["effect.requested", "effect.unknown"]
+        assert b.metas("effect.unknown")[0]["error"]["code"] == "effect.outcome_unknown"
+
+
+MAILER = "@agent\ndef run(to: str = 'a@example.org'):\n    sent = mail.send([{'email': to}], subject='hello', text='text')\n    return {'out': sent.message_id}\n"
+
+
+def mail_opening(policy="approve_in_advance: [mail.outbox]"):
+    return f'version: 0\nname: post\npolicy: {{{policy}}}\nnodes:\n  - {{id: only, use: "agent:one"}}\nedges: []\n'
+
+
+async def test_a_ledger_that_cannot_write_stops_the_run_and_nothing_more_happens(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    for n in range(50):\n        model.complete(str(n))\n    return {'out': 1}\n", caps="model = true")
+        run = await b.submit(single())
+        append, calls = b.services.ledger.append, []
+
+        def failing(events, **options):
+            calls.append(1)
+            if len(calls) > 5:
+                future = asyncio.get_running_loop().create_future()
+                future.set_exception(RunloopError("disk full", code="ledger.full"))
+                return future
+            return append(events, **options)
+
+        b.services.ledger.append = failing
+        with pytest.raises(RunloopError) as caught:
+            await b.manager.drive(run)
+
+        assert caught.value.code == "ledger.full"
+        assert len(b.model.prompts) < 5
+        assert b.pool.live == 0
+
+
+async def test_results_that_are_not_declared_ports_go_to_out(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'body': 'x', 'other': 2}\n", ports_out=("out",))
+        await b.run(single())
+        assert b.metas("node.finished")[0]["outputs"] == {"out": [{"body": "x", "other": 2}]}
+
+
+async def test_a_large_value_is_a_blob_in_the_record_and_whole_in_the_history(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 'é' * 20000}\n")
+        result = await b.run(single())
+        assert set(b.metas("node.finished")[0]["outputs"]) == {"$blob", "bytes"}
+        assert load_run(b.ledger, result.run_id).attempts[0].outputs == {"out": ["é" * 20000]}
+
+
+async def test_parallel_nodes_run_side_by_side_and_fan_in_keeps_the_order_of_the_edges(bench):
+    async with bench() as b:
+        b.agent("slow", "@agent\ndef run():\n    timer.sleep(0.2)\n    return {'out': 'slow'}\n", caps="time = true")
+        b.agent("fast", "@agent\ndef run():\n    return {'out': 'fast'}\n")
+        b.agent("join", "@agent\ndef run(a):\n    return {'out': a}\n", ports_in=("a",))
+        text = """version: 0
+name: fan
+nodes: [{id: s, use: "agent:slow"}, {id: f, use: "agent:fast"}, {id: j, use: "agent:join"}]
+edges: [{from: s.out, to: j.a}, {from: f.out, to: j.a}]
+artifacts: {save: [j.out]}
+"""
+        result = await b.run(text)
+        assert result.saved == {"j.out": [["slow", "fast"]]}
+        ended = [meta["node"] for meta in b.metas("node.finished")]
+        assert ended == ["f", "s", "j"]
