@@ -319,8 +319,8 @@ def _keep(load: Any) -> None:
     _tools["wording"] = load("writer", "wording")
 
 
-PIECES = """plan the Berlin office rent 24 EUR 3,200 2026-01-15 O'Brien [3] **bold** `code` > - TODO: [x] http://x.y/z a@b.c Dr. 14. November
- 計画 ? ! : … {{x}} | [Your Name] # <b> lorem ipsum"""
+PIECES = """plan the Berlin office rent 24 EUR 3,200 2026-01-15 O'Brien [3] **bold** `code` > - TODO: [x] http://x.y/z a@b.c Dr. 14.
+    November 計画 ? ! : … {{x}} | [Your Name] # <b> lorem ipsum"""
 WORDS = st.sampled_from([*PIECES.split(), "\n", ""])
 TEXTS = st.lists(WORDS, max_size=25).map(" ".join) | st.text(max_size=80)
 
