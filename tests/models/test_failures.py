@@ -1,5 +1,6 @@
 """Every way a provider can fail has its own code, is retried only where that helps, and never shows the key."""
 
+import asyncio
 import logging
 import socket
 
@@ -202,13 +203,18 @@ async def test_a_key_with_a_line_break_is_refused_without_showing_it(make_broker
 
 
 async def test_cancelling_gives_back_what_was_set_aside(make_broker, unlimited):
-    import asyncio
+    asked = asyncio.Event()
 
-    task = asyncio.create_task(make_broker().complete(ModelRequest("Hello", model="openai:hang"), unlimited))
-    while not unlimited._held_tokens:
-        await asyncio.sleep(0)
+    async def secrets(_):
+        asked.set()
+        return SECRET
+
+    task = asyncio.create_task(make_broker(secrets=secrets).complete(ModelRequest("Hello", model="openai:hang"), unlimited))
+    await asked.wait()
+    held = unlimited._held_tokens
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
+    assert held > 0
     assert (unlimited._held_tokens, unlimited.spent_tokens) == (0, 0)

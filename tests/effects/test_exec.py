@@ -1,0 +1,218 @@
+"""exec.run: the words that policy lists, no shell, and nothing left when the time is over."""
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from runloop.effects.perform.exec import ExecRun
+from runloop.effects.perform.paths import PathRules
+from runloop.effects.perform.process import MARK, ResourceLimits
+from runloop.effects.types import CallErrorKind, EffectClass
+from runloop.policy import Capabilities
+from runloop.policy.commands import ExecGrants
+from runloop.policy.paths import PathGrants
+
+COMMANDS = [(name,) for name in ("sh", "cat", "echo", "env", "pwd", "head", "true", "no-such-program", "./sh", "/bin/echo", "sleep")]
+
+
+def caps(*roots, read_only=()):
+    fs = PathGrants.of((str(root), False) for root in roots)
+    return Capabilities(exec=ExecGrants.of(COMMANDS, read_only), fs=fs).also_at(os.path.realpath)
+
+
+@pytest.fixture
+def run():
+    return ExecRun(PathRules())
+
+
+@pytest.fixture
+def sh(run, make_ctx, crossing):
+    async def run_script(script, **args):
+        return (await crossing(run, {"argv": ["sh", "-c", script], **args}, make_ctx(caps()))).result
+
+    return run_script
+
+
+def alive(pid):
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+async def test_a_command_answers_with_its_output_and_is_labelled(run, make_ctx, crossing):
+    outcome = await crossing(run, {"argv": ["echo", "hi $HOME; `ls` > x"]}, make_ctx(caps()))
+
+    assert outcome.result == {
+        "exit_code": 0,
+        "signal": None,
+        "stdout": "hi $HOME; `ls` > x\n",
+        "stderr": "",
+        "timed_out": False,
+        "truncated": False,
+    }
+    assert outcome.taint == {"exec:echo"}
+
+
+async def test_what_is_approved_is_the_program_found_and_every_word(run, make_ctx):
+    prepared = run.prepare({"argv": ["echo", "a b", "$x"], "stdin": "in"}, make_ctx(caps()))
+
+    assert prepared.what.endswith("echo 'a b' '$x'\nin a directory of its own, removed afterwards\nwith the input:\nin")
+    assert prepared.what.startswith("/")
+    assert (prepared.action, prepared.klass, prepared.external) == ("exec.run", EffectClass.EXTERNAL, True)
+    assert prepared.data["argv"] == ("echo", "a b", "$x")
+
+
+async def test_a_command_listed_as_read_only_is_a_read(run, make_ctx):
+    prepared = run.prepare({"argv": ["cat", "x"]}, make_ctx(caps(read_only=[("cat",)])))
+
+    assert (prepared.klass, prepared.external) == (EffectClass.READ, False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind", "code"),
+    [
+        (["rm", "-rf", "/"], CallErrorKind.DENIED, "denied.exec.spawn.command_not_permitted"),
+        (["no-such-program"], CallErrorKind.INVALID, "exec.not_found"),
+        (["./sh"], CallErrorKind.INVALID, "exec.relative"),
+        (["echo", "a\0b"], CallErrorKind.INVALID, "exec.argv"),
+    ],
+)
+async def test_what_may_not_or_cannot_run_is_refused(argv, kind, code, run, make_ctx, refusal):
+    error = await refusal(run, {"argv": argv}, make_ctx(caps()))
+
+    assert (error.kind, error.code) == (kind, code)
+
+
+async def test_without_the_capability_nothing_runs(run, make_ctx, refusal):
+    error = await refusal(run, {"argv": ["echo"]}, make_ctx(Capabilities()))
+
+    assert error.code == "denied.exec.spawn.cap_missing"
+
+
+async def test_the_environment_is_clean(run, make_ctx, crossing, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    outcome = await crossing(run, {"argv": ["env"]}, make_ctx(caps()))
+
+    names = {line.partition("=")[0] for line in outcome.result["stdout"].splitlines()}
+    assert names - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TERM", MARK}
+
+
+async def test_input_goes_in_and_output_is_cut_at_its_cap(make_ctx, crossing):
+    run = ExecRun(PathRules(), output_bytes=1000)
+    result = (await crossing(run, {"argv": ["cat"], "stdin": "x" * 500_000}, make_ctx(caps()))).result
+
+    assert (result["stdout"], result["truncated"], result["exit_code"]) == ("x" * 1000, True, 0)
+
+
+async def test_a_program_that_does_not_read_its_input_ends_well(run, make_ctx, crossing):
+    result = (await crossing(run, {"argv": ["true"], "stdin": "x" * 500_000}, make_ctx(caps()))).result
+
+    assert (result["exit_code"], result["timed_out"]) == (0, False)
+
+
+async def test_exit_codes_and_signals_are_told_apart(sh):
+    failed, killed = await sh("echo oops >&2; exit 3"), await sh("kill -9 $$")
+
+    assert (failed["exit_code"], failed["signal"], failed["stderr"]) == (3, None, "oops\n")
+    assert (killed["exit_code"], killed["signal"]) == (-9, "SIGKILL")
+
+
+async def test_a_time_out_ends_the_children_that_hold_the_pipes(sh):
+    result = await sh("sleep 300 & echo $!; sleep 300", timeout_ms=300)
+
+    assert (result["timed_out"], result["signal"]) == (True, "SIGTERM")
+    assert not alive(int(result["stdout"]))
+
+
+async def test_a_program_that_ignores_the_first_signal_is_killed(sh):
+    result = await sh("trap '' TERM; sleep 300 & wait; sleep 300", timeout_ms=200)
+
+    assert (result["timed_out"], result["signal"]) == (True, "SIGKILL")
+
+
+async def test_what_a_finished_program_leaves_running_is_ended(sh):
+    result = await sh("sleep 300 & echo $!; exit 0")
+
+    assert (result["exit_code"], result["timed_out"]) == (0, False)
+    assert not alive(int(result["stdout"]))
+
+
+async def test_a_child_in_a_session_of_its_own_is_found_too(sh):
+    script = "setsid sh -c 'echo $$; exec sleep 300' & sleep 300"
+    result = await sh(script, timeout_ms=500)
+
+    assert not alive(int(result["stdout"]))
+
+
+async def test_the_nodes_deadline_counts_when_it_is_nearer(run, make_ctx, crossing):
+    ctx = make_ctx(caps(), deadline_ms=1_795_000_000_200)
+    result = (await crossing(run, {"argv": ["sleep", "300"]}, ctx)).result
+
+    assert result["timed_out"] is True
+
+
+async def test_a_cancelled_call_returns_when_the_program_is_gone(run, make_ctx, tmp_path):
+    ctx = make_ctx(caps(tmp_path))
+    os.mkfifo(tmp_path / "pid")
+    prepared = run.prepare({"argv": ["sh", "-c", "echo $$ > pid; sleep 300"], "cwd": str(tmp_path)}, ctx)
+    task = asyncio.create_task(run.perform(prepared, ctx))
+    pid = int(await asyncio.to_thread((tmp_path / "pid").read_text))
+    assert alive(pid)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert not alive(pid)
+
+
+async def test_without_a_directory_it_gets_one_that_is_removed(run, make_ctx, crossing):
+    result = (await crossing(run, {"argv": ["sh", "-c", "pwd; echo x > file; ls"]}, make_ctx(caps()))).result
+
+    where, listing = result["stdout"].splitlines()
+    assert listing == "file"
+    assert not Path(where).exists()
+
+
+async def test_a_granted_directory_is_the_working_directory(run, tmp_path, make_ctx, crossing):
+    result = (await crossing(run, {"argv": ["pwd"], "cwd": str(tmp_path)}, make_ctx(caps(tmp_path)))).result
+
+    assert result["stdout"] == f"{os.path.realpath(tmp_path)}\n"
+
+
+@pytest.mark.parametrize(("cwd", "code"), [("/", "denied.fs.access.path_not_permitted"), ("{tmp}/none", "files.not_found"), ("{tmp}/f", "exec.cwd")])
+async def test_a_directory_that_is_not_granted_or_not_there_is_refused(cwd, code, run, tmp_path, make_ctx, refusal):
+    (tmp_path / "f").touch()
+    error = await refusal(run, {"argv": ["pwd"], "cwd": cwd.format(tmp=tmp_path)}, make_ctx(caps(tmp_path)))
+
+    assert error.code == code
+
+
+async def test_limits_hold_inside_the_program(make_ctx, crossing):
+    run = ExecRun(PathRules(), limits=ResourceLimits(cpu_s=1, file_bytes=4096, open_files=32))
+    script = "ulimit -n; ulimit -c; ulimit -t; head -c 100000 /dev/zero > big; wc -c < big"
+    result = (await crossing(run, {"argv": ["sh", "-c", script]}, make_ctx(caps()))).result
+
+    assert result["stdout"].split() == ["32", "0", "1", "4096"]
+
+
+async def test_bytes_that_are_no_text_are_replaced(sh):
+    result = await sh(r"printf 'a\377b'")
+
+    assert result["stdout"] == "a\ufffdb"
+
+
+def left_over():
+    children = {child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()}
+    return children, len(os.listdir("/proc/self/fd"))
+
+
+async def test_no_descriptor_or_child_is_left(sh):
+    await sh("true")
+    before = left_over()
+    for _ in range(5):
+        await sh("echo a; sleep 300 & exit 1")
+
+    assert left_over() == before

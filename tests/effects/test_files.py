@@ -1,0 +1,290 @@
+"""files.*: text under granted roots; no link, special file or race leads elsewhere; a writing can be undone."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.effects.perform import files_write
+from runloop.effects.perform.files import FilesList, FilesRead, decode_text
+from runloop.effects.perform.files_write import FilesWrite
+from runloop.effects.perform.paths import PathRules, directory, regular_file
+from runloop.effects.perform.storage import FileBlobs, write_new
+from runloop.effects.types import CallError, CallErrorKind, EffectClass
+from runloop.policy import Capabilities
+from runloop.policy.paths import PathGrants
+
+
+def fs(*roots, write=False):
+    return Capabilities(fs=PathGrants.of((str(root), write) for root in roots)).also_at(os.path.realpath)
+
+
+@pytest.fixture
+def root(tmp_path):
+    inside = tmp_path / "root"
+    inside.mkdir()
+    (tmp_path / "outside.txt").write_text("secret")
+    return inside
+
+
+@pytest.fixture
+def read():
+    return FilesRead(PathRules())
+
+
+@pytest.fixture
+def write(tmp_path):
+    return FilesWrite(PathRules(), FileBlobs(tmp_path / "blobs"))
+
+
+async def test_a_text_file_is_read_with_its_hash_and_label(read, root, make_ctx, crossing):
+    (root / "a.txt").write_text("grüß")
+    outcome = await crossing(read, {"path": f"{root}/a.txt"}, make_ctx(fs(root)))
+
+    digest = blake3("grüß".encode()).hexdigest()
+    assert outcome.result == {"text": "grüß", "path": f"{root}/a.txt", "bytes": 6, "blake3": digest, "truncated": False}
+    assert outcome.taint == {f"file:{root}/a.txt"}
+
+
+@pytest.mark.parametrize(("limit", "text"), [(1, "g"), (3, "gr"), (4, "grü"), (6, "grüß")])
+async def test_a_cut_is_said_and_never_breaks_a_character(limit, text, read, root, make_ctx, crossing):
+    (root / "a.txt").write_text("grüß")
+    result = (await crossing(read, {"path": f"{root}/a.txt", "max_bytes": limit}, make_ctx(fs(root)))).result
+
+    assert (result["text"], result["truncated"]) == (text, limit < 6)
+
+
+async def test_bytes_that_are_no_text_are_named_with_their_line(read, root, make_ctx, refusal):
+    (root / "a.bin").write_bytes(b"ok\nno\xff")
+    error = await refusal(read, {"path": f"{root}/a.bin"}, make_ctx(fs(root)))
+
+    assert (error.kind, error.code, error.where.line) == (CallErrorKind.INVALID, "files.not_text", 2)
+    assert "byte 5 (0xff)" in error.message
+
+
+@pytest.mark.parametrize("path", ["{tmp}/outside.txt", "{root}/../outside.txt", "relative.txt", "/etc/passwd", "{root}2/x", "{root}/a\0b"])
+async def test_what_is_not_under_a_root_is_refused(path, read, root, tmp_path, make_ctx, refusal):
+    error = await refusal(read, {"path": path.format(root=root, tmp=tmp_path)}, make_ctx(fs(root)))
+
+    assert error.kind in {CallErrorKind.DENIED, CallErrorKind.INVALID}
+    assert error.code in {"denied.fs.access.path_not_permitted", "denied.fs.access.path_invalid", "files.path"}
+
+
+async def test_a_link_that_leads_out_is_denied(read, root, tmp_path, make_ctx, refusal):
+    (root / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (root / "up").symlink_to(tmp_path)
+    for path in ("link.txt", "up/outside.txt"):
+        error = await refusal(read, {"path": f"{root}/{path}"}, make_ctx(fs(root)))
+        assert error.code == "denied.fs.access.path_not_permitted"
+
+
+async def test_a_link_that_stays_inside_is_followed(read, root, make_ctx, crossing):
+    (root / "a.txt").write_text("A")
+    (root / "link").symlink_to("a.txt")
+    outcome = await crossing(read, {"path": f"{root}/link"}, make_ctx(fs(root)))
+
+    assert outcome.result["text"] == "A"
+
+
+async def test_a_root_that_is_itself_a_link_works(read, root, tmp_path, make_ctx, crossing):
+    (root / "a.txt").write_text("A")
+    (tmp_path / "alias").symlink_to(root)
+    outcome = await crossing(read, {"path": f"{tmp_path}/alias/a.txt"}, make_ctx(fs(tmp_path / "alias")))
+
+    assert outcome.result["text"] == "A"
+
+
+async def test_a_link_put_in_after_the_preparation_is_denied(read, root, tmp_path, make_ctx):
+    (root / "a.txt").write_text("A")
+    ctx = make_ctx(fs(root))
+    prepared = read.prepare({"path": f"{root}/a.txt"}, ctx)
+    (root / "a.txt").unlink()
+    (root / "a.txt").symlink_to(tmp_path / "outside.txt")
+    with pytest.raises(CallError) as caught:
+        await read.perform(prepared, ctx)
+
+    assert caught.value.kind == CallErrorKind.DENIED
+
+
+def test_a_resolved_path_is_opened_without_following_any_link(root, tmp_path):
+    (tmp_path / "alias").symlink_to(root)
+    (root / "a.txt").write_text("A")
+    (root / "link").symlink_to("a.txt")
+    for path in (tmp_path / "alias" / "a.txt", root / "link"):
+        with pytest.raises(OSError, match="Not a directory|Too many levels"), regular_file(str(path)):
+            pass
+    with pytest.raises(OSError, match="Not a directory"), directory(str(tmp_path / "alias")):
+        pass
+
+
+async def test_special_files_and_directories_are_never_opened(read, root, make_ctx, refusal, monkeypatch):
+    os.mkfifo(root / "pipe")
+    (root / "dir").mkdir()
+    listener = socket.socket(socket.AF_UNIX)
+    monkeypatch.chdir(root)  # a socket's path may not be long
+    listener.bind("sock")
+    try:
+        for name in ("pipe", "dir", "sock"):
+            error = await refusal(read, {"path": f"{root}/{name}"}, make_ctx(fs(root)))
+            assert error.code in {"files.not_a_file", "files.system"}
+    finally:
+        listener.close()
+
+
+async def test_a_device_is_refused(read, make_ctx, refusal):
+    error = await refusal(read, {"path": "/dev/zero"}, make_ctx(fs("/dev")))
+
+    assert error.code == "files.not_a_file"
+
+
+async def test_a_file_that_is_not_there_is_the_callers_error(read, root, make_ctx, refusal):
+    error = await refusal(read, {"path": f"{root}/none.txt"}, make_ctx(fs(root)))
+
+    assert (error.kind, error.code, error.where.key) == (CallErrorKind.INVALID, "files.not_found", "path")
+
+
+async def test_a_home_path_is_expanded(root, make_ctx, crossing):
+    (root / "a.txt").write_text("A")
+    outcome = await crossing(FilesRead(PathRules(home=root)), {"path": "~/a.txt"}, make_ctx(fs(root)))
+
+    assert outcome.result["path"] == f"{root}/a.txt"
+
+
+async def test_what_belongs_to_runloop_is_never_granted(root, make_ctx, refusal):
+    (root / "state").mkdir()
+    (root / "state" / "token").write_text("T")
+    error = await refusal(FilesRead(PathRules(protected=(f"{root}/state",))), {"path": f"{root}/state/token"}, make_ctx(fs(root)))
+
+    assert error.code == "denied.fs.access.path_protected"
+
+
+async def test_a_directory_is_listed_by_name_and_links_are_not_entered(root, tmp_path, make_ctx, crossing):
+    (root / "b.md").write_text("bb")
+    (root / "a.txt").write_text("a")
+    (root / "sub").mkdir()
+    (root / "out").symlink_to(tmp_path)
+    os.utime(root / "a.txt", ns=(0, 1_500_000_000))
+    outcome = await crossing(FilesList(PathRules()), {"path": str(root)}, make_ctx(fs(root)))
+
+    entries = outcome.result["entries"]
+    assert [(Path(entry["path"]).name, entry["kind"]) for entry in entries] == [
+        ("a.txt", "file"),
+        ("b.md", "file"),
+        ("out", "link"),
+        ("sub", "directory"),
+    ]
+    assert entries[0] == {"path": f"{root}/a.txt", "kind": "file", "bytes": 1, "mtime_ms": 1500}
+    assert outcome.result["truncated"] is False
+
+
+async def test_a_listing_can_be_narrowed_and_cut(root, make_ctx, crossing):
+    for name in ("a.md", "b.md", "c.md", "d.txt"):
+        (root / name).touch()
+    listing = FilesList(PathRules())
+    cut = (await crossing(listing, {"path": str(root), "glob": "*.md", "limit": 2}, make_ctx(fs(root)))).result
+    whole = (await crossing(listing, {"path": str(root), "glob": "*.md", "limit": 3}, make_ctx(fs(root)))).result
+
+    assert ([Path(entry["path"]).name for entry in cut["entries"]], cut["truncated"]) == (["a.md", "b.md"], True)
+    assert (len(whole["entries"]), whole["truncated"]) == (3, False)
+
+
+async def test_names_that_are_no_text_are_left_out(root, make_ctx, crossing):
+    Path(os.fsdecode(os.fsencode(root) + b"/\xff.txt")).touch()
+    outcome = await crossing(FilesList(PathRules()), {"path": str(root)}, make_ctx(fs(root)))
+
+    assert outcome.result["entries"] == []
+
+
+async def test_a_new_file_is_written_whole_and_only_for_its_owner(write, root, make_ctx, crossing):
+    ctx = make_ctx(fs(root, write=True))
+    prepared = write.prepare({"path": f"{root}/new.txt", "text": "hällo"}, ctx)
+    outcome = await write.perform(prepared, ctx)
+
+    assert (prepared.action, prepared.klass, prepared.reversible) == ("files.write", EffectClass.EXTERNAL, True)
+    assert prepared.what == f"write {root}/new.txt (6 bytes, a new file)\n\nhällo"
+    digest = blake3("hällo".encode()).hexdigest()
+    assert outcome.result == {"path": f"{root}/new.txt", "bytes": 6, "blake3": digest, "previous": None}
+    assert (root / "new.txt").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in root.iterdir()] == ["new.txt"]
+
+
+async def test_the_previous_content_is_kept_so_that_the_writing_can_be_undone(write, root, tmp_path, make_ctx, crossing):
+    ctx = make_ctx(fs(root, write=True))
+    (root / "a.txt").write_bytes(b"before\xff")
+    (root / "a.txt").chmod(0o640)
+    outcome = await crossing(write, {"path": f"{root}/a.txt", "text": "after"}, ctx)
+
+    kept = FileBlobs(tmp_path / "blobs").path(outcome.result["previous"])
+    assert (root / "a.txt").read_text() == "after"
+    assert kept.read_bytes() == b"before\xff"
+    assert (root / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+async def test_a_file_that_changed_after_it_was_shown_is_not_overwritten(write, root, make_ctx):
+    ctx = make_ctx(fs(root, write=True))
+    (root / "a.txt").write_text("shown")
+    prepared = write.prepare({"path": f"{root}/a.txt", "text": "mine"}, ctx)
+    (root / "a.txt").write_text("theirs")
+    with pytest.raises(CallError) as caught:
+        await write.perform(prepared, ctx)
+
+    assert caught.value.code == "files.changed"
+    assert (root / "a.txt").read_text() == "theirs"
+
+
+async def test_a_readable_root_is_not_a_writable_one(write, root, make_ctx, refusal):
+    error = await refusal(write, {"path": f"{root}/a.txt", "text": "x"}, make_ctx(fs(root)))
+
+    assert error.code == "denied.fs.access.read_only"
+
+
+@pytest.mark.parametrize(("path", "code"), [("none/a.txt", "files.not_found"), ("dir", "files.not_a_file"), ("a.txt/b", "files.not_found")])
+async def test_a_place_where_no_file_can_be_written_is_refused(path, code, write, root, make_ctx, refusal):
+    (root / "dir").mkdir()
+    (root / "a.txt").touch()
+    error = await refusal(write, {"path": f"{root}/{path}", "text": "x"}, make_ctx(fs(root, write=True)))
+
+    assert (error.kind, error.code) == (CallErrorKind.INVALID, code)
+
+
+async def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(write, root, make_ctx, monkeypatch, refusal):
+    (root / "a.txt").write_text("old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files_write, "_write_all", full)
+    error = await refusal(write, {"path": f"{root}/a.txt", "text": "new"}, make_ctx(fs(root, write=True)))
+
+    assert (error.kind, error.code) == (CallErrorKind.UNAVAILABLE, "files.disk_full")
+    assert {path.name: path.read_text() for path in root.iterdir()} == {"a.txt": "old"}
+
+
+async def test_a_file_too_large_to_keep_is_not_overwritten(write, root, make_ctx, monkeypatch, refusal):
+    (root / "a.txt").write_text("123456")
+    monkeypatch.setattr(files_write, "MOST_PREVIOUS_BYTES", 5)
+    error = await refusal(write, {"path": f"{root}/a.txt", "text": "new"}, make_ctx(fs(root, write=True)))
+
+    assert error.code == "files.too_large"
+    assert (root / "a.txt").read_text() == "123456"
+
+
+def test_a_new_file_never_replaces_one(tmp_path):
+    path = tmp_path / "deep" / "a"
+
+    assert [write_new(path, b"one"), write_new(path, b"two")] == [True, False]
+    assert path.read_bytes() == b"one"
+    assert [item.name for item in path.parent.iterdir()] == ["a"]
+
+
+@given(st.text(max_size=30), st.integers(0, 60))
+def test_any_cut_of_any_text_decodes_to_a_beginning_of_it(text, limit):
+    data = text.encode()
+    shown = decode_text("f", data[:limit], truncated=limit < len(data))
+
+    assert text.startswith(shown)
+    assert len(data[:limit]) - len(shown.encode()) < 4

@@ -1,0 +1,388 @@
+"""http.fetch reaches the hosts it was granted, at addresses that were checked, and nothing else."""
+
+import json
+import ssl
+
+import pytest
+
+from runloop.effects.perform.http import HttpFetch
+from runloop.effects.perform.secrets import SecretHandles, handle_of
+from runloop.effects.types import CallError, CallErrorKind, EffectClass
+from runloop.policy import Capabilities
+from runloop.policy.net import NetGrants
+
+SECRET = "s3cr3t-value-of-the-token"
+
+
+@pytest.fixture(scope="session")
+def site_process(serving):
+    with serving("web_server.py") as server:
+        yield server
+
+
+@pytest.fixture
+def site(site_process):
+    site_process.control("/_reset", {})
+    return site_process
+
+
+@pytest.fixture(scope="session")
+def tls_site(serving, authority):
+    with serving("web_server.py", "--cert", str(authority[1])) as server:
+        yield server
+
+
+def net(*hosts, private=True, http=True, secrets=()):
+    grants = NetGrants.of([(host, None) for host in hosts], allow_http=http, allow_private=private)
+    return Capabilities(net=grants, secrets=frozenset(secrets))
+
+
+async def loopback(_host, _port):
+    return ["127.0.0.1"]
+
+
+@pytest.fixture
+def fetch(handles):
+    return HttpFetch(handles, resolver=loopback)
+
+
+async def test_a_get_is_a_read_whose_answer_is_labelled(fetch, site, make_ctx, crossing):
+    ctx = make_ctx(net("site.test"))
+    args = {"url": f"http://site.test:{site.port}/ok?q=1#part"}
+    prepared = fetch.prepare(args, ctx)
+    outcome = await crossing(fetch, args, ctx)
+
+    assert (prepared.action, prepared.klass, prepared.external, prepared.recipients) == ("http.fetch", EffectClass.READ, False, ("site.test",))
+    assert outcome.result["status"] == 200
+    assert outcome.result["body"] == "fine €"
+    assert outcome.result["headers"]["x-kind"] == "ok"
+    assert (outcome.result["encoding"], outcome.result["truncated"]) == ("text", False)
+    assert outcome.result["url"] == f"http://site.test:{site.port}/ok?q=1"
+    assert outcome.taint == {"net:site.test"}
+    assert site.requests()[0]["headers"]["Host"] == f"site.test:{site.port}"
+    assert site.requests()[0]["path"] == "/ok?q=1"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_every_other_method_is_external_and_shows_all_that_leaves(method, fetch, site, make_ctx, crossing):
+    ctx = make_ctx(net("site.test"))
+    args = {"url": f"http://site.test:{site.port}/echo", "method": method, "headers": {"X-A": "1"}, "body": "hällo"}
+    prepared = fetch.prepare(args, ctx)
+    outcome = await fetch.perform(prepared, ctx)
+
+    assert (prepared.action, prepared.klass, prepared.external, prepared.leaves_machine) == ("http.send", EffectClass.EXTERNAL, True, True)
+    assert prepared.what == f"{method} http://site.test:{site.port}/echo\nX-A: 1\n\nhällo"
+    assert json.loads(outcome.result["body"])["body"] == "hällo"
+
+
+async def test_a_host_that_is_not_granted_is_denied_before_anything_is_resolved(handles, make_ctx, refusal):
+    async def resolver(*_):
+        raise AssertionError("resolved")
+
+    error = await refusal(HttpFetch(handles, resolver=resolver), {"url": "https://elsewhere.test/"}, make_ctx(net("site.test")))
+
+    assert (error.kind, error.code) == (CallErrorKind.DENIED, "denied.net.http.host_not_permitted")
+    assert "elsewhere.test:443" in error.hint
+
+
+async def test_plain_http_needs_its_own_grant(fetch, make_ctx, refusal):
+    error = await refusal(fetch, {"url": "http://site.test/"}, make_ctx(net("site.test", http=False)))
+
+    assert error.code == "denied.net.http.http_not_permitted"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "192.0.0.8", "198.18.0.1",
+        "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "64:ff9b::7f00:1",
+        "64:ff9b:1::a00:1", "2002:7f00:1::", "2001::1", "ff02::1",
+    ],
+)  # fmt: skip
+async def test_a_granted_name_that_leads_to_a_private_address_is_refused(address, handles, make_ctx, refusal):
+    async def resolver(*_):
+        return ["93.184.216.34", address]
+
+    error = await refusal(HttpFetch(handles, resolver=resolver), {"url": "https://site.test/"}, make_ctx(net("site.test", private=False)))
+
+    assert (error.kind, error.code) == (CallErrorKind.DENIED, "denied.net.http.address_private")
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "fd00:ec2::254"])
+async def test_link_local_and_metadata_addresses_are_refused_even_where_private_ones_are_granted(address, handles, make_ctx, refusal):
+    async def resolver(*_):
+        return [address]
+
+    error = await refusal(HttpFetch(handles, resolver=resolver), {"url": "https://site.test/"}, make_ctx(net("site.test")))
+
+    assert error.code == "http.link_local"
+
+
+async def test_the_connection_goes_to_the_address_that_was_checked(handles, site, make_ctx, crossing):
+    answers = [["127.0.0.1"], ["127.9.9.9"]]
+
+    async def rebinding(*_):
+        return answers.pop(0)
+
+    outcome = await crossing(HttpFetch(handles, resolver=rebinding), {"url": f"http://site.test:{site.port}/ok"}, make_ctx(net("site.test")))
+
+    assert outcome.result["status"] == 200
+    assert answers == [["127.9.9.9"]]  # asked once
+
+
+async def test_the_certificate_is_checked_for_the_name_and_not_for_the_address(handles, tls_site, trusting, make_ctx, crossing, refusal):
+    ctx = make_ctx(net("site.test", "evil.test"))
+    good = HttpFetch(handles, resolver=loopback, tls=trusting())
+    outcome = await crossing(good, {"url": f"https://site.test:{tls_site.port}/ok"}, ctx)
+    wrong_name = await refusal(good, {"url": f"https://evil.test:{tls_site.port}/ok"}, ctx)
+    stranger = HttpFetch(handles, resolver=loopback, tls=ssl.create_default_context())
+    unknown = await refusal(stranger, {"url": f"https://site.test:{tls_site.port}/ok"}, ctx)
+
+    assert outcome.result["body"] == "fine €"
+    assert (wrong_name.code, unknown.code) == ("http.connect", "http.connect")
+
+
+async def test_a_redirect_is_followed_and_both_hosts_are_labels(fetch, site, make_ctx, crossing):
+    url = f"http://site.test:{site.port}/redirect?to=http://other.test:{site.port}/ok"
+    outcome = await crossing(fetch, {"url": url}, make_ctx(net("site.test", "other.test")))
+
+    assert outcome.result["url"] == f"http://other.test:{site.port}/ok"
+    assert outcome.taint == {"net:site.test", "net:other.test"}
+
+
+async def test_a_redirect_to_a_host_that_is_not_granted_is_denied(fetch, site, make_ctx, refusal):
+    url = f"http://site.test:{site.port}/redirect?to=http://other.test:{site.port}/ok"
+    error = await refusal(fetch, {"url": url}, make_ctx(net("site.test")))
+
+    assert error.code == "denied.net.http.host_not_permitted"
+    assert [seen["path"].split("?")[0] for seen in site.requests()] == ["/redirect"]
+
+
+@pytest.mark.parametrize("to", ["file:///etc/passwd", "gopher://site.test/", "http://user@site.test/"])
+async def test_a_redirect_to_something_that_is_no_web_address_is_denied(to, fetch, site, make_ctx, refusal):
+    error = await refusal(fetch, {"url": f"http://site.test:{site.port}/redirect?to={to}"}, make_ctx(net("site.test")))
+
+    assert error.code == "denied.net.http.url_invalid"
+
+
+async def test_a_redirect_may_not_lead_to_a_private_address(handles, site, make_ctx, refusal):
+    async def resolver(host, _port):
+        return ["127.0.0.1"] if host == "127.0.0.1" else ["10.0.0.1"]
+
+    caps = net("127.0.0.1", "inner.test", private=False)  # the literal address is granted by name
+    url = f"http://127.0.0.1:{site.port}/redirect?to=http://inner.test/"
+    error = await refusal(HttpFetch(handles, resolver=resolver), {"url": url}, make_ctx(caps))
+
+    assert error.code == "denied.net.http.address_private"
+
+
+async def test_redirects_in_a_circle_end(fetch, site, make_ctx, refusal):
+    error = await refusal(fetch, {"url": f"http://site.test:{site.port}/circle"}, make_ctx(net("site.test")))
+
+    assert (error.kind, error.code) == (CallErrorKind.UNAVAILABLE, "http.redirects")
+    assert len(site.requests()) == 6
+
+
+async def test_what_was_approved_for_one_address_is_not_sent_on_to_another(fetch, site, make_ctx, crossing):
+    url = f"http://site.test:{site.port}/redirect?code=307&to=http://other.test:{site.port}/echo"
+    outcome = await crossing(fetch, {"url": url, "method": "POST", "body": "private"}, make_ctx(net("site.test", "other.test")))
+
+    assert outcome.result["status"] == 307
+    assert outcome.result["headers"]["location"] == f"http://other.test:{site.port}/echo"
+    assert len(site.requests()) == 1
+
+
+async def test_credentials_stay_with_their_origin(fetch, handles, site, make_ctx, crossing):
+    ctx = make_ctx(net("site.test", "other.test", secrets={"token"}))
+    handle = handles.issue(ctx.run_id, "token")
+    url = f"http://site.test:{site.port}/redirect?to=http://other.test:{site.port}/echo"
+    headers = {"Authorization": "Bearer plain", "Cookie": "a=b", "X-Key": handle, "X-Plain": "kept"}
+    await crossing(fetch, {"url": url, "headers": headers}, ctx)
+
+    first, second = ({name.lower() for name in seen["headers"]} for seen in site.requests())
+    assert {"authorization", "cookie", "x-key", "x-plain"} <= first
+    assert {"authorization", "cookie", "x-key"} & second == set()
+    assert "x-plain" in second
+
+
+async def test_a_secret_is_put_in_at_the_edge_and_taken_out_of_what_comes_back(fetch, handles, site, make_ctx, crossing):
+    ctx = make_ctx(net("site.test", secrets={"token"}))
+    handle = handles.issue(ctx.run_id, "token")
+    args = {"url": f"http://site.test:{site.port}/echo", "method": "POST", "headers": {"X-Key": f"Bearer {handle}"}, "body": f"key={handle}"}
+    prepared = fetch.prepare(args, ctx)
+    outcome = await fetch.perform(prepared, ctx)
+
+    sent = site.requests()[0]
+    assert (sent["headers"]["X-Key"], sent["body"]) == (f"Bearer {SECRET}", f"key={SECRET}")
+    assert SECRET not in f"{prepared} {outcome}"
+    assert "X-Key: Bearer [secret token]" in prepared.what
+    assert handle not in prepared.what
+    assert json.loads(outcome.result["body"])["body"] == f"key={handle}"
+    assert outcome.result["headers"]["x-echo"] == f"Bearer {handle}"
+
+
+async def test_no_cut_of_an_answer_shows_a_part_of_a_secret(fetch, handles, site, make_ctx, crossing):
+    ctx = make_ctx(net("site.test", secrets={"token"}))
+    handle = handles.issue(ctx.run_id, "token")
+    args = {"url": f"http://site.test:{site.port}/echo", "headers": {"X-Key": handle}}
+    whole = (await crossing(fetch, args, ctx)).result["body"]
+    start = whole.index(handle)
+    for limit in range(start - 1, start + len(SECRET) + 2, 3):
+        cut = (await crossing(fetch, {**args, "max_bytes": limit}, ctx)).result
+        assert SECRET[:4] not in cut["body"]
+        assert cut["truncated"] is True
+
+
+async def test_a_secret_is_not_sent_to_a_host_it_is_not_for(handles, make_ctx, refusal):
+    ctx = make_ctx(net("other.test", secrets={"token"}))
+    handle = handles.issue(ctx.run_id, "token")
+    error = await refusal(HttpFetch(handles, resolver=loopback), {"url": "https://other.test/", "headers": {"X-Key": handle}}, ctx)
+
+    assert (error.kind, error.code) == (CallErrorKind.DENIED, "secrets.host_not_permitted")
+
+
+async def test_a_handle_needs_the_right_and_its_run(fetch, handles, make_ctx, refusal):
+    ctx = make_ctx(net("site.test"))
+    args = {"url": "https://site.test/", "headers": {"X-Key": handles.issue(ctx.run_id, "token")}}
+    without_right = await refusal(fetch, args, ctx)
+    other_run = await refusal(fetch, args, make_ctx(net("site.test", secrets={"token"}), run_id="another"))
+
+    assert without_right.code == "denied.secrets.get.secret_not_permitted"
+    assert other_run.code == "secrets.unknown_handle"
+
+
+async def test_a_handle_in_the_url_is_refused(fetch, handles, make_ctx, refusal):
+    ctx = make_ctx(net("site.test", secrets={"token"}))
+    error = await refusal(fetch, {"url": f"https://site.test/?k={handles.issue(ctx.run_id, 'token')}"}, ctx)
+
+    assert error.code == "http.secret_in_url"
+
+
+async def test_a_secret_that_is_not_there_is_named(store, site, make_ctx, refusal):
+    handles = SecretHandles(store, lambda _: ("site.test",))
+    ctx = make_ctx(net("site.test", secrets={"a/missing"}))
+    args = {"url": f"http://site.test:{site.port}/ok", "headers": {"X-Key": handles.issue(ctx.run_id, "a/missing")}}
+    error = await refusal(HttpFetch(handles, resolver=loopback), args, ctx)
+
+    assert error.code == "secrets.missing"
+    assert "A_MISSING" in error.hint
+
+
+def test_a_handle_is_stable_within_a_run_and_says_nothing():
+    one, again, other_run, other_name = handle_of("r", "token"), handle_of("r", "token"), handle_of("s", "token"), handle_of("r", "tok")
+
+    assert one == again
+    assert len({one, other_run, other_name}) == 3
+    assert one.startswith("rlsec_")
+    assert len(one) == 38
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "x"}, "http.header_denied"),
+        ({"content-length": "5"}, "http.header_denied"),
+        ({"Transfer-Encoding": "chunked"}, "http.header_denied"),
+        ({"X-Forwarded-For": "1.1.1.1"}, "http.header_denied"),
+        ({"X-A": "b\r\nX-Evil: 1"}, "http.header"),
+        ({"X A": "b"}, "http.header"),
+        ({"": "b"}, "http.header"),
+        ({"X-A": "ü"}, "http.header"),
+    ],
+)
+async def test_headers_that_could_forge_a_request_are_refused(headers, code, fetch, make_ctx, refusal):
+    error = await refusal(fetch, {"url": "https://site.test/", "headers": headers}, make_ctx(net("site.test")))
+
+    assert (error.kind, error.code) == (CallErrorKind.INVALID, code)
+
+
+async def test_a_read_has_no_body(fetch, make_ctx, refusal):
+    error = await refusal(fetch, {"url": "https://site.test/", "body": "x"}, make_ctx(net("site.test")))
+
+    assert error.code == "http.body"
+
+
+async def test_an_answer_is_cut_at_the_size_asked_for(fetch, site, make_ctx, crossing):
+    args = {"url": f"http://site.test:{site.port}/bytes?n=300000", "max_bytes": 1000}
+    result = (await crossing(fetch, args, make_ctx(net("site.test")))).result
+
+    assert (result["body"], result["truncated"]) == ("x" * 1000, True)
+
+
+@pytest.mark.parametrize("limit", [5, 6, 7, 8])
+async def test_a_cut_never_breaks_a_character(limit, fetch, site, make_ctx, crossing):
+    args = {"url": f"http://site.test:{site.port}/ok", "max_bytes": limit}
+    result = (await crossing(fetch, args, make_ctx(net("site.test")))).result
+
+    assert result["body"] == ("fine €" if limit == 8 else "fine ")
+
+
+async def test_other_character_sets_are_read_and_binary_is_base64(fetch, site, make_ctx, crossing):
+    ctx = make_ctx(net("site.test"))
+    latin = (await crossing(fetch, {"url": f"http://site.test:{site.port}/latin1"}, ctx)).result
+    binary = (await crossing(fetch, {"url": f"http://site.test:{site.port}/binary"}, ctx)).result
+
+    assert (latin["body"], latin["encoding"]) == ("für", "text")
+    assert (binary["body"], binary["encoding"]) == ("iVBORwD/", "base64")
+
+
+async def test_an_error_status_is_an_answer(fetch, site, make_ctx, crossing):
+    result = (await crossing(fetch, {"url": f"http://site.test:{site.port}/status?code=503"}, make_ctx(net("site.test")))).result
+
+    assert (result["status"], result["body"]) == (503, "so be it")
+
+
+async def test_a_head_has_headers_only(fetch, site, make_ctx, crossing):
+    result = (await crossing(fetch, {"url": f"http://site.test:{site.port}/ok", "method": "HEAD"}, make_ctx(net("site.test")))).result
+
+    assert (result["status"], result["body"], result["headers"]["x-kind"]) == (200, "", "ok")
+
+
+@pytest.mark.parametrize(("path", "code"), [("half", "http.broken_off"), ("reset", "http.broken_off"), ("gzip", "http.encoding")])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_broken_answer_to_a_sent_request_leaves_its_outcome_unknown(path, code, method, fetch, site, make_ctx, refusal):
+    error = await refusal(fetch, {"url": f"http://site.test:{site.port}/{path}", "method": method}, make_ctx(net("site.test")))
+
+    assert (error.code, error.outcome_unknown) == (code, method == "POST")
+
+
+async def test_a_slow_answer_is_a_time_out_of_the_call_or_of_the_node(fetch, site, make_ctx, refusal):
+    url = f"http://site.test:{site.port}/hang"
+    own = await refusal(fetch, {"url": url, "timeout_ms": 120}, make_ctx(net("site.test")))
+    node = await refusal(fetch, {"url": url}, make_ctx(net("site.test"), deadline_ms=1_795_000_000_130))
+
+    assert (own.kind, own.code) == (CallErrorKind.TIMEOUT, "http.timeout")
+    assert "120 ms" in own.message
+    assert "130 ms" in node.message
+
+
+async def test_a_name_that_does_not_resolve_is_said_so(handles, make_ctx, refusal):
+    async def nobody(*_):
+        raise OSError(-2, "Name or service not known")
+
+    error = await refusal(HttpFetch(handles, resolver=nobody), {"url": "https://site.test/"}, make_ctx(net("site.test")))
+
+    assert error.code == "http.resolve"
+    assert "Name or service not known" in error.message
+
+
+async def test_the_systems_resolver_gives_addresses():
+    from runloop.effects.perform.http import system_resolver
+
+    assert "127.0.0.1" in await system_resolver("localhost", 80)
+
+
+async def test_the_next_address_is_tried_when_one_does_not_answer(handles, site, make_ctx, crossing):
+    async def resolver(*_):
+        return ["127.255.255.254", "127.0.0.1"]
+
+    outcome = await crossing(HttpFetch(handles, resolver=resolver), {"url": f"http://site.test:{site.port}/ok"}, make_ctx(net("site.test")))
+
+    assert outcome.result["status"] == 200
+
+
+def test_the_guests_error_has_the_three_fields_of_the_world():
+    error = CallError(CallErrorKind.DENIED, "no", code="x.y", hint="ask")
+
+    assert error.to_answer() == {"code": "denied", "message": "no", "hint": "ask"}
+    assert error.to_dict() == {"code": "x.y", "message": "no", "where": {}, "hint": "ask", "retryable": False, "kind": "denied"}
