@@ -11,7 +11,7 @@ from runloop.events.domain import Count, EventRef, Hash, Line, Text
 Level = Literal["debug", "info", "warn", "error"]
 Attempt = Annotated[int, Meta(ge=0)]  # 0 where no attempt was made: a node that was skipped or cancelled before it started
 Fraction = Annotated[float, Meta(ge=0, le=1)]
-Amount = Annotated[float, Meta(ge=0)]  # US dollars
+Amount = Annotated[float, Meta(ge=0)]  # US dollars; absent where tokens were used whose price is not known
 Value = Any  # any JSON value, or the blob that holds it
 
 
@@ -112,7 +112,7 @@ class RunFinished(RecordMeta, frozen=True):
     ms: Count
     final_hash: Hash | None = None
     tokens: Count = 0
-    usd: Amount = 0
+    usd: Amount | None = None
     artifacts: list[Saved] | None = None
     reason: str | None = None
     error: ErrorInfo | None = None
@@ -160,7 +160,7 @@ class NodeFinished(RecordMeta, frozen=True):
     error: ErrorInfo | None = None
     ms: Count | None = None
     tokens: Count = 0
-    usd: Amount = 0
+    usd: Amount | None = None
     retry_ms: Count | None = None
 
 
@@ -191,7 +191,7 @@ class EffectEnded(RecordMeta, frozen=True):
     ms: Count | None = None
     tokens_in: Count = 0
     tokens_out: Count = 0
-    usd: Amount = 0
+    usd: Amount | None = None
     cached: bool = False
     taint: bool | list[str] | None = None
 

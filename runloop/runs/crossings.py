@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from runloop.effects.catalogue import CATALOGUE, decode_args
 from runloop.effects.journal import Crossing, Journal, Live, Recorded
-from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Performer, Prepared
+from runloop.effects.types import MICROS_PER_USD, CallContext, CallError, CallErrorKind, EffectClass, Outcome, Performer, Prepared
 from runloop.errors import RunloopError
 from runloop.events import value_hash
 from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo
@@ -65,10 +65,16 @@ class AttemptIdentity:
 
 @dataclass(slots=True)
 class Usage:
-    """What an attempt used so far; ``usd_micros`` counts the calls whose price is known."""
+    """What an attempt used so far; ``usd_micros`` counts the calls whose price is known, ``priced`` says whether that is all."""
 
     tokens: int = 0
     usd_micros: int = 0
+    priced: bool = True
+
+    @property
+    def usd(self) -> float | None:
+        """The cost in US dollars, or None where it is not known."""
+        return self.usd_micros / MICROS_PER_USD if self.priced else None
 
 
 @dataclass(slots=True)
@@ -211,7 +217,7 @@ class _Call:
         verb = "was refused" if error.kind is CallErrorKind.DENIED else "failed"
         draft = Draft(kind, f"{self.name} {verb}: {error.message}", ended, level="warn", agent_id=self.at.who.agent_id)
         written = await self._write(draft, self.at.desk.audit(self, error))
-        self._count((spent.tokens_in or 0) + (spent.tokens_out or 0), spent.usd_micros or 0)
+        self._count(spent)
         return Answer(GuestCallError(**error.to_answer()), written)
 
     async def _admit(self, prepared: Prepared, ctx: CallContext) -> None:
@@ -253,7 +259,7 @@ class _Call:
             taint=sorted(outcome.taint) or None,
         )
         written = await self._write(Draft("effect.completed", f"{self.name} answered", ended, agent_id=self.at.who.agent_id))
-        self._count((outcome.tokens_in or 0) + (outcome.tokens_out or 0), outcome.usd_micros or 0)
+        self._count(outcome)
         return Answer(_dump(outcome.result), written)
 
     async def _abandoned(self, prepared: Prepared | None, began_ms: int) -> None:
@@ -291,11 +297,13 @@ class _Call:
         who = self.at.who
         return EffectEnded(who.node, who.attempt, self.call, name=self.name, **over)
 
-    def _count(self, tokens: int, usd_micros: int) -> None:
-        if tokens or usd_micros:
-            self.at.usage.tokens += tokens
-            self.at.usage.usd_micros += usd_micros
-            self.at.spent(tokens, usd_micros)
+    def _count(self, outcome: Outcome) -> None:
+        tokens, usage = (outcome.tokens_in or 0) + (outcome.tokens_out or 0), self.at.usage
+        if tokens or outcome.usd_micros:
+            usage.tokens += tokens
+            usage.usd_micros += outcome.usd_micros or 0
+            usage.priced = usage.priced and outcome.usd_micros is not None
+            self.at.spent(tokens, outcome.usd_micros or 0)
 
 
 def _recorded_answer(crossing: Crossing) -> Answer:

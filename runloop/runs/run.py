@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.journal import Journal
-from runloop.effects.types import CallError
+from runloop.effects.types import MICROS_PER_USD, CallError
 from runloop.errors import RunloopError
 from runloop.events import NodeResult, final_hash, outputs_hash, record_of, value_hash
 from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunFinished
@@ -34,7 +34,7 @@ from runloop.openings.states import (
 )
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
-from runloop.runs.crossings import AttemptIdentity, Crossings
+from runloop.runs.crossings import AttemptIdentity, Crossings, Usage
 from runloop.runs.recorder import Draft
 from runloop.sandbox.spec import GuestError
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from runloop.runs.recorder import Recorder
     from runloop.runs.services import Services
 
+_NOTHING = Usage()
 _LEVELS = {State.OK: "info", State.ERROR: "error", State.SKIPPED: "warn", State.CANCELLED: "warn"}
 
 
@@ -102,7 +103,8 @@ class Run:
     _taint: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
     _started_ms: dict[str, int] = field(default_factory=dict, init=False)
     _results: dict[str, NodeResult] = field(default_factory=dict, init=False)
-    _usage: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
+    _usage: dict[str, Usage] = field(default_factory=dict, init=False)
+    _usages: list[Usage] = field(default_factory=list, init=False)
     _result: RunResult | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -204,15 +206,15 @@ class Run:
 
     def _retry_draft(self, command: NodeRetrying) -> Draft:
         now = self.services.clock_ms()
-        tokens, micros = self._usage.get(command.node, (0, 0))
+        usage = self._usage.get(command.node, _NOTHING)
         meta = NodeFinished(
             command.node,
             command.attempt,
             "error",
             error=ErrorInfo(command.error.code, command.error.message, retryable=True),
             ms=max(0, now - self._started_ms.get(command.node, now)),
-            tokens=tokens,
-            usd=micros / 1e6,
+            tokens=usage.tokens,
+            usd=usage.usd,
             retry_ms=max(0, command.at_ms - now),
         )
         message = f"node {command.node} failed on attempt {command.attempt}, trying again: {_last_line(command.error.message)}"
@@ -225,7 +227,7 @@ class Run:
         error = None if command.error is None else ErrorInfo(command.error.code, command.error.message)
         if command.attempt:
             self._results[node] = NodeResult(hashed, None if error is None else error.message)
-        tokens, micros = self._usage.get(node, (0, 0))
+        usage = self._usage.get(node, _NOTHING)
         started = self._started_ms.get(node)
         meta = NodeFinished(
             node,
@@ -235,8 +237,8 @@ class Run:
             outputs_hash=hashed,
             error=error,
             ms=None if started is None else max(0, now - started),
-            tokens=tokens,
-            usd=micros / 1e6,
+            tokens=usage.tokens,
+            usd=usage.usd,
         )
         why = _last_line(command.error.message) if command.error else command.why
         message = f"node {node} {command.status.value}" + (f": {why}" if why else "")
@@ -258,7 +260,7 @@ class Run:
             max(0, self.services.clock_ms() - self.submitted_ms),
             final_hash=final_hash(self._results[node] for node in order if node in self._results),
             tokens=done.tokens,
-            usd=done.usd_micros / 1e6,
+            usd=done.usd_micros / MICROS_PER_USD if all(usage.priced for usage in self._usages) else None,
             artifacts=[file.saved for file in saved] or None,
             reason=reason or None,
             error=ErrorInfo(code, reason) if code else None,
@@ -303,6 +305,8 @@ class Run:
             waiting=lambda waits: self._inbox.put_nowait(NodeWaiting(node, attempt) if waits else NodeResumed(node, attempt)),
             spent=lambda tokens, micros: self._inbox.put_nowait(NodeSpent(node, attempt, tokens, micros)),
         )
+        usage = self._usage[node] = crossings.usage
+        self._usages.append(usage)
         try:
             result = await self.services.guests.run(spec.guest(bundle, self.services.limits_of(bundle)), crossings)
             outputs = ports_of(json.loads(result.result_json), bundle.ports_out)
@@ -315,10 +319,7 @@ class Run:
             failed = failure_of(GuestError(f"the result cannot be kept: {error.message}", code="guest.result"), None)
         else:
             self._taint[node] = frozenset(crossings.taint)
-            self._usage[node] = (crossings.usage.tokens, crossings.usage.usd_micros)
-            return NodeSucceeded(node, attempt, outputs, crossings.usage.tokens, crossings.usage.usd_micros)
-        self._usage[node] = (crossings.usage.tokens, crossings.usage.usd_micros)
-        usage = crossings.usage
+            return NodeSucceeded(node, attempt, outputs, usage.tokens, usage.usd_micros)
         return NodeFailed(node, attempt, failed.message, failed.code, failed.retryable, usage.tokens, usage.usd_micros)
 
     async def _run_opening(self, command: StartNode) -> Event:

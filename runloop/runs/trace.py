@@ -72,8 +72,9 @@ def _hop(record: Mapping[str, Any]) -> Hop | None:
                 return Hop(*at, "runloop", node, meta["status"], note=_after_colon(record["message"]))
             error = meta.get("error")
             note = error["message"].strip().splitlines()[-1] if error else ""
-            cost = {"tokens": meta.get("tokens") or None, "usd": (meta.get("usd") or None) if meta.get("tokens") else None}
-            return Hop(*at, node, "runloop", meta["status"], bytes=_size(meta.get("outputs")), ms=meta.get("ms"), note=note, **cost)
+            tokens = meta.get("tokens") or None
+            usd = meta.get("usd") if tokens else None
+            return Hop(*at, node, "runloop", meta["status"], _size(meta.get("outputs")), meta.get("ms"), tokens, usd, note)
         case "effect.requested":
             return Hop(*at, node, _peer(meta["name"]), meta["name"], bytes=_size(meta.get("args")), note=_tainted(meta))
         case "effect.completed":

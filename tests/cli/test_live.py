@@ -1,0 +1,71 @@
+"""The live view folds records into rows that say what each node does and waits for."""
+
+import io
+
+from rich.console import Console
+
+from runloop.cli.live import RunView, draw, seconds
+
+
+def record(kind, ts_ms=1000, message="", **meta):
+    return {"kind": kind, "ts_ms": ts_ms, "run_id": "0123456789", "opening_name": "o", "message": message, "meta": meta}
+
+
+def view(*records):
+    rows = RunView([("draft", "agent:writer"), ("send", "agent:mailer")])
+    for each in records:
+        rows.feed(each)
+    return rows
+
+
+def text_of(rows, now_ms=3000, width=100):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(draw(rows, now_ms))
+    return console.file.getvalue()
+
+
+def test_a_node_that_has_not_started_has_no_time():
+    assert view().rows["draft"].elapsed_ms(5000) is None
+
+
+def test_a_running_node_shows_what_its_call_waits_for():
+    rows = view(record("node.started", node="draft", attempt=1), record("effect.requested", node="draft", call=1, name="model.complete"))
+    assert rows.rows["draft"].detail == "waits for the model"
+
+
+def test_an_answered_call_is_waited_for_no_longer_and_its_tokens_count():
+    rows = view(
+        record("node.started", node="draft", attempt=1),
+        record("effect.requested", node="draft", call=1, name="model.complete"),
+        record("effect.completed", node="draft", call=1, tokens_in=3, tokens_out=4),
+    )
+    assert (rows.rows["draft"].detail, rows.rows["draft"].tokens) == ("", 7)
+
+
+def test_an_approval_is_what_the_node_waits_for_until_it_is_decided():
+    asked = (record("node.started", node="send", attempt=1), record("approval.requested", node="send", action="mail.outbox"))
+    assert view(*asked).rows["send"].detail == "waits for your approval: mail.outbox"
+    assert view(*asked, record("approval.decided", node="send")).rows["send"].detail == ""
+
+
+def test_time_stops_when_the_node_ends_and_its_error_is_shown():
+    rows = view(
+        record("node.started", node="draft", attempt=2, ts_ms=1000),
+        record("node.finished", node="draft", attempt=2, status="error", ts_ms=1500, error={"message": "Traceback\nValueError: x"}),
+    )
+    assert (rows.rows["draft"].elapsed_ms(9999), rows.rows["draft"].note) == (500, "ValueError: x")
+
+
+def test_the_time_of_a_second_attempt_counts_from_the_first():
+    rows = view(record("node.started", node="draft", attempt=1, ts_ms=1000), record("node.started", node="draft", attempt=2, ts_ms=4000))
+    assert rows.rows["draft"].elapsed_ms(6000) == 5000
+
+
+def test_what_agents_say_cannot_drive_the_terminal():
+    rows = view(record("node.started", node="draft", attempt=1), record("node.log", node="draft", text="a\x1b[2Jb"))
+    assert "\x1b" not in text_of(rows)
+    assert "\\x1b" in text_of(rows)
+
+
+def test_times_are_short_for_people():
+    assert [seconds(ms) for ms in (None, 420, 12_340, 185_000)] == ["–", "0.42s", "12.3s", "3m05s"]

@@ -1,0 +1,53 @@
+"""The ladder names who said what to whom, how large it was, how long it took and what it cost."""
+
+from runloop.runs.trace import ladder, run_trace
+
+
+def records(*parts):
+    return [
+        {"kind": kind, "seq": n, "ts_ms": 1000 + n, "run_id": "r", "trace_id": "trace:r", "opening_id": "opening:o", "opening_name": "o", "message": message, "meta": meta}
+        for n, (kind, message, meta) in enumerate(parts, start=1)
+    ]  # fmt: skip
+
+
+STARTED = ("node.started", "", {"node": "draft", "attempt": 1, "inputs": {"a": [1]}})
+ASKED = ("effect.requested", "", {"node": "draft", "attempt": 1, "call": 1, "name": "model.complete", "args": {"prompt": "p"}})
+ANSWERED = (
+    "effect.completed",
+    "",
+    {"node": "draft", "attempt": 1, "call": 1, "name": "model.complete", "result": {"$blob": "ab", "bytes": 20000}, "ms": 12, "tokens_in": 3, "tokens_out": 4},
+)
+ENDED = ("node.finished", "", {"node": "draft", "attempt": 1, "status": "ok", "outputs": {"out": ["x"]}, "outputs_hash": "h", "ms": 20, "tokens": 7})
+SKIPPED = ("node.finished", "node send skipped: guard review.ok == true did not hold", {"node": "send", "attempt": 0, "status": "skipped"})
+FINISHED = ("run.finished", "", {"status": "succeeded", "ms": 30, "final_hash": "f"})
+
+
+def test_a_call_and_its_answer_are_two_hops_with_sizes_also_of_blobs():
+    hops = ladder(records(STARTED, ASKED, ANSWERED))
+    assert [(hop.source, hop.target, hop.what, hop.bytes) for hop in hops] == [
+        ("runloop", "draft", "start", 9),
+        ("draft", "model", "model.complete", 14),
+        ("model", "draft", "model.complete ok", 20000),
+    ]
+    assert (hops[2].ms, hops[2].tokens) == (12, 7)
+
+
+def test_an_unknown_cost_is_none_and_never_zero():
+    assert [hop.usd for hop in ladder(records(STARTED, ASKED, ANSWERED, ENDED))] == [None] * 4
+
+
+def test_a_skipped_node_says_why():
+    assert ladder(records(SKIPPED))[0].note == "guard review.ok == true did not hold"
+
+
+def test_the_trace_has_the_shape_of_the_specification():
+    trace = run_trace(records(STARTED, ENDED, SKIPPED, FINISHED))
+    assert (trace["success"], trace["final_hash"], trace["trace_id"]) == (True, "f", "trace:r")
+    assert trace["nodes"] == [
+        {
+            "node_id": "draft",
+            "state": "Succeeded",
+            "final_attempt": {"attempt": 1, "inputs": {"ports": {"a": [1]}}, "outputs": {"ports": {"out": ["x"]}}, "output_hash": "h", "error": None},
+        },
+        {"node_id": "send", "state": "Skipped", "final_attempt": None},
+    ]
