@@ -182,7 +182,9 @@ async def test_a_granted_directory_is_the_working_directory(run, tmp_path, make_
     assert result["stdout"] == f"{os.path.realpath(tmp_path)}\n"
 
 
-@pytest.mark.parametrize(("cwd", "code"), [("/", "denied.fs.access.path_not_permitted"), ("{tmp}/none", "files.not_found"), ("{tmp}/f", "exec.cwd")])
+@pytest.mark.parametrize(
+    ("cwd", "code"), [("/", "denied.fs.access.path_not_permitted"), ("{tmp}/none", "files.not_found"), ("{tmp}/f", "exec.cwd")]
+)
 async def test_a_directory_that_is_not_granted_or_not_there_is_refused(cwd, code, run, tmp_path, make_ctx, refusal):
     (tmp_path / "f").touch()
     error = await refusal(run, {"argv": ["pwd"], "cwd": cwd.format(tmp=tmp_path)}, make_ctx(caps(tmp_path)))
@@ -206,7 +208,7 @@ async def test_bytes_that_are_no_text_are_replaced(sh):
 
 def left_over():
     children = {child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()}
-    return children, len(os.listdir("/proc/self/fd"))
+    return children, len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_no_descriptor_or_child_is_left(sh):

@@ -52,7 +52,12 @@ async def test_a_get_is_a_read_whose_answer_is_labelled(fetch, site, make_ctx, c
     prepared = fetch.prepare(args, ctx)
     outcome = await crossing(fetch, args, ctx)
 
-    assert (prepared.action, prepared.klass, prepared.external, prepared.recipients) == ("http.fetch", EffectClass.READ, False, ("site.test",))
+    assert (prepared.action, prepared.klass, prepared.external, prepared.recipients) == (
+        "http.fetch",
+        EffectClass.READ,
+        False,
+        ("site.test",),
+    )
     assert outcome.result["status"] == 200
     assert outcome.result["body"] == "fine €"
     assert outcome.result["headers"]["x-kind"] == "ok"
@@ -124,7 +129,9 @@ async def test_the_connection_goes_to_the_address_that_was_checked(handles, site
     async def rebinding(*_):
         return answers.pop(0)
 
-    outcome = await crossing(HttpFetch(handles, resolver=rebinding), {"url": f"http://site.test:{site.port}/ok"}, make_ctx(net("site.test")))
+    outcome = await crossing(
+        HttpFetch(handles, resolver=rebinding), {"url": f"http://site.test:{site.port}/ok"}, make_ctx(net("site.test"))
+    )
 
     assert outcome.result["status"] == 200
     assert answers == [["127.9.9.9"]]  # asked once
@@ -208,7 +215,12 @@ async def test_credentials_stay_with_their_origin(fetch, handles, site, make_ctx
 async def test_a_secret_is_put_in_at_the_edge_and_taken_out_of_what_comes_back(fetch, handles, site, make_ctx, crossing):
     ctx = make_ctx(net("site.test", secrets={"token"}))
     handle = handles.issue(ctx.run_id, "token")
-    args = {"url": f"http://site.test:{site.port}/echo", "method": "POST", "headers": {"X-Key": f"Bearer {handle}"}, "body": f"key={handle}"}
+    args = {
+        "url": f"http://site.test:{site.port}/echo",
+        "method": "POST",
+        "headers": {"X-Key": f"Bearer {handle}"},
+        "body": f"key={handle}",
+    }
     prepared = fetch.prepare(args, ctx)
     outcome = await fetch.perform(prepared, ctx)
 

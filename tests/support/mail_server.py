@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import ssl
 import sys
 import threading
+import warnings
 from email import message_from_bytes
 from pathlib import Path
 
@@ -67,7 +69,8 @@ async def serve(options):
     handler = Handler(Path(options.spool))
 
     def authenticate(_server, _session, _envelope, _mechanism, data):
-        return AuthResult(success=f"{data.login.decode()}:{data.password.decode()}" == options.auth)
+        success = f"{data.login.decode()}:{data.password.decode()}" == options.auth
+        return AuthResult(success=success, handled=False)
 
     def protocol():
         return SMTP(
@@ -90,6 +93,8 @@ async def serve(options):
 
 
 def main():
+    warnings.simplefilter("ignore")  # of aiosmtpd about settings that a test wants to be careless
+    logging.disable()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spool", required=True)
     parser.add_argument("--security", choices=["none", "starttls", "tls"], default="none")

@@ -29,6 +29,8 @@ _KEY_BYTES = 20
 _ATOM = r"[^\x00-\x20\x7f()<>\[\]:;@\\,.\"]+"
 _LOCAL = re.compile(rf"{_ATOM}(\.{_ATOM})*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# Line ends of every kind, controls, and what turns the direction of text around, so that an address shows as another.
+_NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 
 
@@ -77,8 +79,8 @@ def local_identity(user: str, hostname: str) -> str:
 def compose(args: Mapping[str, Any], sender: Address, key: str, now_ms: int) -> Mail:
     """The message of a ``mail.send`` call. ``now_ms`` dates it. Raises :class:`CallError` (invalid)."""
     to, cc = _people(args["to"], "to"), _people(args.get("cc") or (), "cc")
-    subject, text = " ".join(args["subject"].split(" ")), _body(args["text"])
-    _require_plain(subject, "subject")
+    _require_plain(args["subject"], "subject")
+    subject, text = " ".join(args["subject"].split()), _body(args["text"])
     recipients = tuple(dict.fromkeys(address.addr_spec for address in (*to, *cc)))
     needs_utf8 = not all(address.isascii() for address in (sender.addr_spec, *recipients))
     message = EmailMessage(policy=email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP)
@@ -126,7 +128,7 @@ def _reply_to(text: str) -> str:
 
 
 def _require_plain(text: str, key: str) -> None:
-    if not text.isprintable():
+    if _NOT_PLAIN.search(text):
         hint = "line breaks and control characters would end the header; leave them out"
         raise invalid("a header would hold a control character", key=key, hint=hint, code="mail.header")
 
@@ -146,7 +148,7 @@ def _ascii_domain(domain: str) -> str:
 
 def _verify(content: bytes, to: Sequence[Address], cc: Sequence[Address], subject: str, text: str) -> None:
     """Read the bytes back: what a receiver will see is what was asked for, or there is no message."""
-    read = email.message_from_bytes(content, policy=email.policy.SMTP)
+    read = email.message_from_string(content.decode(), policy=email.policy.SMTP)
     people = [(a.display_name, a.addr_spec) for header in ("to", "cc") for a in (read[header].addresses if read[header] else ())]
     wanted = [(a.display_name, a.addr_spec) for a in (*to, *cc)]
     seen = (people, str(read["subject"]), read.get_content().replace("\r\n", "\n"))
