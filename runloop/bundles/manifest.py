@@ -78,12 +78,13 @@ class Manifest:
 
 
 def read_manifest(text: str, *, file: str | None = None) -> tuple[Manifest, list[RunloopError]]:
-    """Read a manifest and everything that is wrong with it; the value is meaningful only where nothing is.
+    """Read a manifest and everything that is wrong with it, in document order; the value is meaningful only where nothing is.
 
     Raises ``BundleInvalid`` when the text is not TOML at all.
     """
     reader = _Reader(parse_toml(text, file=file, code="bundle.syntax", max_bytes=MAX_BYTES))
-    return reader.manifest(), reader.problems
+    manifest = reader.manifest()
+    return manifest, sorted(reader.problems, key=lambda problem: (problem.where.line or 0, problem.where.column or 0))
 
 
 class _Reader:

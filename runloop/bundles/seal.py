@@ -12,7 +12,7 @@ from blake3 import blake3
 from runloop.bundles.bundle import bundle_digest, file_digests, inspect_bundle
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.lint import lint
-from runloop.bundles.manifest import MANIFEST
+from runloop.bundles.manifest import MANIFEST, read_manifest
 from runloop.errors import RunloopError, Where
 from runloop.policy.located import TomlDocument, parse_toml
 
@@ -48,12 +48,15 @@ def seal(root: Path, *, home: str | None = None, env: Mapping[str, str] | None =
     before, after = manifest.files, file_digests(inspection.files)
     text = inspection.files[MANIFEST].decode("utf-8")
     sealed = _with_digests(text, after, f"{root}/{MANIFEST}")
+    written, faults = read_manifest(sealed, file=f"{root}/{MANIFEST}")
+    if faults or written.files != after:
+        hint = "delete everything under [files]: it is written anew"
+        raise BundleInvalid(
+            "[files] cannot be told from what is around it", code="bundle.files_form", where=Where(file=f"{root}/{MANIFEST}"), hint=hint
+        )
     if sealed != text:
         _replace(root / MANIFEST, sealed)
     files = {**inspection.files, MANIFEST: sealed.encode("utf-8")}
-    again = inspect_bundle(root, home=home, env=env)
-    if again.bundle is None:
-        return None, list(again.problems)
     return (
         Sealed(
             added=tuple(sorted(after.keys() - before.keys())),

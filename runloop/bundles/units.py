@@ -16,4 +16,4 @@ def amount(value: object, units: dict[str, int]) -> int:
     found = _AMOUNT.fullmatch(value) if isinstance(value, str) else None
     if found and found[2] in units and int(found[1]) > 0:
         return int(found[1]) * units[found[2]]
-    raise ValueError(f"a positive whole number, or one with a unit: {', '.join(units)}")
+    raise ValueError("a positive whole number" + (f", or one with a unit: {', '.join(units)}" if units else ""))
