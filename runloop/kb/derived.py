@@ -36,6 +36,7 @@ def fold(text: str) -> str:
 def put_artifact(
     db: apsw.Connection, event: StoredEvent, data: Any, sha256: str | None, run_id: str | None, sources: Iterable[Any]
 ) -> None:
+    """Note a file, made by a run or outside one."""
     key = artifact_key(data["path"], sha256)
     db.execute(
         "INSERT OR REPLACE INTO artifacts VALUES(?,?,?,?,?,?,?,?,?,?,?)",

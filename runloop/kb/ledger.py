@@ -51,8 +51,7 @@ class Ledger:
         self._busy_ms = busy_ms
         self._readers: deque[apsw.Connection] = deque()
         self._closed = False
-        with self.reading() as db:
-            self.id = str(db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").get)
+        self.id = self.meta("ledger_id")
 
     @classmethod
     def open(cls, path: str | Path, *, writable: bool = True, busy_ms: int = BUSY_MS) -> Self:
@@ -135,6 +134,11 @@ class Ledger:
         """The newest event and the chain value after it: kept elsewhere, it proves later that nothing was cut off."""
         with self.reading() as db:
             return Head(*db.execute("SELECT last_id, chain FROM head").get)
+
+    def meta(self, key: str) -> str:
+        """A fact about the file itself: ``ledger_id`` or ``mask_salt``."""
+        with self.reading() as db:
+            return str(db.execute("SELECT value FROM meta WHERE key = ?", (key,)).get)
 
     def blob(self, name: str) -> bytes:
         """The bytes stored under a hexadecimal BLAKE3; :class:`BlobMissing` when there are none."""

@@ -56,6 +56,9 @@ def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
     applied = aside = 0
     with translated(path):
         _check_anchor(anchor(db), ledger)
+        seen = int(db.execute("SELECT watermark FROM state").get)
+        if ledger.head().id == seen:
+            return Synced(0, seen, 0)
         while True:
             with immediate(db):
                 watermark = int(db.execute("SELECT watermark FROM state").get)

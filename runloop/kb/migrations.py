@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ def m001_events(db: apsw.Connection) -> None:
     """)
     ledger_id = new_uuid()
     db.execute("INSERT INTO head VALUES(1, 0, ?)", (genesis(ledger_id),))
-    db.execute("INSERT INTO meta VALUES('ledger_id', ?)", (ledger_id,))
+    db.executemany("INSERT INTO meta VALUES(?, ?)", [("ledger_id", ledger_id), ("mask_salt", secrets.token_hex(16))])
 
 
 MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_events,)

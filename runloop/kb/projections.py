@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runloop.events import is_run_record
 from runloop.kb.derived import as_json, contact_key, fold, history, index, put_artifact, unindex
@@ -53,7 +53,7 @@ def _note(db: apsw.Connection, event: StoredEvent) -> None:
     path, part = data["path"], data["part"]
     old = db.execute("SELECT part FROM notes WHERE path = ? AND (file_hash <> ? OR part >= ?)", (path, data["file_hash"], data["parts"]))
     for (gone,) in old.fetchall():
-        _forget_note(db, path, int(gone))
+        _forget_note(db, path, gone)
     db.execute(
         "INSERT OR REPLACE INTO notes VALUES(?,?,?,?,?,?,?,?,?)",
         (path, part, data["line"], data["end_line"], data.get("title"), data["text"], data["file_hash"], data["parts"], event.id),
@@ -65,11 +65,11 @@ def _note(db: apsw.Connection, event: StoredEvent) -> None:
 def _note_removed(db: apsw.Connection, event: StoredEvent) -> None:
     path = event.payload["path"]
     for (part,) in db.execute("SELECT part FROM notes WHERE path = ?", (path,)).fetchall():
-        _forget_note(db, path, int(part))
+        _forget_note(db, path, part)
     history(db, event, f"note:{path}")
 
 
-def _forget_note(db: apsw.Connection, path: str, part: int) -> None:
+def _forget_note(db: apsw.Connection, path: str, part: Any) -> None:
     db.execute("DELETE FROM notes WHERE path = ? AND part = ?", (path, part))
     unindex(db, "notes", f"note:{path}#{part}")
 

@@ -21,8 +21,8 @@ def project_run_record(db: apsw.Connection, event: StoredEvent) -> None:
     run_id, seq, meta = payload["run_id"], payload["seq"], payload["meta"]
     db.execute("INSERT INTO run_events VALUES(?, ?, ?)", (run_id, seq, event.id))
     db.execute(
-        """INSERT INTO runs(run_id, trace_id, opening_id, opening_name, parent_run_id, status, submitted_ms, tokens, usd, last_seq, first_event,
-               source_event)
+        """INSERT INTO runs(run_id, trace_id, opening_id, opening_name, parent_run_id, status, submitted_ms, tokens, usd,
+               last_seq, first_event, source_event)
            VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, 0, ?, ?, ?)
            ON CONFLICT(run_id) DO UPDATE SET last_seq = max(last_seq, excluded.last_seq), source_event = excluded.source_event""",
         (
@@ -73,7 +73,8 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
             """INSERT INTO run_nodes(run_id, node_id, status, attempt, agent, started_ms, tokens, usd, source_event)
                VALUES(?, ?, ?, ?, ?, ?, 0, 0, ?)
                ON CONFLICT(run_id, node_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
-                   agent = coalesce(excluded.agent, agent), started_ms = coalesce(started_ms, excluded.started_ms), source_event = excluded.source_event""",
+                   agent = coalesce(excluded.agent, agent), started_ms = coalesce(started_ms, excluded.started_ms),
+                   source_event = excluded.source_event""",
             (run_id, meta["node"], "ready" if started is None else "running", meta["attempt"], agent, started, event.id),
         )
     elif event.kind == "node.finished":
@@ -84,12 +85,13 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
             *(error.get("message"), meta.get("tokens", 0), float(meta.get("usd", 0)), event.id),
         )
         db.execute(
-            """INSERT INTO run_nodes(run_id, node_id, status, attempt, finished_ms, duration_ms, outputs_hash, error_code, error, tokens, usd,
-                   source_event)
+            """INSERT INTO run_nodes(run_id, node_id, status, attempt, finished_ms, duration_ms, outputs_hash, error_code, error,
+                   tokens, usd, source_event)
                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-               ON CONFLICT(run_id, node_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt, finished_ms = excluded.finished_ms,
-                   duration_ms = excluded.duration_ms, outputs_hash = excluded.outputs_hash, error_code = excluded.error_code,
-                   error = excluded.error, tokens = tokens + excluded.tokens, usd = usd + excluded.usd, source_event = excluded.source_event""",
+               ON CONFLICT(run_id, node_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
+                   finished_ms = excluded.finished_ms, duration_ms = excluded.duration_ms, outputs_hash = excluded.outputs_hash,
+                   error_code = excluded.error_code, error = excluded.error, tokens = tokens + excluded.tokens,
+                   usd = usd + excluded.usd, source_event = excluded.source_event""",
             values,
         )
 
@@ -98,16 +100,16 @@ def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> 
     place = (run_id, meta["node"], meta["attempt"], meta["call"])
     if event.kind == "effect.requested":
         db.execute(
-            """INSERT OR REPLACE INTO effects(run_id, node_id, attempt, call, name, class, status, requested_ms, args_bytes, tokens_in, tokens_out,
-                   usd, cached, requested_event)
+            """INSERT OR REPLACE INTO effects(run_id, node_id, attempt, call, name, class, status, requested_ms, args_bytes,
+                   tokens_in, tokens_out, usd, cached, requested_event)
                VALUES(?, ?, ?, ?, ?, ?, 'requested', ?, ?, 0, 0, 0, 0, ?)""",
             (*place, meta["name"], meta["class"], event.ts_ms, _size(meta.get("args")), event.id),
         )
         return
     error = meta.get("error") or {}
     db.execute(
-        """UPDATE effects SET status = ?, ended_ms = ?, ms = ?, result_bytes = ?, tokens_in = ?, tokens_out = ?, usd = ?, cached = ?, error_code = ?,
-               error = ?, ended_event = ?
+        """UPDATE effects SET status = ?, ended_ms = ?, ms = ?, result_bytes = ?, tokens_in = ?, tokens_out = ?, usd = ?,
+               cached = ?, error_code = ?, error = ?, ended_event = ?
            WHERE run_id = ? AND node_id = ? AND attempt = ? AND call = ?""",
         (
             *(event.kind.partition(".")[2], event.ts_ms, meta.get("ms"), _size(meta.get("result")), meta.get("tokens_in", 0)),

@@ -1,0 +1,246 @@
+"""The knowledge base: the ledger, the tables derived from it, and everything that reads or adds to them."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from runloop.errors import InvalidInput
+from runloop.events import KINDS, NewEvent, StoredEvent
+from runloop.events.kinds import kind_of
+from runloop.kb import materialise, people, search
+from runloop.kb.database import BUSY_MS, connect, translated
+from runloop.kb.errors import InvalidDelta
+from runloop.kb.ledger import Ledger
+from runloop.kb.mask import mask_value
+from runloop.kb.query import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
+from runloop.kb.rows import valid_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import apsw
+
+    from runloop.kb.materialise import Synced
+    from runloop.kb.search import Hit
+    from runloop.kb.verify import VerifyReport
+
+EVENTS_DB = "events.sqlite"
+VIEWS_DB = "pog.sqlite"
+_NOT_PROPOSED = frozenset({"cap.audit", "import.finished"})  # what only the host itself may say, as with run records
+
+
+@dataclass(frozen=True, slots=True)
+class StateDelta:
+    """A change that somebody proposes; ``evidence`` names the events it rests on, ``key`` makes a repeat harmless."""
+
+    kind: str
+    payload: Mapping[str, Any]
+    actor: str
+    scope: str = "user"
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    evidence: tuple[int, ...] = ()
+    rationale: str | None = None
+    key: str | None = None
+
+
+class KnowledgeBase:
+    """Open with :meth:`open`; safe to use from any thread and next to other processes. Reads see everything appended before them."""
+
+    def __init__(self, root: Path, ledger: Ledger, views: Path) -> None:
+        self.root = root
+        self.ledger = ledger
+        self._views_path = views
+        self._lock = threading.Lock()
+        self._views = materialise.open_views(views, ledger)
+        self.salt = ledger.meta("mask_salt")
+
+    @classmethod
+    def open(cls, root: str | Path, *, events_db: str = EVENTS_DB, view_db: str = VIEWS_DB, busy_ms: int = BUSY_MS) -> Self:
+        """Open the two files in ``root``, making what is missing; the directory is made for its owner only."""
+        root = Path(root)
+        ledger = Ledger.open(root / events_db, busy_ms=busy_ms)
+        try:
+            return cls(root, ledger, root / view_db)
+        except BaseException:
+            ledger.close()
+            raise
+
+    def sync(self) -> Synced:
+        """Bring the derived tables up to the ledger; cheap when there is nothing new."""
+        with self._lock:
+            return materialise.sync(self._views, self._views_path, self.ledger)
+
+    def rebuild(self) -> Synced:
+        """Make the derived tables anew from every event."""
+        with self._lock:
+            return materialise.rebuild(self._views, self._views_path, self.ledger)
+
+    def problems(self) -> list[dict[str, Any]]:
+        """Events that could not be applied and were set aside."""
+        return self._select("SELECT event_id, kind, error FROM problems ORDER BY event_id")
+
+    def verify(self) -> VerifyReport:
+        """Check the ledger against itself and against what was last seen of its head."""
+        with self._lock:
+            anchor = materialise.anchor(self._views)
+        return self.ledger.verify(anchor=anchor)
+
+    def search(self, query: str, domains: Sequence[str] | None = None, limit: int = 8, *, raw_contacts: bool = False) -> list[Hit]:
+        """The best hits in ``contacts``, ``notes`` and ``artifacts``; addresses are masked unless ``raw_contacts``."""
+        with self.reading() as db:
+            return search.search(db, self.salt, query, domains=domains, limit=limit, raw_contacts=raw_contacts)
+
+    def get(self, key: str, *, raw_contacts: bool = False) -> dict[str, Any] | None:
+        """The entity ``{domain, key, title, data, event_id}`` of a key: as hits have it, ``event:N`` or ``run:UUID``; else None."""
+        domain, _, rest = key.partition(":")
+        with self.reading() as db:
+            if domain == "event":
+                return self._event_entity(rest, raw=raw_contacts)
+            if domain == "run":
+                return self._run_entity(rest)
+            hit = _find(db, self.salt, domain, key, rest, raw=raw_contacts)
+        if hit is None:
+            return None
+        data = {**hit.data, "path": hit.path} if hit.path is not None else hit.data
+        return {"domain": hit.domain, "key": hit.key, "title": hit.title, "data": data, "event_id": hit.event_id}
+
+    def why(self, key: str) -> list[StoredEvent]:
+        """The events that touched an entity, oldest first; a key without prefix is tried as contact, artifact, run and note."""
+        candidates = [key] if ":" in key else [key, *(f"{prefix}:{key}" for prefix in ("contact", "artifact", "run", "note"))]
+        marks = ", ".join("?" * len(candidates))
+        sql = f"SELECT DISTINCT event_id FROM entity_history WHERE entity_key IN ({marks}) ORDER BY event_id"  # noqa: S608
+        with self.reading() as db:
+            ids = [int(row[0]) for row in db.execute(sql, candidates).fetchall()]  # type: ignore[arg-type] # the column is an integer
+        return [event for event_id in ids if (event := self.ledger.get(event_id)) is not None]
+
+    def propose(self, delta: StateDelta) -> StoredEvent:
+        """Append a change that was proposed, after the checks of spec 15.3 in their order; it is visible to the next read."""
+        if not valid_scope(delta.scope):
+            raise InvalidDelta(f"invalid scope {delta.scope!r}", code="kb.invalid_scope", hint="use user, system, or agent:NAME")
+        kind = kind_of(delta.kind)
+        if kind.payload is None or delta.kind in _NOT_PROPOSED or (kind.meta is not None and "v" in delta.payload):
+            allowed = ", ".join(sorted(name for name, each in KINDS.items() if each.payload is not None and name not in _NOT_PROPOSED))
+            raise InvalidDelta(f"{delta.kind} cannot be proposed", code="kb.not_proposable", hint=f"propose one of {allowed}")
+        provenance = dict(delta.provenance)
+        if delta.rationale is not None:
+            provenance["rationale"] = delta.rationale
+        if delta.evidence:
+            provenance["evidence"] = ",".join(str(event_id) for event_id in delta.evidence)
+        event = NewEvent(delta.kind, delta.payload, delta.actor, delta.scope, provenance, None, delta.key)
+        self._check_references(event, delta.evidence)
+        return self.ledger.append([event])[0]
+
+    def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryResult:
+        """Run one read-only statement over the masked tables (see ``runloop.kb.query.TABLES``)."""
+        self.sync()
+        return run_query(sql, views=self._views_path, ledger=self.ledger.path, salt=self.salt, max_rows=max_rows, max_seconds=max_seconds)
+
+    def runs(self, *, limit: int = 50, status: str | None = None) -> list[dict[str, Any]]:
+        """The newest runs first, as rows of the table ``runs``."""
+        where = "" if status is None else "WHERE status = ?"
+        values = (limit,) if status is None else (status, limit)
+        return self._select(f"SELECT * FROM runs {where} ORDER BY submitted_ms DESC, first_event DESC LIMIT ?", *values)  # noqa: S608
+
+    def run(self, run: str) -> dict[str, Any] | None:
+        """The run with this id or trace id, in any form, or with an id that starts so when only one does."""
+        bare = run.strip().removeprefix("run:").removeprefix("trace:")
+        found = self._select("SELECT * FROM runs WHERE run_id = ? OR trace_id = ?", bare, f"trace:{bare}")
+        if not found and len(bare) >= 4:
+            found = self._select("SELECT * FROM runs WHERE substr(run_id, 1, ?) = ? LIMIT 2", len(bare), bare)
+        if len(found) > 1:
+            raise InvalidInput(f"several runs start with {bare!r}", code="kb.ambiguous_run", hint="write more of the id")
+        return found[0] if found else None
+
+    def run_nodes(self, run_id: str) -> list[dict[str, Any]]:
+        """The nodes of a run, in the order in which they came up."""
+        return self._select("SELECT * FROM run_nodes WHERE run_id = ? ORDER BY coalesce(started_ms, finished_ms), source_event", run_id)
+
+    def effects(self, run_id: str) -> list[dict[str, Any]]:
+        """The crossings of a run, in their order."""
+        return self._select("SELECT * FROM effects WHERE run_id = ? ORDER BY requested_event", run_id)
+
+    def approvals(self, run_id: str) -> list[dict[str, Any]]:
+        """What was asked of people in a run."""
+        return self._select("SELECT * FROM approvals WHERE run_id = ? ORDER BY requested_ms, approval_id", run_id)
+
+    def run_events(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
+        """The stored records of a run after ``after_seq``, oldest first."""
+        with self.reading() as db:
+            rows = db.execute("SELECT event_id FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq", (run_id, after_seq)).fetchall()
+        for (event_id,) in rows:
+            event = self.ledger.get(int(event_id))  # type: ignore[arg-type] # the column is an integer
+            if event is not None:
+                yield event
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """A read-only connection to the derived tables, up to date with the ledger."""
+        self.sync()
+        db = connect(self._views_path, readonly=True)
+        try:
+            with translated(self._views_path):
+                yield db
+        finally:
+            db.close()
+
+    def close(self) -> None:
+        """Close both files."""
+        with self._lock:
+            self._views.close()
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _select(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        with self.reading() as db:
+            cursor = db.execute(sql, values)
+            rows = cursor.fetchall()
+            names = [name for name, _ in cursor.get_description()] if rows else []
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _check_references(self, event: NewEvent, evidence: Sequence[int]) -> None:
+        """Every event that the change names must exist."""
+        payload = event.payload
+        named = [*evidence, *(payload.get("evidence") or ()), *(payload.get("citations") or ())]
+        if event.kind == "email.sent" and "artifact_id" in payload:
+            named.append(payload["artifact_id"])
+        for event_id in named:
+            if isinstance(event_id, int) and (not 0 < event_id < 2**63 or self.ledger.get(event_id) is None):
+                raise InvalidDelta(
+                    f"referential integrity failed for evidence id {event_id}",
+                    code="kb.unknown_evidence",
+                    hint="name events that are in the ledger",
+                )
+
+    def _event_entity(self, number: str, *, raw: bool) -> dict[str, Any] | None:
+        event = self.ledger.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else None
+        if event is None:
+            return None
+        data = {"kind": event.kind, "actor": event.actor, "scope": event.scope, "ts_ms": event.ts_ms, "payload": dict(event.payload)}
+        shown = data if raw else mask_value(data, self.salt)
+        return {"domain": "events", "key": f"event:{event.id}", "title": event.kind, "data": shown, "event_id": event.id}
+
+    def _run_entity(self, run: str) -> dict[str, Any] | None:
+        row = self.run(run)
+        if row is None:
+            return None
+        return {"domain": "runs", "key": f"run:{row['run_id']}", "title": row["opening_name"], "data": row, "event_id": row["source_event"]}
+
+
+def _find(db: apsw.Connection, salt: str, domain: str, key: str, rest: str, *, raw: bool) -> Hit | None:
+    if domain == "contact":
+        person = people.load_person(db, rest)
+        return None if person is None else search.person_hit(person, salt, raw=raw)
+    documents = {"note": "notes", "artifact": "artifacts"}
+    known = db.execute("SELECT 1 FROM documents WHERE domain = ? AND key = ?", (documents.get(domain), key)).fetchone()
+    if known is None:
+        return None
+    return search.note_hit(db, key, 1.0) if domain == "note" else search.artifact_hit(db, key, 1.0)

@@ -1,0 +1,102 @@
+"""Finding a person: by address, name, nickname, the words of a name, or something close to it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runloop.kb.derived import fold
+
+if TYPE_CHECKING:
+    import apsw
+
+_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+")
+_CLOSE = 0.75  # likeness of folded names, from 0 to 1, at which a typing error is more likely than another person
+_ORDER = ("email", "name", "nickname", "words", "prefix", "fuzzy")
+_SCORE = {"email": 1.0, "name": 0.95, "nickname": 0.9, "words": 0.8, "prefix": 0.7, "fuzzy": 0.6}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A contact, how it was found (``email name nickname words prefix fuzzy``), and how sure that is, from 0 to 1."""
+
+    key: str
+    name: str
+    email: str
+    emails: list[str]
+    nicknames: list[str]
+    org: str | None
+    trust: float
+    source: str | None
+    event_id: int
+    match: str
+    score: float
+
+
+def find_people(db: apsw.Connection, query: str, limit: int) -> list[Person]:
+    """The people that the query may mean, the surest first; an exact match of a stronger sort hides the weaker sorts."""
+    addresses = [address.strip(".,;:!?()'\"").lower() for address in _ADDRESS.findall(query)]
+    if addresses:
+        found = db.execute(
+            f"SELECT DISTINCT contact_key FROM contact_emails WHERE email IN ({', '.join('?' * len(addresses))})",  # noqa: S608
+            addresses,
+        ).fetchall()
+        return [_load(db, key, "email", _SCORE["email"]) for (key,) in found][:limit]
+    wanted = fold(query)
+    if not wanted:
+        return []
+    matches: dict[str, tuple[str, float]] = {}
+    for key, names, org in db.execute("SELECT contact_key, names_folded, org FROM contacts"):
+        how = _match(wanted, str(names).split("\n"), fold(str(org or "")))
+        if how is not None:
+            matches[str(key)] = how
+    ranked = sorted(matches.items(), key=lambda item: (_ORDER.index(item[1][0]), -item[1][1], item[0]))
+    if ranked and ranked[0][1][0] != "fuzzy":
+        ranked = [item for item in ranked if item[1][0] != "fuzzy"]
+    return [_load(db, key, how, score) for key, (how, score) in ranked[:limit]]
+
+
+def load_person(db: apsw.Connection, key: str) -> Person | None:
+    """The contact with this key."""
+    if db.execute("SELECT 1 FROM contacts WHERE contact_key = ?", (key,)).fetchone() is None:
+        return None
+    return _load(db, key, "key", 1.0)
+
+
+def _match(wanted: str, names: list[str], org: str) -> tuple[str, float] | None:
+    """How a contact with these folded names (the full name first) matches the folded query, and how well."""
+    name, nicknames = names[0], names[1:]
+    if wanted == name:
+        return "name", _SCORE["name"]
+    if wanted in nicknames:
+        return "nickname", _SCORE["nickname"]
+    words = wanted.split()
+    have = {word for each in (*names, org) for word in each.split()}
+    own = {word for each in names for word in each.split()}
+    if all(word in have for word in words) and any(word in own for word in words):
+        return "words", _SCORE["words"]
+    if all(len(word) > 1 and any(other.startswith(word) for other in own) for word in words):
+        return "prefix", _SCORE["prefix"]
+    likeness = max(_likeness(wanted, each) for each in (*names, *(own if len(words) == 1 else ())))
+    return ("fuzzy", round(likeness * _SCORE["fuzzy"], 6)) if likeness >= _CLOSE else None
+
+
+def _likeness(a: str, b: str) -> float:
+    """Ratcliff-Obershelp likeness, or 0 where its cheap upper bounds already rule it out."""
+    if min(len(a), len(b)) < 3:
+        return 0.0
+    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
+    if matcher.real_quick_ratio() < _CLOSE or matcher.quick_ratio() < _CLOSE:
+        return 0.0
+    return matcher.ratio()
+
+
+def _load(db: apsw.Connection, key: Any, match: str, score: float) -> Person:
+    row: Any = db.execute(
+        "SELECT contact_key, name, email, emails, nicknames, org, trust, source, source_event FROM contacts WHERE contact_key = ?", (key,)
+    ).fetchone()
+    key, name, email, emails, nicknames, org, trust, source, event_id = row
+    return Person(key, name, email, json.loads(emails), json.loads(nicknames), org, trust, source, event_id, match, score)
