@@ -79,6 +79,8 @@ def _unknown(asked: Query, people: list[Person]) -> dict[str, Any]:
 
 def _resolved(match: Match) -> dict[str, Any]:
     person = match.person
+    if person.masked:
+        raise PermissionError(f"the address of {clean(person.name)} is masked by policy; grant this agent contacts_raw under kb_read")
     if "@" not in person.email:
         raise LookupError(f"{clean(person.name)} has no e-mail address in your contacts; {HOW_TO_IMPORT}")
     found: dict[str, Any] = {

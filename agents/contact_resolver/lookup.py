@@ -55,6 +55,7 @@ def person_of(hit: Any) -> Person | None:
         nicknames=_texts(data.get("nicknames")),
         emails=_texts(data.get("emails")),
         event_id=hit.event_id,
+        masked=data.get("masked") is True,
     )
 
 

@@ -22,7 +22,7 @@ _FILLERS = frozenset({"at", "from", "of", "in", "the", "bei", "von"})
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One contact as the knowledge base knows it; `email` is the preferred of all `emails`, `event_id` the event that last wrote it."""
+    """One contact: `email` is the preferred of all `emails`, `event_id` the event that last wrote it, `masked` whether policy hides addresses."""
 
     key: str
     name: str
@@ -31,6 +31,7 @@ class Person:
     nicknames: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
     event_id: int | None = None
+    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,12 +65,19 @@ def _known(topic: str, searched: list[str]) -> list[Note]:
             emit.log(f"the knowledge base was not searched: {refused}", "warn")
             break
         for hit in hits:
-            text = str(hit.data.get("text") or hit.excerpt or "")
-            if text.strip():
-                note = Note(hit.path or "", hit.title or hit.path or "", text, hit.event_id, hit.line or 1)
+            note = _note_of(hit)
+            if note.text.strip():
                 found.setdefault((note.path, note.first_line, note.event_id), note)
     searched.extend(DOMAINS if found else ())
     return list(found.values())
+
+
+def _note_of(hit: Any) -> Note:
+    """The whole passage where the hit has it, with the line on which it begins; else the excerpt of it."""
+    text, line = hit.data.get("text"), hit.data.get("line")
+    if not isinstance(text, str):
+        text, line = hit.excerpt, hit.line
+    return Note(hit.path or "", hit.title or hit.path or "", text, hit.event_id, line if isinstance(line, int) else 1)
 
 
 def _from_files(directories: list[str], searched: list[str]) -> list[Note]:

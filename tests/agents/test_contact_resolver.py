@@ -152,6 +152,11 @@ def test_control_characters_of_a_contact_reach_nobody(resolver: ModuleType) -> N
     assert resolve(resolver, "evil@x.example")[0]["name"] == "Evil [31m Name"
 
 
+def test_a_masked_address_is_never_written_to(resolver: ModuleType) -> None:
+    with pytest.raises(PermissionError, match="masked by policy; grant this agent contacts_raw"):
+        resolve(resolver, "Ann Lee", people=[{"name": "Ann Lee", "email": "ax7d2kq@x.example", "masked": True}])
+
+
 @pytest.mark.parametrize("query", ["", "  \n"])
 def test_an_empty_query_says_what_to_give(resolver: ModuleType, query: str) -> None:
     with pytest.raises(ValueError, match="give `query`, a name or an e-mail address"):

@@ -137,6 +137,15 @@ def test_the_answer_names_event_path_and_line_of_every_excerpt(gatherer: ModuleT
     assert [request["query"] for name, request in calls if name == "kb.search"] == ["Q4 launch", "Q4", "launch"]
 
 
+def test_lines_count_from_where_the_passage_begins_and_not_from_where_the_hits_excerpt_does(gatherer: ModuleType) -> None:
+    found = hit("a.md", "Intro to it.\n\nThe budget is 5 EUR.", 7)
+    found |= {"line": 42, "excerpt": "The budget is 5 EUR."}
+    with answering({"kb.search": {"hits": [found | {"data": {**found["data"], "line": 40}}]}}):
+        assert [each["line"] for each in gatherer.run(topic="budget", directories=[])["out"]["excerpts"]] == [42]
+    with answering({"kb.search": {"hits": [found | {"data": {}}]}}):
+        assert [each["line"] for each in gatherer.run(topic="budget", directories=[])["out"]["excerpts"]] == [42]
+
+
 def test_nothing_found_is_an_empty_list(gatherer: ModuleType) -> None:
     with answering({"kb.search": {"hits": []}}):
         assert gatherer.run(topic="dragons")["out"] == {"topic": "dragons", "excerpts": [], "withheld": {}, "searched": []}
