@@ -22,7 +22,7 @@ _FILLERS = frozenset({"at", "from", "of", "in", "the", "bei", "von"})
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One contact: `email` is the preferred of all `emails`, `event_id` the event that last wrote it, `masked` whether policy hides addresses."""
+    """One contact: `email` is the preferred of all `emails`, `event_id` last wrote it, `masked` says that policy hides addresses."""
 
     key: str
     name: str
