@@ -10,7 +10,22 @@ from runloop.cli import context
 from runloop.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from runloop.kb import Ledger
+    from pathlib import Path
+
+    from runloop.kb import KnowledgeBase, Ledger
+
+
+@contextmanager
+def reading_base() -> Iterator[KnowledgeBase]:
+    """The knowledge base of these settings, with its derived tables brought up to date; errors as :func:`reading_ledger`."""
+    from runloop.kb import KnowledgeBase
+
+    settings = context.settings()
+    _require(settings.directories.pog / settings.get("kb.events_db"))
+    with KnowledgeBase.open(
+        settings.directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db")
+    ) as kb:
+        yield kb
 
 
 @contextmanager
@@ -20,7 +35,12 @@ def reading_ledger() -> Iterator[Ledger]:
 
     settings = context.settings()
     path = settings.directories.pog / settings.get("kb.events_db")
-    if not path.exists():
-        raise InvalidInput(f"nothing has been recorded yet: there is no {path}", code="run.no_ledger", hint="`rlp run OPENING` makes the first record")
+    _require(path)
     with Ledger.open(path, writable=False) as ledger:
         yield ledger
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
+        message = f"nothing has been recorded yet: there is no {path}"
+        raise InvalidInput(message, code="run.no_ledger", hint="`rlp run OPENING` makes the first record")

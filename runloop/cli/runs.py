@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from runloop.cli import output
-from runloop.cli.ledger import reading_ledger
+from runloop.cli.ledger import reading_base
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 
 app = typer.Typer(add_completion=False, help="List the runs in the ledger.")
-_COLUMNS = ("run", "opening", "state", "started", "ms", "nodes", "tokens", "usd", "why")
+_COLUMNS = ("run", "opening", "state", "started", "ms", "tokens", "why")
 
 
 @app.command()
@@ -28,25 +28,20 @@ def runs(
     no_wrap: NoWrapOption = False,
 ) -> int:
     """List runs, newest first. A run without an end is shown as running; it may have been cut off."""
-    from runloop.runs.summary import list_runs
-
-    with reading_ledger() as ledger:
-        listed = list_runs(ledger, limit=limit, status=status, opening=opening)
+    with reading_base() as kb:
+        listed = kb.runs(limit=limit, status=status, opening=opening)
     rows = [
         (
-            each.run_id[:8],
-            each.opening_name,
-            each.status,
-            datetime.fromtimestamp(each.started_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-            each.ms,
-            each.nodes,
-            each.tokens or None,
-            f"{each.usd:.6f}" if each.tokens and each.usd is not None else None,
-            each.reason,
+            each["run_id"][:8],
+            each["opening_name"],
+            each["status"],
+            datetime.fromtimestamp(each["submitted_ms"] / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            each["ms"],
+            each["tokens"] or None,
+            each["reason"],
         )
         for each in listed
     ]
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
-    data = [each.to_dict() for each in listed]
-    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, style=style, data=data, empty="no runs match")
+    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, style=style, data=listed, empty="no runs match")
     return 0

@@ -27,17 +27,16 @@ def show(
 ) -> int:
     """Show RUN: how it was started, each attempt, and how it ended."""
     from runloop.runs.history import find_run, load_run
-    from runloop.runs.summary import summarise
 
     with reading_ledger() as ledger:
         run_id = find_run(ledger, run)
-        recorded, summary = load_run(ledger, run_id), summarise(ledger, run_id)
+        recorded = load_run(ledger, run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_json({**summary.to_dict(), "params": recorded.submitted["params"], "attempts": [_attempt(each) for each in recorded.attempts]})
+        output.print_json({**_head(recorded), "params": recorded.submitted["params"], "attempts": [_attempt(each) for each in recorded.attempts]})
         return 0
     output.print_line(f"run      {run_id}")
-    output.print_line(f"opening  {summary.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
-    output.print_line(f"state    {summary.status}" + (f": {summary.reason}" if summary.reason else ""))
+    output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
+    output.print_line(f"state    {recorded.status or 'running'}" + (f": {recorded.reason}" if recorded.reason else ""))
     for name, value in (recorded.submitted["params"] or {}).items():
         output.print_line(f"param    {name} = {output.to_json(value, indent=None)}")
     _print_nodes(recorded)
@@ -47,6 +46,16 @@ def show(
                 output.print_line(f"\n{each.node}:")
                 output.print_json(each.outputs)
     return 0
+
+
+def _head(recorded: RecordedRun) -> dict[str, Any]:
+    return {
+        "run_id": recorded.run_id,
+        "opening_name": recorded.opening_name,
+        "status": recorded.status or "running",
+        "reason": recorded.reason,
+        "final_hash": recorded.final_hash,
+    }
 
 
 def _print_nodes(recorded: RecordedRun) -> None:

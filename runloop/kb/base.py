@@ -139,11 +139,11 @@ class KnowledgeBase:
         self.sync()
         return run_query(sql, views=self._views_path, ledger=self.ledger.path, salt=self.salt, max_rows=max_rows, max_seconds=max_seconds)
 
-    def runs(self, *, limit: int = 50, status: str | None = None) -> list[dict[str, Any]]:
-        """The newest runs first, as rows of the table ``runs``."""
-        where = "" if status is None else "WHERE status = ?"
-        values = (limit,) if status is None else (status, limit)
-        return self._select(f"SELECT * FROM runs {where} ORDER BY submitted_ms DESC, first_event DESC LIMIT ?", *values)  # noqa: S608
+    def runs(self, *, limit: int = 50, status: str | None = None, opening: str | None = None) -> list[dict[str, Any]]:
+        """The newest runs first, as rows of the table ``runs``; of one state, of one opening."""
+        sql = """SELECT * FROM runs WHERE status = coalesce(?, status) AND opening_name = coalesce(?, opening_name)
+                 ORDER BY submitted_ms DESC, first_event DESC LIMIT ?"""
+        return self._select(sql, status, opening, limit)
 
     def run(self, run: str) -> dict[str, Any] | None:
         """The run with this id or trace id, in any form, or with an id that starts so when only one does."""

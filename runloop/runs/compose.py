@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
+import re
+import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runloop import __version__
 from runloop.bundles import BundleStore
@@ -15,6 +18,7 @@ from runloop.bundles.paths import agent_search_dirs, shipped_openings_dir
 from runloop.bundles.store import OverrideDirs
 from runloop.config.paths import SYSTEM_CONFIG
 from runloop.kb import AsyncLedger, KnowledgeBase
+from runloop.kb.search import DOMAINS
 from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.lookup import find_opening
 from runloop.runs.manager import RunManager
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
     from runloop.bundles import Bundle
     from runloop.config import Settings
+    from runloop.effects.perform.mail import MailSettings
+    from runloop.effects.perform.secrets import SecretHandles, SecretStore
     from runloop.effects.types import Performer
     from runloop.models.broker import Broker
     from runloop.runs.operator import Operator
@@ -102,7 +108,7 @@ async def session(
 
     directories = settings.directories
     async with AsyncExitStack() as stack:
-        kb = KnowledgeBase.open(directories.pog)
+        kb = KnowledgeBase.open(directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db"))
         stack.callback(kb.close)
         store = SecretStore()
         handles = SecretHandles(store, lambda _secret_id: ())
@@ -112,8 +118,9 @@ async def session(
         stack.push_async_callback(pool.close)
         await pool.start()
         bundles, limit = bundle_store(settings), CapabilityLimits.of(settings)
+        ledger = AsyncLedger(kb.ledger)
         services = Services(
-            ledger=AsyncLedger(kb.ledger),
+            ledger=ledger,
             guests=pool,
             resolve_agent=lambda name, variant: limit.narrow(bundles.resolve(name, variant)),
             resolve_opening=lambda name: find_opening(name, opening_dirs(settings)),
@@ -128,20 +135,52 @@ async def session(
             rules=rules_from(settings),
         )
         manager = RunManager(services)
-        services.performers.update(_performers(settings, manager, kb, broker, handles, store))
+        services.performers.update(_performers(settings, manager, kb, ledger, broker, handles, store))
         yield Session(manager, kb)
         await asyncio.to_thread(kb.sync)
 
 
-def _broker(settings: Settings, store: Any) -> Broker:
+def _broker(settings: Settings, store: SecretStore) -> Broker:
     from runloop.models.broker import Broker  # noqa: PLC0415 - brings the HTTP client
     from runloop.runs.model_settings import model_settings  # noqa: PLC0415
 
     return Broker(model_settings(settings), store.get)
 
 
+def _mail(settings: Settings) -> MailSettings:
+    from runloop.effects.perform.mail import MailSettings  # noqa: PLC0415
+    from runloop.effects.perform.mail_smtp import SmtpSettings  # noqa: PLC0415
+
+    host = settings.get("mail.smtp.host")
+    smtp = None
+    if host is not None:
+        keys = ("port", "tls", "user", "secret_id", "timeout_ms")
+        smtp = SmtpSettings(host, *(settings.get(f"mail.smtp.{key}") for key in keys))
+    return MailSettings(settings.directories.outbox, _local_identity(), settings.get("mail.from"), smtp)
+
+
+def _local_identity() -> str:
+    """This user on this machine: what stands in the From line of the outbox while ``mail.from`` is not set."""
+    user = re.sub(r"[^A-Za-z0-9._-]", "-", _user_name()).strip(".-") or "user"
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()).strip(".-") or "localhost"
+    return f"{user}@{host}"
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a uid without a passwd entry
+        return f"uid{os.getuid()}"
+
+
 def _performers(
-    settings: Settings, manager: RunManager, kb: KnowledgeBase, broker: Broker, handles: Any, store: Any
+    settings: Settings,
+    manager: RunManager,
+    kb: KnowledgeBase,
+    ledger: AsyncLedger,
+    broker: Broker,
+    handles: SecretHandles,
+    store: SecretStore,
 ) -> dict[str, Performer]:
     from runloop.effects.perform.artifact import EmitArtifact  # noqa: PLC0415
     from runloop.effects.perform.ask import AskPerson  # noqa: PLC0415
@@ -159,14 +198,14 @@ def _performers(
     from runloop.effects.perform.timer import TimerSleep  # noqa: PLC0415
 
     directories = settings.directories
-    knowledge = KnowledgeForAgents(kb, DOMAINS)
-    rules = PathRules(protected=(str(directories.state),))
+    knowledge = KnowledgeForAgents(kb)
+    rules = PathRules(home=settings.base.home, protected=(str(directories.state),))
     blobs = FileBlobs(directories.pog / "files")
     return {
         "model.complete": ModelComplete(broker, manager.budget_of),
         "model.embed": ModelEmbed(broker, manager.budget_of),
-        "kb.search": KbSearch(knowledge, knowledge.domains),
-        "kb.get": KbGet(knowledge, knowledge.domains),
+        "kb.search": KbSearch(knowledge, DOMAINS),
+        "kb.get": KbGet(knowledge, DOMAINS),
         "kb.propose": KbPropose(knowledge),
         "http.fetch": HttpFetch(handles),
         "files.read": FilesRead(rules),

@@ -43,6 +43,7 @@ class RecordedRun:
     submitted: Mapping[str, Any] = field(default_factory=dict)
     attempts: list[RecordedAttempt] = field(default_factory=list)
     status: str | None = None
+    reason: str | None = None
     final_hash: str | None = None
 
     @property
@@ -99,7 +100,7 @@ def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: St
         case "run.submitted":
             run.submitted = meta
         case "run.finished":
-            run.status, run.final_hash = meta["status"], meta.get("final_hash")
+            run.status, run.reason, run.final_hash = meta["status"], meta.get("reason"), meta.get("final_hash")
         case "node.started":
             attempt = RecordedAttempt(meta["node"], meta["attempt"], meta.get("agent") or {}, meta.get("inputs") or {}, event.ts_ms)
             open_attempts[meta["node"]] = attempt

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.effects.perform.ports import SentMail
 from runloop.events import NewEvent
+from runloop.kb import StateDelta
 from runloop.policy import Capabilities, Override
 from runloop.policy.commands import ExecGrants
 from runloop.policy.net import NetGrants, split_host
@@ -26,46 +27,30 @@ if TYPE_CHECKING:
 class KnowledgeForAgents:
     """The knowledge base as performers ask it: what is in the ledger now is found now."""
 
-    def __init__(self, kb: KnowledgeBase, domains: Sequence[str]) -> None:
+    def __init__(self, kb: KnowledgeBase) -> None:
         self._kb = kb
-        self.domains = tuple(domains)
 
     async def search(self, query: str, domains: Sequence[str], limit: int, *, raw_contacts: bool) -> list[dict[str, Any]]:
         """Hits, best first."""
-
-        def find() -> list[dict[str, Any]]:
-            self._kb.sync()
-            return [hit.to_dict() for hit in self._kb.search(query, domains=domains, limit=limit, raw_contacts=raw_contacts)]
-
-        return await asyncio.to_thread(find)
+        hits = await asyncio.to_thread(self._kb.search, query, domains, limit, raw_contacts=raw_contacts)
+        return [hit.to_dict() for hit in hits]
 
     async def get(self, key: str, *, raw_contacts: bool) -> dict[str, Any] | None:
         """One entity, or None."""
-
-        def find() -> dict[str, Any] | None:
-            self._kb.sync()
-            return self._kb.get(key, raw_contacts=raw_contacts)
-
-        return await asyncio.to_thread(find)
+        return await asyncio.to_thread(self._kb.get, key, raw_contacts=raw_contacts)
 
     async def propose(self, proposal: Proposal, ctx: CallContext) -> int:
         """Add the fact, once per idempotency key."""
-        from runloop.kb import StateDelta  # noqa: PLC0415 - brings the schemas
-
         delta = StateDelta(
             kind=proposal.kind,
-            actor=f"agent:{ctx.agent}",
             payload=dict(proposal.payload),
-            scope="user",
-            provenance={
-                "trace_id": f"trace:{ctx.run_id}",
-                "agent_id": f"agent:{ctx.agent}",
-                **({"rationale": proposal.rationale} if proposal.rationale else {}),
-            },
+            actor=f"agent:{ctx.agent}",
+            provenance={"trace_id": f"trace:{ctx.run_id}", "agent_id": f"agent:{ctx.agent}"},
             evidence=tuple(proposal.evidence),
+            rationale=proposal.rationale or None,
             key=proposal.idempotency_key,
         )
-        return await asyncio.to_thread(self._kb.propose, delta)
+        return (await asyncio.to_thread(self._kb.propose, delta)).id
 
 
 class LedgerSentLog:
