@@ -44,6 +44,8 @@ def refused(body: bytes) -> str:
         ("82a16101a16102", "the key 'a' occurs twice in one map"),
         ("81a17882a16101a16102", "the key 'a' occurs twice in one map"),
         ("81c4016101", "the map key b'a' is not a string"),
+        ("81c500016101", "the map key b'a' is not a string"),
+        ("81c6000000016101", "the map key b'a' is not a string"),
     ],
 )
 def test_a_body_outside_the_rules_is_refused_with_the_reason(body: str, reason: str) -> None:
