@@ -202,9 +202,12 @@ class KnowledgeBase:
     def _select(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         with self.reading() as db:
             cursor = db.execute(sql, values)
-            rows = cursor.fetchall()
-            names = [name for name, _ in cursor.get_description()] if rows else []
-        return [dict(zip(names, row, strict=True)) for row in rows]
+            names: list[str] = []
+            rows: list[dict[str, Any]] = []
+            for row in cursor:
+                names = names or [column[0] for column in cursor.get_description()]  # there is none once the last row was read
+                rows.append(dict(zip(names, row, strict=True)))
+        return rows
 
     def _check_references(self, event: NewEvent, evidence: Sequence[int]) -> None:
         """Every event that the change names must exist."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import Waiter
 
-_RUN_STARTS = ("run.submitted", "run.started")  # the kinds that the index of runs covers
+_RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs
 
 
 class Head(NamedTuple):
@@ -100,8 +100,8 @@ class Ledger:
         where: list[str] = ["id > ?"]
         values: list[str | int] = [after_id]
         if run_id is not None:
-            where.append("run_id = ? AND id >= coalesce((SELECT min(id) FROM events WHERE run_id = ? AND kind IN (?, ?)), 0)")
-            values += (run_id, run_id, *_RUN_STARTS)
+            where.append(f"run_id = ? AND id >= coalesce((SELECT min(id) FROM events WHERE run_id = ? AND {_RUN_STARTS}), 0)")
+            values += (run_id, run_id)
             if after_seq is not None:
                 where.append("seq > ?")
                 values.append(after_seq)
@@ -126,7 +126,8 @@ class Ledger:
 
     def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
         """Ids of runs that begin with ``prefix``, newest first."""
-        sql = """SELECT run_id FROM events WHERE run_id >= ? AND run_id < ? AND seq = 1 ORDER BY id DESC LIMIT ?"""
+        sql = f"""SELECT run_id FROM events WHERE {_RUN_STARTS} AND run_id >= ? AND run_id < ?
+                  GROUP BY run_id ORDER BY min(id) DESC LIMIT ?"""  # noqa: S608
         with self.reading() as db:
             return [str(run_id) for (run_id,) in db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]
 

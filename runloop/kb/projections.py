@@ -84,8 +84,11 @@ def _email(db: apsw.Connection, event: StoredEvent) -> None:
     data = event.payload
     recipients = [*data["to"], *(data.get("cc") or ())]
     db.execute(
-        "INSERT OR REPLACE INTO mails VALUES(?,?,?,?,?,?)",
-        (event.id, data["subject"], as_json(recipients), data.get("message_id"), data["artifact_id"], event.ts_ms),
+        "INSERT OR REPLACE INTO mails VALUES(?,?,?,?,?,?,?,?)",
+        (
+            *(event.id, data["subject"], as_json(recipients), data.get("status"), data.get("message_id"), data.get("path")),
+            *(data["artifact_id"], event.ts_ms),
+        ),
     )
     history(db, event, f"artifact:event:{data['artifact_id']}", *(f"contact:{contact_key(address)}" for address in recipients))
 

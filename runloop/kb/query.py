@@ -62,7 +62,7 @@ TABLES = {
             text="error",
         ),
         _table("approvals", "approval_id run_id node_id action status decision decided_by requested_ms decided_ms source_event"),
-        _table("mails", "event_id subject recipients message_id artifact_id sent_ms", text="subject", json="recipients"),
+        _table("mails", "event_id subject recipients status message_id path artifact_id sent_ms", text="subject", json="recipients"),
         _table("entity_history", "entity_key event_id"),
         _table("problems", "event_id kind error", text="error"),
         _table(

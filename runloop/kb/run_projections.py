@@ -57,7 +57,7 @@ def _run(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> Non
         db.execute(
             "UPDATE runs SET status = ?, finished_ms = ?, ms = ?, tokens = ?, usd = ?, final_hash = ?, reason = ? WHERE run_id = ?",
             (
-                *(meta["status"], event.ts_ms, meta["ms"], meta.get("tokens", 0), float(meta.get("usd", 0))),
+                *(meta["status"], event.ts_ms, meta["ms"], meta.get("tokens", 0), _usd(meta)),
                 *(meta.get("final_hash"), meta.get("reason"), run_id),
             ),
         )
@@ -82,7 +82,7 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
         status = "running" if meta.get("retry_ms") is not None else meta["status"]
         values = (
             *(run_id, meta["node"], status, meta["attempt"], event.ts_ms, meta.get("ms"), meta.get("outputs_hash"), error.get("code")),
-            *(error.get("message"), meta.get("tokens", 0), float(meta.get("usd", 0)), event.id),
+            *(error.get("message"), meta.get("tokens", 0), _usd(meta), event.id),
         )
         db.execute(
             """INSERT INTO run_nodes(run_id, node_id, status, attempt, finished_ms, duration_ms, outputs_hash, error_code, error,
@@ -115,7 +115,7 @@ def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> 
             *(event.kind.partition(".")[2], event.ts_ms, meta.get("ms"), _size(meta.get("result")), meta.get("tokens_in", 0)),
             *(
                 meta.get("tokens_out", 0),
-                float(meta.get("usd", 0)),
+                _usd(meta),
                 int(meta.get("cached", False)),
                 error.get("code"),
                 error.get("message"),
@@ -138,6 +138,12 @@ def _approval(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -
             "UPDATE approvals SET status = ?, decision = ?, decided_by = ?, decided_ms = ?, source_event = ? WHERE approval_id = ?",
             (event.kind.partition(".")[2], meta["decision"], by, event.ts_ms, event.id, meta["approval_id"]),
         )
+
+
+def _usd(meta: Any) -> float | None:
+    """US dollars; None where a price was unknown, which makes every sum with it unknown too."""
+    usd = meta.get("usd", 0)
+    return None if usd is None else float(usd)
 
 
 def _size(value: Any) -> int:

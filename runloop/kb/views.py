@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import apsw
 
-VERSION = 1  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 2  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -33,19 +33,19 @@ _TABLES = {
     "runs": """(
         run_id TEXT PRIMARY KEY, trace_id TEXT NOT NULL, opening_id TEXT NOT NULL, opening_name TEXT NOT NULL, parent_run_id TEXT,
         status TEXT NOT NULL, mode TEXT, submitted_ms INTEGER NOT NULL, started_ms INTEGER, finished_ms INTEGER, ms INTEGER,
-        tokens INTEGER NOT NULL, usd REAL NOT NULL, final_hash TEXT, reason TEXT, last_seq INTEGER NOT NULL,
+        tokens INTEGER NOT NULL, usd REAL, final_hash TEXT, reason TEXT, last_seq INTEGER NOT NULL,
         first_event INTEGER NOT NULL, source_event INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "run_events": "(run_id TEXT NOT NULL, seq INTEGER NOT NULL, event_id INTEGER NOT NULL, PRIMARY KEY(run_id, seq)) STRICT, WITHOUT ROWID",
     "run_nodes": """(
         run_id TEXT NOT NULL, node_id TEXT NOT NULL, status TEXT NOT NULL, attempt INTEGER NOT NULL, agent TEXT, started_ms INTEGER,
         finished_ms INTEGER, duration_ms INTEGER, outputs_hash TEXT, error_code TEXT, error TEXT, tokens INTEGER NOT NULL,
-        usd REAL NOT NULL, source_event INTEGER NOT NULL, PRIMARY KEY(run_id, node_id)
+        usd REAL, source_event INTEGER NOT NULL, PRIMARY KEY(run_id, node_id)
     ) STRICT, WITHOUT ROWID""",
     "effects": """(
         run_id TEXT NOT NULL, node_id TEXT NOT NULL, attempt INTEGER NOT NULL, call INTEGER NOT NULL, name TEXT NOT NULL,
         class TEXT NOT NULL, status TEXT NOT NULL, requested_ms INTEGER NOT NULL, ended_ms INTEGER, ms INTEGER, args_bytes INTEGER NOT NULL,
-        result_bytes INTEGER, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, usd REAL NOT NULL, cached INTEGER NOT NULL,
+        result_bytes INTEGER, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, usd REAL, cached INTEGER NOT NULL,
         error_code TEXT, error TEXT, requested_event INTEGER NOT NULL, ended_event INTEGER, PRIMARY KEY(run_id, node_id, attempt, call)
     ) STRICT, WITHOUT ROWID""",
     "approvals": """(
@@ -53,8 +53,8 @@ _TABLES = {
         requested_ms INTEGER NOT NULL, decided_ms INTEGER, source_event INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "mails": """(
-        event_id INTEGER PRIMARY KEY, subject TEXT NOT NULL, recipients TEXT NOT NULL, message_id TEXT, artifact_id INTEGER NOT NULL,
-        sent_ms INTEGER NOT NULL
+        event_id INTEGER PRIMARY KEY, subject TEXT NOT NULL, recipients TEXT NOT NULL, status TEXT, message_id TEXT, path TEXT,
+        artifact_id INTEGER NOT NULL, sent_ms INTEGER NOT NULL
     ) STRICT""",
     "entity_history": "(entity_key TEXT NOT NULL, event_id INTEGER NOT NULL, PRIMARY KEY(entity_key, event_id)) STRICT, WITHOUT ROWID",
     "problems": "(event_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, error TEXT NOT NULL) STRICT",
