@@ -4,13 +4,16 @@ import struct
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runloop import rmp
 from runloop.rmp.body import check
 from runloop.rmp.envelope import decode_body
 from runloop.rmp.route import decode_meta
+
+# A busy machine is no fault of the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 U64 = st.integers(0, 2**64 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -74,6 +77,7 @@ def outcome(read: Any, *arguments: Any) -> Any:
         return error.name
 
 
+@unhurried
 @given(messages())
 def test_decoding_gives_back_what_was_encoded(message: tuple[rmp.Envelope, dict[str, int]]) -> None:
     envelope, parts = message
@@ -85,6 +89,7 @@ def test_decoding_gives_back_what_was_encoded(message: tuple[rmp.Envelope, dict[
     assert (header.body_len, frame.type, frame.raw) == (len(data) - 68, envelope.type, data)
 
 
+@unhurried
 @given(messages())
 def test_the_meta_alone_is_the_meta_of_the_envelope(message: tuple[rmp.Envelope, dict[str, int]]) -> None:
     envelope, parts = message
@@ -94,6 +99,7 @@ def test_the_meta_alone_is_the_meta_of_the_envelope(message: tuple[rmp.Envelope,
     assert frame.meta == (envelope.meta or {})
 
 
+@unhurried
 @given(st.lists(FRAMES | nearly_frames(), max_size=4).map(b"".join), st.data())
 def test_every_slicing_of_a_stream_gives_the_same_frames_and_the_same_end(stream: bytes, data: st.DataObject) -> None:
     def decoded(slices: list[bytes]) -> tuple[list[bytes], str | None]:
@@ -115,11 +121,13 @@ def test_every_slicing_of_a_stream_gives_the_same_frames_and_the_same_end(stream
     assert decoded([stream[at : at + 1] for at in range(len(stream))]) == decoded([stream])
 
 
+@unhurried
 @given(st.binary(max_size=300) | nearly_frames() | BODIES.map(framed) | META_ALONE.map(framed), st.none() | U64, st.integers(0, 300))
 def test_any_bytes_decode_or_raise_one_of_our_errors(data: bytes, now_ms: int | None, max_body: int) -> None:
     outcome(lambda: rmp.decode_frame(data, now_ms=now_ms, max_body=max_body))
 
 
+@unhurried
 @given(nearly_frames() | BODIES.map(framed) | META_ALONE.map(framed), st.integers(0, 500))
 def test_the_stream_decoder_and_the_frame_decoder_agree_on_a_whole_frame(data: bytes, max_body: int) -> None:
     def whole() -> rmp.Frame:
@@ -139,6 +147,7 @@ def test_the_stream_decoder_and_the_frame_decoder_agree_on_a_whole_frame(data: b
         assert outcome(streamed) == outcome(whole)
 
 
+@unhurried
 @given(BODIES | META_ALONE | nearly_frames().map(lambda data: data[68:]))
 def test_a_broker_and_a_receiver_never_read_different_metas(body: bytes) -> None:
     whole = outcome(lambda: decode_body(body, 10).meta)
@@ -147,6 +156,7 @@ def test_a_broker_and_a_receiver_never_read_different_metas(body: bytes) -> None
     assert whole in (alone, "BodyDecodeError")
 
 
+@unhurried
 @given(VALUES)
 def test_every_value_that_json_like_code_makes_is_within_the_rules(value: Any) -> None:
     check(value)

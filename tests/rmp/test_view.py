@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runloop import rmp
 from runloop.rmp.view import frame_view, json_value
+
+# A busy machine is no fault of the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 KEYS = st.sampled_from(["$bin", "$float", "$map", "a"])
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
@@ -51,6 +54,7 @@ def test_what_json_lacks_has_one_form(value: object, shown: object) -> None:
     assert json_value(value) == shown
 
 
+@unhurried
 @given(VALUES)
 def test_nothing_is_lost_in_json(value: Any) -> None:
     text = json.dumps(json_value(value), allow_nan=False)
