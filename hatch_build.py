@@ -14,7 +14,7 @@ class GuestBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the guest before files are collected."""
         root = Path(self.root)
         where = root / "runloop" / "sandbox" / "guest" / "build.py"

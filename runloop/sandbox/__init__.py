@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from runloop.sandbox.text import neutralise
 
 _HOME = {
-    "Answer": "spec", "CallError": "spec", "CompileFailed": "cache", "CompileProgress": "cache", "CompiledCache": "cache", "GuestError": "spec",
+    "Answer": "spec", "CallError": "spec", "CompileFailed": "cache", "CompileProgress": "cache", "CompiledCache": "cache",
+    "GuestError": "spec",
     "GuestKind": "spec", "GuestResult": "spec", "GuestSpec": "spec", "Hostcall": "spec", "Limits": "spec", "WorkerPool": "pool",
     "guest_digest": "guestfile", "guest_facts": "guestfile", "neutralise": "text",
 }  # fmt: skip
 
 __all__ = [
-    "Answer", "CallError", "CompileFailed", "CompileProgress", "CompiledCache", "GuestError", "GuestKind", "GuestResult", "GuestSpec", "Hostcall",
+    "Answer", "CallError", "CompileFailed", "CompileProgress", "CompiledCache",
+    "GuestError", "GuestKind", "GuestResult", "GuestSpec", "Hostcall",
     "Limits", "WorkerPool", "guest_digest", "guest_facts", "neutralise",
 ]  # fmt: skip
 

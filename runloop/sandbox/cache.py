@@ -2,7 +2,8 @@
 
 An entry is named by the digest of the code, the wasmtime version, the engine's configuration and the processor's features. Beside it lies
 a seal: BLAKE3 over name and content, keyed with a secret that only this directory's owner can read. A file without its seal, with
-another name, of another owner or with loose modes is removed and built again. Workers can read the directory and, where Landlock exists, not write it.
+another name, of another owner or with loose modes is removed and built again. Workers can read the directory and, where Landlock
+exists, not write it.
 """
 
 from __future__ import annotations
@@ -128,7 +129,14 @@ class CompiledCache:
         return None
 
     async def ensure(
-        self, kind: str, digest: str, code: Callable[[], bytes], *, fuel: bool = False, name: str = "guest", progress: Callable[[CompileProgress], None] | None = None
+        self,
+        kind: str,
+        digest: str,
+        code: Callable[[], bytes],
+        *,
+        fuel: bool = False,
+        name: str = "guest",
+        progress: Callable[[CompileProgress], None] | None = None,
     ) -> Path:
         """Give the path of the compiled code, compiling it in a child process if need be; concurrent users wait for one compilation."""
         found = await asyncio.to_thread(self.verified, digest, fuel=fuel)
@@ -136,7 +144,7 @@ class CompiledCache:
             return found
         path = self.path(digest, fuel=fuel)
         with _lock_file(path.with_suffix(".lock")) as lock:
-            while not _try_lock(lock):
+            while not _try_lock(lock):  # noqa: ASYNC110 - another process holds it; a file lock has no event
                 await asyncio.sleep(_POLL_S)
             found = await asyncio.to_thread(self.verified, digest, fuel=fuel)
             if found is None:
@@ -144,7 +152,9 @@ class CompiledCache:
                 found = path
         return found
 
-    async def _compile(self, kind: str, path: Path, code: bytes, *, fuel: bool, name: str, progress: Callable[[CompileProgress], None] | None) -> None:
+    async def _compile(
+        self, kind: str, path: Path, code: bytes, *, fuel: bool, name: str, progress: Callable[[CompileProgress], None] | None
+    ) -> None:
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         began = time.monotonic()
@@ -157,7 +167,9 @@ class CompiledCache:
         try:
             from runloop.sandbox.process import start_python
 
-            child = await start_python("runloop.sandbox.compiling", [kind, "fuel" if fuel else "plain", str(descriptor), str(os.getpid())], keep=descriptor)
+            child = await start_python(
+                "runloop.sandbox.compiling", [kind, "fuel" if fuel else "plain", str(descriptor), str(os.getpid())], keep=descriptor
+            )
             talk = asyncio.ensure_future(child.communicate(code))
             try:
                 while not talk.done():
@@ -170,7 +182,10 @@ class CompiledCache:
             complaint = talk.result()[1].decode(errors="replace").strip()
             if child.returncode != 0:
                 why = complaint.splitlines()[-1] if complaint else f"the compiler ended with {child.returncode}"
-                raise CompileFailed(f"the code of {name} does not compile: {why}", hint="build the agent again; it must be a valid WebAssembly file of its kind")
+                raise CompileFailed(
+                    f"the code of {name} does not compile: {why}",
+                    hint="build the agent again; it must be a valid WebAssembly file of its kind",
+                )
             await asyncio.to_thread(self._store, path, fresh, descriptor)
             tell(done=True)
         finally:

@@ -140,7 +140,9 @@ _WASI: dict[str, dict[str, Callable[[Any, Any, Any], None]]] = {
     },
     "random/insecure": {
         "get-insecure-random-bytes": _random_bytes,
-        "get-insecure-random-u64": lambda _context, _arguments, results: _put_u64(results[0], int.from_bytes(current().random_bytes(8), "little")),
+        "get-insecure-random-u64": lambda _context, _arguments, results: _put_u64(
+            results[0], int.from_bytes(current().random_bytes(8), "little")
+        ),
     },
     "cli/environment": {
         "get-environment": lambda _context, _arguments, results: put_empty_list(results[0]),

@@ -46,11 +46,14 @@ def limit(*, files: int = 256, file_bytes: int = 1 << 20, cpu_s: int | None = No
 
 def no_new_privileges() -> bool:
     """Give up set-uid programs for good, as Landlock and seccomp ask."""
-    return sys.platform == "linux" and _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    return sys.platform == "linux" and int(_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) == 0
 
 
 def landlock(readable: list[str]) -> int:
-    """Give up the file system but for reading below ``readable``, TCP, and signals to others; returns the Landlock version, 0 if there is none."""
+    """Give up TCP, signals to others, and the file system but for reading below ``readable``.
+
+    Returns the version of Landlock, 0 where the kernel has none.
+    """
     if sys.platform != "linux":
         return 0
     abi = _syscall("create_ruleset", None, 0, _LANDLOCK_CREATE_RULESET_VERSION)
@@ -82,5 +85,7 @@ def _libc() -> ctypes.CDLL:
 def _syscall(name: str, *arguments: bytes | int | None) -> int:
     call = _libc().syscall
     call.restype = ctypes.c_long
-    converted = [ctypes.c_char_p(one) if isinstance(one, bytes) else ctypes.c_long(one) if isinstance(one, int) else None for one in arguments]
+    converted = [
+        ctypes.c_char_p(one) if isinstance(one, bytes) else ctypes.c_long(one) if isinstance(one, int) else None for one in arguments
+    ]
     return int(call(ctypes.c_long(_LANDLOCK[name]), *converted))

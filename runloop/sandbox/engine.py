@@ -18,7 +18,6 @@ THREAD_STACK_BYTES = 16 << 20
 """Native stack of a guest's thread: WebAssembly's own, and room for callbacks below it."""
 
 
-
 def new_engine(*, fuel: bool) -> wasmtime.Engine:
     """Make an engine; engines with and without fuel need code compiled for them."""
     config = wasmtime.Config()
@@ -45,7 +44,7 @@ _deadline_type = ctypes.CFUNCTYPE(
 )
 
 
-@_deadline_type
+@_deadline_type  # type: ignore[untyped-decorator]  # ctypes has no types for its function factories
 def _at_tick(_context: Any, _data: int | None, delta: Any, kind: Any) -> int:
     """Let the guest go on for one more tick, or stop it."""
     try:
@@ -56,7 +55,7 @@ def _at_tick(_context: Any, _data: int | None, delta: Any, kind: Any) -> int:
         return trap("the host failed at a tick")
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # type: ignore[untyped-decorator]  # ctypes has no types for its function factories
 def _keep(_data: int | None) -> None:
     """Nothing to free."""
 

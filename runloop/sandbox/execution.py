@@ -14,6 +14,8 @@ from runloop.sandbox.spec import MAX_REQUEST_BYTES, Answer, CallError, Limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runloop.sandbox.command import Command
+
 CALL_OVERHEAD_BYTES = 64
 """What each emit call costs of ``output_bytes`` beside its text, so that empty lines are bounded too."""
 _EMIT = ("emit.progress", "emit.log")
@@ -26,13 +28,18 @@ class Stopped(Exception):  # noqa: N818 - named for what happened
 class Execution:
     """One guest's run on one thread; ``stop`` may be called from any thread."""
 
-    def __init__(self, limits: Limits, seed: bytes, start_ms: int, ask: Callable[[str, str], Answer]) -> None:
-        """``ask(name, args_json)`` blocks for the answer, or raises Stopped."""
+    def __init__(
+        self, limits: Limits, seed: bytes, start_ms: int, ask: Callable[[str, str], Answer], *, outer: Execution | None = None
+    ) -> None:
+        """``ask(name, args_json)`` blocks for the answer, or raises Stopped; what stops ``outer`` stops this too."""
+        self._outer = outer
         self.limits = limits
         self.hostcalls = 0
         self.output_bytes = 0
         self.waited_s = 0.0
         self.stderr = bytearray()
+        self.start_ms = start_ms
+        self.command: Command | None = None
         self._ask = ask
         self._seed = seed
         self._random_at = 0
@@ -40,6 +47,10 @@ class Execution:
         self._began = time.monotonic()
         self._reason: tuple[str, str] | None = None
         self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Start the count of running time: loading and compiling are not the guest's."""
+        self._began = time.monotonic()
 
     # -- stopping
 
@@ -66,6 +77,8 @@ class Execution:
 
     def must_stop(self) -> bool:
         """Look at the clock; called every 10 ms of the guest's running."""
+        if self._outer is not None and self._outer.reason is not None:
+            self.stop(*self._outer.reason)
         if self._reason is None and self.ran_s * 1000 > self.limits.wall_ms:
             self.stop("guest.timeout", f"the agent ran for more than {self.limits.wall_ms} ms")
         return self._reason is not None

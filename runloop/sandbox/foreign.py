@@ -153,7 +153,7 @@ def _callback(index: int | None, context: Any, _type: Any, arguments: Any, _coun
     return guard(lambda: _handlers[index or 0](context, arguments, results))
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # type: ignore[untyped-decorator]  # ctypes has no types for its function factories
 def _keep(_index: int | None) -> None:
     """Finalise nothing: linkers live as long as the process."""
 

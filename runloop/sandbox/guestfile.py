@@ -20,7 +20,10 @@ def guest_facts() -> dict[str, str]:
         facts: dict[str, str] = json.loads(FACTS.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Unavailable(
-            "the Python guest is not built", code="guest.missing", hint="run scripts/build-guest in a checkout, or install Runloop from its wheel", retryable=False
+            "the Python guest is not built",
+            code="guest.missing",
+            hint="run scripts/build-guest in a checkout, or install Runloop from its wheel",
+            retryable=False,
         ) from None
     return facts
 

@@ -60,7 +60,7 @@ class Peer(asyncio.Protocol):
         self._on_lost = on_lost
         self._frames = frames.Frames()
         self._transport: asyncio.Transport | None = None
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reaped: asyncio.Task[None] | None = None
         self._waiting = 0
 
@@ -80,7 +80,7 @@ class Peer(asyncio.Protocol):
         _, peer = await loop.create_unix_connection(lambda: cls(process, errors, on_idle, on_lost), sock=ours)
         try:
             async with asyncio.timeout(_READY_S):
-                await peer._ready
+                await peer.ready
         except TimeoutError:
             await peer.close()
             raise Unavailable("an agent worker did not start in time", code="worker.start") from None
@@ -121,8 +121,8 @@ class Peer(asyncio.Protocol):
         for job in list(self.jobs.values()):
             job.fail("worker.crashed", "the worker process died while the agent ran" + (f": {last}" if last else ""), retryable=True)
             self._drop(job)
-        if not self._ready.done():
-            self._ready.set_exception(Unavailable(f"an agent worker could not start: {last or 'it ended at once'}", code="worker.start"))
+        if not self.ready.done():
+            self.ready.set_exception(Unavailable(f"an agent worker could not start: {last or 'it ended at once'}", code="worker.start"))
         elif self._reaped is None:
             self._reaped = asyncio.ensure_future(self._reap())
             self._on_lost(self)
@@ -184,8 +184,8 @@ class Peer(asyncio.Protocol):
     def _handle(self, schema: int, payload: dict[str, Any]) -> None:
         if schema == frames.CONTROL and payload["verb"] == "ready":
             self.confinement = {key: value for key, value in payload.items() if key != "verb"}
-            if not self._ready.done():
-                self._ready.set_result(None)
+            if not self.ready.done():
+                self.ready.set_result(None)
             return
         job = self.jobs.get(payload["run"])
         if job is None:

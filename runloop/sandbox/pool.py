@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SWEEP_S = 0.5
-_GRACE_S = 2.0
-"""How much longer than its limit a guest may seem to run before its worker is taken for hung."""
+_GRACE_S = 10.0
+"""How much longer than its limit a guest may seem to run (loading and compiling included) before its worker is taken for hung."""
 _STOP_GRACE_S = 1.0
 _MAX_LIVE = 256
 _SOURCES_KEPT = 128
@@ -32,7 +32,9 @@ _MAX_STARTS_FAILED = 5
 class WorkerPool:
     """Runs guests in worker processes, one per core; in each at most ``threads`` guests run at once, while others wait for hostcalls."""
 
-    def __init__(self, cache_dir: Path, *, workers: int | None = None, threads: int = 2, progress: Callable[[CompileProgress], None] | None = None) -> None:
+    def __init__(
+        self, cache_dir: Path, *, workers: int | None = None, threads: int = 2, progress: Callable[[CompileProgress], None] | None = None
+    ) -> None:
         self._cache = CompiledCache(cache_dir)
         self._size = workers or len(os.sched_getaffinity(0))
         self._threads = threads
@@ -150,7 +152,8 @@ class WorkerPool:
         if self._closed:
             raise Unavailable("the pool was closed", code="pool.closed")
         message = {
-            "kind": spec.kind, "digest": spec.digest, "entry": spec.entry, "request": spec.request_json, "seed": spec.seed, "start_ms": spec.start_ms,
+            "kind": spec.kind, "digest": spec.digest, "entry": spec.entry, "request": spec.request_json,
+            "seed": spec.seed, "start_ms": spec.start_ms,
             "path": await self._path_of(spec), "limits": {name: getattr(spec.limits, name) for name in spec.limits.__slots__},
         }  # fmt: skip
         if spec.kind == "python":

@@ -24,5 +24,12 @@ async def start_python(module: str, arguments: list[str], *, keep: int) -> async
     """Start a module with pipes on its standard streams; it inherits ``keep`` and no other file."""
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
-        *command(module, arguments), stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=(keep,), env=environment(), cwd=os.sep, start_new_session=True
+        *command(module, arguments),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        pass_fds=(keep,),
+        env=environment(),
+        cwd=os.sep,
+        start_new_session=True,
     )

@@ -30,7 +30,9 @@ class Limits:
         for name, least in (("memory_bytes", 1 << 16), ("wall_ms", 1), ("fuel", 1), ("output_bytes", 1), ("hostcalls", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise InvalidInput(f"the limit {name} is {value}, but the least is {least}", code="guest.limits", hint=f"raise {name} in the manifest")
+                raise InvalidInput(
+                    f"the limit {name} is {value}, but the least is {least}", code="guest.limits", hint=f"raise {name} in the manifest"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from typing import Any
 from runloop.sandbox import confine, frames
 from runloop.sandbox.engine import THREAD_STACK_BYTES
 from runloop.sandbox.execution import Execution, Stopped
-from runloop.sandbox.guests import Guests, Outcome
+from runloop.sandbox.guests import Guests
+from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, CallError, Limits
 
 
@@ -111,14 +112,13 @@ class Worker:
             return answer
 
         began = time.monotonic()
-        prepared = self._guests.prepare(message["kind"], message["path"], fuel=message["limits"]["fuel"] is not None)
         execution = Execution(Limits(**message["limits"]), message["seed"], message["start_ms"], ask)
         with self._lock:
             run.execution = execution
             stopped = run.stopped
         if stopped is not None:
             execution.stop(*stopped)
-        outcome = self._guests.run(prepared, execution, message)
+        outcome = self._guests.run(execution, message)
         self._end(run, outcome, time.monotonic() - began, execution)
 
     def _end(self, run: _Run, outcome: Outcome, took_s: float, execution: Execution | None) -> None:
@@ -134,7 +134,9 @@ class Worker:
         if outcome.code is None:
             self.send(frames.ENDED, {"run": run.number, "Completed": {"result": outcome.text, **used}})
         else:
-            self.send(frames.ENDED, {"run": run.number, "Failed": {"retryable": False, "reason": outcome.text, "code": outcome.code, **used}})
+            self.send(
+                frames.ENDED, {"run": run.number, "Failed": {"retryable": False, "reason": outcome.text, "code": outcome.code, **used}}
+            )
 
 
 def _answer(payload: dict[str, Any]) -> Answer:

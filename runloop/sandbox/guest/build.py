@@ -1,6 +1,7 @@
 """Build the shared Python guest with componentize-py; standard library only, because the wheel's build hook runs it before Runloop exists.
 
-The component lands in ``runloop/data/guest/python.wasm``, its facts beside it in ``python.json``; a build whose inputs have not changed is skipped.
+The component lands in ``runloop/data/guest/python.wasm``, its facts beside it in ``python.json``; a build whose inputs have not
+changed is skipped.
 """
 
 from __future__ import annotations
@@ -54,7 +55,12 @@ def build(root: Path, *, force: bool = False) -> Path:
     with tempfile.TemporaryDirectory(prefix="runloop-guest-") as scratch:
         fresh = _componentize(root, Path(scratch))
         code = fresh.read_bytes()
-        facts = {"digest": hashlib.blake2b(code, digest_size=32).hexdigest(), "inputs": wanted, "componentize_py": tool, "bytes": str(len(code))}
+        facts = {
+            "digest": hashlib.blake2b(code, digest_size=32).hexdigest(),
+            "inputs": wanted,
+            "componentize_py": tool,
+            "bytes": str(len(code)),
+        }
         staged = target.with_name(f"python.wasm.{os.getpid()}")
         shutil.copyfile(fresh, staged)
         staged.replace(target)
@@ -72,7 +78,8 @@ def _componentize(root: Path, scratch: Path) -> Path:
     (scratch / "venv" / "lib" / "site-packages").mkdir(parents=True)
     output = scratch / "python.wasm"
     done = subprocess.run(  # noqa: S603 - our own arguments
-        [sys.executable, "-c", _RUN, "-d", str(root / "runloop" / "sandbox" / "wit"), "-w", "agent", "componentize", ENTRY, "-p", str(sources), "-o", str(output)],
+        [sys.executable, "-c", _RUN, "-d", str(root / "runloop" / "sandbox" / "wit"), "-w", "agent",
+         "componentize", ENTRY, "-p", str(sources), "-o", str(output)],
         cwd=scratch, env={**os.environ, "VIRTUAL_ENV": str(scratch / "venv")}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0 or not output.exists():

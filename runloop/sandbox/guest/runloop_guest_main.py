@@ -15,13 +15,13 @@ from runloop_guest.invoke import Failed, run  # noqa: E402
 from wit_world.imports.types import Failure, FailureKind  # noqa: E402
 
 
-class WitWorld(wit_world.WitWorld):
+class WitWorld(wit_world.WitWorld):  # type: ignore[misc]  # its base exists inside the guest only
     """The exports of the world ``agent``."""
 
     def run(self, request: str) -> str:
         """Run one agent once."""
         try:
-            return run(request)
+            return str(run(request))
         except Failed as failed:
             raise Err(Failure(FailureKind[failed.kind], failed.message, failed.detail)) from None
 

@@ -7,7 +7,7 @@ import marshal
 import sys
 from types import CodeType, ModuleType
 
-from runloop_guest import frozen
+from . import frozen
 
 
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):

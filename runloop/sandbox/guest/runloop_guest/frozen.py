@@ -11,33 +11,84 @@ _NO_NATIVE = "an agent cannot load native code; only pure-Python packages placed
 _NO_SCREEN = "an agent has no terminal or screen; use runloop_agent.ask and runloop_agent.emit"
 _NO_DATABASE = "there is no database in an agent; use runloop_agent.kb"
 
-ABSENT = {
-    **dict.fromkeys(
-        ("socket", "_socket", "ssl", "_ssl", "select", "selectors", "socketserver", "ftplib", "imaplib", "poplib", "smtplib", "xmlrpc", "telnetlib",
-         "nntplib", "requests", "httpx", "aiohttp", "urllib3", "http.client", "http.server", "urllib.request", "wsgiref"), _NO_NETWORK),
-    **dict.fromkeys(("subprocess", "_posixsubprocess", "pty", "pexpect", "sh"), _NO_PROCESSES),
-    **dict.fromkeys(("multiprocessing", "_multiprocessing", "asyncio", "_asyncio", "concurrent.futures.process", "concurrent.interpreters",
-                     "anyio", "trio"), _NO_THREADS),
-    **dict.fromkeys(("ctypes", "_ctypes", "cffi", "numpy", "pandas", "pydantic_core", "_cffi_backend"), _NO_NATIVE),
-    **dict.fromkeys(("tkinter", "_tkinter", "turtle", "turtledemo", "curses", "_curses", "readline", "idlelib", "tty", "termios", "webbrowser"), _NO_SCREEN),
-    **dict.fromkeys(("sqlite3", "_sqlite3", "dbm"), _NO_DATABASE),
-}  # fmt: skip
+_REASONS = {
+    _NO_NETWORK: (
+        "socket _socket ssl _ssl select selectors socketserver ftplib imaplib poplib smtplib xmlrpc telnetlib nntplib requests httpx aiohttp "
+        "urllib3 http.client http.server urllib.request wsgiref"
+    ),
+    _NO_PROCESSES: "subprocess _posixsubprocess pty pexpect sh",
+    _NO_THREADS: (
+        "multiprocessing _multiprocessing asyncio _asyncio concurrent.futures.thread concurrent.futures.process concurrent.interpreters "
+        "anyio trio"
+    ),
+    _NO_NATIVE: "ctypes _ctypes cffi numpy pandas pydantic_core _cffi_backend",
+    _NO_SCREEN: "tkinter _tkinter turtle turtledemo curses _curses readline idlelib tty termios webbrowser",
+    _NO_DATABASE: "sqlite3 _sqlite3 dbm",
+}
+ABSENT = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 
 _SKIPPED = {
-    "__main__", "_aix_support", "_android_support", "_apple_support", "_ios_support", "_osx_support", "_pyrepl", "_sysconfigdata", "antigravity", "cProfile",
-    "cgi", "cgitb", "code", "codeop", "ensurepip", "lib2to3", "msilib", "nt", "ntpath_", "pdb", "pip", "profile", "pydoc", "pydoc_data", "site",
-    "sitecustomize", "test", "this", "tracemalloc", "usercustomize", "venv", "winreg", "winsound", "zipapp", "_winapi", "msvcrt", "_msi", "nturl2path",
-    "compileall", "py_compile", "crypt", "bdb", "cmd", "rlcompleter", "pyclbr", "modulefinder", "sre_compile", "sre_constants", "sre_parse", "faulthandler",
-}  # fmt: skip
-_SKIPPED_BELOW = ("unittest.", "ctypes.", "concurrent.futures.", "concurrent.interpreters", "multiprocessing.", "distutils.", "importlib.resources.simple",
-                  "encodings.oem", "encodings.mbcs", "json.__main__", "sysconfig.__main__", "zipfile.__main__", "xml.sax.expatreader_")  # fmt: skip
+    "__main__",
+    "_aix_support",
+    "_android_support",
+    "_apple_support",
+    "_ios_support",
+    "_osx_support",
+    "_pyrepl",
+    "_sysconfigdata",
+    "antigravity",
+    "bdb",
+    "cProfile",
+    "cgi",
+    "cgitb",
+    "cmd",
+    "code",
+    "codeop",
+    "compileall",
+    "crypt",
+    "ensurepip",
+    "faulthandler",
+    "lib2to3",
+    "modulefinder",
+    "msilib",
+    "msvcrt",
+    "nt",
+    "nturl2path",
+    "pdb",
+    "pip",
+    "profile",
+    "py_compile",
+    "pyclbr",
+    "pydoc",
+    "pydoc_data",
+    "rlcompleter",
+    "site",
+    "sitecustomize",
+    "sre_compile",
+    "sre_constants",
+    "sre_parse",
+    "test",
+    "this",
+    "tracemalloc",
+    "usercustomize",
+    "venv",
+    "winreg",
+    "winsound",
+    "zipapp",
+    "_msi",
+    "_winapi",
+}
+_SKIPPED_BELOW = (
+    "unittest.", "ctypes.", "concurrent.futures.", "concurrent.interpreters", "multiprocessing.", "distutils.", "importlib.resources.simple",
+    "encodings.oem", "encodings.mbcs", "_sysconfigdata",
+)  # fmt: skip
 
 
 def _wanted(name: str) -> bool:
     root = name.partition(".")[0]
     if root in _SKIPPED or root in ABSENT or name in ABSENT or name.endswith(".__main__"):
         return False
-    return not name.startswith(_SKIPPED_BELOW) and not name.startswith("_sysconfigdata")
+    return not name.startswith(_SKIPPED_BELOW)
 
 
 def _load(name: str) -> None:

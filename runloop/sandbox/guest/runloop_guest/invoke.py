@@ -8,25 +8,33 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from runloop_agent import _calls, _entry
-from runloop_guest import bundle, output, tracing, virtual
 
+from . import bundle, output, tracing, virtual
 
 _NOT_ORDINARY = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818 - named for what happened
     """The agent ended without a result; ``kind`` is a name of the world's ``failure-kind``."""
 
     def __init__(self, kind: str, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.message = message
-        self.detail = detail
+        self.message = output.carried(message)
+        self.detail = output.carried(detail)
 
 
-_scan = json.JSONDecoder().scan_once
-_encode = json.encoder.c_make_encoder(
-    {}, _calls.plain, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False  # noqa: FBT003 - a C function without names
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # the C scanner, without the Python around it
+_encode = json.encoder.c_make_encoder(  # type: ignore[attr-defined]  # the C encoder, as above
+    {},
+    _calls.plain,
+    json.encoder.encode_basestring_ascii,
+    None,
+    ": ",
+    ", ",
+    False,
+    False,
+    False,
 )
 
 
@@ -70,11 +78,13 @@ def _function(module: ModuleType, entry: str) -> Callable[..., Any]:
     if len(marked) > 1:
         names = ", ".join(getattr(value, "__name__", "?") for value in marked)
         raise Failed("BAD_AGENT", f"{entry} marks several functions with @agent ({names}); mark one")
-    function = marked[0] if marked else getattr(module, "run", None)
+    function: Callable[..., Any] | None = marked[0] if marked else getattr(module, "run", None)
     if not callable(function):
         raise Failed("BAD_AGENT", f"{entry} has no function marked with @agent and none named run")
     if getattr(getattr(function, "__code__", None), "co_flags", 0) & _NOT_ORDINARY:
-        raise Failed("BAD_AGENT", f"{function.__name__}() of {entry} must be an ordinary function: calls to the host simply return their answers")
+        raise Failed(
+            "BAD_AGENT", f"{function.__name__}() of {entry} must be an ordinary function: calls to the host simply return their answers"
+        )
     return function
 
 

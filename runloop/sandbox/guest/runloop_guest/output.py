@@ -7,7 +7,19 @@ import sys
 from runloop_agent import emit
 
 _LINE_LIMIT = 8192
-_LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"))
+_LEVELS: tuple[tuple[int, emit.Level], ...] = ((logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"))
+_STREAMS: dict[str, emit.Level] = {"stdout": "info", "stderr": "warn"}
+
+
+def carried(text: str) -> str:
+    """Make text that UTF-8 can carry: half a surrogate pair becomes a visible escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _say(line: str, level: emit.Level) -> None:
+    line = carried(line)
+    for start in range(0, max(len(line), 1), _LINE_LIMIT):
+        emit.log(line[start : start + _LINE_LIMIT], level)
 
 
 class LogStream(io.TextIOBase):
@@ -16,7 +28,7 @@ class LogStream(io.TextIOBase):
     encoding = "utf-8"
     errors = "replace"
 
-    def __init__(self, level: str) -> None:
+    def __init__(self, level: emit.Level) -> None:
         self._level = level
         self._pending = ""
 
@@ -42,8 +54,7 @@ class LogStream(io.TextIOBase):
             self._emit(line)
 
     def _emit(self, line: str) -> None:
-        for start in range(0, max(len(line), 1), _LINE_LIMIT):
-            emit.log(line[start : start + _LINE_LIMIT], self._level)
+        _say(line, self._level)
 
 
 class LogHandler(logging.Handler):
@@ -51,17 +62,18 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""
-        level = next((name for least, name in _LEVELS if record.levelno >= least), "debug")
+        level: emit.Level = next((name for least, name in _LEVELS if record.levelno >= least), "debug")
         for line in self.format(record).split("\n"):
-            for start in range(0, max(len(line), 1), _LINE_LIMIT):
-                emit.log(line[start : start + _LINE_LIMIT], level)
+            _say(line, level)
 
 
 def install() -> None:
     """Put the streams and the handler in place."""
     sys.stdin = io.StringIO()
-    sys.stdout, sys.stderr = LogStream("info"), LogStream("warn")
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+    for name, level in _STREAMS.items():
+        stream = LogStream(level)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     logging.root.handlers[:] = [LogHandler()]
     logging.root.setLevel(logging.INFO)
     logging.raiseExceptions = False

@@ -8,7 +8,7 @@ import gc
 import sys
 from collections.abc import Callable
 
-from runloop_guest import bundle, crossing, output, virtual
+from . import bundle, crossing, output, virtual
 
 _WARM_AGENT = """
 from runloop_agent import agent, emit, kb, model
@@ -27,7 +27,7 @@ _ROUNDS = 40
 
 def settle(run: Callable[[str], str]) -> None:
     """Install what runs share, walk their path, and keep the collector away from all that exists now."""
-    import json  # noqa: PLC0415 - only while freezing
+    import json
 
     output.install()
     crossing.connect()
@@ -35,7 +35,7 @@ def settle(run: Callable[[str], str]) -> None:
     sys.path.clear()
     sys.path_importer_cache.clear()
     agent = json.dumps(_WARM_AGENT)
-    request = _WARM_REQUEST % (agent, run('{"compile":{"agent.py":%s}}' % agent))
+    request = _WARM_REQUEST % (agent, run(f'{{"compile":{{"agent.py":{agent}}}}}'))
     for _ in range(_ROUNDS):
         run(request)
         bundle.forget()

@@ -1,0 +1,40 @@
+"""Running core modules (``wasm32-wasip1``): commands whose standard output is their result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import wasmtime
+
+from runloop.sandbox import abi, wasi1
+from runloop.sandbox.engine import new_store
+from runloop.sandbox.outcome import Outcome
+
+if TYPE_CHECKING:
+    from runloop.sandbox.command import Command
+    from runloop.sandbox.execution import Execution
+
+
+class PreparedModule:
+    """A module ready to run again and again."""
+
+    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module) -> None:
+        self._engine = engine
+        linker = wasmtime.Linker(engine)
+        wasi1.define_all(linker, module)
+        abi.define_all(linker)
+        self._linker = linker  # the functions it defines must outlive the pre-instantiated module
+        self._ready = linker.instantiate_pre(module)
+
+    def run(self, execution: Execution, command: Command) -> Outcome | None:
+        """Run ``_start``; None if it came to its end, an outcome if it cannot start. A trap raises."""
+        store = new_store(self._engine, memory_bytes=execution.limits.memory_bytes, fuel=execution.limits.fuel)
+        try:
+            start = self._ready.instantiate(store).exports(store).get("_start")
+            if not isinstance(start, wasmtime.Func):
+                return Outcome.failed("guest.request", "the module exports no function _start: it is no WASI command")
+            execution.command = command
+            start(store)
+        finally:
+            store.close()
+        return None

@@ -1,0 +1,91 @@
+"""How guests end: a result that everyone behind the boundary can carry, or a failure with a stable code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runloop.sandbox.execution import Stopped
+from runloop.sandbox.jsontext import BadJson, check
+from runloop.sandbox.spec import MAX_REQUEST_BYTES
+
+if TYPE_CHECKING:
+    from runloop.sandbox.command import Command
+    from runloop.sandbox.execution import Execution
+
+_KINDS = {"exception": "guest.exception", "memory": "guest.memory", "bad-result": "guest.result", "bad-agent": "guest.request"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a guest ended: ``text`` is the result, or with a ``code`` the message of a failure."""
+
+    text: str
+    code: str | None = None
+
+    @classmethod
+    def failed(cls, code: str, message: str) -> Outcome:
+        """Make a failure."""
+        return cls(message, code)
+
+
+def checked(execution: Execution, text: str) -> Outcome:
+    """Accept a result within the limit of output."""
+    try:
+        execution.write(len(text.encode()))
+    except Stopped:
+        return Outcome.failed(*(execution.reason or ("guest.output", "too much output")))
+    return accepted(execution, text)
+
+
+def accepted(execution: Execution, text: str) -> Outcome:
+    """Accept a result that everyone behind the boundary can carry; its bytes are counted already."""
+    if execution.reason is not None and execution.reason[0] != "guest.exit":
+        return Outcome.failed(*execution.reason)
+    if len(text) > MAX_REQUEST_BYTES or len(text.encode()) > MAX_REQUEST_BYTES:
+        return Outcome.failed("guest.output", f"the result is larger than {MAX_REQUEST_BYTES} bytes")
+    try:
+        check(text)
+    except BadJson as wrong:
+        return Outcome.failed("guest.result", f"the agent's result cannot be used: {wrong}")
+    return Outcome(text)
+
+
+def failure(record: Any) -> Outcome:
+    """Turn the world's failure record into an outcome; its texts are the guest's and are cut to 64 Ki characters."""
+    code = _KINDS.get(getattr(record, "kind", ""), "guest.trap")
+    message, detail = str(getattr(record, "message", ""))[:4096], str(getattr(record, "detail", ""))[:65536]
+    if code == "guest.exception" and detail:
+        return Outcome.failed(code, detail)
+    return Outcome.failed(code, message)
+
+
+def trapped(execution: Execution, error: str) -> Outcome:
+    """Name the reason of a trap: ours if we stopped the guest, else what wasmtime says."""
+    if execution.reason is not None:
+        return Outcome.failed(*execution.reason)
+    if "all fuel consumed" in error:
+        return Outcome.failed("guest.fuel", f"the agent used more than {execution.limits.fuel} units of fuel")
+    if "memory minimum size" in error or "exceeds memory limits" in error:
+        return Outcome.failed("guest.memory", f"the agent needs more than {execution.limits.memory_bytes} bytes to start")
+    cause = re.findall(r"wasm trap: ([^\n]+)|Caused by:\s*\n\s*(?:\d+: )?([^\n]+)", error)
+    said = next((one for pair in reversed(cause) for one in pair if one), error.strip().splitlines()[0] if error.strip() else "unknown")
+    if "call stack exhausted" in said:
+        said = "call stack exhausted (recursion without end, or data nested too deeply)"
+    last = bytes(execution.stderr[-2000:]).decode(errors="replace").strip()
+    return Outcome.failed("guest.trap", f"the agent crashed: {said}" + (f"\n{last}" if last else ""))
+
+
+def commanded(execution: Execution, command: Command) -> Outcome:
+    """Judge a command that came to its end: the exit code decides, standard output is the result."""
+    if command.exit_code:
+        said = bytes(command.last_words).decode(errors="replace").strip()
+        return Outcome.failed("guest.exception", f"the agent ended with exit code {command.exit_code}" + (f"\n{said}" if said else ""))
+    try:
+        text = bytes(command.stdout).decode()
+    except UnicodeDecodeError:
+        return Outcome.failed("guest.result", "the agent's standard output is not UTF-8 text")
+    if not text.strip():
+        return Outcome.failed("guest.result", "the agent wrote nothing to standard output; one JSON document is its result")
+    return accepted(execution, text)
