@@ -100,7 +100,7 @@ class Ledger:
         where: list[str] = ["id > ?"]
         values: list[str | int] = [after_id]
         if run_id is not None:
-            where.append(f"run_id = ? AND id >= coalesce((SELECT min(id) FROM events WHERE run_id = ? AND {_RUN_STARTS}), 0)")
+            where.append(f"run_id = ? AND id >= coalesce((SELECT min(id) FROM events WHERE run_id = ? AND {_RUN_STARTS}), 0)")  # noqa: S608
             values += (run_id, run_id)
             if after_seq is not None:
                 where.append("seq > ?")

@@ -1,0 +1,106 @@
+"""Text files as passages: pieces of a size to read and cite, with the exact lines they come from."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TARGET_CHARS = 1200  # a passage ends at the first paragraph that would take it beyond
+_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_FENCE = re.compile(r" {0,3}(```+|~~~+)")
+
+
+class Passage(NamedTuple):
+    """Lines ``line`` to ``end_line`` (from 1, inclusive), their exact text, and the heading above them."""
+
+    line: int
+    end_line: int
+    text: str
+    title: str | None
+
+
+class _Block(NamedTuple):
+    line: int
+    lines: list[str]
+    heading: str | None
+
+
+def split_passages(text: str, *, markdown: bool) -> list[Passage]:
+    """The passages of a file: whole paragraphs, together up to ``TARGET_CHARS``; a heading starts a new one."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    passages: list[Passage] = []
+    title: str | None = None
+    start: int | None = None
+    end = 0
+
+    def close() -> None:
+        if start is not None:
+            passages.append(Passage(start, end, "\n".join(lines[start - 1 : end]), title))
+
+    for block in _blocks(lines, markdown=markdown):
+        if block.heading is not None:
+            close()
+            start, title = None, block.heading or title
+        first, last = block.line, block.line + len(block.lines) - 1
+        if start is not None and _size(lines, start, last) > TARGET_CHARS:
+            close()
+            start = None
+        for piece_first, piece_last in _pieces(lines, first, last):
+            if start is not None and piece_first != first:
+                close()
+                start = None
+            start = piece_first if start is None else start
+            end = piece_last
+    close()
+    return passages
+
+
+def _blocks(lines: list[str], *, markdown: bool) -> Iterator[_Block]:
+    """Paragraphs, with fenced code kept whole; a Markdown heading is a block of its own."""
+    block: list[str] = []
+    begun = 0
+    fence: str | None = None
+    for number, line in enumerate(lines, 1):
+        mark = _FENCE.match(line) if markdown else None
+        heading = _HEADING.match(line) if markdown and fence is None else None
+        if fence is None and (not line.strip() or heading):
+            if block:
+                yield _Block(begun, block, None)
+                block = []
+            if heading:
+                yield _Block(number, [line], heading[2])
+            continue
+        if mark is not None:
+            fence = (
+                mark[1] if fence is None else None if line.strip().startswith(fence[:3]) and line.strip().strip(fence[0]) == "" else fence
+            )
+        if not block:
+            begun = number
+        block.append(line)
+    while block and not block[-1].strip():
+        block.pop()
+    if block:
+        yield _Block(begun, block, None)
+
+
+def _closes(fence: str, line: str) -> bool:
+    """Whether the line ends the fenced code: the same characters, at least as many, and nothing else."""
+    mark = line.strip()
+    return len(mark) >= len(fence) and not mark.strip(fence[0])
+
+
+def _pieces(lines: list[str], first: int, last: int) -> Iterator[tuple[int, int]]:
+    """A block cut at line ends where it is longer than a passage."""
+    start = first
+    for number in range(first + 1, last + 1):
+        if _size(lines, start, number) > TARGET_CHARS:
+            yield start, number - 1
+            start = number
+    yield start, last
+
+
+def _size(lines: list[str], first: int, last: int) -> int:
+    return sum(len(line) + 1 for line in lines[first - 1 : last])
