@@ -46,7 +46,7 @@ class Source:
             place = "/".join(re.split(r"[\\/]", place)[-2:])
         if self.line is not None:
             place = f"{place}, line {self.line}" if place else f"line {self.line}"
-        title = shorten(plain(self.title), 80) if self.title != self.path else ""
+        title = "" if self.path == self.title or self.path.endswith("/" + self.title) else shorten(plain(self.title), 80)
         return f"[{self.number}] " + (f"{title} ({place})" if title and place else title or place or f"event {self.event_id}")
 
 

@@ -62,6 +62,23 @@ def test_without_a_model_the_template_says_what_the_notes_say_and_cites_them(wri
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ({"path": "notes/plan.md", "line": 3, "title": "The plan"}, "[1] The plan (notes/plan.md, line 3)"),
+        ({"path": "notes/plan.md", "line": 3, "title": "plan.md"}, "[1] notes/plan.md, line 3"),
+        ({"path": "notes/plan.md", "line": 3, "title": "notes/plan.md"}, "[1] notes/plan.md, line 3"),
+        ({"path": "/home/ann/secret client/plan.md", "line": None, "title": ""}, "[1] secret client/plan.md"),
+        ({"path": "~/.runloop/notes/plan.md", "line": 1, "title": ""}, "[1] notes/plan.md, line 1"),
+        ({"path": None, "line": None, "title": "**A** plan"}, "[1] A plan"),
+        ({"path": None, "line": None, "title": None, "event_id": 9}, "[1] event 9"),
+    ],
+)
+def test_sources_are_listed_without_the_folders_that_are_nobodys_business(writer: ModuleType, source: dict[str, Any], shown: str) -> None:
+    draft, _ = write(writer, context=[{**source, "excerpt": "The launch is near."}])
+    assert draft["body"].split("Sources:\n")[1] == f"{shown}\n"
+
+
 def test_without_excerpts_nothing_is_claimed(writer: ModuleType) -> None:
     draft, _ = write(writer, context={"excerpts": []})
     assert draft["body"] == (
