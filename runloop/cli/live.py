@@ -112,7 +112,7 @@ def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> N
             row.state, row.ended_ms, row.approving = meta["status"], ts_ms, None
             row.calls.clear()
             error = meta.get("error")
-            row.note = error["message"].splitlines()[-1] if error else row.note
+            row.note = error["message"].splitlines()[0] if error else row.note
         case _:
             pass
 

@@ -35,7 +35,7 @@ def runs(
             each["run_id"][:8],
             each["opening_name"],
             each["status"],
-            datetime.fromtimestamp(each["submitted_ms"] / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            datetime.fromtimestamp(each["submitted_ms"] / 1000, UTC).astimezone().strftime("%m-%d %H:%M:%S"),
             each["ms"],
             each["tokens"] or None,
             each["reason"],

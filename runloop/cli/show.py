@@ -67,7 +67,7 @@ def _print_nodes(recorded: RecordedRun) -> None:
             each.status or "running",
             len(each.crossings),
             (each.outputs_hash or "")[:12] or None,
-            each.error["message"].strip().splitlines()[-1] if each.error else None,
+            each.error["message"].strip().splitlines()[0] if each.error else None,
         )
         for each in recorded.attempts
     ]

@@ -29,13 +29,15 @@ class AgentRef(RecordMeta, frozen=True):
 
 
 class ErrorInfo(RecordMeta, frozen=True):
-    """A failure: stable code and what it says; ``kind`` is the call-error code that the guest saw."""
+    """A failure: stable code and what it says in a line or a few; ``kind`` is the call-error code that the guest saw, ``detail``
+    everything known, such as the agent's traceback."""
 
     code: str
     message: str
     hint: str | None = None
     retryable: bool | None = None
     kind: str | None = None
+    detail: str | None = None
 
 
 class Source(RecordMeta, frozen=True):

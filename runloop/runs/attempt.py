@@ -63,11 +63,12 @@ class AttemptSpec:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """Why an attempt failed, in the plan's terms."""
+    """Why an attempt failed, in the plan's terms; ``detail`` is the traceback where the agent raised."""
 
     code: str
     message: str
     retryable: bool
+    detail: str | None = None
 
 
 def ports_of(result: Any, declared: Mapping[str, Any]) -> Ports:
@@ -77,14 +78,24 @@ def ports_of(result: Any, declared: Mapping[str, Any]) -> Ports:
     return {DEFAULT_PORT: [result]}
 
 
-def failure_of(error: GuestError, refusal: CallError | None) -> AttemptFailed:
+def failure_of(error: GuestError, refusal: CallError | None, *, asked_outside: bool = True) -> AttemptFailed:
     """What a guest's end without a result means. An agent that fell over a refused call fails with that refusal's code.
 
-    A failed attempt is repeated where the opening says so, but never after a refusal that would only be repeated (denied, invalid,
-    budget), nor after a limit that the same work would reach again.
+    A failed attempt may be repeated only where another try could go otherwise: never after a refusal that would come again (denied,
+    invalid, budget) or a limit that the same work would reach again, and not where a deterministic agent had only read what is
+    here (``asked_outside`` false).
     """
-    if error.code == "guest.exception":
-        if refusal is not None and refusal.message in error.message:
-            return AttemptFailed(refusal.code, refusal.message, refusal.kind not in _FINAL_KINDS and not refusal.outcome_unknown)
-        return AttemptFailed(error.code, error.message, retryable=True)
-    return AttemptFailed(error.code, error.message, error.retryable)
+    if error.code != "guest.exception":
+        return AttemptFailed(error.code, error.message, error.retryable)
+    if refusal is not None and refusal.message in error.message:
+        retryable = refusal.kind not in _FINAL_KINDS and not refusal.outcome_unknown
+        return AttemptFailed(refusal.code, refusal.message, retryable, error.message)
+    return AttemptFailed(error.code, exception_line(error.message), asked_outside, error.message)
+
+
+def exception_line(traceback: str) -> str:
+    """What a traceback says in the end: the exception's type and message, without the frames above it."""
+    lines = traceback.strip().splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
+    said = lines[frames[-1] + 1 :] if frames else lines
+    return "\n".join(said or lines[-1:])

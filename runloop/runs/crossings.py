@@ -97,6 +97,8 @@ class Crossings:
     usage: Usage = field(default_factory=Usage)
     refusal: CallError | None = None
     """The latest call that was refused or failed."""
+    asked_outside: bool = False
+    """Whether a call was made whose answer could be another one the next time, beyond reading what is here."""
 
     async def __call__(self, name: str, args_json: str) -> Answer:
         """Answer one hostcall of the guest. Raises only what must stop the guest: a divergence, a ledger that cannot write."""
@@ -194,6 +196,7 @@ class _Call:
             performer, ctx = self.at.performer(self.name), self.at.context(self.call)
             prepared = performer.prepare(self.args or {}, ctx)
             self.klass = prepared.klass
+            self.at.asked_outside = self.at.asked_outside or self.klass is not EffectClass.READ or self.name == "http.fetch"
             await self._admit(prepared, ctx)
             if self.klass is not EffectClass.READ:
                 await self._request()

@@ -104,6 +104,7 @@ class Run:
     _started_ms: dict[str, int] = field(default_factory=dict, init=False)
     _results: dict[str, NodeResult] = field(default_factory=dict, init=False)
     _usage: dict[str, Usage] = field(default_factory=dict, init=False)
+    _details: dict[str, str] = field(default_factory=dict, init=False)
     _usages: list[Usage] = field(default_factory=list, init=False)
     _result: RunResult | None = field(default=None, init=False)
 
@@ -211,20 +212,22 @@ class Run:
             command.node,
             command.attempt,
             "error",
-            error=ErrorInfo(command.error.code, command.error.message, retryable=True),
+            error=ErrorInfo(command.error.code, command.error.message, retryable=True, detail=self._details.pop(command.node, None)),
             ms=max(0, now - self._started_ms.get(command.node, now)),
             tokens=usage.tokens,
             usd=usage.usd,
             retry_ms=max(0, command.at_ms - now),
         )
-        message = f"node {command.node} failed on attempt {command.attempt}, trying again: {_last_line(command.error.message)}"
+        message = f"node {command.node} failed on attempt {command.attempt}, trying again: {_first_line(command.error.message)}"
         return Draft("node.finished", message, meta, level="warn")
 
     def _done_draft(self, command: NodeDone) -> Draft:
         node, now = command.node, self.services.clock_ms()
         outputs = {port: list(values) for port, values in command.outputs.items()} if command.status is State.OK else None
         hashed = None if outputs is None else outputs_hash(outputs)
-        error = None if command.error is None else ErrorInfo(command.error.code, command.error.message)
+        error = None
+        if command.error is not None:
+            error = ErrorInfo(command.error.code, command.error.message, detail=self._details.pop(node, None))
         if command.attempt:
             self._results[node] = NodeResult(hashed, None if error is None else error.message)
         usage = self._usage.get(node, _NOTHING)
@@ -240,7 +243,7 @@ class Run:
             tokens=usage.tokens,
             usd=usage.usd,
         )
-        why = _last_line(command.error.message) if command.error else command.why
+        why = _first_line(command.error.message) if command.error else command.why
         message = f"node {node} {command.status.value}" + (f": {why}" if why else "")
         return Draft("node.finished", message, meta, level=_LEVELS[command.status])
 
@@ -266,7 +269,7 @@ class Run:
             error=ErrorInfo(code, reason) if code else None,
         )
         level = "info" if status == "succeeded" else "error" if status == "failed" else "warn"
-        drafts.append(Draft("run.finished", f"run {status}" + (f": {_last_line(reason)}" if reason else ""), meta, level=level))
+        drafts.append(Draft("run.finished", f"run {status}" + (f": {_first_line(reason)}" if reason else ""), meta, level=level))
         stored = await self.recorder.write(*drafts)
         self._result = RunResult(self.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
 
@@ -312,7 +315,7 @@ class Run:
             outputs = ports_of(json.loads(result.result_json), bundle.ports_out)
             value_hash(outputs)
         except GuestError as error:
-            failed = failure_of(error, crossings.refusal)
+            failed = failure_of(error, crossings.refusal, asked_outside=crossings.asked_outside)
         except RunloopError as error:
             if not error.code.startswith("events."):
                 raise
@@ -320,6 +323,8 @@ class Run:
         else:
             self._taint[node] = frozenset(crossings.taint)
             return NodeSucceeded(node, attempt, outputs, usage.tokens, usage.usd_micros)
+        if failed.detail is not None:
+            self._details[node] = failed.detail
         return NodeFailed(node, attempt, failed.message, failed.code, failed.retryable, usage.tokens, usage.usd_micros)
 
     async def _run_opening(self, command: StartNode) -> Event:
@@ -355,5 +360,5 @@ class Run:
         await self._stop(list(self._tasks))
 
 
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else ""
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""

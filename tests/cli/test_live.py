@@ -51,7 +51,7 @@ def test_an_approval_is_what_the_node_waits_for_until_it_is_decided():
 def test_time_stops_when_the_node_ends_and_its_error_is_shown():
     rows = view(
         record("node.started", node="draft", attempt=2, ts_ms=1000),
-        record("node.finished", node="draft", attempt=2, status="error", ts_ms=1500, error={"message": "Traceback\nValueError: x"}),
+        record("node.finished", node="draft", attempt=2, status="error", ts_ms=1500, error={"message": "ValueError: x\nmore"}),
     )
     assert (rows.rows["draft"].elapsed_ms(9999), rows.rows["draft"].note) == (500, "ValueError: x")
 

@@ -83,8 +83,18 @@ async def test_a_traceback_of_the_agent_is_the_error_and_the_run_fails(bench):
 
         assert (result.status, result.code) == ("failed", "guest.exception")
         error = b.metas("node.finished")[0]["error"]
-        assert "agent.py" in error["message"]
-        assert error["message"].rstrip().endswith("ValueError: no such thing")
+        assert error["message"] == "ValueError: no such thing"
+        assert error["detail"].rstrip().endswith("ValueError: no such thing")
+        assert 'File "agent.py", line 5, in run' in error["detail"]
+
+
+async def test_a_deterministic_failure_on_local_facts_alone_is_not_repeated(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    kb.search('x')\n    raise LookupError('nobody')\n", caps="kb_read = true")
+
+        await b.run(single(retry="{max_attempts: 3, backoff_ms: 10}"))
+
+        assert [meta["attempt"] for meta in b.metas("node.finished")] == [1]
 
 
 async def test_a_failing_attempt_is_repeated_as_the_opening_says_and_each_attempt_has_its_own_records(bench):
