@@ -48,12 +48,10 @@ def seal(root: Path, *, home: str | None = None, env: Mapping[str, str] | None =
     before, after = manifest.files, file_digests(inspection.files)
     text = inspection.files[MANIFEST].decode("utf-8")
     sealed = _with_digests(text, after, f"{root}/{MANIFEST}")
-    written, faults = read_manifest(sealed, file=f"{root}/{MANIFEST}")
-    if faults or written.files != after:
+    if not _reads_back(sealed, after):
         hint = "delete everything under [files]: it is written anew"
-        raise BundleInvalid(
-            "[files] cannot be told from what is around it", code="bundle.files_form", where=Where(file=f"{root}/{MANIFEST}"), hint=hint
-        )
+        where = Where(file=f"{root}/{MANIFEST}", key="files")
+        raise BundleInvalid("[files] cannot be told from what is around it", code="bundle.files_form", where=where, hint=hint)
     if sealed != text:
         _replace(root / MANIFEST, sealed)
     files = {**inspection.files, MANIFEST: sealed.encode("utf-8")}
@@ -67,6 +65,15 @@ def seal(root: Path, *, home: str | None = None, env: Mapping[str, str] | None =
         ),
         [],
     )
+
+
+def _reads_back(text: str, digests: Mapping[str, str]) -> bool:
+    """Whether a manifest about to be written says what it should: the table was cut by its lines, not by its grammar."""
+    try:
+        manifest, faults = read_manifest(text)
+    except RunloopError:
+        return False
+    return not faults and manifest.files == digests
 
 
 def _with_digests(text: str, digests: Mapping[str, str], file: str) -> str:

@@ -115,7 +115,7 @@ class _Reader:
     def _answer(self, entry: Any, path: tuple[str | int, ...]) -> Scripted:
         self._keys(entry, _ANSWER_KEYS, path)
         call = entry.get("call")
-        if call not in CATALOGUE:
+        if not isinstance(call, str) or call not in CATALOGUE:
             raise self._wrong(f"there is no hostcall {call!r}", (*path, "call"), did_you_mean(str(call), CATALOGUE))
         if ("answer" in entry) == ("error" in entry):
             raise self._wrong("an answer has either answer or error", path, "write `answer: {...}` or `error: {code: ..., message: ...}`")

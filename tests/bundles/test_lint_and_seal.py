@@ -6,7 +6,6 @@ from runloop.bundles import inspect_bundle, load_bundle
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.lint import lint, schema_fault
 from runloop.bundles.seal import seal
-from runloop.errors import InvalidInput
 
 HEAD = '[agent]\nname = "reader"\nversion = "0.1.0"\n'
 
@@ -182,8 +181,9 @@ def test_a_table_of_digests_whose_end_cannot_be_told_is_left_as_it_is(write_bund
     root = write_bundle(sealed=False)
     text = HEAD + '[files]\n"a" = [\n[1],\n[2]]\n'
     (root / "manifest.toml").write_text(text)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(BundleInvalid) as caught:
         seal(root)
+    assert caught.value.message == "[files] cannot be told from what is around it"
     assert (root / "manifest.toml").read_text() == text
 
 

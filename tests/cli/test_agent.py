@@ -1,0 +1,202 @@
+"""`rlp agent` as a person uses it: a home of its own, one command after the other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runloop.cli.main import main
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in ("RUNLOOP_HOME", "RUNLOOP_CONFIG", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def rlp(home, capsys):
+    """Run one command; returns exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(["agent", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_scaffold_check_and_show_fit_together(rlp, home):
+    code, out, err = rlp("scaffold", "reader", "--opening", "--description", "Reads notes.", "--cap-net", "a.example, b.example:443")
+    bundle = home / ".runloop" / "agents" / "reader"
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"created agent bundle at {bundle}",
+        f"manifest: {bundle}/manifest.toml",
+        f"opening: {home}/.runloop/openings/reader.yaml",
+        f"next: edit {bundle}/agent.py, then `rlp agent build reader` and `rlp agent test reader`",
+    ]
+    assert rlp("check", "reader", "--table") == (0, f"{bundle}: ok\n", "")
+    code, out, _ = rlp("show", "reader")
+    shown = json.loads(out)
+    assert (code, shown["name"], shown["description"]) == (0, "reader", "Reads notes.")
+    assert shown["capabilities"]["net"]["hosts"] == ["a.example", "b.example:443"]
+    assert shown["ports_in"] == {"topic": {"type": "string", "description": "what to look for"}}
+
+
+def test_show_for_people_names_what_it_may_and_what_narrows_it(rlp, home):
+    rlp("scaffold", "reader")
+    override = home / ".runloop" / "policy-overrides" / "reader.caps"
+    override.parent.mkdir()
+    override.write_text("[capabilities]\nmodel = false\n")
+    code, out, _ = rlp("show", "reader", "--table")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == "reader 0.1.0 (python)"
+    assert 'may   kb_read = ["events", "notes"]' in lines
+    assert not any(line.startswith("may   model") for line in lines)
+    assert f"narrowed by {override}" in lines
+
+
+def test_list_has_the_fields_of_the_specification(rlp, home):
+    rlp("scaffold", "reader")
+    (home / ".runloop" / "agents" / "reader" / "agent.py").write_text("spoiled")
+    code, out, _ = rlp("list", "--json")
+    listed = json.loads(out)
+    entry = next(each for each in listed["agents"] if each["name"] == "reader")
+    assert code == 0
+    assert listed["search_dirs"][0] == f"{home}/.runloop/agents"
+    assert sorted(entry) == ["digest", "issues", "manifest", "name", "source_dir", "status", "variant", "version"]
+    assert (entry["status"], entry["variant"], entry["version"]) == ("digest_mismatch", None, "0.1.0")
+    assert entry["issues"][0].startswith("'agent.py' has changed")
+    _, table, _ = rlp("list", "--table", "--no-wrap")
+    columns = [cell.strip() for cell in table.splitlines()[0].split("|")]
+    assert columns == ["agent", "variant", "version", "digest", "status", "source", "manifest"]
+    assert entry["digest"][:12] in table
+
+
+def test_list_looks_first_in_the_directory_that_is_named(rlp, tmp_path):
+    rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
+    _, out, _ = rlp("list", "--root", str(tmp_path / "mine"))
+    assert json.loads(out)["agents"][0]["source_dir"] == f"{tmp_path}/mine"
+    code, _, err = rlp("list", "--root", str(tmp_path / "gone"))
+    assert (code, err.splitlines()[0]) == (2, f"error[agent.root]: there is no directory {tmp_path}/gone")
+
+
+def test_check_reports_every_fault_and_its_exit_code(rlp, home):
+    rlp("scaffold", "reader")
+    bundle = home / ".runloop" / "agents" / "reader"
+    (bundle / "policy.caps").write_text("[capabilities]\nmodle = true\n")
+    (bundle / "agent.py").write_text("x = = 1\n")
+    code, out, err = rlp("check", str(bundle), "--table")
+    assert (code, out) == (5, "")
+    assert [line.split("]")[0] for line in err.splitlines() if line.startswith("error")] == [
+        "error[bundle.digest_mismatch",
+        "error[bundle.digest_mismatch",
+        "error[policy.unknown_key",
+        "error[bundle.python_syntax",
+    ]
+    assert f"at {bundle}/policy.caps:2:1, key 'capabilities.modle'" in err
+    code, out, _ = rlp("check", str(bundle), "--json")
+    (entry,) = json.loads(out)["agents"]
+    assert (code, entry["ok"], len(entry["problems"])) == (5, False, 4)
+
+
+def test_build_says_what_changed_and_refuses_what_is_wrong(rlp, home):
+    rlp("scaffold", "reader")
+    bundle = home / ".runloop" / "agents" / "reader"
+    (bundle / "words.py").write_text("X = 1\n")
+    (bundle / "README.md").unlink()
+    code, out, _ = rlp("build", "reader", "--table")
+    assert code == 0
+    assert out.splitlines()[:2] == ["added: words.py", "removed: README.md"]
+    assert rlp("check", "reader", "--table")[0] == 0
+    (bundle / "words.py").write_text("X = = 1\n")
+    code, out, _ = rlp("build", "reader", "--json")
+    assert (code, json.loads(out)["built"], json.loads(out)["problems"][0]["code"]) == (2, False, "bundle.python_syntax")
+    code, out, err = rlp("build", "reader", "--table")
+    assert (code, out, err.splitlines()[0]) == (2, "", "error[bundle.python_syntax]: not valid Python: invalid syntax")
+    (bundle / "words.py").write_text("X = 2\n")
+    _, out, _ = rlp("build", "reader", "--json")
+    assert json.loads(out)["added"] == ["words.py"] or json.loads(out)["changed"] == ["words.py"]
+
+
+def test_install_puts_an_agent_where_it_is_found(rlp, home, tmp_path):
+    rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
+    code, out, _ = rlp("install", str(tmp_path / "mine" / "reader"))
+    assert (code, out) == (0, f"installed reader to {home}/.runloop/agents/reader\n")
+    code, _, err = rlp("install", str(tmp_path / "mine" / "reader"))
+    assert (code, err.splitlines()[0]) == (2, f"error[bundle.exists]: path already exists: {home}/.runloop/agents/reader")
+    assert rlp("install", str(tmp_path / "mine" / "reader"), "--force")[0] == 0
+
+
+def test_install_refuses_unsigned_agents_where_the_settings_say_so(rlp, tmp_path, monkeypatch):
+    rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
+    monkeypatch.setenv("RUNLOOP__SECURITY__ALLOW_UNSIGNED_AGENTS", "false")
+    code, _, err = rlp("install", str(tmp_path / "mine" / "reader"))
+    assert code == 4
+    assert "bundle signing required but signature verification is not available yet" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("scaffold", "Reader"), 2, "error[agent.name]: invalid agent name 'Reader' (use lowercase letters, digits, and underscores; "),
+        (("show", "nobody"), 2, "error[bundle.not_found]: agent 'nobody' not found (searched: "),
+        (("show", "a@b!"), 2, "error[bundle.reference]: invalid agent reference 'b!'"),
+        (("check", "./nowhere"), 2, "error[bundle.unreadable]: the bundle directory cannot be read: No such file or directory"),
+        (("install", "https://evil.example/a.tar"), 2, "error[bundle.source]: unsupported URL scheme 'https'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_error_with_its_exit_code(rlp, arguments, code, message):
+    actual, _, err = rlp(*arguments)
+    assert (actual, err.startswith(message)) == (code, True)
+
+
+def test_tests_of_an_agent_need_cases(rlp, home):
+    rlp("scaffold", "reader")
+    assert rlp("test", "reader", "--only", "no such case")[2].startswith("error[agent.no_tests]: no case has 'no such case' in its name")
+    (home / ".runloop" / "agents" / "reader" / "tests" / "cases.yaml").unlink()
+    rlp("build", "reader")
+    code, _, err = rlp("test", "reader")
+    assert (code, err.splitlines()[0]) == (2, "error[agent.no_tests]: reader has no tests/cases.yaml")
+
+
+def test_an_altered_agent_is_not_tested_until_it_is_built(rlp, home):
+    rlp("scaffold", "reader")
+    (home / ".runloop" / "agents" / "reader" / "agent.py").write_text("x = = 1\n")
+    assert rlp("test", "reader")[0] == 5
+    code, _, err = rlp("test", "reader", "--build")
+    assert (code, err.splitlines()[0]) == (2, "error[bundle.python_syntax]: not valid Python: invalid syntax")
+
+
+def test_a_new_agent_passes_its_tests_in_the_sandbox_and_a_changed_one_fails_them(rlp, home, guest_cache, monkeypatch):
+    monkeypatch.setenv("RUNLOOP__AGENTS__CACHE_DIR", str(guest_cache))
+    rlp("scaffold", "reader")
+    code, out, _ = rlp("test", "reader", "--table")
+    assert (code, out.splitlines()[-1]) == (0, "4 passed, 0 failed")
+    agent = home / ".runloop" / "agents" / "reader" / "agent.py"
+    agent.write_text(agent.read_text().replace("Nothing is known", "Nobody knows"))
+    code, out, _ = rlp("test", "reader", "--build", "--table")
+    assert code == 1
+    assert "FAIL a topic that nobody wrote about is said to be unknown" in out
+    assert '-    "text": "Nothing is known about dragons."' in out
+    code, out, _ = rlp("test", "reader", "--json", "--only", "dragons")
+    assert code == 2
+    code, out, _ = rlp("test", "reader", "--json", "--only", "unknown")
+    report = json.loads(out)
+    assert (code, report["passed"], report["failed"], report["cases"][0]["ok"]) == (1, 0, 1, False)
+
+
+def test_every_command_explains_itself(rlp):
+    code, out, _ = rlp("--help")
+    assert code == 0
+    for command in ("list", "show", "check", "scaffold", "build", "install", "test"):
+        assert f"\n  {command} " in out
+        assert rlp(command, "--help")[0] == 0
