@@ -53,6 +53,7 @@ class Peer(asyncio.Protocol):
     def __init__(self, process: subprocess.Popen[bytes], errors: int, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> None:
         self.jobs: dict[int, Job] = {}
         self.reserved = 0
+        self.lost = False
         self.confinement: Mapping[str, Any] = {}
         self._process = process
         self._errors = errors
@@ -61,7 +62,7 @@ class Peer(asyncio.Protocol):
         self._frames = frames.Frames()
         self._transport: asyncio.Transport | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._reaped: asyncio.Task[None] | None = None
+        self.reaped: asyncio.Task[None] | None = None
         self._waiting = 0
 
     @classmethod
@@ -117,14 +118,15 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Fail the guests that were in the worker, and let the pool replace it."""
         self._process.kill()
+        self.lost = True
         last = self._last_words()
         for job in list(self.jobs.values()):
             job.fail("worker.crashed", "the worker process died while the agent ran" + (f": {last}" if last else ""), retryable=True)
             self._drop(job)
         if not self.ready.done():
             self.ready.set_exception(Unavailable(f"an agent worker could not start: {last or 'it ended at once'}", code="worker.start"))
-        elif self._reaped is None:
-            self._reaped = asyncio.ensure_future(self._reap())
+        elif self.reaped is None:
+            self.reaped = asyncio.ensure_future(self._reap())
             self._on_lost(self)
 
     def _last_words(self) -> str:
@@ -141,15 +143,16 @@ class Peer(asyncio.Protocol):
 
     async def close(self) -> None:
         """End the worker; its guests fail."""
+        self.lost = True
         self._process.kill()
         if self._transport is not None:
             self._transport.close()
         for job in list(self.jobs.values()):
             job.fail("worker.crashed", "the pool was closed", retryable=True)
             self._drop(job)
-        if self._reaped is None:
-            self._reaped = asyncio.ensure_future(self._reap())
-        await self._reaped
+        if self.reaped is None:
+            self.reaped = asyncio.ensure_future(self._reap())
+        await self.reaped
 
     # -- guests
 

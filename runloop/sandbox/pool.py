@@ -47,6 +47,7 @@ class WorkerPool:
         self._numbers = 0
         self._sweeper: asyncio.Task[None] | None = None
         self._starting: set[asyncio.Task[None]] = set()
+        self._reaping: set[asyncio.Task[None]] = set()
         self._failed_starts = 0
         self._closed = False
 
@@ -75,7 +76,7 @@ class WorkerPool:
             if not waiter.done():
                 waiter.set_exception(Unavailable("the pool was closed", code="pool.closed"))
         peers, self._peers = self._peers, []
-        await asyncio.gather(*(peer.close() for peer in peers))
+        await asyncio.gather(*(peer.close() for peer in peers), *self._reaping)
 
     async def _add_peer(self) -> None:
         peer = await Peer.start(self._cache.directory, on_idle=self._give, on_lost=self._lost)
@@ -90,6 +91,9 @@ class WorkerPool:
         """Replace a worker that is gone."""
         if peer in self._peers:
             self._peers.remove(peer)
+        if peer.reaped is not None:
+            self._reaping.add(peer.reaped)
+            peer.reaped.add_done_callback(self._reaping.discard)
         if not self._closed:
             task = asyncio.create_task(self._replace())
             self._starting.add(task)
@@ -231,7 +235,7 @@ class WorkerPool:
             raise
 
     def _choose(self) -> Peer | None:
-        ready = [peer for peer in self._peers if peer.busy < self._threads and len(peer.jobs) + peer.reserved < _MAX_LIVE]
+        ready = [peer for peer in self._peers if not peer.lost and peer.busy < self._threads and len(peer.jobs) + peer.reserved < _MAX_LIVE]
         if not ready:
             return None
         peer = min(ready, key=lambda one: (one.busy, len(one.jobs)))

@@ -2,78 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
+import inspect
 import json
-from dataclasses import dataclass, field
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
-from runloop.sandbox import Answer, CallError, GuestResult, GuestSpec, Limits, WorkerPool
+from runloop.sandbox import GuestResult, WorkerPool
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves it out, and child processes use the helpers too
+from tests_sandbox_helpers import Host, python_spec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-START_MS = 1_763_600_000_000
-SEED = bytes(range(32))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the coroutine tests of this folder on the loop that has the pool."""
     for item in items:
-        if "tests/sandbox/" in item.path.as_posix() and isinstance(item, pytest.Function):
+        if "tests/sandbox/" in item.path.as_posix() and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-
-
-@dataclass
-class Host:
-    """Answers hostcalls and remembers them."""
-
-    answers: dict[str, Any] = field(default_factory=dict)
-    calls: list[tuple[str, Any]] = field(default_factory=list)
-    now_ms: int = START_MS + 1000
-
-    async def __call__(self, name: str, args_json: str) -> Answer:
-        """Answer with what the test prepared, or an empty object."""
-        arguments = json.loads(args_json)
-        self.calls.append((name, arguments))
-        answer = self.answers.get(name, {})
-        if callable(answer):
-            answer = answer(arguments)
-        if isinstance(answer, CallError):
-            return Answer(answer, self.now_ms)
-        return Answer(json.dumps(answer), self.now_ms)
-
-    def logged(self) -> list[tuple[str, str]]:
-        """Level and text of every log line."""
-        return [(arguments["level"], arguments["text"]) for name, arguments in self.calls if name == "emit.log"]
-
-
-def python_spec(
-    sources: str | dict[str, str],
-    with_: dict[str, Any] | None = None,
-    inputs: dict[str, list[Any]] | None = None,
-    *,
-    seed: bytes = SEED,
-    entry: str = "agent.py",
-    **limits: Any,
-) -> GuestSpec:
-    """Make a spec from the text of ``agent.py``, or from several files."""
-    files = {"agent.py": sources} if isinstance(sources, str) else sources
-    digest = hashlib.blake2b(json.dumps(files, sort_keys=True).encode(), digest_size=32).hexdigest()
-    request = json.dumps({"with": with_ or {}, "inputs": inputs or {}, "run": {"run_id": "r", "node": "n", "attempt": 1}})
-    return GuestSpec("python", digest, entry, request, seed, START_MS, Limits(**limits), sources=files)
-
-
-def code_spec(
-    kind: Any, code: bytes, with_: dict[str, Any] | None = None, inputs: dict[str, list[Any]] | None = None, **limits: Any
-) -> GuestSpec:
-    """Make a spec from WebAssembly."""
-    run = {"run_id": "0000feed-0000-0000-0000-0000feedface", "node": "n", "attempt": 1}
-    request = json.dumps({"with": with_ or {}, "inputs": inputs or {}, "run": run}, separators=(",", ":"))
-    return GuestSpec(kind, hashlib.blake2b(code).hexdigest(), "tool", request, SEED, START_MS, Limits(**limits), code=code)
 
 
 @pytest.fixture(scope="session")

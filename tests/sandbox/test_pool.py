@@ -1,0 +1,252 @@
+"""Workers that die, hang or are left alone; callers that leave; and what is left behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runloop.errors import InvalidInput, Unavailable
+from runloop.sandbox import Answer, GuestError, Limits, WorkerPool
+from tests_sandbox_helpers import START_MS, Host, python_spec
+
+LOOP = "def run():\n    while True: pass"
+WAIT = "from runloop_agent import kb\ndef run():\n    return kb.get('x') is None"
+
+
+class Slow:
+    """A host that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.release = asyncio.Event()
+        self.count = 0
+        self.cancelled = False
+
+    async def __call__(self, name: str, args: str) -> Answer:
+        self.count += 1
+        self.asked.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        return Answer("null", START_MS)
+
+
+async def until(condition) -> None:
+    """Yield until something the loop does has happened; pytest's own limit is the end."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def stopped(task: asyncio.Task[object]) -> bool:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return task.cancelled()
+
+
+async def test_cancelling_stops_a_guest_that_runs(pool):
+    task = asyncio.create_task(pool.run(python_spec(LOOP), Host()))
+    await until(lambda: pool.live == 1)
+    assert await stopped(task)
+    assert pool.live == 0
+
+
+async def test_cancelling_stops_a_guest_that_waits_for_a_hostcall_and_the_hostcall(pool):
+    host = Slow()
+    task = asyncio.create_task(pool.run(python_spec(WAIT), host))
+    await host.asked.wait()
+    assert await stopped(task)
+    assert (pool.live, host.cancelled) == (0, True)
+
+
+async def test_cancelling_takes_a_queued_guest_out_of_the_queue(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
+        first = asyncio.create_task(pool.run(python_spec(LOOP), Host()))
+        await until(lambda: pool.live == 1)
+        queued = [asyncio.create_task(pool.run(python_spec(LOOP), Host())) for _ in range(3)]
+        last = asyncio.create_task(pool.run(python_spec("def run(): return 1"), Host()))
+        await asyncio.sleep(0)
+        for task in queued:
+            assert await stopped(task)
+        assert pool.live == 1
+        assert await stopped(first)
+        assert (await last).result_json == "1"
+
+
+async def test_cancelling_stops_a_guest_whose_sources_are_being_compiled(pool):
+    heavy = "def run(): return 1\n" + "\n".join(f"def f{n}(a, b=[{n}]*{n}): return [x for x in a if x > {n}]" for n in range(20_000))
+    task = asyncio.create_task(pool.run(python_spec(heavy), Host()))
+    await until(lambda: pool.live == 1)
+    assert await stopped(task)
+    assert pool.live == 0
+
+
+async def test_guests_that_wait_leave_their_places_to_others(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
+        host = Slow()
+        waiting = [asyncio.create_task(pool.run(python_spec(WAIT), host)) for _ in range(20)]
+        await until(lambda: host.count == 20)
+        assert json.loads((await pool.run(python_spec("def run(): return 'between'"), Host())).result_json) == "between"
+        host.release.set()
+        assert [done.result_json for done in await asyncio.gather(*waiting)] == ["true"] * 20
+
+
+async def test_a_killed_worker_fails_its_attempt_as_retryable_and_nothing_else(cache_dir):
+    async with WorkerPool(cache_dir, workers=2, threads=1) as pool:
+        hosts = [Slow(), Slow()]
+        tasks = []
+        for host in hosts:
+            tasks.append(asyncio.create_task(pool.run(python_spec(WAIT), host)))
+            await host.asked.wait()
+        before = set(pool.pids)
+        victim = next(iter(pool._peers))
+        held = next(iter(victim.jobs.values())).hostcall
+        os.kill(victim.pid, signal.SIGKILL)
+        lost, kept = (0, 1) if held is hosts[0] else (1, 0)
+        with pytest.raises(GuestError) as failed:
+            await tasks[lost]
+        assert (failed.value.code, failed.value.retryable) == ("worker.crashed", True)
+        hosts[kept].release.set()
+        assert (await tasks[kept]).result_json == "true"
+        await until(lambda: len(pool.pids) == 2)
+        assert len(before & set(pool.pids)) == 1
+        results = await asyncio.gather(*(pool.run(python_spec("def run(): return 1"), Host()) for _ in range(8)))
+        assert {done.result_json for done in results} == {"1"}
+
+
+async def test_every_worker_can_die_and_queued_work_still_gets_done(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
+        running = asyncio.create_task(pool.run(python_spec(LOOP), Host()))
+        await until(lambda: pool.live == 1)
+        queued = asyncio.create_task(pool.run(python_spec("def run(): return 2"), Host()))
+        os.kill(pool.pids[0], signal.SIGKILL)
+        with pytest.raises(GuestError):
+            await running
+        assert (await queued).result_json == "2"
+
+
+async def test_a_worker_that_does_not_obey_is_killed_and_replaced(cache_dir):
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        task = asyncio.create_task(pool.run(python_spec(LOOP), Host()))
+        await until(lambda: pool.live == 1)
+        (hung,) = pool.pids
+        os.kill(hung, signal.SIGSTOP)
+        assert await stopped(task)
+        assert (await pool.run(python_spec("def run(): return 3"), Host())).result_json == "3"
+        assert hung not in pool.pids
+
+
+async def test_a_worker_that_speaks_nonsense_is_killed_and_replaced(cache_dir):
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        (before,) = pool.pids
+        pool._peers[0].data_received(b"\xff" * 100)
+        await until(lambda: pool.pids not in ([], [before]))
+        assert (await pool.run(python_spec("def run(): return 4"), Host())).result_json == "4"
+
+
+async def test_what_the_host_raises_comes_out_of_run_and_the_guest_is_stopped(pool):
+    class Mine(Exception):
+        pass
+
+    async def hostcall(name: str, args: str) -> Answer:
+        raise Mine(name)
+
+    with pytest.raises(Mine, match="kb.get"):
+        await pool.run(python_spec(WAIT.replace("kb.get('x')", "[kb.get('x') for _ in iter(int, 1)]")), hostcall)
+    assert pool.live == 0
+
+
+async def test_an_answer_that_no_frame_can_carry_comes_out_as_an_error_and_the_worker_goes_on(pool):
+    async def hostcall(name: str, args: str) -> Answer:
+        return Answer('"' + "x" * (9 << 20) + '"', START_MS)
+
+    before = pool.pids
+    with pytest.raises(Exception, match=r"body|large|bytes"):
+        await pool.run(python_spec(WAIT), hostcall)
+    assert pool.pids == before
+
+
+async def test_an_agent_whose_input_is_too_large_is_refused_before_it_starts(pool):
+    with pytest.raises(GuestError) as failed:
+        await pool.run(python_spec("def run(x): return 1", {"x": "y" * (5 << 20)}), Host())
+    assert failed.value.code == "guest.request"
+
+
+async def test_closing_leaves_no_process_and_ends_those_who_wait(cache_dir):
+    pool = WorkerPool(cache_dir, workers=2, threads=1)
+    await pool.start()
+    pids = pool.pids
+    tasks = [asyncio.create_task(pool.run(python_spec(LOOP), Host())) for _ in range(4)]
+    await until(lambda: pool.live == 2)
+    await pool.close()
+    codes = sorted(error.code for error in await asyncio.gather(*tasks, return_exceptions=True))
+    assert codes == ["pool.closed", "pool.closed", "worker.crashed", "worker.crashed"]
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    with pytest.raises(Unavailable):
+        await pool.run(python_spec(LOOP), Host())
+
+
+PARENT = """
+import asyncio, pathlib, sys
+from runloop.sandbox import WorkerPool
+from tests_sandbox_helpers import Host, python_spec
+async def main():
+    pool = WorkerPool(pathlib.Path(sys.argv[1]), workers=2)
+    await pool.start()
+    asyncio.create_task(pool.run(python_spec("def run():\\n    while True: pass"), Host()))
+    while not pool.live: await asyncio.sleep(0.01)
+    print(*pool.pids, flush=True)
+    await asyncio.sleep(3600)
+asyncio.run(main())
+"""
+
+
+async def test_a_parent_that_is_killed_takes_its_workers_along(cache_dir, pool):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", PARENT, str(cache_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:  # noqa: ASYNC220
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in (await asyncio.to_thread(parent.stdout.readline)).split()]
+        assert len(pids) == 2
+        parent.kill()
+    await until(lambda: all(_gone(pid) for pid in pids))
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+async def test_a_worker_holds_no_file_no_environment_and_no_privileges(pool, monkeypatch, cache_dir):
+    monkeypatch.setenv("RUNLOOP_TEST_SECRET", "leaked")
+    async with WorkerPool(cache_dir, workers=1) as fresh:
+        await fresh.run(python_spec("def run(): return 1"), Host())
+        (pid,) = fresh.pids
+        opened = sorted(os.readlink(f"/proc/{pid}/fd/{fd}").split(":")[0].partition(" ")[0] for fd in os.listdir(f"/proc/{pid}/fd"))
+        assert [name for name in opened if not name.endswith(".cwasm")] == ["/dev/null", "/dev/null", "/memfd", "socket"]
+        assert b"RUNLOOP_TEST_SECRET" not in Path(f"/proc/{pid}/environ").read_bytes()
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert "NoNewPrivs:\t1" in status
+        assert os.getsid(pid) == pid
+        limits = {line[:25].strip(): line[26:].split()[0] for line in Path(f"/proc/{pid}/limits").read_text().splitlines()}
+        assert (limits["Max core file size"], limits["Max open files"], limits["Max file size"]) == ("0", "256", "1048576")
+        assert fresh.confinement[0]["no_new_privileges"] is True
+
+
+def test_limits_that_make_no_sense_are_refused_with_the_name_of_the_limit():
+    with pytest.raises(InvalidInput) as refused:
+        Limits(wall_ms=0)
+    assert refused.value.code == "guest.limits"
+    assert "wall_ms" in refused.value.message
