@@ -105,15 +105,14 @@ def _read(file: str) -> tuple[str, bytes]:
 
     if file == "-":
         return "<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1)
-    path = Path(file) if Path(file).exists() else _named(file)
+    path = Path(file)
     try:
+        path = path if path.exists() else _named(file)
         with path.open("rb") as stream:
             return str(path), stream.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = "give a file" if path.is_dir() else "check its rights"
-        raise InvalidInput(
-            f"cannot read {path}: {error.strerror}", code="opening.unreadable", where=Where(file=str(path)), hint=hint
-        ) from error
+        message, hint = f"cannot read {path}: {error.strerror}", "give the name of a file that you may read"
+        raise InvalidInput(message, code="opening.unreadable", where=Where(file=str(path)), hint=hint) from error
 
 
 def _named(name: str) -> Path:

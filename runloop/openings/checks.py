@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from runloop.errors import RunloopError
-from runloop.openings.errors import Report, did_you_mean
+from runloop.openings.errors import Report
 from runloop.openings.fields import place_at
 from runloop.openings.hints import violations
 from runloop.openings.model import ORDER_PORT
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from runloop.openings.errors import Place, Problem
     from runloop.openings.expressions import PortRef
     from runloop.openings.model import Edge, Node, Opening
-    from runloop.openings.nodes import ReadNode
     from runloop.openings.scalars import Json
 
 
@@ -36,28 +35,17 @@ Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
 def check(opening: Opening, resolve: Resolve) -> list[Problem]:
     """The problems of ``opening`` with the agents installed here, in document order; nested openings' ports are not looked at."""
     report = Report(opening.file)
+    supplied = _supplied(opening.edges)
+    ask = _Agents(resolve)
     agents: dict[str, AgentPorts] = {}
-    known: dict[tuple[str, str | None], AgentPorts | None] = {}
     for node in opening.nodes:
-        if node.kind != "agent":
-            continue
-        key = node.name, node.variant
-        if key not in known:
-            try:
-                known[key] = resolve(*key)
-            except RunloopError as error:
-                message = f"agent '{node.name}' cannot be used: {error.message}"
-                report.add("unusable_agent", message, node.use_at, node=node.id, key="use", hint=error.hint)
-                continue
-        ports = known[key]
+        ports = ask.ports(node, report) if node.kind == "agent" else None
         if ports is None:
-            variant = f" with variant '{node.variant}'" if node.variant else ""
-            hint = "rlp agent list shows what is installed; rlp agent install adds one"
-            report.add("unknown_agent", f"agent '{node.name}'{variant} is not installed", node.use_at, node=node.id, key="use", hint=hint)
             continue
         agents[node.id] = ports
         if ports.with_schema is not None:
-            _check_schema(node, ports.with_schema, f"agent '{node.name}'", opening.edges, report)
+            hint = f"the manifest of agent '{node.name}' says so"
+            _check_schema(node, ports.with_schema, supplied.get(node.id, ()), report, hint)
     names = {node.id: node.name for node in opening.nodes}
     for edge in opening.edges:
         _check_output(edge.source, agents, names, edge.from_at, report)
@@ -70,24 +58,52 @@ def check(opening: Opening, resolve: Resolve) -> list[Problem]:
     return report.problems
 
 
-def check_arguments(nodes: Sequence[ReadNode], edges: Iterable[Edge], report: Report) -> None:
+def check_arguments(nodes: Sequence[Node], edges: Iterable[Edge], report: Report) -> None:
     """Report arguments that break their node's schema_hints; what an edge supplies counts as given."""
-    hinted = [entry for entry in nodes if entry.node.with_schema is not None]
-    edges = tuple(edges) if hinted else ()
-    for entry in hinted:
-        for message, path in violations(entry.node.with_schema, entry.node.with_args, _supplied(entry.node, edges)):
-            at = place_at(entry.with_tree, path) if entry.with_tree is not None else entry.node.at
-            report.add("argument", f"with: {message}", at, node=entry.node.id, key=".".join(map(str, ("with", *path))))
+    hinted = [node for node in nodes if node.with_schema is not None]
+    supplied = _supplied(edges) if hinted else {}
+    for node in hinted:
+        _check_schema(node, node.with_schema, supplied.get(node.id, ()), report)
 
 
-def _check_schema(node: Node, schema: Json, whose: str, edges: Iterable[Edge], report: Report) -> None:
-    for message, path in violations(schema, node.with_args, _supplied(node, edges)):
-        key = ".".join(map(str, ("with", *path)))
-        report.add("argument", f"with: {message}", node.at, node=node.id, key=key, hint=f"{whose} says so in its manifest")
+class _Agents:
+    """Asks once for each agent, and reports at each node that uses one that is missing or broken."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._answers: dict[tuple[str, str | None], AgentPorts | RunloopError | None] = {}
+
+    def ports(self, node: Node, report: Report) -> AgentPorts | None:
+        key = node.name, node.variant
+        if key not in self._answers:
+            try:
+                self._answers[key] = self._resolve(*key)
+            except RunloopError as error:
+                self._answers[key] = error
+        answer = self._answers[key]
+        if isinstance(answer, RunloopError):
+            message = f"agent '{node.name}' cannot be used: {answer.message}"
+            report.add("unusable_agent", message, node.use_at, node=node.id, key="use", hint=answer.hint)
+            return None
+        if answer is None:
+            variant = f" with variant '{node.variant}'" if node.variant else ""
+            hint = "rlp agent list shows what is installed; rlp agent install adds one"
+            report.add("unknown_agent", f"agent '{node.name}'{variant} is not installed", node.use_at, node=node.id, key="use", hint=hint)
+        return answer
 
 
-def _supplied(node: Node, edges: Iterable[Edge]) -> list[str]:
-    return [edge.target.port for edge in edges if edge.target.node == node.id]
+def _supplied(edges: Iterable[Edge]) -> dict[str, list[str]]:
+    """The ports of each node that edges lead to: an edge's value is an argument too."""
+    ports: dict[str, list[str]] = {}
+    for edge in edges:
+        ports.setdefault(edge.target.node, []).append(edge.target.port)
+    return ports
+
+
+def _check_schema(node: Node, schema: Json, supplied: Iterable[str], report: Report, hint: str = "") -> None:
+    for message, path in violations(schema, node.with_args, supplied):
+        at = place_at(node.with_tree, path) if node.with_tree is not None else node.at
+        report.add("argument", f"with: {message}", at, node=node.id, key=".".join(map(str, ("with", *path))), hint=hint)
 
 
 def _check_output(ref: PortRef, agents: dict[str, AgentPorts], names: dict[str, str], at: Place, report: Report) -> None:
@@ -95,7 +111,7 @@ def _check_output(ref: PortRef, agents: dict[str, AgentPorts], names: dict[str, 
     known = (ports.ports_out or frozenset({"out"})) if ports else frozenset({ref.port})
     if ref.port not in known:
         message = f"agent '{names[ref.node]}' has no output port '{ref.port}'"
-        report.add("port", message, at, node=ref.node, port=ref.port, hint=did_you_mean(ref.port, known))
+        report.add("port", message, at, node=ref.node, port=ref.port, near=(ref.port, known))
 
 
 def _check_input(ref: PortRef, agents: dict[str, AgentPorts], names: dict[str, str], at: Place, report: Report) -> None:
@@ -103,4 +119,4 @@ def _check_input(ref: PortRef, agents: dict[str, AgentPorts], names: dict[str, s
     known = ports.ports_in | {ORDER_PORT} if ports else frozenset({ref.port})
     if ref.port not in known:
         message = f"agent '{names[ref.node]}' has no input port '{ref.port}'"
-        report.add("port", message, at, node=ref.node, port=ref.port, hint=did_you_mean(ref.port, known))
+        report.add("port", message, at, node=ref.node, port=ref.port, near=(ref.port, known))

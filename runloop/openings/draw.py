@@ -213,7 +213,12 @@ def _arrival(item: Item, source: Item, sources: set[str], feet: dict[int, str], 
     inner = range(item.left + 1, item.left + item.width - 1)
     wanted = source.middle if len(sources) == 1 and source.middle in inner else item.left + item.width // 2
     allowed = (column for column in inner if column not in taken and (column not in feet or sources == {feet[column]}))
-    return min(allowed, key=lambda column: abs(column - wanted), default=wanted)
+
+    def cost(column: int) -> int:
+        """Near the wanted place; two lines right beside each other would look like one."""
+        return abs(column - wanted) + 3 * sum(beside in feet for beside in (column - 1, column + 1))
+
+    return min(allowed, key=cost, default=wanted)
 
 
 def _tracks(spans: dict[str, tuple[int, int]]) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runloop.openings.errors import did_you_mean
 from runloop.openings.expressions import Expression, ExpressionError, PortRef, parse_expression, parse_guarded, parse_ref
 from runloop.openings.fields import Section
 from runloop.openings.model import Edge, Success
@@ -176,5 +175,5 @@ def _read_ref(text: str, at: Place, report: Report, key: str) -> PortRef | None:
 def _known(node: str, node_ids: set[str], what: str, at: Place, report: Report) -> bool:
     if node in node_ids:
         return True
-    report.add("reference", f"{what} references unknown node '{node}'", at, node=node, hint=did_you_mean(node, node_ids))
+    report.add("reference", f"{what} references unknown node '{node}'", at, node=node, near=(node, node_ids))
     return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
 
 class Place(NamedTuple):
@@ -19,6 +19,9 @@ class Place(NamedTuple):
 
 
 START = Place(1, 1)
+
+_HINTED_PROBLEMS = 50
+"""Problems that get a suggestion: comparing names is slow, and nobody reads the hundredth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,16 @@ class Report:
         at: Place | None,
         *,
         hint: str = "",
+        near: tuple[str, Collection[str]] | None = None,
         node: str | None = None,
         port: str | None = None,
         key: str | None = None,
     ) -> None:
-        """Note one problem; ``at`` is None for what came from outside the document."""
+        """Note one problem; ``at`` is None for what came from outside. ``near`` is a wrong name with the right ones, for a hint."""
         line, column = at or (None, None)
         where = Where(file=self.file if at else None, line=line, column=column, node=node, port=port, key=key)
+        if near is not None and len(self._problems) < _HINTED_PROBLEMS:
+            hint = did_you_mean(*near) or hint
         self._problems.append(Problem(f"opening.{code}", message, where, hint))
 
     def fatal(self, code: str, message: str, at: Place, *, hint: str = "") -> OpeningError:
@@ -93,7 +99,7 @@ class Report:
         return sorted(self._problems, key=lambda problem: (problem.where.line or 0, problem.where.column or 0))
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Collection[str]) -> str:
     """A hint that names the nearest of ``known``, or all of them if none is near."""
     from difflib import get_close_matches
 

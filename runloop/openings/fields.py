@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runloop.openings.errors import did_you_mean
 from runloop.openings.yamltree import Fields, Items, Scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from runloop.openings.errors import Place, Report
     from runloop.openings.scalars import Json
@@ -33,7 +32,7 @@ class Section:
         names = frozenset(known)
         for key, entry in tree.entries.items():
             if key not in names:
-                report.add("unknown_key", f"unknown key '{key}'{inside}", entry.key_at, node=node, key=key, hint=did_you_mean(key, names))
+                report.add("unknown_key", f"unknown key '{key}'{inside}", entry.key_at, node=node, key=key, near=(key, names))
 
     def get(self, key: str) -> Tree | None:
         """The value of ``key``, if it is there."""
@@ -45,9 +44,11 @@ class Section:
         entry = self._entries.get(key)
         return entry.key_at if entry else self.at
 
-    def problem(self, code: str, message: str, at: Place, *, key: str | None = None, hint: str = "") -> None:
+    def problem(
+        self, code: str, message: str, at: Place, *, key: str | None = None, hint: str = "", near: tuple[str, Collection[str]] | None = None
+    ) -> None:
         """Note a problem of this mapping."""
-        self._report.add(code, message, at, node=self.node, key=key, hint=hint)
+        self._report.add(code, message, at, node=self.node, key=key, hint=hint, near=near)
 
     def required(self, key: str, hint: str = "") -> Tree | None:
         """The value of ``key``, or a problem."""
@@ -87,24 +88,24 @@ class Section:
             return None
         return value
 
-    def number(self, key: str, default: float) -> tuple[float, Place]:
+    def number(self, key: str, default: float, *, label: str | None = None) -> tuple[float, Place]:
         """An optional number, and where it stands."""
         tree = self.get(key)
         if tree is None:
             return default, self.at
         value = tree.value if isinstance(tree, Scalar) else None
         if type(value) not in (int, float) or value is None:
-            self.problem("type", f"{self.label(key)} must be a floating point number", tree.at, key=key)
+            self.problem("type", f"{label or self.label(key)} must be a floating point number", tree.at, key=key)
             return default, tree.at
         return float(value), tree.at
 
-    def usd_micros(self, key: str) -> int | None:
+    def usd_micros(self, key: str, *, label: str | None = None) -> int | None:
         """An optional amount of dollars, 0 or more, as millionths."""
         if self.get(key) is None:
             return None
-        amount, at = self.number(key, 0.0)
+        amount, at = self.number(key, 0.0, label=label)
         if not 0 <= amount <= 1_000_000:
-            self.problem("range", f"{self.label(key)} must be between 0 and 1000000", at, key=key)
+            self.problem("range", f"{label or self.label(key)} must be between 0 and 1000000", at, key=key)
             return None
         return round(amount * 1_000_000)
 

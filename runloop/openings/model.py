@@ -11,6 +11,7 @@ from runloop.openings.errors import START, Place
 if TYPE_CHECKING:
     from runloop.openings.expressions import Condition, Expression, PortRef
     from runloop.openings.scalars import Json
+    from runloop.openings.yamltree import Fields
 
 ORDER_PORT = "in"
 """The input port that every node has; it orders, and its values are not handed to the node."""
@@ -55,7 +56,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step: an agent, or a nested opening (``kind`` says which), and how to run it."""
+    """One step: an agent, or a nested opening (``kind`` says which), and how to run it; ``with_tree`` has the places of its arguments."""
 
     id: str
     kind: str
@@ -71,6 +72,7 @@ class Node:
     on_failure: OnFailure = OnFailure.FAIL
     at: Place = field(default=START, compare=False, repr=False)
     use_at: Place = field(default=START, compare=False, repr=False)
+    with_tree: Fields | None = field(default=None, compare=False, repr=False)
 
     @property
     def use(self) -> str:

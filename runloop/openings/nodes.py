@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runloop.openings.errors import did_you_mean
@@ -26,15 +25,7 @@ U32_MAX = 2**32 - 1
 _REFERENCE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class ReadNode:
-    """A node with the YAML value of its ``with``, for problems found later."""
-
-    node: Node
-    with_tree: Fields | None
-
-
-def read_nodes(tree: Items, params: Params, policy: Policy, report: Report) -> tuple[list[ReadNode], set[str]]:
+def read_nodes(tree: Items, params: Params, policy: Policy, report: Report) -> tuple[list[Node], set[str]]:
     """The nodes that can be read, and every id seen, so that one bad node does not make its edges bad too."""
     seen: dict[str, Place] = {}
     nodes = []
@@ -48,7 +39,7 @@ def read_nodes(tree: Items, params: Params, policy: Policy, report: Report) -> t
     return nodes, set(seen)
 
 
-def _read_node(tree: Fields, seen: dict[str, Place], params: Params, policy: Policy, report: Report) -> ReadNode | None:
+def _read_node(tree: Fields, seen: dict[str, Place], params: Params, policy: Policy, report: Report) -> Node | None:
     id_entry = tree.entries.get("id")
     named = id_entry.value.value if id_entry and isinstance(id_entry.value, Scalar) and isinstance(id_entry.value.value, str) else None
     section = Section(tree, report, NODE_KEYS, f"node '{named}'" if named else "a node", named)
@@ -68,16 +59,16 @@ def _read_node(tree: Fields, seen: dict[str, Place], params: Params, policy: Pol
         "retry": _read_retry(section, report),
         "timeout_ms": section.whole("timeout_ms", label="timeout_ms", least=1, zero_hint="leave the key out for the default of 30000"),
         "budget_tokens": section.whole("budget_tokens", label="budget_tokens", most=U32_MAX),
-        "budget_usd_micros": section.usd_micros("budget_usd"),
+        "budget_usd_micros": section.usd_micros("budget_usd", label="budget_usd"),
         "tags": tuple(text for text, _ in section.texts("tags", "tags must be a sequence of strings", "tags entries must be strings")),
         "on_failure": _read_on_failure(section),
     }
     if node_id is None or reference is None or use_tree is None:
         return None
     kind, name, variant = reference
-    node = Node(id=node_id, kind=kind, name=name, variant=variant, at=section.at, use_at=use_tree.at, **settings)
+    node = Node(id=node_id, kind=kind, name=name, variant=variant, at=section.at, use_at=use_tree.at, with_tree=with_tree, **settings)
     _check_limits(node, policy, section)
-    return ReadNode(node, with_tree)
+    return node
 
 
 def parse_use(use: str, section: Section, at: Place) -> tuple[str, str, str | None] | None:
@@ -176,9 +167,7 @@ def _read_on_failure(section: Section) -> OnFailure:
     allowed = [choice.value for choice in OnFailure]
     value = tree.value if isinstance(tree, Scalar) else None
     if value not in allowed:
-        section.problem(
-            "type", "on_failure must be fail, continue or skip", tree.at, key="on_failure", hint=did_you_mean(str(value or ""), allowed)
-        )
+        section.problem("type", "on_failure must be fail, continue or skip", tree.at, key="on_failure", near=(str(value or ""), allowed))
         return OnFailure.FAIL
     return OnFailure(value)
 

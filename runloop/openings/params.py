@@ -9,7 +9,6 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from runloop.openings.errors import did_you_mean
 from runloop.openings.scalars import INT_MAX, INT_MIN, Json
 from runloop.openings.yamltree import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, Fields, Items, Scalar, Weight
 
@@ -60,10 +59,9 @@ class Params:
             return tree.value
         name = match[1]
         if name not in self.values:
-            hint = did_you_mean(name, self.values) or f"declare it: params: {{{name}: …}}"
-            self._report.add(
-                "template", f"template '{{{{params.{name}}}}}' references missing parameter", tree.at, node=node, key=key, hint=hint
-            )
+            message = f"template '{{{{params.{name}}}}}' references missing parameter"
+            hint = f"declare it: params: {{{name}: …}}"
+            self._report.add("template", message, tree.at, node=node, key=key, hint=hint, near=(name, self.values))
             return None
         if name not in self._weights:
             self._weights[name] = weigh(self.values[name])
@@ -93,8 +91,8 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
     for name, value in (given or {}).items():
         key = f"params.{name}"
         if name not in declared:
-            hint = did_you_mean(str(name), declared) or "the opening declares no parameters"
-            report.add("param", f"unknown parameter '{name}'", None, key=key, hint=hint)
+            hint = "the opening declares no parameters"
+            report.add("param", f"unknown parameter '{name}'", None, key=key, hint=hint, near=(str(name), declared))
             continue
         try:
             weigh(value)
@@ -105,7 +103,7 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
         if wanted not in ("null", got):
             report.add(
                 "param",
-                f"parameter '{name}' must be a {wanted}, not a {got}",
+                f"parameter '{name}' must be {_a(wanted)}, not {_a(got)}",
                 None,
                 key=key,
                 hint=f"the opening's default is {_shown(declared[name])}",
@@ -153,6 +151,12 @@ def weigh(value: Json, depth: int = 0) -> Weight:
     if isinstance(value, list):
         return _sum([weigh(child, depth + 1) for child in value])
     raise ValueError(f"holds a {type(value).__name__}, which is not a JSON value")
+
+
+def _a(json_type_name: str) -> str:
+    if json_type_name == "null":
+        return "null"
+    return f"{'an' if json_type_name[0] in 'ao' else 'a'} {json_type_name}"
 
 
 def _sum(weights: list[Weight]) -> Weight:

@@ -9,10 +9,10 @@ from blake3 import blake3
 
 from runloop.openings.checks import check, check_arguments
 from runloop.openings.edges import read_artifacts, read_edges, read_success
-from runloop.openings.errors import START, OpeningError, Place, Problem, Report, did_you_mean
+from runloop.openings.errors import START, OpeningError, Place, Problem, Report
 from runloop.openings.fields import Section, to_json
-from runloop.openings.model import ACTIONS, Edge, Opening, Policy
-from runloop.openings.nodes import ReadNode, read_nodes
+from runloop.openings.model import ACTIONS, Edge, Node, Opening, Policy
+from runloop.openings.nodes import read_nodes
 from runloop.openings.params import Params, merge
 from runloop.openings.yamltree import MAX_BYTES, Fields, Items, Scalar, compose
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from runloop.openings.yamltree import Tree
 
 VERSION = 0
+MAX_PROBLEMS = 200
+"""Problems that are told one by one."""
 OPENING_KEYS = ("version", "name", "goals", "params", "policy", "nodes", "edges", "success", "artifacts")
 POLICY_KEYS = ("budget_tokens", "budget_usd", "timeout_ms", "confirm_external", "approve_in_advance", "max_parallel")
 
@@ -57,6 +59,9 @@ def examine(
     problems = report.problems
     if opening is not None and resolve is not None:
         problems = sorted([*problems, *check(opening, resolve)], key=_document_order)
+    if len(problems) > MAX_PROBLEMS:
+        rest = Problem("opening.more", f"and {len(problems) - MAX_PROBLEMS} more problems")
+        problems = [*problems[:MAX_PROBLEMS], rest]
     return Examined(opening, tuple(problems))
 
 
@@ -64,9 +69,7 @@ def decode(text: str | bytes, report: Report) -> str:
     """The text of a document of at most MAX_BYTES in UTF-8; raises OpeningError."""
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
-        raise report.fatal(
-            "limit", f"an opening is at most {MAX_BYTES} bytes long, this one has {size}", START, hint="split it into nested openings"
-        )
+        raise report.fatal("limit", f"an opening is at most {MAX_BYTES} bytes long", START, hint="split it into nested openings")
     if isinstance(text, str):
         return text
     try:
@@ -91,21 +94,21 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
     goals = tuple(text for text, _ in document.texts("goals", "goals must be a sequence", "goals[{i}] must be a string"))
     params = _read_params(document, given, report)
     policy = _read_policy(document, report)
-    read: list[ReadNode] = []
+    nodes: list[Node] = []
     node_ids: set[str] = set()
     if (node_list := _list(document, "nodes", "add at least one node")) is not None:
         if not node_list.items:
             document.problem("missing", "nodes must contain at least one entry", node_list.at, key="nodes")
-        read, node_ids = read_nodes(node_list, params, policy, report)
+        nodes, node_ids = read_nodes(node_list, params, policy, report)
     edges: list[Edge] = []
     if (edge_list := _list(document, "edges", "write 'edges: []' if there are none")) is not None:
         edges = read_edges(edge_list, node_ids, report)
     success, success_at = read_success(document.get("success"), node_ids, report)
     save, save_at = read_artifacts(document.get("artifacts"), node_ids, report)
-    check_arguments(read, edges, report)
+    check_arguments(nodes, edges, report)
     return Opening(
         name=name or "",
-        nodes=tuple(entry.node for entry in read),
+        nodes=tuple(nodes),
         edges=tuple(edges),
         goals=goals,
         params=params.values,
@@ -158,7 +161,7 @@ def _read_policy(document: Section, report: Report) -> Policy:
                 f"unknown action '{action}' in policy.approve_in_advance",
                 at,
                 key="approve_in_advance",
-                hint=did_you_mean(action, ACTIONS),
+                near=(action, ACTIONS),
             )
     return Policy(
         budget_tokens=section.whole("budget_tokens"),

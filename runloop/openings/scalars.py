@@ -60,7 +60,7 @@ def tagged(tag: str, text: str) -> Json:
         return float(value)
     if type(value) is _TYPES[tag]:
         return value
-    raise UnsupportedScalarError(f"'{_short(text)}' is not a {tag}")
+    raise UnsupportedScalarError(f"'{_short(text)}' is not of type {tag}")
 
 
 _TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "null": type(None)}

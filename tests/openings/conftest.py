@@ -43,7 +43,9 @@ def found() -> Callable[..., list[tuple[int, int, str]]]:
 
 
 @pytest.fixture
-def marked(found: Callable[..., list[tuple[int, int, str]]]) -> Callable[..., tuple[list[tuple[int, int]], list[tuple[int, int]], list[str]]]:
+def marked(
+    found: Callable[..., list[tuple[int, int, str]]],
+) -> Callable[..., tuple[list[tuple[int, int]], list[tuple[int, int]], list[str]]]:
     """Where the marks in a document are, where its problems are, and what they say."""
 
     def compare(text: str, **options: Any) -> tuple[list[tuple[int, int]], list[tuple[int, int]], list[str]]:

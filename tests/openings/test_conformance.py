@@ -118,7 +118,8 @@ def test_parameters_keep_their_types(base):
     text = base.replace("name: t", "name: t\nparams: {limit: 5, enabled: true, list: [1, x], object: {k: v}}")
     text = text.replace(
         "use: agent:b",
-        'use: agent:b\n    with: {n: "{{params.limit}}", on: "{{ params.enabled }}", l: "{{params.list}}", o: ["{{params.object}}"], deep: {er: "{{params.object}}"}}',
+        'use: agent:b\n    with: {n: "{{params.limit}}", on: "{{ params.enabled }}", l: "{{params.list}}",'
+        ' o: ["{{params.object}}"], deep: {er: "{{params.object}}"}}',
     )
 
     assert parse_opening(text).nodes[1].with_args == {"n": 5, "on": True, "l": [1, "x"], "o": [{"k": "v"}], "deep": {"er": {"k": "v"}}}

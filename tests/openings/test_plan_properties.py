@@ -33,7 +33,9 @@ from runloop.openings.states import (
     Tick,
 )
 
-GUARDS = st.none() | st.builds(Condition, st.sampled_from(["==", "!="]), st.booleans()) | st.builds(Condition, st.just(">"), st.integers(0, 2))
+GUARDS = (
+    st.none() | st.builds(Condition, st.sampled_from(["==", "!="]), st.booleans()) | st.builds(Condition, st.just(">"), st.integers(0, 2))
+)
 VALUES = st.lists(st.booleans() | st.integers(0, 3), max_size=2)
 OUTCOMES = st.fixed_dictionaries({"out": VALUES}, optional={"ok": VALUES})
 
@@ -104,7 +106,7 @@ class Watcher:
                 assert self.inputs.setdefault(node, inputs) == inputs
             case StopNode(node, attempt, _):
                 assert self.running.pop(node) == attempt
-            case NodeRetrying(node, attempt, _, at_ms):
+            case NodeRetrying(node, attempt, _, _):
                 self.running.pop(node, None)
                 assert attempt == self.attempts[node]
             case NodeDone(node, attempt, status, _, error, _):

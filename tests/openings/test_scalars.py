@@ -74,7 +74,7 @@ def test_core_tags_choose_the_type(tag, text, value):
 
 @pytest.mark.parametrize(("tag", "text"), [("int", "x"), ("int", "true"), ("int", "1.5"), ("bool", "yes"), ("null", "0"), ("float", "a")])
 def test_a_tag_that_does_not_fit_is_refused(tag, text):
-    with pytest.raises(UnsupportedScalarError, match=f"'{text}' is not a {tag}"):
+    with pytest.raises(UnsupportedScalarError, match=f"'{text}' is not of type {tag}"):
         tagged(tag, text)
 
 

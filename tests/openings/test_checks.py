@@ -1,0 +1,110 @@
+"""Openings against the agents that are installed."""
+
+from __future__ import annotations
+
+import pytest
+
+from runloop.errors import RunloopError
+from runloop.openings import AgentPorts, check, examine, parse_opening
+
+TEXT = """\
+version: 0
+name: t
+nodes:
+  - {id: a, use: agent:reader, with: {path: x}}
+  - {id: b, use: agent:writer@nightly, with: {tone: dry}}
+  - {id: c, use: opening:other}
+edges:
+  - {from: a.text, to: b.body}
+  - {from: a.text != "", to: b.in}
+  - {from: b.out, to: c.anything}
+success: {any_of: [exists(b.out)]}
+artifacts: {save: [a.text]}
+"""
+
+READER = AgentPorts(frozenset(), frozenset({"text", "lines"}))
+WRITER = AgentPorts(frozenset({"body", "title"}))
+
+
+def resolver(**agents):
+    def resolve(name, variant):
+        found = agents.get(name)
+        if isinstance(found, RunloopError):
+            raise found
+        return found
+
+    return resolve
+
+
+def problems(text, **agents):
+    return [
+        (problem.where.line, problem.where.column, problem.message, problem.hint)
+        for problem in check(parse_opening(text), resolver(**agents))
+    ]
+
+
+def test_an_opening_that_fits_its_agents_has_no_problems():
+    assert problems(TEXT, reader=READER, writer=WRITER) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("a.text, to: b.body", "a.txt, to: b.body", (8, 12, "agent 'reader' has no output port 'txt'", "did you mean 'text'?")),
+        ("to: b.body", "to: b.bdy", (8, 24, "agent 'writer' has no input port 'bdy'", "did you mean 'body'?")),
+        ("b.out, to: c", "b.body, to: c", (10, 12, "agent 'writer' has no output port 'body'", "known: out")),
+        ("exists(b.out)", "exists(b.ok)", (11, 20, "agent 'writer' has no output port 'ok'", "known: out")),
+        ("save: [a.text]", "save: [a.out]", (12, 20, "agent 'reader' has no output port 'out'", "known: lines, text")),
+    ],
+)
+def test_a_port_that_the_manifest_lacks_is_a_problem_at_its_reference(old, new, expected):
+    assert old in TEXT
+    assert problems(TEXT.replace(old, new), reader=READER, writer=WRITER) == [expected]
+
+
+def test_an_agent_that_is_missing_is_said_once_at_each_use_and_its_ports_are_left_alone():
+    hint = "rlp agent list shows what is installed; rlp agent install adds one"
+
+    assert problems(TEXT, reader=READER) == [(5, 18, "agent 'writer' with variant 'nightly' is not installed", hint)]
+    assert problems(TEXT, writer=WRITER) == [(4, 18, "agent 'reader' is not installed", hint)]
+
+
+def test_an_agent_that_is_broken_is_asked_for_once_and_named_at_each_use():
+    asked = []
+
+    def resolve(name, variant):
+        asked.append(name)
+        raise RunloopError("the digest differs", hint="install it anew")
+
+    text = "version: 0\nname: t\nnodes: [{id: a, use: agent:x}, {id: b, use: agent:x}]\nedges: []\n"
+
+    found = check(parse_opening(text), resolve)
+
+    assert [(each.code, each.message, each.hint, each.where.node) for each in found] == [
+        ("opening.unusable_agent", "agent 'x' cannot be used: the digest differs", "install it anew", node) for node in "ab"
+    ]
+    assert asked == ["x"]
+
+
+def test_arguments_are_checked_against_the_agents_schema():
+    schema = {"type": "object", "required": ["tone", "body", "title"], "properties": {"tone": {"enum": ["warm"]}}}
+    writer = AgentPorts(frozenset({"body"}), with_schema=schema)
+
+    assert problems(TEXT, reader=READER, writer=writer) == [
+        (5, 46, "with: 'title' is a required property", "the manifest of agent 'writer' says so"),
+        (5, 53, "with: 'dry' is not one of ['warm']", "the manifest of agent 'writer' says so"),
+    ]
+
+
+def test_examine_tells_the_documents_problems_and_the_agents_in_one_order():
+    text = TEXT.replace("version: 0", "version: 1").replace("exists(b.out)", "b.out")
+
+    found = examine(text, resolve=resolver(reader=READER)).problems
+
+    assert [problem.code for problem in found] == ["opening.version", "opening.unknown_agent", "opening.expression"]
+
+
+def test_a_node_that_could_not_be_read_has_no_ports_to_check():
+    text = TEXT.replace("use: agent:reader", "use: reader")
+
+    assert [problem.code for problem in examine(text, resolve=resolver(writer=WRITER)).problems] == ["opening.use"]

@@ -1,0 +1,126 @@
+"""A plan rebuilt from a run's records; docs/openings.md says which record is which fact."""
+
+from __future__ import annotations
+
+from runloop.openings import Plan
+from runloop.openings.states import (
+    Begin,
+    Cancel,
+    Failure,
+    NodeDone,
+    NodeFailed,
+    NodeReady,
+    NodeStarted,
+    NodeSucceeded,
+    NodeWaiting,
+    RunDone,
+    StartNode,
+    State,
+    Status,
+    StopNode,
+    Tick,
+)
+
+OUT = {"out": ["x"]}
+RETRY = {"max_attempts": 2, "backoff_ms": 100, "jitter": 0.0}
+
+
+def test_an_attempt_that_was_under_way_is_started_again_under_its_number(opening):
+    history = [(10, Begin()), (10, NodeStarted("a")), (20, NodeSucceeded("a", 1, OUT)), (20, NodeStarted("b"))]
+
+    plan, commands = Plan.rebuild(opening("a b", "a.out -> b.x"), b"", history, 10**6)
+
+    assert commands == [StartNode("b", 1, {"x": ["x"]}, 30_000, "agent:b")]
+    assert plan.next_deadline_ms == 10**6 + 30_000
+    assert plan.step(NodeSucceeded("b", 1, OUT), 10**6 + 5)[-1] == RunDone(Status.SUCCEEDED, "", {})
+
+
+def test_a_node_that_was_ready_and_not_started_starts(opening):
+    _, commands = Plan.rebuild(opening("a b"), b"", [(0, Begin()), (0, NodeStarted("a"))], 5, max_parallel=2)
+
+    assert commands == [StartNode("a", 1, {}, 30_000, "agent:a"), StartNode("b", 1, {}, 30_000, "agent:b")]
+
+
+def test_the_time_in_between_counts_against_no_deadline(opening):
+    built = opening({"a": {"retry": RETRY}, "b": {}}, policy={"timeout_ms": 500})
+    history = [(0, Begin()), (0, NodeStarted("a")), (0, NodeStarted("b")), (200, NodeFailed("a", 1, "busy", retryable=True))]
+
+    plan, commands = Plan.rebuild(built, b"", history, 10_000)
+
+    assert commands == [StartNode("b", 1, {}, 500, "agent:b")]
+    assert plan.next_deadline_ms == 10_100
+    assert plan.step(Tick(), 10_100) == [StartNode("a", 2, {}, 500, "agent:a")]
+    assert plan.next_deadline_ms == 10_300
+    assert plan.step(Tick(), 10_300)[-1].reason == "opening timed out after 500 ms"
+
+
+def test_a_second_attempt_that_was_started_is_started_again_as_the_second(opening):
+    history = [(0, Begin()), (0, NodeStarted("a")), (1, NodeFailed("a", 1, "busy", retryable=True)), (101, NodeStarted("a"))]
+
+    plan, commands = Plan.rebuild(opening({"a": {"retry": RETRY}}), b"", history, 200)
+
+    assert commands == [StartNode("a", 2, {}, 30_000, "agent:a")]
+    assert plan.step(NodeFailed("a", 2, "busy", retryable=True), 201)[0] == NodeDone("a", 2, State.ERROR, {}, Failure("failed", "busy"))
+
+
+def test_a_fact_that_a_node_was_started_is_ignored_where_it_cannot_be(opening):
+    history = [(0, NodeStarted("a")), (0, Begin()), (0, NodeStarted("a")), (0, NodeStarted("a")), (0, NodeStarted("b"))]
+
+    plan, commands = Plan.rebuild(opening("a b", "a.out -> b.in"), b"", history, 0)
+
+    assert commands == [StartNode("a", 1, {}, 30_000, "agent:a")]
+    assert dict(plan.states) == {"a": "running", "b": "pending"}
+
+
+def test_a_time_out_that_was_recorded_folds_as_the_failure_it_was(opening):
+    history = [(0, Begin()), (0, NodeStarted("a")), (50, NodeFailed("a", 1, "timeout after 50 ms", "timeout", retryable=True))]
+
+    plan, commands = Plan.rebuild(opening({"a": {"timeout_ms": 50}}), b"", history, 60)
+
+    assert commands == [RunDone(Status.FAILED, "node 'a' timed out after 50 ms", {}, "timeout")]
+    assert plan.done
+
+
+def test_an_attempt_that_waited_for_a_person_is_replayed_with_a_time_out_of_its_own(opening):
+    history = [(0, Begin()), (0, NodeStarted("a")), (30, NodeWaiting("a", 1))]
+
+    plan, commands = Plan.rebuild(opening({"a": {"timeout_ms": 50}}, policy={"timeout_ms": 100}), b"", history, 10**9)
+
+    assert commands == [StartNode("a", 1, {}, 50, "agent:a")]
+    assert (plan.states["a"], plan.next_deadline_ms) == (State.RUNNING, 10**9 + 50)
+    plan.step(NodeWaiting("a", 1), 10**9 + 1)
+    assert plan.next_deadline_ms is None
+
+
+def test_a_run_that_was_submitted_and_never_began_waits_for_its_beginning(opening):
+    plan, commands = Plan.rebuild(opening("a"), b"", [], 5)
+
+    assert commands == []
+    assert plan.step(Begin(), 6) == [NodeReady("a"), StartNode("a", 1, {}, 30_000, "agent:a")]
+
+
+def test_a_run_that_ended_gives_its_end_again_and_nothing_after_it(opening):
+    history = [(0, Begin()), (0, NodeStarted("a")), (5, Cancel("enough")), (6, NodeSucceeded("a", 1, OUT))]
+
+    plan, commands = Plan.rebuild(opening("a"), b"", history, 10)
+
+    assert commands == [RunDone(Status.CANCELLED, "enough", {}, "cancelled")]
+    assert plan.step(Tick(), 11) == []
+
+
+def test_folding_a_wide_run_gives_back_the_order_of_the_places(opening):
+    built = opening("a b c", policy={"max_parallel": 1})
+    history = [(0, Begin()), (0, NodeStarted("a")), (1, NodeSucceeded("a", 1, OUT))]
+
+    plan, commands = Plan.rebuild(built, b"", history, 2)
+
+    assert commands == [StartNode("b", 1, {}, 30_000, "agent:b")]
+    assert StopNode("b", 1, "x") in plan.step(Cancel("x"), 3)
+
+
+def test_places_that_folding_used_up_are_not_used_twice(opening):
+    history = [(0, Begin()), (0, NodeStarted("b"))]
+
+    _, commands = Plan.rebuild(opening("a b"), b"", history, 2, max_parallel=2)
+
+    assert commands == [StartNode("b", 1, {}, 30_000, "agent:b"), StartNode("a", 1, {}, 30_000, "agent:a")]
