@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
+
+_HEADINGS = ("", "node", "agent", "try", "time", "")
+_WIDEST = 26
+"""Columns that a name may take before it is cut; the rest of the line is for what the node says."""
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _STATE_STYLE = {
@@ -138,17 +143,32 @@ def draw(view: RunView, now_ms: int) -> RenderableType:
     elapsed = None if view.started_ms is None else (view.finished or {}).get("ts_ms", now_ms) - view.started_ms
     table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", show_header=True, header_style="dim")
     table.title = Text(f"{clean_line(view.name)}  {view.run_id[:8]}  {seconds(elapsed)}", style="bold")
-    for heading in ("", "node", "agent", "try", "time", ""):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=None)
-    for row in view.rows.values():
-        style = _STATE_STYLE.get("waiting" if row.approving else row.state, "")
-        mark = _SPINNER[now_ms // 100 % len(_SPINNER)] if row.state == "running" and not row.approving else _STATE_MARK.get(row.state, "⏸")
-        table.add_row(
-            Text("⏸" if row.approving else mark, style=style),
-            Text(clean_line(row.name), style=style),
-            Text(clean_line(row.agent), style="dim"),
-            str(row.attempt or ""),
-            seconds(row.elapsed_ms(now_ms)) if row.attempt else "",
-            Text(clean_line(row.detail or ("skipped" if row.state == "skipped" else "")), style="dim" if row.state != "error" else "red"),
-        )
+    cells = [_cells(row, now_ms) for row in view.rows.values()]
+    for position, heading in enumerate(_HEADINGS):
+        last = position == len(_HEADINGS) - 1
+        widest = max(len(heading), *(len(row[position].plain) for row in cells))
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=None if last else min(widest, _WIDEST))
+    for row in cells:
+        table.add_row(*row)
     return table
+
+
+def _cells(row: NodeRow, now_ms: int) -> tuple[Text, ...]:
+    from rich.text import Text
+
+    from runloop.cli.output import clean_line
+
+    style = _STATE_STYLE.get("waiting" if row.approving else row.state, "")
+    mark = _STATE_MARK.get(row.state, "⏸")
+    if row.approving:
+        mark = "⏸"
+    elif row.state == "running":
+        mark = _SPINNER[now_ms // 100 % len(_SPINNER)]
+    return (
+        Text(mark, style=style),
+        Text(clean_line(row.name), style=style),
+        Text(clean_line(row.agent), style="dim"),
+        Text(str(row.attempt or "")),
+        Text(seconds(row.elapsed_ms(now_ms)) if row.attempt else ""),
+        Text(clean_line(row.detail or ("skipped" if row.state == "skipped" else "")), style="red" if row.state == "error" else "dim"),
+    )

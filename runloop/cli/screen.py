@@ -25,7 +25,7 @@ class Screen:
     """Shows the nodes of one run; log lines scroll above them. ``hide`` and ``show`` give the terminal to somebody else meanwhile."""
 
     def __init__(self, opening: Opening) -> None:
-        self.view = RunView((node.id, node.use) for node in opening.nodes)
+        self.view = RunView((node.id, node.use.removeprefix("agent:")) for node in opening.nodes)
         self.view.name = opening.name
         self.made: list[str] = []
         self._console = Console(highlight=False)
