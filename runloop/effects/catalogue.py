@@ -29,7 +29,10 @@ MAX_WAIT_MS = 31 * 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One hostcall. ``served_by``: the guest's own clock and generator, a performer, or the run manager."""
+    """One hostcall. ``served_by``: the guest's own clock and generator, a performer, or the run manager.
+
+    ``actions`` are the names that approvals know it by.
+    """
 
     name: str
     klass: EffectClass
@@ -38,7 +41,7 @@ class Effect:
     args_schema: Json
     result: str
     served_by: Literal["guest", "performer", "runs"] = "performer"
-    action: str = field(default="")
+    actions: tuple[str, ...] = field(default=())
 
     @property
     def waiting(self) -> bool:
@@ -91,7 +94,7 @@ _V, _R, _I, _X, _W, _L = (
 )
 
 _TABLE = (
-    Effect("time.now", _V, "time", "The run's own clock, in milliseconds; it moves only when a call is answered.", _args(), "ms", "guest"),
+    Effect("time.now", _V, "none", "The run's own clock, in milliseconds; it moves only when a call is answered.", _args(), "ms", "guest"),
     Effect("random.bytes", _V, "none", "Random bytes derived from the run's seed.", _args({"count": _int(1, 65_536)}), "bytes", "guest"),
     Effect(
         "model.complete", _I, "model", "Complete a prompt with the configured model.",
@@ -99,11 +102,11 @@ _TABLE = (
             {"prompt": _text(min_length=1)}, system=_text(), model=_name(), max_tokens=_int(1, 1_000_000),
             temperature={"type": "number", "minimum": 0, "maximum": 2}, stop=_list(_name(), 8), context=_JSON,
         ),
-        "text, tokens_in, tokens_out, usd, provider, model, finish_reason, cached", action="model.complete",
+        "text, tokens_in, tokens_out, usd, provider, model, finish_reason, cached", actions=("model.complete",),
     ),
     Effect(
         "model.embed", _I, "model", "Turn texts into vectors with the configured embedding model.",
-        _args({"texts": _list(_text(min_length=1), 256, 1)}, model=_name()), "vectors, model, tokens_in", action="model.complete",
+        _args({"texts": _list(_text(min_length=1), 256, 1)}, model=_name()), "vectors, model, tokens_in", actions=("model.complete",),
     ),
     Effect(
         "kb.search", _R, "kb_read", "Search the knowledge base; hits name the event, file and line they come from.",
@@ -115,7 +118,7 @@ _TABLE = (
     Effect(
         "kb.propose", _I, "kb_write", "Add a fact to the ledger, with the events that support it.",
         _args({"kind": _name(), "payload": {"type": "object"}}, evidence=_list(_int(1, 2**53 - 1), 256), rationale=_text(10_000)),
-        "event_id", action="kb.propose",
+        "event_id", actions=("kb.propose",),
     ),
     Effect(
         "http.fetch", _X, "net", "Fetch a URL of an allowed host; GET and HEAD are reads, every other method sends and asks.",
@@ -124,18 +127,18 @@ _TABLE = (
             headers={"type": "object", "additionalProperties": _text(8192), "maxProperties": 64}, body=_text(),
             timeout_ms=_int(1, 300_000), max_bytes=_int(1, MAX_ARGS_BYTES),
         ),
-        "status, headers, body, url, truncated", action="http.send",
+        "status, headers, body, encoding (text or base64), url, truncated", actions=("http.send",),
     ),
     Effect("files.read", _R, "fs", "Read a UTF-8 text file under a granted root.",
            _args({"path": _name(4096)}, max_bytes=_int(1, MAX_ARGS_BYTES)), "text, path, bytes, blake3, truncated"),
     Effect("files.list", _R, "fs", "List a directory under a granted root.",
            _args({"path": _name(4096)}, glob=_name(), limit=_int(1, 10_000)), "entries: [{path, kind, bytes, mtime_ms}], truncated"),
     Effect("files.write", _X, "fs_rw", "Write a text file under a granted root; the previous content is kept.",
-           _args({"path": _name(4096), "text": _text(4 * MAX_TEXT)}), "path, bytes, blake3, previous", action="files.write"),
+           _args({"path": _name(4096), "text": _text(4 * MAX_TEXT)}), "path, bytes, blake3, previous", actions=("files.write",)),
     Effect(
         "exec.run", _X, "exec", "Run a program (no shell) inside a granted root, with limits.",
         _args({"argv": _list(_text(65_536), 256, 1)}, cwd=_name(4096), stdin=_text(), timeout_ms=_int(1, 600_000)),
-        "exit_code, stdout, stderr, timed_out, truncated", action="exec.run",
+        "exit_code (minus the number of a signal), signal, stdout, stderr, timed_out, truncated", actions=("exec.run",),
     ),
     Effect(
         "mail.send", _X, "mail", "Put a message into the outbox, or send it over SMTP where that is configured.",
@@ -143,7 +146,8 @@ _TABLE = (
             {"to": _list(_PERSON, 50, 1), "subject": _text(900, 1), "text": _text(min_length=1)},
             cc=_list(_PERSON, 50), in_reply_to=_text(900, 3),
         ),
-        "message_id, status, path, recipients", action="mail.smtp",
+        "message_id, status, path, recipients, from, identity (configured or local), repeated, same_content",
+        actions=("mail.outbox", "mail.smtp"),
     ),
     Effect(
         "ask.person", _W, "ask", "Ask the person at the terminal.",
@@ -157,7 +161,7 @@ _TABLE = (
            "outputs, run_id, status", "runs"),
     Effect("spawn.opening", _W, "spawn", "Run another opening as a child run.", _args({"name": _name()}, params={"type": "object"}),
            "outputs, run_id, status", "runs"),
-    Effect("timer.sleep", _W, "none", "Wait; a replay does not.", _args({"ms": _int(0, MAX_WAIT_MS)}), "{}"),
+    Effect("timer.sleep", _W, "time", "Wait; a replay does not.", _args({"ms": _int(0, MAX_WAIT_MS)}), "{}"),
     Effect("emit.progress", _L, "none", "Tell the person how far the work is.",
            _args({"text": _text(2000)}, fraction={"type": "number", "minimum": 0, "maximum": 1}), "{}"),
     Effect("emit.log", _L, "none", "Write a line to the run's log.",
@@ -177,7 +181,7 @@ def effect_named(name: str) -> Effect:
     """The hostcall of that name. Raises :class:`CallError` (invalid) with the nearest name."""
     found = CATALOGUE.get(name)
     if found is None:
-        import difflib  # noqa: PLC0415 - only for the message
+        import difflib
 
         near = difflib.get_close_matches(name, CATALOGUE, 1)
         hint = f"did you mean {near[0]}?" if near else f"hostcalls are: {', '.join(CATALOGUE)}"
@@ -220,7 +224,7 @@ def validate(name: str, args: Any) -> None:
 
 @cache
 def _validator(name: str) -> Validator:
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - 95 ms, needed by the first call of a run, not by the CLI
+    from jsonschema import Draft202012Validator
 
     return Draft202012Validator(CATALOGUE[name].args_schema)
 

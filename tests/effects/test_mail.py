@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.effects.perform.mail import MailSend, MailSettings
-from runloop.effects.perform.mail_message import compose, local_identity, mail_key, parse_mailbox
+from runloop.effects.perform.mail_message import compose, local_identity, mail_key, parse_mailbox, read_people
 from runloop.effects.perform.mail_smtp import SmtpSettings, stuffed
 from runloop.effects.perform.secrets import SecretStore
 from runloop.effects.types import CallError, CallErrorKind, EffectClass
@@ -241,11 +241,14 @@ TEXT = st.text(
 @given(name=TEXT, subject=TEXT.filter(str.strip), lines=st.lists(TEXT, min_size=1, max_size=4))
 def test_any_message_without_controls_reads_back_as_written(name, subject, lines):
     text = "\n".join(lines) + "\n"
-    message = parsed(composed(to=[{"name": name, "email": "ada@example.org"}], subject=subject, text=text).content)
+    content = composed(to=[{"name": name, "email": "ada@example.org"}], subject=subject, text=text).content
+    message = parsed(content)
 
     assert words(message) == text
     assert message["Subject"] == " ".join(subject.split())
-    assert [(a.display_name, a.addr_spec) for a in message["To"].addresses] == [(" ".join(name.split()), "ada@example.org")]
+    assert read_people(content) == [(" ".join(name.split()), "ada@example.org")]
+    assert [address.addr_spec for address in message["To"].addresses] == ["ada@example.org"]
+    assert max(len(line) for line in content.split(b"\r\n\r\n")[0].split(b"\r\n")) <= 78
 
 
 @given(before=TEXT, control=st.sampled_from("\r\n\0\x0b\x0c\x1c\x85\u2028\u2029\u202e"), after=TEXT)

@@ -12,9 +12,10 @@ import email.policy
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.header import Header, decode_header, make_header
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses, parseaddr
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LONGEST_LINE = 78  # RFC 5322 2.1.1 recommends; longer lines are encoded
+_LONGEST_MAILBOX = 68
+_LONGEST_SUBJECT = 68
+_LONGEST_WORD = 75  # RFC 2047 2
 _KEY_BYTES = 20
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _ATOM = r"[^\x00-\x20\x7f()<>\[\]:;@\\,.\"]+"
 _LOCAL = re.compile(rf"{_ATOM}(\.{_ATOM})*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -83,29 +88,17 @@ def compose(args: Mapping[str, Any], sender: Address, key: str, now_ms: int) -> 
     subject, text = " ".join(args["subject"].split()), _body(args["text"])
     recipients = tuple(dict.fromkeys(address.addr_spec for address in (*to, *cc)))
     needs_utf8 = not all(address.isascii() for address in (sender.addr_spec, *recipients))
-    message = EmailMessage(policy=email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP)
     message_id = f"<{key}@{sender.domain}>"
-    message["From"] = sender
-    message["To"] = to
-    if cc:
-        message["Cc"] = cc
-    message["Subject"] = subject
-    message["Date"] = format_datetime(datetime.fromtimestamp(now_ms / 1000, UTC))
-    message["Message-ID"] = message_id
+    date = format_datetime(datetime.fromtimestamp(now_ms / 1000, UTC))
+    fixed = [("Date", date), ("Message-ID", message_id)]
     if args.get("in_reply_to"):
-        message["In-Reply-To"] = message["References"] = _reply_to(args["in_reply_to"])
-    plain = text.isascii() and all(len(line) <= LONGEST_LINE for line in text.split("\n"))
-    message.set_content(text, charset="us-ascii" if plain else "utf-8", cte="7bit" if plain else "quoted-printable")
-    content = message.as_bytes()
+        fixed += [("In-Reply-To", _reply_to(args["in_reply_to"])), ("References", args["in_reply_to"])]
+    people = [("From", (sender,)), ("To", to), *([("Cc", cc)] if cc else [])]
+    headers = [(name, ",\r\n ".join(map(_mailbox, found))) for name, found in people] + [("Subject", _words(subject)), *fixed]
+    content = "".join(f"{name}: {value}\r\n" for name, value in headers).encode() + _part(text)
     _verify(content, to, cc, subject, text)
-    headers = [
-        f"From: {sender}",
-        f"To: {', '.join(map(str, to))}",
-        *([f"Cc: {', '.join(map(str, cc))}"] if cc else []),
-        f"Subject: {subject}",
-    ]
-    headers += [f"{name}: {message[name]}" for name in ("Date", "Message-ID", "In-Reply-To") if message[name]]
-    shown = "\n".join(headers) + f"\n\n{text}"
+    shown_headers = [(name, ", ".join(map(str, found))) for name, found in people] + [("Subject", subject), *fixed]
+    shown = "".join(f"{name}: {value}\n" for name, value in shown_headers if name != "References") + f"\n{text}"
     return Mail(key, message_id, sender.addr_spec, recipients, content, shown, blake3(content).hexdigest(), needs_utf8)
 
 
@@ -119,6 +112,40 @@ def _body(text: str) -> str:
     if any(character < " " and character not in "\n\t" for character in plain) or "\x7f" in plain:
         raise invalid("the text holds a control character", key="text", hint="send plain text", code="mail.text")
     return plain if plain.endswith("\n") else plain + "\n"
+
+
+def _part(text: str) -> bytes:
+    """The content with its own headers; encoded where a line is long or not ASCII, so that no server on the way changes it."""
+    plain = text.isascii() and all(len(line) <= LONGEST_LINE for line in text.split("\n"))
+    part = EmailMessage(policy=email.policy.SMTP)
+    part.set_content(text, charset="us-ascii" if plain else "utf-8", cte="7bit" if plain else "quoted-printable")
+    return part.as_bytes()
+
+
+def _mailbox(address: Address) -> str:
+    """One address as a header holds it: name as atoms, quoted, or encoded (RFC 5322 3.4, RFC 2047 5)."""
+    name = address.display_name
+    if not name:
+        return address.addr_spec
+    if not name.isascii() or "=?" in name:
+        shown = _encoded(name)
+    elif _ATOMS.fullmatch(name):
+        shown = name
+    else:
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        shown = f'"{quoted}"'
+    gap = "\r\n " if len(shown) + len(address.addr_spec) > _LONGEST_MAILBOX else " "
+    return f"{shown}{gap}<{address.addr_spec}>"
+
+
+def _words(text: str) -> str:
+    """A subject as a header holds it: as it is when short and ASCII, else in encoded words."""
+    return text if text.isascii() and "=?" not in text and len(text) <= _LONGEST_SUBJECT else _encoded(text)
+
+
+def _encoded(text: str) -> str:
+    """Encoded words of at most 75 characters, one a line."""
+    return Header(text, "utf-8", maxlinelen=_LONGEST_WORD, header_name="Subject").encode(linesep="\r\n")
 
 
 def _reply_to(text: str) -> str:
@@ -146,10 +173,20 @@ def _ascii_domain(domain: str) -> str:
     return domain if len(domain) <= 253 and all(_LABEL.fullmatch(label) for label in domain.split(".")) else ""
 
 
+def read_people(content: bytes) -> list[tuple[str, str]]:
+    """Name and address of everyone in To and Cc, as a receiver decodes them.
+
+    By RFC 2047 6.2 white space between encoded words is no part of the name; the newer parser of Python 3.11 keeps it.
+    """
+    plain = email.message_from_string(content.decode(), policy=email.policy.compat32)
+    found = getaddresses([plain[header] for header in ("To", "Cc") if plain[header]])
+    return [(str(make_header(decode_header(name))), address) for name, address in found]
+
+
 def _verify(content: bytes, to: Sequence[Address], cc: Sequence[Address], subject: str, text: str) -> None:
     """Read the bytes back: what a receiver will see is what was asked for, or there is no message."""
     read = email.message_from_string(content.decode(), policy=email.policy.SMTP)
-    people = [(a.display_name, a.addr_spec) for header in ("to", "cc") for a in (read[header].addresses if read[header] else ())]
+    people = read_people(content)
     wanted = [(a.display_name, a.addr_spec) for a in (*to, *cc)]
     seen = (people, str(read["subject"]), read.get_content().replace("\r\n", "\n"))
     if read.defects or seen != (wanted, subject, text):

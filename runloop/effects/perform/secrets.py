@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from blake3 import blake3
 
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,6 +83,31 @@ class SecretStore:
             if value is not None:
                 return value
         return None
+
+
+_PROVIDERS: dict[str, tuple[Callable[[], SecretProvider], ...]] = {
+    "auto": (KeyringSecrets, EnvironmentSecrets),
+    "keyring": (KeyringSecrets,),
+    "env": (EnvironmentSecrets,),
+}
+
+
+def secret_store(provider: str) -> SecretStore:
+    """The store that ``security.secrets.provider`` names: ``auto``, ``keyring`` or ``env``.
+
+    Raises:
+        InvalidInput: for a provider that this Runloop does not have; it is not replaced by another behind the user's back.
+
+    """
+    kinds = _PROVIDERS.get(provider)
+    if kinds is None:
+        raise InvalidInput(
+            f"there is no secret provider {provider!r}",
+            code="secrets.provider",
+            where=Where(key="security.secrets.provider"),
+            hint=f"use one of: {', '.join(_PROVIDERS)}",
+        )
+    return SecretStore([kind() for kind in kinds])
 
 
 def handle_of(run_id: str, secret_id: str) -> str:

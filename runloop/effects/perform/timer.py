@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ class TimerSleep:
 
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
+        require(ctx.caps.check_time())
         ms, remaining = args["ms"], ctx.remaining_ms
         if remaining is not None and ms > remaining:
             raise CallError(

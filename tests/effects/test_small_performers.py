@@ -1,0 +1,427 @@
+"""kb.*, ask.person, timer.sleep, emit.*, checkpoint.mark, secrets.handle and model.*: rights first, then the port."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from runloop.effects.perform.artifact import EmitArtifact, artifact_filename
+from runloop.effects.perform.ask import AskPerson
+from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress
+from runloop.effects.perform.kb import KbGet, KbPropose, KbSearch
+from runloop.effects.perform.model import ModelComplete, ModelEmbed
+from runloop.effects.perform.ports import PersonAnswer, Proposal, Question
+from runloop.effects.perform.secrets import (
+    EnvironmentSecrets,
+    KeyringSecrets,
+    SecretsHandle,
+    SecretStore,
+    environment_name,
+    handle_of,
+    hide,
+    secret_store,
+    substitute,
+)
+from runloop.effects.perform.timer import TimerSleep, WallClock
+from runloop.effects.types import CallErrorKind, EffectClass
+from runloop.errors import InvalidInput, RunloopError, Unavailable
+from runloop.models.broker import Broker
+from runloop.models.budget import Budget
+from runloop.models.errors import ModelError
+from runloop.models.settings import ModelSettings
+from runloop.models.types import EmbedReply, ModelReply, Usage
+from runloop.policy import Capabilities
+from runloop.policy.names import NameGrants
+
+
+def kb_caps(read=(), write=()):
+    return Capabilities(kb_read=NameGrants(names=frozenset(read)), kb_write=NameGrants(names=frozenset(write)))
+
+
+@dataclass
+class Knowledge:
+    entity: dict | None = None
+    error: RunloopError | None = None
+    asked: list = field(default_factory=list)
+
+    async def search(self, query, domains, limit, *, raw_contacts):
+        if self.error:
+            raise self.error
+        self.asked.append((query, tuple(domains), limit, raw_contacts))
+        return [{"key": "k"}]
+
+    async def get(self, key, *, raw_contacts):
+        if self.error:
+            raise self.error
+        self.asked.append((key, raw_contacts))
+        return self.entity
+
+    async def propose(self, proposal, ctx):
+        if self.error:
+            raise self.error
+        self.asked.append(proposal)
+        return 7
+
+
+DOMAINS = ("contacts", "notes")
+
+
+async def test_a_search_covers_the_granted_domains(make_ctx, crossing):
+    kb = Knowledge()
+    outcome = await crossing(KbSearch(kb, DOMAINS), {"query": "q"}, make_ctx(kb_caps(["notes"])))
+
+    assert outcome.result == {"hits": [{"key": "k"}]}
+    assert kb.asked == [("q", ("notes",), 10, False)]
+
+
+async def test_a_search_in_a_domain_that_is_not_granted_is_denied(make_ctx, refusal):
+    asked = await refusal(KbSearch(Knowledge(), DOMAINS), {"query": "q", "domains": ["contacts"]}, make_ctx(kb_caps(["notes"])))
+    nothing = await refusal(KbSearch(Knowledge(), DOMAINS), {"query": "q"}, make_ctx())
+
+    assert (asked.kind, asked.code) == (CallErrorKind.DENIED, "denied.kb.read.namespace_not_permitted")
+    assert nothing.code == "denied.kb.read.namespace_not_permitted"
+
+
+async def test_unmasked_addresses_need_their_own_grant(make_ctx, crossing):
+    kb = Knowledge()
+    await crossing(KbSearch(kb, DOMAINS), {"query": "q", "limit": 2}, make_ctx(kb_caps(["contacts", "contacts_raw"])))
+
+    assert kb.asked == [("q", ("contacts",), 2, True)]
+
+
+async def test_an_entity_is_given_where_its_domain_is_granted(make_ctx, crossing, refusal):
+    kb = Knowledge(entity={"domain": "contacts", "key": "k"})
+
+    assert (await crossing(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx(kb_caps(["contacts"])))).result == kb.entity
+    assert (await crossing(KbGet(Knowledge(), DOMAINS), {"key": "k"}, make_ctx(kb_caps(["contacts"])))).result is None
+    assert (await refusal(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx(kb_caps(["notes"])))).kind is CallErrorKind.DENIED
+    assert (await refusal(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx())).kind is CallErrorKind.DENIED
+
+
+async def test_a_proposal_carries_its_evidence_and_key(make_ctx, crossing, refusal):
+    kb = Knowledge()
+    args = {"kind": "note.imported", "payload": {"a": 1}, "evidence": [3], "rationale": "why"}
+    outcome = await crossing(KbPropose(kb), args, make_ctx(kb_caps(write=["note"])))
+    denied = await refusal(KbPropose(kb), args, make_ctx(kb_caps(read=["note"])))
+
+    assert outcome.result == {"event_id": 7}
+    assert kb.asked == [Proposal("note.imported", {"a": 1}, (3,), "why", "run/n/1")]
+    assert denied.code == "denied.kb.write.namespace_not_permitted"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(InvalidInput("bad", code="kb.x"), CallErrorKind.INVALID), (Unavailable("busy"), CallErrorKind.UNAVAILABLE)]
+)
+async def test_what_the_knowledge_base_refuses_reaches_the_guest_as_an_error(error, kind, make_ctx, refusal):
+    kb, caps = Knowledge(error=error), kb_caps(["notes"], ["note"])
+    for performer, args in (
+        (KbSearch(kb, DOMAINS), {"query": "q"}),
+        (KbGet(kb, DOMAINS), {"key": "k"}),
+        (KbPropose(kb), {"kind": "note.x", "payload": {}}),
+    ):
+        refused = await refusal(performer, args, make_ctx(caps))
+        assert (refused.kind, refused.code) == (kind, error.code)
+
+
+@dataclass
+class Person:
+    reply: PersonAnswer | None
+    asked: list = field(default_factory=list)
+
+    async def ask(self, question, ctx):
+        self.asked.append(question)
+        return self.reply
+
+
+ASK = Capabilities(ask=True)
+
+
+async def test_a_person_is_asked_with_options_default_and_the_nearer_deadline(make_ctx, crossing):
+    person = Person(PersonAnswer("b", "operator"))
+    args = {"question": "Which?", "options": ["a", "b"], "default": "a", "detail": "more", "timeout_ms": 5000}
+    outcome = await crossing(AskPerson(person), args, make_ctx(ASK, deadline_ms=1_795_000_003_000))
+
+    assert outcome.result == {"answer": "b", "by": "operator"}
+    assert person.asked == [Question("Which?", ("a", "b"), "a", "more", 3000)]
+
+
+async def test_a_question_without_limits_waits(make_ctx, crossing):
+    person = Person(PersonAnswer("free text", "operator"))
+    await crossing(AskPerson(person), {"question": "Why?"}, make_ctx(ASK))
+
+    assert person.asked == [Question("Why?", (), None, "", None)]
+
+
+@pytest.mark.parametrize(
+    ("args", "reply", "kind", "code"),
+    [
+        ({}, None, CallErrorKind.UNAVAILABLE, "ask.nobody"),
+        ({"options": ["a", "a"]}, None, CallErrorKind.INVALID, "ask.options"),
+        ({"options": ["a"], "default": "b"}, None, CallErrorKind.INVALID, "ask.default"),
+        ({"options": ["a"]}, PersonAnswer("z", "operator"), CallErrorKind.INVALID, "ask.answer"),
+    ],
+)
+async def test_a_question_that_cannot_be_asked_or_answered_is_refused(args, reply, kind, code, make_ctx, refusal):
+    error = await refusal(AskPerson(Person(reply)), {"question": "?", **args}, make_ctx(ASK))
+
+    assert (error.kind, error.code) == (kind, code)
+
+
+async def test_asking_needs_its_right(make_ctx, refusal):
+    assert (await refusal(AskPerson(Person(None)), {"question": "?"}, make_ctx())).code == "denied.ask.person.cap_missing"
+
+
+@dataclass
+class Clock:
+    slept: list = field(default_factory=list)
+
+    async def sleep(self, ms):
+        self.slept.append(ms)
+
+
+async def test_a_sleep_waits_through_its_clock(make_ctx, crossing, refusal):
+    clock, caps = Clock(), Capabilities(time=True)
+    outcome = await crossing(TimerSleep(clock), {"ms": 86_400_000}, make_ctx(caps))
+    too_long = await refusal(TimerSleep(clock), {"ms": 1001}, make_ctx(caps, deadline_ms=1_795_000_001_000))
+    denied = await refusal(TimerSleep(clock), {"ms": 1}, make_ctx())
+
+    assert (outcome.result, clock.slept) == ({}, [86_400_000])
+    assert (too_long.kind, too_long.code) == (CallErrorKind.TIMEOUT, "timer.deadline")
+    assert denied.kind is CallErrorKind.DENIED
+
+
+async def test_the_wall_clock_returns():
+    assert await WallClock().sleep(0) is None
+
+
+@dataclass
+class Reporter:
+    told: list = field(default_factory=list)
+
+    async def progress(self, ctx, text, fraction):
+        self.told.append(("progress", text, fraction))
+
+    async def log(self, ctx, level, text):
+        self.told.append(("log", level, text))
+
+    async def mark(self, ctx, label):
+        self.told.append(("mark", label))
+
+    async def artifact(self, ctx, artifact):
+        self.told.append(artifact)
+        return 12
+
+
+async def test_progress_lines_and_marks_are_told(make_ctx, crossing):
+    reporter = Reporter()
+    for performer, args in (
+        (EmitProgress(reporter), {"text": "half", "fraction": 0.5}),
+        (EmitProgress(reporter), {"text": "on"}),
+        (EmitLog(reporter), {"level": "warn", "text": "odd"}),
+        (CheckpointMark(reporter), {"label": "drafted"}),
+    ):
+        assert (await crossing(performer, args, make_ctx())).result == {}
+
+    assert reporter.told == [("progress", "half", 0.5), ("progress", "on", None), ("log", "warn", "odd"), ("mark", "drafted")]
+
+
+async def test_an_artifact_is_kept_under_its_hash_with_its_sources(tmp_path, make_ctx, crossing):
+    reporter = Reporter()
+    args = {"name": "Brief an Ada.md", "text": "grüß", "summary": "s", "sources": [{"event_id": 3}]}
+    outcome = await crossing(EmitArtifact(tmp_path, reporter), args, make_ctx())
+    again = await crossing(EmitArtifact(tmp_path, reporter), args, make_ctx())
+
+    data = "grüß".encode()
+    digest = blake3(data).hexdigest()
+    path = tmp_path / f"Brief-an-Ada-{digest[:16]}.md"
+    assert outcome.result == {"path": str(path), "blake3": digest, "sha256": hashlib.sha256(data).hexdigest(), "event_id": 12}
+    assert again.result == outcome.result
+    assert path.read_bytes() == data
+    assert (reporter.told[0].kind, reporter.told[0].bytes, reporter.told[0].sources) == ("text", 6, ({"event_id": 3},))
+
+
+async def test_a_damaged_or_unwritable_artifact_is_said_so(tmp_path, make_ctx, crossing, refusal):
+    performer, args = EmitArtifact(tmp_path / "a", Reporter()), {"name": "x.txt", "text": "t"}
+    path = Path((await crossing(performer, args, make_ctx())).result["path"])
+    path.write_text("changed")
+    damaged = await refusal(performer, args, make_ctx())
+    (tmp_path / "b").write_text("in the way")
+    unwritable = await refusal(EmitArtifact(tmp_path / "b", Reporter()), args, make_ctx())
+    control = await refusal(performer, {"name": "a\nb", "text": "t"}, make_ctx())
+
+    assert (damaged.code, unwritable.code, control.code) == ("artifact.damaged", "artifact.write", "artifact.name")
+    assert path.read_text() == "changed"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.txt", "a-0123456789abcdef.txt"),
+        ("../../etc/passwd", "etc-passwd-0123456789abcdef"),
+        ("..", "artifact-0123456789abcdef"),
+        (".bashrc", "bashrc-0123456789abcdef"),
+        ("日本.md", "artifact-0123456789abcdef.md"),
+        ("x" * 300 + ".eml", "x" * 80 + "-0123456789abcdef.eml"),
+        ("a.b/c", "a.b-c-0123456789abcdef"),
+    ],
+)
+def test_an_artifacts_file_name_stays_in_its_directory(name, expected):
+    assert artifact_filename(name, "0123456789abcdef" * 4) == expected
+
+
+async def test_a_handle_is_given_without_looking_at_the_secret(handles, make_ctx, crossing, refusal):
+    ctx = make_ctx(Capabilities(secrets=frozenset({"a/b"})))
+    performer = SecretsHandle(handles)
+    outcome = await crossing(performer, {"name": "a/b"}, ctx)
+    denied = await refusal(performer, {"name": "other"}, ctx)
+
+    assert outcome.result == {"handle": handle_of(ctx.run_id, "a/b")}
+    assert performer.prepare({"name": "a/b"}, ctx).klass is EffectClass.VIRTUAL
+    assert denied.code == "denied.secrets.get.secret_not_permitted"
+    assert "other" not in denied.message
+
+
+def test_forgotten_handles_stand_for_nothing(handles, make_ctx):
+    ctx = make_ctx(Capabilities(secrets=frozenset({"token"})))
+    handle = handles.issue(ctx.run_id, "token")
+    known = handles.names_in(f"a {handle} b {handle}", ctx)
+    handles.forget(ctx.run_id)
+    with pytest.raises(RunloopError):
+        handles.names_in(handle, ctx)
+
+    assert known == ["token"]
+
+
+def test_environment_names_are_upper_snake():
+    assert environment_name("runloop/models/gemini") == "RUNLOOP_MODELS_GEMINI"
+    assert EnvironmentSecrets({"RUNLOOP_TEST_SECRET": "v"}).get("runloop.test-secret") == "v"
+    assert EnvironmentSecrets({"exact.name": "v", "EXACT_NAME": "w"}).get("exact.name") == "v"
+    assert EnvironmentSecrets({"A": ""}).get("a") is None
+
+
+async def test_the_keyring_comes_first_and_the_environment_where_it_has_none(monkeypatch):
+    import keyring
+    from keyring.errors import NoKeyringError
+
+    kept = {("runloop", "a"): "from-keyring"}
+    monkeypatch.setattr(keyring, "get_password", lambda service, name: kept.get((service, name)))
+    store = SecretStore([KeyringSecrets(), EnvironmentSecrets({"A": "from-env", "B": "from-env"})])
+    found = [await store.get(name) for name in ("a", "b", "c")]
+
+    def none(*_):
+        raise NoKeyringError
+
+    monkeypatch.setattr(keyring, "get_password", none)
+
+    assert found == ["from-keyring", "from-env", None]
+    assert await store.get("a") == "from-env"
+
+
+async def test_a_keyring_that_never_answers_is_passed_over(monkeypatch):
+    import threading
+
+    from runloop.effects.perform import secrets
+
+    released = threading.Event()
+
+    class Stuck:
+        def get(self, _):
+            released.wait()
+
+    monkeypatch.setattr(secrets, "KEYRING_TIMEOUT_S", 0.05)
+    try:
+        assert await SecretStore([Stuck(), EnvironmentSecrets({"A": "v"})]).get("a") == "v"
+    finally:
+        released.set()
+
+
+def test_a_secret_provider_that_is_not_there_is_not_replaced_by_another(monkeypatch):
+    for name in ("auto", "keyring", "env"):
+        assert isinstance(secret_store(name), SecretStore)
+    with pytest.raises(InvalidInput) as caught:
+        secret_store("age")
+
+    assert caught.value.where.key == "security.secrets.provider"
+
+
+def test_values_go_in_and_come_out_longest_first():
+    one, two = handle_of("r", "one"), handle_of("r", "two")
+    values = {one: "abc", two: "abcdef"}
+
+    assert substitute(f"{one}-{two}-{handle_of('r', 'three')}", values) == f"abc-abcdef-{handle_of('r', 'three')}"
+    assert hide("abcdef abc", values) == f"{two} {one}"
+
+
+@dataclass
+class Model:
+    error: ModelError | None = None
+    asked: list = field(default_factory=list)
+
+    def leaves_machine(self, request):
+        return True
+
+    async def complete(self, request, budget, remaining_ms=None):
+        if self.error:
+            raise self.error
+        self.asked.append((request, budget, remaining_ms))
+        return ModelReply("text", "stop", "p", "m", Usage(3, 4, 1_500_000, estimated=True), cached=False)
+
+    async def embed(self, request, budget, remaining_ms=None):
+        if self.error:
+            raise self.error
+        return EmbedReply(((1.0, 2.0),), "p", "m", Usage(3, 0, None, estimated=False))
+
+
+MODEL = Capabilities(model=True)
+
+
+async def test_a_completion_is_counted_and_shown_as_it_will_be_sent(make_ctx):
+    broker, budget = Model(), Budget()
+    performer, ctx = ModelComplete(broker, lambda _: budget), make_ctx(MODEL, deadline_ms=1_795_000_002_000)
+    prepared = performer.prepare({"prompt": "Write", "system": "Be brief", "context": [1], "stop": ["x"], "max_tokens": 5}, ctx)
+    outcome = await performer.perform(prepared, ctx)
+
+    assert (prepared.what, prepared.leaves_machine, prepared.external) == ("Be brief\n\nWrite\n\nContext (JSON):\n[1]", True, False)
+    assert outcome.result == {
+        "text": "text",
+        "tokens_in": 3,
+        "tokens_out": 4,
+        "usd": 1.5,
+        "provider": "p",
+        "model": "m",
+        "finish_reason": "stop",
+        "cached": False,
+    }
+    assert (outcome.tokens_in, outcome.tokens_out, outcome.usd_micros, outcome.tokens_estimated) == (3, 4, 1_500_000, True)
+    request, used, remaining = broker.asked[0]
+    assert (used, remaining, request.trace_id, request.idempotency_key) == (budget, 2000, f"trace:{ctx.run_id}", "run/n/1")
+
+
+async def test_embeddings_are_lists_of_numbers(make_ctx, crossing):
+    outcome = await crossing(ModelEmbed(Model(), lambda _: Budget()), {"texts": ["a"]}, make_ctx(MODEL))
+
+    assert outcome.result == {"vectors": [[1.0, 2.0]], "model": "m", "tokens_in": 3}
+    assert (outcome.usd_micros, outcome.usd) == (None, None)
+
+
+async def test_a_failed_call_tells_what_it_cost_all_the_same(make_ctx, refusal):
+    usage = Usage(3, 0, 9, estimated=False)
+    error = ModelError("unavailable", "model.empty", "nothing", hint="h", retryable=True, usage=usage)
+    for performer, args in ((ModelComplete, {"prompt": "p"}), (ModelEmbed, {"texts": ["a"]})):
+        refused = await refusal(performer(Model(error), lambda _: Budget()), args, make_ctx(MODEL))
+        assert (refused.kind, refused.code, refused.hint, refused.retryable) == (CallErrorKind.UNAVAILABLE, "model.empty", "h", True)
+        assert (refused.spent.tokens_in, refused.spent.usd_micros) == (3, 9)
+
+
+async def test_models_need_their_right_and_a_configured_provider(make_ctx, refusal):
+    async def no_secret(_):
+        return None
+
+    broker = Broker(ModelSettings(), no_secret)
+    for performer, args in ((ModelComplete, {"prompt": "p"}), (ModelEmbed, {"texts": ["a"]})):
+        denied = await refusal(performer(broker, lambda _: Budget()), args, make_ctx())
+        missing = await refusal(performer(broker, lambda _: Budget()), args, make_ctx(MODEL))
+        assert denied.code == "denied.model.use.cap_missing"
+        assert (missing.kind, missing.code) == (CallErrorKind.UNAVAILABLE, "model.unconfigured")
