@@ -29,8 +29,10 @@ class AgentRef(RecordMeta, frozen=True):
 
 
 class ErrorInfo(RecordMeta, frozen=True):
-    """A failure: stable code and what it says in a line or a few; ``kind`` is the call-error code that the guest saw, ``detail``
-    everything known, such as the agent's traceback."""
+    """A failure: stable code and what it says in a line or a few.
+
+    ``kind`` is the call-error code that the guest saw, ``detail`` everything known, such as the agent's traceback.
+    """
 
     code: str
     message: str

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from runloop.errors import InvalidInput
 from runloop.events import KINDS, NewEvent, StoredEvent
-from runloop.events.kinds import kind_of
-from runloop.kb import materialise, people, search
+from runloop.events.ids import parse_event_id
+from runloop.events.kinds import kind_of, validate
+from runloop.kb import evidence, materialise, people, search
 from runloop.kb.database import BUSY_MS, connect, translated
 from runloop.kb.errors import InvalidDelta
 from runloop.kb.ledger import Ledger
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from runloop.kb.materialise import Synced
     from runloop.kb.search import Hit
-    from runloop.kb.verify import VerifyReport
+    from runloop.kb.verify import Anchor, VerifyReport
 
 EVENTS_DB = "events.sqlite"
 VIEWS_DB = "pog.sqlite"
@@ -83,11 +84,11 @@ class KnowledgeBase:
         """Events that could not be applied and were set aside."""
         return self._select("SELECT event_id, kind, error FROM problems ORDER BY event_id")
 
-    def verify(self) -> VerifyReport:
-        """Check the ledger against itself and against what was last seen of its head."""
+    def verify(self, noted: Anchor | None = None) -> VerifyReport:
+        """Check the ledger against itself, what was last seen of its head, and a head that somebody noted elsewhere."""
         with self._lock:
-            anchor = materialise.anchor(self._views)
-        return self.ledger.verify(anchor=anchor)
+            anchors = [materialise.anchor(self._views)]
+        return self.ledger.verify(anchors=anchors if noted is None else [*anchors, noted])
 
     def search(self, query: str, domains: Sequence[str] | None = None, limit: int = 8, *, raw_contacts: bool = False) -> list[Hit]:
         """The best hits in ``contacts``, ``notes`` and ``artifacts``; addresses are masked unless ``raw_contacts``."""
@@ -109,7 +110,12 @@ class KnowledgeBase:
         return {"domain": hit.domain, "key": hit.key, "title": hit.title, "data": data, "event_id": hit.event_id}
 
     def why(self, key: str) -> list[StoredEvent]:
-        """The events that touched an entity, oldest first; a key without prefix is tried as contact, artifact, run and note."""
+        """The events that touched an entity, oldest first; a key without prefix is tried as contact, artifact, run and note.
+
+        ``event:N`` gives the event and, before it, the events that it rests on.
+        """
+        if key.startswith("event:"):
+            return evidence.chain(self.ledger, parse_event_id(key))
         candidates = [key] if ":" in key else [key, *(f"{prefix}:{key}" for prefix in ("contact", "artifact", "run", "note"))]
         marks = ", ".join("?" * len(candidates))
         sql = f"SELECT DISTINCT event_id FROM entity_history WHERE entity_key IN ({marks}) ORDER BY event_id"  # noqa: S608
@@ -131,6 +137,7 @@ class KnowledgeBase:
         if delta.evidence:
             provenance["evidence"] = ",".join(str(event_id) for event_id in delta.evidence)
         event = NewEvent(delta.kind, delta.payload, delta.actor, delta.scope, provenance, None, delta.key)
+        validate(event.kind, event.payload)
         self._check_references(event, delta.evidence)
         return self.ledger.append([event])[0]
 
@@ -209,14 +216,10 @@ class KnowledgeBase:
                 rows.append(dict(zip(names, row, strict=True)))
         return rows
 
-    def _check_references(self, event: NewEvent, evidence: Sequence[int]) -> None:
+    def _check_references(self, event: NewEvent, stated: Sequence[int]) -> None:
         """Every event that the change names must exist."""
-        payload = event.payload
-        named = [*evidence, *(payload.get("evidence") or ()), *(payload.get("citations") or ())]
-        if event.kind == "email.sent" and "artifact_id" in payload:
-            named.append(payload["artifact_id"])
-        for event_id in named:
-            if isinstance(event_id, int) and (not 0 < event_id < 2**63 or self.ledger.get(event_id) is None):
+        for event_id in (*stated, *evidence.named_by(event.payload)):
+            if not 0 < event_id < 2**63 or self.ledger.get(event_id) is None:
                 raise InvalidDelta(
                     f"referential integrity failed for evidence id {event_id}",
                     code="kb.unknown_evidence",

@@ -153,11 +153,11 @@ class Ledger:
         """The event as it was given: blobs loaded, escapes undone."""
         return structs.replace(event, payload=restore(event.payload, kind_of(event.kind).blob_fields, self.blob))
 
-    def verify(self, *, anchor: Anchor | None = None) -> VerifyReport:
+    def verify(self, *, anchors: Sequence[Anchor] = ()) -> VerifyReport:
         """Recompute every hash and look for the first event that is not as it was written."""
         from runloop.kb.verify import verify
 
-        return verify(self, anchor=anchor)
+        return verify(self, anchors=anchors)
 
     def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """Every record of a run after ``after_seq``, oldest first; looks no further than its end."""

@@ -17,7 +17,7 @@ from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.rows import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from runloop.kb.ledger import Ledger
 
@@ -72,12 +72,12 @@ class VerifyReport:
             )
 
 
-def verify(ledger: Ledger, *, anchor: Anchor | None = None) -> VerifyReport:
-    """Check ids, contents, order, blobs, the head, and the anchor, in one consistent view of the file."""
+def verify(ledger: Ledger, *, anchors: Sequence[Anchor] = ()) -> VerifyReport:
+    """Check ids, contents, order, blobs, the head, and the anchors, in one consistent view of the file."""
     with ledger.reading() as db:
         db.execute("BEGIN")
         try:
-            return _Scan(db, ledger.id, anchor).run()
+            return _Scan(db, ledger.id, anchors).run()
         finally:
             db.execute("COMMIT")
 
@@ -85,10 +85,10 @@ def verify(ledger: Ledger, *, anchor: Anchor | None = None) -> VerifyReport:
 class _Scan:
     """One pass over the events, oldest first."""
 
-    def __init__(self, db: apsw.Connection, ledger_id: str, anchor: Anchor | None) -> None:
+    def __init__(self, db: apsw.Connection, ledger_id: str, anchors: Sequence[Anchor]) -> None:
         self._db = db
         self._ledger_id = ledger_id
-        self._anchor = anchor
+        self._anchors = anchors
         self._last_id = 0
         self._chain = genesis(ledger_id)
         self._blobs: set[bytes] = set()
@@ -101,20 +101,21 @@ class _Scan:
         try:
             for broken in self._problems():
                 return broken
-        except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
-            return Broken(self._last_id + 1, "the file", "readable", str(error))
+        except (apsw.CorruptError, apsw.NotADBError, apsw.IOError, UnicodeDecodeError) as error:
+            return Broken(self._last_id + 1, "the stored bytes", "readable", str(error))
         return None
 
     def _problems(self) -> Iterator[Broken]:
         head_id, head_chain = self._db.execute("SELECT last_id, chain FROM head").fetchone() or (0, b"")
-        anchor = self._anchor
-        if anchor is not None and anchor.ledger_id != self._ledger_id:
-            yield Broken(1, "the ledger itself", anchor.ledger_id, self._ledger_id)
+        for anchor in self._anchors:
+            if anchor.ledger_id != self._ledger_id:
+                yield Broken(1, "the ledger itself", anchor.ledger_id, self._ledger_id)
         for row in self._db.execute(f"SELECT {COLUMNS} FROM events ORDER BY id"):  # noqa: S608 - our constant
             yield from self._event(row)
-            if anchor is not None and row[0] == anchor.id and row[8] != anchor.chain:
-                yield Broken(row[0], "chain_hash noted outside the ledger", anchor.chain.hex(), row[8].hex())
-        noted = max(head_id, anchor.id if anchor is not None else 0)
+            for anchor in self._anchors:
+                if row[0] == anchor.id and row[8] != anchor.chain:
+                    yield Broken(row[0], "chain_hash noted outside the ledger", anchor.chain.hex(), row[8].hex())
+        noted = max(head_id, *(anchor.id for anchor in self._anchors), 0)
         if self._last_id < noted:
             yield Broken(self._last_id + 1, "the end of the ledger", f"events up to {noted}", f"nothing after event {self._last_id}")
         if (head_id, head_chain) != (self._last_id, self._chain):

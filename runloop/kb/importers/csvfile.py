@@ -24,9 +24,7 @@ _NAME_PARTS = (
 )
 _NICKNAME = ("nickname", "nick name", "nicknames", "alias", "spitzname")
 _ORG = ("organization name", "organization 1 - name", "organization", "organisation", "company", "company name", "org", "firma")
-_EMAIL = re.compile(
-    r"(?:primary |secondary )?(?:e-?mail|mail)(?: address)?(?: ?\d+)?(?: - value| ?\d* address)?|email_address|e-?mail \d+ - value"
-)
+_EMAIL = re.compile(r"(?:primary |secondary )?(?:e-?mail|mail)(?: address)?(?: ?\d+)?(?: - value| address)?")
 _SPLIT = re.compile(r"\s*(?::::|[;,])\s*")
 
 

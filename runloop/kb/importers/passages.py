@@ -74,9 +74,7 @@ def _blocks(lines: list[str], *, markdown: bool) -> Iterator[_Block]:
                 yield _Block(number, [line], heading[2])
             continue
         if mark is not None:
-            fence = (
-                mark[1] if fence is None else None if line.strip().startswith(fence[:3]) and line.strip().strip(fence[0]) == "" else fence
-            )
+            fence = mark[1] if fence is None else None if _closes(fence, line) else fence
         if not block:
             begun = number
         block.append(line)
