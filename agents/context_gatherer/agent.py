@@ -6,8 +6,9 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from assembly import assemble
 from passages import title_of
-from selection import Note, select
+from selection import Note, Wanted, select
 from wording import tokens, weight
 
 from runloop_agent import CallError, Cancelled, agent, emit, files, kb
@@ -37,8 +38,9 @@ def run(topic: str = "", contact: Any = None, directories: list[str] | None = No
     if not any(char.isalnum() for char in asked):
         raise ValueError("context_gatherer: there is no topic; give `topic`, what to search for")
     searched: list[str] = []
-    notes = [*_known(asked, searched), *_from_files(list(DIRECTORIES) if directories is None else directories, searched)]
-    chosen = select(asked, notes, name=_name(contact), limit=max(1, min(limit, 20)))
+    wanted = Wanted.of(asked, _name(contact))
+    notes = [*_known(asked, wanted, searched), *_from_files(list(DIRECTORIES) if directories is None else directories, searched)]
+    chosen = select(wanted, notes, limit=max(1, min(limit, 20)))
     for reason, count in chosen.withheld.items():
         emit.log(f"{count} passage(s) on the topic kept back: {WITHHELD[reason]}", "warn")
     emit.log(f"{len(chosen.excerpts)} excerpt(s) about {asked[:80]!r} from {len(notes)} candidate(s)", "info")
@@ -52,32 +54,32 @@ def run(topic: str = "", contact: Any = None, directories: list[str] | None = No
     }
 
 
-def _known(topic: str, searched: list[str]) -> list[Note]:
+def _known(topic: str, wanted: Wanted, searched: list[str]) -> list[Note]:
     """What the knowledge base has: one search for the whole topic, then one for each of its telling words."""
     telling = [word for word in re.findall(r"[^\W_]+", topic) if any(weight(term) == 1 for term in tokens(word))][:MAX_TERMS]
-    found: dict[tuple[Any, ...], Note] = {}
-    for query in dict.fromkeys([topic[:MAX_QUERY], *telling]):
-        try:
-            hits = kb.search(query, domains=list(DOMAINS), limit=20)
-        except Cancelled:
-            raise
-        except CallError as refused:
-            emit.log(f"the knowledge base was not searched: {refused}", "warn")
-            break
-        for hit in hits:
-            note = _note_of(hit)
-            if note.text.strip():
-                found.setdefault((note.path, note.first_line, note.event_id), note)
-    searched.extend(DOMAINS if found else ())
-    return list(found.values())
+    hits: dict[str, Any] = {}
+    try:
+        for query in dict.fromkeys([topic[:MAX_QUERY], *telling]):
+            for hit in kb.search(query, domains=list(DOMAINS), limit=20):
+                hits.setdefault(hit.key, hit)
+    except Cancelled:
+        raise
+    except CallError as refused:
+        emit.log(f"the knowledge base was not searched: {refused}", "warn")
+        return []
+    searched.extend(DOMAINS)
+    return assemble(wanted, hits.values(), _get)
 
 
-def _note_of(hit: Any) -> Note:
-    """The whole passage where the hit has it, with the line on which it begins; else the excerpt of it."""
-    text, line = hit.data.get("text"), hit.data.get("line")
-    if not isinstance(text, str):
-        text, line = hit.excerpt, hit.line
-    return Note(hit.path or "", hit.title or hit.path or "", text, hit.event_id, line if isinstance(line, int) else 1)
+def _get(key: str) -> kb.Entity | None:
+    """What only adds to a hit may be missing."""
+    try:
+        return kb.get(key)
+    except Cancelled:
+        raise
+    except CallError as refused:
+        emit.log(f"{key} was not read: {refused.message}", "debug")
+        return None
 
 
 def _from_files(directories: list[str], searched: list[str]) -> list[Note]:

@@ -26,13 +26,16 @@ MIN_WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text with its source; `event_id` is None for a file that was read from its directory."""
+    """A text with its source; `origins` says from which line on which event holds it, None for a file read from its directory."""
 
     path: str
     title: str
     text: str
-    event_id: int | None = None
-    first_line: int = 1
+    origins: tuple[tuple[int, int | None], ...] = ((1, None),)
+
+    def event_at(self, line: int) -> int | None:
+        """The event that holds this line."""
+        return next((event_id for first, event_id in reversed(self.origins) if first <= line), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,8 @@ class Selection:
     withheld: dict[str, int]
 
 
-def select(topic: str, notes: Iterable[Note], *, name: str = "", limit: int = 6, per_note: int = 4, max_chars: int = 2400) -> Selection:
-    """The passages about `topic`, best note first; `name` (the recipient's) does not make a passage relevant by itself."""
-    wanted = Wanted.of(topic, name)
+def select(wanted: Wanted, notes: Iterable[Note], *, limit: int = 6, per_note: int = 4, max_chars: int = 2400) -> Selection:
+    """The passages that are about what is wanted, best note first, each note's in its order."""
     chosen: list[Excerpt] = []
     withheld: dict[str, int] = {}
     seen: set[tuple[str, ...]] = set()
@@ -74,7 +76,7 @@ def select(topic: str, notes: Iterable[Note], *, name: str = "", limit: int = 6,
         elif taken.get(note.path, 0) < per_note and size + len(text) <= max_chars and len(chosen) < limit:
             taken[note.path] = taken.get(note.path, 0) + 1
             size += len(text)
-            chosen.append(Excerpt(note.event_id, note.path, passage.line + note.first_line - 1, note.title, text, round(score, 3)))
+            chosen.append(Excerpt(note.event_at(passage.line), note.path, passage.line, note.title, text, round(score, 3)))
         seen.add(same)
     places = list(taken)
     chosen.sort(key=lambda excerpt: (places.index(excerpt.path), excerpt.line))
@@ -106,7 +108,10 @@ class Wanted:
 
     @classmethod
     def of(cls, topic: str, name: str = "") -> Wanted:
-        """The terms of `topic`; when all are generic, or the recipient's name, they count as telling after all."""
+        """The terms of `topic`; when all are generic they count as telling after all.
+
+        The recipient's `name` is generic: that a note mentions them does not make it relevant.
+        """
         weights = {term: weight(term) for term in terms(topic)}
         for term in terms(name):
             if term in weights:
@@ -116,18 +121,24 @@ class Wanted:
         telling = sum(1 for value in weights.values() if value == 1)
         return cls(weights, min(telling, 1 if telling < 2 else 2 if telling < 6 else 3))
 
+    def covers(self, title: str, path: str) -> bool:
+        """Whether a note is about the topic as a whole, by its title and file name."""
+        return self.need > 0 and self._telling(set(tokens(f"{title} {_stem_of(path)}"))) >= self.need
+
     def score(self, note: Note, passage: Passage) -> float:
         """How much of the topic the passage covers, from 0 to 1; 0 when it lacks the telling terms or only leads to what follows."""
         own = tokens(passage.text)
         if (len(own) < MIN_WORDS and len(passage.text) < 20) or passage.text.endswith(":"):
             return 0.0
         inside, above = set(own), set(tokens(" ".join((note.title, _stem_of(note.path), *passage.headings))))
-        telling = sum(1 for term, value in self.weights.items() if value == 1 and (term in inside or term in above))
-        if not self.weights or telling < self.need:
+        if not self.weights or self._telling(inside | above) < self.need:
             return 0.0
         got = sum(value * (1.0 if term in inside else HEADING_WEIGHT if term in above else 0.0) for term, value in self.weights.items())
         figures = FIGURE_BONUS if re.search(r"\d", passage.text) else 0.0
         return min(1.0, got / sum(self.weights.values()) + figures)
+
+    def _telling(self, words: set[str]) -> int:
+        return sum(1 for term, value in self.weights.items() if value == 1 and term in words)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -45,12 +45,12 @@ class Drive:
         self.sent: list[dict[str, Any]] = []
         self._note = {
             "domain": "notes",
-            "key": "n",
+            "key": "note:notes/plan.md#0",
             "title": "Q4 launch plan",
             "path": "notes/plan.md",
             "line": 1,
             "event_id": 5,
-            "data": {"text": note},
+            "data": {"text": note, "line": 1},
         }
 
     def _search(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -41,11 +41,15 @@ def gatherer(load: Any) -> ModuleType:
 
 
 def note(path: str, text: str, event_id: int = 1, title: str = "", line: int = 1) -> Any:
-    return _loaded[0].Note(path, title or path, text, event_id, line)
+    return _loaded[0].Note(path, title or path, "\n" * (line - 1) + text, ((line, event_id),))
+
+
+def select(topic: str, *notes: Any, name: str = "", **options: Any) -> Any:
+    return _loaded[0].select(_loaded[0].Wanted.of(topic, name), notes, **options)
 
 
 def chosen(topic: str, *notes: Any, **options: Any) -> list[tuple[str, int, str]]:
-    return [(found.path, found.line, found.excerpt) for found in _loaded[0].select(topic, notes, **options).excerpts]
+    return [(found.path, found.line, found.excerpt) for found in select(topic, *notes, **options).excerpts]
 
 
 def test_passages_about_the_topic_come_in_the_order_of_their_note_with_real_lines() -> None:
@@ -60,15 +64,13 @@ def test_a_note_that_shares_only_a_common_word_is_left_out() -> None:
 
 
 def test_what_must_not_leave_is_withheld_and_counted() -> None:
-    selected = _loaded[0].select("Q4 launch", [note("plan.md", PLAN), note("vendor.txt", ORDERS), note("band.md", BAND)])
+    selected = select("Q4 launch", note("plan.md", PLAN), note("vendor.txt", ORDERS), note("band.md", BAND))
     assert selected.withheld == {"secret": 1, "confidential": 1, "instructions": 1}
     assert [found.path for found in selected.excerpts] == ["plan.md", "plan.md"]
 
 
 def test_a_heading_can_mark_a_whole_section_as_confidential() -> None:
-    assert _loaded[0].select("launch", [note("a.md", "# Launch (confidential)\n\nIt will be in May of next year.")]).withheld == {
-        "confidential": 1
-    }
+    assert select("launch", note("a.md", "# Launch (confidential)\n\nIt will be in May of next year.")).withheld == {"confidential": 1}
 
 
 def test_the_recipients_name_alone_does_not_make_a_note_relevant() -> None:
@@ -103,7 +105,7 @@ def test_lines_count_from_where_the_passage_of_a_larger_file_begins() -> None:
 
 def test_size_is_bounded_and_long_passages_are_cut_after_a_sentence() -> None:
     huge = note("huge.md", "The budget grows. " * 3000 + "\n\n" + "\n\n".join(f"Budget line {n} is {n} EUR." for n in range(2000)))
-    selected = _loaded[0].select("budget", [huge], limit=20, per_note=20)
+    selected = select("budget", huge, limit=20, per_note=20)
     assert sum(len(found.excerpt) for found in selected.excerpts) <= 2400
     assert all(len(found.excerpt) <= 480 for found in selected.excerpts)
 
@@ -116,14 +118,15 @@ def test_a_line_that_only_leads_to_what_follows_says_nothing() -> None:
 @given(topic=st.text(max_size=80), texts=st.lists(st.text(max_size=200), max_size=4))
 def test_any_topic_and_notes_give_excerpts_that_stand_in_the_note(topic: str, texts: list[str]) -> None:
     notes = [note(f"{index}.md", text, index + 1) for index, text in enumerate(texts)]
-    for found in _loaded[0].select(topic, notes).excerpts:
+    for found in select(topic, *notes).excerpts:
         text = texts[int(found.path[0])]
         assert found.excerpt.split()[0].removesuffix("\u2026") in text
         assert 0 < found.score <= 1
 
 
 def hit(path: str, text: str, event_id: int) -> dict[str, Any]:
-    return {"domain": "notes", "key": f"note:{path}", "title": path, "path": path, "line": 1, "event_id": event_id, "data": {"text": text}}
+    data = {"text": text, "line": 1}
+    return {"domain": "notes", "key": f"note:{path}#0", "title": path, "path": path, "line": 1, "event_id": event_id, "data": data}
 
 
 def test_the_answer_names_event_path_and_line_of_every_excerpt(gatherer: ModuleType) -> None:
@@ -146,9 +149,61 @@ def test_lines_count_from_where_the_passage_begins_and_not_from_where_the_hits_e
         assert [each["line"] for each in gatherer.run(topic="budget", directories=[])["out"]["excerpts"]] == [42]
 
 
+def parts(*texts: str) -> tuple[list[dict[str, Any]], Any]:
+    """A file as the knowledge base keeps it: its passages as hits, and what `kb.get` says."""
+    hits, line = [], 1
+    for number, text in enumerate(texts):
+        data = {"text": text, "line": line}
+        title = text.split("\n")[0].lstrip("# ")
+        hits.append(
+            {
+                "domain": "notes",
+                "key": f"note:/n/log.md#{number}",
+                "title": title,
+                "path": "/n/log.md",
+                "line": line,
+                "event_id": number + 20,
+                "data": data,
+            }
+        )
+        line += text.count("\n") + 2
+    return hits, lambda request: {"entity": next((found for found in hits if found["key"] == request["key"]), None)}
+
+
+def test_a_file_whose_title_is_the_topic_is_read_on_so_that_its_sections_count(gatherer: ModuleType) -> None:
+    hits, get = parts("# Q4 launch", "## Dates\n\n- Feature freeze is on 14 November.", "## Weather\n\nIt may rain on the day.")
+    with answering({"kb.search": {"hits": hits[:1]}, "kb.get": get}) as calls:
+        out = gatherer.run(topic="Q4 launch", directories=[])["out"]
+    assert [(found["event_id"], found["line"], found["title"], found["excerpt"]) for found in out["excerpts"]] == [
+        (21, 5, "Q4 launch", "- Feature freeze is on 14 November."),
+        (22, 9, "Q4 launch", "It may rain on the day."),
+    ]
+    assert [request["key"] for name, request in calls if name == "kb.get"] == ["note:/n/log.md#1", "note:/n/log.md#2", "note:/n/log.md#3"]
+
+
+def test_a_file_about_something_else_is_not_read_on(gatherer: ModuleType) -> None:
+    hits, get = parts("# Diary", "## Monday\n\nTalked about the Q4 launch in May.", "## Tuesday\n\nDentist.")
+    with answering({"kb.search": {"hits": hits[1:2]}, "kb.get": get}) as calls:
+        out = gatherer.run(topic="Q4 launch", directories=[])["out"]
+    assert [(found["event_id"], found["line"], found["title"]) for found in out["excerpts"]] == [(21, 5, "Monday")]
+    assert [name for name, _ in calls].count("kb.get") == 0
+
+
+def test_reading_on_is_bounded(gatherer: ModuleType) -> None:
+    hits, get = parts("# Q4 launch", *(f"## Part {number}\n\nSaid {number} times." for number in range(100)))
+    with answering({"kb.search": {"hits": hits[:1]}, "kb.get": get}) as calls:
+        gatherer.run(topic="Q4 launch", directories=[])
+    assert [name for name, _ in calls].count("kb.get") == 12
+
+
 def test_nothing_found_is_an_empty_list(gatherer: ModuleType) -> None:
     with answering({"kb.search": {"hits": []}}):
-        assert gatherer.run(topic="dragons")["out"] == {"topic": "dragons", "excerpts": [], "withheld": {}, "searched": []}
+        assert gatherer.run(topic="dragons")["out"] == {
+            "topic": "dragons",
+            "excerpts": [],
+            "withheld": {},
+            "searched": ["notes", "artifacts"],
+        }
 
 
 def test_text_files_of_a_granted_directory_are_read_and_have_no_event(gatherer: ModuleType) -> None:
@@ -160,7 +215,10 @@ def test_text_files_of_a_granted_directory_are_read_and_have_no_event(gatherer: 
     assert [(found["event_id"], found["path"], found["line"], found["title"]) for found in out["excerpts"]] == [
         (None, "/n/a.md", 3, "Budget")
     ]
-    assert ([request["path"] for name, request in calls if name == "files.read"], out["searched"]) == (["/n/a.md", "/n/c.TXT"], ["/n"])
+    assert ([request["path"] for name, request in calls if name == "files.read"], out["searched"]) == (
+        ["/n/a.md", "/n/c.TXT"],
+        ["notes", "artifacts", "/n"],
+    )
 
 
 def test_a_directory_or_file_that_cannot_be_read_is_told_and_not_fatal(gatherer: ModuleType) -> None:
