@@ -74,8 +74,18 @@ def test_lines_lead_from_every_source_to_each_of_its_targets(opening):
 
 
 JOINS = {
-    **{"│": "ud", "┆": "ud", "─": "lr", "┘": "ul", "┐": "dl", "└": "ur", "┌": "dr"},
-    **{"┤": "udl", "├": "udr", "┴": "ulr", "┬": "dlr", "┼": "udlr"},
+    "│": "ud",
+    "┆": "ud",
+    "─": "lr",
+    "┘": "ul",
+    "┐": "dl",
+    "└": "ur",
+    "┌": "dr",
+    "┤": "udl",
+    "├": "udr",
+    "┴": "ulr",
+    "┬": "dlr",
+    "┼": "udlr",
 }
 MOVES = {"u": (-1, 0, "d"), "d": (1, 0, "u"), "l": (0, -1, "r"), "r": (0, 1, "l")}
 
