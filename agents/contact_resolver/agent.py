@@ -91,4 +91,5 @@ def _resolved(match: Match) -> dict[str, Any]:
         "matched_by": match.matched_by,
         "last_event_id": person.event_id,
     }
+    emit.log(f"{label(person)}, by {match.matched_by}", "info")
     return {**found, "org": clean(person.org)} if person.org else found

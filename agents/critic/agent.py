@@ -17,4 +17,5 @@ def run(draft: Any = None, contact: Any = None, topic: str = "", context: Any = 
     review = judge(draft, contact, topic, context, max_words)
     for item in review["suggestions"]:
         emit.log(f"{item['check']}, {item['where']}: {item['problem']} {item['suggestion']}", "warn")
+    emit.log(review["summary"], "info")
     return {"ok": review["ok"], "review": review}

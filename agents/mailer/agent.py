@@ -20,4 +20,5 @@ def run(draft: Any = None, contact: Any = None, review: Any = None, topic: str =
     message = compose(draft, contact, review, topic)
     emit.progress(f"sending to {message['to'][0]['email']}")
     sent = mail.send(message["to"], subject=message["subject"], text=message["text"])
+    emit.log(f"{sent.status}: {sent.path or sent.message_id}", "info")
     return {"ok": True, "out": asdict(sent)}

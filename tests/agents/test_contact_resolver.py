@@ -63,7 +63,7 @@ def test_one_match_is_taken_with_what_is_known_and_how_it_was_found(resolver: Mo
         "matched_by": "nickname",
         "last_event_id": 10,
     }
-    assert [name for name, _ in calls] == ["kb.search"]
+    assert [name for name, _ in calls] == ["kb.search", "emit.log"]
 
 
 def test_an_organisation_that_is_not_known_is_not_in_the_answer(resolver: ModuleType) -> None:
@@ -94,7 +94,7 @@ def test_none_of_the_matches_is_an_error(resolver: ModuleType) -> None:
 def test_a_misspelt_whole_name_is_taken_and_said_in_the_log(resolver: ModuleType) -> None:
     out, calls = resolve(resolver, "Jhon Smith")
     assert (out["email"], out["matched_by"]) == ("john.smith@acme.example", "similar spelling")
-    assert [request["level"] for name, request in calls if name == "emit.log"] == ["warn"]
+    assert [request["level"] for name, request in calls if name == "emit.log"] == ["warn", "info"]
 
 
 def test_a_misspelt_single_word_is_asked_for(resolver: ModuleType) -> None:

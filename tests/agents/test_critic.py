@@ -164,7 +164,8 @@ def test_the_agent_gives_both_ports_and_says_each_suggestion_in_the_log(load: An
         result = load("critic").run(draft=draft(BODY.replace("Maria,", "John,")), contact=CONTACT, topic="Q4 launch plan", context=CONTEXT)
     assert (result["ok"], result["review"]["summary"]) == (False, "1 thing(s) to change (addressee).")
     assert calls == [
-        ("emit.log", {"level": "warn", "text": "addressee, line 1: The greeting 'Hello John,' does not name Maria Lee. Greet Maria Lee."})
+        ("emit.log", {"level": "warn", "text": "addressee, line 1: The greeting 'Hello John,' does not name Maria Lee. Greet Maria Lee."}),
+        ("emit.log", {"level": "info", "text": "1 thing(s) to change (addressee)."}),
     ]
 
 
