@@ -22,9 +22,7 @@ def reading_base() -> Iterator[KnowledgeBase]:
 
     settings = context.settings()
     _require(settings.directories.pog / settings.get("kb.events_db"))
-    with KnowledgeBase.open(
-        settings.directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db")
-    ) as kb:
+    with KnowledgeBase.open(settings.directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db")) as kb:
         yield kb
 
 

@@ -134,7 +134,11 @@ class TerminalPerson:
 
 def _approval_text(request: ApprovalRequest) -> str:
     """Everything that would happen, whole: nothing is cut, and nothing in it can drive the terminal."""
-    lines = ["", _bold(f"Approval needed: {clean_line(request.action)}"), f"  run      {clean_line(request.opening_name)}  {request.run_id}"]
+    lines = [
+        "",
+        _bold(f"Approval needed: {clean_line(request.action)}"),
+        f"  run      {clean_line(request.opening_name)}  {request.run_id}",
+    ]
     lines.append(f"  asked by {clean_line(request.agent)}, node {clean_line(request.node)}")
     if request.recipients:
         lines.append(f"  to       {clean_line(', '.join(request.recipients))}")

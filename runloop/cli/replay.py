@@ -38,7 +38,15 @@ def replay(
         "run_id": recorded.run_id,
         "matches": matches,
         "attempts": [
-            {"node": each.node, "attempt": each.attempt, "verdict": each.verdict, "calls": each.calls, "expected": each.expected, "actual": each.actual, "detail": each.detail}
+            {
+                "node": each.node,
+                "attempt": each.attempt,
+                "verdict": each.verdict,
+                "calls": each.calls,
+                "expected": each.expected,
+                "actual": each.actual,
+                "detail": each.detail,
+            }
             for each in verdicts
         ],
     }
@@ -58,5 +66,7 @@ async def _replay(recorded: RecordedRun) -> list[ReplayedAttempt]:
     settings = context.settings()
     handles = SecretHandles(SecretStore(()), lambda _secret_id: ())
     async with WorkerPool(settings.directories.cache, workers=1) as pool:
-        replayer = Replayer(pool, bundle_store(settings).resolve, limits_from(settings), {"secrets.handle": SecretsHandle(handles)}, guest_digest())
+        replayer = Replayer(
+            pool, bundle_store(settings).resolve, limits_from(settings), {"secrets.handle": SecretsHandle(handles)}, guest_digest()
+        )
         return await replayer.replay(recorded)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
 _INTERRUPTED = "interrupted at the terminal"
+_NO_READER = "whoever read the output went away"
 _DENIED = ("denied.", "policy.denied", "approval.")
 
 
@@ -35,7 +36,9 @@ def run(
     local: Annotated[bool, typer.Option("--local", help="Run in this process (the only way in this version).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's records as NDJSON, also on a terminal.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve in advance what the opening allows to be approved in advance.")] = False,
-    trace_out: Annotated[Path | None, typer.Option("--trace-out", metavar="FILE", help="Write the run's trace there when it ended.")] = None,
+    trace_out: Annotated[
+        Path | None, typer.Option("--trace-out", metavar="FILE", help="Write the run's trace there when it ended.")
+    ] = None,
 ) -> int:
     """Run OPENING to its end. Exit codes: 0 succeeded, 1 failed, 2 invalid input, 4 denied, 130 interrupted."""
     del local  # accepted so that scripts may say it; there is no daemon to prefer yet
@@ -68,7 +71,9 @@ def _params_object(text: str | None) -> dict[str, Any]:
         value = json.loads(text)
     except ValueError as error:
         where = Where(key="--params")
-        raise InvalidInput(f"--params is not JSON: {error}", code="run.params", where=where, hint="""for example --params '{"topic": "Q4"}'""") from error
+        raise InvalidInput(
+            f"--params is not JSON: {error}", code="run.params", where=where, hint="""for example --params '{"topic": "Q4"}'"""
+        ) from error
     if not isinstance(value, dict):
         hint = """for example --params '{"topic": "Q4"}'"""
         raise InvalidInput("params must be a JSON object", code="run.params", where=Where(key="--params"), hint=hint)
@@ -105,6 +110,7 @@ async def _run(opening: Opening, settings: Settings, *, yes: bool, with_view: bo
 
     screen = Screen(opening) if with_view else None
     person = TerminalPerson(*((screen.hide, screen.show) if screen else ()))
+    printer = _Printer()
     records: list[Mapping[str, Any]] = []
     loop = asyncio.get_running_loop()
 
@@ -114,11 +120,12 @@ async def _run(opening: Opening, settings: Settings, *, yes: bool, with_view: bo
         if screen is not None:
             screen.feed(record)
         else:
-            print_record(record)
+            printer.take(record)
 
     async with session(settings, person, progress=_show_compiling) as opened:
         current = await opened.manager.submit(Submission(opening, yes=yes), (on_record,))
         interrupts = _Interrupts(lambda: current.cancel(_INTERRUPTED))
+        printer.on_gone = lambda: current.cancel(_NO_READER)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, interrupts.take)
         try:
@@ -142,7 +149,7 @@ async def _run(opening: Opening, settings: Settings, *, yes: bool, with_view: bo
 class _Interrupts:
     """The first signal cancels the run and lets it record that; the third ends the process."""
 
-    def __init__(self, cancel: Any) -> None:
+    def __init__(self, cancel: Callable[[], None]) -> None:
         self.taken = 0
         self._cancel = cancel
 
@@ -155,9 +162,23 @@ class _Interrupts:
             raise KeyboardInterrupt
 
 
-def print_record(record: Mapping[str, Any]) -> None:
-    """One run record as one line of JSON, at once. A reader that went away ends the command, not the run's records."""
-    print(output.to_json(record, indent=None), flush=True)
+class _Printer:
+    """Prints each record as a line of JSON, at once. When the reader goes away, nothing more is printed and the run is cancelled."""
+
+    def __init__(self) -> None:
+        self.on_gone: Callable[[], None] = lambda: None
+        self._gone = False
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Print one record."""
+        if self._gone:
+            return
+        try:
+            print(output.to_json(record, indent=None), flush=True)
+        except BrokenPipeError:
+            self._gone = True
+            output.abandon_stdout()
+            self.on_gone()
 
 
 def _show_compiling(progress: Any) -> None:
@@ -198,4 +219,6 @@ def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:
         path.write_text(output.to_json(trace) + "\n", encoding="utf-8")
     except OSError as error:
         message = f"the run ended, but its trace cannot be written: {error.strerror}"
-        raise RunloopError(message, code="run.trace_out", where=Where(file=str(path)), hint="`rlp trace` shows it from the ledger") from error
+        raise RunloopError(
+            message, code="run.trace_out", where=Where(file=str(path)), hint="`rlp trace` shows it from the ledger"
+        ) from error

@@ -32,7 +32,9 @@ def show(
         run_id = find_run(ledger, run)
         recorded = load_run(ledger, run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_json({**_head(recorded), "params": recorded.submitted["params"], "attempts": [_attempt(each) for each in recorded.attempts]})
+        output.print_json(
+            {**_head(recorded), "params": recorded.submitted["params"], "attempts": [_attempt(each) for each in recorded.attempts]}
+        )
         return 0
     output.print_line(f"run      {run_id}")
     output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")

@@ -40,7 +40,9 @@ def trace(
     start = records[0]["ts_ms"]
     rows = [
         (
-            f"+{(hop.ts_ms - start) / 1000:.3f}s" if relative else datetime.fromtimestamp(hop.ts_ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3],
+            f"+{(hop.ts_ms - start) / 1000:.3f}s"
+            if relative
+            else datetime.fromtimestamp(hop.ts_ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3],
             f"{hop.source} → {hop.target}",
             hop.what,
             size(hop.bytes),

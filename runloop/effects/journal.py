@@ -104,21 +104,18 @@ class Journal:
 
         Raises:
             Diverged: the record holds another call at this place.
+
         """
         self._asked += 1
         if self._asked > len(self._recorded):
             return Live(self._asked)
         crossing = self._recorded[self._asked - 1]
         if (crossing.name, crossing.args_hash) != (name, args_hash):
-            raise Diverged(
-                self._node, self._attempt, self._asked, f"{crossing.name} {crossing.args_hash[:12]}", f"{name} {args_hash[:12]}"
-            )
+            raise Diverged(self._node, self._attempt, self._asked, f"{crossing.name} {crossing.args_hash[:12]}", f"{name} {args_hash[:12]}")
         return Recorded(crossing) if crossing.answered else Live(self._asked, pending=crossing)
 
     def finish(self) -> None:
         """The guest ended: raise :class:`Diverged` when the record holds crossings that it did not make."""
         if self._asked < len(self._recorded):
             missing = self._recorded[self._asked]
-            raise Diverged(
-                self._node, self._attempt, self._asked + 1, f"{missing.name} {missing.args_hash[:12]}", "the end of the attempt"
-            )
+            raise Diverged(self._node, self._attempt, self._asked + 1, f"{missing.name} {missing.args_hash[:12]}", "the end of the attempt")

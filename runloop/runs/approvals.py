@@ -80,7 +80,9 @@ class ApprovalDesk:
         argv = data.get("argv", ()) if prepared.action == "exec.run" else ()
         denial = None
         if prepared.action in self.rules.denied_actions:
-            denial = Denial("policy", prepared.action, "action_denied", "", "policy.deny_actions of the system configuration forbids this action")
+            denial = Denial(
+                "policy", prepared.action, "action_denied", "", "policy.deny_actions of the system configuration forbids this action"
+            )
         return AdmissionRequest(
             action=prepared.action,
             klass=prepared.klass.value,
@@ -165,4 +167,3 @@ def _decided(approval_id: str, prepared: Prepared, ctx: CallContext, decision: A
 def _denied(admission: Admission, request: AdmissionRequest) -> CallError:
     code = NOBODY_TO_ASK if admission.rule == "nobody_to_ask" else DENIED_BY_POLICY
     return CallError(CallErrorKind.DENIED, f"{request.action}: {admission.reason}", code=code, hint=admission.hint)
-

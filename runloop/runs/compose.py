@@ -104,7 +104,7 @@ async def session(
     settings: Settings, operator: Operator | None = None, progress: Callable[[CompileProgress], None] | None = None
 ) -> AsyncIterator[Session]:
     """Open everything a run needs, and close it whatever happens; no process is left behind."""
-    from runloop.effects.perform.secrets import SecretHandles, SecretStore  # noqa: PLC0415 - only runs need the performers
+    from runloop.effects.perform.secrets import SecretHandles, SecretStore
 
     directories = settings.directories
     async with AsyncExitStack() as stack:
@@ -141,15 +141,15 @@ async def session(
 
 
 def _broker(settings: Settings, store: SecretStore) -> Broker:
-    from runloop.models.broker import Broker  # noqa: PLC0415 - brings the HTTP client
-    from runloop.runs.model_settings import model_settings  # noqa: PLC0415
+    from runloop.models.broker import Broker
+    from runloop.runs.model_settings import model_settings
 
     return Broker(model_settings(settings), store.get)
 
 
 def _mail(settings: Settings) -> MailSettings:
-    from runloop.effects.perform.mail import MailSettings  # noqa: PLC0415
-    from runloop.effects.perform.mail_smtp import SmtpSettings  # noqa: PLC0415
+    from runloop.effects.perform.mail import MailSettings
+    from runloop.effects.perform.mail_smtp import SmtpSettings
 
     host = settings.get("mail.smtp.host")
     smtp = None
@@ -160,7 +160,7 @@ def _mail(settings: Settings) -> MailSettings:
 
 
 def _local_identity() -> str:
-    """This user on this machine: what stands in the From line of the outbox while ``mail.from`` is not set."""
+    """The user on the machine: what stands in the From line of the outbox while ``mail.from`` is not set."""
     user = re.sub(r"[^A-Za-z0-9._-]", "-", _user_name()).strip(".-") or "user"
     host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()).strip(".-") or "localhost"
     return f"{user}@{host}"
@@ -182,20 +182,20 @@ def _performers(
     handles: SecretHandles,
     store: SecretStore,
 ) -> dict[str, Performer]:
-    from runloop.effects.perform.artifact import EmitArtifact  # noqa: PLC0415
-    from runloop.effects.perform.ask import AskPerson  # noqa: PLC0415
-    from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress  # noqa: PLC0415
-    from runloop.effects.perform.exec import ExecRun  # noqa: PLC0415
-    from runloop.effects.perform.files import FilesList, FilesRead  # noqa: PLC0415
-    from runloop.effects.perform.files_write import FilesWrite  # noqa: PLC0415
-    from runloop.effects.perform.http import HttpFetch  # noqa: PLC0415
-    from runloop.effects.perform.kb import KbGet, KbPropose, KbSearch  # noqa: PLC0415
-    from runloop.effects.perform.mail import MailSend  # noqa: PLC0415
-    from runloop.effects.perform.model import ModelComplete, ModelEmbed  # noqa: PLC0415
-    from runloop.effects.perform.paths import PathRules  # noqa: PLC0415
-    from runloop.effects.perform.secrets import SecretsHandle  # noqa: PLC0415
-    from runloop.effects.perform.storage import FileBlobs  # noqa: PLC0415
-    from runloop.effects.perform.timer import TimerSleep  # noqa: PLC0415
+    from runloop.effects.perform.artifact import EmitArtifact
+    from runloop.effects.perform.ask import AskPerson
+    from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress
+    from runloop.effects.perform.exec import ExecRun
+    from runloop.effects.perform.files import FilesList, FilesRead
+    from runloop.effects.perform.files_write import FilesWrite
+    from runloop.effects.perform.http import HttpFetch
+    from runloop.effects.perform.kb import KbGet, KbPropose, KbSearch
+    from runloop.effects.perform.mail import MailSend
+    from runloop.effects.perform.model import ModelComplete, ModelEmbed
+    from runloop.effects.perform.paths import PathRules
+    from runloop.effects.perform.secrets import SecretsHandle
+    from runloop.effects.perform.storage import FileBlobs
+    from runloop.effects.perform.timer import TimerSleep
 
     directories = settings.directories
     knowledge = KnowledgeForAgents(kb)
@@ -228,4 +228,3 @@ def _performers(
 def _least(first: int | None, second: int | None) -> int | None:
     limits = [limit for limit in (first, second) if limit is not None]
     return min(limits, default=None)
-

@@ -81,7 +81,8 @@ class Usage:
 class Crossings:
     """The hostcall handler of one attempt. With ``live`` false a record is re-run: its end is the end, nothing happens outside.
 
-    ``requests`` learns the event ids of the requests that were recorded before something happened. ``waiting(bool)`` tells when the attempt begins and ends to wait for a person, a timer or a child run.
+    ``requests`` learns the event ids of the requests that were recorded before something happened. ``waiting(bool)``
+    tells when the attempt begins and ends to wait for a person, a timer or a child run.
     """
 
     who: AttemptIdentity
@@ -244,7 +245,9 @@ class _Call:
         except RunloopError as error:
             if isinstance(error, CallError):
                 raise
-            raise CallError(CallErrorKind.UNAVAILABLE, error.message, code=error.code, hint=error.hint, retryable=error.retryable) from error
+            raise CallError(
+                CallErrorKind.UNAVAILABLE, error.message, code=error.code, hint=error.hint, retryable=error.retryable
+            ) from error
         finally:
             if waits:
                 self.at.waiting(False)
@@ -319,4 +322,3 @@ def _recorded_answer(crossing: Crossing) -> Answer:
 def _dump(value: Any) -> str:
     """The answer as the guest reads it: the same text for the same value, live or from the record."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-

@@ -57,6 +57,7 @@ def find_run(ledger: Ledger, ref: str) -> str:
 
     Raises:
         InvalidInput: ``run.unknown`` or ``run.ambiguous``.
+
     """
     text = ref.strip().removeprefix("trace:").lower()
     if text == "last":
@@ -64,7 +65,9 @@ def find_run(ledger: Ledger, ref: str) -> str:
     else:
         found = ledger.run_ids(text, limit=_SHOWN) if len(text) >= _SHORTEST and set(text) <= set("0123456789abcdef-") else []
     if not found:
-        raise InvalidInput(f"there is no run {ref!r}", code="run.unknown", hint="`rlp runs` lists the runs; the first letters of an id, or `last`, do")
+        raise InvalidInput(
+            f"there is no run {ref!r}", code="run.unknown", hint="`rlp runs` lists the runs; the first letters of an id, or `last`, do"
+        )
     if len(found) > 1:
         listed = ", ".join(run_id[:13] for run_id in found)
         raise InvalidInput(f"{ref!r} begins more than one run: {listed}", code="run.ambiguous", hint="give more letters")
@@ -122,8 +125,8 @@ def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: St
 def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], ts_ms: int) -> None:
     asked = attempt.crossings[meta["call"] - 1]
     error = meta.get("error")
-    failure = None if error is None else Failure(
-        error.get("kind") or "unavailable", error["message"], error.get("hint") or "", error["code"]
+    failure = (
+        None if error is None else Failure(error.get("kind") or "unavailable", error["message"], error.get("hint") or "", error["code"])
     )
     attempt.crossings[meta["call"] - 1] = Crossing(
         asked.call,

@@ -22,6 +22,7 @@ def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
 
     Raises:
         InvalidInput: nothing of that name, or it cannot be read; says where it looked and what is near.
+
     """
     literal = Path(name)
     if literal.is_file():
@@ -38,7 +39,9 @@ def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
 
 def known_openings(search_dirs: Sequence[Path]) -> list[str]:
     """The names that :func:`find_opening` would find, sorted."""
-    names = {path.stem for directory in search_dirs if directory.is_dir() for path in directory.iterdir() if path.suffix in {".yaml", ".yml"}}
+    names = {
+        path.stem for directory in search_dirs if directory.is_dir() for path in directory.iterdir() if path.suffix in {".yaml", ".yml"}
+    }
     return sorted(names)
 
 

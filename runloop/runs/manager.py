@@ -54,6 +54,7 @@ class RunManager:
         Raises:
             OpeningError: the opening does not fit the agents.
             RunloopError: an agent cannot be used; the ledger cannot write.
+
         """
         return await self._submit(submission, None, subscribers, frozenset())
 
@@ -72,7 +73,7 @@ class RunManager:
 
     async def child_agent(self, parent: Run, name: str, with_args: Mapping[str, Any], taint: frozenset[str]) -> ChildResult:
         """Run one agent as a child of ``parent``: an opening of a single node, made on the spot."""
-        import yaml  # noqa: PLC0415 - only runs that spawn agents need it
+        import yaml
 
         document = {
             "version": 0,
@@ -125,9 +126,7 @@ class RunManager:
 
     # ── making runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _submit(
-        self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]
-    ) -> Run:
+    async def _submit(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
         services, opening = self.services, submission.opening
         bundles = self._pin(opening)
         await self._prepare(bundles)
@@ -244,7 +243,7 @@ def _ports(bundle: Bundle | None) -> AgentPorts | None:
 
 
 def _plain(meta: RunStarted) -> dict[str, Any]:
-    from runloop.events.runrecord import meta_dict  # noqa: PLC0415 - a detail of the records' form
+    from runloop.events.runrecord import meta_dict
 
     return meta_dict(meta)
 
@@ -252,4 +251,3 @@ def _plain(meta: RunStarted) -> dict[str, Any]:
 def _least(first: int | None, second: int | None) -> int | None:
     limits = [limit for limit in (first, second) if limit is not None]
     return min(limits, default=None)
-

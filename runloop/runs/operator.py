@@ -66,6 +66,6 @@ class Nobody:
         """Refuse; admission denies before it comes to this."""
         return ApprovalDecision(approved=False, role="nobody", rationale=f"nobody is there to decide about {request.action}")
 
-    async def ask(self, question: Question, ctx: CallContext) -> None:  # noqa: ARG002 - the protocol's arguments
+    async def ask(self, question: Question, ctx: CallContext) -> None:
         """Nobody answers."""
         return

@@ -86,7 +86,9 @@ class LedgerSentLog:
         }
         identity = run.recorder.identity
         provenance = {"trace_id": identity.trace_id, "opening_id": identity.opening_id, "agent_id": f"agent:{ctx.agent}"}
-        event = NewEvent(kind="email.sent", payload=payload, actor=f"agent:{ctx.agent}", scope="user", provenance=provenance, key=f"mail:{mail.key}")
+        event = NewEvent(
+            kind="email.sent", payload=payload, actor=f"agent:{ctx.agent}", scope="user", provenance=provenance, key=f"mail:{mail.key}"
+        )
         await self._ledger.append([event])
 
 

@@ -74,14 +74,18 @@ class Replayer:
                 code="replay.guest",
                 hint="replay it with the Runloop version that made it",
             )
-        opening = parse_opening(run.submitted["opening"]["source"], file=run.submitted["opening"].get("file"), params=run.submitted["params"] or None)
+        opening = parse_opening(
+            run.submitted["opening"]["source"], file=run.submitted["opening"].get("file"), params=run.submitted["params"] or None
+        )
         with_args = {node.id: node.with_args for node in opening.nodes}
         kinds = {node.id: node for node in opening.nodes}
         verdicts = []
         for attempt in run.attempts:
             node = kinds[attempt.node]
             if node.kind != "agent":
-                verdicts.append(ReplayedAttempt(attempt.node, attempt.attempt, "skipped", 0, None, None, "a nested opening is a run of its own"))
+                verdicts.append(
+                    ReplayedAttempt(attempt.node, attempt.attempt, "skipped", 0, None, None, "a nested opening is a run of its own")
+                )
                 continue
             if attempt.status in {None, "cancelled"} or (attempt.error or {}).get("code") in _STOPPED:
                 detail = f"it was stopped from outside; its {len(attempt.crossings)} calls are in the record"
@@ -90,7 +94,7 @@ class Replayer:
             bundle = self.resolve_agent(node.name, node.variant)
             if attempt.agent.get("digest") != bundle.digest:
                 raise VerificationFailed(
-                    f"agent {bundle.ref} has changed since the run (then {str(attempt.agent.get('digest'))[:12]}, now {bundle.digest[:12]})",
+                    f"agent {bundle.ref} changed since the run (then {str(attempt.agent.get('digest'))[:12]}, now {bundle.digest[:12]})",
                     code="replay.bundle",
                     where=Where(node=attempt.node, file=str(bundle.root)),
                     hint="install the version that the run used",
@@ -98,9 +102,7 @@ class Replayer:
             verdicts.append(await self._attempt(run, attempt, with_args[attempt.node], bundle))
         return verdicts
 
-    async def _attempt(
-        self, run: RecordedRun, attempt: RecordedAttempt, with_args: Mapping[str, Any], bundle: Bundle
-    ) -> ReplayedAttempt:
+    async def _attempt(self, run: RecordedRun, attempt: RecordedAttempt, with_args: Mapping[str, Any], bundle: Bundle) -> ReplayedAttempt:
         journal = Journal(attempt.node, attempt.attempt, attempt.crossings)
         recorder = Recorder(RunIdentity(run.run_id, "", "", run.opening_name), _NoLedger(), lambda: 0)
         desk = ApprovalDesk(recorder, Nobody(), OpeningPolicy(), RunRules())

@@ -294,9 +294,7 @@ class Run:
 
     async def _run_agent(self, command: StartNode, started_ms: int) -> Event:
         node, attempt, bundle = command.node, command.attempt, self.bundles[command.node]
-        spec = AttemptSpec(
-            self.run_id, node, attempt, self.opening.node(node).with_args, command.inputs, self.seed, started_ms
-        )
+        spec = AttemptSpec(self.run_id, node, attempt, self.opening.node(node).with_args, command.inputs, self.seed, started_ms)
         crossings = Crossings(
             AttemptIdentity(self.run_id, node, attempt, bundle, started_ms + command.timeout_ms),
             self.recorder,

@@ -67,4 +67,3 @@ class Services:
     artifacts_dir: str
     rules: RunRules = field(default_factory=RunRules)
     performers: dict[str, Performer] = field(default_factory=dict)
-

@@ -88,10 +88,18 @@ def _hop(record: Mapping[str, Any]) -> Hop | None:
             word = "unknown" if kind == "effect.unknown" else error.get("kind") or "failed"
             return Hop(*at, _peer(name), node, f"{name} {word}", ms=meta.get("ms"), note=error["message"])
         case "approval.requested":
-            return Hop(*at, node, "person", f"approve {meta.get('action', '')}?", bytes=_size(meta.get("what")), note=_list(meta.get("recipients")))
+            return Hop(
+                *at, node, "person", f"approve {meta.get('action', '')}?", bytes=_size(meta.get("what")), note=_list(meta.get("recipients"))
+            )
         case "approval.decided" | "approval.expired":
             by = (meta.get("by") or {}).get("role", "")
-            return Hop(*at, "person" if by == "operator" else by or "policy", node, meta.get("decision", "expired"), note=meta.get("rationale") or "")
+            return Hop(
+                *at,
+                "person" if by == "operator" else by or "policy",
+                node,
+                meta.get("decision", "expired"),
+                note=meta.get("rationale") or "",
+            )
         case "artifact.created":
             return Hop(*at, node, "artifacts", meta["kind"], bytes=meta.get("bytes"), note=meta["path"])
         case _:

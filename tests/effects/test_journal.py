@@ -78,7 +78,10 @@ def test_a_record_with_a_gap_is_refused():
     assert caught.value.code == "run.journal_gap"
 
 
-@given(st.lists(st.tuples(st.sampled_from(["kb.search", "model.complete", "http.fetch"]), st.text("abcdef", min_size=4, max_size=4))), st.data())
+@given(
+    st.lists(st.tuples(st.sampled_from(["kb.search", "model.complete", "http.fetch"]), st.text("abcdef", min_size=4, max_size=4))),
+    st.data(),
+)
 def test_any_record_replays_whole_and_any_change_in_it_is_found_at_its_place(calls, data):
     record = [crossing(n, name, args) for n, (name, args) in enumerate(calls, start=1)]
     journal = Journal("n", 1, record)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,7 +18,6 @@ from runloop.kb import AsyncLedger, Ledger
 from runloop.models.budget import Budget
 from runloop.openings import parse_opening
 from runloop.runs.children import SpawnAgent, SpawnOpening
-import time
 from runloop.runs.manager import RunManager, Submission
 from runloop.runs.operator import ApprovalDecision, Nobody
 from runloop.runs.services import OpeningText, RunRules, Services
@@ -69,7 +69,12 @@ class Outbox:
     def prepare(self, args, ctx):
         require(ctx.caps.check_mail())
         return Prepared(
-            "mail.outbox", EffectClass.EXTERNAL, f"to {args['to'][0]['email']}: {args['text']}", (args["to"][0]["email"],), external=True, data=dict(args)
+            "mail.outbox",
+            EffectClass.EXTERNAL,
+            f"to {args['to'][0]['email']}: {args['text']}",
+            (args["to"][0]["email"],),
+            external=True,
+            data=dict(args),
         )
 
     async def perform(self, prepared, ctx):
@@ -78,7 +83,9 @@ class Outbox:
         if self.hold is not None:
             await self.hold()
         self.sent.append((ctx.idempotency_key, prepared.data["text"]))
-        return Outcome({"message_id": f"<{ctx.idempotency_key}>", "status": "outbox", "path": "/x", "recipients": list(prepared.recipients)})
+        return Outcome(
+            {"message_id": f"<{ctx.idempotency_key}>", "status": "outbox", "path": "/x", "recipients": list(prepared.recipients)}
+        )
 
 
 class Search:
@@ -105,8 +112,14 @@ class Model:
         self.prompts.append(prepared.data["prompt"])
         tokens_in, tokens_out, micros = self.usage
         result = {
-            "text": f"answer {len(self.prompts)}", "tokens_in": tokens_in, "tokens_out": tokens_out, "usd": micros / 1e6,
-            "provider": "test", "model": "m", "finish_reason": "stop", "cached": False,
+            "text": f"answer {len(self.prompts)}",
+            "tokens_in": tokens_in,
+            "tokens_out": tokens_out,
+            "usd": micros / 1e6,
+            "provider": "test",
+            "model": "m",
+            "finish_reason": "stop",
+            "cached": False,
         }
         return Outcome(result, tokens_in, tokens_out, micros)
 

@@ -50,7 +50,9 @@ async def test_a_rejected_message_is_not_sent_and_the_run_fails_as_denied(bench,
 
 async def test_an_agent_may_catch_the_refusal_and_go_on(bench, desk):
     async with bench(desk(False)) as b:
-        code = MAILER.replace("        mail.send", "        try:\n            mail.send").replace("    return", "        except CallError as e:\n            return {'out': e.code}\n    return")
+        code = MAILER.replace("        mail.send", "        try:\n            mail.send").replace(
+            "    return", "        except CallError as e:\n            return {'out': e.code}\n    return"
+        )
         b.agent("one", code, caps=CAPS)
 
         result = await b.run(opening())
@@ -157,7 +159,9 @@ async def test_a_missing_capability_is_denied_and_audited(bench):
 
         assert result.code == "denied.mail.send.cap_missing"
         audits = b.ledger.read(kinds=["cap.audit"])
-        assert [(event.payload["cap"], event.payload["decision"], event.payload["agent"]) for event in audits] == [("mail.send", "deny", "agent:one")]
+        assert [(event.payload["cap"], event.payload["decision"], event.payload["agent"]) for event in audits] == [
+            ("mail.send", "deny", "agent:one")
+        ]
 
 
 async def test_a_question_reaches_the_person_and_its_answer_the_agent(bench, desk):

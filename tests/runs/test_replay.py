@@ -57,7 +57,9 @@ async def test_another_answer_in_the_record_is_noticed(bench):
         b.agent("one", NOISY, caps=CAPS)
         recorded = load_run(b.ledger, (await b.run(TEXT)).run_id)
         old = recorded.attempts[0].crossings[1]
-        recorded.attempts[0].crossings[1] = Crossing(2, old.name, old.args_hash, result={**old.result, "text": "forged"}, completed_ms=old.completed_ms)
+        recorded.attempts[0].crossings[1] = Crossing(
+            2, old.name, old.args_hash, result={**old.result, "text": "forged"}, completed_ms=old.completed_ms
+        )
 
         assert (await replayer(b).replay(recorded))[0].verdict == "differs"
 

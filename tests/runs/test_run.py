@@ -61,7 +61,11 @@ async def test_records_are_dense_and_equal_to_what_the_ledger_holds(bench):
 
 async def test_a_call_is_requested_before_it_is_performed_and_completed_before_it_is_answered(bench):
     async with bench() as b:
-        b.agent("one", "@agent\ndef run():\n    a = model.complete('p')\n    emit.log('heard ' + a.text)\n    return {'out': a.text}\n", caps="model = true")
+        b.agent(
+            "one",
+            "@agent\ndef run():\n    a = model.complete('p')\n    emit.log('heard ' + a.text)\n    return {'out': a.text}\n",
+            caps="model = true",
+        )
 
         result = await b.run(single())
 
@@ -69,7 +73,12 @@ async def test_a_call_is_requested_before_it_is_performed_and_completed_before_i
         kinds = [kind for kind in b.kinds() if kind.startswith(("effect", "node.log"))]
         assert kinds == ["effect.requested", "effect.completed", "node.log"]
         requested, completed = b.metas("effect.requested")[0], b.metas("effect.completed")[0]
-        assert (requested["name"], requested["call"], requested["class"], requested["args"]) == ("model.complete", 1, "idempotent", {"prompt": "p"})
+        assert (requested["name"], requested["call"], requested["class"], requested["args"]) == (
+            "model.complete",
+            1,
+            "idempotent",
+            {"prompt": "p"},
+        )
         assert requested["idempotency_key"] == f"{result.run_id}/only/1"
         assert (completed["tokens_in"], completed["tokens_out"], completed["usd"]) == (10, 5, 0.00025)
         assert b.metas("run.finished")[0]["tokens"] == 15
@@ -155,7 +164,11 @@ async def test_cancelling_in_the_middle_of_an_external_call_records_that_its_out
         assert b.metas("effect.unknown")[0]["error"]["code"] == "effect.outcome_unknown"
 
 
-MAILER = "@agent\ndef run(to: str = 'a@example.org'):\n    sent = mail.send([{'email': to}], subject='hello', text='text')\n    return {'out': sent.message_id}\n"
+MAILER = """@agent
+def run(to: str = 'a@example.org'):
+    sent = mail.send([{'email': to}], subject='hello', text='text')
+    return {'out': sent.message_id}
+"""
 
 
 def mail_opening(policy="approve_in_advance: [mail.outbox]"):
@@ -164,7 +177,11 @@ def mail_opening(policy="approve_in_advance: [mail.outbox]"):
 
 async def test_a_ledger_that_cannot_write_stops_the_run_and_nothing_more_happens(bench):
     async with bench() as b:
-        b.agent("one", "@agent\ndef run():\n    for n in range(50):\n        model.complete(str(n))\n    return {'out': 1}\n", caps="model = true")
+        b.agent(
+            "one",
+            "@agent\ndef run():\n    for n in range(50):\n        model.complete(str(n))\n    return {'out': 1}\n",
+            caps="model = true",
+        )
         run = await b.submit(single())
         append, calls = b.services.ledger.append, []
 

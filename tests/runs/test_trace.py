@@ -3,11 +3,14 @@
 from runloop.runs.trace import ladder, run_trace
 
 
+OUTER = {"run_id": "r", "trace_id": "trace:r", "opening_id": "opening:o", "opening_name": "o"}
+
+
 def records(*parts):
     return [
-        {"kind": kind, "seq": n, "ts_ms": 1000 + n, "run_id": "r", "trace_id": "trace:r", "opening_id": "opening:o", "opening_name": "o", "message": message, "meta": meta}
+        {**OUTER, "kind": kind, "seq": n, "ts_ms": 1000 + n, "message": message, "meta": meta}
         for n, (kind, message, meta) in enumerate(parts, start=1)
-    ]  # fmt: skip
+    ]
 
 
 STARTED = ("node.started", "", {"node": "draft", "attempt": 1, "inputs": {"a": [1]}})
@@ -15,9 +18,22 @@ ASKED = ("effect.requested", "", {"node": "draft", "attempt": 1, "call": 1, "nam
 ANSWERED = (
     "effect.completed",
     "",
-    {"node": "draft", "attempt": 1, "call": 1, "name": "model.complete", "result": {"$blob": "ab", "bytes": 20000}, "ms": 12, "tokens_in": 3, "tokens_out": 4},
+    {
+        "node": "draft",
+        "attempt": 1,
+        "call": 1,
+        "name": "model.complete",
+        "result": {"$blob": "ab", "bytes": 20000},
+        "ms": 12,
+        "tokens_in": 3,
+        "tokens_out": 4,
+    },
 )
-ENDED = ("node.finished", "", {"node": "draft", "attempt": 1, "status": "ok", "outputs": {"out": ["x"]}, "outputs_hash": "h", "ms": 20, "tokens": 7})
+ENDED = (
+    "node.finished",
+    "",
+    {"node": "draft", "attempt": 1, "status": "ok", "outputs": {"out": ["x"]}, "outputs_hash": "h", "ms": 20, "tokens": 7},
+)
 SKIPPED = ("node.finished", "node send skipped: guard review.ok == true did not hold", {"node": "send", "attempt": 0, "status": "skipped"})
 FINISHED = ("run.finished", "", {"status": "succeeded", "ms": 30, "final_hash": "f"})
 
@@ -47,7 +63,13 @@ def test_the_trace_has_the_shape_of_the_specification():
         {
             "node_id": "draft",
             "state": "Succeeded",
-            "final_attempt": {"attempt": 1, "inputs": {"ports": {"a": [1]}}, "outputs": {"ports": {"out": ["x"]}}, "output_hash": "h", "error": None},
+            "final_attempt": {
+                "attempt": 1,
+                "inputs": {"ports": {"a": [1]}},
+                "outputs": {"ports": {"out": ["x"]}},
+                "output_hash": "h",
+                "error": None,
+            },
         },
         {"node_id": "send", "state": "Skipped", "final_attempt": None},
     ]
