@@ -194,7 +194,7 @@ class Broker:
         secret = await self._secret(provider)
         if secret is not None:
             headers.update(dialect.auth(secret))
-        post = Post(provider, endpoint(provider.base_url or "", path), headers, body, secret)
+        post = Post(provider.id, endpoint(provider.base_url or "", path), headers, body, secret)
         return await self._transport.post(post, remaining_ms), secret
 
     async def _secret(self, provider: ProviderSettings) -> str | None:

@@ -33,18 +33,13 @@ class ProviderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """One provider. ``secret_id`` names the key in the secret store; the key itself is never a setting.
-
-    ``timeout_ms`` (whole call) and ``retries`` (repetitions) replace the general ones for this provider.
-    """
+    """One provider. ``secret_id`` names the key in the secret store; the key itself is never a setting."""
 
     id: str
     kind: ProviderKind
     base_url: str | None = None
     secret_id: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
-    timeout_ms: int | None = None
-    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runloop.models.errors import Kind, ModelError
-from runloop.models.settings import ModelSettings, ProviderSettings, is_loopback
+from runloop.models.settings import ModelSettings, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -38,18 +38,13 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One call: ``provider`` is asked, ``secret`` is taken out of everything quoted."""
+    """One call: ``provider`` names it in errors, ``secret`` is taken out of everything quoted."""
 
-    by: ProviderSettings
+    provider: str
     url: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
     secret: str | None
-
-    @property
-    def provider(self) -> str:
-        """The provider's name, for errors."""
-        return self.by.id
 
 
 class _Retry(Exception):  # noqa: N818 - a signal inside this module, never raised out of it
@@ -100,7 +95,7 @@ class Transport:
             ModelError: see docs/models.md for the codes.
 
         """
-        own_ms = post.by.timeout_ms or self._settings.timeouts.total_ms
+        own_ms = self._settings.timeouts.total_ms
         total_s = (own_ms if remaining_ms is None else min(own_ms, remaining_ms)) / 1000
         started = asyncio.get_running_loop().time()
         try:
@@ -117,15 +112,14 @@ class Transport:
 
     async def _with_retries(self, post: Post, deadline: float) -> dict[str, Any]:
         retry = self._settings.retry
-        attempts = retry.attempts if post.by.retries is None else post.by.retries + 1
-        for attempt in range(1, attempts + 1):
+        for attempt in range(1, retry.attempts + 1):
             try:
                 return await self._once(post)
             except _Retry as failed:
                 back_off_ms = min(retry.max_ms, retry.base_ms * 2 ** (attempt - 1)) * (0.5 + self._hooks.jitter() / 2)
                 delay_s = back_off_ms / 1000 if failed.after_s is None else failed.after_s
                 too_long = asyncio.get_running_loop().time() + delay_s >= deadline
-                if attempt == attempts or too_long:
+                if attempt == retry.attempts or too_long:
                     raise self._given_up(failed, attempt, delay_s if too_long else None) from None
                 await self._hooks.sleep(delay_s)
         raise AssertionError("unreachable: attempts is at least 1")

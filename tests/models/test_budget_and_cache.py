@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from runloop.models.budget import Budget, cost_micros, dollars, price_of
 from runloop.models.cache import ReplyCache, cache_key
 from runloop.models.errors import ModelError
-from runloop.models.settings import PriceSettings
+from runloop.models.settings import PriceSettings, RetrySettings
 from runloop.models.types import EmbedRequest, ModelReply, ModelRequest, Usage, estimate_tokens
 
 PRICE = PriceSettings("*", 3_000_000, 15_000_000)
@@ -152,7 +152,7 @@ async def test_the_cache_can_be_turned_off(off, make_broker, server, unlimited):
 
 
 async def test_a_failure_is_not_kept(make_broker, server, unlimited):
-    broker = make_broker(provider={"retries": 0})
+    broker = make_broker(retry=RetrySettings(attempts=1))
     with pytest.raises(ModelError):
         await broker.complete(ModelRequest("Hello", model="openai:flaky-500"), unlimited)
     reply = await broker.complete(ModelRequest("Hello", model="openai:flaky-500"), unlimited)

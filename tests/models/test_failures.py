@@ -88,12 +88,6 @@ async def test_the_callers_deadline_counts_when_it_is_nearer(make_broker, unlimi
     assert "120 ms" in error.message
 
 
-async def test_a_providers_own_time_out_replaces_the_general_one(make_broker, unlimited):
-    error = await failure(make_broker(provider={"timeout_ms": 110}), unlimited, "openai:hang")
-
-    assert "110 ms" in error.message
-
-
 async def test_silence_between_two_pieces_is_a_time_out_and_tried_again(make_broker, server, unlimited, naps):
     settings = TimeoutSettings(read_ms=60, total_ms=20_000)
     error = await failure(make_broker(timeouts=settings, retry=RetrySettings(attempts=2)), unlimited, "openai:hang")
@@ -152,8 +146,8 @@ async def test_a_passing_failure_is_tried_again(model, make_broker, server, unli
     assert unlimited.spent_tokens == 18
 
 
-async def test_a_provider_may_be_set_not_to_be_tried_again(make_broker, server, unlimited):
-    await failure(make_broker(provider={"retries": 0}), unlimited, "anthropic:always-500")
+async def test_repeating_can_be_turned_off(make_broker, server, unlimited):
+    await failure(make_broker(retry=RetrySettings(attempts=1)), unlimited, "anthropic:always-500")
 
     assert len(server.requests()) == 1
 
