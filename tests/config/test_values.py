@@ -32,7 +32,7 @@ def test_anything_else_is_no_boolean(machine, text):
     assert error.message == f"kb.wal must be true or false (found {text!r})"
 
 
-@pytest.mark.parametrize("text", ["true", "yes", "1.0", "1e3", "0x10", "010", "ten", "--1", "1__0"])
+@pytest.mark.parametrize("text", ["true", "yes", "1.0", "1e3", "0x10", "010", "ten", "--1", "1__0", "9" * 5000])
 def test_only_decimal_whole_numbers_are_integers(machine, text):
     assert refused(machine, f"sandbox: {{workers: {text}}}").message == f"sandbox.workers must be a whole number (found {text!r})"
 
@@ -74,6 +74,11 @@ def test_lists_come_as_json_or_with_commas_from_the_environment(machine):
     assert machine.load(RUNLOOP__ROUTER__ALLOWLIST='["a, b", "c"]').get("router.allowlist") == ("a, b", "c")
     assert machine.load(RUNLOOP__ROUTER__ALLOWLIST="a, b").get("router.allowlist") == ("a", "b")
     assert machine.load(RUNLOOP__ROUTER__ALLOWLIST="").get("router.allowlist") == ()
+
+
+def test_json_values_in_the_environment_are_typed_by_the_key_too(machine):
+    assert machine.load(RUNLOOP__ROUTER__ALLOWLIST="[true, 1, 1.50]").get("router.allowlist") == ("true", "1", "1.50")
+    assert machine.load({"kb.wal": False}).get("kb.wal") is False
 
 
 def test_a_section_may_be_given_as_json_in_the_environment(machine):
@@ -182,6 +187,7 @@ def test_every_problem_of_a_load_is_reported(machine):
 def test_the_value_of_a_secret_never_appears_in_an_error(machine):
     error = refused(machine, "kb: {redaction: {salt: [hunter2]}}")
     assert "hunter2" not in str(error.to_dict())
+    assert error.message == "kb.redaction.salt cannot be used (its value is a secret and not shown)"
     assert error.where.key == "kb.redaction.salt"
 
 
