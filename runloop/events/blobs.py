@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from blake3 import blake3
 
-from runloop.events.canonical import canonical
+from runloop.events.canonical import canonical, parse
 
 INLINE_LIMIT = 16 * 1024  # bytes of canonical JSON; larger values become blobs
 Path = tuple[str, ...]
@@ -60,7 +59,7 @@ def restore(payload: Mapping[str, Any], fields: Sequence[Path], load: Callable[[
             continue
         value = holder[path[-1]]
         if is_blob_ref(value):
-            _replace(full, path, msgspec.json.decode(load(value["$blob"])))
+            _replace(full, path, parse(load(value["$blob"])))
         elif isinstance(value, dict) and value.keys() == {"$data"}:
             _replace(full, path, value["$data"])
     return full

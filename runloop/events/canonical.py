@@ -18,6 +18,9 @@ MAX_SAFE_INTEGER = 2**53 - 1  # RFC 8785 section 3.2.2.3: what an IEEE double ho
 MAX_DEPTH = 200  # SQLite's JSON functions stop at 1,000, MsgPack peers at 64
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder().decode
+_LONG_NUMBER = re.compile(r"[0-9]{16}")  # only such a run of digits can be an integer beyond 2^53
+_LONG_NUMBER_BYTES = re.compile(rb"[0-9]{16}")
 _BEYOND_SURROGATES = re.compile(rb"[\xee-\xf4]")  # UTF-8 lead bytes of U+E000 and above: there, code-point order is not UTF-16 order
 _PLAIN = frozenset((str, bool, type(None)))
 _FLOAT_LOW, _FLOAT_HIGH = 1e-4, 1e15  # between them every shortest round-trip printer writes the same plain decimals
@@ -45,6 +48,23 @@ def canonical(value: Any) -> bytes:
     except rfc8785.CanonicalizationError as error:
         hint = "use only null, booleans, numbers, text, lists and string-keyed objects"
         raise NotCanonical(f"not a JSON value: {error}", hint=hint) from error
+
+
+def parse(data: bytes | str) -> Any:
+    """The value of canonical JSON: ``canonical(parse(data)) == data``. Whole doubles above 2^53 come back as the doubles they were."""
+    value = _decode(data)
+    found = _LONG_NUMBER.search(data) if isinstance(data, str) else _LONG_NUMBER_BYTES.search(data)
+    return value if found is None else _with_doubles(value)
+
+
+def _with_doubles(value: Any) -> Any:
+    if type(value) is int:
+        return value if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER else float(value)
+    if isinstance(value, list):
+        return [_with_doubles(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_doubles(item) for key, item in value.items()}
+    return value
 
 
 def _is_plain(value: Any, room: int) -> bool:

@@ -188,12 +188,12 @@ class Ledger:
                 self._readers.append(db)
 
     def close(self) -> None:
-        """Store what is queued and close the file."""
+        """Store what is queued and close the file; the writer last, because only it can fold the log in and remove it."""
         self._closed = True
-        if self._writer is not None:
-            self._writer.close()
         while self._readers:
             self._readers.pop().close()
+        if self._writer is not None:
+            self._writer.close()
 
     def __enter__(self) -> Self:
         return self

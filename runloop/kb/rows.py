@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec
 from blake3 import blake3
 from msgspec import Struct
 
-from runloop.events import INLINE_LIMIT, InvalidEvent, NewEvent, StoredEvent, canonical, externalise, kind_of, validate
+from runloop.events import INLINE_LIMIT, InvalidEvent, NewEvent, StoredEvent, canonical, externalise, kind_of, parse, validate
 from runloop.events.hashes import preimage
 
 COLUMNS = "id, ts_ms, kind, actor, scope, payload_json, provenance_json, hash_blake3, chain_blake3, idempotency_key"
 
 _SCOPE = re.compile(r"user|system|agent:.+", re.DOTALL)
-_decode = msgspec.json.decode
 
 
 class Row(Struct, frozen=True, gc=False):
@@ -60,7 +58,7 @@ def prepare(event: NewEvent, *, check: bool) -> Row:
 def stored(row: tuple[Any, ...]) -> StoredEvent:
     """The event of a row selected as ``COLUMNS``."""
     event_id, ts_ms, kind, actor, scope, payload, provenance, content, chain, key = row
-    return StoredEvent(event_id, ts_ms, kind, actor, scope, _decode(payload), _decode(provenance), content, chain, key)
+    return StoredEvent(event_id, ts_ms, kind, actor, scope, parse(payload), parse(provenance), content, chain, key)
 
 
 def valid_scope(scope: str) -> bool:

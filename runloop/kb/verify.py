@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
-import msgspec
 from blake3 import blake3
 
 from runloop.errors import Where
-from runloop.events import KINDS, chain_hash, genesis
+from runloop.events import KINDS, chain_hash, genesis, parse
 from runloop.events.blobs import blob_names
 from runloop.events.hashes import preimage
 from runloop.kb.errors import LedgerCorrupt
@@ -137,7 +136,7 @@ class _Scan:
     def _blobs_of(self, event_id: int, kind: str, payload: str) -> Iterator[Broken]:
         names = {bytes(row[0]) for row in self._db.execute("SELECT hash FROM event_blobs WHERE event_id = ?", (event_id,))}
         if '"$blob"' in payload and kind in KINDS:
-            names |= {bytes.fromhex(name) for name in blob_names(msgspec.json.decode(payload), KINDS[kind].blob_fields)}
+            names |= {bytes.fromhex(name) for name in blob_names(parse(payload), KINDS[kind].blob_fields)}
         for name in sorted(names - self._blobs):
             data = self._db.execute("SELECT data FROM blobs WHERE hash = ?", (name,)).fetchone()
             if data is None:
