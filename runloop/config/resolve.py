@@ -30,8 +30,19 @@ def resolve(layers: Sequence[Layer], expansion: Expansion, findings: Findings) -
         bound = found.get(explanation.key.limit or "")
         if bound is not None:
             found[path] = _within(explanation, bound, findings)
-    _warn(found, layers, findings)
+    if not findings.errors:
+        _check_together(found, findings)
+        _warn(found, layers, findings)
     return found
+
+
+def _check_together(found: Mapping[str, Explanation], findings: Findings) -> None:
+    """What is wrong with keys that are right each by itself."""
+    events, views = found["kb.events_db"], found["kb.view_db"]
+    if events.value == views.value:
+        message = f"kb.events_db and kb.view_db both name {events.value!r}, but are two files"
+        where = next((each.where for each in (views, events) if each.layer != "default"), _DEFAULT)
+        findings.errors.append(ConfigError(message, where=where, hint="Give each its own name."))
 
 
 def _default(key: Key, expansion: Expansion) -> Assignment:

@@ -27,6 +27,7 @@ def _sock_not_run(value: Any) -> tuple[Any, str]:
 _TEXT = Text()
 _ANY_TEXT = Text(blank=True)
 _TEXTS = ListOf(_TEXT)
+_FILE_NAME = Text(pattern=r"(?!\.{1,2}$)[^/\x00]+", wanted="a file name, without a directory")
 _PATHS = ListOf(PathText())
 _PERCENT = Integer(0, 100)
 
@@ -85,8 +86,8 @@ SANDBOX: tuple[Key, ...] = (
 
 KB: tuple[Key, ...] = (
     Key("kb.root_dir", PathText(), "{state}/pog", "Directory of the knowledge base.", effect=LEDGER, aliases=("RUNLOOP_KB_ROOT_DIR",)),
-    Key("kb.events_db", _TEXT, "events.sqlite", "File name of the ledger.", deprecated=("kb.ledger",)),
-    Key("kb.view_db", _TEXT, "pog.sqlite", "File name of the projections.", deprecated=("kb.materialized",)),
+    Key("kb.events_db", _FILE_NAME, "events.sqlite", "File name of the ledger.", effect=LEDGER, deprecated=("kb.ledger",)),
+    Key("kb.view_db", _FILE_NAME, "pog.sqlite", "File name of the projections.", effect=LEDGER, deprecated=("kb.materialized",)),
     Key("kb.wal", Boolean(), "true", "Write-ahead log; always on."),
     Key("kb.fts", Boolean(), "false", "Full-text search; always on."),
     Key("kb.redaction.mask_email", Boolean(), "true", "Mask e-mail addresses."),

@@ -133,6 +133,19 @@ def test_the_publisher_kinds_are_read_in_any_case(machine):
     assert machine.load().get("bus.auth.publishers.action_decision.allowed_kinds") == ("tui", "ui", "agent")
 
 
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/b", "..", "."])
+def test_the_files_of_the_knowledge_base_stay_in_its_directory(machine, name):
+    assert (
+        refused(machine, f"kb: {{events_db: {name}}}").message == f"kb.events_db must be a file name, without a directory (found {name!r})"
+    )
+
+
+def test_the_ledger_and_the_projections_cannot_be_the_same_file(machine):
+    error = refused(machine, "kb: {events_db: pog.sqlite}")
+    assert error.message == "kb.events_db and kb.view_db both name 'pog.sqlite', but are two files"
+    assert error.where.line == 1
+
+
 def test_a_null_unsets_a_key_that_may_be_unset(machine):
     machine.system("sandbox: {fuel: 100}")
     machine.user("sandbox: {fuel: null}")
