@@ -12,13 +12,14 @@ __all__ = ["Finished", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a program ended; ``exit_code`` is None if it was stopped."""
+    """How a program ended; ``exit_code`` is None or negative, and ``signal`` set, if it was stopped."""
 
     exit_code: int | None
     stdout: str = ""
     stderr: str = ""
     timed_out: bool = False
     truncated: bool = False
+    signal: int | None = None
 
 
 def run(argv: list[str], *, cwd: str | None = None, stdin: str | None = None, timeout_ms: int | None = None) -> Finished:

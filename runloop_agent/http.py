@@ -14,12 +14,17 @@ __all__ = ["Response", "fetch"]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; ``url`` is where it came from after redirects, ``truncated`` says that ``max_bytes`` cut the body."""
+    """An answer.
+
+    ``url`` is where it came from after redirects; ``encoding`` is "base64" for bytes that are no text;
+    ``truncated`` says that ``max_bytes`` cut the body.
+    """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
     url: str = ""
+    encoding: str = "text"
     truncated: bool = False
 
     def json(self) -> Any:

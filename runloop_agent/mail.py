@@ -20,12 +20,17 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of the message: ``status`` is "outbox" or "sent"; ``path`` is the message file, if there is one."""
+    """What became of the message: ``status`` is "outbox" or "sent"; ``path`` is the message file, if there is one.
+
+    ``repeated`` says that this very message had been sent before, and was not sent again.
+    """
 
     message_id: str
     status: str = ""
     path: str | None = None
     recipients: list[str] = field(default_factory=list)
+    identity: str = ""
+    repeated: bool = False
 
 
 def send(

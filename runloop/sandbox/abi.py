@@ -199,7 +199,7 @@ def _take(memory: Memory, at: int, cap: int) -> int:
     return len(data)
 
 
-_FUNCTIONS: dict[str, tuple[str, str, Callable[..., int | None]]] = {
+FUNCTIONS: dict[str, tuple[str, str, Callable[..., int | None]]] = {
     "time_now": ("", "I", _time_now),
     "http_request": ("ii", "i", _http_request),
     "kb_read": ("ii", "i", _kb_read),
@@ -218,5 +218,5 @@ _FUNCTIONS: dict[str, tuple[str, str, Callable[..., int | None]]] = {
 
 def define_all(linker: wasmtime.Linker) -> None:
     """Define the import module."""
-    for name, (parameters, results, handler) in _FUNCTIONS.items():
+    for name, (parameters, results, handler) in FUNCTIONS.items():
         define(linker, MODULE, name, signature(parameters, results), handler)

@@ -148,7 +148,7 @@ def _exit(_memory: Memory, code: int) -> int:
     raise current().halt("guest.exit", f"exit {code}")
 
 
-_FUNCTIONS: dict[str, tuple[str, str, Callable[..., int | None]]] = {
+FUNCTIONS: dict[str, tuple[str, str, Callable[..., int | None]]] = {
     "args_sizes_get": ("ii", "i", lambda memory, count, size: _put_sizes(memory, _command().arguments, count, size)),
     "args_get": ("ii", "i", lambda memory, table, text: _put_table(memory, _command().arguments, table, text)),
     "environ_sizes_get": ("ii", "i", lambda memory, count, size: _put_sizes(memory, _command().environment, count, size)),
@@ -173,8 +173,8 @@ _FUNCTIONS: dict[str, tuple[str, str, Callable[..., int | None]]] = {
 
 def define_all(linker: wasmtime.Linker, module: wasmtime.Module) -> None:
     """Define what the module imports of preview 1; functions that do not exist here answer ENOSYS."""
-    for name, (parameters, results, handler) in _FUNCTIONS.items():
+    for name, (parameters, results, handler) in FUNCTIONS.items():
         define(linker, MODULE, name, signature(parameters, results), handler)
     for wanted in module.imports:
-        if wanted.module == MODULE and wanted.name not in _FUNCTIONS and isinstance(wanted.type, FuncType):
+        if wanted.module == MODULE and wanted.name not in FUNCTIONS and isinstance(wanted.type, FuncType):
             define(linker, MODULE, str(wanted.name), wanted.type, lambda _memory, *_rest: ENOSYS)

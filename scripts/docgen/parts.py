@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from docgen import cli, config, errors
+from docgen import cli, config, errors, hostcalls
 
 PARTS: dict[str, Callable[[], str]] = {
     "cli-verbs": cli.verbs,
@@ -14,4 +14,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "config-limits": config.limits,
     "config-variables": config.variables,
     "errors": errors.table,
+    "hostcalls-world": hostcalls.functions,
+    "hostcalls-commands": hostcalls.commands,
 }

@@ -1,0 +1,94 @@
+"""``runloop_agent`` on the host: for editors and authors' tests."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runloop_agent
+from runloop.effects.catalogue import CATALOGUE
+from runloop.sandbox.world import HOSTCALLS, NAMES
+from runloop_agent import Denied, OutsideGuest, Unavailable, agent, emit, kb, model
+from runloop_agent.testing import answering
+
+WIT = (Path(runloop_agent.__file__).parent.parent / "runloop/sandbox/wit/agent.wit").read_text()
+
+
+def test_a_hostcall_outside_a_guest_says_what_to_do():
+    with pytest.raises(OutsideGuest, match=r"model\.complete was called outside a Runloop agent.*rlp agent test"):
+        model.complete("hi")
+    with pytest.raises(OutsideGuest):
+        emit.log("hi")
+
+
+def test_an_authors_test_answers_calls_and_sees_them():
+    with answering(
+        {
+            "kb.search": {"hits": [{"domain": "d", "key": "k"}]},
+            "model.complete": lambda asked: {"text": asked["prompt"].upper()},
+            "kb.get": Denied("no", "ask"),
+        }
+    ) as calls:
+        assert kb.search("q")[0].key == "k"
+        assert model.complete("hi").text == "HI"
+        with pytest.raises(Denied, match=r"no \(ask\)"):
+            kb.get("k")
+        with pytest.raises(Unavailable, match=r"no answer for kb\.propose"):
+            kb.propose("x", {})
+        emit.progress("half")
+    assert calls[0] == ("kb.search", {"query": "q"})
+    with pytest.raises(OutsideGuest):
+        kb.get("k")
+
+
+def test_the_mark_leaves_a_function_callable():
+    @agent
+    def plain(x: int) -> int:
+        return x + 1
+
+    @agent()
+    def called(x: int) -> int:
+        return x + 2
+
+    assert (plain(1), called(1)) == (2, 3)
+
+
+def test_the_world_the_hostcalls_and_the_catalogue_name_the_same_functions():
+    interface, named = "", set()
+    for line in WIT.splitlines():
+        if opened := re.match(r"interface ([a-z-]+) \{", line):
+            interface = opened[1]
+        elif found := re.match(r"  %?([a-z-]+): func\(request: string\) -> result<string, call-error>;", line):
+            named.add(f"{interface}.{found[1].replace('-', '_')}")
+    assert named == NAMES
+    assert NAMES == {name for name in CATALOGUE if name not in ("time.now", "random.bytes")}
+    assert all(hasattr(getattr(runloop_agent, interface), name) for interface, names in HOSTCALLS.items() for name in names)
+
+
+def test_every_function_and_field_of_the_world_is_documented():
+    lines = WIT.splitlines()
+    bare = [
+        line
+        for before, line in zip(lines, lines[1:], strict=False)
+        if re.search(r": func\(|^interface |^world |  (record|enum) ", line) and "///" not in before
+    ]
+    assert bare == []
+
+
+def test_editors_find_types(tmp_path):
+    assert importlib.resources.files("runloop_agent").joinpath("py.typed").is_file()
+    source = "from runloop_agent import kb, model\nreveal_type(model.complete('x').text)\nreveal_type(kb.search('q')[0].event_id)\nmodel.complete(3)\n"
+    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--config-file=", "-c", source], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert '"str"' in done.stdout
+    assert "int | None" in done.stdout
+    assert 'has incompatible type "int"; expected "str"' in done.stdout
+
+
+def test_neither_the_module_nor_the_sandbox_package_loads_anything_heavy():
+    code = "import sys, runloop.sandbox, runloop_agent; from runloop.sandbox import neutralise; print({'wasmtime', 'asyncio', 'msgpack', 'blake3'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"

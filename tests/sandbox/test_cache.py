@@ -1,0 +1,189 @@
+"""Compiled guests on disk: native code, so only what this user's Runloop wrote is ever loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+
+import pytest
+import wasmtime
+
+from runloop.errors import InvalidInput
+from runloop.sandbox import CompiledCache, CompileFailed
+
+CODE = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "_start")))'))
+OTHER = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 2) (func (export "_start") unreachable))'))
+
+
+class Counting:
+    """Gives code and counts how often it was asked for, which is once a compilation."""
+
+    def __init__(self, code: bytes = CODE) -> None:
+        self.code = code
+        self.asked = 0
+
+    def __call__(self) -> bytes:
+        self.asked += 1
+        return self.code
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return CompiledCache(tmp_path / "cache")
+
+
+async def _ensure(cache, source, digest="d"):
+    return await cache.ensure("wasm32-wasip1", digest, source)
+
+
+async def test_code_is_compiled_once_and_found_again_by_another_process_of_the_user(cache):
+    source = Counting()
+    path = await _ensure(cache, source)
+    assert await _ensure(CompiledCache(cache.directory), source) == path
+    assert source.asked == 1
+    assert wasmtime.Module.deserialize_file(_engine(), str(path)).exports[0].name == "memory"
+
+
+def _engine() -> wasmtime.Engine:
+    from runloop.sandbox.engine import new_engine
+
+    return new_engine(fuel=False)
+
+
+async def test_only_the_user_can_touch_what_is_written(cache):
+    await _ensure(cache, Counting())
+    modes = {path.name.rpartition(".")[2]: stat.S_IMODE(path.stat().st_mode) for path in cache.directory.iterdir()}
+    assert modes == {"cwasm": 0o600, "seal": 0o600, "lock": 0o600, "key": 0o600}
+    assert stat.S_IMODE(cache.directory.stat().st_mode) == 0o700
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+SPOILS = {
+    "a flipped bit": lambda path, seal: _flip(path),
+    "a cut": lambda path, seal: path.write_bytes(path.read_bytes()[:-1]),
+    "an appended byte": lambda path, seal: path.write_bytes(path.read_bytes() + b"\0"),
+    "an empty file": lambda path, seal: path.write_bytes(b""),
+    "a missing seal": lambda path, seal: seal.unlink(),
+    "a wrong seal": lambda path, seal: seal.write_text("0" * 64),
+    "an empty seal": lambda path, seal: seal.write_text(""),
+    "modes that let others write": lambda path, seal: path.chmod(0o666),
+    "a seal that others may read": lambda path, seal: seal.chmod(0o644),
+    "a second name": lambda path, seal: os.link(path, path.with_name("second")),
+}
+
+
+@pytest.mark.parametrize("name", SPOILS)
+async def test_a_spoiled_entry_is_built_again_and_never_loaded(cache, name):
+    source = Counting()
+    path = await _ensure(cache, source)
+    good = path.read_bytes()
+    SPOILS[name](path, path.with_suffix(".seal"))
+    assert cache.verified("d", fuel=False) is None
+    assert await _ensure(cache, source) == path
+    assert (source.asked, path.read_bytes()) == (2, good)
+
+
+async def test_an_entry_under_another_name_is_not_taken(cache):
+    first, second = await _ensure(cache, Counting(), "one"), await _ensure(cache, Counting(OTHER), "two")
+    for suffix in (".cwasm", ".seal"):
+        second.with_suffix(suffix).write_bytes(first.with_suffix(suffix).read_bytes())
+    assert cache.verified("two", fuel=False) is None
+
+
+async def test_an_entry_of_a_cache_with_another_key_is_not_taken(cache, tmp_path):
+    path = await _ensure(cache, Counting())
+    other = CompiledCache(tmp_path / "other")
+    for suffix in (".cwasm", ".seal"):
+        target = other.path("d", fuel=False).with_suffix(suffix)
+        target.write_bytes(path.with_suffix(suffix).read_bytes())
+        target.chmod(0o600)
+    assert other.verified("d", fuel=False) is None
+
+
+async def test_a_symbolic_link_is_not_followed(cache, tmp_path):
+    source = Counting()
+    path = await _ensure(cache, source)
+    elsewhere = tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    assert cache.verified("d", fuel=False) is None
+    assert elsewhere.exists()
+    assert not (await _ensure(cache, source)).is_symlink()
+
+
+async def test_a_lost_or_loose_key_makes_everything_new(cache):
+    source = Counting()
+    await _ensure(cache, source)
+    (cache.directory / "key").chmod(0o644)
+    fresh = CompiledCache(cache.directory)
+    assert fresh.verified("d", fuel=False) is None
+    assert stat.S_IMODE((cache.directory / "key").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o777])
+def test_a_directory_that_others_can_enter_is_refused_with_the_repair(tmp_path, mode):
+    directory = tmp_path / "loose"
+    directory.mkdir()
+    directory.chmod(mode)
+    with pytest.raises(InvalidInput) as refused:
+        CompiledCache(directory)
+    assert refused.value.code == "cache.unsafe"
+    assert "chmod 700" in refused.value.hint
+
+
+def test_a_link_to_a_directory_is_refused(tmp_path):
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(InvalidInput):
+        CompiledCache(tmp_path / "link")
+
+
+async def test_users_who_come_at_once_wait_for_one_compilation(cache):
+    source = Counting()
+    caches = [cache, CompiledCache(cache.directory), CompiledCache(cache.directory)]
+    paths = await asyncio.gather(*(_ensure(one, source) for one in caches * 2))
+    assert (len(set(paths)), source.asked) == (1, 1)
+
+
+async def test_progress_is_told_from_the_beginning_to_the_end(cache):
+    told = []
+    await cache.ensure("wasm32-wasip1", "d", Counting(), name="the tool", progress=told.append)
+    assert (told[0].name, told[0].done, told[-1].done, told[-1].bytes) == ("the tool", False, True, len(CODE))
+
+
+@pytest.mark.parametrize("kind", ["wasm32-wasip1", "component", "python"])
+async def test_code_that_does_not_compile_says_why_and_leaves_nothing(cache, kind):
+    with pytest.raises(CompileFailed) as failed:
+        await cache.ensure(kind, "d", lambda: b"\0asm nonsense", name="mine")
+    assert failed.value.code == "guest.invalid"
+    assert "mine" in failed.value.message
+    assert [path.name for path in cache.directory.iterdir() if path.suffix not in (".lock", "")] == []
+
+
+async def test_a_cancelled_compilation_leaves_nothing(cache):
+    begun = asyncio.Event()
+    task = asyncio.create_task(cache.ensure("wasm32-wasip1", "d", Counting(), progress=lambda _: begun.set()))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [path.name for path in cache.directory.iterdir() if path.suffix not in (".lock", "")] == []
+    assert await _ensure(cache, Counting()) == cache.path("d", fuel=False)
+
+
+def test_code_for_another_processor_configuration_or_fuel_has_another_name(cache, monkeypatch):
+    from runloop.sandbox import cache as module
+
+    plain = cache.path("d", fuel=False)
+    assert cache.path("d", fuel=True) != plain
+    assert cache.path("e", fuel=False) != plain
+    module.build_key.cache_clear()
+    monkeypatch.setattr(module, "cpu_features", lambda: "another processor")
+    assert cache.path("d", fuel=False) != plain
+    module.build_key.cache_clear()
