@@ -337,6 +337,12 @@ def test_the_other_fields_of_a_node():
     )
 
 
+def test_a_node_may_have_all_that_the_opening_has():
+    limits = "timeout_ms: 5, budget_tokens: 6, budget_usd: 0.5"
+
+    assert only_node(node(limits, f"policy: {{{limits}}}\n")).budget_tokens == 6
+
+
 def test_a_nested_opening():
     read = only_node(f"{HEAD}nodes: [{{id: a, use: 'opening:send-mail'}}]\nedges: []\n")
 
