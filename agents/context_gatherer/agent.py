@@ -14,8 +14,6 @@ from wording import tokens, weight
 from runloop_agent import CallError, Cancelled, agent, emit, files, kb
 
 DOMAINS = ("notes", "artifacts")
-DIRECTORIES = ("~/.runloop/notes",)
-"""Read where the policy grants them; policy.caps names the same."""
 ENDINGS = (".md", ".markdown", ".txt", ".text")
 WITHHELD = {
     "secret": "they seem to hold a password or key",
@@ -23,6 +21,7 @@ WITHHELD = {
     "instructions": "they give orders to a language model",
 }
 MAX_FILES = 200
+MAX_DIRECTORIES = 50
 MAX_FILE_BYTES = 262_144
 MAX_QUERY = 400
 MAX_TERMS = 6
@@ -39,7 +38,7 @@ def run(topic: str = "", contact: Any = None, directories: list[str] | None = No
         raise ValueError("context_gatherer: there is no topic; give `topic`, what to search for")
     searched: list[str] = []
     wanted = Wanted.of(asked, _name(contact))
-    notes = [*_known(asked, wanted, searched), *_from_files(list(DIRECTORIES) if directories is None else directories, searched)]
+    notes = [*_known(asked, wanted, searched), *_from_files(directories or [], searched)]
     chosen = select(wanted, notes, limit=max(1, min(limit, 20)))
     for reason, count in chosen.withheld.items():
         emit.log(f"{count} passage(s) on the topic kept back: {WITHHELD[reason]}", "warn")
@@ -86,22 +85,39 @@ def _from_files(directories: list[str], searched: list[str]) -> list[Note]:
     """Text files of the directories that can be read; one that is missing or not granted is told, not fatal."""
     found: list[Note] = []
     for directory in directories:
-        try:
-            listing = files.list(directory, glob="**/*", limit=MAX_FILES * 5)
-        except Cancelled:
-            raise
-        except CallError as refused:
-            emit.log(f"{directory} was not read: {refused.message}", "debug" if directory in DIRECTORIES else "warn")
+        names = _text_files(directory)
+        if names is None:
             continue
         searched.append(directory)
-        names = sorted(entry.path for entry in listing.entries if entry.kind == "file" and entry.path.casefold().endswith(ENDINGS))
-        if listing.truncated or len(names) > MAX_FILES:
+        if len(names) > MAX_FILES:
             emit.log(
-                f"{directory} has more than {MAX_FILES} text files; only the first are read (import them: rlp kb import notes DIR)", "warn"
+                f"{directory} has more than {MAX_FILES} text files; the first are read (import them all: rlp kb import notes DIR)", "warn"
             )
         for name in names[:MAX_FILES]:
             found += _from_file(name)
     return found
+
+
+def _text_files(directory: str) -> list[str] | None:
+    """The text files below a directory, links and hidden names left out; None where it cannot be listed."""
+    names: list[str] = []
+    waiting, listed = [directory], 0
+    while waiting and listed < MAX_DIRECTORIES and len(names) <= MAX_FILES:
+        here = waiting.pop(0)
+        try:
+            entries = files.list(here).entries
+        except Cancelled:
+            raise
+        except CallError as refused:
+            emit.log(f"{here} was not read: {refused.message}", "warn")
+            if not listed:
+                return None
+            continue
+        listed += 1
+        visible = [entry for entry in entries if not entry.path.rpartition("/")[2].startswith(".")]
+        names += sorted(entry.path for entry in visible if entry.kind == "file" and entry.path.casefold().endswith(ENDINGS))
+        waiting += sorted(entry.path for entry in visible if entry.kind == "directory")
+    return names
 
 
 def _from_file(name: str) -> list[Note]:

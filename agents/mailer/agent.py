@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from message import compose
@@ -20,5 +19,6 @@ def run(draft: Any = None, contact: Any = None, review: Any = None, topic: str =
     message = compose(draft, contact, review, topic)
     emit.progress(f"sending to {message['to'][0]['email']}")
     sent = mail.send(message["to"], subject=message["subject"], text=message["text"])
+    out = {"status": sent.status, "message_id": sent.message_id, "path": sent.path, "recipients": sent.recipients}
     emit.log(f"{sent.status}: {sent.path or sent.message_id}", "info")
-    return {"ok": True, "out": asdict(sent)}
+    return {"ok": True, "out": out}

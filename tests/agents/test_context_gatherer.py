@@ -131,7 +131,7 @@ def hit(path: str, text: str, event_id: int) -> dict[str, Any]:
 
 def test_the_answer_names_event_path_and_line_of_every_excerpt(gatherer: ModuleType) -> None:
     with answering({"kb.search": {"hits": [hit("notes/plan.md", PLAN, 7)]}}) as calls:
-        out = gatherer.run(topic=" Q4\nlaunch ", directories=[])["out"]
+        out = gatherer.run(topic=" Q4\nlaunch ")["out"]
     assert [(found["event_id"], found["path"], found["line"]) for found in out["excerpts"]] == [
         (7, "notes/plan.md", 7),
         (7, "notes/plan.md", 8),
@@ -144,9 +144,9 @@ def test_lines_count_from_where_the_passage_begins_and_not_from_where_the_hits_e
     found = hit("a.md", "Intro to it.\n\nThe budget is 5 EUR.", 7)
     found |= {"line": 42, "excerpt": "The budget is 5 EUR."}
     with answering({"kb.search": {"hits": [found | {"data": {**found["data"], "line": 40}}]}}):
-        assert [each["line"] for each in gatherer.run(topic="budget", directories=[])["out"]["excerpts"]] == [42]
+        assert [each["line"] for each in gatherer.run(topic="budget")["out"]["excerpts"]] == [42]
     with answering({"kb.search": {"hits": [found | {"data": {}}]}}):
-        assert [each["line"] for each in gatherer.run(topic="budget", directories=[])["out"]["excerpts"]] == [42]
+        assert [each["line"] for each in gatherer.run(topic="budget")["out"]["excerpts"]] == [42]
 
 
 def parts(*texts: str) -> tuple[list[dict[str, Any]], Any]:
@@ -173,7 +173,7 @@ def parts(*texts: str) -> tuple[list[dict[str, Any]], Any]:
 def test_a_file_whose_title_is_the_topic_is_read_on_so_that_its_sections_count(gatherer: ModuleType) -> None:
     hits, get = parts("# Q4 launch", "## Dates\n\n- Feature freeze is on 14 November.", "## Weather\n\nIt may rain on the day.")
     with answering({"kb.search": {"hits": hits[:1]}, "kb.get": get}) as calls:
-        out = gatherer.run(topic="Q4 launch", directories=[])["out"]
+        out = gatherer.run(topic="Q4 launch")["out"]
     assert [(found["event_id"], found["line"], found["title"], found["excerpt"]) for found in out["excerpts"]] == [
         (21, 5, "Q4 launch", "- Feature freeze is on 14 November."),
         (22, 9, "Q4 launch", "It may rain on the day."),
@@ -184,7 +184,7 @@ def test_a_file_whose_title_is_the_topic_is_read_on_so_that_its_sections_count(g
 def test_a_file_about_something_else_is_not_read_on(gatherer: ModuleType) -> None:
     hits, get = parts("# Diary", "## Monday\n\nTalked about the Q4 launch in May.", "## Tuesday\n\nDentist.")
     with answering({"kb.search": {"hits": hits[1:2]}, "kb.get": get}) as calls:
-        out = gatherer.run(topic="Q4 launch", directories=[])["out"]
+        out = gatherer.run(topic="Q4 launch")["out"]
     assert [(found["event_id"], found["line"], found["title"]) for found in out["excerpts"]] == [(21, 5, "Monday")]
     assert [name for name, _ in calls].count("kb.get") == 0
 
@@ -192,7 +192,7 @@ def test_a_file_about_something_else_is_not_read_on(gatherer: ModuleType) -> Non
 def test_reading_on_is_bounded(gatherer: ModuleType) -> None:
     hits, get = parts("# Q4 launch", *(f"## Part {number}\n\nSaid {number} times." for number in range(100)))
     with answering({"kb.search": {"hits": hits[:1]}, "kb.get": get}) as calls:
-        gatherer.run(topic="Q4 launch", directories=[])
+        gatherer.run(topic="Q4 launch")
     assert [name for name, _ in calls].count("kb.get") == 12
 
 
@@ -207,16 +207,28 @@ def test_nothing_found_is_an_empty_list(gatherer: ModuleType) -> None:
 
 
 def test_text_files_of_a_granted_directory_are_read_and_have_no_event(gatherer: ModuleType) -> None:
-    listing = {"entries": [{"path": "/n/a.md"}, {"path": "/n/b.png"}, {"path": "/n/sub", "kind": "directory"}, {"path": "/n/c.TXT"}]}
-    texts = {"/n/a.md": "# Budget\n\nThe budget is 5 EUR.", "/n/c.TXT": "The weather."}
-    answers = {"kb.search": {"hits": []}, "files.list": listing, "files.read": lambda request: {"text": texts[request["path"]]}}
+    listings = {
+        "/n": [
+            {"path": "/n/a.md"},
+            {"path": "/n/b.png"},
+            {"path": "/n/sub", "kind": "directory"},
+            {"path": "/n/.git", "kind": "directory"},
+        ],
+        "/n/sub": [{"path": "/n/sub/c.TXT"}, {"path": "/n/sub/up.md", "kind": "link"}],
+    }
+    texts = {"/n/a.md": "# Budget\n\nThe budget is 5 EUR.", "/n/sub/c.TXT": "The weather."}
+    answers = {
+        "kb.search": {"hits": []},
+        "files.list": lambda request: {"entries": listings[request["path"]]},
+        "files.read": lambda request: {"text": texts[request["path"]]},
+    }
     with answering(answers) as calls:
         out = gatherer.run(topic="budget", directories=["/n"])["out"]
     assert [(found["event_id"], found["path"], found["line"], found["title"]) for found in out["excerpts"]] == [
         (None, "/n/a.md", 3, "Budget")
     ]
     assert ([request["path"] for name, request in calls if name == "files.read"], out["searched"]) == (
-        ["/n/a.md", "/n/c.TXT"],
+        ["/n/a.md", "/n/sub/c.TXT"],
         ["notes", "artifacts", "/n"],
     )
 
@@ -230,6 +242,19 @@ def test_a_directory_or_file_that_cannot_be_read_is_told_and_not_fatal(gatherer:
     with answering({**answers, "files.list": Denied("/n is not granted")}) as calls:
         gatherer.run(topic="budget", directories=["/n"])
     assert ("emit.log", {"level": "warn", "text": "/n was not read: /n is not granted"}) in calls
+
+
+def test_a_directory_without_end_is_read_in_bounds(gatherer: ModuleType) -> None:
+    def listing(request: dict[str, Any]) -> dict[str, Any]:
+        here = request["path"]
+        return {
+            "entries": [{"path": f"{here}/{n}", "kind": "directory"} for n in range(9)] + [{"path": f"{here}/{n}.md"} for n in range(9)]
+        }
+
+    with answering({"kb.search": {"hits": []}, "files.list": listing, "files.read": {"text": "The budget is 5 EUR."}}) as calls:
+        gatherer.run(topic="budget", directories=["/n"])
+    made = [name for name, _ in calls]
+    assert (made.count("files.list") <= 50, made.count("files.read")) == (True, 200)
 
 
 def test_the_search_of_a_very_long_topic_is_bounded(gatherer: ModuleType) -> None:
