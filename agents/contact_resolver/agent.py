@@ -39,14 +39,16 @@ def _choose(asked: Query, matches: list[Match]) -> Match:
     """The match that a person names. Raises LookupError with the candidates where nobody can, or when it is none of them."""
     options = {label(match.person): match for match in matches[:MAX_OPTIONS]}
     candidates = "; ".join(options)
-    question = f"Which {asked.text!r} do you mean?" if len(options) > 1 else f"There is no {asked.text!r}. Do you mean this contact?"
-    what = f"{asked.text!r} fits {len(matches)} contacts" if len(matches) > 1 else f"there is no contact {asked.text!r}"
+    if matches[0].confidence >= SURE:
+        what, question = f"{asked.text!r} fits {len(matches)} contacts", f"Which {asked.text!r} do you mean?"
+    else:
+        what, question = f"there is no contact {asked.text!r}", f"There is no contact {asked.text!r}. Do you mean one of these?"
     try:
         answer = ask.person(question, options=[*options, NOBODY]).answer
     except Cancelled:
         raise
-    except CallError as refused:
-        raise LookupError(f"{what}, and {refused.message}; write the whole name or address of one: {candidates}") from None
+    except CallError:
+        raise LookupError(f"{what}, and nobody could be asked; write the whole name or address of one: {candidates}") from None
     if answer not in options:
         raise LookupError(f"{what}, and none of these was meant: {candidates}")
     chosen = options[answer]
@@ -67,9 +69,9 @@ def _unknown(asked: Query, people: list[Person]) -> dict[str, Any]:
         ).answer
     except Cancelled:
         raise
-    except CallError as refused:
+    except CallError:
         like = f"; near: {'; '.join(options)}" if options else ""
-        raise LookupError(f"{asked.address} is in none of your contacts, and {refused.message}{like}; {HOW_TO_IMPORT}") from None
+        raise LookupError(f"{asked.address} is in none of your contacts, and nobody could be asked{like}; {HOW_TO_IMPORT}") from None
     if answer in options:
         return _resolved(Match(options[answer], 1.0, "chosen by a person"))
     if answer != use:

@@ -183,7 +183,7 @@ def close_misses(query: Query, people: list[Person], limit: int = 3) -> list[Per
             else [fold(person.name), *words(person.name), *map(fold, person.nicknames)]
         )
         likeness = max((SequenceMatcher(None, wanted, form, autojunk=False).ratio() for form in forms if form), default=0.0)
-        if likeness >= 0.6:
+        if likeness >= (0.8 if query.address else 0.6):
             scored.append((-likeness, fold(person.name), person))
     return [person for _, _, person in sorted(scored, key=lambda row: row[:2])[:limit]]
 

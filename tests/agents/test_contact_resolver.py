@@ -81,7 +81,7 @@ def test_several_matches_without_a_person_are_an_error_with_the_candidates(resol
     with pytest.raises(LookupError) as failed:
         resolve(resolver, "John")
     assert str(failed.value) == (
-        "'John' fits 2 contacts, and nobody is there to answer the question; write the whole name or address of one: "
+        "'John' fits 2 contacts, and nobody could be asked; write the whole name or address of one: "
         "John Miller <j.miller@northwind.example>; John Smith, Acme <john.smith@acme.example>"
     )
 
@@ -99,7 +99,7 @@ def test_a_misspelt_whole_name_is_taken_and_said_in_the_log(resolver: ModuleType
 
 def test_a_misspelt_single_word_is_asked_for(resolver: ModuleType) -> None:
     out, calls = resolve(resolver, "Mario", choose(0))
-    assert (out["name"], dict(calls)["ask.person"]["question"]) == ("Maria Lee", "There is no 'Mario'. Do you mean this contact?")
+    assert (out["name"], dict(calls)["ask.person"]["question"]) == ("Maria Lee", "There is no contact 'Mario'. Do you mean one of these?")
     with pytest.raises(LookupError, match=r"there is no contact 'Mario'.*Maria Lee <maria@acme\.example>"):
         resolve(resolver, "Mario")
 
