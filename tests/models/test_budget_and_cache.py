@@ -193,9 +193,22 @@ def test_two_requests_share_a_cache_key_only_when_they_are_the_same(one, other, 
     assert (keys[0] == keys[1]) == ((one, model_one) == (other, model_other))
 
 
+@pytest.mark.parametrize(
+    "over",
+    [{"prompt": "x"}, {"system": "x"}, {"context": ["x"]}, {"temperature": 0.5}, {"stop": ("x",)}],
+    ids=lambda over: next(iter(over)),
+)
+def test_each_field_alone_makes_another_cache_key(over):
+    base = {"prompt": "p", "system": "s", "context": ["c"], "temperature": 1.0, "stop": ("t",)}
+
+    assert cache_key("p", None, "m", ModelRequest(**{**base, **over}), 9) != cache_key("p", None, "m", ModelRequest(**base), 9)
+
+
 def test_words_cannot_move_from_one_field_to_the_next():
     assert cache_key("p", None, "m", ModelRequest("ab", system="c"), 1) != cache_key("p", None, "m", ModelRequest("a", system="bc"), 1)
     assert cache_key("p", "x", "m", ModelRequest("a"), 1) != cache_key("p", "y", "m", ModelRequest("a"), 1)
+    assert cache_key("p", "x", "m", ModelRequest("a"), 1) != cache_key("q", "x", "m", ModelRequest("a"), 1)
+    assert cache_key("p", "x", "m", ModelRequest("a"), 1) != cache_key("p", "x", "m", ModelRequest("a"), 2)
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.booleans()), max_size=30), st.integers(0, 300))
