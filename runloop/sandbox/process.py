@@ -12,7 +12,14 @@ _ROOT = str(Path(__file__).parent.parent.parent)
 
 def environment() -> dict[str, str]:
     """Only what Python needs to find Runloop; nothing of the user's environment."""
-    return {"PYTHONPATH": _ROOT, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "RUST_BACKTRACE": "0"}
+    return {
+        "PYTHONPATH": _ROOT,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+        "PATH": "/usr/bin:/bin",
+        "RUST_BACKTRACE": "0",
+        "MALLOC_ARENA_MAX": "2",
+    }
 
 
 def command(module: str, arguments: list[str]) -> list[str]:

@@ -22,6 +22,9 @@ from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, CallError, Limits
 
+_IDLE_KEPT = 8
+"""Threads that stay for the next guest; those beyond end, so that a crowd of waiting guests leaves nothing behind."""
+
 
 @dataclass(slots=True)
 class _Run:
@@ -98,6 +101,8 @@ class Worker:
             except BaseException as error:  # noqa: BLE001 - a thread that died would leave its run without an end
                 self._end(run, Outcome.failed("guest.trap", f"the worker failed: {type(error).__name__}: {error}"), 0.0, None)
             with self._lock:
+                if self._idle >= _IDLE_KEPT:
+                    return
                 self._idle += 1
 
     def _perform(self, run: _Run) -> None:

@@ -41,4 +41,5 @@ def commands() -> str:
 
     upstream = [(f"`{name}`", shape(parameters, results)) for name, (parameters, results, _) in abi.FUNCTIONS.items()]
     wasi = ", ".join(f"`{name}`" for name in wasi1.FUNCTIONS)
-    return f"{table(('import of module `runloop`', 'type'), upstream)}\n\nOf `wasi_snapshot_preview1` these do something: {wasi}. The rest answer `ENOSYS`."
+    imports = table(("import of module `runloop`", "type"), upstream)
+    return f"{imports}\n\nOf `wasi_snapshot_preview1` these do something: {wasi}. The rest answer `ENOSYS`."

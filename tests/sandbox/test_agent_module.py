@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import itertools
 import re
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_the_world_the_hostcalls_and_the_catalogue_name_the_same_functions():
         elif found := re.match(r"  %?([a-z-]+): func\(request: string\) -> result<string, call-error>;", line):
             named.add(f"{interface}.{found[1].replace('-', '_')}")
     assert named == NAMES
-    assert NAMES == {name for name in CATALOGUE if name not in ("time.now", "random.bytes")}
+    assert {name for name in CATALOGUE if name not in ("time.now", "random.bytes")} == NAMES
     assert all(hasattr(getattr(runloop_agent, interface), name) for interface, names in HOSTCALLS.items() for name in names)
 
 
@@ -74,7 +75,7 @@ def test_every_function_and_field_of_the_world_is_documented():
     lines = WIT.splitlines()
     bare = [
         line
-        for before, line in zip(lines, lines[1:], strict=False)
+        for before, line in itertools.pairwise(lines)
         if re.search(r": func\(|^interface |^world |  (record|enum) ", line) and "///" not in before
     ]
     assert bare == []
@@ -83,7 +84,13 @@ def test_every_function_and_field_of_the_world_is_documented():
 def test_editors_find_types(tmp_path):
     assert importlib.resources.files("runloop_agent").joinpath("py.typed").is_file()
     source = "from runloop_agent import kb, model\nreveal_type(model.complete('x').text)\nreveal_type(kb.search('q')[0].event_id)\nmodel.complete(3)\n"
-    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--config-file=", "-c", source], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "-c", source],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
     assert '"str"' in done.stdout
     assert "int | None" in done.stdout
     assert 'has incompatible type "int"; expected "str"' in done.stdout

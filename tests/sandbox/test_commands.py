@@ -7,7 +7,7 @@ import json
 import msgpack
 import pytest
 import wasmtime
-from tests_sandbox_helpers import START_MS, Host, code_spec
+from tests_sandbox_helpers import START_MS, code_spec
 
 from runloop.sandbox import CallError, CompileFailed, GuestError
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from runloop.sandbox import WorkerPool
 from tests_sandbox_helpers import START_MS, Host, code_spec, python_spec
+
+from runloop.sandbox import WorkerPool
 
 PROBE = """
 import collections, datetime, gc, json, math, os, random, secrets, sys, tempfile, threading, time, uuid, weakref

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests_sandbox_helpers import START_MS, Host, python_spec
 
 from runloop.errors import InvalidInput, Unavailable
 from runloop.sandbox import Answer, GuestError, Limits, WorkerPool
-from tests_sandbox_helpers import START_MS, Host, python_spec
 
 LOOP = "def run():\n    while True: pass"
 WAIT = "from runloop_agent import kb\ndef run():\n    return kb.get('x') is None"
@@ -144,6 +144,34 @@ async def test_a_worker_that_does_not_obey_is_killed_and_replaced(cache_dir):
         assert await stopped(task)
         assert (await pool.run(python_spec("def run(): return 3"), Host())).result_json == "3"
         assert hung not in pool.pids
+
+
+async def test_a_worker_whose_guest_runs_on_beyond_its_limit_is_killed_by_the_pool(cache_dir, monkeypatch):
+    from runloop.sandbox import pool as module
+
+    monkeypatch.setattr(module, "_GRACE_S", 0.0)
+    monkeypatch.setattr(module, "_SWEEP_S", 0.01)
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        task = asyncio.create_task(pool.run(python_spec(LOOP, wall_ms=300), Host()))
+        await until(lambda: pool.live == 1)
+        (hung,) = pool.pids
+        os.kill(hung, signal.SIGSTOP)
+        with pytest.raises(GuestError) as failed:
+            await task
+        assert (failed.value.code, "did not stop" in failed.value.message) == ("guest.timeout", True)
+        await until(lambda: pool.pids not in ([], [hung]))
+
+
+async def test_threads_of_a_crowd_of_waiting_guests_do_not_stay(cache_dir):
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        host = Slow()
+        tasks = [asyncio.create_task(pool.run(python_spec(WAIT), host)) for _ in range(40)]
+        await until(lambda: host.count == 40)
+        threads = Path(f"/proc/{pool.pids[0]}/task")
+        assert len(os.listdir(threads)) > 40
+        host.release.set()
+        await asyncio.gather(*tasks)
+        await until(lambda: len(os.listdir(threads)) < 16)
 
 
 async def test_a_worker_that_speaks_nonsense_is_killed_and_replaced(cache_dir):

@@ -13,8 +13,8 @@ _NO_DATABASE = "there is no database in an agent; use runloop_agent.kb"
 
 _REASONS = {
     _NO_NETWORK: (
-        "socket _socket ssl _ssl select selectors socketserver ftplib imaplib poplib smtplib xmlrpc telnetlib nntplib requests httpx aiohttp "
-        "urllib3 http.client http.server urllib.request wsgiref"
+        "socket _socket ssl _ssl select selectors socketserver ftplib imaplib poplib smtplib xmlrpc telnetlib nntplib requests httpx "
+        "aiohttp urllib3 http.client http.server urllib.request wsgiref"
     ),
     _NO_PROCESSES: "subprocess _posixsubprocess pty pexpect sh",
     _NO_THREADS: (
@@ -79,8 +79,8 @@ _SKIPPED = {
     "_winapi",
 }
 _SKIPPED_BELOW = (
-    "unittest.", "ctypes.", "concurrent.futures.", "concurrent.interpreters", "multiprocessing.", "distutils.", "importlib.resources.simple",
-    "encodings.oem", "encodings.mbcs", "_sysconfigdata",
+    "unittest.", "ctypes.", "concurrent.futures.", "concurrent.interpreters", "multiprocessing.", "distutils.",
+    "importlib.resources.simple", "encodings.oem", "encodings.mbcs", "_sysconfigdata",
 )  # fmt: skip
 
 
