@@ -259,17 +259,9 @@ def _say_compiling() -> Any:
 
 
 def _store(root: Path | None) -> BundleStore:
-    from runloop.bundles import BundleStore, OverrideDirs, agent_search_dirs
+    from runloop.runs.places import bundle_store
 
-    if root is not None and not root.is_dir():
-        raise InvalidInput(f"there is no directory {root}", code="agent.root", hint="give --root a directory that exists")
-    settings = context.settings()
-    return BundleStore(
-        agent_search_dirs(settings.get("agents.search_dirs"), override=root),
-        overrides=OverrideDirs(user=settings.directories.state / "policy-overrides"),
-        home=_home(),
-        env=os.environ,
-    )
+    return bundle_store(context.settings(), root)
 
 
 def _home() -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -116,27 +115,19 @@ def _read(file: str) -> tuple[str, bytes]:
 
 
 def _named(name: str) -> Path:
-    from runloop.bundles import shipped_openings_dir
     from runloop.runs.lookup import find_opening
+    from runloop.runs.places import opening_dirs
 
-    found = find_opening(name, [*context.settings().get("openings.search_dirs"), shipped_openings_dir()])
+    found = find_opening(name, opening_dirs(context.settings()))
     return Path(found.file or name)
 
 
 def _resolver(root: Path | None) -> Callable[[str, str | None], AgentPorts | None]:
-    from runloop.bundles import BundleStore, OverrideDirs, agent_search_dirs
     from runloop.bundles.errors import BundleNotFound
     from runloop.openings import AgentPorts
+    from runloop.runs.places import bundle_store
 
-    if root is not None and not root.is_dir():
-        raise InvalidInput(f"there is no directory {root}", code="agent.root", hint="give --root a directory that exists")
-    settings = context.settings()
-    store = BundleStore(
-        agent_search_dirs(settings.get("agents.search_dirs"), override=root),
-        overrides=OverrideDirs(user=settings.directories.state / "policy-overrides"),
-        home=None if settings.base.home is None else str(settings.base.home),
-        env=os.environ,
-    )
+    store = bundle_store(context.settings(), root)
 
     def resolve(name: str, variant: str | None) -> AgentPorts | None:
         try:

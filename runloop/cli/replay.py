@@ -59,7 +59,8 @@ def replay(
 
 async def _replay(recorded: RecordedRun) -> list[ReplayedAttempt]:
     from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
-    from runloop.runs.compose import bundle_store, limits_from
+    from runloop.runs.compose import limits_from
+    from runloop.runs.places import bundle_store
     from runloop.runs.replay import Replayer
     from runloop.sandbox import WorkerPool, guest_digest
 

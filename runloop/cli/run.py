@@ -53,8 +53,8 @@ def run(
 
 def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -> Opening:
     from runloop.openings import parse_opening
-    from runloop.runs.compose import opening_dirs
     from runloop.runs.lookup import find_opening
+    from runloop.runs.places import opening_dirs
 
     found = find_opening(name, opening_dirs(settings))
     given = _params_object(params)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DENIED_BY_PERSON = "approval.rejected"
 NOBODY_TO_ASK = "approval.nobody"
 DENIED_BY_POLICY = "policy.denied"
+_PERSONS_OWN = frozenset({"model.complete"})
+"""Actions whose other host the person chose in the configuration: asking again for each call would teach people not to read."""
 
 
 class CallInFlight(Protocol):
@@ -94,7 +96,7 @@ class ApprovalDesk:
             denial=denial,
             external=prepared.external,
             reversible=prepared.reversible,
-            leaves_machine=prepared.leaves_machine,
+            leaves_machine=prepared.leaves_machine and prepared.action not in _PERSONS_OWN,
             taint=ctx.taint,
             argv=tuple(argv),
             opening=self.opening,

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runloop import __version__
-from runloop.bundles import BundleStore
-from runloop.bundles.paths import agent_search_dirs, shipped_openings_dir
-from runloop.bundles.store import OverrideDirs
 from runloop.config.paths import SYSTEM_CONFIG
 from runloop.kb import AsyncLedger, KnowledgeBase
 from runloop.kb.search import DOMAINS
@@ -23,6 +20,7 @@ from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.lookup import find_opening
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
+from runloop.runs.places import bundle_store, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
 from runloop.runs.services import RunRules, Services
 from runloop.sandbox import WorkerPool, guest_digest
@@ -30,7 +28,6 @@ from runloop.sandbox.spec import MIB, Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from runloop.bundles import Bundle
     from runloop.config import Settings
@@ -53,18 +50,6 @@ class Session:
 def clock_ms() -> int:
     """Unix milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def opening_dirs(settings: Settings) -> tuple[Path, ...]:
-    """Where openings are looked up, first wins; those that ship come last."""
-    return tuple(dict.fromkeys([*settings.get("openings.search_dirs"), shipped_openings_dir()]))
-
-
-def bundle_store(settings: Settings) -> BundleStore:
-    """The agents that are installed here, narrowed by the override files of the system and of the user."""
-    overrides = OverrideDirs(system=SYSTEM_CONFIG / "policy-overrides", user=settings.base.state / "policy-overrides")
-    home = str(settings.base.home) if settings.base.home else None
-    return BundleStore(agent_search_dirs(settings.get("agents.search_dirs")), overrides=overrides, home=home, env=os.environ)
 
 
 def limits_from(settings: Settings) -> Callable[[Bundle], Limits]:
@@ -97,6 +82,18 @@ def rules_from(settings: Settings) -> RunRules:
         denied_actions=frozenset(settings.get("policy.deny_actions")),
         approve_in_advance=None if in_advance is None else frozenset(in_advance),
     )
+
+
+def protected_paths(settings: Settings) -> tuple[str, ...]:
+    """What belongs to Runloop itself, as named and as resolved: no policy file can grant an agent access to it."""
+    directories, state = settings.directories, settings.base.state
+    own = [
+        *(directories.pog, directories.agents, directories.openings, directories.token, directories.outbox, directories.cache),
+        *(state / name for name in ("secrets", "policy-overrides", "config.yaml", "sock")),
+        *settings.base.user_files,
+        SYSTEM_CONFIG,
+    ]
+    return tuple(dict.fromkeys(spelled for path in own for spelled in (str(path), os.path.realpath(path))))
 
 
 @asynccontextmanager
@@ -199,7 +196,7 @@ def _performers(
 
     directories = settings.directories
     knowledge = KnowledgeForAgents(kb)
-    rules = PathRules(home=settings.base.home, protected=(str(directories.state),))
+    rules = PathRules(home=settings.base.home, protected=protected_paths(settings))
     blobs = FileBlobs(directories.pog / "files")
     return {
         "model.complete": ModelComplete(broker, manager.budget_of),

@@ -1,0 +1,8 @@
+"""`python -m runloop` is `rlp`."""
+
+import sys
+
+from runloop.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

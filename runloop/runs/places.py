@@ -1,0 +1,43 @@
+"""Where agents and openings are found by name, as the settings say: the one answer for runs and for every verb."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runloop.bundles import BundleStore, OverrideDirs, agent_search_dirs, shipped_openings_dir
+from runloop.config.paths import SYSTEM_CONFIG
+from runloop.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from runloop.config import Settings
+
+LOCAL_AGENTS = ("agents",)
+LOCAL_OPENINGS = ("openings", "examples/openings")
+"""Looked into in the working directory, after everything else: a directory that somebody else filled may add names, never replace one."""
+
+
+def opening_dirs(settings: Settings) -> tuple[Path, ...]:
+    """Where openings are looked up, first wins: the configured directories, what ships, then the working directory's."""
+    local = (Path.cwd() / name for name in LOCAL_OPENINGS)
+    return tuple(dict.fromkeys([*settings.get("openings.search_dirs"), shipped_openings_dir(), *local]))
+
+
+def bundle_store(settings: Settings, root: Path | None = None) -> BundleStore:
+    """The agents that are installed here, narrowed by the override files of the system and of the user; ``root`` is looked into first.
+
+    Raises:
+        InvalidInput: ``agent.root`` where ``root`` is not there.
+
+    """
+    if root is not None and not root.is_dir():
+        raise InvalidInput(f"there is no directory {root}", code="agent.root", hint="give --root a directory that exists")
+    local = (path for name in LOCAL_AGENTS if (path := Path.cwd() / name).is_dir())
+    home = settings.base.home
+    return BundleStore(
+        tuple(dict.fromkeys([*agent_search_dirs(settings.get("agents.search_dirs"), override=root), *local])),
+        overrides=OverrideDirs(system=SYSTEM_CONFIG / "policy-overrides", user=settings.base.state / "policy-overrides"),
+        home=None if home is None else str(home),
+        env=os.environ,
+    )
