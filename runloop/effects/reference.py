@@ -59,13 +59,15 @@ def page() -> str:
     """The whole page, as Markdown."""
     classes = "".join(f"| {klass} | {meaning} |\n" for klass, meaning in _CLASSES.items())
     errors = "".join(f"| `{kind}` | {meaning} |\n" for kind, meaning in _ERRORS.items())
-    rows = "".join(
-        f"| [`{effect.name}`](#{effect.name.replace('.', '')}) | {effect.klass} | {effect.capability} | {_action(effect)} | {effect.summary} |\n"
-        for effect in CATALOGUE.values()
-    )
+    rows = "".join(map(_row, CATALOGUE.values()))
     table = f"\n## Calls\n\n| call | class | capability | approval | what for |\n|---|---|---|---|---|\n{rows}\n"
     details = "".join(_detail(effect) for effect in CATALOGUE.values())
     return f"{_INTRO}{classes}{table}{_NOTES}{errors}\n{details}".rstrip("\n") + "\n"
+
+
+def _row(effect: Effect) -> str:
+    link = f"[`{effect.name}`](#{effect.name.replace('.', '')})"
+    return f"| {link} | {effect.klass} | {effect.capability} | {_action(effect)} | {effect.summary} |\n"
 
 
 def _action(effect: Effect) -> str:
