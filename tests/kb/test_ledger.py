@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import pytest
+from blake3 import blake3
+
+from runloop.errors import InvalidInput
+from runloop.events import (
+    INLINE_LIMIT,
+    InvalidEvent,
+    NewEvent,
+    NotCanonical,
+    RunIdentity,
+    chain_hash,
+    content_hash,
+    genesis,
+    is_blob_ref,
+    run_event,
+)
+from runloop.events.records import RunStarted, Versions
+from runloop.kb import Ledger
+from runloop.kb.errors import BlobMissing, KeyConflict, LedgerClosed, LedgerReadOnly
+
+
+def test_an_append_gives_the_stored_events_with_ids_from_one_without_gaps(ledger, contact):
+    first = ledger.append([contact(), contact("Grace", "grace@example.com")])
+    second = ledger.append([contact()])
+    assert [event.id for event in [*first, *second]] == [1, 2, 3]
+    assert ledger.read() == [*first, *second]
+
+
+def test_every_event_carries_its_content_hash_and_its_place_in_the_chain(ledger, contact):
+    stored = ledger.append([contact(), contact("Grace", "grace@example.com", key="k")])
+    previous = genesis(ledger.id)
+    for event in stored:
+        assert event.content_hash == content_hash(event.kind, event.actor, event.scope, event.payload, event.provenance)
+        assert event.chain_hash == chain_hash(previous, event.id, event.ts_ms, event.content_hash, event.key)
+        previous = event.chain_hash
+    assert ledger.head() == (2, previous)
+
+
+def test_the_same_delta_at_two_times_is_two_events(ledger, contact):
+    first, second = ledger.append([contact(), contact()])
+    assert first.id != second.id
+    assert first.content_hash == second.content_hash
+    assert first.chain_hash != second.chain_hash
+
+
+def test_a_repeat_under_the_same_key_returns_the_first_event_and_stores_nothing(ledger, contact):
+    [first] = ledger.append([contact(key="once")])
+    [again] = ledger.append([contact(key="once")])
+    both = ledger.append([contact(key="twice"), contact(key="twice")])
+    assert again == first
+    assert both[0] == both[1]
+    assert [event.id for event in ledger.read()] == [1, 2]
+    assert ledger.by_key("once") == first
+    assert ledger.by_key("never") is None
+
+
+def test_a_key_that_stands_for_something_else_is_refused_and_nothing_of_the_append_is_stored(ledger, contact):
+    ledger.append([contact(key="k")])
+    with pytest.raises(KeyConflict, match=r"stands for another event \(event 1, contact.upserted\)"):
+        ledger.append([contact("Grace", "grace@example.com"), contact("Other", key="k")])
+    with pytest.raises(KeyConflict):
+        ledger.append([contact(key="new"), contact("Other", key="new")])
+    assert len(ledger.read()) == 1
+
+
+def test_an_invalid_event_is_refused_before_anything_is_stored(ledger, contact):
+    with pytest.raises(InvalidEvent, match="email"):
+        ledger.append([contact(), NewEvent("contact.upserted", {"name": "x"}, "user")])
+    assert ledger.read() == []
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (NewEvent("contact.upserted", {"name": "x", "email": "a@b", "trust": 2**60}, "user"), "events.integer_range"),
+        (NewEvent("contact.upserted", {"name": "x", "email": "a@b"}, ""), "events.invalid"),
+        (NewEvent("contact.upserted", {"name": "x", "email": "a@b"}, "user", "invalid"), "events.invalid_scope"),
+        (NewEvent("contact.upserted", {"name": "x", "email": "a@b"}, "user", "agent:"), "events.invalid_scope"),
+        (NewEvent("contact.upserted", {"name": "x", "email": "a@b"}, "user", ts_ms=-1), "events.invalid"),
+        (NewEvent("contact.upserted", {"name": "x", "email": "a@b"}, "user", provenance={"trace_id": 5}), "events.invalid"),
+        (NewEvent("no.such", {}, "user"), "events.unknown_kind"),
+        (NewEvent("node.progress", {}, "user"), "events.live_only"),
+    ],
+)
+def test_what_cannot_be_an_event_is_refused_with_a_code(ledger, event, code):
+    with pytest.raises((InvalidEvent, NotCanonical)) as caught:
+        ledger.append([event])
+    assert caught.value.code == code
+
+
+def test_checks_can_be_left_out_for_records_from_the_builders(ledger, finished):
+    [event] = ledger.append([finished(1)], check=False)
+    assert ledger.get(1) == event
+
+
+def test_one_bad_submission_of_a_batch_does_not_harm_the_others(ledger, contact):
+    stop = threading.Event()
+    futures = []
+
+    class Slow:
+        def deliver(self, submissions):
+            stop.wait(10)
+
+    ledger.enqueue([contact()], Slow(), check=True)  # keeps the writer busy, so that the next ones share a batch
+    futures = [ledger.submit([contact()]), ledger.submit([contact(ts_ms=2**70)], check=False), ledger.submit([contact()])]
+    stop.set()
+    assert [event.id for event in futures[0].result(10)] == [2]
+    with pytest.raises(Exception, match="OverflowError"):
+        futures[1].result(10)
+    assert [event.id for event in futures[2].result(10)] == [3]
+    assert ledger.verify().ok
+
+
+def test_large_values_become_blobs_and_come_back_whole(ledger, finished):
+    text = "é" * INLINE_LIMIT
+    [event] = ledger.append([finished(1, {"out": [text]})])
+    reference = event.payload["meta"]["outputs"]
+    assert is_blob_ref(reference)
+    assert ledger.full(ledger.get(1)).payload["meta"]["outputs"] == {"out": [text]}
+    assert blake3(ledger.blob(reference["$blob"])).hexdigest() == reference["$blob"]
+
+
+def test_the_same_blob_is_stored_once(ledger, finished, behind):
+    outputs = {"out": ["x" * INLINE_LIMIT]}
+    ledger.append([finished(1, outputs), finished(2, outputs)])
+    assert behind(ledger.path, "SELECT count(*) FROM blobs") == [(1,)]
+    assert behind(ledger.path, "SELECT count(*) FROM event_blobs") == [(2,)]
+
+
+def test_raw_bytes_can_be_kept_with_an_event(ledger, contact):
+    name = blake3(b"\0previous\xff").hexdigest()
+    event = contact()
+    ledger.append([NewEvent(event.kind, event.payload, "user", blobs=(b"\0previous\xff",))])
+    assert ledger.blob(name) == b"\0previous\xff"
+
+
+def test_a_blob_that_is_not_there_is_an_error(ledger):
+    with pytest.raises(BlobMissing):
+        ledger.blob("0" * 64)
+
+
+def test_data_that_looks_like_a_blob_reference_is_data(ledger, finished):
+    forged = {"out": [{"$blob": "0" * 64, "bytes": 1}]}
+    top = {"$blob": "0" * 64, "bytes": 1}
+    ledger.append([finished(1, forged), finished(2, top)])
+    assert [ledger.full(event).payload["meta"]["outputs"] for event in ledger.read()] == [forged, top]
+    assert ledger.verify().ok
+
+
+def test_reading_can_be_narrowed_to_kinds_a_run_and_a_place(ledger, contact, finished, run):
+    ledger.append([contact(), finished(1), contact("G", "g@x"), finished(2), finished(3)])
+    assert [event.id for event in ledger.read(kinds=["contact.upserted"])] == [1, 3]
+    assert [event.id for event in ledger.read(run_id=run.run_id)] == [2, 4, 5]
+    assert [event.id for event in ledger.read(run_id=run.run_id, after_seq=1)] == [4, 5]
+    assert [event.id for event in ledger.read(2, 2)] == [3, 4]
+    assert [event.id for event in ledger.read_run(run.run_id, 2)] == [5]
+    assert ledger.read(run_id="other") == []
+    assert ledger.get(99) is None
+
+
+def test_times_are_those_given_or_those_of_the_writing(ledger, contact):
+    given, written = ledger.append([contact(ts_ms=5), contact()])
+    assert given.ts_ms == 5
+    assert written.ts_ms > 1_700_000_000_000
+
+
+def test_the_order_of_one_thread_is_kept(ledger, contact):
+    futures = [ledger.submit([contact(f"N{number}")]) for number in range(300)]
+    ids = [future.result(10)[0].id for future in futures]
+    assert ids == sorted(ids)
+    assert [event.payload["name"] for event in ledger.read()] == [f"N{number}" for number in range(300)]
+
+
+def test_many_threads_append_and_every_one_gets_its_own_events(ledger, contact):
+    results = {}
+
+    def work(name):
+        results[name] = [ledger.append([contact(f"{name}-{number}")])[0] for number in range(25)]
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {name: [event.payload["name"] for event in events] for name, events in results.items()} == {
+        name: [f"{name}-{number}" for number in range(25)] for name in range(8)
+    }
+    assert all(a.id < b.id for events in results.values() for a, b in pairwise(events))
+    assert ledger.head().id == 200
+    assert ledger.verify().ok
+
+
+def test_what_was_appended_is_there_after_reopening(tmp_path, contact):
+    path = tmp_path / "deep" / "events.sqlite"
+    with Ledger.open(path) as ledger:
+        stored = ledger.append([contact(), contact()])
+    with Ledger.open(path) as ledger:
+        assert ledger.read() == stored
+        assert [event.id for event in ledger.append([contact()])] == [3]
+
+
+def test_nothing_is_left_beside_the_file_when_it_is_closed(tmp_path, contact):
+    with Ledger.open(tmp_path / "events.sqlite") as ledger:
+        ledger.append([contact()])
+        ledger.read()
+    assert [path.name for path in tmp_path.iterdir()] == ["events.sqlite"]
+
+
+def test_only_the_owner_can_read_the_files(tmp_path, contact):
+    with Ledger.open(tmp_path / "pog" / "events.sqlite") as ledger:
+        ledger.append([contact()])
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "pog").iterdir()}
+    assert modes == dict.fromkeys(("events.sqlite", "events.sqlite-wal", "events.sqlite-shm"), 384)
+    assert (tmp_path / "pog").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_was_submitted_before_closing_is_stored(tmp_path, contact):
+    ledger = Ledger.open(tmp_path / "events.sqlite")
+    futures = [ledger.submit([contact()]) for _ in range(50)]
+    ledger.close()
+    assert [future.result(0)[0].id for future in futures] == list(range(1, 51))
+
+
+def test_a_closed_ledger_takes_nothing(tmp_path, contact):
+    ledger = Ledger.open(tmp_path / "events.sqlite")
+    ledger.close()
+    ledger.close()
+    with pytest.raises(LedgerClosed):
+        ledger.append([contact()])
+
+
+def test_a_ledger_opened_for_reading_sees_new_events_and_takes_none(ledger, contact):
+    with Ledger.open(ledger.path, writable=False) as reader:
+        assert reader.read() == []
+        stored = ledger.append([contact()])
+        assert reader.read() == stored
+        with pytest.raises(LedgerReadOnly, match="reading only"):
+            reader.append([contact()])
+
+
+def test_an_empty_append_stores_nothing(ledger):
+    assert ledger.append([]) == []
+    assert ledger.head().id == 0
+
+
+def test_runs_are_found_by_the_beginning_of_their_id_newest_first(ledger, run):
+    ids = [f"{digit}f8fad5b-d9cb-469f-a165-70867728950e" for digit in "0a0"][:2]
+    for run_id in ids:
+        identity = RunIdentity(run_id, run.trace_id, run.opening_id, run.opening_name)
+        ledger.append([run_event(identity, 1, "run.submitted", RunStarted("d", {}, Versions("0"), "local"), "m")])
+    assert ledger.run_ids() == list(reversed(ids))
+    assert ledger.run_ids("0f8f") == [ids[0]]
+    assert ledger.run_ids(limit=1) == [ids[1]]
+    assert ledger.run_ids("zz") == []
+
+
+def test_errors_of_input_are_errors_of_input():
+    assert issubclass(KeyConflict, InvalidInput)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from runloop.events import InvalidEvent, NewEvent
+from runloop.kb import AsyncLedger
+from runloop.kb.errors import KeyConflict
+
+
+async def test_an_append_is_durable_when_its_future_is_done(ledger, contact):
+    stored = await AsyncLedger(ledger).append([contact(), contact()])
+    assert ledger.read() == stored
+
+
+async def test_calls_are_stored_in_their_order_even_when_nobody_awaits_yet(ledger, contact):
+    aio = AsyncLedger(ledger)
+    futures = [aio.append([contact(f"N{number}")]) for number in range(200)]
+    results = await asyncio.gather(*futures)
+    assert [events[0].id for events in results] == list(range(1, 201))
+    assert [event.payload["name"] for event in ledger.read()] == [f"N{number}" for number in range(200)]
+
+
+async def test_a_commit_wakes_the_loop_once_however_many_tasks_wait(ledger, contact, monkeypatch):
+    aio = AsyncLedger(ledger)
+    loop = asyncio.get_running_loop()
+    wakes = []
+    original = loop.call_soon_threadsafe
+    monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *args: (wakes.append(args), original(*args))[1])
+    await asyncio.gather(*(aio.append([contact()]) for _ in range(500)))
+    assert sum(len(args[1]) for args in wakes) == 500
+    assert len(wakes) < 100
+
+
+async def test_an_invalid_event_raises_at_the_call(ledger):
+    with pytest.raises(InvalidEvent):
+        AsyncLedger(ledger).append([NewEvent("contact.upserted", {}, "user")])
+
+
+async def test_an_error_of_the_writer_reaches_the_task(ledger, contact):
+    aio = AsyncLedger(ledger)
+    await aio.append([contact(key="k")])
+    with pytest.raises(KeyConflict):
+        await aio.append([contact("Other", key="k")])
+
+
+async def test_a_task_that_stops_waiting_does_not_disturb_the_others(ledger, contact):
+    aio = AsyncLedger(ledger)
+    waiting = aio.append([contact("cancelled")])
+    waiting.cancel()
+    await aio.append([contact("next")])
+    assert [event.payload["name"] for event in ledger.read()] == ["cancelled", "next"]
+
+
+def test_a_loop_that_was_closed_does_not_stop_the_writer(ledger, contact):
+    async def leave():
+        aio = AsyncLedger(ledger)
+        for _ in range(50):
+            aio.append([contact()])
+
+    asyncio.run(leave())
+    assert ledger.append([contact()])[0].id == 51

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import os
+
+import apsw
+import pytest
+
+from runloop.errors import EXIT_VERIFICATION
+from runloop.kb import Ledger
+from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerLocked, LedgerReadOnly, NotALedger
+
+
+def test_a_full_disk_fails_what_does_not_fit_and_loses_nothing_that_was_acknowledged(ledger, contact):
+    kept = ledger.append([contact()])
+    db = ledger._writer._db
+    pages = db.pragma("page_count")
+    db.pragma("max_page_count", pages)
+
+    def fill():
+        for _ in range(1000):
+            kept.extend(ledger.append([contact("x" * 3000)]))
+
+    with pytest.raises(LedgerFull) as caught:
+        fill()
+    assert (caught.value.code, caught.value.retryable) == ("ledger.full", True)
+    assert str(ledger.path) in str(caught.value.where)
+    assert ledger.read() == kept
+    db.pragma("max_page_count", 1_000_000)
+    kept += ledger.append([contact()])
+    assert ledger.read() == kept
+    assert ledger.verify().ok
+
+
+def test_a_file_that_cannot_be_written_gives_a_clear_error_and_stays_readable(ledger, contact):
+    kept = ledger.append([contact()])
+    ledger._writer._db.pragma("query_only", 1)
+    with pytest.raises(LedgerReadOnly) as caught:
+        ledger.append([contact()])
+    assert caught.value.code == "ledger.read_only"
+    assert ledger.read() == kept
+    ledger._writer._db.pragma("query_only", 0)
+    assert ledger.append([contact()])[0].id == 2
+
+
+def test_another_writer_that_does_not_let_go_gives_a_retryable_error(tmp_path, contact):
+    with Ledger.open(tmp_path / "events.sqlite", busy_ms=30) as ledger:
+        other = apsw.Connection(str(ledger.path))
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerLocked) as caught:
+            ledger.append([contact()])
+        other.execute("ROLLBACK")
+        other.close()
+        assert (caught.value.code, caught.value.retryable) == ("ledger.locked", True)
+        assert ledger.append([contact()])[0].id == 1
+
+
+def test_after_trouble_with_the_device_the_file_is_opened_anew(ledger, contact):
+    class Broken:
+        in_transaction = False
+
+        def execute(self, *_):
+            raise apsw.IOError("disk I/O error")
+
+        def close(self, *_):
+            real.close()
+
+    real, ledger._writer._db = ledger._writer._db, Broken()
+    with pytest.raises(LedgerError, match="disk I/O error"):
+        ledger.append([contact()])
+    assert ledger.append([contact()])[0].id == 1
+
+
+def test_an_unexpected_error_of_the_writer_reaches_the_caller_and_the_ledger_goes_on(ledger, contact, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(ledger._writer, "_insert", fail)
+    with pytest.raises(LedgerError, match="nobody thought of this"):
+        ledger.append([contact()])
+    monkeypatch.undo()
+    assert ledger.append([contact()])[0].id == 1
+
+
+@pytest.mark.parametrize("content", [b"this is a text file, not a database " * 40, b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_file_that_is_no_database_is_refused_and_not_changed(tmp_path, content):
+    path = tmp_path / "events.sqlite"
+    path.write_bytes(content)
+    with pytest.raises((LedgerCorrupt, LedgerError)) as caught:
+        Ledger.open(path)
+    assert str(path) in str(caught.value.where)
+    assert path.read_bytes() == content
+
+
+def test_damage_has_the_exit_code_of_a_failed_verification():
+    assert LedgerCorrupt.exit_code == EXIT_VERIFICATION
+
+
+def test_the_database_of_another_program_is_refused_and_not_changed(tmp_path, behind):
+    path = tmp_path / "events.sqlite"
+    behind(path, "CREATE TABLE mine(x)")
+    with pytest.raises(NotALedger, match="another program"):
+        Ledger.open(path)
+    assert behind(path, "SELECT name FROM sqlite_schema") == [("mine",)]
+
+
+def test_a_ledger_of_a_newer_version_is_refused(ledger, behind):
+    ledger.close()
+    behind(ledger.path, "PRAGMA user_version = 999")
+    with pytest.raises(NotALedger, match="newer Runloop") as caught:
+        Ledger.open(ledger.path)
+    assert caught.value.code == "ledger.newer"
+    with pytest.raises(NotALedger):
+        Ledger.open(ledger.path, writable=False)
+
+
+def test_reading_where_there_is_nothing_is_an_error_and_makes_no_file(tmp_path):
+    with pytest.raises(LedgerError, match="cannot be opened"):
+        Ledger.open(tmp_path / "events.sqlite", writable=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_an_empty_file_is_an_error(tmp_path):
+    (tmp_path / "events.sqlite").touch()
+    with pytest.raises(NotALedger, match="not a ledger yet"):
+        Ledger.open(tmp_path / "events.sqlite", writable=False)
+
+
+def test_a_directory_in_place_of_the_file_is_a_clear_error(tmp_path):
+    (tmp_path / "events.sqlite").mkdir()
+    with pytest.raises(LedgerError) as caught:
+        Ledger.open(tmp_path / "events.sqlite")
+    assert "events.sqlite" in str(caught.value.where)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_directory_that_cannot_be_written_is_a_clear_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(LedgerReadOnly):
+        Ledger.open(tmp_path / "events.sqlite")
+    tmp_path.chmod(0o700)
+
+
+def test_damaged_pages_are_reported_by_verify_and_not_a_crash(ledger, contact):
+    for number in range(40):
+        ledger.append([contact(f"N{number}" + "x" * 2000)])
+    ledger.close()
+    data = bytearray(ledger.path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4096] = b"\xa5" * 4096
+    ledger.path.write_bytes(data)
+    with Ledger.open(ledger.path) as damaged:
+        report = damaged.verify()
+    assert not report.ok
+    assert 1 <= report.broken.event_id <= 40
