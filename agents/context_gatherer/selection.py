@@ -94,7 +94,12 @@ def keep_back(passage: Passage) -> str:
 
 def _ranked(wanted: Wanted, notes: Iterable[Note]) -> list[tuple[float, Note, Passage]]:
     """The passages above the floor, best first, else in the order of their notes."""
-    scored = [(wanted.score(note, passage), note, passage) for note, passage in _all(notes)]
+    scored: list[tuple[float, Note, Passage]] = []
+    for note in notes:
+        found = passages(note.text)
+        headings = {heading for passage in found for heading in passage.headings}
+        title = "" if note.title in headings else note.title
+        scored += [(wanted.score(note, passage, title), note, passage) for passage in found]
     best = max((row[0] for row in scored), default=0.0)
     return sorted((row for row in scored if row[0] > 0 and row[0] >= best * RELATIVE_FLOOR), key=lambda row: -row[0])
 
@@ -125,12 +130,15 @@ class Wanted:
         """Whether a note is about the topic as a whole, by its title and file name."""
         return self.need > 0 and self._telling(set(tokens(f"{title} {_stem_of(path)}"))) >= self.need
 
-    def score(self, note: Note, passage: Passage) -> float:
-        """How much of the topic the passage covers, from 0 to 1; 0 when it lacks the telling terms or only leads to what follows."""
+    def score(self, note: Note, passage: Passage, title: str) -> float:
+        """How much of the topic the passage covers, from 0 to 1; 0 when it lacks the telling terms or only leads to what follows.
+
+        `title` is the note's where it stands for the whole note, and empty where it is a heading of some passages.
+        """
         own = tokens(passage.text)
         if (len(own) < MIN_WORDS and len(passage.text) < 20) or passage.text.endswith(":"):
             return 0.0
-        inside, above = set(own), set(tokens(" ".join((note.title, _stem_of(note.path), *passage.headings))))
+        inside, above = set(own), set(tokens(" ".join((title, _stem_of(note.path), *passage.headings))))
         if not self.weights or self._telling(inside | above) < self.need:
             return 0.0
         got = sum(value * (1.0 if term in inside else HEADING_WEIGHT if term in above else 0.0) for term, value in self.weights.items())
@@ -152,12 +160,6 @@ def shorten(text: str, limit: int) -> str:
         return head[: ends[-1]]
     space = head.rfind(" ")
     return head[: space if space > limit // 2 else len(head)].rstrip(" ,;:") + "\u2026"
-
-
-def _all(notes: Iterable[Note]) -> Iterable[tuple[Note, Passage]]:
-    for note in notes:
-        for passage in passages(note.text):
-            yield note, passage
 
 
 def _stem_of(path: str) -> str:

@@ -73,6 +73,16 @@ def test_a_heading_can_mark_a_whole_section_as_confidential() -> None:
     assert select("launch", note("a.md", "# Launch (confidential)\n\nIt will be in May of next year.")).withheld == {"confidential": 1}
 
 
+def test_a_section_beside_the_one_on_the_topic_is_left_out() -> None:
+    text = "# Pier repair\n\nThe repair starts on 3 March.\n\n# Lunch\n\nThe canteen has soup on Fridays."
+    assert chosen("pier repair", note("pier.md", text, title="Pier repair")) == [("pier.md", 3, "The repair starts on 3 March.")]
+
+
+def test_a_title_in_the_front_matter_stands_for_all_sections() -> None:
+    text = "---\ntitle: Pier repair\n---\n## Dates\n\nIt starts on 3 March.\n\n## Money\n\nIt costs 900 EUR."
+    assert [line for _, line, _ in chosen("pier repair", note("log.md", text, title="Pier repair"))] == [6, 10]
+
+
 def test_the_recipients_name_alone_does_not_make_a_note_relevant() -> None:
     diary = note("diary.md", "Maria was late again on Monday.")
     review = note("review.md", "The salary review with Maria is on 3 May.")
