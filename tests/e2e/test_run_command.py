@@ -1,0 +1,184 @@
+"""`rlp run` from outside: parameters, exit codes, interruption, streams, and nothing left behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+LOOP = "from runloop_agent import agent, emit\n\n\n@agent\ndef run(topic: str) -> dict:\n    emit.log('in the loop')\n    while True:\n        pass\n"
+FAIL = "from runloop_agent import agent\n\n\n@agent\ndef run(topic: str) -> dict:\n    raise ValueError('broken ' + topic)\n"
+EVIL = "from runloop_agent import agent, emit\n\n\n@agent\ndef run(topic: str) -> dict:\n    emit.log('a\\x1b[2J\\x07b')\n    return {'out': 'c\\x1b]0;x\\x07'}\n"
+
+
+def workers_of(pid):
+    """Processes below ``pid``."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    parent = int(file.read().rsplit(")", 1)[1].split()[1])
+            except OSError:
+                continue
+            if parent == pid:
+                found.append(int(entry))
+    return found
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until_gone(pids, seconds=10):
+    until = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < until, f"still there: {pids}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("run", "no_such_opening"), "opening.not_found"),
+        (("run", "compose_email", "--params", "[1]"), "run.params"),
+        (("run", "compose_email", "--params", "{"), "run.params"),
+        (("run", "compose_email", "-p", "topic"), "run.params"),
+        (("run", "compose_email", "-p", "topic=a", "-p", "topic=b"), "run.params"),
+        (("run", "compose_email", "-p", "topik=a"), "opening.param"),
+        (("run", "compose_email", "--trace-out", "/no/such/dir/t.json"), "run.trace_out"),
+        (("trace", "ffffffff"), "run.no_ledger"),
+        (("run",), "cli.usage"),
+    ],
+)
+def test_bad_input_is_refused_with_a_code_and_nothing_is_recorded(empty_home, arguments, code):
+    done = empty_home.rlp(*arguments, "--json")
+
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == code
+    assert not (empty_home.state / "pog").exists()
+
+
+def test_a_broken_opening_is_reported_at_the_line_and_column_of_the_mistake(empty_home):
+    path = empty_home.root / "bad.yaml"
+    path.write_text("version: 0\nname: é\nnodes:\n  - id: a\n    use: agent:writer\n    tiemout_ms: 5\nedges: []\n")
+
+    done = empty_home.rlp("run", path)
+
+    assert done.returncode == 2
+    assert "bad.yaml:6:5" in done.stderr
+    assert "timeout_ms" in done.stderr
+
+
+def test_parameters_take_the_type_of_their_default(empty_home):
+    empty_home.agent("typed", "from runloop_agent import agent\n\n\n@agent\ndef run(topic) -> dict:\n    return {'out': repr(topic)}\n")
+    manifest = empty_home.state / "agents" / "typed" / "manifest.toml"
+    manifest.write_text(re.sub(r"\[schemas\.with.*?(?=# The host caps)", "", manifest.read_text(), flags=re.DOTALL))
+    assert empty_home.rlp("agent", "build", "typed").returncode == 0
+    opening = empty_home.state / "openings" / "typed.yaml"
+    text = opening.read_text()
+    default = next(line for line in text.splitlines() if line.startswith("  topic:"))
+    for given, value, shown in (("3", "41", "41"), ("[]", "[1, 2]", "[1, 2]"), ("text", "41", "'41'"), ("false", "true", "True")):
+        opening.write_text(text.replace(default, f"  topic: {given}"))
+        done = empty_home.rlp("run", "typed", "-p", f"topic={value}")
+        finished = [record for record in empty_home.records(done) if record["kind"] == "node.finished"]
+        assert finished[0]["meta"]["outputs"] == {"out": [shown]}, done.stderr
+
+
+def test_a_failing_agent_ends_the_run_with_exit_code_one_and_its_line(empty_home):
+    empty_home.agent("failing", FAIL)
+
+    done = empty_home.rlp("run", "failing")
+
+    assert done.returncode == 1
+    last = empty_home.records(done)[-1]
+    assert last["meta"]["reason"].endswith("ValueError: broken tea")
+    error = next(record for record in empty_home.records(done) if record["kind"] == "node.finished")["meta"]["error"]
+    assert 'File "agent.py", line 6, in run' in error["detail"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_recorded_as_cancelled_and_leaves_no_process(empty_home, number):
+    empty_home.agent("looping", LOOP)
+    process = empty_home.start("run", "looping")
+    seen = []
+    for line in process.stdout:
+        seen.append(json.loads(line))
+        if seen[-1]["kind"] == "node.log":
+            break
+    children = workers_of(process.pid)
+    process.send_signal(number)
+    seen += [json.loads(line) for line in process.stdout]
+    process.stdout.close()
+
+    assert process.wait(timeout=30) == 130
+    assert (seen[-1]["kind"], seen[-1]["meta"]["status"]) == ("run.finished", "cancelled")
+    assert len(children) >= 1
+    wait_until_gone(children)
+
+
+def test_a_killed_command_takes_its_workers_with_it_and_the_ledger_stays_whole(empty_home):
+    empty_home.agent("looping", LOOP)
+    process = empty_home.start("run", "looping")
+    for line in process.stdout:
+        if json.loads(line)["kind"] == "node.log":
+            break
+    children = workers_of(process.pid)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+    wait_until_gone(children)
+    assert empty_home.rlp("kb", "verify").returncode == 0
+    assert json.loads(empty_home.rlp("runs", "--json").stdout)[0]["status"] == "running"
+
+
+def test_a_reader_that_goes_away_cancels_the_run(empty_home):
+    empty_home.agent("looping", LOOP)
+    process = empty_home.start("run", "looping", stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+
+    assert process.wait(timeout=30) == 1
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert json.loads(empty_home.rlp("runs", "--json").stdout)[0]["status"] == "cancelled"
+
+
+def test_terminal_escapes_of_an_agent_reach_no_terminal(empty_home, terminal):
+    empty_home.agent("evil", EVIL)
+
+    screen = terminal(empty_home, "run", "evil")
+
+    assert screen.end() == 0
+    assert "\x1b[2J" not in screen.shown
+    assert "\x1b]0;" not in screen.shown
+    assert "\\x1b[2J" in screen.shown
+
+
+def test_two_runs_at_once_share_one_ledger(empty_home):
+    empty_home.agent("quick", "from runloop_agent import agent\n\n\n@agent\ndef run(topic: str) -> dict:\n    return {'out': topic}\n")
+    processes = [empty_home.start("run", "quick") for _ in range(3)]
+    ended = [(process.communicate(timeout=120)[0], process.returncode) for process in processes]
+
+    assert [code for _, code in ended] == [0, 0, 0]
+    assert empty_home.rlp("kb", "verify").returncode == 0
+    assert {run["status"] for run in json.loads(empty_home.rlp("runs", "--json").stdout)} == {"succeeded"}
+
+
+def test_a_home_that_cannot_be_written_is_an_error_that_says_where(empty_home):
+    empty_home.state.mkdir()
+    (empty_home.state / "pog").write_text("not a directory")
+
+    done = empty_home.rlp("run", "compose_email", "--yes")
+
+    assert done.returncode in {1, 2, 3}
+    assert "pog" in done.stderr
+    assert "runloop.internal" not in done.stderr
