@@ -11,7 +11,7 @@ import sys
 from wasmtime import Module, WasmtimeError
 from wasmtime import component as wasm
 
-from runloop.sandbox import confine
+from runloop.sandbox import confine, seccomp
 from runloop.sandbox.engine import new_engine
 
 CPU_S = 600
@@ -23,10 +23,11 @@ def main() -> int:
     """Compile; 0 when the whole output is written, 3 when the code is not a valid guest (the reason is on standard error)."""
     kind, fuel, output, parent = sys.argv[1], sys.argv[2] == "fuel", int(sys.argv[3]), int(sys.argv[4])
     confine.die_with_parent(parent)
-    engine = new_engine(fuel=fuel)
     confine.limit(files=64, file_bytes=OUTPUT_BYTES, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES)
     confine.no_new_privileges()
     confine.landlock([])
+    seccomp.refuse()
+    engine = new_engine(fuel=fuel)
     code = sys.stdin.buffer.read()
     try:
         compiled = Module(engine, code).serialize() if kind == "wasm32-wasip1" else wasm.Component(engine, code).serialize()

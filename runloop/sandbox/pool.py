@@ -139,7 +139,7 @@ class WorkerPool:
 
     @property
     def confinement(self) -> list[Mapping[str, Any]]:
-        """What each worker gave up: ``no_new_privileges`` and the version of ``landlock`` (0 where the kernel has none)."""
+        """What each worker gave up: ``no_new_privileges``, ``landlock`` (its version, 0 where there is none), ``seccomp``."""
         return [peer.confinement for peer in self._peers]
 
     # -- guests

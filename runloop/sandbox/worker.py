@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from runloop.sandbox import confine, frames
+from runloop.sandbox import confine, frames, seccomp
 from runloop.sandbox.engine import THREAD_STACK_BYTES
 from runloop.sandbox.execution import Execution, Stopped
 from runloop.sandbox.guests import Guests
@@ -159,11 +159,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.stack_size(THREAD_STACK_BYTES)
     channel = socket.socket(fileno=descriptor)
-    worker = Worker(channel)
     confine.limit()
-    privileges = confine.no_new_privileges()
-    abi = confine.landlock([cache_dir])
-    worker.send(frames.CONTROL, {"verb": "ready", "pid": os.getpid(), "no_new_privileges": privileges, "landlock": abi})
+    given_up = {"no_new_privileges": confine.no_new_privileges(), "landlock": confine.landlock([cache_dir]), "seccomp": seccomp.refuse()}
+    worker = Worker(channel)  # after that: threads have the privileges of the thread that starts them
+    worker.send(frames.CONTROL, {"verb": "ready", "pid": os.getpid(), **given_up})
     try:
         worker.serve()
     finally:

@@ -168,10 +168,10 @@ async def test_threads_of_a_crowd_of_waiting_guests_do_not_stay(cache_dir):
         tasks = [asyncio.create_task(pool.run(python_spec(WAIT), host)) for _ in range(40)]
         await until(lambda: host.count == 40)
         threads = Path(f"/proc/{pool.pids[0]}/task")
-        assert len(os.listdir(threads)) > 40
+        assert len(list(threads.iterdir())) > 40
         host.release.set()
         await asyncio.gather(*tasks)
-        await until(lambda: len(os.listdir(threads)) < 16)
+        await until(lambda: len(list(threads.iterdir())) < 16)
 
 
 async def test_a_worker_that_speaks_nonsense_is_killed_and_replaced(cache_dir):
@@ -183,13 +183,13 @@ async def test_a_worker_that_speaks_nonsense_is_killed_and_replaced(cache_dir):
 
 
 async def test_what_the_host_raises_comes_out_of_run_and_the_guest_is_stopped(pool):
-    class Mine(Exception):
+    class Mine(Exception):  # noqa: N818 - the test's own
         pass
 
     async def hostcall(name: str, args: str) -> Answer:
         raise Mine(name)
 
-    with pytest.raises(Mine, match="kb.get"):
+    with pytest.raises(Mine, match=r"kb\.get"):
         await pool.run(python_spec(WAIT.replace("kb.get('x')", "[kb.get('x') for _ in iter(int, 1)]")), hostcall)
     assert pool.live == 0
 
@@ -262,7 +262,7 @@ async def test_a_worker_holds_no_file_no_environment_and_no_privileges(pool, mon
     async with WorkerPool(cache_dir, workers=1) as fresh:
         await fresh.run(python_spec("def run(): return 1"), Host())
         (pid,) = fresh.pids
-        opened = sorted(os.readlink(f"/proc/{pid}/fd/{fd}").split(":")[0].partition(" ")[0] for fd in os.listdir(f"/proc/{pid}/fd"))
+        opened = sorted(str(fd.readlink()).split(":")[0].partition(" ")[0] for fd in Path(f"/proc/{pid}/fd").iterdir())
         assert [name for name in opened if not name.endswith(".cwasm")] == ["/dev/null", "/dev/null", "/memfd", "socket"]
         assert b"RUNLOOP_TEST_SECRET" not in Path(f"/proc/{pid}/environ").read_bytes()
         status = Path(f"/proc/{pid}/status").read_text()

@@ -97,7 +97,8 @@ async def main():
     request = json.dumps({"with": {"n": 1}, "inputs": {}})
     spec = GuestSpec("python", "d", "agent.py", request, bytes(32), 1_763_600_000_000, sources={"agent.py": source})
     async with WorkerPool(pathlib.Path(sys.argv[1])) as pool:
-        print(json.dumps([str(pathlib.Path(runloop.__file__).parent), guest_digest(), json.loads((await pool.run(spec, hostcall)).result_json)]))
+        done = await pool.run(spec, hostcall)
+        print(json.dumps([str(pathlib.Path(runloop.__file__).parent), guest_digest(), json.loads(done.result_json)]))
 asyncio.run(main())
 """
 
