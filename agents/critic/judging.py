@@ -151,8 +151,8 @@ def citations(text: str, draft: dict[str, Any], contact: dict[str, Any], topic: 
 
 
 def disclosures(subject: str, text: str, draft: dict[str, Any]) -> Iterable[Suggestion]:
-    """No secrets leave, and no orders to a model travel on."""
-    for where, part in (("subject", subject), *((_place_of(line), line) for line in text.split("\n"))):
+    """No secrets leave, and no orders to a model travel on; what is found is not repeated in the suggestion."""
+    for where, part in (("subject", subject), *((f"line {number}", line) for number, line in enumerate(text.split("\n"), 1))):
         source = _reference(_cited_source(part, draft))
         for kind in secrets_in(part):
             yield Suggestion("secret", where, f"This seems to hold {kind}.", "Leave it out; secrets do not belong in an e-mail.", source)

@@ -92,6 +92,11 @@ def test_one_fault_gives_one_suggestion(judging: ModuleType, old: str, new: str,
     assert found(judging, draft(BODY.replace(old, new))) == [expected]
 
 
+def test_a_secret_is_told_by_its_line_and_not_repeated(judging: ModuleType) -> None:
+    review = judging.judge(draft(BODY.replace("view?", "view? The password: hunter2")), CONTACT, "Q4 launch plan", CONTEXT)
+    assert ([item["where"] for item in review["suggestions"]], "hunter2" in str(review)) == (["line 8"], False)
+
+
 def test_a_draft_about_something_else_is_told(judging: ModuleType) -> None:
     assert found(judging, draft(), topic="office rent in Berlin") == [
         ("topic", "The message does not take up its topic: 'office rent in Berlin'.")
