@@ -1,19 +1,13 @@
-"""What one frame costs: microseconds per operation of the RMP codec, as JSON. `--quick` proves that it runs."""
+"""What one frame costs: microseconds per operation of the RMP codec, as JSON."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import statistics
 import struct
-import sys
 import timeit
 from collections.abc import Callable
-from importlib.metadata import version
 
 import msgpack
+from _common import arguments, repeat, report
 
 from runloop import rmp
 from runloop.rmp.envelope import decode_body, encode_body
@@ -70,30 +64,20 @@ OPERATIONS: dict[str, tuple[Callable[[], object], int]] = {
 }
 
 
-def measure(operation: Callable[[], object], times: int, scale: int) -> dict[str, float]:
-    """Median and range over the runs, µs per operation."""
-    operation()
-    number = max(1, times // scale)
-    runs = sorted(seconds / number / scale * 1e6 for seconds in timeit.repeat(operation, number=number, repeat=RUNS))
-    return {"median_us": round(statistics.median(runs), 3), "min_us": round(runs[0], 3), "max_us": round(runs[-1], 3)}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few rounds only")
-    times = 2_000 if parser.parse_args().quick else 100_000
-    report = {
-        "benchmark": "rmp_codec",
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("msgpack", "msgspec")}},
-        "frame_bytes": len(RAW),
-        "body_bytes": len(BODY),
-        "runs": RUNS,
-        "operations_per_run": times,
-        "results": {name: measure(operation, times, scale) for name, (operation, scale) in OPERATIONS.items()},
-    }
-    json.dump(report, sys.stdout, indent=2)
-    print()
+    args = arguments("What one frame costs: microseconds per operation of the RMP codec.")
+    times = 2_000 if args.small else 100_000
+
+    def measure() -> dict[str, float]:
+        return {name: _microseconds(operation, times, scale) for name, (operation, scale) in OPERATIONS.items()}
+
+    figures = repeat(measure, runs=1 if args.small else args.runs)
+    report("rmp_codec", figures, "msgpack", "msgspec", frame_bytes=len(RAW), body_bytes=len(BODY), operations_per_run=times)
+
+
+def _microseconds(operation: Callable[[], object], times: int, scale: int) -> float:
+    number = max(1, times // scale)
+    return timeit.timeit(operation, number=number) / number / scale * 1e6
 
 
 if __name__ == "__main__":

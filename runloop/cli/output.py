@@ -96,8 +96,13 @@ def print_json(value: Any) -> None:
 
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:
-    """JSON text whose control characters are escaped; paths and other objects appear as their ``str``."""
-    return _UNSAFE.sub(_json_escape, json.dumps(value, indent=indent, ensure_ascii=False, default=str))
+    """JSON text whose control characters are escaped, and whatever the output's encoding lacks; other objects appear as their ``str``."""
+    text = json.dumps(value, indent=indent, ensure_ascii=not _writes_unicode(), default=str)
+    return _UNSAFE.sub(_json_escape, text)
+
+
+def _writes_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
 
 
 def _json_escape(match: re.Match[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runloop.config.kinds import Boolean, Integer, ListOf, PathText, Text
+from runloop.config.kinds import Boolean, Integer, ListOf, MapOf, PathText, Text
 from runloop.config.registry import Key
 from runloop.config.table_models import MODELS
 from runloop.config.table_policy import ACTIONS, POLICY
@@ -15,6 +15,8 @@ APPROVALS = "admission of actions in every run"
 GUESTS = "limits of every guest"
 LEDGER = "the knowledge base"
 MAIL = "mail.send over SMTP"
+SECRETS = "secrets of models, mail and agents"
+_OTHER_SECRET_PROVIDERS = ("stub", "pass", "age", "secret-service", "os-keyring")
 
 
 def _sock_not_run(value: Any) -> tuple[Any, str]:
@@ -124,7 +126,13 @@ SECURITY: tuple[Key, ...] = (
         nullable=True,
         limit="policy.approve_in_advance",
     ),
-    Key("security.allow_unsigned_agents", Boolean(), "true", "Install agents that nobody signed.", effect="rlp agent install"),
+    Key(
+        "security.allow_unsigned_agents",
+        Boolean(),
+        "true",
+        "Install and run agents that nobody signed.",
+        effect="rlp agent install and every run",
+    ),
     Key("security.allowed_agent_signers", _TEXTS, [], "Signers that are trusted."),
     Key("security.require_signed_messages", Boolean(), "false", "Refuse unsigned frames."),
     Key("security.caps.audit_on_allow", Boolean(), "false", "Record allowed uses of capabilities."),
@@ -132,9 +140,17 @@ SECURITY: tuple[Key, ...] = (
     Key("security.caps.fail_on_empty", Boolean(), "false", "Refuse to start an agent without capabilities."),
     Key(
         "security.secrets.provider",
-        Text(("auto", "keyring", "env", "stub", "pass", "age", "secret-service")),
+        Text(("auto", "keyring", "env"), unserved=dict.fromkeys(_OTHER_SECRET_PROVIDERS, "Use auto, keyring or env.")),
         "auto",
-        "Where secrets are looked up.",
+        "Where secrets are looked up: the keyring, the environment, or the first of both that has it.",
+        effect=SECRETS,
+    ),
+    Key(
+        "security.secrets.hosts",
+        MapOf(_TEXTS),
+        {},
+        "Hosts that an agent may have a secret sent to, by the secret's name; a secret that is not listed goes nowhere.",
+        effect=SECRETS,
     ),
     Key("security.secrets.root", PathText(), "{state}/secrets", "Directory of file-based secrets."),
     Key("security.secrets.encryption", _TEXT, "none", "Encryption of file-based secrets."),

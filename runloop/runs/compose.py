@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-import re
 import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from runloop import __version__
 from runloop.config.paths import SYSTEM_CONFIG
+from runloop.errors import Denied, Where
 from runloop.kb import AsyncLedger, KnowledgeBase
 from runloop.kb.search import DOMAINS
 from runloop.runs.children import SpawnAgent, SpawnOpening
@@ -101,14 +101,14 @@ async def session(
     settings: Settings, operator: Operator | None = None, progress: Callable[[CompileProgress], None] | None = None
 ) -> AsyncIterator[Session]:
     """Open everything a run needs, and close it whatever happens; no process is left behind."""
-    from runloop.effects.perform.secrets import SecretHandles, SecretStore
+    from runloop.effects.perform.secrets import SecretHandles, secret_store
 
     directories = settings.directories
     async with AsyncExitStack() as stack:
         kb = KnowledgeBase.open(directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db"))
         stack.callback(kb.close)
-        store = SecretStore()
-        handles = SecretHandles(store, lambda _secret_id: ())
+        store, hosts = secret_store(settings.get("security.secrets.provider")), settings.get("security.secrets.hosts")
+        handles = SecretHandles(store, lambda secret_id: hosts.get(secret_id, ()))
         broker = _broker(settings, store)
         stack.push_async_callback(broker.aclose)
         pool = WorkerPool(directories.cache, workers=settings.get("sandbox.workers") or None, progress=progress)
@@ -119,7 +119,7 @@ async def session(
         services = Services(
             ledger=ledger,
             guests=pool,
-            resolve_agent=lambda name, variant: limit.narrow(bundles.resolve(name, variant)),
+            resolve_agent=lambda name, variant: limit.narrow(_trusted(bundles.resolve(name, variant), settings)),
             resolve_opening=lambda name: find_opening(name, opening_dirs(settings)),
             limits_of=limits_from(settings),
             budget=broker.run_budget,
@@ -137,6 +137,17 @@ async def session(
         await asyncio.to_thread(kb.sync)
 
 
+def _trusted(bundle: Bundle, settings: Settings) -> Bundle:
+    if settings.get("security.allow_unsigned_agents"):
+        return bundle
+    raise Denied(
+        f"agent {bundle.ref} is not signed, and security.allow_unsigned_agents is false",
+        code="policy.denied.unsigned",
+        where=Where(file=str(bundle.root), key="security.allow_unsigned_agents"),
+        hint="this version cannot verify signatures; set it to true once you trust the agents that are installed",
+    )
+
+
 def _broker(settings: Settings, store: SecretStore) -> Broker:
     from runloop.models.broker import Broker
     from runloop.runs.model_settings import model_settings
@@ -146,6 +157,7 @@ def _broker(settings: Settings, store: SecretStore) -> Broker:
 
 def _mail(settings: Settings) -> MailSettings:
     from runloop.effects.perform.mail import MailSettings
+    from runloop.effects.perform.mail_message import local_identity
     from runloop.effects.perform.mail_smtp import SmtpSettings
 
     host = settings.get("mail.smtp.host")
@@ -153,14 +165,8 @@ def _mail(settings: Settings) -> MailSettings:
     if host is not None:
         keys = ("port", "tls", "user", "secret_id", "timeout_ms")
         smtp = SmtpSettings(host, *(settings.get(f"mail.smtp.{key}") for key in keys))
-    return MailSettings(settings.directories.outbox, _local_identity(), settings.get("mail.from"), smtp)
-
-
-def _local_identity() -> str:
-    """The user on the machine: what stands in the From line of the outbox while ``mail.from`` is not set."""
-    user = re.sub(r"[^A-Za-z0-9._-]", "-", _user_name()).strip(".-") or "user"
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()).strip(".-") or "localhost"
-    return f"{user}@{host}"
+    local = local_identity(_user_name(), socket.gethostname())
+    return MailSettings(settings.directories.outbox, local, settings.get("mail.from"), smtp)
 
 
 def _user_name() -> str:

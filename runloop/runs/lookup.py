@@ -25,14 +25,14 @@ def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
 
     """
     literal = Path(name)
-    if literal.is_file():
+    if _is_file(literal):
         return _read(literal)
     is_path = "/" in name or literal.suffix in {".yaml", ".yml"}
     if not is_path:
         for directory in search_dirs:
             for suffix in _SUFFIXES:
                 candidate = directory / f"{name}{suffix}"
-                if candidate.is_file():
+                if _is_file(candidate):
                     return _read(candidate)
     raise _not_found(name, () if is_path else search_dirs)
 
@@ -43,6 +43,13 @@ def known_openings(search_dirs: Sequence[Path]) -> list[str]:
         path.stem for directory in search_dirs if directory.is_dir() for path in directory.iterdir() if path.suffix in {".yaml", ".yml"}
     }
     return sorted(names)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long for a file, or with a NUL, is a name of no file
+        return False
 
 
 def _read(path: Path) -> OpeningText:

@@ -55,29 +55,19 @@ class Home:
     def __init__(self, root, cache):
         self.root = root
         self.state = root / "state"
-        keep = {
-            name: os.environ[name] for name in ("PATH", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG") if name in os.environ
-        }
+        kept = ("PATH", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
         self.env = {
-            **keep,
+            **{name: os.environ[name] for name in kept if name in os.environ},
             "HOME": str(root),
             "RUNLOOP_HOME": str(self.state),
             "XDG_CACHE_HOME": str(cache),
             "COLUMNS": "120",
-            "PYTHONPATH": "",
         }
 
     def rlp(self, *arguments, env=None, stdin=None, timeout=120):
-        command = [*RLP, *map(str, arguments)]
+        command, env = [*RLP, *map(str, arguments)], {**self.env, **(env or {})}
         return subprocess.run(
-            command,
-            env={**self.env, **(env or {})},
-            cwd=self.root,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
+            command, env=env, cwd=self.root, input=stdin, timeout=timeout, capture_output=True, text=True, check=False
         )
 
     def start(self, *arguments, **options):

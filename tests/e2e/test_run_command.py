@@ -1,40 +1,37 @@
 """`rlp run` from outside: parameters, exit codes, interruption, streams, and nothing left behind."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-LOOP = "from runloop_agent import agent, emit\n\n\n@agent\ndef run(topic: str) -> dict:\n    emit.log('in the loop')\n    while True:\n        pass\n"
-FAIL = "from runloop_agent import agent\n\n\n@agent\ndef run(topic: str) -> dict:\n    raise ValueError('broken ' + topic)\n"
-EVIL = "from runloop_agent import agent, emit\n\n\n@agent\ndef run(topic: str) -> dict:\n    emit.log('a\\x1b[2J\\x07b')\n    return {'out': 'c\\x1b]0;x\\x07'}\n"
+HEAD = "from runloop_agent import agent, emit\n\n\n@agent\ndef run(topic) -> dict:\n"
+LOOP = HEAD + "    emit.log('in the loop')\n    while True:\n        pass\n"
+FAIL = HEAD + "    raise ValueError('broken ' + topic)\n"
+EVIL = HEAD + "    emit.log('a\\x1b[2J\\x07b')\n    return {'out': 'c\\x1b]0;x\\x07'}\n"
+
+
+def stat(pid):
+    """The fields of a process behind its name, or None where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
 
 
 def workers_of(pid):
     """Processes below ``pid``."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat") as file:
-                    parent = int(file.read().rsplit(")", 1)[1].split()[1])
-            except OSError:
-                continue
-            if parent == pid:
-                found.append(int(entry))
-    return found
+    numbers = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [int(number) for number in numbers if (fields := stat(number)) is not None and int(fields[1]) == pid]
 
 
 def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    fields = stat(pid)
+    return fields is not None and fields[0] != "Z"
 
 
 def wait_until_gone(pids, seconds=10):
