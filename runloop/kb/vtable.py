@@ -58,9 +58,17 @@ class MaskedTables:
     def Create(self, db: apsw.Connection, module: str, database: str, name: str) -> tuple[str, _VTable]:  # noqa: N802 - apsw's
         """Declare the table with its columns."""
         table = self.tables[name]
-        return f"CREATE TABLE x({', '.join(column.name for column in table.columns)})", _VTable(self, table)
+        types = self._types(table)
+        columns = ", ".join(f"{column.name} {types.get(column.sql, '')}" for column in table.columns)
+        return f"CREATE TABLE x({columns})", _VTable(self, table)
 
     Connect = Create
+
+    def _types(self, table: Table) -> dict[str, str]:
+        """The declared types of the source's columns: comparisons then convert text and numbers as they do there."""
+        schema, _, name = table.source.rpartition(".")
+        found = self.source.execute("SELECT name, type FROM pragma_table_xinfo(?, ?)", (name, schema or "main")).fetchall()
+        return {str(column): str(declared) for column, declared in found}
 
 
 class _VTable:

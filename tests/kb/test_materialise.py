@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import apsw
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runloop.errors import InvalidInput
+from runloop.events import NewEvent, RunIdentity, run_event
+from runloop.events import records as r
+from runloop.kb import KnowledgeBase, views
+from runloop.kb.derived import artifact_key, contact_key
+from runloop.kb.errors import LedgerCorrupt
+
+HASH = "c" * 64
+OPENING = "opening:16fd2706-8baf-433b-82eb-8c7fada847da"
+RUNS = [
+    RunIdentity(f"{digit}f8fad5b-d9cb-469f-a165-70867728950e", f"trace:{digit}c9e6679-7425-40de-944b-e07fc1f90ae7", OPENING, "o")
+    for digit in "ab"
+]
+
+
+def dump(kb):
+    """Every derived table, and what the search index finds."""
+    kb.sync()
+    with kb.reading() as db:
+        tables = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in views.table_names()}
+        index = db.execute("SELECT rowid FROM search WHERE search MATCH 'a OR b OR c OR x*' ORDER BY rowid").fetchall()
+    return tables, index
+
+
+def rows(kb, sql, *values):
+    with kb.reading() as db:
+        return db.execute(sql, values).fetchall()
+
+
+def test_the_keys_are_those_of_the_published_vectors():
+    assert contact_key(" Alice@Example.com ") == "b0592e381d5b6b5b8e14a53e089e693779525183161310286e48597d54a062b9"
+    assert contact_key("john@acme.com") == "5610cea0d283172462e57be79f9bf0e15ae509b791cb274e7599d38aee04d776"
+    assert artifact_key("notes.md", None) == "749b9e0af8aba6d0c86c1b0614a2d8eb0edeea678f66d48e69a03c0da0b33719"
+    assert artifact_key("notes.md", "AB" * 32) == "ab" * 32
+
+
+def test_two_upserts_of_one_address_are_one_contact_with_the_latest_values_and_both_events_explain_it(kb, contact):
+    kb.ledger.append([contact("Old", "ADA@example.com", org="X"), contact("New", "ada@example.com")])
+    key = contact_key("ada@example.com")
+    assert rows(kb, "SELECT name, email, org FROM contacts") == [("New", "ada@example.com", None)]
+    assert [event.id for event in kb.why(f"contact:{key}")] == [1, 2]
+    assert [event.id for event in kb.why(key)] == [1, 2]
+
+
+def test_a_run_is_followed_from_its_submission_to_its_end(kb, run):
+    started = r.RunStarted("d", {}, r.Versions("0"), "local")
+    kinds = [
+        ("run.submitted", started, "queued"),
+        ("run.started", started, "running"),
+        ("run.waiting", r.RunChanged("approval"), "waiting"),
+        ("run.resumed", r.RunChanged("decided"), "running"),
+        ("run.paused", r.RunChanged("asked"), "paused"),
+        ("run.recovered", r.RunChanged("restart"), "running"),
+        ("run.finished", r.RunFinished("failed", 9, HASH, 5, 0.5, reason="boom"), "failed"),
+    ]
+    for seq, (kind, meta, status) in enumerate(kinds, 1):
+        kb.ledger.append([run_event(run, seq, kind, meta, "m", ts_ms=seq)])
+        assert kb.run(run.run_id)["status"] == status
+    found = kb.run(run.trace_id)
+    assert (found["submitted_ms"], found["started_ms"], found["finished_ms"], found["ms"]) == (1, 2, 7, 9)
+    assert (found["tokens"], found["usd"], found["final_hash"], found["reason"], found["last_seq"]) == (5, 0.5, HASH, "boom", 7)
+    assert [event.payload["seq"] for event in kb.run_events(run.run_id, 5)] == [6, 7]
+    assert len(kb.why(f"run:{run.run_id}")) == 7
+    assert kb.runs(status="failed") == kb.runs() == [found]
+    assert kb.runs(status="running") == []
+
+
+def test_nodes_keep_their_last_attempt_and_the_sum_of_what_they_cost(kb, run):
+    error = r.ErrorInfo("guest.timeout", "too slow")
+    records = [
+        ("node.ready", r.NodeStarted("a", 1)),
+        ("node.started", r.NodeStarted("a", 1, r.AgentRef("writer"))),
+        ("node.finished", r.NodeFinished("a", 1, "error", error=error, ms=5, tokens=3, usd=0.25, retry_ms=10)),
+        ("node.started", r.NodeStarted("a", 2, r.AgentRef("writer"))),
+        ("node.finished", r.NodeFinished("a", 2, "ok", {"out": [1]}, HASH, ms=7, tokens=4, usd=0.5)),
+        ("node.finished", r.NodeFinished("b", 0, "skipped")),
+    ]
+    kb.ledger.append([run_event(run, seq, kind, meta, "m", ts_ms=seq) for seq, (kind, meta) in enumerate(records, 1)])
+    a, b = kb.run_nodes(run.run_id)
+    assert (a["node_id"], a["status"], a["attempt"], a["agent"], a["started_ms"]) == ("a", "ok", 2, "writer", 2)
+    assert (a["outputs_hash"], a["error"], a["tokens"], a["usd"], a["duration_ms"]) == (HASH, None, 7, 0.75, 7)
+    assert (b["node_id"], b["status"], b["attempt"]) == ("b", "skipped", 0)
+    assert [event.payload["seq"] for event in kb.why(f"node:{run.run_id}#b")] == [6]
+
+
+def test_crossings_have_their_size_time_and_cost(kb, run):
+    big = {"text": "x" * 20_000}
+    records = [
+        ("effect.requested", r.EffectRequested("a", 1, 0, "model.complete", "idempotent", HASH, big)),
+        ("effect.requested", r.EffectRequested("a", 1, 1, "mail.send", "external", HASH, {})),
+        ("effect.completed", r.EffectEnded("a", 1, 0, result={"ok": 1}, ms=4, tokens_in=2, tokens_out=3, usd=0.1, cached=True)),
+        ("effect.failed", r.EffectEnded("a", 1, 1, error=r.ErrorInfo("denied", "no"))),
+    ]
+    kb.ledger.append([run_event(run, seq, kind, meta, "m", ts_ms=seq) for seq, (kind, meta) in enumerate(records, 1)])
+    model, mail = kb.effects(run.run_id)
+    assert (model["name"], model["status"], model["args_bytes"], model["result_bytes"]) == ("model.complete", "completed", 20_011, 8)
+    assert (model["ms"], model["tokens_in"], model["tokens_out"], model["usd"], model["cached"]) == (4, 2, 3, 0.1, 1)
+    assert (mail["status"], mail["error_code"], mail["error"], mail["requested_event"], mail["ended_event"]) == (
+        "failed",
+        "denied",
+        "no",
+        2,
+        4,
+    )
+
+
+def test_approvals_and_artifacts_of_a_run_are_kept(kb, run):
+    by = r.Decider("operator", 1000)
+    records = [
+        ("approval.requested", r.ApprovalRequested("p", {"text": "t"}, "mailer", action="mail.smtp")),
+        ("approval.decided", r.ApprovalEnded("p", "allow", by=by)),
+        ("artifact.created", r.ArtifactCreated("a", "draft", "/a.md", HASH, "d" * 64, "Draft", [r.Source(1, "/n.md", 2)])),
+    ]
+    kb.ledger.append([run_event(run, seq, kind, meta, "m", ts_ms=seq) for seq, (kind, meta) in enumerate(records, 1)])
+    [approval] = kb.approvals(run.run_id)
+    assert (approval["status"], approval["decision"], approval["decided_by"], approval["action"]) == (
+        "decided",
+        "allow",
+        "operator",
+        "mail.smtp",
+    )
+    found = kb.get("artifact:" + "d" * 64)
+    assert found["data"]["sources"] == [{"event_id": 1, "path": "/n.md", "line": 2}]
+    assert (found["domain"], found["title"], found["data"]["run_id"], found["data"]["path"]) == ("artifacts", "a.md", run.run_id, "/a.md")
+
+
+def test_mail_is_part_of_the_history_of_its_recipients(kb, contact):
+    mail = {"to": ["ada@example.com"], "subject": "Hi", "artifact_id": 1, "message_id": "<m>", "status": "outbox"}
+    kb.ledger.append([contact(), NewEvent("email.sent", mail, "agent:mailer")])
+    assert [event.id for event in kb.why("contact:" + contact_key("ada@example.com"))] == [1, 2]
+    assert rows(kb, "SELECT event_id, subject, status, message_id FROM mails") == [(2, "Hi", "outbox", "<m>")]
+
+
+def test_an_unknown_price_makes_the_sum_unknown_and_is_no_problem(kb, run):
+    metas = [{"node": "a", "attempt": number, "status": "ok", "usd": usd} for number, usd in ((1, 0.5), (2, None), (3, 0.5))]
+    kb.ledger.append([run_event(run, seq, "node.finished", meta, "m") for seq, meta in enumerate(metas, 1)])
+    assert kb.run_nodes(run.run_id)[0]["usd"] is None
+    assert kb.problems() == []
+
+
+def test_a_malformed_event_is_set_aside_and_reported_and_stops_nothing(kb, contact):
+    poison = NewEvent("contact.upserted", {"name": 5}, "user")
+    kb.ledger.append([contact()])
+    kb.ledger.append([poison], check=False)
+    kb.ledger.append([contact("Grace", "grace@example.com")])
+    synced = kb.sync()
+    assert (synced.applied, synced.watermark, synced.set_aside) == (3, 3, 1)
+    assert [each["event_id"] for each in kb.problems()] == [2]
+    assert "email" in kb.problems()[0]["error"]
+    assert len(rows(kb, "SELECT 1 FROM contacts")) == 2
+    assert kb.rebuild().set_aside == 1
+
+
+def test_an_event_that_fails_half_way_leaves_nothing_behind(kb, run):
+    twice = [run_event(run, 1, "node.finished", r.NodeFinished(node, 1, "ok"), "m") for node in "ab"]
+    kb.ledger.append(twice)
+    assert [each["event_id"] for each in kb.problems()] == [2]
+    assert [node["node_id"] for node in kb.run_nodes(run.run_id)] == ["a"]
+
+
+def test_trouble_with_the_file_is_not_blamed_on_the_event(kb, contact, monkeypatch):
+    from runloop.kb import materialise
+
+    def full(*_):
+        raise apsw.FullError("database or disk is full")
+
+    kb.ledger.append([contact()])
+    monkeypatch.setattr(materialise, "apply", full)
+    with pytest.raises(Exception, match="no space left"):
+        kb.sync()
+    monkeypatch.undo()
+    assert kb.problems() == []
+    assert len(kb.search("Ada")) == 1
+
+
+def test_the_derived_file_can_be_deleted_at_any_time(tmp_path, contact):
+    with KnowledgeBase.open(tmp_path) as kb:
+        kb.ledger.append([contact("A", "a@x"), contact("B", "b@x")])
+        before = dump(kb)
+    (tmp_path / "pog.sqlite").unlink()
+    with KnowledgeBase.open(tmp_path) as kb:
+        assert dump(kb) == before
+
+
+def test_a_derived_file_of_another_version_is_rebuilt(tmp_path, contact, behind):
+    with KnowledgeBase.open(tmp_path) as kb:
+        kb.ledger.append([contact("A", "a@x")])
+        before = dump(kb)
+    behind(tmp_path / "pog.sqlite", "UPDATE state SET version = 0")
+    behind(tmp_path / "pog.sqlite", "DELETE FROM contacts")
+    with KnowledgeBase.open(tmp_path) as kb:
+        assert dump(kb) == before
+
+
+def test_a_derived_file_of_another_ledger_is_refused(tmp_path, contact):
+    for name in "ab":
+        with KnowledgeBase.open(tmp_path / name) as kb:
+            kb.ledger.append([contact()])
+            kb.sync()
+    (tmp_path / "a" / "events.sqlite").replace(tmp_path / "b" / "events.sqlite")
+    with KnowledgeBase.open(tmp_path / "b") as kb, pytest.raises(LedgerCorrupt, match="another ledger"):
+        kb.sync()
+
+
+def test_two_knowledge_bases_on_the_same_files_see_each_other(tmp_path, contact):
+    with KnowledgeBase.open(tmp_path) as one, KnowledgeBase.open(tmp_path) as two:
+        one.ledger.append([contact("A", "a@x")])
+        two.ledger.append([contact("B", "b@x")])
+        assert dump(one) == dump(two)
+        assert len(rows(one, "SELECT 1 FROM contacts")) == 2
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id_when_only_one_begins_so(kb):
+    started = r.RunStarted("d", {}, r.Versions("0"), "local")
+    kb.ledger.append([run_event(run, 1, "run.started", started, "m") for run in RUNS])
+    assert kb.run("af8f")["run_id"] == RUNS[0].run_id
+    assert kb.run("run:" + RUNS[1].run_id)["run_id"] == RUNS[1].run_id
+    assert kb.run("a") is None
+    assert kb.run("zzzz") is None
+    assert kb.get(f"run:{RUNS[0].run_id}")["data"]["status"] == "running"
+
+
+def test_an_ambiguous_beginning_of_an_id_is_an_error(kb):
+    started = r.RunStarted("d", {}, r.Versions("0"), "local")
+    ids = [RUNS[0].run_id, RUNS[0].run_id[:-1] + "f"]
+    for run_id in ids:
+        kb.ledger.append([run_event(RunIdentity(run_id, RUNS[0].trace_id, RUNS[0].opening_id, "o"), 1, "run.started", started, "m")])
+    with pytest.raises(InvalidInput, match="several runs start with"):
+        kb.run("af8f")
+
+
+PEOPLE = st.tuples(st.sampled_from(["a", "b c", "x y"]), st.sampled_from(["a@x", "B@x", "c@y"]), st.sampled_from([None, "X", "Y Z"]))
+NOTES = st.tuples(st.sampled_from(["/a.md", "/b.md"]), st.sampled_from(["1", "2"]), st.integers(0, 2), st.sampled_from(["a b", "x"]))
+STEPS = st.one_of(
+    PEOPLE.map(lambda each: ("contact", each)),
+    NOTES.map(lambda each: ("note", each)),
+    st.sampled_from(["/a.md", "/b.md"]).map(lambda path: ("gone", path)),
+    st.tuples(st.sampled_from([0, 1]), st.integers(1, 4), st.sampled_from(["started", "finished", "node", "ask", "answer"])).map(
+        lambda each: ("run", each)
+    ),
+    st.just(("poison", None)),
+    st.just(("sync", None)),
+)
+
+
+def event_of(step):
+    sort, value = step
+    if sort == "contact":
+        name, email, org = value
+        return NewEvent("contact.upserted", {"name": name, "email": email, **({"org": org} if org else {})}, "user")
+    if sort == "note":
+        path, digit, part, text = value
+        return NewEvent(
+            "note.imported",
+            {"path": path, "line": 1, "end_line": 1, "text": text, "file_hash": digit * 64, "part": part, "parts": 3},
+            "user",
+        )
+    if sort == "gone":
+        return NewEvent("note.removed", {"path": value, "reason": "gone"}, "user")
+    if sort == "poison":
+        return NewEvent("note.imported", {"path": None}, "user")
+    index, seq, what = value
+    metas = {
+        "started": ("run.started", r.RunStarted("d", {}, r.Versions("0"), "local")),
+        "finished": ("run.finished", r.RunFinished("succeeded", 1)),
+        "node": ("node.finished", r.NodeFinished("n", 1, "ok", usd=0.5)),
+        "ask": ("effect.requested", r.EffectRequested("n", 1, 0, "x", "read", HASH)),
+        "answer": ("effect.completed", r.EffectEnded("n", 1, 0)),
+    }
+    return run_event(RUNS[index], seq, *metas[what], "m", ts_ms=seq)
+
+
+@given(st.lists(STEPS, max_size=25))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_tables_that_grew_with_the_events_equal_tables_made_at_once(tmp_path_factory, steps):
+    with KnowledgeBase.open(tmp_path_factory.mktemp("pog")) as kb:
+        for step in steps:
+            if step[0] == "sync":
+                kb.sync()
+            else:
+                kb.ledger.append([event_of(step)], check=False)
+        live = dump(kb)
+        kb.rebuild()
+        assert dump(kb) == live

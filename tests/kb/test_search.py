@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runloop.errors import InvalidInput
+from runloop.events import INLINE_LIMIT, NewEvent
+from runloop.kb.search import EXCERPT_CHARS, excerpt_of
+
+
+def note(text, path="/n/plan.md", line=1, part=0, parts=1, title=None, file_hash="a" * 64):
+    payload = {
+        "path": path,
+        "line": line,
+        "end_line": line + text.count("\n"),
+        "text": text,
+        "file_hash": file_hash,
+        "part": part,
+        "parts": parts,
+    }
+    return NewEvent("note.imported", {**payload, **({"title": title} if title else {})}, "user", "user")
+
+
+@pytest.fixture
+def people(kb, contact):
+    kb.ledger.append(
+        [
+            contact(
+                "Ada Lovelace", "ada@analytical.example", nicknames=["Countess"], org="Analytical Engines", emails=["ada@home.example"]
+            ),
+            contact("Grace Hopper", "grace@navy.example", nicknames=["Amazing Grace"]),
+            contact("Ada Yonath", "ada.yonath@science.example"),
+            contact("Jörg Müller", "joerg@example.de", org="Müller & Söhne"),
+        ]
+    )
+    return kb
+
+
+def names(hits):
+    return [hit.data["name"] for hit in hits]
+
+
+def matches(kb, query):
+    return [(hit.data["name"], hit.data["match"]) for hit in kb.search(query, ["contacts"]) if hit.data["match"] != "text"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("ada@analytical.example", [("Ada Lovelace", "email")]),
+        ("ADA@HOME.EXAMPLE", [("Ada Lovelace", "email")]),
+        ("write to <grace@navy.example>, please", [("Grace Hopper", "email")]),
+        ("ada lovelace", [("Ada Lovelace", "name")]),
+        ("  Ada   LOVELACE ", [("Ada Lovelace", "name")]),
+        ("countess", [("Ada Lovelace", "nickname")]),
+        ("amazing grace", [("Grace Hopper", "nickname")]),
+        ("Lovelace, Ada", [("Ada Lovelace", "words")]),
+        ("ada", [("Ada Lovelace", "words"), ("Ada Yonath", "words")]),
+        ("Ada Analytical", [("Ada Lovelace", "words")]),
+        ("hop", [("Grace Hopper", "prefix")]),
+        ("jorg muller", [("Jörg Müller", "name")]),
+        ("JÖRG", [("Jörg Müller", "words")]),
+        ("lovelce", [("Ada Lovelace", "fuzzy")]),
+        ("Grce Hoper", [("Grace Hopper", "fuzzy")]),
+        ("nobody@nowhere.example", []),
+        ("Zebedee", []),
+        ("", []),
+    ],
+)
+def test_a_person_is_found_by_address_name_nickname_words_or_a_close_spelling(people, query, expected):
+    assert sorted(matches(people, query)) == sorted(expected)
+
+
+def test_the_stronger_sort_of_match_comes_first(people, contact):
+    people.ledger.append([contact("Grace", "g@example.com")])
+    found = people.search("grace", ["contacts"])
+    assert [(hit.data["name"], hit.data["match"]) for hit in found] == [("Grace", "name"), ("Grace Hopper", "words")]
+    assert found[0].score > found[1].score
+
+
+def test_addresses_are_masked_unless_the_caller_may_see_them(people):
+    [masked] = people.search("countess", ["contacts"])
+    [raw] = people.search("countess", ["contacts"], raw_contacts=True)
+    assert raw.data["email"] == "ada@analytical.example"
+    assert raw.data["emails"] == ["ada@analytical.example", "ada@home.example"]
+    assert (raw.data["masked"], masked.data["masked"]) == (False, True)
+    text = str(masked.to_dict())
+    assert "ada@" not in text
+    assert masked.data["email"].startswith("a")
+    assert masked.data["email"].endswith("@analytical.example")
+
+
+def test_a_hit_names_the_event_that_says_it(people):
+    for hit in people.search("ada", ["contacts"]):
+        assert people.ledger.get(hit.event_id).payload["name"] == hit.data["name"]
+
+
+def test_a_note_is_found_with_its_path_and_the_line_of_the_excerpt(kb):
+    filler = "\n".join(f"filler line {number} of words" for number in range(20))
+    text = f"{filler}\nThe Q4 launch is on 12 March.\n{filler}"
+    kb.ledger.append([note(text, line=100, title="Launch")])
+    [hit] = kb.search("Q4 launch")
+    assert (hit.domain, hit.title, hit.path, hit.event_id) == ("notes", "Launch", "/n/plan.md", 1)
+    assert "The Q4 launch is on 12 March." in hit.excerpt
+    assert text.split("\n")[hit.line - 100 :][: hit.excerpt.count("\n") + 1] == hit.excerpt.split("\n")
+    assert hit.key == "note:/n/plan.md#0"
+    assert kb.get(hit.key)["data"]["text"] == text
+
+
+def test_a_passage_that_became_a_blob_is_found_and_whole(kb):
+    text = "needle " + "x" * INLINE_LIMIT
+    kb.ledger.append([note(text)])
+    [hit] = kb.search("needle")
+    assert hit.data["text"] == text
+    assert len(hit.excerpt) <= EXCERPT_CHARS
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("launch plan", ["both", "launch", "plan"]),
+        ('"launch plan"', ["both"]),
+        ("lau*", ["both", "launch"]),
+        ("laun", ["both", "launch"]),
+        ("nothing", []),
+        ("PLÁN", ["both", "plan"]),
+    ],
+)
+def test_words_phrases_and_prefixes(kb, query, found):
+    texts = {"both": "the launch plan", "launch": "launch of it", "plan": "plan of it", "other": "something else"}
+    kb.ledger.append([note(text, path=f"/{name}") for name, text in texts.items()])
+    hits = kb.search(query, ["notes"])
+    assert sorted(hit.path[1:] for hit in hits) == found
+    if len(found) == 3:
+        assert hits[0].path == "/both"
+
+
+def test_domains_and_limits_are_kept(people):
+    people.ledger.append(
+        [note("ada and ada"), NewEvent("artifact.created", {"kind": "ada", "path": "/ada.md", "sha256": "e" * 64}, "user")]
+    )
+    assert {hit.domain for hit in people.search("ada")} == {"contacts", "notes", "artifacts"}
+    assert {hit.domain for hit in people.search("ada", ["notes"])} == {"notes"}
+    assert len(people.search("ada", limit=1)) == 1
+
+
+@pytest.mark.parametrize(("domains", "limit", "code"), [(["dreams"], 5, "kb.unknown_domain"), (None, 0, "kb.bad_limit")])
+def test_a_search_that_makes_no_sense_is_refused(kb, domains, limit, code):
+    with pytest.raises(InvalidInput) as caught:
+        kb.search("x", domains, limit)
+    assert caught.value.code == code
+
+
+TOKENS = [*"\"*():^-+{}' ;\0é@a", "AND", "OR", "NOT", "NEAR", "title:", "a@b", '""']
+SYNTAX = st.lists(st.sampled_from(TOKENS), max_size=12).map("".join)
+
+
+@given(SYNTAX | st.text(max_size=20))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_a_person_types_is_a_valid_query(people, query):
+    people.search(query)
+
+
+def test_a_query_of_very_many_words_is_answered(people):
+    assert names(people.search("grace " + " ".join(f"word{number}" for number in range(5000)), ["contacts"])) == ["Grace Hopper"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=800), st.text("ab c", max_size=5))
+def test_an_excerpt_is_an_exact_part_of_the_text_where_it_says(text, query):
+    excerpt, offset = excerpt_of(text, query)
+    assert len(excerpt) <= EXCERPT_CHARS
+    assert excerpt in "\n".join(text.split("\n")[offset:])
+
+
+def test_keys_that_are_unknown_or_malformed_find_nothing(people):
+    for key in (
+        "contact:x",
+        "note:/nowhere#0",
+        "note:",
+        "artifact:x",
+        "event:99",
+        "event:x",
+        "event:-1",
+        "run:x",
+        "",
+        "dream:1",
+        "nonsense",
+    ):
+        assert people.get(key) is None, key
+        assert people.why(key) == [] if not key.startswith("event:") else True
+
+
+def test_an_event_is_an_entity_too_and_its_addresses_are_masked(people):
+    assert people.get("event:2", raw_contacts=True)["data"]["payload"]["email"] == "grace@navy.example"
+    assert "grace@" not in str(people.get("event:2"))
