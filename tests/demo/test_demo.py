@@ -60,7 +60,14 @@ def test_the_demo_ends_with_a_message_a_trace_and_a_verified_ledger_and_can_be_r
     home = {"HOME": str(tmp_path), "RUNLOOP_DEMO_DIR": str(tmp_path / "demo"), "RUNLOOP_MODEL": "nonsense"}
     first, second = demo(**home), demo("--recipient", "Jonny", "--topic", "Berlin office move", **home)
     assert (first.returncode, first.stderr, second.returncode, second.stderr) == (0, "", 0, "")
-    for expected in ("To: Maria Lee <", "] Q4 launch plan (notes/q4-launch-plan.md, line 12)", "run succeeded", "send → mail", "intact: "):
+    for expected in (
+        "From: Alex Example <alex@sender.example>",
+        "To: Maria Lee <",
+        "] Q4 launch plan (notes/q4-launch-plan.md, line 12)",
+        "run succeeded",
+        "send → mail",
+        "intact: ",
+    ):
         assert expected in first.stdout
     for unexpected in ("harbour-2026", "evil@", "sourdough", "\x1b"):
         assert unexpected not in first.stdout
