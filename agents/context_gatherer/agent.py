@@ -23,6 +23,8 @@ WITHHELD = {
 MAX_FILES = 200
 MAX_DIRECTORIES = 50
 MAX_FILE_BYTES = 262_144
+MAX_CHARS = 2_000_000
+"""Text of files that is searched in one run; more would take the guest longer than its time."""
 MAX_QUERY = 400
 MAX_TERMS = 6
 
@@ -95,6 +97,11 @@ def _from_files(directories: list[str], searched: list[str]) -> list[Note]:
             )
         for name in names[:MAX_FILES]:
             found += _from_file(name)
+            if sum(len(note.text) for note in found) > MAX_CHARS:
+                emit.log(
+                    f"{directory} was read up to {name}: it holds too much text to search unimported (rlp kb import notes DIR)", "warn"
+                )
+                return found
     return found
 
 

@@ -267,6 +267,14 @@ def test_a_directory_without_end_is_read_in_bounds(gatherer: ModuleType) -> None
     assert (made.count("files.list") <= 50, made.count("files.read")) == (True, 200)
 
 
+def test_files_are_read_up_to_a_bound_and_that_is_told(gatherer: ModuleType) -> None:
+    listing = {"entries": [{"path": f"/n/{n:02}.md"} for n in range(30)]}
+    with answering({"kb.search": {"hits": []}, "files.list": listing, "files.read": {"text": "word " * 50_000}}) as calls:
+        gatherer.run(topic="budget", directories=["/n"])
+    assert [name for name, _ in calls].count("files.read") == 9
+    assert any("was read up to /n/08.md" in request.get("text", "") for name, request in calls if name == "emit.log")
+
+
 def test_the_search_of_a_very_long_topic_is_bounded(gatherer: ModuleType) -> None:
     with answering({"kb.search": {"hits": []}}) as calls:
         gatherer.run(topic="budget of the harbour " * 400)
