@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import json
 import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 from runloop.errors import RunloopError, Unavailable
 from runloop.sandbox.cache import CompiledCache, CompileProgress
+from runloop.sandbox.contents import Contents
 from runloop.sandbox.guestfile import guest_code, guest_digest
 from runloop.sandbox.peer import Job, Peer
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall
@@ -25,7 +25,6 @@ _GRACE_S = 10.0
 """How much longer than its limit a guest may seem to run (loading and compiling included) before its worker is taken for hung."""
 _STOP_GRACE_S = 1.0
 _MAX_LIVE = 256
-_SOURCES_KEPT = 128
 _MAX_STARTS_FAILED = 5
 
 
@@ -43,7 +42,7 @@ class WorkerPool:
         self._waiting: collections.deque[asyncio.Future[Peer]] = collections.deque()
         self._compiled: dict[tuple[str, bool], str] = {}
         self._compiling: dict[tuple[str, bool], asyncio.Task[str]] = {}
-        self._sources: collections.OrderedDict[str, str] = collections.OrderedDict()
+        self._contents = Contents()
         self._numbers = 0
         self._sweeper: asyncio.Task[None] | None = None
         self._starting: set[asyncio.Task[None]] = set()
@@ -161,7 +160,7 @@ class WorkerPool:
             "path": await self._path_of(spec), "limits": {name: getattr(spec.limits, name) for name in spec.limits.__slots__},
         }  # fmt: skip
         if spec.kind == "python":
-            message["sources"] = self._sources_json(spec)
+            message["sources"], message["digest"] = self._contents.of_sources(spec.digest, spec.sources or {})
         _check_size(spec, message)
         peer = await self._free_peer()
         self._numbers += 1
@@ -183,21 +182,12 @@ class WorkerPool:
             peer.kill()
             await job.gone.wait()
 
-    def _sources_json(self, spec: GuestSpec) -> str:
-        """Give the sources as JSON text, kept by digest."""
-        sources = self._sources.get(spec.digest)
-        if sources is None:
-            sources = json.dumps(dict(spec.sources or {}))
-            self._sources[spec.digest] = sources
-            while len(self._sources) > _SOURCES_KEPT:
-                self._sources.popitem(last=False)
-        return sources
-
     async def _path_of(self, spec: GuestSpec) -> str:
         fuel = spec.limits.fuel is not None
         if spec.kind == "python":
             return await self._compiled_path("python", guest_digest(), guest_code, fuel=fuel, name="the Python guest")
-        return await self._compiled_path(spec.kind, f"{spec.kind}:{spec.digest}", lambda: spec.code or b"", fuel=fuel, name=spec.entry)
+        code = spec.code or b""
+        return await self._compiled_path(spec.kind, f"{spec.kind}:{self._contents.of_code(code)}", lambda: code, fuel=fuel, name=spec.entry)
 
     async def _compiled_path(self, kind: str, digest: str, code: Callable[[], bytes], *, fuel: bool, name: str) -> str:
         known = self._compiled.get((digest, fuel))

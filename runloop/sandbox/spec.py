@@ -39,7 +39,7 @@ class Limits:
 class GuestSpec:
     """One run of one guest.
 
-    ``digest`` names the code: equal digests mean equal ``sources`` (kind python) or equal ``code`` (the other kinds).
+    ``digest`` names the bundle, whose ``sources`` (kind python) or ``code`` (the other kinds) are given with it.
     ``request_json`` is the object of ADR 1; ``seed`` (32 bytes) and ``start_ms`` (Unix time) make time and randomness.
     """
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests_sandbox_helpers import START_MS, Host, python_spec
+from tests_sandbox_helpers import START_MS, Host, code_spec, python_spec
 
 from runloop.errors import InvalidInput, Unavailable
 from runloop.sandbox import Answer, GuestError, Limits, WorkerPool
@@ -278,3 +278,20 @@ def test_limits_that_make_no_sense_are_refused_with_the_name_of_the_limit():
         Limits(wall_ms=0)
     assert refused.value.code == "guest.limits"
     assert "wall_ms" in refused.value.message
+
+
+async def test_code_is_found_by_what_it_is_and_not_by_the_digest_that_a_caller_names(pool):
+    import dataclasses
+
+    import wasmtime
+
+    first, second = (dataclasses.replace(python_spec(f"def run(): return {n}"), digest="same") for n in (1, 2))
+    assert [(await pool.run(spec, Host())).result_json for spec in (first, second, first)] == ["1", "2", "1"]
+    text = '(module (memory (export "memory") 1) (func (export "_start") (i32.store8 (i32.const -1) (i32.const {n}))))'
+    modules = [bytes(wasmtime.wat2wasm(text.format(n=n).replace("i32.const -1", "i32.const 0" if n else "i32.const -1"))) for n in (0, 1)]
+    codes = []
+    for code in modules:
+        with pytest.raises(GuestError) as failed:
+            await pool.run(dataclasses.replace(code_spec("wasm32-wasip1", code), digest="same"), Host())
+        codes.append(failed.value.code)
+    assert codes == ["guest.trap", "guest.result"]
