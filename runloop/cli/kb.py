@@ -35,8 +35,12 @@ def _open() -> Iterator[KnowledgeBase]:
     from runloop.kb import KnowledgeBase
 
     settings = context.settings()
-    names = {"events_db": settings.get("kb.events_db"), "view_db": settings.get("kb.view_db")}
-    with KnowledgeBase.open(settings.directories.pog, **names) as kb:
+    with KnowledgeBase.open(
+        settings.directories.pog,
+        events_db=settings.get("kb.events_db"),
+        view_db=settings.get("kb.view_db"),
+        salt=settings.get("kb.redaction.salt"),
+    ) as kb:
         yield kb
 
 

@@ -51,21 +51,26 @@ class StateDelta:
 class KnowledgeBase:
     """Open with :meth:`open`; safe to use from any thread and next to other processes. Reads see everything appended before them."""
 
-    def __init__(self, root: Path, ledger: Ledger, views: Path) -> None:
+    def __init__(self, root: Path, ledger: Ledger, views: Path, salt: str | None = None) -> None:
         self.root = root
         self.ledger = ledger
         self._views_path = views
         self._lock = threading.Lock()
         self._views = materialise.open_views(views, ledger)
-        self.salt = ledger.meta("mask_salt")
+        self.salt = ledger.meta("mask_salt") if salt is None else salt
 
     @classmethod
-    def open(cls, root: str | Path, *, events_db: str = EVENTS_DB, view_db: str = VIEWS_DB, busy_ms: int = BUSY_MS) -> Self:
-        """Open the two files in ``root``, making what is missing; the directory is made for its owner only."""
+    def open(
+        cls, root: str | Path, *, events_db: str = EVENTS_DB, view_db: str = VIEWS_DB, busy_ms: int = BUSY_MS, salt: str | None = None
+    ) -> Self:
+        """Open the two files in ``root``, making what is missing; the directory is made for its owner only.
+
+        ``salt`` goes into the masks of addresses; without it the ledger's own random one does.
+        """
         root = Path(root)
         ledger = Ledger.open(root / events_db, busy_ms=busy_ms)
         try:
-            return cls(root, ledger, root / view_db)
+            return cls(root, ledger, root / view_db, salt)
         except BaseException:
             ledger.close()
             raise

@@ -12,7 +12,7 @@ from runloop.events import NewEvent
 from runloop.kb.derived import contact_key
 from runloop.kb.importers import csvfile, vcard
 from runloop.kb.importers.report import ImportReport
-from runloop.kb.importers.textfile import Unreadable, decode, read_bytes
+from runloop.kb.importers.textfile import Unreadable, bad_byte, decode, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def _contacts(path: Path, report: ImportReport) -> Iterator[_Found]:
     """The usable contacts of one file."""
     name = str(path)
     try:
-        text = decode(read_bytes(path, MAX_BYTES))
+        text = decode(read_bytes(path, MAX_BYTES), keep_bad=True)
         report.files += 1
         is_vcard = path.suffix.lower() in {".vcf", ".vcard"} or text.lstrip()[:11].upper() == "BEGIN:VCARD"
         for record in vcard.read_cards(text) if is_vcard else csvfile.read_rows(text):
@@ -71,6 +71,9 @@ def _contacts(path: Path, report: ImportReport) -> Iterator[_Found]:
 
 def _problem(record: vcard.Card | csvfile.Row) -> str | None:
     """Why a record that could be read is no contact."""
+    bad_text = bad_byte("\n".join((record.name, record.org or "", *record.emails, *record.nicknames)))
+    if bad_text is not None:
+        return f"not UTF-8 text: byte 0x{bad_text:02x}; save the file as UTF-8"
     if not record.emails:
         return f"no e-mail address{f' for {record.name}' if record.name else ''}"
     bad = next((address for address in record.emails if not _ADDRESS.fullmatch(address) or len(address) > 320), None)

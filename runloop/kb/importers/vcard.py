@@ -116,13 +116,18 @@ def parse_line(line: Line) -> Property:
 
 
 def text_of(prop: Property) -> str:
-    """The property's value decoded (quoted-printable, base64), escapes still in place; raises ValueError."""
+    """The property's value decoded (quoted-printable, base64, its character set), escapes still in place; raises ValueError."""
     encoding = (prop.parameters.get("ENCODING") or [""])[-1].upper()
-    if encoding not in {"QUOTED-PRINTABLE", "BASE64", "B"}:
-        return prop.value
     charset = (prop.parameters.get("CHARSET") or ["utf-8"])[-1]
     try:
-        raw = quopri.decodestring(prop.value.encode()) if encoding == "QUOTED-PRINTABLE" else base64.b64decode(prop.value, validate=True)
+        if encoding not in {"QUOTED-PRINTABLE", "BASE64", "B"}:
+            plain = charset.lower() == "utf-8" or prop.value.isascii()
+            return prop.value if plain else prop.value.encode("utf-8", "surrogateescape").decode(charset)
+        raw = (
+            quopri.decodestring(prop.value.encode("utf-8", "surrogateescape"))
+            if encoding == "QUOTED-PRINTABLE"
+            else base64.b64decode(prop.value, validate=True)
+        )
         return raw.decode(charset)
     except (LookupError, UnicodeDecodeError, binascii.Error) as error:
         raise ValueError(f"{prop.name} in {encoding} cannot be decoded: {error}") from error

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.kb.importers import csvfile, vcard
+from runloop.kb.importers.contacts import import_contacts
+from runloop.kb.importers.textfile import Unreadable, decode
+
+DATA = Path(__file__).parents[1] / "data" / "contacts"
+
+
+def write(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def card(*lines, version="4.0"):
+    return "\r\n".join(("BEGIN:VCARD", f"VERSION:{version}", *lines, "END:VCARD", ""))
+
+
+def only(text):
+    [found] = vcard.read_cards(text)
+    return found
+
+
+def people(kb):
+    with kb.reading() as db:
+        return db.execute("SELECT name, email, emails, nicknames, org, source FROM contacts ORDER BY name").fetchall()
+
+
+def refusals(report):
+    return [(Path(each.file).name, each.line, each.reason) for each in report.refused]
+
+
+def test_a_mixed_vcard_file_gives_its_good_cards_and_the_line_and_reason_of_every_other(kb):
+    report = import_contacts(kb, [DATA / "mixed.vcf"])
+    assert people(kb) == [
+        ("Ada Lovelace", "ada@analytical.example", '["ada@analytical.example", "ada@home.example"]', '["Countess", "Enchantress"]',
+         "Analytical Engines, R,D", "mixed.vcf"),
+        ("Jörg Müller", "joerg@example.de", '["joerg@example.de"]', "[]", None, "mixed.vcf"),
+        ("René Descartes", "rene@example.fr", '["rene@example.fr"]', "[]", None, "mixed.vcf"),
+    ]  # fmt: skip
+    assert refusals(report) == [
+        ("mixed.vcf", 13, "no e-mail address for Grace Brewster Hopper"),
+        ("mixed.vcf", 18, "text outside of a card"),
+        ("mixed.vcf", 25, "no VERSION; 2.1, 3.0 and 4.0 can be read"),
+        ("mixed.vcf", 29, "no END:VCARD before the next card on line 33"),
+        ("mixed.vcf", 39, "no colon after EMAIL"),
+        ("mixed.vcf", 43, "'not an address' is not an e-mail address"),
+        ("mixed.vcf", 48, "ada@analytical.example already belongs to Ada Lovelace (line 1)"),
+        ("mixed.vcf", 53, "version 5.0; 2.1, 3.0 and 4.0 can be read"),
+        ("mixed.vcf", 58, "no END:VCARD before the end of the file"),
+    ]
+    assert (report.taken, report.known, report.files) == (3, 0, 1)
+
+
+def test_a_second_import_takes_nothing_new_and_writes_no_event(kb):
+    files = [DATA / "mixed.vcf", DATA / "google.csv", DATA / "outlook.csv"]
+    first = import_contacts(kb, files)
+    events = kb.ledger.head().id
+    second = import_contacts(kb, files)
+    assert first.taken > 5
+    assert (second.taken, second.known, second.refused) == (0, first.taken + first.known, first.refused)
+    assert kb.ledger.head().id == events
+
+
+def test_a_changed_card_is_taken_again(kb, tmp_path):
+    file = write(tmp_path / "a.vcf", card("FN:Ada", "EMAIL:ada@example.com"))
+    import_contacts(kb, [file])
+    write(file, card("FN:Ada Lovelace", "EMAIL:ada@example.com"))
+    assert import_contacts(kb, [file]).taken == 1
+    assert [row[0] for row in people(kb)] == ["Ada Lovelace"]
+
+
+def test_the_import_itself_is_an_event(kb):
+    report = import_contacts(kb, [DATA / "google.csv"])
+    event = kb.ledger.read(report.event_ids[-1])[0]
+    assert (event.kind, event.payload["what"], event.payload["taken"]) == ("import.finished", "contacts", report.taken)
+
+
+def test_a_google_export_is_read(kb):
+    report = import_contacts(kb, [DATA / "google.csv"])
+    assert [row[:5] for row in people(kb)] == [
+        (
+            "Ada Lovelace",
+            "ada@example.com",
+            '["ada@example.com", "ada@home.example", "countess@example.com"]',
+            '["Countess"]',
+            "Analytical Engines",
+        ),
+        ("Grace Hopper", "grace@navy.example", '["grace@navy.example"]', "[]", "US Navy"),
+    ]
+    assert refusals(report) == [("google.csv", 4, "no e-mail address for No Address")]
+
+
+def test_an_outlook_export_is_read(kb):
+    import_contacts(kb, [DATA / "outlook.csv"])
+    assert [row[:5] for row in people(kb)] == [
+        ("Dr. Emmy Noether", "emmy@example.org", '["emmy@example.org", "noether@example.net"]', "[]", "Universität Göttingen"),
+        ("Kurt Gödel", "kurt@example.org", '["kurt@example.org"]', '["Mr. Why"]', None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name,email\nAda,ada@x.example\n", [("Ada", "ada@x.example")]),
+        ("\ufeffName;E-Mail\nAda;ada@x.example\n", [("Ada", "ada@x.example")]),
+        ("NAME\tEMAIL ADDRESS\nAda\tada@x.example", [("Ada", "ada@x.example")]),
+        ('"email","full name"\r\n"ada@x.example","Lovelace, Ada"\r\n', [("Lovelace, Ada", "ada@x.example")]),
+        ("Vorname;Nachname;E-Mail\nAda;Lovelace;ada@x.example", [("Ada Lovelace", "ada@x.example")]),
+        ('name,email\n"Ada\nLovelace",ada@x.example\nGrace,g@x.example\n', [("Ada Lovelace", "ada@x.example"), ("Grace", "g@x.example")]),
+        ("name,email\n\n,ada@x.example\n", [("ada@x.example", "ada@x.example")]),
+        ('name,email\n"A ""B"" C",ada@x.example\n', [('A "B" C', "ada@x.example")]),
+    ],
+)
+def test_plain_tables_are_read_whatever_their_delimiter_and_header(kb, tmp_path, text, expected):
+    report = import_contacts(kb, [write(tmp_path / "a.csv", text)])
+    assert report.refused == []
+    assert sorted(row[:2] for row in people(kb)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("a,b\n1,2\n", 1, "the first row names no e-mail column; it has: a, b"),
+        ("email,phone\na@b,1\n", 1, "the first row names no name column; it has: email, phone"),
+        ("name,email\nAda,ada@x,extra\n", 2, "3 fields where the header has 2"),
+        ('name,email\nGrace,nope\n"Ada\nL",no one\n', 2, "'nope' is not an e-mail address"),
+        ('name,email\n"Ada,ada@x\n', 2, "not CSV: unexpected end of data"),
+        ("name,email\nAda,\n", 2, "no e-mail address for Ada"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named_with_its_line(kb, tmp_path, text, line, reason):
+    report = import_contacts(kb, [write(tmp_path / "a.csv", text)])
+    assert refusals(report)[0] == ("a.csv", line, reason)
+
+
+def test_the_lines_of_records_that_span_lines_are_those_where_they_start():
+    rows = list(csvfile.read_rows('name,email\n"A\nB",no\n\nC,no\n'))
+    assert [row.line for row in rows] == [2, 5]
+
+
+def test_one_bad_file_does_not_stop_the_next(kb, tmp_path):
+    good = write(tmp_path / "good.csv", "name,email\nAda,ada@x.example\n")
+    binary = write(tmp_path / "photo.vcf", "BEGIN:VCARD\n\0\0")
+    os.mkfifo(tmp_path / "pipe.csv")
+    report = import_contacts(kb, [tmp_path / "missing.csv", binary, tmp_path, tmp_path / "pipe.csv", good])
+    assert refusals(report) == [
+        ("missing.csv", None, "No such file or directory"),
+        ("photo.vcf", 2, "binary, not text: it has NUL characters"),
+        (tmp_path.name, None, "not a regular file"),
+        ("pipe.csv", None, "not a regular file"),
+    ]
+    assert report.taken == 1
+
+
+def test_bytes_that_are_not_utf8_cost_only_their_own_record(kb, tmp_path):
+    cards, table = tmp_path / "a.vcf", tmp_path / "a.csv"
+    cards.write_bytes(card("FN:Ada", "EMAIL:a@x").encode() + card("FN:Ren\xe9", "EMAIL:r@x").encode("latin-1"))
+    table.write_bytes("name,email\nJ\xf6rg,j@x\nGrace,g@x\n".encode("latin-1"))
+    report = import_contacts(kb, [cards, table])
+    reason = "not UTF-8 text: byte 0x{}; save the file as UTF-8"
+    assert refusals(report) == [("a.vcf", 6, reason.format("e9")), ("a.csv", 2, reason.format("f6"))]
+    assert [row[0] for row in people(kb)] == ["Ada", "Grace"]
+
+
+def test_a_card_that_names_its_character_set_is_decoded_with_it(kb, tmp_path):
+    file = tmp_path / "a.vcf"
+    file.write_bytes(card("FN;CHARSET=ISO-8859-1:J\xf6rg", "EMAIL:j@x", version="2.1").encode("latin-1"))
+    assert import_contacts(kb, [file]).refused == []
+    assert [row[0] for row in people(kb)] == ["J\xf6rg"]
+
+
+def test_an_empty_file_has_no_contacts_and_is_no_error(kb, tmp_path):
+    report = import_contacts(kb, [write(tmp_path / "a.csv", ""), write(tmp_path / "a.vcf", " \r\n\r\n")])
+    assert (report.taken, report.refused, report.files) == (0, [], 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_text_with_a_byte_order_mark_is_decoded(encoding):
+    assert decode("Jörg 😀".encode(encoding)) == "Jörg 😀"
+
+
+def test_binary_is_not_text():
+    with pytest.raises(Unreadable, match="binary") as caught:
+        decode(b"ab\ncd\0")
+    assert caught.value.line == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["FN:Ada", "EMAIL:a@x"], ("Ada", ["a@x"])),
+        (["FN:A long\r\n  name", "EMAIL:a@\r\n\tx"], ("A long name", ["a@x"])),
+        (["item1.FN:Ada", "item2.EMAIL;type=INTERNET:a@x"], ("Ada", ["a@x"])),
+        (["N:Lovelace;Ada;King,Noel;Lady;", "EMAIL:a@x"], ("Lady Ada King Noel Lovelace", ["a@x"])),
+        (["FN:", "N:Lovelace;Ada", "EMAIL:a@x"], ("Ada Lovelace", ["a@x"])),
+        (["FN:Ada\\, Countess\\; of\\nL\\\\", "EMAIL:a@x"], ("Ada, Countess; of L\\", ["a@x"])),
+        (["FN:Ada", "EMAIL:b@x", "EMAIL;TYPE=pref:a@x"], ("Ada", ["a@x", "b@x"])),
+        (["FN:Ada", 'EMAIL;TYPE="home,pref":a@x', "EMAIL:b@x"], ("Ada", ["a@x", "b@x"])),
+        (["FN:Ada", "EMAIL;PREF=50:b@x", "EMAIL:c@x", "EMAIL;PREF=1:a@x", "EMAIL:c@x"], ("Ada", ["a@x", "b@x", "c@x"])),
+        (["FN:Ada", "EMAIL;VALUE=uri:mailto:a@x"], ("Ada", ["a@x"])),
+        (["FN;LANGUAGE=en;X-A=\"b:c;d\":Ada", "EMAIL:a@x"], ("Ada", ["a@x"])),
+        (["fn:Ada", "email:a@x"], ("Ada", ["a@x"])),
+        (["ORG:Engines;;Dept", "EMAIL:a@x"], ("Engines, Dept", ["a@x"])),
+        (["NICKNAME:Countess", "EMAIL:a@x"], ("Countess", ["a@x"])),
+        (["FN:Ada", "EMAIL:a@x", "PHOTO;strange line", "X-@@@"], ("Ada", ["a@x"])),
+    ],
+)  # fmt: skip
+def test_the_forms_of_a_card(lines, expected):
+    found = only(card(*lines))
+    assert found.problem is None
+    assert (found.name, found.emails) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["N;ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8:M=C3=BCller;J=C3=B6rg"], "Jörg Müller"),
+        (["N;QUOTED-PRINTABLE;CHARSET=ISO-8859-1:M=FCller;Jo=", "hann"], "Johann Müller"),
+        (["FN;ENCODING=BASE64:SsO2cmc="], "Jörg"),
+        (["FN;ENCODING=b:SsO2cmc="], "Jörg"),
+    ],
+)
+def test_encoded_names_are_decoded(lines, expected):
+    assert only(card(*lines, "EMAIL:a@x", version="2.1")).name == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["FN;ENCODING=BASE64:%%%", "FN;ENCODING=BASE64:/w==", "FN;ENCODING=QUOTED-PRINTABLE;CHARSET=klingon:a"],
+    ids=["digits", "utf8", "charset"],
+)
+def test_what_cannot_be_decoded_is_a_problem_of_its_line(line):
+    found = only(card("NOTE:x", line, "EMAIL:a@x"))
+    assert found.problem.startswith("FN in ")
+    assert found.problem_line == 4
+
+
+def test_nicknames_and_organisations_are_lists_with_escapes():
+    found = only(card("FN:A", "NICKNAME:One\\, Two,Three", "NICKNAME:Three,Four", "ORG:A\\;B;C"))
+    assert (found.nicknames, found.org) == (["One, Two", "Three", "Four"], "A;B, C")
+
+
+@given(st.text(st.sampled_from('BEGIN:VCARD\nEND:VCARD\nVERSION:4.0\r\n FN:;=,"\\@aé\t'), max_size=300))
+def test_no_text_makes_the_vcard_reader_fail(text):
+    for found in vcard.read_cards(text):
+        assert found.line >= 1
+
+
+@given(
+    st.lists(
+        st.sampled_from(["BEGIN:VCARD", "END:VCARD", "VERSION:3.0", "FN:A", "EMAIL:a@x", " more", "", "N;;:x", "EMAIL;:", "a.b.c:d"]),
+        max_size=15,
+    )
+)
+def test_every_card_that_begins_is_either_read_or_reported(lines):
+    cards = list(vcard.read_cards("\n".join(lines)))
+    begun = [number for number, line in enumerate(vcard.unfold("\n".join(lines)), 1) if line.text.strip() == "BEGIN:VCARD"]
+    assert len([each for each in cards if each.problem != "text outside of a card"]) == len(begun)
+
+
+@given(st.text(st.sampled_from('name,email;\t|"\n\r a@x'), max_size=200))
+def test_no_text_makes_the_csv_reader_fail(text):
+    assert all(row.line >= 2 for row in csvfile.read_rows("name,email\n" + text))
