@@ -134,10 +134,12 @@ def _partial(asked: tuple[str, ...], name: tuple[str, ...], person: Person) -> M
 
 
 def _which_part(asked: tuple[str, ...], name: tuple[str, ...]) -> str:
-    if len(asked) == 1 and name and asked[0] == name[0]:
-        return "first name"
-    if len(asked) == 1 and name and asked[0] == name[-1]:
-        return "last name"
+    """Which part it is, where the script tells: others put the family name first."""
+    if len(asked) == 1 and len(name) > 1 and all(part.isascii() for part in name):
+        if asked[0] == name[0]:
+            return "first name"
+        if asked[0] == name[-1]:
+            return "last name"
     return "part of the name"
 
 

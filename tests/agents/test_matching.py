@@ -56,7 +56,7 @@ def resolve(matching: ModuleType, text: str) -> list[tuple[str, str]]:
         ("zoe muller", [("Zoë Müller", "name")]),
         ("Zoe Mueller", [("Zoë Müller", "similar spelling")]),
         ("lukasz", [("Łukasz Żak", "first name")]),
-        ("田中", [("田中 太郎", "first name")]),
+        ("田中", [("田中 太郎", "part of the name")]),
         ("田中 太郎", [("田中 太郎", "name")]),
         ("j", [("J", "name")]),
         ("J. Miller", [("John Miller", "name with initials")]),
