@@ -95,9 +95,16 @@ def _pieces(lines: list[str], first: int, last: int) -> Iterator[tuple[int, int]
     start = first
     for number in range(first + 1, last + 1):
         if _size(lines, start, number) > TARGET_CHARS:
-            yield start, number - 1
+            yield from _without_blanks(lines, start, number - 1)
             start = number
-    yield start, last
+    yield from _without_blanks(lines, start, last)
+
+
+def _without_blanks(lines: list[str], first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The lines without blank ones at either end; nothing where all are blank."""
+    filled = [number for number in range(first, last + 1) if lines[number - 1].strip()]
+    if filled:
+        yield filled[0], filled[-1]
 
 
 def _size(lines: list[str], first: int, last: int) -> int:

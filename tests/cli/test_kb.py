@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import apsw
+import pytest
+
+from runloop.cli.main import main
+
+DATA = Path(__file__).parents[1] / "data" / "contacts"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def rlp(capsys):
+    def run(*words):
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "plan.md").write_text("# Plan\n\nThe Q4 launch is in March. Ask ada@home.example.\n")
+    return folder
+
+
+def ledger_file(home):
+    return home / "pog" / "events.sqlite"
+
+
+def test_contacts_are_imported_and_every_refusal_is_named(rlp):
+    code, out, err = rlp("kb", "import", "contacts", DATA / "mixed.vcf", "--table")
+    assert (code, out) == (0, "contacts: 3 new, 0 known, 9 refused\n")
+    assert f"refused {DATA / 'mixed.vcf'}:13: no e-mail address for Grace Brewster Hopper\n" in err
+    code, out, _ = rlp("kb", "import", "contacts", DATA / "mixed.vcf")
+    assert code == 0
+    assert {name: json.loads(out)[name] for name in ("taken", "known")} == {"taken": 0, "known": 3}
+
+
+def test_an_import_of_which_nothing_could_be_used_fails(rlp, tmp_path):
+    code, _, err = rlp("kb", "import", "contacts", tmp_path / "missing.vcf", "--table")
+    assert code == 1
+    assert "missing.vcf: No such file or directory" in err
+
+
+def test_notes_are_imported_and_found_with_their_place(rlp, notes):
+    assert rlp("kb", "import", "notes", notes, "--table")[:2] == (0, "notes: 1 new, 0 known, 0 refused\n")
+    code, out, _ = rlp("kb", "search", "launch", "--table")
+    assert code == 0
+    assert "plan.md:1" in out
+    assert "event:1" in out
+    [hit] = json.loads(rlp("kb", "search", "q4", "launch", "-d", "notes")[1])
+    assert (hit["path"], hit["line"], hit["event_id"]) == (str(notes / "plan.md"), 1, 1)
+    (notes / "plan.md").unlink()
+    assert rlp("kb", "import", "notes", notes, "--table")[1] == "notes: 0 new, 0 known, 0 refused, 1 file forgotten\n"
+    assert rlp("kb", "search", "launch", "--table")[1] == "nothing found\n"
+
+
+def test_a_directory_that_is_not_there_is_invalid_input(rlp, tmp_path):
+    code, _, err = rlp("kb", "import", "notes", tmp_path / "nowhere")
+    assert code == 2
+    assert "import.missing" in err
+
+
+def test_queries_are_read_only_masked_and_have_two_forms(rlp):
+    rlp("kb", "import", "contacts", DATA / "mixed.vcf")
+    code, out, _ = rlp("kb", "query", "SELECT name, email AS x FROM contacts ORDER BY name")
+    result = json.loads(out)
+    assert (code, result["columns"], len(result["rows"])) == (0, ["name", "x"], 3)
+    assert "ada@" not in out
+    assert result["rows"][0]["x"].endswith("@analytical.example")
+    code, _, err = rlp("kb", "query", "DELETE FROM contacts")
+    assert code == 2
+    assert "query must be read-only" in err
+    assert "Ada Lovelace" in rlp("kb", "query", "SELECT name FROM contacts", "--table")[1]
+
+
+def test_a_query_with_more_rows_than_asked_for_says_so(rlp):
+    rlp("kb", "import", "contacts", DATA / "mixed.vcf")
+    code, _, err = rlp("kb", "query", "SELECT * FROM contacts", "--limit", "2", "--table")
+    assert code == 0
+    assert "only the first 2 rows" in err
+
+
+def test_the_tables_are_listed_with_what_is_masked(rlp):
+    rows = json.loads(rlp("kb", "tables")[1])
+    assert {"table": "contacts", "column": "email", "masked": "email"} in rows
+    assert {"table": "events", "column": "payload_json", "masked": "json"} in rows
+
+
+def test_why_lists_the_events_of_an_entity(rlp, notes):
+    rlp("kb", "import", "notes", notes)
+    code, out, _ = rlp("kb", "why", f"note:{notes / 'plan.md'}")
+    assert code == 0
+    assert [event["id"] for event in json.loads(out)] == [1]
+    assert "ada@home" not in out
+    assert "note.imported" in rlp("kb", "why", "event:1", "--table")[1]
+    code, _, err = rlp("kb", "why", "contact:nobody")
+    assert code == 2
+    assert "nothing is known of 'contact:nobody'" in err
+
+
+def test_an_intact_ledger_is_verified_and_its_head_can_be_checked_later(rlp, notes):
+    rlp("kb", "import", "notes", notes)
+    code, out, _ = rlp("kb", "verify", "--table")
+    assert code == 0
+    assert out.startswith("intact: 2 events, 0 blobs\nhead 2:")
+    head = out.split("head ")[1].strip()
+    assert rlp("kb", "verify", "--head", head)[0] == 0
+    assert rlp("kb", "verify", "--head", "2:" + "0" * 64)[0] == 5
+    assert rlp("kb", "verify", "--head", "nonsense")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("sql", "event", "what"),
+    [
+        ("UPDATE events SET payload_json = replace(payload_json, 'March', 'April') WHERE id = 1", 1, "content_hash"),
+        ("DELETE FROM events WHERE id = 1", 1, "the event"),
+        ("DELETE FROM events WHERE id = 2", 2, "the end of the ledger"),
+    ],
+)
+def test_a_ledger_that_was_changed_behind_its_back_fails_verification_with_the_first_broken_event(rlp, notes, home, sql, event, what):
+    rlp("kb", "import", "notes", notes)
+    db = apsw.Connection(str(ledger_file(home)))
+    db.execute(sql)
+    db.close()
+    code, _, err = rlp("kb", "verify", "--table")
+    assert code == 5
+    assert f"event {event}: {what} differs: expected" in err
+    code, out, _ = rlp("kb", "verify", "--json")
+    assert code == 5
+    assert (json.loads(out)["broken"]["event_id"], json.loads(out)["broken"]["what"]) == (event, what)
+
+
+def test_a_damaged_file_has_the_exit_code_of_a_failed_verification(rlp, notes, home):
+    rlp("kb", "import", "notes", notes)
+    ledger_file(home).write_bytes(b"garbage " * 1000)
+    code, _, err = rlp("kb", "verify")
+    assert code == 5
+    assert "ledger.corrupt" in err
+
+
+def test_the_salt_of_the_settings_goes_into_the_masks(rlp, monkeypatch):
+    rlp("kb", "import", "contacts", DATA / "mixed.vcf")
+    query = ("kb", "query", "SELECT email FROM contacts WHERE name = 'Ada Lovelace'")
+    monkeypatch.setenv("RUNLOOP__KB__REDACTION__SALT", "pepper")
+    one = rlp(*query)[1]
+    monkeypatch.setenv("RUNLOOP__KB__REDACTION__SALT", "salt")
+    assert rlp(*query)[1] != one
