@@ -16,6 +16,7 @@ from runloop.config.paths import SYSTEM_CONFIG
 from runloop.errors import Denied, Where
 from runloop.kb import AsyncLedger, KnowledgeBase
 from runloop.kb.search import DOMAINS
+from runloop.openings.budget import least
 from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.lookup import find_opening
 from runloop.runs.manager import RunManager
@@ -60,10 +61,10 @@ def limits_from(settings: Settings) -> Callable[[Bundle], Limits]:
     def limits_of(bundle: Bundle) -> Limits:
         own = bundle.limits
         return Limits(
-            memory_bytes=_least(own.memory_bytes, memory) or memory,
-            wall_ms=_least(own.wall_ms, wall) or wall,
-            fuel=_least(own.fuel, fuel),
-            output_bytes=_least(own.output_bytes, output) or output,
+            memory_bytes=least(own.memory_bytes, memory) or memory,
+            wall_ms=least(own.wall_ms, wall) or wall,
+            fuel=least(own.fuel, fuel),
+            output_bytes=least(own.output_bytes, output) or output,
             hostcalls=hostcalls if own.hostcalls is None else min(own.hostcalls, hostcalls),
         )
 
@@ -226,8 +227,3 @@ def _performers(
         "emit.artifact": EmitArtifact(directories.artifacts, manager),
         "checkpoint.mark": CheckpointMark(manager),
     }
-
-
-def _least(first: int | None, second: int | None) -> int | None:
-    limits = [limit for limit in (first, second) if limit is not None]
-    return min(limits, default=None)

@@ -12,6 +12,7 @@ from runloop.errors import RunloopError, Where
 from runloop.events import RunIdentity
 from runloop.events.records import NodeText, RunStarted, Versions
 from runloop.openings import AgentPorts, OpeningError, check, parse_opening
+from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
@@ -91,8 +92,8 @@ class RunManager:
         return self._active[ctx.run_id]
 
     def budget_of(self, ctx: CallContext) -> Budget:
-        """The budget of the run that a call belongs to."""
-        return self.run_of(ctx).budget
+        """The budget of the attempt that a call belongs to."""
+        return self.run_of(ctx).budget_of(ctx.node)
 
     async def progress(self, ctx: CallContext, text: str, fraction: float | None) -> None:
         """Show how far the node is."""
@@ -213,7 +214,7 @@ class RunManager:
     def _budget(self, opening: Opening) -> Budget:
         rules = self.services.rules
         return self.services.budget(
-            _least(opening.policy.budget_tokens, rules.max_tokens), _least(opening.policy.budget_usd_micros, rules.max_usd_micros)
+            least(opening.policy.budget_tokens, rules.max_tokens), least(opening.policy.budget_usd_micros, rules.max_usd_micros)
         )
 
     async def _child(self, parent: Run, opening: Opening, taint: frozenset[str], whole: str | None = None) -> ChildResult:
@@ -246,8 +247,3 @@ def _plain(meta: RunStarted) -> dict[str, Any]:
     from runloop.events.runrecord import meta_dict
 
     return meta_dict(meta)
-
-
-def _least(first: int | None, second: int | None) -> int | None:
-    limits = [limit for limit in (first, second) if limit is not None]
-    return min(limits, default=None)

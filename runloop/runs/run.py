@@ -12,6 +12,7 @@ from runloop.effects.types import MICROS_PER_USD, CallError
 from runloop.errors import RunloopError
 from runloop.events import NodeResult, final_hash, outputs_hash, record_of, value_hash
 from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunFinished
+from runloop.openings.budget import least
 from runloop.openings.plan import Plan
 from runloop.openings.states import (
     Begin,
@@ -34,6 +35,7 @@ from runloop.openings.states import (
 )
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
+from runloop.runs.budgets import AttemptBudget
 from runloop.runs.crossings import AttemptIdentity, Crossings, Usage
 from runloop.runs.recorder import Draft
 from runloop.sandbox.spec import GuestError
@@ -104,6 +106,7 @@ class Run:
     _started_ms: dict[str, int] = field(default_factory=dict, init=False)
     _results: dict[str, NodeResult] = field(default_factory=dict, init=False)
     _usage: dict[str, Usage] = field(default_factory=dict, init=False)
+    _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
     _details: dict[str, str] = field(default_factory=dict, init=False)
     _usages: list[Usage] = field(default_factory=list, init=False)
     _result: RunResult | None = field(default=None, init=False)
@@ -124,6 +127,10 @@ class Run:
     def taint(self) -> frozenset[str]:
         """Where content that reached any of the run's nodes came from."""
         return self.base_taint.union(*self._taint.values())
+
+    def budget_of(self, node: str) -> Budget:
+        """What the running attempt of ``node`` may spend."""
+        return self._budgets[node]
 
     def outputs_of(self, node: str) -> Mapping[str, list[Any]]:
         """What a node that ended well produced, by port."""
@@ -305,6 +312,10 @@ class Run:
             requests=self.requests,
             waiting=lambda waits: self._inbox.put_nowait(NodeWaiting(node, attempt) if waits else NodeResumed(node, attempt)),
             spent=lambda tokens, micros: self._inbox.put_nowait(NodeSpent(node, attempt, tokens, micros)),
+        )
+        limits, plan = bundle.limits, self._plan
+        self._budgets[node] = AttemptBudget(
+            self.budget, least(limits.tokens, plan.remaining_tokens(node)), least(limits.usd_micros, plan.remaining_usd_micros(node))
         )
         usage = self._usage[node] = crossings.usage
         self._usages.append(usage)

@@ -1,0 +1,54 @@
+"""An attempt spends within its agent's and its node's limits and within the run's, and both accounts always agree."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.models.budget import Budget
+from runloop.models.errors import ModelError
+from runloop.models.types import Usage
+from runloop.runs.budgets import AttemptBudget
+
+
+def test_what_an_attempt_may_spend_is_the_smaller_of_both():
+    run = Budget(100)
+
+    with pytest.raises(ModelError):
+        AttemptBudget(run, 50, None).reserve(60, 0)
+    with pytest.raises(ModelError):
+        AttemptBudget(run, 500, None).reserve(160, 0)
+
+    assert run.remaining_tokens == 100
+
+
+def test_two_attempts_share_what_the_run_has_left():
+    run = Budget(100)
+    first, second = AttemptBudget(run, None, None), AttemptBudget(run, None, None)
+
+    held = first.reserve(70, 0)
+    with pytest.raises(ModelError):
+        second.reserve(40, 0)
+    first.settle(held, Usage(5, 5, 0, False))
+
+    assert (run.spent_tokens, run.remaining_tokens) == (10, 90)
+    assert second.reserve(40, 0).tokens == 40
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 80), st.booleans()), max_size=12), st.integers(0, 200), st.integers(0, 200))
+def test_both_accounts_are_booked_alike_whatever_happens(calls, own_limit, run_limit):
+    run = Budget(run_limit)
+    attempt = AttemptBudget(run, own_limit, None)
+    for reserved, used, fails in calls:
+        try:
+            held = attempt.reserve(reserved, 0)
+            if fails:
+                attempt.release(held)
+            else:
+                attempt.settle(held, Usage(used, 0, 0, False))
+        except ModelError:
+            pass
+    assert attempt.spent_tokens == run.spent_tokens
+    assert (attempt.remaining_tokens, run.remaining_tokens) == (
+        max(0, own_limit - attempt.spent_tokens),
+        max(0, run_limit - run.spent_tokens),
+    )
