@@ -2,7 +2,6 @@
 
 from runloop.runs.trace import ladder, run_trace
 
-
 OUTER = {"run_id": "r", "trace_id": "trace:r", "opening_id": "opening:o", "opening_name": "o"}
 
 
