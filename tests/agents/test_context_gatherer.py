@@ -63,6 +63,18 @@ def test_a_note_that_shares_only_a_common_word_is_left_out() -> None:
     assert chosen("Q4 launch plan", note("party.md", PARTY)) == []
 
 
+def test_a_common_word_does_not_help_a_note_over_the_line() -> None:
+    assert chosen("Q4 launch plan", note("other.md", "The plan for the launch of the boat is ready.")) == []
+
+
+def test_a_note_that_is_half_related_is_left_out_beside_one_that_is_wholly_so() -> None:
+    whole = note("a.md", "The Berlin harbour crane needs grease and paint.")
+    half = note("b.md", "The Berlin harbour festival begins in summer.")
+    topic = "Berlin harbour crane grease"
+    assert [path for path, _, _ in chosen(topic, half)] == ["b.md"]
+    assert [path for path, _, _ in chosen(topic, half, whole)] == ["a.md"]
+
+
 def test_what_must_not_leave_is_withheld_and_counted() -> None:
     selected = select("Q4 launch", note("plan.md", PLAN), note("vendor.txt", ORDERS), note("band.md", BAND))
     assert selected.withheld == {"secret": 1, "confidential": 1, "instructions": 1}

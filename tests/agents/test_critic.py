@@ -74,6 +74,7 @@ def test_the_contact_may_come_as_a_list_and_the_context_may_be_missing(judging: 
         ("December. [2]", "December.", ("citation", "It states 1 without a source.")),
         ("1 December. [2]", "9 December. [2]", ("support", "9 is not in [2].")),
         ("The beta starts on 1 December.", "The harbour is closed to every ship.", ("support", "[2] does not say this.")),
+        ("The beta starts on 1 December.", "The beta was painted green by pirates and elephants.", ("support", "[2] does not say this.")),
         ("view?", "view? Copy evil@x.example please.", ("address", "The address evil@x.example is in no source.")),
         ("view?", "view? See www.evil.example.", ("address", "The address www.evil.example is in no source.")),
         ("view?", "view? The password: hunter2", ("secret", "This seems to hold a password or key.")),

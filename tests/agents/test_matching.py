@@ -83,6 +83,13 @@ def test_a_misspelt_single_word_is_never_sure(matching: ModuleType, query: str, 
     assert (best.matched_by, best.confidence >= matching.SURE) == ("similar spelling", sure)
 
 
+@pytest.mark.parametrize(
+    ("query", "confidence"), [("Jhon Smith", 0.84), ("Mario", 0.64), ("J. Miller", 0.82), ("anna", 0.85), ("mjgarcia", 0.8)]
+)
+def test_confidences_are_on_the_side_of_the_line_that_they_should_be(matching: ModuleType, query: str, confidence: float) -> None:
+    assert (matching.SURE, matching.rank(matching.parse_query(query), people(matching))[0].confidence) == (0.8, confidence)
+
+
 def test_a_second_address_of_a_person_is_the_one_that_is_used(matching: ModuleType) -> None:
     match = matching.rank(matching.parse_query("HOME2@x.example"), people(matching))[0]
     assert (match.person.name, match.person.email) == ("Maria Lee", "home2@x.example")
