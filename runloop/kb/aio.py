@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable
 
     from runloop.events import NewEvent, StoredEvent
@@ -17,8 +17,10 @@ class AsyncLedger:
     """Appends to a ledger from the running loop; make one per loop. Closing the ledger stays with its owner."""
 
     def __init__(self, ledger: Ledger) -> None:
+        from asyncio import get_running_loop  # slow to import, and the command line may never need it
+
         self.ledger = ledger
-        self._loop = asyncio.get_running_loop()
+        self._loop = get_running_loop()
 
     def append(self, events: Iterable[NewEvent], *, check: bool = True) -> asyncio.Future[list[StoredEvent]]:
         """Store the events together, or none; the future is done when they are on disk.

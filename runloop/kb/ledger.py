@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 from collections import deque
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from runloop.kb.writer import Submission, Writer
 
 if TYPE_CHECKING:
     import asyncio
+    import concurrent.futures
     from collections.abc import Iterable, Iterator, Sequence
 
     import apsw
@@ -224,6 +224,8 @@ class _Future:
     __slots__ = ("future",)
 
     def __init__(self) -> None:
+        import concurrent.futures  # slow to import, and the command line never submits
+
         self.future: concurrent.futures.Future[list[StoredEvent]] = concurrent.futures.Future()
 
     def deliver(self, submissions: list[Submission]) -> None:
