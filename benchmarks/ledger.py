@@ -29,15 +29,15 @@ def events(count):
     return [run_event(run, seq, "node.finished", meta, "writer finished") for seq in range(1, count + 1)]
 
 
-def workload(count):
-    """`count` appends of one event each, from a few events that stay in the processor's cache as freshly made ones would."""
-    batches = [[event] for event in events(4)]
+def workload(count, size=1):
+    """`count` appends of `size` events, from a few events that stay in the processor's cache as freshly made ones would."""
+    batches = [events(size) for _ in range(4)]
     return (batches * (count // len(batches) + 1))[:count]
 
 
-def rates(name, seconds, latencies):
+def rates(name, seconds, latencies, size=1):
     return {
-        f"{name} events/s": len(latencies) / seconds,
+        f"{name} events/s": len(latencies) * size / seconds,
         f"{name} p50 ms": percentile(latencies, 50) * 1e3,
         f"{name} p99 ms": percentile(latencies, 99) * 1e3,
     }
@@ -71,7 +71,7 @@ def single(ledger, count):
     return rates("single", time.perf_counter() - began, latencies)
 
 
-async def producers(name, ledger, count, width, check=False):
+async def producers(name, ledger, count, width, check=False, size=1):
     aio = AsyncLedger(ledger)
     latencies = []
 
@@ -81,10 +81,10 @@ async def producers(name, ledger, count, width, check=False):
             await aio.append(batch, check=check)
             latencies.append(time.perf_counter() - start)
 
-    work = [workload(count // width) for _ in range(width)]
+    work = [workload(count // width // size, size) for _ in range(width)]
     began = time.perf_counter()
     await asyncio.gather(*(produce(batches) for batches in work))
-    return rates(name, time.perf_counter() - began, latencies)
+    return rates(name, time.perf_counter() - began, latencies, size)
 
 
 def threads(ledger, count, width):
@@ -113,6 +113,7 @@ def measure(folder, count):
         figures |= single(ledger, count // 16)
         figures |= asyncio.run(producers("64 producers", ledger, count, 64))
         figures |= asyncio.run(producers("64 producers, schemas checked", ledger, count, 64, check=True))
+        figures |= asyncio.run(producers("64 producers, 4 events an append", ledger, count, 64, size=4))
         figures |= asyncio.run(producers("1024 producers", ledger, count, 1024))
         figures |= threads(ledger, count // 4, 64)
         report = ledger.verify()

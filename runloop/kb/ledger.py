@@ -83,7 +83,7 @@ class Ledger:
         if self._writer is None:
             raise LedgerReadOnly("the ledger was opened for reading only", where=Where(file=str(self.path)))
         rows = [prepare(event, check=check) for event in events]
-        submission = Submission(rows, waiter, any([row.key is not None for row in rows]), future)  # noqa: C419 - faster for one row
+        submission = Submission(rows, waiter, any([row.event.key is not None for row in rows]), future)  # noqa: C419 - faster for one row
         self._writer.put(submission)
         return submission
 

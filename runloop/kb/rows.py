@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from blake3 import blake3
@@ -19,13 +20,8 @@ _SCOPE = re.compile(r"user|system|agent:.+", re.DOTALL)
 class Row(Struct, frozen=True, gc=False):
     """An event ready to be written; only its id, its time and its place in the chain are open."""
 
-    kind: str
-    actor: str
-    scope: str
-    ts_ms: int | None
-    key: str | None
-    payload: dict[str, Any]
-    provenance: dict[str, Any]
+    event: NewEvent
+    payload: Mapping[str, Any]
     payload_json: str
     provenance_json: str
     content: bytes
@@ -34,10 +30,8 @@ class Row(Struct, frozen=True, gc=False):
 
 def prepare(event: NewEvent, *, check: bool) -> Row:
     """The row of an event; with ``check`` its payload must follow the schema of its kind (:class:`InvalidEvent`)."""
-    kind, actor, scope = event.kind, event.actor, event.scope
-    fields = kind_of(kind).blob_fields
-    payload = dict(event.payload)
-    provenance = dict(event.provenance)
+    fields = kind_of(event.kind).blob_fields
+    payload = event.payload if type(event.payload) is dict else dict(event.payload)
     payload_json = canonical(payload)
     blobs: list[tuple[bytes, bytes]] = []
     if fields and (len(payload_json) > INLINE_LIMIT or b'"$' in payload_json):  # only then can a field need a blob or an escape
@@ -45,14 +39,13 @@ def prepare(event: NewEvent, *, check: bool) -> Row:
         payload_json = canonical(payload)
         blobs = [(bytes.fromhex(name), data) for name, data in values]
     if check:
-        validate(kind, payload)
+        validate(event.kind, payload)
         _check_outer(event)
     if event.blobs:
         blobs += [(blake3(data).digest(), data) for data in event.blobs]
-    provenance_json = canonical(provenance)
-    content = blake3(preimage(kind, actor, scope, payload_json, provenance_json)).digest()
-    texts = payload_json.decode(), provenance_json.decode()
-    return Row(kind, actor, scope, event.ts_ms, event.key, payload, provenance, *texts, content, blobs)
+    provenance_json = canonical(event.provenance if type(event.provenance) is dict else dict(event.provenance))
+    content = blake3(preimage(event.kind, event.actor, event.scope, payload_json, provenance_json)).digest()
+    return Row(event, payload, payload_json.decode(), provenance_json.decode(), content, blobs)
 
 
 def stored(row: tuple[Any, ...]) -> StoredEvent:

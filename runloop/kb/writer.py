@@ -141,30 +141,20 @@ class Writer:
             if submission.error is not None:
                 continue
             for row in submission.rows:
-                if row.key is not None and row.key in known:
-                    submission.result.append(known[row.key])
+                new = row.event
+                key = new.key
+                if key is not None and key in known:
+                    submission.result.append(known[key])
                     continue
                 last_id += 1
-                ts_ms = now_ms if row.ts_ms is None else row.ts_ms
-                chain = chain_hash(chain, last_id, ts_ms, row.content, row.key)
-                event = StoredEvent(
-                    last_id, ts_ms, row.kind, row.actor, row.scope, row.payload, row.provenance, row.content, chain, row.key
-                )
+                ts_ms = now_ms if new.ts_ms is None else new.ts_ms
+                content = row.content
+                chain = chain_hash(chain, last_id, ts_ms, content, key)
+                event = StoredEvent(last_id, ts_ms, new.kind, new.actor, new.scope, row.payload, new.provenance, content, chain, key)
                 submission.result.append(event)
-                if row.key is not None:
-                    known[row.key] = by_key[row.key] = event
-                inserts += (
-                    last_id,
-                    ts_ms,
-                    row.kind,
-                    row.actor,
-                    row.scope,
-                    row.payload_json,
-                    row.provenance_json,
-                    row.content,
-                    chain,
-                    row.key,
-                )
+                if key is not None:
+                    known[key] = by_key[key] = event
+                inserts += (last_id, ts_ms, new.kind, new.actor, new.scope, row.payload_json, row.provenance_json, content, chain, key)
                 if row.blobs:
                     _insert_blobs(db, last_id, row.blobs)
         if last_id != first_id:
@@ -176,18 +166,19 @@ class Writer:
         known: dict[str, StoredEvent] = {}
         content: dict[str, bytes] = {}
         for row in submission.rows:
-            if row.key is None:
+            key = row.event.key
+            if key is None:
                 continue
-            event = by_key.get(row.key)
+            event = by_key.get(key)
             if event is None:
-                found = db.execute(_BY_KEY, (row.key,)).fetchone()
+                found = db.execute(_BY_KEY, (key,)).fetchone()
                 event = None if found is None else stored(found)
             if event is not None:
-                known[row.key] = event
-            if (event.content_hash if event else content.setdefault(row.key, row.content)) != row.content:
+                known[key] = event
+            if (event.content_hash if event else content.setdefault(key, row.content)) != row.content:
                 submission.error = KeyConflict(
-                    f"idempotency key {row.key!r} stands for another event" + (f" (event {event.id}, {event.kind})" if event else ""),
-                    where=Where(file=str(self._path), key=row.key),
+                    f"idempotency key {key!r} stands for another event" + (f" (event {event.id}, {event.kind})" if event else ""),
+                    where=Where(file=str(self._path), key=key),
                     hint="use a new key for a new event",
                 )
                 break
