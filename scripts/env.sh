@@ -9,12 +9,15 @@ fail() {
     exit 1
 }
 
+# Whether an environment made by this Python gets a pip: its own, or (Debian without python3-venv) the system's, working on the environment.
+can_install() { "$1" -c 'import ensurepip' >/dev/null 2>&1 || "$1" -m pip --version >/dev/null 2>&1; }
+
 # The first Python that is new enough and can make virtual environments. A pyenv shim of a version that is not active fails the try.
 find_python() {
     local candidate
     for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.14 python; do
         [ -n "$candidate" ] || continue
-        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+        if "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && can_install "$candidate"; then
             command -v "$candidate"
             return
         fi
@@ -28,7 +31,12 @@ ensure_env() {
     if [ ! -x "$PY" ] || ! "$PY" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         python=$(find_python) || fail "needs Python 3.11 or newer with venv. On Debian and Ubuntu: apt-get install python3 python3-venv. Or name one: PYTHON=/path/to/python3.12 $0"
         printf '== environment: .venv with %s\n' "$("$python" --version)"
-        "$python" -m venv "$ROOT/.venv" || fail "could not make $ROOT/.venv"
+        if "$python" -c 'import ensurepip' >/dev/null 2>&1; then
+            "$python" -m venv "$ROOT/.venv" || fail "could not make $ROOT/.venv"
+        else
+            "$python" -m venv --without-pip "$ROOT/.venv" && "$python" -m pip --python "$PY" install --quiet --disable-pip-version-check pip </dev/null ||
+                fail "could not make $ROOT/.venv with a pip. On Debian and Ubuntu: apt-get install python3-venv"
+        fi
     fi
     stamp=$ROOT/.venv/.installed-$extra
     # The guest is built by the installation, so its sources count too.

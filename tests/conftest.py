@@ -11,6 +11,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(scope="session")
-def guest_cache(tmp_path_factory):
-    """A directory for compiled guests: the Python guest takes seconds to compile, so a session does it once."""
-    return tmp_path_factory.mktemp("guest-cache")
+def guest_cache(request):
+    """The compiled guests are kept between test runs, as XDG_CACHE_HOME of a person's would: their cache finds out what is stale."""
+    directory = request.config.cache.mkdir("runloop-compiled")
+    directory.chmod(0o700)  # the cache refuses a directory that others may read
+    return directory

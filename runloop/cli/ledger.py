@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 @contextmanager
 def reading_base() -> Iterator[KnowledgeBase]:
     """The knowledge base of these settings, with its derived tables brought up to date; errors as :func:`reading_ledger`."""
-    from runloop.kb import KnowledgeBase
+    from runloop.runs.places import open_knowledge
 
     settings = context.settings()
     _require(settings.directories.pog / settings.get("kb.events_db"))
-    with KnowledgeBase.open(settings.directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db")) as kb:
+    with open_knowledge(settings) as kb:
         yield kb
 
 

@@ -53,9 +53,12 @@ def trace(
         )
         for hop in hops
     ]
+    used = [position for position in range(len(_COLUMNS)) if any(row[position] not in {None, ""} for row in rows)]
+    columns = [_COLUMNS[position] for position in used]
+    shown = [[row[position] for position in used] for row in rows]
     output.print_line(f"run {records[0]['run_id']} of {records[0]['opening_name']}")
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
-    output.print_rows(_COLUMNS, rows, as_table=True, style=style, empty="no ladder entries captured for this trace")
+    output.print_rows(columns, shown, as_table=True, style=style, empty="no ladder entries captured for this trace")
     return 0
 
 

@@ -102,7 +102,15 @@ KB: tuple[Key, ...] = (
         ["token", "key", "password", "signature", "auth"],
         "URL parameters whose values are masked.",
     ),
-    Key("kb.redaction.salt", _ANY_TEXT, None, "Salt of the masks.", nullable=True, secret=True),
+    Key(
+        "kb.redaction.salt",
+        _ANY_TEXT,
+        None,
+        "Salt of the masks; not set is one of the ledger's own.",
+        effect=LEDGER,
+        nullable=True,
+        secret=True,
+    ),
     Key("kb.redaction.drop_masked_rows", Boolean(), "false", "Leave rows out instead of masking them."),
     Key("kb.redaction.allow_unredacted_admin", Boolean(), "false", "Let an administrator see unmasked rows."),
 )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SEED_CONTEXT = "runloop attempt seed v1"
 DEFAULT_PORT = "out"
+_REFUSAL_CLASSES = "runloop_agent."
+"""How a traceback names the refusals of ``runloop_agent`` (``runloop_agent._calls.Denied``)."""
 _FINAL_KINDS = frozenset({CallErrorKind.DENIED, CallErrorKind.INVALID, CallErrorKind.BUDGET})
 
 
@@ -79,7 +81,10 @@ def ports_of(result: Any, declared: Mapping[str, Any]) -> Ports:
 
 
 def failure_of(error: GuestError, refusal: CallError | None, *, asked_outside: bool = True) -> AttemptFailed:
-    """What a guest's end without a result means. An agent that fell over a refused call fails with that refusal's code.
+    """What a guest's end without a result means.
+
+    An agent that fell over a denied call fails with the denial's code, whether it let it pass or raised an exception of its own because
+    of it; what the agent said is kept.
 
     A failed attempt may be repeated only where another try could go otherwise: never after a refusal that would come again (denied,
     invalid, budget) or a limit that the same work would reach again, and not where a deterministic agent had only read what is
@@ -87,10 +92,13 @@ def failure_of(error: GuestError, refusal: CallError | None, *, asked_outside: b
     """
     if error.code != "guest.exception":
         return AttemptFailed(error.code, error.message, error.retryable)
+    said = exception_line(error.message)
     if refusal is not None and refusal.message in error.message:
-        retryable = refusal.kind not in _FINAL_KINDS and not refusal.outcome_unknown
-        return AttemptFailed(refusal.code, refusal.message, retryable, error.message)
-    return AttemptFailed(error.code, exception_line(error.message), asked_outside, error.message)
+        passed_on = said.startswith(_REFUSAL_CLASSES)
+        if passed_on or refusal.kind is CallErrorKind.DENIED:
+            retryable = refusal.kind not in _FINAL_KINDS and not refusal.outcome_unknown
+            return AttemptFailed(refusal.code, refusal.message if passed_on else said, retryable, error.message)
+    return AttemptFailed(error.code, said, asked_outside, error.message)
 
 
 def exception_line(traceback: str) -> str:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from runloop import __version__
 from runloop.config.paths import SYSTEM_CONFIG
 from runloop.errors import Denied, Where
-from runloop.kb import AsyncLedger, KnowledgeBase
+from runloop.kb import AsyncLedger
 from runloop.kb.search import DOMAINS
 from runloop.openings.budget import least
 from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.lookup import find_opening
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
-from runloop.runs.places import bundle_store, opening_dirs
+from runloop.runs.places import bundle_store, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
 from runloop.runs.services import RunRules, Services
 from runloop.sandbox import WorkerPool, guest_digest
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from runloop.effects.perform.mail import MailSettings
     from runloop.effects.perform.secrets import SecretHandles, SecretStore
     from runloop.effects.types import Performer
+    from runloop.kb import KnowledgeBase
     from runloop.models.broker import Broker
     from runloop.runs.operator import Operator
     from runloop.sandbox import CompileProgress
@@ -106,7 +107,7 @@ async def session(
 
     directories = settings.directories
     async with AsyncExitStack() as stack:
-        kb = KnowledgeBase.open(directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db"))
+        kb = open_knowledge(settings)
         stack.callback(kb.close)
         store, hosts = secret_store(settings.get("security.secrets.provider")), settings.get("security.secrets.hosts")
         handles = SecretHandles(store, lambda secret_id: hosts.get(secret_id, ()))

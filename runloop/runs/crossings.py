@@ -199,6 +199,7 @@ class _Call:
             self.klass = prepared.klass
             self.at.asked_outside = self.at.asked_outside or self.klass is not EffectClass.READ or self.name == "http.fetch"
             await self._admit(prepared, ctx)
+            began_ms = self.at.recorder.clock_ms()  # what a call took does not include a person's time to approve it
             if self.klass is not EffectClass.READ:
                 await self._request()
             outcome = await self._perform(performer, prepared, self.at.context(self.call))

@@ -12,6 +12,7 @@ from runloop.errors import InvalidInput
 
 if TYPE_CHECKING:
     from runloop.config import Settings
+    from runloop.kb import KnowledgeBase
 
 LOCAL_AGENTS = ("agents",)
 LOCAL_OPENINGS = ("openings", "examples/openings")
@@ -40,4 +41,16 @@ def bundle_store(settings: Settings, root: Path | None = None) -> BundleStore:
         overrides=OverrideDirs(system=SYSTEM_CONFIG / "policy-overrides", user=settings.base.state / "policy-overrides"),
         home=None if home is None else str(home),
         env=os.environ,
+    )
+
+
+def open_knowledge(settings: Settings) -> KnowledgeBase:
+    """The knowledge base of these settings, made where it is missing; the caller closes it."""
+    from runloop.kb import KnowledgeBase
+
+    return KnowledgeBase.open(
+        settings.get("kb.root_dir"),
+        events_db=settings.get("kb.events_db"),
+        view_db=settings.get("kb.view_db"),
+        salt=settings.get("kb.redaction.salt"),
     )

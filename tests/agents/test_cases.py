@@ -18,7 +18,7 @@ NAMES = ("contact_resolver", "context_gatherer", "critic", "mailer", "writer")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool(guest_cache: Path) -> AsyncIterator[WorkerPool]:
-    async with WorkerPool(guest_cache, workers=1) as made:
+    async with WorkerPool(guest_cache / "runloop", workers=1) as made:
         yield made
 
 

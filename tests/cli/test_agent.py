@@ -177,7 +177,7 @@ def test_an_altered_agent_is_not_tested_until_it_is_built(rlp, home):
 
 
 def test_a_new_agent_passes_its_tests_in_the_sandbox_and_a_changed_one_fails_them(rlp, home, guest_cache, monkeypatch):
-    monkeypatch.setenv("RUNLOOP__AGENTS__CACHE_DIR", str(guest_cache))
+    monkeypatch.setenv("RUNLOOP__AGENTS__CACHE_DIR", str(guest_cache / "runloop"))
     rlp("scaffold", "reader")
     code, out, _ = rlp("test", "reader", "--table")
     assert (code, out.splitlines()[-1]) == (0, "4 passed, 0 failed")

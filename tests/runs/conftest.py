@@ -197,7 +197,7 @@ def bench(tmp_path, guest_cache):
     @asynccontextmanager
     async def open_bench(operator=None, rules=None):
         with Ledger.open(tmp_path / "events.sqlite") as ledger:
-            async with WorkerPool(guest_cache, workers=1) as pool:
+            async with WorkerPool(guest_cache / "runloop", workers=1) as pool:
                 yield Bench(tmp_path, pool, ledger, operator, rules)
 
     return open_bench

@@ -28,9 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cache_dir(request: pytest.FixtureRequest) -> Path:
+def cache_dir(guest_cache: Path) -> Path:
     """The compiled Python guest is kept between test runs: its cache finds out by itself what is stale or broken."""
-    return request.config.cache.mkdir("runloop-compiled") / "guests"
+    return guest_cache / "runloop"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -59,7 +59,7 @@ def bundle(tmp_path):
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def pool(guest_cache):
-    async with WorkerPool(guest_cache, workers=1) as pool:
+    async with WorkerPool(guest_cache / "runloop", workers=1) as pool:
         yield pool
 
 
