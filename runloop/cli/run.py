@@ -39,16 +39,31 @@ def run(
     trace_out: Annotated[
         Path | None, typer.Option("--trace-out", metavar="FILE", help="Write the run's trace there when it ended.")
     ] = None,
+    agents_dir: Annotated[Path | None, typer.Option("--agents-dir", metavar="DIR", help="Look for agents there first.")] = None,
+    openings_dir: Annotated[Path | None, typer.Option("--openings-dir", metavar="DIR", help="Look for openings there first.")] = None,
 ) -> int:
     """Run OPENING to its end. Exit codes: 0 succeeded, 1 failed, 2 invalid input, 4 denied, 130 interrupted."""
     del local  # accepted so that scripts may say it; there is no daemon to prefer yet
-    settings = context.settings()
+    settings = _settings({"agents.search_dirs": agents_dir, "openings.search_dirs": openings_dir})
     chosen = _load(opening, settings, params, param or [])
     with_view = not as_json and output.is_terminal(sys.stdout)
     if trace_out is not None and not trace_out.parent.is_dir():
         where = Where(file=str(trace_out))
         raise InvalidInput(f"there is no directory {trace_out.parent}", code="run.trace_out", where=where, hint="create it first")
     return asyncio.run(_run(chosen, settings, yes=yes, with_view=with_view, trace_out=trace_out))
+
+
+def _settings(first: Mapping[str, Path | None]) -> Settings:
+    """The settings in force, with directories that were asked for in front of the configured ones."""
+    settings = context.settings()
+    flags: dict[str, object] = {}
+    for key, directory in first.items():
+        if directory is not None:
+            if not directory.is_dir():
+                where = Where(file=str(directory))
+                raise InvalidInput(f"there is no directory {directory}", code="run.directory", where=where, hint="give one that exists")
+            flags[key] = json.dumps([str(each) for each in (directory.resolve(), *settings.get(key)) if each.is_dir()])
+    return context.settings(flags) if flags else settings
 
 
 def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -> Opening:

@@ -66,9 +66,7 @@ class Home:
 
     def rlp(self, *arguments, env=None, stdin=None, timeout=120):
         command, env = [*RLP, *map(str, arguments)], {**self.env, **(env or {})}
-        return subprocess.run(
-            command, env=env, cwd=self.root, input=stdin, timeout=timeout, capture_output=True, text=True, check=False
-        )
+        return subprocess.run(command, env=env, cwd=self.root, input=stdin, timeout=timeout, capture_output=True, text=True, check=False)
 
     def start(self, *arguments, **options):
         return subprocess.Popen([*RLP, *map(str, arguments)], env=self.env, cwd=self.root, stdout=subprocess.PIPE, text=True, **options)
