@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _CHAIN_TAG = b"runloop.chain.v1"
+_ID_AND_TIME = struct.Struct(">Qq")
 _GENESIS_TAG = b"runloop.ledger.v1"
 
 
@@ -49,8 +51,8 @@ def genesis(ledger_id: str) -> bytes:
 
 def chain_hash(previous: bytes, event_id: int, ts_ms: int, content: bytes, key: str | None = None) -> bytes:
     """The value that fixes an event's place: previous value, id, time, content hash, idempotency key."""
-    fixed = b"%b%b%b%b%b" % (_CHAIN_TAG, previous, event_id.to_bytes(8, "big"), ts_ms.to_bytes(8, "big", signed=True), content)
-    return blake3(fixed if key is None else fixed + key.encode()).digest()
+    place = (_CHAIN_TAG, previous, _ID_AND_TIME.pack(event_id, ts_ms), content, b"" if key is None else key.encode())
+    return blake3(b"".join(place)).digest()
 
 
 def value_hash(value: Any) -> str:
