@@ -36,6 +36,11 @@ class Person:
     score: float
 
 
+def has_address(query: str) -> bool:
+    """Whether the query names an e-mail address, and so one person or nobody."""
+    return _ADDRESS.search(query) is not None
+
+
 def find_people(db: apsw.Connection, query: str, limit: int) -> list[Person]:
     """The people that the query may mean, the surest first; an exact match of a stronger sort hides the weaker sorts."""
     addresses = [address.strip(".,;:!?()'\"").lower() for address in _ADDRESS.findall(query)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.errors import InvalidInput
 from runloop.kb.derived import fold
 from runloop.kb.mask import mask_email, mask_text
-from runloop.kb.people import Person, find_people, load_person
+from runloop.kb.people import Person, find_people, has_address, load_person
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,11 +91,14 @@ def person_hit(person: Person, salt: str, *, raw: bool) -> Hit:
 def _text_hits(db: apsw.Connection, query: str, domains: Sequence[str], limit: int) -> Iterator[tuple[str, str, float]]:
     """Keys with their domain and score: documents with every term first, then with any, then with words that start so."""
     seen: set[str] = set()
-    for expression, weight in _expressions(query):
+    named = has_address(query)
+    for number, (expression, weight) in enumerate(_expressions(query)):
         sql = f"""SELECT key, domain, bm25(search, 4.0, 1.0) AS rank FROM search JOIN documents ON documents.id = search.rowid
                   WHERE search MATCH ? AND domain IN ({", ".join("?" * len(domains))}) ORDER BY rank, key LIMIT ?"""  # noqa: S608
         rows: list[Any] = db.execute(sql, (expression, *domains, limit)).fetchall()
         for key, domain, rank in rows:
+            if domain == "contacts" and (named or number):
+                continue  # a person who shares only some words with the query is somebody else
             if key not in seen:
                 seen.add(key)
                 yield key, domain, round(weight + 0.15 * -rank / (1 - rank), 6)

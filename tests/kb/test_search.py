@@ -72,6 +72,11 @@ def test_a_person_is_found_by_address_name_nickname_words_or_a_close_spelling(pe
     assert sorted(matches(people, query)) == sorted(expected)
 
 
+@pytest.mark.parametrize("query", ["nobody@analytical.example", "ada@nowhere.example", "Grace Nobody"])
+def test_somebody_who_shares_only_some_words_with_the_query_is_not_offered(people, query):
+    assert people.search(query, ["contacts"]) == []
+
+
 def test_the_stronger_sort_of_match_comes_first(people, contact):
     people.ledger.append([contact("Grace", "g@example.com")])
     found = people.search("grace", ["contacts"])
@@ -163,7 +168,9 @@ def test_whatever_a_person_types_is_a_valid_query(people, query):
 
 
 def test_a_query_of_very_many_words_is_answered(people):
-    assert names(people.search("grace " + " ".join(f"word{number}" for number in range(5000)), ["contacts"])) == ["Grace Hopper"]
+    people.ledger.append([note("grace")])
+    hits = people.search("grace " + " ".join(f"word{number}" for number in range(5000)))
+    assert [hit.domain for hit in hits] == ["notes"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=800), st.text("ab c", max_size=5))
