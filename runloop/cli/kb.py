@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,18 +28,10 @@ app.add_typer(imports, name="import")
 _EVENT_COLUMNS = ("event", "time", "kind", "actor", "what")
 
 
-@contextmanager
-def _open() -> Iterator[KnowledgeBase]:
-    from runloop.kb import KnowledgeBase
+def _open() -> KnowledgeBase:
+    from runloop.runs.places import open_knowledge
 
-    settings = context.settings()
-    with KnowledgeBase.open(
-        settings.directories.pog,
-        events_db=settings.get("kb.events_db"),
-        view_db=settings.get("kb.view_db"),
-        salt=settings.get("kb.redaction.salt"),
-    ) as kb:
-        yield kb
+    return open_knowledge(context.settings())
 
 
 @imports.command()

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.kb import Ledger
 
-_PAGE = 1000
 _SHORTEST = 4
 _SHOWN = 5
 
@@ -76,10 +75,7 @@ def find_run(ledger: Ledger, ref: str) -> str:
 
 def run_events(ledger: Ledger, run_id: str) -> Iterator[StoredEvent]:
     """The run's events in order, blobs loaded."""
-    after = 0
-    while page := ledger.read(after, _PAGE, run_id=run_id):
-        yield from (ledger.full(event) for event in page)
-        after = page[-1].id
+    return map(ledger.full, ledger.read_run(run_id))
 
 
 def load_run(ledger: Ledger, run_id: str) -> RecordedRun:
