@@ -195,20 +195,20 @@ class _Call:
         prepared: Prepared | None = None
         try:
             performer, ctx = self.at.performer(self.name), self.at.context(self.call)
-            prepared = performer.prepare(self.args or {}, ctx)
+            prepared = self._prepare(performer, ctx)
             self.klass = prepared.klass
             self.at.asked_outside = self.at.asked_outside or self.klass is not EffectClass.READ or self.name == "http.fetch"
             await self._admit(prepared, ctx)
             began_ms = self.at.recorder.clock_ms()  # what a call took does not include a person's time to approve it
             if self.klass is not EffectClass.READ:
                 await self._request()
-            outcome = await self._perform(performer, prepared, self.at.context(self.call))
+            outcome, result_hash = await self._perform(performer, prepared, self.at.context(self.call))
         except CallError as error:
             return await self.refuse(error, began_ms)
         except asyncio.CancelledError:
             await self._abandoned(prepared, began_ms)
             raise
-        return await self._complete(outcome, began_ms)
+        return await self._complete(outcome, result_hash, began_ms)
 
     async def refuse(self, error: CallError | None, began_ms: int | None = None) -> Answer:
         """Record that the call was refused or failed, and tell the guest."""
@@ -237,27 +237,39 @@ class _Call:
         self.at.requests[self.at.who.node, self.at.who.attempt, self.call] = stored[0].id
         self.requested = True
 
-    async def _perform(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> Outcome:
+    def _prepare(self, performer: Performer, ctx: CallContext) -> Prepared:
+        try:
+            return performer.prepare(self.args or {}, ctx)
+        except CallError:
+            raise
+        except RunloopError as error:
+            raise _as_call_error(error) from error
+        except Exception as error:
+            raise _defect(self.name, error) from error
+
+    async def _perform(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> tuple[Outcome, str]:
+        """The outcome and the hash of its result. A performer that trips costs this call, never the run."""
         waits = self.name in _WAITS_FOR_SOMEBODY
         if waits:
             self.at.waiting(True)
         try:
-            return await performer.perform(prepared, ctx)
+            outcome = await performer.perform(prepared, ctx)
+            return outcome, value_hash(outcome.result)
+        except CallError:
+            raise
         except RunloopError as error:
-            if isinstance(error, CallError):
-                raise
-            raise CallError(
-                CallErrorKind.UNAVAILABLE, error.message, code=error.code, hint=error.hint, retryable=error.retryable
-            ) from error
+            raise _as_call_error(error) from error
+        except Exception as error:
+            raise _defect(self.name, error, outcome_unknown=prepared.klass is EffectClass.EXTERNAL) from error
         finally:
             if waits:
                 self.at.waiting(False)
 
-    async def _complete(self, outcome: Outcome, began_ms: int) -> Answer:
+    async def _complete(self, outcome: Outcome, result_hash: str, began_ms: int) -> Answer:
         self.at.taint |= outcome.taint
         ended = self._ended(
             result=outcome.result,
-            result_hash=value_hash(outcome.result),
+            result_hash=result_hash,
             ms=max(0, self.at.recorder.clock_ms() - began_ms),
             tokens_in=outcome.tokens_in or 0,
             tokens_out=outcome.tokens_out or 0,
@@ -311,6 +323,16 @@ class _Call:
             usage.usd_micros += outcome.usd_micros or 0
             usage.priced = usage.priced and outcome.usd_micros is not None
             self.at.spent(tokens, outcome.usd_micros or 0)
+
+
+def _as_call_error(error: RunloopError) -> CallError:
+    return CallError(CallErrorKind.UNAVAILABLE, error.message, code=error.code, hint=error.hint, retryable=error.retryable)
+
+
+def _defect(name: str, error: Exception, *, outcome_unknown: bool = False) -> CallError:
+    said = f"{name} failed inside Runloop ({type(error).__name__}: {error})"
+    hint = "this is a defect in Runloop; please report it"
+    return CallError(CallErrorKind.UNAVAILABLE, said, code="call.internal", hint=hint, outcome_unknown=outcome_unknown)
 
 
 def _recorded_answer(crossing: Crossing) -> Answer:

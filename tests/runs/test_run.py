@@ -232,3 +232,37 @@ artifacts: {save: [j.out]}
         assert result.saved == {"j.out": [["slow", "fast"]]}
         ended = [meta["node"] for meta in b.metas("node.finished")]
         assert ended == ["f", "s", "j"]
+
+
+async def test_a_performer_that_trips_costs_its_call_and_not_the_run(bench):
+    async with bench() as b:
+        b.agent(
+            "one",
+            """@agent
+def run():
+    try:
+        model.complete('p')
+    except CallError as refused:
+        return {'out': [refused.code, refused.message]}
+""",
+            caps="model = true",
+        )
+        b.model.usage = None  # makes the performer raise a TypeError
+
+        result = await b.run(single())
+
+        assert result.status == "succeeded"
+        assert b.metas("effect.failed")[0]["error"]["code"] == "call.internal"
+        assert "TypeError" in b.metas("node.finished")[0]["outputs"]["out"][0][1]
+
+
+async def test_an_external_call_that_trips_has_an_unknown_outcome_and_is_not_repeated(bench):
+    async with bench() as b:
+        b.agent("one", MAILER, caps="mail = true")
+        b.outbox.fail = [ValueError("half done")]
+
+        result = await b.run(mail_opening().replace('use: "agent:one"', 'use: "agent:one", retry: {max_attempts: 3}'), yes=True)
+
+        assert result.status == "failed"
+        assert len(b.metas("effect.unknown")) == 1
+        assert [meta["attempt"] for meta in b.metas("node.finished")] == [1]
