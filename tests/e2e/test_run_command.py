@@ -179,3 +179,22 @@ def test_a_home_that_cannot_be_written_is_an_error_that_says_where(empty_home):
     assert done.returncode in {1, 2, 3}
     assert "pog" in done.stderr
     assert "runloop.internal" not in done.stderr
+
+
+def test_a_node_that_fails_after_sending_and_is_repeated_sends_once(empty_home):
+    code = (
+        "from runloop_agent import agent, mail\n\n\n@agent\ndef run(topic) -> dict:\n"
+        "    mail.send([{'email': 'zoe@harbour.example'}], subject='once', text='text')\n    raise ValueError('after sending')\n"
+    )
+    empty_home.agent("sender", code, caps="mail = true")
+    opening = empty_home.state / "openings" / "sender.yaml"
+    text = opening.read_text().replace("confirm_external: true", "confirm_external: true\n  approve_in_advance: [mail.outbox]")
+    opening.write_text(text.replace("    timeout_ms: 30000", "    timeout_ms: 30000\n    retry: {max_attempts: 3, backoff_ms: 10}"))
+
+    done = empty_home.rlp("run", "sender", "--yes")
+
+    attempts = [record["meta"]["attempt"] for record in empty_home.records(done) if record["kind"] == "node.finished"]
+    results = [record["meta"]["result"] for record in empty_home.records(done) if record["kind"] == "effect.completed"]
+    assert (done.returncode, attempts, len(empty_home.outbox())) == (1, [1, 2, 3], 1), done.stderr
+    assert [result["repeated"] for result in results] == [False, True, True]
+    assert len({result["message_id"] for result in results}) == 1
