@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import apsw
 
-VERSION = 2  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 3  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -61,6 +61,7 @@ _TABLES = {
     "documents": "(id INTEGER PRIMARY KEY, domain TEXT NOT NULL, key TEXT NOT NULL, UNIQUE(domain, key)) STRICT",
 }
 _INDEXES = (
+    "CREATE INDEX contact_emails_contact ON contact_emails(contact_key)",
     "CREATE INDEX artifacts_run ON artifacts(run_id)",
     "CREATE INDEX runs_started ON runs(submitted_ms)",
     "CREATE INDEX runs_trace ON runs(trace_id)",

@@ -77,6 +77,14 @@ def test_a_changed_card_is_taken_again(kb, tmp_path):
     assert [row[0] for row in people(kb)] == ["Ada Lovelace"]
 
 
+def test_one_unusable_address_of_several_costs_only_itself(kb, tmp_path):
+    file = write(tmp_path / "a.vcf", card("FN:Ada", "EMAIL;PREF=1:unknown", "EMAIL:ada@example.com"))
+    report = import_contacts(kb, [file])
+    assert [row[:3] for row in people(kb)] == [("Ada", "ada@example.com", '["ada@example.com"]')]
+    assert refusals(report) == [("a.vcf", 1, "'unknown' is not an e-mail address; the others of Ada are taken")]
+    assert import_contacts(kb, [file]).taken == 0
+
+
 def test_the_import_itself_is_an_event(kb):
     report = import_contacts(kb, [DATA / "google.csv"])
     event = kb.ledger.read(report.event_ids[-1])[0]
@@ -117,6 +125,8 @@ def test_an_outlook_export_is_read(kb):
         ('name,email\n"Ada\nLovelace",ada@x.example\nGrace,g@x.example\n', [("Ada Lovelace", "ada@x.example"), ("Grace", "g@x.example")]),
         ("name,email\n\n,ada@x.example\n", [("ada@x.example", "ada@x.example")]),
         ('name,email\n"A ""B"" C",ada@x.example\n', [('A "B" C', "ada@x.example")]),
+        ("sep=;\r\nname;email\r\nAda;ada@x.example\r\n", [("Ada", "ada@x.example")]),
+        ('"sep=|"\nname|email\nAda, B, C|ada@x.example\n', [("Ada, B, C", "ada@x.example")]),
     ],
 )
 def test_plain_tables_are_read_whatever_their_delimiter_and_header(kb, tmp_path, text, expected):
@@ -134,6 +144,10 @@ def test_plain_tables_are_read_whatever_their_delimiter_and_header(kb, tmp_path,
         ('name,email\nGrace,nope\n"Ada\nL",no one\n', 2, "'nope' is not an e-mail address"),
         ('name,email\n"Ada,ada@x\n', 2, "not CSV: unexpected end of data"),
         ("name,email\nAda,\n", 2, "no e-mail address for Ada"),
+        ("sep=,\n\nname,email\nAda,\n", 4, "no e-mail address for Ada"),
+        ("\n\nname,email\nAda,\n", 4, "no e-mail address for Ada"),
+        ("name,email\nAda,a\x1b[31mda@x\n", 2, "'a\\x1b[31mda@x' is not an e-mail address"),
+        ("name,email\nAda,ada\u202e@x\n", 2, "'ada\\u202e@x' is not an e-mail address"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named_with_its_line(kb, tmp_path, text, line, reason):
@@ -211,6 +225,7 @@ def test_binary_is_not_text():
         (["ORG:Engines;;Dept", "EMAIL:a@x"], ("Engines, Dept", ["a@x"])),
         (["NICKNAME:Countess", "EMAIL:a@x"], ("Countess", ["a@x"])),
         (["FN:Ada", "EMAIL:a@x", "PHOTO;strange line", "X-@@@"], ("Ada", ["a@x"])),
+        (["FN:Ada", "EMAIL;X-CUSTOM(CHARSET=UTF-8,ENCODING=QUOTED-PRINTABLE,=57=6F=72=6B):a@x"], ("Ada", ["a@x"])),
     ],
 )  # fmt: skip
 def test_the_forms_of_a_card(lines, expected):

@@ -289,3 +289,10 @@ def test_tables_that_grew_with_the_events_equal_tables_made_at_once(tmp_path_fac
         live = dump(kb)
         kb.rebuild()
         assert dump(kb) == live
+
+
+def test_taking_a_contact_reads_no_other_contact(kb, contact):
+    kb.ledger.append([contact()])
+    with kb.reading() as db:
+        plan = db.execute("EXPLAIN QUERY PLAN DELETE FROM contact_emails WHERE contact_key = ?", ("",)).fetchall()
+    assert [step[3].partition(" USING")[0] for step in plan] == ["SEARCH contact_emails"]

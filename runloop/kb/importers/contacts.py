@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024 * 1024
 _BATCH = 500  # events in one append
-_ADDRESS = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
+# Neither blanks and separators, nor characters that a terminal obeys or that are not seen (controls, zero width, direction).
+_NOT_IN_ADDRESSES = r"@\s<>,;\"\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_ADDRESS = re.compile(f"[^{_NOT_IN_ADDRESSES}]+@[^{_NOT_IN_ADDRESSES}]+")
 
 
 @dataclass(slots=True)
@@ -64,6 +66,11 @@ def _contacts(path: Path, report: ImportReport) -> Iterator[_Found]:
                 line = record.problem_line if isinstance(record, vcard.Card) and record.problem_line else record.line
                 report.refuse(name, line, problem)
                 continue
+            for address in _unusable(record):
+                report.refuse(
+                    name, record.line, f"{address!r} is not an e-mail address; the others of {record.name or 'the contact'} are taken"
+                )
+                record.emails.remove(address)
             yield _Found(name, record.line, _payload(record, path.name))
     except Unreadable as error:
         report.refuse(name, error.line, error.message)
@@ -76,10 +83,14 @@ def _problem(record: vcard.Card | csvfile.Row) -> str | None:
         return f"not UTF-8 text: byte 0x{bad_text:02x}; save the file as UTF-8"
     if not record.emails:
         return f"no e-mail address{f' for {record.name}' if record.name else ''}"
-    bad = next((address for address in record.emails if not _ADDRESS.fullmatch(address) or len(address) > 320), None)
-    if bad is not None:
-        return f"{bad!r} is not an e-mail address"
+    bad = _unusable(record)
+    if len(bad) == len(record.emails):
+        return f"{bad[0]!r} is not an e-mail address"
     return None
+
+
+def _unusable(record: vcard.Card | csvfile.Row) -> list[str]:
+    return [address for address in record.emails if not _ADDRESS.fullmatch(address) or len(address) > 320]
 
 
 def _payload(record: vcard.Card | csvfile.Row, source: str) -> dict[str, Any]:

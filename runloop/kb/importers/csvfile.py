@@ -25,6 +25,7 @@ _NAME_PARTS = (
 _NICKNAME = ("nickname", "nick name", "nicknames", "alias", "spitzname")
 _ORG = ("organization name", "organization 1 - name", "organization", "organisation", "company", "company name", "org", "firma")
 _EMAIL = re.compile(r"(?:primary |secondary )?(?:e-?mail|mail)(?: address)?(?: ?\d+)?(?: - value| address)?")
+_STATED = re.compile(r"\"?sep=([,;\t|])\"?(?:\r\n|\r|\n|$)", re.IGNORECASE)
 _SPLIT = re.compile(r"\s*(?::::|[;,])\s*")
 
 
@@ -54,14 +55,13 @@ class Header:
 
 def read_rows(text: str) -> Iterator[Row]:
     """Every record of the table; raises :class:`Unreadable` when no header tells which column is what."""
-    text = text.lstrip("\n\r")
+    skipped, stated, text = _preamble(text)
     if not text.strip():
         return
-    delimiter = sniff(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=stated or sniff(text), strict=True)
     header: Header | None = None
     while True:
-        line = reader.line_num + 1
+        line = skipped + reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
@@ -75,6 +75,16 @@ def read_rows(text: str) -> Iterator[Row]:
             header = find_header(cells)
             continue
         yield _row(header, line, cells)
+
+
+def _preamble(text: str) -> tuple[int, str | None, str]:
+    """How many lines stand before the table, the delimiter that spreadsheets state there (``sep=;``), and the table."""
+    start = len(text) - len(text.lstrip("\n\r"))
+    stated = _STATED.match(text, start)
+    if stated is not None:
+        start = stated.end()
+    before = text[:start].replace("\r\n", "\n").replace("\r", "\n")
+    return before.count("\n"), stated[1] if stated is not None else None, text[start:]
 
 
 def sniff(text: str) -> str:

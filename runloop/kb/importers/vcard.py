@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_PARAMETER = re.compile(r';(?P<name>[A-Za-z0-9-]+)(?:=(?P<values>(?:"[^"]*"|[^";:,]*)(?:,(?:"[^"]*"|[^";:,]*))*))?')
+# Android writes a label of one's own as `X-CUSTOM(CHARSET=UTF-8,ENCODING=QUOTED-PRINTABLE,=57=6F)`.
+_PARAMETER = re.compile(r';(?P<name>[A-Za-z0-9-]+)(?:\([^()]*\))?(?:=(?P<values>(?:"[^"]*"|[^";:,]*)(?:,(?:"[^"]*"|[^";:,]*))*))?')
 _NAME = re.compile(r"(?:(?P<group>[A-Za-z0-9-]+)\.)?(?P<name>[A-Za-z0-9-]+)")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _NEEDED = re.compile(r"(?:[A-Za-z0-9-]+\.)?(?:FN|N|NICKNAME|EMAIL|ORG|VERSION)\b", re.IGNORECASE)
