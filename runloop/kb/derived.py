@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from runloop.events import StoredEvent
 
+# Scripts that write without blanks (Thai to Khmer, kana, ideographs, Hangul): a word is wherever its characters are.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+_ONE_UNSPACED = re.compile(f"([{_UNSPACED}])")
+WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+
 
 def contact_key(email: str) -> str:
     """The key of a person: BLAKE3 of the lower-cased, trimmed address (spec 15.5, vectors in 25.2)."""
@@ -31,6 +36,11 @@ def fold(text: str) -> str:
     """Lower case without accents, punctuation or repeated blanks: how names are compared."""
     plain = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
     return " ".join(re.findall(r"\w+", plain))
+
+
+def spaced(text: str) -> str:
+    """The text with blanks around every character of a script that writes without them: the index takes each for a word."""
+    return _ONE_UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", text))
 
 
 def put_artifact(
@@ -53,7 +63,7 @@ def index(db: apsw.Connection, domain: str, key: str, title: str, body: str) -> 
     """Make a document findable, in place of what it was."""
     unindex(db, domain, key)
     db.execute("INSERT INTO documents(domain, key) VALUES(?, ?)", (domain, key))
-    db.execute("INSERT INTO search(rowid, title, body) VALUES(?, ?, ?)", (db.last_insert_rowid(), title, body))
+    db.execute("INSERT INTO search(rowid, title, body) VALUES(?, ?, ?)", (db.last_insert_rowid(), spaced(title), spaced(body)))
 
 
 def unindex(db: apsw.Connection, domain: str, key: str) -> None:

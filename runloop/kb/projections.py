@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from runloop.events import StoredEvent
 
 DEFAULT_TRUST = 0.5
+# Three ranges, each with an index: with `<>` every passage of a file would read all the others.
+_OLD_PASSAGES = """SELECT part FROM notes WHERE path = :path AND file_hash < :hash
+    UNION SELECT part FROM notes WHERE path = :path AND file_hash > :hash
+    UNION SELECT part FROM notes WHERE path = :path AND part >= :parts"""
 
 
 def apply(db: apsw.Connection, event: StoredEvent) -> None:
@@ -51,8 +55,7 @@ def _note(db: apsw.Connection, event: StoredEvent) -> None:
     """A passage; the first one of a new version of its file removes the old version's."""
     data = event.payload
     path, part = data["path"], data["part"]
-    old = db.execute("SELECT part FROM notes WHERE path = ? AND (file_hash <> ? OR part >= ?)", (path, data["file_hash"], data["parts"]))
-    for (gone,) in old.fetchall():
+    for (gone,) in db.execute(_OLD_PASSAGES, {"path": path, "hash": data["file_hash"], "parts": data["parts"]}).fetchall():
         _forget_note(db, path, gone)
     db.execute(
         "INSERT OR REPLACE INTO notes VALUES(?,?,?,?,?,?,?,?,?)",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from runloop.errors import InvalidInput
-from runloop.kb.derived import fold
+from runloop.kb.derived import WORD, fold, spaced
 from runloop.kb.mask import mask_email, mask_text
 from runloop.kb.people import Person, find_people, has_address, load_person
 
@@ -107,7 +108,10 @@ def _text_hits(db: apsw.Connection, query: str, domains: Sequence[str], limit: i
 
 
 def _expressions(query: str) -> list[tuple[str, float]]:
-    """FTS5 expressions from strict to lenient, each with the score that its hits start from; every term is quoted."""
+    """FTS5 expressions from strict to lenient, each with the score that its hits start from; every term is quoted.
+
+    A word of a script without blanks is a phrase of its characters; the most lenient expression takes each two of them.
+    """
     terms: list[str] = []
     prefixes: list[str] = []
     for phrase, word, star in _TERM.findall(query):
@@ -115,19 +119,22 @@ def _expressions(query: str) -> list[tuple[str, float]]:
             terms.append(_quote(phrase))
         elif word:
             terms.append(_quote(word) + star)
-            if len(word) >= 3:
+            parts = spaced(word).split()
+            if len(parts) > 1:
+                prefixes += [_quote("".join(pair)) for pair in itertools.pairwise(parts)]
+            elif len(word) >= 3:
                 prefixes.append(_quote(word) + "*")
     terms = list(dict.fromkeys(terms))[:MAX_TERMS]
     if not terms:
         return []
     expressions = [(" AND ".join(terms), 0.5), (" OR ".join(terms), 0.3)]
     if prefixes:
-        expressions.append((" OR ".join(dict.fromkeys(prefixes[:MAX_TERMS])), 0.1))
+        expressions.append((" OR ".join(list(dict.fromkeys(prefixes))[:MAX_TERMS]), 0.1))
     return expressions
 
 
 def _quote(text: str) -> str:
-    return '"' + text.replace('"', '""').replace("\0", " ") + '"'
+    return '"' + spaced(text).replace('"', '""').replace("\0", " ") + '"'
 
 
 def _hit(db: apsw.Connection, salt: str, domain: str, key: str, score: float, query: str, *, raw: bool) -> Hit:
@@ -168,8 +175,8 @@ def artifact_hit(db: apsw.Connection, key: str, score: float) -> Hit:
 def excerpt_of(text: str, query: str) -> tuple[str, int]:
     """The lines of the text, up to ``EXCERPT_CHARS``, that hold most of the query's words, and the number of lines before them."""
     lines = text.split("\n")
-    wanted = set(fold(query).split())
-    found = [len(wanted & set(fold(line).split())) for line in lines]
+    wanted = set(WORD.findall(fold(query)))
+    found = [len(wanted.intersection(WORD.findall(fold(line)))) for line in lines]
     best = max(range(len(lines)), key=lambda number: (found[number], -number))
     start = end = best
     size = len(lines[best])
@@ -187,7 +194,7 @@ def excerpt_of(text: str, query: str) -> tuple[str, int]:
 
 def _window(line: str, wanted: set[str]) -> str:
     """An exact part of one long line, around the first wanted word, cut at blanks where there are any."""
-    at = next((match.start() for match in re.finditer(r"\w+", line) if fold(match[0]) in wanted), 0)
+    at = next((match.start() for match in WORD.finditer(line) if fold(match[0]) in wanted), 0)
     start = max(0, at - EXCERPT_CHARS // 3)
     if start:
         start = line.find(" ", start, at) + 1 or start

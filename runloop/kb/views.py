@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import apsw
 
-VERSION = 3  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 4  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -62,6 +62,7 @@ _TABLES = {
 }
 _INDEXES = (
     "CREATE INDEX contact_emails_contact ON contact_emails(contact_key)",
+    "CREATE INDEX notes_version ON notes(path, file_hash)",
     "CREATE INDEX artifacts_run ON artifacts(run_id)",
     "CREATE INDEX runs_started ON runs(submitted_ms)",
     "CREATE INDEX runs_trace ON runs(trace_id)",

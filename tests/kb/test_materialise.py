@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from runloop.errors import InvalidInput
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events import records as r
-from runloop.kb import KnowledgeBase, views
+from runloop.kb import KnowledgeBase, projections, views
 from runloop.kb.derived import artifact_key, contact_key
 from runloop.kb.errors import LedgerCorrupt
 
@@ -296,3 +296,12 @@ def test_taking_a_contact_reads_no_other_contact(kb, contact):
     with kb.reading() as db:
         plan = db.execute("EXPLAIN QUERY PLAN DELETE FROM contact_emails WHERE contact_key = ?", ("",)).fetchall()
     assert [step[3].partition(" USING")[0] for step in plan] == ["SEARCH contact_emails"]
+
+
+def test_a_passage_reads_no_other_passage_of_its_version(kb):
+    values = {"path": "a", "hash": "b", "parts": 1}
+    with kb.reading() as db:
+        plan = [step[3] for step in db.execute(f"EXPLAIN QUERY PLAN {projections._OLD_PASSAGES}", values)]
+    searches = [step for step in plan if "notes" in step]
+    assert len(searches) == 3
+    assert all(step.startswith("SEARCH") and ("file_hash" in step or "part>" in step) for step in searches), plan

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -201,3 +203,33 @@ def test_keys_that_are_unknown_or_malformed_find_nothing(people):
 def test_an_event_is_an_entity_too_and_its_addresses_are_masked(people):
     assert people.get("event:2", raw_contacts=True)["data"]["payload"]["email"] == "grace@navy.example"
     assert "grace@" not in str(people.get("event:2"))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("第四季度计划", True),
+        ("发布日期", True),
+        ("发布日期 预算", True),
+        ("计划发布日期", True),  # not one after the other, but each two characters are
+        ("12月", True),
+        ("日发期布", False),
+        ("구매", True),
+        ("วันศุกร์", True),
+    ],
+)
+def test_words_are_found_inside_the_text_of_scripts_without_blanks(kb, query, found):
+    kb.ledger.append([note("第四季度计划的发布日期是12月1日。\n预算为四万欧元。\n구매계획\nประชุมวันศุกร์หน้า")])
+    assert bool(kb.search(query, ["notes"])) == found
+
+
+def test_the_excerpt_of_a_text_without_blanks_is_where_the_words_are():
+    lines = ["一" * EXCERPT_CHARS, "预算为四万欧元。", "二" * EXCERPT_CHARS]
+    assert excerpt_of("\n".join(lines), "预算") == ("预算为四万欧元。", 1)
+    excerpt, _ = excerpt_of("一" * 2000 + "预算" + "二" * 2000, "预算")
+    assert "预算" in excerpt
+
+
+def test_composed_and_decomposed_text_meet(kb):
+    kb.ledger.append([note(unicodedata.normalize("NFD", "구매 계획, Zoë"))])
+    assert [len(kb.search(query, ["notes"])) for query in ("계획", "Zoë", "zoe")] == [1, 1, 1]
