@@ -138,7 +138,8 @@ class Peer(asyncio.Protocol):
         os.close(self._errors)
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """End the worker at once; from now on no guest goes to it, though its end is only heard of later."""
+        self.lost = True
         self._process.kill()
 
     async def close(self) -> None:

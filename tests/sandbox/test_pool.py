@@ -146,6 +146,14 @@ async def test_a_worker_that_does_not_obey_is_killed_and_replaced(cache_dir):
         assert hung not in pool.pids
 
 
+async def test_no_guest_goes_to_a_worker_that_was_killed_before_its_end_is_heard_of(cache_dir):
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        await pool.run(python_spec("def run(): return 1"), Host())
+        (peer,) = pool._peers
+        peer.kill()
+        assert (await pool.run(python_spec("def run(): return 2"), Host())).result_json == "2"
+
+
 async def test_a_worker_whose_guest_runs_on_beyond_its_limit_is_killed_by_the_pool(cache_dir, monkeypatch):
     from runloop.sandbox import pool as module
 
