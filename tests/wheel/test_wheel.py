@@ -64,7 +64,8 @@ def wheel(sdist, tmp_path_factory) -> Path:
     """The wheel built from the source distribution, guest and all."""
     unpacked = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(sdist) as archive:
-        archive.extractall(unpacked, filter="data")
+        # Python before 3.11.4 has no filters
+        archive.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (source,) = unpacked.iterdir()
     assert not (source / "runloop/data/guest").exists()
     return _build(source, "build_wheel", tmp_path_factory.mktemp("wheel"))
