@@ -112,14 +112,18 @@ def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> N
         case "approval.decided" | "approval.expired":
             row.approving = None
         case "node.progress" | "node.log":
-            row.note = str(meta.get("text", "")).splitlines()[0] if meta.get("text") else row.note
+            row.note = _first_line(meta.get("text")) or row.note
         case "node.finished":
             row.state, row.ended_ms, row.approving = meta["status"], ts_ms, None
             row.calls.clear()
             error = meta.get("error")
-            row.note = error["message"].splitlines()[0] if error else row.note
+            row.note = _first_line(error["message"]) if error else row.note
         case _:
             pass
+
+
+def _first_line(text: object) -> str:
+    return next((line for line in str(text or "").splitlines() if line.strip()), "")
 
 
 def seconds(ms: int | None) -> str:

@@ -20,9 +20,20 @@ MIN_COLUMN_WIDTH = 8
 FALLBACK_WIDTH = 80
 _SEPARATOR = " | "
 
-# C0 but tab and newline, DEL, C1, bidirectional overrides and isolates, line and paragraph separators, lone surrogates
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_UNSAFE_IN_CELL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# C1, DEL, bidirectional overrides, isolates and marks, line and paragraph separators, lone surrogates
+_DRIVING = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+# What a terminal shows as nothing: words or whole messages could hide in them from whoever approves the text
+_INVISIBLE = (
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Joiners and variation selectors make emoji and several scripts, but only once and after a character that is seen and not ASCII
+# (or in a keycap such as 1\ufe0f\u20e3); anywhere else they are as invisible as the others.
+_JOINERS = "\u200c\u200d\ufe00-\ufe0f"
+_SEEN = f"[^\x00-\x7f{_DRIVING}{_INVISIBLE}{_JOINERS}]"
+_LOOSE_JOINER = f"(?<!{_SEEN})(?<!{_SEEN}\ufe0f(?=\u200d))(?!(?<=[0-9#*])\ufe0f\u20e3)[{_JOINERS}]"
+_UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
+_UNSAFE_IN_CELL = re.compile(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +47,12 @@ class TableStyle:
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
-    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+    named = {9: "\\t", 10: "\\n", 13: "\\r"}.get(code)
+    return named or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
 
 
 def clean(text: str) -> str:
-    """``text`` with every character that could drive a terminal shown as an escape; newlines and tabs stay."""
+    """``text`` with every character that could drive a terminal, or hide in it, shown as an escape; newlines and tabs stay."""
     return _UNSAFE.sub(_escape, text)
 
 
@@ -106,7 +118,7 @@ def _writes_unicode() -> bool:
 
 
 def _json_escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    return json.dumps(match[0])[1:-1] if match[0] != "\x7f" and not "\x80" <= match[0] <= "\x9f" else f"\\u{ord(match[0]):04x}"
 
 
 def print_line(text: str = "") -> None:

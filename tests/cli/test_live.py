@@ -69,3 +69,15 @@ def test_what_agents_say_cannot_drive_the_terminal():
 
 def test_times_are_short_for_people():
     assert [seconds(ms) for ms in (None, 420, 12_340, 185_000)] == ["–", "0.42s", "12.3s", "3m05s"]
+
+
+def test_an_error_without_words_leaves_the_view_standing():
+    error = {"code": "guest.exception", "message": ""}
+    rows = view(record("node.started", node="draft", attempt=1), record("node.finished", node="draft", status="error", error=error))
+    assert (rows.rows["draft"].state, rows.rows["draft"].note) == ("error", "")
+
+
+def test_a_log_of_blank_lines_does_not_take_the_note_away():
+    rows = view(record("node.started", node="draft", attempt=1), record("node.log", node="draft", text="\n\nreading\n"))
+    rows.feed(record("node.log", node="draft", text="\n"))
+    assert rows.rows["draft"].note == "reading"

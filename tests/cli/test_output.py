@@ -69,6 +69,42 @@ def test_cleaning_twice_is_cleaning_once_and_leaves_nothing_that_drives_a_termin
     assert not any((ord(char) < 32 and char not in "\n\t") or 0x7F <= ord(char) < 0xA0 for char in clean(text))
 
 
+HIDING = "\u00ad\u034f\u115f\u200b\u2060\u2064\u206a\u3164\ufeff\ufff9\U0001d173\U000e0001\U000e0041\U000e0101"
+
+
+@pytest.mark.parametrize("hidden", HIDING, ids=ascii)
+def test_what_a_terminal_shows_as_nothing_is_shown_as_an_escape(hidden):
+    escape = ascii(hidden)[1:-1]
+    assert (clean(f"a{hidden}b"), clean_line(f"é{hidden}")) == (f"a{escape}b", f"é{escape}")
+    assert json.loads(output.to_json(hidden)) == hidden
+
+
+@pytest.mark.parametrize("text", ["👨\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "1\ufe0f\u20e3", "نامه\u200cای", "क्\u200dष", "葛\ufe00"])
+def test_joiners_stay_where_a_script_or_an_emoji_needs_them(text):
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\u200db", "a\\u200db"),
+        ("\u200c", "\\u200c"),
+        ("é\u200d\u200d\u200c", "é\u200d\\u200d\\u200c"),
+        ("👍\ufe0f\ufe0e", "👍\ufe0f\\ufe0e"),
+        ("a\ufe0f\u200d", "a\\ufe0f\\u200d"),
+        ("\u200b\u200d", "\\u200b\\u200d"),
+    ],
+)
+def test_joiners_that_join_nothing_could_carry_a_hidden_message_and_are_shown(text, shown):
+    assert clean(text) == shown
+
+
+@given(st.text(st.sampled_from("aé👍1\u20e3\n\u200c\u200d\ufe0f\ufe00\u200b\u202e\U000e0041")))
+def test_cleaning_twice_is_cleaning_once_for_joiners_too(text):
+    assert (clean(clean(text)), clean_line(clean_line(text))) == (clean(text), clean_line(text))
+    assert json.loads(output.to_json(text)) == text
+
+
 @given(
     st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 )
