@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lookup import LIMIT, find
@@ -87,7 +88,7 @@ def _resolved(match: Match) -> dict[str, Any]:
         raise LookupError(f"{clean(person.name)} has no e-mail address in your contacts; {HOW_TO_IMPORT}")
     found: dict[str, Any] = {
         "contact_id": person.key or None,
-        "name": clean(person.name),
+        "name": "" if re.fullmatch(r"\S+@\S+", person.name) else clean(person.name),  # an address for want of a name greets nobody
         "email": person.email,
         "confidence": match.confidence,
         "matched_by": match.matched_by,

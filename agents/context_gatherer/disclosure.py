@@ -21,7 +21,7 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
         "a password or key",
         re.compile(
             r"\b(?:pass(?:word|wd|phrase|code)|passwort|kennwort|contrase\u00f1a|mot de passe|pwd|pin|secret(?: key)?|api[ _-]?key|"
-            r"(?:access|auth|bearer)[ _-]?token|private[ _-]?key)\s*(?:is|ist|lautet|est|es)?\s*[:=]\s*[\"'`]?\S{3,}",
+            r"(?:access|auth|bearer)[ _-]?token|private[ _-]?key)\s*(?:is|ist|lautet|est|es)?\s*[:=|]\s*[\"'`]?\S{3,}",
             re.IGNORECASE,
         ),
     ),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+MAX_CHARS = 480
+"""Characters of one passage; a longer paragraph is several."""
 _HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _UNDERLINE = re.compile(r"^ {0,3}(=+|-{3,})\s*$")
 _ITEM = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
@@ -12,15 +16,17 @@ _FENCE = re.compile(r"^\s*(`{3,}|~{3,})")
 _RULE = re.compile(r"^\s*(?:[-*_]\s*){3,}$|^[\s|:+-]+$")
 _UNDER_HEADER = re.compile(r"^\s*\|?[\s:]*-+[\s|:+-]*\|[\s|:+-]*$")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_SENTENCE_END = re.compile(r"[.!?](?=\s)|[\u3002\uff01\uff1f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Some lines of a note: `line` counts from 1, `headings` are those above it, outermost first."""
+    """Some lines of a note: `line` counts from 1, `headings` are those above, outermost first; `whole` is its paragraph when it is a part."""
 
     line: int
     text: str
     headings: tuple[str, ...] = ()
+    whole: str = ""
 
 
 def passages(text: str) -> list[Passage]:
@@ -33,9 +39,9 @@ def passages(text: str) -> list[Passage]:
     fence = ""
 
     def flush() -> None:
-        joined = " ".join(line.strip() for line in block).strip()
-        if joined:
-            found.append(Passage(start, joined, tuple(headings[level] for level in sorted(headings))))
+        above = tuple(headings[level] for level in sorted(headings))
+        whole = " ".join(line.strip() for line in block)
+        found.extend(Passage(start + offset, text, above, whole if text != whole else "") for offset, text in _pieces(block))
         block.clear()
 
     for number, line in enumerate(lines[body_start(lines) :], start=body_start(lines) + 1):
@@ -64,6 +70,25 @@ def passages(text: str) -> list[Passage]:
         block.append(line)
     flush()
     return found
+
+
+def _pieces(block: list[str]) -> Iterator[tuple[int, str]]:
+    """A paragraph in pieces of at most MAX_CHARS, each with the number of lines before it: cut after sentences, else lines, else words."""
+    text = " ".join(line.strip() for line in block)
+    starts = [0]
+    for line in block:
+        starts.append(starts[-1] + len(line.strip()) + 1)
+    at = 0
+    while at < len(text):
+        end = len(text)
+        if end - at > MAX_CHARS:
+            window = text[at : at + MAX_CHARS]
+            sentences = [found.end() for found in _SENTENCE_END.finditer(window)]
+            line = starts[bisect.bisect_right(starts, at + MAX_CHARS) - 1]
+            end = at + sentences[-1] if sentences else line if line > at else at + (window.rfind(" ") + 1 or MAX_CHARS)
+        if piece := text[at:end].strip():
+            yield bisect.bisect_right(starts, at) - 1, piece
+        at = end + text.startswith(" ", end)
 
 
 def body_start(lines: list[str]) -> int:

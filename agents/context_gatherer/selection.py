@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from disclosure import confidential, gives_orders, secrets_in
-from passages import Passage, passages
+from passages import MAX_CHARS, Passage, passages
 from wording import terms, tokens, weight
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ FIGURE_BONUS = 0.1
 """What a date, sum or count adds: of two passages on a topic, the one with a figure says more."""
 RELATIVE_FLOOR = 0.55
 """Passages below this share of the best score are left out: half-related notes do not belong in a message."""
-MAX_EXCERPT = 480
+MAX_EXCERPT = MAX_CHARS
 """Characters of one excerpt."""
 MIN_WORDS = 3
 
@@ -84,12 +85,17 @@ def select(wanted: Wanted, notes: Iterable[Note], *, limit: int = 6, per_note: i
 
 
 def keep_back(passage: Passage) -> str:
-    """Why a passage must not go into a message; empty when it may."""
-    if secrets_in(passage.text):
+    """Why a passage must not go into a message; empty when it may. What its paragraph says of itself holds for each part."""
+    return _keep_back(passage.whole or passage.text, passage.headings)
+
+
+@functools.lru_cache(maxsize=64)
+def _keep_back(text: str, headings: tuple[str, ...]) -> str:
+    if secrets_in(text):
         return "secret"
-    if confidential(" ".join((passage.text, *passage.headings))):
+    if confidential(" ".join((text, *headings))):
         return "confidential"
-    return "instructions" if gives_orders(passage.text) else ""
+    return "instructions" if gives_orders(text) else ""
 
 
 def _ranked(wanted: Wanted, notes: Iterable[Note]) -> list[tuple[float, Note, Passage]]:

@@ -152,6 +152,11 @@ def test_control_characters_of_a_contact_reach_nobody(resolver: ModuleType) -> N
     assert resolve(resolver, "evil@x.example")[0]["name"] == "Evil [31m Name"
 
 
+def test_an_address_in_place_of_a_name_is_no_name(resolver: ModuleType) -> None:
+    people = [{"name": "ann@x.example", "email": "ann@x.example"}]
+    assert resolve(resolver, "ann@x.example", people=people)[0]["name"] == ""
+
+
 def test_a_masked_address_is_never_written_to(resolver: ModuleType) -> None:
     with pytest.raises(PermissionError, match="masked by policy; grant this agent contacts_raw"):
         resolve(resolver, "Ann Lee", people=[{"name": "Ann Lee", "email": "ax7d2kq@x.example", "masked": True}])

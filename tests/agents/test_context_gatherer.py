@@ -132,6 +132,19 @@ def test_size_is_bounded_and_long_passages_are_cut_after_a_sentence() -> None:
     assert all(len(found.excerpt) <= 480 for found in selected.excerpts)
 
 
+def test_what_is_quoted_of_a_long_paragraph_is_the_part_about_the_topic_with_its_line() -> None:
+    lines = ["A line about nothing in particular"] * 30 + ["The zebra merger closes on 5 May."] + ["and more of it"] * 30
+    [found] = select("zebra merger", note("big.txt", "\n".join(lines))).excerpts
+    assert "The zebra merger closes on 5 May." in found.excerpt
+    assert found.line > 15
+    assert found.excerpt.startswith(lines[found.line - 1])
+
+
+def test_a_mark_on_a_long_paragraph_holds_for_all_of_its_parts() -> None:
+    selected = select("zebra merger", note("a.md", "Confidential. " + "More about it. " * 60 + "The zebra merger closes on 5 May."))
+    assert (selected.excerpts, selected.withheld) == ((), {"confidential": 1})
+
+
 def test_a_line_that_only_leads_to_what_follows_says_nothing() -> None:
     assert chosen("budget", note("a.md", "About the budget of 2026:\n\n- The budget is 5 EUR.")) == [("a.md", 3, "- The budget is 5 EUR.")]
 
@@ -316,6 +329,7 @@ SECRETS = {
     "the passphrase is tr0ub4dor&3": ["a password or key"],
     "Passwort: geheim123": ["a password or key"],
     "api key: abcd1234": ["a password or key"],
+    "| Password | hunter2 |": ["a password or key"],
     "The password policy changes in May.": [],
     "Ask Ann for the password.": [],
     "The secret of good bread is time.": [],

@@ -94,3 +94,22 @@ def test_every_passage_begins_on_the_line_that_it_names(lines: list[str]) -> Non
     for found in _loaded[0].passages("\n".join(lines)):
         assert found.text
         assert found.text.startswith(lines[found.line - 1].replace("-->", "").replace("<!--", "").strip())
+
+
+def test_a_long_paragraph_is_cut_after_sentences_else_lines_else_words_and_each_part_has_its_line(passages: ModuleType) -> None:
+    found = passages.passages("\n".join(["A sentence is here. And it goes"] * 40))
+    assert all(len(each.text) <= passages.MAX_CHARS and each.text.startswith(("A ", "And ")) for each in found)
+    assert [each.line for each in found] == sorted({each.line for each in found})
+    assert " ".join(each.text for each in found) == found[0].whole
+    lines = passages.passages("\n".join(f"filler {number} without an end" for number in range(1, 60)))
+    assert [each.text.split()[1] for each in lines] == [str(each.line) for each in lines]
+    assert [each.line for each in passages.passages("word " * 400)] == [1] * 5
+    assert [len(each.text) for each in passages.passages("x" * 1000)] == [480, 480, 40]
+
+
+@given(st.lists(st.text("ab.! ", max_size=120), max_size=40))
+def test_the_parts_of_a_paragraph_lose_nothing_but_space(lines: list[str]) -> None:
+    lines = [line.strip() for line in lines if line.strip()]
+    found = _loaded[0].passages("\n".join("x" + line for line in lines))
+    assert "".join("".join(each.text for each in found).split()) == "".join("".join("x" + line for line in lines).split())
+    assert all(each.text.split()[0] in "x" + lines[each.line - 1] for each in found)
