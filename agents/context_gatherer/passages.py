@@ -21,7 +21,7 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s)|[\u3002\uff01\uff1f]")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Some lines of a note: `line` counts from 1, `headings` are those above, outermost first; `whole` is its paragraph when it is a part."""
+    """Some lines of a note: `line` counts from 1, `headings` are those above, outermost first; `whole` is the paragraph of a part."""
 
     line: int
     text: str
