@@ -218,7 +218,7 @@ def _show_result(screen: Screen, result: RunResult) -> None:
     if result.status == "succeeded":
         output.print_line(f"run {result.run_id} succeeded; `rlp trace {result.run_id[:8]}` shows every crossing")
     else:
-        output.print_line(f"run {result.run_id} {result.status}: {result.reason}")
+        output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(result.reason)}")
 
 
 def _exit_code(result: RunResult, *, interrupted: bool) -> int:

@@ -92,7 +92,7 @@ def failure_of(error: GuestError, refusal: CallError | None, *, asked_outside: b
     """
     if error.code != "guest.exception":
         return AttemptFailed(error.code, error.message, error.retryable)
-    said = exception_line(error.message)
+    said = error.said or exception_line(error.message)
     if refusal is not None and refusal.message in error.message:
         passed_on = said.startswith(_REFUSAL_CLASSES)
         if passed_on or refusal.kind is CallErrorKind.DENIED:

@@ -19,15 +19,16 @@ _KINDS = {"exception": "guest.exception", "memory": "guest.memory", "bad-result"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a guest ended: ``text`` is the result, or with a ``code`` the message of a failure."""
+    """How a guest ended: ``text`` is the result, or with a ``code`` the message of a failure; ``said`` as in :class:`GuestError`."""
 
     text: str
     code: str | None = None
+    said: str = ""
 
     @classmethod
-    def failed(cls, code: str, message: str) -> Outcome:
+    def failed(cls, code: str, message: str, said: str = "") -> Outcome:
         """Make a failure."""
-        return cls(message, code)
+        return cls(message, code, said)
 
 
 def checked(execution: Execution, text: str) -> Outcome:
@@ -56,9 +57,9 @@ def failure(record: Any) -> Outcome:
     """Turn the world's failure record into an outcome; its texts are the guest's and are cut to 64 Ki characters."""
     code = _KINDS.get(getattr(record, "kind", ""), "guest.trap")
     message, detail = str(getattr(record, "message", ""))[:4096], str(getattr(record, "detail", ""))[:65536]
-    if code == "guest.exception" and detail:
-        return Outcome.failed(code, detail)
-    return Outcome.failed(code, message)
+    if code == "guest.exception" and detail.strip():
+        return Outcome.failed(code, detail, message.strip())
+    return Outcome.failed(code, message if message.strip() else "the agent failed and did not say why")
 
 
 def trapped(execution: Execution, error: str) -> Outcome:

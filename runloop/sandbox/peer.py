@@ -41,10 +41,12 @@ class Job:
         """Tell whether the guest has run longer than its limit and some grace."""
         return self.asked_at is None and now - self.began - self.waited_s > self.wall_s + grace_s
 
-    def fail(self, code: str, message: str, *, retryable: bool = False) -> None:
+    def fail(self, code: str, message: str, *, retryable: bool = False, said: str = "") -> None:
         """End with an error, unless it has ended."""
         if not self.ended.done():
-            self.ended.set_exception(GuestError(message, code=code, hint=HINTS.get(code, ""), retryable=retryable))
+            error = GuestError(message, code=code, hint=HINTS.get(code, ""), retryable=retryable)
+            error.said = said
+            self.ended.set_exception(error)
 
 
 class Peer(asyncio.Protocol):
@@ -234,7 +236,7 @@ class Peer(asyncio.Protocol):
                 )
             else:
                 failed = payload["Failed"]
-                job.fail(failed["code"], failed["reason"], retryable=failed["retryable"])
+                job.fail(failed["code"], failed["reason"], retryable=failed["retryable"], said=failed["said"])
         self._drop(job)
 
 

@@ -100,9 +100,13 @@ class Hostcall(Protocol):
 
 
 class GuestError(RunloopError):
-    """A guest ended without a result; the code says how (``guest.*``, or ``worker.crashed``, which is retryable)."""
+    """A guest ended without a result; the code says how (``guest.*``, or ``worker.crashed``, which is retryable).
+
+    ``said`` is what the guest itself gave as the one-line reason where ``message`` is its whole traceback, else empty.
+    """
 
     code = "guest.trap"
+    said: str = ""
 
 
 HINTS = {

@@ -139,9 +139,8 @@ class Worker:
         if outcome.code is None:
             self.send(frames.ENDED, {"run": run.number, "Completed": {"result": outcome.text, **used}})
         else:
-            self.send(
-                frames.ENDED, {"run": run.number, "Failed": {"retryable": False, "reason": outcome.text, "code": outcome.code, **used}}
-            )
+            failed = {"retryable": False, "reason": outcome.text, "said": outcome.said, "code": outcome.code, **used}
+            self.send(frames.ENDED, {"run": run.number, "Failed": failed})
 
 
 def _answer(payload: dict[str, Any]) -> Answer:

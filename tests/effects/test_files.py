@@ -212,6 +212,11 @@ async def test_a_new_file_is_written_whole_and_only_for_its_owner(write, root, m
     assert [path.name for path in root.iterdir()] == ["new.txt"]
 
 
+async def test_a_line_break_in_a_name_does_not_look_like_the_end_of_the_name(write, root, make_ctx):
+    prepared = write.prepare({"path": f"{root}/a (1 bytes, a new file)\n\nb", "text": "t"}, make_ctx(fs(root, write=True)))
+    assert prepared.what == f"write {root}/a (1 bytes, a new file)\\n\\nb (1 bytes, a new file)\n\nt"
+
+
 async def test_the_previous_content_is_kept_so_that_the_writing_can_be_undone(write, root, tmp_path, make_ctx, crossing):
     ctx = make_ctx(fs(root, write=True))
     (root / "a.txt").write_bytes(b"before\xff")

@@ -97,6 +97,16 @@ async def test_a_traceback_of_the_agent_is_the_error_and_the_run_fails(bench):
         assert 'File "agent.py", line 5, in run' in error["detail"]
 
 
+async def test_a_group_of_exceptions_is_named_by_itself_and_not_by_the_frame_around_it(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    raise ExceptionGroup('both', [ValueError('a'), TypeError('b')])\n")
+
+        result = await b.run(single())
+
+        assert result.reason == "node 'only' failed: ExceptionGroup: both (2 sub-exceptions)"
+        assert "TypeError: b" in b.metas("node.finished")[0]["error"]["detail"]
+
+
 async def test_a_deterministic_failure_on_local_facts_alone_is_not_repeated(bench):
     async with bench() as b:
         b.agent("one", "@agent\ndef run():\n    kb.search('x')\n    raise LookupError('nobody')\n", caps="kb_read = true")

@@ -85,6 +85,23 @@ async def test_chained_exceptions_are_told_whole(run):
     assert "runloop_guest" not in failed.value.message
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise ValueError('one\\ntwo')", "ValueError: one"),
+        ("e = ValueError('x'); e.add_note('a note'); raise e", "ValueError: x"),
+        ("raise ExceptionGroup('both', [ValueError('a'), TypeError('b')])", "ExceptionGroup: both (2 sub-exceptions)"),
+        ("import sys; sys.exit(3)", "the agent called sys.exit(3); return a result or raise instead"),
+        ("exec('return ][')", "SyntaxError: unmatched ']'"),
+        ("raise ValueError", "ValueError"),
+    ],
+)
+async def test_the_one_line_reason_of_a_failure_is_the_exception_itself(run, body, said):
+    with pytest.raises(GuestError) as failed:
+        await run(f"def run():\n    {body}\n")
+    assert failed.value.said == said
+
+
 async def test_pure_python_packages_of_the_bundle_import_lazily(run, host):
     files = {
         "agent.py": "def run():\n    from pkg.sub import mod\n    import ns.leaf\n    import agent\n"

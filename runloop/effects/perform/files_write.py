@@ -45,7 +45,9 @@ class FilesWrite:
         present = _present(path.real, path.shown)
         size = len(args["text"].encode())
         replaces = "a new file" if present.version == _NEW else f"replacing {present.bytes} bytes"
-        what = f"write {path.real} ({size} bytes, {replaces})\n\n{args['text']}"
+        # On one line: a name with a line break in it must not look like the end of the name.
+        shown = path.real.replace("\n", "\\n").replace("\r", "\\r")
+        what = f"write {shown} ({size} bytes, {replaces})\n\n{args['text']}"
         data = {"path": args["path"], "real": path.real, "text": args["text"], "version": present.version}
         return Prepared("files.write", EffectClass.EXTERNAL, what, (path.real,), external=True, reversible=True, data=data)
 

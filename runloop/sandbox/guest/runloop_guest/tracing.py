@@ -27,5 +27,6 @@ def describe(error: BaseException) -> tuple[str, str]:
     if len(text) > _DETAIL_LIMIT:
         half = _DETAIL_LIMIT // 2
         text = f"{text[:half]}\n  [… {len(text) - _DETAIL_LIMIT} characters left out …]\n{text[-half:]}"
-    last = next(iter(told.format_exception_only()), type(error).__name__).strip()
-    return last.splitlines()[0][:500] if last else type(error).__name__, text
+    # The place of a syntax error comes before its name, notes come after it; both are indented or whole lines of their own.
+    named = (line.strip() for line in told.format_exception_only() if not line.startswith(" "))
+    return next((line.splitlines()[0][:500] for line in named if line), type(error).__name__), text
