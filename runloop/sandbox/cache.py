@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import blake3
 
-from runloop.errors import InvalidInput, RunloopError
+from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
 from runloop.sandbox.configuration import CONFIGURATION
 
 if TYPE_CHECKING:
@@ -74,20 +74,22 @@ class CompiledCache:
     def __init__(self, directory: Path) -> None:
         """Make the directory (0700) if need be; refuses one that others own or may write."""
         self.directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.lstat()
+        with _usable(directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise InvalidInput(
                 f"the cache of compiled guests {directory} is not a directory that only you can use",
                 code="cache.unsafe", hint=f"remove it, or: chown {os.getuid()} {directory} && chmod 700 {directory}",
             )  # fmt: skip
-        self._key = self._read_key()
+        with _usable(directory):
+            self._key = self._read_key()
 
     def _read_key(self) -> bytes:
         path = self.directory / "key"
         for _attempt in range(2):
             try:
-                with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+                with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                     key = file.read(33)
                     if _only_ours(os.fstat(file.fileno())) and len(key) == 32:
                         return key
@@ -139,6 +141,19 @@ class CompiledCache:
         progress: Callable[[CompileProgress], None] | None = None,
     ) -> Path:
         """Give the path of the compiled code, compiling it in a child process if need be; concurrent users wait for one compilation."""
+        with _usable(self.directory):
+            return await self._ensure(kind, digest, code, fuel=fuel, name=name, progress=progress)
+
+    async def _ensure(
+        self,
+        kind: str,
+        digest: str,
+        code: Callable[[], bytes],
+        *,
+        fuel: bool,
+        name: str,
+        progress: Callable[[CompileProgress], None] | None,
+    ) -> Path:
         found = await asyncio.to_thread(self.verified, digest, fuel=fuel)
         if found is not None:
             return found
@@ -180,6 +195,8 @@ class CompiledCache:
                     child.kill()
                     await talk
             complaint = talk.result()[1].decode(errors="replace").strip()
+            if child.returncode == 4 and complaint.isdecimal():
+                raise OSError(int(complaint), os.strerror(int(complaint)), str(fresh))
             if child.returncode != 0:
                 why = complaint.splitlines()[-1] if complaint else f"the compiler ended with {child.returncode}"
                 raise CompileFailed(
@@ -204,6 +221,19 @@ class CompiledCache:
         seal.replace(path.with_suffix(".seal"))
 
 
+@contextlib.contextmanager
+def _usable(directory: Path) -> Iterator[None]:
+    """Turn what the file system refuses (no right to write, no space, something else in the way) into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"the cache of compiled guests cannot be used: {error.strerror or error}",
+            code="cache.unusable", where=Where(file=error.filename if isinstance(error.filename, str) else str(directory)),
+            hint="check owner, mode and free space of this directory, remove what is in the way, or set XDG_CACHE_HOME to another one",
+        ) from error  # fmt: skip
+
+
 def _only_ours(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077 and found.st_nlink == 1
 
@@ -211,13 +241,18 @@ def _only_ours(found: os.stat_result) -> bool:
 def _read_ours(path: Path) -> bytes | None:
     """Read a file that only its owner, who must be us, can touch; None for any other."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read() if _only_ours(os.fstat(descriptor)) else None
+    try:
+        if not _only_ours(os.fstat(descriptor)):
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ OUTPUT_BYTES = 1 << 30
 
 
 def main() -> int:
-    """Compile; 0 when the whole output is written, 3 when the code is not a valid guest (the reason is on standard error)."""
+    """Compile; 0 when all is written, 3 when the code is no valid guest (stderr says why), 4 when it cannot be written (stderr: errno)."""
     kind, fuel, output, parent = sys.argv[1], sys.argv[2] == "fuel", int(sys.argv[3]), int(sys.argv[4])
     confine.die_with_parent(parent)
     confine.limit(files=64, file_bytes=OUTPUT_BYTES, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES)
@@ -34,8 +34,12 @@ def main() -> int:
     except WasmtimeError as wrong:
         sys.stderr.write(str(wrong)[:4000])
         return 3
-    with os.fdopen(output, "wb") as file:
-        file.write(compiled)
+    try:
+        with os.fdopen(output, "wb") as file:
+            file.write(compiled)
+    except OSError as refused:
+        sys.stderr.write(str(refused.errno))
+        return 4
     return 0
 
 

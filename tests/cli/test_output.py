@@ -79,7 +79,17 @@ def test_what_a_terminal_shows_as_nothing_is_shown_as_an_escape(hidden):
     assert json.loads(output.to_json(hidden)) == hidden
 
 
-@pytest.mark.parametrize("text", ["👨\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "1\ufe0f\u20e3", "نامه\u200cای", "क्\u200dष", "葛\ufe00"])
+JOINED = [
+    "👨\u200d👩\u200d👧",
+    "❤\ufe0f\u200d🔥",
+    "1\ufe0f\u20e3",
+    "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc",
+    "क्\u200dष",
+    "葛\ufe00",
+]
+
+
+@pytest.mark.parametrize("text", JOINED)
 def test_joiners_stay_where_a_script_or_an_emoji_needs_them(text):
     assert clean(text) == text
 

@@ -9,7 +9,7 @@ import stat
 import pytest
 import wasmtime
 
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, Unavailable
 from runloop.sandbox import CompiledCache, CompileFailed
 
 CODE = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "_start")))'))
@@ -142,6 +142,54 @@ def test_a_link_to_a_directory_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with pytest.raises(InvalidInput):
         CompiledCache(tmp_path / "link")
+
+
+def test_something_else_in_the_place_of_the_cache_is_named_with_the_repair(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable) as refused:
+        CompiledCache(tmp_path / "file")
+    assert (refused.value.code, refused.value.where.file) == ("cache.unusable", str(tmp_path / "file"))
+    assert "XDG_CACHE_HOME" in refused.value.hint
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_key_that_is_no_file_is_replaced_or_named_and_never_waited_for(cache, make):
+    key = cache.directory / "key"
+    key.unlink()
+    make(key)
+    if make is os.mkfifo:
+        CompiledCache(cache.directory)
+        assert key.is_file()
+    else:
+        with pytest.raises(Unavailable, match="cannot be used"):
+            CompiledCache(cache.directory)
+
+
+async def test_something_else_in_the_place_of_an_entry_is_removed_or_named(cache):
+    entry = cache.path("d", fuel=False)
+    os.mkfifo(entry)
+    entry.with_suffix(".seal").touch(mode=0o600)
+    assert await _ensure(cache, Counting()) == entry
+    entry.unlink()
+    entry.mkdir()
+    with pytest.raises(Unavailable) as refused:
+        await _ensure(cache, Counting())
+    assert refused.value.code == "cache.unusable"
+
+
+async def test_a_full_disk_is_told_as_that_and_not_as_bad_code(cache, monkeypatch):
+    from runloop.sandbox import cache as module
+
+    real = os.open
+
+    def full(path, flags, *mode):
+        full_now = ".cwasm." in str(path) and flags & os.O_CREAT
+        return real("/dev/full", os.O_RDWR) if full_now else real(path, flags, *mode)
+
+    monkeypatch.setattr(module.os, "open", full)
+    with pytest.raises(Unavailable) as refused:
+        await _ensure(cache, Counting())
+    assert "No space left" in refused.value.message
 
 
 async def test_users_who_come_at_once_wait_for_one_compilation(cache):
