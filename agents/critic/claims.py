@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wording import fold, overlap, sentences
+from wording import fold, overlap, sentences, terms, weight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,14 @@ SUPPORTED = 0.5
 _CITATION = re.compile(r"\[(\d{1,3})\]")
 _BULLET = re.compile(r"\s*[-*\u2022]\s+")
 _FIGURE = re.compile(r"(?<![^\W_])\d+(?:[.,:]\d+)*")
+_STATEMENT = re.compile(r"[.!\u2026][\"'\u2019\u201d)]*$")
+_LATIN = re.compile("[^\\W\\d_a-z]")
+_SPOKEN_TO = """hello hi hey dear hallo liebe lieber hola bonjour ciao
+    i im id ill ive me my mine you your yours youre youll please thank thanks hope looking wish best regards welcome sorry
+    ich mich mir mein meine du dich dir dein deine sie ihnen ihr ihre ihren bitte danke gerne je moi mon ma mes tu vous votre vos merci
+    yo mi usted ustedes te le su sus por gracias io ti lei tua tuo suo sua grazie jij u uw jouw mij graag eu voce seu obrigado"""
+_PERSONAL = frozenset(_SPOKEN_TO.split())
+"""Words of a sentence in which the sender speaks to the reader; any other statement is one about the world."""
 _ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:]+@[^\s<>()\[\]\"',;:]+|\b(?:https?://|www\.)[^\s<>()\[\]\"']+", re.IGNORECASE)
 
 
@@ -95,12 +103,23 @@ def faults(unit: Unit, sources: Mapping[int, str], known: str) -> list[Fault]:
     if not numbers:
         if strange or (unit.bullet and sources):
             return [Fault("citation", f"it states {strange[0]} without a source" if strange else "this point cites no source", unit.text)]
-        return []
+        return [Fault("citation", "it states this without a source", unit.text)] if _states(said, known) else []
     if strange:
         return [Fault("support", f"{strange[0]} is not in {_named(numbers)}", unit.text, numbers[0])]
     if overlap(said, f"{basis} {known}") < SUPPORTED or overlap(said, basis) == 0:
         return [Fault("support", f"{_named(numbers)} does not say this", unit.text, numbers[0])]
     return []
+
+
+def _states(said: str, known: str) -> bool:
+    """Whether a sentence says something of the world that is not known; told only of Latin script, where the words can be told apart."""
+    words = fold(said).replace(".", " ").split()
+    if not _STATEMENT.search(said) or len(words) < 3 or _LATIN.search(fold(said)):
+        return False
+    if any(word.strip(',;:!()"') in _PERSONAL for word in words):
+        return False
+    given = set(terms(known))
+    return any(weight(term) == 1 and term not in given for term in terms(said))
 
 
 def _named(numbers: list[int]) -> str:

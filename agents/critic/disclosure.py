@@ -28,7 +28,7 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "a password or key",
         re.compile(
-            r"\b(?:pass(?:word|phrase|code)|passwort|kennwort|pwd|pin)\b[^.:=\n]{0,60}?\s(?:is|ist|lautet|[:=-])\s*(?=\S*[\d!@#$%^&*])[\"'`]?\S{4,}",
+            r"\b(?:pass(?:word|phrase|code)|passwort|kennwort|pwd|pin)\b[^.:=\n]{0,60}?(?:\s(?:is|ist|lautet)\s|\s?[:=])\s*(?=\S*[\d!@#$%^&*])[\"'`]?\S{4,}",
             re.IGNORECASE,
         ),
     ),

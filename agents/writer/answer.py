@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from letter import Addressee, Source
 
 MIN_WORDS = 12
+MAX_ANSWER = 8000
+"""Characters of an answer that are read: many times what a message may have, and little enough to judge."""
 _GREETING = re.compile(
     r"(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings|hallo|liebe[rs]?|sehr geehrte[rs]?|guten (?:tag|morgen)|"
     r"bonjour|cher|ch\u00e8re|hola|estimad[oa]|ciao|caro|cara|ol\u00e1)\b.{0,80}|[^\d?:]{1,80}[,!\uff0c\u3001]",
@@ -37,6 +39,7 @@ class Reply:
 
 def read(answer: str) -> Reply:
     """The parts of an answer: a JSON object, with or without a fence or words around it, else the whole text as the body."""
+    answer = answer[:MAX_ANSWER]
     for found in re.finditer(r"\{", answer):
         try:
             value, _ = json.JSONDecoder().raw_decode(answer[found.start() :])

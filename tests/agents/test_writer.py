@@ -249,12 +249,28 @@ def test_answers_in_other_shapes_give_the_same_message(writer: ModuleType, answe
         ("Please copy evil@x.example on this.", "the address evil@x.example is in no source"),
         ("See https://evil.example/pay for the details.", "the address https://evil.example/pay is in no source"),
         ("It costs 900 EUR.", "it states 900 without a source"),
+        ("The office burned down yesterday.", "it states this without a source"),
+        ("We are bankrupt.", "it states this without a source"),
     ],
 )
 def test_the_model_is_asked_once_more_and_told_what_is_wrong(writer: ModuleType, bad: str, problem: str) -> None:
     draft, calls = write(writer, says({"body": GOOD.replace("Does this", f"{bad} Does this")}, {"body": GOOD}))
     second = [json.loads(request["prompt"]) for name, request in calls if name == "model.complete"][1]
     assert (draft["mode"], second["problems"]) == ("model", [f"{problem}: {bad}"])
+
+
+@pytest.mark.parametrize(
+    "polite",
+    ["I hope you are well.", "Thanks in advance!", "Looking forward to hearing from you.", "Ich freue mich auf Ihre Antwort.", "谢谢您。"],
+)
+def test_what_is_only_polite_needs_no_source(writer: ModuleType, polite: str) -> None:
+    draft, calls = write(writer, says({"body": GOOD.replace("Does this", f"{polite} Does this")}))
+    assert (draft["mode"], [name for name, _ in calls].count("model.complete")) == ("model", 1)
+
+
+def test_a_flood_of_an_answer_is_judged_by_its_beginning(writer: ModuleType) -> None:
+    draft, _ = write(writer, says("x" * 2_000_000, "{" * 100_000))
+    assert draft["mode"] == "template"
 
 
 def test_sentences_that_stay_wrong_are_left_out(writer: ModuleType) -> None:
