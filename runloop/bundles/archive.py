@@ -13,7 +13,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from runloop.bundles.errors import BundleInvalid
-from runloop.bundles.tree import MAX_FILES, MAX_TOTAL_BYTES, path_problem
+from runloop.bundles.tree import IGNORED_DIRS, MAX_FILES, MAX_TOTAL_BYTES, path_problem
 from runloop.errors import Where
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def _unpack(tar: tarfile.TarFile, archive: Path, into: Path) -> None:
         if count >= MAX_FILES:
             raise _refused(archive, _TOO_MUCH)
         seen.add(name)
+        if IGNORED_DIRS.intersection(name.split("/")):
+            continue  # never read, so no digest covers it: a .git folder could bring commands that a person's own git would run
         place = into / name
         if member.isdir():
             place.mkdir(parents=True, exist_ok=True)

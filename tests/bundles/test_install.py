@@ -187,6 +187,17 @@ def test_an_archive_entry_that_is_not_a_plain_file_inside_is_refused(tmp_path, m
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize("folder", [".git", "__pycache__", "lib/.git/hooks"])
+def test_folders_that_no_digest_covers_do_not_arrive_from_an_archive(write_bundle, tmp_path, folder):
+    root = write_bundle("work/reader", files={"lib/a.py": "X = 1\n"})
+    hidden = root / folder / "config"
+    hidden.parent.mkdir(parents=True)
+    hidden.write_text("[core]\n\tfsmonitor = anything\n")
+    done = install(str(tar_of(root, tmp_path / "reader.tar", "reader/")), tmp_path / "agents")
+    arrived = {file.relative_to(done.path).as_posix() for file in done.path.rglob("*")}
+    assert arrived == {"agent.py", "lib", "lib/a.py", "manifest.toml", "policy.caps"}
+
+
 def test_a_file_where_a_folder_is_needed_is_an_unreadable_archive(tmp_path):
     archive = write_tar(tmp_path / "x.tar", member("a", b"x"), member("a/b", b"y"))
     (tmp_path / "into").mkdir()
