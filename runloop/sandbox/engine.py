@@ -63,7 +63,8 @@ def _keep(_data: int | None) -> None:
 def new_store(engine: wasmtime.Engine, *, memory_bytes: int, fuel: int | None) -> wasmtime.Store:
     """Make a store for one guest, with its limits, that looks at the clock at every tick."""
     store = wasmtime.Store(engine)
-    store.set_limits(memory_size=memory_bytes, table_elements=200_000, instances=100, tables=100, memories=20)
+    # The engine limits each memory for itself, so there may be only one: 20 of them would be 20 times the limit.
+    store.set_limits(memory_size=memory_bytes, table_elements=200_000, instances=100, tables=20, memories=1)
     if fuel is not None:
         store.set_fuel(fuel)
     ffi.wasmtime_store_epoch_deadline_callback(store.ptr(), _at_tick, None, _keep)

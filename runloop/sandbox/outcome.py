@@ -68,6 +68,8 @@ def trapped(execution: Execution, error: str) -> Outcome:
         return Outcome.failed(*execution.reason)
     if "all fuel consumed" in error:
         return Outcome.failed("guest.fuel", f"the agent used more than {execution.limits.fuel} units of fuel")
+    if "memory count too high" in error:
+        return Outcome.failed("guest.memory", "the agent has more than one memory; it may have one, which is what its limit counts")
     if "memory minimum size" in error or "exceeds memory limits" in error:
         return Outcome.failed("guest.memory", f"the agent needs more than {execution.limits.memory_bytes} bytes to start")
     cause = re.findall(r"wasm trap: ([^\n]+)|Caused by:\s*\n\s*(?:\d+: )?([^\n]+)", error)

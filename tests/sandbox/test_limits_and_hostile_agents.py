@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+import wasmtime
+from tests_sandbox_helpers import Host, code_spec
 
 from runloop.sandbox import GuestError
 
@@ -162,3 +164,16 @@ async def test_terminal_escapes_come_through_as_data_and_are_made_harmless_for_d
     assert await run("def run(t):\n    print(t)\n    return t", {"t": evil}) == evil
     ((_, line),) = host.logged()
     assert neutralise(line) == "\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\u202egnp.exe\\x0d\\x08\\x7f"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("wasm32-wasip1", '(module (memory (export "memory") 900) (memory 900) (memory 900) (func (export "_start")))'),
+        ("component", "(component (core module $m (memory 900)) (core instance (instantiate $m)) (core instance (instantiate $m)))"),
+    ],
+)
+async def test_several_memories_do_not_multiply_the_limit_of_one(pool, kind, text):
+    with pytest.raises(GuestError) as failed:
+        await pool.run(code_spec(kind, bytes(wasmtime.wat2wasm(text)), memory_bytes=64 << 20), Host())
+    assert (failed.value.code, "more than one memory" in failed.value.message) == ("guest.memory", True)
