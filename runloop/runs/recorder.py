@@ -44,6 +44,7 @@ class Recorder:
         self._ledger = ledger
         self._last_seq = last_seq
         self._subscribers: list[Subscriber] = []
+        self._lost: BaseException | None = None
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber`` with every record from now on, in order; it must not raise and must not block."""
@@ -53,22 +54,30 @@ class Recorder:
         """Append ``drafts`` as one commit; done when they are on disk, with the stored events in order.
 
         ``beside`` are events of other kinds (an audit entry) that belong in the same commit, after the records.
-        The numbers are taken at once, so the order of calls is the order of the records.
+        The numbers are taken at once, so the order of calls is the order of the records. Once a record could not be stored, its number
+        is missing for good: every later write raises what happened then, so that no run with a gap is ever brought to an end.
         """
+        if self._lost is not None:
+            raise self._lost
         return asyncio.shield(self._append(drafts, beside))  # a task that is cancelled while it waits must not lose the record
 
     def note(self, *drafts: Draft) -> None:
         """Append without waiting: for lines whose loss with the process would lose nothing that anybody acted on."""
-        self._append(drafts, ())
+        if self._lost is None:
+            self._append(drafts, ())
 
     def live(self, kind: str, message: str, meta: RecordMeta | Mapping[str, Any]) -> None:
         """Tell the subscribers something that is not kept; its ``seq`` is that of the last numbered record."""
         self._tell(live_record(self.identity, self._last_seq, kind, meta, message, ts_ms=self.clock_ms()))
 
     def _append(self, drafts: Iterable[Draft], beside: Iterable[NewEvent]) -> asyncio.Future[list[StoredEvent]]:
-        now_ms = self.clock_ms()
-        events = [self._event(draft, now_ms) for draft in drafts]
-        written = self._ledger.append([*events, *beside])
+        now_ms, before = self.clock_ms(), self._last_seq
+        try:
+            events = [self._event(draft, now_ms) for draft in drafts]
+            written = self._ledger.append([*events, *beside])
+        except BaseException:
+            self._last_seq = before  # nothing was queued under these numbers
+            raise
         count = len(events)
         written.add_done_callback(lambda done: self._publish(done, count))
         return written
@@ -88,7 +97,10 @@ class Recorder:
         )
 
     def _publish(self, written: asyncio.Future[list[StoredEvent]], count: int) -> None:
-        if written.cancelled() or written.exception() is not None:
+        if written.cancelled():
+            return
+        if (error := written.exception()) is not None:
+            self._lost = self._lost or error
             return  # the awaiting side gets the error; what is not on disk is never shown
         for event in written.result()[:count]:
             self._tell(record_of(event))

@@ -1,0 +1,78 @@
+"""Numbers of a run's records: dense in every run that ends, whatever the ledger could not store."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from runloop.errors import Unavailable
+from runloop.events import RunIdentity, StoredEvent
+from runloop.events.records import NodeText
+from runloop.runs.recorder import Draft, Recorder
+
+RUN = str(uuid.UUID(int=7))
+IDENTITY = RunIdentity(RUN, f"trace:{RUN}", f"opening:{RUN}", "t", None)
+LOCKED = Unavailable("another process holds the lock", code="ledger.locked")
+
+
+class Ledger:
+    """Stores everything but what ``failing`` says, after the caller went on."""
+
+    def __init__(self, failing=()):
+        self.failing = list(failing)
+        self.stored = []
+
+    def append(self, events):
+        refused = self.failing.pop(0) if self.failing else None
+        if isinstance(refused, ValueError):
+            raise refused
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(self._settle, future, list(events), refused)
+        return future
+
+    def _settle(self, future, events, refused):
+        if refused is not None:
+            future.set_exception(refused)
+            return
+        ids = range(len(self.stored) + 1, len(self.stored) + len(events) + 1)
+        given = zip(ids, events, strict=True)
+        future.set_result([StoredEvent(n, 0, e.kind, e.actor, e.scope, e.payload, e.provenance, b"", b"", None) for n, e in given])
+        self.stored += events
+
+    def seqs(self):
+        return [event.payload["seq"] for event in self.stored]
+
+
+def line(text):
+    return Draft("node.log", text, NodeText("a", text, 1, "info"))
+
+
+def recorder(ledger):
+    return Recorder(IDENTITY, ledger, lambda: 0)
+
+
+async def test_after_a_line_that_could_not_be_stored_nothing_more_is_recorded():
+    ledger = Ledger([None, LOCKED])
+    run = recorder(ledger)
+    await run.write(line("one"))
+    run.note(line("lost"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    with pytest.raises(Unavailable, match="lock"):
+        await run.write(line("three"))
+    run.note(line("four"))
+    await asyncio.sleep(0)
+
+    assert ledger.seqs() == [1]
+
+
+async def test_a_record_that_the_ledger_refuses_to_take_gives_its_number_back():
+    ledger = Ledger([None, ValueError("not canonical")])
+    run = recorder(ledger)
+    await run.write(line("one"))
+    with pytest.raises(ValueError, match="canonical"):
+        await run.write(line("refused"), line("too"))
+    await run.write(line("two"), line("three"))
+
+    assert ledger.seqs() == [1, 2, 3]
