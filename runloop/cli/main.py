@@ -71,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return _exit_code(stop.code)
     except Exception as error:  # noqa: BLE001 - the last resort: a person never meets a bare traceback
+        if isinstance(error, OSError) and (full := output.stdout_error()) is not None:
+            output.abandon_stdout()
+            return _report(output.unwritable(full))
         return _report_unexpected(error)
     return code
 

@@ -62,15 +62,46 @@ def clean_line(text: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Let no character that the terminal's encoding lacks raise while printing."""
+    """Let no character that the terminal's encoding lacks raise while printing, and no closed stream be missed.
+
+    A standard descriptor that was closed (``rlp … >&-``) leads nowhere from now on: otherwise the next file that is opened, the ledger
+    perhaps, would get its number and with it whatever somebody prints there.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
 
 
+def stdout_error() -> OSError | None:
+    """What keeps standard output from being written (a full disk), if anything; found out by trying, with an empty line."""
+    try:
+        print(flush=True)
+    except OSError as error:
+        return error
+    return None
+
+
+def unwritable(error: OSError) -> RunloopError:
+    """Standard output cannot be written, as an error for people."""
+    from runloop.errors import RunloopError
+
+    return RunloopError(
+        f"the output cannot be written: {error.strerror or error}",
+        code="cli.output",
+        hint="make room, or send the output somewhere else; the ledger has the whole run",
+    )
+
+
 def abandon_stdout() -> None:
-    """After a broken pipe: send what is still buffered nowhere, so that the interpreter ends quietly."""
+    """After output that nobody can take: send what is still buffered nowhere, so that the interpreter ends quietly."""
     try:
         target = sys.stdout.fileno()
     except (OSError, ValueError):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
 _INTERRUPTED = "interrupted at the terminal"
-_NO_READER = "whoever read the output went away"
+_NO_READER = "the output can no longer be written"
 _DENIED = ("denied.", "policy.denied", "approval.")
 
 
@@ -47,9 +47,8 @@ def run(
     settings = _settings({"agents.search_dirs": agents_dir, "openings.search_dirs": openings_dir})
     chosen = _load(opening, settings, params, param or [])
     with_view = not as_json and output.is_terminal(sys.stdout)
-    if trace_out is not None and not trace_out.parent.is_dir():
-        where = Where(file=str(trace_out))
-        raise InvalidInput(f"there is no directory {trace_out.parent}", code="run.trace_out", where=where, hint="create it first")
+    if trace_out is not None:
+        _check_trace_out(trace_out)
     return asyncio.run(_run(chosen, settings, yes=yes, with_view=with_view, trace_out=trace_out))
 
 
@@ -62,7 +61,7 @@ def _settings(first: Mapping[str, Path | None]) -> Settings:
             if not directory.is_dir():
                 where = Where(file=str(directory))
                 raise InvalidInput(f"there is no directory {directory}", code="run.directory", where=where, hint="give one that exists")
-            flags[key] = json.dumps([str(each) for each in (directory.resolve(), *settings.get(key)) if each.is_dir()])
+            flags[key] = json.dumps([str(each).replace("$", "$$") for each in (directory.resolve(), *settings.get(key)) if each.is_dir()])
     return context.settings(flags) if flags else settings
 
 
@@ -83,7 +82,7 @@ def _params_object(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        value = json.loads(text)
+        value = _json(text)
     except ValueError as error:
         where = Where(key="--params")
         raise InvalidInput(
@@ -110,11 +109,29 @@ def _pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[str, An
             values[key] = text
             continue
         try:
-            values[key] = json.loads(text)
+            values[key] = _json(text)
         except ValueError as error:
-            message = f"the parameter {key!r} is {type(default).__name__} like its default {json.dumps(default)}, and {text!r} is not"
+            wanted = f"{type(default).__name__} like its default {json.dumps(default)}"
+            message = f"the parameter {key!r} is {wanted}, and {text[:80]!r} is not: {error}"
             raise InvalidInput(message, code="run.params", where=where, hint="write it as JSON") from error
     return values
+
+
+def _json(text: str) -> Any:
+    """``text`` as JSON, where no key stands twice; anything that is not is a ValueError."""
+    try:
+        return json.loads(text, object_pairs_hook=_each_key_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            raise ValueError(f"the key {key!r} stands twice")
+        value[key] = item
+    return value
 
 
 async def _run(opening: Opening, settings: Settings, *, yes: bool, with_view: bool, trace_out: Path | None) -> int:
@@ -178,11 +195,22 @@ class _Interrupts:
 
 
 class _Printer:
-    """Prints each record as a line of JSON, at once. When the reader goes away, nothing more is printed and the run is cancelled."""
+    """Prints each record as a line of JSON, at once. When that is no longer possible, nothing more is printed and the run is cancelled."""
 
     def __init__(self) -> None:
-        self.on_gone: Callable[[], None] = lambda: None
+        self._on_gone: Callable[[], None] = lambda: None
         self._gone = False
+
+    @property
+    def on_gone(self) -> Callable[[], None]:
+        """What is called, once, when nothing can be printed any more; at once if that has happened before it was set."""
+        return self._on_gone
+
+    @on_gone.setter
+    def on_gone(self, call: Callable[[], None]) -> None:
+        self._on_gone = call
+        if self._gone:
+            call()
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Print one record."""
@@ -190,9 +218,11 @@ class _Printer:
             return
         try:
             print(output.to_json(record, indent=None), flush=True)
-        except BrokenPipeError:
+        except OSError as error:
             self._gone = True
             output.abandon_stdout()
+            if not isinstance(error, BrokenPipeError):  # a reader that has enough needs no telling
+                output.print_error(output.unwritable(error), as_json=context.current().json_errors)
             self.on_gone()
 
 
@@ -227,6 +257,16 @@ def _exit_code(result: RunResult, *, interrupted: bool) -> int:
     if result.status == "cancelled" and interrupted:
         return EXIT_INTERRUPTED
     return EXIT_DENIED if result.code.startswith(_DENIED) else EXIT_FAILED
+
+
+def _check_trace_out(path: Path) -> None:
+    """Refuse before the run what can be seen before it."""
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a directory", code="run.trace_out", where=Where(file=str(path)), hint="name the file to write")
+    if not path.parent.is_dir():
+        raise InvalidInput(
+            f"there is no directory {path.parent}", code="run.trace_out", where=Where(file=str(path)), hint="create it first"
+        )
 
 
 def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:

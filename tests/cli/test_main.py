@@ -4,6 +4,7 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -230,6 +231,22 @@ def in_terminal(arguments, env):
 def test_colour_is_for_terminals_that_want_it(env, colored):
     code, printed = in_terminal(["nonsense"], env)
     assert (code, "\x1b[31m" in printed) == (2, colored)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["config", "show", "--all", "--json"]])
+def test_output_that_cannot_be_written_is_one_line_and_no_defect(arguments):
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run([*RLP, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 1
+    assert json.loads(result.stderr)["error"]["code"] == "cli.output" if "--json" in arguments else "error[cli.output]" in result.stderr
+    assert "No space left on device" in result.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_is_closed_changes_nothing_else(closed):
+    command = [sys.executable, *RLP[1:], "config", "show"]
+    result = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_broken_pipe_ends_quietly():

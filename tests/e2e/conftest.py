@@ -64,9 +64,9 @@ class Home:
             "COLUMNS": "120",
         }
 
-    def rlp(self, *arguments, env=None, stdin=None, timeout=120):
-        command, env = [*RLP, *map(str, arguments)], {**self.env, **(env or {})}
-        return subprocess.run(command, env=env, cwd=self.root, input=stdin, timeout=timeout, capture_output=True, text=True, check=False)
+    def rlp(self, *arguments, env=None, stdin=None, timeout=120, stdout=subprocess.PIPE):
+        command, env, streams = [*RLP, *map(str, arguments)], {**self.env, **(env or {})}, {"stdout": stdout, "stderr": subprocess.PIPE}
+        return subprocess.run(command, env=env, cwd=self.root, input=stdin, timeout=timeout, text=True, check=False, **streams)
 
     def start(self, *arguments, **options):
         return subprocess.Popen([*RLP, *map(str, arguments)], env=self.env, cwd=self.root, stdout=subprocess.PIPE, text=True, **options)

@@ -47,10 +47,13 @@ def wait_until_gone(pids, seconds=10):
         (("run", "no_such_opening"), "opening.not_found"),
         (("run", "compose_email", "--params", "[1]"), "run.params"),
         (("run", "compose_email", "--params", "{"), "run.params"),
+        (("run", "compose_email", "--params", "[" * 5000), "run.params"),
+        (("run", "compose_email", "--params", '{"topic": "a", "topic": "b"}'), "run.params"),
         (("run", "compose_email", "-p", "topic"), "run.params"),
         (("run", "compose_email", "-p", "topic=a", "-p", "topic=b"), "run.params"),
         (("run", "compose_email", "-p", "topik=a"), "opening.param"),
         (("run", "compose_email", "--trace-out", "/no/such/dir/t.json"), "run.trace_out"),
+        (("run", "compose_email", "--trace-out", "/"), "run.trace_out"),
         (("trace", "ffffffff"), "run.no_ledger"),
         (("run",), "cli.usage"),
     ],
@@ -135,6 +138,28 @@ def test_a_killed_command_takes_its_workers_with_it_and_the_ledger_stays_whole(e
     wait_until_gone(children)
     assert empty_home.rlp("kb", "verify").returncode == 0
     assert json.loads(empty_home.rlp("runs", "--json").stdout)[0]["status"] == "running"
+
+
+def test_a_full_disk_under_the_output_cancels_the_run_and_is_said_in_one_line(empty_home):
+    empty_home.agent("looping", LOOP)
+    with Path("/dev/full").open("w") as full:
+        done = empty_home.rlp("run", "looping", stdout=full)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "error[cli.output]: the output cannot be written: No space left on device"
+    assert "Traceback" not in done.stderr
+    assert json.loads(empty_home.rlp("runs", "--json").stdout)[0]["status"] == "cancelled"
+
+
+def test_a_directory_of_agents_is_taken_as_it_is_called(empty_home):
+    empty_home.agent("plain", "from runloop_agent import agent\n\n\n@agent\ndef run(topic) -> dict:\n    return {'out': topic}\n")
+    odd = empty_home.root / "a $HOME $$ {x}"
+    odd.mkdir()
+    (empty_home.state / "agents" / "plain").rename(odd / "plain")
+
+    done = empty_home.rlp("run", "plain", "--agents-dir", odd)
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_reader_that_goes_away_cancels_the_run(empty_home):
