@@ -16,7 +16,7 @@ from runloop.errors import Where
 
 SYSTEM_CONFIG = Path("/etc/runloop")
 SOCKET_NAME = "rmp.sock"
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def expand(text: str, expansion: Expansion, where: Where) -> Path:
     """The absolute path that ``text`` means; an unset variable or unknown user is an error, never left as it is."""
     if text.startswith("env:"):
         text = _variable(text[4:].strip(), expansion, where)
-    text = _VARIABLE.sub(lambda match: _variable(match[1] or match[2], expansion, where), text)
+    text = _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else _variable(match[1] or match[2], expansion, where), text)
     if text.startswith("~"):
         text = _home(text, expansion, where)
     if "\0" in text:

@@ -215,6 +215,7 @@ def test_the_value_of_a_secret_never_appears_in_an_error(machine):
         ("./rel", "{work}/rel"),
         ("rel", "{work}/rel"),
         ("/abs/$PLACE", "/abs//srv"),
+        ("/abs/$$PLACE$$", "/abs/$PLACE$"),
     ],
 )
 def test_a_path_is_expanded(machine, text, path):
