@@ -47,5 +47,5 @@ def frame_view(frame: Frame) -> dict[str, Any]:
     envelope = frame.envelope
     shown = {"type": envelope.type, "payload": json_value(envelope.payload)}
     if envelope.meta is not None:
-        shown["meta"] = {key: json_value(value) for key, value in envelope.meta.items()}
+        shown["meta"] = json_value(dict(envelope.meta))
     return {**header_view(frame.header), "expires_at_ms": frame.header.expires_at_ms, "envelope": shown}

@@ -78,3 +78,8 @@ def test_a_frame_is_shown_by_its_fields(with_body: Callable[..., bytes]) -> None
 def test_a_frame_without_meta_shows_none(with_body: Callable[..., bytes]) -> None:
     frame = rmp.decode_frame(with_body(b"\x82\xa4type\xaferror.report.v1\xa7payload\x01"), now_ms=None)
     assert frame_view(frame)["envelope"] == {"type": "error.report.v1", "payload": 1}
+
+
+def test_meta_is_a_map_like_any_other(with_body: Callable[..., bytes]) -> None:
+    frame = rmp.decode_frame(with_body(b"\x83\xa4type\xaferror.report.v1\xa7payload\x01\xa4meta\x81\xa4$bin\xa200"), now_ms=None)
+    assert frame_view(frame)["envelope"]["meta"] == {"$map": {"$bin": "00"}}
