@@ -135,7 +135,7 @@ class Capabilities:
 
     def check_time(self) -> Denial | None:
         """Whether the agent may wait for a timer (the virtual clock itself needs no grant)."""
-        return None if self.time else _missing("time.now", "clock_time_get", "time")
+        return None if self.time else _missing("timer.sleep", "timer_sleep", "time")
 
     def check_spawn(self, ref: str) -> Denial | None:
         """Whether ``agent:NAME[@VARIANT]`` or ``opening:NAME`` may be started."""

@@ -53,7 +53,7 @@ def test_only_the_exact_reference_is_spawned(ref, granted):
         ("check_model", "model", "model.use", "model_complete"),
         ("check_mail", "mail", "mail.send", "mail_send"),
         ("check_ask", "ask", "ask.person", "ask_person"),
-        ("check_time", "time", "time.now", "clock_time_get"),
+        ("check_time", "time", "timer.sleep", "timer_sleep"),
     ],
 )
 def test_a_flag_grants_its_capability_and_its_absence_says_what_to_write(check, flag, cap, op):
