@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from runloop.kb.projections import apply
 from runloop.kb.verify import Anchor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from runloop.events import StoredEvent
@@ -35,10 +37,24 @@ class Synced:
     set_aside: int
 
 
+@contextmanager
+def _derived(path: Path) -> Iterator[None]:
+    """As :func:`translated`; of a damaged file it says that nothing is lost, since everything in it comes from the ledger."""
+    try:
+        with translated(path):
+            yield
+    except LedgerCorrupt as error:
+        if error.where.file != str(path):
+            raise  # the ledger's own trouble
+        hint = f"delete {path.name}: it holds nothing of its own and is rebuilt from the ledger; then run `rlp kb verify`"
+        raise LedgerCorrupt(error.message, where=error.where, hint=hint) from error
+
+
 def open_views(path: Path, ledger: Ledger) -> apsw.Connection:
     """The write connection of the derived file, made or rebuilt when it is missing or of another version."""
-    db = connect(path, synchronous="normal")
-    with translated(path), immediate(db):
+    with _derived(path):
+        db = connect(path, synchronous="normal")
+    with _derived(path), immediate(db):
         if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").get:
             views.create(db, ledger.id, genesis(ledger.id))
         elif db.execute("SELECT version FROM state").get != views.VERSION:
@@ -54,7 +70,7 @@ def anchor(db: apsw.Connection) -> Anchor:
 def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
     """Apply every event after the watermark; an event that cannot be applied is set aside and reported."""
     applied = aside = 0
-    with translated(path):
+    with _derived(path):
         _check_anchor(anchor(db), ledger)
         seen = int(db.execute("SELECT watermark FROM state").get)
         if ledger.head().id == seen:
@@ -75,7 +91,7 @@ def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
 
 def rebuild(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
     """Empty the tables and apply every event again."""
-    with translated(path), immediate(db):
+    with _derived(path), immediate(db):
         views.recreate(db)
     return sync(db, path, ledger)
 

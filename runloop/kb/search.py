@@ -75,17 +75,18 @@ def person_hit(person: Person, salt: str, *, raw: bool) -> Hit:
         return address if raw else mask_email(address, salt)
 
     name = person.name if raw else mask_text(person.name, salt)
+    org = person.org if raw or person.org is None else mask_text(person.org, salt)
     data = {
         "name": name,
-        "nicknames": person.nicknames,
+        "nicknames": person.nicknames if raw else [mask_text(each, salt) for each in person.nicknames],
         "email": shown(person.email),
         "emails": [shown(address) for address in person.emails],
-        "org": person.org,
+        "org": org,
         "trust": person.trust,
         "match": person.match,
         "masked": not raw,
     }
-    excerpt = f"{name} <{shown(person.email)}>" + (f", {person.org}" if person.org else "")
+    excerpt = f"{name} <{shown(person.email)}>" + (f", {org}" if org else "")
     return Hit("contacts", f"contact:{person.key}", name, excerpt, person.event_id, None, None, person.score, data)
 
 

@@ -305,3 +305,15 @@ def test_a_passage_reads_no_other_passage_of_its_version(kb):
     searches = [step for step in plan if "notes" in step]
     assert len(searches) == 3
     assert all(step.startswith("SEARCH") and ("file_hash" in step or "part>" in step) for step in searches), plan
+
+
+def test_a_damaged_derived_file_says_that_it_can_be_deleted(tmp_path, contact):
+    with KnowledgeBase.open(tmp_path) as kb:
+        kb.ledger.append([contact("A", "a@x")])
+    (tmp_path / "pog.sqlite").write_bytes(b"no database " * 900)
+    with pytest.raises(LedgerCorrupt, match="damaged") as failed:
+        KnowledgeBase.open(tmp_path)
+    assert failed.value.hint.startswith("delete pog.sqlite: ")
+    (tmp_path / "pog.sqlite").unlink()
+    with KnowledgeBase.open(tmp_path) as kb:
+        assert [hit.title for hit in kb.search("A")] == ["A"]

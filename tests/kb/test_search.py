@@ -233,3 +233,11 @@ def test_the_excerpt_of_a_text_without_blanks_is_where_the_words_are():
 def test_composed_and_decomposed_text_meet(kb):
     kb.ledger.append([note(unicodedata.normalize("NFD", "구매 계획, Zoë"))])
     assert [len(kb.search(query, ["notes"])) for query in ("계획", "Zoë", "zoe")] == [1, 1, 1]
+
+
+def test_an_address_in_a_nickname_or_organisation_is_masked_too(kb, contact):
+    kb.ledger.append([contact("Ada", "ada@x.example", nicknames=["ada@home.example"], org="Office of ada@home.example")])
+    [hit] = kb.search("Ada", ["contacts"])
+    assert "ada@" not in str(hit.to_dict())
+    [raw] = kb.search("Ada", ["contacts"], raw_contacts=True)
+    assert (raw.data["nicknames"], raw.data["org"]) == (["ada@home.example"], "Office of ada@home.example")
