@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,13 @@ from runloop.kb.importers.textfile import Unreadable, decode, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
+    from runloop.events import StoredEvent
     from runloop.kb.base import KnowledgeBase
 
 MAX_BYTES = 4 * 1024 * 1024
+_WRITING = 64  # files whose events are on their way to the disk at once
 MARKDOWN = frozenset({".md", ".markdown", ".mdown"})
 SUFFIXES = MARKDOWN | {".txt", ".text"}
 
@@ -37,9 +41,16 @@ def import_notes(kb: KnowledgeBase, place: str | Path, *, actor: str = "user") -
     report = ImportReport("notes", str(root))
     known = _known(kb)
     present: set[str] = set()
+    writing: deque[Future[list[StoredEvent]]] = deque()
     for path in _files(root, report):
         present.add(str(path))
-        _import_file(kb, path, known.get(str(path)), report, actor)
+        events = _read_file(path, known.get(str(path)), report, actor)
+        if events:  # one file, one append: all of its passages or none; the next file is read while the disk is busy
+            writing.append(kb.ledger.submit(events))
+        if len(writing) == _WRITING:
+            report.event_ids += [event.id for event in writing.popleft().result()]
+    for written in writing:
+        report.event_ids += [event.id for event in written.result()]
     unread = {refusal.file for refusal in report.refused}
     gone = sorted(path for path in known if _inside(path, root) and path not in present and path not in unread)
     if gone:
@@ -56,30 +67,27 @@ def _finish(kb: KnowledgeBase, report: ImportReport, actor: str) -> None:
     kb.ledger.append([NewEvent("import.finished", {**counts, "refused": len(report.refused)}, actor, "user")])
 
 
-def _import_file(kb: KnowledgeBase, path: Path, known: tuple[str, int] | None, report: ImportReport, actor: str) -> None:
+def _read_file(path: Path, known: tuple[str, int] | None, report: ImportReport, actor: str) -> list[NewEvent]:
+    """The events of a file that is new, changed or emptied; what it has is counted in the report."""
     try:
         data = read_bytes(path, MAX_BYTES)
         text = decode(data)
         str(path).encode()
     except Unreadable as error:
         report.refuse(_shown(path), error.line, error.message)
-        return
+        return []
     except UnicodeEncodeError:
         report.refuse(_shown(path), None, "the file's name is not UTF-8")
-        return
+        return []
     report.files += 1
     file_hash = blake3(data).hexdigest()
     passages = split_passages(text, markdown=path.suffix.lower() in MARKDOWN)
     if known is not None and known == (file_hash, len(passages)):
         report.known += len(passages)
-        return
+        return []
     if not passages:
-        if known is not None:
-            report.event_ids.append(
-                kb.ledger.append([NewEvent("note.removed", {"path": str(path), "reason": "empty"}, actor, "user")])[0].id
-            )
-            report.removed += 1
-        return
+        report.removed += known is not None
+        return [] if known is None else [NewEvent("note.removed", {"path": str(path), "reason": "empty"}, actor, "user")]
     events = []
     for part, passage in enumerate(passages):
         payload: dict[str, Any] = {"path": str(path), "line": passage.line, "end_line": passage.end_line, "text": passage.text}
@@ -87,8 +95,8 @@ def _import_file(kb: KnowledgeBase, path: Path, known: tuple[str, int] | None, r
         if passage.title:
             payload["title"] = passage.title
         events.append(NewEvent("note.imported", payload, actor, "user"))
-    report.event_ids += [event.id for event in kb.ledger.append(events)]  # one file, one append: all of its passages or none
     report.taken += len(events)
+    return events
 
 
 def _known(kb: KnowledgeBase) -> dict[str, tuple[str, int]]:
