@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runloop.bundles.bundle import Inspection
+    from runloop.bundles.python_entry import Compiles
 
 
-def lint(inspection: Inspection) -> list[RunloopError]:
+def lint(inspection: Inspection, compiles: Compiles | None = None) -> list[RunloopError]:
     """List what loading does not look at: the sources of a Python agent, the schema of ``with``, the form of a WebAssembly file."""
     manifest = inspection.manifest
     if manifest is None:
         return []
     problems: list[RunloopError] = []
     if manifest.kind == "python":
-        problems += python_problems(inspection.files, manifest.entry, manifest.ports_in, inspection.root)
+        problems += python_problems(inspection.files, manifest.entry, manifest.ports_in, inspection.root, compiles)
     else:
         problems += _wasm_problems(inspection, manifest.kind, manifest.entry)
     if manifest.with_schema is not None and (fault := schema_fault(manifest.with_schema)):

@@ -10,8 +10,11 @@ from runloop.bundles.errors import BundleInvalid
 from runloop.errors import RunloopError, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+    Compiles = Callable[[str, bytes], bool]
+    """Whether the guest's Python, which may be newer than this one, compiles a source (path, content)."""
 
 _MODULE = "runloop_agent"
 #: Exists on every node and only orders, so no function has to take it.
@@ -20,14 +23,21 @@ _ORDER_PORT = "in"
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def python_problems(files: Mapping[str, bytes], entry: str, ports_in: Iterable[str], root: Path) -> list[RunloopError]:
-    """List what keeps the sources from running: syntax, the entry's ``@agent`` function, ports that it does not take."""
+def python_problems(
+    files: Mapping[str, bytes], entry: str, ports_in: Iterable[str], root: Path, compiles: Compiles | None = None
+) -> list[RunloopError]:
+    """List what keeps the sources from running: syntax, the entry's ``@agent`` function, ports that it does not take.
+
+    A source that this Python cannot read but ``compiles`` accepts is no problem; what its entry lacks is then told by the run.
+    """
     problems: list[RunloopError] = []
     for path in filter(is_source, sorted(files)):
         where = Where(file=f"{root}/{path}")
         try:
             tree = ast.parse(files[path], filename=path)
         except SyntaxError as error:
+            if compiles is not None and compiles(path, files[path]):
+                continue
             where = Where(file=f"{root}/{path}", line=error.lineno, column=error.offset)
             problems.append(
                 BundleInvalid(f"not valid Python: {error.msg}", code="bundle.python_syntax", where=where, hint="correct the line named")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from runloop.bundles.python_entry import Compiles
+
 #: What sealing puts right; every other problem has to be put right by the author.
 _MENDED = frozenset(
     {f"bundle.{reason}" for reason in ("unsealed", "digest_mismatch", "digest_stale", "file_extra", "file_missing", "files_entry")}
@@ -38,11 +40,13 @@ class Sealed:
     digest: str
 
 
-def seal(root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None) -> tuple[Sealed | None, list[RunloopError]]:
+def seal(
+    root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None, compiles: Compiles | None = None
+) -> tuple[Sealed | None, list[RunloopError]]:
     """Refresh ``[files]`` (and digests kept beside entry_wasm and tools), unless something else is wrong: then that, and no change."""
     inspection = inspect_bundle(root, home=home, env=env)
     manifest = inspection.manifest
-    problems = [problem for problem in inspection.problems if problem.code not in _MENDED] + lint(inspection)
+    problems = [problem for problem in inspection.problems if problem.code not in _MENDED] + lint(inspection, compiles)
     if problems or manifest is None:
         return None, problems
     before, after = manifest.files, file_digests(inspection.files)

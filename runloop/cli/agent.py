@@ -26,6 +26,8 @@ from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
 if TYPE_CHECKING:
     from runloop.bundles import Bundle, BundleStore
 
+_GUEST_PYTHON = (3, 14)
+
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
@@ -80,7 +82,7 @@ def check(targets: Targets, root: RootOption = None, json: JsonOption = False, t
     found = []
     for target in targets:
         inspection = inspect_bundle(_place(store, target), home=_home(), env=os.environ)
-        found.append((target, inspection, [*inspection.problems, *lint(inspection)]))
+        found.append((target, inspection, [*inspection.problems, *lint(inspection, _guest_compiles)]))
     if output.wants_json(as_json=json, as_table=table):
         output.print_json({"agents": [inspection_json(*each) for each in found]})
     else:
@@ -138,7 +140,7 @@ def build(target: Target, root: RootOption = None, json: JsonOption = False, tab
     from runloop.bundles.seal import seal
 
     place = _place(_store(root), target)
-    sealed, problems = seal(place, home=_home(), env=os.environ)
+    sealed, problems = seal(place, home=_home(), env=os.environ, compiles=_guest_compiles)
     as_json = output.wants_json(as_json=json, as_table=table)
     if sealed is None:
         if as_json:
@@ -202,7 +204,7 @@ def run_tests(
     if build:
         from runloop.bundles.seal import seal
 
-        _, problems = seal(_place(store, target), home=_home(), env=os.environ)
+        _, problems = seal(_place(store, target), home=_home(), env=os.environ, compiles=_guest_compiles)
         if problems:
             raise problems[0]
     bundle = _bundle(store, target)
@@ -244,6 +246,32 @@ async def _run_cases(bundle: Bundle, cases: list[Any], *, as_json: bool) -> list
             if not as_json:
                 print_case(result)
     return results
+
+
+def _guest_compiles(path: str, source: bytes) -> bool:
+    """Ask the Python guest whether it compiles a source that this Python does not read; a newer Python than the guest's knows best."""
+    if sys.version_info >= _GUEST_PYTHON:
+        return False
+    import asyncio
+    import json
+
+    from runloop.errors import RunloopError
+    from runloop.sandbox import Answer, CallError, GuestSpec, WorkerPool
+
+    async def no_calls(_name: str, _args: str) -> Answer:
+        return Answer(CallError("denied", "no calls"), 0)
+
+    async def ask() -> bool:
+        checker = {"agent.py": "def run(source, path):\n    compile(source, path, 'exec', dont_inherit=True)\n    return True\n"}
+        request = json.dumps({"with": {"source": source.decode(), "path": path}, "inputs": {}, "run": {}})
+        spec = GuestSpec("python", "syntax", "agent.py", request, bytes(32), 0, sources=checker)
+        async with WorkerPool(context.settings().directories.cache, workers=1, progress=_say_compiling()) as pool:
+            return (await pool.run(spec, no_calls)).result_json == "true"
+
+    try:
+        return asyncio.run(ask())
+    except (RunloopError, UnicodeDecodeError):
+        return False
 
 
 def _say_compiling() -> Any:

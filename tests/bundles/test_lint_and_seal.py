@@ -50,6 +50,16 @@ def test_a_source_that_cannot_run_is_named_with_its_line(write_bundle, source, e
     assert faults(write_bundle(files={"agent.py": source}, sealed=False)) == expected
 
 
+def test_a_source_that_only_the_newer_python_of_the_guest_reads_is_no_fault(write_bundle):
+    root = write_bundle(
+        files={"agent.py": "from runloop_agent import agent\n@agent\ndef run(topic): return 1\n", "new.py": "not ( python"}, sealed=False
+    )
+    asked = []
+    sealed, problems = seal(root, compiles=lambda path, source: asked.append((path, source)) or True)
+    assert (sealed is not None, problems, asked) == (True, [], [("new.py", b"not ( python")])
+    assert [problem.code for problem in seal(root, compiles=lambda *_: False)[1]] == ["bundle.python_syntax"]
+
+
 def test_every_module_of_the_bundle_is_looked_at_but_not_its_tests(write_bundle):
     root = write_bundle(files={"lib/a.py": "x = = 1\n", "tests/b.py": "x = = 1\n"}, sealed=False)
     assert faults(root) == [("bundle.python_syntax", 1)]

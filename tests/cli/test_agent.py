@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -18,6 +19,12 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "home"
+
+
+@pytest.fixture
+def compiled(home, guest_cache, monkeypatch):
+    """The guest is compiled already, as it is on a machine that ran an agent before."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(guest_cache))
 
 
 @pytest.fixture
@@ -89,6 +96,7 @@ def test_list_looks_first_in_the_directory_that_is_named(rlp, tmp_path):
     assert (code, err.splitlines()[0]) == (2, f"error[agent.root]: there is no directory {tmp_path}/gone")
 
 
+@pytest.mark.usefixtures("compiled")
 def test_check_reports_every_fault_and_its_exit_code(rlp, home):
     rlp("scaffold", "reader")
     bundle = home / ".runloop" / "agents" / "reader"
@@ -108,6 +116,21 @@ def test_check_reports_every_fault_and_its_exit_code(rlp, home):
     assert (code, entry["ok"], len(entry["problems"])) == (5, False, 4)
 
 
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python reads whatever the guest's reads")
+def test_build_takes_the_syntax_of_the_guests_python_though_this_one_is_older(rlp, home):
+    rlp("scaffold", "reader")
+    agent = home / ".runloop/agents/reader/agent.py"
+    agent.write_text(
+        agent.read_text()
+        + "\ndef last(names):\n    try:\n        return names[-1]\n    except IndexError, KeyError:\n        return None\n"
+    )
+    code, out, _ = rlp("build", "reader", "--json")
+    assert (code, json.loads(out)["changed"]) == (0, ["agent.py"])
+    assert rlp("check", "reader")[0] == 0
+
+
+@pytest.mark.usefixtures("compiled")
 def test_build_says_what_changed_and_refuses_what_is_wrong(rlp, home):
     rlp("scaffold", "reader")
     bundle = home / ".runloop" / "agents" / "reader"
@@ -168,6 +191,7 @@ def test_tests_of_an_agent_need_cases(rlp, home):
     assert (code, err.splitlines()[0]) == (2, "error[agent.no_tests]: reader has no tests/cases.yaml")
 
 
+@pytest.mark.usefixtures("compiled")
 def test_an_altered_agent_is_not_tested_until_it_is_built(rlp, home):
     rlp("scaffold", "reader")
     (home / ".runloop" / "agents" / "reader" / "agent.py").write_text("x = = 1\n")
