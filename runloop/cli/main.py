@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runloop.cli import context, output
-from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError
+from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable
 
 if TYPE_CHECKING:
     import typer
@@ -218,6 +219,14 @@ def _report_unexpected(error: Exception) -> int:
     if context.current().debug:
         _print_traceback(error)
     first_line = str(error).strip().split("\n", 1)[0]
+    if _is_exhaustion(error):
+        wrapped: RunloopError = Unavailable(
+            f"the system has no more to give: {first_line or type(error).__name__}",
+            code="system.exhausted",
+            hint="see `ulimit -a` (open files, processes, memory) and the free space of the disk, and try again",
+        )
+        output.print_error(wrapped, as_json=context.current().json_errors)
+        return wrapped.exit_code
     wrapped = RunloopError(
         f"unexpected {type(error).__name__}" + (f": {first_line}" if first_line else ""),
         code="runloop.internal",
@@ -225,6 +234,13 @@ def _report_unexpected(error: Exception) -> int:
     )
     output.print_error(wrapped, as_json=context.current().json_errors)
     return EXIT_FAILED
+
+
+def _is_exhaustion(error: Exception) -> bool:
+    """Whether an error means that files, processes, memory or disk space have run out, which no code can repair."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"))
 
 
 def _print_traceback(error: BaseException) -> None:

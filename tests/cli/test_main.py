@@ -135,6 +135,18 @@ def test_an_unexpected_error_is_one_line_and_never_a_traceback(capsys, verb):
     assert "Traceback" not in printed
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(24, "Too many open files"), OSError(28, "No space left on device"), RuntimeError("can't start new thread"), MemoryError()],
+)
+def test_what_the_system_has_no_more_of_is_not_called_a_defect(capsys, verb, error):
+    verb(raises(error))
+    assert main.main(["try"]) == 3
+    printed = capsys.readouterr().err
+    assert printed.startswith("error[system.exhausted]: the system has no more to give: ")
+    assert "ulimit" in printed
+
+
 @pytest.mark.parametrize("how", ["--debug", "RUNLOOP_DEBUG"])
 def test_debug_shows_the_traceback(capsys, verb, monkeypatch, how):
     verb(raises(KeyError("x")))
