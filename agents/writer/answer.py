@@ -102,7 +102,10 @@ def mend(text: str, sources: Sequence[Source], known: str) -> str:
     texts = basis(sources)
     kept: list[str] = []
     for line in text.split("\n"):
-        good = [unit.text for unit in line_units(line) if not faults(unit, texts, known)]
+        said = line_units(line)
+        good = [unit.text for unit in said if not faults(unit, texts, known)]
+        if good and len(good) < len(said) and all(count_words(text) < 2 for text in good):
+            continue  # a lone "P.S." of what was left out
         if good or not line.strip():
             kept.append(" ".join(good))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()

@@ -273,6 +273,12 @@ def test_a_flood_of_an_answer_is_judged_by_its_beginning(writer: ModuleType) -> 
     assert draft["mode"] == "template"
 
 
+def test_no_label_stays_of_a_sentence_that_is_left_out(writer: ModuleType) -> None:
+    bad = {"body": f"{GOOD}\n\nP.S. The office burned down yesterday."}
+    draft, _ = write(writer, says(bad, bad))
+    assert (draft["mode"], draft["body"].split("\n\nSources:")[0]) == ("model-mended", GOOD)
+
+
 def test_sentences_that_stay_wrong_are_left_out(writer: ModuleType) -> None:
     bad = {"body": GOOD.replace("Does this", "It costs 900 EUR. Does this")}
     draft, _ = write(writer, says(bad, bad))
