@@ -12,10 +12,12 @@ from runloop.config.registry import Key
 
 MASK = "***"
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+_URL_QUERY = re.compile(r"(://[^?\s]*\?)([^#\s]+)")
+_QUERY_VALUE = re.compile(r"=[^&]*")
 
 
 def plain(key: Key, value: Any) -> Any:
-    """The value as JSON data. Secrets, header values and the user part of URLs are masked."""
+    """The value as JSON data. Secrets, header values, and the user part and query values of URLs are masked."""
     if value is None:
         return None
     return MASK if key.secret else _plain(key.kind, value)
@@ -25,7 +27,7 @@ def _plain(kind: Kind | None, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, str):
-        return _USER_INFO.sub(MASK + "@", value)
+        return _URL_QUERY.sub(lambda url: url[1] + _QUERY_VALUE.sub("=" + MASK, url[2]), _USER_INFO.sub(MASK + "@", value))
     if isinstance(value, (tuple, list)):
         return [_plain(kind.item if isinstance(kind, ListOf) else None, each) for each in value]
     if isinstance(value, dict):

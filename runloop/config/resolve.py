@@ -14,7 +14,7 @@ from runloop.config.paths import Expansion
 from runloop.config.raw import Raw
 from runloop.config.registry import Key
 from runloop.config.settings import Assignment, Explanation
-from runloop.config.tighten import combine, limit
+from runloop.config.tighten import NOTHING, beyond, combine, limit
 from runloop.errors import Where
 
 _DEFAULT = Where()
@@ -122,8 +122,9 @@ def _narrowest(key: Key, assignments: tuple[Assignment, ...], findings: Findings
     value, decider, notes = assignments[0].value, assignments[0], []
     for each in assignments[1:]:
         narrowed = combine(key.tighten, value, each.value)
-        if narrowed != each.value:
-            note = f"{each.layer} asks for {_shown(each.value)}, which is wider than {_shown(narrowed)} and has no effect"
+        asked = beyond(key.tighten, each.value, before=value, after=narrowed)
+        if asked is not NOTHING:
+            note = f"{each.layer} asks for {_shown(asked)}, which is wider than {_shown(narrowed)} and has no effect"
             notes.append(note)
             findings.warnings.append(ConfigWarning("config.limited", f"{key.path}: {note}", each.where))
         if narrowed != value or decider.layer == "default":

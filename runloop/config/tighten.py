@@ -11,9 +11,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from runloop.config.registry import Tighten
+
+NOTHING: Final = object()
 
 
 def combine(rule: Tighten, first: Any, second: Any) -> Any:
@@ -29,6 +31,15 @@ def combine(rule: Tighten, first: Any, second: Any) -> Any:
     if rule == "union":
         return (*first, *(each for each in second if each not in first))
     return _intersect(first, second)
+
+
+def beyond(rule: Tighten, asked: Any, *, before: Any, after: Any) -> Any:
+    """What of ``asked`` has no effect, since ``before`` was narrower; NOTHING where all of it has one."""
+    if isinstance(asked, tuple):
+        if rule == "union":  # to add to the list is no attempt to drop what is in it
+            return asked if set(asked) < set(before) else NOTHING
+        return tuple(each for each in asked if each not in after) or NOTHING
+    return NOTHING if asked == after else asked
 
 
 def _intersect(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:

@@ -81,6 +81,29 @@ def test_every_hard_limit_can_be_narrowed_above_and_never_widened(machine, codes
 
 
 @pytest.mark.parametrize(
+    ("key", "system", "asked", "note"),
+    [
+        ("policy.deny_actions", "[exec.run]", "mail.smtp", ""),
+        ("policy.deny_actions", "[exec.run, mail.smtp]", "mail.smtp,exec.run", ""),
+        (
+            "policy.deny_actions",
+            "[exec.run, mail.smtp]",
+            "mail.smtp",
+            "flag asks for mail.smtp, which is wider than exec.run, mail.smtp and has no effect",
+        ),
+        ("policy.allowed_hosts", "[a.org, b.org]", "b.org,a.org", ""),
+        ("policy.allowed_hosts", "[a.org, 'b.org:443']", "a.org,b.org:443", ""),
+        ("policy.allowed_hosts", "[a.org, b.org]", "a.org,c.org", "flag asks for c.org, which is wider than a.org and has no effect"),
+    ],
+)
+def test_only_what_has_no_effect_is_called_so(machine, codes, key, system, asked, note):
+    section, name = key.split(".")
+    machine.system(f"{section}: {{{name}: {system}}}")
+    settings = machine.load({key: asked})
+    assert (settings.explain(key).note, codes(settings)) == (note, ["config.limited"] if note else [])
+
+
+@pytest.mark.parametrize(
     ("policy", "bound", "key", "asked", "held"),
     [
         ("memory_mb", "64", "sandbox.memory_mb", "128", 64),

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from runloop.config import all_keys
+from runloop.config.present import plain
 
 
 def refused(machine, yaml):
@@ -234,3 +235,10 @@ def test_the_socket_has_the_messages_of_the_specification(machine):
     assert (
         refused(machine, "runtime: {sockets_dir: '   '}").message == "runtime.sockets_dir cannot be empty when runtime.socket_path is unset"
     )
+
+
+def test_what_a_url_may_hold_of_secrets_is_never_shown(machine):
+    url = "https://ada:pw@host.example/v1?key=one&other=two#part"
+    settings = machine.load({"models.broker.providers": f'[{{"id": "a", "kind": "http_ollama", "base_url": "{url}"}}]'})
+    explained = settings.explain("models.broker.providers")
+    assert plain(explained.key, explained.value)[0]["base_url"] == "https://***@host.example/v1?key=***&other=***#part"
