@@ -9,6 +9,7 @@ from typing import Any
 from runloop.config import raw as raws
 from runloop.config import registry
 from runloop.config.errors import ConfigError, ConfigWarning
+from runloop.config.kinds import ListOf
 from runloop.config.layers import Findings, Layer, named
 from runloop.config.paths import Expansion
 from runloop.config.raw import Raw
@@ -81,7 +82,7 @@ def _assignments(key: Key, layers: Sequence[Layer], expansion: Expansion, findin
 
 
 def _read(key: Key, raw: Raw, expansion: Expansion) -> Any:
-    if raw.value is None or (raw.value == "" and key.nullable and not key.path.startswith("runtime.")):
+    if raw.value is None or (raw.value == "" and key.nullable and not isinstance(key.kind, ListOf) and not key.path.startswith("runtime.")):
         if key.nullable:
             return None
         raise ConfigError("needs a value", where=raw.where, hint="Give it one, or remove the line to use the default.")

@@ -159,3 +159,10 @@ def test_without_hard_limits_nothing_is_limited(machine):
         "policy.deny_actions": (),
         "policy.approve_in_advance": None,
     }
+
+
+@pytest.mark.parametrize("key", ["policy.allowed_hosts", "policy.approve_in_advance", "security.approve_in_advance"])
+@pytest.mark.parametrize("text", ["", "[]", " "])
+def test_an_empty_list_of_what_is_allowed_allows_nothing(machine, key, text):
+    assert machine.load({key: text}).get(key) == ()
+    assert machine.load(**{f"RUNLOOP__{key.replace('.', '__').upper()}": text}).get(key) == ()
