@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from runloop.runs.recorder import Recorder
 
 _WAITS_FOR_SOMEBODY = frozenset({"ask.person", "timer.sleep", "spawn.agent", "spawn.opening"})
+_GOES_OUT = frozenset({"model.complete", "model.embed", "http.fetch", "exec.run", "mail.send"})
+"""Calls that take their time elsewhere, in which the guest needs no processor."""
 
 
 class RecordEnded(Exception):  # noqa: N818 - it says what happened, and is an error only to the guest
@@ -81,8 +83,9 @@ class Usage:
 class Crossings:
     """The hostcall handler of one attempt. With ``live`` false a record is re-run: its end is the end, nothing happens outside.
 
-    ``requests`` learns the event ids of the requests that were recorded before something happened. ``waiting(bool)``
-    tells when the attempt begins and ends to wait for a person, a timer or a child run.
+    ``requests`` learns the event ids of the requests that were recorded before something happened. ``waiting(bool)`` tells when the
+    attempt begins and ends to wait for a person, a timer or a child run, ``away(bool)`` the same of a model or another outside.
+    While ``going`` is clear, no new call begins.
     """
 
     who: AttemptIdentity
@@ -94,6 +97,8 @@ class Crossings:
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict)
     live: bool = True
     waiting: Callable[[bool], None] = lambda _: None
+    away: Callable[[bool], None] = lambda _: None
+    going: asyncio.Event | None = None
     spent: Callable[[int, int], None] = lambda _tokens, _micros: None
     usage: Usage = field(default_factory=Usage)
     refusal: CallError | None = None
@@ -124,8 +129,17 @@ class Crossings:
             case Live(call, pending):
                 if not self.live:
                     raise RecordEnded(self.who.node, self.who.attempt, call, pending)
+                if self.going is not None and not self.going.is_set():
+                    await self._paused(self.going)
                 live = _Call(self, name, args, args_hash, call)
                 return await (live.refuse(wrong) if args is None and wrong is not None else live.make())
+
+    async def _paused(self, going: asyncio.Event) -> None:
+        self.waiting(True)
+        try:
+            await going.wait()
+        finally:
+            self.waiting(False)
 
     def context(self, call: int) -> CallContext:
         """The facts that a performer gets with call number ``call``."""
@@ -198,7 +212,7 @@ class _Call:
             prepared = performer.prepare(self.args or {}, ctx)
             self.klass = prepared.klass
             self.at.asked_outside = self.at.asked_outside or self.klass is not EffectClass.READ or self.name == "http.fetch"
-            await self._admit(prepared, ctx)
+            await self.at.desk.admit(self, prepared, ctx)
             if self.klass is not EffectClass.READ:
                 await self._request()
             outcome = await self._perform(performer, prepared, self.at.context(self.call))
@@ -224,22 +238,15 @@ class _Call:
         self._count(spent)
         return Answer(GuestCallError(**error.to_answer()), written)
 
-    async def _admit(self, prepared: Prepared, ctx: CallContext) -> None:
-        self.at.waiting(True)
-        try:
-            await self.at.desk.admit(self, prepared, ctx)
-        finally:
-            self.at.waiting(False)
-
     async def _request(self) -> None:
         stored = await self.at.recorder.write(self._requested_draft())
         self.at.requests[self.at.who.node, self.at.who.attempt, self.call] = stored[0].id
         self.requested = True
 
     async def _perform(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> Outcome:
-        waits = self.name in _WAITS_FOR_SOMEBODY
-        if waits:
-            self.at.waiting(True)
+        leave = self.at.waiting if self.name in _WAITS_FOR_SOMEBODY else self.at.away if self.name in _GOES_OUT else None
+        if leave is not None:
+            leave(True)
         try:
             return await performer.perform(prepared, ctx)
         except RunloopError as error:
@@ -249,8 +256,8 @@ class _Call:
                 CallErrorKind.UNAVAILABLE, error.message, code=error.code, hint=error.hint, retryable=error.retryable
             ) from error
         finally:
-            if waits:
-                self.at.waiting(False)
+            if leave is not None:
+                leave(False)
 
     async def _complete(self, outcome: Outcome, began_ms: int) -> Answer:
         self.at.taint |= outcome.taint
@@ -269,7 +276,9 @@ class _Call:
         return Answer(_dump(outcome.result), written)
 
     async def _abandoned(self, prepared: Prepared | None, began_ms: int) -> None:
-        """The attempt is being stopped in the middle of this call: its record must still have an outcome."""
+        """The attempt is being stopped in the middle of this call: its record must still have an outcome, unless a recovery will find it."""
+        if self.at.recorder.halted:
+            return
         unknown = self.requested and prepared is not None and prepared.klass is EffectClass.EXTERNAL
         code = "effect.outcome_unknown" if unknown else "effect.cancelled"
         info = ErrorInfo(code, "the attempt was stopped during this call", kind=CallErrorKind.CANCELLED.value)

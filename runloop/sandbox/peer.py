@@ -54,6 +54,8 @@ class Peer(asyncio.Protocol):
         self.jobs: dict[int, Job] = {}
         self.reserved = 0
         self.lost = False
+        self.cause = ""
+        """Why the worker is gone, as far as it is known."""
         self.confinement: Mapping[str, Any] = {}
         self._process = process
         self._errors = errors
@@ -120,6 +122,7 @@ class Peer(asyncio.Protocol):
         self._process.kill()
         self.lost = True
         last = self._last_words()
+        self.cause = self.cause or last or "the process died without a word (killed, or out of memory)"
         for job in list(self.jobs.values()):
             job.fail("worker.crashed", "the worker process died while the agent ran" + (f": {last}" if last else ""), retryable=True)
             self._drop(job)
