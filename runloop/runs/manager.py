@@ -41,8 +41,8 @@ class Submission:
     mode: Literal["local", "daemon"] = "local"
     yes: bool = False
     seed: bytes | None = None
-    key: str | None = None
-    """The ledger key of ``run.submitted``: a second submission under it cannot make a second run."""
+    run_id: str | None = None
+    """A UUID that the submitter chose: a second submission under it cannot make a second run."""
     operator: Operator | None = None
     lookup: Lookup | None = None
 
@@ -146,7 +146,7 @@ class RunManager:
         services, opening = self.services, submission.opening
         bundles = self._pin(opening, submission.lookup)
         await self._prepare(bundles)
-        run_id = str(uuid.UUID(bytes=services.fresh(16), version=4))
+        run_id = submission.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
         identity = RunIdentity(
             run_id=run_id,
             trace_id=f"trace:{run_id}" if parent is None else parent.recorder.identity.trace_id,
@@ -160,7 +160,7 @@ class RunManager:
         seed = submission.seed or services.fresh(SEED_BYTES)
         submitted_ms = services.clock_ms()
         meta = self._started_meta(submission, bundles, seed, submitted_ms)
-        await recorder.write(Draft("run.submitted", f"run of {opening.name} submitted", meta, key=submission.key))
+        await recorder.write(Draft("run.submitted", f"run of {opening.name} submitted", meta, key=submission.run_id and submit_key(run_id)))
         return Run(
             opening=opening,
             recorder=recorder,
@@ -266,6 +266,11 @@ def _ports(bundle: Bundle | None) -> AgentPorts | None:
         return None
     schema = dict(bundle.with_schema) if bundle.with_schema is not None else None
     return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema)
+
+
+def submit_key(run_id: str) -> str:
+    """The ledger key of the ``run.submitted`` of a run whose id its submitter chose."""
+    return f"submit:{run_id}"
 
 
 def _ancestry(run: Run) -> Iterator[Run]:
