@@ -232,7 +232,7 @@ class Broker:
         if lost:
             self._announce(lost)
         session = sub.session
-        if sub.klass == BATCHED and sub.messages < _BATCH_MESSAGES and sub.bytes < _BATCH_BYTES and sub.messages * 2 < sub.max_messages:
+        if sub.klass == BATCHED and sub.messages < _BATCH_MESSAGES and sub.size < _BATCH_BYTES and sub.messages * 2 < sub.max_messages:
             if sub.due_ms is None:
                 sub.due_ms = now_ms + self.limits.batch_ms
                 self.batches[sub] = None
@@ -398,11 +398,11 @@ class Broker:
             self._wake(0)
 
     def _announce(self, lost: list[Lost]) -> None:
-        for topic, reason, count, data, at in lost:
+        for topic, reason, copies, data, at in lost:
             if topic.name != DROPS:
                 header = read_header(data, at)[1]
                 expires = header.expires_at_ms
-                self.notices.add(topic.name, reason, count, trace_id=header.trace_id, msg_id=header.msg_id, expires_at_ms=expires)
+                self.notices.add(topic.name, reason, copies, trace_id=header.trace_id, msg_id=header.msg_id, expires_at_ms=expires)
                 self._wake(0)
 
     def _wake(self, at_ms: int) -> None:
@@ -480,5 +480,5 @@ class Broker:
             subscriptions=len(subs),
             queue_depth_max=max((sub.messages for sub in subs), default=None),
             queue_capacity_max=max((sub.max_messages for sub in subs), default=None),
-            queued_bytes=sum(sub.bytes for sub in subs) + sum(session.control_bytes for session in self.sessions.values()),
+            queued_bytes=sum(sub.size for sub in subs) + sum(session.control_bytes for session in self.sessions.values()),
         )

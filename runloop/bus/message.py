@@ -8,10 +8,11 @@ from runloop.rmp import BODY_AT, Envelope, UnknownSchema
 from runloop.rmp.envelope import decode_body
 from runloop.rmp.header import Header, read_header
 from runloop.rmp.registry import TYPE_OF
+from runloop.rmp.scan import read_payload
 
 
 class Message:
-    """A received frame. Reading ``payload`` checks the body and raises an RmpError for a body that breaks the rules."""
+    """A frame whose routing was checked. Reading ``payload`` checks the rest, and raises an RmpError for what breaks the rules; keep what it returns."""
 
     __slots__ = ("_envelope", "_header", "raw")
 
@@ -41,7 +42,8 @@ class Message:
     @property
     def payload(self) -> Any:
         """What the message says."""
-        return self.envelope.payload
+        known = self._envelope
+        return read_payload(self.raw) if known is None else known.payload
 
     @property
     def type(self) -> str:

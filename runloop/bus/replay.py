@@ -52,7 +52,7 @@ def begin(broker: Broker, sub: Subscription, from_seq: int | None) -> None:
 def want(broker: Broker, sub: Subscription) -> None:
     """Ask for the next records, if there is room for them and no reading is under way."""
     room = sub.max_messages - sub.messages
-    if sub.live or sub.reading or sub.bytes >= sub.max_bytes or room <= 0 or sub.session.closing:
+    if sub.live or sub.reading or sub.size >= sub.max_bytes or room <= 0 or sub.session.closing:
         return
     sub.reading = True
     broker.reads.append(Read(sub, "/".join(sub.pattern), sub.cursor, min(broker.limits.replay_messages, room)))
@@ -69,7 +69,7 @@ def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]], now
     for seq, raw in records:
         if seq < sub.cursor:
             continue
-        if sub.messages and sub.bytes + len(raw) > sub.max_bytes:
+        if sub.messages and sub.size + len(raw) > sub.max_bytes:
             full = True
             break
         _queue(sub, topic, raw, seq, now_ms)
@@ -93,7 +93,7 @@ def live(broker: Broker, topic: Topic, subs: Sequence[Subscription], raw: bytes,
     if seq is not None and seq > topic.live_seq:
         topic.live_seq = seq
     for sub in subs:
-        fits = sub.messages < sub.max_messages and sub.bytes + len(raw) <= sub.max_bytes
+        fits = sub.messages < sub.max_messages and sub.size + len(raw) <= sub.max_bytes
         if seq is None:
             if sub.live and fits:
                 sub.put(Run(topic, raw, 0, 1, facts.expires_at_ms), now_ms)
@@ -113,7 +113,7 @@ def _queue(sub: Subscription, topic: Topic, raw: bytes, seq: int, now_ms: int) -
     sub.queue.append(Run(topic, raw, 0, 1, FOREVER))
     topic.counts.published += 1
     sub.messages += 1
-    sub.bytes += len(raw)
+    sub.size += len(raw)
     sub.cursor = seq + 1
 
 

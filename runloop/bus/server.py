@@ -27,6 +27,7 @@ from runloop.rmp import DEFAULT_TTL_MS
 
 REPLY: Final = "toolresult.ctrl.response.v1"
 _CLOSING_S: Final = 1.0
+_READ_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class BusServer:
         """``token`` makes operators; ``any_uid`` leaves the check of the user to the socket's group; ``on_error`` hears of handlers that broke."""
         self.broker = Broker(limits, acl=acl, token=token, version=runloop.__version__, durable=ledger is not None)
         self.any_uid = any_uid
+        self.buffer = memoryview(bytearray(_READ_BYTES))  # reading into a new one each time costs eight times as much
         self._ledger = ledger
         self._on_error = on_error
         self._handlers: dict[str, tuple[Handler, str]] = {}

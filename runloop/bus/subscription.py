@@ -29,12 +29,12 @@ FOREVER: Final = 2**63
 
 
 class Run(NamedTuple):
-    """``count`` whole frames of one topic in ``data`` from ``at`` on; none expires before ``soonest`` (epoch ms)."""
+    """``frames`` whole frames of one topic in ``data`` from ``at`` on; none expires before ``soonest`` (epoch ms)."""
 
     topic: Topic
     data: bytes
     at: int
-    count: int
+    frames: int
     soonest: int
 
 
@@ -43,7 +43,7 @@ class Lost(NamedTuple):
 
     topic: Topic
     reason: str
-    count: int
+    frames: int
     data: bytes
     header_at: int
 
@@ -69,7 +69,8 @@ class Subscription:
     control: bool = False
     queue: deque[Run] = field(default_factory=deque)
     messages: int = 0
-    bytes: int = 0
+    size: int = 0
+    """Bytes that wait, of ``max_bytes``."""
     credit_messages: int | None = None
     credit_bytes: int | None = None
     due_ms: int | None = None
@@ -85,14 +86,14 @@ class Subscription:
 
     def put(self, run: Run, now_ms: int) -> list[Lost]:
         """Queue frames; what does not fit is dropped by the policy of the class and returned. Counts ``published`` and the drops."""
-        run.topic.counts.published += run.count
+        run.topic.counts.published += run.frames
         if not self.queue:
             self.taken_ms = now_ms
         size = len(run.data) - run.at
-        if self.messages + run.count <= self.max_messages and self.bytes + size <= self.max_bytes:
+        if self.messages + run.frames <= self.max_messages and self.size + size <= self.max_bytes:
             self.queue.append(run)
-            self.messages += run.count
-            self.bytes += size
+            self.messages += run.frames
+            self.size += size
             return []
         return self._put_tight(run, size, now_ms)
 
@@ -102,40 +103,40 @@ class Subscription:
         if self.klass == BATCHED:
             fits, fitting_bytes = 0, 0
             at = run.at
-            while fits < run.count:
+            while fits < run.frames:
                 end = frame_end(run.data, at)
-                if self.messages + fits + 1 > self.max_messages or self.bytes + end - run.at > self.max_bytes:
+                if self.messages + fits + 1 > self.max_messages or self.size + end - run.at > self.max_bytes:
                     break
                 fits, fitting_bytes, at = fits + 1, end - run.at, end
             if fits:
-                self.queue.append(run._replace(data=run.data[run.at : run.at + fitting_bytes], at=0, count=fits))
+                self.queue.append(run._replace(data=run.data[run.at : run.at + fitting_bytes], at=0, frames=fits))
                 self.messages += fits
-                self.bytes += fitting_bytes
-            self._lose(lost, run, run.count - fits, reason, at)
+                self.size += fitting_bytes
+            self._lose(lost, run, run.frames - fits, reason, at)
             return lost
         self.queue.append(run)
-        self.messages += run.count
-        self.bytes += size
-        while self.messages > self.max_messages or self.bytes > self.max_bytes:
+        self.messages += run.frames
+        self.size += size
+        while self.messages > self.max_messages or self.size > self.max_bytes:
             head = self.queue[0]
             head_bytes = len(head.data) - head.at
-            if self.messages - head.count >= self.max_messages or self.bytes - head_bytes >= self.max_bytes:
+            if self.messages - head.frames >= self.max_messages or self.size - head_bytes >= self.max_bytes:
                 self.queue.popleft()
-                self.messages -= head.count
-                self.bytes -= head_bytes
-                self._lose(lost, head, head.count, reason, head.at)
+                self.messages -= head.frames
+                self.size -= head_bytes
+                self._lose(lost, head, head.frames, reason, head.at)
                 continue
             at, gone = head.at, 0
-            while gone < head.count and (self.messages > self.max_messages or self.bytes > self.max_bytes):
+            while gone < head.frames and (self.messages > self.max_messages or self.size > self.max_bytes):
                 end = frame_end(head.data, at)
                 self.messages -= 1
-                self.bytes -= end - at
+                self.size -= end - at
                 at, gone = end, gone + 1
             self._lose(lost, head, gone, reason, head.at)
-            if gone == head.count:
+            if gone == head.frames:
                 self.queue.popleft()
             else:
-                self.queue[0] = head._replace(at=at, count=head.count - gone)
+                self.queue[0] = head._replace(at=at, frames=head.frames - gone)
         return lost
 
     @staticmethod
@@ -156,16 +157,16 @@ class Subscription:
                 continue
             if self.credit_messages is not None:
                 run = self._within_credit(run)
-                if not run.count:
+                if not run.frames:
                     return
                 size = len(run.data) - run.at
-                self.credit_messages -= run.count
+                self.credit_messages -= run.frames
                 self.credit_bytes = (self.credit_bytes or 0) - size
             else:
                 queue.popleft()
-            self.messages -= run.count
-            self.bytes -= size
-            run.topic.counts.delivered += run.count
+            self.messages -= run.frames
+            self.size -= size
+            run.topic.counts.delivered += run.frames
             max_bytes -= size
             yield run.data[run.at :] if run.at else run.data
 
@@ -173,12 +174,12 @@ class Subscription:
         """Put back what has not expired, as runs of their own."""
         kept: list[Run] = []
         at = run.at
-        for _ in range(run.count):
+        for _ in range(run.frames):
             end = frame_end(run.data, at)
             expires = read_header(run.data, at)[1].expires_at_ms
             if expires <= now_ms:
                 self.messages -= 1
-                self.bytes -= end - at
+                self.size -= end - at
                 self._lose(lost, run, 1, counters.TTL_EXPIRED, at)
             else:
                 kept.append(Run(run.topic, run.data[at:end], 0, 1, expires))
@@ -188,20 +189,20 @@ class Subscription:
     def _within_credit(self, run: Run) -> Run:
         """Cut from the head of the queue what the reader's credit covers; one frame may exceed the bytes, or it would never go."""
         messages, left = self.credit_messages or 0, self.credit_bytes or 0
-        if run.count <= messages and len(run.data) - run.at <= left:
+        if run.frames <= messages and len(run.data) - run.at <= left:
             self.queue.popleft()
             return run
         at, count = run.at, 0
-        while count < min(run.count, messages) and left > 0:
+        while count < min(run.frames, messages) and left > 0:
             end = frame_end(run.data, at)
             left -= end - at
             at, count = end, count + 1
-        if count == run.count:
+        if count == run.frames:
             self.queue.popleft()
             return run
         if count:
-            self.queue[0] = run._replace(at=at, count=run.count - count)
-        return run._replace(data=run.data[run.at : at], at=0, count=count)
+            self.queue[0] = run._replace(at=at, frames=run.frames - count)
+        return run._replace(data=run.data[run.at : at], at=0, frames=count)
 
     @property
     def sendable(self) -> bool:
@@ -211,6 +212,6 @@ class Subscription:
     def clear(self) -> None:
         """The reader is gone: what waits is dropped as ``closed``."""
         for run in self.queue:
-            run.topic.counts.drop(counters.CLOSED, run.count)
+            run.topic.counts.drop(counters.CLOSED, run.frames)
         self.queue.clear()
-        self.messages = self.bytes = 0
+        self.messages = self.size = 0

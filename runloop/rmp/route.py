@@ -12,7 +12,7 @@ import msgspec
 from runloop.rmp.body import SCALARS, Refused, bad_body, unpack
 from runloop.rmp.envelope import check_type, decode_body, read_meta
 
-_is_flat: Final = SCALARS.issuperset
+is_flat: Final = SCALARS.issuperset
 _FIXMAP: Final = 0x80
 _ONE_ITEM: Final = b"\x91"
 
@@ -27,7 +27,7 @@ class Parts(msgspec.Struct, gc=False):
 
 split: Final = msgspec.msgpack.Decoder(Parts).decode
 """Cut a body into its parts; raises msgspec's errors, ValueError and RecursionError."""
-_read_map: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
+read_map: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
 def decode_meta(body: bytes, schema_id: int) -> dict[str, Any] | None:
@@ -53,9 +53,9 @@ def decode_meta(body: bytes, schema_id: int) -> dict[str, Any] | None:
 def decode_map(packed: bytes) -> dict[str, Any] | None:
     """A ``meta`` from its MsgPack, checked; raises Refused and what msgspec raises."""
     if _FIXMAP <= packed[0] < _FIXMAP + 16:
-        flat = _read_map(packed)
+        flat = read_map(packed)
         # All entries distinct and no container or extension among the values: the rules hold without looking closer.
-        if len(flat) == packed[0] - _FIXMAP and _is_flat(map(type, flat.values())):
+        if len(flat) == packed[0] - _FIXMAP and is_flat(map(type, flat.values())):
             return read_meta(flat)
     # Inside an array, because meta is the second level of its body.
     return read_meta(unpack(_ONE_ITEM + packed)[0])

@@ -12,17 +12,21 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 import msgspec
 
-from runloop.rmp.body import Refused, bad_body
+from runloop.rmp.body import Refused, bad_body, unpack
 from runloop.rmp.envelope import decode_body
 from runloop.rmp.errors import FramingError, MessageError
 from runloop.rmp.header import BODY_AT, HEADER_LEN, PREFIX, PREFIX_LEN, U64_MAX, check_lengths, check_message, check_prefix, read_header
 from runloop.rmp.registry import TYPE_OF
-from runloop.rmp.route import Parts, decode_map, split
+from runloop.rmp.route import Parts, decode_map, is_flat, read_map, split
 
 _FIELDS: Final = struct.Struct(">I12sHHIQQ24sI")
 _START: Final = struct.Struct(">4sHHI").pack(b"RMP0", 0, HEADER_LEN, 0)
 _COPY_UP_TO: Final = 2048  # above this many bytes a view costs less than a copy of the body
 _NO_META: Final = b"\x80"
+_FIXMAP: Final = 0x80
+_ONE_ITEM: Final = b"\x91"
+_BIN_AT: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}
+"""Where the content of a binary value begins, by its head."""
 
 Row: TypeAlias = tuple[int, int, int, int, bytes, bytes | MessageError]
 """Start and end in the data, schema id, expiry in epoch ms, the 24 bytes of trace id and message id, and ``meta`` as its MsgPack (or what is wrong)."""
@@ -150,3 +154,22 @@ class Reader:
         if refusal is None and rest < len(data):
             buffer += data[rest:]
         return data, rows, refusal
+
+
+def read_payload(raw: bytes) -> Any:
+    """The payload of a frame that :func:`scan` gave out, checked as the decoder checks it; raises BodyDecodeError."""
+    packed = bytes(split(raw[BODY_AT:]).payload)
+    head = packed[0]
+    start = _BIN_AT.get(head)
+    if start is not None:
+        return packed[start:]
+    try:
+        if _FIXMAP <= head < _FIXMAP + 16:
+            flat = read_map(packed)
+            # All entries distinct and no container or extension among the values: the rules hold without looking closer.
+            if len(flat) == head - _FIXMAP and is_flat(map(type, flat.values())):
+                return flat
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass  # the decoder says what is wrong
+    # Inside an array, because the payload is the second level of its body.
+    return unpack(_ONE_ITEM + packed)[0]
