@@ -190,6 +190,7 @@ class Daemon:
         left = await draining
         if left:
             logger().warning("runs left unfinished", runs=left)
+        self._bus.pump()  # the last records go out before the goodbye
 
     async def _prepare_guest(self) -> None:
         """Compile the Python guest where this machine has not yet, so that no run waits for it."""

@@ -175,9 +175,13 @@ class Run:
                 commands: list[Command] = []
                 for event in await self._next_events():
                     if isinstance(event, BaseException):
+                        await self._carry_out(commands)  # what happened before stays recorded
+                        if self._result is not None:
+                            break
                         raise event
                     commands.extend(self._step(event))
-                await self._carry_out(commands)
+                else:
+                    await self._carry_out(commands)
         finally:
             await self._stop_all()
         return self._result
