@@ -136,7 +136,7 @@ class Link:
         return answer["error"]
 
     async def follow(self, run_id, from_seq=1):
-        return await self.client.subscribe(f"rlp/runs/trace:{run_id}/events", "durable", from_seq=from_seq)
+        return await self.client.subscribe(f"rlp/runs/trace:{run_id}/events", "durable", from_seq=from_seq, max_bytes=256 * 1024)
 
     async def submit(self, source, **fields):
         fields.setdefault("request_id", str(uuid.uuid4()))
@@ -158,6 +158,7 @@ async def to_end(records):
             assert message.type == RUN_EVENT, message.payload
             found.append(message.payload)
             if message.payload["kind"] == "run.finished":
+                await records.close()
                 return found
     raise AssertionError("the records ended without an end of the run")
 
@@ -200,3 +201,13 @@ def pytest_runtest_makereport(item, call):
     made = getattr(item, "funcargs", {}).get("daemon")
     if report.failed and made is not None and (made.root / "stderr").exists():
         report.sections.append(("log of the daemon", made.log()[-4000:]))
+
+
+@pytest.fixture(scope="module")
+def running(guest_cache):
+    """One daemon for all tests of a file that change nothing in it."""
+    with tempfile.TemporaryDirectory(prefix="rl-") as root:
+        made = Daemon(Path(root), guest_cache)
+        made.start()
+        yield made
+        made.stop()
