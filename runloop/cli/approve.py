@@ -36,11 +36,13 @@ def approve(
     if decided and approval_id is None:
         raise InvalidInput("which one?", code="cli.usage", where=Where(key="ID"), hint="`rlp approve` lists the ids")
     return asyncio.run(
-        _approve(context.settings(), approval_id, {"approved": yes, "answer": answer, "scope": scope, "rationale": reason}, decided, as_json)
+        _approve(
+            context.settings(), approval_id, {"approved": yes, "answer": answer, "scope": scope, "rationale": reason}, decided, as_json
+        )
     )
 
 
-async def _approve(settings: Settings, wanted: str | None, given: dict[str, Any], decided: bool, as_json: bool) -> int:  # noqa: FBT001
+async def _approve(settings: Settings, wanted: str | None, given: dict[str, Any], decided: bool, as_json: bool) -> int:
     from runloop.cli.person import TerminalPerson, person_present
     from runloop.cli.remote import answer_at_terminal
 
@@ -51,10 +53,14 @@ async def _approve(settings: Settings, wanted: str | None, given: dict[str, Any]
         if decided or wanted is not None:
             if len(listed) != 1:
                 which = "nothing open has" if not listed else f"{len(listed)} open ones have"
-                raise InvalidInput(f"{which} an id that begins with {wanted!r}", code="approval.unknown", hint="`rlp approve` lists what is open")
+                raise InvalidInput(
+                    f"{which} an id that begins with {wanted!r}", code="approval.unknown", hint="`rlp approve` lists what is open"
+                )
             if decided:
                 done = await link.ask(client, "answer", approval_id=listed[0]["approval_id"], **given)
-                output.print_line(f"{done['approval_id']}: {'approved' if given['approved'] else 'answered' if given['answer'] else 'rejected'}")
+                output.print_line(
+                    f"{done['approval_id']}: {'approved' if given['approved'] else 'answered' if given['answer'] else 'rejected'}"
+                )
                 return 0
         if not as_json and person_present():
             person = TerminalPerson()

@@ -40,7 +40,9 @@ async def _attach(settings: Settings, ref: str, from_seq: int, *, as_json: bool,
     async with link.linked(settings) as client:
         found = await link.ask(client, "attach", run=ref, from_seq=from_seq, attended=attended)
         if found["state"] == "unfinished":
-            output.print_warning("run.unfinished", f"run {found['run_id']} has no end and does not run in this daemon: this is what is recorded")
+            output.print_warning(
+                "run.unfinished", f"run {found['run_id']} has no end and does not run in this daemon: this is what is recorded"
+            )
         following = Following(client, found["run_id"], _show_line if as_lines else _show_text, TerminalPerson() if attended else None)
         if found["state"] == "unfinished":
             await following.recorded(found["topic"], from_seq)

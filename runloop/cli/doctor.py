@@ -105,7 +105,9 @@ def _guest(settings: Settings) -> Finding:
 
     cache = settings.directories.cache
     if not cache.is_dir() or CompiledCache(cache).verified(guest_digest(), fuel=False) is None:
-        return Finding("guest", "warn", "the Python guest is not compiled on this machine yet", "the first run, or `rlp up`, takes some seconds for it")
+        return Finding(
+            "guest", "warn", "the Python guest is not compiled on this machine yet", "the first run, or `rlp up`, takes some seconds for it"
+        )
     return Finding("guest", "ok", f"compiled in {cache}")
 
 
@@ -142,7 +144,9 @@ def _keyring(settings: Settings) -> Finding:
     usable = getattr(backend, "priority", 0) > 0
     if not usable:
         state: Literal["warn", "fail"] = "fail" if provider == "keyring" else "warn"
-        return Finding("keyring", state, "no keyring is usable here; secrets come from the environment", "unlock or install one, or use env")
+        return Finding(
+            "keyring", state, "no keyring is usable here; secrets come from the environment", "unlock or install one, or use env"
+        )
     return Finding("keyring", "ok", type(backend).__module__)
 
 
@@ -159,7 +163,12 @@ def _models(settings: Settings) -> Finding:
         if url.hostname is not None and not asyncio.run(_connects(url.hostname, port)):
             unreachable.append(f"{provider['id']} ({url.hostname}:{port})")
     if unreachable:
-        return Finding("models", "fail" if len(unreachable) == len(providers) else "warn", f"not reachable: {', '.join(unreachable)}", "start it, or correct base_url")
+        return Finding(
+            "models",
+            "fail" if len(unreachable) == len(providers) else "warn",
+            f"not reachable: {', '.join(unreachable)}",
+            "start it, or correct base_url",
+        )
     return Finding("models", "ok", f"reachable: {', '.join(each['id'] for each in providers)}")
 
 
@@ -179,4 +188,6 @@ def _disk(settings: Settings) -> Finding:
         place = place.parent
     free = shutil.disk_usage(place).free
     text = f"{free / 1e9:.1f} GB free at {place}"
-    return Finding("disk", "ok", text) if free >= _LOW_BYTES else Finding("disk", "fail", text, "free some space: every step is stored first")
+    return (
+        Finding("disk", "ok", text) if free >= _LOW_BYTES else Finding("disk", "fail", text, "free some space: every step is stored first")
+    )

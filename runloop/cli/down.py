@@ -36,7 +36,9 @@ def down(
     finally:
         os.close(descriptor)
     if not ended:
-        raise Unavailable(f"the daemon (process {pid}) has not ended yet", code="daemon.slow", hint=f"its log says why; kill {pid} ends the grace")
+        raise Unavailable(
+            f"the daemon (process {pid}) has not ended yet", code="daemon.slow", hint=f"its log says why; kill {pid} ends the grace"
+        )
     output.print_line(f"the daemon (process {pid}) has stopped")
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import typer
@@ -31,10 +30,10 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"runloopd {found['version']}: {found['state']}, process {found['pid']}, up {_duration(found['uptime_ms'])}, {found['mode']} mode",
         f"  socket     {found['socket']}",
         f"  knowledge  {found['kb']}",
-        f"  runs       {runs['running']} running, {runs['queued']} queued; "
-        f"{runs['succeeded']} succeeded, {runs['failed']} failed, {runs['cancelled']} cancelled since the start",
+        f"  runs       {runs['running']} running, {runs['queued']} queued",
+        f"  since then {runs['succeeded']} succeeded, {runs['failed']} failed, {runs['cancelled']} cancelled",
         f"  nodes      {nodes['at_work']} at work, {nodes['waiting']} waiting for a turn",
-        f"  workers    {workers['workers']} of {workers['wanted']}, {workers['guests']} guests; {workers['lost_total']} lost since the start",
+        f"  workers    {workers['workers']} of {workers['wanted']}, {workers['guests']} guests; {workers['lost_total']} lost so far",
         f"  library    {library['agents']} agents, {library['openings']} openings; Python guest {found['guest']}",
         f"  bus        {found['bus']['connections']} connections, {found['bus']['subscriptions']} subscriptions",
     ]
@@ -55,6 +54,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 def _duration(ms: int) -> str:
     seconds = ms // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else time.strftime("%H:%M h", time.gmtime(seconds)) if seconds < 86_400 else f"{seconds // 86_400} d"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -86,7 +86,9 @@ def _start(settings: Settings, log: Path) -> tuple[int, subprocess.Popen[bytes]]
         errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         where = Where(file=str(log), key="logging.file")
-        raise Unavailable(f"the log cannot be written: {error.strerror}", code="daemon.log", where=where, hint="set logging.file") from error
+        raise Unavailable(
+            f"the log cannot be written: {error.strerror}", code="daemon.log", where=where, hint="set logging.file"
+        ) from error
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command,
@@ -123,7 +125,9 @@ def _failed(process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> Ru
     code = process.poll()
     where = Where(file=str(log))
     if code is None:
-        return Unavailable(f"the daemon is not ready after {timeout_s:g} s", code="daemon.slow", where=where, hint="its log says what it does")
+        return Unavailable(
+            f"the daemon is not ready after {timeout_s:g} s", code="daemon.slow", where=where, hint="its log says what it does"
+        )
     return Unavailable(f"the daemon ended with code {code} before it was ready", code="daemon.start", where=where, hint="its log says why")
 
 

@@ -21,7 +21,7 @@ from runloop.daemon import metrics
 from runloop.daemon.control import TOPIC, Control
 from runloop.daemon.feed import RunFeed, run_topic
 from runloop.daemon.hosting import Hosting
-from runloop.daemon.library import Change, Library
+from runloop.daemon.library import Change, Library, Problem
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.people import People
 from runloop.daemon.watching import Watcher
@@ -224,12 +224,10 @@ class Daemon:
             logger().info("waiting for a person", trace_id=f"trace:{shown['root_run_id']}", approval_id=shown["approval_id"])
 
     def _root_of(self, run_id: str) -> str:
-        for run in self._session.manager.active:
-            if run.run_id == run_id:
-                while run.parent is not None:
-                    run = run.parent
-                return run.run_id
-        return run_id
+        found = next((run for run in self._session.manager.active if run.run_id == run_id), None)
+        while found is not None and found.parent is not None:
+            found = found.parent
+        return run_id if found is None else found.run_id
 
     def _note(self, record: Mapping[str, Any]) -> None:
         """Runs in the log: their ends for everybody, the rest for those who look closely."""
@@ -350,7 +348,7 @@ class Daemon:
         problems = [problem.shown() for problem in self.library.problems()]
         if self._config_error is not None:
             error, since_ms = self._config_error
-            problems.append({"what": "config", "name": "configuration", "since_ms": since_ms, "last_good_kept": True, "error": error.to_dict()})
+            problems.append(Problem("config", "configuration", error, since_ms, kept=True).shown())
         stats = self._bus.stats()
         return {
             "state": self._state,

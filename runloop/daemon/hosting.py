@@ -358,7 +358,8 @@ class Hosting:
             quiet = asyncio.ensure_future(turns.quiet())
             ended = asyncio.gather(*tasks, return_exceptions=True)
             hurried = asyncio.ensure_future(hurry.wait())
-            await asyncio.wait({quiet, ended, hurried}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+            first: set[asyncio.Future[Any]] = {quiet, ended, hurried}
+            await asyncio.wait(first, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
             quiet.cancel()
             hurried.cancel()
         for hosted in list(self._hosted.values()):

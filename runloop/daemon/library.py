@@ -132,8 +132,8 @@ class Library:
 
     def problems(self) -> list[Problem]:
         """What could not be loaded, sorted."""
-        agents = [("agent", _ref(key), entry) for key, entry in self._agents.items()]
-        openings = [("opening", name, entry) for name, entry in self._openings.items()]
+        agents: list[tuple[str, str, Entry[Any]]] = [("agent", _ref(key), entry) for key, entry in self._agents.items()]
+        openings: list[tuple[str, str, Entry[Any]]] = [("opening", name, entry) for name, entry in self._openings.items()]
         return [
             Problem(what, name, entry.error, entry.since_ms, entry.loaded is not None)
             for what, name, entry in sorted([*agents, *openings], key=lambda each: each[:2])
@@ -225,8 +225,8 @@ class Library:
             return _failed("opening", name, entry, error, self.clock_ms())
         if problems:
             first = problems[0]
-            error = InvalidInput(first.message, code=first.code, where=first.where, hint=first.hint)
-            return _failed("opening", name, entry, error, self.clock_ms())
+            wrong = InvalidInput(first.message, code=first.code, where=first.where, hint=first.hint)
+            return _failed("opening", name, entry, wrong, self.clock_ms())
         digest = blake3(text.source.encode()).hexdigest()
         changed = entry.digest != digest or entry.error is not None
         entry.loaded, entry.digest, entry.error = text, digest, None

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         notifier.systemd(f"STATUS={error.message}", "STOPPING=1")
         place = f"\n  at {error.where}" if str(error.where) else ""
         hint = f"\n  hint: {error.hint}" if error.hint else ""
-        print(f"runloopd: error[{error.code}]: {error.message}{place}{hint}", file=sys.stderr)
+        sys.stderr.write(f"runloopd: error[{error.code}]: {error.message}{place}{hint}\n")
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_FAILED
@@ -72,8 +72,8 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
     try:
         log.configure(settings)
     except OSError as error:
-        where = Where(file=str(settings.get("logging.file")), key="logging.file")
-        raise InvalidInput(f"the log cannot be written: {error.strerror}", code="daemon.log", where=where, hint="set logging.file") from error
+        where, why = Where(file=str(settings.get("logging.file")), key="logging.file"), f"the log cannot be written: {error.strerror}"
+        raise InvalidInput(why, code="daemon.log", where=where, hint="set logging.file") from error
     os.umask(0o077)
     options = Options(load, arguments.system, _group(arguments))
     asyncio.run(_live(Daemon, settings, options, log, notifier))
@@ -106,7 +106,7 @@ def _group(arguments: argparse.Namespace) -> int | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="runloopd", description="The Runloop daemon: hosts runs, and the bus that everything attaches to.")
+    parser = argparse.ArgumentParser(prog="runloopd", description="The Runloop daemon: hosts runs and the bus.")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--user", action="store_true", help="run for this user (the default)")
     mode.add_argument("--system", action="store_true", help="run for the machine: /var/lib/runloop, /run/runloop, group runloop")

@@ -167,7 +167,8 @@ class People:
             while not mine.answer.done():
                 seconds = None if self.followed(root) else self.wait_ms / 1000
                 moved = self._change_of(root)
-                done, _ = await asyncio.wait({mine.answer, moved}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                waited: set[asyncio.Future[Any]] = {mine.answer, moved}
+                done, _ = await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 self._forget(root, moved)
                 if not done and not self.followed(root):
                     return None

@@ -49,7 +49,9 @@ class Watcher:
     async def _run(self, directories: tuple[Path, ...], stop: asyncio.Event) -> None:
         from watchfiles import awatch
 
-        watching = awatch(*directories, watch_filter=_matters, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=self._recursive)
+        watching = awatch(
+            *directories, watch_filter=_matters, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=self._recursive
+        )
         async for changes in watching:
             if not stop.is_set():
                 self._changed({Path(path) for _, path in changes})

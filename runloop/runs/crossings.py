@@ -276,7 +276,7 @@ class _Call:
         return Answer(_dump(outcome.result), written)
 
     async def _abandoned(self, prepared: Prepared | None, began_ms: int) -> None:
-        """The attempt is being stopped in the middle of this call: its record must still have an outcome, unless a recovery will find it."""
+        """The attempt is being stopped in the middle of this call: its record must have an outcome, unless a recovery will find it."""
         if self.at.recorder.halted:
             return
         unknown = self.requested and prepared is not None and prepared.klass is EffectClass.EXTERNAL

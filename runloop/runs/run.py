@@ -176,15 +176,18 @@ class Run:
                 for event in await self._next_events():
                     if isinstance(event, BaseException):
                         await self._carry_out(commands)  # what happened before stays recorded
-                        if self._result is not None:
-                            break
-                        raise event
+                        self._raise_unless_ended(event)
+                        break
                     commands.extend(self._step(event))
                 else:
                     await self._carry_out(commands)
         finally:
             await self._stop_all()
         return self._result
+
+    def _raise_unless_ended(self, event: BaseException) -> None:
+        if self._result is None:
+            raise event
 
     async def _begin(self) -> None:
         """Start, unless the run was cancelled while it was queued: then it ends without having started."""

@@ -103,7 +103,14 @@ class Daemon:
 
     def rlp(self, *arguments, stdin=None, timeout=120):
         return subprocess.run(
-            [*RLP, *map(str, arguments)], env=self.env, cwd=self.root, input=stdin, timeout=timeout, capture_output=True, text=True, check=False
+            [*RLP, *map(str, arguments)],
+            env=self.env,
+            cwd=self.root,
+            input=stdin,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def log(self):

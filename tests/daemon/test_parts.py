@@ -42,7 +42,11 @@ def test_the_log_has_no_secret_whatever_it_is_called_or_wherever_it_stands(log):
     path = configured(**{"logging.format": "json"})
     made.hide("0123456789abcdef-the-token")
     logger().info(
-        "started", api_key="k", nested={"password": "p", "tokens_in": 3}, text="Authorization: Bearer abcdefgh12345", why="0123456789abcdef-the-token!"
+        "started",
+        api_key="k",
+        nested={"password": "p", "tokens_in": 3},
+        text="Authorization: Bearer abcdefgh12345",
+        why="0123456789abcdef-the-token!",
     )
     line = json.loads(path.read_text())
     assert (line["api_key"], line["nested"], line["why"]) == ("[secret]", {"password": "[secret]", "tokens_in": 3}, "[secret]!")
@@ -98,7 +102,9 @@ async def test_snapshots_come_at_the_interval_with_real_values(running):
 
 def test_the_notifier_keeps_quiet_where_nobody_listens_and_its_pipe_gets_one_line(tmp_path):
     reading, writing = os.pipe()
-    notifier = Notifier.of({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "7", "RUNLOOP_READY_FD": str(writing)}, 7)
+    notifier = Notifier.of(
+        {"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "7", "RUNLOOP_READY_FD": str(writing)}, 7
+    )
     notifier.systemd("READY=1")
     notifier.starter({"ready": True})
     notifier.starter({"ready": False})

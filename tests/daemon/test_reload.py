@@ -123,7 +123,9 @@ async def test_sighup_reads_everything_anew_and_opens_the_log_again(daemon):
 
 
 async def test_a_policy_that_is_narrowed_while_the_daemon_runs_holds_for_the_next_run(daemon, words):
-    daemon.agent("asks", words.head + "def run() -> dict:\n    return {'out': ask.person('go?', default='x', timeout_ms=1).answer}\n", "ask = true")
+    daemon.agent(
+        "asks", words.head + "def run() -> dict:\n    return {'out': ask.person('go?', default='x', timeout_ms=1).answer}\n", "ask = true"
+    )
     daemon.start()
     async with daemon.client() as link:
         changes = await link.client.subscribe(CHANGES)

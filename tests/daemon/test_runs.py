@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
 
 import pytest
@@ -126,7 +125,11 @@ async def test_a_queued_run_is_cancelled_without_having_started(daemon, words):
         found = await words.to_end(records)
         await link.ask("cancel", run=first["run_id"])
     kinds = [record["kind"] for record in found]
-    assert (queued["state"], kinds, found[-1]["meta"]["status"]) == ("queued", ["run.submitted", "node.finished", "run.finished"], "cancelled")
+    assert (queued["state"], kinds, found[-1]["meta"]["status"]) == (
+        "queued",
+        ["run.submitted", "node.finished", "run.finished"],
+        "cancelled",
+    )
 
 
 async def test_200_runs_on_two_workers_all_end(daemon, words):
@@ -176,9 +179,15 @@ async def test_a_submission_counts_once_also_after_a_restart(daemon, words):
 
 
 async def test_a_paused_run_begins_nothing_and_goes_on_when_it_is_resumed(daemon, words):
-    daemon.agent("loop", words.head + "def run() -> dict:\n    emit.log('x')\n    n = 0\n    for _ in range(6_000_000):\n        n += 1\n    return {'out': n}\n")
+    daemon.agent(
+        "loop",
+        words.head
+        + "def run() -> dict:\n    emit.log('x')\n    n = 0\n    for _ in range(6_000_000):\n        n += 1\n    return {'out': n}\n",
+    )
     daemon.agent("quick", words.quick)
-    two = "version: 0\nname: two\nnodes:\n  - {id: a, use: agent:loop}\n  - {id: b, use: agent:quick}\nedges:\n  - {from: a.out, to: b.in}\n"
+    two = (
+        "version: 0\nname: two\nnodes:\n  - {id: a, use: agent:loop}\n  - {id: b, use: agent:quick}\nedges:\n  - {from: a.out, to: b.in}\n"
+    )
     daemon.start()
     async with daemon.client() as link:
         run_id = str(uuid.uuid4())
@@ -211,7 +220,12 @@ async def test_a_question_is_answered_from_another_connection_and_the_first_answ
         late = await link.refused("answer", approval_id=opened["approval_id"], answer="red")
         found = await words.to_end(records)
     outputs = [record["meta"]["outputs"] for record in found if record["kind"] == "node.finished"]
-    assert (opened["question"], wrong["code"], late["code"], outputs) == ("Which one?", "approval.answer", "approval.unknown", [{"out": ["blue"]}])
+    assert (opened["question"], wrong["code"], late["code"], outputs) == (
+        "Which one?",
+        "approval.answer",
+        "approval.unknown",
+        [{"out": ["blue"]}],
+    )
 
 
 async def test_a_question_that_nobody_can_answer_is_told_to_the_agent(daemon, words):
@@ -282,9 +296,21 @@ async def test_the_words_of_upstream_are_understood(daemon, words):
     async with daemon.client() as link:
         described = await link.raw({"DescribeAgents": {"request_id": request_id, "agents": [{"name": "quick"}]}})
         agent = described["AgentsDescribed"]["agents"][0]
-        submit = {"request_id": request_id, "opening_yaml": words.one("quick"), "agent_digests": [{"reference": {"name": "quick"}, "digest": agent["digest"]}]}
+        submit = {
+            "request_id": request_id,
+            "opening_yaml": words.one("quick"),
+            "agent_digests": [{"reference": {"name": "quick"}, "digest": agent["digest"]}],
+        }
         accepted = await link.raw({"RunSubmit": submit})
-        wrong = await link.raw({"RunSubmit": {**submit, "request_id": str(uuid.uuid4()), "agent_digests": [{"reference": {"name": "quick"}, "digest": "0" * 64}]}})
+        wrong = await link.raw(
+            {
+                "RunSubmit": {
+                    **submit,
+                    "request_id": str(uuid.uuid4()),
+                    "agent_digests": [{"reference": {"name": "quick"}, "digest": "0" * 64}],
+                }
+            }
+        )
         await words.to_end(await link.follow(request_id))
         cancelled = await link.raw({"RunCancel": {"trace_id": f"trace:{request_id}"}})
     assert (accepted["RunAccepted"]["trace_id"], agent["ports"]) == (f"trace:{request_id}", {"in": [], "out": ["out"]})
@@ -341,7 +367,6 @@ async def test_a_run_that_an_earlier_daemon_left_is_shown_as_far_as_it_got(daemo
         await link.submit(words.one("loop"), request_id=run_id)
         seen = await words.until(records, "node.log")
     daemon.stop(signal.SIGKILL)
-    time.sleep(0)
     daemon.start()
     shown = await asyncio.to_thread(daemon.rlp, "attach", run_id)
     assert (shown.returncode, [json.loads(line) for line in shown.stdout.splitlines()]) == (1, seen)
