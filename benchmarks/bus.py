@@ -1,9 +1,10 @@
 """Row 4: the bus against NATS and Redis, side by side in one run: a server, a publisher and a subscriber, each a process of its own.
 
-Everybody gets the same messages by the idiomatic call of its Python client: ``await publish(…)`` on one side, the payload in hand on the other.
-Ours runs with TTL, dedupe and ACL on, and every frame is checked three times: by the broker, and by the subscriber in its routing and its body.
+Everybody gets the same messages by the usual calls of its Python client: ``await publish(…)`` on one side, a callback with the payload
+on the other. Ours runs with TTL, dedupe and ACL on, and every frame is checked by the broker, and by the subscriber in routing and body.
 Throughput counts from the first publish to the last message in the subscriber's hand; latency is one way, at a message a millisecond.
-Needs ``nats-server`` and ``redis-server`` on the path and the packages ``nats-py`` and ``redis``; a rival that is missing is left out, and said so.
+Needs ``nats-server`` and ``redis-server`` on the path and the packages ``nats-py`` and ``redis``; a rival that is missing is left out, and
+the result says so.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Bus(Protocol):
 
 
 class Ours:
+    """Runloop."""
+
     def __init__(self, client: Any) -> None:
         self.client = client
 
@@ -58,22 +61,20 @@ class Ours:
         await self.client.flush()
 
     async def consume(self, on_body: Any, done: asyncio.Event, ready: Any) -> None:
-        subscription = await self.client.subscribe(TOPIC, max_messages=1_000_000, max_bytes=64 << 20)
+        def arrived(message: Any) -> None:
+            on_body(message.payload)
 
-        async def read() -> None:
-            async for message in subscription:
-                on_body(message.payload)
-
-        task = asyncio.create_task(read())
+        await self.client.subscribe(TOPIC, max_messages=1_000_000, max_bytes=64 << 20, on_message=arrived)
         ready()
         await done.wait()
-        task.cancel()
 
     async def close(self) -> None:
         await self.client.close()
 
 
 class Nats:
+    """NATS over TCP on the loopback, as it has no Unix sockets."""
+
     def __init__(self, client: Any) -> None:
         self.client = client
 
@@ -103,6 +104,8 @@ class Nats:
 
 
 class Redis:
+    """Redis pub/sub on a Unix socket."""
+
     def __init__(self, client: Any) -> None:
         self.client = client
         self.pipe: Any = None
@@ -221,6 +224,8 @@ async def subscribe(kind: str, address: str, count: int, readers: int) -> None:
 
 
 class Process:
+    """One role of the benchmark, started and heard."""
+
     def __init__(self, *args: str) -> None:
         self.process = subprocess.Popen([sys.executable, __file__, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.line("ready")
@@ -250,7 +255,9 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def measure(kind: str, address: str, server_pid: int, *, count: int, size: int = 256, readers: int = 1, per_ms: int = 0) -> dict[str, float]:
+def measure(
+    kind: str, address: str, server_pid: int, *, count: int, size: int = 256, readers: int = 1, per_ms: int = 0
+) -> dict[str, float]:
     reader = Process("subscribe", kind, address, str(count), str(readers))
     writer = Process("publish", kind, address, str(count), str(size), str(per_ms))
     cpu, wall = cpu_s(server_pid), time.monotonic()
@@ -346,9 +353,15 @@ def main() -> None:
             figures[name] = {kind: {key: summary([each[key] for each in rows]) for key in rows[0]} for kind, rows in results.items()}
             if "nats" in found:
                 mine, theirs = figures[name]["runloop"], figures[name]["nats"]
-                figures[name]["ours / NATS"] = {key: round(mine[key]["median"] / theirs[key]["median"], 2) for key in ("msgs_per_s", "p50_us", "p99_us")}
+                figures[name]["ours/NATS"] = {
+                    key: round(mine[key]["median"] / theirs[key]["median"], 2) for key in ("msgs_per_s", "p50_us", "p99_us")
+                }
     packages = [name for name in ("msgpack", "msgspec", "nats-py", "redis", "uvloop") if _installed(name)]
-    versions = {name: subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout.strip() for name in ("nats-server", "redis-server") if shutil.which(name)}
+    versions = {
+        name: subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+        for name in ("nats-server", "redis-server")
+        if shutil.which(name)
+    }
     report("bus", figures, *packages, servers=versions, missing=[kind for kind in KINDS if kind not in found])
 
 

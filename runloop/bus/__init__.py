@@ -1,6 +1,7 @@
 """The bus: topics, subscriptions and requests over RMP on a Unix socket. The protocol is in ``docs/protocol.md``.
 
-:class:`BusServer` hosts it, :class:`BusClient` uses it, :class:`SyncClient` uses it without an event loop; ``core`` is the broker itself, pure.
+:class:`BusServer` hosts it, :class:`BusClient` uses it, :class:`SyncClient` uses it without an event loop. The broker itself, pure, is in
+``core``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may publish and who may receive: roles against topics. The first rule whose pattern covers the topic decides; no rule, no restriction.
+"""Who may publish and who may receive: roles against topics. The first rule whose pattern covers the topic decides; without one, all may.
 
 The daemon's verbs have their own rules on top (a client may ask for a list, only an operator may cancel): those are the handler's.
 """

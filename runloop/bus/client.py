@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -172,12 +173,18 @@ class BusClient:
         from_seq: int | None = None,
         max_messages: int = _QUEUE_MESSAGES,
         max_bytes: int = _QUEUE_BYTES,
+        on_message: Callable[[Message], None] | None = None,
     ) -> Subscription:
-        """Subscribe to a topic or pattern (``*`` one level, ``**`` the rest); active when this returns. Raises what the bus refuses with."""
+        """Subscribe to a topic or pattern (``*`` one level, ``**`` the rest); active when this returns. Raises what the bus refuses with.
+
+        Iterate over what is returned, or give ``on_message``, which must be quick and not block.
+        """
         check_pattern(pattern)
         wire = self._wire or await self._connected()
         self._sub_ids += 1
-        sub = Subscription(self, self._sub_ids, pattern, klass, from_seq=from_seq, max_messages=max_messages, max_bytes=max_bytes)
+        sub = Subscription(
+            self, self._sub_ids, pattern, klass, from_seq=from_seq, max_messages=max_messages, max_bytes=max_bytes, on_message=on_message
+        )
         self._subs[sub.number] = sub
         wire.forget_routes()
         try:
@@ -243,6 +250,7 @@ class BusClient:
                 _, wire = await self._loop.create_unix_connection(
                     lambda: Wire(self._acks, self._requests, self._subs, self._lost), str(self._path)
                 )
+                wire.forget_routes()
                 try:
                     hello = frames.Hello(self._hello.role, self._hello.name, self._hello.version, self._hello.token, self.session or None)
                     wire.send(frames.encode(frames.HELLO, hello.payload(), msg_id=self._next_id(), now_ms=_now_ms()))

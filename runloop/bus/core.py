@@ -170,7 +170,7 @@ class Broker:
             buffer += data[rest:] if rest else data
             self.buffered += len(buffer)
 
-    def _take(self, session: Session, data: bytes, rows: list[Row], now_ms: int) -> None:
+    def _take(self, session: Session, data: bytes, rows: list[Row], now_ms: int) -> None:  # noqa: C901, PLR0912 - the hot loop
         """Deliver frames: runs of one topic that ask for nothing special together, all others one by one."""
         metas, special = self._metas, self._special
         stamp = (self.epoch, now_ms)
@@ -179,8 +179,8 @@ class Broker:
         begin = stop = count = soonest = 0
         for row in rows:
             at, end, schema_id, expires, key, meta = row
-            routing = metas.get(meta)  # type: ignore[call-overload]  # an error is never a key
-            if routing is not None and routing.quick and expires > now_ms and schema_id not in special:
+            routing = metas.get(meta)  # type: ignore[arg-type]  # an error is never a key
+            if routing is not None and routing.topic is not None and expires > now_ms and schema_id not in special:
                 if routing.topic is not topic or at != stop:
                     if count:
                         self._deliver(topic, plan, data, begin, stop, count, soonest, now_ms)
@@ -356,9 +356,8 @@ class Broker:
         name = None if meta.get("topic") is None else check_topic(meta["topic"])
         reply_to = checked_reply_to(meta)
         topic = None if name is None else self.topic(name)
-        quick = topic is not None and not ack and reply_to is None and seq is None
-        routing = Routing(topic, ack, reply_to, seq, quick)
-        if quick and not (name or "").startswith(INBOX):
+        routing = Routing(topic, ack, reply_to, seq)
+        if topic is not None and not ack and reply_to is None and seq is None and not topic.name.startswith(INBOX):
             if len(self._metas) >= _METAS:
                 self._metas.clear()
             self._metas[packed] = routing

@@ -1,4 +1,7 @@
-"""What the bus counts. For every topic, at every instant: published = delivered + dropped + queued, in copies (one for each subscription matched)."""
+"""What the bus counts: for every topic, at every instant, published = delivered + dropped + queued.
+
+All four are in copies, one for each subscription that a frame matched.
+"""
 
 from __future__ import annotations
 

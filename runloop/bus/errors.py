@@ -13,44 +13,44 @@ class BusError(RunloopError):
     code = "bus.failed"
 
 
-class BadFrame(BusError, InvalidInput):
+class BadFrame(BusError, InvalidInput):  # noqa: N818 - named for what it is, like the rest of the tree
     """A session frame, a topic or a pattern breaks a rule of the protocol."""
 
     code = "bus.invalid"
 
 
-class NotAllowed(BusError, Denied):
+class NotAllowed(BusError, Denied):  # noqa: N818 - named for what it is, like the rest of the tree
     """The role of this connection may not do that."""
 
     code = "bus.forbidden"
 
 
-class LimitExceeded(BusError):
+class LimitExceeded(BusError):  # noqa: N818 - named for what it is, like the rest of the tree
     """A connection asked for more than its share."""
 
     code = "bus.limit"
 
 
-class Disconnected(BusError, Unavailable):
+class Disconnected(BusError, Unavailable):  # noqa: N818 - named for what it is, like the rest of the tree
     """There is no connection, or it ended before the answer came."""
 
     code = "bus.disconnected"
 
 
-class DeadlinePassed(BusError, Unavailable):
+class DeadlinePassed(BusError, Unavailable):  # noqa: N818 - named for what it is, like the rest of the tree
     """No answer came in time."""
 
     code = "bus.deadline"
 
 
-class AlreadyRunning(BusError, Unavailable):
+class AlreadyRunning(BusError, Unavailable):  # noqa: N818 - named for what it is, like the rest of the tree
     """Another daemon serves this socket."""
 
     code = "bus.already_running"
     retryable = False
 
 
-class Rejected(BusError):
+class Rejected(BusError):  # noqa: N818 - named for what it is, like the rest of the tree
     """The other side answered with an error; ``code`` is the one that it gave."""
 
 

@@ -12,7 +12,10 @@ from runloop.rmp.scan import read_payload
 
 
 class Message:
-    """A frame whose routing was checked. Reading ``payload`` checks the rest, and raises an RmpError for what breaks the rules; keep what it returns."""
+    """A frame whose routing was checked.
+
+    Reading ``payload`` checks the rest, each time, and raises an RmpError for what breaks the rules: keep what it returns.
+    """
 
     __slots__ = ("_envelope", "_header", "raw")
 

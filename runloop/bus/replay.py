@@ -58,7 +58,7 @@ def want(broker: Broker, sub: Subscription) -> None:
     broker.reads.append(Read(sub, "/".join(sub.pattern), sub.cursor, min(broker.limits.replay_messages, room)))
 
 
-def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]], now_ms: int) -> None:
+def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]]) -> None:
     """Queue what a reading found."""
     sub = read.sub
     sub.reading = False
@@ -72,7 +72,7 @@ def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]], now
         if sub.messages and sub.size + len(raw) > sub.max_bytes:
             full = True
             break
-        _queue(sub, topic, raw, seq, now_ms)
+        _queue(sub, topic, raw, seq)
     if not full and len(records) < read.limit and topic.live_seq < sub.cursor:
         sub.live = True
     _go(broker, sub)
@@ -101,14 +101,14 @@ def live(broker: Broker, topic: Topic, subs: Sequence[Subscription], raw: bytes,
             else:
                 broker.count_lost(topic, counters.OVERFLOW, 1, facts)
         elif sub.live and seq == sub.cursor and fits:
-            _queue(sub, topic, raw, seq, now_ms)
+            _queue(sub, topic, raw, seq)
             _go(broker, sub)
         elif seq >= sub.cursor:
             sub.live = False
             want(broker, sub)
 
 
-def _queue(sub: Subscription, topic: Topic, raw: bytes, seq: int, now_ms: int) -> None:
+def _queue(sub: Subscription, topic: Topic, raw: bytes, seq: int) -> None:
     """A record never expires and is never dropped: the queue was asked before."""
     sub.queue.append(Run(topic, raw, 0, 1, FOREVER))
     topic.counts.published += 1

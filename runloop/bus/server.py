@@ -71,7 +71,7 @@ class BusServer:
         any_uid: bool = False,
         on_error: Callable[[BaseException, str], None] | None = None,
     ) -> None:
-        """``token`` makes operators; ``any_uid`` leaves the check of the user to the socket's group; ``on_error`` hears of handlers that broke."""
+        """``token`` makes operators; ``any_uid`` leaves the check of the user to the socket's group; ``on_error`` hears what broke."""
         self.broker = Broker(limits, acl=acl, token=token, version=runloop.__version__, durable=ledger is not None)
         self.any_uid = any_uid
         self.buffer = memoryview(bytearray(_READ_BYTES))  # reading into a new one each time costs eight times as much
@@ -142,7 +142,7 @@ class BusServer:
         ttl_ms: int = DEFAULT_TTL_MS,
         meta: dict[str, Any] | None = None,
     ) -> int:
-        """Publish as the daemon; the number of subscriptions matched. ``meta={"seq": n}`` numbers a record. Raises what is wrong with it."""
+        """Publish as the daemon; how many subscriptions it matched. ``meta={"seq": n}`` numbers a record. Raises what is wrong."""
         now = now_ms()
         if meta or trace_id is not None:
             raw = self._encoder.full(topic, type_, payload, now, ttl_ms, trace_id=trace_id, meta=meta or {})
@@ -159,7 +159,7 @@ class BusServer:
     def on_request(self, topic: str, handler: Handler, *, reply_type: str = REPLY) -> None:
         """Let a coroutine serve a topic. What it returns is the payload of the reply, if one is wanted.
 
-        A RunloopError becomes the reply ``{"error": …}``. It is cancelled when the request expires, and then answered with ``bus.deadline``.
+        A RunloopError becomes the reply ``{"error": …}``. A request that expires is cancelled, and answered with ``bus.deadline``.
         """
         self._handlers[topic] = (handler, reply_type)
         self.broker.handlers.add(topic)
@@ -278,5 +278,5 @@ class BusServer:
                 self._on_error(error, read.topic)
             replay.failed(self.broker, read, RunloopError("the ledger cannot be read", code="bus.ledger"), now_ms())
         else:
-            replay.supply(self.broker, read, records, now_ms())
+            replay.supply(self.broker, read, records)
         self.pump()

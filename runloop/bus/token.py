@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -52,10 +53,8 @@ def ensure_token(path: Path) -> str:
             file.write(made + "\n")
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with suppress(FileExistsError):
             os.link(draft, path)  # unlike a rename it never replaces what another process made meanwhile
-        except FileExistsError:
-            pass
     finally:
         draft.unlink(missing_ok=True)
     found = read_token(path)

@@ -51,13 +51,12 @@ class Topic:
 
 
 class Routing(NamedTuple):
-    """What a ``meta`` says to the bus; ``quick`` if it asks for nothing but being delivered."""
+    """What a ``meta`` says to the bus. One that says nothing but the topic is kept by its bytes."""
 
     topic: Topic | None
     ack: bool
     reply_to: str | None
     seq: int | None
-    quick: bool
 
 
 class Facts(NamedTuple):

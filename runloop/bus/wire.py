@@ -32,7 +32,10 @@ _GOODBYE: Final = ID_OF[frames.GOODBYE]
 
 
 class Wire(asyncio.BufferedProtocol):
-    """Frames of one connection. What is sent goes out at once if it is the first of a turn of the event loop, else together with the rest of the turn."""
+    """Frames of one connection.
+
+    What is sent goes out at once if it is the first of a turn of the event loop, else together with the rest of the turn.
+    """
 
     def __init__(
         self,
@@ -169,8 +172,8 @@ class Wire(asyncio.BufferedProtocol):
         routes = self._routes
         touched: dict[Subscription, None] = {}
         for row in rows:
-            at, end, schema_id, _, _, meta = row
-            subs = routes.get(meta)  # type: ignore[call-overload]  # an error is never a key
+            at, end, _, _, _, meta = row
+            subs = routes.get(meta)  # type: ignore[arg-type]  # an error is never a key
             if subs is None:
                 subs = self._unusual(data, row)
             raw = data[at:end]
@@ -207,20 +210,22 @@ class Wire(asyncio.BufferedProtocol):
             if number.isdigit():
                 self._requests.answer(int(number), Message(raw))
             return ()
+        return self._readers(packed, topic, meta)
+
+    def _readers(self, packed: bytes, topic: str, meta: dict[str, Any]) -> tuple[Subscription, ...]:
+        """The subscriptions that a frame is for; remembered for a ``meta`` that says nothing but the topic."""
         if "sub" in meta:
             sub = self._subs.get(meta["sub"])
             found: tuple[Subscription, ...] = () if sub is None else (sub,)
         else:
-            found = tuple(
-                self._subs[number] for number, pattern in self._patterns.items() if number in self._subs and matches(pattern, topic)
-            )
+            found = tuple(sub for number, sub in self._subs.items() if matches(self._patterns[number], topic))
         seq = meta.get("seq")
         if isinstance(seq, int):
             found = tuple(sub for sub in found if sub.klass != DURABLE or seq > sub.received_seq)
             for sub in found:
                 if sub.klass == DURABLE:
                     sub.received_seq = seq
-        elif "reply_to" not in meta and "ack" not in meta:
+        elif len(meta) == 1:
             if len(self._routes) >= _ROUTES:
                 self._routes.clear()
             self._routes[packed] = found

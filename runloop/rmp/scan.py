@@ -1,7 +1,7 @@
-"""The fast reading of many frames at once, for a broker and its clients: what :class:`FrameDecoder` and ``meta`` tell, without an object per frame.
+"""The fast reading of many frames at once, for a broker and its clients: what the decoder tells, without an object for each frame.
 
-Every frame is checked as the decoder checks it, except for the inside of the payload, which is the receiver's, and for expiry, which needs a clock.
-Apart from the decoder because msgspec takes 25 ms to import, as for :mod:`runloop.rmp.route`.
+Every frame is checked as the decoder checks it, except for the inside of the payload, which is the receiver's, and for expiry, which needs
+a clock. Apart from the decoder because msgspec takes 25 ms to import, as for :mod:`runloop.rmp.route`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _BIN_AT: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}
 """Where the content of a binary value begins, by its head."""
 
 Row: TypeAlias = tuple[int, int, int, int, bytes, bytes | MessageError]
-"""Start and end in the data, schema id, expiry in epoch ms, the 24 bytes of trace id and message id, and ``meta`` as its MsgPack (or what is wrong)."""
+"""Start and end in the data, schema id, expiry in epoch ms, the 24 bytes of trace and message id, ``meta`` as MsgPack (or what is wrong)."""
 
 
 class Scanned(NamedTuple):
-    """The whole frames of some bytes; ``rest`` is where the first that is not whole begins, ``needed`` the bytes it takes as far as known."""
+    """The whole frames of some bytes; ``rest`` is where the first that is not begins, ``needed`` its length as far as known."""
 
     rows: list[Row]
     rest: int
@@ -41,7 +41,7 @@ class Scanned(NamedTuple):
     refusal: FramingError | None
 
 
-def scan(data: bytes, max_body: int) -> Scanned:
+def scan(data: bytes, max_body: int) -> Scanned:  # noqa: PLR0912 - the hot loop: a call costs as much as a check
     """Read the frames that ``data`` begins with; a refusal of the stream comes after the frames before it. Raises nothing."""
     rows: list[Row] = []
     add = rows.append
