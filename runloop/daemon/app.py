@@ -108,8 +108,9 @@ class Daemon:
             stack.callback(listener.close)
             token = ensure_token(self.settings.directories.token)
             self._log.hide(token)
+            loading = asyncio.create_task(asyncio.to_thread(self.library.rescan))  # while the workers start
             self._session = await stack.enter_async_context(session(self.settings, self._make_people(), lookup=self.library))
-            await asyncio.to_thread(self.library.rescan)
+            await loading
             self._compose(token)
             watchers = self._watch()
             for watcher in watchers:

@@ -8,7 +8,10 @@ import re
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
-import structlog
+from runloop.daemon.quickly import without
+
+with without("rich", "better_exceptions"):  # structlog.dev would import them for colours and frames that this log does not have: 100 ms
+    import structlog
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

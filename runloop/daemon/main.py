@@ -22,6 +22,8 @@ SYSTEM_SOCKET = Path("/run/runloop/rmp.sock")
 SYSTEM_STATE = Path("/var/lib/runloop")
 SYSTEM_CACHE = Path("/var/cache")
 _GROUP = "runloop"
+_SWITCH_S = 0.0005
+"""The event loop waits this long at most for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,6 +77,7 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
         where, why = Where(file=str(settings.get("logging.file")), key="logging.file"), f"the log cannot be written: {error.strerror}"
         raise InvalidInput(why, code="daemon.log", where=where, hint="set logging.file") from error
     os.umask(0o077)
+    sys.setswitchinterval(_SWITCH_S)
     options = Options(load, arguments.system, _group(arguments))
     asyncio.run(_live(Daemon, settings, options, log, notifier))
     return EXIT_OK
