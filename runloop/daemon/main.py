@@ -23,7 +23,7 @@ SYSTEM_STATE = Path("/var/lib/runloop")
 SYSTEM_CACHE = Path("/var/cache")
 _GROUP = "runloop"
 _SWITCH_S = 0.0005
-"""The event loop waits this long at most for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
+"""How long the event loop waits for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

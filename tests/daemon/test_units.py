@@ -20,7 +20,12 @@ def settings(unit):
 @pytest.mark.parametrize("unit", [SYSTEM, USER], ids=["system", "user"])
 def test_a_unit_waits_for_the_daemons_word_watches_it_and_lets_compiled_code_run(unit):
     found = settings(unit)
-    assert (found["Type"], found["WatchdogSec"], found["MemoryDenyWriteExecute"], found["NoNewPrivileges"]) == ("notify", "30s", "no", "yes")
+    assert (found["Type"], found["WatchdogSec"], found["MemoryDenyWriteExecute"], found["NoNewPrivileges"]) == (
+        "notify",
+        "30s",
+        "no",
+        "yes",
+    )
     assert found["ExecReload"] == "/bin/kill -HUP $MAINPID"
 
 
