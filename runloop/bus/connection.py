@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _CREDENTIALS: Final = struct.Struct("3i")
 _HIGH_WATER: Final = 256 * 1024
 _LINGER_S: Final = 1.0
+ROOT: Final = 0
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -46,7 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         session = self._session = self._broker.connect(secrets.token_hex(16), Peer(uid, gid, pid), time.monotonic_ns() // 1_000_000)
         session.owner = self
         self._server.joined(self)
-        if uid not in {os.geteuid(), 0} and not self._server.any_uid:
+        if uid not in {os.geteuid(), ROOT} and not self._server.any_uid:
             refused = NotAllowed(f"user {uid} may not use this socket", code="bus.uid", hint="each user has a daemon of their own")
             self._broker.goodbye(session, refused, time.time_ns() // 1_000_000)
         self._server.pump()

@@ -181,7 +181,7 @@ class Broker:
             at, end, schema_id, expires, key, meta = row
             routing = metas.get(meta)  # type: ignore[arg-type]  # an error is never a key
             if routing is not None and routing.topic is not None and expires > now_ms and schema_id not in special:
-                if routing.topic is not topic or at != stop:
+                if routing.topic is not topic:
                     if count:
                         self._deliver(topic, plan, data, begin, stop, count, soonest, now_ms)
                         count = 0

@@ -79,4 +79,12 @@ def bad(message: str, *, key: str, hint: str, code: str | None = None) -> BadFra
     return BadFrame(message, code=code, where=Where(key=key), hint=hint)
 
 
-_KINDS: dict[str, type[RunloopError]] = {kind.code: kind for kind in (BadFrame, NotAllowed, LimitExceeded, Disconnected, DeadlinePassed)}
+_ALSO: dict[type[RunloopError], tuple[str, ...]] = {
+    BadFrame: ("bus.topic", "bus.hello", "bus.subscription", "bus.not_durable"),
+    NotAllowed: ("bus.token", "bus.uid"),
+    LimitExceeded: ("bus.connections", "bus.subscriptions", "bus.queue", "bus.bytes_in_flight"),
+    Disconnected: ("bus.stopping", "bus.closed", "bus.heartbeat", "bus.frame_timeout", "bus.hello_timeout", "bus.no_responder"),
+}
+_KINDS: dict[str, type[RunloopError]] = {DeadlinePassed.code: DeadlinePassed} | {
+    code: kind for kind, codes in _ALSO.items() for code in (kind.code, *codes)
+}

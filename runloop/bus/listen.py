@@ -18,7 +18,8 @@ _FIRST_FD: Final = 3
 _PATH_BYTES: Final = 107
 """sun_path of unix(7), without the byte that ends it."""
 _PROBE_S: Final = 1.0
-_BACKLOG: Final = 128
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted: past it a connect fails, which asyncio does not tell from success."""
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ def listen(path: Path, *, group: int | None = None) -> Listener:
                 path.chmod(0o660)
             else:
                 path.chmod(0o600)
-            listening.listen(_BACKLOG)
+            listening.listen(BACKLOG)
         except BaseException:
             listening.close()
             raise

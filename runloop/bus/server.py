@@ -18,7 +18,7 @@ from runloop.bus.core import Broker, Call
 from runloop.bus.counters import BusStats
 from runloop.bus.encode import Encoder
 from runloop.bus.limits import BusLimits
-from runloop.bus.listen import Listener, listen
+from runloop.bus.listen import BACKLOG, Listener, listen
 from runloop.bus.message import Message
 from runloop.bus.replay import DurableSource
 from runloop.bus.session import Peer
@@ -95,7 +95,7 @@ class BusServer:
         self._loop = asyncio.get_running_loop()
         self._listener = where if isinstance(where, Listener) else listen(Path(where), group=group)
         for listening in self._listener.sockets:
-            self._servers.append(await self._loop.create_unix_server(lambda: Connection(self), sock=listening))
+            self._servers.append(await self._loop.create_unix_server(lambda: Connection(self), sock=listening, backlog=BACKLOG))
 
     async def close(self, reason: RunloopError | None = None) -> None:
         """Say goodbye to everybody, end the handlers, take the socket away."""

@@ -129,3 +129,58 @@ def test_a_durable_record_never_expires_in_its_queue(make_rig):
     replay.supply(rig.broker, rig.broker.reads.pop(), ledger.records)
     rig.now += 60_000
     assert rig.payloads(reader) == [1]
+
+
+def live_reader(make_rig, **options):
+    """A durable subscription that has read everything stored, and its ledger."""
+    rig = make_rig(durable=True)
+    ledger = Ledger(rig)
+    ledger.store()
+    reader = rig.joined("r")
+    rig.subscribe(reader, TOPIC, klass="durable", **options)
+    replay.supply(rig.broker, rig.broker.reads.pop(), ledger.records)
+    assert rig.payloads(reader) == [1]
+    return rig, ledger, reader
+
+
+def test_a_number_that_was_skipped_is_read_from_the_ledger_before_what_follows(make_rig):
+    rig, ledger, reader = live_reader(make_rig)
+    ledger.store()
+    rig.broker.publish(ledger.store(), rig.now)
+    assert rig.payloads(reader) == []
+    (read,) = rig.broker.reads
+    replay.supply(rig.broker, read, ledger.read(read))
+    assert rig.payloads(reader) == [2, 3]
+
+
+def test_what_is_published_while_a_reading_is_under_way_is_read_next(make_rig):
+    rig = make_rig(durable=True)
+    ledger = Ledger(rig)
+    reader = rig.joined("r")
+    rig.subscribe(reader, TOPIC, klass="durable")
+    read = rig.broker.reads.pop()
+    found = ledger.read(read)
+    rig.broker.publish(ledger.store(), rig.now)
+    replay.supply(rig.broker, read, found)
+    (again,) = rig.broker.reads
+    replay.supply(rig.broker, again, ledger.read(again))
+    assert rig.payloads(reader) == [1]
+
+
+def test_a_source_that_begins_too_early_repeats_nothing(make_rig):
+    rig = make_rig(durable=True)
+    ledger = Ledger(rig)
+    for _ in range(5):
+        ledger.store()
+    reader = rig.joined("r")
+    rig.subscribe(reader, TOPIC, klass="durable", from_seq=4)
+    replay.supply(rig.broker, rig.broker.reads.pop(), ledger.records)
+    assert rig.payloads(reader) == [4, 5]
+
+
+def test_a_record_published_again_is_not_delivered_again(make_rig):
+    rig, ledger, reader = live_reader(make_rig)
+    rig.broker.publish(ledger.records[0][1], rig.now)
+    assert rig.payloads(reader) == []
+    rig.broker.publish(ledger.store(), rig.now)
+    assert rig.payloads(reader) == [2]
