@@ -292,7 +292,8 @@ def servers(folder: Path) -> Any:
         path = str(folder / "redis.sock")
         started.append(
             subprocess.Popen(
-                ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--client-output-buffer-limit", "pubsub", "0", "0", "0"],
+                ["redis-server", "--port", "0", "--unixsocket", path, "--save", "",
+                 "--client-output-buffer-limit", "pubsub", "0", "0", "0"],
                 stdout=subprocess.DEVNULL, cwd=folder,
             )
         )  # fmt: skip

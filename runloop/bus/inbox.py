@@ -20,8 +20,8 @@ class Subscription(AsyncIterator[Message]):
 
     With ``on_message`` each is handed to that function instead, straight from the socket: a turn of the event loop earlier.
 
-    Of the realtime class the newest ``max_messages`` wait here, what is older is counted in ``dropped``; of the others the bus sends
-    no more than there is room for. ``seq`` is the number of the last durable record that was handed out: where a reconnected client goes on.
+    Of the realtime class the newest ``max_messages`` wait here, what is older is counted in ``dropped``; of the others the bus
+    sends no more than there is room for. ``seq`` is the number of the last durable record that was handed out.
     """
 
     __slots__ = (

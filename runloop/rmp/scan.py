@@ -29,7 +29,7 @@ _BIN_AT: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}
 """Where the content of a binary value begins, by its head."""
 
 Row: TypeAlias = tuple[int, int, int, int, bytes, bytes | MessageError]
-"""Start and end in the data, schema id, expiry in epoch ms, the 24 bytes of trace and message id, ``meta`` as MsgPack (or what is wrong)."""
+"""Start and end in the data, schema id, expiry in epoch ms, the 24 bytes of trace and message id, ``meta`` as MsgPack or what is wrong."""
 
 
 class Scanned(NamedTuple):

@@ -49,7 +49,10 @@ def test_a_daemon_that_ends_leaves_the_socket_of_another_alone(tmp_path):
 
 def test_the_lock_ends_with_its_process_even_if_that_is_killed(tmp_path):
     path = tmp_path / "rmp.sock"
-    code = "import sys; from pathlib import Path; from runloop.bus.listen import listen; a = listen(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read()"
+    code = (
+        "import sys; from pathlib import Path; from runloop.bus.listen import listen;"
+        "kept = listen(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"ready\n"
         with pytest.raises(AlreadyRunning) as caught:
@@ -112,12 +115,8 @@ def test_sockets_of_systemd_are_used_and_their_variables_taken_away(tmp_path):
         script = f'exec 3<&{listening.fileno()}; exec {sys.executable} -c "$0"'
         done = subprocess.run(
             ["bash", "-c", script, code],
-            pass_fds=(listening.fileno(),),
-            env={**os.environ, "LISTEN_FDS": "1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+            pass_fds=(listening.fileno(),), env={**os.environ, "LISTEN_FDS": "1"}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
     assert done.stdout.split() == [str(path), "1", "False", "False"]
     assert path.exists()
 
@@ -137,7 +136,7 @@ def test_a_token_is_made_once_and_is_for_this_user_alone(tmp_path):
     assert (ensure_token(path), read_token(path)) == (made, made)
     assert len(made) == 64
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert os.listdir(path.parent) == ["token"]
+    assert [found.name for found in path.parent.iterdir()] == ["token"]
 
 
 def test_many_processes_that_make_the_token_at_once_agree(tmp_path):

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from runloop.errors import InvalidInput, RunloopError
 GENERIC = "observation.generic.v1"
 ASK = "intent.ctrl.request.v1"
 TOKEN = "f" * 64
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Raw:
@@ -251,7 +253,7 @@ async def test_a_client_answers_pings_and_stays(serve):
     server = await serve(limits=BusLimits(heartbeat_ms=20, missed_heartbeats=2))
     async with await BusClient.connect(server.path) as client:
         first = client.session
-        pinged = [session for session in server.broker.sessions.values()][0]
+        pinged = next(iter(server.broker.sessions.values()))
         for _ in range(5):
             before = pinged.sent_ids
             while pinged.sent_ids == before:
@@ -315,7 +317,7 @@ async def test_a_client_reconnects_and_its_subscriptions_with_it(serve, tmp_path
         assert (await anext(news)).payload == 1
         await server.close()
         again = await serve()
-        while not again.stats().subscriptions == 2:
+        while again.stats().subscriptions != 2:
             await asyncio.sleep(0.01)
         again.publish("a", GENERIC, 2)
         assert (await anext(news)).payload == 2
@@ -404,7 +406,7 @@ async def test_closing_says_goodbye_to_everybody(serve):
 
 async def test_thousands_of_connections_that_come_and_go_leave_no_descriptor_and_no_session(serve):
     server = await serve()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(DESCRIPTORS.iterdir()))
     for _ in range(200):
         peer = socket.socket(socket.AF_UNIX)
         peer.setblocking(False)
@@ -418,7 +420,7 @@ async def test_thousands_of_connections_that_come_and_go_leave_no_descriptor_and
             await asyncio.sleep(0)
     while server.stats().connections:
         await asyncio.sleep(0)
-    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert len(list(DESCRIPTORS.iterdir())) <= before + 1
     assert server.broker.buffered == 0
 
 
