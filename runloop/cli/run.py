@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
 _INTERRUPTED = "interrupted at the terminal"
 _NO_READER = "whoever read the output went away"
-_RECONNECT_S = 5.0
+_RECONNECT_S = 2.0
 _OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
 _DENIED = ("denied.", "policy.denied", "approval.")
 

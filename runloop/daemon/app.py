@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,6 +92,7 @@ class Daemon:
         self._needs_restart: list[str] = []
         self._reloading = asyncio.Lock()
         self._guest = "unknown"
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def kb(self) -> KnowledgeBase:
@@ -118,7 +119,7 @@ class Daemon:
             self._on_signals()
             await self._bus.start(listener)
             stack.push_async_callback(self._bus.close)
-            background = [asyncio.create_task(work) for work in (self._publish_metrics(), self._watchdog(), self._prepare_guest())]
+            background = [self._keep(work) for work in (self._publish_metrics(), self._watchdog(), self._prepare_guest())]
             stack.push_async_callback(_cancel, background)
             self._ready()
             await self._stopping.wait()
@@ -259,12 +260,15 @@ class Daemon:
     # ── reloading ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _watch(self) -> list[Watcher]:
-        self._files = Watcher(lambda _paths: self._rescan_soon())
+        self._files = Watcher(lambda _paths: self._rescan_soon(), self._unwatched)
         self._files.watch(self.library.watched())
         configs = {path.name for path in self.settings.base.user_files}
-        watcher = Watcher(lambda paths: self._config_changed(paths, configs), recursive=False)
+        watcher = Watcher(lambda paths: self._config_changed(paths, configs), self._unwatched, recursive=False)
         watcher.watch(path.parent for path in self.settings.base.user_files if path.parent.is_dir())
         return [self._files, watcher]
+
+    def _unwatched(self, error: Exception) -> None:
+        logger().error("files are not watched any more; `rlp reload` reads them", why=str(error))
 
     def _config_changed(self, paths: set[Path], names: set[str]) -> None:
         if any(path.name in names for path in paths):
@@ -274,10 +278,10 @@ class Daemon:
 
     def _rescan_soon(self, *, new_places_only: bool = False) -> None:
         if not new_places_only or tuple(self.library.watched()) != self._files.watched:
-            self._keep(asyncio.create_task(self._rescan()))
+            self._keep(self._rescan())
 
     def _reload_soon(self, why: str) -> None:
-        self._keep(asyncio.create_task(self._reload_logged(why)))
+        self._keep(self._reload_logged(why))
 
     async def _reload_logged(self, why: str) -> None:
         try:
@@ -337,9 +341,17 @@ class Daemon:
         else:
             logger().info(change.state, what=change.what, name=change.name, digest=change.digest)
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        _TASKS.add(task)
-        task.add_done_callback(_TASKS.discard)
+    def _keep(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something that nobody waits for; what breaks in it is logged."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger().error("something in the background broke", why=str(error), exc_info=error)
 
     # ── how it is ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -411,11 +423,7 @@ class Daemon:
             self._bus.publish(METRICS_TOPIC, _METRICS, self.snapshot(), ttl_ms=max(2 * interval_ms, interval_ms + 250))
 
 
-_TASKS: set[asyncio.Task[Any]] = set()
-"""Keeps tasks alive that nobody waits for."""
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

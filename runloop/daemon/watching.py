@@ -14,10 +14,14 @@ _IGNORED = ("__pycache__", ".git")
 
 
 class Watcher:
-    """Calls ``changed`` with the paths that changed; ``watch`` begins anew with other directories."""
+    """Calls ``changed`` with the paths that changed; ``watch`` begins anew with other directories.
 
-    def __init__(self, changed: Callable[[set[Path]], None], *, recursive: bool = True) -> None:
+    ``failed`` hears why nothing is watched any more.
+    """
+
+    def __init__(self, changed: Callable[[set[Path]], None], failed: Callable[[Exception], None], *, recursive: bool = True) -> None:
         self._changed = changed
+        self._failed = failed
         self._recursive = recursive
         self._task: asyncio.Task[None] | None = None
         self._stop: asyncio.Event | None = None
@@ -52,9 +56,12 @@ class Watcher:
         watching = awatch(
             *directories, watch_filter=_matters, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=self._recursive
         )
-        async for changes in watching:
-            if not stop.is_set():
-                self._changed({Path(path) for _, path in changes})
+        try:
+            async for changes in watching:
+                if not stop.is_set():
+                    self._changed({Path(path) for _, path in changes})
+        except Exception as error:  # noqa: BLE001 - whatever the kernel refuses, the daemon goes on and says so
+            self._failed(error)
 
 
 def _matters(_change: object, path: str) -> bool:

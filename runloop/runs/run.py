@@ -182,6 +182,7 @@ class Run:
                 else:
                     await self._carry_out(commands)
         finally:
+            self.services.turns.release(self.run_id)
             await self._stop_all()
         return self._result
 

@@ -206,6 +206,21 @@ async def test_a_paused_run_begins_nothing_and_goes_on_when_it_is_resumed(daemon
     assert finished[1] > kinds.index("run.resumed")
 
 
+async def test_a_paused_run_can_be_cancelled(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        await link.submit(words.one("loop"), request_id=run_id)
+        await words.until(records, "node.log")
+        await link.ask("pause", run=run_id)
+        await link.ask("cancel", run=run_id)
+        found = await words.to_end(records)
+        nodes = (await link.ask("status"))["nodes"]
+    assert (found[-1]["meta"]["status"], nodes["at_work"], nodes["waiting"]) == ("cancelled", 0, 0)
+
+
 async def test_a_question_is_answered_from_another_connection_and_the_first_answer_counts(daemon, words):
     daemon.agent("curious", words.head + ASKS, ASK_CAPS)
     daemon.start()
