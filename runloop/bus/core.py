@@ -156,6 +156,7 @@ class Broker:
             buffer += data
             self.buffered += len(data)
             if len(buffer) < session.needed:
+                self._bound(session, now_ms)
                 return
             data = bytes(buffer)
             self.buffered -= len(buffer)
@@ -169,6 +170,16 @@ class Broker:
         elif rest < len(data) and not session.closing:
             buffer += data[rest:] if rest else data
             self.buffered += len(buffer)
+            self._bound(session, now_ms)
+
+    def _bound(self, session: Session, now_ms: int) -> None:
+        """Send away whose frame would make the unfinished frames of everybody too many bytes."""
+        if self.buffered > self.limits.unfinished_bytes:
+            message = f"unfinished frames hold {self.buffered} bytes"
+            hint = "connect again and send smaller frames, or one after the other"
+            self.goodbye(session, LimitExceeded(message, code="bus.bytes_in_flight", hint=hint, retryable=True), now_ms)
+            self.buffered -= len(session.buffer)
+            session.buffer.clear()
 
     def _take(self, session: Session, data: bytes, rows: list[Row], now_ms: int) -> None:  # noqa: C901, PLR0912 - the hot loop
         """Deliver frames: runs of one topic that ask for nothing special together, all others one by one."""

@@ -31,6 +31,8 @@ class BusLimits:
     """Answers and replies that wait for one connection to read them."""
     session_bytes: int = 128 * MIB
     """All that may wait for one connection: the sum of what its subscriptions may hold."""
+    unfinished_bytes: int = 256 * MIB
+    """Frames that have begun and not ended, of all connections together."""
     hello_ms: int = 5_000
     frame_ms: int = 15_000
     """From the first byte of a frame to its last."""

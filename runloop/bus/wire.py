@@ -84,7 +84,7 @@ class Wire(asyncio.BufferedProtocol):
     def _flush(self) -> None:
         out, self._out = self._out, []
         self._out_bytes = 0
-        if self._transport is not None and out:
+        if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _end_turn(self) -> None:

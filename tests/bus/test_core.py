@@ -471,3 +471,14 @@ def test_frames_for_a_handler_carry_who_sent_them(rig):
     rig.publish(writer, "rlp/ctrl", {"verb": "list"}, type_="intent.ctrl.request.v1", meta={"reply_to": "rlp/inbox/w/1"})
     (call,) = rig.broker.calls
     assert (call.topic, call.peer.role, call.peer.session, call.reply_to) == ("rlp/ctrl", "client", "w", "rlp/inbox/w/1")
+
+
+def test_unfinished_frames_of_many_connections_are_bounded_together(make_rig):
+    rig = make_rig(unfinished_bytes=1000)
+    half = rig.frame(GENERIC, b"x" * 900, meta={"topic": "a"})[:600]
+    first, second = rig.joined("1"), rig.joined("2")
+    rig.raw(first, half)
+    rig.raw(second, half)
+    assert rig.payloads(second)[0]["code"] == "bus.bytes_in_flight"
+    assert not first.closing
+    assert rig.broker.buffered == 600

@@ -107,7 +107,8 @@ def test_sockets_of_systemd_are_used_and_their_variables_taken_away(tmp_path):
     path = tmp_path / "rmp.sock"
     code = (
         "import os; from runloop.bus.listen import activated; os.environ['LISTEN_PID'] = str(os.getpid());"
-        "found = activated(os.environ); print(found.path, len(found.sockets), 'LISTEN_FDS' in os.environ, os.get_inheritable(3)); found.close()"
+        "found = activated(os.environ); print(found.path, len(found.sockets), 'LISTEN_FDS' in os.environ, os.get_inheritable(3));"
+        "found.close()"
     )
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))

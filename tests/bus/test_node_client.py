@@ -19,7 +19,10 @@ const { Bus } = await import(process.argv[2])
 const [path, topic, count] = process.argv.slice(3)
 const bus = await Bus.connect(path)
 await new Promise(async (end, fail) => {
-  await bus.subscribe(topic, ({ envelope: { payload } }) => { console.log(JSON.stringify(payload)); if (payload.n === Number(count)) end() })
+  await bus.subscribe(topic, ({ envelope: { payload } }) => {
+    console.log(JSON.stringify(payload))
+    if (payload.n === Number(count)) end()
+  })
   for (let n = 1; n <= Number(count); n++) {
     await bus.publish(topic, 'observation.generic.v1', { n, text: 'añb', list: [1.5, -3, null, true, 2 ** 40] }).catch(fail)
   }
