@@ -9,27 +9,24 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from runloop.bus import counters, dialogue, frames, replay
-from runloop.bus.acl import DAEMON, DROPS, INBOX, Acl
+from runloop.bus.acl import DAEMON, DROPS, Acl
 from runloop.bus.counters import BusStats, TopicCounts
 from runloop.bus.drops import NOTICE, NOTICE_TTL_MS, DropNotices
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad, to_wire
 from runloop.bus.limits import BusLimits
+from runloop.bus.routing import SUB, Routes
 from runloop.bus.session import Peer, Session
 from runloop.bus.subscription import BATCHED, DURABLE, Lost, Run, Subscription
-from runloop.bus.topic import NO_PLAN, Facts, Plan, Routing, Topic, checked_reply_to
-from runloop.bus.topics import TopicIndex, check_topic
+from runloop.bus.topic import NO_PLAN, Facts, Plan, Routing, Topic
 from runloop.bus.window import Window
 from runloop.errors import RunloopError
 from runloop.rmp import Envelope, Expired, MessageError, encode_frame
 from runloop.rmp.header import read_header
-from runloop.rmp.scan import Row, read_meta_bytes, scan, with_meta
+from runloop.rmp.scan import Row, scan, with_meta
 
-_METAS: Final = 4096
-_TOPICS: Final = 4096
 _SLICE: Final = 64 * 1024
 _BATCH_MESSAGES: Final = 128
 _BATCH_BYTES: Final = 64 * 1024
-_RESERVED_META: Final = "sub"
 
 
 class Call(NamedTuple):
@@ -54,10 +51,8 @@ class Broker:
         self.version = version
         self.has_ledger = durable
         self.sessions: dict[str, Session] = {}
-        self.index: TopicIndex[Subscription] = TopicIndex()
+        self.routes = Routes(self.acl)
         self.windows: dict[tuple[tuple[str, ...], str], Window] = {}
-        self.topics: dict[str, Topic] = {}
-        self.handlers: set[str] = set()
         self.calls: list[Call] = []
         """Frames for the handlers; whoever hosts the bus takes them."""
         self.dirty: list[Session] = []
@@ -71,8 +66,6 @@ class Broker:
         self.buffered = 0
         self.notices = DropNotices(self.limits.notices_per_s)
         self.local = Session("", Peer(0, 0, 0, DAEMON), DAEMON)
-        self._metas: dict[bytes, Routing] = {}
-        self._folded = TopicCounts()
         self._notice_ids = 0
         self._special = frozenset((*self.acl.restricted_schemas, *range(frames.FIRST_ID, frames.LAST_ID + 1)))
 
@@ -132,7 +125,7 @@ class Broker:
     def end(self, sub: Subscription) -> None:
         """Take a subscription out, with what waits in it."""
         del sub.session.subs[sub.sub]
-        self.index.remove(sub.pattern, sub)
+        self.routes.index.remove(sub.pattern, sub)
         sub.session.reserved_bytes -= sub.max_bytes
         self.batches.pop(sub, None)
         for lane in (sub.session.ready, sub.session.ready_control):
@@ -183,7 +176,7 @@ class Broker:
 
     def _take(self, session: Session, data: bytes, rows: list[Row], now_ms: int) -> None:  # noqa: C901, PLR0912 - the hot loop
         """Deliver frames: runs of one topic that ask for nothing special together, all others one by one."""
-        metas, special = self._metas, self._special
+        metas, special = self.routes.metas, self._special
         stamp = (self.epoch, now_ms)
         topic: Topic | None = None
         plan = NO_PLAN
@@ -198,8 +191,8 @@ class Broker:
                         count = 0
                     topic = routing.topic
                     plan = topic.plan
-                    if plan.generation != self.index.generation:
-                        plan = self._plan(topic)
+                    if plan.generation != self.routes.index.generation:
+                        plan = self.routes.plan(topic)
                     if not plan.simple or session.role not in topic.publishers:
                         topic = None
                 if topic is not None:
@@ -267,7 +260,7 @@ class Broker:
                 return
             if not session.greeted:
                 raise bad("the first frame of a connection is a hello", key="schema_id", hint="send intent.bus.hello.v1", code="bus.hello")
-            routing = self._routing(meta)
+            routing = self.routes.routing(meta)
             ack = routing.ack
             copies = self._publish(session, data[at:end], facts, routing, now_ms)
         except RunloopError as error:
@@ -292,7 +285,7 @@ class Broker:
         _, _, schema_id, expires, seen, meta = rows[0]
         if isinstance(meta, MessageError):
             raise meta
-        return self._publish(self.local, raw, Facts(schema_id, expires, seen), self._routing(meta), now_ms)
+        return self._publish(self.local, raw, Facts(schema_id, expires, seen), self.routes.routing(meta), now_ms)
 
     def _publish(self, session: Session, raw: bytes, facts: Facts, routing: Routing, now_ms: int) -> int:
         topic = routing.topic
@@ -302,7 +295,7 @@ class Broker:
         if session.role not in topic.publishers or session.role not in allowed:
             hint = "connect with the role operator and its token" if "operator" in topic.publishers else "only the daemon publishes here"
             raise NotAllowed(f"the role {session.role} may not publish schema {facts.schema_id} on {topic.name!r}", hint=hint)
-        plan = topic.plan if topic.plan.generation == self.index.generation else self._plan(topic)
+        plan = self.routes.plan(topic)
         topic.counts.frames += 1
         if facts.expires_at_ms <= now_ms:
             self.count_lost(topic, counters.TTL_EXPIRED, plan.copies, facts)
@@ -316,7 +309,7 @@ class Broker:
             if repeated and repeated[sub.window] >= sub.since:
                 doubled += 1
                 continue
-            sent = raw if sub in plan.plain else with_meta(raw, {_RESERVED_META: sub.sub})
+            sent = raw if sub in plan.plain else with_meta(raw, {SUB: sub.sub})
             self._put(sub, Run(topic, sent, 0, 1, facts.expires_at_ms), now_ms)
         if doubled:
             self.count_lost(topic, counters.DUPLICATE, doubled, facts)
@@ -332,69 +325,6 @@ class Broker:
             window.cur[seen] = stamp
             window.turn(now_ms)
         return epochs if any(epoch >= 0 for epoch in epochs.values()) else {}
-
-    # -- who gets what
-
-    def topic(self, name: str) -> Topic:
-        """The state of a checked topic. Inboxes are counted together: each request would have a topic of its own."""
-        found = self.topics.get(name)
-        if found is None:
-            if len(self.topics) >= _TOPICS:
-                self._fold()
-            found = self.topics[name] = Topic(name, self.acl.publishers(name))
-        return found
-
-    def _fold(self) -> None:
-        """Count topics in which nothing waits and nobody is interested together, and forget them."""
-        for name, topic in list(self.topics.items()):
-            if not topic.counts.queued and not topic.plan.durable:
-                self._folded.add(topic.counts)
-                del self.topics[name]
-        self._metas.clear()
-
-    def _routing(self, packed: bytes) -> Routing:
-        routing = self._metas.get(packed)
-        if routing is not None:
-            return routing
-        meta = read_meta_bytes(packed)
-        ack, seq = meta.get("ack", False), meta.get("seq")
-        if not isinstance(ack, bool):
-            raise bad("meta.ack is not true or false", key="meta.ack", hint="true asks for an acknowledgement")
-        if seq is not None and (not isinstance(seq, int) or isinstance(seq, bool) or seq < 0):
-            raise bad("meta.seq is not a positive integer", key="meta.seq", hint="records count from 1")
-        if _RESERVED_META in meta:
-            raise bad("meta.sub is set by the bus", key="meta.sub", hint="leave it out")
-        name = None if meta.get("topic") is None else check_topic(meta["topic"])
-        reply_to = checked_reply_to(meta)
-        topic = None if name is None else self.topic(name)
-        routing = Routing(topic, ack, reply_to, seq)
-        if topic is not None and not ack and reply_to is None and seq is None and not topic.name.startswith(INBOX):
-            if len(self._metas) >= _METAS:
-                self._metas.clear()
-            self._metas[packed] = routing
-        return routing
-
-    def _plan(self, topic: Topic) -> Plan:
-        """Match a topic against the subscriptions as they are now."""
-        name = topic.name
-        found = [sub for sub in self.index.match(name) if self._may_receive(sub, name)]
-        of_session: dict[int, int] = {}
-        for sub in found:
-            of_session[id(sub.session)] = of_session.get(id(sub.session), 0) + 1
-        alone = [sub for sub in found if of_session[id(sub.session)] == 1 and sub.klass != DURABLE]
-        tagged = [sub for sub in found if of_session[id(sub.session)] > 1 and sub.klass != DURABLE]
-        durable = [sub for sub in found if sub.klass == DURABLE]
-        unique = not name.startswith((DROPS, INBOX))  # notices are not deduplicated, and a reply goes to one inbox once
-        windows = {id(sub.window): sub.window for sub in alone + tagged} if unique else {}
-        handler = name if name in self.handlers else None
-        simple = not tagged and not durable and handler is None
-        topic.plan = Plan(self.index.generation, tuple(alone), tuple(tagged), tuple(durable), tuple(windows.values()), handler, simple)
-        return topic.plan
-
-    def _may_receive(self, sub: Subscription, name: str) -> bool:
-        if name.startswith(INBOX + "/"):
-            return sub.pattern[:2] == tuple(INBOX.split("/")) and name.split("/")[2] == sub.session.id
-        return self.acl.may_receive(sub.session.role, sub.session.id, name)
 
     # -- losses
 
@@ -478,13 +408,13 @@ class Broker:
     def stats(self) -> BusStats:
         """A look at everything that is counted."""
         total = TopicCounts()
-        total.add(self._folded)
-        for topic in self.topics.values():
+        total.add(self.routes.folded)
+        for topic in self.routes.topics.values():
             total.add(topic.counts)
         subs = [sub for session in self.sessions.values() for sub in session.subs.values()]
         return BusStats(
             total=total,
-            topics={name: topic.counts for name, topic in self.topics.items()},
+            topics={name: topic.counts for name, topic in self.routes.topics.items()},
             refused=self.refused,
             connections=len(self.sessions),
             subscriptions=len(subs),

@@ -112,7 +112,7 @@ def _subscribe(broker: Broker, session: Session, payload: Any, now_ms: int) -> N
     )  # fmt: skip
     session.subs[wanted.sub] = sub
     session.reserved_bytes += size
-    broker.index.add(pattern, sub)
+    broker.routes.index.add(pattern, sub)
     if wanted.klass == DURABLE:
         replay.begin(broker, sub, wanted.from_seq)
 

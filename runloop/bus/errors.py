@@ -13,13 +13,13 @@ class BusError(RunloopError):
     code = "bus.failed"
 
 
-class BadFrame(BusError, InvalidInput):  # noqa: N818 - named for what it is, like the rest of the tree
+class BadFrame(InvalidInput, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
     """A session frame, a topic or a pattern breaks a rule of the protocol."""
 
     code = "bus.invalid"
 
 
-class NotAllowed(BusError, Denied):  # noqa: N818 - named for what it is, like the rest of the tree
+class NotAllowed(Denied, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
     """The role of this connection may not do that."""
 
     code = "bus.forbidden"
@@ -31,19 +31,19 @@ class LimitExceeded(BusError):  # noqa: N818 - named for what it is, like the re
     code = "bus.limit"
 
 
-class Disconnected(BusError, Unavailable):  # noqa: N818 - named for what it is, like the rest of the tree
+class Disconnected(Unavailable, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
     """There is no connection, or it ended before the answer came."""
 
     code = "bus.disconnected"
 
 
-class DeadlinePassed(BusError, Unavailable):  # noqa: N818 - named for what it is, like the rest of the tree
+class DeadlinePassed(Unavailable, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
     """No answer came in time."""
 
     code = "bus.deadline"
 
 
-class AlreadyRunning(BusError, Unavailable):  # noqa: N818 - named for what it is, like the rest of the tree
+class AlreadyRunning(Unavailable, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
     """Another daemon serves this socket."""
 
     code = "bus.already_running"

@@ -64,7 +64,7 @@ def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]]) -> 
     sub.reading = False
     if sub.session.subs.get(sub.sub) is not sub:
         return
-    topic = broker.topic(read.topic)
+    topic = broker.routes.topic(read.topic)
     full = False
     for seq, raw in records:
         if seq < sub.cursor:

@@ -162,8 +162,7 @@ class BusServer:
         A RunloopError becomes the reply ``{"error": …}``. A request that expires is cancelled, and answered with ``bus.deadline``.
         """
         self._handlers[topic] = (handler, reply_type)
-        self.broker.handlers.add(topic)
-        self.broker.index.generation += 1
+        self.broker.routes.serve(topic)
 
     @property
     def handling(self) -> int:

@@ -112,7 +112,7 @@ def test_published_is_delivered_and_dropped_and_queued_at_every_instant(make_rig
     for session in (*readers.values(), *writers):
         rig.broker.disconnect(session)
     check(rig.broker)
-    assert (sum(waiting(rig.broker).values()), rig.broker.windows, rig.broker.batches, bool(rig.broker.index)) == (0, {}, {}, False)
+    assert (sum(waiting(rig.broker).values()), rig.broker.windows, rig.broker.batches, bool(rig.broker.routes.index)) == (0, {}, {}, False)
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 3000)), min_size=1, max_size=40))

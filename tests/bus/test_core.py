@@ -436,7 +436,7 @@ def test_disconnecting_drops_what_waits_as_closed_and_leaves_nothing_behind(rig)
         rig.broker.disconnect(session)
         rig.broker.disconnect(session)
     assert rig.broker.stats().topics["a/b"].dropped == {"closed": 1}
-    assert (rig.broker.sessions, rig.broker.windows, bool(rig.broker.index), rig.broker.buffered) == ({}, {}, False, 0)
+    assert (rig.broker.sessions, rig.broker.windows, bool(rig.broker.routes.index), rig.broker.buffered) == ({}, {}, False, 0)
 
 
 def test_topics_that_are_used_once_do_not_add_up(rig):
@@ -465,8 +465,7 @@ def test_a_peer_may_say_goodbye(rig):
 
 
 def test_frames_for_a_handler_carry_who_sent_them(rig):
-    rig.broker.handlers.add("rlp/ctrl")
-    rig.broker.index.generation += 1
+    rig.broker.routes.serve("rlp/ctrl")
     writer = rig.joined("w")
     rig.publish(writer, "rlp/ctrl", {"verb": "list"}, type_="intent.ctrl.request.v1", meta={"reply_to": "rlp/inbox/w/1"})
     (call,) = rig.broker.calls

@@ -2,9 +2,9 @@
 
     fuzz_bus.py SECONDS [--socket PATH] [--seed N]
 
-Without ``--socket`` it starts a bus of its own in another process. Two well-behaved clients talk all the while: if one message of theirs is lost,
-repeated or out of order, if a goodbye has no code, if the counts do not add up, or if the memory or the descriptors of the bus grow without bound,
-it ends with status 1 and says what happened; the seed repeats it.
+Without ``--socket`` it starts a bus of its own in another process. Two well-behaved clients talk all the while: if one message of theirs is
+lost, repeated or out of order, if a goodbye has no code, if the counts do not add up, or if the memory or the descriptors of the bus grow
+without bound, it ends with status 1 and says what happened; the seed repeats it.
 """
 
 from __future__ import annotations
@@ -123,27 +123,12 @@ async def misbehave(path: str, chance: random.Random, done: asyncio.Event, seen:
         except OSError:
             await asyncio.sleep(0.01)
             continue
-        deaf = chance.random() < 0.2
         decoder = rmp.FrameDecoder()
         try:
-            if chance.random() < 0.9:
-                writer.write(
-                    frames.encode(frames.HELLO, frames.Hello("client", "fuzz", "1").payload(), msg_id=1, now_ms=time.time_ns() // 1_000_000)
-                )
-            for _ in range(chance.choice([1, 5, 50, 300])):
-                data = frame(chance)
-                if chance.random() < 0.03:
-                    data = mutated(data, chance)
-                for piece in (data[at : at + 7] for at in range(0, min(len(data), 700), 7)) if chance.random() < 0.05 else (data,):
-                    writer.write(piece)
-                    if chance.random() < 0.3:
-                        await asyncio.sleep(0)
-                seen["sent"] += 1
-                if reader.at_eof() or writer.is_closing():
-                    break
+            await attack(reader, writer, chance, seen)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.02 if chance.random() < 0.5 else 0.2):
-                    while not deaf and (data := await reader.read(65536)):
+                    while chance.random() < 0.9 and (data := await reader.read(65536)):
                         decoder.feed(data)
                         for got in decoder.frames():
                             judge(got, seen)
@@ -155,6 +140,24 @@ async def misbehave(path: str, chance: random.Random, done: asyncio.Event, seen:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+async def attack(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chance: random.Random, seen: dict[str, int]) -> None:
+    """Say hello, usually, and then some frames: most of them valid, some not, some in small pieces."""
+    if chance.random() < 0.9:
+        hello = frames.Hello("client", "fuzz", "1").payload()
+        writer.write(frames.encode(frames.HELLO, hello, msg_id=1, now_ms=time.time_ns() // 1_000_000))
+    for _ in range(chance.choice([1, 5, 50, 300])):
+        data = frame(chance)
+        if chance.random() < 0.03:
+            data = mutated(data, chance)
+        for piece in (data[at : at + 7] for at in range(0, min(len(data), 700), 7)) if chance.random() < 0.05 else (data,):
+            writer.write(piece)
+            if chance.random() < 0.3:
+                await asyncio.sleep(0)
+        seen["sent"] += 1
+        if reader.at_eof() or writer.is_closing():
+            return
 
 
 def judge(got: rmp.Frame, seen: dict[str, int]) -> None:
