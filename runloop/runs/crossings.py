@@ -65,6 +65,11 @@ class AttemptIdentity:
         return self.bundle.caps
 
 
+def dollars(micros: int) -> float:
+    """US dollars; nothing is the whole number 0, whose canonical form is made much faster than that of a fraction."""
+    return micros / MICROS_PER_USD if micros else 0
+
+
 @dataclass(slots=True)
 class Usage:
     """What an attempt used so far; ``usd_micros`` counts the calls whose price is known, ``priced`` says whether that is all."""
@@ -76,7 +81,7 @@ class Usage:
     @property
     def usd(self) -> float | None:
         """The cost in US dollars, or None where it is not known."""
-        return self.usd_micros / MICROS_PER_USD if self.priced else None
+        return dollars(self.usd_micros) if self.priced else None
 
 
 @dataclass(slots=True)

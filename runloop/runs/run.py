@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.effects.journal import Journal
-from runloop.effects.types import MICROS_PER_USD, CallError
+from runloop.effects.types import CallError
 from runloop.errors import RunloopError
 from runloop.events import NodeResult, final_hash, outputs_hash, record_of, value_hash
 from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunChanged, RunFinished
@@ -34,7 +34,7 @@ from runloop.openings.states import (
 )
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
-from runloop.runs.crossings import AttemptIdentity, Crossings, Usage
+from runloop.runs.crossings import AttemptIdentity, Crossings, Usage, dollars
 from runloop.runs.recorder import Draft
 from runloop.sandbox.spec import GuestError
 
@@ -315,7 +315,8 @@ class Run:
         status, reason, code = done.status.value, done.reason, done.code
         saved: list[SavedFile] = []
         try:
-            saved = await asyncio.to_thread(save_ports, self.services.artifacts_dir, self.run_id, done.saved)
+            if done.saved:
+                saved = await asyncio.to_thread(save_ports, self.services.artifacts_dir, self.run_id, done.saved)
         except RunloopError as error:
             if status == "succeeded":
                 status, reason, code = "failed", error.message, error.code
@@ -326,7 +327,7 @@ class Run:
             max(0, self.services.clock_ms() - self.submitted_ms),
             final_hash=final_hash(self._results[node] for node in order if node in self._results),
             tokens=done.tokens,
-            usd=done.usd_micros / MICROS_PER_USD if all(usage.priced for usage in self._usages) else None,
+            usd=dollars(done.usd_micros) if all(usage.priced for usage in self._usages) else None,
             artifacts=[file.saved for file in saved] or None,
             reason=reason or None,
             error=ErrorInfo(code, reason) if code else None,
