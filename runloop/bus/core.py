@@ -37,6 +37,11 @@ class Call(NamedTuple):
     peer: Peer
     reply_to: str | None
     expires_at_ms: int
+    session: Session
+
+    def done(self) -> None:
+        """The handler is through: its connection may ask on."""
+        self.session.requests -= 1
 
 
 class Broker:
@@ -302,7 +307,7 @@ class Broker:
             late = now_ms - facts.expires_at_ms
             raise Expired(f"expired {late} ms ago", key="ttl_ms", hint="give it a longer ttl_ms, or compare the clocks of both sides")
         if plan.handler:
-            self.calls.append(Call(topic.name, raw, session.peer, routing.reply_to, facts.expires_at_ms))
+            self._call(session, topic.name, raw, routing, facts)
         repeated = self._repeated(plan, facts.seen, now_ms)
         doubled = 0
         for sub in plan.plain + plan.tagged:
@@ -316,6 +321,13 @@ class Broker:
         if plan.durable:
             replay.live(self, topic, plan.durable, raw, routing.seq, facts, now_ms)
         return plan.copies + bool(plan.handler)
+
+    def _call(self, session: Session, topic: str, raw: bytes, routing: Routing, facts: Facts) -> None:
+        if session.requests >= self.limits.requests and session is not self.local:
+            message = f"{session.requests} requests of this connection are being worked on"
+            raise LimitExceeded(message, code="bus.requests", hint="wait for answers before asking on", retryable=True)
+        session.requests += 1
+        self.calls.append(Call(topic, raw, session.peer, routing.reply_to, facts.expires_at_ms, session))
 
     def _repeated(self, plan: Plan, seen: bytes, now_ms: int) -> dict[Window, int]:
         """Remember a message in every window; the epoch of its last delivery for each, if there was one in any."""

@@ -33,6 +33,8 @@ class BusLimits:
     """All that may wait for one connection: the sum of what its subscriptions may hold."""
     unfinished_bytes: int = 256 * MIB
     """Frames that have begun and not ended, of all connections together."""
+    requests: int = 256
+    """Requests of one connection that handlers are working on."""
     hello_ms: int = 5_000
     frame_ms: int = 15_000
     """From the first byte of a frame to its last."""

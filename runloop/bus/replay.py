@@ -46,6 +46,7 @@ def begin(broker: Broker, sub: Subscription, from_seq: int | None) -> None:
     """Start a durable subscription: with a number from there, without from the first record."""
     sub.cursor = 1 if from_seq is None else from_seq
     sub.live = False
+    broker.routes.plan(broker.routes.topic("/".join(sub.pattern)))  # from here on its live numbers are kept
     want(broker, sub)
 
 

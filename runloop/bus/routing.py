@@ -22,7 +22,7 @@ _INBOX_LEVELS: Final = tuple(INBOX.split("/"))
 class Routes:
     """The topics in use, the subscriptions to them, and the topics that the hosting process serves itself."""
 
-    __slots__ = ("_acl", "folded", "handlers", "index", "metas", "topics")
+    __slots__ = ("_acl", "_most", "folded", "handlers", "index", "metas", "topics")
 
     def __init__(self, acl: Acl) -> None:
         self._acl = acl
@@ -31,6 +31,7 @@ class Routes:
         self.topics: dict[str, Topic] = {}
         self.metas: dict[bytes, Routing] = {}
         """Only what says nothing but where to publish; may be looked into directly."""
+        self._most = _TOPICS
         self.folded = TopicCounts()
         """The counts of topics that were forgotten."""
 
@@ -43,7 +44,7 @@ class Routes:
         """The state of a checked topic."""
         found = self.topics.get(name)
         if found is None:
-            if len(self.topics) >= _TOPICS:
+            if len(self.topics) >= self._most:
                 self._fold()
             found = self.topics[name] = Topic(name, self._acl.publishers(name))
         return found
@@ -51,10 +52,11 @@ class Routes:
     def _fold(self) -> None:
         """Count topics in which nothing waits together, and forget them; what a durable subscription follows stays."""
         for name, topic in list(self.topics.items()):
-            if not topic.counts.queued and not topic.plan.durable:
+            if not topic.counts.queued and not any(sub.session.subs.get(sub.sub) is sub for sub in topic.plan.durable):
                 self.folded.add(topic.counts)
                 del self.topics[name]
         self.metas.clear()
+        self._most = max(_TOPICS, 2 * len(self.topics))  # so that looking at all of them stays rare where few can go
 
     def routing(self, packed: bytes) -> Routing:
         """What a ``meta`` asks for; raises BodyDecodeError or BadFrame."""

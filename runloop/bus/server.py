@@ -236,6 +236,12 @@ class BusServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, call: Call) -> None:
+        try:
+            await self._answer(call)
+        finally:
+            call.done()
+
+    async def _answer(self, call: Call) -> None:
         handler, reply_type = self._handlers[call.topic]
         request = Request(call.topic, Message(call.raw), call.peer, call.expires_at_ms)
         left_s = max(0.0, (call.expires_at_ms - now_ms()) / 1000)

@@ -43,6 +43,8 @@ class Session:
     closed: bool = False
     reserved_bytes: int = 0
     """What the subscriptions may hold together."""
+    requests: int = 0
+    """Calls that handlers have not answered."""
     sent_ids: int = 0
     opened_ms: int = 0
     heard: bool = True

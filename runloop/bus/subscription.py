@@ -105,29 +105,30 @@ class Subscription:
             at = run.at
             while fits < run.frames:
                 end = frame_end(run.data, at)
-                if self.messages + fits + 1 > self.max_messages or self.size + end - run.at > self.max_bytes:
+                if self.messages + fits + 1 > self.max_messages or (self.messages + fits and self.size + end - run.at > self.max_bytes):
                     break
                 fits, fitting_bytes, at = fits + 1, end - run.at, end
             if fits:
                 self.queue.append(run._replace(data=run.data[run.at : run.at + fitting_bytes], at=0, frames=fits))
                 self.messages += fits
                 self.size += fitting_bytes
-            self._lose(lost, run, run.frames - fits, reason, at)
+            if fits < run.frames:
+                self._lose(lost, run, run.frames - fits, reason, at)
             return lost
         self.queue.append(run)
         self.messages += run.frames
         self.size += size
-        while self.messages > self.max_messages or self.size > self.max_bytes:
+        while self._over:
             head = self.queue[0]
             head_bytes = len(head.data) - head.at
-            if self.messages - head.frames >= self.max_messages or self.size - head_bytes >= self.max_bytes:
+            if self.messages - head.frames >= self.max_messages or (self.size - head_bytes >= self.max_bytes and len(self.queue) > 1):
                 self.queue.popleft()
                 self.messages -= head.frames
                 self.size -= head_bytes
                 self._lose(lost, head, head.frames, reason, head.at)
                 continue
             at, gone = head.at, 0
-            while gone < head.frames and (self.messages > self.max_messages or self.size > self.max_bytes):
+            while gone < head.frames and self._over:
                 end = frame_end(head.data, at)
                 self.messages -= 1
                 self.size -= end - at
@@ -138,6 +139,11 @@ class Subscription:
             else:
                 self.queue[0] = head._replace(at=at, frames=head.frames - gone)
         return lost
+
+    @property
+    def _over(self) -> bool:
+        """Whether the queue is too long; one frame is never too large, or it could not be delivered to anybody."""
+        return self.messages > self.max_messages or (self.size > self.max_bytes and self.messages > 1)
 
     @staticmethod
     def _lose(lost: list[Lost], run: Run, count: int, reason: str, at: int) -> None:

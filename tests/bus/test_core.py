@@ -481,3 +481,48 @@ def test_unfinished_frames_of_many_connections_are_bounded_together(make_rig):
     assert rig.payloads(second)[0]["code"] == "bus.bytes_in_flight"
     assert not first.closing
     assert rig.broker.buffered == 600
+
+
+@pytest.mark.parametrize("klass", ["realtime", "batched"])
+def test_a_frame_larger_than_the_queue_is_delivered_alone(rig, klass):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", klass=klass, max_bytes=1000)
+    for payload in (1, b"x" * 5000):
+        rig.publish(writer, "a", payload)
+        rig.tick(10)
+        assert rig.payloads(reader) == [payload]
+        rig.say(reader, frames.CREDIT, {"sub": 1, "messages": 1, "bytes": 10_000})
+
+
+def test_requests_that_are_being_worked_on_are_bounded_for_each_connection(make_rig):
+    rig = make_rig(requests=2)
+    rig.broker.routes.serve("rlp/ctrl")
+    greedy, other = rig.joined("g"), rig.joined("o")
+    for _ in range(3):
+        rig.publish(greedy, "rlp/ctrl", type_="intent.ctrl.request.v1")
+    assert [answer["error"]["code"] for answer in rig.payloads(greedy)] == ["bus.requests"]
+    rig.publish(other, "rlp/ctrl", type_="intent.ctrl.request.v1")
+    assert rig.read(other) == []
+    rig.broker.calls[0].done()
+    rig.publish(greedy, "rlp/ctrl", type_="intent.ctrl.request.v1")
+    assert rig.read(greedy) == []
+
+
+def test_many_topics_that_all_wait_do_not_make_the_next_one_dear(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "t/*", max_messages=100_000, max_bytes=64 << 20)
+    looked = 0
+    fold = type(rig.broker.routes)._fold
+
+    def counted(routes):
+        nonlocal looked
+        looked += len(routes.topics)
+        fold(routes)
+
+    type(rig.broker.routes)._fold = counted
+    try:
+        for number in range(20_000):
+            rig.publish(writer, f"t/{number}")
+    finally:
+        type(rig.broker.routes)._fold = fold
+    assert looked < 2 * 20_000
