@@ -7,7 +7,7 @@ import asyncio
 import grp
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +79,19 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
     os.umask(0o077)
     sys.setswitchinterval(_SWITCH_S)
     options = Options(load, arguments.system, _group(arguments))
-    asyncio.run(_live(Daemon, settings, options, log, notifier))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_live(Daemon, settings, options, log, notifier))
     return EXIT_OK
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (the extra `fast`), else the loop of the standard library."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 async def _live(daemon: Any, *parts: Any) -> None:
