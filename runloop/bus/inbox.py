@@ -76,15 +76,13 @@ class Subscription(AsyncIterator[Message]):
 
     def push(self, raw: bytes) -> None:
         """Take a frame in; :meth:`wake` follows."""
-        if self.on_message is not None:
-            self._call(raw, self.on_message)
-            return
         self._queue.append(raw)
         if self.klass == REALTIME and len(self._queue) > self.max_messages:
             self._queue.popleft()
             self.dropped += 1
 
-    def _call(self, raw: bytes, on_message: Callable[[Message], None]) -> None:
+    def call(self, raw: bytes, on_message: Callable[[Message], None]) -> None:
+        """Hand a frame to the function that wants it at once."""
         message = Message(raw)
         try:
             on_message(message)

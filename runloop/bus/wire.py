@@ -178,8 +178,11 @@ class Wire(asyncio.BufferedProtocol):
                 subs = self._unusual(data, row)
             raw = data[at:end]
             for sub in subs:
-                sub.push(raw)
-                touched[sub] = None
+                if sub.on_message is None:
+                    sub.push(raw)
+                    touched[sub] = None
+                else:
+                    sub.call(raw, sub.on_message)
         for sub in touched:
             sub.wake()
         if refusal is not None:

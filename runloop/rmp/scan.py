@@ -27,6 +27,9 @@ _FIXMAP: Final = 0x80
 _ONE_ITEM: Final = b"\x91"
 _BIN_AT: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}
 """Where the content of a binary value begins, by its head."""
+_SCHEMA: Final = slice(PREFIX_LEN + 12, PREFIX_LEN + 14)
+_BEGIN: Final = {number.to_bytes(2, "big"): b"\xa4type" + msgpack.packb(type_) + b"\xa7payload" for number, type_ in TYPE_OF.items()}
+"""What stands between the head of an envelope in the usual order and its payload, by the bytes of the schema id."""
 
 Row: TypeAlias = tuple[int, int, int, int, bytes, bytes | MessageError]
 """Start and end in the data, schema id, expiry in epoch ms, the 24 bytes of trace and message id, ``meta`` as MsgPack or what is wrong."""
@@ -158,11 +161,14 @@ class Reader:
 
 def read_payload(raw: bytes) -> Any:
     """The payload of a frame that :func:`scan` gave out, checked as the decoder checks it; raises BodyDecodeError."""
+    begin = _BEGIN.get(raw[_SCHEMA])
+    if begin is not None and raw.startswith(begin, BODY_AT + 1):
+        at = BODY_AT + 1 + len(begin)
+        start = _BIN_AT.get(raw[at])
+        if start is not None:
+            return raw[at + start : at + start + int.from_bytes(raw[at + 1 : at + start], "big")]
     packed = bytes(split(raw[BODY_AT:]).payload)
     head = packed[0]
-    start = _BIN_AT.get(head)
-    if start is not None:
-        return packed[start:]
     try:
         if _FIXMAP <= head < _FIXMAP + 16:
             flat = read_map(packed)

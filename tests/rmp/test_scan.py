@@ -172,6 +172,14 @@ def test_any_form_of_payload_is_read(payload):
     assert read_payload(frame(payload)) == payload
 
 
+@pytest.mark.parametrize("order", [("payload", "type", "meta"), ("meta", "type", "payload"), ("type", "payload", "meta")])
+@pytest.mark.parametrize("payload", [b"", b"x" * 300, b"x" * 70_000, {"a": b"y"}])
+def test_the_order_of_the_keys_does_not_matter_to_a_payload(with_body, order, payload):
+    envelope = {"type": TYPE, "payload": payload, "meta": {"topic": "t"}}
+    raw = with_body(msgpack.packb({key: envelope[key] for key in order}), schema_id=1)
+    assert read_payload(raw) == payload
+
+
 @pytest.mark.parametrize("meta", [None, {"topic": "t", "sub": 3}, {"opening_id": 2**100, "x": [{"y": b"z"}]}])
 def test_meta_is_changed_and_everything_else_stays(meta):
     before = rmp.decode_frame(frame({"a": [1]}, meta), now_ms=None)
