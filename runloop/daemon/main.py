@@ -85,7 +85,7 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed (the extra `fast`), else the loop of the standard library."""
+    """The loop of uvloop where that is installed (the extra `fast`), else the one of the standard library."""
     try:
         import uvloop
     except ImportError:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from runloop.runs.services import Lookup, Services
 
 _NOTHING = Usage()
+_NO_WORKER = frozenset({"pool.restarts", "worker.start"})
 _LEVELS = {State.OK: "info", State.ERROR: "error", State.SKIPPED: "warn", State.CANCELLED: "warn"}
 
 
@@ -398,9 +399,12 @@ class Run:
         except GuestError as error:
             failed = failure_of(error, crossings.refusal, asked_outside=crossings.asked_outside)
         except RunloopError as error:
-            if not error.code.startswith("events."):
+            if error.code in _NO_WORKER:
+                failed = failure_of(GuestError(error.message, code=error.code, retryable=True), None)
+            elif error.code.startswith("events."):
+                failed = failure_of(GuestError(f"the result cannot be kept: {error.message}", code="guest.result"), None)
+            else:
                 raise
-            failed = failure_of(GuestError(f"the result cannot be kept: {error.message}", code="guest.result"), None)
         else:
             self._taint[node] = frozenset(crossings.taint)
             return NodeSucceeded(node, attempt, outputs, usage.tokens, usage.usd_micros)

@@ -58,6 +58,7 @@ class WorkerPool:
         self._failed_starts = 0
         self._closed = False
         self._restarts = RestartBudget(restarts_per_minute)
+        self._delayed = 0
 
     # -- life
 
@@ -104,11 +105,11 @@ class WorkerPool:
             peer.reaped.add_done_callback(self._reaping.discard)
         if not self._closed:
             wait_s = self._restarts.lost(time.monotonic(), peer.cause)
-            if not self._peers and wait_s > 0:
-                self._refuse_waiting()
             task = asyncio.create_task(self._replace(wait_s))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
+            if not self._peers and wait_s > 0 and len(self._starting) == self._delayed + 1:
+                self._refuse_waiting()
 
     def _exhausted(self) -> Unavailable:
         cause = self._restarts.last_cause or "no cause is known"
@@ -125,7 +126,11 @@ class WorkerPool:
 
     async def _replace(self, wait_s: float = 0) -> None:
         if wait_s > 0:
-            await asyncio.sleep(wait_s)
+            self._delayed += 1
+            try:
+                await asyncio.sleep(wait_s)
+            finally:
+                self._delayed -= 1
         try:
             await self._add_peer()
         except RunloopError as error:
@@ -171,7 +176,7 @@ class WorkerPool:
         return {
             "workers": len(self._peers), "wanted": self._size, "guests": self.live, "lost_total": restarts.total,
             "lost_last_minute": restarts.last_minute(now), "restarts_per_minute": restarts.per_minute,
-            "suspended": len(self._peers) < self._size and restarts.spent(now), "last_cause": restarts.last_cause or None,
+            "suspended": self._delayed > 0, "last_cause": restarts.last_cause or None,
         }  # fmt: skip
 
     @property
@@ -255,7 +260,7 @@ class WorkerPool:
         peer = self._choose()
         if peer is not None and not self._waiting:
             return peer
-        if not self._peers and self._restarts.spent(time.monotonic()):
+        if not self._peers and self._delayed and len(self._starting) == self._delayed:
             raise self._exhausted()
         waiter: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)

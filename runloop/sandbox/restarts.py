@@ -26,11 +26,6 @@ class RestartBudget:
         self._times.append(start)
         return start - now
 
-    def spent(self, now: float) -> bool:
-        """Whether the next loss would have to wait."""
-        self._forget(now)
-        return len(self._times) >= self.per_minute
-
     def last_minute(self, now: float) -> int:
         """How many were replaced within the last minute, or wait to be."""
         self._forget(now)

@@ -11,6 +11,10 @@ import time
 from pathlib import Path
 
 
+PATIENT = "version: 0\nname: quick\nnodes:\n  - {id: a, use: agent:quick, retry: {max_attempts: 4, backoff_ms: 20}}\nedges: []\n"
+"""A worker's death is noticed a moment after it: until then an attempt may be given to it, and fails retryably."""
+
+
 def children(pid):
     return [int(number) for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -75,7 +79,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_the_loss_is_shown_with_it
     (worker,) = children(told["pid"])
     os.kill(worker, signal.SIGKILL)
     async with daemon.client() as link:
-        records = await link.run(words.one("quick"))
+        records = await link.run(PATIENT)
         status = await link.ask("status")
     workers = status["workers"]
     assert records[-1]["meta"]["status"] == "succeeded"
@@ -168,3 +172,18 @@ def test_a_socket_that_is_set_and_dead_is_an_error_and_never_a_run_in_this_proce
     command = [sys.executable, "-P", "-m", "runloop", "run", "compose_email"]
     from_here = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert (from_here.returncode, "daemon.unreachable" in from_here.stderr, from_here.stdout) == (3, True, "")
+
+
+async def test_workers_that_die_too_often_are_shown_with_the_cause_and_runs_fail_instead_of_hanging(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.settings["sandbox.restarts_per_minute"] = 1
+    told = daemon.start()
+    async with daemon.client() as link:
+        assert (await link.run(PATIENT))[-1]["meta"]["status"] == "succeeded"
+        os.kill(children(told["pid"])[0], signal.SIGKILL)
+        assert (await link.run(PATIENT))[-1]["meta"]["status"] == "succeeded"
+        os.kill(children(told["pid"])[0], signal.SIGKILL)
+        ended = (await link.run(PATIENT))[-1]["meta"]
+        workers = (await link.ask("status"))["workers"]
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "pool.restarts")
+    assert (workers["suspended"], workers["workers"], workers["lost_total"], "killed" in workers["last_cause"]) == (True, 0, 2, True)

@@ -21,7 +21,7 @@ def test_restarts_wait_once_the_budget_of_a_minute_is_spent():
     budget = RestartBudget(2)
     waits = [budget.lost(now, f"cause {now}") for now in (0.0, 10.0, 20.0, 20.0)]
     assert (waits, budget.total, budget.last_cause) == ([0, 0, 40, 50], 4, "cause 20.0")
-    assert (budget.spent(61.0), budget.spent(200.0)) == (True, False)
+    assert (budget.last_minute(61.0), budget.last_minute(200.0)) == (3, 0)
 
 
 @pytest.fixture

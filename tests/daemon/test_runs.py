@@ -389,3 +389,24 @@ async def test_a_run_that_an_earlier_daemon_left_is_shown_as_far_as_it_got(daemo
         again = await link.submit(words.one("loop"), request_id=run_id)
         error = await link.refused("cancel", run=run_id)
     assert (again["state"], error["code"]) == ("unfinished", "run.not_here")
+
+
+async def test_an_agent_runs_a_command_under_the_daemons_loop(daemon, words):
+    daemon.agent(
+        "runs", words.head + "def run() -> dict:\n    return {'out': exec.run(['echo', 'hi']).stdout}\n", 'exec = { commands = [["echo"]] }'
+    )
+    daemon.settings["security.confirm_external_actions"] = "false"
+    daemon.start()
+    async with daemon.client() as link:
+        requests = await link.client.subscribe("action.request")
+
+        async def approve():
+            async for message in requests:
+                if message.payload["state"] == "open":
+                    await link.ask("answer", approval_id=message.payload["approval_id"], approved=True)
+
+        approving = asyncio.create_task(approve())
+        records = await link.run(words.one("runs"), attended=True)
+        approving.cancel()
+    outputs = [record["meta"]["outputs"] for record in records if record["kind"] == "node.finished"]
+    assert outputs == [{"out": ["hi\n"]}]
