@@ -29,6 +29,10 @@ bench *ARGS:
 fuzz SECONDS="60":
     scripts/fuzz "$1"
 
+# attack a live bus with a client that mutates what it says, for so many seconds
+fuzz-bus SECONDS="60" *ARGS:
+    scripts/fuzz-bus "$@"
+
 # write the generated pages of docs/
 docs:
     .venv/bin/python scripts/gen-docs

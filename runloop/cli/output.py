@@ -144,6 +144,22 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
     return _UNSAFE.sub(_json_escape, text)
 
 
+def record_line(record: Mapping[str, Any]) -> str:
+    """A run record as one line: the same bytes for the same record, live, over the bus or from the ledger."""
+    return to_json({**record, "meta": _same_form(record["meta"])}, indent=None)
+
+
+def _same_form(value: Any) -> Any:
+    """As the ledger gives it back: keys in order, whole numbers without a fraction."""
+    if isinstance(value, dict):
+        return {key: _same_form(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_same_form(each) for each in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
 def _writes_unicode() -> bool:
     return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
 

@@ -68,19 +68,23 @@ class TerminalPerson:
 
     async def ask(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
         """Put an agent's question; None where nobody is there."""
+        return await self.put(question, ctx.agent)
+
+    async def put(self, question: Question, agent: str) -> PersonAnswer | None:
+        """As :meth:`ask`, for an agent of that name."""
         if not self.present:
             return None
         async with self._lock:
             with self._view_hidden():
                 try:
                     async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):
-                        return await self._put(question, ctx)
+                        return await self._put(question, agent)
                 except TimeoutError:
                     _say("(no answer in time)")
                     return None if question.default is None else PersonAnswer(question.default, "default")
 
-    async def _put(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
-        _say(f"\n{_bold(f'{clean_line(ctx.agent)} asks:')} {clean(question.text)}")
+    async def _put(self, question: Question, agent: str) -> PersonAnswer | None:
+        _say(f"\n{_bold(f'{clean_line(agent)} asks:')} {clean(question.text)}")
         if question.detail:
             _say(clean(question.detail))
         for number, option in enumerate(question.options, start=1):

@@ -6,7 +6,9 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +18,19 @@ from runloop.cli import context, output
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:
+    from runloop.bus import BusClient
+    from runloop.cli.person import TerminalPerson
     from runloop.cli.screen import Screen
     from runloop.config import Settings
     from runloop.openings import Opening
     from runloop.runs.run import RunResult
+    from runloop.runs.services import OpeningText
 
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
 _INTERRUPTED = "interrupted at the terminal"
 _NO_READER = "the output can no longer be written"
+_RECONNECT_S = 2.0
+_OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
 _DENIED = ("denied.", "policy.denied", "approval.")
 
 
@@ -33,7 +40,7 @@ def run(
     params: Annotated[str | None, typer.Option("--params", metavar="JSON", help="Parameters, as one JSON object.")] = None,
     param: Annotated[list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="One parameter; may be repeated.")] = None,
     *,
-    local: Annotated[bool, typer.Option("--local", help="Run in this process (the only way in this version).")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process, also when a daemon is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's records as NDJSON, also on a terminal.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve in advance what the opening allows to be approved in advance.")] = False,
     trace_out: Annotated[
@@ -43,13 +50,14 @@ def run(
     openings_dir: Annotated[Path | None, typer.Option("--openings-dir", metavar="DIR", help="Look for openings there first.")] = None,
 ) -> int:
     """Run OPENING to its end. Exit codes: 0 succeeded, 1 failed, 2 invalid input, 4 denied, 130 interrupted."""
-    del local  # accepted so that scripts may say it; there is no daemon to prefer yet
     settings = _settings({"agents.search_dirs": agents_dir, "openings.search_dirs": openings_dir})
     chosen = _load(opening, settings, params, param or [])
     with_view = not as_json and output.is_terminal(sys.stdout)
     if trace_out is not None:
         _check_trace_out(trace_out)
-    return asyncio.run(_run(chosen, settings, yes=yes, with_view=with_view, trace_out=trace_out))
+    shown = _Shown(chosen.opening, with_view=with_view, trace_out=trace_out)
+    in_process = local or agents_dir is not None or openings_dir is not None
+    return asyncio.run(_run(chosen, settings, shown, yes=yes, local=in_process))
 
 
 def _settings(first: Mapping[str, Path | None]) -> Settings:
@@ -65,7 +73,16 @@ def _settings(first: Mapping[str, Path | None]) -> Settings:
     return context.settings(flags) if flags else settings
 
 
-def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -> Opening:
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The opening to run, parsed, and what it was parsed from."""
+
+    opening: Opening
+    found: OpeningText
+    params: Mapping[str, Any]
+
+
+def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -> _Chosen:
     from runloop.openings import parse_opening
     from runloop.runs.lookup import find_opening
     from runloop.runs.places import opening_dirs
@@ -75,7 +92,7 @@ def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -
     if pairs:
         declared = parse_opening(found.source, file=found.file, params=given or None).params
         given.update(_pairs(pairs, declared, given))
-    return parse_opening(found.source, file=found.file, params=given or None)
+    return _Chosen(parse_opening(found.source, file=found.file, params=given or None), found, given)
 
 
 def _params_object(text: str | None) -> dict[str, Any]:
@@ -134,48 +151,142 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-async def _run(opening: Opening, settings: Settings, *, yes: bool, with_view: bool, trace_out: Path | None) -> int:
-    from runloop.cli.person import TerminalPerson
-    from runloop.cli.screen import Screen
-    from runloop.runs.compose import session
-    from runloop.runs.manager import Submission
+class _Shown:
+    """Where the records of the run go: a live view or NDJSON, and a trace file where one is wanted."""
 
-    screen = Screen(opening) if with_view else None
-    person = TerminalPerson(*((screen.hide, screen.show) if screen else ()))
-    printer = _Printer()
-    records: list[Mapping[str, Any]] = []
-    loop = asyncio.get_running_loop()
+    def __init__(self, opening: Opening, *, with_view: bool, trace_out: Path | None) -> None:
+        self.screen: Screen | None = None
+        if with_view:
+            from runloop.cli.screen import Screen
 
-    def on_record(record: Mapping[str, Any]) -> None:
-        if trace_out is not None and record["event_id"] is not None:
-            records.append(record)
-        if screen is not None:
-            screen.feed(record)
+            self.screen = Screen(opening)
+        self.printer = _Printer()
+        self._trace_out = trace_out
+        self._records: list[Mapping[str, Any]] = []
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Show one record."""
+        if self._trace_out is not None and record["event_id"] is not None:
+            self._records.append(record)
+        if self.screen is not None:
+            self.screen.feed(record)
         else:
-            printer.take(record)
+            self.printer.take(record)
 
-    async with session(settings, person, progress=_show_compiling) as opened:
-        current = await opened.manager.submit(Submission(opening, yes=yes), (on_record,))
-        interrupts = _Interrupts(lambda: current.cancel(_INTERRUPTED))
-        printer.on_gone = lambda: current.cancel(_NO_READER)
+    @contextmanager
+    def watching(self, cancel: Callable[[str], None]) -> Iterator[_Interrupts]:
+        """Draw, and let signals and a reader that goes away cancel the run."""
+        loop, interrupts = asyncio.get_running_loop(), _Interrupts(lambda: cancel(_INTERRUPTED))
+        self.printer.on_gone = lambda: cancel(_NO_READER)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, interrupts.take)
         try:
-            if screen is not None:
-                screen.start()
-            result = await opened.manager.drive(current)
+            if self.screen is not None:
+                self.screen.start()
+            yield interrupts
         finally:
-            if screen is not None:
-                screen.stop()
+            if self.screen is not None:
+                self.screen.stop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
-        if trace_out is not None:
+
+    def person(self) -> TerminalPerson:
+        """The person at this terminal."""
+        from runloop.cli.person import TerminalPerson
+
+        return TerminalPerson(*((self.screen.hide, self.screen.show) if self.screen else ()))
+
+    def end(self, result: RunResult) -> None:
+        """Write the trace, say how it ended."""
+        if self._trace_out is not None:
             from runloop.runs.trace import run_trace
 
-            _write_trace(trace_out, run_trace(records))
-        if screen is not None:
-            _show_result(screen, result)
-    return _exit_code(result, interrupted=interrupts.taken > 0)
+            _write_trace(self._trace_out, run_trace(self._records))
+        if self.screen is not None:
+            _show_result(self.screen, result)
+
+
+async def _run(chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: bool, local: bool) -> int:
+    if not local:
+        from runloop.cli.link import find
+
+        own = sorted(set(context.current().overrides) - _OF_THE_LINK)
+        client = None if own else await find(settings, reconnect_s=_RECONNECT_S)
+        if client is not None:
+            async with client:
+                return await _run_in_daemon(client, chosen, settings, shown, yes=yes)
+        why = f"--set {own[0]} is for this process" if own else "no daemon answers (`rlp up` starts one)"
+        print(f"note: running in this process: {why}", file=sys.stderr)
+    return await _run_here(chosen, settings, shown, yes=yes)
+
+
+async def _run_here(chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: bool) -> int:
+    from runloop.runs.compose import session
+    from runloop.runs.manager import Submission
+
+    async with session(settings, shown.person(), progress=_show_compiling) as opened:
+        current = await opened.manager.submit(Submission(chosen.opening, yes=yes), (shown.take,))
+        with shown.watching(current.cancel) as interrupts:
+            result = await opened.manager.drive(current)
+        shown.end(result)
+    return exit_code(result, interrupted=interrupts.taken > 0)
+
+
+async def _run_in_daemon(client: BusClient, chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: bool) -> int:
+    from runloop.cli.link import ask, new_id
+    from runloop.cli.person import person_present
+    from runloop.cli.remote import Following
+    from runloop.daemon.feed import run_topic
+
+    run_id, attended, begun = new_id(), person_present(), False
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def begin() -> None:
+        nonlocal begun
+        await ask(
+            client,
+            "submit",
+            request_id=run_id,
+            opening_source=chosen.found.source,
+            opening_file=chosen.found.file,
+            params=dict(chosen.params),
+            yes=yes,
+            attended=attended,
+            workdir=str(Path.cwd()),
+            agent_digests=_digests(chosen.opening, settings),
+        )
+        begun = True
+
+    async def cancel_there(reason: str) -> None:
+        if begun:
+            with suppress(RunloopError):  # it may have ended meanwhile
+                await ask(client, "cancel", run=run_id, reason=reason)
+
+    def cancel(reason: str) -> None:
+        task = asyncio.ensure_future(cancel_there(reason))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    following = Following(client, run_id, shown.take, shown.person() if attended else None)
+    with shown.watching(cancel) as interrupts:
+        result = await following.follow(run_topic(run_id), begin=begin)
+    shown.end(result)
+    return exit_code(result, interrupted=interrupts.taken > 0)
+
+
+def _digests(opening: Opening, settings: Settings) -> list[dict[str, Any]] | None:
+    """The agents as they are here, so that the daemon runs no others; None where one cannot be used here: then the daemon says why."""
+    from runloop.runs.places import bundle_store
+
+    store = bundle_store(settings)
+    found = []
+    for name, variant in dict.fromkeys((node.name, node.variant) for node in opening.nodes if node.kind == "agent"):
+        try:
+            bundle = store.resolve(name, variant)
+        except RunloopError:
+            return None
+        found.append({"name": name, "variant": variant, "digest": bundle.digest})
+    return found or None
 
 
 class _Interrupts:
@@ -217,7 +328,7 @@ class _Printer:
         if self._gone:
             return
         try:
-            print(output.to_json(record, indent=None), flush=True)
+            print(output.record_line(record), flush=True)
         except OSError as error:
             self._gone = True
             output.abandon_stdout()
@@ -251,7 +362,8 @@ def _show_result(screen: Screen, result: RunResult) -> None:
         output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(result.reason)}")
 
 
-def _exit_code(result: RunResult, *, interrupted: bool) -> int:
+def exit_code(result: RunResult, *, interrupted: bool) -> int:
+    """The exit code of a run that ended so."""
     if result.status == "succeeded":
         return EXIT_OK
     if result.status == "cancelled" and interrupted:

@@ -12,6 +12,9 @@ from runloop.config.table_policy import ACTIONS, POLICY
 
 SEARCH = "lookup of agents and openings by name"
 APPROVALS = "admission of actions in every run"
+DAEMON = "the daemon, and the verbs that look for it"
+TURNS = "scheduling of nodes and runs"
+LOG = "the log of the daemon"
 GUESTS = "limits of every guest"
 LEDGER = "the knowledge base"
 MAIL = "mail.send over SMTP"
@@ -61,6 +64,7 @@ GENERAL: tuple[Key, ...] = (
         PathText(empty_message="runtime.socket_path cannot be empty when specified"),
         None,
         "Socket of the daemon; when set, no other is tried.",
+        effect=DAEMON,
         nullable=True,
     ),
     Key(
@@ -68,9 +72,35 @@ GENERAL: tuple[Key, ...] = (
         PathText(empty_message="runtime.sockets_dir cannot be empty when runtime.socket_path is unset"),
         "{sockets}",
         "Directory of the daemon's socket.",
+        effect=DAEMON,
         rewrite=_sock_not_run,
     ),
-    Key("runtime.max_agents", Integer(0, 1_000_000), "0", "Most agents at a time; 0 is no limit."),
+    Key(
+        "runtime.max_agents",
+        Integer(0, 1_000_000),
+        "0",
+        "Most nodes at work at a time over all runs; one that waits for an answer does not count. 0 is twice what the workers can run.",
+        effect=TURNS,
+        reload=True,
+    ),
+    Key("runtime.max_nodes_per_run", Integer(1, 10_000), "8", "Most nodes of one run at work at a time.", effect=TURNS, reload=True),
+    Key("runtime.max_runs", Integer(1, 100_000), "64", "Most runs of the daemon under way; further ones queue.", effect=TURNS, reload=True),
+    Key(
+        "runtime.max_queued_runs",
+        Integer(0, 1_000_000),
+        "1000",
+        "Most runs that queue in the daemon; further ones are refused with a time to try again.",
+        effect=TURNS,
+        reload=True,
+    ),
+    Key(
+        "runtime.drain_grace_ms",
+        Integer(0, 3_600_000),
+        "10000",
+        "How long nodes that work may go on when the daemon stops.",
+        effect=DAEMON,
+        reload=True,
+    ),
     Key("runtime.pressure_threshold.cpu_pct", _PERCENT, "90", "CPU use above which no agent starts.", reload=True),
     Key("runtime.pressure_threshold.mem_pct", _PERCENT, "90", "Memory use above which no agent starts.", reload=True),
     Key("runtime.pressure_threshold.io_wait_pct", _PERCENT, "50", "I/O wait above which no agent starts.", reload=True),
@@ -79,6 +109,13 @@ GENERAL: tuple[Key, ...] = (
 
 SANDBOX: tuple[Key, ...] = (
     Key("sandbox.workers", Integer(0, 256), "0", "Worker processes; 0 is one per core.", effect=GUESTS),
+    Key(
+        "sandbox.restarts_per_minute",
+        Integer(1, 10_000),
+        "30",
+        "How often workers that died are replaced within a minute.",
+        effect="the supervision of workers",
+    ),
     Key("sandbox.memory_mb", Integer(8, 65_536), "256", "Most memory of a guest, in MiB.", effect=GUESTS, limit="policy.memory_mb"),
     Key("sandbox.wall_ms", Integer(10, 86_400_000), "300000", "Most wall time of a node attempt.", effect=GUESTS, limit="policy.wall_ms"),
     Key("sandbox.output_bytes", Integer(1024, 2**31), "8388608", "Most output of a guest.", effect=GUESTS, limit="policy.output_bytes"),
@@ -160,6 +197,14 @@ SECURITY: tuple[Key, ...] = (
         "Hosts that an agent may have a secret sent to, by the secret's name; a secret that is not listed goes nowhere.",
         effect=SECRETS,
     ),
+    Key(
+        "security.approval_wait_ms",
+        Integer(0, 30 * 24 * 3_600_000),
+        "0",
+        "How long the daemon waits for an approval while nobody at a terminal follows the run; 0 refuses at once.",
+        effect=APPROVALS,
+        reload=True,
+    ),
     Key("security.secrets.root", PathText(), "{state}/secrets", "Directory of file-based secrets."),
     Key("security.secrets.encryption", _TEXT, "none", "Encryption of file-based secrets."),
     Key("security.secrets.master_key", _ANY_TEXT, None, "Master key of file-based secrets.", nullable=True, secret=True),
@@ -230,11 +275,12 @@ REST: tuple[Key, ...] = (
         Text(("trace", "debug", "info", "warn", "error")),
         "info",
         "Least level that is logged.",
+        effect=LOG,
         aliases=("RUNLOOP_LOG_LEVEL",),
         reload=True,
     ),
-    Key("logging.file", PathText(), None, "File of the log; not set is stderr.", nullable=True),
-    Key("logging.format", Text(("auto", "json", "text")), "auto", "Form of the log."),
+    Key("logging.file", PathText(), None, "File of the log; not set is stderr.", effect=LOG, nullable=True),
+    Key("logging.format", Text(("auto", "json", "text")), "auto", "Form of the log; auto is text on a terminal.", effect=LOG),
     Key("observability.traces.enabled", Boolean(), "false", "Export traces."),
     Key("observability.traces.otlp_endpoint", _TEXT, None, "Where traces go.", nullable=True),
     Key(
@@ -248,6 +294,7 @@ REST: tuple[Key, ...] = (
         Integer(100, 60_000, wanted="observability.metrics_interval_ms must be between 100 and 60000 (found {n})"),
         "1000",
         "How often metrics are published.",
+        effect="the metrics of the daemon",
         reload=True,
     ),
     Key(

@@ -104,6 +104,8 @@ MODELS: tuple[Key, ...] = (
     Key("models.broker.retry.base_ms", Integer(0, 600_000), "500", "First wait between attempts.", effect=BROKER, reload=True),
     Key("models.broker.retry.max_ms", Integer(0, 600_000), "20000", "Longest wait between attempts.", effect=BROKER, reload=True),
     Key("models.broker.max_response_bytes", Integer(1024, 2**31), "8388608", "Largest answer that is read.", effect=BROKER, reload=True),
+    Key("models.broker.max_calls", Integer(1, 100_000), "32", "Most calls under way over all runs.", effect=BROKER, reload=True),
+    Key("models.broker.max_calls_per_run", Integer(1, 100_000), "8", "Most calls of one run under way.", effect=BROKER, reload=True),
     Key("models.broker.streaming", Boolean(), "false", "Stream answers."),
     Key(
         "models.broker.prices",

@@ -12,19 +12,22 @@ import msgspec
 from runloop.rmp.body import SCALARS, Refused, bad_body, unpack
 from runloop.rmp.envelope import check_type, decode_body, read_meta
 
-_is_flat: Final = SCALARS.issuperset
+is_flat: Final = SCALARS.issuperset
 _FIXMAP: Final = 0x80
 _ONE_ITEM: Final = b"\x91"
 
 
-class _Parts(msgspec.Struct):
+class Parts(msgspec.Struct, gc=False):
+    """The three keys of an envelope, payload and ``meta`` as their bytes."""
+
     type: str
     payload: msgspec.Raw
     meta: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_split: Final = msgspec.msgpack.Decoder(_Parts).decode
-_read_map: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
+split: Final = msgspec.msgpack.Decoder(Parts).decode
+"""Cut a body into its parts; raises msgspec's errors, ValueError and RecursionError."""
+read_map: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
 def decode_meta(body: bytes, schema_id: int) -> dict[str, Any] | None:
@@ -33,12 +36,12 @@ def decode_meta(body: bytes, schema_id: int) -> dict[str, Any] | None:
     Raises BodyDecodeError or BodyTypeMismatch. Where the whole body is valid, this is the ``meta`` of :func:`decode_body`.
     """
     try:
-        parts = _split(body)
+        parts = split(body)
         raw = parts.meta
         # As many entries as known keys were found: no key is unknown and none occurs twice.
         if body[0] != _FIXMAP + (2 if raw is msgspec.UNSET else 3):
             return decode_body(body, schema_id).meta
-        meta = None if raw is msgspec.UNSET else _decode_map(bytes(raw))
+        meta = None if raw is msgspec.UNSET else decode_map(bytes(raw))
     except Refused as refused:
         raise bad_body(str(refused), key="meta") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -47,11 +50,12 @@ def decode_meta(body: bytes, schema_id: int) -> dict[str, Any] | None:
     return meta
 
 
-def _decode_map(packed: bytes) -> dict[str, Any] | None:
+def decode_map(packed: bytes) -> dict[str, Any] | None:
+    """A ``meta`` from its MsgPack, checked; raises Refused and what msgspec raises."""
     if _FIXMAP <= packed[0] < _FIXMAP + 16:
-        flat = _read_map(packed)
+        flat = read_map(packed)
         # All entries distinct and no container or extension among the values: the rules hold without looking closer.
-        if len(flat) == packed[0] - _FIXMAP and _is_flat(map(type, flat.values())):
+        if len(flat) == packed[0] - _FIXMAP and is_flat(map(type, flat.values())):
             return read_meta(flat)
     # Inside an array, because meta is the second level of its body.
     return read_meta(unpack(_ONE_ITEM + packed)[0])

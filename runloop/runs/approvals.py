@@ -109,21 +109,24 @@ class ApprovalDesk:
     async def _ask(self, call: CallInFlight, prepared: Prepared, ctx: CallContext, request: AdmissionRequest, admission: Admission) -> None:
         approval_id = _approval_id(ctx)
         await self.recorder.write(self._asked(approval_id, prepared, ctx, admission))
-        decision = await self.operator.decide(
-            ApprovalRequest(
-                approval_id=approval_id,
-                run_id=ctx.run_id,
-                opening_name=self.recorder.identity.opening_name,
-                node=ctx.node,
-                agent=ctx.agent,
-                action=prepared.action,
-                what=prepared.what,
-                recipients=prepared.recipients,
-                reason=admission.reason,
-                scopes=admission.scopes,
-                taint=ctx.taint,
-            )
+        asked = ApprovalRequest(
+            approval_id=approval_id,
+            run_id=ctx.run_id,
+            opening_name=self.recorder.identity.opening_name,
+            node=ctx.node,
+            agent=ctx.agent,
+            action=prepared.action,
+            what=prepared.what,
+            recipients=prepared.recipients,
+            reason=admission.reason,
+            scopes=admission.scopes,
+            taint=ctx.taint,
         )
+        call.at.waiting(True)
+        try:
+            decision = await self.operator.decide(asked)
+        finally:
+            call.at.waiting(False)
         if decision.approved and decision.scope not in admission.scopes:
             decision = ApprovalDecision(approved=True, scope=Scope.ONCE, role=decision.role, uid=decision.uid, rationale=decision.rationale)
         await self.recorder.write(_decided(approval_id, prepared, ctx, decision))

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runloop import __version__
@@ -23,12 +23,14 @@ from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
 from runloop.runs.places import bundle_store, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
-from runloop.runs.services import RunRules, Services
+from runloop.runs.services import OpeningText, RunRules, Services
+from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.spec import MIB, Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from runloop.bundles import Bundle
     from runloop.config import Settings
@@ -38,15 +40,29 @@ if TYPE_CHECKING:
     from runloop.kb import KnowledgeBase
     from runloop.models.broker import Broker
     from runloop.runs.operator import Operator
+    from runloop.runs.services import Lookup
     from runloop.sandbox import CompileProgress
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Session:
     """What a process has while it runs openings."""
 
     manager: RunManager
     kb: KnowledgeBase
+    pool: WorkerPool
+    models: Turns
+    """Turns of model calls."""
+    _world: _World
+
+    async def reconfigure(self, settings: Settings, lookup: Lookup) -> None:
+        """Let new runs obey ``settings``; those that have begun keep what they began with."""
+        self._world.settings = settings
+        self.manager.services = self._world.services(lookup)
+        self._world.fill(self.manager)
+        self.manager.services.turns.allow(*node_limits(settings, self.pool.places))
+        self.models.allow(*model_limits(settings))
+        await self._world.close_old_brokers(used=bool(self.manager.active))
 
 
 def clock_ms() -> int:
@@ -79,6 +95,7 @@ def rules_from(settings: Settings) -> RunRules:
     return RunRules(
         confirm_external_actions=settings.get("security.confirm_external_actions"),
         audit_on_deny=settings.get("security.caps.audit_on_deny"),
+        max_parallel=settings.get("runtime.max_nodes_per_run"),
         max_tokens=settings.get("policy.max_tokens"),
         max_usd_micros=None if usd is None else int(usd * 1_000_000),
         denied_actions=frozenset(settings.get("policy.deny_actions")),
@@ -98,45 +115,124 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spelled for path in own for spelled in (str(path), os.path.realpath(path))))
 
 
+def node_limits(settings: Settings, places: int) -> tuple[int, int]:
+    """How many nodes may work at a time over all runs, and of one run."""
+    return settings.get("runtime.max_agents") or 2 * places, settings.get("runtime.max_nodes_per_run")
+
+
+def model_limits(settings: Settings) -> tuple[int, int]:
+    """How many model calls may be under way over all runs, and of one run."""
+    return settings.get("models.broker.max_calls"), settings.get("models.broker.max_calls_per_run")
+
+
+class DiskLookup:
+    """Agents and openings as they lie on the disk now, as the settings say; ``workdir`` adds names of a working directory."""
+
+    def __init__(self, settings: Settings, workdir: Path | None = None) -> None:
+        self.settings = settings
+        self.bundles = bundle_store(settings, workdir=workdir)
+        self._limit = CapabilityLimits.of(settings)
+        self._workdir = workdir
+
+    def agent(self, name: str, variant: str | None) -> Bundle:
+        """The verified bundle, narrowed by the hard limits."""
+        return self._limit.narrow(_trusted(self.bundles.resolve(name, variant), self.settings))
+
+    def opening(self, name: str) -> OpeningText:
+        """The opening's text."""
+        return find_opening(name, opening_dirs(self.settings, self._workdir))
+
+
 @asynccontextmanager
 async def session(
-    settings: Settings, operator: Operator | None = None, progress: Callable[[CompileProgress], None] | None = None
+    settings: Settings,
+    operator: Operator | None = None,
+    progress: Callable[[CompileProgress], None] | None = None,
+    lookup: Lookup | None = None,
 ) -> AsyncIterator[Session]:
     """Open everything a run needs, and close it whatever happens; no process is left behind."""
-    from runloop.effects.perform.secrets import SecretHandles, secret_store
-
     directories = settings.directories
     async with AsyncExitStack() as stack:
         kb = open_knowledge(settings)
         stack.callback(kb.close)
-        store, hosts = secret_store(settings.get("security.secrets.provider")), settings.get("security.secrets.hosts")
-        handles = SecretHandles(store, lambda secret_id: hosts.get(secret_id, ()))
-        broker = _broker(settings, store)
-        stack.push_async_callback(broker.aclose)
-        pool = WorkerPool(directories.cache, workers=settings.get("sandbox.workers") or None, progress=progress)
+        pool = WorkerPool(
+            directories.cache,
+            workers=settings.get("sandbox.workers") or None,
+            progress=progress,
+            restarts_per_minute=settings.get("sandbox.restarts_per_minute"),
+        )
+        turns, models = Turns(*node_limits(settings, pool.places)), Turns(*model_limits(settings))
+        world = _World(settings, kb, AsyncLedger(kb.ledger), pool, operator or Nobody(), turns, models)
+        stack.push_async_callback(world.close_brokers)
         stack.push_async_callback(pool.close)
         await pool.start()
-        bundles, limit = bundle_store(settings), CapabilityLimits.of(settings)
-        ledger = AsyncLedger(kb.ledger)
-        services = Services(
-            ledger=ledger,
-            guests=pool,
-            resolve_agent=lambda name, variant: limit.narrow(_trusted(bundles.resolve(name, variant), settings)),
-            resolve_opening=lambda name: find_opening(name, opening_dirs(settings)),
+        manager = RunManager(world.services(lookup or DiskLookup(settings)))
+        world.fill(manager)
+        yield Session(manager, kb, pool, models, world)
+        await asyncio.to_thread(kb.sync)
+
+
+@dataclass(slots=True)
+class _World:
+    """What outlives a change of the settings, and what is made anew by one."""
+
+    settings: Settings
+    kb: KnowledgeBase
+    ledger: AsyncLedger
+    pool: WorkerPool
+    operator: Operator
+    turns: Turns
+    models: Turns
+    brokers: list[Broker] = field(default_factory=list)
+    store: SecretStore = field(init=False)
+
+    def services(self, lookup: Lookup) -> Services:
+        """The services of runs that begin from now on, still without performers: see :meth:`fill`."""
+        from runloop.effects.perform.secrets import secret_store
+
+        settings = self.settings
+        self.store = secret_store(settings.get("security.secrets.provider"))
+        broker = _broker(settings, self.store)
+        self.brokers.append(broker)
+        return Services(
+            ledger=self.ledger,
+            guests=self.pool,
+            resolve_agent=lookup.agent,
+            resolve_opening=lookup.opening,
             limits_of=limits_from(settings),
             budget=broker.run_budget,
-            operator=operator or Nobody(),
+            operator=self.operator,
             clock_ms=clock_ms,
             fresh=os.urandom,
             runloop_version=__version__,
             guest_digest=guest_digest(),
-            artifacts_dir=str(directories.artifacts),
+            artifacts_dir=str(settings.directories.artifacts),
             rules=rules_from(settings),
+            turns=self.turns,
         )
-        manager = RunManager(services)
-        services.performers.update(_performers(settings, manager, kb, ledger, broker, handles, store))
-        yield Session(manager, kb)
-        await asyncio.to_thread(kb.sync)
+
+    def fill(self, manager: RunManager) -> None:
+        """Give the manager's services their performers, some of which report to the manager."""
+        from runloop.effects.perform.secrets import SecretHandles
+
+        hosts = self.settings.get("security.secrets.hosts")
+        handles = SecretHandles(self.store, lambda secret_id: hosts.get(secret_id, ()))
+        performers = _performers(self.settings, manager, self.operator, self.kb, self.ledger, self.brokers[-1], handles, self.store)
+        for name in ("model.complete", "model.embed"):
+            performers[name] = InTurn(performers[name], self.models)
+        manager.services.performers.update(performers)
+
+    async def close_old_brokers(self, *, used: bool) -> None:
+        """Close all but the newest, unless runs may still use them."""
+        if not used:
+            old, self.brokers = self.brokers[:-1], self.brokers[-1:]
+            for broker in old:
+                await broker.aclose()
+
+    async def close_brokers(self) -> None:
+        """Close all."""
+        for broker in self.brokers:
+            await broker.aclose()
 
 
 def _trusted(bundle: Bundle, settings: Settings) -> Bundle:
@@ -181,6 +277,7 @@ def _user_name() -> str:
 def _performers(
     settings: Settings,
     manager: RunManager,
+    operator: Operator,
     kb: KnowledgeBase,
     ledger: AsyncLedger,
     broker: Broker,
@@ -218,7 +315,7 @@ def _performers(
         "files.write": FilesWrite(rules, blobs),
         "exec.run": ExecRun(rules),
         "mail.send": MailSend(_mail(settings), LedgerSentLog(ledger, manager), store),
-        "ask.person": AskPerson(manager.services.operator),
+        "ask.person": AskPerson(operator),
         "secrets.handle": SecretsHandle(handles),
         "spawn.agent": SpawnAgent(manager),
         "spawn.opening": SpawnOpening(manager),

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from runloop.runs.recorder import Recorder
 
 _WAITS_FOR_SOMEBODY = frozenset({"ask.person", "timer.sleep", "spawn.agent", "spawn.opening"})
+_GOES_OUT = frozenset({"model.complete", "model.embed", "http.fetch", "exec.run", "mail.send"})
+"""Calls that take their time elsewhere, in which the guest needs no processor."""
 
 
 class RecordEnded(Exception):  # noqa: N818 - it says what happened, and is an error only to the guest
@@ -63,6 +65,11 @@ class AttemptIdentity:
         return self.bundle.caps
 
 
+def dollars(micros: int) -> float:
+    """US dollars; nothing is the whole number 0, whose canonical form is made much faster than that of a fraction."""
+    return micros / MICROS_PER_USD if micros else 0
+
+
 @dataclass(slots=True)
 class Usage:
     """What an attempt used so far; ``usd_micros`` counts the calls whose price is known, ``priced`` says whether that is all."""
@@ -74,15 +81,16 @@ class Usage:
     @property
     def usd(self) -> float | None:
         """The cost in US dollars, or None where it is not known."""
-        return self.usd_micros / MICROS_PER_USD if self.priced else None
+        return dollars(self.usd_micros) if self.priced else None
 
 
 @dataclass(slots=True)
 class Crossings:
     """The hostcall handler of one attempt. With ``live`` false a record is re-run: its end is the end, nothing happens outside.
 
-    ``requests`` learns the event ids of the requests that were recorded before something happened. ``waiting(bool)``
-    tells when the attempt begins and ends to wait for a person, a timer or a child run.
+    ``requests`` learns the event ids of the requests that were recorded before something happened. ``waiting(bool)`` tells when the
+    attempt begins and ends to wait for a person, a timer or a child run, ``away(bool)`` the same of a model or another outside.
+    While ``going`` is clear, no new call begins.
     """
 
     who: AttemptIdentity
@@ -94,6 +102,8 @@ class Crossings:
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict)
     live: bool = True
     waiting: Callable[[bool], None] = lambda _: None
+    away: Callable[[bool], None] = lambda _: None
+    going: asyncio.Event | None = None
     spent: Callable[[int, int], None] = lambda _tokens, _micros: None
     usage: Usage = field(default_factory=Usage)
     refusal: CallError | None = None
@@ -124,8 +134,17 @@ class Crossings:
             case Live(call, pending):
                 if not self.live:
                     raise RecordEnded(self.who.node, self.who.attempt, call, pending)
+                if self.going is not None and not self.going.is_set():
+                    await self._paused(self.going)
                 live = _Call(self, name, args, args_hash, call)
                 return await (live.refuse(wrong) if args is None and wrong is not None else live.make())
+
+    async def _paused(self, going: asyncio.Event) -> None:
+        self.waiting(True)
+        try:
+            await going.wait()
+        finally:
+            self.waiting(False)
 
     def context(self, call: int) -> CallContext:
         """The facts that a performer gets with call number ``call``."""
@@ -198,7 +217,7 @@ class _Call:
             prepared = self._prepare(performer, ctx)
             self.klass = prepared.klass
             self.at.asked_outside = self.at.asked_outside or self.klass is not EffectClass.READ or self.name == "http.fetch"
-            await self._admit(prepared, ctx)
+            await self.at.desk.admit(self, prepared, ctx)
             began_ms = self.at.recorder.clock_ms()  # what a call took does not include a person's time to approve it
             if self.klass is not EffectClass.READ:
                 await self._request()
@@ -225,13 +244,6 @@ class _Call:
         self._count(spent)
         return Answer(GuestCallError(**error.to_answer()), written)
 
-    async def _admit(self, prepared: Prepared, ctx: CallContext) -> None:
-        self.at.waiting(True)
-        try:
-            await self.at.desk.admit(self, prepared, ctx)
-        finally:
-            self.at.waiting(False)
-
     async def _request(self) -> None:
         stored = await self.at.recorder.write(self._requested_draft())
         self.at.requests[self.at.who.node, self.at.who.attempt, self.call] = stored[0].id
@@ -249,9 +261,9 @@ class _Call:
 
     async def _perform(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> tuple[Outcome, str]:
         """The outcome and the hash of its result. A performer that trips costs this call, never the run."""
-        waits = self.name in _WAITS_FOR_SOMEBODY
-        if waits:
-            self.at.waiting(True)
+        leave = self.at.waiting if self.name in _WAITS_FOR_SOMEBODY else self.at.away if self.name in _GOES_OUT else None
+        if leave is not None:
+            leave(True)
         try:
             outcome = await performer.perform(prepared, ctx)
             return outcome, value_hash(outcome.result)
@@ -262,8 +274,8 @@ class _Call:
         except Exception as error:
             raise _defect(self.name, error, outcome_unknown=prepared.klass is EffectClass.EXTERNAL) from error
         finally:
-            if waits:
-                self.at.waiting(False)
+            if leave is not None:
+                leave(False)
 
     async def _complete(self, outcome: Outcome, result_hash: str, began_ms: int) -> Answer:
         self.at.taint |= outcome.taint
@@ -282,7 +294,9 @@ class _Call:
         return Answer(_dump(outcome.result), written)
 
     async def _abandoned(self, prepared: Prepared | None, began_ms: int) -> None:
-        """The attempt is being stopped in the middle of this call: its record must still have an outcome."""
+        """The attempt is being stopped in the middle of this call: its record must have an outcome, unless a recovery will find it."""
+        if self.at.recorder.halted:
+            return
         unknown = self.requested and prepared is not None and prepared.klass is EffectClass.EXTERNAL
         code = "effect.outcome_unknown" if unknown else "effect.cancelled"
         info = ErrorInfo(code, "the attempt was stopped during this call", kind=CallErrorKind.CANCELLED.value)

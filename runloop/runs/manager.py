@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,17 +18,18 @@ from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.recorder import Draft, Recorder, Subscriber
-from runloop.runs.run import ChildResult, Run, RunResult
+from runloop.runs.run import ChildResult, Run, RunHalted, RunResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from runloop.bundles import Bundle
     from runloop.effects.perform.ports import Artifact
     from runloop.effects.types import CallContext
     from runloop.models.budget import Budget
     from runloop.openings import Opening
-    from runloop.runs.services import Services
+    from runloop.runs.operator import Operator
+    from runloop.runs.services import Lookup, Services
 
 SEED_BYTES = 32
 
@@ -40,13 +42,18 @@ class Submission:
     mode: Literal["local", "daemon"] = "local"
     yes: bool = False
     seed: bytes | None = None
+    run_id: str | None = None
+    """A UUID that the submitter chose: a second submission under it cannot make a second run."""
+    operator: Operator | None = None
+    lookup: Lookup | None = None
 
 
 @dataclass(slots=True)
 class RunManager:
-    """Runs of one process; lives on one event loop."""
+    """Runs of one process; lives on one event loop. ``watchers`` see the records of every run, child runs included."""
 
     services: Services
+    watchers: list[Subscriber] = field(default_factory=list)
     _active: dict[str, Run] = field(default_factory=dict, init=False)
 
     async def submit(self, submission: Submission, subscribers: tuple[Subscriber, ...] = ()) -> Run:
@@ -67,9 +74,18 @@ class RunManager:
         finally:
             del self._active[run.run_id]
 
+    def family(self, run_id: str) -> list[Run]:
+        """The active run and its active children, at every depth."""
+        return [run for run in self._active.values() if any(each.run_id == run_id for each in _ancestry(run))]
+
+    @property
+    def active(self) -> tuple[Run, ...]:
+        """The runs that are being driven, child runs included."""
+        return tuple(self._active.values())
+
     async def child(self, parent: Run, name: str, params: Mapping[str, Any], taint: frozenset[str]) -> ChildResult:
         """Run the opening ``name`` as a child of ``parent``, on its budget and within what it may approve."""
-        found = self.services.resolve_opening(name)
+        found = (parent.lookup.opening if parent.lookup else self.services.resolve_opening)(name)
         return await self._child(parent, parse_opening(found.source, file=found.file, params=dict(params)), taint)
 
     async def child_agent(self, parent: Run, name: str, with_args: Mapping[str, Any], taint: frozenset[str]) -> ChildResult:
@@ -129,9 +145,9 @@ class RunManager:
 
     async def _submit(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
         services, opening = self.services, submission.opening
-        bundles = self._pin(opening)
+        bundles = self._pin(opening, submission.lookup)
         await self._prepare(bundles)
-        run_id = str(uuid.UUID(bytes=services.fresh(16), version=4))
+        run_id = submission.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
         identity = RunIdentity(
             run_id=run_id,
             trace_id=f"trace:{run_id}" if parent is None else parent.recorder.identity.trace_id,
@@ -140,12 +156,12 @@ class RunManager:
             parent_run_id=None if parent is None else parent.run_id,
         )
         recorder = Recorder(identity, services.ledger, services.clock_ms)
-        for subscriber in subscribers:
+        for subscriber in (*subscribers, *self.watchers):
             recorder.subscribe(subscriber)
         seed = submission.seed or services.fresh(SEED_BYTES)
         submitted_ms = services.clock_ms()
         meta = self._started_meta(submission, bundles, seed, submitted_ms)
-        await recorder.write(Draft("run.submitted", f"run of {opening.name} submitted", meta))
+        await recorder.write(Draft("run.submitted", f"run of {opening.name} submitted", meta, key=submission.run_id and submit_key(run_id)))
         return Run(
             opening=opening,
             recorder=recorder,
@@ -159,16 +175,20 @@ class RunManager:
             submitted_ms=submitted_ms,
             start=Draft("run.started", "run started", {**_plain(meta), "opening": None}),
             base_taint=taint,
+            mode=submission.mode,
+            lookup=submission.lookup,
+            parent=parent,
         )
 
-    def _pin(self, opening: Opening) -> dict[str, Bundle]:
+    def _pin(self, opening: Opening, lookup: Lookup | None) -> dict[str, Bundle]:
         """The verified bundle of every agent node; what the opening asks of them is checked against them."""
         found: dict[tuple[str, str | None], Bundle] = {}
+        resolve = lookup.agent if lookup else self.services.resolve_agent
         for node in opening.nodes:
             key = (node.name, node.variant)
             if node.kind == "agent" and key not in found:
                 try:
-                    found[key] = self.services.resolve_agent(node.name, node.variant)
+                    found[key] = resolve(node.name, node.variant)
                 except RunloopError as error:
                     if error.where.node is None:
                         error.where = Where(file=error.where.file, line=error.where.line, column=error.where.column, node=node.id)
@@ -209,7 +229,8 @@ class RunManager:
         if parent is not None:
             in_advance &= parent.desk.opening.approve_in_advance
         opening = OpeningPolicy(submission.opening.digest, policy.confirm_external, in_advance)
-        return ApprovalDesk(recorder, self.services.operator, opening, self.services.rules, submission.yes)
+        operator = submission.operator or self.services.operator
+        return ApprovalDesk(recorder, operator, opening, self.services.rules, submission.yes)
 
     def _budget(self, opening: Opening) -> Budget:
         rules = self.services.rules
@@ -223,14 +244,19 @@ class RunManager:
         if parent.depth + 1 > limit:
             message = f"openings are nested more than {limit} deep"
             raise CallError(CallErrorKind.BUDGET, message, code="run.too_deep", hint="an opening that starts itself never ends")
-        submission = Submission(opening, yes=parent.desk.yes)
+        submission = Submission(opening, mode=parent.mode, yes=parent.desk.yes, operator=parent.desk.operator, lookup=parent.lookup)
         run = await self._submit(submission, parent, (), taint | parent.base_taint)
         task = asyncio.create_task(self.drive(run))
         try:
             result = await asyncio.shield(task)
         except asyncio.CancelledError:
-            run.cancel("the run that asked for this one was stopped")
-            await task
+            if parent.recorder.halted:
+                run.halt()
+                with suppress(RunHalted):
+                    await task
+            else:
+                run.cancel("the run that asked for this one was stopped")
+                await task
             raise
         outputs = result.saved if whole is None else run.outputs_of(whole)
         return ChildResult(run.run_id, result.status, result.reason, result.code, outputs, run.taint)
@@ -241,6 +267,18 @@ def _ports(bundle: Bundle | None) -> AgentPorts | None:
         return None
     schema = dict(bundle.with_schema) if bundle.with_schema is not None else None
     return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema)
+
+
+def submit_key(run_id: str) -> str:
+    """The ledger key of the ``run.submitted`` of a run whose id its submitter chose."""
+    return f"submit:{run_id}"
+
+
+def _ancestry(run: Run) -> Iterator[Run]:
+    each: Run | None = run
+    while each is not None:
+        yield each
+        each = each.parent
 
 
 def _plain(meta: RunStarted) -> dict[str, Any]:

@@ -19,13 +19,13 @@ LOCAL_OPENINGS = ("openings", "examples/openings")
 """Looked into in the working directory, after everything else: a directory that somebody else filled may add names, never replace one."""
 
 
-def opening_dirs(settings: Settings) -> tuple[Path, ...]:
+def opening_dirs(settings: Settings, workdir: Path | None = None) -> tuple[Path, ...]:
     """Where openings are looked up, first wins: the configured directories, what ships, then the working directory's."""
-    local = (Path.cwd() / name for name in LOCAL_OPENINGS)
+    local = ((workdir or Path.cwd()) / name for name in LOCAL_OPENINGS)
     return tuple(dict.fromkeys([*settings.get("openings.search_dirs"), shipped_openings_dir(), *local]))
 
 
-def bundle_store(settings: Settings, root: Path | None = None) -> BundleStore:
+def bundle_store(settings: Settings, root: Path | None = None, workdir: Path | None = None) -> BundleStore:
     """The agents that are installed here, narrowed by the override files of the system and of the user; ``root`` is looked into first.
 
     Raises:
@@ -34,7 +34,7 @@ def bundle_store(settings: Settings, root: Path | None = None) -> BundleStore:
     """
     if root is not None and not root.is_dir():
         raise InvalidInput(f"there is no directory {root}", code="agent.root", hint="give --root a directory that exists")
-    local = (path for name in LOCAL_AGENTS if (path := Path.cwd() / name).is_dir())
+    local = (path for name in LOCAL_AGENTS if (path := (workdir or Path.cwd()) / name).is_dir())
     home = settings.base.home
     return BundleStore(
         tuple(dict.fromkeys([*agent_search_dirs(settings.get("agents.search_dirs"), override=root), *local])),

@@ -33,10 +33,14 @@ class Draft:
     level: str = "info"
     actor: str = "agent:runloop"
     agent_id: str | None = None
+    key: str | None = None
 
 
 class Recorder:
-    """Writes one run's records. Not thread-safe: it lives on the event loop of its run."""
+    """Writes one run's records. Not thread-safe: it lives on the event loop of its run.
+
+    ``halted`` says that the process leaves the run as it is, to be recovered: what is stopped because of it gets no outcome.
+    """
 
     def __init__(self, identity: RunIdentity, ledger: Appender, clock_ms: Callable[[], int], last_seq: int = 0) -> None:
         self.identity = identity
@@ -45,6 +49,7 @@ class Recorder:
         self._last_seq = last_seq
         self._subscribers: list[Subscriber] = []
         self._lost: BaseException | None = None
+        self.halted = False
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber`` with every record from now on, in order; it must not raise and must not block."""
@@ -94,6 +99,7 @@ class Recorder:
             actor=draft.actor,
             agent_id=draft.agent_id,
             ts_ms=now_ms,
+            key=draft.key,
         )
 
     def _publish(self, written: asyncio.Future[list[StoredEvent]], count: int) -> None:

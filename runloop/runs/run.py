@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.effects.journal import Journal
-from runloop.effects.types import MICROS_PER_USD, CallError
+from runloop.effects.types import CallError
 from runloop.errors import RunloopError
 from runloop.events import NodeResult, final_hash, outputs_hash, record_of, value_hash
-from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunFinished
+from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunChanged, RunFinished
 from runloop.openings.budget import least
 from runloop.openings.plan import Plan
 from runloop.openings.states import (
@@ -36,7 +36,7 @@ from runloop.openings.states import (
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
 from runloop.runs.budgets import AttemptBudget
-from runloop.runs.crossings import AttemptIdentity, Crossings, Usage
+from runloop.runs.crossings import AttemptIdentity, Crossings, Usage, dollars
 from runloop.runs.recorder import Draft
 from runloop.sandbox.spec import GuestError
 
@@ -48,10 +48,15 @@ if TYPE_CHECKING:
     from runloop.openings import Opening
     from runloop.runs.approvals import ApprovalDesk
     from runloop.runs.recorder import Recorder
-    from runloop.runs.services import Services
+    from runloop.runs.services import Lookup, Services
 
 _NOTHING = Usage()
+_NO_WORKER = frozenset({"pool.restarts", "worker.start"})
 _LEVELS = {State.OK: "info", State.ERROR: "error", State.SKIPPED: "warn", State.CANCELLED: "warn"}
+
+
+class RunHalted(Exception):  # noqa: N818 - it says what happened
+    """The process stops and leaves the run unfinished in the ledger, to be recovered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,9 @@ class Run:
     submitted_ms: int
     start: Draft
     base_taint: frozenset[str] = frozenset()
+    mode: Literal["local", "daemon"] = "local"
+    lookup: Lookup | None = None
+    parent: Run | None = None
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict, init=False)
     """Event ids of the ``effect.requested`` records that are on disk, by node, attempt and call."""
     _plan: Plan = field(init=False)
@@ -110,9 +118,12 @@ class Run:
     _details: dict[str, str] = field(default_factory=dict, init=False)
     _usages: list[Usage] = field(default_factory=list, init=False)
     _result: RunResult | None = field(default=None, init=False)
+    _going: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
+        self._going.set()
 
     @property
     def run_id(self) -> str:
@@ -122,6 +133,34 @@ class Run:
     def cancel(self, reason: str) -> None:
         """Stop the run: what runs is interrupted, what waits is dropped, and the records say so."""
         self._inbox.put_nowait(Cancel(reason))
+
+    def halt(self) -> None:
+        """Stop without an end: :meth:`drive` raises :class:`RunHalted`, and nothing more is recorded of what was under way."""
+        self.recorder.halted = True
+        self._inbox.put_nowait(RunHalted())
+
+    @property
+    def paused(self) -> bool:
+        """Whether nodes and calls are held back."""
+        return not self._going.is_set()
+
+    async def pause(self, why: str) -> None:
+        """Begin no node and no call any more; what is under way goes on to its next call."""
+        if self._result is None and self._going.is_set():
+            self._going.clear()
+            self.services.turns.hold(self.run_id)
+            await self.recorder.write(Draft("run.paused", f"run paused: {_first_line(why)}", RunChanged(why)))
+
+    async def resume(self, why: str) -> None:
+        """Go on after :meth:`pause`."""
+        if self._result is None and not self._going.is_set():
+            await self.recorder.write(Draft("run.resumed", f"run resumed: {_first_line(why)}", RunChanged(why)))
+            self._going.set()
+            self.services.turns.release(self.run_id)
+            starts, self._held_starts = self._held_starts, []
+            for command, started_ms in starts:
+                self._inbox.put_nowait(NodeResumed(command.node, command.attempt))
+                self._launch(command, started_ms)
 
     @property
     def taint(self) -> frozenset[str]:
@@ -139,17 +178,35 @@ class Run:
     async def drive(self) -> RunResult:
         """Run to the end. Raises what makes going on impossible, above all a ledger that cannot write."""
         try:
-            await self._carry_out(self._step(Begin()), first=self.start)
+            await self._begin()
             while self._result is None:
                 commands: list[Command] = []
                 for event in await self._next_events():
                     if isinstance(event, BaseException):
-                        raise event
+                        await self._carry_out(commands)  # what happened before stays recorded
+                        self._raise_unless_ended(event)
+                        break
                     commands.extend(self._step(event))
-                await self._carry_out(commands)
+                else:
+                    await self._carry_out(commands)
         finally:
+            self.services.turns.release(self.run_id)
             await self._stop_all()
         return self._result
+
+    def _raise_unless_ended(self, event: BaseException) -> None:
+        if self._result is None:
+            raise event
+
+    async def _begin(self) -> None:
+        """Start, unless the run was cancelled while it was queued: then it ends without having started."""
+        if self._inbox.empty():
+            await self._carry_out(self._step(Begin()), first=self.start)
+            return
+        event = self._inbox.get_nowait()
+        if isinstance(event, BaseException):
+            raise event
+        await self._carry_out(self._step(event))
 
     def _step(self, event: Event) -> list[Command]:
         return self._plan.step(event, self.services.clock_ms())
@@ -197,7 +254,14 @@ class Run:
         stored = await self.recorder.write(*drafts)
         for command, position in starts:
             self._started_ms[command.node] = stored[position].ts_ms
-            self._tasks[command.node] = asyncio.create_task(self._attempt(command, stored[position].ts_ms))
+            if self.paused:
+                self._held_starts.append((command, stored[position].ts_ms))
+                self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
+            else:
+                self._launch(command, stored[position].ts_ms)
+
+    def _launch(self, command: StartNode, started_ms: int) -> None:
+        self._tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms))
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -259,7 +323,8 @@ class Run:
         status, reason, code = done.status.value, done.reason, done.code
         saved: list[SavedFile] = []
         try:
-            saved = await asyncio.to_thread(save_ports, self.services.artifacts_dir, self.run_id, done.saved)
+            if done.saved:
+                saved = await asyncio.to_thread(save_ports, self.services.artifacts_dir, self.run_id, done.saved)
         except RunloopError as error:
             if status == "succeeded":
                 status, reason, code = "failed", error.message, error.code
@@ -270,7 +335,7 @@ class Run:
             max(0, self.services.clock_ms() - self.submitted_ms),
             final_hash=final_hash(self._results[node] for node in order if node in self._results),
             tokens=done.tokens,
-            usd=done.usd_micros / MICROS_PER_USD if all(usage.priced for usage in self._usages) else None,
+            usd=dollars(done.usd_micros) if all(usage.priced for usage in self._usages) else None,
             artifacts=[file.saved for file in saved] or None,
             reason=reason or None,
             error=ErrorInfo(code, reason) if code else None,
@@ -300,17 +365,36 @@ class Run:
         self._inbox.put_nowait(event)
 
     async def _run_agent(self, command: StartNode, started_ms: int) -> Event:
+        turns, waited_ms = self.services.turns, 0
+        if not turns.try_take(self.run_id):
+            waited_ms = await self._wait_for_turn(command)
+        try:
+            return await self._work(command, started_ms, started_ms + command.timeout_ms + waited_ms)
+        finally:
+            turns.give_back(self.run_id)
+
+    async def _wait_for_turn(self, command: StartNode) -> int:
+        """Take a turn; the node's time-out stands still meanwhile. How many milliseconds it took."""
+        began_ms = self.services.clock_ms()
+        self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
+        await self.services.turns.take(self.run_id)
+        self._inbox.put_nowait(NodeResumed(command.node, command.attempt))
+        return max(0, self.services.clock_ms() - began_ms)
+
+    async def _work(self, command: StartNode, started_ms: int, deadline_ms: int) -> Event:
         node, attempt, bundle = command.node, command.attempt, self.bundles[command.node]
         spec = AttemptSpec(self.run_id, node, attempt, self.opening.node(node).with_args, command.inputs, self.seed, started_ms)
         crossings = Crossings(
-            AttemptIdentity(self.run_id, node, attempt, bundle, started_ms + command.timeout_ms),
+            AttemptIdentity(self.run_id, node, attempt, bundle, deadline_ms),
             self.recorder,
             Journal(node, attempt),
             self.services.performers,
             self.desk,
             set(self._inherited_taint(node)),
             requests=self.requests,
-            waiting=lambda waits: self._inbox.put_nowait(NodeWaiting(node, attempt) if waits else NodeResumed(node, attempt)),
+            waiting=lambda waits: self._wait(node, attempt, waits=waits),
+            away=lambda goes: self._leave(goes=goes, outside=True),
+            going=self._going,
             spent=lambda tokens, micros: self._inbox.put_nowait(NodeSpent(node, attempt, tokens, micros)),
         )
         limits, plan = bundle.limits, self._plan
@@ -326,15 +410,26 @@ class Run:
         except GuestError as error:
             failed = failure_of(error, crossings.refusal, asked_outside=crossings.asked_outside)
         except RunloopError as error:
-            if not error.code.startswith("events."):
+            if error.code in _NO_WORKER:
+                failed = failure_of(GuestError(error.message, code=error.code, retryable=True), None)
+            elif error.code.startswith("events."):
+                failed = failure_of(GuestError(f"the result cannot be kept: {error.message}", code="guest.result"), None)
+            else:
                 raise
-            failed = failure_of(GuestError(f"the result cannot be kept: {error.message}", code="guest.result"), None)
         else:
             self._taint[node] = frozenset(crossings.taint)
             return NodeSucceeded(node, attempt, outputs, usage.tokens, usage.usd_micros)
         if failed.detail is not None:
             self._details[node] = failed.detail
         return NodeFailed(node, attempt, failed.message, failed.code, failed.retryable, usage.tokens, usage.usd_micros)
+
+    def _wait(self, node: str, attempt: int, *, waits: bool) -> None:
+        self._inbox.put_nowait(NodeWaiting(node, attempt) if waits else NodeResumed(node, attempt))
+        self._leave(goes=waits)
+
+    def _leave(self, *, goes: bool, outside: bool = False) -> None:
+        turns = self.services.turns
+        (turns.leave if goes else turns.come_back)(self.run_id, outside=outside)
 
     async def _run_opening(self, command: StartNode) -> Event:
         node, attempt = self.opening.node(command.node), command.attempt
@@ -359,6 +454,8 @@ class Run:
 
     async def _stop(self, nodes: list[str]) -> None:
         """Cancel the attempts of ``nodes`` and wait until their calls are recorded."""
+        if self._held_starts:
+            self._held_starts = [(command, started_ms) for command, started_ms in self._held_starts if command.node not in nodes]
         tasks = [task for node in nodes if (task := self._tasks.pop(node, None)) is not None]
         for task in tasks:
             task.cancel()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from runloop.runs.turns import Turns
+
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
     from runloop.effects.types import Performer
@@ -33,6 +35,18 @@ class OpeningText:
 
     source: str
     file: str | None = None
+
+
+class Lookup(Protocol):
+    """Where a run finds agents and openings by name."""
+
+    def agent(self, name: str, variant: str | None) -> Bundle:
+        """The verified bundle, narrowed to what it may do here. Raises RunloopError."""
+        ...
+
+    def opening(self, name: str) -> OpeningText:
+        """The opening's text. Raises RunloopError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +81,5 @@ class Services:
     artifacts_dir: str
     rules: RunRules = field(default_factory=RunRules)
     performers: dict[str, Performer] = field(default_factory=dict)
+    turns: Turns = field(default_factory=Turns)
+    """Who of the nodes may work."""

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from runloop.errors import Unavailable
 from runloop.sandbox import frames
@@ -56,6 +56,8 @@ class Peer(asyncio.Protocol):
         self.jobs: dict[int, Job] = {}
         self.reserved = 0
         self.lost = False
+        self.cause = ""
+        """Why the worker is gone, as far as it is known."""
         self.confinement: Mapping[str, Any] = {}
         self._process = process
         self._errors = errors
@@ -106,8 +108,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_unix_connection makes
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
 
     def data_received(self, data: bytes) -> None:
         """Handle what the worker says; a worker that does not speak our frames is killed."""
@@ -122,6 +123,7 @@ class Peer(asyncio.Protocol):
         self._process.kill()
         self.lost = True
         last = self._last_words()
+        self.cause = self.cause or last or "the process died without a word (killed, or out of memory)"
         for job in list(self.jobs.values()):
             job.fail("worker.crashed", "the worker process died while the agent ran" + (f": {last}" if last else ""), retryable=True)
             self._drop(job)

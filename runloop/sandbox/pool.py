@@ -14,6 +14,7 @@ from runloop.sandbox.cache import CompiledCache, CompileProgress
 from runloop.sandbox.contents import Contents
 from runloop.sandbox.guestfile import guest_code, guest_digest
 from runloop.sandbox.peer import Job, Peer
+from runloop.sandbox.restarts import RestartBudget
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall
 
 if TYPE_CHECKING:
@@ -26,13 +27,20 @@ _GRACE_S = 10.0
 _STOP_GRACE_S = 1.0
 _MAX_LIVE = 256
 _MAX_STARTS_FAILED = 5
+RESTARTS_PER_MINUTE = 30
 
 
 class WorkerPool:
     """Runs guests in worker processes, one per core; in each at most ``threads`` guests run at once, while others wait for hostcalls."""
 
     def __init__(
-        self, cache_dir: Path, *, workers: int | None = None, threads: int = 2, progress: Callable[[CompileProgress], None] | None = None
+        self,
+        cache_dir: Path,
+        *,
+        workers: int | None = None,
+        threads: int = 2,
+        progress: Callable[[CompileProgress], None] | None = None,
+        restarts_per_minute: int = RESTARTS_PER_MINUTE,
     ) -> None:
         self._cache = CompiledCache(cache_dir)
         self._size = workers or len(os.sched_getaffinity(0))
@@ -49,6 +57,8 @@ class WorkerPool:
         self._reaping: set[asyncio.Task[None]] = set()
         self._failed_starts = 0
         self._closed = False
+        self._restarts = RestartBudget(restarts_per_minute)
+        self._delayed = 0
 
     # -- life
 
@@ -94,11 +104,33 @@ class WorkerPool:
             self._reaping.add(peer.reaped)
             peer.reaped.add_done_callback(self._reaping.discard)
         if not self._closed:
-            task = asyncio.create_task(self._replace())
+            wait_s = self._restarts.lost(time.monotonic(), peer.cause)
+            task = asyncio.create_task(self._replace(wait_s))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
+            if not self._peers and wait_s > 0 and len(self._starting) == self._delayed + 1:
+                self._refuse_waiting()
 
-    async def _replace(self) -> None:
+    def _exhausted(self) -> Unavailable:
+        cause = self._restarts.last_cause or "no cause is known"
+        return Unavailable(
+            f"agent workers died {self._restarts.per_minute} times within a minute; the last one: {cause}",
+            code="pool.restarts", hint="the next one starts when the minute is over; `rlp status` shows the workers",
+        )  # fmt: skip
+
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(self._exhausted())
+
+    async def _replace(self, wait_s: float = 0) -> None:
+        if wait_s > 0:
+            self._delayed += 1
+            try:
+                await asyncio.sleep(wait_s)
+            finally:
+                self._delayed -= 1
         try:
             await self._add_peer()
         except RunloopError as error:
@@ -122,6 +154,7 @@ class WorkerPool:
                 for job in hung:
                     job.fail("guest.timeout", f"the agent ran for more than {job.wall_s * 1000:.0f} ms and did not stop")
                 if hung:
+                    peer.cause = "a guest ran beyond its limit and could not be stopped"
                     peer.kill()
 
     # -- what is there
@@ -130,6 +163,21 @@ class WorkerPool:
     def live(self) -> int:
         """How many guests are in workers now, running or waiting."""
         return sum(len(peer.jobs) for peer in self._peers)
+
+    @property
+    def places(self) -> int:
+        """How many guests can run at a time."""
+        return self._size * self._threads
+
+    @property
+    def health(self) -> Mapping[str, Any]:
+        """Workers here and wanted, how often one was lost, in the last minute and at all, and the cause of the last time."""
+        now, restarts = time.monotonic(), self._restarts
+        return {
+            "workers": len(self._peers), "wanted": self._size, "guests": self.live, "lost_total": restarts.total,
+            "lost_last_minute": restarts.last_minute(now), "restarts_per_minute": restarts.per_minute,
+            "suspended": self._delayed > 0, "last_cause": restarts.last_cause or None,
+        }  # fmt: skip
 
     @property
     def pids(self) -> list[int]:
@@ -179,6 +227,7 @@ class WorkerPool:
             async with asyncio.timeout(_STOP_GRACE_S):
                 await job.gone.wait()
         except TimeoutError:
+            peer.cause = "a guest that was to stop did not"
             peer.kill()
             await job.gone.wait()
 
@@ -211,6 +260,8 @@ class WorkerPool:
         peer = self._choose()
         if peer is not None and not self._waiting:
             return peer
+        if not self._peers and self._delayed and len(self._starting) == self._delayed:
+            raise self._exhausted()
         waiter: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._give()

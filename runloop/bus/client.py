@@ -1,0 +1,332 @@
+"""The asynchronous client of the bus: connect, publish, subscribe, request; it reconnects and goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Self
+
+import runloop
+from runloop.bus import frames
+from runloop.bus.acl import CLIENT
+from runloop.bus.encode import Encoder
+from runloop.bus.errors import DeadlinePassed, Disconnected, from_wire
+from runloop.bus.inbox import Subscription
+from runloop.bus.message import Message
+from runloop.bus.pending import Pending
+from runloop.bus.subscription import DURABLE, REALTIME
+from runloop.bus.topics import check_pattern
+from runloop.bus.wire import Wire
+from runloop.errors import RunloopError, Where
+from runloop.rmp import DEFAULT_MAX_BODY, DEFAULT_TTL_MS
+
+CONNECT_S: Final = 5.0
+ACK_S: Final = 10.0
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 2.0
+_QUEUE_MESSAGES: Final = 1024
+_QUEUE_BYTES: Final = 4 * 1024 * 1024
+_FATAL: Final = frozenset({"bus.token", "bus.uid", "bus.forbidden", "bus.hello", "bus.invalid", "bus.resumed"})
+"""Goodbyes after which connecting again would end the same way."""
+
+
+class BusClient:
+    """One program on the bus. Make it with :meth:`connect`; use it from one event loop; ``async with`` closes it.
+
+    A connection that breaks is made again for ``reconnect_s`` seconds; subscriptions come back, durable ones from the record after the last
+    that was received. What was waiting for an answer fails with ``bus.disconnected``, because nobody knows what became of it.
+    """
+
+    def __init__(self, path: Path, hello: frames.Hello, *, reconnect_s: float) -> None:
+        """Use :meth:`connect`."""
+        self._path = path
+        self._hello = hello
+        self._reconnect_s = reconnect_s
+        self._loop = asyncio.get_running_loop()
+        self._wire: Wire | None = None
+        self._up: asyncio.Future[None] = self._loop.create_future()
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._closed = False
+        self._failed: RunloopError | None = None
+        self._encoder = Encoder(trace_id=secrets.randbits(128), first_id=secrets.randbits(62), max_body=DEFAULT_MAX_BODY)
+        self._acks: Pending[dict[str, Any]] = Pending()
+        self._requests: Pending[Message] = Pending()
+        self._request_ids = 0
+        self._subs: dict[int, Subscription] = {}
+        self._sub_ids = 0
+        self.session = ""
+        self.role = ""
+        self.limits: dict[str, Any] = {}
+
+    @classmethod
+    async def connect(
+        cls,
+        path: Path | str,
+        role: str = CLIENT,
+        token: str | None = None,
+        *,
+        name: str = "runloop",
+        version: str = runloop.__version__,
+        timeout_s: float = CONNECT_S,
+        reconnect_s: float = 30.0,
+    ) -> Self:
+        """Connect and say hello; raises Disconnected if nobody listens, and what the bus refuses with. ``reconnect_s`` 0: never again."""
+        client = cls(Path(path), frames.Hello(role, name, version, token), reconnect_s=reconnect_s)
+        try:
+            await client._open(timeout_s)
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection and every subscription; what was published before is sent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.gather(self._reconnecting, return_exceptions=True)
+        if self._wire is not None:
+            await self._wire.finish()
+        self._give_up(None)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._wire is not None
+
+    @property
+    def pending(self) -> int:
+        """Answers that are waited for."""
+        return len(self._acks) + len(self._requests)
+
+    # -- publish
+
+    async def publish(
+        self,
+        topic: str,
+        type_: str,
+        payload: Any,
+        *,
+        ack: bool = False,
+        ttl_ms: int = DEFAULT_TTL_MS,
+        trace_id: int | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> int | None:
+        """Publish; with ``ack`` wait until the bus has it, and return how many subscriptions it matched. Waits while the socket is full.
+
+        Raises EncodeError, BadFrame for the topic, UnknownSchema, Disconnected; with ``ack`` also what the bus refused with.
+        """
+        wire = self._wire
+        if wire is None:
+            wire = await self._connected()
+        now = time.time_ns() // 1_000_000
+        if ack or meta is not None or trace_id is not None:
+            more = {**(meta or {}), "ack": True} if ack else meta or {}
+            wire.send(self._encoder.full(topic, type_, payload, now, ttl_ms, trace_id=trace_id, meta=more))
+            if ack:
+                answer = await self._ack(self._encoder.msg_id, f"the publish on {topic!r}")
+                return int(answer.get("matched", 0))
+        else:
+            wire.send(self._encoder.quick(topic, type_, payload, now, ttl_ms))
+        if wire.paused:
+            await wire.drained()
+        return None
+
+    async def flush(self) -> None:
+        """Come back when the bus has read everything that was sent before."""
+        wire = self._wire or await self._connected()
+        number = self._next_id()
+        wire.send(frames.encode(frames.PING, {"of": number}, msg_id=number, now_ms=_now_ms()))
+        await self._ack(number, "the ping")
+
+    async def _ack(self, number: int, what: str) -> dict[str, Any]:
+        late = DeadlinePassed(f"{what} was not acknowledged within {ACK_S:.0f} s", hint="the bus is overloaded: try again")
+        answer = await self._acks.wait(number, self._loop.create_future(), ACK_S, late)
+        if not answer.get("ok"):
+            raise from_wire(answer.get("error"))
+        return answer
+
+    def _next_id(self) -> int:
+        self._encoder.msg_id += 1
+        return self._encoder.msg_id
+
+    # -- subscribe
+
+    async def subscribe(
+        self,
+        pattern: str,
+        klass: str = REALTIME,
+        *,
+        from_seq: int | None = None,
+        max_messages: int = _QUEUE_MESSAGES,
+        max_bytes: int = _QUEUE_BYTES,
+        on_message: Callable[[Message], None] | None = None,
+    ) -> Subscription:
+        """Subscribe to a topic or pattern (``*`` one level, ``**`` the rest); active when this returns. Raises what the bus refuses with.
+
+        Iterate over what is returned, or give ``on_message``, which must be quick and not block.
+        """
+        check_pattern(pattern)
+        wire = self._wire or await self._connected()
+        self._sub_ids += 1
+        sub = Subscription(
+            self, self._sub_ids, pattern, klass, from_seq=from_seq, max_messages=max_messages, max_bytes=max_bytes, on_message=on_message
+        )
+        self._subs[sub.number] = sub
+        wire.forget_routes()
+        try:
+            await self._subscribe(wire, sub)
+        except BaseException:
+            self._subs.pop(sub.number, None)
+            wire.forget_routes()
+            raise
+        return sub
+
+    async def _subscribe(self, wire: Wire, sub: Subscription) -> None:
+        from_seq = sub.received_seq + 1 if sub.klass == DURABLE else None
+        wanted = frames.Subscribe(sub.number, sub.pattern, sub.klass, from_seq, sub.max_messages, sub.max_bytes)
+        number = self._next_id()
+        wire.send(frames.encode(frames.SUBSCRIBE, wanted.payload(), msg_id=number, now_ms=_now_ms()))
+        await self._ack(number, f"the subscription to {sub.pattern!r}")
+
+    async def unsubscribe(self, sub: Subscription) -> None:
+        """End a subscription; what has come can still be read."""
+        if self._subs.pop(sub.number, None) is None:
+            return
+        sub.end()
+        wire = self._wire
+        if wire is not None:
+            wire.forget_routes()
+            number = self._next_id()
+            wire.send(frames.encode(frames.UNSUBSCRIBE, {"sub": sub.number}, msg_id=number, now_ms=_now_ms()))
+            await self._ack(number, "the unsubscribe")
+
+    def grant(self, number: int, messages: int, size: int) -> None:
+        """Tell the bus that there is room again."""
+        if self._wire is not None:
+            self._wire.send(
+                frames.encode(frames.CREDIT, frames.Credit(number, messages, size).payload(), msg_id=self._next_id(), now_ms=_now_ms())
+            )
+
+    # -- request
+
+    async def request(
+        self, topic: str, type_: str, payload: Any, deadline_ms: int = DEFAULT_TTL_MS, *, meta: dict[str, Any] | None = None
+    ) -> Message:
+        """Ask on a topic and wait for the reply; raises DeadlinePassed, and Disconnected ``bus.no_responder`` where nobody listens."""
+        wire = self._wire or await self._connected()
+        self._request_ids += 1
+        number = self._request_ids
+        more = {**(meta or {}), "reply_to": f"rlp/inbox/{self.session}/{number}", "ack": True}
+        raw = self._encoder.full(topic, type_, payload, _now_ms(), deadline_ms, trace_id=secrets.randbits(128), meta=more)
+        late = DeadlinePassed(f"no reply on {topic!r} within {deadline_ms} ms", hint="ask again with a longer deadline")
+        asked = self._encoder.msg_id
+        wire.on_ack(asked, number, topic)
+        wire.send(raw)
+        try:
+            return await self._requests.wait(number, self._loop.create_future(), deadline_ms / 1000, late)
+        finally:
+            wire.off_ack(asked)
+
+    # -- the connection
+
+    async def _open(self, timeout_s: float) -> None:
+        """One attempt: connect, hello, and the subscriptions again."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, wire = await self._loop.create_unix_connection(
+                    lambda: Wire(self._acks, self._requests, self._subs, self._lost), str(self._path)
+                )
+                wire.forget_routes()
+                try:
+                    hello = frames.Hello(self._hello.role, self._hello.name, self._hello.version, self._hello.token, self.session or None)
+                    wire.send(frames.encode(frames.HELLO, hello.payload(), msg_id=self._next_id(), now_ms=_now_ms()))
+                    welcome = await wire.welcome
+                    self.session, self.role, self.limits = welcome["session"], welcome["role"], welcome["limits"]
+                    inbox = frames.Subscribe(0, f"{welcome['inbox']}/*")
+                    number = self._next_id()
+                    wire.send(frames.encode(frames.SUBSCRIBE, inbox.payload(), msg_id=number, now_ms=_now_ms()))
+                    await self._ack(number, "the subscription to the inbox")
+                    for sub in list(self._subs.values()):
+                        sub.restart()
+                        await self._subscribe(wire, sub)
+                except BaseException:
+                    wire.drop()
+                    raise
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                raise DeadlinePassed(
+                    f"the daemon at {self._path} did not answer within {timeout_s} s", hint="`rlp status` says more"
+                ) from None
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise Disconnected(
+                f"nobody answers at {self._path}: {why}", where=Where(file=str(self._path)), hint="start the daemon with `rlp up`"
+            ) from None
+        self._wire = wire
+        if not self._up.done():
+            self._up.set_result(None)
+
+    def _lost(self, wire: Wire, reason: RunloopError) -> None:
+        """The connection ended, by a goodbye or without one."""
+        self._acks.fail_all(Disconnected("the connection ended before the answer came", hint="ask again"))
+        self._requests.fail_all(Disconnected("the connection ended before the reply came", hint="ask again"))
+        if wire is not self._wire:
+            return
+        self._wire = None
+        if self._closed:
+            return
+        if self._reconnect_s <= 0 or reason.code in _FATAL:
+            self._give_up(reason)
+            return
+        self._up = self._loop.create_future()
+        self._reconnecting = self._loop.create_task(self._reconnect(reason))
+
+    async def _reconnect(self, reason: RunloopError) -> None:
+        """Try again with growing, jittered pauses until it works or the time is up."""
+        pause = _FIRST_PAUSE_S
+        until = self._loop.time() + self._reconnect_s
+        while self._loop.time() < until:
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads clients, it keeps no secret
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            try:
+                await self._open(min(CONNECT_S, self._reconnect_s))
+            except RunloopError as error:
+                reason = error
+                if error.code in _FATAL:
+                    break
+            else:
+                return
+        self._give_up(reason)
+
+    def _give_up(self, reason: RunloopError | None) -> None:
+        self._failed = reason
+        self._closed = True
+        for sub in self._subs.values():
+            sub.end(reason)
+        self._subs.clear()
+        if not self._up.done():
+            self._up.set_result(None)
+
+    async def _connected(self) -> Wire:
+        while self._wire is None:
+            if self._closed:
+                raise self._failed or Disconnected("the client is closed", code="bus.closed", hint="connect again", retryable=False)
+            await self._up
+        return self._wire
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,90 @@
+"""Errors of the bus. Each code stands in docs/protocol.md, with what a peer does about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runloop.errors import Denied, InvalidInput, RunloopError, Unavailable, Where
+
+
+class BusError(RunloopError):
+    """The bus could not do what was asked; the root of what a peer's mistake raises."""
+
+    code = "bus.failed"
+
+
+class BadFrame(InvalidInput, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """A session frame, a topic or a pattern breaks a rule of the protocol."""
+
+    code = "bus.invalid"
+
+
+class NotAllowed(Denied, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The role of this connection may not do that."""
+
+    code = "bus.forbidden"
+
+
+class LimitExceeded(BusError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """A connection asked for more than its share."""
+
+    code = "bus.limit"
+
+
+class Disconnected(Unavailable, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """There is no connection, or it ended before the answer came."""
+
+    code = "bus.disconnected"
+
+
+class DeadlinePassed(Unavailable, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """No answer came in time."""
+
+    code = "bus.deadline"
+
+
+class AlreadyRunning(Unavailable, BusError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """Another daemon serves this socket."""
+
+    code = "bus.already_running"
+    retryable = False
+
+
+class Rejected(BusError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The other side answered with an error; ``code`` is the one that it gave."""
+
+
+def from_wire(error: Any) -> RunloopError:
+    """The error that an ack, a goodbye or a reply carries; anything unreadable becomes ``bus.failed``."""
+    if not isinstance(error, dict):
+        return Rejected("the peer answered with an error that cannot be read")
+    code, message, hint = (error.get(name) for name in ("code", "message", "hint"))
+    code = code if isinstance(code, str) and code else "bus.failed"
+    kind = _KINDS.get(code, Rejected)
+    return kind(
+        message if isinstance(message, str) else code,
+        code=code,
+        hint=hint if isinstance(hint, str) else "",
+        retryable=error["retryable"] if isinstance(error.get("retryable"), bool) else None,
+    )
+
+
+def to_wire(error: RunloopError) -> dict[str, Any]:
+    """The map that :func:`from_wire` reads."""
+    return {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
+
+
+def bad(message: str, *, key: str, hint: str, code: str | None = None) -> BadFrame:
+    """A BadFrame about one key."""
+    return BadFrame(message, code=code, where=Where(key=key), hint=hint)
+
+
+_ALSO: dict[type[RunloopError], tuple[str, ...]] = {
+    BadFrame: ("bus.topic", "bus.hello", "bus.subscription", "bus.not_durable"),
+    NotAllowed: ("bus.token", "bus.uid"),
+    LimitExceeded: ("bus.connections", "bus.subscriptions", "bus.queue", "bus.bytes_in_flight", "bus.requests"),
+    Disconnected: ("bus.stopping", "bus.closed", "bus.heartbeat", "bus.frame_timeout", "bus.hello_timeout", "bus.no_responder"),
+}
+_KINDS: dict[str, type[RunloopError]] = {DeadlinePassed.code: DeadlinePassed} | {
+    code: kind for kind, codes in _ALSO.items() for code in (kind.code, *codes)
+}

@@ -1,0 +1,52 @@
+"""The limits of a bus, each an error to who exceeds it and to nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runloop.rmp import DEFAULT_MAX_BODY
+
+MIB = 1024 * 1024
+DEDUPE_KEYS = 65_536
+"""Messages that a window remembers at least (spec section 5.1)."""
+DEDUPE_MS = 30_000
+STALLED_MS = 50
+"""A full queue that nobody has taken from for this long is dropped from as ``backpressure_timeout`` (spec section 5.1)."""
+TOPIC_BYTES = 512
+TOPIC_LEVELS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class BusLimits:
+    """Sizes in bytes, times in ms. ``queue_*`` are what a subscription gets unless it asks, ``max_queue_*`` the most it may ask for."""
+
+    max_body: int = DEFAULT_MAX_BODY
+    connections: int = 1024
+    subscriptions: int = 256
+    queue_messages: int = 1024
+    queue_bytes: int = 4 * MIB
+    max_queue_messages: int = 1_048_576
+    max_queue_bytes: int = 64 * MIB
+    control_bytes: int = 16 * MIB
+    """Answers and replies that wait for one connection to read them."""
+    session_bytes: int = 128 * MIB
+    """All that may wait for one connection: the sum of what its subscriptions may hold."""
+    unfinished_bytes: int = 256 * MIB
+    """Frames that have begun and not ended, of all connections together."""
+    requests: int = 256
+    """Requests of one connection that handlers are working on."""
+    hello_ms: int = 5_000
+    frame_ms: int = 15_000
+    """From the first byte of a frame to its last."""
+    heartbeat_ms: int = 15_000
+    missed_heartbeats: int = 3
+    batch_ms: int = 10
+    """How long a batched subscription gathers."""
+    replay_messages: int = 256
+    """Records that one reading of the ledger asks for."""
+    notices_per_s: int = 20
+
+    def to_wire(self) -> dict[str, int]:
+        """What the welcome tells a client."""
+        names = ("max_body", "subscriptions", "queue_messages", "queue_bytes", "max_queue_messages", "max_queue_bytes", "frame_ms")
+        return {name: getattr(self, name) for name in names}

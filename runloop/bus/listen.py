@@ -1,0 +1,171 @@
+"""The socket in the file system: its directory, its modes, the lock that makes one daemon of many, and sockets that systemd opened."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from runloop.bus.errors import AlreadyRunning, bad
+from runloop.errors import Unavailable, Where
+
+_FIRST_FD: Final = 3
+_PATH_BYTES: Final = 107
+"""sun_path of unix(7), without the byte that ends it."""
+_PROBE_S: Final = 1.0
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted: past it a connect fails, which asyncio does not tell from success."""
+
+
+@dataclass(slots=True)
+class Listener:
+    """Listening sockets and the lock; ``close`` removes a socket file only if it is the one that was made."""
+
+    sockets: list[socket.socket]
+    path: Path | None
+    lock: int | None
+    made: tuple[int, int] | None
+
+    def close(self) -> None:
+        """Stop listening, take the file away, then let the next daemon in."""
+        for listening in self.sockets:
+            listening.close()
+        if self.path is not None and self.made is not None:
+            try:
+                found = self.path.lstat()
+                if (found.st_dev, found.st_ino) == self.made:
+                    self.path.unlink()
+            except FileNotFoundError:
+                pass
+        self.made = None
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
+
+def listen(path: Path, *, group: int | None = None) -> Listener:
+    """Listen at a path: 0600 for the user alone, or 0660 with a group id. Raises AlreadyRunning, BadFrame or Unavailable."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link to somebody's socket
+    if len(os.fsencode(path)) > _PATH_BYTES:
+        raise bad(f"the socket path {path} is longer than {_PATH_BYTES} bytes", key="path", hint="set runtime.socket_path to a shorter one")
+    _prepare(path.parent, group)
+    lock = _lock(path)
+    try:
+        _remove_stale(path)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            os.fchmod(listening.fileno(), 0o600)  # before bind: the file is never open to others, whatever the umask
+            listening.bind(str(path))
+            found = path.lstat()
+            if group is not None:
+                os.chown(path, -1, group)
+                path.chmod(0o660)
+            else:
+                path.chmod(0o600)
+            listening.listen(BACKLOG)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        os.close(lock)
+        raise _unusable(path, error) from None
+    except BaseException:
+        os.close(lock)
+        raise
+    return Listener([listening], path, lock, (found.st_dev, found.st_ino))
+
+
+def _prepare(directory: Path, group: int | None) -> None:
+    try:
+        directory.mkdir(mode=0o750 if group is not None else 0o700, parents=True)
+    except FileExistsError:
+        mode = directory.stat().st_mode
+        if mode & 0o022 and not mode & stat.S_ISVTX and group is None:
+            raise bad(
+                f"others can write to {directory}, so they could replace the socket",
+                key="path",
+                hint=f"chmod 700 {directory}",
+                code="bus.directory",
+            ) from None
+    except OSError as error:
+        raise _unusable(directory, error) from None
+    else:
+        if group is not None:
+            os.chown(directory, -1, group)
+
+
+def _lock(path: Path) -> int:
+    """Take the lock beside the socket; the kernel lets it go when this process ends, however it ends."""
+    name = path.with_name(path.name + ".lock")
+    try:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise _unusable(name, error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise _running(path, f" (process {holder})" if holder.isdigit() else "") from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens on; anything else at the path stays and is an error."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise bad(f"{path} exists and is no socket", key="path", hint="move it away, or set runtime.socket_path", code="bus.path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.settimeout(_PROBE_S)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except OSError:  # it is busy, or not ours: whoever listens there is alive
+            pass
+    raise _running(path, "")
+
+
+def _running(path: Path, who: str) -> AlreadyRunning:
+    return AlreadyRunning(
+        f"a daemon already serves {path}{who}",
+        where=Where(file=str(path)),
+        hint="use it, stop it with `rlp down`, or choose another --socket",
+    )
+
+
+def _unusable(path: Path, error: OSError) -> Unavailable:
+    where = Where(file=str(path))
+    return Unavailable(
+        f"cannot listen at {path}: {error.strerror}", code="bus.socket", where=where, hint="set runtime.socket_path", retryable=False
+    )
+
+
+def activated(environ: MutableMapping[str, str]) -> Listener | None:
+    """The sockets that systemd passed (sd_listen_fds(3)), or None; the variables are taken away so that children do not see them."""
+    pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdigit() or count == "0":
+        return None
+    sockets = []
+    for number in range(_FIRST_FD, _FIRST_FD + int(count)):
+        given = socket.socket(fileno=number)
+        if given.family != socket.AF_UNIX or given.type != socket.SOCK_STREAM:
+            raise bad(f"descriptor {number} is no Unix stream socket", key="LISTEN_FDS", hint="use ListenStream= with a path in the unit")
+        os.set_inheritable(number, False)
+        given.setblocking(False)
+        sockets.append(given)
+    name = sockets[0].getsockname()
+    path = Path(name) if isinstance(name, str) and name else None
+    return Listener(sockets, path, None if path is None else _lock(path), None)

@@ -1,0 +1,287 @@
+"""The bus on a Unix socket: :class:`BusServer` hosts a :class:`~runloop.bus.core.Broker` in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import runloop
+from runloop.bus import replay
+from runloop.bus.acl import Acl
+from runloop.bus.connection import Connection
+from runloop.bus.core import Broker, Call
+from runloop.bus.counters import BusStats
+from runloop.bus.encode import Encoder
+from runloop.bus.limits import BusLimits
+from runloop.bus.listen import BACKLOG, Listener, listen
+from runloop.bus.message import Message
+from runloop.bus.replay import DurableSource
+from runloop.bus.session import Peer
+from runloop.errors import RunloopError
+from runloop.rmp import DEFAULT_TTL_MS
+
+REPLY: Final = "toolresult.ctrl.response.v1"
+_CLOSING_S: Final = 1.0
+_READ_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A message to a handler: from whom, and until when an answer is of use (epoch ms)."""
+
+    topic: str
+    message: Message
+    peer: Peer
+    expires_at_ms: int
+
+    @property
+    def payload(self) -> Any:
+        """What is asked."""
+        return self.message.payload
+
+
+Handler = Callable[[Request], Awaitable[Any]]
+
+
+def now_ms() -> int:
+    """The clock of the frames."""
+    return time.time_ns() // 1_000_000
+
+
+def mono_ms() -> int:
+    """The clock of patience, which nobody sets."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class BusServer:
+    """A broker, its connections and its handlers. Use it from the thread of its event loop."""
+
+    def __init__(
+        self,
+        *,
+        limits: BusLimits | None = None,
+        acl: Acl | None = None,
+        token: str | None = None,
+        ledger: DurableSource | None = None,
+        any_uid: bool = False,
+        on_error: Callable[[BaseException, str], None] | None = None,
+    ) -> None:
+        """``token`` makes operators; ``any_uid`` leaves the check of the user to the socket's group; ``on_error`` hears what broke."""
+        self.broker = Broker(limits, acl=acl, token=token, version=runloop.__version__, durable=ledger is not None)
+        self.any_uid = any_uid
+        self.buffer = memoryview(bytearray(_READ_BYTES))  # reading into a new one each time costs eight times as much
+        self._ledger = ledger
+        self._on_error = on_error
+        self._handlers: dict[str, tuple[Handler, str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[Connection] = set()
+        self._listener: Listener | None = None
+        self._servers: list[asyncio.Server] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms = 0
+        self._flush_due = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._encoder = Encoder(trace_id=secrets.randbits(128), first_id=secrets.randbits(62), max_body=self.broker.limits.max_body)
+
+    # -- life
+
+    async def start(self, where: Path | str | Listener, *, group: int | None = None) -> None:
+        """Listen at a path (mode 0600, or 0660 with a group id) or on given sockets; raises AlreadyRunning and what ``listen`` raises."""
+        self._loop = asyncio.get_running_loop()
+        self._listener = where if isinstance(where, Listener) else listen(Path(where), group=group)
+        for listening in self._listener.sockets:
+            self._servers.append(await self._loop.create_unix_server(lambda: Connection(self), sock=listening, backlog=BACKLOG))
+
+    async def close(self, reason: RunloopError | None = None) -> None:
+        """Say goodbye to everybody, end the handlers, take the socket away."""
+        reason = reason or RunloopError("the daemon stops", code="bus.stopping", hint="connect again later", retryable=True)
+        for server in self._servers:
+            server.close()
+        for session in list(self.broker.sessions.values()):
+            self.broker.goodbye(session, reason, now_ms())
+        self.pump()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        waiting = [connection.gone for connection in self._connections]
+        if waiting:
+            await asyncio.wait(waiting, timeout=_CLOSING_S)
+        for connection in list(self._connections):
+            connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._servers.clear()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    @property
+    def path(self) -> Path | None:
+        """Where the socket is."""
+        return None if self._listener is None else self._listener.path
+
+    def stats(self) -> BusStats:
+        """What was counted."""
+        return self.broker.stats()
+
+    # -- what the hosting process says
+
+    def publish(
+        self,
+        topic: str,
+        type_: str,
+        payload: Any,
+        *,
+        trace_id: int | None = None,
+        ttl_ms: int = DEFAULT_TTL_MS,
+        meta: dict[str, Any] | None = None,
+    ) -> int:
+        """Publish as the daemon; how many subscriptions it matched. ``meta={"seq": n}`` numbers a record. Raises what is wrong."""
+        now = now_ms()
+        if meta or trace_id is not None:
+            raw = self._encoder.full(topic, type_, payload, now, ttl_ms, trace_id=trace_id, meta=meta or {})
+        else:
+            raw = self._encoder.quick(topic, type_, payload, now, ttl_ms)
+        return self.publish_frame(raw)
+
+    def publish_frame(self, raw: bytes) -> int:
+        """Publish a frame that is already encoded."""
+        matched = self.broker.publish(raw, now_ms())
+        self._flush_soon()
+        return matched
+
+    def on_request(self, topic: str, handler: Handler, *, reply_type: str = REPLY) -> None:
+        """Let a coroutine serve a topic. What it returns is the payload of the reply, if one is wanted.
+
+        A RunloopError becomes the reply ``{"error": …}``. A request that expires is cancelled, and answered with ``bus.deadline``.
+        """
+        self._handlers[topic] = (handler, reply_type)
+        self.broker.routes.serve(topic)
+
+    @property
+    def handling(self) -> int:
+        """Requests and readings of the ledger that are under way."""
+        return len(self._tasks)
+
+    # -- between the connections and the broker
+
+    def joined(self, connection: Connection) -> None:
+        """A connection was made."""
+        self._connections.add(connection)
+        self.arm(0)
+
+    def left(self, connection: Connection) -> None:
+        """A connection ended."""
+        self._connections.discard(connection)
+
+    def pump(self) -> None:
+        """Send what waits, start what is asked for. Called after everything that gives the broker something to do."""
+        broker = self.broker
+        if broker.calls:
+            calls, broker.calls = broker.calls, []
+            for call in calls:
+                self._spawn(self._serve(call))
+        if broker.reads:
+            reads, broker.reads = broker.reads, []
+            for read in reads:
+                self._spawn(self._read(read))
+        while broker.dirty:
+            sessions, broker.dirty = broker.dirty, []
+            for session in sessions:
+                session.dirty = False
+                session.owner.flush()
+        if broker.due_ms is not None:
+            self.arm(max(0, broker.due_ms - now_ms()))
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            assert self._loop is not None  # noqa: S101 - it was started
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self.pump()
+
+    def arm(self, after_ms: int) -> None:
+        """Tick in so many ms, unless it will sooner."""
+        at = mono_ms() + after_ms
+        if self._timer is not None and self._timer_ms <= at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        assert self._loop is not None  # noqa: S101 - it was started
+        self._timer_ms = at
+        self._timer = self._loop.call_later(after_ms / 1000, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        after = self.broker.tick(now_ms(), mono_ms())
+        self.pump()
+        if self.broker.sessions or self.broker.due_ms is not None:
+            self.arm(after)
+
+    # -- what takes time
+
+    def _spawn(self, work: Any) -> None:
+        assert self._loop is not None  # noqa: S101 - it was started
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, call: Call) -> None:
+        try:
+            await self._answer(call)
+        finally:
+            call.done()
+
+    async def _answer(self, call: Call) -> None:
+        handler, reply_type = self._handlers[call.topic]
+        request = Request(call.topic, Message(call.raw), call.peer, call.expires_at_ms)
+        left_s = max(0.0, (call.expires_at_ms - now_ms()) / 1000)
+        try:
+            async with asyncio.timeout(left_s) as deadline:
+                answer = await handler(request)
+        except RunloopError as error:
+            answer = {"error": error.to_dict()}
+        except TimeoutError as error:
+            if not deadline.expired():
+                answer = self._broke(error, call)
+            else:
+                late = RunloopError(
+                    f"no answer within {left_s:.1f} s", code="bus.deadline", hint="ask again with a longer deadline", retryable=True
+                )
+                answer = {"error": late.to_dict()}
+        except Exception as error:  # noqa: BLE001 - a handler that breaks must not leave its caller waiting
+            answer = self._broke(error, call)
+        if call.reply_to is not None:
+            try:
+                self.publish(call.reply_to, reply_type, answer, trace_id=request.message.trace_id)
+            except RunloopError as error:
+                self.publish(call.reply_to, reply_type, {"error": error.to_dict()}, trace_id=request.message.trace_id)
+
+    def _broke(self, error: BaseException, call: Call) -> dict[str, Any]:
+        if self._on_error is not None:
+            self._on_error(error, call.topic)
+        broken = RunloopError(f"the daemon failed to answer: {type(error).__name__}", code="bus.handler", hint="the daemon's log says more")
+        return {"error": broken.to_dict()}
+
+    async def _read(self, read: replay.Read) -> None:
+        assert self._ledger is not None  # noqa: S101 - otherwise there are no durable subscriptions
+        try:
+            records = await self._ledger.read(read.topic, read.from_seq, read.limit)
+        except RunloopError as error:
+            replay.failed(self.broker, read, error, now_ms())
+        except Exception as error:  # noqa: BLE001 - the subscriber is told, whatever broke
+            if self._on_error is not None:
+                self._on_error(error, read.topic)
+            replay.failed(self.broker, read, RunloopError("the ledger cannot be read", code="bus.ledger"), now_ms())
+        else:
+            replay.supply(self.broker, read, records)
+        self.pump()

@@ -1,0 +1,71 @@
+"""One connection as the broker sees it: who it is, its subscriptions, and what waits to be sent to it, control first."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runloop.bus.subscription import Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is on the other end, as the kernel says; the role is what the hello was granted. ``session`` is unguessable."""
+
+    uid: int
+    gid: int
+    pid: int
+    role: str = ""
+    session: str = ""
+    name: str = ""
+    version: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """State of one connection. ``buffer`` holds the beginning of a frame, ``needed`` how long that frame is as far as known."""
+
+    id: str
+    peer: Peer
+    role: str = ""
+    subs: dict[int, Subscription] = field(default_factory=dict)
+    buffer: bytearray = field(default_factory=bytearray)
+    needed: int = 0
+    control: deque[bytes] = field(default_factory=deque)
+    control_bytes: int = 0
+    ready_control: deque[Subscription] = field(default_factory=deque)
+    ready: deque[Subscription] = field(default_factory=deque)
+    dirty: bool = False
+    closing: bool = False
+    """The goodbye is queued: nothing more is read, and the connection ends once it is sent."""
+    closed: bool = False
+    reserved_bytes: int = 0
+    """What the subscriptions may hold together."""
+    requests: int = 0
+    """Calls that handlers have not answered."""
+    sent_ids: int = 0
+    opened_ms: int = 0
+    heard: bool = True
+    heard_ms: int = 0
+    pinged: int = 0
+    frame_since_ms: int | None = None
+    owner: Any = None
+    """Whatever the server attaches: its connection."""
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the hello was accepted."""
+        return bool(self.role)
+
+    @property
+    def pending(self) -> bool:
+        """Whether something can be sent now."""
+        return bool(self.control or self.ready_control or self.ready)
+
+    def schedule(self, sub: Subscription) -> None:
+        """Let a subscription with frames take its turn."""
+        if not sub.scheduled:
+            sub.scheduled = True
+            (self.ready_control if sub.control else self.ready).append(sub)

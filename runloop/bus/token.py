@@ -1,0 +1,67 @@
+"""The operator token: a secret in a file of mode 0600, without which nobody is an operator."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from runloop.errors import RunloopError, Where
+
+_BYTES: Final = 32
+_LEAST: Final = 32
+
+
+class TokenError(RunloopError):
+    """The token file cannot be used."""
+
+    code = "bus.token_file"
+
+
+def read_token(path: Path) -> str | None:
+    """The token, or None where there is no file; raises TokenError for one that others could read or that is no token."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(path, f"cannot be read: {error.strerror}", "check its owner and mode") from None
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077 or found.st_uid != os.geteuid():
+            raise _unusable(path, "is not a file of this user alone", f"chmod 600 {path}, or remove it: the daemon makes a new one")
+        text = file.read(1024).decode("ascii", "replace").strip()
+    if len(text) < _LEAST or not text.isalnum():
+        raise _unusable(path, "holds no token", "remove it: the daemon makes a new one")
+    return text
+
+
+def ensure_token(path: Path) -> str:
+    """The token of a path, made if there is none. Whoever reads the file reads a whole token, also while it is made."""
+    found = read_token(path)
+    if found is not None:
+        return found
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = secrets.token_hex(_BYTES)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(made + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)  # unlike a rename it never replaces what another process made meanwhile
+    finally:
+        draft.unlink(missing_ok=True)
+    found = read_token(path)
+    if found is None:
+        raise _unusable(path, "vanished while it was made", "start again")
+    return found
+
+
+def _unusable(path: Path, what: str, hint: str) -> TokenError:
+    return TokenError(f"the token file {path} {what}", where=Where(file=str(path)), hint=hint)

@@ -1,0 +1,193 @@
+"""`rlp doctor`: is everything that runs need in order, and what to do where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from runloop.cli import context, link, output
+from runloop.cli.options import JsonOption
+from runloop.errors import RunloopError
+
+if TYPE_CHECKING:
+    from runloop.config import Settings
+
+app = typer.Typer(add_completion=False, help="Check what runs need.")
+_LOW_BYTES = 500_000_000
+_FAST_VERIFY_EVENTS = 20_000
+_CONNECT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: ``warn`` works with limits, ``fail`` does not work."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    detail: str
+    hint: str = ""
+
+
+@app.command()
+def doctor(*, as_json: JsonOption = False) -> int:
+    """Check socket, rights, guest, ledger, keyring, models and disk. Exit code 1 where something does not work."""
+    settings = context.settings()
+    findings = [_guarded(check, settings) for check in (_daemon, _rights, _sandbox, _guest, _ledger, _keyring, _models, _disk)]
+    if output.wants_json(as_json=as_json, as_table=False):
+        output.print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            output.print_line(f"{finding.state:<5} {finding.name:<12} {finding.detail}")
+            if finding.hint and finding.state != "ok":
+                output.print_line(f"      {'':<12} hint: {finding.hint}")
+    return 1 if any(finding.state == "fail" for finding in findings) else 0
+
+
+def _guarded(check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    name = check.__name__.strip("_")
+    try:
+        return check(settings)
+    except RunloopError as error:
+        return Finding(name, "fail", f"{error.message} [{error.code}]", error.hint)
+    except OSError as error:
+        return Finding(name, "fail", f"{error.strerror}: {error.filename}")
+
+
+def _daemon(settings: Settings) -> Finding:
+    try:
+        found = link.ask_once(settings, "status")
+    except RunloopError as error:
+        if error.code == "daemon.unavailable":
+            return Finding("daemon", "warn", "none answers; `rlp run` works in its own process", "start one with `rlp up`")
+        raise
+    problems = found["problems"]
+    detail = f"{found['state']}, process {found['pid']} at {found['socket']}"
+    if found["workers"]["suspended"]:
+        return Finding("daemon", "fail", f"{detail}; workers die: {found['workers']['last_cause']}", "`rlp status` says more")
+    if problems:
+        return Finding("daemon", "warn", f"{detail}; {len(problems)} files could not be loaded", "`rlp status` lists them")
+    return Finding("daemon", "ok", detail)
+
+
+def _rights(settings: Settings) -> Finding:
+    directories = settings.directories
+    private = [directories.state, directories.pog, directories.socket.parent, directories.token]
+    open_ones = [path for path in private if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+    if directories.token in open_ones:
+        return Finding("rights", "fail", f"others may read {directories.token}", f"chmod 600 {directories.token}")
+    if open_ones:
+        return Finding("rights", "warn", f"others may look into {open_ones[0]}", f"chmod 700 {open_ones[0]}")
+    unusable = [path for path in private if path.exists() and not os.access(path, os.W_OK)]
+    if unusable:
+        return Finding("rights", "fail", f"{unusable[0]} is not writable", "make it yours")
+    return Finding("rights", "ok", f"{directories.state} is this user's alone")
+
+
+def _sandbox(_settings: Settings) -> Finding:
+    landlock = Path("/sys/kernel/security/lsm")
+    modules = landlock.read_text(encoding="ascii").strip().split(",") if landlock.exists() else []
+    if "landlock" in modules:
+        return Finding("sandbox", "ok", "landlock and seccomp confine the workers")
+    return Finding("sandbox", "warn", "the kernel does not show landlock; seccomp and WebAssembly still confine agents")
+
+
+def _guest(settings: Settings) -> Finding:
+    from runloop.sandbox.cache import CompiledCache
+    from runloop.sandbox.guestfile import guest_digest
+
+    cache = settings.directories.cache
+    if not cache.is_dir() or CompiledCache(cache).verified(guest_digest(), fuel=False) is None:
+        return Finding(
+            "guest", "warn", "the Python guest is not compiled on this machine yet", "the first run, or `rlp up`, takes some seconds for it"
+        )
+    return Finding("guest", "ok", f"compiled in {cache}")
+
+
+def _ledger(settings: Settings) -> Finding:
+    from runloop.kb import KnowledgeBase
+
+    directories = settings.directories
+    if not (directories.pog / settings.get("kb.events_db")).exists():
+        return Finding("ledger", "ok", "none yet; the first run makes it")
+    with KnowledgeBase.open(directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db")) as kb:
+        events, trouble = kb.ledger.head().id, kb.problems()
+        if events > _FAST_VERIFY_EVENTS:
+            detail = f"{events} events; too many to verify here"
+            return Finding("ledger", "ok" if not trouble else "warn", detail, "`rlp kb verify` checks every hash")
+        report = kb.verify()
+    if not report.ok:
+        return Finding("ledger", "fail", f"{events} events, and their chain is broken", "`rlp kb verify` names the first event")
+    if trouble:
+        return Finding("ledger", "warn", f"{events} events are sound; {len(trouble)} could not be applied", "`rlp kb verify` lists them")
+    return Finding("ledger", "ok", f"{events} events, every hash verified")
+
+
+def _keyring(settings: Settings) -> Finding:
+    provider = settings.get("security.secrets.provider")
+    if provider == "env":
+        return Finding("keyring", "ok", "not used: secrets come from the environment")
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        backend = keyring.get_keyring()
+    except KeyringError as error:
+        return Finding("keyring", "warn", f"not usable: {error}", "set security.secrets.provider to env")
+    usable = getattr(backend, "priority", 0) > 0
+    if not usable:
+        state: Literal["warn", "fail"] = "fail" if provider == "keyring" else "warn"
+        return Finding(
+            "keyring", state, "no keyring is usable here; secrets come from the environment", "unlock or install one, or use env"
+        )
+    return Finding("keyring", "ok", type(backend).__module__)
+
+
+def _models(settings: Settings) -> Finding:
+    from urllib.parse import urlsplit
+
+    providers = [each for each in settings.get("models.broker.providers") if each["kind"] != "none"]
+    if not providers:
+        return Finding("models", "warn", "none is configured; agents that need one say so", "see docs/models.md")
+    unreachable = []
+    for provider in providers:
+        url = urlsplit(provider["base_url"] or "")
+        port = url.port or (80 if url.scheme == "http" else 443)
+        if url.hostname is not None and not asyncio.run(_connects(url.hostname, port)):
+            unreachable.append(f"{provider['id']} ({url.hostname}:{port})")
+    if unreachable:
+        return Finding(
+            "models",
+            "fail" if len(unreachable) == len(providers) else "warn",
+            f"not reachable: {', '.join(unreachable)}",
+            "start it, or correct base_url",
+        )
+    return Finding("models", "ok", f"reachable: {', '.join(each['id'] for each in providers)}")
+
+
+async def _connects(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+def _disk(settings: Settings) -> Finding:
+    place = settings.directories.pog
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    text = f"{free / 1e9:.1f} GB free at {place}"
+    return (
+        Finding("disk", "ok", text) if free >= _LOW_BYTES else Finding("disk", "fail", text, "free some space: every step is stored first")
+    )

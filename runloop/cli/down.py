@@ -1,0 +1,62 @@
+"""`rlp down`: stop the daemon and wait until it is gone."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runloop.cli import context, link, output
+from runloop.errors import Unavailable
+
+if TYPE_CHECKING:
+    from runloop.config import Settings
+
+app = typer.Typer(add_completion=False, help="Stop the daemon.")
+
+
+@app.command()
+def down(
+    *,
+    grace_s: Annotated[float | None, typer.Option("--grace", min=0, help="Seconds that working nodes may go on.")] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the end, beyond the grace.")] = 30.0,
+) -> int:
+    """Stop the daemon: no new runs, a grace for nodes that work, then the end. Runs without an end stay unfinished in the ledger."""
+    settings = context.settings()
+    grace_ms = settings.get("runtime.drain_grace_ms") if grace_s is None else int(grace_s * 1000)
+    handle = link.run(_ask_to_stop(settings, grace_ms))
+    if handle is None:
+        output.print_line("no daemon runs")
+        return 0
+    pid, descriptor = handle
+    try:
+        ended, _, _ = select.select([descriptor], [], [], timeout_s + grace_ms / 1000)
+    finally:
+        os.close(descriptor)
+    if not ended:
+        raise Unavailable(
+            f"the daemon (process {pid}) has not ended yet", code="daemon.slow", hint=f"its log says why; kill {pid} ends the grace"
+        )
+    output.print_line(f"the daemon (process {pid}) has stopped")
+    return 0
+
+
+async def _ask_to_stop(settings: Settings, grace_ms: int) -> tuple[int, int] | None:
+    """The daemon's process and a descriptor that becomes readable at its end, or None where nobody answers."""
+    try:
+        client = await link.find(settings)
+    except Unavailable:
+        return None
+    if client is None:
+        return None
+    async with client:
+        pid = (await link.ask(client, "status"))["pid"]
+        descriptor = os.pidfd_open(pid)  # before it is told: its number cannot have gone to another process
+        try:
+            await link.ask(client, "drain", grace_ms=grace_ms)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return pid, descriptor

@@ -1,0 +1,60 @@
+"""`rlp status`: how the daemon is, and what it could not load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from runloop.cli import context, link, output
+from runloop.cli.options import JsonOption
+
+app = typer.Typer(add_completion=False, help="Show how the daemon is.")
+
+
+@app.command()
+def status(*, as_json: JsonOption = False) -> int:
+    """Show state, runs, workers and problems of the daemon. Exit code 3 where none answers."""
+    found = link.ask_once(context.settings(), "status")
+    if output.wants_json(as_json=as_json, as_table=False):
+        output.print_json(found)
+        return 0
+    for line in _lines(found):
+        output.print_line(line)
+    return 0
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    runs, nodes, workers, library = found["runs"], found["nodes"], found["workers"], found["library"]
+    lines = [
+        f"runloopd {found['version']}: {found['state']}, process {found['pid']}, up {_duration(found['uptime_ms'])}, {found['mode']} mode",
+        f"  socket     {found['socket']}",
+        f"  knowledge  {found['kb']}",
+        f"  runs       {runs['running']} running, {runs['queued']} queued",
+        f"  since then {runs['succeeded']} succeeded, {runs['failed']} failed, {runs['cancelled']} cancelled",
+        f"  nodes      {nodes['at_work']} at work, {nodes['waiting']} waiting for a turn",
+        f"  workers    {workers['workers']} of {workers['wanted']}, {workers['guests']} guests; {workers['lost_total']} lost so far",
+        f"  library    {library['agents']} agents, {library['openings']} openings; Python guest {found['guest']}",
+        f"  bus        {found['bus']['connections']} connections, {found['bus']['subscriptions']} subscriptions",
+    ]
+    if found["approvals_open"]:
+        lines.append(f"  waiting for a person: {found['approvals_open']} (`rlp approve` shows them)")
+    if workers["last_cause"]:
+        lines.append(f"  a worker was lost: {workers['last_cause']}")
+    if workers["suspended"]:
+        lines.append(f"  workers die too often: more than {workers['restarts_per_minute']} within a minute, so the next one waits")
+    if found["needs_restart"]:
+        lines.append(f"  needs a restart to count: {', '.join(found['needs_restart'])}")
+    for problem in found["problems"]:
+        error = problem["error"]
+        kept = "the last good version serves" if problem["last_good_kept"] else "nothing serves"
+        lines.append(f"  problem: {problem['what']} {problem['name']}: {error['message']} [{error['code']}] ({kept})")
+    return lines
+
+
+def _duration(ms: int) -> str:
+    seconds = ms // 1000
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

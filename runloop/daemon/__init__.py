@@ -1,0 +1,1 @@
+"""runloopd: the composition root of the process that hosts runs behind the bus."""

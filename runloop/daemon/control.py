@@ -1,0 +1,324 @@
+"""The verbs on ``rlp/ctrl``: one request, one reply (ADR 4). Each checks what it was given, and who asks."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runloop.daemon.errors import NeedsOperator
+from runloop.daemon.feed import run_topic
+from runloop.daemon.hosting import Request
+from runloop.daemon.library import WithWorkdir
+from runloop.daemon.people import Answer
+from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.policy import Scope
+from runloop.runs.services import OpeningText
+
+if TYPE_CHECKING:
+    from runloop.bus.server import Request as BusRequest
+    from runloop.bus.session import Peer
+    from runloop.daemon.app import Daemon
+
+REQUEST = "intent.ctrl.request.v1"
+TOPIC = "rlp/ctrl"
+_MAX_LIST = 1000
+_RUN_STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
+Verb = Callable[["Control", Mapping[str, Any], "Peer"], Awaitable[dict[str, Any]]]
+
+
+class Control:
+    """Answers requests; holds nothing itself."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def handle(self, request: BusRequest) -> dict[str, Any]:
+        """The payload of the reply: ``ok`` or ``error``, or upstream's words for an upstream request."""
+        payload = request.payload
+        if isinstance(payload, dict) and len(payload) == 1 and (found := next(iter(payload))) in _UPSTREAM:
+            return await _UPSTREAM[found](self, _map(payload[found], found), request.peer)
+        try:
+            return {"ok": await self._verb(payload, request.peer)}
+        except RunloopError as error:
+            return {"error": {**error.to_dict(), "exit_code": error.exit_code}}
+
+    async def _verb(self, payload: Any, peer: Peer) -> dict[str, Any]:
+        fields = _map(payload, "the request")
+        name = fields.get("verb")
+        verb = VERBS.get(name) if isinstance(name, str) else None
+        if verb is None:
+            known = ", ".join(VERBS)
+            raise InvalidInput(f"there is no verb {name!r}", code="ctrl.verb", where=Where(key="verb"), hint=f"the verbs are {known}")
+        if name not in _FOR_EVERYBODY:
+            _operator(peer, str(name))
+        return await verb(self, fields, peer)
+
+    # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """Take a run in; see :class:`runloop.daemon.hosting.Request`."""
+        library = self._daemon.library
+        workdir = _text(fields, "workdir", optional=True)
+        lookup = WithWorkdir(library, _directory(workdir)) if workdir is not None else None
+        source, name = _text(fields, "opening_source", optional=True), _text(fields, "opening", optional=True)
+        if (source is None) == (name is None):
+            raise _bad("opening_source", "give the text of an opening, or the name of one as `opening`")
+        if source is not None:
+            opening = OpeningText(source, _text(fields, "opening_file", optional=True))
+        else:
+            opening = (lookup or library).opening(str(name))
+        request = Request(
+            run_id=_uuid(fields, "request_id"),
+            opening=opening,
+            params=_map(fields.get("params") or {}, "params"),
+            yes=_flag(fields, "yes"),
+            digests=_digests(fields.get("agent_digests")),
+            lookup=lookup,
+            session=peer.session if _flag(fields, "attended") else None,
+        )
+        shown = await self._daemon.hosting.submit(request)
+        return {**shown, "topic": run_topic(shown["run_id"])}
+
+    async def describe_agents(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """Version, digest, ports and schema of agents (spec 6.1)."""
+        wanted = fields.get("agents")
+        if not isinstance(wanted, list) or not wanted:
+            raise _bad("agents", "give a list of {name, variant?}")
+        found = []
+        for each in wanted:
+            ref = _map(each, "agents")
+            name, variant = str(_text(ref, "name")), _text(ref, "variant", optional=True)
+            bundle = self._daemon.library.agent(name, variant)
+            schema = {"with": dict(bundle.with_schema)} if bundle.with_schema is not None else {}
+            found.append(
+                {
+                    "reference": {"name": name, **({} if variant is None else {"variant": variant})},
+                    "version": bundle.version,
+                    "digest": bundle.digest,
+                    "manifest_digest": bundle.manifest_digest,
+                    "schema": schema,
+                    "ports": {"in": list(bundle.ports_in), "out": list(bundle.ports_out)},
+                }
+            )
+        return {"agents": found}
+
+    async def list(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """The newest runs first; those of this daemon with the state that they have now."""
+        state, opening = _text(fields, "state", optional=True), _text(fields, "opening", optional=True)
+        limit = fields.get("limit", 50)
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _MAX_LIST:
+            raise _bad("limit", f"use a number from 1 to {_MAX_LIST}")
+        if state is not None and state not in _RUN_STATES:
+            raise _bad("state", "use one of " + ", ".join(_RUN_STATES))
+        rows = await asyncio.to_thread(self._daemon.kb.runs, limit=limit, status=state, opening=opening)
+        here = {each["run_id"]: each["state"] for each in self._daemon.hosting.listing()}
+        return {"runs": [{**row, "state": here.get(row["run_id"], row["status"])} for row in rows]}
+
+    async def cancel(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """Stop a run."""
+        return await self._daemon.hosting.cancel(str(_text(fields, "run")), _reason(fields, "cancelled by an operator"))
+
+    async def pause(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """Let a run begin nothing new."""
+        return await self._daemon.hosting.pause(str(_text(fields, "run")), _reason(fields, "paused by an operator"))
+
+    async def resume(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """Let it go on."""
+        return await self._daemon.hosting.resume(str(_text(fields, "run")), _reason(fields, "resumed by an operator"))
+
+    async def attach(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """Which subscription shows a run; ``attended`` (operators) says that a person follows there and can be asked."""
+        hosting = self._daemon.hosting
+        run_id = hosting.run_id_of(str(_text(fields, "run")))
+        from_seq = fields.get("from_seq", 1)
+        if isinstance(from_seq, bool) or not isinstance(from_seq, int) or from_seq < 1:
+            raise _bad("from_seq", "use a number from 1 on")
+        state = await hosting.state_of(run_id)
+        if _flag(fields, "attended"):
+            _operator(peer, "attach with attended")
+            if hosting.find(run_id) is not None:
+                self._daemon.people.follow(run_id, peer.session)
+        row = await asyncio.to_thread(self._daemon.kb.run, run_id)
+        parent = None if row is None else row["parent_run_id"]
+        topic = run_topic(run_id) if parent is None else f"rlp/runs/run:{run_id}/events"
+        last = None if row is None else row["last_seq"]
+        return {"run_id": run_id, "state": state, "topic": topic, "class": "durable", "from_seq": from_seq, "last_seq": last}
+
+    # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def approvals(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """What waits for a person."""
+        run = _text(fields, "run", optional=True)
+        return {"open": self._daemon.people.listing(None if run is None else self._daemon.hosting.run_id_of(run))}
+
+    async def answer(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """Decide; the first answer counts."""
+        scope = _text(fields, "scope", optional=True) or Scope.ONCE.value
+        if scope not in {each.value for each in Scope}:
+            raise _bad("scope", "use one of " + ", ".join(each.value for each in Scope))
+        given = Answer(
+            approved=_flag(fields, "approved"),
+            scope=Scope(scope),
+            text=_text(fields, "answer", optional=True),
+            rationale=_text(fields, "rationale", optional=True),
+            uid=peer.uid,
+        )
+        shown = self._daemon.people.answer(str(_text(fields, "approval_id")), given)
+        return {"approval_id": shown["approval_id"], "run_id": shown["run_id"], "approved": given.approved}
+
+    # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def status(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """How the daemon is."""
+        return self._daemon.status()
+
+    async def metrics(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """A snapshot, and the same for Prometheus."""
+        from runloop.daemon.metrics import prometheus
+
+        found = self._daemon.snapshot()
+        return {"snapshot": found, "prometheus": prometheus(found)}
+
+    async def reload(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """Read configuration, agents and openings anew."""
+        return await self._daemon.reload("asked over the bus")
+
+    async def drain(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """Stop the daemon: no new runs, a grace for nodes that work, then the end."""
+        grace = fields.get("grace_ms")
+        if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int) or grace < 0):
+            raise _bad("grace_ms", "use a number of milliseconds")
+        self._daemon.stop("asked over the bus", grace_ms=grace)
+        return {"state": "draining", "pid": self._daemon.pid}
+
+    # ── upstream's forms (spec 6.1) ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def run_submit(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """``RunSubmit``."""
+        request_id = fields.get("request_id")
+        try:
+            _operator(peer, "RunSubmit")
+            digests = [{**each.get("reference", {}), "digest": each.get("digest")} for each in fields.get("agent_digests") or ()]
+            ours = {"request_id": _bare(request_id), "opening_source": fields.get("opening_yaml"), "agent_digests": digests}
+            found = await self.submit(ours, peer)
+        except RunloopError as error:
+            return {"RunRejected": {"request_id": request_id, "reason": error.message}}
+        names = ("trace_id", "opening_id", "opening_name")
+        return {"RunAccepted": {"request_id": request_id, **{name: found[name] for name in names}}}
+
+    async def run_cancel(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """``RunCancel``."""
+        trace_id = fields.get("trace_id")
+        try:
+            _operator(peer, "RunCancel")
+            await self._daemon.hosting.cancel(_bare(trace_id), "cancelled by an operator")
+        except RunloopError as error:
+            return {"RunRejected": {"request_id": trace_id, "reason": error.message}}
+        return {"RunCancelled": {"request_id": trace_id, "trace_id": trace_id}}
+
+    async def agents_described(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """``DescribeAgents``."""
+        request_id = fields.get("request_id")
+        try:
+            found = await self.describe_agents(fields, peer)
+        except RunloopError as error:
+            return {"AgentsDescribeFailed": {"request_id": request_id, "reason": error.message}}
+        return {"AgentsDescribed": {"request_id": request_id, **found}}
+
+
+VERBS: dict[str, Verb] = {
+    "submit": Control.submit,
+    "describe_agents": Control.describe_agents,
+    "list": Control.list,
+    "cancel": Control.cancel,
+    "pause": Control.pause,
+    "resume": Control.resume,
+    "attach": Control.attach,
+    "approvals": Control.approvals,
+    "answer": Control.answer,
+    "status": Control.status,
+    "metrics": Control.metrics,
+    "reload": Control.reload,
+    "drain": Control.drain,
+}
+_FOR_EVERYBODY = frozenset({"describe_agents", "list", "attach", "status", "metrics"})
+_UPSTREAM: dict[str, Verb] = {
+    "RunSubmit": Control.run_submit,
+    "RunCancel": Control.run_cancel,
+    "DescribeAgents": Control.agents_described,
+}
+
+
+def _operator(peer: Peer, verb: str) -> None:
+    if peer.role != "operator":
+        raise NeedsOperator(
+            f"{verb} needs the operator role, and this connection has the role {peer.role or 'none'}",
+            hint="send the token of the daemon's token file in the hello, with the role operator",
+        )
+
+
+def _bad(key: str, hint: str) -> InvalidInput:
+    return InvalidInput(f"{key} cannot be used", code="ctrl.invalid", where=Where(key=key), hint=hint)
+
+
+def _map(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _bad(key, "give a map")
+    return value
+
+
+def _text(fields: Mapping[str, Any], key: str, *, optional: bool = False) -> str | None:
+    value = fields.get(key)
+    if value is None and optional:
+        return None
+    if not isinstance(value, str) or not value:
+        raise _bad(key, "give a text")
+    return value
+
+
+def _flag(fields: Mapping[str, Any], key: str) -> bool:
+    value = fields.get(key, False)
+    if not isinstance(value, bool):
+        raise _bad(key, "use true or false")
+    return value
+
+
+def _uuid(fields: Mapping[str, Any], key: str) -> str:
+    text = str(_text(fields, key))
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise _bad(key, "give a UUID that you made for this run alone: it becomes the run's id") from None
+
+
+def _bare(value: Any) -> str:
+    """A trace id in any of upstream's forms as a bare UUID."""
+    if isinstance(value, bytes) and len(value) == 16:
+        return str(uuid.UUID(bytes=value))
+    return value.removeprefix("trace:") if isinstance(value, str) else ""
+
+
+def _directory(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise _bad("workdir", "give an absolute path")
+    return path
+
+
+def _reason(fields: Mapping[str, Any], default: str) -> str:
+    return _text(fields, "reason", optional=True) or default
+
+
+def _digests(value: Any) -> tuple[dict[str, Any], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise _bad("agent_digests", "give a list of {name, variant?, digest}")
+    found = []
+    for each in value:
+        entry = _map(each, "agent_digests")
+        found.append({"name": _text(entry, "name"), "variant": _text(entry, "variant", optional=True), "digest": _text(entry, "digest")})
+    return tuple(found)

@@ -1,0 +1,369 @@
+"""The runs that the daemon hosts: submitted once, queued within a bound, driven side by side, stopped so that they can be recovered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
+from runloop.daemon.people import Person
+from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.openings import parse_opening
+from runloop.runs.history import find_run
+from runloop.runs.manager import Submission, submit_key
+from runloop.runs.run import RunHalted
+
+if TYPE_CHECKING:
+    from runloop.daemon.people import People
+    from runloop.events import StoredEvent
+    from runloop.kb import KnowledgeBase
+    from runloop.openings import Opening
+    from runloop.runs.manager import RunManager
+    from runloop.runs.run import Run
+    from runloop.runs.services import Lookup, OpeningText
+
+_PARSED = 256
+_REMEMBERED = 4096
+_FIRST_GUESS_MS = 1_000
+_LONGEST_WAIT_MS = 60_000
+_ENDS = frozenset({"succeeded", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run that a client wants, under a UUID that becomes the run's; ``digests`` are the agents as the client sees them."""
+
+    run_id: str
+    opening: OpeningText
+    params: Mapping[str, Any]
+    yes: bool = False
+    digests: tuple[Mapping[str, Any], ...] = ()
+    lookup: Lookup | None = None
+    session: str | None = None
+    """The connection whose person can be asked about the run."""
+
+
+@dataclass(slots=True)
+class Hosted:
+    """A run of this daemon that has not ended."""
+
+    run: Run
+    params: Mapping[str, Any]
+    person: Person
+    state: str = "queued"
+    queued_ms: int = 0
+    task: asyncio.Task[None] | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """Ids and state."""
+        identity = self.run.recorder.identity
+        return {
+            "run_id": identity.run_id,
+            "trace_id": identity.trace_id,
+            "opening_id": identity.opening_id,
+            "opening_name": identity.opening_name,
+            "state": "paused" if self.run.paused else self.state,
+        }
+
+
+@dataclass(slots=True)
+class Hosting:
+    """Runs at most ``max_runs`` at a time and queues at most ``max_queued``; lives on one event loop.
+
+    ``stranded(run, error)`` is told of a run that stopped without an end: because the daemon stops, or because the ledger cannot write.
+    """
+
+    manager: RunManager
+    kb: KnowledgeBase
+    people: People
+    max_runs: int
+    max_queued: int
+    clock_ms: Callable[[], int]
+    stranded: Callable[[Run, BaseException], None]
+    refresh: Callable[[], Awaitable[object]]
+    """Looks at the files of agents and openings now."""
+    draining: bool = False
+    finished: dict[str, int] = field(default_factory=lambda: {"succeeded": 0, "failed": 0, "cancelled": 0})
+    refused: int = 0
+    _hosted: dict[str, Hosted] = field(default_factory=dict)
+    _taken: dict[str, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
+    _ended: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _queue: deque[Hosted] = field(default_factory=deque)
+    _running: int = 0
+    _coming: int = 0
+    _mean_ms: float = _FIRST_GUESS_MS
+    _parsed: OrderedDict[tuple[str, str | None, str], Opening] = field(default_factory=OrderedDict)
+
+    # ── what is here ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def running(self) -> int:
+        """Runs under way."""
+        return self._running
+
+    @property
+    def queued(self) -> int:
+        """Runs that wait to begin."""
+        return len(self._queue)
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The runs that have not ended, oldest first."""
+        return [hosted.shown() for hosted in self._hosted.values()]
+
+    def find(self, ref: str) -> Hosted | None:
+        """The run that has not ended of that id, trace id or beginning of an id; raises InvalidInput where there are several."""
+        text = ref.strip().removeprefix("trace:").lower()
+        if text in self._hosted:
+            return self._hosted[text]
+        found = [run_id for run_id in self._hosted if run_id.startswith(text)] if len(text) >= 4 else []
+        if len(found) > 1:
+            raise InvalidInput(f"{ref!r} begins more than one run", code="run.ambiguous", hint="give more letters")
+        return self._hosted[found[0]] if found else None
+
+    def run_id_of(self, ref: str) -> str:
+        """The id of a run here or in the ledger. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
+        hosted = self.find(ref)
+        return hosted.run.run_id if hosted is not None else find_run(self.kb.ledger, ref)
+
+    # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(self, request: Request) -> dict[str, Any]:
+        """Take a run in; its ids and state. The same request again, also after a restart, is answered with the same run.
+
+        Raises:
+            DaemonBusy, DaemonDraining: not now.
+            RequestReused: the id stands for another opening or other parameters.
+            RunloopError: the opening or its agents cannot be used.
+
+        """
+        known = self._taken.get(request.run_id)
+        if known is not None:
+            shown = dict(await asyncio.shield(known))
+            self._check_same(request, shown.pop("digest"), shown.pop("params"))
+            return {**shown, "state": await self.state_of(shown["run_id"]), "repeated": True}
+        stored = self.kb.ledger.by_key(submit_key(request.run_id))
+        if stored is not None:
+            return await self._stored(request, stored)
+        if self.kb.ledger.run_ids(request.run_id, limit=1):
+            raise self._reused(request)
+        if self.draining:
+            raise DaemonDraining("the daemon is stopping and takes no new runs", hint="start it again with `rlp up`")
+        if self._running + len(self._queue) + self._coming >= self.max_runs + self.max_queued:
+            self.refused += 1
+            raise DaemonBusy(f"{len(self._queue)} runs are queued already", retry_after_ms=self.retry_after_ms)
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._taken[request.run_id] = answer
+        self._coming += 1
+        try:
+            hosted = await self._take_in(request)
+        except BaseException as error:
+            del self._taken[request.run_id]
+            answer.set_exception(error if isinstance(error, RunloopError) else DaemonDraining("the daemon is stopping"))
+            answer.exception()
+            raise
+        finally:
+            self._coming -= 1
+        shown = hosted.shown()
+        answer.set_result({**shown, "digest": hosted.run.opening.digest, "params": dict(hosted.run.opening.params)})
+        self._pump()
+        return {**shown, "state": hosted.state, "repeated": False}
+
+    @property
+    def retry_after_ms(self) -> int:
+        """When a place is likely to be free, from how long runs took lately."""
+        ahead = len(self._queue) / max(1, self.max_runs)
+        return int(min(_LONGEST_WAIT_MS, max(100, self._mean_ms * max(1.0, ahead) / max(1, self.max_runs) + 100)))
+
+    async def _take_in(self, request: Request) -> Hosted:
+        opening = self._opening(request)
+        person = Person(self.people)
+        submission = Submission(opening, "daemon", request.yes, run_id=request.run_id, operator=person, lookup=request.lookup)
+        if request.digests:
+            try:
+                self._check_digests(request, opening)
+            except RunloopError:
+                await self.refresh()  # the client may have seen a change a moment before the daemon
+                self._check_digests(request, opening)
+        run = await self.manager.submit(submission)
+        person.root = run.run_id
+        if request.session is not None:
+            self.people.follow(run.run_id, request.session)
+        hosted = Hosted(run, request.params, person, queued_ms=self.clock_ms())
+        self._hosted[run.run_id] = hosted
+        if self.draining:
+            self._strand(hosted, RunHalted())
+            raise DaemonDraining("the daemon is stopping; the run is recorded and unfinished", hint="start the daemon again with `rlp up`")
+        self._queue.append(hosted)
+        return hosted
+
+    def _opening(self, request: Request) -> Opening:
+        """Parsed anew only where it was not parsed before: the same text with the same parameters is the same opening."""
+        import json
+
+        source, file = request.opening.source, request.opening.file
+        key = (source, file, json.dumps(request.params, sort_keys=True))
+        opening = self._parsed.get(key)
+        if opening is None:
+            opening = self._parsed[key] = parse_opening(source, file=file, params=dict(request.params) or None)
+            if len(self._parsed) > _PARSED:
+                self._parsed.popitem(last=False)
+        else:
+            self._parsed.move_to_end(key)
+        return opening
+
+    def _check_digests(self, request: Request, opening: Opening) -> None:
+        """Refuse agents that are not what the client saw (spec 6.2)."""
+        resolve = request.lookup.agent if request.lookup else self.manager.services.resolve_agent
+        given = {(each["name"], each.get("variant")): each["digest"] for each in request.digests}
+        needed = {(node.name, node.variant) for node in opening.nodes if node.kind == "agent"}
+        if set(given) != needed:
+            raise InvalidInput("agent digest count mismatch between CLI and daemon", code="run.agent_digests", hint="submit it again")
+        for (name, variant), digest in given.items():
+            here = resolve(name, variant)
+            if digest not in (here.digest, here.manifest_digest):
+                message = f"agent {here.ref!r} digest mismatch (cli {digest[:12]}, daemon {here.digest[:12]})"
+                where = Where(file=str(here.root))
+                hint = "`rlp status` shows what the daemon could not load; `rlp agent build` seals a bundle you changed"
+                raise InvalidInput(message, code="run.agent_digests", where=where, hint=hint)
+
+    async def _stored(self, request: Request, event: StoredEvent) -> dict[str, Any]:
+        """The answer from the ledger: the run was submitted to an earlier daemon, or has ended."""
+        meta = self.kb.ledger.full(event).payload["meta"]
+        self._check_same(request, meta["opening_digest"], meta["params"])
+        payload = event.payload
+        shown = {
+            "run_id": payload["run_id"],
+            "trace_id": event.provenance["trace_id"],
+            "opening_id": payload["opening_id"],
+            "opening_name": payload["opening_name"],
+        }
+        return {**shown, "state": await self.state_of(payload["run_id"]), "repeated": True}
+
+    def _check_same(self, request: Request, digest: str, params: Mapping[str, Any]) -> None:
+        opening = self._opening(request)
+        if (opening.digest, dict(opening.params)) != (digest, dict(params)):
+            raise self._reused(request)
+
+    @staticmethod
+    def _reused(request: Request) -> RequestReused:
+        message = f"the request id {request.run_id} stands for another run"
+        return RequestReused(message, where=Where(key="request_id"), hint="use a new UUID for a new run")
+
+    async def state_of(self, run_id: str) -> str:
+        """The state of a run, here or in the ledger; ``unfinished`` where it has no end and does not run here."""
+        hosted = self._hosted.get(run_id)
+        if hosted is not None:
+            return str(hosted.shown()["state"])
+        if run_id in self._ended:
+            return self._ended[run_id]
+        row = await asyncio.to_thread(self.kb.run, run_id)
+        return str(row["status"]) if row is not None and row["status"] in _ENDS else "unfinished"
+
+    # ── driving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def allow(self, max_runs: int, max_queued: int) -> None:
+        """Change the limits; what was taken in stays."""
+        self.max_runs, self.max_queued = max_runs, max_queued
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._queue and self._running < self.max_runs and not self.draining:
+            self._start(self._queue.popleft())
+
+    def _start(self, hosted: Hosted) -> None:
+        hosted.state = "running"
+        self._running += 1
+        hosted.task = asyncio.create_task(self._drive(hosted))
+
+    async def _drive(self, hosted: Hosted) -> None:
+        run_id, began_ms = hosted.run.run_id, self.clock_ms()
+        try:
+            result = await self.manager.drive(hosted.run)
+        except Exception as error:  # noqa: BLE001 - whatever ends a run must reach its followers, and not the others
+            self._strand(hosted, error)
+        else:
+            self.finished[result.status] += 1
+            self._mean_ms += 0.1 * (self.clock_ms() - began_ms - self._mean_ms)
+            self._ended[run_id] = result.status
+            if len(self._ended) > _REMEMBERED:
+                self._ended.popitem(last=False)
+        finally:
+            self._running -= 1
+            self._hosted.pop(run_id, None)
+            self._taken.pop(run_id, None)
+            self.people.done(run_id)
+            self._pump()
+
+    def _strand(self, hosted: Hosted, error: BaseException) -> None:
+        self._hosted.pop(hosted.run.run_id, None)
+        self._taken.pop(hosted.run.run_id, None)
+        self.stranded(hosted.run, error)
+
+    # ── changing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def cancel(self, ref: str, reason: str) -> dict[str, Any]:
+        """Stop a run, running, waiting or queued. Raises InvalidInput ``run.unknown``, ``run.ended`` or ``run.ambiguous``."""
+        hosted = await self._here(ref)
+        hosted.run.cancel(reason)
+        if hosted in self._queue:
+            self._queue.remove(hosted)  # it ends at once, whatever is before it
+            self._start(hosted)
+        return {**hosted.shown(), "state": "cancelling"}
+
+    async def pause(self, ref: str, why: str) -> dict[str, Any]:
+        """Let a run and its children begin nothing new."""
+        hosted = await self._here(ref)
+        for run in self._family(hosted):
+            await run.pause(why)
+        return hosted.shown()
+
+    async def resume(self, ref: str, why: str) -> dict[str, Any]:
+        """Let it go on."""
+        hosted = await self._here(ref)
+        for run in self._family(hosted):
+            await run.resume(why)
+        return hosted.shown()
+
+    def _family(self, hosted: Hosted) -> list[Run]:
+        return self.manager.family(hosted.run.run_id) or [hosted.run]
+
+    async def _here(self, ref: str) -> Hosted:
+        hosted = self.find(ref)
+        if hosted is not None:
+            return hosted
+        run_id = find_run(self.kb.ledger, ref)
+        state = await self.state_of(run_id)
+        if state == "unfinished":
+            message = f"run {run_id} has no end and does not run in this daemon"
+            raise InvalidInput(message, code="run.not_here", hint="it was cut off, or it runs in another process with --local")
+        raise InvalidInput(f"run {run_id} has ended: {state}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
+
+    async def drain(self, grace_s: float, hurry: asyncio.Event) -> int:
+        """Take nothing more in, let nodes that work finish for ``grace_s`` or until ``hurry``; then stop the rest recoverably.
+
+        How many runs were left without an end.
+        """
+        self.draining = True
+        turns = self.manager.services.turns
+        turns.close()
+        for hosted in self._queue:
+            self._strand(hosted, RunHalted())
+        left = len(self._queue)
+        self._queue.clear()
+        tasks = [hosted.task for hosted in self._hosted.values() if hosted.task is not None]
+        if tasks and grace_s > 0:
+            quiet = asyncio.ensure_future(turns.quiet())
+            ended = asyncio.gather(*tasks, return_exceptions=True)
+            hurried = asyncio.ensure_future(hurry.wait())
+            first: set[asyncio.Future[Any]] = {quiet, ended, hurried}
+            await asyncio.wait(first, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+            quiet.cancel()
+            hurried.cancel()
+        for hosted in list(self._hosted.values()):
+            hosted.run.halt()
+            left += 1
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return left

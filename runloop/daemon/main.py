@@ -1,0 +1,137 @@
+"""`runloopd`: read the arguments and the settings, then live as a daemon. Started by systemd, by `rlp up`, or by hand."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import grp
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runloop import __version__
+from runloop.daemon.notify import Notifier
+from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, RunloopError, Where
+
+if TYPE_CHECKING:
+    from runloop.config import Settings
+
+SYSTEM_SOCKET = Path("/run/runloop/rmp.sock")
+SYSTEM_STATE = Path("/var/lib/runloop")
+SYSTEM_CACHE = Path("/var/cache")
+_GROUP = "runloop"
+_SWITCH_S = 0.0005
+"""How long the event loop waits for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon; the exit codes are those of `rlp`. Never prints a traceback for an error with a name."""
+    arguments = _parser().parse_args(argv)
+    notifier = Notifier.of(os.environ, os.getpid())
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNLOOP_READY_FD"):
+        os.environ.pop(name, None)  # they are for this process, not for what it starts
+    try:
+        return _serve(arguments, notifier)
+    except RunloopError as error:
+        notifier.starter({"ready": False, "error": {**error.to_dict(), "exit_code": error.exit_code}})
+        notifier.systemd(f"STATUS={error.message}", "STOPPING=1")
+        place = f"\n  at {error.where}" if str(error.where) else ""
+        hint = f"\n  hint: {error.hint}" if error.hint else ""
+        sys.stderr.write(f"runloopd: error[{error.code}]: {error.message}{place}{hint}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+
+
+def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
+    from runloop.daemon.app import Daemon, Options
+    from runloop.daemon.logs import Log
+
+    if arguments.system:
+        _system_environment()
+    if arguments.config is not None:
+        os.environ["RUNLOOP_CONFIG"] = str(arguments.config.absolute())
+    flags: dict[str, Any] = {}
+    for pair in arguments.set or ():
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidInput(f"--set takes KEY=VALUE, not {pair!r}", code="cli.usage", hint="for example --set logging.level=debug")
+        flags[key.strip()] = value
+    if arguments.socket is not None:
+        flags["runtime.socket_path"] = str(arguments.socket.absolute())
+    elif arguments.system:
+        flags.setdefault("runtime.socket_path", str(SYSTEM_SOCKET))
+
+    def load() -> Settings:
+        from runloop.config import load as load_settings
+
+        return load_settings(flags)
+
+    settings = load()
+    log = Log()
+    try:
+        log.configure(settings)
+    except OSError as error:
+        where, why = Where(file=str(settings.get("logging.file")), key="logging.file"), f"the log cannot be written: {error.strerror}"
+        raise InvalidInput(why, code="daemon.log", where=where, hint="set logging.file") from error
+    os.umask(0o077)
+    sys.setswitchinterval(_SWITCH_S)
+    options = Options(load, arguments.system, _group(arguments))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_live(Daemon, settings, options, log, notifier))
+    return EXIT_OK
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The loop of uvloop where that is installed (the extra `fast`), else the one of the standard library."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _live(daemon: Any, *parts: Any) -> None:
+    await daemon(*parts).run()
+
+
+def _system_environment() -> None:
+    """System mode: the machine's directories, whoever's environment this is (spec 1.1)."""
+    state = os.environ.get("STATE_DIRECTORY", str(SYSTEM_STATE)).partition(":")[0]
+    cache = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+    os.environ["RUNLOOP_HOME"] = state
+    os.environ["XDG_CACHE_HOME"] = str(Path(cache).parent) if cache else str(SYSTEM_CACHE)
+
+
+def _group(arguments: argparse.Namespace) -> int | None:
+    """The group that shares the socket in system mode, where the machine has it."""
+    name = arguments.group if arguments.group is not None else _GROUP if arguments.system else None
+    if name is None:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        if arguments.group is None:
+            return None
+        raise InvalidInput(f"there is no group {name!r}", code="daemon.group", hint="create it, or leave --group out") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="runloopd", description="The Runloop daemon: hosts runs and the bus.")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--user", action="store_true", help="run for this user (the default)")
+    mode.add_argument("--system", action="store_true", help="run for the machine: /var/lib/runloop, /run/runloop, group runloop")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="read this file instead of the user's and the system's")
+    parser.add_argument("--socket", type=Path, metavar="PATH", help="listen here instead of where the settings say")
+    parser.add_argument("--group", metavar="NAME", help="share the socket with this group (mode 0660)")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="override one setting; may be repeated")
+    parser.add_argument("--foreground", action="store_true", help="stay in the foreground (runloopd always does; `rlp up` detaches it)")
+    parser.add_argument("-V", "--version", action="version", version=f"runloopd {__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

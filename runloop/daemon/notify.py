@@ -1,0 +1,54 @@
+"""Telling who started the daemon how it is: systemd's notify socket, and the pipe of `rlp up`."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+READY_FD = "RUNLOOP_READY_FD"
+"""Number of an inherited pipe: one line of JSON is written to it when the daemon is ready, or why it could not start."""
+
+
+@dataclass(slots=True)
+class Notifier:
+    """Says ``READY=1`` and the like to systemd where it listens, and one line to the pipe where there is one."""
+
+    address: str | None
+    watchdog_s: float | None
+    pipe: int | None
+
+    @classmethod
+    def of(cls, env: Mapping[str, str], pid: int) -> Notifier:
+        """From the environment that systemd and `rlp up` set."""
+        watchdog = None
+        if env.get("WATCHDOG_USEC", "").isdecimal() and env.get("WATCHDOG_PID", str(pid)) == str(pid):
+            watchdog = int(env["WATCHDOG_USEC"]) / 1_000_000
+        fd = env.get(READY_FD, "")
+        return cls(env.get("NOTIFY_SOCKET") or None, watchdog or None, int(fd) if fd.isdecimal() else None)
+
+    def systemd(self, *lines: str) -> None:
+        """Send a state to systemd; nothing where it does not listen."""
+        if self.address is None:
+            return
+        address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            try:
+                notify.sendto("\n".join(lines).encode(), address)
+            except OSError:
+                self.address = None  # nobody is there any more: the daemon goes on
+
+    def starter(self, message: Mapping[str, Any]) -> None:
+        """Tell `rlp up`, once: the end of the line is the end of its wait."""
+        if self.pipe is None:
+            return
+        descriptor, self.pipe = self.pipe, None
+        try:
+            os.write(descriptor, json.dumps(message).encode() + b"\n")
+        except OSError:  # it went away before the daemon was ready
+            pass
+        finally:
+            os.close(descriptor)

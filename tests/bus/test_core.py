@@ -1,0 +1,528 @@
+import pytest
+
+from runloop import rmp
+from runloop.bus import frames
+from runloop.bus.acl import DECISION
+
+GENERIC = "observation.generic.v1"
+
+
+def test_a_hello_is_welcomed_with_session_role_and_limits(rig):
+    session = rig.connect("one")
+    (welcome,) = rig.payloads(session)
+    assert (welcome["session"], welcome["role"], welcome["uid"], welcome["inbox"]) == ("one", "client", 1000, "rlp/inbox/one")
+    assert welcome["limits"]["max_body"] == rmp.DEFAULT_MAX_BODY
+
+
+def test_a_published_frame_arrives_as_the_bytes_that_were_sent(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "news/*")
+    raw = rig.frame(GENERIC, {"n": 1}, meta={"topic": "news/today", "extra": [1, 2]})
+    rig.raw(writer, raw)
+    assert [frame.raw for frame in rig.read(reader)] == [raw]
+    assert rig.read(writer) == []
+
+
+def test_nothing_arrives_that_no_pattern_covers_and_nothing_after_unsubscribing(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    rig.publish(writer, "b")
+    rig.say(reader, frames.UNSUBSCRIBE, {"sub": 1})
+    rig.publish(writer, "a")
+    assert [frame.type for frame in rig.read(reader)] == [frames.ACK]
+
+
+def test_the_first_frame_must_be_a_hello(rig):
+    session = rig.broker.connect("x", rig.broker.local.peer, 0)
+    rig.publish(session, "a")
+    assert [frame.type for frame in rig.read(session)] == [frames.GOODBYE]
+    assert session.closing
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"role": "daemon", "name": "x", "version": "1"}, "bus.invalid"),
+        ({"role": "operator", "name": "x", "version": "1"}, "bus.token"),
+        ({"role": "operator", "name": "x", "version": "1", "token": "f" * 63}, "bus.token"),
+        ({"role": "client", "version": "1"}, "bus.invalid"),
+        ({"role": "client", "name": "x" * 200, "version": "1"}, "bus.invalid"),
+        ("client", "bus.invalid"),
+        (None, "bus.invalid"),
+    ],
+)
+def test_a_hello_that_cannot_be_granted_ends_with_a_goodbye_that_says_why(rig, payload, code):
+    session = rig.broker.connect("x", rig.broker.local.peer, 0)
+    rig.say(session, frames.HELLO, payload)
+    (goodbye,) = rig.read(session)
+    assert (goodbye.type, goodbye.envelope.payload["code"]) == (frames.GOODBYE, code)
+    assert goodbye.envelope.payload["hint"]
+
+
+def test_without_a_token_of_the_daemon_nobody_becomes_operator(make_rig):
+    rig = make_rig()
+    rig.broker.token = None
+    session = rig.connect("x", "operator", "")
+    assert rig.payloads(session)[0]["code"] in {"bus.token", "bus.invalid"}
+
+
+def test_the_same_message_is_delivered_once_and_counted_and_announced(rig):
+    reader, writer, watcher = rig.joined("r"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(reader, "a")
+    rig.subscribe(watcher, "rlp/sys/drops")
+    for _ in range(3):
+        rig.publish(writer, "a", msg_id=42)
+    assert len(rig.read(reader)) == 1
+    assert rig.broker.stats().topics["a"].dropped == {"duplicate": 2}
+    rig.tick()
+    (notice,) = rig.payloads(watcher)
+    assert (notice["reason"], notice["topic"], notice["msg_id"], notice["trace_id"], notice["count"]) == ("duplicate", "a", 42, 7, 2)
+
+
+def test_a_late_subscriber_gets_a_repeated_message_that_the_others_know(rig):
+    first, second, writer = rig.joined("1"), rig.joined("2"), rig.joined("w")
+    rig.subscribe(first, "a")
+    rig.publish(writer, "a", msg_id=42)
+    rig.subscribe(second, "a")
+    rig.publish(writer, "a", msg_id=42)
+    rig.publish(writer, "a", msg_id=42)
+    assert (len(rig.read(first)), len(rig.read(second))) == (1, 1)
+
+
+def test_a_message_counts_as_new_again_after_the_window(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    rig.publish(writer, "a", msg_id=42)
+    rig.tick(29_999)
+    rig.publish(writer, "a", msg_id=42)
+    assert len(rig.read(reader)) == 1
+    rig.tick(30_001)
+    rig.publish(writer, "a", msg_id=42)
+    assert [frame.type for frame in rig.read(reader)] == [frames.PING, GENERIC]
+
+
+def test_the_window_remembers_65536_messages_and_not_more_than_twice_that(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    sub = rig.subscribe(reader, "a", max_messages=1_000_000, max_bytes=64 << 20)
+    template = rig.frame(GENERIC, None, meta={"topic": "a"}, msg_id=1)
+
+    def send(first, count):
+        rig.raw(writer, b"".join(template[:56] + number.to_bytes(8, "big") + template[64:] for number in range(first, first + count)))
+
+    for start in range(0, 200_000, 1000):
+        send(start, 1000)
+        assert len(sub.window) <= 2 * 65_536 + 1000
+    before = rig.broker.stats().topics["a"].dropped.get("duplicate", 0)
+    send(200_000 - 65_536, 65_536)
+    assert rig.broker.stats().topics["a"].dropped["duplicate"] - before == 65_536
+
+
+def test_an_expired_frame_is_refused_counted_and_announced(rig):
+    reader, writer, watcher = rig.joined("r"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(reader, "a")
+    rig.subscribe(watcher, "rlp/sys/drops")
+    raw = rig.frame(GENERIC, None, meta={"topic": "a"}, ttl_ms=5, msg_id=9)
+    rig.now += 5
+    rig.raw(writer, raw)
+    (refused,) = rig.payloads(writer)
+    assert (refused["of"], refused["ok"], refused["error"]["code"]) == (9, False, "rmp.expired")
+    assert rig.read(reader) == []
+    rig.tick()
+    assert [notice["reason"] for notice in rig.payloads(watcher)] == ["ttl_expired"]
+
+
+def test_a_frame_that_expires_while_it_waits_is_not_delivered_but_its_neighbours_are(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    rig.raw(writer, b"".join(rig.frame(GENERIC, ttl, meta={"topic": "a"}, ttl_ms=ttl) for ttl in (100, 10, 100)))
+    rig.now += 50
+    assert rig.payloads(reader) == [100, 100]
+    assert rig.broker.stats().topics["a"].dropped == {"ttl_expired": 1}
+
+
+def test_an_acknowledgement_tells_how_many_subscriptions_matched(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    number = rig.publish(writer, "a", meta={"ack": True})
+    nobody = rig.publish(writer, "b", meta={"ack": True})
+    assert rig.payloads(writer) == [{"of": number, "ok": True, "matched": 1}, {"of": nobody, "ok": True, "matched": 0}]
+
+
+def test_where_a_connection_has_two_matching_subscriptions_each_copy_says_which(rig):
+    reader, other, writer = rig.joined("r"), rig.joined("o"), rig.joined("w")
+    rig.subscribe(reader, "a/*", 1)
+    rig.subscribe(reader, "a/b", 2)
+    rig.subscribe(other, "a/b")
+    rig.publish(writer, "a/b", {"x": [1, {"y": b"z"}]}, meta={"opening_id": 2**100})
+    got = rig.read(reader)
+    assert sorted(frame.meta["sub"] for frame in got) == [1, 2]
+    assert [frame.envelope.payload for frame in got] == [{"x": [1, {"y": b"z"}]}] * 2
+    assert [frame.envelope.opening_id for frame in got] == [2**100] * 2
+    assert "sub" not in rig.read(other)[0].meta
+
+
+@pytest.mark.parametrize(
+    ("role", "topic", "type_", "allowed"),
+    [
+        ("client", "action.decision", DECISION, False),
+        ("agent", "anywhere", DECISION, False),
+        ("worker", "anywhere", DECISION, False),
+        ("operator", "action.decision", DECISION, True),
+        ("operator", "rlp/sys/metrics", "observation.metrics.snapshot.v1", False),
+        ("operator", "rlp/runs/trace:1/events", "observation.run.event.v1", False),
+        ("client", "rlp/ctrl", "intent.ctrl.request.v1", True),
+        ("agent", "rlp/runs/trace:1/agents/x/1", GENERIC, True),
+    ],
+)
+def test_a_role_publishes_what_its_rules_allow(rig, role, topic, type_, allowed):
+    writer = rig.joined("w", role)
+    rig.publish(writer, topic, type_=type_, meta={"ack": True})
+    (answer,) = rig.payloads(writer)
+    assert answer["ok"] is allowed
+    if not allowed:
+        assert answer["error"]["code"] == "bus.forbidden"
+        assert answer["error"]["hint"]
+
+
+def test_a_refused_frame_does_not_slip_through_in_a_run_of_allowed_ones(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "**")
+    rig.raw(writer, b"".join(rig.frame(type_, None, meta={"topic": "a"}) for type_ in (GENERIC, GENERIC, DECISION, GENERIC)))
+    assert [frame.type for frame in rig.read(reader)] == [GENERIC] * 3
+
+
+def test_control_requests_are_read_by_operators_only_also_through_wildcards(rig):
+    client, operator, writer = rig.joined("c"), rig.joined("o", "operator"), rig.joined("w")
+    rig.subscribe(client, "**")
+    rig.subscribe(operator, "**")
+    rig.publish(writer, "rlp/ctrl", type_="intent.ctrl.request.v1")
+    assert (len(rig.read(client)), len(rig.read(operator))) == (0, 1)
+    rig.say(client, frames.SUBSCRIBE, frames.Subscribe(2, "rlp/ctrl").payload())
+    assert rig.payloads(client)[0]["error"]["code"] == "bus.forbidden"
+
+
+def test_an_inbox_is_read_by_its_owner_only(rig):
+    owner, other, writer = rig.joined("own"), rig.joined("oth"), rig.joined("w")
+    rig.subscribe(owner, "rlp/inbox/own/*")
+    rig.subscribe(other, "rlp/inbox/**")
+    rig.subscribe(writer, "**")
+    rig.publish(writer, "rlp/inbox/own/1", "psst")
+    assert (rig.payloads(owner), rig.payloads(other), rig.payloads(writer)) == (["psst"], [], [])
+
+
+def test_control_frames_overtake_a_flood_of_data(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "data", 1)
+    rig.subscribe(reader, "rlp/inbox/r/*", 2)
+    for number in range(500):
+        rig.publish(writer, "data", number)
+    rig.publish(writer, "rlp/inbox/r/1", "reply")
+    rig.say(reader, frames.PING, 1)
+    first = rig.read(reader)[:2]
+    assert [frame.type for frame in first] == [frames.PONG, GENERIC]
+    assert first[1].envelope.payload == "reply"
+
+
+def test_a_full_realtime_queue_keeps_the_newest_in_order(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", max_messages=10)
+    for start in range(0, 36, 4):
+        rig.raw(writer, b"".join(rig.frame(GENERIC, number, meta={"topic": "a"}) for number in range(start, start + 4)))
+    assert rig.payloads(reader) == list(range(26, 36))
+    assert rig.broker.stats().topics["a"].dropped == {"overflow": 26}
+
+
+def test_a_queue_is_bounded_in_bytes_too(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    sub = rig.subscribe(reader, "a", max_bytes=5_000)
+    for number in range(50):
+        rig.publish(writer, "a", [number, b"x" * 900])
+        assert sub.size <= 5_000
+    assert [payload[0] for payload in rig.payloads(reader)] == [46, 47, 48, 49]
+
+
+def test_a_full_batched_queue_keeps_the_oldest_and_waits_for_credit(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", klass="batched", max_messages=4)
+    rig.raw(writer, b"".join(rig.frame(GENERIC, number, meta={"topic": "a"}) for number in range(7)))
+    rig.tick(10)
+    assert rig.payloads(reader) == [0, 1, 2, 3]
+    rig.publish(writer, "a", 7)
+    rig.tick(10)
+    assert rig.payloads(reader) == []
+    rig.say(reader, frames.CREDIT, {"sub": 1, "messages": 4, "bytes": 4096})
+    assert rig.payloads(reader) == [7]
+    assert rig.broker.stats().topics["a"].dropped == {"overflow": 3}
+
+
+def test_a_batched_subscription_gathers_before_it_delivers(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", klass="batched")
+    rig.publish(writer, "a", 1)
+    rig.publish(writer, "a", 2)
+    assert rig.payloads(reader) == []
+    assert rig.broker.tick(rig.now, rig.mono) == 10
+    rig.tick(10)
+    assert rig.payloads(reader) == [1, 2]
+
+
+def test_what_a_stalled_reader_loses_is_announced_as_backpressure(rig):
+    stalled, writer, watcher = rig.joined("s"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(stalled, "a", max_messages=5)
+    rig.subscribe(watcher, "rlp/sys/drops")
+    for number in range(5):
+        rig.publish(writer, "a", number)
+    rig.now += 50
+    for number in range(5, 8):
+        rig.publish(writer, "a", number)
+    rig.tick()
+    (notice,) = rig.payloads(watcher)
+    assert (notice["reason"], notice["count"]) == ("backpressure_timeout", 3)
+
+
+def test_drop_notices_are_limited_in_number_and_cause_no_notices(make_rig):
+    rig = make_rig(notices_per_s=3)
+    reader, writer, watcher = rig.joined("r"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(reader, "t/*", max_messages=1)
+    watching = rig.subscribe(watcher, "rlp/sys/drops", max_messages=2)
+    for _ in range(10):
+        for topic in range(10):
+            rig.publish(writer, f"t/{topic}")
+            rig.publish(writer, f"t/{topic}")
+    for _ in range(20):
+        rig.tick(1)
+    assert rig.broker.stats().topics["rlp/sys/drops"].frames == 3
+    assert watching.messages == 2
+    assert all(payload["topic"] != "rlp/sys/drops" for payload in rig.payloads(watcher))
+
+
+@pytest.mark.parametrize(
+    ("meta", "code"),
+    [
+        ({"topic": "a/*"}, "bus.topic"),
+        ({"topic": 7}, "bus.topic"),
+        ({}, "bus.topic"),
+        ({"topic": "a", "ack": 1}, "bus.invalid"),
+        ({"topic": "a", "seq": "1"}, "bus.invalid"),
+        ({"topic": "a", "sub": 1}, "bus.invalid"),
+        ({"topic": "a", "reply_to": ""}, "bus.topic"),
+        ({"topic": "a", "priority": 256}, "rmp.body_decode_error"),
+    ],
+)
+def test_a_frame_with_unusable_routing_is_refused_and_the_connection_goes_on(rig, meta, code):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "**")
+    good = rig.frame(GENERIC, 1, meta={"topic": "a"})
+    body = rmp.body.pack({"type": GENERIC, "payload": None, "meta": meta})
+    bad = rmp.header.write_header(rmp.Header(1, len(body), rig.now, 1000, 1, 77)) + body
+    rig.raw(writer, good[:56] + (5).to_bytes(8, "big") + good[64:] + bad + good)
+    (answer,) = rig.payloads(writer)
+    assert (answer["of"], answer["error"]["code"]) == (77, code)
+    assert rig.payloads(reader) == [1, 1]
+
+
+def test_garbage_ends_the_connection_with_the_reason_after_the_frames_before_it(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    rig.raw(writer, rig.frame(GENERIC, 1, meta={"topic": "a"}) + b"GET / HTTP/1.1\r\n" + b"x" * 100)
+    assert rig.payloads(reader) == [1]
+    (goodbye,) = rig.payloads(writer)
+    assert goodbye["code"].startswith("rmp.")
+    assert writer.closing
+    assert not reader.closing
+
+
+def test_any_slicing_of_the_stream_delivers_the_same(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    stream = b"".join(rig.frame(GENERIC, [number, b"x" * (number * 37)], meta={"topic": "a"}) for number in range(20))
+    for at in range(0, len(stream), 13):
+        rig.raw(writer, stream[at : at + 13])
+    assert [payload[0] for payload in rig.payloads(reader)] == list(range(20))
+    assert rig.broker.buffered == 0
+
+
+def test_too_many_connections_get_a_goodbye_and_harm_nobody(make_rig):
+    rig = make_rig(connections=2)
+    first, second = rig.joined("1"), rig.joined("2")
+    third = rig.broker.connect("3", first.peer, 0)
+    assert rig.payloads(third)[0]["code"] == "bus.connections"
+    rig.broker.disconnect(third)
+    rig.subscribe(first, "a")
+    rig.publish(second, "a", 1)
+    assert rig.payloads(first) == [1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [
+        (frames.Subscribe(3, "a"), "bus.subscriptions"),
+        (frames.Subscribe(1, "a"), "bus.subscription"),
+        (frames.Subscribe(2, "a", max_messages=2**40), "bus.queue"),
+        (frames.Subscribe(2, "a", max_bytes=30 << 20), "bus.bytes_in_flight"),
+        (frames.Subscribe(2, "a", "durable"), "bus.not_durable"),
+        (frames.Subscribe(2, "a/*", "durable"), "bus.invalid"),
+        (frames.Subscribe(2, "a", "sometimes"), "bus.invalid"),
+        (frames.Subscribe(2, "a", "realtime", 5), "bus.invalid"),
+    ],
+)
+def test_a_subscription_beyond_the_limits_is_refused_and_the_others_stay(make_rig, wanted, code):
+    rig = make_rig(subscriptions=1 if code == "bus.subscriptions" else 9, session_bytes=32 << 20)
+    session = rig.joined("s")
+    rig.subscribe(session, "b", 1)
+    rig.say(session, frames.SUBSCRIBE, wanted.payload())
+    (answer,) = rig.payloads(session)
+    assert (answer["ok"], answer["error"]["code"]) == (False, code)
+    assert list(session.subs) == [1]
+
+
+def test_who_never_reads_answers_is_sent_away(make_rig):
+    rig = make_rig(control_bytes=10_000)
+    session, other = rig.joined("s"), rig.joined("o")
+    for _ in range(1000):
+        rig.say(session, frames.PING, None)
+    assert session.closing
+    assert rig.payloads(session)[-1]["code"] == "bus.bytes_in_flight"
+    assert not other.closing
+
+
+def test_nothing_after_connect_half_a_frame_and_unanswered_pings_end_a_connection(rig):
+    limits = rig.broker.limits
+    mute = rig.broker.connect("mute", rig.broker.local.peer, rig.mono)
+    slow, silent, alive = rig.joined("slow"), rig.joined("silent"), rig.joined("alive")
+    frame = iter(rig.frame(GENERIC, b"x" * 500, meta={"topic": "a"}))
+    for _ in range(0, 75_000, 1000):
+        rig.tick(1000)
+        rig.raw(slow, bytes([next(frame)]))
+        rig.say(alive, frames.PING, None)
+        rig.read(alive)
+    ends = {name: rig.payloads(session)[-1]["code"] for name, session in (("mute", mute), ("slow", slow), ("silent", silent))}
+    assert ends == {"mute": "bus.hello_timeout", "slow": "bus.frame_timeout", "silent": "bus.heartbeat"}
+    assert limits.heartbeat_ms * (limits.missed_heartbeats + 1) <= 75_000
+    assert not alive.closing
+
+
+def test_a_peer_that_answers_pings_stays(rig):
+    session = rig.joined("s")
+    for _ in range(300):
+        rig.tick(1000)
+        for frame in rig.read(session):
+            assert frame.type == frames.PING
+            rig.say(session, frames.PONG, None)
+    assert not session.closing
+
+
+def test_a_client_that_goes_on_elsewhere_ends_its_session_before(rig):
+    before = rig.joined("before")
+    session = rig.broker.connect("after", before.peer, 0)
+    rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, "before").payload())
+    assert rig.payloads(before)[0]["code"] == "bus.resumed"
+    assert not session.closing
+
+
+def test_nobody_ends_the_session_of_another_role_by_resuming_it(rig):
+    operator = rig.joined("op", "operator")
+    session = rig.broker.connect("x", operator.peer, 0)
+    rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, "op").payload())
+    assert not operator.closing
+
+
+def test_disconnecting_drops_what_waits_as_closed_and_leaves_nothing_behind(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a/**")
+    rig.publish(writer, "a/b")
+    rig.raw(reader, b"\x00\x00")
+    for session in (reader, writer):
+        rig.broker.disconnect(session)
+        rig.broker.disconnect(session)
+    assert rig.broker.stats().topics["a/b"].dropped == {"closed": 1}
+    assert (rig.broker.sessions, rig.broker.windows, bool(rig.broker.routes.index), rig.broker.buffered) == ({}, {}, False, 0)
+
+
+def test_topics_that_are_used_once_do_not_add_up(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "t/*")
+    for number in range(10_000):
+        rig.publish(writer, f"t/{number}")
+        rig.read(reader)
+    stats = rig.broker.stats()
+    assert len(stats.topics) <= 4096
+    assert (stats.total.published, stats.total.delivered) == (10_000, 10_000)
+    assert stats.to_dict()["total"]["frames"] == 10_000
+
+
+def test_session_frames_that_only_the_bus_sends_are_refused(rig):
+    session = rig.joined("s")
+    number = rig.say(session, frames.ACK, {"of": 1, "ok": True})
+    (answer,) = rig.payloads(session)
+    assert (answer["of"], answer["ok"], answer["error"]["code"]) == (number, False, "bus.invalid")
+
+
+def test_a_peer_may_say_goodbye(rig):
+    session = rig.joined("s")
+    rig.say(session, frames.GOODBYE, {"code": "x", "message": "y"})
+    assert rig.payloads(session)[0]["code"] == "bus.closed"
+
+
+def test_frames_for_a_handler_carry_who_sent_them(rig):
+    rig.broker.routes.serve("rlp/ctrl")
+    writer = rig.joined("w")
+    rig.publish(writer, "rlp/ctrl", {"verb": "list"}, type_="intent.ctrl.request.v1", meta={"reply_to": "rlp/inbox/w/1"})
+    (call,) = rig.broker.calls
+    assert (call.topic, call.peer.role, call.peer.session, call.reply_to) == ("rlp/ctrl", "client", "w", "rlp/inbox/w/1")
+
+
+def test_unfinished_frames_of_many_connections_are_bounded_together(make_rig):
+    rig = make_rig(unfinished_bytes=1000)
+    half = rig.frame(GENERIC, b"x" * 900, meta={"topic": "a"})[:600]
+    first, second = rig.joined("1"), rig.joined("2")
+    rig.raw(first, half)
+    rig.raw(second, half)
+    assert rig.payloads(second)[0]["code"] == "bus.bytes_in_flight"
+    assert not first.closing
+    assert rig.broker.buffered == 600
+
+
+@pytest.mark.parametrize("klass", ["realtime", "batched"])
+def test_a_frame_larger_than_the_queue_is_delivered_alone(rig, klass):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", klass=klass, max_bytes=1000)
+    for payload in (1, b"x" * 5000):
+        rig.publish(writer, "a", payload)
+        rig.tick(10)
+        assert rig.payloads(reader) == [payload]
+        rig.say(reader, frames.CREDIT, {"sub": 1, "messages": 1, "bytes": 10_000})
+
+
+def test_requests_that_are_being_worked_on_are_bounded_for_each_connection(make_rig):
+    rig = make_rig(requests=2)
+    rig.broker.routes.serve("rlp/ctrl")
+    greedy, other = rig.joined("g"), rig.joined("o")
+    for _ in range(3):
+        rig.publish(greedy, "rlp/ctrl", type_="intent.ctrl.request.v1")
+    assert [answer["error"]["code"] for answer in rig.payloads(greedy)] == ["bus.requests"]
+    rig.publish(other, "rlp/ctrl", type_="intent.ctrl.request.v1")
+    assert rig.read(other) == []
+    rig.broker.calls[0].done()
+    rig.publish(greedy, "rlp/ctrl", type_="intent.ctrl.request.v1")
+    assert rig.read(greedy) == []
+
+
+def test_many_topics_that_all_wait_do_not_make_the_next_one_dear(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "t/*", max_messages=100_000, max_bytes=64 << 20)
+    looked = 0
+    fold = type(rig.broker.routes)._fold
+
+    def counted(routes):
+        nonlocal looked
+        looked += len(routes.topics)
+        fold(routes)
+
+    type(rig.broker.routes)._fold = counted
+    try:
+        for number in range(20_000):
+            rig.publish(writer, f"t/{number}")
+    finally:
+        type(rig.broker.routes)._fold = fold
+    assert looked < 2 * 20_000

@@ -1,0 +1,165 @@
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runloop.bus.errors import AlreadyRunning, BadFrame
+from runloop.bus.listen import activated, listen
+from runloop.bus.token import TokenError, ensure_token, read_token
+
+
+def connects(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def test_a_stale_socket_of_a_daemon_that_died_is_replaced(tmp_path):
+    path = tmp_path / "rmp.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    listener = listen(path)
+    assert connects(path)
+    listener.close()
+    assert not path.exists()
+
+
+def test_a_socket_that_somebody_listens_on_is_never_removed_though_nobody_holds_the_lock(tmp_path):
+    path = tmp_path / "rmp.sock"
+    with socket.socket(socket.AF_UNIX) as alive:
+        alive.bind(str(path))
+        alive.listen()
+        with pytest.raises(AlreadyRunning):
+            listen(path)
+        assert connects(path)
+
+
+def test_a_daemon_that_ends_leaves_the_socket_of_another_alone(tmp_path):
+    path = tmp_path / "rmp.sock"
+    listener = listen(path)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        listener.close()
+        assert path.exists()
+
+
+def test_the_lock_ends_with_its_process_even_if_that_is_killed(tmp_path):
+    path = tmp_path / "rmp.sock"
+    code = (
+        "import sys; from pathlib import Path; from runloop.bus.listen import listen;"
+        "kept = listen(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"ready\n"
+        with pytest.raises(AlreadyRunning) as caught:
+            listen(path)
+        assert str(other.pid) in caught.value.message
+        other.kill()
+    listen(path).close()
+
+
+def test_a_file_that_is_no_socket_stays_and_is_an_error(tmp_path):
+    path = tmp_path / "rmp.sock"
+    path.write_text("precious")
+    with pytest.raises(BadFrame) as caught:
+        listen(path)
+    assert (caught.value.code, path.read_text()) == ("bus.path", "precious")
+
+
+def test_a_path_too_long_for_a_socket_is_refused_with_the_reason(tmp_path):
+    with pytest.raises(BadFrame) as caught:
+        listen(tmp_path / ("x" * 120))
+    assert "107" in caught.value.message
+
+
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(BadFrame) as caught:
+        listen(tmp_path / "rmp.sock")
+    assert caught.value.code == "bus.directory"
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        listener = listen(tmp_path / "rmp.sock")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "rmp.sock").stat().st_mode) == 0o600
+    listener.close()
+
+
+def test_in_system_mode_the_group_may_connect(tmp_path):
+    path = tmp_path / "run" / "rmp.sock"
+    listener = listen(path, group=os.getgid())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
+    listener.close()
+
+
+def test_sockets_of_systemd_are_used_and_their_variables_taken_away(tmp_path):
+    path = tmp_path / "rmp.sock"
+    code = (
+        "import os; from runloop.bus.listen import activated; os.environ['LISTEN_PID'] = str(os.getpid());"
+        "found = activated(os.environ); print(found.path, len(found.sockets), 'LISTEN_FDS' in os.environ, os.get_inheritable(3));"
+        "found.close()"
+    )
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        script = f'exec 3<&{listening.fileno()}; exec {sys.executable} -c "$0"'
+        done = subprocess.run(
+            ["bash", "-c", script, code],
+            pass_fds=(listening.fileno(),), env={**os.environ, "LISTEN_FDS": "1"}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    assert done.stdout.split() == [str(path), "1", "False", "False"]
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, {"LISTEN_FDS": "1"}]
+)
+def test_variables_that_are_not_for_this_process_mean_nothing(environ):
+    assert activated(environ) is None
+    assert environ == {}
+
+
+def test_a_token_is_made_once_and_is_for_this_user_alone(tmp_path):
+    path = tmp_path / "state" / "token"
+    assert read_token(path) is None
+    made = ensure_token(path)
+    assert (ensure_token(path), read_token(path)) == (made, made)
+    assert len(made) == 64
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [found.name for found in path.parent.iterdir()] == ["token"]
+
+
+def test_many_processes_that_make_the_token_at_once_agree(tmp_path):
+    code = "import sys; from pathlib import Path; from runloop.bus.token import ensure_token; print(ensure_token(Path(sys.argv[1])))"
+    started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "token")], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert len({process.communicate()[0] for process in started}) == 1
+
+
+@pytest.mark.parametrize(("content", "mode"), [("short", 0o600), ("f" * 64, 0o644), ("é" * 64, 0o600), ("", 0o600)])
+def test_a_token_file_that_is_none_or_that_others_read_is_refused(tmp_path, content, mode):
+    path = tmp_path / "token"
+    path.write_text(content)
+    path.chmod(mode)
+    with pytest.raises(TokenError) as caught:
+        ensure_token(path)
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_link_in_place_of_the_token_is_not_followed(tmp_path):
+    (tmp_path / "real").write_text("f" * 64)
+    (tmp_path / "real").chmod(0o600)
+    Path(tmp_path / "token").symlink_to(tmp_path / "real")
+    with pytest.raises(TokenError):
+        read_token(tmp_path / "token")

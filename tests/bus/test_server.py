@@ -1,0 +1,432 @@
+"""The bus on a real socket: modes, peers that misbehave, requests, reconnecting."""
+
+import asyncio
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+
+from runloop import rmp
+from runloop.bus import BusClient, BusLimits, BusServer, frames
+from runloop.bus.errors import AlreadyRunning, BadFrame, DeadlinePassed, Disconnected, NotAllowed
+from runloop.errors import InvalidInput, RunloopError
+
+GENERIC = "observation.generic.v1"
+ASK = "intent.ctrl.request.v1"
+TOKEN = "f" * 64
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+class Raw:
+    """A peer that sends whatever bytes a test wants."""
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+        self.decoder = rmp.FrameDecoder()
+
+    @classmethod
+    async def connect(cls, server, *, greet=True):
+        raw = cls(*await asyncio.open_unix_connection(server.path))
+        if greet:
+            raw.send(frames.HELLO, frames.Hello("client", "raw", "1").payload())
+            assert (await raw.frame()).type == frames.WELCOME
+        return raw
+
+    def send(self, type_, payload, now=None, **meta):
+        from runloop.bus.server import now_ms
+
+        envelope = rmp.Envelope(type_, payload, meta or None)
+        self.writer.write(rmp.encode_frame(envelope, trace_id=1, msg_id=1, created_at_ms=now_ms() if now is None else now))
+
+    async def frame(self):
+        while True:
+            for frame in self.decoder.frames():
+                return frame
+            data = await self.reader.read(65536)
+            if not data:
+                return None
+            self.decoder.feed(data)
+
+    async def end(self):
+        """The last frame before the connection ended."""
+        last = None
+        while (frame := await self.frame()) is not None:
+            last = frame
+        self.writer.close()
+        return last.type, last.envelope.payload["code"]
+
+
+async def test_the_socket_is_for_this_user_alone_and_goes_with_the_server(serve, tmp_path):
+    server = await serve()
+    assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(server.path.parent.stat().st_mode) == 0o700
+    await server.close()
+    assert [path.name for path in server_files(tmp_path)] == ["rmp.sock.lock"]
+
+
+def server_files(tmp_path):
+    return sorted((tmp_path / "bus").iterdir())
+
+
+async def test_a_second_daemon_is_refused_and_the_first_goes_on(serve, tmp_path):
+    server = await serve()
+    second = BusServer(token=TOKEN)
+    with pytest.raises(AlreadyRunning) as caught:
+        await second.start(server.path)
+    assert caught.value.code == "bus.already_running"
+    assert str(os.getpid()) in caught.value.message
+    await second.close()
+    async with await BusClient.connect(server.path) as client:
+        await client.flush()
+
+
+async def test_publish_and_subscribe_between_two_clients(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as writer, await BusClient.connect(server.path) as reader:
+        news = await reader.subscribe("news/*")
+        for number in range(2000):
+            await writer.publish("news/today", GENERIC, {"n": number})
+        await writer.flush()
+        assert [(await anext(news)).payload["n"] for _ in range(976, 2000)][-1] == 1999
+
+
+async def test_a_flood_larger_than_all_buffers_arrives_whole_where_the_queue_is_large_enough(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as writer, await BusClient.connect(server.path) as reader:
+        flood = await reader.subscribe("a", max_messages=1_000_000, max_bytes=64 << 20)
+        for number in range(20_000):
+            await writer.publish("a", GENERIC, number.to_bytes(4, "big") * 100)
+        for number in range(20_000):
+            assert (await anext(flood)).payload[:4] == number.to_bytes(4, "big")
+
+
+async def test_a_callback_gets_each_message_and_one_that_raises_harms_nobody(serve):
+    server = await serve()
+    broken = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: broken.append(context["exception"]))
+    async with await BusClient.connect(server.path) as client:
+        got, all_here = [], asyncio.Event()
+
+        def on_message(message):
+            got.append(message.payload)
+            if len(got) == 3:
+                all_here.set()
+            if message.payload == 1:
+                raise ValueError("broken")
+
+        await client.subscribe("a", on_message=on_message)
+        for number in range(3):
+            server.publish("a", GENERIC, number)
+        await all_here.wait()
+    assert got == [0, 1, 2]
+    assert [str(error) for error in broken] == ["broken"]
+
+
+async def test_two_subscriptions_of_one_client_get_a_copy_each(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        one, two = await client.subscribe("a/*"), await client.subscribe("a/b")
+        assert await client.publish("a/b", GENERIC, "x", ack=True) == 2
+        assert ((await anext(one)).payload, (await anext(two)).payload) == ("x", "x")
+        await two.close()
+        await client.publish("a/b", GENERIC, "y", ack=True)
+        assert (await anext(one)).payload == "y"
+        assert [message.payload async for message in two] == []
+
+
+async def test_a_request_is_answered_and_the_handler_knows_who_asks(serve):
+    server = await serve()
+
+    async def handler(request):
+        return {"ok": [request.peer.role, request.peer.name, request.peer.uid, request.payload]}
+
+    server.on_request("rlp/ctrl", handler)
+    async with await BusClient.connect(server.path, "operator", TOKEN, name="cli") as client:
+        answers = await asyncio.gather(*(client.request("rlp/ctrl", ASK, number) for number in range(50)))
+        assert [answer.payload["ok"] for answer in answers] == [["operator", "cli", os.getuid(), number] for number in range(50)]
+        assert (client.pending, server.handling) == (0, 0)
+
+
+async def test_errors_of_a_handler_are_replies_and_leave_nothing_behind(serve):
+    broken = []
+    server = await serve(on_error=lambda error, topic: broken.append((str(error), topic)))
+
+    async def refuses(_request):
+        raise InvalidInput("no such run", code="run.unknown", hint="`rlp runs` lists them")
+
+    async def breaks(_request):
+        raise ValueError("oops")
+
+    async def unsendable(_request):
+        return {"ok": object()}
+
+    async def hangs(_request):
+        await asyncio.Event().wait()
+
+    for name, handler in (("refuses", refuses), ("breaks", breaks), ("unsendable", unsendable), ("hangs", hangs)):
+        server.on_request(name, handler)
+    async with await BusClient.connect(server.path) as client:
+        codes = [(await client.request(name, ASK, {})).payload["error"]["code"] for name in ("refuses", "breaks", "unsendable")]
+        assert codes == ["run.unknown", "bus.handler", "rmp.encode_error"]
+        assert broken == [("oops", "breaks")]
+        with pytest.raises(DeadlinePassed):
+            await client.request("hangs", ASK, {}, deadline_ms=30)
+        with pytest.raises(Disconnected) as caught:
+            await client.request("nobody", ASK, {})
+        assert caught.value.code == "bus.no_responder"
+        assert client.pending == 0
+    while server.handling:
+        await asyncio.sleep(0)
+
+
+async def test_requests_between_clients_go_through_reply_to(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as asker, await BusClient.connect(server.path, "agent") as agent:
+        asked = await agent.subscribe("agent/echo")
+
+        async def serve_one():
+            message = await anext(asked)
+            await agent.publish(message.meta["reply_to"], GENERIC, message.payload, trace_id=message.trace_id)
+
+        reply, _ = await asyncio.gather(asker.request("agent/echo", ASK, {"x": 1}), serve_one())
+        assert reply.payload == {"x": 1}
+
+
+async def test_what_the_bus_refuses_is_raised_at_the_caller(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        with pytest.raises(NotAllowed):
+            await client.publish("rlp/sys/metrics", GENERIC, 1, ack=True)
+        with pytest.raises(NotAllowed):
+            await client.subscribe("rlp/ctrl")
+        with pytest.raises(BadFrame):
+            await client.subscribe("a//b")
+        with pytest.raises(NotAllowed):
+            await client.request("rlp/sys/x", ASK, {})
+        assert client.pending == 0
+    with pytest.raises(NotAllowed) as caught:
+        await BusClient.connect(server.path, "operator", "wrong")
+    assert caught.value.code == "bus.token"
+
+
+async def test_nobody_there_is_said_with_the_path(tmp_path):
+    with pytest.raises(Disconnected) as caught:
+        await BusClient.connect(tmp_path / "nothing.sock")
+    assert str(tmp_path) in caught.value.message
+    assert "rlp up" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("garbage", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + b" " * 64, "rmp.body_too_large"),
+        (b"\x00\x00\x00\x01", "rmp.truncated_header"),
+        (b"\x00\x00\x00\x50" + b"x" * 80, "rmp.invalid_magic"),
+    ],
+)
+async def test_garbage_is_answered_with_a_goodbye_and_harms_nobody(serve, garbage, code):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        peer = await Raw.connect(server, greet=False)
+        peer.writer.write(garbage)
+        type_, got = await peer.end()
+        assert (type_, got.split(".")[0]) == (frames.GOODBYE, "rmp")
+        await client.flush()
+
+
+async def test_peers_that_say_nothing_or_half_a_frame_are_sent_away(serve):
+    server = await serve(limits=BusLimits(hello_ms=50, frame_ms=50, heartbeat_ms=40))
+    mute = await Raw.connect(server, greet=False)
+    slow = await Raw.connect(server)
+    slow.writer.write(b"\x00\x00\x01")
+    deaf = await Raw.connect(server)
+    assert await mute.end() == (frames.GOODBYE, "bus.hello_timeout")
+    assert await slow.end() == (frames.GOODBYE, "bus.frame_timeout")
+    assert await deaf.end() == (frames.GOODBYE, "bus.heartbeat")
+    assert server.stats().connections == 0
+
+
+async def test_a_client_answers_pings_and_stays(serve):
+    server = await serve(limits=BusLimits(heartbeat_ms=20, missed_heartbeats=2))
+    async with await BusClient.connect(server.path) as client:
+        first = client.session
+        pinged = next(iter(server.broker.sessions.values()))
+        for _ in range(5):
+            before = pinged.sent_ids
+            while pinged.sent_ids == before:
+                await asyncio.sleep(0.005)
+        await client.flush()
+        assert client.session == first
+
+
+async def test_a_reader_that_stalls_is_bounded_and_the_other_gets_everything(serve):
+    server = await serve()
+    stalled = await Raw.connect(server)
+    stalled.reader._transport.pause_reading()
+    stalled.send(frames.SUBSCRIBE, frames.Subscribe(1, "a", max_messages=100).payload())
+    async with await BusClient.connect(server.path) as writer, await BusClient.connect(server.path) as reader:
+        got = await reader.subscribe("a", max_messages=100_000, max_bytes=64 << 20)
+        while server.stats().subscriptions < 4:
+            await asyncio.sleep(0)
+        for number in range(3000):
+            await writer.publish("a", GENERIC, number.to_bytes(4, "big") + bytes(1000))
+        for number in range(3000):
+            assert (await anext(got)).payload[:4] == number.to_bytes(4, "big")
+        counts = server.stats().topics["a"]
+        assert counts.published == 6000
+        assert counts.queued <= 100
+        assert sum(counts.dropped.values()) > 1000
+    stalled.writer.transport.abort()
+
+
+async def test_a_connection_beyond_the_limit_is_told_and_a_free_place_can_be_taken(serve):
+    server = await serve(limits=BusLimits(connections=1))
+    async with await BusClient.connect(server.path):
+        with pytest.raises(RunloopError) as caught:
+            await BusClient.connect(server.path)
+        assert caught.value.code == "bus.connections"
+    while server.stats().connections:
+        await asyncio.sleep(0)
+    async with await BusClient.connect(server.path):
+        pass
+
+
+async def test_another_user_is_refused_with_a_goodbye(serve, monkeypatch):
+    server = await serve()
+    monkeypatch.setattr("runloop.bus.connection.os.geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr("runloop.bus.connection.ROOT", os.getuid() + 1)
+    peer = await Raw.connect(server, greet=False)
+    assert await peer.end() == (frames.GOODBYE, "bus.uid")
+
+
+async def test_peer_credentials_come_from_the_kernel(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path):
+        (session,) = server.broker.sessions.values()
+        assert (session.peer.uid, session.peer.gid, session.peer.pid) == (os.getuid(), os.getgid(), os.getpid())
+
+
+async def test_a_client_reconnects_and_its_subscriptions_with_it(serve, tmp_path):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        news = await client.subscribe("a")
+        server.publish("a", GENERIC, 1)
+        assert (await anext(news)).payload == 1
+        await server.close()
+        again = await serve()
+        while again.stats().subscriptions != 2:
+            await asyncio.sleep(0.01)
+        again.publish("a", GENERIC, 2)
+        assert (await anext(news)).payload == 2
+        assert await client.publish("a", GENERIC, 3, ack=True) == 1
+
+
+async def test_a_request_under_way_when_the_connection_breaks_fails_at_once(serve):
+    server = await serve()
+    asked = asyncio.Event()
+
+    async def hangs(_request):
+        asked.set()
+        await asyncio.Event().wait()
+
+    server.on_request("hangs", hangs)
+    async with await BusClient.connect(server.path, reconnect_s=0) as client:
+        news = await client.subscribe("a")
+        task = asyncio.create_task(client.request("hangs", ASK, {}))
+        await asked.wait()
+        await server.close()
+        with pytest.raises(Disconnected):
+            await task
+        with pytest.raises(RunloopError) as caught:
+            await anext(news)
+        assert caught.value.code == "bus.stopping"
+        with pytest.raises(RunloopError):
+            await client.publish("a", GENERIC, 1)
+        assert client.pending == 0
+
+
+class Ledger:
+    """Records in memory behind the port."""
+
+    def __init__(self):
+        self.records = []
+
+    def store(self, seq):
+        meta = {"topic": "log", "seq": seq}
+        self.records.append((seq, rmp.encode_frame(rmp.Envelope(GENERIC, seq, meta), trace_id=1, msg_id=seq, created_at_ms=1000)))
+        return self.records[-1][1]
+
+    async def read(self, topic, from_seq, limit):
+        if topic != "log":
+            raise RunloopError("no such topic", code="run.unknown")
+        await asyncio.sleep(0)
+        return [record for record in self.records if record[0] >= from_seq][:limit]
+
+
+async def test_a_durable_subscription_replays_follows_and_resumes_without_gap_or_repetition(serve, now_ms):
+    ledger = Ledger()
+    server = await serve(ledger=ledger)
+
+    def store(seq, on):
+        raw = ledger.store(seq)
+        on.publish("log", GENERIC, seq, meta={"seq": seq})
+        return raw
+
+    for seq in range(1, 700):
+        ledger.store(seq)
+    async with await BusClient.connect(server.path) as client:
+        log = await client.subscribe("log", "durable", from_seq=3, max_messages=50)
+        got = [(await anext(log)).seq for _ in range(100)]
+        for seq in range(700, 900):
+            store(seq, server)
+        got += [(await anext(log)).seq for _ in range(500)]
+        await server.close()
+        for seq in range(900, 1000):
+            ledger.store(seq)
+        again = await serve(ledger=ledger)
+        got += [(await anext(log)).seq for _ in range(1000 - 3 - len(got))]
+        store(1000, again)
+        got.append((await anext(log)).seq)
+        assert got == list(range(3, 1001))
+        missing = await client.subscribe("elsewhere", "durable")
+        with pytest.raises(RunloopError) as caught:
+            await anext(missing)
+        assert caught.value.code == "run.unknown"
+
+
+async def test_closing_says_goodbye_to_everybody(serve):
+    server = await serve()
+    peers = [await Raw.connect(server) for _ in range(3)]
+    await server.close()
+    assert [await peer.end() for peer in peers] == [(frames.GOODBYE, "bus.stopping")] * 3
+
+
+async def test_thousands_of_connections_that_come_and_go_leave_no_descriptor_and_no_session(serve):
+    server = await serve()
+    before = len(list(DESCRIPTORS.iterdir()))
+    for _ in range(200):
+        peer = socket.socket(socket.AF_UNIX)
+        peer.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(peer, str(server.path))
+        peer.send(b"\x00")
+        peer.close()
+        await asyncio.sleep(0)
+    async with await BusClient.connect(server.path) as client:
+        await client.flush()
+        while server.stats().connections > 1:
+            await asyncio.sleep(0)
+    while server.stats().connections:
+        await asyncio.sleep(0)
+    assert len(list(DESCRIPTORS.iterdir())) <= before + 1
+    assert server.broker.buffered == 0
+
+
+async def test_a_frame_that_claims_more_than_the_limit_is_refused_before_its_body(serve):
+    server = await serve()
+    peer = await Raw.connect(server)
+    header = struct.pack(">I4sHHIHHIQQQQQI", 64 + (1 << 30), b"RMP0", 0, 64, 0, 1, 0, 1 << 30, 1, 1, 0, 0, 1, 0)
+    peer.writer.write(header)
+    assert await peer.end() == (frames.GOODBYE, "rmp.body_too_large")

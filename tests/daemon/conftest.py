@@ -1,0 +1,220 @@
+"""A daemon as a process of its own: an empty home, a socket, and clients that talk to it. Everything started here is ended here."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import uuid
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from runloop.bundles.seal import seal
+from runloop.bus import BusClient, read_token
+
+DAEMON = [sys.executable, "-P", "-m", "runloop.daemon.main", "--foreground"]
+RLP = [sys.executable, "-P", "-m", "runloop"]
+KEPT = ("PATH", "LANG", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+MANIFEST = """[agent]
+name = "{name}"
+version = "1.0.0"
+kind = "python"
+entry = "agent.py"
+
+[ports]
+in = []
+out = ["out"]
+
+[caps]
+file = "policy.caps"
+"""
+HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
+QUICK = HEAD + "def run() -> dict:\n    return {'out': 'done'}\n"
+LOOP = HEAD + "def run() -> dict:\n    emit.log('in the loop')\n    while True:\n        pass\n"
+ONE_NODE = "version: 0\nname: {name}\nnodes:\n  - {{id: a, use: agent:{name}}}\nedges: []\n"
+RUN_EVENT = "observation.run.event.v1"
+
+
+class Daemon:
+    """One home with a daemon that can be started and stopped several times."""
+
+    def __init__(self, root, cache):
+        self.root = root
+        self.state = root / "state"
+        self.socket = self.state / "sock" / "rmp.sock"
+        self.process = None
+        self.env = {
+            **{name: os.environ[name] for name in KEPT if name in os.environ},
+            "HOME": str(root),
+            "RUNLOOP_HOME": str(self.state),
+            "XDG_CACHE_HOME": str(cache),
+            "COLUMNS": "120",
+        }
+        self.settings = {"sandbox.workers": 1}
+
+    def configure(self, text):
+        self.state.mkdir(exist_ok=True, mode=0o700)
+        (self.state / "config.yaml").write_text(textwrap.dedent(text))
+
+    def agent(self, name, code, caps=""):
+        directory = self.state / "agents" / name
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "manifest.toml").write_text(MANIFEST.format(name=name))
+        (directory / "policy.caps").write_text(f"[capabilities]\n{caps}\n")
+        (directory / "agent.py").write_text(code)
+        sealed, problems = seal(directory)
+        assert (sealed is not None, problems) == (True, [])
+        return directory
+
+    def opening(self, name, text=None):
+        directory = self.state / "openings"
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{name}.yaml"
+        path.write_text(ONE_NODE.format(name=name) if text is None else text)
+        return path
+
+    def start(self, *arguments, env=None):
+        """Start it and wait for the line that says it is ready; the line."""
+        reading, writing = os.pipe()
+        flags = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
+        with (self.root / "stderr").open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*DAEMON, *flags, *arguments],
+                env={**self.env, "RUNLOOP_READY_FD": str(writing), **(env or {})},
+                pass_fds=(writing,), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, cwd=self.root,
+            )  # fmt: skip
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            line = pipe.readline()
+        return json.loads(line) if line else None
+
+    def stop(self, number=signal.SIGTERM):
+        """Signal it and wait for its end; the exit code."""
+        if self.process is None:
+            return None
+        process, self.process = self.process, None
+        process.send_signal(number)
+        return process.wait(60)
+
+    def rlp(self, *arguments, stdin=None, timeout=120):
+        return subprocess.run(
+            [*RLP, *map(str, arguments)],
+            env=self.env,
+            cwd=self.root,
+            input=stdin,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def log(self):
+        return (self.root / "stderr").read_text()
+
+    @asynccontextmanager
+    async def client(self, role="operator"):
+        token = read_token(self.state / "token") if role == "operator" else None
+        async with await BusClient.connect(self.socket, role, token, reconnect_s=0) as client:
+            yield Link(client)
+
+
+class Link:
+    """A client with the words that the tests use."""
+
+    def __init__(self, client):
+        self.client = client
+
+    async def raw(self, payload):
+        return (await self.client.request("rlp/ctrl", "intent.ctrl.request.v1", payload, 60_000)).payload
+
+    async def ask(self, verb, **fields):
+        answer = await self.raw({"verb": verb, **fields})
+        assert "ok" in answer, answer
+        return answer["ok"]
+
+    async def refused(self, verb, **fields):
+        answer = await self.raw({"verb": verb, **fields})
+        assert "error" in answer, answer
+        return answer["error"]
+
+    async def follow(self, run_id, from_seq=1):
+        return await self.client.subscribe(f"rlp/runs/trace:{run_id}/events", "durable", from_seq=from_seq, max_bytes=256 * 1024)
+
+    async def submit(self, source, **fields):
+        fields.setdefault("request_id", str(uuid.uuid4()))
+        return await self.ask("submit", opening_source=source, **fields)
+
+    async def run(self, source, **fields):
+        """Submit and follow to the end; the records."""
+        run_id = fields.setdefault("request_id", str(uuid.uuid4()))
+        records = await self.follow(run_id)
+        await self.submit(source, **fields)
+        return await to_end(records)
+
+
+async def to_end(records):
+    """Every record up to the run's end."""
+    found = []
+    async with asyncio.timeout(60):
+        async for message in records:
+            assert message.type == RUN_EVENT, message.payload
+            found.append(message.payload)
+            if message.payload["kind"] == "run.finished":
+                await records.close()
+                return found
+    raise AssertionError("the records ended without an end of the run")
+
+
+async def until(records, kind):
+    """Every record up to the first of a kind."""
+    found = []
+    async with asyncio.timeout(60):
+        async for message in records:
+            found.append(message.payload)
+            if message.payload.get("kind") == kind:
+                return found
+    raise AssertionError(f"no {kind} came")
+
+
+@pytest.fixture
+def daemon(guest_cache):
+    """A daemon that is not started yet, in a short path: a socket's may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="rl-") as root:
+        made = Daemon(Path(root), guest_cache)
+        yield made
+        if made.process is not None:
+            made.process.kill()
+            made.process.wait()
+
+
+@pytest.fixture
+def words():
+    """What tests share."""
+    from types import SimpleNamespace
+
+    return SimpleNamespace(quick=QUICK, loop=LOOP, head=HEAD, one=lambda name: ONE_NODE.format(name=name), to_end=to_end, until=until)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that fails shows what the daemon logged."""
+    outcome = yield
+    report = outcome.get_result()
+    made = getattr(item, "funcargs", {}).get("daemon")
+    if report.failed and made is not None and (made.root / "stderr").exists():
+        report.sections.append(("log of the daemon", made.log()[-4000:]))
+
+
+@pytest.fixture(scope="module")
+def running(guest_cache):
+    """One daemon for all tests of a file that change nothing in it."""
+    with tempfile.TemporaryDirectory(prefix="rl-") as root:
+        made = Daemon(Path(root), guest_cache)
+        made.start()
+        yield made
+        made.stop()

@@ -1,0 +1,189 @@
+"""The life of a daemon: ready means ready, one for a socket, drained and gone without a trace."""
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+PATIENT = "version: 0\nname: quick\nnodes:\n  - {id: a, use: agent:quick, retry: {max_attempts: 4, backoff_ms: 20}}\nedges: []\n"
+"""A worker's death is noticed a moment after it: until then an attempt may be given to it, and fails retryably."""
+
+
+def children(pid):
+    return [int(number) for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_gone(pids):
+    until = time.monotonic() + 20
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < until, pids
+        time.sleep(0.02)
+
+
+async def test_when_it_says_ready_it_answers_and_when_it_has_stopped_nothing_is_left(daemon):
+    told = daemon.start()
+    workers = children(told["pid"])
+    async with daemon.client() as link:
+        status = await link.ask("status")
+    assert (told["ready"], told["socket"], status["state"], len(workers)) == (True, str(daemon.socket), "ready", 1)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (daemon.socket, daemon.socket.parent, daemon.state / "token")]
+    assert modes == [0o600, 0o700, 0o600]
+    assert daemon.stop() == 0
+    wait_gone(workers)
+    assert daemon.socket.exists() is False
+
+
+def test_a_second_daemon_on_the_same_socket_is_refused_with_a_reason_and_the_first_goes_on(daemon):
+    daemon.start()
+    first = daemon.process
+    told = daemon.start()
+    assert (daemon.process.wait(60), told["ready"], told["error"]["code"]) == (3, False, "bus.already_running")
+    daemon.process = first
+    assert daemon.rlp("status").returncode == 0
+
+
+def test_a_stale_socket_of_a_killed_daemon_is_taken_over(daemon):
+    told = daemon.start()
+    workers = children(told["pid"])
+    assert daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert daemon.socket.exists()
+    wait_gone(workers)
+    assert daemon.start()["ready"] is True
+    assert daemon.stop() == 0
+    assert not daemon.socket.exists()
+
+
+def test_a_configuration_that_is_wrong_keeps_it_from_starting_and_the_starter_hears_why(daemon):
+    daemon.configure("sandbox:\n  workerz: 1\n")
+    told = daemon.start()
+    assert (told["ready"], told["error"]["code"], told["error"]["exit_code"]) == (False, "config.unknown_key", 2)
+    assert daemon.process.wait(60) == 2
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_the_loss_is_shown_with_its_cause(daemon, words):
+    daemon.agent("quick", words.quick)
+    told = daemon.start()
+    (worker,) = children(told["pid"])
+    os.kill(worker, signal.SIGKILL)
+    async with daemon.client() as link:
+        records = await link.run(PATIENT)
+        status = await link.ask("status")
+    workers = status["workers"]
+    assert records[-1]["meta"]["status"] == "succeeded"
+    assert (workers["lost_total"], "killed" in workers["last_cause"], children(told["pid"]) != [worker]) == (1, True, True)
+
+
+def test_systemd_hears_when_it_is_ready_that_it_lives_and_when_it_stops(daemon):
+    address = daemon.root / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(address))
+        notify.settimeout(30)
+        daemon.start(env={"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "200000"})
+        heard = set()
+        while "WATCHDOG=1" not in heard:
+            heard |= set(notify.recv(4096).decode().split("\n"))
+        daemon.process.send_signal(signal.SIGTERM)
+        while "STOPPING=1" not in heard:
+            heard |= set(notify.recv(4096).decode().split("\n"))
+    assert {"READY=1", f"STATUS=serving {daemon.socket}", "STATUS=draining"} <= heard
+
+
+async def test_draining_refuses_new_runs_lets_a_working_node_end_and_leaves_the_rest_unfinished(daemon, words):
+    # The first node ends within the grace; the second one may not begin any more.
+    daemon.agent("slow", words.head + "def run() -> dict:\n    emit.log('working')\n    x = sum(range(3_000_000))\n    return {'out': x}\n")
+    daemon.agent("quick", words.quick)
+    two = (
+        "version: 0\nname: two\nnodes:\n  - {id: a, use: agent:slow}\n  - {id: b, use: agent:quick}\nedges:\n  - {from: a.out, to: b.in}\n"
+    )
+    daemon.start()
+    async with daemon.client() as link, daemon.client() as other:
+        run_id = "00000000-0000-4000-8000-000000000001"
+        records = await link.follow(run_id)
+        await link.submit(two, request_id=run_id)
+        await words.until(records, "node.log")
+        assert (await other.ask("drain"))["state"] == "draining"
+        refused = await other.raw({"verb": "submit", "request_id": "00000000-0000-4000-8000-000000000002", "opening_source": two})
+        seen = []
+        async for message in records:
+            seen.append(message)
+            if message.type == "error.report.v1":
+                break
+    assert refused["error"]["code"] == "daemon.draining"
+    assert seen[-1].payload["error"]["code"] == "daemon.stopped"
+    assert daemon.process.wait(60) == 0
+    daemon.process = None
+    shown = daemon.rlp("runs", "--json").stdout
+    assert '"cancelled"' not in shown
+    assert '"running"' in shown
+
+
+async def test_hurrying_ends_the_grace(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.settings["runtime.drain_grace_ms"] = 3_000_000
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = "00000000-0000-4000-8000-000000000003"
+        records = await link.follow(run_id)
+        await link.submit(words.one("loop"), request_id=run_id)
+        await words.until(records, "node.log")
+        states = await link.client.subscribe("rlp/sys/state")
+        daemon.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            told = (await anext(states)).payload["state"]
+    assert (told, daemon.stop(signal.SIGTERM)) == ("draining", 0)
+
+
+def test_up_status_down_from_the_command_line_leave_nothing(daemon):
+    up = daemon.rlp("up", "--wait", "--json")
+    assert up.returncode == 0, up.stderr
+    again = daemon.rlp("up", "--wait")
+    status = daemon.rlp("status")
+    down = daemon.rlp("down")
+    after = daemon.rlp("status")
+    assert (again.stdout.startswith("the daemon already runs"), status.returncode, down.returncode, after.returncode) == (True, 0, 0, 3)
+    assert daemon.rlp("down").stdout == "no daemon runs\n"
+    assert not daemon.socket.exists()
+    assert (daemon.state / "log" / "runloopd.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_up_says_why_the_daemon_could_not_start(daemon):
+    daemon.socket.parent.mkdir(parents=True, mode=0o700)
+    daemon.socket.write_text("not a socket")
+    up = daemon.rlp("up", "--wait")
+    assert (up.returncode, "bus.path" in up.stderr) == (2, True)
+
+
+def test_a_socket_that_is_set_and_dead_is_an_error_and_never_a_run_in_this_process(daemon):
+    daemon.opening("x")
+    env = {**daemon.env, "RUNLOOP__RUNTIME__SOCKET_PATH": str(daemon.root / "no.sock")}
+    command = [sys.executable, "-P", "-m", "runloop", "run", "compose_email"]
+    from_here = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (from_here.returncode, "daemon.unreachable" in from_here.stderr, from_here.stdout) == (3, True, "")
+
+
+async def test_workers_that_die_too_often_are_shown_with_the_cause_and_runs_fail_instead_of_hanging(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.settings["sandbox.restarts_per_minute"] = 1
+    told = daemon.start()
+    async with daemon.client() as link:
+        assert (await link.run(PATIENT))[-1]["meta"]["status"] == "succeeded"
+        os.kill(children(told["pid"])[0], signal.SIGKILL)
+        assert (await link.run(PATIENT))[-1]["meta"]["status"] == "succeeded"
+        os.kill(children(told["pid"])[0], signal.SIGKILL)
+        ended = (await link.run(PATIENT))[-1]["meta"]
+        workers = (await link.ask("status"))["workers"]
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "pool.restarts")
+    assert (workers["suspended"], workers["workers"], workers["lost_total"], "killed" in workers["last_cause"]) == (True, 0, 2, True)

@@ -1,0 +1,160 @@
+"""The parts of the daemon by themselves: restart budget, log, metrics, notifying, people."""
+
+import asyncio
+import json
+import os
+
+import pytest
+
+from runloop.config import load
+from runloop.daemon.logs import Log, logger
+from runloop.daemon.metrics import RunCounters, prometheus, snapshot
+from runloop.daemon.notify import Notifier
+from runloop.daemon.people import Answer, People
+from runloop.errors import InvalidInput
+from runloop.policy import Scope
+from runloop.runs.operator import ApprovalRequest
+from runloop.sandbox.restarts import RestartBudget
+
+
+def test_restarts_wait_once_the_budget_of_a_minute_is_spent():
+    budget = RestartBudget(2)
+    waits = [budget.lost(now, f"cause {now}") for now in (0.0, 10.0, 20.0, 20.0)]
+    assert (waits, budget.total, budget.last_cause) == ([0, 0, 40, 50], 4, "cause 20.0")
+    assert (budget.last_minute(61.0), budget.last_minute(200.0)) == (3, 0)
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A log in a file, and what it has."""
+    made, path = Log(), tmp_path / "log"
+
+    def configured(**settings):
+        made.configure(load({"logging.file": str(path), **settings}, env={"HOME": str(tmp_path)}))
+        return path
+
+    yield made, configured
+    made.close()
+
+
+def test_the_log_has_no_secret_whatever_it_is_called_or_wherever_it_stands(log):
+    made, configured = log
+    path = configured(**{"logging.format": "json"})
+    made.hide("0123456789abcdef-the-token")
+    logger().info(
+        "started",
+        api_key="k",
+        nested={"password": "p", "tokens_in": 3},
+        text="Authorization: Bearer abcdefgh12345",
+        why="0123456789abcdef-the-token!",
+    )
+    line = json.loads(path.read_text())
+    assert (line["api_key"], line["nested"], line["why"]) == ("[secret]", {"password": "[secret]", "tokens_in": 3}, "[secret]!")
+    assert "abcdefgh12345" not in line["text"]
+
+
+def test_the_level_and_the_form_are_those_of_the_settings_and_a_line_stays_a_line(log):
+    _, configured = log
+    path = configured(**{"logging.level": "warn", "logging.format": "text"})
+    logger().info("not this")
+    logger().warning("this\none", trace_id="trace:x")
+    (line,) = path.read_text().splitlines()
+    assert line.split(" ", 1)[1] == "warn  'this\\none' trace_id=trace:x"
+
+
+def effect(kind, **meta):
+    return {"kind": kind, "event_id": 1, "meta": {"node": "a", "attempt": 1, "call": 1, **meta}}
+
+
+def test_counters_follow_from_the_records():
+    counters = RunCounters()
+    counters.take(effect("effect.requested", name="model.complete"))
+    counters.take(effect("effect.completed", name="model.complete", tokens_in=3, tokens_out=4, usd=0.25))
+    counters.take(effect("effect.completed", name="model.complete", cached=True))
+    counters.take(effect("effect.failed", name="http.fetch", error={"kind": "denied", "code": "x", "message": ""}))
+    assert counters.shown() == {
+        "cap_denied_total": 1, "broker_calls_total": 2, "cache_hits_total": 1,
+        "tokens_prompt_total": 3, "tokens_completion_total": 4, "usd_micros_total": 250_000,
+    }  # fmt: skip
+
+
+def test_what_is_not_known_is_absent_from_the_snapshot_and_from_prometheus():
+    found = snapshot(5, 1000, {"workers": 2, "rss_total_bytes": None}, {"runs_failed_total": 1}, host="h")
+    assert found == {
+        "v": 1, "scope": "system", "ts_ms": 5, "interval_ms": 1000, "labels": {"executor_id": "h", "node_id": "host"},
+        "gauges": {"workers": 2}, "counters": {"runs_failed_total": 1},
+    }  # fmt: skip
+    lines = [line for line in prometheus(found).splitlines() if not line.startswith("#")]
+    assert lines == ["runloop_workers 2.0", "runloop_runs_failed_total 1.0"]
+
+
+async def test_snapshots_come_at_the_interval_with_real_values(running):
+    async with running.client() as link:
+        published = await link.client.subscribe("rlp/sys/metrics")
+        message = await anext(published)
+        asked = await link.ask("metrics")
+    gauges = message.payload["gauges"]
+    assert (gauges["workers"], gauges["runs_running"], gauges["rss_total_bytes"] > 10_000_000, gauges["bus_connections"]) == (1, 0, True, 1)
+    assert message.header.ttl_ms == 2000
+    assert set(asked["snapshot"]["gauges"]) == set(gauges)
+    assert "runloop_cpu_seconds_total" in asked["prometheus"]
+
+
+def test_the_notifier_keeps_quiet_where_nobody_listens_and_its_pipe_gets_one_line(tmp_path):
+    reading, writing = os.pipe()
+    notifier = Notifier.of(
+        {"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "7", "RUNLOOP_READY_FD": str(writing)}, 7
+    )
+    notifier.systemd("READY=1")
+    notifier.starter({"ready": True})
+    notifier.starter({"ready": False})
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == '{"ready": true}\n'
+    assert (notifier.watchdog_s, notifier.address) == (4.0, None)
+    assert Notifier.of({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "8"}, 7).watchdog_s is None
+
+
+REQUEST = ApprovalRequest("r/a/1/1", "r", "o", "a", "agent", "mail.smtp", "text", ("x@y",), "why", (Scope.ONCE,), frozenset())
+
+
+def people(wait_ms=0):
+    told = []
+    return People(told.append, lambda run_id: run_id, wait_ms), told
+
+
+async def test_an_approval_waits_while_somebody_follows_and_the_first_answer_counts():
+    desk, told = people()
+    desk.follow("r", "s1")
+    deciding = asyncio.create_task(desk.decide(REQUEST))
+    await asyncio.sleep(0)
+    with pytest.raises(InvalidInput, match="scope run"):
+        desk.answer("r/a/1/1", Answer(approved=True, scope=Scope.RUN))
+    desk.answer("r/a/1/1", Answer(approved=True, uid=5))
+    with pytest.raises(InvalidInput, match="nothing with the id"):
+        desk.answer("r/a/1/1", Answer(approved=False))
+    decision = await deciding
+    assert (decision.approved, decision.uid, desk.opened, [each["state"] for each in told]) == (True, 5, {}, ["open", "closed"])
+
+
+async def test_an_approval_is_refused_when_the_last_one_who_follows_is_gone():
+    desk, _ = people()
+    desk.follow("r", "s1")
+    deciding = asyncio.create_task(desk.decide(REQUEST))
+    await asyncio.sleep(0)
+    desk.keep({"s2"})
+    decision = await deciding
+    assert (decision.approved, decision.role, desk.followed("r")) == (False, "nobody", False)
+
+
+async def test_an_approval_that_may_wait_is_answered_by_somebody_who_comes_later():
+    desk, _ = people(wait_ms=60_000)
+    deciding = asyncio.create_task(desk.decide(REQUEST))
+    await asyncio.sleep(0)
+    desk.answer("r/a/1/1", Answer(approved=False, rationale="no"))
+    assert (await deciding).rationale == "no"
+
+
+async def test_an_approval_that_nobody_answers_in_time_is_refused():
+    desk, _ = people(wait_ms=1)
+    decision = await desk.decide(REQUEST)
+    assert (decision.approved, decision.role) == (False, "nobody")

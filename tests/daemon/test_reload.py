@@ -1,0 +1,137 @@
+"""Files that change while the daemon runs: taken in whole, or not at all, and never under a run that has begun."""
+
+import asyncio
+import signal
+import uuid
+
+CHANGES = "rlp/sys/reload"
+
+
+async def changed(messages, what, state):
+    """The first change of that kind and state."""
+    async with asyncio.timeout(30):
+        async for message in messages:
+            if (message.payload["what"], message.payload["state"]) == (what, state):
+                return message.payload
+    raise AssertionError("no change came")
+
+
+async def test_a_saved_opening_is_the_one_that_runs_next_and_a_broken_one_leaves_the_last_good(daemon, words):
+    daemon.agent("quick", words.quick)
+    path = daemon.opening("quick")
+    daemon.start()
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        path.write_text(words.one("quick").replace("id: a", "id: second"))
+        loaded = await changed(changes, "opening", "loaded")
+        first = await link.ask("submit", request_id=str(uuid.uuid4()), opening="quick")
+        path.write_text("version: 0\nname: [broken\n")
+        broken = await changed(changes, "opening", "broken")
+        status = await link.ask("status")
+        second = await link.ask("submit", request_id=str(uuid.uuid4()), opening="quick")
+        nodes = []
+        for each in (first, second):
+            records = await words.to_end(await link.follow(each["run_id"]))
+            nodes.append(next(record["meta"]["node"] for record in records if record["kind"] == "node.started"))
+        path.write_text(words.one("quick"))
+        await changed(changes, "opening", "loaded")
+        repaired = await link.ask("status")
+    (problem,) = status["problems"]
+    assert (loaded["name"], broken["name"], broken["error"]["where"]["file"]) == ("quick", "quick", str(path))
+    assert (problem["what"], problem["name"], problem["last_good_kept"]) == ("opening", "quick", True)
+    assert (nodes, repaired["problems"]) == (["second", "second"], [])
+
+
+async def test_a_bundle_that_is_being_edited_leaves_the_sealed_version_in_place_until_it_is_sealed_again(daemon, words):
+    bundle = daemon.agent("quick", words.quick)
+    daemon.start()
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        old = (await link.ask("describe_agents", agents=[{"name": "quick"}]))["agents"][0]["digest"]
+        (bundle / "agent.py").write_text(words.quick.replace("done", "new"))
+        broken = await changed(changes, "agent", "broken")
+        during = await link.run(words.one("quick"))
+        daemon.agent("quick", words.quick.replace("done", "new"))
+        loaded = await changed(changes, "agent", "loaded")
+        after = await link.run(words.one("quick"))
+    outputs = [record["meta"]["outputs"] for run in (during, after) for record in run if record["kind"] == "node.finished"]
+    assert broken["error"]["code"].startswith("bundle.")
+    assert (outputs, loaded["digest"] == old) == ([{"out": ["done"]}, {"out": ["new"]}], False)
+
+
+async def test_a_run_keeps_the_version_that_it_began_with(daemon, words):
+    waits = words.head + "def run() -> dict:\n    emit.log('first')\n    return {'out': ask.person('go?').answer + ' old'}\n"
+    daemon.agent("slow", waits, "ask = true")
+    daemon.start()
+    async with daemon.client() as link:
+        changes, requests = await link.client.subscribe(CHANGES), await link.client.subscribe("action.request")
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        await link.submit(words.one("slow"), request_id=run_id, attended=True)
+        opened = (await anext(requests)).payload
+        daemon.agent("slow", words.quick)
+        await changed(changes, "agent", "loaded")
+        await link.ask("answer", approval_id=opened["approval_id"], answer="yes")
+        found = await words.to_end(records)
+    outputs = [record["meta"]["outputs"] for record in found if record["kind"] == "node.finished"]
+    assert outputs == [{"out": ["yes old"]}]
+
+
+async def test_a_removed_opening_is_gone(daemon, words):
+    path = daemon.opening("quick")
+    daemon.agent("quick", words.quick)
+    daemon.start()
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        path.unlink()
+        await changed(changes, "opening", "removed")
+        error = await link.refused("submit", request_id=str(uuid.uuid4()), opening="quick")
+    assert error["code"] == "opening.not_found"
+
+
+async def test_safe_settings_count_at_once_others_are_named_and_a_wrong_file_changes_nothing(daemon):
+    daemon.configure("runtime: {max_runs: 7}\n")
+    daemon.start()
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        daemon.configure("runtime: {max_runs: 9}\nkb: {events_db: other.sqlite}\n")
+        await changed(changes, "config", "loaded")
+        status = await link.ask("status")
+        daemon.configure("runtime: {max_runs: many}\n")
+        broken = await changed(changes, "config", "broken")
+        refused = await link.refused("reload")
+        kept = await link.ask("status")
+    assert (status["runs"]["max_runs"], status["needs_restart"]) == (9, ["kb.events_db"])
+    assert (broken["error"]["code"], refused["exit_code"], kept["runs"]["max_runs"], kept["problems"][0]["what"]) == (
+        "config.invalid_value", 2, 9, "config",
+    )  # fmt: skip
+
+
+async def test_sighup_reads_everything_anew_and_opens_the_log_again(daemon):
+    log = daemon.root / "log.json"
+    daemon.settings["logging.file"] = log
+    daemon.start()
+    log.rename(daemon.root / "log.1")
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        daemon.configure("logging: {level: debug}\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        await changed(changes, "config", "loaded")
+        answer = await link.ask("reload")
+    assert (answer["changed"], answer["needs_restart"]) == ([], [])
+    assert '"reloaded"' in log.read_text()
+
+
+async def test_a_policy_that_is_narrowed_while_the_daemon_runs_holds_for_the_next_run(daemon, words):
+    daemon.agent(
+        "asks", words.head + "def run() -> dict:\n    return {'out': ask.person('go?', default='x', timeout_ms=1).answer}\n", "ask = true"
+    )
+    daemon.start()
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        overrides = daemon.state / "policy-overrides"
+        overrides.mkdir()
+        (overrides / "asks.caps").write_text("[capabilities]\nask = false\n")
+        await changed(changes, "agent", "loaded")
+        records = await link.run(words.one("asks"))
+    assert records[-1]["meta"]["error"]["code"].startswith("denied.")

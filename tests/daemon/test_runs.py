@@ -1,0 +1,412 @@
+"""Runs that a daemon hosts: the same bytes as in a process of one's own, stopped at once, fair, and never twice."""
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+NOTED = "def run() -> dict:\n    emit.progress('half', 0.5)\n    emit.log('a line')\n    return {'out': {'b': 1.0, 'a': [1, 2.5]}}\n"
+WAITS_FOR_MODEL = "def run() -> dict:\n    return {'out': model.complete('hi').text}\n"
+ASKS = "def run() -> dict:\n    return {'out': ask.person('Which one?', options=['red', 'blue']).answer}\n"
+ASK_CAPS = "ask = true"
+IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def normalised(text):
+    """NDJSON without what differs between any two runs: ids, times, the seed; and without the one word that tells the modes apart."""
+    text = IDS.sub("ID", text)
+    text = re.sub(r'"(ts_ms|ms|start_ms|event_id)": \d+', r'"\1": 0', text)
+    text = re.sub(r'"seed": "[0-9a-f]{64}"', '"seed": "S"', text)
+    return re.sub(r'"mode": "(local|daemon)"', '"mode": "M"', text)
+
+
+def test_the_daemon_and_the_own_process_print_the_same_bytes(daemon, words):
+    daemon.agent("noted", words.head + NOTED)
+    daemon.agent("quick", words.quick)
+    path = daemon.root / "two.yaml"
+    path.write_text(
+        "version: 0\nname: two\nparams: {word: hi, n: 1}\nnodes:\n  - {id: a, use: agent:noted}\n  - {id: b, use: agent:quick}\n"
+        "edges:\n  - {from: a.out, to: b.in}\nartifacts:\n  save: [b.out]\n"
+    )
+    daemon.start()
+    there = daemon.rlp("run", "two.yaml", "-p", "n=2")
+    here = daemon.rlp("run", "--local", "two.yaml", "-p", "n=2")
+    run_id = json.loads(there.stdout.splitlines()[0])["run_id"]
+    attached = daemon.rlp("attach", run_id)
+    assert (there.returncode, here.returncode, there.stderr, here.stderr) == (0, 0, "", "")
+    assert normalised(there.stdout) == normalised(here.stdout)
+    assert [line for line in there.stdout.splitlines() if '"event_id": null' not in line] == attached.stdout.splitlines()
+    kinds = [json.loads(line)["kind"] for line in there.stdout.splitlines()]
+    assert "node.progress" in kinds
+
+
+def test_without_a_daemon_it_says_so_and_runs_here(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.opening("quick")
+    done = daemon.rlp("run", "quick")
+    assert (done.returncode, done.stderr) == (0, "note: running in this process: no daemon answers (`rlp up` starts one)\n")
+
+
+def test_what_is_refused_has_the_same_code_and_place_as_in_the_own_process(daemon):
+    daemon.opening("bad", "version: 0\nname: bad\nnodes:\n  - {id: a, use: agent:nowhere}\nedges: []\n")
+    daemon.start()
+    there, here = daemon.rlp("run", "bad"), daemon.rlp("run", "--local", "bad")
+    assert (there.returncode, there.stdout) == (here.returncode, here.stdout) == (2, "")
+    assert there.stderr.splitlines()[0].split("]")[0] == here.stderr.splitlines()[0].split("]")[0]
+
+
+async def test_a_guest_in_an_endless_loop_stops_when_its_run_is_cancelled(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        await link.submit(words.one("loop"), request_id=run_id)
+        await words.until(records, "node.log")
+        await link.ask("cancel", run=run_id[:8], reason="enough")
+        rest = await words.to_end(records)
+        status = await link.ask("status")
+        again = await link.refused("cancel", run=run_id)
+    meta = rest[-1]["meta"]
+    assert (meta["status"], meta["reason"], status["workers"]["lost_total"], again["code"]) == ("cancelled", "enough", 0, "run.ended")
+
+
+async def test_a_guest_that_waits_for_a_model_stops_when_its_run_is_cancelled(daemon, words):
+    accepted = asyncio.Event()
+
+    async def silent(reader, writer):
+        await reader.read(1)
+        accepted.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    daemon.configure(
+        f"""
+        models:
+          default: here:m
+          broker:
+            providers: [{{id: here, kind: http_ollama, base_url: "http://127.0.0.1:{port}"}}]
+        """
+    )
+    daemon.agent("asks", words.head + WAITS_FOR_MODEL, "model = true")
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        await link.submit(words.one("asks"), request_id=run_id)
+        async with asyncio.timeout(60):
+            await accepted.wait()
+        nodes = (await link.ask("status"))["nodes"]
+        await link.ask("cancel", run=run_id)
+        found = await words.to_end(records)
+    daemon.stop()
+    server.close()
+    await server.wait_closed()
+    assert (found[-1]["meta"]["status"], nodes["at_work"]) == ("cancelled", 0)
+
+
+async def test_a_queued_run_is_cancelled_without_having_started(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.settings["runtime.max_runs"] = 1
+    daemon.start()
+    async with daemon.client() as link:
+        first = await link.submit(words.one("loop"))
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        queued = await link.submit(words.one("loop"), request_id=run_id)
+        await link.ask("cancel", run=run_id)
+        found = await words.to_end(records)
+        await link.ask("cancel", run=first["run_id"])
+    kinds = [record["kind"] for record in found]
+    assert (queued["state"], kinds, found[-1]["meta"]["status"]) == (
+        "queued",
+        ["run.submitted", "node.finished", "run.finished"],
+        "cancelled",
+    )
+
+
+async def test_200_runs_on_two_workers_all_end(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.settings["sandbox.workers"] = 2
+    daemon.start()
+    async with daemon.client() as link:
+        ends = await asyncio.gather(*(link.run(words.one("quick")) for _ in range(200)))
+        status = await link.ask("status")
+    assert {records[-1]["meta"]["status"] for records in ends} == {"succeeded"}
+    assert (status["runs"]["succeeded"], status["runs"]["running"], status["runs"]["queued"]) == (200, 0, 0)
+    assert (status["nodes"]["at_work"], status["nodes"]["waiting"], status["bus"]["connections"]) == (0, 0, 1)
+
+
+async def test_a_full_daemon_refuses_with_a_time_to_try_again(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.settings |= {"runtime.max_runs": 1, "runtime.max_queued_runs": 1}
+    daemon.start()
+    async with daemon.client() as link:
+        runs = [await link.submit(words.one("loop")) for _ in range(2)]
+        error = await link.refused("submit", request_id=str(uuid.uuid4()), opening_source=words.one("loop"))
+        for run in runs:
+            await link.ask("cancel", run=run["run_id"])
+    assert (error["code"], error["exit_code"], error["retryable"], error["retry_after_ms"] >= 100) == ("daemon.busy", 3, True, True)
+
+
+async def test_a_submission_counts_once_also_after_a_restart(daemon, words):
+    daemon.agent("quick", words.quick)
+    request_id, source = str(uuid.uuid4()), words.one("quick")
+    daemon.start()
+    async with daemon.client() as link:
+        answers = await asyncio.gather(*(link.submit(source, request_id=request_id) for _ in range(3)))
+        await words.to_end(await link.follow(request_id))
+        ended = await link.submit(source, request_id=request_id)
+    assert daemon.stop() == 0
+    daemon.start()
+    async with daemon.client() as link:
+        later = await link.submit(source, request_id=request_id)
+        other = await link.refused("submit", request_id=request_id, opening_source=source, params={"x": 1})
+        another = await link.refused("submit", request_id=request_id, opening_source=source.replace("name: quick", "name: other"))
+        listed = await link.ask("list")
+    ids = {(each["run_id"], each["opening_id"]) for each in [*answers, ended, later]}
+    assert [each["repeated"] for each in answers].count(False) == 1
+    assert (len(ids), ended["state"], later["state"], len(listed["runs"])) == (1, "succeeded", "succeeded", 1)
+    assert another["code"] == "run.request_reused"
+    assert other["code"] in ("run.request_reused", "opening.param")
+
+
+async def test_a_paused_run_begins_nothing_and_goes_on_when_it_is_resumed(daemon, words):
+    daemon.agent(
+        "loop",
+        words.head
+        + "def run() -> dict:\n    emit.log('x')\n    n = 0\n    for _ in range(6_000_000):\n        n += 1\n    return {'out': n}\n",
+    )
+    daemon.agent("quick", words.quick)
+    two = (
+        "version: 0\nname: two\nnodes:\n  - {id: a, use: agent:loop}\n  - {id: b, use: agent:quick}\nedges:\n  - {from: a.out, to: b.in}\n"
+    )
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        await link.submit(two, request_id=run_id)
+        await words.until(records, "node.log")
+        paused = await link.ask("pause", run=run_id, reason="lunch")
+        seen = await words.until(records, "node.started")  # b is due, and recorded as such
+        listed = (await link.ask("list"))["runs"][0]["state"]
+        await link.ask("resume", run=run_id)
+        rest = await words.to_end(records)
+    kinds = [record["kind"] for record in [*seen, *rest]]
+    assert (paused["state"], listed, rest[-1]["meta"]["status"]) == ("paused", "paused", "succeeded")
+    assert kinds.index("run.paused") < kinds.index("run.resumed") < len(kinds) - 1
+    finished = [number for number, record in enumerate([*seen, *rest]) if record["kind"] == "node.finished"]
+    assert finished[1] > kinds.index("run.resumed")
+
+
+async def test_a_paused_run_can_be_cancelled(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        await link.submit(words.one("loop"), request_id=run_id)
+        await words.until(records, "node.log")
+        await link.ask("pause", run=run_id)
+        await link.ask("cancel", run=run_id)
+        found = await words.to_end(records)
+        nodes = (await link.ask("status"))["nodes"]
+    assert (found[-1]["meta"]["status"], nodes["at_work"], nodes["waiting"]) == ("cancelled", 0, 0)
+
+
+async def test_a_question_is_answered_from_another_connection_and_the_first_answer_counts(daemon, words):
+    daemon.agent("curious", words.head + ASKS, ASK_CAPS)
+    daemon.start()
+    async with daemon.client() as link, daemon.client() as other:
+        requests = await other.client.subscribe("action.request")
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        await link.submit(words.one("curious"), request_id=run_id, attended=True)
+        opened = (await anext(requests)).payload
+        wrong = await other.refused("answer", approval_id=opened["approval_id"], answer="green")
+        await other.ask("answer", approval_id=opened["approval_id"], answer="blue")
+        late = await link.refused("answer", approval_id=opened["approval_id"], answer="red")
+        found = await words.to_end(records)
+    outputs = [record["meta"]["outputs"] for record in found if record["kind"] == "node.finished"]
+    assert (opened["question"], wrong["code"], late["code"], outputs) == (
+        "Which one?",
+        "approval.answer",
+        "approval.unknown",
+        [{"out": ["blue"]}],
+    )
+
+
+async def test_a_question_that_nobody_can_answer_is_told_to_the_agent(daemon, words):
+    daemon.agent("curious", words.head + ASKS, ASK_CAPS)
+    daemon.start()
+    async with daemon.client() as link:
+        found = await link.run(words.one("curious"))
+    assert found[-1]["meta"]["error"]["code"] == "ask.nobody"
+
+
+async def test_when_the_person_who_follows_leaves_the_question_ends(daemon, words):
+    daemon.agent("curious", words.head + ASKS, ASK_CAPS)
+    daemon.start()
+    async with daemon.client() as link:
+        requests = await link.client.subscribe("action.request")
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        async with daemon.client() as person:
+            await person.submit(words.one("curious"), request_id=run_id, attended=True)
+            await anext(requests)
+        found = await words.to_end(records)
+        opened = (await link.ask("approvals"))["open"]
+    assert (found[-1]["meta"]["error"]["code"], opened) == ("ask.nobody", [])
+
+
+@pytest.mark.parametrize("verb", ["submit", "cancel", "pause", "resume", "approvals", "answer", "reload", "drain"])
+async def test_a_client_without_the_token_changes_nothing(daemon, verb):
+    daemon.start()
+    async with daemon.client("client") as link:
+        error = await link.refused(verb, run="last", request_id=str(uuid.uuid4()), opening_source="x")
+        status = await link.ask("status")
+    assert (error["code"], error["exit_code"], status["state"]) == ("daemon.needs_operator", 4, "ready")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, "ctrl.verb"),
+        ({"verb": "fly"}, "ctrl.verb"),
+        ({"verb": ["submit"]}, "ctrl.verb"),
+        ({"verb": "submit"}, "ctrl.invalid"),
+        ({"verb": "submit", "opening_source": "x", "request_id": "7"}, "ctrl.invalid"),
+        ({"verb": "submit", "opening_source": "x", "opening": "y", "request_id": str(uuid.uuid4())}, "ctrl.invalid"),
+        ({"verb": "submit", "opening_source": "x", "request_id": str(uuid.uuid4()), "params": [1]}, "ctrl.invalid"),
+        ({"verb": "submit", "opening_source": "x", "request_id": str(uuid.uuid4()), "workdir": "rel"}, "ctrl.invalid"),
+        ({"verb": "submit", "opening": "none", "request_id": str(uuid.uuid4())}, "opening.not_found"),
+        ({"verb": "list", "limit": 0}, "ctrl.invalid"),
+        ({"verb": "list", "state": "odd"}, "ctrl.invalid"),
+        ({"verb": "attach", "run": "ffffffff"}, "run.unknown"),
+        ({"verb": "attach", "run": "last", "from_seq": 0}, "run.unknown"),
+        ({"verb": "cancel", "run": "ffffffff"}, "run.unknown"),
+        ({"verb": "answer", "approval_id": "x", "scope": "ever"}, "ctrl.invalid"),
+        ({"verb": "answer", "approval_id": "x"}, "approval.unknown"),
+        ({"verb": "describe_agents"}, "ctrl.invalid"),
+        ({"verb": "describe_agents", "agents": [{"name": "nowhere"}]}, "bundle.not_found"),
+    ],
+)
+async def test_a_request_that_makes_no_sense_is_refused_with_a_code(running, fields, code):
+    async with running.client() as link:
+        answer = await link.raw(fields)
+    assert answer["error"]["code"] == code
+
+
+async def test_the_words_of_upstream_are_understood(daemon, words):
+    bundle = daemon.agent("quick", words.quick)
+    daemon.start()
+    request_id = str(uuid.uuid4())
+    async with daemon.client() as link:
+        described = await link.raw({"DescribeAgents": {"request_id": request_id, "agents": [{"name": "quick"}]}})
+        agent = described["AgentsDescribed"]["agents"][0]
+        submit = {
+            "request_id": request_id,
+            "opening_yaml": words.one("quick"),
+            "agent_digests": [{"reference": {"name": "quick"}, "digest": agent["digest"]}],
+        }
+        accepted = await link.raw({"RunSubmit": submit})
+        wrong = await link.raw(
+            {
+                "RunSubmit": {
+                    **submit,
+                    "request_id": str(uuid.uuid4()),
+                    "agent_digests": [{"reference": {"name": "quick"}, "digest": "0" * 64}],
+                }
+            }
+        )
+        await words.to_end(await link.follow(request_id))
+        cancelled = await link.raw({"RunCancel": {"trace_id": f"trace:{request_id}"}})
+    assert (accepted["RunAccepted"]["trace_id"], agent["ports"]) == (f"trace:{request_id}", {"in": [], "out": ["out"]})
+    assert "digest mismatch" in wrong["RunRejected"]["reason"]
+    assert "has ended" in cancelled["RunRejected"]["reason"]
+    assert bundle.is_dir()
+
+
+def test_interrupting_rlp_run_cancels_the_run_in_the_daemon(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.opening("loop")
+    daemon.start()
+    command = [sys.executable, "-P", "-m", "runloop", "run", "loop"]
+    with subprocess.Popen(command, env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if json.loads(line)["kind"] == "node.log":
+                process.send_signal(signal.SIGINT)
+                break
+        rest = [json.loads(line) for line in process.stdout]
+    assert (process.returncode, rest[-1]["kind"], rest[-1]["meta"]["status"]) == (130, "run.finished", "cancelled")
+
+
+def test_a_daemon_that_is_killed_leaves_no_client_waiting(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.opening("loop")
+    daemon.start()
+    command = [sys.executable, "-P", "-m", "runloop", "run", "loop"]
+    with subprocess.Popen(command, env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if json.loads(line)["kind"] == "node.log":
+                daemon.stop(signal.SIGKILL)
+                break
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "daemon.lost" in errors) == (3, True)
+
+
+def test_attaching_from_a_later_record_shows_the_rest(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.opening("quick")
+    daemon.start()
+    whole = daemon.rlp("run", "quick").stdout.splitlines()
+    assert daemon.rlp("attach", "last", "--from", "4").stdout.splitlines() == whole[3:]
+    daemon.stop()
+    daemon.start()
+    assert daemon.rlp("attach", "last").stdout.splitlines() == whole
+
+
+async def test_a_run_that_an_earlier_daemon_left_is_shown_as_far_as_it_got(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = str(uuid.uuid4())
+        records = await link.follow(run_id)
+        await link.submit(words.one("loop"), request_id=run_id)
+        seen = await words.until(records, "node.log")
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    shown = await asyncio.to_thread(daemon.rlp, "attach", run_id)
+    assert (shown.returncode, [json.loads(line) for line in shown.stdout.splitlines()]) == (1, seen)
+    async with daemon.client() as link:
+        again = await link.submit(words.one("loop"), request_id=run_id)
+        error = await link.refused("cancel", run=run_id)
+    assert (again["state"], error["code"]) == ("unfinished", "run.not_here")
+
+
+async def test_an_agent_runs_a_command_under_the_daemons_loop(daemon, words):
+    daemon.agent(
+        "runs", words.head + "def run() -> dict:\n    return {'out': exec.run(['echo', 'hi']).stdout}\n", 'exec = { commands = [["echo"]] }'
+    )
+    daemon.settings["security.confirm_external_actions"] = "false"
+    daemon.start()
+    async with daemon.client() as link:
+        requests = await link.client.subscribe("action.request")
+
+        async def approve():
+            async for message in requests:
+                if message.payload["state"] == "open":
+                    await link.ask("answer", approval_id=message.payload["approval_id"], approved=True)
+
+        approving = asyncio.create_task(approve())
+        records = await link.run(words.one("runs"), attended=True)
+        approving.cancel()
+    outputs = [record["meta"]["outputs"] for record in records if record["kind"] == "node.finished"]
+    assert outputs == [{"out": ["hi\n"]}]

@@ -1,0 +1,124 @@
+"""What a run asks of a person while the daemon hosts it: at the terminal of `rlp run`, and from another one."""
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import select
+import struct
+import sys
+import termios
+import time
+
+import pytest
+
+ASKS = "def run() -> dict:\n    return {'out': ask.person('Which colour?', options=['red', 'blue']).answer}\n"
+MAILS = """def run() -> dict:
+    to = [{'name': 'Zo', 'email': 'zo@harbour.example'}]
+    return {'out': mail.send(to=to, subject='Pier', text='The pier is open.').status}
+"""
+
+
+class Terminal:
+    """A command on a pseudo-terminal."""
+
+    def __init__(self, daemon, *arguments):
+        self.shown = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(daemon.root)
+            os.execve(sys.executable, [sys.executable, "-P", "-m", "runloop", *arguments], {**daemon.env, "TERM": "xterm-256color"})
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
+
+    def expect(self, text):
+        until = time.monotonic() + 60
+        while text not in self.shown:
+            assert time.monotonic() < until, self.shown
+            if not self.read():
+                break
+        assert text in self.shown, self.shown
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def read(self):
+        ready, _, _ = select.select([self.fd], [], [], 60)
+        assert ready, self.shown
+        try:
+            data = os.read(self.fd, 65_536)
+        except OSError:
+            return False
+        self.shown += data.decode("utf-8", "replace")
+        return bool(data)
+
+    def end(self):
+        while self.read():
+            pass
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.fixture
+def asking(daemon, words):
+    daemon.agent("curious", words.head + ASKS, "ask = true")
+    daemon.opening("curious")
+    daemon.agent("sender", words.head + MAILS, "mail = true")
+    daemon.opening("sender")
+    daemon.start()
+    return daemon
+
+
+def ended(daemon, kind):
+    """The meta of the last run's first record of a kind."""
+    lines = daemon.rlp("attach", "last").stdout.splitlines()
+    return next(record["meta"] for record in map(json.loads, lines) if record["kind"] == kind)
+
+
+def test_a_question_is_asked_at_the_terminal_of_rlp_run(asking):
+    terminal = Terminal(asking, "run", "curious")
+    terminal.expect("Which colour?")
+    terminal.expect("Number")
+    terminal.type("2\n")
+    assert terminal.end() == 0
+    assert ended(asking, "node.finished")["outputs"] == {"out": ["blue"]}
+
+
+def test_an_approval_shows_everything_at_the_terminal_and_a_no_is_a_denial(asking):
+    terminal = Terminal(asking, "run", "sender")
+    terminal.expect("The pier is open.")
+    terminal.expect("no: ")
+    terminal.type("n\n")
+    assert terminal.end() == 4
+    decided = ended(asking, "approval.decided")
+    assert (decided["decision"], decided["by"]) == ("rejected", {"role": "operator", "uid": os.getuid()})
+
+
+def test_an_answer_from_another_terminal_takes_the_question_off_the_first(asking):
+    terminal = Terminal(asking, "run", "sender")
+    terminal.expect("no: ")
+    (opened,) = json.loads(asking.rlp("approve", "--json").stdout)
+    done = asking.rlp("approve", opened["approval_id"], "--yes", "--reason", "looks right")
+    assert (done.returncode, opened["recipients"]) == (0, ["zo@harbour.example"])
+    assert terminal.end() == 0
+    decided = ended(asking, "approval.decided")
+    assert (decided["decision"], decided["rationale"]) == ("approved", "looks right")
+
+
+def test_without_a_terminal_an_approval_is_refused_at_once_as_in_the_own_process(asking):
+    there, here = asking.rlp("run", "sender"), asking.rlp("run", "--local", "sender")
+    codes = [json.loads(done.stdout.splitlines()[-1])["meta"]["error"]["code"] for done in (there, here)]
+    assert (there.returncode, here.returncode, codes) == (4, 4, ["approval.nobody", "approval.nobody"])
+
+
+async def test_an_approval_may_wait_for_somebody_to_come(daemon, words):
+    daemon.settings["security.approval_wait_ms"] = 600_000
+    daemon.agent("sender", words.head + MAILS, "mail = true")
+    daemon.start()
+    async with daemon.client() as link:
+        requests = await link.client.subscribe("action.request")
+        running = asyncio.create_task(link.run(words.one("sender")))
+        opened = (await anext(requests)).payload
+        await link.ask("answer", approval_id=opened["approval_id"], approved=True)
+        records = await running
+    assert records[-1]["meta"]["status"] == "succeeded"

@@ -1,0 +1,118 @@
+"""Who may work: limits over all runs and of one, round robin, holding, closing."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.runs.turns import Turns
+
+
+async def take(turns, run_id, order):
+    await turns.take(run_id)
+    order.append(run_id)
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_run_with_many_nodes_does_not_keep_a_run_with_one_waiting():
+    turns, order = Turns(1), []
+    await turns.take("busy")
+    waiting = [asyncio.create_task(take(turns, run, order)) for run in ("a", "a", "a", "b")]
+    await settle()
+    for run in ("busy", "a", "b", "a"):
+        turns.give_back(run)
+        await settle()
+    await asyncio.gather(*waiting)
+    assert order == ["a", "b", "a", "a"]
+
+
+async def test_one_run_gets_no_more_than_its_share_while_places_are_free():
+    turns = Turns(10, 2)
+    assert [turns.try_take("a"), turns.try_take("a"), turns.try_take("a"), turns.try_take("b")] == [True, True, False, True]
+
+
+async def test_who_waits_for_an_answer_lends_the_place_and_takes_it_up_at_once():
+    turns, order = Turns(1), []
+    await turns.take("a")
+    waiting = asyncio.create_task(take(turns, "b", order))
+    await settle()
+    turns.leave("a", outside=True)
+    await settle()
+    assert (order, turns.at_work, turns.away) == (["b"], 1, 1)
+    turns.come_back("a", outside=True)
+    assert (turns.at_work, turns.away) == (2, 0)
+    await waiting
+
+
+async def test_a_held_run_gets_no_turn_until_it_is_released_and_stops_nobody_else():
+    turns, order = Turns(2), []
+    turns.hold("a")
+    waiting = [asyncio.create_task(take(turns, run, order)) for run in ("a", "b")]
+    await settle()
+    assert order == ["b"]
+    turns.release("a")
+    await asyncio.gather(*waiting)
+    assert order == ["b", "a"]
+
+
+async def test_closed_turns_go_to_nobody_and_it_is_quiet_when_the_last_one_is_given_back():
+    turns = Turns(2)
+    await turns.take("a")
+    turns.close()
+    quiet = asyncio.create_task(turns.quiet())
+    await settle()
+    assert (turns.try_take("b"), quiet.done()) == (False, False)
+    turns.give_back("a")
+    await quiet
+
+
+@pytest.mark.parametrize("granted", [False, True])
+async def test_a_wait_that_is_cancelled_takes_nothing(granted):
+    turns = Turns(1)
+    await turns.take("a")
+    waiting = asyncio.create_task(turns.take("b"))
+    await settle()
+    if granted:
+        turns.give_back("a")
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    if not granted:
+        turns.give_back("a")
+    assert (turns.at_work, turns.waiting, turns.try_take("c")) == (0, 0, True)
+
+
+async def test_a_higher_limit_lets_in_who_waits():
+    turns, order = Turns(0), []
+    waiting = asyncio.create_task(take(turns, "a", order))
+    await settle()
+    turns.allow(1, None)
+    await waiting
+    assert order == ["a"]
+
+
+@given(st.lists(st.sampled_from("abcde"), max_size=40), st.integers(1, 5), st.one_of(st.none(), st.integers(1, 3)))
+def test_whoever_comes_is_served_and_the_limits_hold_at_every_moment(arrivals, limit, per_run):
+    async def scenario():
+        turns, served, most = Turns(limit, per_run), [], [0]
+        mine = dict.fromkeys("abcde", 0)
+
+        async def work(run):
+            await turns.take(run)
+            mine[run] += 1
+            most[0] = max(most[0], turns.at_work)
+            assert per_run is None or mine[run] <= per_run
+            await asyncio.sleep(0)
+            mine[run] -= 1
+            served.append(run)
+            turns.give_back(run)
+
+        await asyncio.gather(*(work(run) for run in arrivals))
+        return turns, served, most[0]
+
+    turns, served, most = asyncio.run(scenario())
+    assert (sorted(served), most <= limit, turns.at_work, turns.waiting) == (sorted(arrivals), True, 0, 0)
