@@ -220,6 +220,20 @@ async def subscribe(kind: str, address: str, count: int, readers: int) -> None:
         await bus.close()
 
 
+async def stall(kind: str, address: str) -> None:
+    """Subscribe, with the bounds that a subscription has unless it asks, and never read."""
+    bus = await KINDS[kind].connect(address)
+
+    def ready() -> None:
+        print("ready", flush=True)
+        sys.stdin.read()  # the event loop stands still
+
+    if kind == "runloop":
+        await bus.client.subscribe(TOPIC)
+        ready()
+    await bus.consume(len, asyncio.Event(), ready)
+
+
 # -- one measurement
 
 
@@ -256,8 +270,9 @@ def cpu_s(pid: int) -> float:
 
 
 def measure(
-    kind: str, address: str, server_pid: int, *, count: int, size: int = 256, readers: int = 1, per_ms: int = 0
+    kind: str, address: str, server_pid: int, *, count: int, size: int = 256, readers: int = 1, per_ms: int = 0, stalled: int = 0
 ) -> dict[str, float]:
+    stalling = [Process("stall", kind, address) for _ in range(stalled)]
     reader = Process("subscribe", kind, address, str(count), str(readers))
     writer = Process("publish", kind, address, str(count), str(size), str(per_ms))
     cpu, wall = cpu_s(server_pid), time.monotonic()
@@ -267,6 +282,9 @@ def measure(
     cpu, wall = cpu_s(server_pid) - cpu, time.monotonic() - wall
     writer.process.wait()
     reader.process.wait()
+    for each in stalling:
+        each.process.kill()
+        each.process.wait()
     return {
         "msgs_per_s": result["seen"] / ((result["last"] - began) / 1e9),
         "p50_us": result["p50"],
@@ -325,6 +343,7 @@ def _wait_for(family: int, address: Any) -> None:
 
 CASES: dict[str, dict[str, int]] = {
     "throughput, 256 B, 1 subscriber": {"count": 100_000},
+    "throughput, 256 B, 1 subscriber beside 1 that stalls": {"count": 100_000, "stalled": 1},
     "latency, 256 B, 1 subscriber": {"count": 2_000, "per_ms": 1},
     "throughput, 256 B, 8 subscribers": {"count": 20_000, "readers": 8},
     "throughput, 256 B, 64 subscribers": {"count": 2_000, "readers": 64},
@@ -383,12 +402,14 @@ def _run_role(role: str, *args: str) -> None:
         loops.run(serve(args[0]))
     elif role == "publish":
         asyncio.run(publish(args[0], args[1], *(int(each) for each in args[2:])))
+    elif role == "stall":
+        asyncio.run(stall(*args))
     else:
         asyncio.run(subscribe(args[0], args[1], *(int(each) for each in args[2:])))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2 and sys.argv[1] in {"serve", "publish", "subscribe"}:
+    if len(sys.argv) > 2 and sys.argv[1] in {"serve", "publish", "subscribe", "stall"}:
         _run_role(*sys.argv[1:])
     else:
         main()

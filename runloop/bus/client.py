@@ -237,9 +237,12 @@ class BusClient:
         wire.on_ack(asked, number, topic)
         wire.send(raw)
         try:
-            return await self._requests.wait(number, self._loop.create_future(), deadline_ms / 1000, late)
+            reply = await self._requests.wait(number, self._loop.create_future(), deadline_ms / 1000, late)
         finally:
             wire.off_ack(asked)
+        if _is_late(reply.payload):  # both sides watch the deadline; who is first must not matter
+            raise late
+        return reply
 
     # -- the connection
 
@@ -326,6 +329,11 @@ class BusClient:
                 raise self._failed or Disconnected("the client is closed", code="bus.closed", hint="connect again", retryable=False)
             await self._up
         return self._wire
+
+
+def _is_late(payload: Any) -> bool:
+    error = payload.get("error") if isinstance(payload, dict) else None
+    return isinstance(error, dict) and error.get("code") == DeadlinePassed.code
 
 
 def _now_ms() -> int:

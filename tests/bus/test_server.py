@@ -182,6 +182,18 @@ async def test_errors_of_a_handler_are_replies_and_leave_nothing_behind(serve):
         await asyncio.sleep(0)
 
 
+async def test_a_deadline_that_the_daemon_notices_first_is_the_same_error(serve):
+    server = await serve()
+
+    async def late(_request):
+        raise RunloopError("no answer", code="bus.deadline")
+
+    server.on_request("late", late)
+    async with await BusClient.connect(server.path) as client:
+        with pytest.raises(DeadlinePassed):
+            await client.request("late", ASK, {})
+
+
 async def test_requests_between_clients_go_through_reply_to(serve):
     server = await serve()
     async with await BusClient.connect(server.path) as asker, await BusClient.connect(server.path, "agent") as agent:

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-
 PATIENT = "version: 0\nname: quick\nnodes:\n  - {id: a, use: agent:quick, retry: {max_attempts: 4, backoff_ms: 20}}\nedges: []\n"
 """A worker's death is noticed a moment after it: until then an attempt may be given to it, and fails retryably."""
 
