@@ -143,7 +143,7 @@ def test_a_killed_command_takes_its_workers_with_it_and_the_ledger_stays_whole(e
 def test_a_full_disk_under_the_output_cancels_the_run_and_is_said_in_one_line(empty_home):
     empty_home.agent("looping", LOOP)
     with Path("/dev/full").open("w") as full:
-        done = empty_home.rlp("run", "looping", stdout=full)
+        done = empty_home.rlp("run", "looping", "--local", stdout=full)
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == "error[cli.output]: the output cannot be written: No space left on device"
@@ -164,13 +164,13 @@ def test_a_directory_of_agents_is_taken_as_it_is_called(empty_home):
 
 def test_a_reader_that_goes_away_cancels_the_run(empty_home):
     empty_home.agent("looping", LOOP)
-    process = empty_home.start("run", "looping", stderr=subprocess.PIPE)
+    process = empty_home.start("run", "looping", "--local", stderr=subprocess.PIPE)
     process.stdout.readline()
     process.stdout.close()
-
-    assert process.wait(timeout=30) == 1
-    assert process.stderr.read() == ""
+    said = process.stderr.read()
     process.stderr.close()
+
+    assert (process.wait(timeout=30), said) == (1, "")
     assert json.loads(empty_home.rlp("runs", "--json").stdout)[0]["status"] == "cancelled"
 
 
