@@ -110,10 +110,10 @@ class GuestError(RunloopError):
 
 
 HINTS = {
-    "guest.memory": "raise limits.memory_bytes, or keep less in memory",
-    "guest.timeout": "raise limits.wall_ms, or do less per node",
+    "guest.memory": "raise limits.memory, or keep less in memory",
+    "guest.timeout": "raise limits.wall, or do less per node",
     "guest.fuel": "raise limits.fuel, or do less per node",
-    "guest.output": "raise limits.output_bytes, or say less",
+    "guest.output": "raise limits.output, or say less",
     "guest.hostcalls": "raise limits.hostcalls, or ask for more at once",
     "guest.result": "return an object, list, string, number, true, false or null",
     "guest.request": "give the agent what its parameters ask for",
