@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.cli.link import ask, error_of
 from runloop.cli.output import print_warning
 from runloop.errors import RunloopError, Unavailable
-from runloop.runs.run import RunResult
+from runloop.runs.results import RunResult
 
 if TYPE_CHECKING:
     from runloop.bus import BusClient, Message

@@ -107,7 +107,7 @@ class Replayer:
         recorder = Recorder(RunIdentity(run.run_id, "", "", run.opening_name), _NoLedger(), lambda: 0)
         desk = ApprovalDesk(recorder, Nobody(), OpeningPolicy(), RunRules())
         who = AttemptIdentity(run.run_id, attempt.node, attempt.attempt, bundle, None)
-        crossings = Crossings(who, recorder, journal, self.virtual, desk, set(), live=False)
+        crossings = Crossings(who, recorder, journal, self.virtual, desk, live=False)
         spec = AttemptSpec(run.run_id, attempt.node, attempt.attempt, with_args, attempt.inputs, run.seed, attempt.start_ms)
         expected = attempt.outputs_hash if attempt.error is None else f"error {attempt.error['code']}"
         try:

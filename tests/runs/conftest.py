@@ -1,5 +1,6 @@
 """A run manager on real parts: the ledger on disk, the worker pool, bundles that the tests write and seal."""
 
+import asyncio
 import itertools
 import os
 import time
@@ -18,6 +19,8 @@ from runloop.kb import AsyncLedger, Ledger
 from runloop.models.budget import Budget
 from runloop.openings import parse_opening
 from runloop.runs.children import SpawnAgent, SpawnOpening
+from runloop.runs.history import load_run
+from runloop.runs.kept import KeptOnDisk
 from runloop.runs.manager import RunManager, Submission
 from runloop.runs.operator import ApprovalDecision, Nobody
 from runloop.runs.services import OpeningText, RunRules, Services
@@ -135,6 +138,9 @@ class Bench:
         self.outbox, self.model = Outbox(), Model()
         counter = itertools.count(1)
         self.services = Services(
+            recorded=lambda run_id: asyncio.to_thread(load_run, ledger, run_id),
+            kept=KeptOnDisk(root / "kept", lambda bundle: bundle),
+            owner="0" * 32,
             ledger=AsyncLedger(ledger),
             guests=pool,
             resolve_agent=BundleStore([self.agents_dir]).resolve,
