@@ -131,6 +131,13 @@ class Ledger:
         with self.reading() as db:
             return [str(run_id) for (run_id,) in db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]
 
+    def children(self, run_id: str) -> list[str]:
+        """Ids of the runs that this run started, oldest first."""
+        sql = f"""SELECT run_id FROM events WHERE {_RUN_STARTS} AND json_extract(payload_json, '$.parent_run_id') = ?
+                  GROUP BY run_id ORDER BY min(id)"""  # noqa: S608
+        with self.reading() as db:
+            return [str(child) for (child,) in db.execute(sql, (run_id,))]
+
     def head(self) -> Head:
         """The newest event and the chain value after it: kept elsewhere, it proves later that nothing was cut off."""
         with self.reading() as db:
