@@ -196,14 +196,14 @@ async def test_a_deadline_that_the_daemon_notices_first_is_the_same_error(serve)
 
 async def test_requests_between_clients_go_through_reply_to(serve):
     server = await serve()
-    async with await BusClient.connect(server.path) as asker, await BusClient.connect(server.path, "agent") as agent:
-        asked = await agent.subscribe("agent/echo")
+    async with await BusClient.connect(server.path) as asker, await BusClient.connect(server.path) as agent:
+        asked = await agent.subscribe("echo")
 
         async def serve_one():
             message = await anext(asked)
             await agent.publish(message.meta["reply_to"], GENERIC, message.payload, trace_id=message.trace_id)
 
-        reply, _ = await asyncio.gather(asker.request("agent/echo", ASK, {"x": 1}), serve_one())
+        reply, _ = await asyncio.gather(asker.request("echo", ASK, {"x": 1}), serve_one())
         assert reply.payload == {"x": 1}
 
 
