@@ -94,6 +94,8 @@ KINDS: Mapping[str, Kind] = {
         _fact("email.sent", domain.EmailSent, "A message was sent or put into the outbox."),
         _fact("cap.audit", domain.CapAudit, "Policy decided about a capability."),
         _fact("import.finished", domain.ImportFinished, "An import ended."),
+        _fact("replay.reported", domain.ReplayReported, "A run was replayed.", "attempts"),
+        _fact("archive.imported", domain.ArchiveImported, "Runs of another ledger were taken in."),
     )
 }
 

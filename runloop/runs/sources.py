@@ -46,10 +46,11 @@ class RunSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run and where it was found; ``archive`` is set unless it is this machine's own."""
+    """A run, the ledger that recorded it, and where it was found; ``archive`` is set unless it is this machine's own."""
 
     run_id: str
     source: RunSource
+    ledger_id: str
     origin: Literal["own", "imported", "file"]
     archive: Archive | None = None
 
@@ -65,21 +66,22 @@ def find_source(ref: str, ledger: Ledger | None, imported: Imported) -> FoundRun
     """
     if "/" in ref or ref.endswith(SUFFIX):
         archive = open_archive(Path(ref))
-        return FoundRun(archive.root, archive, "file", archive)
+        return FoundRun(archive.root, archive, archive.manifest.ledger_id, "file", archive)
     text = ref.strip().removeprefix("trace:").lower()
     own = [] if ledger is None else _matching(ledger, text)
-    others = {run_id: path for run_id, path in imported.runs().items() if text != "last" and _long_enough(text) and run_id.startswith(text)}
+    listed = imported.runs() if _long_enough(text) else {}
+    others = {run_id: path for run_id, path in listed.items() if run_id.startswith(text)}
     found = list(dict.fromkeys([*own, *others]))
     if not found:
         hint = "`rlp runs` lists the runs; the first letters of an id, `last`, or a file of `rlp export` do"
         raise InvalidInput(f"there is no run {ref!r}", code="run.unknown", hint=hint)
     if len(found) > 1:
-        listed = ", ".join(run_id[:13] for run_id in found[:_SHOWN])
-        raise InvalidInput(f"{ref!r} begins more than one run: {listed}", code="run.ambiguous", hint="give more letters")
+        shown = ", ".join(run_id[:13] for run_id in found[:_SHOWN])
+        raise InvalidInput(f"{ref!r} begins more than one run: {shown}", code="run.ambiguous", hint="give more letters")
     if own and ledger is not None:
-        return FoundRun(found[0], ledger, "own")
+        return FoundRun(found[0], ledger, ledger.id, "own")
     archive = open_archive(others[found[0]])
-    return FoundRun(found[0], archive, "imported", archive)
+    return FoundRun(found[0], archive, archive.manifest.ledger_id, "imported", archive)
 
 
 def _matching(ledger: Ledger, text: str) -> list[str]:

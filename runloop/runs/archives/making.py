@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from runloop.bundles import Bundle
     from runloop.runs.sources import RunSource
 
+_NO_CHAIN = bytes(32)
+"""In place of a chain value, by which a guess at what was masked could be proven."""
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -145,7 +148,7 @@ class _Making:
         payload, blobs = externalise(redactor.payload(self.source.full(event).payload), kind_of(event.kind).blob_fields)
         self.objects.update(blobs)
         content = content_hash(event.kind, event.actor, event.scope, payload, event.provenance)
-        return structs.replace(event, payload=payload, content_hash=content)
+        return structs.replace(event, payload=payload, content_hash=content, chain_hash=_NO_CHAIN)
 
     def _object(self, content: bytes) -> str:
         name = blake3(content).hexdigest()

@@ -68,7 +68,7 @@ class KnownSigners:
     directory: Path
 
     def check(self, ledger_id: str, signer: str | None, *, accept: bool) -> bool:
-        """Whether archives of this ledger were met before; remembers the first signer, and with ``accept`` a new one.
+        """Whether archives of this ledger were met before, under this signer or, with ``accept``, another one.
 
         Raises:
             VerificationFailed: ``archive.signer_changed``, when they came under another key.
@@ -85,8 +85,13 @@ class KnownSigners:
                 where=Where(file=str(self.directory / _KNOWN)),
                 hint="ask whoever made it why; `--accept-signer` takes the new key from now on",
             )
-        self._write({**known, ledger_id: now})
         return before is not None
+
+    def remember(self, ledger_id: str, signer: str | None) -> None:
+        """Bind the ledger to this signer from now on."""
+        known, now = self._read(), signer or UNSIGNED
+        if known.get(ledger_id) != now:
+            self._write({**known, ledger_id: now})
 
     def _read(self) -> dict[str, str]:
         try:
