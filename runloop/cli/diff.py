@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,12 +96,10 @@ def _lines(found: RunDiff) -> Iterator[str]:
 
 
 def _difference(each: Difference) -> str:
-    return f"{each.path}: {_value(each.expected)} → {_value(each.actual)}"
+    from runloop.runs.jsondiff import shown
 
-
-def _value(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    one, other = shown(each, limit=80)
+    return f"{each.path}: {one} → {other}"
 
 
 def _digest(digest: str | None) -> str | None:

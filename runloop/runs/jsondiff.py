@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,6 +56,21 @@ def differences(expected: Any, actual: Any, path: str = "$") -> Iterator[Differe
 def first_difference(expected: Any, actual: Any) -> Difference | None:
     """The first place where the values differ, or None."""
     return next(differences(expected, actual), None)
+
+
+def shown(found: Difference, limit: int = 120) -> tuple[str, str]:
+    """Both sides as text for people, at most ``limit`` characters each; of two long texts the part where they first differ."""
+    one, other = found.expected, found.actual
+    if isinstance(one, str) and isinstance(other, str):
+        common = len(os.path.commonprefix([one, other]))
+        start = max(0, common - limit // 3) if max(len(one), len(other)) > limit else 0
+        one, other = ("…" * bool(start) + side[start:] for side in (one, other))
+    first, second = (repr(side) if side is MISSING else json.dumps(side, ensure_ascii=False) for side in (one, other))
+    return _cut(first, limit), _cut(second, limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _step(key: str) -> str:

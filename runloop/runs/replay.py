@@ -19,7 +19,7 @@ from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
 from runloop.runs.crossings import AttemptIdentity, Crossings, RecordEnded
 from runloop.runs.history import load_run
-from runloop.runs.jsondiff import MISSING, Difference, first_difference
+from runloop.runs.jsondiff import MISSING, Difference, first_difference, shown
 from runloop.runs.operator import Nobody
 from runloop.runs.recorder import Recorder
 from runloop.runs.services import RunRules
@@ -56,8 +56,8 @@ class Divergence:
 
     def __str__(self) -> str:
         place = f"call {self.call}" if self.call is not None else self.what
-        sides = (_short(side) for side in (self.difference.expected, self.difference.actual))
-        return "{} differs at {}: expected {}, got {}".format(place, self.difference.path, *sides)
+        expected, actual = shown(self.difference)
+        return f"{place} differs at {self.difference.path}: expected {expected}, got {actual}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,8 +338,3 @@ def _as_asked(asked: tuple[str, str] | None) -> Any:
         return {"name": name, "args": decode_args(name, args_json)}
     except CallError:
         return {"name": name, "args": args_json}
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if value is MISSING else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else f"{text[:119]}…"
