@@ -22,7 +22,7 @@ class TokenError(RunloopError):
     code = "bus.token_file"
 
 
-class TokenHidden(TokenError):
+class TokenHidden(TokenError):  # noqa: N818 - named for what it is, like the rest of the tree
     """The token file is there, and this process may not read it: it is no operator's."""
 
 
