@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runloop.cli import context
+from runloop.cli.ledger import require
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runloop.kb import Ledger
     from runloop.runs.archives.imported import Imported
     from runloop.runs.sources import FoundRun
@@ -27,11 +30,14 @@ def imported() -> Imported:
 
 @contextmanager
 def finding(ref: str) -> Iterator[FoundRun]:
-    """The run that ``ref`` names, while its source is open. Raises InvalidInput as :func:`find_source`."""
-    from runloop.runs.sources import find_source
+    """The run that ``ref`` names, while its source is open. Raises InvalidInput as :func:`find_source`, and ``run.no_ledger``."""
+    from runloop.runs.sources import find_source, is_file
 
+    others = imported()
+    if not is_file(ref) and not others.directory.is_dir():
+        require(_ledger_path())
     with perhaps_ledger() as ledger:
-        yield find_source(ref, ledger, imported())
+        yield find_source(ref, ledger, others)
 
 
 @contextmanager
@@ -39,10 +45,15 @@ def perhaps_ledger() -> Iterator[Ledger | None]:
     """The ledger of these settings, read-only, or None where nothing has been recorded yet."""
     from runloop.kb import Ledger
 
-    settings = context.settings()
-    path = settings.directories.pog / settings.get("kb.events_db")
+    path = _ledger_path()
     if not path.exists():
         yield None
         return
     with Ledger.open(path, writable=False) as ledger:
         yield ledger
+
+
+def _ledger_path() -> Path:
+    settings = context.settings()
+    path: Path = settings.directories.pog / settings.get("kb.events_db")
+    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ def shown(found: Difference, limit: int = 120) -> tuple[str, str]:
     """Both sides as text for people, at most ``limit`` characters each; of two long texts the part where they first differ."""
     one, other = found.expected, found.actual
     if isinstance(one, str) and isinstance(other, str):
-        common = len(os.path.commonprefix([one, other]))
+        common = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), min(len(one), len(other)))
         start = max(0, common - limit // 3) if max(len(one), len(other)) > limit else 0
         one, other = ("…" * bool(start) + side[start:] for side in (one, other))
     first, second = (repr(side) if side is MISSING else json.dumps(side, ensure_ascii=False) for side in (one, other))

@@ -64,7 +64,7 @@ def find_source(ref: str, ledger: Ledger | None, imported: Imported) -> FoundRun
         InvalidInput: ``run.unknown`` or ``run.ambiguous``.
 
     """
-    if "/" in ref or ref.endswith(SUFFIX):
+    if is_file(ref):
         archive = open_archive(Path(ref))
         return FoundRun(archive.root, archive, archive.manifest.ledger_id, "file", archive)
     text = ref.strip().removeprefix("trace:").lower()
@@ -82,6 +82,11 @@ def find_source(ref: str, ledger: Ledger | None, imported: Imported) -> FoundRun
         return FoundRun(found[0], ledger, ledger.id, "own")
     archive = open_archive(others[found[0]])
     return FoundRun(found[0], archive, archive.manifest.ledger_id, "imported", archive)
+
+
+def is_file(ref: str) -> bool:
+    """Whether a reference names a file and not a run."""
+    return "/" in ref or ref.endswith(SUFFIX)
 
 
 def _matching(ledger: Ledger, text: str) -> list[str]:
