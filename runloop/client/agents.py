@@ -13,6 +13,7 @@ import runloop
 from runloop.bus.errors import DeadlinePassed, Disconnected
 from runloop.bus.topics import check_topic
 from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.rmp import EncodeError
 
 if TYPE_CHECKING:
     from runloop.bus.message import Message
@@ -118,7 +119,7 @@ async def _answer(
             raise
         try:
             await client.bus.publish(work.reply_topic, RESPONSE, answer, ack=True, trace_id=message.trace_id)
-        except InvalidInput as error:  # outputs that RMP cannot carry
+        except EncodeError as error:  # outputs that RMP cannot carry
             await client.bus.publish(work.reply_topic, RESPONSE, _failed(error), ack=True, trace_id=message.trace_id)
     except Disconnected:
         return  # who asked sees that no answer comes

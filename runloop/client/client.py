@@ -106,19 +106,22 @@ class Client:
 
     def _credentials(self, place: Place) -> tuple[str, str | None]:
         """The role to ask for at a place, and what proves it."""
-        if self._wanted in (None, OPERATOR, AGENT) and self._token is None:
-            own = os.environ.get(AGENT_TOKEN) if self.agent is not None else None
-            if own:
-                return AGENT, own
-            found, self._no_token = place.read_token()
-            if self.agent is not None and found is None:
-                hint = f"start the agent with {AGENT_TOKEN}; runloop.client.agent_token(operator_token, {self.agent!r}) makes it"
-                message = f"the agent {self.agent!r} has no token: {self._no_token}"
-                raise Denied(message, code="client.agent_token", where=Where(key=AGENT_TOKEN), hint=hint)
-            if self.agent is not None and found is not None:
-                return AGENT, agent_token(found, self.agent)
-            return self._wanted or (CLIENT if found is None else OPERATOR), found
-        return self._wanted or OPERATOR, self._token
+        if self._token is not None:
+            return self._wanted or OPERATOR, self._token
+        if self.agent is not None:
+            return AGENT, os.environ.get(AGENT_TOKEN) or self._token_of_agent(place, self.agent)
+        if self._wanted is not None and self._wanted != OPERATOR:
+            return self._wanted, None
+        found, self._no_token = place.read_token()
+        return self._wanted or (CLIENT if found is None else OPERATOR), found
+
+    def _token_of_agent(self, place: Place, name: str) -> str:
+        """Who may read the operator token may start any agent."""
+        found, why = place.read_token()
+        if found is None:
+            hint = f"start the agent with {AGENT_TOKEN}; runloop.client.agent_token(operator_token, {name!r}) makes it"
+            raise Denied(f"the agent {name!r} has no token: {why}", code="client.agent_token", where=Where(key=AGENT_TOKEN), hint=hint)
+        return agent_token(found, name)
 
     async def close(self) -> None:
         """End the connection and everything that is followed on it."""

@@ -20,8 +20,9 @@ REAL_PATTERNS = st.tuples(st.lists(REAL, max_size=4), st.sampled_from(["x", "eve
     lambda parts: (*parts[0], parts[1])
 )
 EVERY_TOPIC = [
-    "rlp/ctrl", "rlp/sys/drops", "rlp/runs/x/events", "rlp/runs/x", "rlp/runs/x/agents/x/y", "rlp/runs/y/agents/y/x", "rlp/runs/x/agents/x/y/x",
-    "rlp/agents/x/metrics", "rlp/runtime/hello", "action.request", "action.decision", "agent/x", "agent/y", "agent/x/y", "x", "x/y", "events", "rlp/x",
+    "rlp/ctrl", "rlp/sys/drops", "rlp/runs/x/events", "rlp/runs/x", "rlp/runs/x/agents/x/y", "rlp/runs/y/agents/y/x",
+    "rlp/runs/x/agents/x/y/x", "rlp/agents/x/metrics", "rlp/runtime/hello", "action.request", "action.decision", "agent/x", "agent/y",
+    "agent/x/y", "x", "x/y", "events", "rlp/x",
 ]  # fmt: skip
 
 
