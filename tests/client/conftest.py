@@ -27,6 +27,12 @@ daemon, running, words = _daemon.daemon, _daemon.running, _daemon.words
 pytest_runtest_makereport = _daemon.pytest_runtest_makereport
 
 
+@pytest.fixture(scope="session")
+def daemon_tools():
+    """What tests/daemon makes daemons with."""
+    return _daemon
+
+
 class Bus:
     """A bus on a socket that can be stopped and started again, and clients of it."""
 
