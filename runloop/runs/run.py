@@ -39,6 +39,7 @@ from runloop.runs.budgets import AttemptBudget
 from runloop.runs.call import close_open_calls, dollars
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
+from runloop.runs.errors import NeedsPerson
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
 from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
@@ -200,6 +201,7 @@ class Run:
 
     def _raise_unless_ended(self, event: BaseException) -> None:
         if self._result is None:
+            self.recorder.halted = True  # what else is under way is left to a recovery
             raise event
 
     async def _begin(self) -> None:
@@ -488,6 +490,8 @@ class Run:
         try:
             call = ChildCall(node.name, params, self._inherited_taint(node.id), command.node, attempt)
             child = await self.child(self, call)
+        except NeedsPerson:
+            raise
         except CallError as error:
             return NodeFailed(command.node, attempt, error.message, error.code)
         except RunloopError as error:
