@@ -21,13 +21,14 @@ from runloop.daemon import metrics
 from runloop.daemon.control import TOPIC, Control
 from runloop.daemon.feed import RunFeed, run_topic
 from runloop.daemon.hosting import Hosting
-from runloop.daemon.library import Change, Library, Problem
+from runloop.daemon.library import Change, Library, Problem, WithWorkdir
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.people import People
 from runloop.daemon.watching import Watcher
-from runloop.errors import RunloopError
+from runloop.errors import RunloopError, VerificationFailed
 from runloop.runs.compose import Session, clock_ms, session
 from runloop.runs.results import RunHalted
+from runloop.runs.unfinished import unfinished_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
     from runloop.bus.connection import Connection
     from runloop.config import Settings
     from runloop.daemon.notify import Notifier
+    from runloop.events import RunIdentity, StoredEvent
     from runloop.kb import KnowledgeBase
     from runloop.runs.run import Run
+    from runloop.runs.services import Lookup
 
 STATE_TOPIC = "rlp/sys/state"
 RELOAD_TOPIC = "rlp/sys/reload"
@@ -119,7 +122,7 @@ class Daemon:
             self._on_signals()
             await self._bus.start(listener)
             stack.push_async_callback(self._bus.close)
-            background = [self._keep(work) for work in (self._publish_metrics(), self._watchdog(), self._prepare_guest())]
+            background = [self._keep(work) for work in (self._publish_metrics(), self._watchdog(), self._take_over())]
             stack.push_async_callback(_cancel, background)
             self._ready()
             await self._stopping.wait()
@@ -145,8 +148,18 @@ class Daemon:
         return listen(path, group=self._options.group)
 
     def _make_people(self) -> People:
-        self.people = People(self._announce, self._root_of, self.settings.get("security.approval_wait_ms"))
+        self.people = People(self._announce, self._root_of, self._event, self.settings.get("security.approval_wait_ms"))
         return self.people
+
+    def _event(self, event_id: int) -> StoredEvent:
+        """One event of the ledger, blobs loaded."""
+        event = self.kb.ledger.get(event_id)
+        if event is None:
+            raise VerificationFailed(f"event {event_id} is not in the ledger", code="kb.event_missing", hint="run `rlp kb verify`")
+        return self.kb.ledger.full(event)
+
+    def _lookup_of(self, workdir: str | None) -> Lookup | None:
+        return None if workdir is None else WithWorkdir(self.library, Path(workdir))
 
     def _compose(self, token: str) -> None:
         feed = RunFeed(self.kb, lambda _topic, frame: self._publish_frame(frame))
@@ -155,7 +168,7 @@ class Daemon:
         self._bus.on_left = lambda: self.people.keep(self._bus.broker.sessions)
         self._bus.on_request(TOPIC, Control(self).handle)
         manager = self._session.manager
-        manager.watchers += [feed.take, self._counters.take, self._note]
+        manager.watchers += [feed.take, self._counters.take, self.people.take, self._note]
         self.hosting = Hosting(
             manager,
             self.kb,
@@ -165,6 +178,8 @@ class Daemon:
             clock_ms,
             self._stranded,
             self._rescan,
+            self._lookup_of,
+            self._not_recovered,
         )
 
     def _on_signals(self) -> None:
@@ -204,6 +219,26 @@ class Daemon:
             logger().error("the Python guest cannot be prepared", code=error.code, why=error.message)
         else:
             self._guest = "ready"
+
+    async def _take_over(self) -> None:
+        """Go on with the runs that a process which is gone has left; what no run needs any more is forgotten."""
+        await self._prepare_guest()
+        try:
+            found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
+        except RunloopError as error:
+            logger().error("unfinished runs cannot be read", code=error.code, why=error.message)
+            return
+        owner = self._session.owner
+        going, waiting = self.hosting.take_over(each for each in found if each.owner != owner.id and not owner.alive(each.owner))
+        if found:
+            logger().info("runs taken over", going=going, waiting=waiting, of_others=len(found) - going - waiting)
+        await asyncio.to_thread(self._session.forget_all_but, found)
+
+    def _not_recovered(self, identity: RunIdentity, error: RunloopError) -> None:
+        """A run stays unfinished: who follows it is told, the log says why."""
+        logger().error("a run cannot be taken up", trace_id=identity.trace_id, run_id=identity.run_id, code=error.code, why=error.message)
+        shown = {"run_id": identity.run_id, "error": {**error.to_dict(), "retryable": False}}
+        self._bus.publish(run_topic(identity.run_id), _TROUBLE, shown)
 
     async def _watchdog(self) -> None:
         """Tell systemd that the loop turns, twice in the time that it allows."""
@@ -371,10 +406,16 @@ class Daemon:
             "started_ms": self._started_ms,
             "uptime_ms": clock_ms() - self._started_ms,
             "mode": "system" if self._options.system else "user",
-            "runs": {"running": hosting.running, "queued": hosting.queued, "max_runs": hosting.max_runs, **hosting.finished},
+            "runs": {
+                "running": hosting.running,
+                "queued": hosting.queued,
+                "parked": hosting.parked,
+                "max_runs": hosting.max_runs,
+                **hosting.finished,
+            },
             "active": hosting.listing()[:100],
             "nodes": {"at_work": turns.at_work, "waiting": turns.waiting, "limit": turns.limit},
-            "approvals_open": len(self.people.opened),
+            "approvals_open": self.people.open_count,
             "workers": dict(self._session.pool.health),
             "guest": self._guest,
             "library": self.library.counts,
@@ -391,7 +432,7 @@ class Daemon:
         turns, health, total = self._session.manager.services.turns, pool.health, stats.total
         gauges = {
             "agents_running": pool.live,
-            "approvals_open": len(self.people.opened),
+            "approvals_open": self.people.open_count,
             "bus_connections": stats.connections,
             "bus_queue_depth_max": stats.queue_depth_max,
             "bus_queue_capacity_max": stats.queue_capacity_max,
@@ -399,6 +440,7 @@ class Daemon:
             "nodes_at_work": turns.at_work,
             "nodes_waiting": turns.waiting,
             "rss_total_bytes": metrics.memory_of(pids),
+            "runs_parked": hosting.parked,
             "runs_queued": hosting.queued,
             "runs_running": hosting.running,
             "workers": health["workers"],

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 REQUEST = "intent.ctrl.request.v1"
 TOPIC = "rlp/ctrl"
+_ENDED = frozenset({"succeeded", "failed", "cancelled"})
 _MAX_LIST = 1000
 _MAX_BLOB = 4 * 1024 * 1024
 _RUN_STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
@@ -80,6 +81,8 @@ class Control:
             digests=_digests(fields.get("agent_digests")),
             lookup=lookup,
             session=peer.session if _flag(fields, "attended") else None,
+            patient=_flag(fields, "patient"),
+            workdir=workdir,
         )
         shown = await self._daemon.hosting.submit(request)
         return {**shown, "topic": run_topic(shown["run_id"])}
@@ -116,19 +119,23 @@ class Control:
         if state is not None and state not in _RUN_STATES:
             raise _bad("state", "use one of " + ", ".join(_RUN_STATES))
         rows = await asyncio.to_thread(self._daemon.kb.runs, limit=limit, status=state, opening=opening)
-        here = {each["run_id"]: each["state"] for each in self._daemon.hosting.listing()}
-        return {"runs": [{**row, "state": here.get(row["run_id"], row["status"])} for row in rows]}
+        here = {each["run_id"]: each for each in self._daemon.hosting.listing()}
+        return {"runs": [_with_state(row, here.get(row["run_id"])) for row in rows]}
 
     async def cancel(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Stop a run."""
         return await self._daemon.hosting.cancel(str(_text(fields, "run")), _reason(fields, "cancelled by an operator"))
 
     async def pause(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
-        """Let a run begin nothing new."""
+        """Let a run, or with ``all`` every run, begin nothing new."""
+        if _flag(fields, "all"):
+            return {"runs": await self._daemon.hosting.pause_all(_reason(fields, "paused by an operator"))}
         return await self._daemon.hosting.pause(str(_text(fields, "run")), _reason(fields, "paused by an operator"))
 
     async def resume(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Let it go on."""
+        if _flag(fields, "all"):
+            return {"runs": await self._daemon.hosting.resume_all(_reason(fields, "resumed by an operator"))}
         return await self._daemon.hosting.resume(str(_text(fields, "run")), _reason(fields, "resumed by an operator"))
 
     async def attach(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
@@ -161,7 +168,8 @@ class Control:
     async def approvals(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """What waits for a person."""
         run = _text(fields, "run", optional=True)
-        return {"open": self._daemon.people.listing(None if run is None else self._daemon.hosting.run_id_of(run))}
+        root = None if run is None else self._daemon.hosting.run_id_of(run)
+        return {"open": await asyncio.to_thread(self._daemon.people.listing, root)}
 
     async def answer(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Decide; the first answer counts."""
@@ -175,7 +183,7 @@ class Control:
             rationale=_text(fields, "rationale", optional=True),
             uid=peer.uid,
         )
-        shown = self._daemon.people.answer(str(_text(fields, "approval_id")), given)
+        shown = await self._daemon.people.answer(str(_text(fields, "approval_id")), given)
         return {"approval_id": shown["approval_id"], "run_id": shown["run_id"], "approved": given.approved}
 
     # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,6 +269,13 @@ _UPSTREAM: dict[str, Verb] = {
     "RunCancel": Control.run_cancel,
     "DescribeAgents": Control.agents_described,
 }
+
+
+def _with_state(row: Mapping[str, Any], here: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A row of the table of runs with the state that the run has now; ``unfinished`` where this daemon does not have it."""
+    if here is None:
+        return {**row, "state": row["status"] if row["status"] in _ENDED else "unfinished"}
+    return {**row, **{key: value for key, value in here.items() if key == "state" or key.startswith("waiting_")}}
 
 
 def _operator(peer: Peer, verb: str) -> None:

@@ -178,6 +178,12 @@ class KnowledgeBase:
                  ORDER BY submitted_ms DESC, first_event DESC LIMIT ?"""
         return self._select(sql, status, opening, limit)
 
+    def open_runs(self) -> list[dict[str, Any]]:
+        """The runs without an end that no other run asked for, oldest first."""
+        sql = """SELECT run_id, trace_id, opening_id, opening_name, source_event FROM runs
+                 WHERE status NOT IN ('succeeded', 'failed', 'cancelled') AND parent_run_id IS NULL ORDER BY first_event"""
+        return self._select(sql)
+
     def run(self, run: str) -> dict[str, Any] | None:
         """The run with this id or trace id, in any form, or with an id that starts so when only one does."""
         bare = run.strip().removeprefix("run:").removeprefix("trace:")

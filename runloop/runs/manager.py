@@ -24,15 +24,14 @@ from runloop.runs.run import ChildCall, Run
 from runloop.sandbox.spec import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from runloop.runs.history import RecordedRun
+    from collections.abc import Callable, Iterator, Mapping
 
     from runloop.bundles import Bundle
     from runloop.effects.perform.ports import Artifact
     from runloop.effects.types import CallContext
     from runloop.models.budget import Budget
     from runloop.openings import Opening
+    from runloop.runs.history import RecordedRun
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup, Services
 
@@ -55,8 +54,8 @@ class Submission:
     """Whose names ``lookup`` adds, for a recovery."""
     patient: bool = False
     """Approvals wait until somebody answers."""
-    parks: bool = False
-    """The run may be left to the ledger while all of it waits."""
+    parks: Callable[[Run], None] | None = None
+    """Hears that the run is about to be left to the ledger because all of it waits; None where it must stay in memory."""
 
 
 @dataclass(slots=True)
@@ -137,10 +136,10 @@ class RunManager:
         return parse_opening(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
 
     async def recover(
-        self, run_id: str, *, operator: Operator | None = None, lookup: Lookup | None = None, parks: bool = False,
-        subscribers: tuple[Subscriber, ...] = (),
+        self, run_id: str, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,
+        lookup: Callable[[str | None], Lookup | None] = lambda _workdir: None, subscribers: tuple[Subscriber, ...] = (),
     ) -> Run:  # fmt: skip
-        """Take up an unfinished run from its records; :meth:`drive` goes on with it.
+        """Take up an unfinished run from its records; :meth:`drive` goes on with it. ``lookup`` gives the names of its working directory.
 
         Raises:
             InvalidInput: ``run.unknown``; ``run.ended``.
@@ -150,7 +149,7 @@ class RunManager:
         recorded = await self.services.recorded(run_id)
         if recorded.finished is not None:
             raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
-        run = await self._taken_up(recorded, None, operator, lookup, subscribers)
+        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers)
         run.parks = parks
         return run
 
@@ -360,7 +359,8 @@ class RunManager:
         except asyncio.CancelledError:
             if parent.recorder.halted:
                 run.halt()
-                with suppress(RunHalted):
+                task.cancel()  # it may wait for a ledger that does not answer any more
+                with suppress(RunHalted, asyncio.CancelledError):
                     await task
             else:
                 run.cancel("the run that asked for this one was stopped")

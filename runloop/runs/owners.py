@@ -15,7 +15,7 @@ _DIRECTORY = "owners"
 
 
 class Owner:
-    """This process as an owner of runs: alive as long as it holds the lock, however it ends."""
+    """A process as an owner of runs: alive as long as it holds the lock, however it ends."""
 
     def __init__(self, directory: Path, owner_id: str, handle: int) -> None:
         self.id = owner_id

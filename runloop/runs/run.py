@@ -41,7 +41,7 @@ from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
-from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
+from runloop.runs.results import PAUSED, ChildResult, Parked, RunHalted, RunResult
 from runloop.runs.waits import Wait, Waits
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ class Run:
     """Approvals wait until somebody answers."""
     guest: str | None = None
     """Digest of the Python guest that the run began with, where that is not the installed one."""
-    parks: bool = False
+    parks: Callable[[Run], None] | None = None
+    """Hears that the run is about to be left to the ledger; None where it must stay in memory."""
     parked: Parked | None = field(default=None, init=False)
     children: dict[str, Run] = field(default_factory=dict, init=False)
     """Child runs under way, by run id."""
@@ -268,6 +269,11 @@ class Run:
             return False
         return all(child.quiet for child in self.children.values())
 
+    @property
+    def waits_for(self) -> str:
+        """What the run and its children wait for, in a few words."""
+        return ", ".join(sorted({why for run in self._family() for why in run._waits.why.split(", ") if why not in {"", "child"}}))
+
     def _say_quiet(self) -> None:
         """A nested opening that only waits does not use up the time of the node that it is."""
         if self.parent is not None and self.parent_attempt is not None and self.quiet is not self._said_quiet:
@@ -277,7 +283,7 @@ class Run:
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work."""
         after_ms = self.services.rules.park_after_ms
-        if not self.parks or after_ms is None or not self._waits.covers(set(self._tasks)):
+        if self.parks is None or after_ms is None or not self._waits.covers(set(self._tasks)):
             return None
         return after_ms / 1000
 
@@ -285,17 +291,20 @@ class Run:
         """Leave the run and its children to the ledger. Returns where something happened meanwhile, else raises RunHalted."""
         family, now_ms = list(self._family()), self.services.clock_ms()
         for run in family:
-            why = "a resumption" if self.paused else run._waits.why or "a time"  # noqa: SLF001 - of the same class
+            why = PAUSED if self.paused else run._waits.why or "a time"  # noqa: SLF001 - of the same class
             questions = run._waits.questions  # noqa: SLF001
             meta = RunChanged(why, since=now_ms, until_ms=run._until_ms, owner=self.services.owner, approvals=questions or None)  # noqa: SLF001
             await run.recorder.write(Draft("run.waiting", f"run waits for {why}", meta))
-        if not self.quiet:
+        if not self.quiet or self.parks is None:
             meta = RunChanged("something happened while it was put aside", owner=self.services.owner)
             await asyncio.gather(*(run.recorder.write(Draft("run.recovered", "run goes on", meta)) for run in family))
             return
         ends = [run._until_ms for run in family]  # noqa: SLF001
         asked = tuple((run.run_id, question) for run in family for question in run._waits.questions)  # noqa: SLF001
-        self.parked = Parked(self._waits.why, min((end for end in ends if end is not None), default=None), asked)
+        self.parks(self)
+        self.parked = Parked(
+            PAUSED if self.paused else self.waits_for or "a time", min((end for end in ends if end is not None), default=None), asked
+        )
         for run in family:  # in one go: nobody gets an answer in between
             run.recorder.halted = True
             for task in run._tasks.values():  # noqa: SLF001
@@ -347,7 +356,7 @@ class Run:
             recorded = self._recorded_start(command)
             started_ms = stored[position].ts_ms if position is not None or recorded is None else recorded.start_ms  # type: ignore[index]
             self.book.started_ms[command.node] = started_ms
-            if self.paused:
+            if self.paused and recorded is None:
                 self._held_starts.append((command, started_ms))
                 self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
             else:
@@ -410,7 +419,9 @@ class Run:
 
     async def _run_agent(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
         turns = self.services.turns
-        if not turns.try_take(self.run_id):
+        if recorded is not None:
+            turns.come_back(self.run_id)  # it had its turn; and a paused run may come as far as its record goes
+        elif not turns.try_take(self.run_id):
             self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
             await turns.take(self.run_id)
             self._inbox.put_nowait(NodeResumed(command.node, command.attempt))
