@@ -1,4 +1,4 @@
-"""The opening language: YAML text to a checked Opening, with every problem at the place of its YAML node (spec 8)."""
+"""The opening language: YAML or brace text to a checked Opening, with every problem at the place of its value (spec 8)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from runloop.openings import brace
+from runloop.openings.brace_tokens import BRACE_SUFFIX, is_brace
 from runloop.openings.checks import check, check_arguments
 from runloop.openings.edges import read_artifacts, read_edges, read_success
 from runloop.openings.errors import START, OpeningError, Place, Problem, Report
@@ -53,7 +55,7 @@ def examine(
     report = Report(file)
     try:
         source = decode(text, report)
-        opening = _read(compose(source, report), source, params, report)
+        opening = _read(compose_either(source, report), source, params, report)
     except OpeningError as error:
         return Examined(None, tuple(sorted(error.problems, key=_document_order)))
     problems = report.problems
@@ -63,6 +65,13 @@ def examine(
         rest = Problem("opening.more", f"and {len(problems) - MAX_PROBLEMS} more problems")
         problems = [*problems[:MAX_PROBLEMS], rest]
     return Examined(opening, tuple(problems))
+
+
+def compose_either(source: str, report: Report) -> Tree:
+    """The tree of a document in the brace form (by its first word, or a file name that ends in ``.opening``), else in YAML."""
+    if is_brace(source) or (report.file or "").endswith(BRACE_SUFFIX):
+        return brace.compose(source, report)
+    return compose(source, report)
 
 
 def decode(text: str | bytes, report: Report) -> str:
