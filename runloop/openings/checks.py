@@ -101,7 +101,7 @@ def _supplied(edges: Iterable[Edge]) -> dict[str, list[str]]:
 
 
 def _check_schema(node: Node, schema: Json, supplied: Iterable[str], report: Report, hint: str = "") -> None:
-    for message, path in violations(schema, node.with_args, supplied):
+    for message, path, _ in violations(schema, node.with_args, supplied):
         at = place_at(node.with_tree, path) if node.with_tree is not None else node.at
         report.add("argument", f"with: {message}", at, node=node.id, key=".".join(map(str, ("with", *path))), hint=hint)
 

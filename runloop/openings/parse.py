@@ -10,6 +10,7 @@ from blake3 import blake3
 from runloop.openings import brace
 from runloop.openings.brace_tokens import BRACE_SUFFIX, is_brace
 from runloop.openings.checks import check, check_arguments
+from runloop.openings.clause_checks import check_clauses
 from runloop.openings.edges import read_artifacts, read_edges, read_success
 from runloop.openings.errors import START, OpeningError, Place, Problem, Report
 from runloop.openings.fields import Section, to_json
@@ -115,6 +116,7 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
     success, success_at = read_success(document.get("success"), node_ids, report)
     save, save_at = read_artifacts(document.get("artifacts"), node_ids, report)
     check_arguments(nodes, edges, report)
+    check_clauses(nodes, edges, node_ids, report)
     return Opening(
         name=name or "",
         nodes=tuple(nodes),
