@@ -207,15 +207,14 @@ def test_depth_has_the_limit_of_the_yaml_form(brace, yaml, levels):
 @pytest.mark.parametrize(
     "text",
     [
-        "opening x { goals: [" + "1," * 200_000 + "] }",
-        "opening x { params: {" + ",".join(f"k{number}: 1" for number in range(60_000)) + "} }",
-        "opening x { nodes: " + "a := agent(b, k=1) " * 50_000,
+        "opening x { goals: [" + "1," * 100_001 + "] }",
+        "opening x { params: {" + ",".join(f"{number}: 1" for number in range(50_001)) + "} }",
     ],
 )
 def test_a_document_holds_at_most_as_many_values_as_in_yaml(text):
-    problems = examine(text).problems
+    [problem] = examine(text).problems
 
-    assert problems[-1].message == "an opening holds at most 100000 values" or problems[0].code == "opening.more"
+    assert problem.message == "an opening holds at most 100000 values"
 
 
 @pytest.mark.parametrize(
