@@ -69,11 +69,6 @@ class ForEach:
     max_items: int = 1000
     keep_going: bool = False
 
-    @property
-    def source(self) -> str:
-        """Where the items come from, for people."""
-        return self.port or "params"
-
 
 class ContractRetry(StrEnum):
     """What follows an output that breaks its contract."""

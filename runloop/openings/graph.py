@@ -12,7 +12,7 @@ from runloop.openings.model import DEFAULT_TIMEOUT_MS, ORDER_PORT
 from runloop.openings.states import TERMINAL, Failure, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from runloop.openings.clauses import Contract
     from runloop.openings.expressions import Ports
@@ -196,12 +196,9 @@ def losers(target: Step) -> list[Step]:
                 above[link.source] = None
                 order.append(link.source)
     doomed = {target}
-    todo: Iterable[Step] = order[1:]
-    while todo:
-        # a source that something else needs goes on; those below are known before those above, after as many rounds as there are layers
-        lost = [step for step in todo if step.state not in TERMINAL and all(link.target in doomed for link in step.outgoing)]
-        if not lost:
-            break
+    todo: list[Step] = order[1:]
+    # a source that something else needs goes on; each round finds those whose targets the last one found
+    while lost := [step for step in todo if step.state not in TERMINAL and all(link.target in doomed for link in step.outgoing)]:
         doomed.update(lost)
         todo = [step for step in todo if step not in doomed]
     return sorted(doomed - {target}, key=lambda step: step.index)

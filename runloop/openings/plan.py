@@ -34,6 +34,7 @@ from runloop.openings.states import (
     Failure,
     GateAnswered,
     NodeFailed,
+    NodeReady,
     NodeResumed,
     NodeRetrying,
     NodeSpent,
@@ -77,7 +78,7 @@ class Plan(Flow):
         cls,
         opening: Opening,
         seed: bytes,
-        history: Iterable[tuple[int, Event | NodeStarted]],
+        history: Iterable[tuple[int, Event | NodeReady | NodeStarted]],
         now_ms: int,
         *,
         max_parallel: int | None = None,
@@ -125,10 +126,14 @@ class Plan(Flow):
             if not step.incoming:
                 self._decide(step)
 
+    def _readied(self, event: NodeReady) -> None:
+        """Only in a history: if the node waited for a time, it came; everything else that makes a node ready follows by itself."""
+        step = self._by_id[event.node]
+        if step.parked and step.gate is None:
+            self._wait_over(step)
+
     def _started(self, event: NodeStarted) -> None:
-        own = self._by_id[event.node.partition("[")[0]]
-        if own.parked and own.gate is None:
-            self._wait_over(own)
+        self._readied(NodeReady(event.node.partition("[")[0]))
         step = self._by_id[event.node]
         if step.state is State.READY or (step.state is State.WAITING and not step.held and not step.parked):
             self._start(step)
@@ -315,6 +320,7 @@ class Plan(Flow):
 
     _handlers: ClassVar[dict[type, Callable[[Plan, Any], None]]] = {
         Begin: _begin,
+        NodeReady: _readied,
         NodeStarted: _started,
         NodeSucceeded: _succeeded,
         NodeFailed: _failed,

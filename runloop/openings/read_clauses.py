@@ -23,7 +23,7 @@ from runloop.openings.errors import Place
 from runloop.openings.expressions import valid_name
 from runloop.openings.fields import Section, place_at, to_json
 from runloop.openings.hints import HintError, check_schema, foreign_refs
-from runloop.openings.yamltree import Fields, Scalar
+from runloop.openings.yamltree import Fields, Items, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,9 +106,12 @@ class ClauseReader:
         tree = section.get(key)
         if tree is None:
             return None
+        before = self._report.count
         value = self._params.render(tree, section.node or "", key)
         if isinstance(value, str) and value.strip():
             return value
+        if self._report.count > before:
+            return None
         section.problem("type", f"{section.label(key)} must be a text", tree.at, key=key, hint=hint)
         return None
 
@@ -147,7 +150,7 @@ class ClauseReader:
 
     def _options(self, section: Section, *, revises: bool) -> tuple[str, ...]:
         listed = section.texts("options", "gate.options must be a sequence", "gate.options entry {i} must be a string")
-        if section.get("options") is None:
+        if not isinstance(section.get("options"), Items):
             return (APPROVE, REVISE, REJECT) if revises else (APPROVE, REJECT)
         options: list[str] = []
         for option, at in listed:
@@ -203,6 +206,7 @@ class ClauseReader:
         elif port and not valid_name(port):
             hint = "write in: items, or in: params.items"
             section.problem("clause", f"'{port}' is not a port", self._at(section, "in"), key="in", hint=hint)
+            port = ""
         name = section.text("as") if section.get("as") is not None else None
         if name is not None and not valid_name(name):
             section.problem("clause", f"'{name}' is not a port", self._at(section, "as"), key="as")

@@ -252,6 +252,16 @@ def test_items_under_way_are_started_again_and_the_others_in_their_order(opening
     assert started(plan.step(NodeSucceeded("work[2]", 1, OUT), 11)) == {"work[3]": 1}
 
 
+def test_items_that_a_history_starts_out_of_turn_are_not_started_twice(opening):
+    built = opening({"work": {"for_each": {"in": "params.names", "width": 1}}}, params={"names": ["p", "q", "r"]})
+    history = [(0, Begin()), (0, NodeStarted("work[1]")), (1, NodeSucceeded("work[1]", 1, OUT)), (1, NodeStarted("work[0]"))]
+
+    plan, commands = Plan.rebuild(built, b"", history, 2)
+
+    assert started(commands) == {"work[0]": 1}
+    assert started(plan.step(NodeSucceeded("work[0]", 1, OUT), 3)) == {"work[2]": 1}
+
+
 def test_a_start_of_an_item_says_that_the_wait_of_its_node_was_over(opening):
     work = {"for_each": {"in": "params.names"}, "wait": {"for": "1h"}}
     history = [(0, Begin()), (3_600_000, NodeStarted("work[1]"))]

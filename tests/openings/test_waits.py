@@ -14,6 +14,7 @@ from runloop.openings.states import (
     NodeReady,
     NodeStarted,
     NodeSucceeded,
+    NodeWaiting,
     RunDone,
     StartNode,
     State,
@@ -101,3 +102,26 @@ def test_waiting_is_before_the_first_attempt_only(opening):
 
     assert started(plan.step(Tick(), 2 * DAY + 100)) == {"a": 2}
     assert plan.step(NodeSucceeded("a", 2, OUT), 3 * DAY)[-1] == RunDone(Status.SUCCEEDED, "", {})
+
+
+def test_an_attempt_that_waits_for_a_person_is_told_apart(opening):
+    plan = begun(opening({"a": {}, "b": TWO_DAYS}))
+
+    plan.step(NodeWaiting("a", 1), 0)
+
+    assert plan.waits() == [Waiting("a", "person", None), Waiting("b", "timer", 2 * DAY)]
+
+
+def test_a_record_that_the_node_was_ready_says_that_its_wait_was_over_and_keeps_the_order_of_the_places(opening):
+    built = opening({"a": TWO_DAYS, "b": {}, "c": {}}, "b.out -> c.x", policy={"max_parallel": 1})
+    history = [
+        (0, Begin()),
+        (0, NodeStarted("b")),
+        (2 * DAY, NodeReady("a")),
+        (2 * DAY, NodeReady("a")),
+        (3 * DAY, NodeSucceeded("b", 1, OUT)),
+    ]
+
+    _, commands = Plan.rebuild(built, b"seed", history, 3 * DAY)
+
+    assert started(commands) == {"a": 1}
