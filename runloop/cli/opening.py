@@ -69,11 +69,11 @@ def check_files(
     """Show every problem of the openings with its place; exit code 2 if there is any."""
     from runloop.openings import examine
 
-    resolve = _resolver(root) if agents else None
+    resolve, nested = (_resolver(root), _nested()) if agents else (None, None)
     results: list[tuple[str, Examined]] = []
     for file in files:
         name, data = _read(file)
-        examined = examine(data, file=name, resolve=resolve)
+        examined = examine(data, file=name, resolve=resolve, nested=nested)
         results.append((name, examined))
         if not as_json:
             _print_result(name, data, examined)
@@ -289,6 +289,28 @@ def _resolver(root: Path | None) -> Callable[[str, str | None], AgentPorts | Non
         return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema)
 
     return resolve
+
+
+def _nested() -> Callable[[str], Opening | None]:
+    from functools import cache
+
+    from runloop.openings import parse_opening
+    from runloop.runs.lookup import find_opening
+    from runloop.runs.places import opening_dirs
+
+    search_dirs = opening_dirs(context.settings())
+
+    @cache
+    def nested(name: str) -> Opening | None:
+        try:
+            found = find_opening(name, search_dirs)
+        except InvalidInput as error:
+            if error.code == "opening.not_found":
+                return None
+            raise
+        return parse_opening(found.source, file=found.file)
+
+    return nested
 
 
 def _print_result(name: str, data: bytes, examined: Examined) -> None:

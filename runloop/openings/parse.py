@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runloop.openings.checks import Resolve
+    from runloop.openings.nesting import Nested
     from runloop.openings.scalars import Json
     from runloop.openings.yamltree import Tree
 
@@ -50,9 +51,17 @@ def parse_opening(text: str | bytes, *, file: str | None = None, params: Mapping
 
 
 def examine(
-    text: str | bytes, *, file: str | None = None, params: Mapping[str, Json] | None = None, resolve: Resolve | None = None
+    text: str | bytes,
+    *,
+    file: str | None = None,
+    params: Mapping[str, Json] | None = None,
+    resolve: Resolve | None = None,
+    nested: Nested | None = None,
 ) -> Examined:
-    """Everything that is wrong with a document, in document order; with ``resolve`` the agents' ports are checked too."""
+    """Everything that is wrong with a document, in document order.
+
+    With ``resolve`` the agents' ports are checked too, and with ``nested`` besides those of nested openings.
+    """
     report = Report(file)
     try:
         source = decode(text, report)
@@ -61,7 +70,7 @@ def examine(
         return Examined(None, tuple(sorted(error.problems, key=_document_order)))
     problems = report.problems
     if opening is not None and resolve is not None:
-        problems = sorted([*problems, *check(opening, resolve)], key=_document_order)
+        problems = sorted([*problems, *check(opening, resolve, nested)], key=_document_order)
     if len(problems) > MAX_PROBLEMS:
         rest = Problem("opening.more", f"and {len(problems) - MAX_PROBLEMS} more problems")
         problems = [*problems[:MAX_PROBLEMS], rest]
