@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -240,3 +242,10 @@ def test_any_text_is_an_opening_or_has_problems_with_places(text):
     examined = examine("opening x {" + text)
 
     assert examined.problems == () or all(problem.where.line for problem in examined.problems)
+
+
+def test_the_example_of_the_documentation_is_an_opening_without_problems():
+    page = (Path(__file__).parents[2] / "docs" / "openings.md").read_text("utf-8")
+    [example] = re.findall(r"```opening\n(.*?)```", page, re.DOTALL)
+
+    assert examine(example).problems == ()

@@ -84,7 +84,7 @@ TEMPLATES = {
             "Several agents vote without knowing of each other, and the majority decides.",
             (
                 Role("voter", "gives vote, a short text", several=True),
-                Role("decide", "takes vote {winner, votes, cast, abstained, tally}, gives out"),
+                Role("decide", "takes votes (as they were cast) and vote {winner, votes, cast, abstained, tally}, gives out"),
             ),
             graphs.swarm,
             branches=3,
