@@ -108,7 +108,7 @@ def graph(
 @app.command(name="fmt")
 def format_files(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Openings by file or name; - is standard input.")],
-    to: Annotated[OpeningForm | None, typer.Option("--to", help="The form to write; its own by default.")] = None,
+    to: Annotated[OpeningForm | None, typer.Option("--to", help="The form to write, yaml or brace; its own by default.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only say which files would change; exit code 1 if there is any.")] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Write the files; another form goes beside the file, under its own suffix.")
@@ -140,7 +140,7 @@ def format_files(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new opening: letters, digits, '-' and '_'.")],
-    template: Annotated[TemplateName, typer.Option("--from", help="What to begin with (docs/templates.md).")],
+    template: Annotated[TemplateName, typer.Option("--from", help=f"What to begin with: {', '.join(TemplateName)}.")],
     agents: Annotated[
         list[str] | None,
         typer.Option("--agent", metavar="[ROLE=]AGENT", help="Who works: in one role, or in all that have nobody. May be repeated."),

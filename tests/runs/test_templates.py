@@ -117,7 +117,7 @@ async def test_fork_join_needs_more_than_half_of_its_workers(bench, broken):
 async def test_fork_join_with_first_ok_takes_one_result_and_stops_the_rest(bench):
     async with bench() as b:
         thinker(b, "worker", "join")
-        b.agent("asleep", "@agent\ndef run():\n    timer.sleep(3600)\n    return {'out': 'late'}\n", caps="time = true")
+        b.agent("asleep", "@agent\ndef run():\n    timer.sleep(500)\n    return {'out': 'late'}\n", caps="time = true")
 
         def first_ok(text):
             return text.replace("merge: {at_least: 2}", "merge: first_ok")
