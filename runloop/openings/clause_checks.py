@@ -32,7 +32,7 @@ class _Checks:
         self._report = report
         self._incoming = incoming
 
-    def _problem(self, node: Node, key: str, message: str, hint: str = "") -> None:
+    def _problem(self, node: Node, message: str, hint: str = "", *, key: str) -> None:
         at = node.clause_at.get(key, node.at)
         self._report.add("clause", message, at, node=node.id, key=key, hint=hint)
 
@@ -42,21 +42,21 @@ class _Checks:
             return
         sources = len({edge.source.node for edge in edges})
         if not edges:
-            self._problem(node, "merge", f"node '{node.id}' has no in-edges to merge")
+            self._problem(node, f"node '{node.id}' has no in-edges to merge", key="merge")
         elif merge.needed > sources:
-            self._problem(node, "merge", f"at_least {merge.needed} of {sources} sources can never be", "lower it, or add edges")
+            self._problem(node, f"at_least {merge.needed} of {sources} sources can never be", "lower it, or add edges", key="merge")
         elif merge.vote is not None and merge.vote.port and all(edge.target.port != merge.vote.port for edge in edges):
-            self._problem(node, "merge.vote.of", f"no edge leads to port '{merge.vote.port}', so nobody votes", _ports_hint(edges))
+            self._problem(node, f"no edge leads to port '{merge.vote.port}', so nobody votes", _ports_hint(edges), key="merge.vote.of")
 
     def for_each(self, node: Node) -> None:
         each, edges = node.for_each, self._incoming[node.id]
         if each is None:
             return
         if each.port and all(edge.target.port != each.port for edge in edges):
-            self._problem(node, "for_each.in", f"no edge leads to port '{each.port}', so there are no items", _ports_hint(edges))
+            self._problem(node, f"no edge leads to port '{each.port}', so there are no items", _ports_hint(edges), key="for_each.in")
         if each.name != each.port and any(edge.target.port == each.name for edge in edges):
             key = "for_each.as" if "for_each.as" in node.clause_at else "for_each.in"
-            self._problem(node, key, f"an edge leads to port '{each.name}', which is for the items", "choose another name with 'as'")
+            self._problem(node, f"an edge leads to port '{each.name}', which is for the items", "choose another name with 'as'", key=key)
 
     def revision(self, node: Node, node_ids: Collection[str]) -> None:
         target = node.gate.revise_to if node.gate else ""
@@ -68,7 +68,9 @@ class _Checks:
             self._report.add("reference", message, at, node=node.id, key="gate.revise_to", near=(target, node_ids))
         elif target not in (above := self._above(node.id)):
             hint = f"it can be: {', '.join(sorted(above))}"
-            self._problem(node, "gate.revise_to", f"'{target}' does not lead to node '{node.id}', so it cannot be revised from there", hint)
+            self._problem(
+                node, f"'{target}' does not lead to node '{node.id}', so it cannot be revised from there", hint, key="gate.revise_to"
+            )
 
     def _above(self, node: str) -> set[str]:
         found = {node}

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from runloop.openings.expressions import Ports
     from runloop.openings.scalars import Json
 
-INVALID = "output.invalid"
 _MAX_FAULTS = 10
 _MAX_MESSAGE = 300
 
@@ -35,7 +34,7 @@ def failure(contract: Contract, found: Sequence[dict[str, Any]]) -> Failure:
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     place = f" at {first['path']}" if first["path"] else ""
     rule = f" [schema {first['rule']}]" if first["rule"] else ""
-    return Failure(INVALID, f"output '{contract.port}' breaks its contract{place}: {first['message']}{rule}{more}")
+    return Failure("output.invalid", f"output '{contract.port}' breaks its contract{place}: {first['message']}{rule}{more}")
 
 
 def feedback(contract: Contract, outputs: Ports, found: Sequence[dict[str, Any]], comment: str) -> dict[str, Json]:

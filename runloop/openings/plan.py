@@ -230,7 +230,7 @@ class Plan(Flow):
         if gate.contract is not None:
             self._judged(step, gate.contract, gate, option, comment)
         elif option == REJECT:
-            self._fail(step, Failure("gate.rejected", f"rejected: {comment}" if comment else "rejected"))
+            self._fail(step, Failure("gate.rejected", f"rejected at the gate{f': {comment}' if comment else ''}"))
         elif option == REVISE:
             self._revise(step, self._by_id[gate.revise_to], comment)
         else:

@@ -157,13 +157,13 @@ def test_with_continue_failed_items_are_null_and_listed(opening):
 def test_too_many_items_fail_the_node_before_any_starts(opening):
     _, commands = fanned(opening, {"max": 2})
 
-    failure = Failure("for_each.items", "there are 3 items, at most 2 are allowed")
+    failure = Failure("items.too_many", "there are 3 items, at most 2 are allowed")
     assert commands[1:3] == [NodeReady("work"), NodeDone("work", 0, State.ERROR, {}, failure)]
     assert only(StartNode, commands) == []
 
 
 def test_a_thousand_items_are_the_limit_unless_the_node_says_otherwise(opening):
-    assert fanned(opening, items=range(1001))[0].final.code == "for_each.items"
+    assert fanned(opening, items=range(1001))[0].final.code == "items.too_many"
     assert len(started(fanned(opening, {"max": 1001}, items=range(1001))[1])) == 1001
 
 

@@ -68,7 +68,7 @@ def test_other_options_are_values_that_edges_can_be_guarded_by(opening):
     assert (plan.states["s"], plan.states["l"]) == (State.SKIPPED, State.RUNNING)
 
 
-@pytest.mark.parametrize(("comment", "message"), [("", "rejected"), ("too long", "rejected: too long")])
+@pytest.mark.parametrize(("comment", "message"), [("", "rejected at the gate"), ("too long", "rejected at the gate: too long")])
 def test_rejecting_fails_the_node(opening, comment, message):
     plan = begun(opening({"a": {"gate": ASK}, "b": {}}, "a.out -> b.x"))
     plan.step(NodeSucceeded("a", 1, OUT), 0)
@@ -115,7 +115,7 @@ def test_without_a_choice_for_it_a_time_out_rejects(opening):
     plan = begun(opening({"a": {"gate": {**ASK, "timeout": "1h"}}}))
     plan.step(NodeSucceeded("a", 1, OUT), 0)
 
-    assert plan.step(Tick(), 3_600_000)[-1].reason == "node 'a' failed: rejected: nobody answered in time"
+    assert plan.step(Tick(), 3_600_000)[-1].reason == "node 'a' failed: rejected at the gate: nobody answered in time"
 
 
 def test_the_end_of_the_run_closes_a_gate(opening):
