@@ -138,6 +138,16 @@ def format_files(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON Schema of an opening's YAML, for editors; check says more."""
+    import json
+
+    from runloop.openings.schema import document_schema
+
+    output.print_line(json.dumps(document_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new opening: letters, digits, '-' and '_'.")],
     template: Annotated[TemplateName, typer.Option("--from", help=f"What to begin with: {', '.join(TemplateName)}.")],

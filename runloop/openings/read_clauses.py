@@ -42,7 +42,7 @@ VOTE_KEYS = ("of", "rule", "quorum", "on_tie")
 MAX_ITEMS = 100_000
 MAX_ROUNDS = 100
 """Revisions, and tries at a contract: more is no plan."""
-_MAX_OPTIONS = 16
+MAX_OPTIONS = 16
 _MAX_OPTION = 64
 _DEFAULT_REVISIONS = 3
 _PARAMS = "params."
@@ -166,8 +166,8 @@ class ClauseReader:
                 options.append(option)
         if revises and REVISE not in options:
             options.append(REVISE)
-        if not 1 <= len([option for option in options if option != REVISE]) <= _MAX_OPTIONS:
-            message = f"gate.options must have 1 to {_MAX_OPTIONS} options beside 'revise'"
+        if not 1 <= len([option for option in options if option != REVISE]) <= MAX_OPTIONS:
+            message = f"gate.options must have 1 to {MAX_OPTIONS} options beside 'revise'"
             section.problem("clause", message, self._at(section, "options"), key="options")
         return tuple(options)
 

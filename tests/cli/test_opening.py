@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -254,3 +255,9 @@ def test_nested_openings_are_looked_at_by_name(capsys, file, home):
         assert (code, problem in out) == (2, True)
     code, out, _ = run(capsys, "check", file(text.format("other", "child")))
     assert (code, "parameter 'text' of opening 'child' is of type string, not number" in out) == (2, True)
+
+
+def test_the_schema_for_editors_is_the_published_one(capsys):
+    code, out, _ = run(capsys, "schema")
+
+    assert (code, out) == (0, (Path(__file__).parents[2] / "docs" / "schemas" / "opening.schema.json").read_text("utf-8"))
