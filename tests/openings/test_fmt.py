@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
@@ -11,7 +12,10 @@ import pytest
 from runloop.openings import OpeningError, parse_opening
 from runloop.openings.fmt import Form, format_opening
 
-SHIPPED = sorted((Path(__file__).parents[2] / "openings").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+SHIPPED = {file.stem: file.read_text("utf-8") for file in sorted((ROOT / "openings").glob("*.yaml"))}
+EXAMPLES = dict(re.findall(r"```yaml\n(version: 0\nname: (\w+)\n.*?)```", (ROOT / "docs" / "openings.md").read_text("utf-8"), re.DOTALL))
+TEXTS = {**SHIPPED, **{name: text for text, name in EXAMPLES.items()}}
 
 UNTIDY = """\
 # what it is for
@@ -216,9 +220,9 @@ def test_comments_of_the_brace_form_stand_at_the_same_things_in_yaml():
         """)
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
-def test_a_shipped_opening_says_the_same_in_both_forms(file):
-    text = file.read_text("utf-8")
+@pytest.mark.parametrize("name", list(TEXTS))
+def test_what_ships_and_what_is_documented_says_the_same_in_both_forms(name):
+    text = TEXTS[name]
 
     for form in Form:
         printed = format_opening(text, to=form).text
