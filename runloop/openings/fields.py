@@ -147,7 +147,7 @@ class Section:
         if tree is None or isinstance(tree, Items):
             return tree
         empty = isinstance(tree, Scalar) and tree.value is None
-        self.problem("type", message, tree.at, key=key, hint="write [] if it is empty" if empty else "start each entry with '- '")
+        self.problem("type", message, tree.at, key=key, hint="write [] if it is empty" if empty else "write [a, b], or entries after '- '")
         return None
 
     def texts(self, key: str, message: str, entry_message: str) -> list[tuple[str, Place]]:

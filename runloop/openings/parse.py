@@ -120,7 +120,7 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
             document.problem("missing", "nodes must contain at least one entry", node_list.at, key="nodes")
         nodes, node_ids = read_nodes(node_list, params, policy, report)
     edges: list[Edge] = []
-    if (edge_list := _list(document, "edges", "write 'edges: []' if there are none")) is not None:
+    if (edge_list := _list(document, "edges", "if there are none, write 'edges: []', or 'edges:' in the brace form")) is not None:
         edges = read_edges(edge_list, node_ids, report)
     success, success_at = read_success(document.get("success"), node_ids, report)
     save, save_at = read_artifacts(document.get("artifacts"), node_ids, report)
