@@ -251,4 +251,4 @@ async def test_an_item_that_fails_leaves_its_place_empty_and_its_error_beside(be
         result = await played(b, "map_reduce", script)
 
         assert result.status == "succeeded"
-        assert "[['done', None, 'done'], [{'index': 1, 'code': 'guest.exception'" in script.prompts[-1]
+        assert "[['done', None, 'done'], [{'code': 'guest.exception', 'index': 1, " in script.prompts[-1]
