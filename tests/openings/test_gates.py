@@ -292,3 +292,15 @@ def test_cancelling_at_a_gate_ends_it(opening):
         NodeDone("a", 1, State.CANCELLED, {}, None, "enough"),
         RunDone(Status.CANCELLED, "enough", {}, "cancelled"),
     ]
+
+
+def test_after_a_gate_the_clock_of_the_run_runs_again_even_in_a_pause(opening):
+    retry = {"max_attempts": 2, "backoff_ms": 500, "jitter": 0.0}
+    plan = begun(opening({"a": {"gate": ASK}, "b": {"retry": retry}}, "a.out -> b.x", policy={"timeout_ms": 1000}))
+    plan.step(NodeSucceeded("a", 1, OUT), 100)
+    plan.step(GateAnswered("a", 1, "approve"), 5000)
+
+    plan.step(NodeFailed("b", 1, "busy", retryable=True), 5800)
+
+    assert plan.next_deadline_ms == 5900
+    assert plan.step(Tick(), 5900)[-1].reason == "opening timed out after 1000 ms"
