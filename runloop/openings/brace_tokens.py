@@ -66,7 +66,7 @@ def tokenize(text: str, report: Report) -> tuple[list[Token], list[Comment]]:
         if kind == "space":
             fresh = fresh or "\n" in found or "\r" in found
         elif kind == "comment":
-            comments.append(Comment(found.rstrip(), position))
+            comments.append(Comment(found, position))
         else:
             value = _unescape(text, match, report) if kind == "string" else found
             tokens.append(Token(found if kind == "mark" else str(kind), value, position, fresh))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runloop.openings.yamltree import Tree
 
 _BLOCK_HEADER = re.compile(r"[|>][-+0-9]*+[ \t]++(#[^\r\n]*+)")
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 _LIMITS = (yaml.ScalarEvent, yaml.StreamEndEvent)
 _COMMENT = re.compile(r"#[^\r\n]*+")
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -83,8 +84,9 @@ class Notes:
 
 
 def comments_of(text: str, report: Report) -> list[Comment]:
-    """The comments of a sound document in either form."""
-    return tokenize(text, report)[1] if is_brace(text) else list(_yaml_comments(text))
+    """The comments of a sound document in either form, without the characters that end a line in YAML alone."""
+    found = tokenize(text, report)[1] if is_brace(text) else _yaml_comments(text)
+    return [Comment(_BREAKS.sub(" ", comment.text).rstrip(), comment.start) for comment in found]
 
 
 def _yaml_comments(text: str) -> Iterator[Comment]:
@@ -98,12 +100,12 @@ def _yaml_comments(text: str) -> Iterator[Comment]:
         yield from _comments_between(text, start, begin)
         start = event.end_mark.index
         if getattr(event, "style", None) in ("|", ">") and (match := _BLOCK_HEADER.match(text, begin)):
-            yield Comment(match[1].rstrip(), match.start(1))
+            yield Comment(match[1], match.start(1))
 
 
 def _comments_between(text: str, start: int, end: int) -> Iterator[Comment]:
     while (match := _COMMENT.search(text, start, end)) is not None:
-        yield Comment(match[0].rstrip(), match.start())
+        yield Comment(match[0], match.start())
         start = match.end()
 
 

@@ -328,6 +328,15 @@ def test_line_ends_and_byte_order_marks_become_those_of_unix():
     assert format_opening(text.encode()).text == MINIMAL.format("t").replace("edges", "# c\n\nedges")
 
 
+def test_a_comment_cannot_become_a_key_where_only_yaml_ends_the_line():
+    text = 'opening "t" {  # one\u2028goals: [x]\u0085\n  nodes:\n    a := agent("b")\n  edges:\n}\n'
+
+    printed = format_opening(text, to=Form.YAML).text
+
+    assert printed == MINIMAL.format("t").replace("version: 0", "version: 0  # one goals: [x]")
+    assert format_opening(printed).text == printed
+
+
 def test_an_opening_with_problems_is_not_printed():
     with pytest.raises(OpeningError) as caught:
         format_opening("version: 0\nname: t\n", file="o.yaml")
