@@ -282,3 +282,26 @@ merge: {vote: {of: x/ok}}
     ]
     texts = [str(parse_opening(document(f"merge: {merge}")).node("z").merge) for merge in ("any", "{at_least: 2}")]
     assert texts == ["any", "at least 2"]
+
+
+def test_a_gate_can_revise_whatever_leads_to_its_node_from_however_far():
+    text = document("tags: []").replace("use: agent:end", "use: agent:end\n    gate: {ask: q, revise_to: a}")
+
+    assert parse_opening(text).node("end").gate.revise_to == "a"
+
+
+@pytest.mark.parametrize(("length", "fine"), [(64, True), (65, False)])
+def test_an_option_has_at_most_64_characters(found, length, fine):
+    assert (found(document(f"gate: {{ask: q, options: [{'x' * length}]}}")) == []) == fine
+
+
+@pytest.mark.parametrize(("length", "shown"), [(40, "x" * 40), (41, "x" * 39 + "…")])
+def test_long_values_are_cut_in_messages(found, length, shown):
+    assert found(document(f"wait: {{for: {'x' * length}}}"))[0][2] == f"wait.for '{shown}' is not a duration"
+
+
+@pytest.mark.parametrize(("count", "fine"), [(16, True), (17, False)])
+def test_a_gate_has_at_most_16_options_beside_revise(found, count, fine):
+    options = ", ".join(f"o{index}" for index in range(count))
+
+    assert (found(document(f"gate: {{ask: q, options: [{options}], revise_to: z}}")) == []) == fine
