@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -108,16 +109,21 @@ def openings(draw: st.DrawFn, *, free: bool = True) -> Opening:
     return Opening("t", nodes, tuple(edges), policy=policy, success=success, save=(PortRef(f"n{count - 1}", "out"),))
 
 
-def sources_of(node: str, edges: list[Edge]) -> set[str]:
+def sources_of(node: str, edges: Sequence[Edge]) -> set[str]:
     return {edge.source.node for edge in edges if edge.target.node == node}
 
 
-def leading_to(node: str, edges: list[Edge]) -> list[str]:
+def leading_to(node: str, edges: Sequence[Edge]) -> list[str]:
     """The node itself and all its ancestors."""
     found = [node]
     for name in found:
         found += sorted(sources_of(name, edges) - set(found))
     return found
+
+
+def leading_only_to(node: str, edges: Sequence[Edge]) -> set[str]:
+    """The sources of a node that nothing else needs."""
+    return {source for source in sources_of(node, edges) if {edge.target.node for edge in edges if edge.source.node == source} == {node}}
 
 
 class Watcher:
@@ -148,6 +154,9 @@ class Watcher:
         for name, state in self.plan.states.items():
             assert reachable(self.before.get(name, State.PENDING), state)
             assert (state in TERMINAL) == (name in self.done) or name in self.old
+        for node in self.plan.opening.nodes:
+            if node.merge.rule is MergeRule.FIRST_OK and self.plan.states[node.id] not in (State.PENDING, State.SKIPPED):
+                assert all(self.plan.states[source] in TERMINAL for source in leading_only_to(node.id, self.plan.opening.edges))
         for name, gate in self.gates.items():
             assert self.plan.states[name] is State.WAITING
             assert Waiting(name, "gate", gate.deadline_ms) in self.plan.waits()
@@ -165,7 +174,7 @@ class Watcher:
             self.revisions[node] = self.revisions.get(node, 0) + 1
             assert self.revisions[node] <= own.max_revisions
             for each in self.plan.opening.nodes:
-                if own.revise_to in leading_to(each.id, list(self.plan.opening.edges)):
+                if own.revise_to in leading_to(each.id, self.plan.opening.edges):
                     self.done.pop(each.id, None)
                     self.inputs.pop(each.id, None)
 
