@@ -255,7 +255,7 @@ class People:
                 given = await self._wait(question_id, root, shown)
         except TimeoutError:
             return None if question.default is None else PersonAnswer(question.default, "default")
-        return None if given is None or given.text is None else PersonAnswer(given.text, "operator")
+        return None if given is None or given.text is None else PersonAnswer(given.text, "operator", given.rationale or "")
 
     async def _wait(self, approval_id: str, root: str, shown: dict[str, Any]) -> Answer | None:
         """The answer, or None once nobody could give one for long enough."""

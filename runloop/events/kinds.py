@@ -83,7 +83,7 @@ KINDS: Mapping[str, Kind] = {
         _run("effect.failed", records.EffectEnded, "The host answered with an error.", "result"),
         _run("effect.unknown", records.EffectEnded, "Whether the effect happened cannot be known.", "result"),
         _run("effect.delta", records.EffectDelta, "A piece of an answer that is still coming.", live=True),
-        _run("approval.requested", records.ApprovalRequested, "A person is asked to approve.", "what"),
+        _run("approval.requested", records.ApprovalRequested, "A person is asked to approve.", "what", "outputs"),
         _run("approval.decided", records.ApprovalEnded, "An approval was given or refused."),
         _run("approval.expired", records.ApprovalEnded, "Nobody decided in time."),
         _run("artifact.created", records.ArtifactCreated, "A file was made.", also=domain.ArtifactFile),

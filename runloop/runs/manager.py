@@ -254,7 +254,8 @@ class RunManager:
         guest = submitted["versions"].get("guest")
         recorder = self._recorder(recorded.identity, subscribers, recorded.last_seq)
         desk = self._desk(recorder, opening, operator, parent, yes=bool(submitted.get("approve_in_advance")))
-        desk.asked, desk.decisions = recorded.asked, recorded.decisions
+        desk.asked.update(recorded.asked)
+        desk.decisions = recorded.decisions
         desk.grants += grants_of(recorded, bundles, opening.digest)
         run = Run(
             opening=opening,

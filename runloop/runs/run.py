@@ -11,12 +11,13 @@ from runloop.effects.journal import Journal
 from runloop.effects.types import CallError
 from runloop.errors import RunloopError
 from runloop.events import final_hash, record_of
-from runloop.events.records import ErrorInfo, RunChanged, RunFinished
+from runloop.events.records import ErrorInfo, NodeText, RunChanged, RunFinished
 from runloop.openings.budget import least
 from runloop.openings.plan import Plan
 from runloop.openings.states import (
     Begin,
     Cancel,
+    CloseGate,
     Command,
     Event,
     NodeDone,
@@ -27,10 +28,12 @@ from runloop.openings.states import (
     NodeSpent,
     NodeSucceeded,
     NodeWaiting,
+    OpenGate,
     RunDone,
     StartNode,
     StopNode,
     Tick,
+    Warn,
 )
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec
@@ -39,6 +42,7 @@ from runloop.runs.budgets import AttemptBudget
 from runloop.runs.call import close_open_calls, dollars
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
+from runloop.runs.gates import Gates, gate_task
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
 from runloop.runs.results import PAUSED, ChildResult, Parked, RunHalted, RunResult
@@ -120,11 +124,14 @@ class Run:
     _result: RunResult | None = field(default=None, init=False)
     _going: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
+    _gates: Gates = field(init=False)
+    _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
     _said_quiet: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
+        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, self._wait_at_gate)
         self._going.set()
 
     @property
@@ -324,43 +331,91 @@ class Run:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_out(self, commands: list[Command], first: Draft | None = None) -> None:
-        """One commit for all that the plan said, then the starts: a node runs only after its start is on disk."""
-        await self._stop([command.node for command in commands if isinstance(command, StopNode)])
+        """One commit for all that the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
+        stopped = [command.node for command in commands if isinstance(command, StopNode)]
+        await self._stop([*stopped, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
         drafts: list[Draft] = [] if first is None else [first]
         starts: list[tuple[StartNode, int | None]] = []
-        done: RunDone | None = None
-        now_ms = self.services.clock_ms()
+        gates: list[tuple[OpenGate, int | None]] = []
+        done = next((command for command in commands if isinstance(command, RunDone)), None)
         for command in commands:
-            match command:
-                case NodeReady(node):
-                    drafts.append(self.book.ready(node))
-                case StartNode():
-                    if self._recorded_start(command) is None:
-                        drafts.append(self.book.start(command))
-                        starts.append((command, len(drafts) - 1))
-                    else:
-                        starts.append((command, None))
-                case NodeRetrying():
-                    drafts.append(self.book.retry(command, now_ms))
-                case NodeDone():
-                    drafts.append(self.book.done(command, now_ms, self._taint.get(command.node, frozenset())))
-                case RunDone():
-                    done = command
-                case StopNode():
-                    pass
+            if isinstance(command, StartNode):
+                recorded = self._recorded_start(command) is not None
+                starts.append((command, None if recorded else len(drafts)))
+                if not recorded:
+                    drafts.append(self.book.start(command))
+            elif isinstance(command, OpenGate):
+                draft = self._gates.draft(command, self._taint_of(command.node))
+                gates.append((command, None if draft is None else len(drafts)))
+                if draft is not None:
+                    drafts.append(draft)
+            else:
+                drafts += self._drafts_of(command)
         if done is not None:
             await self._finish(done, drafts)
             return
         stored = await self.recorder.write(*drafts) if drafts else []
-        for command, position in starts:
-            recorded = self._recorded_start(command)
-            started_ms = stored[position].ts_ms if position is not None or recorded is None else recorded.start_ms  # type: ignore[index]
-            self.book.started_ms[command.node] = started_ms
-            if self.paused and recorded is None:
-                self._held_starts.append((command, started_ms))
-                self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
+        for start, position in starts:
+            recorded_start = self._recorded_start(start)
+            if position is not None:
+                started_ms = stored[position].ts_ms
             else:
-                self._launch(command, started_ms)
+                assert recorded_start is not None  # noqa: S101 - only a recorded start has no record of its own now
+                started_ms = recorded_start.start_ms
+            self.book.started_ms[start.node] = started_ms
+            if self.paused and recorded_start is None:
+                self._held_starts.append((start, started_ms))
+                self._inbox.put_nowait(NodeWaiting(start.node, start.attempt))
+            else:
+                self._launch(start, started_ms)
+        for gate, position in gates:
+            self._open_gates[gate.node] = gate
+            event_id = 0 if position is None else stored[position].id
+            self._tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
+
+    def _drafts_of(self, command: Command) -> list[Draft]:
+        now_ms = self.services.clock_ms()
+        match command:
+            case NodeReady(node):
+                return [self.book.ready(node)]
+            case NodeRetrying():
+                return [self.book.retry(command, now_ms)]
+            case NodeDone():
+                taint = self._taint[command.node] = self._taint_of(command.node)
+                return [self.book.done(command, now_ms, taint)]
+            case CloseGate():
+                gate = self._open_gates.pop(command.node, None)
+                return [] if gate is None else [self._gates.closed(gate, command)]
+            case Warn(node, message):
+                return [Draft("node.log", message, NodeText(node, message, level="warn"), level="warn")]
+        return []
+
+    def _taint_of(self, node: str) -> frozenset[str]:
+        """The labels of a node's outputs; of one with many items, of all of these."""
+        return frozenset().union(*(labels for name, labels in self._taint.items() if name == node or name.startswith(f"{node}[")))
+
+    async def _ask_at(self, gate: OpenGate, event_id: int) -> None:
+        """Wait for a person at a gate and report the answer; never raises."""
+        try:
+            answered = await self._gates.answer(gate, event_id)
+            if answered is None and gate.deadline_ms is not None:
+                return  # nobody is there: its time decides
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
+            self._inbox.put_nowait(error)
+            return
+        name = gate_task(gate.node)
+        if self._tasks.get(name) is asyncio.current_task():
+            del self._tasks[name]
+        self._open_gates.pop(gate.node, None)
+        self._inbox.put_nowait(answered if answered is not None else Cancel(f"nobody is there to answer at the gate of node {gate.node}"))
+
+    def _wait_at_gate(self, name: str, wait: Wait | None) -> None:
+        if wait is None:
+            self._waits.end(name)
+        else:
+            self._waits.begin(name, wait)
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
         found = self._open.get(command.node)
@@ -472,6 +527,7 @@ class Run:
         event = await working.run(record)
         if isinstance(event, NodeSucceeded):
             self._taint[node] = frozenset(crossings.taint)
+            self.book.produced[node, attempt] = event.outputs
         return event
 
     async def _crossings_of(self, node: str, attempt: int) -> list[Crossing]:
