@@ -16,6 +16,7 @@ from runloop.events.records import OpenQuestion
 from runloop.openings import parse_opening
 from runloop.runs.history import find_run
 from runloop.runs.manager import Submission, submit_key
+from runloop.runs.parking import waits_for
 from runloop.runs.results import PAUSED, RunHalted
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class Hosted:
         state, waiting = self.state, None
         if run.paused:
             state = "paused"
-        elif state == "running" and run.quiet and run.waits_for:
-            state, waiting = "waiting", run.waits_for
+        elif state == "running" and run.quiet and (why := waits_for(run)):
+            state, waiting = "waiting", why
         return {
             "run_id": identity.run_id,
             "trace_id": identity.trace_id,

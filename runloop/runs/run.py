@@ -44,8 +44,9 @@ from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
 from runloop.runs.gates import Gates, gate_task
 from runloop.runs.history import Spent
+from runloop.runs.parking import park
 from runloop.runs.recorder import Draft
-from runloop.runs.results import PAUSED, ChildResult, Parked, RunHalted, RunResult
+from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
 from runloop.runs.waits import Wait, Waits
 
 if TYPE_CHECKING:
@@ -115,10 +116,10 @@ class Run:
     book: NodeBook = field(init=False)
     _plan: Plan = field(init=False)
     _inbox: asyncio.Queue[Event | BaseException] = field(default_factory=asyncio.Queue, init=False)
-    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _taint: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
-    _waits: Waits = field(default_factory=Waits, init=False)
+    waits: Waits = field(default_factory=Waits, init=False)
     _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
     """Attempts that an earlier process left under way and that are not taken up yet, by node."""
     _result: RunResult | None = field(default=None, init=False)
@@ -142,6 +143,10 @@ class Run:
     def cancel(self, reason: str) -> None:
         """Stop the run: what runs is interrupted, what waits is dropped, and the records say so."""
         self._inbox.put_nowait(Cancel(reason))
+
+    def tell(self, event: Event) -> None:
+        """Let the plan hear of something that happened outside of this run."""
+        self._inbox.put_nowait(event)
 
     def halt(self) -> None:
         """Stop without an end: :meth:`drive` raises :class:`RunHalted`, and nothing more is recorded of what was under way."""
@@ -261,7 +266,7 @@ class Run:
                 events = [await self._inbox.get()]
         except TimeoutError:
             if parking and self.quiet:
-                await self._park()
+                await park(self)
             return [Tick()]
         while not self._inbox.empty():
             events.append(self._inbox.get_nowait())
@@ -272,61 +277,33 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self._result is not None or not self._inbox.empty() or not self._waits.covers(set(self._tasks)):
+        if self._result is not None or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
             return False
         return all(child.quiet for child in self.children.values())
-
-    @property
-    def waits_for(self) -> str:
-        """What the run and its children wait for, in a few words."""
-        return ", ".join(sorted({why for run in self._family() for why in run._waits.why.split(", ") if why not in {"", "child"}}))
 
     def _say_quiet(self) -> None:
         """A nested opening that only waits does not use up the time of the node that it is."""
         if self.parent is not None and self.parent_attempt is not None and self.quiet is not self._said_quiet:
             self._said_quiet = not self._said_quiet
-            self.parent._inbox.put_nowait((NodeWaiting if self._said_quiet else NodeResumed)(*self.parent_attempt))  # noqa: SLF001
+            self.parent.tell((NodeWaiting if self._said_quiet else NodeResumed)(*self.parent_attempt))
 
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work."""
         after_ms = self.services.rules.park_after_ms
-        if self.parks is None or after_ms is None or not self._waits.covers(set(self._tasks)):
+        if self.parks is None or after_ms is None or not self.waits.covers(set(self.tasks)):
             return None
         return after_ms / 1000
 
-    async def _park(self) -> None:
-        """Leave the run and its children to the ledger. Returns where something happened meanwhile, else raises RunHalted."""
-        family, now_ms = list(self._family()), self.services.clock_ms()
-        for run in family:
-            why = PAUSED if self.paused else run._waits.why or "a time"  # noqa: SLF001 - of the same class
-            questions = run._waits.questions  # noqa: SLF001
-            meta = RunChanged(why, since=now_ms, until_ms=run._until_ms, owner=self.services.owner, approvals=questions or None)  # noqa: SLF001
-            await run.recorder.write(Draft("run.waiting", f"run waits for {why}", meta))
-        if not self.quiet or self.parks is None:
-            meta = RunChanged("something happened while it was put aside", owner=self.services.owner)
-            await asyncio.gather(*(run.recorder.write(Draft("run.recovered", "run goes on", meta)) for run in family))
-            return
-        ends = [run._until_ms for run in family]  # noqa: SLF001
-        asked = tuple((run.run_id, question) for run in family for question in run._waits.questions)  # noqa: SLF001
-        self.parks(self)
-        self.parked = Parked(
-            PAUSED if self.paused else self.waits_for or "a time", min((end for end in ends if end is not None), default=None), asked
-        )
-        for run in family:  # in one go: nobody gets an answer in between
-            run.recorder.halted = True
-            for task in run._tasks.values():  # noqa: SLF001
-                task.cancel()
-        raise RunHalted
-
     @property
-    def _until_ms(self) -> int | None:
-        """When this run goes on by itself."""
-        return None if self.paused else least(self._waits.until_ms, self._plan.next_deadline_ms)
+    def until_ms(self) -> int | None:
+        """When this run goes on by itself; None where only somebody can let it."""
+        return None if self.paused else least(self.waits.until_ms, self._plan.next_deadline_ms)
 
-    def _family(self) -> Iterator[Run]:
+    def family(self) -> Iterator[Run]:
+        """The run and its child runs under way, at every depth."""
         yield self
         for child in self.children.values():
-            yield from child._family()
+            yield from child.family()
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -337,7 +314,6 @@ class Run:
         drafts: list[Draft] = [] if first is None else [first]
         starts: list[tuple[StartNode, int | None]] = []
         gates: list[tuple[OpenGate, int | None]] = []
-        done = next((command for command in commands if isinstance(command, RunDone)), None)
         for command in commands:
             if isinstance(command, StartNode):
                 recorded = self._recorded_start(command) is not None
@@ -347,31 +323,33 @@ class Run:
             elif isinstance(command, OpenGate):
                 draft = self._gates.draft(command, self._taint_of(command.node))
                 gates.append((command, None if draft is None else len(drafts)))
-                if draft is not None:
-                    drafts.append(draft)
+                drafts += [] if draft is None else [draft]
             else:
                 drafts += self._drafts_of(command)
+        done = next((command for command in commands if isinstance(command, RunDone)), None)
         if done is not None:
             await self._finish(done, drafts)
             return
         stored = await self.recorder.write(*drafts) if drafts else []
         for start, position in starts:
-            recorded_start = self._recorded_start(start)
-            if position is not None:
-                started_ms = stored[position].ts_ms
-            else:
-                assert recorded_start is not None  # noqa: S101 - only a recorded start has no record of its own now
-                started_ms = recorded_start.start_ms
-            self.book.started_ms[start.node] = started_ms
-            if self.paused and recorded_start is None:
-                self._held_starts.append((start, started_ms))
-                self._inbox.put_nowait(NodeWaiting(start.node, start.attempt))
-            else:
-                self._launch(start, started_ms)
+            self._begin_attempt(start, None if position is None else stored[position].ts_ms)
         for gate, position in gates:
             self._open_gates[gate.node] = gate
             event_id = 0 if position is None else stored[position].id
-            self._tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
+            self.tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
+
+    def _begin_attempt(self, start: StartNode, started_ms: int | None) -> None:
+        """Launch it, or hold it while the run is paused; without a time it is one that an earlier process has begun."""
+        recorded = self._recorded_start(start)
+        if started_ms is None:
+            assert recorded is not None  # noqa: S101 - only a recorded start has no record of its own now
+            started_ms = recorded.start_ms
+        self.book.started_ms[start.node] = started_ms
+        if self.paused and recorded is None:
+            self._held_starts.append((start, started_ms))
+            self._inbox.put_nowait(NodeWaiting(start.node, start.attempt))
+        else:
+            self._launch(start, started_ms)
 
     def _drafts_of(self, command: Command) -> list[Draft]:
         now_ms = self.services.clock_ms()
@@ -406,16 +384,16 @@ class Run:
             self._inbox.put_nowait(error)
             return
         name = gate_task(gate.node)
-        if self._tasks.get(name) is asyncio.current_task():
-            del self._tasks[name]
+        if self.tasks.get(name) is asyncio.current_task():
+            del self.tasks[name]
         self._open_gates.pop(gate.node, None)
         self._inbox.put_nowait(answered if answered is not None else Cancel(f"nobody is there to answer at the gate of node {gate.node}"))
 
     def _wait_at_gate(self, name: str, wait: Wait | None) -> None:
         if wait is None:
-            self._waits.end(name)
+            self.waits.end(name)
         else:
-            self._waits.begin(name, wait)
+            self.waits.begin(name, wait)
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
         found = self._open.get(command.node)
@@ -423,7 +401,7 @@ class Run:
 
     def _launch(self, command: StartNode, started_ms: int) -> None:
         recorded = self._open.pop(command.node, None)
-        self._tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
+        self.tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
 
     async def _finish(self, done: RunDone, drafts: list[Draft]) -> None:
         """The last commit of the run: the ends of its nodes, its artifacts, its own end."""
@@ -468,8 +446,8 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
             self._inbox.put_nowait(error)
             return
-        if self._tasks.get(node) is asyncio.current_task():
-            del self._tasks[node]
+        if self.tasks.get(node) is asyncio.current_task():
+            del self.tasks[node]
         self._inbox.put_nowait(event)
 
     async def _run_agent(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
@@ -538,9 +516,9 @@ class Run:
 
     def _wait(self, node: str, attempt: int, wait: Wait | None) -> None:
         if wait is None:
-            self._waits.end(node)
+            self.waits.end(node)
         else:
-            self._waits.begin(node, wait)
+            self.waits.begin(node, wait)
         self._inbox.put_nowait(NodeResumed(node, attempt) if wait is None else NodeWaiting(node, attempt))
         self._leave(goes=wait is not None)
 
@@ -551,7 +529,7 @@ class Run:
     async def _run_opening(self, command: StartNode) -> Event:
         node, attempt = self.opening.node(command.node), command.attempt
         params = {**node.with_args, **{port: values[-1] for port, values in command.inputs.items() if port != "in" and values}}
-        self._waits.begin(command.node, Wait("child"))
+        self.waits.begin(command.node, Wait("child"))
         try:
             call = ChildCall(node.name, params, self._inherited_taint(node.id), command.node, attempt)
             child = await self.child(self, call)
@@ -560,7 +538,7 @@ class Run:
         except RunloopError as error:
             return NodeFailed(command.node, attempt, str(error), error.code)
         finally:
-            self._waits.end(command.node)
+            self.waits.end(command.node)
         if child.status != "succeeded":
             return NodeFailed(command.node, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")
         self._taint[command.node] = child.taint
@@ -578,19 +556,19 @@ class Run:
         """Cancel the attempts of ``nodes`` and wait until their calls are recorded."""
         if self._held_starts:
             self._held_starts = [(command, started_ms) for command, started_ms in self._held_starts if command.node not in nodes]
-        tasks = [task for node in nodes if (task := self._tasks.pop(node, None)) is not None]
+        tasks = [task for node in nodes if (task := self.tasks.pop(node, None)) is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
         for node in nodes:
-            self._waits.end(node)
+            self.waits.end(node)
             left = self._open.pop(node, None)
             if left is not None and (drafts := close_open_calls(left)):
                 await self.recorder.write(*drafts)
 
     async def _stop_all(self) -> None:
-        await self._stop(list(self._tasks))
+        await self._stop(list(self.tasks))
 
 
 def _left(limit: int | None, spent: int) -> int | None:
