@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
 _INTERRUPTED = "interrupted at the terminal"
 _NO_READER = "the output can no longer be written"
-_OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
 _DENIED = ("denied.", "policy.denied", "approval.")
 
 
@@ -209,9 +208,9 @@ class _Shown:
 
 async def _run(chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: bool, local: bool) -> int:
     if not local:
-        from runloop.cli.link import RECONNECT_S, find
+        from runloop.cli.link import RECONNECT_S, find, own_settings
 
-        own = sorted(set(context.current().overrides) - _OF_THE_LINK)
+        own = own_settings()
         client = None if own else await find(settings, reconnect_s=RECONNECT_S)
         if client is not None:
             async with client:

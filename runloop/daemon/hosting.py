@@ -13,8 +13,8 @@ from runloop.daemon.parking import Parking, Stub
 from runloop.daemon.people import Person
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events.records import OpenQuestion
+from runloop.kb.runs import find_run
 from runloop.openings import parse_opening
-from runloop.runs.history import find_run
 from runloop.runs.manager import Submission, submit_key
 from runloop.runs.parking import waits_for
 from runloop.runs.results import PAUSED, RunHalted

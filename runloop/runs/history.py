@@ -14,13 +14,10 @@ from runloop.openings.states import Begin, Event, GateAnswered, NodeFailed, Node
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
-    from runloop.kb import Ledger
     from runloop.runs.sources import RunSource
 
 GATE = "gate"
 """The action of an approval that is the gate of a node."""
-_SHORTEST = 4
-_SHOWN = 5
 
 
 @dataclass(slots=True)
@@ -116,28 +113,6 @@ class RecordedRun:
     def attempt_of(self, node: str, number: int) -> RecordedAttempt | None:
         """One attempt, or None where it was not started."""
         return next((each for each in reversed(self.attempts) if (each.node, each.attempt) == (node, number)), None)
-
-
-def find_run(ledger: Ledger, ref: str) -> str:
-    """The id of the run that ``ref`` names: an id, ``trace:`` and an id, the beginning of an id, or ``last``.
-
-    Raises:
-        InvalidInput: ``run.unknown`` or ``run.ambiguous``.
-
-    """
-    text = ref.strip().removeprefix("trace:").lower()
-    if text == "last":
-        found = ledger.run_ids(limit=1)
-    else:
-        found = ledger.run_ids(text, limit=_SHOWN) if len(text) >= _SHORTEST and set(text) <= set("0123456789abcdef-") else []
-    if not found:
-        raise InvalidInput(
-            f"there is no run {ref!r}", code="run.unknown", hint="`rlp runs` lists the runs; the first letters of an id, or `last`, do"
-        )
-    if len(found) > 1:
-        listed = ", ".join(run_id[:13] for run_id in found)
-        raise InvalidInput(f"{ref!r} begins more than one run: {listed}", code="run.ambiguous", hint="give more letters")
-    return found[0]
 
 
 def run_events(ledger: RunSource, run_id: str) -> Iterator[StoredEvent]:

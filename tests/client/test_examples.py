@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runloop.cli.status import _lines
 from runloop.client import AgentFailed
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -63,6 +64,8 @@ async def test_a_native_agent_gets_work_and_answers(daemon, command):
         try:
             assert (await asyncio.wait_for(anext(announced), 60)).payload["name"] == "doubler"
             assert await client.call_agent("doubler", {"in": [1, 2.5]}) == {"out": [2, 5]}
+            status = await client.status()
+            assert (status["native_agents"], "  native agents: doubler" in _lines(status)) == (["doubler"], True)
             with pytest.raises(AgentFailed, match="give numbers"):
                 await client.call_agent("doubler", {"in": ["one"]})
         finally:
