@@ -292,6 +292,19 @@ class Broker:
             raise meta
         return self._publish(self.local, raw, Facts(schema_id, expires, seen), self.routes.routing(meta), now_ms)
 
+    def wanted(self, topic: str) -> bool:
+        """Whether anybody would get a frame of this topic now; one that nobody gets is counted here and need not be made."""
+        state = self.routes.topic(topic)
+        plan = self.routes.plan(state)
+        if plan.plain or plan.durable or plan.tagged or plan.handler:
+            return True
+        state.counts.frames += 1
+        return False
+
+    def publish_own(self, topic: str, raw: bytes, facts: Facts, seq: int | None, now_ms: int) -> int:
+        """As :meth:`publish`, for a frame that the hosting process encoded itself and knows: nothing in it is read again."""
+        return self._publish(self.local, raw, facts, Routing(self.routes.topic(topic), ack=False, reply_to=None, seq=seq), now_ms)
+
     def _publish(self, session: Session, raw: bytes, facts: Facts, routing: Routing, now_ms: int) -> int:
         topic = routing.topic
         if topic is None:

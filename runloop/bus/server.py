@@ -22,6 +22,7 @@ from runloop.bus.listen import BACKLOG, Listener, listen
 from runloop.bus.message import Message
 from runloop.bus.replay import DurableSource
 from runloop.bus.session import Peer
+from runloop.bus.topic import Facts
 from runloop.errors import RunloopError
 from runloop.rmp import DEFAULT_TTL_MS
 
@@ -153,6 +154,16 @@ class BusServer:
     def publish_frame(self, raw: bytes) -> int:
         """Publish a frame that is already encoded."""
         matched = self.broker.publish(raw, now_ms())
+        self._flush_soon()
+        return matched
+
+    def wanted(self, topic: str) -> bool:
+        """Whether anybody would get a frame of this topic now; a frame that nobody gets need not be made."""
+        return self.broker.wanted(topic)
+
+    def publish_own(self, topic: str, raw: bytes, facts: Facts, seq: int | None) -> int:
+        """Publish a frame that this process encoded: ``facts`` and ``seq`` must be what it says."""
+        matched = self.broker.publish_own(topic, raw, facts, seq, now_ms())
         self._flush_soon()
         return matched
 

@@ -16,6 +16,7 @@ from runloop import __version__
 from runloop.bus.listen import Listener, activated, listen
 from runloop.bus.server import BusServer
 from runloop.bus.token import ensure_token
+from runloop.bus.topic import Facts
 from runloop.config import ensure
 from runloop.daemon import metrics
 from runloop.daemon.control import TOPIC, Control
@@ -62,6 +63,14 @@ class _Bus(BusServer):
     """The bus, telling when a connection is gone."""
 
     on_left: Callable[[], None]
+
+    def publish_own(self, topic: str, raw: bytes, facts: Facts, seq: int | None) -> int:
+        """As the bus does; the record is in the ledger before: that a copy cannot be sent must not stop the run."""
+        try:
+            return super().publish_own(topic, raw, facts, seq)
+        except RunloopError as error:
+            logger().error("a record cannot be published", code=error.code, why=error.message)
+            return 0
 
     def left(self, connection: Connection) -> None:
         super().left(connection)
@@ -149,9 +158,9 @@ class Daemon:
         return self.people
 
     def _compose(self, token: str) -> None:
-        feed = RunFeed(self.kb, lambda _topic, frame: self._publish_frame(frame))
-        self._feed = feed
+        feed = self._feed = RunFeed(self.kb)
         self._bus = _Bus(token=token, ledger=feed, any_uid=self._options.group is not None, on_error=self._handler_broke)
+        feed.bus = self._bus
         self._bus.on_left = lambda: self.people.keep(self._bus.broker.sessions)
         self._bus.on_request(TOPIC, Control(self).handle)
         manager = self._session.manager
@@ -214,12 +223,6 @@ class Daemon:
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _publish_frame(self, frame: bytes) -> None:
-        try:
-            self._bus.publish_frame(frame)
-        except RunloopError as error:  # the record is in the ledger; that a copy cannot be sent must not stop the run
-            logger().error("a record cannot be published", code=error.code, why=error.message)
-
     def _announce(self, shown: dict[str, Any]) -> None:
         self._bus.publish(APPROVALS_TOPIC, _ASKED, {"v": 1, **shown})
         if shown["state"] == "open":
@@ -234,7 +237,7 @@ class Daemon:
     def _note(self, record: Mapping[str, Any]) -> None:
         """Runs in the log: their ends for everybody, the rest for those who look closely."""
         kind = record["kind"]
-        if not kind.startswith("run."):
+        if not kind.startswith("run.") or not self._log.wants("info" if kind == "run.finished" else "debug"):
             return
         about = {"trace_id": record["trace_id"], "run_id": record["run_id"], "opening": record["opening_name"]}
         if kind == "run.finished":

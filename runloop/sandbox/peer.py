@@ -68,6 +68,7 @@ class Peer(asyncio.Protocol):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reaped: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._unsent: list[bytes] = []
 
     @classmethod
     async def start(cls, cache_dir: Path, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
@@ -169,14 +170,25 @@ class Peer(asyncio.Protocol):
             job.fail("worker.crashed", "the worker process died before the agent ran", retryable=True)
             self._drop(job)
             return
-        self._transport.write(frames.encode(frames.RUN, {"run": job.number, **message}))
+        self._send(frames.encode(frames.RUN, {"run": job.number, **message}))
+
+    def _send(self, data: bytes) -> None:
+        """Send at the end of this turn of the loop, together with what else begins in it: each write wakes the worker."""
+        self._unsent.append(data)
+        if len(self._unsent) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None:
+            self._transport.write(b"".join(unsent))
 
     def stop(self, job: Job, code: str, message: str) -> None:
         """Ask the worker to stop a guest."""
         if job.asking is not None:
             job.asking.cancel()
         if self._transport is not None:
-            self._transport.write(frames.encode(frames.CONTROL, {"verb": "stop", "run": job.number, "code": code, "message": message}))
+            self._send(frames.encode(frames.CONTROL, {"verb": "stop", "run": job.number, "code": code, "message": message}))
 
     def _drop(self, job: Job) -> None:
         if self.jobs.pop(job.number, None) is None:
@@ -227,7 +239,7 @@ class Peer(asyncio.Protocol):
             job.waited_s += time.monotonic() - job.asked_at
             job.asked_at = None
             self._waiting -= 1
-            self._transport.write(data)
+            self._send(data)
 
     def _finish(self, job: Job, payload: dict[str, Any]) -> None:
         if not job.ended.done():
