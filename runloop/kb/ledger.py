@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs
 
+_KNOWS = f"""SELECT 1 WHERE EXISTS(SELECT 1 FROM events WHERE idempotency_key = ?)
+             OR EXISTS(SELECT 1 FROM events WHERE run_id = ? AND {_RUN_STARTS})"""  # noqa: S608 - only placeholders
+
 
 class Head(NamedTuple):
     """The newest event: its id (0 when there is none) and the chain value after it."""
@@ -123,6 +126,11 @@ class Ledger:
         with self.reading() as db:
             row = db.execute(f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?", (key,)).fetchone()  # noqa: S608
         return None if row is None else stored(row)
+
+    def knows(self, key: str, run_id: str) -> bool:
+        """Whether an event has this idempotency key or begins this run, by one look into the file."""
+        with self.reading() as db:
+            return db.execute(_KNOWS, (key, run_id)).fetchone() is not None
 
     def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
         """Ids of runs that begin with ``prefix``, newest first."""

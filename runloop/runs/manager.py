@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from operator import is_
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import RunloopError, Where
@@ -32,6 +34,23 @@ if TYPE_CHECKING:
     from runloop.runs.services import Lookup, Services
 
 SEED_BYTES = 32
+_PINNED = 256
+"""Openings whose check is remembered."""
+AgentKey: TypeAlias = tuple[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """An opening that was checked against its agents, whose guests are compiled. It is kept, so that its identity stays its own."""
+
+    opening: Opening
+    services: Services
+    agents: tuple[Bundle, ...]
+    nodes: Mapping[str, Bundle]
+
+    def fits(self, opening: Opening, services: Services, found: Mapping[AgentKey, Bundle]) -> bool:
+        """Whether nothing has changed since."""
+        return self.opening is opening and self.services is services and all(map(is_, self.agents, found.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,7 @@ class RunManager:
     services: Services
     watchers: list[Subscriber] = field(default_factory=list)
     _active: dict[str, Run] = field(default_factory=dict, init=False)
+    _pinned: OrderedDict[int, _Pinned] = field(default_factory=OrderedDict, init=False)
 
     async def submit(self, submission: Submission, subscribers: tuple[Subscriber, ...] = ()) -> Run:
         """Check the opening against the agents that are here, pin them, and record the submission.
@@ -145,8 +165,7 @@ class RunManager:
 
     async def _submit(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
         services, opening = self.services, submission.opening
-        bundles = self._pin(opening, submission.lookup)
-        await self._prepare(bundles)
+        bundles = await self._pin(opening, submission.lookup)
         run_id = submission.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
         identity = RunIdentity(
             run_id=run_id,
@@ -180,9 +199,28 @@ class RunManager:
             parent=parent,
         )
 
-    def _pin(self, opening: Opening, lookup: Lookup | None) -> dict[str, Bundle]:
-        """The verified bundle of every agent node; what the opening asks of them is checked against them."""
-        found: dict[tuple[str, str | None], Bundle] = {}
+    async def _pin(self, opening: Opening, lookup: Lookup | None) -> Mapping[str, Bundle]:
+        """The verified bundle of every agent node, ready to run; what the opening asks of them is checked against them.
+
+        An opening that was checked against these very bundles is not checked again.
+        """
+        found = self._resolve(opening, lookup)
+        known = self._pinned.get(id(opening))
+        if known is not None and known.fits(opening, self.services, found):
+            return known.nodes
+        problems = check(opening, lambda name, variant: _ports(found.get((name, variant))))
+        if problems:
+            raise OpeningError(problems)
+        nodes = {node.id: found[node.name, node.variant] for node in opening.nodes if node.kind == "agent"}
+        services = self.services
+        await self._prepare(nodes)
+        self._pinned[id(opening)] = _Pinned(opening, services, tuple(found.values()), nodes)
+        while len(self._pinned) > _PINNED:
+            self._pinned.popitem(last=False)
+        return nodes
+
+    def _resolve(self, opening: Opening, lookup: Lookup | None) -> dict[AgentKey, Bundle]:
+        found: dict[AgentKey, Bundle] = {}
         resolve = lookup.agent if lookup else self.services.resolve_agent
         for node in opening.nodes:
             key = (node.name, node.variant)
@@ -193,10 +231,7 @@ class RunManager:
                     if error.where.node is None:
                         error.where = Where(file=error.where.file, line=error.where.line, column=error.where.column, node=node.id)
                     raise
-        problems = check(opening, lambda name, variant: _ports(found.get((name, variant))))
-        if problems:
-            raise OpeningError(problems)
-        return {node.id: found[node.name, node.variant] for node in opening.nodes if node.kind == "agent"}
+        return found
 
     async def _prepare(self, bundles: Mapping[str, Bundle]) -> None:
         """Compile the guests before anything is recorded: a node's time-out counts its own work only."""
