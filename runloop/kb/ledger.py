@@ -83,12 +83,23 @@ class Ledger:
         self, events: Iterable[NewEvent], waiter: Waiter, *, check: bool, future: asyncio.Future[list[StoredEvent]] | None = None
     ) -> Submission:
         """Hand events to the writer; ``waiter`` hears of them on the writer thread. Invalid events raise here."""
+        submission = self.prepare(events, waiter, check=check, future=future)
+        self.put(submission)
+        return submission
+
+    def prepare(
+        self, events: Iterable[NewEvent], waiter: Waiter, *, check: bool, future: asyncio.Future[list[StoredEvent]] | None = None
+    ) -> Submission:
+        """The first half of :meth:`enqueue`: everything that can be wrong with the events raises here."""
         if self._writer is None:
             raise LedgerReadOnly("the ledger was opened for reading only", where=Where(file=str(self.path)))
         rows = [prepare(event, check=check) for event in events]
-        submission = Submission(rows, waiter, any([row.event.key is not None for row in rows]), future)  # noqa: C419 - faster for one row
+        return Submission(rows, waiter, any([row.event.key is not None for row in rows]), future)  # noqa: C419 - faster for one row
+
+    def put(self, submission: Submission) -> None:
+        """The second half: queue what was prepared. Raises LedgerClosed."""
+        assert self._writer is not None  # noqa: S101 - it was prepared
         self._writer.put(submission)
-        return submission
 
     def read(
         self,
