@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ctypes import byref, create_string_buffer
 from typing import TYPE_CHECKING
 
 import wasmtime
+from wasmtime import _ffi as ffi
 
 from runloop.sandbox import abi, wasi1
 from runloop.sandbox.engine import new_store
@@ -13,6 +15,10 @@ from runloop.sandbox.outcome import Outcome
 if TYPE_CHECKING:
     from runloop.sandbox.command import Command
     from runloop.sandbox.execution import Execution
+
+
+_START = b"_start"
+_FUNCTION_KIND = ffi.WASMTIME_EXTERN_FUNC.value
 
 
 class PreparedModule:
@@ -30,11 +36,19 @@ class PreparedModule:
         """Run ``_start``; None if it came to its end, an outcome if it cannot start. A trap raises."""
         store = new_store(self._engine, memory_bytes=execution.limits.memory_bytes, fuel=execution.limits.fuel)
         try:
-            start = self._ready.instantiate(store).exports(store).get("_start")
-            if not isinstance(start, wasmtime.Func):
+            start = _start_of(self._ready.instantiate(store), store)
+            if start is None:
                 return Outcome.failed("guest.request", "the module exports no function _start: it is no WASI command")
             execution.command = command
             start(store)
         finally:
             store.close()
         return None
+
+
+def _start_of(instance: wasmtime.Instance, store: wasmtime.Store) -> wasmtime.Func | None:
+    """Find the function ``_start`` without looking at every other export."""
+    item = ffi.wasmtime_extern_t()
+    name = create_string_buffer(_START)
+    found = ffi.wasmtime_instance_export_get(store._context(), byref(instance._instance), name, len(_START), byref(item))  # noqa: SLF001
+    return wasmtime.Func._from_raw(item.of.func) if found and int(item.kind) == _FUNCTION_KIND else None  # noqa: SLF001

@@ -63,7 +63,7 @@ class Peer(asyncio.Protocol):
         self._errors = errors
         self._on_idle = on_idle
         self._on_lost = on_lost
-        self._frames = frames.Frames()
+        self._frames = frames.from_worker()
         self._transport: asyncio.Transport | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reaped: asyncio.Task[None] | None = None
