@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -184,6 +185,7 @@ class Daemon:
 
     def _ready(self) -> None:
         self._state = "ready"
+        gc.freeze()  # what is here now stays: the collector need not walk it again
         path = str(self._bus.path)
         self._notifier.systemd("READY=1", f"STATUS=serving {path}")
         self._notifier.starter({"ready": True, "pid": self.pid, "socket": path})
