@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from runloop.bus import counters, dialogue, frames, replay
 from runloop.bus.acl import DAEMON, DROPS, Acl
@@ -23,6 +23,9 @@ from runloop.errors import RunloopError
 from runloop.rmp import Envelope, Expired, MessageError, encode_frame
 from runloop.rmp.header import read_header
 from runloop.rmp.scan import Row, scan, with_meta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SLICE: Final = 64 * 1024
 _BATCH_MESSAGES: Final = 128
@@ -42,6 +45,14 @@ class Call(NamedTuple):
     def done(self) -> None:
         """The handler is through: its connection may ask on."""
         self.session.requests -= 1
+
+
+class Own(NamedTuple):
+    """A frame of the hosting process, which says ``facts`` and, in its ``meta``, ``seq``."""
+
+    raw: bytes
+    facts: Facts
+    seq: int | None
 
 
 class Broker:
@@ -292,18 +303,38 @@ class Broker:
             raise meta
         return self._publish(self.local, raw, Facts(schema_id, expires, seen), self.routes.routing(meta), now_ms)
 
-    def wanted(self, topic: str) -> bool:
-        """Whether anybody would get a frame of this topic now; one that nobody gets is counted here and need not be made."""
+    def wanted(self, topic: str, frames: int = 1) -> bool:
+        """Whether anybody would get ``frames`` of this topic now; those that nobody gets are counted here and need not be made."""
         state = self.routes.topic(topic)
         plan = self.routes.plan(state)
         if plan.plain or plan.durable or plan.tagged or plan.handler:
             return True
-        state.counts.frames += 1
+        state.counts.frames += frames
         return False
 
-    def publish_own(self, topic: str, raw: bytes, facts: Facts, seq: int | None, now_ms: int) -> int:
-        """As :meth:`publish`, for a frame that the hosting process encoded itself and knows: nothing in it is read again."""
-        return self._publish(self.local, raw, facts, Routing(self.routes.topic(topic), ack=False, reply_to=None, seq=seq), now_ms)
+    def publish_own(self, topic: str, frames: Sequence[Own], now_ms: int) -> None:
+        """Publish frames that the hosting process encoded itself and knows, in order: nothing in them is read again.
+
+        Raises what is wrong with the first that cannot be published.
+        """
+        state = self.routes.topic(topic)
+        plan = self.routes.plan(state)
+        if plan.simple and DAEMON in state.publishers and not any(self._was_seen(plan, own.facts.seen) for own in frames):
+            stamp = (self.epoch, now_ms)
+            for window in plan.windows:
+                for own in frames:
+                    window.cur[own.facts.seen] = stamp
+            soonest = min(own.facts.expires_at_ms for own in frames)
+            data = b"".join([own.raw for own in frames])
+            self._deliver(state, plan, data, 0, len(data), len(frames), soonest, now_ms)
+            return
+        for own in frames:
+            routing = Routing(state, ack=False, reply_to=None, seq=own.seq)
+            self._publish(self.local, own.raw, own.facts, routing, now_ms)
+
+    @staticmethod
+    def _was_seen(plan: Plan, key: bytes) -> bool:
+        return any(key in window.cur or key in window.old for window in plan.windows)
 
     def _publish(self, session: Session, raw: bytes, facts: Facts, routing: Routing, now_ms: int) -> int:
         topic = routing.topic

@@ -7,17 +7,17 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
+from runloop.bus.core import Own
 from runloop.bus.listen import Listener, activated, listen
 from runloop.bus.server import BusServer
 from runloop.bus.token import ensure_token
-from runloop.bus.topic import Facts
 from runloop.config import ensure
 from runloop.daemon import metrics
 from runloop.daemon.control import TOPIC, Control
@@ -65,17 +65,12 @@ class _Bus(BusServer):
 
     on_left: Callable[[], None]
 
-    def publish_own(self, topic: str, raw: bytes, facts: Facts, seq: int | None) -> int:
-        """As the bus does; the record is in the ledger before: that a copy cannot be sent must not stop the run."""
+    def publish_own(self, topic: str, frames: Sequence[Own]) -> None:
+        """As the bus does; the records are in the ledger before: that copies cannot be sent must not stop the run."""
         try:
-            return super().publish_own(topic, raw, facts, seq)
+            super().publish_own(topic, frames)
         except RunloopError as error:
             logger().error("a record cannot be published", code=error.code, why=error.message)
-            return 0
-
-    def left(self, connection: Connection) -> None:
-        super().left(connection)
-        self.on_left()
 
 
 class Daemon:
@@ -162,6 +157,7 @@ class Daemon:
         feed = self._feed = RunFeed(self.kb)
         self._bus = _Bus(token=token, ledger=feed, any_uid=self._options.group is not None, on_error=self._handler_broke)
         feed.bus = self._bus
+        self._bus.before_flush = feed.flush
         self._bus.on_left = lambda: self.people.keep(self._bus.broker.sessions)
         self._bus.on_request(TOPIC, Control(self).handle)
         manager = self._session.manager
@@ -203,6 +199,7 @@ class Daemon:
         left = await draining
         if left:
             logger().warning("runs left unfinished", runs=left)
+        self._feed.flush()
         self._bus.pump()  # the last records go out before the goodbye
 
     async def _prepare_guest(self) -> None:
@@ -255,6 +252,7 @@ class Daemon:
         code = "daemon.stopped" if halted else getattr(error, "code", "run.broke")
         if not halted:
             logger().error("a run broke off", trace_id=run.recorder.identity.trace_id, run_id=run.run_id, why=str(error), exc_info=error)
+        self._feed.flush()  # its records come before
         shown = {"run_id": run.run_id, "error": {"code": code, "message": message, "hint": "", "retryable": halted}}
         self._bus.publish(run_topic(run.run_id), _TROUBLE, shown)
         self._feed.ended(run.run_id)

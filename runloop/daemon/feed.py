@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from runloop.bus.core import Own
 from runloop.bus.topic import Facts
 from runloop.errors import InvalidInput
 from runloop.events import record_of
@@ -66,12 +67,16 @@ _SCHEMA: Final = ID_OF[RUN_EVENT]
 class Bus(Protocol):
     """The bus as the feed sees it."""
 
-    def wanted(self, topic: str) -> bool:
-        """Whether anybody gets a frame of this topic."""
+    def wanted(self, topic: str, frames: int) -> bool:
+        """Whether anybody gets frames of this topic; they are counted here where nobody does."""
         ...
 
-    def publish_own(self, topic: str, raw: bytes, facts: Facts, seq: int | None) -> int:
-        """Publish a frame that was encoded here."""
+    def flush_soon(self) -> None:
+        """Call :meth:`RunFeed.flush` at the end of this turn."""
+        ...
+
+    def publish_own(self, topic: str, frames: Sequence[Own]) -> None:
+        """Publish frames that were encoded here."""
         ...
 
 
@@ -148,30 +153,46 @@ class RunFeed:
     bus: Bus = field(init=False)
     _tails: OrderedDict[str, Tail] = field(default_factory=OrderedDict)
     _live: int = 0
+    _fresh: dict[str, tuple[Form, list[Mapping[str, Any]]]] = field(default_factory=dict)
+    """Records of this turn, by topic."""
     _ended: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Publish one record where somebody follows, and keep it where it is a durable one."""
-        run_id, seq = record["run_id"], record["seq"]
+        """Keep one record where it is a durable one; it is published at the end of this turn, where somebody follows."""
+        run_id = record["run_id"]
         tail = self._tails.get(run_id)
         if record["event_id"] is None:
-            self._take_live(record, Form.of(record) if tail is None else tail.form)
-            return
-        if tail is None:
-            tail = self._tails[run_id] = Tail(seq, Form.of(record))
-        tail.add(seq, record)
-        form = tail.form
-        if self.bus.wanted(form.topic):
-            self.bus.publish_own(form.topic, form.frame(record), form.facts(record["event_id"], record["ts_ms"] + RECORD_TTL_MS), seq)
-        if record["kind"] == "run.finished":
-            self.ended(run_id)
+            form = Form.of(record) if tail is None else tail.form
+        else:
+            seq = record["seq"]
+            if tail is None:
+                tail = self._tails[run_id] = Tail(seq, Form.of(record))
+            tail.add(seq, record)
+            form = tail.form
+            if record["kind"] == "run.finished":
+                self.ended(run_id)
+        if not self._fresh:
+            self.bus.flush_soon()
+        known = self._fresh.get(form.topic)
+        if known is None:
+            known = self._fresh[form.topic] = (form, [])
+        known[1].append(record)
 
-    def _take_live(self, record: Mapping[str, Any], form: Form) -> None:
-        if self.bus.wanted(form.topic):
-            self._live += 1
-            msg_id, now_ms = (1 << 63) + self._live, time.time_ns() // 1_000_000
-            raw = form.slowly(record, msg_id, now_ms, LIVE_TTL_MS, {"topic": form.topic})
-            self.bus.publish_own(form.topic, raw, form.facts(msg_id, now_ms + LIVE_TTL_MS), None)
+    def flush(self) -> None:
+        """Publish what was taken: the records of a run together, and none of which nobody would hear."""
+        fresh, self._fresh = self._fresh, {}
+        for topic, (form, records) in fresh.items():
+            if self.bus.wanted(topic, len(records)):
+                self.bus.publish_own(topic, [self._own(form, record) for record in records])
+
+    def _own(self, form: Form, record: Mapping[str, Any]) -> Own:
+        event_id = record["event_id"]
+        if event_id is not None:
+            return Own(form.frame(record), form.facts(event_id, record["ts_ms"] + RECORD_TTL_MS), record["seq"])
+        self._live += 1
+        msg_id, now_ms = (1 << 63) + self._live, time.time_ns() // 1_000_000
+        raw = form.slowly(record, msg_id, now_ms, LIVE_TTL_MS, {"topic": form.topic})
+        return Own(raw, form.facts(msg_id, now_ms + LIVE_TTL_MS), None)
 
     def ended(self, run_id: str) -> None:
         """Nothing more comes of this run: its frames may be forgotten."""

@@ -31,7 +31,7 @@ def encode(schema: int, payload: dict[str, Any]) -> bytes:
     """Make one frame; raises EncodeError or BodyTooLarge for what RMP cannot carry."""
     now_ms = time.time_ns() // 1_000_000
     try:
-        body = _BEGIN[schema] + msgpack.packb(payload)
+        body: bytes = _BEGIN[schema] + msgpack.packb(payload)
     except (ValueError, OverflowError, TypeError):
         body = b""  # RMP says what is wrong with it
     if not 0 < len(body) <= DEFAULT_MAX_BODY:
