@@ -319,7 +319,7 @@ class Broker:
         """
         state = self.routes.topic(topic)
         plan = self.routes.plan(state)
-        if plan.simple and DAEMON in state.publishers and not any(self._was_seen(plan, own.facts.seen) for own in frames):
+        if plan.simple and DAEMON in state.publishers and not any(self._unusual(plan, own.facts) for own in frames):
             stamp = (self.epoch, now_ms)
             for window in plan.windows:
                 for own in frames:
@@ -332,9 +332,9 @@ class Broker:
             routing = Routing(state, ack=False, reply_to=None, seq=own.seq)
             self._publish(self.local, own.raw, own.facts, routing, now_ms)
 
-    @staticmethod
-    def _was_seen(plan: Plan, key: bytes) -> bool:
-        return any(key in window.cur or key in window.old for window in plan.windows)
+    def _unusual(self, plan: Plan, facts: Facts) -> bool:
+        """Whether a frame must be looked at by itself: its schema is restricted, or it was seen before."""
+        return facts.schema_id in self._special or any(facts.seen in window.cur or facts.seen in window.old for window in plan.windows)
 
     def _publish(self, session: Session, raw: bytes, facts: Facts, routing: Routing, now_ms: int) -> int:
         topic = routing.topic
