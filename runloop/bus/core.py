@@ -77,6 +77,7 @@ class Broker:
         """What durable subscriptions want of the ledger; answered with :func:`runloop.bus.replay.supply`."""
         self.batches: dict[Subscription, None] = {}
         self.due_ms: int | None = None
+        self._ticked_ms = 0
         self.epoch = 0
         self.refused = 0
         self.buffered = 0
@@ -387,19 +388,23 @@ class Broker:
     def count_lost(self, topic: Topic, reason: str, copies: int, facts: Facts) -> None:
         topic.counts.published += copies
         topic.counts.drop(reason, copies)
-        if topic.name != DROPS:
+        if topic.name != DROPS and not self.notices.more(topic.name, reason, max(1, copies)):
             self.notices.add(
                 topic.name, reason, max(1, copies), trace_id=facts.trace_id, msg_id=facts.msg_id, expires_at_ms=facts.expires_at_ms
             )
-            self._wake(0)
+            self._wake_for_notices()
 
     def _announce(self, lost: list[Lost]) -> None:
         for topic, reason, copies, data, at in lost:
-            if topic.name != DROPS:
+            if topic.name != DROPS and not self.notices.more(topic.name, reason, copies):
                 header = read_header(data, at)[1]
                 expires = header.expires_at_ms
                 self.notices.add(topic.name, reason, copies, trace_id=header.trace_id, msg_id=header.msg_id, expires_at_ms=expires)
-                self._wake(0)
+                self._wake_for_notices()
+
+    def _wake_for_notices(self) -> None:
+        """Tick when the rate of notices allows the next one; the time of the last tick is near enough to now."""
+        self._wake(self.notices.next_ms(self._ticked_ms) or 0)
 
     def _wake(self, at_ms: int) -> None:
         if self.due_ms is None or at_ms < self.due_ms:
@@ -409,6 +414,12 @@ class Broker:
 
     def outgoing(self, session: Session, now_ms: int, max_bytes: int = 4 * _SLICE) -> list[bytes]:
         """What to send next, control first, then the subscriptions in turn; about ``max_bytes``. Empty when nothing can be sent."""
+        ready = session.ready
+        if len(ready) == 1 and not session.control and not session.ready_control:
+            whole = ready[0].take_whole(max_bytes, now_ms)
+            if whole is not None:
+                ready.popleft().scheduled = False
+                return [whole]
         out: list[bytes] = []
         if session.control:
             out.extend(session.control)
@@ -434,6 +445,7 @@ class Broker:
 
     def tick(self, now_ms: int, mono_ms: int) -> int:
         """Do what time asks for; the ms until the next call, which ``due_ms`` may bring forward."""
+        self._ticked_ms = now_ms
         for sub in [sub for sub in self.batches if (sub.due_ms or 0) <= now_ms]:
             del self.batches[sub]
             sub.due_ms = None
