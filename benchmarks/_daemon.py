@@ -97,7 +97,7 @@ class Home:
     @property
     def pid(self) -> int:
         """The daemon's process id."""
-        assert self.process is not None  # noqa: S101 - it was started
+        assert self.process is not None
         return self.process.pid
 
     @property

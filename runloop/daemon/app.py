@@ -34,7 +34,6 @@ from runloop.runs.run import RunHalted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runloop.bus.connection import Connection
     from runloop.config import Settings
     from runloop.daemon.notify import Notifier
     from runloop.kb import KnowledgeBase

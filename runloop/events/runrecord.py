@@ -194,11 +194,10 @@ def _plain(struct: Struct) -> dict[str, Any]:
     out: dict[str, Any] = {}
     values, fields = _shape(type(struct))
     for (shown, optional), value in zip(fields, values(struct), strict=True):
-        if value is None and optional:
-            continue
         if isinstance(value, Struct):
-            value = _plain(value)
+            out[shown] = _plain(value)
         elif type(value) is list and value and isinstance(value[0], Struct):
-            value = [_plain(item) for item in value]
-        out[shown] = value
+            out[shown] = [_plain(item) for item in value]
+        elif value is not None or not optional:
+            out[shown] = value
     return out

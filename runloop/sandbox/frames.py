@@ -40,7 +40,7 @@ def encode(schema: int, payload: dict[str, Any]) -> bytes:
 
 
 class Frames:
-    """Reads messages from bytes in any slicing. ``unpack`` reads a payload: as strictly as RMP says, unless the sender is our own parent."""
+    """Reads messages from bytes in any slicing; ``unpack`` reads a payload, as strictly as RMP says unless our own parent sent it."""
 
     def __init__(self, unpack: Unpack) -> None:
         self._decoder = FrameDecoder()
