@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runloop.models.budget import Budget
     from runloop.runs.operator import Operator
     from runloop.runs.recorder import Appender
-    from runloop.sandbox.spec import GuestResult, GuestSpec, Hostcall, Limits
+    from runloop.sandbox.spec import GuestResult, GuestSpec, Hostcall, Limits, Taped
 
 
 class Guests(Protocol):
@@ -24,8 +24,8 @@ class Guests(Protocol):
         """Compile what ``spec`` needs (None: the Python guest), so that no node's time is spent on it."""
         ...
 
-    async def run(self, spec: GuestSpec, hostcall: Hostcall) -> GuestResult:
-        """Run one guest to its result. Raises GuestError."""
+    async def run(self, spec: GuestSpec, hostcall: Hostcall, tape: Sequence[Taped] = ()) -> GuestResult:
+        """Run one guest to its result, its first calls answered from ``tape`` and compared by ``hostcall``. Raises GuestError."""
         ...
 
 

@@ -11,6 +11,7 @@ from wasmtime import component as wasm
 
 from runloop.sandbox.command import Command
 from runloop.sandbox.component import Prepared
+from runloop.sandbox.configuration import MAX_LIVE
 from runloop.sandbox.core import PreparedModule
 from runloop.sandbox.engine import Ticker, new_engine
 from runloop.sandbox.execution import Execution, Stopped, enter
@@ -28,14 +29,14 @@ class Guests:
         self._lock = threading.Lock()
         self._engines: dict[bool, wasmtime.Engine] = {}
         self._prepared: dict[tuple[str, bool], Prepared | PreparedModule] = {}
-        self._codes: dict[str, str] = {}
+        self._codes: dict[tuple[str, str], str] = {}
         self._ticker = Ticker()
 
     def prepare(self, kind: str, path: str, *, fuel: bool) -> Prepared | PreparedModule:
         """Load compiled code from the cache, whose seal the pool has checked."""
         with self._lock:
             if fuel not in self._engines:
-                self._engines[fuel] = new_engine(fuel=fuel)
+                self._engines[fuel] = new_engine(fuel=fuel, slots=MAX_LIVE)
                 self._ticker.add(self._engines[fuel])
             engine = self._engines[fuel]
             known = self._prepared.get((path, fuel))
@@ -87,13 +88,14 @@ class Guests:
 
     def _wrapped(self, prepared: Prepared, execution: Execution, message: dict[str, Any]) -> str:
         """Wrap a request for the Python guest, with the agent's sources and its compiled code."""
-        digest, sources = message["digest"], message["sources"]
-        codes = self._codes.get(digest)
+        sources = message["sources"]
+        key = message["path"], message["digest"]  # bytecode is for the guest that made it
+        codes = self._codes.get(key)
         if codes is None:
             codes = self._compile(prepared, sources, execution)
             with self._lock:
                 if execution.reason is None:
-                    self._codes[digest] = codes
+                    self._codes[key] = codes
                 while len(self._codes) > _CODES_KEPT:
                     self._codes.pop(next(iter(self._codes)))
         entry, seed = json.dumps(message["entry"]), message["seed"].hex()
