@@ -22,7 +22,7 @@ def raws(rig, session):
 
 @pytest.mark.parametrize("klass", ["realtime", "batched"])
 def test_they_arrive_in_order_as_they_are(rig, klass):
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, "rlp/runs/*/events", klass=klass)
     frames = [own(rig, seq) for seq in (1, 2, 3)]
     rig.broker.publish_own(TOPIC, frames, rig.now)
@@ -33,7 +33,7 @@ def test_they_arrive_in_order_as_they_are(rig, klass):
 
 
 def test_a_connection_with_two_subscriptions_gets_a_marked_copy_for_each(rig):
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC, 1)
     rig.subscribe(reader, "rlp/**", 2)
     rig.broker.publish_own(TOPIC, [own(rig, 1), own(rig, 2)], rig.now)
@@ -41,7 +41,7 @@ def test_a_connection_with_two_subscriptions_gets_a_marked_copy_for_each(rig):
 
 
 def test_a_repeated_one_is_delivered_once_and_the_new_ones_beside_it_too(rig):
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC)
     first, second = own(rig, 1), own(rig, 2)
     rig.broker.publish_own(TOPIC, [first], rig.now)
@@ -52,7 +52,7 @@ def test_a_repeated_one_is_delivered_once_and_the_new_ones_beside_it_too(rig):
 
 
 def test_one_that_expires_early_does_not_take_the_others_with_it(rig):
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC)
     short, long = own(rig, 1, ttl_ms=10), own(rig, 2, ttl_ms=30_000)
     rig.broker.publish_own(TOPIC, [short, long], rig.now)
@@ -61,7 +61,7 @@ def test_one_that_expires_early_does_not_take_the_others_with_it(rig):
 
 
 def test_a_topic_is_wanted_while_somebody_subscribes_and_is_counted_while_nobody_does(rig):
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     assert not rig.broker.wanted(TOPIC, 3)
     rig.subscribe(reader, "rlp/runs/*/events")
     assert rig.broker.wanted(TOPIC, 2)
@@ -76,7 +76,7 @@ def test_a_topic_that_the_process_serves_itself_is_wanted(rig):
 
 
 def test_expired_ones_are_refused_by_name(rig):
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC)
     rig.subscribe(reader, "rlp/**", 2)  # so that each is looked at
     late = own(rig, 1, ttl_ms=5)
