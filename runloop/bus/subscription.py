@@ -102,7 +102,8 @@ class Subscription:
 
     def _put_stalled(self, run: Run, size: int) -> list[Lost]:
         """For who has not read for a while: whole runs go, not only the frames that are too many, so that the others do not pay for it."""
-        queue, lost = self.queue, []
+        queue = self.queue
+        lost: list[Lost] = []
         queue.append(run)
         self.messages += run.frames
         self.size += size

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runloop.client import RunResult as RemoteResult
     from runloop.config import Settings
     from runloop.openings import Opening
-    from runloop.runs.run import RunResult
+    from runloop.runs.results import RunResult
     from runloop.runs.services import OpeningText
 
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")

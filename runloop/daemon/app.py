@@ -29,7 +29,7 @@ from runloop.daemon.people import People
 from runloop.daemon.watching import Watcher
 from runloop.errors import RunloopError
 from runloop.runs.compose import Session, clock_ms, session
-from runloop.runs.run import RunHalted
+from runloop.runs.results import RunHalted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

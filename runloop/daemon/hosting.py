@@ -14,7 +14,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.openings import parse_opening
 from runloop.runs.history import find_run
 from runloop.runs.manager import Submission, submit_key
-from runloop.runs.run import RunHalted
+from runloop.runs.results import RunHalted
 
 if TYPE_CHECKING:
     from runloop.daemon.people import People

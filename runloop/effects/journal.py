@@ -7,11 +7,14 @@ a divergence and is named (architecture section 1).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from runloop.errors import VerificationFailed, Where
+
+_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Crossing:
     """One recorded crossing. ``result`` and ``failure`` are both None while the outcome is not known.
 
     ``completed_ms`` is the wall clock at which the answer was recorded: it moves the guest's virtual clock, on every run.
+    ``asked_ms`` is that of the request.
     """
 
     call: int
@@ -39,6 +43,15 @@ class Crossing:
     completed_ms: int = 0
     taint: frozenset[str] = frozenset()
     answered: bool = True
+    asked_ms: int = 0
+    args: Any = None
+    klass: str = ""
+
+    def __str__(self) -> str:
+        """Name and arguments, or where these are not known the beginning of their hash."""
+        return shown_call(
+            self.name, self.args_hash, None if self.args is None else json.dumps(self.args, ensure_ascii=False, sort_keys=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +112,8 @@ class Journal:
         """Whether the next crossing is still inside the record."""
         return self._asked < len(self._recorded)
 
-    def ask(self, name: str, args_hash: str) -> Recorded | Live:
-        """Take the guest's next crossing.
+    def ask(self, name: str, args_hash: str, args_json: str | None = None) -> Recorded | Live:
+        """Take the guest's next crossing; ``args_json`` is for the message of a divergence.
 
         Raises:
             Diverged: the record holds another call at this place.
@@ -111,11 +124,21 @@ class Journal:
             return Live(self._asked)
         crossing = self._recorded[self._asked - 1]
         if (crossing.name, crossing.args_hash) != (name, args_hash):
-            raise Diverged(self._node, self._attempt, self._asked, f"{crossing.name} {crossing.args_hash[:12]}", f"{name} {args_hash[:12]}")
+            raise Diverged(self._node, self._attempt, self._asked, str(crossing), shown_call(name, args_hash, args_json))
         return Recorded(crossing) if crossing.answered else Live(self._asked, pending=crossing)
+
+    def take_back(self) -> None:
+        """The latest live crossing is not made now; the guest will ask again."""
+        self._asked -= 1
 
     def finish(self) -> None:
         """The guest ended: raise :class:`Diverged` when the record holds crossings that it did not make."""
         if self._asked < len(self._recorded):
             missing = self._recorded[self._asked]
-            raise Diverged(self._node, self._attempt, self._asked + 1, f"{missing.name} {missing.args_hash[:12]}", "the end of the attempt")
+            raise Diverged(self._node, self._attempt, self._asked + 1, str(missing), "the end of the attempt")
+
+
+def shown_call(name: str, args_hash: str, args_json: str | None) -> str:
+    """A call for people: its name and arguments, shortened."""
+    shown = args_hash[:12] if args_json is None else args_json
+    return f"{name} {shown}" if len(shown) <= _SHOWN else f"{name} {shown[:_SHOWN]}… ({len(shown)} characters, {args_hash[:12]})"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from runloop.errors import RunloopError, Where
 
@@ -83,7 +83,10 @@ class CallError(RunloopError):
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """Who asks, in which run, with which rights, and until when. Times are Unix milliseconds."""
+    """Who asks, in which run, with which rights, and until when. Times are Unix milliseconds.
+
+    ``asked_ms`` is when the call was made first, where a recovered run takes it up again.
+    """
 
     run_id: str
     node: str
@@ -95,6 +98,12 @@ class CallContext:
     taint: frozenset[str]
     now_ms: int
     deadline_ms: int | None
+    asked_ms: int | None = None
+
+    @property
+    def question_id(self) -> str:
+        """What an approval or a question of this call is known by."""
+        return f"{self.idempotency_key}/{self.attempt}"
 
     @property
     def remaining_ms(self) -> int | None:
@@ -139,6 +148,28 @@ class Outcome:
     def usd(self) -> float | None:
         """The cost in US dollars for records and people, or None."""
         return None if self.usd_micros is None else self.usd_micros / MICROS_PER_USD
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What can be found out about an external call that was begun and has no recorded outcome.
+
+    ``happened`` is None where nobody can know but the person. ``outcome`` is what to answer if it happened, where that can be said;
+    ``text`` tells a person what was looked at.
+    """
+
+    happened: bool | None
+    text: str
+    outcome: Outcome | None = None
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """A performer of external calls that can look whether one of them happened."""
+
+    async def evidence(self, prepared: Prepared, ctx: CallContext) -> Evidence:
+        """Look, and change nothing."""
+        ...
 
 
 class Performer(Protocol):

@@ -103,15 +103,34 @@ class RunStarted(RecordMeta, frozen=True):
     seed: Hash | None = None
     start_ms: int | None = None
     opening: Value = None
+    taint: list[str] | None = None
+    approve_in_advance: bool | None = None
+    patient: bool | None = None
+    workdir: str | None = None
+    owner: str | None = None
+
+
+class OpenQuestion(RecordMeta, frozen=True):
+    """What a person can answer while a run waits; ``event_id`` is the record that holds the content."""
+
+    approval_id: str
+    event_id: EventRef
+    type: Literal["approval", "question"] = "approval"
 
 
 class RunChanged(RecordMeta, frozen=True):
-    """``run.waiting``, ``run.paused``, ``run.resumed``, ``run.recovered``."""
+    """``run.waiting``, ``run.paused``, ``run.resumed``, ``run.recovered``.
+
+    ``owner`` is the process that has the run from now on. A waiting run goes on by itself at ``until_ms``.
+    """
 
     why: str
     since: int | None = None
     nodes: list[str] | None = None
     effects_answered: Count | None = None
+    owner: str | None = None
+    until_ms: int | None = None
+    approvals: list[OpenQuestion] | None = None
 
 
 class RunFinished(RecordMeta, frozen=True):
@@ -171,6 +190,7 @@ class NodeFinished(RecordMeta, frozen=True):
     tokens: Count = 0
     usd: Amount | None = None
     retry_ms: Count | None = None
+    taint: list[str] | None = None
 
 
 class EffectRequested(RecordMeta, frozen=True):

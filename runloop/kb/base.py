@@ -13,7 +13,7 @@ from runloop.events import KINDS, NewEvent, StoredEvent
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import evidence, materialise, people, search
-from runloop.kb.database import BUSY_MS, connect, translated
+from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.ledger import Ledger
 from runloop.kb.mask import mask_value
@@ -215,7 +215,7 @@ class KnowledgeBase:
         self.sync()
         db = connect(self._views_path, readonly=True)
         try:
-            with translated(self._views_path):
+            with materialise.derived(self._views_path, db):
                 yield db
         finally:
             db.close()

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
+from runloop.effects.perform.ports import Question
 from runloop.effects.types import CallError, CallErrorKind
+from runloop.errors import Where
 from runloop.events import NewEvent, value_hash
-from runloop.events.records import ApprovalEnded, ApprovalRequested, Decider
+from runloop.events.records import ApprovalEnded, ApprovalRequested, Decider, OpenQuestion
 from runloop.policy import Admission, AdmissionRequest, Denial, Grant, OpeningPolicy, Scope, admit
+from runloop.runs.errors import NeedsPerson
 from runloop.runs.operator import ApprovalDecision, ApprovalRequest, Operator
 from runloop.runs.recorder import Draft, Recorder
 from runloop.runs.services import RunRules
+from runloop.runs.waits import Wait
 
 if TYPE_CHECKING:
-    from runloop.effects.types import CallContext, Prepared
+    from runloop.effects.types import CallContext, Evidence, Prepared
     from runloop.runs.crossings import Crossings
+    from runloop.runs.history import Asked
 
 DENIED_BY_PERSON = "approval.rejected"
 NOBODY_TO_ASK = "approval.nobody"
 DENIED_BY_POLICY = "policy.denied"
+IT_HAPPENED, DO_IT, GIVE_UP = _OUTCOMES = ("it happened", "do it now", "give up")
+"""What a person says about an external call that was begun and has no outcome."""
 _PERSONS_OWN = frozenset({"model.complete"})
 """Actions whose other host the person chose in the configuration: asking again for each call would teach people not to read."""
 
@@ -42,6 +51,10 @@ class ApprovalDesk:
     opening: OpeningPolicy
     rules: RunRules
     yes: bool = False
+    asked: dict[str, Asked] = field(default_factory=dict)
+    """What was asked before this process took the run up, by approval id."""
+    decisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What was decided before."""
     grants: list[Grant] = field(default_factory=list)
 
     async def admit(self, call: CallInFlight, prepared: Prepared, ctx: CallContext) -> None:
@@ -52,8 +65,8 @@ class ApprovalDesk:
             raise _denied(admission, request)
         if admission.decision == "ask":
             await self._ask(call, prepared, ctx, request, admission)
-        elif admission.rule == "approved_in_advance":
-            approval_id = _approval_id(ctx)
+        elif admission.rule == "approved_in_advance" and ctx.question_id not in self.decisions:
+            approval_id = ctx.question_id
             decision = ApprovalDecision(approved=True, role="advance", rationale=admission.reason)
             asked = self._asked(approval_id, prepared, ctx, admission)
             await self.recorder.write(asked, _decided(approval_id, prepared, ctx, decision))
@@ -107,34 +120,100 @@ class ApprovalDesk:
         )
 
     async def _ask(self, call: CallInFlight, prepared: Prepared, ctx: CallContext, request: AdmissionRequest, admission: Admission) -> None:
-        approval_id = _approval_id(ctx)
-        await self.recorder.write(self._asked(approval_id, prepared, ctx, admission))
-        asked = ApprovalRequest(
-            approval_id=approval_id,
-            run_id=ctx.run_id,
-            opening_name=self.recorder.identity.opening_name,
-            node=ctx.node,
-            agent=ctx.agent,
-            action=prepared.action,
-            what=prepared.what,
-            recipients=prepared.recipients,
-            reason=admission.reason,
-            scopes=admission.scopes,
-            taint=ctx.taint,
-        )
-        call.at.waiting(True)
-        try:
-            decision = await self.operator.decide(asked)
-        finally:
-            call.at.waiting(False)
-        if decision.approved and decision.scope not in admission.scopes:
-            decision = ApprovalDecision(approved=True, scope=Scope.ONCE, role=decision.role, uid=decision.uid, rationale=decision.rationale)
-        await self.recorder.write(_decided(approval_id, prepared, ctx, decision))
+        approval_id, before = ctx.question_id, self.asked.get(ctx.question_id)
+        if before is not None and before.what != prepared.what:
+            before, approval_id = None, f"{approval_id}/{ctx.now_ms}"  # what stands there now is not what was shown then
+        if before is None:
+            stored = await self.recorder.write(self._asked(approval_id, prepared, ctx, admission))
+            event_id = stored[0].id
+        else:
+            event_id = before.event_id
+        known = self.decisions.get(approval_id)
+        if known is not None:
+            decision = _decision_of(known)
+        else:
+            asked = ApprovalRequest(
+                approval_id=approval_id,
+                run_id=ctx.run_id,
+                opening_name=self.recorder.identity.opening_name,
+                node=ctx.node,
+                agent=ctx.agent,
+                action=prepared.action,
+                what=prepared.what,
+                recipients=prepared.recipients,
+                reason=admission.reason,
+                scopes=admission.scopes,
+                taint=ctx.taint,
+            )
+            decision = await self._decided_by_person(call, asked, prepared, ctx, event_id)
         if not decision.approved:
             why = f": {decision.rationale}" if decision.rationale else ""
             message = f"{prepared.action} was not approved{why}"
             raise CallError(CallErrorKind.DENIED, message, code=DENIED_BY_PERSON, hint="nothing was done; run it again to be asked again")
         self.grants.append(Grant.for_request(request, decision.scope))
+
+    async def _decided_by_person(
+        self, call: CallInFlight, asked: ApprovalRequest, prepared: Prepared, ctx: CallContext, event_id: int
+    ) -> ApprovalDecision:
+        """Wait for the person, and record what was decided; an approval that nobody can give any more expires."""
+        try:
+            with call.at.waits(Wait("person", None, OpenQuestion(asked.approval_id, event_id))):
+                decision = await self.operator.decide(asked)
+        except asyncio.CancelledError:
+            if not self.recorder.halted:
+                expired = ApprovalEnded(asked.approval_id, "expired", node=ctx.node, attempt=ctx.attempt, call=ctx.call)
+                await self.recorder.write(Draft("approval.expired", f"{prepared.action} was stopped before anybody decided", expired))
+            raise
+        if decision.approved and decision.scope not in asked.scopes:
+            decision = ApprovalDecision(approved=True, scope=Scope.ONCE, role=decision.role, uid=decision.uid, rationale=decision.rationale)
+        await self.recorder.write(_decided(asked.approval_id, prepared, ctx, decision))
+        return decision
+
+    def asked_at(self, ctx: CallContext) -> int:
+        """When a person was asked about this call first, else when the call was made, else now: what is prepared then is what was shown."""
+        before = self.asked.get(ctx.question_id)
+        return before.at_ms if before is not None else ctx.asked_ms or ctx.now_ms
+
+    async def settle(self, call: CallInFlight, prepared: Prepared, ctx: CallContext, evidence: Evidence) -> bool:
+        """Ask whether an external call that was begun did happen; False where it shall be made now (ADR 5).
+
+        Raises:
+            CallError: ``effect.outcome_unknown`` where the person gives it up.
+            NeedsPerson: nobody is there to say.
+
+        """
+        asking = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome")
+        approval_id = asking.question_id
+        known, before = self.decisions.get(approval_id), self.asked.get(approval_id)
+        if known is None:
+            what = f"Runloop stopped during {prepared.action}. Did it happen?\n\nEvidence: {evidence.text}\n\n{prepared.what}"
+            if before is None:
+                meta = ApprovalRequested(
+                    approval_id, what, node=ctx.node, attempt=ctx.attempt, call=ctx.call, action=prepared.action,
+                    recipients=list(prepared.recipients) or None, options=list(_OUTCOMES),
+                )  # fmt: skip
+                draft = Draft("approval.requested", f"{ctx.node} asks whether {prepared.action} happened", meta)
+                event_id = (await self.recorder.write(draft))[0].id
+            else:
+                event_id = before.event_id
+            question = Question(what, _OUTCOMES, None, "", None)
+            with call.at.waits(Wait("person", None, OpenQuestion(approval_id, event_id, "question"))):
+                given = await self.operator.ask(question, asking)
+            if given is None:
+                raise NeedsPerson(
+                    f"only a person can say whether {prepared.action} of node {ctx.node} happened",
+                    where=Where(node=ctx.node),
+                    hint="resume the run on a terminal, or answer with `rlp approve` while the daemon has it",
+                )
+            ended = ApprovalEnded(approval_id, given.answer, node=ctx.node, attempt=ctx.attempt, call=ctx.call, by=Decider(given.by))
+            await self.recorder.write(Draft("approval.decided", f"{prepared.action}: {given.answer}", ended, actor=f"agent:{given.by}"))
+            known = {"decision": given.answer}
+        if known["decision"] == GIVE_UP:
+            raise CallError(
+                CallErrorKind.UNAVAILABLE, f"nobody knows whether {prepared.action} happened", code="effect.outcome_unknown",
+                hint="a person gave this call up after Runloop had stopped in the middle of it", outcome_unknown=True,
+            )  # fmt: skip
+        return bool(known["decision"] == IT_HAPPENED)
 
     def _asked(self, approval_id: str, prepared: Prepared, ctx: CallContext, admission: Admission) -> Draft:
         meta = ApprovalRequested(
@@ -150,8 +229,11 @@ class ApprovalDesk:
         return Draft("approval.requested", f"{ctx.node} asks for approval of {prepared.action}", meta, agent_id=f"agent:{ctx.agent}")
 
 
-def _approval_id(ctx: CallContext) -> str:
-    return f"{ctx.idempotency_key}/{ctx.attempt}"
+def _decision_of(meta: Mapping[str, Any]) -> ApprovalDecision:
+    by = meta.get("by") or {}
+    scope = Scope(meta["scope"]) if meta.get("scope") else Scope.ONCE
+    approved = meta["decision"] == "approved"
+    return ApprovalDecision(approved, scope, by.get("role", "operator"), by.get("uid"), meta.get("rationale"))
 
 
 def _decided(approval_id: str, prepared: Prepared, ctx: CallContext, decision: ApprovalDecision) -> Draft:

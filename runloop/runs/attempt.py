@@ -45,8 +45,8 @@ class AttemptSpec:
         hasher.update(f"{self.node}\0{self.attempt}".encode())
         return hasher.digest()
 
-    def guest(self, bundle: Bundle, limits: Limits) -> GuestSpec:
-        """The guest of this attempt, run from ``bundle``."""
+    def guest(self, bundle: Bundle, limits: Limits, python_guest: str | None = None) -> GuestSpec:
+        """The guest of this attempt, run from ``bundle``; ``python_guest`` is the digest of a kept one (None: the installed)."""
         run = {"run_id": self.run_id, "node": self.node, "attempt": self.attempt}
         request = {"with": dict(self.with_args), "inputs": dict(self.inputs), "run": run}
         is_python = bundle.kind == "python"
@@ -60,6 +60,7 @@ class AttemptSpec:
             limits=limits,
             sources=bundle.sources() if is_python else None,
             code=None if is_python else bundle.code(),
+            guest=python_guest if is_python else None,
         )
 
 

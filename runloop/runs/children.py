@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.types import CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+from runloop.runs.run import ChildCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runloop.effects.types import CallContext
     from runloop.runs.manager import RunManager
-    from runloop.runs.run import ChildResult
+    from runloop.runs.results import ChildResult
 
 
 class SpawnAgent:
@@ -28,7 +29,8 @@ class SpawnAgent:
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Run it to its end."""
         data = prepared.data
-        return _outcome(await self._manager.child_agent(self._manager.run_of(ctx), data["name"], data.get("with", {}), ctx.taint))
+        call = ChildCall(data["name"], data.get("with", {}), ctx.taint, ctx.node, ctx.attempt, ctx.call, agent=True)
+        return _outcome(await self._manager.child(self._manager.run_of(ctx), call))
 
 
 class SpawnOpening:
@@ -45,7 +47,8 @@ class SpawnOpening:
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Run it to its end."""
         data = prepared.data
-        return _outcome(await self._manager.child(self._manager.run_of(ctx), data["name"], data.get("params", {}), ctx.taint))
+        call = ChildCall(data["name"], data.get("params", {}), ctx.taint, ctx.node, ctx.attempt, ctx.call)
+        return _outcome(await self._manager.child(self._manager.run_of(ctx), call))
 
 
 def _outcome(child: ChildResult) -> Outcome:

@@ -12,15 +12,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runloop import __version__
+from runloop.bundles import load_bundle
 from runloop.config.paths import SYSTEM_CONFIG
 from runloop.errors import Denied, Where
 from runloop.kb import AsyncLedger
 from runloop.kb.search import DOMAINS
 from runloop.openings.budget import least
 from runloop.runs.children import SpawnAgent, SpawnOpening
+from runloop.runs.history import load_run
+from runloop.runs.kept import DIRECTORY as KEPT
+from runloop.runs.kept import KeptOnDisk
 from runloop.runs.lookup import find_opening
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
+from runloop.runs.owners import Owner
 from runloop.runs.places import bundle_store, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
 from runloop.runs.services import OpeningText, RunRules, Services
@@ -53,6 +58,8 @@ class Session:
     pool: WorkerPool
     models: Turns
     """Turns of model calls."""
+    owner: Owner
+    """This process, as the records of its runs name it."""
     _world: _World
 
     async def reconfigure(self, settings: Settings, lookup: Lookup) -> None:
@@ -100,6 +107,8 @@ def rules_from(settings: Settings) -> RunRules:
         max_usd_micros=None if usd is None else int(usd * 1_000_000),
         denied_actions=frozenset(settings.get("policy.deny_actions")),
         approve_in_advance=None if in_advance is None else frozenset(in_advance),
+        evict_after_ms=settings.get("runtime.evict_after_ms"),
+        park_after_ms=settings.get("runtime.park_after_ms"),
     )
 
 
@@ -138,6 +147,10 @@ class DiskLookup:
         """The verified bundle, narrowed by the hard limits."""
         return self._limit.narrow(_trusted(self.bundles.resolve(name, variant), self.settings))
 
+    def narrowed(self, bundle: Bundle) -> Bundle:
+        """A bundle that was verified elsewhere, cut down to what it may do here."""
+        return self._limit.narrow(_trusted(self.bundles.narrowed(bundle), self.settings))
+
     def opening(self, name: str) -> OpeningText:
         """The opening's text."""
         return find_opening(name, opening_dirs(self.settings, self._workdir))
@@ -155,20 +168,23 @@ async def session(
     async with AsyncExitStack() as stack:
         kb = open_knowledge(settings)
         stack.callback(kb.close)
+        owner = Owner.take(directories.pog)
+        stack.callback(owner.close)
         pool = WorkerPool(
             directories.cache,
+            kept=directories.pog / KEPT,
             workers=settings.get("sandbox.workers") or None,
             progress=progress,
             restarts_per_minute=settings.get("sandbox.restarts_per_minute"),
         )
         turns, models = Turns(*node_limits(settings, pool.places)), Turns(*model_limits(settings))
-        world = _World(settings, kb, AsyncLedger(kb.ledger), pool, operator or Nobody(), turns, models)
+        world = _World(settings, kb, AsyncLedger(kb.ledger), pool, operator or Nobody(), turns, models, owner)
         stack.push_async_callback(world.close_brokers)
         stack.push_async_callback(pool.close)
         await pool.start()
         manager = RunManager(world.services(lookup or DiskLookup(settings)))
         world.fill(manager)
-        yield Session(manager, kb, pool, models, world)
+        yield Session(manager, kb, pool, models, owner, world)
         await asyncio.to_thread(kb.sync)
 
 
@@ -183,6 +199,7 @@ class _World:
     operator: Operator
     turns: Turns
     models: Turns
+    owner: Owner
     brokers: list[Broker] = field(default_factory=list)
     store: SecretStore = field(init=False)
 
@@ -194,8 +211,12 @@ class _World:
         self.store = secret_store(settings.get("security.secrets.provider"))
         broker = _broker(settings, self.store)
         self.brokers.append(broker)
+        ledger = self.kb.ledger
         return Services(
             ledger=self.ledger,
+            recorded=lambda run_id: asyncio.to_thread(load_run, ledger, run_id),
+            kept=KeptOnDisk(settings.directories.pog / KEPT, DiskLookup(settings).narrowed, self._load_bundle),
+            owner=self.owner.id,
             guests=self.pool,
             resolve_agent=lookup.agent,
             resolve_opening=lookup.opening,
@@ -221,6 +242,10 @@ class _World:
         for name in ("model.complete", "model.embed"):
             performers[name] = InTurn(performers[name], self.models)
         manager.services.performers.update(performers)
+
+    def _load_bundle(self, root: Path) -> Bundle:
+        home = self.settings.base.home
+        return load_bundle(root, home=None if home is None else str(home), env=os.environ)
 
     async def close_old_brokers(self, *, used: bool) -> None:
         """Close all but the newest, unless runs may still use them."""

@@ -1,13 +1,16 @@
-"""A recorded run, read back: what a replay, a trace or a recovery needs, folded from its records."""
+"""A run read back from its records: the one fold that recovery, replay, trace and diff start from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.journal import Crossing, Failure
+from runloop.effects.types import MICROS_PER_USD
 from runloop.errors import InvalidInput
+from runloop.events import RunIdentity
+from runloop.openings.states import Begin, Event, NodeFailed, NodeStarted, NodeSucceeded
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
@@ -16,6 +19,35 @@ if TYPE_CHECKING:
 
 _SHORTEST = 4
 _SHOWN = 5
+
+
+@dataclass(slots=True)
+class Spent:
+    """What calls used: tokens, millionths of a dollar where the price is known, and whether it always was."""
+
+    tokens: int = 0
+    usd_micros: int = 0
+    priced: bool = True
+
+    def add(self, other: Spent) -> None:
+        """Sum up."""
+        self.tokens += other.tokens
+        self.usd_micros += other.usd_micros
+        self.priced = self.priced and other.priced
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An ``approval.requested``: its event, its time in Unix milliseconds, and its meta."""
+
+    event_id: int
+    at_ms: int
+    meta: Mapping[str, Any]
+
+    @property
+    def what(self) -> Any:
+        """Exactly what was shown."""
+        return self.meta["what"]
 
 
 @dataclass(slots=True)
@@ -28,10 +60,15 @@ class RecordedAttempt:
     inputs: Mapping[str, list[Any]]
     start_ms: int
     crossings: list[Crossing] = field(default_factory=list)
+    requests: dict[int, int] = field(default_factory=dict)
+    """Event ids of the requests, by call."""
     status: str | None = None
     outputs: Mapping[str, list[Any]] | None = None
     outputs_hash: str | None = None
     error: Mapping[str, Any] | None = None
+    ms: int | None = None
+    taint: frozenset[str] = frozenset()
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(slots=True)
@@ -45,11 +82,38 @@ class RecordedRun:
     status: str | None = None
     reason: str | None = None
     final_hash: str | None = None
+    identity: RunIdentity = field(default_factory=lambda: RunIdentity("", "", "", ""))
+    events: list[tuple[int, Event | NodeStarted]] = field(default_factory=list)
+    """What happened in the plan's terms, with the times in Unix milliseconds."""
+    asked: dict[str, Asked] = field(default_factory=dict)
+    """What a person was asked, by approval id."""
+    decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What was decided, by approval id."""
+    last_seq: int = 0
+    paused: bool = False
+    owner: str | None = None
+    waiting: Mapping[str, Any] | None = None
+    """The meta of ``run.waiting`` where that is the last record."""
+    finished: Mapping[str, Any] | None = None
 
     @property
     def seed(self) -> bytes:
         """The run's seed."""
         return bytes.fromhex(self.submitted["seed"])
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run had started."""
+        return bool(self.events)
+
+    @property
+    def open_attempts(self) -> list[RecordedAttempt]:
+        """The attempts that have no end."""
+        return [attempt for attempt in self.attempts if attempt.status is None]
+
+    def attempt_of(self, node: str, number: int) -> RecordedAttempt | None:
+        """One attempt, or None where it was not started."""
+        return next((each for each in reversed(self.attempts) if (each.node, each.attempt) == (node, number)), None)
 
 
 def find_run(ledger: Ledger, ref: str) -> str:
@@ -81,56 +145,111 @@ def run_events(ledger: RunSource, run_id: str) -> Iterator[StoredEvent]:
 
 def load_run(ledger: RunSource, run_id: str) -> RecordedRun:
     """Fold the records of one run. Raises InvalidInput ``run.unknown``."""
-    run: RecordedRun | None = None
-    open_attempts: dict[str, RecordedAttempt] = {}
-    for event in run_events(ledger, run_id):
-        if "v" not in event.payload:
-            continue
-        if run is None:
-            run = RecordedRun(run_id, event.payload["opening_name"])
-        _take(run, open_attempts, event)
+    run = fold(run_id, run_events(ledger, run_id))
     if run is None:
         raise InvalidInput(f"there is no run {run_id}", code="run.unknown", hint="`rlp runs` lists the runs in the ledger")
     return run
 
 
+def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
+    """The run that these records tell, oldest first; None where there is not one record."""
+    run: RecordedRun | None = None
+    open_attempts: dict[str, RecordedAttempt] = {}
+    for event in events:
+        payload = event.payload
+        if "v" not in payload:
+            continue
+        if run is None:
+            identity = RunIdentity(
+                run_id, event.provenance["trace_id"], payload["opening_id"], payload["opening_name"], payload["parent_run_id"]
+            )
+            run = RecordedRun(run_id, payload["opening_name"], identity=identity)
+        run.last_seq = payload["seq"]
+        run.waiting = None
+        _take(run, open_attempts, event)
+    return run
+
+
 def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
-    meta = event.payload["meta"]
+    meta, at_ms = event.payload["meta"], event.ts_ms
     match event.kind:
         case "run.submitted":
-            run.submitted = meta
+            run.submitted, run.owner = meta, meta.get("owner")
+        case "run.started":
+            run.events.append((at_ms, Begin()))
+        case "run.paused" | "run.resumed":
+            run.paused = event.kind == "run.paused"
+        case "run.recovered" | "run.waiting":
+            run.owner = meta.get("owner", run.owner)
+            run.waiting = meta if event.kind == "run.waiting" else None
         case "run.finished":
             run.status, run.reason, run.final_hash = meta["status"], meta.get("reason"), meta.get("final_hash")
+            run.finished = meta
         case "node.started":
-            attempt = RecordedAttempt(meta["node"], meta["attempt"], meta.get("agent") or {}, meta.get("inputs") or {}, event.ts_ms)
+            attempt = RecordedAttempt(meta["node"], meta["attempt"], meta.get("agent") or {}, meta.get("inputs") or {}, at_ms)
             open_attempts[meta["node"]] = attempt
             run.attempts.append(attempt)
+            run.events.append((at_ms, NodeStarted(meta["node"])))
         case "effect.requested":
-            crossing = Crossing(meta["call"], meta["name"], meta["args_hash"], answered=False)
-            open_attempts[meta["node"]].crossings.append(crossing)
+            attempt = open_attempts[meta["node"]]
+            attempt.crossings.append(
+                Crossing(
+                    meta["call"],
+                    meta["name"],
+                    meta["args_hash"],
+                    answered=False,
+                    asked_ms=at_ms,
+                    args=meta.get("args"),
+                    klass=meta["class"],
+                )
+            )
+            attempt.requests[meta["call"]] = event.id
         case "effect.completed" | "effect.failed" | "effect.unknown":
-            _answer(open_attempts[meta["node"]], meta, event.ts_ms)
+            _answer(open_attempts[meta["node"]], meta, at_ms)
+        case "approval.requested":
+            run.asked[meta["approval_id"]] = Asked(event.id, at_ms, meta)
+        case "approval.decided" | "approval.expired":
+            run.decisions[meta["approval_id"]] = meta
         case "node.finished":
-            ended = open_attempts.pop(meta["node"], None)
-            if ended is not None:
-                ended.status, ended.outputs, ended.error = meta["status"], meta.get("outputs"), meta.get("error")
-                ended.outputs_hash = meta.get("outputs_hash")
+            _node_ended(run, open_attempts.pop(meta["node"], None), meta, at_ms)
         case _:
             pass
 
 
-def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], ts_ms: int) -> None:
-    asked = attempt.crossings[meta["call"] - 1]
+def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int) -> None:
     error = meta.get("error")
     failure = (
         None if error is None else Failure(error.get("kind") or "unavailable", error["message"], error.get("hint") or "", error["code"])
     )
-    attempt.crossings[meta["call"] - 1] = Crossing(
-        asked.call,
-        asked.name,
-        asked.args_hash,
+    attempt.crossings[meta["call"] - 1] = replace(
+        attempt.crossings[meta["call"] - 1],
         result=meta.get("result"),
         failure=failure,
-        completed_ms=ts_ms,
+        completed_ms=at_ms,
         taint=frozenset(meta.get("taint") or ()),
+        answered=True,
     )
+    spent = spent_of(meta)
+    if spent.tokens or spent.usd_micros:
+        attempt.spent.add(spent)
+
+
+def spent_of(meta: Mapping[str, Any]) -> Spent:
+    """What the outcome of one call says that it used."""
+    tokens, usd = meta.get("tokens_in", 0) + meta.get("tokens_out", 0), meta.get("usd")
+    micros = 0 if usd is None else round(usd * MICROS_PER_USD)
+    return Spent(tokens, micros, priced=usd is not None or not tokens)
+
+
+def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, meta: Mapping[str, Any], at_ms: int) -> None:
+    if attempt is None:
+        return
+    attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")
+    attempt.outputs_hash, attempt.ms = meta.get("outputs_hash"), meta.get("ms")
+    attempt.taint = frozenset(meta.get("taint") or ())
+    node, number, spent = attempt.node, attempt.attempt, attempt.spent
+    if attempt.status == "ok":
+        run.events.append((at_ms, NodeSucceeded(node, number, attempt.outputs or {}, spent.tokens, spent.usd_micros)))
+    elif attempt.status == "error" and attempt.error is not None:
+        error, retried = attempt.error, meta.get("retry_ms") is not None
+        run.events.append((at_ms, NodeFailed(node, number, error["message"], error["code"], retried, spent.tokens, spent.usd_micros)))

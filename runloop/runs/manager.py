@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from operator import is_
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.effects.types import CallError, CallErrorKind
-from runloop.errors import RunloopError, Where
+from runloop.errors import InvalidInput
 from runloop.events import RunIdentity
 from runloop.events.records import NodeText, RunStarted, Versions
-from runloop.openings import AgentPorts, OpeningError, check, parse_opening
+from runloop.openings import parse_opening
 from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
+from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
-from runloop.runs.run import ChildResult, Run, RunHalted, RunResult
+from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
+from runloop.runs.results import ChildResult, RunHalted, RunResult
+from runloop.runs.run import ChildCall, Run
+from runloop.sandbox.spec import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,27 +32,11 @@ if TYPE_CHECKING:
     from runloop.effects.types import CallContext
     from runloop.models.budget import Budget
     from runloop.openings import Opening
+    from runloop.runs.history import RecordedRun
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup, Services
 
 SEED_BYTES = 32
-_PINNED = 256
-"""Openings whose check is remembered."""
-AgentKey: TypeAlias = tuple[str, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pinned:
-    """An opening that was checked against its agents, whose guests are compiled. It is kept, so that its identity stays its own."""
-
-    opening: Opening
-    services: Services
-    agents: tuple[Bundle, ...]
-    nodes: Mapping[str, Bundle]
-
-    def fits(self, opening: Opening, services: Services, found: Mapping[AgentKey, Bundle]) -> bool:
-        """Whether nothing has changed since."""
-        return self.opening is opening and self.services is services and all(map(is_, self.agents, found.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +51,12 @@ class Submission:
     """A UUID that the submitter chose: a second submission under it cannot make a second run."""
     operator: Operator | None = None
     lookup: Lookup | None = None
+    workdir: str | None = None
+    """Whose names ``lookup`` adds, for a recovery."""
+    patient: bool = False
+    """Approvals wait until somebody answers."""
+    parks: bool = False
+    """The run may be left to the ledger while all of it waits."""
 
 
 @dataclass(slots=True)
@@ -74,7 +66,10 @@ class RunManager:
     services: Services
     watchers: list[Subscriber] = field(default_factory=list)
     _active: dict[str, Run] = field(default_factory=dict, init=False)
-    _pinned: OrderedDict[int, _Pinned] = field(default_factory=OrderedDict, init=False)
+    _pins: Pins = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pins = Pins(self._prepare)
 
     async def submit(self, submission: Submission, subscribers: tuple[Subscriber, ...] = ()) -> Run:
         """Check the opening against the agents that are here, pin them, and record the submission.
@@ -103,23 +98,65 @@ class RunManager:
         """The runs that are being driven, child runs included."""
         return tuple(self._active.values())
 
-    async def child(self, parent: Run, name: str, params: Mapping[str, Any], taint: frozenset[str]) -> ChildResult:
-        """Run the opening ``name`` as a child of ``parent``, on its budget and within what it may approve."""
-        found = (parent.lookup.opening if parent.lookup else self.services.resolve_opening)(name)
-        return await self._child(parent, parse_opening(found.source, file=found.file, params=dict(params)), taint)
+    async def child(self, parent: Run, call: ChildCall) -> ChildResult:
+        """Run what ``call`` asks for as a child of ``parent``, on its budget and within what it may approve.
 
-    async def child_agent(self, parent: Run, name: str, with_args: Mapping[str, Any], taint: frozenset[str]) -> ChildResult:
-        """Run one agent as a child of ``parent``: an opening of a single node, made on the spot."""
+        The child's id follows from the call, so a recovered parent finds the child that it had.
+        """
+        child_id = str(uuid.uuid5(uuid.UUID(parent.run_id), f"{call.node}/{call.attempt}/{call.call}"))
+        try:
+            recorded = await self.services.recorded(child_id)
+        except InvalidInput:
+            recorded = None
+        if recorded is not None and recorded.finished is not None:
+            return _ended_child(recorded, whole="agent" if call.agent else None)
+        if recorded is not None:
+            run = await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, ())
+        else:
+            limit = self.services.rules.max_depth
+            if parent.depth + 1 > limit:
+                message = f"openings are nested more than {limit} deep"
+                raise CallError(CallErrorKind.BUDGET, message, code="run.too_deep", hint="an opening that starts itself never ends")
+            submission = Submission(
+                self._child_opening(parent, call), mode=parent.mode, yes=parent.desk.yes, run_id=child_id,
+                operator=parent.desk.operator, lookup=parent.lookup, patient=parent.patient,
+            )  # fmt: skip
+            run = await self._submit(submission, parent, (), call.taint | parent.base_taint)
+        if not call.call:
+            run.parent_attempt = call.node, call.attempt
+        return await self._drive_child(parent, run, whole="agent" if call.agent else None)
+
+    def _child_opening(self, parent: Run, call: ChildCall) -> Opening:
+        if not call.agent:
+            found = (parent.lookup.opening if parent.lookup else self.services.resolve_opening)(call.name)
+            return parse_opening(found.source, file=found.file, params=dict(call.params))
         import yaml
 
         document = {
             "version": 0,
-            "name": f"agent-{name.replace('@', '-')}",
-            "nodes": [{"id": "agent", "use": f"agent:{name}", "with": dict(with_args)}],
+            "name": f"agent-{call.name.replace('@', '-')}",
+            "nodes": [{"id": "agent", "use": f"agent:{call.name}", "with": dict(call.params)}],
             "edges": [],
         }
-        opening = parse_opening(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
-        return await self._child(parent, opening, taint, whole="agent")
+        return parse_opening(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
+
+    async def recover(
+        self, run_id: str, *, operator: Operator | None = None, lookup: Lookup | None = None, parks: bool = False,
+        subscribers: tuple[Subscriber, ...] = (),
+    ) -> Run:  # fmt: skip
+        """Take up an unfinished run from its records; :meth:`drive` goes on with it.
+
+        Raises:
+            InvalidInput: ``run.unknown``; ``run.ended``.
+            RunloopError: what it needs is not here any more.
+
+        """
+        recorded = await self.services.recorded(run_id)
+        if recorded.finished is not None:
+            raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
+        run = await self._taken_up(recorded, None, operator, lookup, subscribers)
+        run.parks = parks
+        return run
 
     # ── what performers report to and ask of the run that a call belongs to ─────────────────────────────────────────────
 
@@ -165,7 +202,9 @@ class RunManager:
 
     async def _submit(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
         services, opening = self.services, submission.opening
-        bundles = await self._pin(opening, submission.lookup)
+        resolve = submission.lookup.agent if submission.lookup else services.resolve_agent
+        bundles = await self._pins.pin(opening, services, resolve)
+        await services.kept.keep(bundles.values())
         run_id = submission.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
         identity = RunIdentity(
             run_id=run_id,
@@ -174,12 +213,10 @@ class RunManager:
             opening_name=opening.name,
             parent_run_id=None if parent is None else parent.run_id,
         )
-        recorder = Recorder(identity, services.ledger, services.clock_ms)
-        for subscriber in (*subscribers, *self.watchers):
-            recorder.subscribe(subscriber)
+        recorder = self._recorder(identity, subscribers)
         seed = submission.seed or services.fresh(SEED_BYTES)
         submitted_ms = services.clock_ms()
-        meta = self._started_meta(submission, bundles, seed, submitted_ms)
+        meta = self._started_meta(submission, bundles, seed, submitted_ms, taint)
         await recorder.write(Draft("run.submitted", f"run of {opening.name} submitted", meta, key=submission.run_id and submit_key(run_id)))
         return Run(
             opening=opening,
@@ -187,61 +224,84 @@ class RunManager:
             services=services,
             bundles=bundles,
             seed=seed,
-            desk=self._desk(recorder, submission, parent),
+            desk=self._desk(recorder, opening, submission.operator, parent, yes=submission.yes),
             budget=self._budget(opening) if parent is None else parent.budget,
             depth=0 if parent is None else parent.depth + 1,
             child=self.child,
             submitted_ms=submitted_ms,
-            start=Draft("run.started", "run started", {**_plain(meta), "opening": None}),
+            start=_start(meta),
             base_taint=taint,
             mode=submission.mode,
             lookup=submission.lookup,
             parent=parent,
+            patient=submission.patient,
+            parks=submission.parks,
         )
 
-    async def _pin(self, opening: Opening, lookup: Lookup | None) -> Mapping[str, Bundle]:
-        """The verified bundle of every agent node, ready to run; what the opening asks of them is checked against them.
+    def _recorder(self, identity: RunIdentity, subscribers: tuple[Subscriber, ...], last_seq: int = 0) -> Recorder:
+        recorder = Recorder(identity, self.services.ledger, self.services.clock_ms, last_seq)
+        for subscriber in (*subscribers, *self.watchers):
+            recorder.subscribe(subscriber)
+        return recorder
 
-        An opening that was checked against these very bundles is not checked again.
-        """
-        found = self._resolve(opening, lookup)
-        known = self._pinned.get(id(opening))
-        if known is not None and known.fits(opening, self.services, found):
-            return known.nodes
-        problems = check(opening, lambda name, variant: _ports(found.get((name, variant))))
-        if problems:
-            raise OpeningError(problems)
-        nodes = {node.id: found[node.name, node.variant] for node in opening.nodes if node.kind == "agent"}
-        services = self.services
-        await self._prepare(nodes)
-        self._pinned[id(opening)] = _Pinned(opening, services, tuple(found.values()), nodes)
-        while len(self._pinned) > _PINNED:
-            self._pinned.popitem(last=False)
-        return nodes
+    async def _taken_up(
+        self,
+        recorded: RecordedRun,
+        parent: Run | None,
+        operator: Operator | None,
+        lookup: Lookup | None,
+        subscribers: tuple[Subscriber, ...],
+    ) -> Run:
+        """The run of these records, with what it began with, in this process."""
+        services, submitted = self.services, recorded.submitted
+        opening = parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
+        bundles = kept_bundles(opening, submitted, services.kept)
+        guest = submitted["versions"].get("guest")
+        recorder = self._recorder(recorded.identity, subscribers, recorded.last_seq)
+        desk = self._desk(recorder, opening, operator, parent, yes=bool(submitted.get("approve_in_advance")))
+        desk.asked, desk.decisions = recorded.asked, recorded.decisions
+        desk.grants += grants_of(recorded, bundles, opening.digest)
+        run = Run(
+            opening=opening,
+            recorder=recorder,
+            services=services,
+            bundles=bundles,
+            seed=recorded.seed,
+            desk=desk,
+            budget=self._budget(opening) if parent is None else parent.budget,
+            depth=0 if parent is None else parent.depth + 1,
+            child=self.child,
+            submitted_ms=submitted["start_ms"],
+            start=_start(submitted),
+            base_taint=frozenset(submitted.get("taint") or ()),
+            mode=submitted["mode"],
+            lookup=lookup,
+            parent=parent,
+            patient=bool(submitted.get("patient")),
+            recorded=recorded,
+            guest=None if guest == services.guest_digest else guest,
+        )
+        await self._prepare(bundles, run.guest)
+        if parent is None:
+            spent = await spent_by_family(recorded, services.recorded)
+            run.budget.spent_tokens += spent.tokens
+            run.budget.spent_usd_micros += spent.usd_micros
+        return run
 
-    def _resolve(self, opening: Opening, lookup: Lookup | None) -> dict[AgentKey, Bundle]:
-        found: dict[AgentKey, Bundle] = {}
-        resolve = lookup.agent if lookup else self.services.resolve_agent
-        for node in opening.nodes:
-            key = (node.name, node.variant)
-            if node.kind == "agent" and key not in found:
-                try:
-                    found[key] = resolve(node.name, node.variant)
-                except RunloopError as error:
-                    if error.where.node is None:
-                        error.where = Where(file=error.where.file, line=error.where.line, column=error.where.column, node=node.id)
-                    raise
-        return found
-
-    async def _prepare(self, bundles: Mapping[str, Bundle]) -> None:
+    async def _prepare(self, bundles: Mapping[str, Bundle], python_guest: str | None = None) -> None:
         """Compile the guests before anything is recorded: a node's time-out counts its own work only."""
-        if any(bundle.kind == "python" for bundle in bundles.values()):
+        python = next((bundle for bundle in bundles.values() if bundle.kind == "python"), None)
+        if python is not None and python_guest is not None:
+            await self.services.guests.prepare(AttemptSpec("", "", 1, {}, {}, bytes(SEED_BYTES), 0).guest(python, Limits(), python_guest))
+        elif python is not None:
             await self.services.guests.prepare()
         for bundle in {bundle.digest: bundle for bundle in bundles.values() if bundle.kind != "python"}.values():
             spec = AttemptSpec("", "", 1, {}, {}, bytes(SEED_BYTES), 0)
             await self.services.guests.prepare(spec.guest(bundle, self.services.limits_of(bundle)))
 
-    def _started_meta(self, submission: Submission, bundles: Mapping[str, Bundle], seed: bytes, now_ms: int) -> RunStarted:
+    def _started_meta(
+        self, submission: Submission, bundles: Mapping[str, Bundle], seed: bytes, now_ms: int, taint: frozenset[str]
+    ) -> RunStarted:
         opening, services = submission.opening, self.services
         policy = opening.policy
         budget = {"tokens": policy.budget_tokens, "usd_micros": policy.budget_usd_micros, "timeout_ms": policy.timeout_ms}
@@ -254,18 +314,22 @@ class RunManager:
             seed=seed.hex(),
             start_ms=now_ms,
             opening={"source": opening.source, "file": opening.file},
+            taint=sorted(taint) or None,
+            approve_in_advance=submission.yes or None,
+            patient=submission.patient or None,
+            workdir=submission.workdir,
+            owner=services.owner,
         )
 
-    def _desk(self, recorder: Recorder, submission: Submission, parent: Run | None) -> ApprovalDesk:
-        policy = submission.opening.policy
+    def _desk(self, recorder: Recorder, opening: Opening, operator: Operator | None, parent: Run | None, *, yes: bool) -> ApprovalDesk:
+        policy = opening.policy
         in_advance = frozenset(policy.approve_in_advance)
         if self.services.rules.approve_in_advance is not None:
             in_advance &= self.services.rules.approve_in_advance
         if parent is not None:
             in_advance &= parent.desk.opening.approve_in_advance
-        opening = OpeningPolicy(submission.opening.digest, policy.confirm_external, in_advance)
-        operator = submission.operator or self.services.operator
-        return ApprovalDesk(recorder, operator, opening, self.services.rules, submission.yes)
+        rules = OpeningPolicy(opening.digest, policy.confirm_external, in_advance)
+        return ApprovalDesk(recorder, operator or self.services.operator, rules, self.services.rules, yes)
 
     def _budget(self, opening: Opening) -> Budget:
         rules = self.services.rules
@@ -273,14 +337,9 @@ class RunManager:
             least(opening.policy.budget_tokens, rules.max_tokens), least(opening.policy.budget_usd_micros, rules.max_usd_micros)
         )
 
-    async def _child(self, parent: Run, opening: Opening, taint: frozenset[str], whole: str | None = None) -> ChildResult:
+    async def _drive_child(self, parent: Run, run: Run, whole: str | None) -> ChildResult:
         """``whole`` names a node whose ports are the child's outputs; else they are what the opening saves."""
-        limit = self.services.rules.max_depth
-        if parent.depth + 1 > limit:
-            message = f"openings are nested more than {limit} deep"
-            raise CallError(CallErrorKind.BUDGET, message, code="run.too_deep", hint="an opening that starts itself never ends")
-        submission = Submission(opening, mode=parent.mode, yes=parent.desk.yes, operator=parent.desk.operator, lookup=parent.lookup)
-        run = await self._submit(submission, parent, (), taint | parent.base_taint)
+        parent.children[run.run_id] = run
         task = asyncio.create_task(self.drive(run))
         try:
             result = await asyncio.shield(task)
@@ -293,15 +352,10 @@ class RunManager:
                 run.cancel("the run that asked for this one was stopped")
                 await task
             raise
+        finally:
+            del parent.children[run.run_id]
         outputs = result.saved if whole is None else run.outputs_of(whole)
         return ChildResult(run.run_id, result.status, result.reason, result.code, outputs, run.taint)
-
-
-def _ports(bundle: Bundle | None) -> AgentPorts | None:
-    if bundle is None:
-        return None
-    schema = dict(bundle.with_schema) if bundle.with_schema is not None else None
-    return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema)
 
 
 def submit_key(run_id: str) -> str:
@@ -316,7 +370,27 @@ def _ancestry(run: Run) -> Iterator[Run]:
         each = each.parent
 
 
-def _plain(meta: RunStarted) -> dict[str, Any]:
+def _start(meta: RunStarted | Mapping[str, Any]) -> Draft:
+    """``run.started``: what was submitted, without the opening's text."""
     from runloop.events.runrecord import meta_dict
 
-    return meta_dict(meta)
+    return Draft("run.started", "run started", {**meta_dict(meta), "opening": None})
+
+
+def _ended_child(recorded: RecordedRun, whole: str | None) -> ChildResult:
+    """What a child run that ended before its parent was taken up gives to it."""
+    finished = recorded.finished or {}
+    taint = frozenset(recorded.submitted.get("taint") or ()).union(*(attempt.taint for attempt in recorded.attempts))
+    outputs: dict[str, list[Any]] = {}
+    ended = {attempt.node: attempt.outputs or {} for attempt in recorded.attempts if attempt.status == "ok"}
+    if whole is not None:
+        outputs = {port: list(values) for port, values in ended.get(whole, {}).items()}
+    else:
+        submitted = recorded.submitted
+        opening = parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
+        for ref in opening.save:
+            values = ended.get(ref.node, {}).get(ref.port)
+            if values is not None:
+                outputs[str(ref)] = list(values)
+    error = finished.get("error") or {}
+    return ChildResult(recorded.run_id, str(recorded.status), recorded.reason or "", error.get("code", ""), outputs, taint)

@@ -252,7 +252,7 @@ class _Rerun:
         recorder = Recorder(RunIdentity(run.run_id, "", "", run.opening_name), _NoLedger(), lambda: 0)
         desk = ApprovalDesk(recorder, Nobody(), OpeningPolicy(), RunRules())
         who = AttemptIdentity(run.run_id, attempt.node, attempt.attempt, bundle, None)
-        return journal, Crossings(who, recorder, journal, self.replayer.virtual, desk, set(), live=False)
+        return journal, Crossings(who, recorder, journal, self.replayer.virtual, desk, live=False)
 
     async def _end(self, bundle: Bundle, with_args: Mapping[str, Any], crossings: Crossings | _UpTo) -> dict[str, Any]:
         """How the guest ended, ``outputs`` or ``error``. Raises what the crossings raise."""

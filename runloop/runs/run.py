@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.effects.journal import Journal
 from runloop.effects.types import CallError
 from runloop.errors import RunloopError
-from runloop.events import NodeResult, final_hash, outputs_hash, record_of, value_hash
-from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunChanged, RunFinished
+from runloop.events import final_hash, record_of
+from runloop.events.records import ErrorInfo, RunChanged, RunFinished
 from runloop.openings.budget import least
 from runloop.openings.plan import Plan
 from runloop.openings.states import (
@@ -29,65 +29,54 @@ from runloop.openings.states import (
     NodeWaiting,
     RunDone,
     StartNode,
-    State,
     StopNode,
     Tick,
 )
 from runloop.runs.artifacts import SavedFile, save_ports
-from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
+from runloop.runs.attempt import AttemptSpec
+from runloop.runs.attempts import Working
 from runloop.runs.budgets import AttemptBudget
-from runloop.runs.crossings import AttemptIdentity, Crossings, Usage, dollars
+from runloop.runs.call import close_open_calls, dollars
+from runloop.runs.crossings import AttemptIdentity, Crossings
+from runloop.runs.drafts import NodeBook, first_line
+from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
-from runloop.sandbox.spec import GuestError
+from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
+from runloop.runs.waits import Wait, Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from runloop.bundles import Bundle
+    from runloop.effects.journal import Crossing
     from runloop.models.budget import Budget
     from runloop.openings import Opening
     from runloop.runs.approvals import ApprovalDesk
+    from runloop.runs.history import RecordedAttempt, RecordedRun
     from runloop.runs.recorder import Recorder
     from runloop.runs.services import Lookup, Services
 
-_NOTHING = Usage()
-_NO_WORKER = frozenset({"pool.restarts", "worker.start"})
-_LEVELS = {State.OK: "info", State.ERROR: "error", State.SKIPPED: "warn", State.CANCELLED: "warn"}
-
-
-class RunHalted(Exception):  # noqa: N818 - it says what happened
-    """The process stops and leaves the run unfinished in the ledger, to be recovered."""
-
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended, as its last record says it; ``code`` is the failure's stable code, empty on success."""
+class ChildCall:
+    """A child run that is asked for: an opening by ``name``, or one ``agent``, by which call of which attempt (0: by the node itself)."""
 
-    run_id: str
-    status: str
-    reason: str
-    code: str
-    record: Mapping[str, Any]
-    saved: Mapping[str, list[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class ChildResult:
-    """What a child run gives to the node that asked for it."""
-
-    run_id: str
-    status: str
-    reason: str
-    code: str
-    outputs: Mapping[str, list[Any]]
+    name: str
+    params: Mapping[str, Any]
     taint: frozenset[str]
+    node: str
+    attempt: int
+    call: int = 0
+    agent: bool = False
 
 
 @dataclass(slots=True)
 class Run:
     """A run in this process. ``drive`` runs it to its end; ``cancel`` may be called at any time from its loop.
 
-    ``bundles`` are the pinned agents by node; ``child`` runs a nested opening with this run as its parent.
+    ``bundles`` are the pinned agents by node; ``child`` runs a nested opening with this run as its parent. ``recorded`` is what an earlier
+    process recorded of it: the run goes on from there (ADR 5). With ``parks`` a run that only waits is left to the ledger: :meth:`drive`
+    raises :class:`RunHalted` and ``parked`` says when to take it up again.
     """
 
     opening: Opening
@@ -98,31 +87,43 @@ class Run:
     desk: ApprovalDesk
     budget: Budget
     depth: int
-    child: Callable[[Run, str, Mapping[str, Any], frozenset[str]], Awaitable[ChildResult]]
+    child: Callable[[Run, ChildCall], Awaitable[ChildResult]]
     submitted_ms: int
     start: Draft
     base_taint: frozenset[str] = frozenset()
     mode: Literal["local", "daemon"] = "local"
     lookup: Lookup | None = None
     parent: Run | None = None
+    parent_attempt: tuple[str, int] | None = None
+    """Node and attempt of the parent that are this run, where it is a nested opening."""
+    recorded: RecordedRun | None = None
+    patient: bool = False
+    """Approvals wait until somebody answers."""
+    guest: str | None = None
+    """Digest of the Python guest that the run began with, where that is not the installed one."""
+    parks: bool = False
+    parked: Parked | None = field(default=None, init=False)
+    children: dict[str, Run] = field(default_factory=dict, init=False)
+    """Child runs under way, by run id."""
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict, init=False)
     """Event ids of the ``effect.requested`` records that are on disk, by node, attempt and call."""
+    book: NodeBook = field(init=False)
     _plan: Plan = field(init=False)
     _inbox: asyncio.Queue[Event | BaseException] = field(default_factory=asyncio.Queue, init=False)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _taint: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
-    _started_ms: dict[str, int] = field(default_factory=dict, init=False)
-    _results: dict[str, NodeResult] = field(default_factory=dict, init=False)
-    _usage: dict[str, Usage] = field(default_factory=dict, init=False)
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
-    _details: dict[str, str] = field(default_factory=dict, init=False)
-    _usages: list[Usage] = field(default_factory=list, init=False)
+    _waits: Waits = field(default_factory=Waits, init=False)
+    _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
+    """Attempts that an earlier process left under way and that are not taken up yet, by node."""
     _result: RunResult | None = field(default=None, init=False)
     _going: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
+    _said_quiet: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
+        self.book = NodeBook(self.opening, self.bundles)
         self._going.set()
 
     @property
@@ -147,14 +148,17 @@ class Run:
     async def pause(self, why: str) -> None:
         """Begin no node and no call any more; what is under way goes on to its next call."""
         if self._result is None and self._going.is_set():
-            self._going.clear()
-            self.services.turns.hold(self.run_id)
-            await self.recorder.write(Draft("run.paused", f"run paused: {_first_line(why)}", RunChanged(why)))
+            self._hold()
+            await self.recorder.write(Draft("run.paused", f"run paused: {first_line(why)}", RunChanged(why)))
+
+    def _hold(self) -> None:
+        self._going.clear()
+        self.services.turns.hold(self.run_id)
 
     async def resume(self, why: str) -> None:
         """Go on after :meth:`pause`."""
         if self._result is None and not self._going.is_set():
-            await self.recorder.write(Draft("run.resumed", f"run resumed: {_first_line(why)}", RunChanged(why)))
+            await self.recorder.write(Draft("run.resumed", f"run resumed: {first_line(why)}", RunChanged(why)))
             self._going.set()
             self.services.turns.release(self.run_id)
             starts, self._held_starts = self._held_starts, []
@@ -178,7 +182,7 @@ class Run:
     async def drive(self) -> RunResult:
         """Run to the end. Raises what makes going on impossible, above all a ledger that cannot write."""
         try:
-            await self._begin()
+            await (self._take_up(self.recorded) if self.recorded is not None and self.recorded.begun else self._begin())
             while self._result is None:
                 commands: list[Command] = []
                 for event in await self._next_events():
@@ -200,6 +204,8 @@ class Run:
 
     async def _begin(self) -> None:
         """Start, unless the run was cancelled while it was queued: then it ends without having started."""
+        if self.recorded is not None and self.recorded.paused:
+            self._hold()
         if self._inbox.empty():
             await self._carry_out(self._step(Begin()), first=self.start)
             return
@@ -208,40 +214,127 @@ class Run:
             raise event
         await self._carry_out(self._step(event))
 
+    async def _take_up(self, recorded: RecordedRun) -> None:
+        """Go on from the record: what had ended stays, what was under way is re-run, what was cancelled meanwhile ends."""
+        now_ms = self.services.clock_ms()
+        self._plan, commands = Plan.rebuild(self.opening, self.seed, recorded.events, now_ms, max_parallel=self.services.rules.max_parallel)
+        self.book.restore(recorded)
+        for attempt in recorded.attempts:
+            if attempt.status == "ok":
+                self._taint[attempt.node] = attempt.taint
+            self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
+        self._open = {attempt.node: attempt for attempt in recorded.open_attempts}
+        for attempt in self._open.values():
+            commands += self._step(NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros))
+        if recorded.paused:
+            self._hold()
+        if not self._inbox.empty():
+            event = self._inbox.get_nowait()
+            if isinstance(event, BaseException):
+                raise event
+            commands = self._step(event)
+        answered = sum(crossing.answered for attempt in self._open.values() for crossing in attempt.crossings)
+        why = "its wait is over" if recorded.waiting is not None else "its process ended"
+        meta = RunChanged(why, nodes=list(self._open) or None, effects_answered=answered, owner=self.services.owner)
+        await self._carry_out(commands, first=Draft("run.recovered", f"run taken up again: {why}", meta))
+
     def _step(self, event: Event) -> list[Command]:
         return self._plan.step(event, self.services.clock_ms())
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
-        deadline = self._plan.next_deadline_ms
-        seconds = None if deadline is None else max(0, deadline - self.services.clock_ms()) / 1000
+        self._say_quiet()
+        now_ms, deadline_ms = self.services.clock_ms(), self._plan.next_deadline_ms
+        seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
+        park_s = self._may_park_in()
+        parking = park_s is not None and (seconds is None or park_s < seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(park_s if parking else seconds):
                 events = [await self._inbox.get()]
         except TimeoutError:
+            if parking and self.quiet:
+                await self._park()
             return [Tick()]
         while not self._inbox.empty():
             events.append(self._inbox.get_nowait())
         return events
 
+    # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def quiet(self) -> bool:
+        """Whether everything in this run and its children waits for a person, a time, or a resumption."""
+        if self._result is not None or not self._inbox.empty() or not self._waits.covers(set(self._tasks)):
+            return False
+        return all(child.quiet for child in self.children.values())
+
+    def _say_quiet(self) -> None:
+        """A nested opening that only waits does not use up the time of the node that it is."""
+        if self.parent is not None and self.parent_attempt is not None and self.quiet is not self._said_quiet:
+            self._said_quiet = not self._said_quiet
+            self.parent._inbox.put_nowait((NodeWaiting if self._said_quiet else NodeResumed)(*self.parent_attempt))  # noqa: SLF001
+
+    def _may_park_in(self) -> float | None:
+        """In how many seconds the run may be parked if nothing happens; None where something is at work."""
+        after_ms = self.services.rules.park_after_ms
+        if not self.parks or after_ms is None or not self._waits.covers(set(self._tasks)):
+            return None
+        return after_ms / 1000
+
+    async def _park(self) -> None:
+        """Leave the run and its children to the ledger. Returns where something happened meanwhile, else raises RunHalted."""
+        family, now_ms = list(self._family()), self.services.clock_ms()
+        for run in family:
+            why = "a resumption" if self.paused else run._waits.why or "a time"  # noqa: SLF001 - of the same class
+            questions = run._waits.questions  # noqa: SLF001
+            meta = RunChanged(why, since=now_ms, until_ms=run._until_ms, owner=self.services.owner, approvals=questions or None)  # noqa: SLF001
+            await run.recorder.write(Draft("run.waiting", f"run waits for {why}", meta))
+        if not self.quiet:
+            meta = RunChanged("something happened while it was put aside", owner=self.services.owner)
+            await asyncio.gather(*(run.recorder.write(Draft("run.recovered", "run goes on", meta)) for run in family))
+            return
+        ends = [run._until_ms for run in family]  # noqa: SLF001
+        asked = tuple((run.run_id, question) for run in family for question in run._waits.questions)  # noqa: SLF001
+        self.parked = Parked(self._waits.why, min((end for end in ends if end is not None), default=None), asked)
+        for run in family:  # in one go: nobody gets an answer in between
+            run.recorder.halted = True
+            for task in run._tasks.values():  # noqa: SLF001
+                task.cancel()
+        raise RunHalted
+
+    @property
+    def _until_ms(self) -> int | None:
+        """When this run goes on by itself."""
+        return None if self.paused else least(self._waits.until_ms, self._plan.next_deadline_ms)
+
+    def _family(self) -> Iterator[Run]:
+        yield self
+        for child in self.children.values():
+            yield from child._family()
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
     async def _carry_out(self, commands: list[Command], first: Draft | None = None) -> None:
         """One commit for all that the plan said, then the starts: a node runs only after its start is on disk."""
         await self._stop([command.node for command in commands if isinstance(command, StopNode)])
         drafts: list[Draft] = [] if first is None else [first]
-        starts: list[tuple[StartNode, int]] = []
+        starts: list[tuple[StartNode, int | None]] = []
         done: RunDone | None = None
+        now_ms = self.services.clock_ms()
         for command in commands:
             match command:
                 case NodeReady(node):
-                    meta = NodeStarted(node, 1, self._agent_ref(node))
-                    drafts.append(Draft("node.ready", f"node {node} is ready", meta, level="debug"))
+                    drafts.append(self.book.ready(node))
                 case StartNode():
-                    drafts.append(self._start_draft(command))
-                    starts.append((command, len(drafts) - 1))
+                    if self._recorded_start(command) is None:
+                        drafts.append(self.book.start(command))
+                        starts.append((command, len(drafts) - 1))
+                    else:
+                        starts.append((command, None))
                 case NodeRetrying():
-                    drafts.append(self._retry_draft(command))
+                    drafts.append(self.book.retry(command, now_ms))
                 case NodeDone():
-                    drafts.append(self._done_draft(command))
+                    drafts.append(self.book.done(command, now_ms, self._taint.get(command.node, frozenset())))
                 case RunDone():
                     done = command
                 case StopNode():
@@ -249,74 +342,24 @@ class Run:
         if done is not None:
             await self._finish(done, drafts)
             return
-        if not drafts:
-            return
-        stored = await self.recorder.write(*drafts)
+        stored = await self.recorder.write(*drafts) if drafts else []
         for command, position in starts:
-            self._started_ms[command.node] = stored[position].ts_ms
+            recorded = self._recorded_start(command)
+            started_ms = stored[position].ts_ms if position is not None or recorded is None else recorded.start_ms  # type: ignore[index]
+            self.book.started_ms[command.node] = started_ms
             if self.paused:
-                self._held_starts.append((command, stored[position].ts_ms))
+                self._held_starts.append((command, started_ms))
                 self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
             else:
-                self._launch(command, stored[position].ts_ms)
+                self._launch(command, started_ms)
+
+    def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
+        found = self._open.get(command.node)
+        return found if found is not None and found.attempt == command.attempt else None
 
     def _launch(self, command: StartNode, started_ms: int) -> None:
-        self._tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms))
-
-    # ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _agent_ref(self, node: str) -> AgentRef:
-        bundle = self.bundles.get(node)
-        if bundle is None:
-            return AgentRef(self.opening.node(node).use)
-        return AgentRef(bundle.name, bundle.version, bundle.digest, bundle.variant)
-
-    def _start_draft(self, command: StartNode) -> Draft:
-        inputs = {port: list(values) for port, values in command.inputs.items()}
-        meta = NodeStarted(command.node, command.attempt, self._agent_ref(command.node), inputs=inputs, inputs_hash=value_hash(inputs))
-        return Draft("node.started", f"node {command.node} started (attempt {command.attempt})", meta)
-
-    def _retry_draft(self, command: NodeRetrying) -> Draft:
-        now = self.services.clock_ms()
-        usage = self._usage.get(command.node, _NOTHING)
-        meta = NodeFinished(
-            command.node,
-            command.attempt,
-            "error",
-            error=ErrorInfo(command.error.code, command.error.message, retryable=True, detail=self._details.pop(command.node, None)),
-            ms=max(0, now - self._started_ms.get(command.node, now)),
-            tokens=usage.tokens,
-            usd=usage.usd,
-            retry_ms=max(0, command.at_ms - now),
-        )
-        message = f"node {command.node} failed on attempt {command.attempt}, trying again: {_first_line(command.error.message)}"
-        return Draft("node.finished", message, meta, level="warn")
-
-    def _done_draft(self, command: NodeDone) -> Draft:
-        node, now = command.node, self.services.clock_ms()
-        outputs = {port: list(values) for port, values in command.outputs.items()} if command.status is State.OK else None
-        hashed = None if outputs is None else outputs_hash(outputs)
-        error = None
-        if command.error is not None:
-            error = ErrorInfo(command.error.code, command.error.message, detail=self._details.pop(node, None))
-        if command.attempt:
-            self._results[node] = NodeResult(hashed, None if error is None else error.message)
-        usage = self._usage.get(node, _NOTHING)
-        started = self._started_ms.get(node)
-        meta = NodeFinished(
-            node,
-            command.attempt,
-            command.status.value,  # type: ignore[arg-type]  # the plan's terminal states are the record's four words
-            outputs=outputs,
-            outputs_hash=hashed,
-            error=error,
-            ms=None if started is None else max(0, now - started),
-            tokens=usage.tokens,
-            usd=usage.usd,
-        )
-        why = _first_line(command.error.message) if command.error else command.why
-        message = f"node {node} {command.status.value}" + (f": {why}" if why else "")
-        return Draft("node.finished", message, meta, level=_LEVELS[command.status])
+        recorded = self._open.pop(command.node, None)
+        self._tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
 
     async def _finish(self, done: RunDone, drafts: list[Draft]) -> None:
         """The last commit of the run: the ends of its nodes, its artifacts, its own end."""
@@ -330,29 +373,30 @@ class Run:
                 status, reason, code = "failed", error.message, error.code
         drafts += [Draft("artifact.created", f"saved {file.record.path}", file.record) for file in saved]
         order = [node.id for node in self.opening.nodes]
+        results = self.book.results
         meta = RunFinished(
             status,  # type: ignore[arg-type]  # the plan's terminal states are the record's three words
             max(0, self.services.clock_ms() - self.submitted_ms),
-            final_hash=final_hash(self._results[node] for node in order if node in self._results),
+            final_hash=final_hash(results[node] for node in order if node in results),
             tokens=done.tokens,
-            usd=dollars(done.usd_micros) if all(usage.priced for usage in self._usages) else None,
+            usd=dollars(done.usd_micros) if self.book.priced else None,
             artifacts=[file.saved for file in saved] or None,
             reason=reason or None,
             error=ErrorInfo(code, reason) if code else None,
         )
         level = "info" if status == "succeeded" else "error" if status == "failed" else "warn"
-        drafts.append(Draft("run.finished", f"run {status}" + (f": {_first_line(reason)}" if reason else ""), meta, level=level))
+        drafts.append(Draft("run.finished", f"run {status}" + (f": {first_line(reason)}" if reason else ""), meta, level=level))
         stored = await self.recorder.write(*drafts)
         self._result = RunResult(self.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
 
     # ── attempts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _attempt(self, command: StartNode, started_ms: int) -> None:
+    async def _attempt(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> None:
         """Run one attempt and report its end; never raises."""
         node = command.node
         try:
-            if node in self.bundles:
-                event = await self._run_agent(command, started_ms)
+            if self.opening.node(node).id in self.bundles:
+                event = await self._run_agent(command, started_ms, recorded)
             else:
                 event = await self._run_opening(command)
         except asyncio.CancelledError:
@@ -364,68 +408,74 @@ class Run:
             del self._tasks[node]
         self._inbox.put_nowait(event)
 
-    async def _run_agent(self, command: StartNode, started_ms: int) -> Event:
-        turns, waited_ms = self.services.turns, 0
+    async def _run_agent(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
+        turns = self.services.turns
         if not turns.try_take(self.run_id):
-            waited_ms = await self._wait_for_turn(command)
+            self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
+            await turns.take(self.run_id)
+            self._inbox.put_nowait(NodeResumed(command.node, command.attempt))
         try:
-            return await self._work(command, started_ms, started_ms + command.timeout_ms + waited_ms)
+            return await self._work(command, started_ms, recorded)
         finally:
             turns.give_back(self.run_id)
 
-    async def _wait_for_turn(self, command: StartNode) -> int:
-        """Take a turn; the node's time-out stands still meanwhile. How many milliseconds it took."""
-        began_ms = self.services.clock_ms()
-        self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
-        await self.services.turns.take(self.run_id)
-        self._inbox.put_nowait(NodeResumed(command.node, command.attempt))
-        return max(0, self.services.clock_ms() - began_ms)
-
-    async def _work(self, command: StartNode, started_ms: int, deadline_ms: int) -> Event:
-        node, attempt, bundle = command.node, command.attempt, self.bundles[command.node]
-        spec = AttemptSpec(self.run_id, node, attempt, self.opening.node(node).with_args, command.inputs, self.seed, started_ms)
+    async def _work(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
+        node, attempt, services = command.node, command.attempt, self.services
+        declared = self.opening.node(node)
+        bundle = self.bundles[declared.id]
+        spec = AttemptSpec(self.run_id, node, attempt, declared.with_args, command.inputs, self.seed, started_ms)
+        record = [] if recorded is None else recorded.crossings
+        spent = Spent() if recorded is None else recorded.spent
         crossings = Crossings(
-            AttemptIdentity(self.run_id, node, attempt, bundle, deadline_ms),
+            AttemptIdentity(self.run_id, node, attempt, bundle, services.clock_ms() + command.timeout_ms),
             self.recorder,
-            Journal(node, attempt),
-            self.services.performers,
+            Journal(node, attempt, record),
+            services.performers,
             self.desk,
-            set(self._inherited_taint(node)),
+            self._inherited_taint(declared.id),
             requests=self.requests,
-            waiting=lambda waits: self._wait(node, attempt, waits=waits),
+            waiting=partial(self._wait, node, attempt),
             away=lambda goes: self._leave(goes=goes, outside=True),
             going=self._going,
             spent=lambda tokens, micros: self._inbox.put_nowait(NodeSpent(node, attempt, tokens, micros)),
+            evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
+            usage=spent,
         )
         limits, plan = bundle.limits, self._plan
         self._budgets[node] = AttemptBudget(
-            self.budget, least(limits.tokens, plan.remaining_tokens(node)), least(limits.usd_micros, plan.remaining_usd_micros(node))
+            self.budget,
+            least(_left(limits.tokens, spent.tokens), plan.remaining_tokens(node)),
+            least(_left(limits.usd_micros, spent.usd_micros), plan.remaining_usd_micros(node)),
         )
-        usage = self._usage[node] = crossings.usage
-        self._usages.append(usage)
-        try:
-            result = await self.services.guests.run(spec.guest(bundle, self.services.limits_of(bundle)), crossings)
-            outputs = ports_of(json.loads(result.result_json), bundle.ports_out)
-            value_hash(outputs)
-        except GuestError as error:
-            failed = failure_of(error, crossings.refusal, asked_outside=crossings.asked_outside)
-        except RunloopError as error:
-            if error.code in _NO_WORKER:
-                failed = failure_of(GuestError(error.message, code=error.code, retryable=True), None)
-            elif error.code.startswith("events."):
-                failed = failure_of(GuestError(f"the result cannot be kept: {error.message}", code="guest.result"), None)
-            else:
-                raise
-        else:
+        self.book.spent[node] = spent
+        self.book.every.append(spent)
+        guest = spec.guest(bundle, services.limits_of(bundle), self.guest)
+        working = Working(
+            services.guests,
+            guest,
+            bundle,
+            crossings,
+            partial(self._crossings_of, node, attempt),
+            partial(self.book.details.__setitem__, node),
+        )
+        event = await working.run(record)
+        if isinstance(event, NodeSucceeded):
             self._taint[node] = frozenset(crossings.taint)
-            return NodeSucceeded(node, attempt, outputs, usage.tokens, usage.usd_micros)
-        if failed.detail is not None:
-            self._details[node] = failed.detail
-        return NodeFailed(node, attempt, failed.message, failed.code, failed.retryable, usage.tokens, usage.usd_micros)
+        return event
 
-    def _wait(self, node: str, attempt: int, *, waits: bool) -> None:
-        self._inbox.put_nowait(NodeWaiting(node, attempt) if waits else NodeResumed(node, attempt))
-        self._leave(goes=waits)
+    async def _crossings_of(self, node: str, attempt: int) -> list[Crossing]:
+        """What the ledger has of an attempt by now."""
+        recorded = await self.services.recorded(self.run_id)
+        found = recorded.attempt_of(node, attempt)
+        return [] if found is None else found.crossings
+
+    def _wait(self, node: str, attempt: int, wait: Wait | None) -> None:
+        if wait is None:
+            self._waits.end(node)
+        else:
+            self._waits.begin(node, wait)
+        self._inbox.put_nowait(NodeResumed(node, attempt) if wait is None else NodeWaiting(node, attempt))
+        self._leave(goes=wait is not None)
 
     def _leave(self, *, goes: bool, outside: bool = False) -> None:
         turns = self.services.turns
@@ -434,16 +484,21 @@ class Run:
     async def _run_opening(self, command: StartNode) -> Event:
         node, attempt = self.opening.node(command.node), command.attempt
         params = {**node.with_args, **{port: values[-1] for port, values in command.inputs.items() if port != "in" and values}}
+        self._waits.begin(command.node, Wait("child"))
         try:
-            child = await self.child(self, node.name, params, self._inherited_taint(node.id))
+            call = ChildCall(node.name, params, self._inherited_taint(node.id), command.node, attempt)
+            child = await self.child(self, call)
         except CallError as error:
-            return NodeFailed(node.id, attempt, error.message, error.code)
+            return NodeFailed(command.node, attempt, error.message, error.code)
         except RunloopError as error:
-            return NodeFailed(node.id, attempt, str(error), error.code)
+            return NodeFailed(command.node, attempt, str(error), error.code)
+        finally:
+            self._waits.end(command.node)
         if child.status != "succeeded":
-            return NodeFailed(node.id, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")
-        self._taint[node.id] = child.taint
-        return NodeSucceeded(node.id, attempt, {"out": [{"run_id": child.run_id, "status": child.status, "outputs": dict(child.outputs)}]})
+            return NodeFailed(command.node, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")
+        self._taint[command.node] = child.taint
+        result = {"run_id": child.run_id, "status": child.status, "outputs": dict(child.outputs)}
+        return NodeSucceeded(command.node, attempt, {"out": [result]})
 
     def _inherited_taint(self, node: str) -> frozenset[str]:
         labels: set[str] = set(self.base_taint)
@@ -461,10 +516,15 @@ class Run:
             task.cancel()
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
+        for node in nodes:
+            self._waits.end(node)
+            left = self._open.pop(node, None)
+            if left is not None and (drafts := close_open_calls(left)):
+                await self.recorder.write(*drafts)
 
     async def _stop_all(self) -> None:
         await self._stop(list(self._tasks))
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else ""
+def _left(limit: int | None, spent: int) -> int | None:
+    return None if limit is None else max(0, limit - spent)

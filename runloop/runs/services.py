@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runloop.bundles import Bundle
     from runloop.effects.types import Performer
     from runloop.models.budget import Budget
+    from runloop.runs.history import RecordedRun
     from runloop.runs.operator import Operator
     from runloop.runs.recorder import Appender
     from runloop.sandbox.spec import GuestResult, GuestSpec, Hostcall, Limits, Taped
@@ -25,7 +26,7 @@ class Guests(Protocol):
         ...
 
     async def run(self, spec: GuestSpec, hostcall: Hostcall, tape: Sequence[Taped] = ()) -> GuestResult:
-        """Run one guest to its result, its first calls answered from ``tape`` and compared by ``hostcall``. Raises GuestError."""
+        """Run one guest to its result, answered from ``tape`` as far as that goes. Raises GuestError."""
         ...
 
 
@@ -49,6 +50,18 @@ class Lookup(Protocol):
         ...
 
 
+class Kept(Protocol):
+    """What unfinished runs need to be taken up, whatever is installed meanwhile."""
+
+    async def keep(self, bundles: Iterable[Bundle]) -> None:
+        """Keep these and the Python guest until no unfinished run needs them."""
+        ...
+
+    def bundle(self, digest: str) -> Bundle:
+        """A kept bundle, narrowed to what it may do here now. Raises RunloopError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunRules:
     """The settings and hard limits that runs obey; docs/configuration.md says which key each one is."""
@@ -61,6 +74,10 @@ class RunRules:
     max_usd_micros: int | None = None
     denied_actions: frozenset[str] = frozenset()
     approve_in_advance: frozenset[str] | None = None
+    evict_after_ms: int | None = 1000
+    """How long a call may take before its guest is dropped from memory; None never."""
+    park_after_ms: int | None = 5000
+    """How long a hosted run only waits before all of it is dropped from memory; None never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,11 @@ class Services:
     """The world of the run manager. ``performers`` is filled after the manager exists, since some of them report to it."""
 
     ledger: Appender
+    recorded: Callable[[str], Awaitable[RecordedRun]]
+    """Reads a run back from the ledger. Raises InvalidInput ``run.unknown``."""
+    kept: Kept
+    owner: str
+    """Which process this is, in the records of the runs that it has."""
     guests: Guests
     resolve_agent: Callable[[str, str | None], Bundle]
     resolve_opening: Callable[[str], OpeningText]

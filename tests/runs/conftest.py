@@ -1,5 +1,6 @@
 """A run manager on real parts: the ledger on disk, the worker pool, bundles that the tests write and seal."""
 
+import asyncio
 import itertools
 import os
 import time
@@ -18,6 +19,8 @@ from runloop.kb import AsyncLedger, Ledger
 from runloop.models.budget import Budget
 from runloop.openings import parse_opening
 from runloop.runs.children import SpawnAgent, SpawnOpening
+from runloop.runs.history import load_run
+from runloop.runs.kept import KeptOnDisk
 from runloop.runs.manager import RunManager, Submission
 from runloop.runs.operator import ApprovalDecision, Nobody
 from runloop.runs.services import OpeningText, RunRules, Services
@@ -104,15 +107,27 @@ class Model:
     def __init__(self):
         self.prompts = []
         self.usage = (10, 5, 250)
+        self.hold, self.hold_at = None, 1
+        """Set, when the call of that number has come; it never ends then."""
+        self.gate, self.gate_at, self.hold_seen = None, 0, None
+        """The call of that number waits for the gate, and says that it does."""
 
     def prepare(self, args, ctx):
         return Prepared("model.complete", EffectClass.IDEMPOTENT, args["prompt"], data=dict(args))
 
     async def perform(self, prepared, ctx):
         self.prompts.append(prepared.data["prompt"])
+        number = len(self.prompts)
+        if self.hold is not None and number >= self.hold_at:
+            self.hold.set()
+            await asyncio.get_running_loop().create_future()
+        if self.gate is not None and number == self.gate_at:
+            if self.hold_seen is not None:
+                self.hold_seen.set()
+            await self.gate.wait()
         tokens_in, tokens_out, micros = self.usage
         result = {
-            "text": f"answer {len(self.prompts)}",
+            "text": f"answer {number}",
             "tokens_in": tokens_in,
             "tokens_out": tokens_out,
             "usd": micros / 1e6,
@@ -135,6 +150,9 @@ class Bench:
         self.outbox, self.model = Outbox(), Model()
         counter = itertools.count(1)
         self.services = Services(
+            recorded=lambda run_id: asyncio.to_thread(load_run, ledger, run_id),
+            kept=KeptOnDisk(root / "kept", lambda bundle: bundle),
+            owner="0" * 32,
             ledger=AsyncLedger(ledger),
             guests=pool,
             resolve_agent=BundleStore([self.agents_dir]).resolve,

@@ -28,8 +28,10 @@ class AskPerson:
             raise invalid(
                 "ask.person: the default is none of the options", key="default", hint="use one of the options", code="ask.default"
             )
-        limits = [ms for ms in (args.get("timeout_ms"), ctx.remaining_ms) if ms is not None]
-        question = Question(args["question"], options, default, args.get("detail", ""), min(limits, default=None))
+        timeout_ms = args.get("timeout_ms")
+        if timeout_ms is not None and ctx.asked_ms is not None:
+            timeout_ms = max(0, timeout_ms - max(0, ctx.now_ms - ctx.asked_ms))
+        question = Question(args["question"], options, default, args.get("detail", ""), timeout_ms)
         return Prepared("ask.person", EffectClass.WAITING, question.text, data={"question": question})
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:

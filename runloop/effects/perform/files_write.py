@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from runloop.effects.perform.paths import PathRules, directory, read_up_to, refused, regular_file, require_regular
-from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Prepared
 from runloop.errors import Where
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class FilesWrite:
         """Keep the previous content, then replace the file, off the event loop."""
         return await asyncio.to_thread(self._write, prepared.data, ctx)
 
+    async def evidence(self, prepared: Prepared, ctx: CallContext) -> Evidence:
+        """As :class:`runloop.effects.types.Witness`: what stands at the path now, and since when."""
+        return await asyncio.to_thread(_look, prepared.data, ctx.asked_ms or 0)
+
     def _write(self, data: Mapping[str, Any], ctx: CallContext) -> Outcome:
         path = self._rules.judge(data["path"], ctx.caps, write=True)
         if path.real != data["real"] or _present(path.real, path.shown).version != data["version"]:
@@ -72,6 +76,25 @@ class FilesWrite:
         except OSError as error:
             raise refused(path.shown, error) from error
         return Outcome({"path": path.shown, "bytes": len(content), "blake3": blake3(content).hexdigest(), "previous": previous})
+
+
+def _look(data: Mapping[str, Any], asked_ms: int) -> Evidence:
+    """The file is replaced whole and at once, so what stands there is the old content, the new one, or somebody else's."""
+    real, content = data["real"], data["text"].encode()
+    try:
+        status = os.stat(real)
+        with regular_file(real) as (handle, _):
+            there = read_up_to(handle, len(content) + 1)
+    except FileNotFoundError:
+        return Evidence(False, f"{real} is not there")
+    except OSError as error:
+        return Evidence(None, f"{real} cannot be read: {error.strerror or error}")
+    if there == content:
+        outcome = Outcome({"path": real, "bytes": len(content), "blake3": blake3(content).hexdigest(), "previous": None})
+        return Evidence(True, f"{real} holds the text", outcome)
+    if status.st_mtime_ns < asked_ms * 1_000_000:
+        return Evidence(False, f"{real} has not changed since")
+    return Evidence(None, f"{real} holds another text, changed after the writing was asked for")
 
 
 def _present(real: str, shown: str) -> _Present:

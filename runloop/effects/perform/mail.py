@@ -13,7 +13,7 @@ from runloop.effects.perform.mail_smtp import SmtpSession, SmtpSettings, check_s
 from runloop.effects.perform.ports import SentLog, SentMail
 from runloop.effects.perform.secrets import SecretStore, environment_name
 from runloop.effects.perform.storage import write_new
-from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Prepared, require
 
 if TYPE_CHECKING:
     import ssl
@@ -77,6 +77,22 @@ class MailSend:
             record, repeated = SentMail(mail.key, mail.message_id, "sent", None, mail.digest, mail.recipients), False
         await self._sent.record(record, ctx)
         return self._outcome(record, mail, repeated=repeated)
+
+    async def evidence(self, prepared: Prepared, ctx: CallContext) -> Evidence:
+        """As :class:`runloop.effects.types.Witness`: the log of sent mail and the outbox are sure; a mail server may have taken it."""
+        mail: Mail = prepared.data["mail"]
+        known = await self._sent.find(mail.key)
+        if known is not None:
+            return Evidence(True, f"the ledger says that {known.message_id} was put out", self._outcome(known, mail, repeated=True))
+        if "path" in prepared.data:
+            there = await asyncio.to_thread(prepared.data["path"].exists)
+            if not there:
+                return Evidence(False, f"{prepared.data['path']} is not there")
+            return Evidence(True, f"{prepared.data['path']} is there", await self.perform(prepared, ctx))
+        record = SentMail(mail.key, mail.message_id, "sent", None, mail.digest, mail.recipients)
+        host = self._settings.smtp.host if self._settings.smtp else "the mail server"
+        text = f"{host} may have taken the message {mail.message_id}: look for it in the mailbox of the sender or of {mail.recipients[0]}"
+        return Evidence(None, text, self._outcome(record, mail, repeated=False))
 
     def _path(self, mail: Mail) -> Path:
         return self._settings.outbox / f"{mail.key}.eml"

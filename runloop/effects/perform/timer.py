@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+from runloop.effects.types import CallContext, EffectClass, Outcome, Prepared, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ class WallClock:
 
 
 class TimerSleep:
-    """Waits; a sleep that would outlast the deadline of the node is refused at once."""
+    """Waits. That does not count against the node's time-out, so a sleep may last longer than it."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or WallClock()
@@ -30,17 +30,11 @@ class TimerSleep:
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
         require(ctx.caps.check_time())
-        ms, remaining = args["ms"], ctx.remaining_ms
-        if remaining is not None and ms > remaining:
-            raise CallError(
-                CallErrorKind.TIMEOUT,
-                f"a sleep of {ms} ms would outlast the {remaining} ms that the node has left",
-                code="timer.deadline",
-                hint="raise the node's timeout_ms in the opening, or sleep less",
-            )
+        ms = args["ms"]
         return Prepared("timer.sleep", EffectClass.WAITING, f"wait {ms} ms", data={"ms": ms})
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
-        """Do what was prepared."""
-        await self._clock.sleep(prepared.data["ms"])
+        """Wait for what is left: the time counts from the first asking, whatever happened to this process meanwhile."""
+        passed = 0 if ctx.asked_ms is None else max(0, ctx.now_ms - ctx.asked_ms)
+        await self._clock.sleep(max(0, prepared.data["ms"] - passed))
         return Outcome({})

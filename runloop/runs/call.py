@@ -1,0 +1,259 @@
+"""One live crossing on its way: prepared, admitted, requested on disk, performed, its outcome on disk.
+
+A call that a crash left without an outcome is taken up by its class (ADR 5): a read or an idempotent one is made again, a waiting one is
+waited for again, an external one goes by evidence or by what a person says, and by nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from runloop.effects.types import MICROS_PER_USD, CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Witness
+from runloop.errors import RunloopError
+from runloop.events import value_hash
+from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo, OpenQuestion
+from runloop.runs.errors import NeedsPerson
+from runloop.runs.recorder import Draft
+from runloop.runs.waits import Wait
+from runloop.sandbox.spec import Answer
+from runloop.sandbox.spec import CallError as GuestCallError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from runloop.effects.journal import Crossing
+    from runloop.effects.types import Performer, Prepared
+    from runloop.events import NewEvent
+    from runloop.runs.crossings import Crossings
+    from runloop.runs.history import RecordedAttempt
+
+_SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
+_GOES_OUT = frozenset({"model.complete", "model.embed", "http.fetch", "exec.run", "mail.send"})
+"""Calls that take their time elsewhere, in which the guest needs no processor."""
+
+
+def dollars(micros: int) -> float:
+    """US dollars; nothing is the whole number 0, whose canonical form is made much faster than that of a fraction."""
+    return micros / MICROS_PER_USD if micros else 0
+
+
+@dataclass(slots=True)
+class Call:
+    """One live crossing. ``pending`` is its request where that stands in the record already, without an outcome."""
+
+    at: Crossings
+    name: str
+    args: dict[str, Any] | None
+    args_hash: str
+    call: int
+    pending: Crossing | None = None
+    klass: EffectClass = EffectClass.READ
+    requested: bool = False
+    taint: tuple[str, ...] = field(init=False)
+    """What the guest had seen when it asked, whatever the answer adds."""
+
+    def __post_init__(self) -> None:
+        self.taint = tuple(sorted(self.at.taint))
+        self.requested = self.pending is not None
+
+    async def make(self) -> Answer:
+        """Prepare, admit, perform and record; a refusal is recorded and answered like any other outcome."""
+        began_ms = self.at.recorder.clock_ms()
+        prepared: Prepared | None = None
+        try:
+            performer, ctx = self.at.performer(self.name), self.at.context(self.call, self.pending)
+            prepared = self._prepare(performer, replace(ctx, now_ms=self.at.desk.asked_at(ctx)))
+            self.klass = prepared.klass
+            self.at.asked_outside = self.at.asked_outside or self.klass is not EffectClass.READ or self.name == "http.fetch"
+            if self.pending is None:
+                await self.at.desk.admit(self, prepared, ctx)
+                began_ms = self.at.recorder.clock_ms()  # what a call took does not include a person's time to approve it
+                if self.klass is not EffectClass.READ:
+                    await self._request()
+            outcome, result_hash = await self._perform(performer, prepared, self.at.context(self.call, self.pending))
+        except CallError as error:
+            return await self.refuse(error, began_ms)
+        except asyncio.CancelledError:
+            await self._abandoned(prepared, began_ms)
+            raise
+        return await self._complete(outcome, result_hash, began_ms)
+
+    async def refuse(self, error: CallError | None, began_ms: int | None = None) -> Answer:
+        """Record that the call was refused or failed, and tell the guest."""
+        assert error is not None  # noqa: S101 - the caller has one
+        self.at.refusal = error
+        kind = "effect.unknown" if error.outcome_unknown else "effect.failed"
+        info = ErrorInfo(error.code, error.message, error.hint or None, error.retryable or None, error.kind.value)
+        ms = 0 if began_ms is None else max(0, self.at.recorder.clock_ms() - began_ms)
+        spent = error.spent or Outcome(None)
+        ended = self._ended(error=info, ms=ms, tokens_in=spent.tokens_in or 0, tokens_out=spent.tokens_out or 0, usd=spent.usd)
+        verb = "was refused" if error.kind is CallErrorKind.DENIED else "failed"
+        draft = Draft(kind, f"{self.name} {verb}: {error.message}", ended, level="warn", agent_id=self.at.who.agent_id)
+        written = await self._write(draft, self.at.desk.audit(self, error))
+        self._count(spent)
+        return Answer(GuestCallError(**error.to_answer()), written)
+
+    async def _request(self) -> None:
+        stored = await self.at.recorder.write(self._requested_draft())
+        self.at.requests[self.at.who.node, self.at.who.attempt, self.call] = stored[0].id
+        self.requested = True
+
+    def _prepare(self, performer: Performer, ctx: CallContext) -> Prepared:
+        try:
+            return performer.prepare(self.args or {}, ctx)
+        except CallError:
+            raise
+        except RunloopError as error:
+            raise _as_call_error(error) from error
+        except Exception as error:
+            raise _defect(self.name, error) from error
+
+    async def _perform(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> tuple[Outcome, str]:
+        """The outcome and the hash of its result. A performer that trips costs this call, never the run."""
+        try:
+            outcome = None
+            if self.pending is not None and self.klass is EffectClass.EXTERNAL:
+                outcome = await self._settle(performer, prepared, ctx)
+            if outcome is None:
+                with self._elsewhere(ctx):
+                    outcome = await performer.perform(prepared, ctx)
+            return outcome, value_hash(outcome.result)
+        except (CallError, NeedsPerson):
+            raise
+        except RunloopError as error:
+            raise _as_call_error(error) from error
+        except Exception as error:
+            raise _defect(self.name, error, outcome_unknown=prepared.klass is EffectClass.EXTERNAL) from error
+
+    def _elsewhere(self, ctx: CallContext) -> AbstractContextManager[None]:
+        """What the attempt does meanwhile: waits for somebody, is away, or works."""
+        began_ms, args = ctx.asked_ms or ctx.now_ms, self.args or {}
+        match self.name:
+            case "timer.sleep":
+                return self.at.waits(Wait("timer", began_ms + args["ms"]))
+            case "ask.person":
+                until_ms = None if args.get("timeout_ms") is None else began_ms + args["timeout_ms"]
+                event_id = self.at.requests.get((self.at.who.node, self.at.who.attempt, self.call), 0)
+                return self.at.waits(Wait("person", until_ms, OpenQuestion(ctx.question_id, event_id, "question")))
+            case name if name in _SPAWNS:
+                return self.at.waits(Wait("child"))
+            case name if name in _GOES_OUT:
+                return self.at.is_away()
+        return nullcontext()
+
+    async def _settle(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> Outcome | None:
+        """Of an external call that was begun and has no outcome: what it came to, or None where it shall be made now."""
+        evidence = Evidence(None, "nothing in Runloop can tell")
+        if isinstance(performer, Witness):
+            evidence = await performer.evidence(prepared, ctx)
+        happened = evidence.happened
+        if happened is None:
+            happened = await self.at.desk.settle(self, prepared, ctx, evidence)
+        if not happened:
+            return None
+        if evidence.outcome is None:
+            message = f"{self.name} happened, but its answer was lost with the process that asked"
+            raise CallError(CallErrorKind.UNAVAILABLE, message, code="effect.answer_lost", hint="look at what it did before going on")
+        return evidence.outcome
+
+    async def _complete(self, outcome: Outcome, result_hash: str, began_ms: int) -> Answer:
+        self.at.taint |= outcome.taint
+        ended = self._ended(
+            result=outcome.result,
+            result_hash=result_hash,
+            ms=max(0, self.at.recorder.clock_ms() - began_ms),
+            tokens_in=outcome.tokens_in or 0,
+            tokens_out=outcome.tokens_out or 0,
+            usd=outcome.usd,
+            cached=outcome.cached,
+            taint=sorted(outcome.taint) or None,
+        )
+        written = await self._write(Draft("effect.completed", f"{self.name} answered", ended, agent_id=self.at.who.agent_id))
+        self._count(outcome)
+        return Answer(dump(outcome.result), written)
+
+    async def _abandoned(self, prepared: Prepared | None, began_ms: int) -> None:
+        """The attempt is being stopped in the middle of this call: its record must have an outcome, unless a recovery will find it."""
+        if self.at.recorder.halted:
+            return
+        unknown = self.requested and prepared is not None and prepared.klass is EffectClass.EXTERNAL
+        code = "effect.outcome_unknown" if unknown else "effect.cancelled"
+        info = ErrorInfo(code, "the attempt was stopped during this call", kind=CallErrorKind.CANCELLED.value)
+        ended = self._ended(error=info, ms=max(0, self.at.recorder.clock_ms() - began_ms))
+        kind = "effect.unknown" if unknown else "effect.failed"
+        await self._write(Draft(kind, f"{self.name} was stopped", ended, level="warn", agent_id=self.at.who.agent_id))
+
+    async def _write(self, end: Draft, beside: Iterable[NewEvent] = ()) -> int:
+        """Put the outcome on disk, after the request where that is not there yet; the time of the outcome's record."""
+        drafts = [end] if self.requested else [self._requested_draft(), end]
+        self.requested = True
+        stored = await self.at.recorder.write(*drafts, beside=beside)
+        return stored[len(drafts) - 1].ts_ms
+
+    def _requested_draft(self) -> Draft:
+        who, ctx = self.at.who, self.at.context(self.call)
+        meta = EffectRequested(
+            who.node,
+            who.attempt,
+            self.call,
+            self.name,
+            self.klass.value,
+            self.args_hash,
+            args=self.args,
+            taint=list(self.taint) or None,
+            idempotency_key=None if self.klass is EffectClass.READ else ctx.idempotency_key,
+        )
+        return Draft("effect.requested", f"{who.node} asks for {self.name}", meta, agent_id=who.agent_id)
+
+    def _ended(self, **over: Any) -> EffectEnded:
+        who = self.at.who
+        return EffectEnded(who.node, who.attempt, self.call, name=self.name, **over)
+
+    def _count(self, outcome: Outcome) -> None:
+        tokens, usage = (outcome.tokens_in or 0) + (outcome.tokens_out or 0), self.at.usage
+        if tokens or outcome.usd_micros:
+            usage.tokens += tokens
+            usage.usd_micros += outcome.usd_micros or 0
+            usage.priced = usage.priced and outcome.usd_micros is not None
+            self.at.spent(tokens, outcome.usd_micros or 0)
+
+
+def _as_call_error(error: RunloopError) -> CallError:
+    return CallError(CallErrorKind.UNAVAILABLE, error.message, code=error.code, hint=error.hint, retryable=error.retryable)
+
+
+def _defect(name: str, error: Exception, *, outcome_unknown: bool = False) -> CallError:
+    said = f"{name} failed inside Runloop ({type(error).__name__}: {error})"
+    hint = "this is a defect in Runloop; please report it"
+    return CallError(CallErrorKind.UNAVAILABLE, said, code="call.internal", hint=hint, outcome_unknown=outcome_unknown)
+
+
+def close_open_calls(attempt: RecordedAttempt) -> list[Draft]:
+    """The outcomes of calls that an earlier process left open, for an attempt that is stopped before it is taken up again."""
+    drafts = []
+    for crossing in attempt.crossings:
+        if not crossing.answered:
+            unknown = crossing.klass == EffectClass.EXTERNAL.value
+            code = "effect.outcome_unknown" if unknown else "effect.cancelled"
+            info = ErrorInfo(code, "the attempt was stopped during this call", kind=CallErrorKind.CANCELLED.value)
+            meta = EffectEnded(attempt.node, attempt.attempt, crossing.call, name=crossing.name, error=info, ms=0)
+            drafts.append(Draft("effect.unknown" if unknown else "effect.failed", f"{crossing.name} was stopped", meta, level="warn"))
+    return drafts
+
+
+def answer_of(crossing: Crossing) -> Answer:
+    """What the guest is told of a recorded crossing."""
+    failure = crossing.failure
+    if failure is not None:
+        return Answer(GuestCallError(failure.code, failure.message, failure.hint), crossing.completed_ms)
+    return Answer(dump(crossing.result), crossing.completed_ms)
+
+
+def dump(value: Any) -> str:
+    """The answer as the guest reads it: the same text for the same value, live or from the record."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

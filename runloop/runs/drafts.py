@@ -1,0 +1,122 @@
+"""The records of a run's nodes, as drafts: what a plan's command is called in the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runloop.events import NodeResult, outputs_hash, value_hash
+from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted
+from runloop.openings.states import NodeDone, NodeRetrying, StartNode, State
+from runloop.runs.call import dollars
+from runloop.runs.history import Spent
+from runloop.runs.recorder import Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runloop.bundles import Bundle
+    from runloop.openings import Opening
+    from runloop.runs.history import RecordedRun
+
+_NOTHING = Spent()
+_LEVELS = {State.OK: "info", State.ERROR: "error", State.SKIPPED: "warn", State.CANCELLED: "warn"}
+
+
+@dataclass(slots=True)
+class NodeBook:
+    """What a run remembers of its nodes for their records: starts, results, costs, and what went wrong in detail."""
+
+    opening: Opening
+    bundles: Mapping[str, Bundle]
+    started_ms: dict[str, int] = field(default_factory=dict)
+    results: dict[str, NodeResult] = field(default_factory=dict)
+    spent: dict[str, Spent] = field(default_factory=dict)
+    """Of the newest attempt."""
+    every: list[Spent] = field(default_factory=list)
+    """Of every attempt."""
+    details: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def priced(self) -> bool:
+        """Whether the price of everything is known."""
+        return all(spent.priced for spent in self.every)
+
+    def restore(self, recorded: RecordedRun) -> None:
+        """Remember what an earlier process recorded."""
+        for attempt in recorded.attempts:
+            node = attempt.node
+            self.started_ms[node] = attempt.start_ms
+            if attempt.status is not None:
+                self.spent[node] = attempt.spent
+                self.every.append(attempt.spent)
+                self.results[node] = NodeResult(attempt.outputs_hash, None if attempt.error is None else attempt.error["message"])
+
+    def ready(self, node: str) -> Draft:
+        """``node.ready``."""
+        return Draft("node.ready", f"node {node} is ready", NodeStarted(node, 1, self._agent_ref(node)), level="debug")
+
+    def start(self, command: StartNode) -> Draft:
+        """``node.started``."""
+        inputs = {port: list(values) for port, values in command.inputs.items()}
+        meta = NodeStarted(command.node, command.attempt, self._agent_ref(command.node), inputs=inputs, inputs_hash=value_hash(inputs))
+        return Draft("node.started", f"node {command.node} started (attempt {command.attempt})", meta)
+
+    def retry(self, command: NodeRetrying, now_ms: int) -> Draft:
+        """``node.finished`` of an attempt that another follows."""
+        spent = self.spent.get(command.node, _NOTHING)
+        meta = NodeFinished(
+            command.node,
+            command.attempt,
+            "error",
+            error=ErrorInfo(command.error.code, command.error.message, retryable=True, detail=self.details.pop(command.node, None)),
+            ms=max(0, now_ms - self.started_ms.get(command.node, now_ms)),
+            tokens=spent.tokens,
+            usd=_usd(spent),
+            retry_ms=max(0, command.at_ms - now_ms),
+        )
+        message = f"node {command.node} failed on attempt {command.attempt}, trying again: {first_line(command.error.message)}"
+        return Draft("node.finished", message, meta, level="warn")
+
+    def done(self, command: NodeDone, now_ms: int, taint: frozenset[str]) -> Draft:
+        """``node.finished`` of a node."""
+        node = command.node
+        outputs = {port: list(values) for port, values in command.outputs.items()} if command.status is State.OK else None
+        hashed = None if outputs is None else outputs_hash(outputs)
+        error = None
+        if command.error is not None:
+            error = ErrorInfo(command.error.code, command.error.message, detail=self.details.pop(node, None))
+        if command.attempt:
+            self.results[node] = NodeResult(hashed, None if error is None else error.message)
+        spent = self.spent.get(node, _NOTHING)
+        started = self.started_ms.get(node)
+        meta = NodeFinished(
+            node,
+            command.attempt,
+            command.status.value,  # type: ignore[arg-type]  # the plan's terminal states are the record's four words
+            outputs=outputs,
+            outputs_hash=hashed,
+            error=error,
+            ms=None if started is None else max(0, now_ms - started),
+            tokens=spent.tokens,
+            usd=_usd(spent),
+            taint=sorted(taint) or None,
+        )
+        why = first_line(command.error.message) if command.error else command.why
+        message = f"node {node} {command.status.value}" + (f": {why}" if why else "")
+        return Draft("node.finished", message, meta, level=_LEVELS[command.status])
+
+    def _agent_ref(self, node: str) -> AgentRef:
+        bundle = self.bundles.get(self.opening.node(node).id)
+        if bundle is None:
+            return AgentRef(self.opening.node(node).use)
+        return AgentRef(bundle.name, bundle.version, bundle.digest, bundle.variant)
+
+
+def first_line(text: str) -> str:
+    """The first line of a text, for a record's message."""
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def _usd(spent: Spent) -> float | None:
+    return dollars(spent.usd_micros) if spent.priced else None

@@ -1,0 +1,87 @@
+"""What unfinished runs need: their agents and Python guests by digest, kept beside the ledger until no run needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runloop.bundles import load_bundle
+from runloop.effects.perform.storage import sync_directory, write_new
+from runloop.errors import InvalidInput, Where
+from runloop.sandbox import keep_guest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from runloop.bundles import Bundle
+
+DIRECTORY = "kept"
+
+
+@dataclass(slots=True)
+class KeptOnDisk:
+    """In ``root``: ``bundles/<digest>/`` with every file of a bundle, and ``guests/<digest>.wasm``. ``narrow`` cuts what is loaded down."""
+
+    root: Path
+    narrow: Callable[[Bundle], Bundle]
+    load: Callable[[Path], Bundle] = load_bundle
+    _there: set[str] = field(default_factory=set)
+
+    async def keep(self, bundles: Iterable[Bundle]) -> None:
+        """As :class:`runloop.runs.services.Kept`; free of cost for what this process has kept before."""
+        new = {bundle.digest: bundle for bundle in bundles if bundle.digest not in self._there}
+        if new:
+            await asyncio.to_thread(self._keep, new.values())
+            self._there.update(new)
+
+    def _keep(self, bundles: Iterable[Bundle]) -> None:
+        for bundle in bundles:
+            place = self._place(bundle.digest)
+            if not place.exists():
+                part = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+                for path, content in bundle.files.items():
+                    write_new(part / path, content)
+                try:
+                    part.rename(place)
+                except OSError:  # another process was faster
+                    shutil.rmtree(part, ignore_errors=True)
+                sync_directory(place.parent)
+            if bundle.kind == "python":
+                keep_guest(self.root)
+
+    def bundle(self, digest: str) -> Bundle:
+        """As :class:`runloop.runs.services.Kept`."""
+        place = self._place(digest)
+        if not place.exists():
+            raise InvalidInput(
+                f"the agent with the digest {digest[:12]} is not kept here",
+                code="run.not_kept",
+                where=Where(file=str(place)),
+                hint="the run was made by another installation, or its files were removed; run the opening anew",
+            )
+        return self.narrow(self.load(place))
+
+    def forget_all_but(self, bundles: set[str], guests: set[str]) -> None:
+        """Remove what no unfinished run needs. Blocking."""
+        for place in _children(self.root / "bundles"):
+            if place.name not in bundles:
+                self._there.discard(place.name)
+                shutil.rmtree(place, ignore_errors=True)
+        for place in _children(self.root / "guests"):
+            if place.stem not in guests:
+                with suppress(OSError):
+                    place.unlink()
+
+    def _place(self, digest: str) -> Path:
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise InvalidInput(f"{digest[:80]!r} is no digest", code="run.not_kept", hint="run `rlp kb verify`")
+        return self.root / "bundles" / digest
+
+
+def _children(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []

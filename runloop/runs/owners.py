@@ -1,0 +1,62 @@
+"""Which process has a run: every process that drives runs holds a lock of its own, and names it in their records."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DIRECTORY = "owners"
+
+
+class Owner:
+    """This process as an owner of runs: alive as long as it holds the lock, however it ends."""
+
+    def __init__(self, directory: Path, owner_id: str, handle: int) -> None:
+        self.id = owner_id
+        self._path = directory / owner_id
+        self._handle = handle
+
+    @classmethod
+    def take(cls, pog: Path) -> Self:
+        """Become an owner in the knowledge base at ``pog``."""
+        directory = pog / _DIRECTORY
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner_id = uuid.uuid4().hex
+        handle = os.open(directory / owner_id, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return cls(directory, owner_id, handle)
+
+    def close(self) -> None:
+        """Be none any more."""
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+        os.close(self._handle)
+
+    def alive(self, owner_id: str | None) -> bool:
+        """Whether a process that is not this one has the runs of ``owner_id``."""
+        if owner_id is None or owner_id == self.id or not _well_formed(owner_id):
+            return False
+        path = self._path.with_name(owner_id)
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        with suppress(FileNotFoundError):
+            path.unlink()  # left by a process that was killed
+        return False
+
+
+def _well_formed(owner_id: str) -> bool:
+    return len(owner_id) == 32 and set(owner_id) <= set("0123456789abcdef")

@@ -1,0 +1,68 @@
+"""What a run that is taken up again begins with: its pinned agents, the approvals that still hold, what it has spent."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from runloop.errors import InvalidInput
+from runloop.policy import Grant, Scope
+from runloop.runs.history import Spent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from runloop.bundles import Bundle
+    from runloop.openings import Opening
+    from runloop.runs.history import RecordedRun
+    from runloop.runs.services import Kept
+
+_SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
+
+
+def kept_bundles(opening: Opening, submitted: Mapping[str, Any], kept: Kept) -> dict[str, Bundle]:
+    """The agents by node, as they were when the run was submitted. Raises RunloopError where one is not kept."""
+    digests: Mapping[str, str] = submitted["versions"].get("bundles") or {}
+    found: dict[str, Bundle] = {}
+    loaded: dict[str, Bundle] = {}
+    for node in opening.nodes:
+        if node.kind != "agent":
+            continue
+        ref = node.name if node.variant is None else f"{node.name}@{node.variant}"
+        digest = digests.get(ref) or next((each for name, each in digests.items() if name.partition("@")[0] == node.name), None)
+        if digest is None:
+            raise InvalidInput(f"the record names no version of agent {ref}", code="run.not_pinned", hint="run the opening anew")
+        if digest not in loaded:
+            loaded[digest] = kept.bundle(digest)
+        found[node.id] = loaded[digest]
+    return found
+
+
+def grants_of(recorded: RecordedRun, bundles: Mapping[str, Bundle], opening_digest: str) -> list[Grant]:
+    """The approvals that reach beyond the call that they were given for."""
+    grants = []
+    for approval_id, decision in recorded.decisions.items():
+        asked, scope = recorded.asked.get(approval_id), decision.get("scope")
+        if asked is None or decision["decision"] != "approved" or scope in {None, Scope.ONCE.value}:
+            continue
+        bundle = bundles.get(str(asked.meta.get("node")).partition("[")[0])
+        if bundle is not None:
+            targets = frozenset(asked.meta.get("recipients") or ())
+            grants.append(Grant(Scope(scope), asked.meta["action"], bundle.digest, targets, opening=opening_digest, run_id=recorded.run_id))
+    return grants
+
+
+async def spent_by_family(recorded: RecordedRun, load: Callable[[str], Awaitable[RecordedRun]]) -> Spent:
+    """What the run and its children have used of the budget that they share."""
+    total = Spent()
+    for attempt in recorded.attempts:
+        total.add(attempt.spent)
+        calls = [crossing.call for crossing in attempt.crossings if crossing.name in _SPAWNS]
+        for call in calls or ([0] if not attempt.agent.get("digest") else []):
+            child_id = uuid.uuid5(uuid.UUID(recorded.run_id), f"{attempt.node}/{attempt.attempt}/{call}")
+            try:
+                child = await load(str(child_id))
+            except InvalidInput:
+                continue  # it was never submitted
+            total.add(await spent_by_family(child, load))
+    return total

@@ -1,0 +1,51 @@
+"""How a run in this process came to its end, or to a stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runloop.events.records import OpenQuestion
+
+
+class RunHalted(Exception):  # noqa: N818 - it says what happened
+    """The process leaves the run unfinished in the ledger, to be recovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended, as its last record says it; ``code`` is the failure's stable code, empty on success."""
+
+    run_id: str
+    status: str
+    reason: str
+    code: str
+    record: Mapping[str, Any]
+    saved: Mapping[str, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildResult:
+    """What a child run gives to the node that asked for it."""
+
+    run_id: str
+    status: str
+    reason: str
+    code: str
+    outputs: Mapping[str, list[Any]]
+    taint: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What is left of a run, and of its children, that was dropped because all of it waits.
+
+    It goes on at ``until_ms`` (Unix milliseconds), or when one of ``questions`` (with the run that asks) is answered.
+    """
+
+    why: str
+    until_ms: int | None
+    questions: tuple[tuple[str, OpenQuestion], ...]
