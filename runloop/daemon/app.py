@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
+from runloop.bus.core import Own
 from runloop.bus.listen import Listener, activated, listen
 from runloop.bus.server import BusServer
 from runloop.bus.token import ensure_token
@@ -33,7 +35,6 @@ from runloop.runs.unfinished import unfinished_runs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runloop.bus.connection import Connection
     from runloop.config import Settings
     from runloop.daemon.notify import Notifier
     from runloop.events import RunIdentity, StoredEvent
@@ -66,9 +67,12 @@ class _Bus(BusServer):
 
     on_left: Callable[[], None]
 
-    def left(self, connection: Connection) -> None:
-        super().left(connection)
-        self.on_left()
+    def publish_own(self, topic: str, frames: Sequence[Own]) -> None:
+        """As the bus does; the records are in the ledger before: that copies cannot be sent must not stop the run."""
+        try:
+            super().publish_own(topic, frames)
+        except RunloopError as error:
+            logger().error("a record cannot be published", code=error.code, why=error.message)
 
 
 class Daemon:
@@ -162,9 +166,10 @@ class Daemon:
         return None if workdir is None else WithWorkdir(self.library, Path(workdir))
 
     def _compose(self, token: str) -> None:
-        feed = RunFeed(self.kb, lambda _topic, frame: self._publish_frame(frame))
-        self._feed = feed
+        feed = self._feed = RunFeed(self.kb)
         self._bus = _Bus(token=token, ledger=feed, any_uid=self._options.group is not None, on_error=self._handler_broke)
+        feed.bus = self._bus
+        self._bus.before_flush = feed.flush
         self._bus.on_left = lambda: self.people.keep(self._bus.broker.sessions)
         self._bus.on_request(TOPIC, Control(self).handle)
         manager = self._session.manager
@@ -190,6 +195,7 @@ class Daemon:
 
     def _ready(self) -> None:
         self._state = "ready"
+        gc.freeze()  # what is here now stays: the collector need not walk it again
         path = str(self._bus.path)
         self._notifier.systemd("READY=1", f"STATUS=serving {path}")
         self._notifier.starter({"ready": True, "pid": self.pid, "socket": path})
@@ -207,6 +213,7 @@ class Daemon:
         left = await draining
         if left:
             logger().warning("runs left unfinished", runs=left)
+        self._feed.flush()
         self._bus.pump()  # the last records go out before the goodbye
 
     async def _prepare_guest(self) -> None:
@@ -249,12 +256,6 @@ class Daemon:
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _publish_frame(self, frame: bytes) -> None:
-        try:
-            self._bus.publish_frame(frame)
-        except RunloopError as error:  # the record is in the ledger; that a copy cannot be sent must not stop the run
-            logger().error("a record cannot be published", code=error.code, why=error.message)
-
     def _announce(self, shown: dict[str, Any]) -> None:
         self._bus.publish(APPROVALS_TOPIC, _ASKED, {"v": 1, **shown})
         if shown["state"] == "open":
@@ -269,7 +270,7 @@ class Daemon:
     def _note(self, record: Mapping[str, Any]) -> None:
         """Runs in the log: their ends for everybody, the rest for those who look closely."""
         kind = record["kind"]
-        if not kind.startswith("run."):
+        if not kind.startswith("run.") or not self._log.wants("info" if kind == "run.finished" else "debug"):
             return
         about = {"trace_id": record["trace_id"], "run_id": record["run_id"], "opening": record["opening_name"]}
         if kind == "run.finished":
@@ -285,6 +286,7 @@ class Daemon:
         code = "daemon.stopped" if halted else getattr(error, "code", "run.broke")
         if not halted:
             logger().error("a run broke off", trace_id=run.recorder.identity.trace_id, run_id=run.run_id, why=str(error), exc_info=error)
+        self._feed.flush()  # its records come before
         shown = {"run_id": run.run_id, "error": {"code": code, "message": message, "hint": "", "retryable": halted}}
         self._bus.publish(run_topic(run.run_id), _TROUBLE, shown)
         self._feed.ended(run.run_id)

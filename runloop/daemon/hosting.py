@@ -182,11 +182,11 @@ class Hosting:
             shown = dict(await asyncio.shield(known))
             self._check_same(request, shown.pop("digest"), shown.pop("params"))
             return {**shown, "state": await self.state_of(shown["run_id"]), "repeated": True}
-        stored = self.kb.ledger.by_key(submit_key(request.run_id))
-        if stored is not None:
+        if self.kb.ledger.knows(submit_key(request.run_id), request.run_id):
+            stored = self.kb.ledger.by_key(submit_key(request.run_id))
+            if stored is None:
+                raise self._reused(request)
             return await self._stored(request, stored)
-        if self.kb.ledger.run_ids(request.run_id, limit=1):
-            raise self._reused(request)
         if self.draining:
             raise DaemonDraining("the daemon is stopping and takes no new runs", hint="start it again with `rlp up`")
         if self._running + len(self._queue) + self._coming >= self.max_runs + self.max_queued:
@@ -248,7 +248,7 @@ class Hosting:
         import json
 
         source, file = request.opening.source, request.opening.file
-        key = (source, file, json.dumps(request.params, sort_keys=True))
+        key = (source, file, json.dumps(request.params, sort_keys=True) if request.params else "")
         opening = self._parsed.get(key)
         if opening is None:
             opening = self._parsed[key] = parse_opening(source, file=file, params=dict(request.params) or None)

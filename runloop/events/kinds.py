@@ -141,6 +141,15 @@ def validate(name: str, payload: Mapping[str, Any]) -> Kind:
     return kind
 
 
+def validate_meta(name: str, payload: Mapping[str, Any]) -> None:
+    """As :func:`validate` for a run record whose other keys are known to be right."""
+    kind = KINDS[name]
+    try:
+        msgspec.convert(payload["meta"], kind.meta, strict=True)
+    except msgspec.ValidationError as error:
+        raise _invalid(kind, _explain(kind, payload, str(error))) from error
+
+
 def _check_beyond_types(kind: Kind, value: Any) -> None:
     """The rules that span values: unique evidence, line order, text or blob."""
     if isinstance(value, domain.ContactUpserted) and value.evidence and len(set(value.evidence)) != len(value.evidence):
