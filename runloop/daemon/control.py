@@ -17,6 +17,7 @@ from runloop.daemon.people import Answer
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.kb.runs import RunFilter
 from runloop.policy import Scope
+from runloop.runs.owners import living_owners
 from runloop.runs.services import OpeningText
 
 if TYPE_CHECKING:
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
 
 REQUEST = "intent.ctrl.request.v1"
 TOPIC = "rlp/ctrl"
-_ENDED = frozenset({"succeeded", "failed", "cancelled"})
 _MAX_LIST = 1000
 _MAX_BLOB = 4 * 1024 * 1024
-_RUN_STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
+_RUN_STATES = ("queued", "running", "waiting", "paused", "unfinished", "succeeded", "failed", "cancelled")
 Verb = Callable[["Control", Mapping[str, Any], "Peer"], Awaitable[dict[str, Any]]]
 
 
@@ -113,15 +113,23 @@ class Control:
 
     async def list(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """The newest runs first; those of this daemon with the state that they have now."""
-        state, opening = _text(fields, "state", optional=True), _text(fields, "opening", optional=True)
-        limit = fields.get("limit", 50)
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _MAX_LIST:
-            raise _bad("limit", f"use a number from 1 to {_MAX_LIST}")
+        state = _text(fields, "state", optional=True)
         if state is not None and state not in _RUN_STATES:
             raise _bad("state", "use one of " + ", ".join(_RUN_STATES))
-        rows = await asyncio.to_thread(self._daemon.kb.runs, RunFilter(state, opening, limit=limit))
         here = {each["run_id"]: each for each in self._daemon.hosting.listing()}
-        return {"runs": [_with_state(row, here.get(row["run_id"])) for row in rows]}
+        wanted = RunFilter(
+            state,
+            _text(fields, "opening", optional=True),
+            _number(fields, "since_ms", None),
+            _number(fields, "until_ms", None),
+            _text(fields, "text", optional=True),
+            _number(fields, "limit", 50, low=1, high=_MAX_LIST) or 50,
+            _number(fields, "offset", 0) or 0,
+            living=frozenset(living_owners(self._daemon.kb.root)),
+            here={run_id: each["state"] for run_id, each in here.items()},
+        )
+        rows = await asyncio.to_thread(self._daemon.kb.runs, wanted)
+        return {"runs": [_with_waits(row, here.get(row["run_id"])) for row in rows]}
 
     async def cancel(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Stop a run."""
@@ -272,11 +280,16 @@ _UPSTREAM: dict[str, Verb] = {
 }
 
 
-def _with_state(row: Mapping[str, Any], here: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A row of the table of runs with the state that the run has now; ``unfinished`` where this daemon does not have it."""
-    if here is None:
-        return {**row, "state": row["status"] if row["status"] in _ENDED else "unfinished"}
-    return {**row, **{key: value for key, value in here.items() if key == "state" or key.startswith("waiting_")}}
+def _with_waits(row: Mapping[str, Any], here: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A row of the table of runs with what the run waits for now."""
+    return {**row, **{key: value for key, value in (here or {}).items() if key.startswith("waiting_") and value is not None}}
+
+
+def _number(fields: Mapping[str, Any], key: str, default: int | None, low: int = 0, high: int = 2**53) -> int | None:
+    value = fields.get(key, default)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
+        raise _bad(key, f"use a number from {low} to {high}")
+    return value
 
 
 def _operator(peer: Peer, verb: str) -> None:

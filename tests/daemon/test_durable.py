@@ -39,6 +39,7 @@ async def ended(link, run_id):
         async for message in await link.client.subscribe(found["topic"], "durable", from_seq=1):
             if message.payload.get("kind") == "run.finished":
                 return message.payload["meta"]
+    raise AssertionError("the records ended without an end of the run")
 
 
 def kinds(daemon, run_id):
