@@ -231,3 +231,12 @@ def test_every_item_is_mapped_and_the_results_come_in_order_with_the_errors():
     assert (plan.final.status, reduced["results"]) == ("succeeded", [["FIRST", None, "THIRD"]])
     assert [error["index"] for error in reduced["errors"][0]] == [1]
     assert [calls[f"map[{index}]"] for index in range(3)] == [[{"item": [word]}] for word in ("first", "second", "third")]
+
+
+@pytest.mark.parametrize(("rounds", "branches"), [(1, 2), (20, 50)])
+@pytest.mark.parametrize("name", list(TEMPLATES))
+def test_the_smallest_and_the_largest_of_every_template_are_sound(name, rounds, branches):
+    template = TEMPLATES[name]
+    options = ({"rounds": rounds} if template.rounds else {}) | ({"branches": branches} if template.branches else {})
+
+    assert parse_opening(expand(template, "o", Cast(), **options)).success is not None
