@@ -85,7 +85,7 @@ class Client:
             if not place.explicit and not place.socket.is_socket():
                 continue
             role, token = self._credentials(place)
-            if place.of_the_machine and token is None:
+            if place.of_the_machine and token is None and self._wanted is None:
                 continue
             try:
                 self._bus = await BusClient.connect(place.socket, role, token, name=self._name, reconnect_s=self._reconnect_s)
@@ -93,12 +93,7 @@ class Client:
                 if error.code not in _NOBODY:
                     raise
                 if place.explicit:
-                    message, where = (
-                        f"the daemon at {place.socket} is unreachable",
-                        Where(file=str(place.socket), key="runtime.socket_path"),
-                    )
-                    hint = "start it with `rlp up`, or use --local where the verb has it"
-                    raise Unavailable(message, code="daemon.unreachable", where=where, hint=hint) from error
+                    raise _unreachable(place) from error
             else:
                 self.socket = place.socket
                 return self
@@ -293,3 +288,9 @@ class Client:
     async def call_agent(self, name: str, inputs: agents.Ports | None = None, **options: Any) -> dict[str, list[Any]]:
         """Give work to a native agent and wait for its outputs: see :func:`runloop.client.agents.call`."""
         return await agents.call(self, name, inputs or {}, **options)
+
+
+def _unreachable(place: Place) -> Unavailable:
+    where = Where(file=str(place.socket), key="runtime.socket_path")
+    hint = "start it with `rlp up`, or use --local where the verb has it"
+    return Unavailable(f"the daemon at {place.socket} is unreachable", code="daemon.unreachable", where=where, hint=hint)

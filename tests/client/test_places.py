@@ -85,6 +85,8 @@ async def test_the_machines_daemon_is_only_for_who_may_read_its_token(bus, tmp_p
     client = Client(settings=bus.settings)
     with pytest.raises(Unavailable) as caught:
         await client.connect()
+    async with Client(settings=bus.settings, role="client") as less:
+        assert less.role == "client"
     write_token(token, 0o644)
     with pytest.raises(Unavailable):
         await client.connect()
