@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import context, output, stalls
+from runloop.cli import context, output
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ async def _run_here(chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: 
     from runloop.runs.compose import session
     from runloop.runs.manager import Submission
 
-    async with session(settings, shown.person(), progress=_show_compiling, on_stall=stalls.tell) as opened:
+    async with session(settings, shown.person(), progress=_show_compiling) as opened:
         current = await opened.manager.submit(Submission(chosen.opening, yes=yes), (shown.take,))
         with shown.watching(current.cancel) as interrupts:
             result = await opened.manager.drive(current)

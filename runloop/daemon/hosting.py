@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runloop.events import RunIdentity, StoredEvent
     from runloop.kb import KnowledgeBase
     from runloop.openings import Opening
+    from runloop.runs.forking import ForkRequest
     from runloop.runs.manager import RunManager
     from runloop.runs.run import Run
     from runloop.runs.services import Lookup, OpeningText
@@ -120,6 +121,8 @@ class Hosting:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stubs: dict[str, Stub] = field(default_factory=dict)
     """Of runs that are to be taken up, until they are."""
+    _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One fork is made at a time, so that a repeated request finds the first."""
 
     def __post_init__(self) -> None:
         self._parking = Parking(self.clock_ms, self.wake)
@@ -185,13 +188,9 @@ class Hosting:
         if self.kb.ledger.knows(submit_key(request.run_id), request.run_id):
             stored = self.kb.ledger.by_key(submit_key(request.run_id))
             if stored is None:
-                raise self._reused(request)
+                raise _reused(request.run_id)
             return await self._stored(request, stored)
-        if self.draining:
-            raise DaemonDraining("the daemon is stopping and takes no new runs", hint="start it again with `rlp up`")
-        if self._running + len(self._queue) + self._coming >= self.max_runs + self.max_queued:
-            self.refused += 1
-            raise DaemonBusy(f"{len(self._queue)} runs are queued already", retry_after_ms=self.retry_after_ms)
+        self._check_room()
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._taken[request.run_id] = answer
         self._coming += 1
@@ -208,6 +207,36 @@ class Hosting:
         answer.set_result({**shown, "digest": hosted.run.opening.digest, "params": dict(hosted.run.opening.params)})
         self._pump()
         return {**shown, "state": hosted.state, "repeated": False}
+
+    async def fork(self, request: ForkRequest, session: str | None) -> dict[str, Any]:
+        """Take in a fork; its ids and state. The same request again is answered with the same run.
+
+        Raises:
+            DaemonBusy, DaemonDraining: not now.
+            RequestReused: the id stands for another run.
+            RunloopError: as :meth:`RunManager.fork`.
+
+        """
+        run_id = str(request.run_id)
+        async with self._forking:
+            if self.kb.ledger.knows(submit_key(run_id), run_id):
+                stored = self.kb.ledger.by_key(submit_key(run_id))
+                if stored is None or (stored.payload["meta"].get("forked_from") or {}).get("run_id") != request.parent:
+                    raise _reused(run_id)
+                return {**_ids(stored), "state": await self.state_of(run_id), "repeated": True}
+            self._check_room()
+            person = Person(self.people)
+            run = await self.manager.fork(self.kb.ledger, request, operator=person, parks=self._park)
+            hosted = self._host(run, run.opening.params, person, session, patient=request.patient)
+        self._pump()
+        return {**hosted.shown(), "state": hosted.state, "repeated": False}
+
+    def _check_room(self) -> None:
+        if self.draining:
+            raise DaemonDraining("the daemon is stopping and takes no new runs", hint="start it again with `rlp up`")
+        if self._running + len(self._queue) + self._coming >= self.max_runs + self.max_queued:
+            self.refused += 1
+            raise DaemonBusy(f"{len(self._queue)} runs are queued already", retry_after_ms=self.retry_after_ms)
 
     @property
     def retry_after_ms(self) -> int:
@@ -229,13 +258,15 @@ class Hosting:
             except RunloopError:
                 await self.refresh()  # the client may have seen a change a moment before the daemon
                 self._check_digests(request, opening)
-        run = await self.manager.submit(submission)
+        return self._host(await self.manager.submit(submission), request.params, person, request.session, patient=patient)
+
+    def _host(self, run: Run, params: Mapping[str, Any], person: Person, session: str | None, *, patient: bool) -> Hosted:
         person.root = run.run_id
         if patient:
             self.people.patient.add(run.run_id)
-        if request.session is not None:
-            self.people.follow(run.run_id, request.session)
-        hosted = Hosted(run, request.params, person, queued_ms=self.clock_ms())
+        if session is not None:
+            self.people.follow(run.run_id, session)
+        hosted = Hosted(run, params, person, queued_ms=self.clock_ms())
         self._hosted[run.run_id] = hosted
         if self.draining:
             self._strand(hosted, RunHalted())
@@ -277,24 +308,12 @@ class Hosting:
         """The answer from the ledger: the run was submitted to an earlier daemon, or has ended."""
         meta = self.kb.ledger.full(event).payload["meta"]
         self._check_same(request, meta["opening_digest"], meta["params"])
-        payload = event.payload
-        shown = {
-            "run_id": payload["run_id"],
-            "trace_id": event.provenance["trace_id"],
-            "opening_id": payload["opening_id"],
-            "opening_name": payload["opening_name"],
-        }
-        return {**shown, "state": await self.state_of(payload["run_id"]), "repeated": True}
+        return {**_ids(event), "state": await self.state_of(event.payload["run_id"]), "repeated": True}
 
     def _check_same(self, request: Request, digest: str, params: Mapping[str, Any]) -> None:
         opening = self._opening(request)
         if (opening.digest, dict(opening.params)) != (digest, dict(params)):
-            raise self._reused(request)
-
-    @staticmethod
-    def _reused(request: Request) -> RequestReused:
-        message = f"the request id {request.run_id} stands for another run"
-        return RequestReused(message, where=Where(key="request_id"), hint="use a new UUID for a new run")
+            raise _reused(request.run_id)
 
     async def state_of(self, run_id: str) -> str:
         """The state of a run, here or in the ledger; ``unfinished`` where it has no end and does not run here."""
@@ -522,3 +541,19 @@ class Hosting:
             left += 1
         await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
         return left
+
+
+def _reused(run_id: str) -> RequestReused:
+    message = f"the request id {run_id} stands for another run"
+    return RequestReused(message, where=Where(key="request_id"), hint="use a new UUID for a new run")
+
+
+def _ids(submitted: StoredEvent) -> dict[str, Any]:
+    """The ids of the run that a ``run.submitted`` is of."""
+    payload = submitted.payload
+    return {
+        "run_id": payload["run_id"],
+        "trace_id": submitted.provenance["trace_id"],
+        "opening_id": payload["opening_id"],
+        "opening_name": payload["opening_name"],
+    }

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "run.recovered", "run.finished"})
 """Kinds that say something about one run alone, not about what happened in it."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
+_GATE = "gate"
+_SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
 _COSTS: Mapping[str, Any] = {"tokens": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0}
 Place = tuple[str, int, int]
 """A call: node, attempt, and its number within the attempt."""
@@ -51,11 +53,11 @@ def told_events(source: RunSource, run_id: str) -> Iterator[StoredEvent]:
 
 def shared(events: Iterable[StoredEvent], parent: str, seq: int, overrides: Mapping[str, Any] | None = None) -> list[StoredEvent]:
     """What a fork of ``parent`` after its record ``seq`` has of that run's history, given all that tells the parent."""
-    kept = [event for event in _until(events, parent, seq) if event.kind not in _OWN and not event.kind.startswith("approval.")]
+    kept = _happened(_until(events, parent, seq))
     answers = {(each["node"], each["attempt"], each["call"]): each["result"] for each in (overrides or {}).get("answers") or ()}
     agents: Mapping[str, str] = (overrides or {}).get("agents") or {}
     answered = {_place(event) for event in kept if event.kind in _OUTCOMES}
-    under_way = _open_attempts(kept)
+    under_way = open_attempts(kept)
     found = []
     for event in kept:
         meta = event.payload["meta"]
@@ -104,6 +106,16 @@ def recorded_overrides(point: ForkPoint, params: Mapping[str, Any], agents: Mapp
     ]
     said = {"params": dict(params), "answers": answers, "agents": dict(agents)}
     return {name: value for name, value in said.items() if value} or None
+
+
+def _happened(events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """Without what is one run's own: its states and its approvals. What was decided at gates happened in it."""
+    gates = {event.payload["meta"]["approval_id"] for event in events if event.payload["meta"].get("action") == _GATE}
+    return [
+        event
+        for event in events
+        if event.kind not in _OWN and (not event.kind.startswith("approval.") or event.payload["meta"]["approval_id"] in gates)
+    ]
 
 
 def _until(events: Iterable[StoredEvent], run_id: str, seq: int) -> list[StoredEvent]:
@@ -162,12 +174,30 @@ def _refuse_in_effect(events: Sequence[StoredEvent], kept: Sequence[StoredEvent]
         )
 
 
-def _open_attempts(events: Iterable[StoredEvent]) -> set[tuple[str, int]]:
+def open_calls(events: Sequence[StoredEvent], parent: str, seq: int) -> list[Place]:
+    """The calls of the parent for child runs that had no outcome at that record; call 0 is a node that is a nested opening itself."""
+    kept = _until(events, parent, seq)
+    under_way = open_attempts(kept)
+    answered = {_place(event) for event in kept if event.kind in _OUTCOMES}
+    found: list[Place] = []
+    for event in kept:
+        meta = event.payload["meta"]
+        if _attempt(event) not in under_way:
+            continue
+        if event.kind == "node.started" and not (meta.get("agent") or {}).get("digest"):
+            found.append((meta["node"], meta["attempt"], 0))
+        elif event.kind == "effect.requested" and meta["name"] in _SPAWNS and _place(event) not in answered:
+            found.append(_place(event))
+    return found
+
+
+def open_attempts(events: Iterable[StoredEvent]) -> set[tuple[str, int]]:
+    """Attempts, by node and number, that began and did not end."""
     found: set[tuple[str, int]] = set()
     for event in events:
         if event.kind == "node.started":
             found.add(_attempt(event) or ("", 0))
-        elif event.kind == "node.finished":
+        elif event.kind == "node.finished" or event.payload["meta"].get("action") == _GATE:  # at its gate an attempt has ended
             found.discard(_attempt(event) or ("", 0))
     return found
 

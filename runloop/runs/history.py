@@ -11,6 +11,7 @@ from runloop.effects.types import MICROS_PER_USD
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, outputs_hash
 from runloop.openings.states import Begin, Event, GateAnswered, NodeFailed, NodeReady, NodeStarted, NodeSucceeded
+from runloop.runs.fork import told_events
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
@@ -68,6 +69,10 @@ class RecordedAttempt:
     ms: int | None = None
     taint: frozenset[str] = frozenset()
     spent: Spent = field(default_factory=Spent)
+    run_id: str = ""
+    """The run in which it began: in a fork that may be the run that it was forked from."""
+    ended_in: str = ""
+    """The run in which it ended."""
 
 
 @dataclass(slots=True)
@@ -78,6 +83,8 @@ class RecordedRun:
     opening_name: str
     submitted: Mapping[str, Any] = field(default_factory=dict)
     attempts: list[RecordedAttempt] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+    """Nodes that were heard of, and how they ended; ``running`` where they did not."""
     status: str | None = None
     reason: str | None = None
     final_hash: str | None = None
@@ -115,9 +122,14 @@ class RecordedRun:
         return next((each for each in reversed(self.attempts) if (each.node, each.attempt) == (node, number)), None)
 
 
+def asked_by(crossing: Crossing) -> dict[str, Any]:
+    """What a call asked, as replays and diffs compare it."""
+    return {"name": crossing.name, "args": crossing.args}
+
+
 def run_events(ledger: RunSource, run_id: str) -> Iterator[StoredEvent]:
-    """The run's events in order, blobs loaded."""
-    return map(ledger.full, ledger.read_run(run_id))
+    """The run's events in order, blobs loaded; for a fork with those that it shares."""
+    return told_events(ledger, run_id)
 
 
 def load_run(ledger: RunSource, run_id: str) -> RecordedRun:
@@ -141,7 +153,8 @@ def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
                 run_id, event.provenance["trace_id"], payload["opening_id"], payload["opening_name"], payload["parent_run_id"]
             )
             run = RecordedRun(run_id, payload["opening_name"], identity=identity)
-        run.last_seq = payload["seq"]
+        if payload["run_id"] == run_id:
+            run.last_seq = payload["seq"]
         run.waiting = None
         _take(run, open_attempts, event)
     return run
@@ -155,6 +168,8 @@ def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: St
         _take_node(run, open_attempts, event)
     elif group == "approval":
         _take_approval(run, open_attempts, event)
+    elif group == "divergence":
+        _parted(open_attempts.get(event.payload["meta"]["node"]), event)
     elif group == "effect":
         meta = event.payload["meta"]
         attempt = open_attempts[meta["node"]]
@@ -191,13 +206,16 @@ def _take_node(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], even
     match event.kind:
         case "node.ready":
             run.events.append((at_ms, NodeReady(meta["node"])))
+            run.states.setdefault(meta["node"], "running")
         case "node.started":
-            attempt = RecordedAttempt(meta["node"], meta["attempt"], meta.get("agent") or {}, meta.get("inputs") or {}, at_ms)
+            agent, inputs, begun_in = meta.get("agent") or {}, meta.get("inputs") or {}, event.payload["run_id"]
+            attempt = RecordedAttempt(meta["node"], meta["attempt"], agent, inputs, at_ms, run_id=begun_in)
+            run.states[meta["node"]] = "running"
             open_attempts[meta["node"]] = attempt
             run.attempts.append(attempt)
             run.events.append((at_ms, NodeStarted(meta["node"])))
         case "node.finished":
-            _node_ended(run, open_attempts.pop(meta["node"], None), meta, at_ms)
+            _node_ended(run, open_attempts.pop(meta["node"], None), event)
 
 
 def _take_approval(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
@@ -206,13 +224,19 @@ def _take_approval(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], 
     if event.kind == "approval.requested":
         run.asked[approval_id] = Asked(event.id, at_ms, meta)
         if meta.get("action") == GATE:
-            _at_gate(run, open_attempts.pop(meta["node"], None), meta, at_ms)
+            _at_gate(run, open_attempts.pop(meta["node"], None), event)
         return
     run.decisions[approval_id] = meta
     asked = run.asked.get(approval_id)
     if asked is not None and asked.meta.get("action") == GATE and meta["decision"] in asked.meta["options"]:
         answered = GateAnswered(meta["node"], asked.meta["round"], meta["decision"], meta.get("rationale") or "")
         run.events.append((at_ms, answered))
+
+
+def _parted(attempt: RecordedAttempt | None, event: StoredEvent) -> None:
+    """A fork with other code left what it shares: of the attempt that began elsewhere it has no more than what was before."""
+    if attempt is not None and attempt.run_id != event.payload["run_id"]:
+        del attempt.crossings[event.payload["meta"]["call"] - 1 :]
 
 
 def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int) -> None:
@@ -240,12 +264,13 @@ def spent_of(meta: Mapping[str, Any]) -> Spent:
     return Spent(tokens, micros, priced=usd is not None or not tokens)
 
 
-def _at_gate(run: RecordedRun, attempt: RecordedAttempt | None, meta: Mapping[str, Any], at_ms: int) -> None:
+def _at_gate(run: RecordedRun, attempt: RecordedAttempt | None, event: StoredEvent) -> None:
     """The attempt has ended well; whether the node has, a person says."""
     if attempt is not None:
+        meta, attempt.ended_in = event.payload["meta"], event.payload["run_id"]
         attempt.status, attempt.outputs, attempt.outputs_hash = "ok", meta["outputs"], outputs_hash(meta["outputs"])
         attempt.taint = frozenset(meta.get("taint") or ())
-        _succeeded(run, attempt, at_ms)
+        _succeeded(run, attempt, event.ts_ms)
 
 
 def _succeeded(run: RecordedRun, attempt: RecordedAttempt, at_ms: int) -> None:
@@ -254,11 +279,14 @@ def _succeeded(run: RecordedRun, attempt: RecordedAttempt, at_ms: int) -> None:
     run.events.append((at_ms, done))
 
 
-def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, meta: Mapping[str, Any], at_ms: int) -> None:
+def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: StoredEvent) -> None:
+    meta, at_ms = event.payload["meta"], event.ts_ms
+    if meta.get("retry_ms") is None:
+        run.states[meta["node"]] = meta["status"]
     if attempt is None:
         return  # a node of many items, one that was decided at its gate, or one that never started: that follows from what is known
     attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")
-    attempt.outputs_hash, attempt.ms = meta.get("outputs_hash"), meta.get("ms")
+    attempt.outputs_hash, attempt.ms, attempt.ended_in = meta.get("outputs_hash"), meta.get("ms"), event.payload["run_id"]
     attempt.taint = frozenset(meta.get("taint") or ())
     retried = meta.get("retry_ms") is not None
     if attempt.status == "ok" or (retried and attempt.outputs is not None):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput
-from runloop.events import RunIdentity
+from runloop.events import RunIdentity, record_of
 from runloop.events.records import NodeText, RunStarted, Versions
 from runloop.openings import parse_opening
 from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
+from runloop.runs.forking import fork_events, plan_fork
 from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from runloop.effects.types import CallContext
     from runloop.models.budget import Budget
     from runloop.openings import Opening
+    from runloop.runs.forking import ForkRequest
     from runloop.runs.history import RecordedRun
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup, Services
+    from runloop.runs.sources import RunSource
 
 SEED_BYTES = 32
 
@@ -157,6 +160,33 @@ class RunManager:
         run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers)
         run.parks = parks
         return run
+
+    async def fork(
+        self, source: RunSource, request: ForkRequest, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,
+        subscribers: tuple[Subscriber, ...] = (),
+    ) -> Run:  # fmt: skip
+        """Begin a run that shares the history of another one; :meth:`drive` goes on with it from there (ADR 5).
+
+        Raises:
+            InvalidInput: as :func:`runloop.runs.forking.plan_fork`.
+            OpeningError: the opening does not fit the agents.
+
+        """
+        services = self.services
+        fork = await asyncio.to_thread(plan_fork, services, source, request)
+        agents = {(node.name, node.variant): fork.bundles[node.id] for node in fork.opening.nodes if node.kind == "agent"}
+        await self._pins.pin(fork.opening, services, lambda name, variant: agents[name, variant])
+        if fork.python_guest != services.guest_digest:
+            await self._prepare(fork.bundles, fork.python_guest)
+        await services.kept.keep(fork.bundles.values())
+        key = None if request.run_id is None else submit_key(fork.run_id)
+        events = await asyncio.to_thread(fork_events, services, source, fork, key)
+        stored = await services.ledger.append(events)
+        for subscriber in (*subscribers, *self.watchers):
+            for event in stored:
+                subscriber(record_of(event))
+        lookup = request.lookup
+        return await self.recover(fork.run_id, operator=operator, parks=parks, lookup=lambda _: lookup, subscribers=subscribers)
 
     # ── what performers report to and ask of the run that a call belongs to ─────────────────────────────────────────────
 
