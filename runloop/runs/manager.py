@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
-from runloop.events.records import NodeText, RunStarted, Versions
+from runloop.events.records import EffectDelta, NodeText, RunStarted, Versions
 from runloop.openings import parse_opening
 from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
@@ -201,6 +201,11 @@ class RunManager:
     async def progress(self, ctx: CallContext, text: str, fraction: float | None) -> None:
         """Show how far the node is."""
         self.run_of(ctx).recorder.live("node.progress", text, NodeText(ctx.node, text, ctx.attempt, fraction=fraction))
+
+    def delta(self, ctx: CallContext, at: int, text: str) -> None:
+        """Show a piece of an answer that is still coming."""
+        meta = EffectDelta(ctx.node, ctx.call, text, ctx.attempt, at)
+        self.run_of(ctx).recorder.live("effect.delta", f"{ctx.node} gets an answer", meta)
 
     async def log(self, ctx: CallContext, level: str, text: str) -> None:
         """Record a line."""
