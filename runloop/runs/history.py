@@ -101,6 +101,8 @@ class RecordedRun:
     waiting: Mapping[str, Any] | None = None
     """The meta of ``run.waiting`` where that is the last record."""
     finished: Mapping[str, Any] | None = None
+    artifacts: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    """The ``artifact.created``: their events and metas."""
 
     @property
     def seed(self) -> bytes:
@@ -170,6 +172,8 @@ def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: St
         _take_approval(run, open_attempts, event)
     elif group == "divergence":
         _parted(open_attempts.get(event.payload["meta"]["node"]), event)
+    elif group == "artifact":
+        run.artifacts.append((event.id, event.payload["meta"]))
     elif group == "effect":
         meta = event.payload["meta"]
         attempt = open_attempts[meta["node"]]

@@ -224,8 +224,14 @@ class RunManager:
             **({"summary": artifact.summary} if artifact.summary else {}),
             **({"sources": [dict(source) for source in artifact.sources]} if artifact.sources else {}),
         }
+        run = self.run_of(ctx)
+        if ctx.asked_ms is not None:  # an earlier process asked for it and may have recorded it
+            asked = run.requests[ctx.node, ctx.attempt, ctx.call]
+            for event_id, made in (await self.services.recorded(ctx.run_id)).artifacts:
+                if event_id > asked and (made["node"], made["path"], made["blake3"]) == (ctx.node, artifact.path, artifact.blake3):
+                    return event_id
         draft = Draft("artifact.created", f"{ctx.node} made {artifact.name}", meta, agent_id=f"agent:{ctx.agent}")
-        stored = await self.run_of(ctx).recorder.write(draft)
+        stored = await run.recorder.write(draft)
         return stored[0].id
 
     # ── making runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
