@@ -30,9 +30,13 @@ def events(count):
 
 
 def workload(count, size=1):
-    """`count` appends of `size` events, from a few events that stay in the processor's cache as freshly made ones would."""
+    """`count` appends of `size` events, from a few that stay in the processor's cache as freshly made ones would, newly numbered."""
     batches = [events(size) for _ in range(4)]
-    return (batches * (count // len(batches) + 1))[:count]
+    for number in range(count):
+        batch = batches[number % len(batches)]
+        for event in batch:
+            event.payload["seq"] += size
+        yield batch
 
 
 def rates(name, seconds, latencies, size=1):

@@ -88,11 +88,12 @@ class InvalidInput(RunloopError):  # noqa: N818 - named for what it is, like the
 
 
 class Unavailable(RunloopError):  # noqa: N818
-    """Something needed is not running, busy, or not ready."""
+    """Something needed is not running, busy, or not ready; ``retry_after_ms`` is when to try again, where that is known."""
 
     code = "runloop.unavailable"
     exit_code = EXIT_UNAVAILABLE
     retryable = True
+    retry_after_ms: int | None = None
 
 
 class Denied(RunloopError):  # noqa: N818

@@ -1,6 +1,6 @@
 """Agent bundles: reading and checking them, finding them, sealing, scaffolding and installing them."""
 
-from runloop.bundles.bundle import Bundle, Inspection, inspect_bundle, load_bundle
+from runloop.bundles.bundle import Bundle, Inspection, bundle_from_files, inspect_bundle, load_bundle
 from runloop.bundles.manifest import Limits, Manifest, Port
 from runloop.bundles.paths import agent_search_dirs, shipped_agents_dir, shipped_openings_dir
 from runloop.bundles.store import BundleStore, Listed, OverrideDirs
@@ -15,6 +15,7 @@ __all__ = [
     "OverrideDirs",
     "Port",
     "agent_search_dirs",
+    "bundle_from_files",
     "inspect_bundle",
     "load_bundle",
     "shipped_agents_dir",

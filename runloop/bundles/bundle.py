@@ -92,12 +92,23 @@ def load_bundle(root: Path, *, home: str | None = None, env: Mapping[str, str] |
     return inspection.bundle
 
 
+def bundle_from_files(files: Mapping[str, bytes], *, root: Path, home: str | None = None, env: Mapping[str, str] | None = None) -> Bundle:
+    """The bundle of files that lie in no directory, verified like any other; errors name them as if they lay in ``root``."""
+    inspection = _inspect(Tree(dict(files)), root, home, env)
+    if inspection.bundle is None:
+        raise inspection.problems[0]
+    return inspection.bundle
+
+
 def inspect_bundle(root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None) -> Inspection:
     """Read and verify the bundle in ``root``; never raises for what is wrong inside it, only for an unreadable directory.
 
     Digests come first: a policy or manifest that somebody changed is reported as altered before anything in it is believed.
     """
-    tree = read_tree(root)
+    return _inspect(read_tree(root), root, home, env)
+
+
+def _inspect(tree: Tree, root: Path, home: str | None, env: Mapping[str, str] | None) -> Inspection:
     raw = tree.files.get(MANIFEST)
     if raw is None:
         problem = BundleInvalid(

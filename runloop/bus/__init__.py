@@ -1,7 +1,7 @@
 """The bus: topics, subscriptions and requests over RMP on a Unix socket. The protocol is in ``docs/protocol.md``.
 
-:class:`BusServer` hosts it, :class:`BusClient` uses it, :class:`SyncClient` uses it without an event loop. The broker itself, pure, is in
-``core``.
+:class:`BusServer` hosts it, :class:`BusClient` uses it; programs use :mod:`runloop.client`, which stands on that. The broker itself,
+pure, is in ``core``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from runloop.bus.replay import DurableSource
     from runloop.bus.server import BusServer, Request
     from runloop.bus.session import Peer
-    from runloop.bus.sync import SyncClient
     from runloop.bus.token import ensure_token, read_token
 
 _HOMES = {
@@ -32,7 +31,6 @@ _HOMES = {
     "Peer": "session",
     "Request": "server",
     "Subscription": "inbox",
-    "SyncClient": "sync",
     "activated": "listen",
     "ensure_token": "token",
     "listen": "listen",
@@ -50,7 +48,6 @@ __all__ = [
     "Peer",
     "Request",
     "Subscription",
-    "SyncClient",
     "activated",
     "ensure_token",
     "listen",

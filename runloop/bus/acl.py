@@ -1,14 +1,17 @@
 """Who may publish and who may receive: roles against topics. The first rule whose pattern covers the topic decides; without one, all may.
 
-The daemon's verbs have their own rules on top (a client may ask for a list, only an operator may cancel): those are the handler's.
+What people wrote or what was made for them (records of runs, what waits for a decision, work for agents) is received by operators only,
+and by the agent that it is for. The daemon's verbs have their own rules on top: those are the handler's.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 from typing import Final
 
-from runloop.bus.topics import check_pattern, matches
+from runloop.bus.topics import ONE, REST, check_pattern, covers, matches, overlaps
 from runloop.rmp.registry import ID_OF
 
 OPERATOR: Final = "operator"
@@ -26,29 +29,44 @@ DECISION: Final = "toolresult.action.decision.v1"
 
 _EVERY: Final = frozenset((*ROLES, DAEMON))
 _OURS: Final = frozenset({DAEMON})
+_TRUSTED: Final = frozenset({OPERATOR, DAEMON})
+_AGENTS: Final = frozenset({AGENT, OPERATOR, DAEMON})
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Roles that may publish on, and receive from, the topics of a pattern."""
+    """Roles that may publish on, and receive from, the topics of a pattern.
+
+    Where a level of the topic names an agent, that agent may publish or receive as well: ``agent_publishes`` and ``agent_receives`` are the
+    number of that level, from 0.
+    """
 
     pattern: str
     publish: frozenset[str] = _EVERY
     receive: frozenset[str] = _EVERY
+    agent_publishes: int | None = None
+    agent_receives: int | None = None
 
 
 RULES: Final = (
-    Rule(CONTROL, receive=frozenset({OPERATOR, DAEMON})),
+    Rule(CONTROL, receive=_TRUSTED),
     Rule("rlp/sys/**", publish=_OURS),
-    Rule("rlp/runs/*/events", publish=_OURS),
+    Rule("rlp/runs/*/agents/*/*", publish=_TRUSTED, receive=_TRUSTED, agent_publishes=4),
+    Rule("rlp/runs/**", publish=_OURS, receive=_TRUSTED),
     Rule("rlp/agents/*/metrics", publish=_OURS),
-    Rule("action.decision", publish=frozenset({OPERATOR, DAEMON})),
-    Rule("agent/**", receive=frozenset({AGENT, WORKER, OPERATOR, DAEMON})),
+    Rule("rlp/runtime/hello", publish=_AGENTS, receive=_TRUSTED),
+    Rule("action.request", publish=_OURS, receive=_TRUSTED),
+    Rule("action.decision", publish=_TRUSTED, receive=_TRUSTED),
+    Rule("agent/*", publish=_TRUSTED, receive=_TRUSTED, agent_receives=1),
+    Rule("agent/**", publish=_TRUSTED, receive=_TRUSTED),
 )
 
 
 class Acl:
-    """The rules of one bus. ``rules`` are looked at in order; ``decide`` are the roles whose ``action.decision`` counts, on any topic."""
+    """The rules of one bus. ``rules`` are looked at in order; ``decide`` are the roles whose ``action.decision`` counts, on any topic.
+
+    ``agent`` is everywhere the name that a connection of the role agent has proved, empty for all others.
+    """
 
     __slots__ = ("_rules", "_schemas")
 
@@ -66,12 +84,38 @@ class Acl:
         rule = self._find(topic)
         return _EVERY if rule is None else rule.publish
 
-    def may_receive(self, role: str, session: str, topic: str) -> bool:
+    def publishing_agent(self, topic: str) -> str | None:
+        """The one agent that may publish on a topic though its role may not."""
+        rule = self._find(topic)
+        return None if rule is None or rule.agent_publishes is None else topic.split("/")[rule.agent_publishes]
+
+    def may_receive(self, role: str, session: str, topic: str, agent: str = "") -> bool:
         """Whether a session of this role gets frames of a topic; an inbox is read by its owner only."""
         if topic.startswith(INBOX + "/"):
             return topic.split("/")[2] == session
         rule = self._find(topic)
-        return rule is None or role in rule.receive
+        if rule is None or role in rule.receive:
+            return True
+        return bool(agent) and rule.agent_receives is not None and topic.split("/")[rule.agent_receives] == agent
+
+    def may_ever_receive(self, role: str, session: str, pattern: tuple[str, ...], agent: str = "") -> bool:
+        """Whether any topic of a pattern is one that a session of this role gets frames of."""
+        if not {ONE, REST} & set(pattern):
+            return self.may_receive(role, session, "/".join(pattern), agent)
+        for decides, rule in self._rules:
+            if not overlaps(decides, pattern):
+                continue
+            level = rule.agent_receives
+            if role in rule.receive or (agent and level is not None and (level >= len(pattern) or pattern[level] in {agent, ONE, REST})):
+                return True
+            if covers(decides, pattern):
+                return False
+        return True
 
     def _find(self, topic: str) -> Rule | None:
         return next((rule for pattern, rule in self._rules if matches(pattern, topic)), None)
+
+
+def agent_token(operator_token: str, name: str) -> str:
+    """What proves that a connection is the agent of a name: only who has the operator token can make it, and it makes no operator."""
+    return hmac.new(operator_token.encode(), f"agent:{name}".encode(), hashlib.sha256).hexdigest()

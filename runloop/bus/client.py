@@ -56,9 +56,10 @@ class BusClient:
         self._encoder = Encoder(trace_id=secrets.randbits(128), first_id=secrets.randbits(62), max_body=DEFAULT_MAX_BODY)
         self._acks: Pending[dict[str, Any]] = Pending()
         self._requests: Pending[Message] = Pending()
-        self._request_ids = 0
         self._subs: dict[int, Subscription] = {}
         self._sub_ids = 0
+        self.on_reconnect: list[Callable[[], None]] = []
+        """Called after each new connection but the first, when the subscriptions are back."""
         self.session = ""
         self.role = ""
         self.limits: dict[str, Any] = {}
@@ -106,6 +107,11 @@ class BusClient:
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._wire is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether there will be no connection any more: it was closed, or could not be made again."""
+        return self._closed
 
     @property
     def pending(self) -> int:
@@ -228,8 +234,7 @@ class BusClient:
     ) -> Message:
         """Ask on a topic and wait for the reply; raises DeadlinePassed, and Disconnected ``bus.no_responder`` where nobody listens."""
         wire = self._wire or await self._connected()
-        self._request_ids += 1
-        number = self._request_ids
+        number = secrets.randbits(62)  # who was asked before cannot guess where the answers of others go
         more = {**(meta or {}), "reply_to": f"rlp/inbox/{self.session}/{number}", "ack": True}
         raw = self._encoder.full(topic, type_, payload, _now_ms(), deadline_ms, trace_id=secrets.randbits(128), meta=more)
         late = DeadlinePassed(f"no reply on {topic!r} within {deadline_ms} ms", hint="ask again with a longer deadline")
@@ -311,6 +316,8 @@ class BusClient:
                 if error.code in _FATAL:
                     break
             else:
+                for call in list(self.on_reconnect):
+                    call()
                 return
         self._give_up(reason)
 

@@ -140,7 +140,7 @@ class Broker:
         sub.clear()
         sub.window.users -= 1
         if not sub.window.users:
-            del self.windows[sub.pattern, sub.session.role]
+            del self.windows[sub.pattern, sub.session.party]
 
     # -- frames in
 
@@ -296,8 +296,9 @@ class Broker:
         topic = routing.topic
         if topic is None:
             raise bad("the frame has no topic", key="meta.topic", hint="set meta.topic to publish", code="bus.topic")
-        allowed = self.acl.restricted_schemas.get(facts.schema_id, topic.publishers)
-        if session.role not in topic.publishers or session.role not in allowed:
+        its_agent = bool(session.agent) and session.agent == topic.agent
+        restricted = self.acl.restricted_schemas.get(facts.schema_id)
+        if (session.role not in topic.publishers and not its_agent) or (restricted is not None and session.role not in restricted):
             hint = "connect with the role operator and its token" if "operator" in topic.publishers else "only the daemon publishes here"
             raise NotAllowed(f"the role {session.role} may not publish schema {facts.schema_id} on {topic.name!r}", hint=hint)
         plan = self.routes.plan(topic)

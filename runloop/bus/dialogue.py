@@ -6,10 +6,10 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from runloop.bus import frames, replay
-from runloop.bus.acl import CONTROL, INBOX, OPERATOR
+from runloop.bus.acl import AGENT, CONTROL, INBOX, OPERATOR, agent_token
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad
 from runloop.bus.subscription import DURABLE, REALTIME, Subscription
-from runloop.bus.topics import check_pattern
+from runloop.bus.topics import check_pattern, check_topic
 from runloop.bus.window import Window
 from runloop.errors import RunloopError
 from runloop.rmp import decode_frame
@@ -54,6 +54,8 @@ def _hello(broker: Broker, session: Session, payload: Any, now_ms: int) -> None:
     if hello.role == OPERATOR and not _token_fits(broker.token, hello.token):
         hint = "send the content of the daemon's token file, or connect with the role client"
         raise NotAllowed("the role operator needs the operator token", code="bus.token", hint=hint)
+    if hello.role == AGENT and hello.token is not None:
+        _prove(broker, session, hello.name, hello.token, now_ms)
     if hello.resume is not None:
         before = broker.sessions.get(hello.resume)
         if before is not None and before is not session and before.peer.uid == session.peer.uid and before.role == hello.role:
@@ -72,6 +74,18 @@ def _hello(broker: Broker, session: Session, payload: Any, now_ms: int) -> None:
         "limits": broker.limits.to_wire(),
     }
     broker.send(session, frames.WELCOME, welcome, now_ms)
+
+
+def _prove(broker: Broker, session: Session, name: str, token: str, now_ms: int) -> None:
+    """The connection is the agent of that name, and the only one: an earlier connection of it ends."""
+    if "/" in check_topic(name):
+        raise bad(f"{name!r} is no name of an agent", key="name", hint="one level of a topic, without slashes", code="bus.hello")
+    if broker.token is None or not _token_fits(agent_token(broker.token, name), token):
+        hint = "use the token that `runloop.client.agent_token` makes of the operator token and this name"
+        raise NotAllowed(f"this is not the token of the agent {name!r}", code="bus.token", hint=hint)
+    for before in [other for other in broker.sessions.values() if other.agent == name]:
+        broker.goodbye(before, RunloopError("the agent connected again", code="bus.resumed", hint="one connection for one name"), now_ms)
+    session.agent = name
 
 
 def _token_fits(ours: str | None, given: str | None) -> bool:
@@ -95,10 +109,13 @@ def _subscribe(broker: Broker, session: Session, payload: Any, now_ms: int) -> N
     if wanted.klass == DURABLE and not broker.has_ledger:
         raise bad("this bus has no ledger", key="class", hint="subscribe with class realtime", code="bus.not_durable")
     pattern = check_pattern(wanted.pattern)
-    if "*" not in wanted.pattern and not _may_ever(broker, session, wanted.pattern):
-        raise NotAllowed(f"the role {session.role} may not receive from {wanted.pattern!r}", hint="connect with a role that may")
+    if not broker.acl.may_ever_receive(session.role, session.id, pattern, session.agent):
+        hint = "connect with the role operator: the hello carries the content of the daemon's token file"
+        if session.role == AGENT:
+            hint = "an agent receives on agent/<its name>, once its hello proved the name with the agent's token"
+        raise NotAllowed(f"the role {session.role} may not receive from {wanted.pattern!r}", hint=hint)
     broker.epoch += 1
-    key = (pattern, session.role)
+    key = (pattern, session.party)
     window = broker.windows.get(key)
     if window is None:
         window = broker.windows[key] = Window(now_ms)
@@ -115,10 +132,6 @@ def _subscribe(broker: Broker, session: Session, payload: Any, now_ms: int) -> N
     broker.routes.index.add(pattern, sub)
     if wanted.klass == DURABLE:
         replay.begin(broker, sub, wanted.from_seq)
-
-
-def _may_ever(broker: Broker, session: Session, pattern: str) -> bool:
-    return broker.acl.may_receive(session.role, session.id, pattern)
 
 
 def _credit(broker: Broker, session: Session, payload: Any) -> None:

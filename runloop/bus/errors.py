@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from runloop.errors import Denied, InvalidInput, RunloopError, Unavailable, Where
+from runloop.errors import (
+    EXIT_DENIED,
+    EXIT_INVALID,
+    EXIT_UNAVAILABLE,
+    EXIT_VERIFICATION,
+    Denied,
+    InvalidInput,
+    RunloopError,
+    Unavailable,
+    VerificationFailed,
+    Where,
+)
 
 
 class BusError(RunloopError):
@@ -55,18 +66,38 @@ class Rejected(BusError):  # noqa: N818 - named for what it is, like the rest of
 
 
 def from_wire(error: Any) -> RunloopError:
-    """The error that an ack, a goodbye or a reply carries; anything unreadable becomes ``bus.failed``."""
+    """The error that an ack, a goodbye or a reply carries, as the class that its code or its exit code has; ``bus.failed`` if unreadable.
+
+    The further problems of an opening come with it, as ``others``.
+    """
     if not isinstance(error, dict):
         return Rejected("the peer answered with an error that cannot be read")
-    code, message, hint = (error.get(name) for name in ("code", "message", "hint"))
+    code, message, hint, where, exit_code = (error.get(name) for name in ("code", "message", "hint", "where", "exit_code"))
     code = code if isinstance(code, str) and code else "bus.failed"
-    kind = _KINDS.get(code, Rejected)
-    return kind(
+    kind = _KINDS.get(code) or (_BY_EXIT.get(exit_code, Rejected) if isinstance(exit_code, int) else Rejected)
+    found = kind(
         message if isinstance(message, str) else code,
         code=code,
+        where=_where(where),
         hint=hint if isinstance(hint, str) else "",
         retryable=error["retryable"] if isinstance(error.get("retryable"), bool) else None,
     )
+    after_ms, problems = error.get("retry_after_ms"), error.get("problems")
+    if isinstance(found, Unavailable) and isinstance(after_ms, int):
+        found.retry_after_ms = after_ms
+    if isinstance(problems, list) and len(problems) > 1:
+        others = tuple(from_wire({**each, "exit_code": exit_code}) for each in problems[1:] if isinstance(each, dict))
+        found.others = others  # type: ignore[attr-defined]  # as OpeningError has it
+    return found
+
+
+def _where(fields: Any) -> Where:
+    """A place; what is no place is left out."""
+    if not isinstance(fields, dict):
+        return Where()
+    texts = {key: fields[key] for key in ("file", "node", "port", "key") if isinstance(fields.get(key), str)}
+    numbers = {key: fields[key] for key in ("line", "column") if isinstance(fields.get(key), int)}
+    return Where(**texts, **numbers)
 
 
 def to_wire(error: RunloopError) -> dict[str, Any]:
@@ -87,4 +118,10 @@ _ALSO: dict[type[RunloopError], tuple[str, ...]] = {
 }
 _KINDS: dict[str, type[RunloopError]] = {DeadlinePassed.code: DeadlinePassed} | {
     code: kind for kind, codes in _ALSO.items() for code in (kind.code, *codes)
+}
+_BY_EXIT: dict[int, type[RunloopError]] = {
+    EXIT_INVALID: InvalidInput,
+    EXIT_UNAVAILABLE: Unavailable,
+    EXIT_DENIED: Denied,
+    EXIT_VERIFICATION: VerificationFailed,
 }

@@ -46,7 +46,7 @@ class Routes:
         if found is None:
             if len(self.topics) >= self._most:
                 self._fold()
-            found = self.topics[name] = Topic(name, self._acl.publishers(name))
+            found = self.topics[name] = Topic(name, self._acl.publishers(name), self._acl.publishing_agent(name))
         return found
 
     def _fold(self) -> None:
@@ -103,4 +103,4 @@ class Routes:
         """An inbox is for the owner's own subscription to it: what a pattern matches must not depend on whose it is."""
         if name.startswith(INBOX + "/"):
             return sub.pattern[:2] == _INBOX_LEVELS and name.split("/")[2] == sub.session.id
-        return self._acl.may_receive(sub.session.role, sub.session.id, name)
+        return self._acl.may_receive(sub.session.role, sub.session.id, name, sub.session.agent)

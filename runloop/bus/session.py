@@ -30,6 +30,8 @@ class Session:
     id: str
     peer: Peer
     role: str = ""
+    agent: str = ""
+    """The name that a connection of the role agent has proved."""
     subs: dict[int, Subscription] = field(default_factory=dict)
     buffer: bytearray = field(default_factory=bytearray)
     needed: int = 0
@@ -58,6 +60,11 @@ class Session:
     def greeted(self) -> bool:
         """Whether the hello was accepted."""
         return bool(self.role)
+
+    @property
+    def party(self) -> str:
+        """Connections of one party may receive the same."""
+        return f"{self.role}/{self.agent}" if self.agent else self.role
 
     @property
     def pending(self) -> bool:

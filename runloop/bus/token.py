@@ -13,6 +13,7 @@ from runloop.errors import RunloopError, Where
 
 _BYTES: Final = 32
 _LEAST: Final = 32
+_NOT_OURS: Final = "only the daemon's user is its operator; a sandboxed program is none on purpose"
 
 
 class TokenError(RunloopError):
@@ -21,12 +22,21 @@ class TokenError(RunloopError):
     code = "bus.token_file"
 
 
+class TokenHidden(TokenError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The token file is there, and this process may not read it: it is no operator's."""
+
+
 def read_token(path: Path) -> str | None:
-    """The token, or None where there is no file; raises TokenError for one that others could read or that is no token."""
+    """The token, or None where there is no file.
+
+    Raises TokenError for one that others could read or that is no token, and TokenHidden where this process may not read it.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise TokenHidden(f"this process may not read the token file {path}", where=Where(file=str(path)), hint=_NOT_OURS) from None
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror}", "check its owner and mode") from None
     with os.fdopen(handle, "rb") as file:

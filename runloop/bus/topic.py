@@ -40,10 +40,11 @@ NO_PLAN = Plan(-1, (), (), (), (), None, simple=False)
 
 @dataclass(slots=True, eq=False)
 class Topic:
-    """One topic; ``publishers`` are the roles that may publish on it."""
+    """One topic; ``publishers`` are the roles that may publish on it, and ``agent`` is the agent that may as well."""
 
     name: str
     publishers: frozenset[str]
+    agent: str | None = None
     counts: TopicCounts = field(default_factory=TopicCounts)
     plan: Plan = NO_PLAN
     live_seq: int = 0

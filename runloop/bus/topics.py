@@ -61,6 +61,27 @@ def matches(pattern: tuple[str, ...], topic: str) -> bool:
     return all(want in {ONE, level} for want, level in zip(pattern, levels, strict=False))
 
 
+def covers(pattern: tuple[str, ...], narrower: tuple[str, ...]) -> bool:
+    """Whether every topic of ``narrower``, a pattern too, is one of ``pattern``."""
+    if pattern[-1] == REST:
+        if len(narrower) < len(pattern):
+            return False
+        pattern = pattern[:-1]
+    elif len(narrower) != len(pattern) or narrower[-1] == REST:
+        return False
+    return all(want == level or (want == ONE and level != REST) for want, level in zip(pattern, narrower, strict=False))
+
+
+def overlaps(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether some topic is one of both patterns."""
+    for mine, theirs in zip(one, other, strict=False):
+        if REST in {mine, theirs}:
+            return True
+        if ONE not in {mine, theirs} and mine != theirs:
+            return False
+    return len(one) == len(other)
+
+
 class _Node(Generic[T]):
     __slots__ = ("children", "here", "rest")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, output
+from runloop.cli.agent_from_run import write_case
 from runloop.cli.agent_views import (
     LIST_COLUMNS,
     inspection_json,
@@ -191,6 +192,10 @@ def run_tests(
     root: RootOption = None,
     only: Annotated[str, typer.Option("--only", "-k", metavar="TEXT", help="Only the cases whose name contains this.")] = "",
     build: Annotated[bool, typer.Option("--build", help="Build the agent first.")] = False,
+    from_run: Annotated[
+        str | None,
+        typer.Option("--from-run", metavar="RUN[:NODE]", help="Write a case from that run into tests/cases.yaml, build, and run it."),
+    ] = None,
     json: JsonOption = False,
     table: TableOption = False,
 ) -> int:
@@ -202,12 +207,12 @@ def run_tests(
 
     store = _store(root)
     if build:
-        from runloop.bundles.seal import seal
-
-        _, problems = seal(_place(store, target), home=_home(), env=os.environ, compiles=_guest_compiles)
-        if problems:
-            raise problems[0]
+        _seal(_place(store, target))
     bundle = _bundle(store, target)
+    if from_run is not None:
+        only = write_case(bundle, from_run)
+        _seal(bundle.root)
+        bundle = _bundle(store, target)
     content = bundle.files.get(CASES)
     if content is None:
         raise InvalidInput(
@@ -230,6 +235,14 @@ def run_tests(
     else:
         output.print_line(f"{len(results) - len(failed)} passed, {len(failed)} failed")
     return EXIT_FAILED if failed else EXIT_OK
+
+
+def _seal(place: Path) -> None:
+    from runloop.bundles.seal import seal
+
+    _, problems = seal(place, home=_home(), env=os.environ, compiles=_guest_compiles)
+    if problems:
+        raise problems[0]
 
 
 async def _run_cases(bundle: Bundle, cases: list[Any], *, as_json: bool) -> list[Any]:

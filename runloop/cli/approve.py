@@ -47,7 +47,7 @@ async def _approve(settings: Settings, wanted: str | None, given: dict[str, Any]
     from runloop.cli.remote import answer_at_terminal
 
     async with link.linked(settings) as client:
-        listed = (await link.ask(client, "approvals"))["open"]
+        listed = await client.approvals()
         if wanted is not None:
             listed = [each for each in listed if each["approval_id"].startswith(wanted)]
         if decided or wanted is not None:
@@ -57,7 +57,7 @@ async def _approve(settings: Settings, wanted: str | None, given: dict[str, Any]
                     f"{which} an id that begins with {wanted!r}", code="approval.unknown", hint="`rlp approve` lists what is open"
                 )
             if decided:
-                done = await link.ask(client, "answer", approval_id=listed[0]["approval_id"], **given)
+                done = await client.answer(listed[0]["approval_id"], **given)
                 output.print_line(
                     f"{done['approval_id']}: {'approved' if given['approved'] else 'answered' if given['answer'] else 'rejected'}"
                 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, link, output
-from runloop.errors import EXIT_FAILED
+from runloop.errors import EXIT_FAILED, RunloopError
 
 if TYPE_CHECKING:
     from runloop.config import Settings
@@ -32,22 +32,21 @@ def attach(
 
 async def _attach(settings: Settings, ref: str, from_seq: int, *, as_json: bool, watch: bool) -> int:
     from runloop.cli.person import TerminalPerson, person_present
-    from runloop.cli.remote import Following
+    from runloop.cli.remote import Shown
     from runloop.cli.run import exit_code
 
     as_lines = as_json or not output.is_terminal(sys.stdout)
     attended = person_present() and not watch
-    async with link.linked(settings) as client:
-        found = await link.ask(client, "attach", run=ref, from_seq=from_seq, attended=attended)
-        if found["state"] == "unfinished":
-            output.print_warning(
-                "run.unfinished", f"run {found['run_id']} has no end and does not run in this daemon: this is what is recorded"
-            )
-        following = Following(client, found["run_id"], _show_line if as_lines else _show_text, TerminalPerson() if attended else None)
-        if found["state"] == "unfinished":
-            await following.recorded(found["topic"], from_seq)
+    async with link.linked(settings, reconnect_s=link.RECONNECT_S) as client:
+        run = await client.attach(ref, from_seq, attended=attended)
+        shown = Shown(client, run, _show_line if as_lines else _show_text, TerminalPerson() if attended else None)
+        try:
+            return exit_code(await shown.follow(), interrupted=False)
+        except RunloopError as error:
+            if error.code != "run.unfinished":
+                raise
+            output.print_warning(error.code, f"{error.message}: this is what is recorded")
             return EXIT_FAILED
-        return exit_code(await following.follow(found["topic"], from_seq), interrupted=False)
 
 
 def _show_line(record: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +27,7 @@ def down(
     """Stop the daemon: no new runs, a grace for nodes that work, then the end. Runs without an end stay unfinished in the ledger."""
     settings = context.settings()
     grace_ms = settings.get("runtime.drain_grace_ms") if grace_s is None else int(grace_s * 1000)
-    handle = link.run(_ask_to_stop(settings, grace_ms))
+    handle = asyncio.run(_ask_to_stop(settings, grace_ms))
     if handle is None:
         output.print_line("no daemon runs")
         return 0
@@ -52,10 +53,10 @@ async def _ask_to_stop(settings: Settings, grace_ms: int) -> tuple[int, int] | N
     if client is None:
         return None
     async with client:
-        pid = (await link.ask(client, "status"))["pid"]
+        pid = (await client.status())["pid"]
         descriptor = os.pidfd_open(pid)  # before it is told: its number cannot have gone to another process
         try:
-            await link.ask(client, "drain", grace_ms=grace_ms)
+            await client.ask("drain", grace_ms=grace_ms)
         except BaseException:
             os.close(descriptor)
             raise

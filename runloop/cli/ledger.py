@@ -21,7 +21,7 @@ def reading_base() -> Iterator[KnowledgeBase]:
     from runloop.runs.places import open_knowledge
 
     settings = context.settings()
-    _require(settings.directories.pog / settings.get("kb.events_db"))
+    require(settings.directories.pog / settings.get("kb.events_db"))
     with open_knowledge(settings) as kb:
         yield kb
 
@@ -33,12 +33,13 @@ def reading_ledger() -> Iterator[Ledger]:
 
     settings = context.settings()
     path = settings.directories.pog / settings.get("kb.events_db")
-    _require(path)
+    require(path)
     with Ledger.open(path, writable=False) as ledger:
         yield ledger
 
 
-def _require(path: Path) -> None:
+def require(path: Path) -> None:
+    """Raise InvalidInput ``run.no_ledger`` unless the ledger is there."""
     if not path.exists():
         message = f"nothing has been recorded yet: there is no {path}"
         raise InvalidInput(message, code="run.no_ledger", hint="`rlp run OPENING` makes the first record")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runloop.cli import context, output
-from runloop.cli.ledger import reading_ledger
+from runloop.cli.finding import RunArgument, finding
 from runloop.cli.options import JsonOption, TableOption
-from runloop.errors import EXIT_OK, EXIT_VERIFICATION
+from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput, Where
 
 if TYPE_CHECKING:
-    from runloop.runs.history import RecordedRun
-    from runloop.runs.replay import ReplayedAttempt
+    from runloop.bundles import Bundle
+    from runloop.runs.replay import ReplayReport
+    from runloop.runs.sources import FoundRun
 
 app = typer.Typer(add_completion=False, help="Run again from the record, without effects, and name the first divergence.")
 _COLUMNS = ("node", "try", "verdict", "calls", "detail")
@@ -22,52 +24,75 @@ _COLUMNS = ("node", "try", "verdict", "calls", "detail")
 
 @app.command()
 def replay(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.")] = "last",
+    run: RunArgument = "last",
     *,
+    with_agent: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="AGENT=DIR", help="Run the code in DIR in place of that agent; may be repeated."),
+    ] = None,
+    agents_dir: Annotated[
+        Path | None, typer.Option("--agents-dir", metavar="DIR", help="Look for the run's agents in DIR before those that are installed.")
+    ] = None,
+    any_guest: Annotated[bool, typer.Option("--any-guest", help="Replay also with another build of the Python guest.")] = False,
     as_json: JsonOption = False,
     as_table: TableOption = False,
 ) -> int:
-    """Re-run every attempt of RUN with its recorded answers and compare the outputs byte for byte. Exit code 5 when any differs."""
-    from runloop.runs.history import find_run, load_run
+    """Re-run every attempt of RUN and of its child runs with the recorded answers, and compare what it asks and gives.
 
-    with reading_ledger() as ledger:
-        recorded = load_run(ledger, find_run(ledger, run))
-    verdicts = asyncio.run(_replay(recorded))
-    matches = all(each.verdict != "differs" for each in verdicts)
+    Nothing can happen outside, and nothing is recorded but that it was replayed. Exit code 5 when anything differs.
+    """
+    from runloop.runs.places import open_knowledge
+    from runloop.runs.replaying import replay_found, report_event
+
+    settings, replaced = context.settings(), _replaced(with_agent or [])
+    with finding(run) as found:
+        report = asyncio.run(replay_found(settings, found, agents_dir=agents_dir, replaced=replaced, any_guest=any_guest))
+        event = report_event(found, report, replaced)
+        with open_knowledge(settings) as kb:
+            kb.ledger.append([event])
+        _print(found, report, as_json=as_json, as_table=as_table)
+    return EXIT_OK if report.matches else EXIT_VERIFICATION
+
+
+def _replaced(pairs: list[str]) -> dict[str, Bundle]:
+    from runloop.runs.replaying import bundle_at
+
+    replaced: dict[str, Bundle] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not name or not equals or not path:
+            hint = "For example: --with writer=./agents/writer"
+            raise InvalidInput(f"--with needs AGENT=DIR, not {pair!r}", code="cli.usage", where=Where(key="--with"), hint=hint)
+        replaced[name] = bundle_at(context.settings(), Path(path))
+    return replaced
+
+
+def _print(found: FoundRun, report: ReplayReport, *, as_json: bool, as_table: bool) -> None:
     data: dict[str, Any] = {
-        "run_id": recorded.run_id,
-        "matches": matches,
-        "attempts": [
-            {
-                "node": each.node,
-                "attempt": each.attempt,
-                "verdict": each.verdict,
-                "calls": each.calls,
-                "expected": each.expected,
-                "actual": each.actual,
-                "detail": each.detail,
-            }
-            for each in verdicts
-        ],
+        "run_id": report.run_id,
+        "origin": found.origin,
+        "matches": report.matches,
+        "recorded_hash": report.recorded_hash,
+        "final_hash": report.final_hash,
+        "attempts": [each.to_dict() for each in report.attempts],
     }
-    rows = [(each.node, each.attempt, each.verdict, each.calls, each.detail or (each.actual or "")[:12]) for each in verdicts]
-    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, data=data, empty="no node had started")
-    if not output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_line(f"run {recorded.run_id}: " + ("the replay is identical" if matches else "the replay differs"))
-    return EXIT_OK if matches else EXIT_VERIFICATION
-
-
-async def _replay(recorded: RecordedRun) -> list[ReplayedAttempt]:
-    from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
-    from runloop.runs.compose import limits_from
-    from runloop.runs.places import bundle_store
-    from runloop.runs.replay import Replayer
-    from runloop.sandbox import WorkerPool, guest_digest
-
-    settings = context.settings()
-    handles = SecretHandles(SecretStore(()), lambda _secret_id: ())
-    async with WorkerPool(settings.directories.cache, workers=1) as pool:
-        replayer = Replayer(
-            pool, bundle_store(settings).resolve, limits_from(settings), {"secrets.handle": SecretsHandle(handles)}, guest_digest()
+    several = len({each.run_id for each in report.attempts}) > 1
+    rows = [
+        (
+            f"{each.run_id[:8]}/{each.node}" if several else each.node,
+            each.attempt,
+            each.verdict,
+            each.calls,
+            "" if each.divergence else each.detail or (each.actual or "")[:12],
         )
-        return await replayer.replay(recorded)
+        for each in report.attempts
+    ]
+    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, data=data, empty="no node had started")
+    if output.wants_json(as_json=as_json, as_table=as_table):
+        return
+    for each in report.attempts:
+        if each.divergence is not None:
+            output.print_line(f"{each.node}, attempt {each.attempt}: {each.divergence}")
+    if report.final_hash != report.recorded_hash:
+        output.print_line(f"the run's final hash differs: recorded {report.recorded_hash}, replayed {report.final_hash}")
+    output.print_line(f"run {report.run_id}: " + ("the replay is identical" if report.matches else "the replay differs"))

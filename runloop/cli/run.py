@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from runloop.cli import context, output
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:
-    from runloop.bus import BusClient
     from runloop.cli.person import TerminalPerson
     from runloop.cli.screen import Screen
+    from runloop.client import Client
+    from runloop.client import RunResult as RemoteResult
     from runloop.config import Settings
     from runloop.openings import Opening
     from runloop.runs.results import RunResult
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
 _INTERRUPTED = "interrupted at the terminal"
 _NO_READER = "the output can no longer be written"
-_RECONNECT_S = 2.0
 _OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
 _DENIED = ("denied.", "policy.denied", "approval.")
 
@@ -196,7 +197,7 @@ class _Shown:
 
         return TerminalPerson(*((self.screen.hide, self.screen.show) if self.screen else ()))
 
-    def end(self, result: RunResult) -> None:
+    def end(self, result: RunResult | RemoteResult) -> None:
         """Write the trace, say how it ended."""
         if self._trace_out is not None:
             from runloop.runs.trace import run_trace
@@ -208,10 +209,10 @@ class _Shown:
 
 async def _run(chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: bool, local: bool) -> int:
     if not local:
-        from runloop.cli.link import find
+        from runloop.cli.link import RECONNECT_S, find
 
         own = sorted(set(context.current().overrides) - _OF_THE_LINK)
-        client = None if own else await find(settings, reconnect_s=_RECONNECT_S)
+        client = None if own else await find(settings, reconnect_s=RECONNECT_S)
         if client is not None:
             async with client:
                 return await _run_in_daemon(client, chosen, settings, shown, yes=yes)
@@ -232,27 +233,24 @@ async def _run_here(chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: 
     return exit_code(result, interrupted=interrupts.taken > 0)
 
 
-async def _run_in_daemon(client: BusClient, chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: bool) -> int:
-    from runloop.cli.link import ask, new_id
+async def _run_in_daemon(client: Client, chosen: _Chosen, settings: Settings, shown: _Shown, *, yes: bool) -> int:
     from runloop.cli.person import person_present
-    from runloop.cli.remote import Following
-    from runloop.daemon.feed import run_topic
+    from runloop.cli.remote import Shown
 
-    run_id, attended, begun = new_id(), person_present(), False
+    attended, begun = person_present(), False
+    run = client.handle(str(uuid.uuid4()), attended=attended)
     tasks: set[asyncio.Task[Any]] = set()
 
     async def begin() -> None:
         nonlocal begun
-        await ask(
-            client,
-            "submit",
-            request_id=run_id,
-            opening_source=chosen.found.source,
-            opening_file=chosen.found.file,
-            params=dict(chosen.params),
+        await client.submit(
+            source=chosen.found.source,
+            file=chosen.found.file,
+            params=chosen.params,
+            request_id=run.id,
             yes=yes,
             attended=attended,
-            workdir=str(Path.cwd()),
+            workdir=Path.cwd(),
             agent_digests=_digests(chosen.opening, settings),
         )
         begun = True
@@ -260,32 +258,32 @@ async def _run_in_daemon(client: BusClient, chosen: _Chosen, settings: Settings,
     async def cancel_there(reason: str) -> None:
         if begun:
             with suppress(RunloopError):  # it may have ended meanwhile
-                await ask(client, "cancel", run=run_id, reason=reason)
+                await run.cancel(reason)
 
     def cancel(reason: str) -> None:
         task = asyncio.ensure_future(cancel_there(reason))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    following = Following(client, run_id, shown.take, shown.person() if attended else None)
+    following = Shown(client, run, shown.take, shown.person() if attended else None)
     with shown.watching(cancel) as interrupts:
-        result = await following.follow(run_topic(run_id), begin=begin)
+        result = await following.follow(begin=begin)
     shown.end(result)
     return exit_code(result, interrupted=interrupts.taken > 0)
 
 
-def _digests(opening: Opening, settings: Settings) -> list[dict[str, Any]] | None:
+def _digests(opening: Opening, settings: Settings) -> dict[str, str] | None:
     """The agents as they are here, so that the daemon runs no others; None where one cannot be used here: then the daemon says why."""
     from runloop.runs.places import bundle_store
 
     store = bundle_store(settings)
-    found = []
+    found: dict[str, str] = {}
     for name, variant in dict.fromkeys((node.name, node.variant) for node in opening.nodes if node.kind == "agent"):
         try:
             bundle = store.resolve(name, variant)
         except RunloopError:
             return None
-        found.append({"name": name, "variant": variant, "digest": bundle.digest})
+        found[name if variant is None else f"{name}@{variant}"] = bundle.digest
     return found or None
 
 
@@ -350,7 +348,7 @@ def _show_compiling(progress: Any) -> None:
     print(f"\rPreparing the Python guest (once per machine) {bar} {progress.elapsed_s:.0f} s", end="", file=sys.stderr, flush=True)
 
 
-def _show_result(screen: Screen, result: RunResult) -> None:
+def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
     meta = result.record["meta"]
     for artifact in meta.get("artifacts") or ():
         output.print_line(f"saved {artifact['name']}: {artifact['path']}")
@@ -362,7 +360,7 @@ def _show_result(screen: Screen, result: RunResult) -> None:
         output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(result.reason)}")
 
 
-def exit_code(result: RunResult, *, interrupted: bool) -> int:
+def exit_code(result: RunResult | RemoteResult, *, interrupted: bool) -> int:
     """The exit code of a run that ended so."""
     if result.status == "succeeded":
         return EXIT_OK

@@ -7,36 +7,42 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import output
-from runloop.cli.ledger import reading_ledger
+from runloop.cli.finding import RunArgument, finding
 from runloop.cli.options import JsonOption, TableOption
 
 if TYPE_CHECKING:
     from runloop.runs.history import RecordedRun
 
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
+_ORIGINS = {"imported": "imported from another ledger", "file": "read from a file"}
 _COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "error")
 
 
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.")] = "last",
+    run: RunArgument = "last",
     *,
     outputs: Annotated[bool, typer.Option("--outputs", help="Print what each node produced, whole.")] = False,
     as_json: JsonOption = False,
     as_table: TableOption = False,
 ) -> int:
     """Show RUN: how it was started, each attempt, and how it ended."""
-    from runloop.runs.history import find_run, load_run
+    from runloop.runs.history import load_run
 
-    with reading_ledger() as ledger:
-        run_id = find_run(ledger, run)
-        recorded = load_run(ledger, run_id)
+    with finding(run) as found:
+        run_id, origin = found.run_id, found.origin
+        recorded = load_run(found.source, run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json(
-            {**_head(recorded), "params": recorded.submitted["params"], "attempts": [_attempt(each) for each in recorded.attempts]}
+            {
+                **_head(recorded),
+                "origin": origin,
+                "params": recorded.submitted["params"],
+                "attempts": [_attempt(each) for each in recorded.attempts],
+            }
         )
         return 0
-    output.print_line(f"run      {run_id}")
+    output.print_line(f"run      {run_id}" + ("" if origin == "own" else f"  ({_ORIGINS[origin]})"))
     output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
     output.print_line(f"state    {recorded.status or 'running'}" + (f": {recorded.reason}" if recorded.reason else ""))
     for name, value in (recorded.submitted["params"] or {}).items():

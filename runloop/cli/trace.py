@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from runloop.cli import output
-from runloop.cli.ledger import reading_ledger
+from runloop.cli.finding import RunArgument, finding
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 
 app = typer.Typer(add_completion=False, help="Show the crossings of a run: who, to whom, what, size, time, cost.")
@@ -17,7 +17,7 @@ _COLUMNS = ("time", "from → to", "what", "size", "ms", "tokens", "usd", "note"
 
 @app.command()
 def trace(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.")] = "last",
+    run: RunArgument = "last",
     *,
     relative: Annotated[bool, typer.Option("--relative", help="Show times since the run's first record.")] = False,
     as_json: JsonOption = False,
@@ -28,11 +28,11 @@ def trace(
 ) -> int:
     """Show every crossing of RUN in order. With --json: the whole trace, with nodes, hashes and ladder."""
     from runloop.events import record_of
-    from runloop.runs.history import find_run, run_events
+    from runloop.runs.history import run_events
     from runloop.runs.trace import ladder, run_trace
 
-    with reading_ledger() as ledger:
-        records = [record_of(event) for event in run_events(ledger, find_run(ledger, run)) if "v" in event.payload]
+    with finding(run) as found:
+        records = [record_of(event) for event in run_events(found.source, found.run_id) if "v" in event.payload]
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json(run_trace(records))
         return 0

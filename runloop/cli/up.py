@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -32,7 +33,7 @@ def up(
 ) -> int:
     """Start the daemon in the background; nothing to do where one answers already."""
     settings = context.settings()
-    running = link.run(_running(settings))
+    running = asyncio.run(_running(settings))
     if running is not None:
         _say({"state": "already_running", **running}, as_json=as_json)
         return 0
@@ -47,7 +48,9 @@ def up(
         raise _failed(process, log, timeout_s)
     if not answer["ready"]:
         process.wait()
-        raise link.error_of(answer["error"])
+        from runloop.bus.errors import from_wire
+
+        raise from_wire(answer["error"])
     _say({"state": "ready", "pid": answer["pid"], "socket": answer["socket"], "log": str(log)}, as_json=as_json)
     return 0
 
@@ -60,7 +63,7 @@ async def _running(settings: Settings) -> dict[str, Any] | None:
     if client is None:
         return None
     async with client:
-        status = await link.ask(client, "status")
+        status = await client.status()
         return {"pid": status["pid"], "socket": status["socket"]}
 
 

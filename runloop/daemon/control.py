@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 REQUEST = "intent.ctrl.request.v1"
 TOPIC = "rlp/ctrl"
 _MAX_LIST = 1000
+_MAX_BLOB = 4 * 1024 * 1024
 _RUN_STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
 Verb = Callable[["Control", Mapping[str, Any], "Peer"], Awaitable[dict[str, Any]]]
 
@@ -130,22 +132,29 @@ class Control:
         return await self._daemon.hosting.resume(str(_text(fields, "run")), _reason(fields, "resumed by an operator"))
 
     async def attach(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
-        """Which subscription shows a run; ``attended`` (operators) says that a person follows there and can be asked."""
+        """Which subscription shows a run; ``attended`` says that a person follows there and can be asked."""
         hosting = self._daemon.hosting
         run_id = hosting.run_id_of(str(_text(fields, "run")))
         from_seq = fields.get("from_seq", 1)
         if isinstance(from_seq, bool) or not isinstance(from_seq, int) or from_seq < 1:
             raise _bad("from_seq", "use a number from 1 on")
         state = await hosting.state_of(run_id)
-        if _flag(fields, "attended"):
-            _operator(peer, "attach with attended")
-            if hosting.find(run_id) is not None:
-                self._daemon.people.follow(run_id, peer.session)
+        if _flag(fields, "attended") and hosting.find(run_id) is not None:
+            self._daemon.people.follow(run_id, peer.session)
         row = await asyncio.to_thread(self._daemon.kb.run, run_id)
         parent = None if row is None else row["parent_run_id"]
         topic = run_topic(run_id) if parent is None else f"rlp/runs/run:{run_id}/events"
         last = None if row is None else row["last_seq"]
         return {"run_id": run_id, "state": state, "topic": topic, "class": "durable", "from_seq": from_seq, "last_seq": last}
+
+    async def blob(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """A part of a large value that records name by its hash: canonical JSON, from ``offset`` on, at most ``limit`` bytes."""
+        name = str(_text(fields, "blob"))
+        offset, limit = _count(fields, "offset", 0, 0), _count(fields, "limit", 1, _MAX_BLOB)
+        if not re.fullmatch(r"[0-9a-f]{64}", name):
+            raise _bad("blob", "give the 64 hex digits that the record has")
+        data = await asyncio.to_thread(self._daemon.kb.ledger.blob, name)
+        return {"blob": name, "bytes": len(data), "offset": offset, "data": data[offset : offset + min(limit, _MAX_BLOB)]}
 
     # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -237,6 +246,7 @@ VERBS: dict[str, Verb] = {
     "pause": Control.pause,
     "resume": Control.resume,
     "attach": Control.attach,
+    "blob": Control.blob,
     "approvals": Control.approvals,
     "answer": Control.answer,
     "status": Control.status,
@@ -244,7 +254,8 @@ VERBS: dict[str, Verb] = {
     "reload": Control.reload,
     "drain": Control.drain,
 }
-_FOR_EVERYBODY = frozenset({"describe_agents", "list", "attach", "status", "metrics"})
+_FOR_EVERYBODY = frozenset({"describe_agents", "status", "metrics"})
+"""What holds nothing that people wrote."""
 _UPSTREAM: dict[str, Verb] = {
     "RunSubmit": Control.run_submit,
     "RunCancel": Control.run_cancel,
@@ -283,6 +294,13 @@ def _flag(fields: Mapping[str, Any], key: str) -> bool:
     value = fields.get(key, False)
     if not isinstance(value, bool):
         raise _bad(key, "use true or false")
+    return value
+
+
+def _count(fields: Mapping[str, Any], key: str, least: int, default: int) -> int:
+    value = fields.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise _bad(key, f"use a number from {least} on")
     return value
 
 

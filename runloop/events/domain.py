@@ -101,3 +101,26 @@ class ImportFinished(Payload, frozen=True):
     refused: Count
     removed: Count = 0
     files: Count = 0
+
+
+class ReplayReported(Payload, frozen=True):
+    """A run was replayed: all that a replay writes. ``agents`` are digests of other code that took the place of agents, by name."""
+
+    run: Text
+    origin: Literal["own", "imported", "file"]
+    matches: bool
+    attempts: Any  # a list of what became of each attempt, or the blob that holds it
+    recorded_hash: Hash | None = None
+    final_hash: Hash | None = None
+    agents: dict[str, Hash] | None = None
+    archive: Hash | None = None
+
+
+class ArchiveImported(Payload, frozen=True):
+    """An archive with runs of another ledger was taken in. Its records stay in the archive, outside of this ledger."""
+
+    archive: Hash
+    root: Text
+    runs: list[Text]
+    ledger_id: Text
+    signer: Hash | None = None

@@ -64,8 +64,8 @@ def _fact(name: str, payload: type[domain.Payload], doc: str, *blob_fields: str)
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        _run("run.submitted", records.RunStarted, "A run was accepted.", "params", "opening"),
-        _run("run.started", records.RunStarted, "A run began.", "params", "opening"),
+        _run("run.submitted", records.RunStarted, "A run was accepted.", "params", "opening", "overrides"),
+        _run("run.started", records.RunStarted, "A run began.", "params", "opening", "overrides"),
         _run("run.waiting", records.RunChanged, "Nothing can go on until a person, model, timer or lease answers."),
         _run("run.paused", records.RunChanged, "A person or policy paused the run."),
         _run("run.resumed", records.RunChanged, "The run goes on after waiting or a pause."),
@@ -94,6 +94,8 @@ KINDS: Mapping[str, Kind] = {
         _fact("email.sent", domain.EmailSent, "A message was sent or put into the outbox."),
         _fact("cap.audit", domain.CapAudit, "Policy decided about a capability."),
         _fact("import.finished", domain.ImportFinished, "An import ended."),
+        _fact("replay.reported", domain.ReplayReported, "A run was replayed.", "attempts"),
+        _fact("archive.imported", domain.ArchiveImported, "Runs of another ledger were taken in."),
     )
 }
 

@@ -87,7 +87,11 @@ class Saved(RecordMeta, frozen=True):
 
 
 class RunStarted(RecordMeta, frozen=True):
-    """``run.submitted`` and ``run.started``: everything a replay needs to begin."""
+    """``run.submitted`` and ``run.started``: everything a replay needs to begin.
+
+    ``overrides`` is what a fork changes of the run that it was forked from: ``params`` by name, ``answers`` (node, attempt, call, result),
+    digests of ``agents`` by name.
+    """
 
     opening_digest: str
     params: Value
@@ -95,6 +99,7 @@ class RunStarted(RecordMeta, frozen=True):
     mode: Literal["local", "daemon"]
     budget: dict[str, Any] | None = None
     forked_from: ForkedFrom | None = None
+    overrides: Value = None
     seed: Hash | None = None
     start_ms: int | None = None
     opening: Value = None

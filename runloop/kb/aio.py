@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from runloop.events import NewEvent, StoredEvent
     from runloop.kb.ledger import Ledger
-    from runloop.kb.writer import Submission
+    from runloop.kb.submission import Submission
+    from runloop.kb.writer import StallListener
+
+T = TypeVar("T")
 
 
 class AsyncLedger:
@@ -21,6 +24,10 @@ class AsyncLedger:
 
         self.ledger = ledger
         self._loop = get_running_loop()
+
+    def watch(self, on_stall: StallListener) -> None:
+        """As ``Ledger.watch``, with ``on_stall`` called on the loop."""
+        self.ledger.watch(lambda full: self._call(on_stall, full))
 
     def append(self, events: Iterable[NewEvent], *, check: bool = True) -> asyncio.Future[list[StoredEvent]]:
         """Store the events together, or none; the future is done when they are on disk.
@@ -33,8 +40,11 @@ class AsyncLedger:
 
     def deliver(self, submissions: list[Submission]) -> None:
         """Called by the writer thread after each commit."""
+        self._call(self._resolve, submissions)
+
+    def _call(self, function: Callable[[T], None], argument: T) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._resolve, submissions)
+            self._loop.call_soon_threadsafe(function, argument)
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
 

@@ -14,9 +14,10 @@ from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import evidence, materialise, people, search
 from runloop.kb.database import BUSY_MS, connect, translated
-from runloop.kb.errors import InvalidDelta
+from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.ledger import Ledger
 from runloop.kb.mask import mask_value
+from runloop.kb.materialise import Synced
 from runloop.kb.query import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
 from runloop.kb.rows import valid_scope
 
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from runloop.kb.materialise import Synced
     from runloop.kb.search import Hit
     from runloop.kb.verify import Anchor, VerifyReport
+    from runloop.kb.writer import StallListener
 
 EVENTS_DB = "events.sqlite"
 VIEWS_DB = "pog.sqlite"
-_NOT_PROPOSED = frozenset({"cap.audit", "import.finished"})  # what only the host itself may say, as with run records
+_NOT_PROPOSED = frozenset(
+    {"cap.audit", "import.finished", "replay.reported", "archive.imported"}
+)  # what only the host itself may say, as with run records
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +61,26 @@ class KnowledgeBase:
         self._lock = threading.Lock()
         self._views = materialise.open_views(views, ledger)
         self.salt = ledger.meta("mask_salt") if salt is None else salt
+        self.behind: LedgerFull | None = None
+        """Why the derived tables do not follow the ledger at the moment."""
 
     @classmethod
     def open(
-        cls, root: str | Path, *, events_db: str = EVENTS_DB, view_db: str = VIEWS_DB, busy_ms: int = BUSY_MS, salt: str | None = None
+        cls,
+        root: str | Path,
+        *,
+        events_db: str = EVENTS_DB,
+        view_db: str = VIEWS_DB,
+        busy_ms: int = BUSY_MS,
+        salt: str | None = None,
+        on_stall: StallListener | None = None,
     ) -> Self:
         """Open the two files in ``root``, making what is missing; the directory is made for its owner only.
 
-        ``salt`` goes into the masks of addresses; without it the ledger's own random one does.
+        ``salt`` goes into the masks of addresses; without it the ledger's own random one does. ``on_stall``: see ``Ledger.watch``.
         """
         root = Path(root)
-        ledger = Ledger.open(root / events_db, busy_ms=busy_ms)
+        ledger = Ledger.open(root / events_db, busy_ms=busy_ms, on_stall=on_stall)
         try:
             return cls(root, ledger, root / view_db, salt)
         except BaseException:
@@ -76,9 +88,18 @@ class KnowledgeBase:
             raise
 
     def sync(self) -> Synced:
-        """Bring the derived tables up to the ledger; cheap when there is nothing new."""
+        """Bring the derived tables up to the ledger; cheap when there is nothing new.
+
+        On a full disk they stay where they are (``behind`` says why) and follow once there is room: nothing in them is lost by waiting.
+        """
         with self._lock:
-            return materialise.sync(self._views, self._views_path, self.ledger)
+            try:
+                synced = materialise.sync(self._views, self._views_path, self.ledger)
+            except LedgerFull as full:
+                self.behind = full
+                return Synced(0, materialise.watermark(self._views), 0)
+            self.behind = None
+            return synced
 
     def rebuild(self) -> Synced:
         """Make the derived tables anew from every event."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import apsw
 
 from runloop.errors import RunloopError, Where
-from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerLocked, LedgerReadOnly
+from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 BUSY_MS = 30_000  # how long a writer waits for another process
 CHECKPOINT_PAGES = 4000  # 16 MB of log before it is folded in: with SQLite's 1000, one commit in fifty waited 5 ms
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str], ...] = (
-    ((apsw.FullError,), LedgerFull, "no space left", "free some space; nothing that was acknowledged is lost"),
+    ((apsw.IOError,), LedgerIO, "the device failed", "look at the system's log and the disk's health, then run `rlp kb verify`"),
     ((apsw.ReadOnlyError, PermissionError), LedgerReadOnly, "cannot be written", "check owner and mode of the file and its directory"),
     ((apsw.BusyError, apsw.LockedError), LedgerLocked, "another process holds the lock", "try again, or stop the other process"),
     ((apsw.CorruptError, apsw.NotADBError), LedgerCorrupt, "the file is damaged", "run `rlp kb verify`, then restore a backup"),
@@ -35,28 +37,43 @@ def connect(path: Path, *, readonly: bool = False, synchronous: str = "full", bu
             _create_private(path)
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
         db = apsw.Connection(str(path), flags=flags)
-        db.set_busy_timeout(busy_ms)
-        if not readonly:
-            _wal(db, busy_ms)
-            db.pragma("synchronous", synchronous)
-            db.pragma("foreign_keys", 1)
-            db.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-            db.pragma("journal_size_limit", 64 * 1024 * 1024)
-        return db
+    try:
+        with translated(path, db):
+            db.set_busy_timeout(busy_ms)
+            if not readonly:
+                _wal(db, busy_ms)
+                db.pragma("synchronous", synchronous)
+                db.pragma("foreign_keys", 1)
+                db.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+                db.pragma("journal_size_limit", 64 * 1024 * 1024)
+    except BaseException:
+        abandon(db)
+        raise
+    return db
+
+
+def abandon(db: apsw.Connection) -> None:
+    """Close a connection that is of no more use, whatever the disk says to that: what was acknowledged is in the log."""
+    with suppress(apsw.Error):
+        db.close(True)
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's and the system's errors into ours, with the file's name."""
+def translated(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into ours, with the file's name; see :func:`translate`."""
     try:
         yield
     except (apsw.Error, OSError) as error:
-        raise translate(error, path) from error
+        raise translate(error, path, db) from error
 
 
-def translate(error: Exception, path: Path) -> RunloopError:
-    """Our error for SQLite's or the system's."""
+def translate(error: Exception, path: Path, db: apsw.Connection | None = None) -> RunloopError:
+    """Our error for SQLite's or the system's; the connection on which it happened knows the system's reason."""
     where = Where(file=str(path))
+    if _no_room(error, db):
+        return _full(error, path)
+    if isinstance(error, apsw.SQLError) and str(error).startswith("no such table"):
+        return LedgerCorrupt(f"a part of the file is missing: {error}", where=where, hint="restore the file from a backup")
     for types, ours, message, hint in _MEANINGS:
         if isinstance(error, types):
             return ours(f"{message}: {error}", where=where, hint=hint)
@@ -65,10 +82,46 @@ def translate(error: Exception, path: Path) -> RunloopError:
     return LedgerError(f"SQLite: {error}", where=where)
 
 
+def _no_room(error: Exception, db: apsw.Connection | None) -> bool:
+    """Whether the disk, a quota or a limit of file sizes is the reason; SQLite has a code for the first of these only."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    if isinstance(error, (apsw.IOError, apsw.CantOpenError)):
+        return db is not None and db.system_errno in _NO_ROOM
+    return isinstance(error, apsw.FullError)
+
+
+def _full(error: Exception, path: Path) -> LedgerFull:
+    try:
+        disk = os.statvfs(path.parent)
+        free = f"{disk.f_bavail * disk.f_frsize:,} bytes free"
+    except OSError:
+        free = "free space unknown"
+    return LedgerFull(
+        f"no space left: {error}",
+        where=Where(file=str(path)),
+        hint=f"make room where {path} lies ({free}), or raise the quota; nothing that was acknowledged is lost",
+    )
+
+
 def _create_private(path: Path) -> None:
-    """Make the file, if it is not there, before SQLite does: its journal files then take the same mode."""
+    """Make the file, if it is not there, before SQLite does: its journal files then take the same mode.
+
+    SQLite syncs the file's directory; that a new directory outlives a power cut is up to us.
+    """
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in made:
+        _sync_directory(folder.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _sync_directory(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _wal(db: apsw.Connection, busy_ms: int) -> None:

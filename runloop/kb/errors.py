@@ -12,10 +12,22 @@ class LedgerError(RunloopError):
 
 
 class LedgerFull(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
-    """The disk, or the quota, is full."""
+    """The disk is full, or a quota or limit of file sizes is reached; nothing of the request was stored."""
 
-    code = "ledger.full"
+    code = "kb.disk_full"
     retryable = True
+
+
+class LedgerIO(RunloopError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The device failed: what was asked for is stored whole or not at all, and reading the ledger tells which."""
+
+    code = "kb.io"
+
+
+class SeqTaken(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The run has a record of that number or a later one, or has ended: somebody else drives it."""
+
+    code = "kb.seq_taken"
 
 
 class LedgerReadOnly(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
@@ -37,7 +49,7 @@ class LedgerClosed(LedgerError):  # noqa: N818 - named for what it is, like the 
 
 
 class LedgerCorrupt(VerificationFailed):
-    """The file is damaged: SQLite cannot read it."""
+    """The file is damaged: SQLite cannot read it, or a part of it is missing."""
 
     code = "ledger.corrupt"
 

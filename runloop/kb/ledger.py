@@ -16,7 +16,8 @@ from runloop.kb.database import BUSY_MS, connect, translated
 from runloop.kb.errors import BlobMissing, LedgerReadOnly
 from runloop.kb.migrations import check
 from runloop.kb.rows import COLUMNS, prepare, stored
-from runloop.kb.writer import Submission, Writer
+from runloop.kb.submission import Submission
+from runloop.kb.writer import Writer
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.events import NewEvent
+    from runloop.kb.errors import LedgerFull
+    from runloop.kb.submission import Waiter
     from runloop.kb.verify import Anchor, VerifyReport
-    from runloop.kb.writer import Waiter
+    from runloop.kb.writer import StallListener
 
 _RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs
 
@@ -42,24 +45,42 @@ class Head(NamedTuple):
 class Ledger:
     """One ledger file, open in this process; safe to use from any thread, and next to other processes.
 
-    ``writable=False`` opens an existing file for reading only.
+    ``writable=False`` opens an existing file for reading only. On a full disk appends wait for room, and the listener of stalls is told.
     """
 
-    def __init__(self, path: Path, *, writable: bool, busy_ms: int) -> None:
+    def __init__(self, path: Path, *, writable: bool, busy_ms: int, on_stall: StallListener | None = None) -> None:
         self.path = path
-        self._writer = Writer(path, busy_ms=busy_ms) if writable else None
+        self._writer = Writer(path, busy_ms=busy_ms, on_stall=on_stall) if writable else None
         self._busy_ms = busy_ms
         self._readers: deque[apsw.Connection] = deque()
         self._closed = False
         self.id = self.meta("ledger_id")
 
     @classmethod
-    def open(cls, path: str | Path, *, writable: bool = True, busy_ms: int = BUSY_MS) -> Self:
-        """Open or, when writable, create the file; ``busy_ms`` bounds the wait for other processes."""
-        return cls(Path(path), writable=writable, busy_ms=busy_ms)
+    def open(cls, path: str | Path, *, writable: bool = True, busy_ms: int = BUSY_MS, on_stall: StallListener | None = None) -> Self:
+        """Open or, when writable, create the file; ``busy_ms`` bounds the wait for other processes; ``on_stall``: see :meth:`watch`."""
+        return cls(Path(path), writable=writable, busy_ms=busy_ms, on_stall=on_stall)
+
+    def watch(self, on_stall: StallListener | None) -> None:
+        """Call ``on_stall``, from now on and alone: with the error when a full disk stops the writer, with None when it goes on.
+
+        On the writer thread; it must not raise and must not block. ``AsyncLedger`` calls its own on the loop.
+        """
+        if self._writer is not None:
+            self._writer.on_stall = on_stall
+
+    @property
+    def stalled(self) -> LedgerFull | None:
+        """Why appends wait for room on the disk, or None when they do not."""
+        return None if self._writer is None else self._writer.stalled
+
+    def poke(self) -> None:
+        """Look for room on the disk now; without that, after 0.1 s and, the longer it lasts, up to 5 s."""
+        if self._writer is not None:
+            self._writer.poke()
 
     def append(self, events: Iterable[NewEvent], *, check: bool = True) -> list[StoredEvent]:
-        """Store the events together, or none; returns when they are on disk.
+        """Store the events together, or none; returns when they are on disk, which on a full disk is when there is room.
 
         ``check=False`` skips the schemas, for events from the typed builders of ``runloop.events``.
         """
@@ -131,6 +152,13 @@ class Ledger:
         with self.reading() as db:
             return [str(run_id) for (run_id,) in db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]
 
+    def children(self, run_id: str) -> list[str]:
+        """Ids of the runs that this run started, oldest first."""
+        sql = f"""SELECT run_id FROM events WHERE {_RUN_STARTS} AND json_extract(payload_json, '$.parent_run_id') = ?
+                  GROUP BY run_id ORDER BY min(id)"""  # noqa: S608
+        with self.reading() as db:
+            return [str(child) for (child,) in db.execute(sql, (run_id,))]
+
     def head(self) -> Head:
         """The newest event and the chain value after it: kept elsewhere, it proves later that nothing was cut off."""
         with self.reading() as db:
@@ -176,10 +204,10 @@ class Ledger:
             db = self._readers.pop()
         except IndexError:
             db = connect(self.path, readonly=True, busy_ms=self._busy_ms)
-            with translated(self.path):
+            with translated(self.path, db):
                 check(db, self.path)
         try:
-            with translated(self.path):
+            with translated(self.path, db):
                 yield db
         finally:
             if self._closed:
@@ -188,7 +216,10 @@ class Ledger:
                 self._readers.append(db)
 
     def close(self) -> None:
-        """Store what is queued and close the file; the writer last, because only it can fold the log in and remove it."""
+        """Store what is queued and close the file; on a full disk what is queued fails with ``kb.disk_full``.
+
+        The writer comes last, because only it can fold the log in and remove it.
+        """
         self._closed = True
         while self._readers:
             self._readers.pop().close()

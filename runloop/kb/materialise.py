@@ -38,10 +38,10 @@ class Synced:
 
 
 @contextmanager
-def _derived(path: Path) -> Iterator[None]:
+def _derived(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
     """As :func:`translated`; of a damaged file it says that nothing is lost, since everything in it comes from the ledger."""
     try:
-        with translated(path):
+        with translated(path, db):
             yield
     except LedgerCorrupt as error:
         if error.where.file != str(path):
@@ -54,7 +54,7 @@ def open_views(path: Path, ledger: Ledger) -> apsw.Connection:
     """The write connection of the derived file, made or rebuilt when it is missing or of another version."""
     with _derived(path):
         db = connect(path, synchronous="normal")
-    with _derived(path), immediate(db):
+    with _derived(path, db), immediate(db):
         if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").get:
             views.create(db, ledger.id, genesis(ledger.id))
         elif db.execute("SELECT version FROM state").get != views.VERSION:
@@ -67,20 +67,25 @@ def anchor(db: apsw.Connection) -> Anchor:
     return Anchor(*db.execute("SELECT ledger_id, anchor_id, anchor_chain FROM state").get)
 
 
+def watermark(db: apsw.Connection) -> int:
+    """The event up to which the tables follow the ledger."""
+    return int(db.execute("SELECT watermark FROM state").get)
+
+
 def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
     """Apply every event after the watermark; an event that cannot be applied is set aside and reported."""
     applied = aside = 0
-    with _derived(path):
+    with _derived(path, db):
         _check_anchor(anchor(db), ledger)
-        seen = int(db.execute("SELECT watermark FROM state").get)
+        seen = watermark(db)
         if ledger.head().id == seen:
             return Synced(0, seen, 0)
         while True:
             with immediate(db):
-                watermark = int(db.execute("SELECT watermark FROM state").get)
-                events = ledger.read(watermark, BATCH)
+                done = watermark(db)
+                events = ledger.read(done, BATCH)
                 if not events:
-                    return Synced(applied, watermark, aside)
+                    return Synced(applied, done, aside)
                 for event in events:
                     aside += not _apply_one(db, event, ledger)
                 last = events[-1]
@@ -91,7 +96,7 @@ def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
 
 def rebuild(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
     """Empty the tables and apply every event again."""
-    with _derived(path), immediate(db):
+    with _derived(path, db), immediate(db):
         views.recreate(db)
     return sync(db, path, ledger)
 

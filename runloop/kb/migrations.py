@@ -52,7 +52,14 @@ def m001_events(db: apsw.Connection) -> None:
     db.executemany("INSERT INTO meta VALUES(?, ?)", [("ledger_id", ledger_id), ("mask_salt", secrets.token_hex(16))])
 
 
-MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_events,)
+def m002_run_numbers(db: apsw.Connection) -> None:
+    """The last record number of every run that has not ended, as of the event ``run_numbers_at``; see ``runloop.kb.numbers``."""
+    db.execute("CREATE TABLE run_numbers(run_id TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) STRICT, WITHOUT ROWID")
+    db.execute("INSERT INTO meta VALUES('run_numbers_at', 0)")
+
+
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_events, m002_run_numbers)
+READABLE_FROM = 1  # the oldest schema that reading alone does with: later steps added only what writers need
 
 
 def migrate(db: apsw.Connection, path: Path) -> None:
@@ -72,7 +79,7 @@ def migrate(db: apsw.Connection, path: Path) -> None:
 
 def check(db: apsw.Connection, path: Path) -> None:
     """Refuse a file that this version cannot read."""
-    if _version(db, path) != len(MIGRATIONS):
+    if _version(db, path) < READABLE_FROM:
         raise NotALedger("is not a ledger yet", where=Where(file=str(path)), hint="append something first, or name another file")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,18 +79,28 @@ def verify(ledger: Ledger, *, anchors: Sequence[Anchor] = ()) -> VerifyReport:
         try:
             return _Scan(db, ledger.id, anchors).run()
         finally:
-            db.execute("COMMIT")
+            with suppress(apsw.CorruptError):  # it ends, and tells once more what the scan has met
+                db.execute("COMMIT")
+
+
+def first_broken_after(db: apsw.Connection, event_id: int, chain: bytes) -> Broken | None:
+    """Check that an event is there with this chain value, and everything after it; 0 stands for the beginning."""
+    ledger_id = str(db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").get)
+    if event_id:
+        row = db.execute("SELECT chain_blake3 FROM events WHERE id = ?", (event_id,)).fetchone()
+        if row is None or row[0] != chain:
+            return Broken(event_id, "the event", chain.hex(), "missing" if row is None else bytes(row[0]).hex())
+    return _Scan(db, ledger_id, (), (event_id, chain)).run().broken
 
 
 class _Scan:
-    """One pass over the events, oldest first."""
+    """One pass over the events after ``start`` (id and chain value), oldest first."""
 
-    def __init__(self, db: apsw.Connection, ledger_id: str, anchors: Sequence[Anchor]) -> None:
+    def __init__(self, db: apsw.Connection, ledger_id: str, anchors: Sequence[Anchor], start: tuple[int, bytes] | None = None) -> None:
         self._db = db
         self._ledger_id = ledger_id
         self._anchors = anchors
-        self._last_id = 0
-        self._chain = genesis(ledger_id)
+        self._last_id, self._chain = start or (0, genesis(ledger_id))
         self._blobs: set[bytes] = set()
 
     def run(self) -> VerifyReport:
@@ -109,7 +120,8 @@ class _Scan:
         for anchor in self._anchors:
             if anchor.ledger_id != self._ledger_id:
                 yield Broken(1, "the ledger itself", anchor.ledger_id, self._ledger_id)
-        for row in self._db.execute(f"SELECT {COLUMNS} FROM events ORDER BY id"):  # noqa: S608 - our constant
+        rows = self._db.execute(f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id", (self._last_id or -(2**63),))  # noqa: S608 - our constant
+        for row in rows:
             yield from self._event(row)
             for anchor in self._anchors:
                 if row[0] == anchor.id and row[8] != anchor.chain:

@@ -117,7 +117,7 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
     directories, state = settings.directories, settings.base.state
     own = [
         *(directories.pog, directories.agents, directories.openings, directories.token, directories.outbox, directories.cache),
-        *(state / name for name in ("secrets", "policy-overrides", "config.yaml", "sock")),
+        *(state / name for name in ("secrets", "keys", "policy-overrides", "config.yaml", "sock")),
         *settings.base.user_files,
         SYSTEM_CONFIG,
     ]

@@ -15,6 +15,7 @@ from runloop.openings.states import Begin, Event, NodeFailed, NodeStarted, NodeS
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.kb import Ledger
+    from runloop.runs.sources import RunSource
 
 _SHORTEST = 4
 _SHOWN = 5
@@ -137,12 +138,12 @@ def find_run(ledger: Ledger, ref: str) -> str:
     return found[0]
 
 
-def run_events(ledger: Ledger, run_id: str) -> Iterator[StoredEvent]:
+def run_events(ledger: RunSource, run_id: str) -> Iterator[StoredEvent]:
     """The run's events in order, blobs loaded."""
     return map(ledger.full, ledger.read_run(run_id))
 
 
-def load_run(ledger: Ledger, run_id: str) -> RecordedRun:
+def load_run(ledger: RunSource, run_id: str) -> RecordedRun:
     """Fold the records of one run. Raises InvalidInput ``run.unknown``."""
     run = fold(run_id, run_events(ledger, run_id))
     if run is None:

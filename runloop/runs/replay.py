@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runloop.effects.catalogue import decode_args
 from runloop.effects.journal import Diverged, Journal
-from runloop.errors import RunloopError, VerificationFailed, Where
-from runloop.events import RunIdentity, outputs_hash
+from runloop.effects.types import CallError
+from runloop.errors import InvalidInput, RunloopError, VerificationFailed, Where
+from runloop.events import NodeResult, RunIdentity, final_hash, outputs_hash
 from runloop.openings import parse_opening
 from runloop.policy import OpeningPolicy
+from runloop.runs.account import AttemptAccount, account_of
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
 from runloop.runs.crossings import AttemptIdentity, Crossings, RecordEnded
+from runloop.runs.history import load_run
+from runloop.runs.jsondiff import MISSING, Difference, first_difference, shown
 from runloop.runs.operator import Nobody
 from runloop.runs.recorder import Recorder
 from runloop.runs.services import RunRules
@@ -27,25 +32,79 @@ if TYPE_CHECKING:
     from runloop.bundles import Bundle
     from runloop.effects.types import Performer
     from runloop.events import NewEvent, StoredEvent
+    from runloop.openings import Opening
     from runloop.runs.history import RecordedAttempt, RecordedRun
     from runloop.runs.services import Guests
-    from runloop.sandbox.spec import Limits
+    from runloop.runs.sources import RunSource
+    from runloop.sandbox.spec import Answer, Limits
 
-_STOPPED = frozenset({"timeout", "budget", "worker.crashed"})
+_STOPPED = frozenset({"timeout", "budget", "guest.timeout", "worker.crashed", "run.diverged"})
 """Codes of attempts that did not end by themselves: how far the guest came is not in the record."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayedAttempt:
-    """One attempt of a replay: ``same``, ``differs``, ``cut`` (it was stopped from outside) or ``skipped`` (a nested opening)."""
+class Divergence:
+    """Where a re-run first left the record: at a ``call``, in its ``outputs``, or in how it ended; both values, and their place."""
 
+    what: str
+    call: int | None
+    difference: Difference
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"what": self.what, "call": self.call, **self.difference.to_dict()}
+
+    def __str__(self) -> str:
+        place = f"call {self.call}" if self.call is not None else self.what
+        expected, actual = shown(self.difference)
+        return f"{place} differs at {self.difference.path}: expected {expected}, got {actual}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedAttempt:
+    """One attempt of a replay: ``same``, ``differs``, ``cut`` (stopped from outside; its calls were the same) or ``skipped``.
+
+    ``expected`` and ``actual`` are the hashes of the outputs, or ``error CODE``.
+    """
+
+    run_id: str
     node: str
     attempt: int
     verdict: str
-    calls: int
-    expected: str | None
-    actual: str | None
+    calls: int = 0
+    expected: str | None = None
+    actual: str | None = None
     detail: str = ""
+    divergence: Divergence | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "run_id": self.run_id,
+            "node": self.node,
+            "attempt": self.attempt,
+            "verdict": self.verdict,
+            "calls": self.calls,
+            "expected": self.expected,
+            "actual": self.actual,
+            "detail": self.detail,
+            "divergence": None if self.divergence is None else self.divergence.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """A run and its child runs, replayed. ``final_hash`` is made anew from the replayed nodes, ``recorded_hash`` is the run's own."""
+
+    run_id: str
+    attempts: tuple[ReplayedAttempt, ...]
+    recorded_hash: str | None
+    final_hash: str | None
+
+    @property
+    def matches(self) -> bool:
+        """Whether everything that could be compared is identical."""
+        return self.final_hash == self.recorded_hash and all(each.verdict != "differs" for each in self.attempts)
 
 
 class _NoLedger:
@@ -57,70 +116,225 @@ class _NoLedger:
 
 @dataclass(frozen=True, slots=True)
 class Replayer:
-    """Re-runs recorded attempts. ``virtual`` performs the calls that follow from the run itself; nothing else can be performed."""
+    """Re-runs recorded attempts. ``virtual`` performs the calls that follow from the run itself; nothing else can be performed.
+
+    ``bundle_of(name, variant, digest)`` finds the bundle that ran, ``replaced`` holds other code for agents by name. ``any_guest`` lets
+    another build of the Python guest replay a run: whatever differs because of it is a divergence like any other.
+    """
 
     guests: Guests
-    resolve_agent: Callable[[str, str | None], Bundle]
+    bundle_of: Callable[[str, str | None, str], Bundle]
     limits_of: Callable[[Bundle], Limits]
     virtual: Mapping[str, Performer]
     guest_digest: str
+    replaced: Mapping[str, Bundle] = field(default_factory=dict)
+    any_guest: bool = False
 
-    async def replay(self, run: RecordedRun) -> list[ReplayedAttempt]:
-        """Every attempt of ``run`` in order. Raises VerificationFailed where it cannot even begin."""
+    async def replay(self, source: RunSource, run_id: str, *, whole: bool = True) -> ReplayReport:
+        """Every attempt of the run and of its child runs, in order; ``whole`` says that the source holds all of its nodes.
+
+        Raises:
+            VerificationFailed: it cannot even begin: ``replay.guest``, ``replay.bundle``.
+            InvalidInput: ``replay.agent`` for other code for an agent that the run does not have.
+
+        """
+        run = load_run(source, run_id)
+        verdicts = await self._attempts(source, run)
+        used = {attempt.agent.get("name") for attempt in run.attempts}
+        recorded = run.final_hash if whole and not self.replaced else None
+        made = None if recorded is None else self._final_hash(run, verdicts)
+        for child in source.children(run_id):
+            below = await self._attempts(source, nested := load_run(source, child))
+            used |= {attempt.agent.get("name") for attempt in nested.attempts}
+            verdicts += below
+        if unused := sorted(self.replaced.keys() - used):
+            hint = f"its agents: {', '.join(sorted(filter(None, used)))}"
+            raise InvalidInput(f"no node of the run is the agent {unused[0]!r}", code="replay.agent", where=Where(key="--with"), hint=hint)
+        return ReplayReport(run_id, tuple(verdicts), recorded, made)
+
+    async def _attempts(self, source: RunSource, run: RecordedRun) -> list[ReplayedAttempt]:
         recorded_guest = run.submitted["versions"].get("guest")
-        if recorded_guest not in {None, self.guest_digest}:
+        if not self.any_guest and recorded_guest not in {None, self.guest_digest}:
             raise VerificationFailed(
                 f"the run was made with another Python guest ({recorded_guest[:12]}, here {self.guest_digest[:12]})",
                 code="replay.guest",
-                hint="replay it with the Runloop version that made it",
+                hint="replay it with the Runloop version that made it, or with --any-guest and see whether it matters",
             )
-        opening = parse_opening(
-            run.submitted["opening"]["source"], file=run.submitted["opening"].get("file"), params=run.submitted["params"] or None
-        )
-        with_args = {node.id: node.with_args for node in opening.nodes}
-        kinds = {node.id: node for node in opening.nodes}
-        verdicts = []
-        for attempt in run.attempts:
-            node = kinds[attempt.node]
-            if node.kind != "agent":
-                verdicts.append(
-                    ReplayedAttempt(attempt.node, attempt.attempt, "skipped", 0, None, None, "a nested opening is a run of its own")
-                )
-                continue
-            if attempt.status in {None, "cancelled"} or (attempt.error or {}).get("code") in _STOPPED:
-                detail = f"it was stopped from outside; its {len(attempt.crossings)} calls are in the record"
-                verdicts.append(ReplayedAttempt(attempt.node, attempt.attempt, "cut", len(attempt.crossings), None, None, detail))
-                continue
-            bundle = self.resolve_agent(node.name, node.variant)
-            if attempt.agent.get("digest") != bundle.digest:
-                raise VerificationFailed(
-                    f"agent {bundle.ref} changed since the run (then {str(attempt.agent.get('digest'))[:12]}, now {bundle.digest[:12]})",
-                    code="replay.bundle",
-                    where=Where(node=attempt.node, file=str(bundle.root)),
-                    hint="install the version that the run used",
-                )
-            verdicts.append(await self._attempt(run, attempt, with_args[attempt.node], bundle))
-        return verdicts
+        account = account_of(source, run.run_id)
+        opening = _opening(run)
+        return [await self._judge(run, opening, each, account.attempt(each.node, each.attempt)) for each in run.attempts]
 
-    async def _attempt(self, run: RecordedRun, attempt: RecordedAttempt, with_args: Mapping[str, Any], bundle: Bundle) -> ReplayedAttempt:
+    async def _judge(self, run: RecordedRun, opening: Opening, attempt: RecordedAttempt, account: AttemptAccount) -> ReplayedAttempt:
+        node = opening.node(attempt.node)
+        place = (run.run_id, attempt.node, attempt.attempt)
+        if node.kind != "agent":
+            return ReplayedAttempt(*place, "skipped", detail="a nested opening is a run of its own")
+        bundle = self._bundle(attempt, node.name, node.variant)
+        rerun = _Rerun(self, run, attempt, account)
+        if attempt.status in {None, "cancelled"} or (attempt.error or {}).get("code") in _STOPPED:
+            return await rerun.cut(bundle, node.with_args)
+        return await rerun.whole(bundle, node.with_args)
+
+    def _bundle(self, attempt: RecordedAttempt, name: str, variant: str | None) -> Bundle:
+        if name in self.replaced:
+            return self.replaced[name]
+        digest = str(attempt.agent.get("digest"))
+        bundle = self.bundle_of(name, variant, digest)
+        if bundle.digest != digest:
+            raise VerificationFailed(
+                f"agent {bundle.ref} changed since the run (then {digest[:12]}, now {bundle.digest[:12]})",
+                code="replay.bundle",
+                where=Where(node=attempt.node, file=str(bundle.root)),
+                hint="install the version that the run used, or compare with the present one: --with NAME=DIR",
+            )
+        return bundle
+
+    @staticmethod
+    def _final_hash(run: RecordedRun, verdicts: Iterable[ReplayedAttempt]) -> str:
+        """The run's final hash, over what the replayed nodes gave now."""
+        actual = {(each.node, each.attempt): each.actual for each in verdicts if each.verdict in {"same", "differs"}}
+        results: dict[str, NodeResult] = {}
+        for attempt in run.attempts:
+            made = actual.get((attempt.node, attempt.attempt), attempt.outputs_hash)
+            hashed = attempt.outputs_hash if attempt.outputs_hash is None or made is None or " " in made else made
+            results[attempt.node] = NodeResult(hashed, None if attempt.error is None else attempt.error["message"])
+        return final_hash(results[node.id] for node in _opening(run).nodes if node.id in results)
+
+
+@dataclass(slots=True)
+class _Rerun:
+    """One attempt on its way, between its record and its guest."""
+
+    replayer: Replayer
+    run: RecordedRun
+    attempt: RecordedAttempt
+    account: AttemptAccount
+    asked: tuple[str, str] | None = None
+    """The guest's latest journaled call: name and arguments as it wrote them."""
+
+    async def whole(self, bundle: Bundle, with_args: Mapping[str, Any]) -> ReplayedAttempt:
+        """Run to the end and compare what came out."""
+        recorded = self.attempt
+        expected = recorded.outputs_hash if recorded.error is None else f"error {recorded.error['code']}"
+        journal, crossings = self._prepare(bundle)
+        actual: str | None = None
+        try:
+            ended = await self._end(bundle, with_args, crossings)
+            journal.finish()
+            actual = outputs_hash(ended["outputs"]) if "outputs" in ended else f"error {ended['error']['code']}"
+            divergence = self._compare(ended, actual)
+        except (RecordEnded, Diverged) as found:
+            divergence = self._at_call(found)
+        detail = "" if divergence is None else str(divergence)
+        return self._result("same" if divergence is None else "differs", journal.asked, expected, actual, detail, divergence)
+
+    async def cut(self, bundle: Bundle, with_args: Mapping[str, Any]) -> ReplayedAttempt:
+        """Run to the last call of the record: what an attempt that was stopped would have done next is not known."""
+        journal, crossings = self._prepare(bundle)
+        recorded = len(self.attempt.crossings)
+        detail = f"it was stopped from outside; its {recorded} calls are in the record"
+        if not recorded:
+            return self._result("cut", 0, None, None, detail)
+        try:
+            ended = await self._end(bundle, with_args, _UpTo(crossings, journal, recorded))
+        except RecordEnded:
+            return self._result("cut", recorded, None, None, detail)
+        except Diverged as found:
+            divergence = self._at_call(found)
+        else:
+            left = self.account.calls[journal.asked].asked
+            divergence = Divergence("end", journal.asked + 1, Difference("$", left, ended))
+        return self._result("differs", journal.asked, None, None, str(divergence), divergence)
+
+    def _prepare(self, bundle: Bundle) -> tuple[Journal, Crossings]:
+        run, attempt = self.run, self.attempt
         journal = Journal(attempt.node, attempt.attempt, attempt.crossings)
         recorder = Recorder(RunIdentity(run.run_id, "", "", run.opening_name), _NoLedger(), lambda: 0)
         desk = ApprovalDesk(recorder, Nobody(), OpeningPolicy(), RunRules())
         who = AttemptIdentity(run.run_id, attempt.node, attempt.attempt, bundle, None)
-        crossings = Crossings(who, recorder, journal, self.virtual, desk, live=False)
+        return journal, Crossings(who, recorder, journal, self.replayer.virtual, desk, live=False)
+
+    async def _end(self, bundle: Bundle, with_args: Mapping[str, Any], crossings: Crossings | _UpTo) -> dict[str, Any]:
+        """How the guest ended, ``outputs`` or ``error``. Raises what the crossings raise."""
+        run, attempt = self.run, self.attempt
         spec = AttemptSpec(run.run_id, attempt.node, attempt.attempt, with_args, attempt.inputs, run.seed, attempt.start_ms)
-        expected = attempt.outputs_hash if attempt.error is None else f"error {attempt.error['code']}"
+
+        async def watched(name: str, args_json: str, /) -> Answer:
+            self.asked = (name, args_json)
+            return await crossings(name, args_json)
+
         try:
-            result = await self.guests.run(spec.guest(bundle, self.limits_of(bundle)), crossings)
-            journal.finish()
-            actual = outputs_hash(ports_of(json.loads(result.result_json), bundle.ports_out))
+            result = await self.replayer.guests.run(spec.guest(bundle, self.replayer.limits_of(bundle)), watched)
+            return {"outputs": ports_of(json.loads(result.result_json), bundle.ports_out)}
         except GuestError as error:
-            actual = f"error {failure_of(error, crossings.refusal).code}"
-        except RecordEnded as ended:
-            return ReplayedAttempt(attempt.node, attempt.attempt, "differs", journal.asked, expected, None, str(ended))
-        except Diverged as diverged:
-            return ReplayedAttempt(attempt.node, attempt.attempt, "differs", journal.asked, expected, None, diverged.message)
+            failed = failure_of(error, crossings.refusal)
+            return {"error": {"code": failed.code, "message": failed.message}}
+        except (RecordEnded, Diverged):
+            raise
         except RunloopError as error:
-            return ReplayedAttempt(attempt.node, attempt.attempt, "differs", journal.asked, expected, None, str(error))
-        verdict = "same" if actual == expected else "differs"
-        return ReplayedAttempt(attempt.node, attempt.attempt, verdict, journal.asked, expected, actual)
+            return {"error": {"code": error.code, "message": error.message}}
+
+    def _compare(self, ended: Mapping[str, Any], actual: str) -> Divergence | None:
+        recorded = self.attempt
+        if recorded.error is not None:
+            wanted: dict[str, Any] = {"error": {"code": recorded.error["code"], "message": recorded.error["message"]}}
+        else:
+            wanted = {"outputs": recorded.outputs}
+            if recorded.outputs is not None and (kept := outputs_hash(recorded.outputs)) != recorded.outputs_hash:
+                return Divergence("record", None, Difference("$.outputs_hash", recorded.outputs_hash, kept))
+            if actual == recorded.outputs_hash:
+                return None
+        found = first_difference(wanted, ended)
+        if found is None:
+            return None
+        return Divergence("outputs" if found.path.startswith("$.outputs") else "end", None, found)
+
+    def _at_call(self, found: RecordEnded | Diverged) -> Divergence:
+        """The call at which the guest and the record part: what was asked then, and what is asked now."""
+        calls = self.account.calls
+        wanted = calls[found.call - 1].asked if found.call <= len(calls) else MISSING
+        if isinstance(found, Diverged) and found.actual == "the end of the attempt":
+            return Divergence("call", found.call, Difference("$", wanted, MISSING))
+        asked = _as_asked(self.asked)
+        return Divergence("call", found.call, first_difference(wanted, asked) or Difference("$", wanted, asked))
+
+    def _result(
+        self, verdict: str, calls: int, expected: str | None, actual: str | None, detail: str, divergence: Divergence | None = None
+    ) -> ReplayedAttempt:
+        place = (self.run.run_id, self.attempt.node, self.attempt.attempt)
+        return ReplayedAttempt(*place, verdict, calls, expected, actual, detail, divergence)
+
+
+@dataclass(slots=True)
+class _UpTo:
+    """Answers calls until the record's last one was asked; then it says that the record ended."""
+
+    crossings: Crossings
+    journal: Journal
+    last: int
+
+    @property
+    def refusal(self) -> CallError | None:
+        return self.crossings.refusal
+
+    async def __call__(self, name: str, args_json: str, /) -> Answer:
+        answer = await self.crossings(name, args_json)
+        if self.journal.asked >= self.last:
+            raise RecordEnded(self.crossings.who.node, self.crossings.who.attempt, self.last + 1, None)
+        return answer
+
+
+def _opening(run: RecordedRun) -> Opening:
+    said = run.submitted["opening"]
+    return parse_opening(said["source"], file=said.get("file"), params=run.submitted["params"] or None)
+
+
+def _as_asked(asked: tuple[str, str] | None) -> Any:
+    """A guest's call in the form in which the record has it; arguments that cannot be read stay text."""
+    if asked is None:
+        return MISSING
+    name, args_json = asked
+    try:
+        return {"name": name, "args": decode_args(name, args_json)}
+    except CallError:
+        return {"name": name, "args": args_json}

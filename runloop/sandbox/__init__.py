@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runloop.sandbox.cache import CompiledCache, CompileFailed, CompileProgress
     from runloop.sandbox.guestfile import guest_digest, guest_facts
+    from runloop.sandbox.kept import keep_guest
     from runloop.sandbox.pool import WorkerPool
-    from runloop.sandbox.spec import Answer, CallError, GuestError, GuestKind, GuestResult, GuestSpec, Hostcall, Limits
+    from runloop.sandbox.spec import Answer, CallError, GuestError, GuestKind, GuestResult, GuestSpec, Hostcall, Limits, Taped
     from runloop.sandbox.text import neutralise
 
 _HOME = {
     "Answer": "spec", "CallError": "spec", "CompileFailed": "cache", "CompileProgress": "cache", "CompiledCache": "cache",
     "GuestError": "spec",
-    "GuestKind": "spec", "GuestResult": "spec", "GuestSpec": "spec", "Hostcall": "spec", "Limits": "spec", "WorkerPool": "pool",
-    "guest_digest": "guestfile", "guest_facts": "guestfile", "neutralise": "text",
+    "GuestKind": "spec", "GuestResult": "spec", "GuestSpec": "spec", "Hostcall": "spec", "Limits": "spec",
+    "Taped": "spec", "WorkerPool": "pool",
+    "guest_digest": "guestfile", "guest_facts": "guestfile", "keep_guest": "kept", "neutralise": "text",
 }  # fmt: skip
 
 __all__ = [
     "Answer", "CallError", "CompileFailed", "CompileProgress", "CompiledCache",
     "GuestError", "GuestKind", "GuestResult", "GuestSpec", "Hostcall",
-    "Limits", "WorkerPool", "guest_digest", "guest_facts", "neutralise",
+    "Limits", "Taped", "WorkerPool", "guest_digest", "guest_facts", "keep_guest", "neutralise",
 ]  # fmt: skip
 
 

@@ -163,7 +163,7 @@ class CompiledCache:
                 await asyncio.sleep(_POLL_S)
             found = await asyncio.to_thread(self.verified, digest, fuel=fuel)
             if found is None:
-                await self._compile(kind, path, code(), fuel=fuel, name=name, progress=progress)
+                await self._compile(kind, path, await asyncio.to_thread(code), fuel=fuel, name=name, progress=progress)
                 found = path
         return found
 

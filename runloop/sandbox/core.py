@@ -8,6 +8,7 @@ import wasmtime
 
 from runloop.sandbox import abi, wasi1
 from runloop.sandbox.engine import new_store
+from runloop.sandbox.foreign_core import call_export
 from runloop.sandbox.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -25,16 +26,18 @@ class PreparedModule:
         abi.define_all(linker)
         self._linker = linker  # the functions it defines must outlive the pre-instantiated module
         self._ready = linker.instantiate_pre(module)
+        starts = [one.type for one in module.exports if one.name == "_start" and isinstance(one.type, wasmtime.FuncType)]
+        self._results = len(starts[0].results) if starts else None
 
     def run(self, execution: Execution, command: Command) -> Outcome | None:
         """Run ``_start``; None if it came to its end, an outcome if it cannot start. A trap raises."""
+        if self._results is None:
+            return Outcome.failed("guest.request", "the module exports no function _start: it is no WASI command")
         store = new_store(self._engine, memory_bytes=execution.limits.memory_bytes, fuel=execution.limits.fuel)
         try:
-            start = self._ready.instantiate(store).exports(store).get("_start")
-            if not isinstance(start, wasmtime.Func):
-                return Outcome.failed("guest.request", "the module exports no function _start: it is no WASI command")
+            instance = self._ready.instantiate(store)
             execution.command = command
-            start(store)
+            call_export(store, instance, b"_start", self._results)
         finally:
             store.close()
         return None

@@ -10,6 +10,7 @@ import blake3
 
 from runloop.sandbox.jsontext import BadJson, check
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, Answer, CallError, Limits
+from runloop.sandbox.world import LIVE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 CALL_OVERHEAD_BYTES = 64
 """What each emit call costs of ``output_bytes`` beside its text, so that empty lines are bounded too."""
-_EMIT = ("emit.progress", "emit.log")
 
 
 class Stopped(Exception):  # noqa: N818 - named for what happened
@@ -116,7 +116,7 @@ class Execution:
         """Make one hostcall; raises Stopped when the guest must unwind."""
         if self._reason is not None:
             raise Stopped(self._reason[0])
-        if name in _EMIT:
+        if name in LIVE_NAMES:
             self.write(len(args_json) + CALL_OVERHEAD_BYTES)
         else:
             self.hostcalls += 1

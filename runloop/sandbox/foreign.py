@@ -60,8 +60,11 @@ _U8 = [_u8_table()[at * _VAL_SIZE : (at + 1) * _VAL_SIZE] for at in range(256)]
 
 def put_string(value: Any, text: str) -> None:
     """Fill a C value with a string."""
-    value.kind = ffi.WASMTIME_COMPONENT_STRING
-    value.of.string = ffi.str_to_capi(text)
+    data = text.encode()
+    value.kind = _KIND_STRING
+    vector = value.of.string
+    ffi.wasm_byte_vec_new_uninitialized(byref(vector), len(data))
+    ctypes.memmove(vector.data, data, len(data))
 
 
 def put_bytes(value: Any, data: bytes) -> None:

@@ -9,7 +9,7 @@ import ctypes
 from ctypes import byref
 from typing import TYPE_CHECKING, Any
 
-from wasmtime import FuncType, ValType, WasmtimeError
+from wasmtime import FuncType, Trap, ValType, WasmtimeError
 from wasmtime import _ffi as ffi
 
 from runloop.sandbox.execution import Stopped, current
@@ -140,6 +140,23 @@ def define(linker: wasmtime.Linker, module: str, name: str, kind: FuncType, hand
     )
     if error:
         raise WasmtimeError._from_ptr(error)  # noqa: SLF001 - the way wasmtime-py makes its errors
+
+
+def call_export(store: wasmtime.Store, instance: wasmtime.Instance, name: bytes, results: int) -> None:
+    """Call an exported function that takes nothing and whose results nobody reads. Raises WasmtimeError, and Trap.
+
+    wasmtime-py would first list all exports and take the function's type apart, which costs more than a small guest's run.
+    """
+    item = ffi.wasmtime_extern_t()
+    context = store._context()  # noqa: SLF001 - as wasmtime-py calls
+    ffi.wasmtime_instance_export_get(context, byref(instance._instance), name, len(name), byref(item))  # noqa: SLF001 - as above
+    given = (ffi.wasmtime_val_t * results)()
+    trapped = ctypes.POINTER(ffi.wasm_trap_t)()
+    error = ffi.wasmtime_func_call(context, byref(item.of.func), None, 0, given, results, byref(trapped))
+    if error:
+        raise WasmtimeError._from_ptr(error)  # noqa: SLF001 - the way wasmtime-py makes its errors
+    if trapped:
+        raise Trap._from_ptr(trapped)  # noqa: SLF001 - as above
 
 
 def signature(parameters: str, results: str) -> FuncType:

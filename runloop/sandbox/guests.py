@@ -28,7 +28,7 @@ class Guests:
         self._lock = threading.Lock()
         self._engines: dict[bool, wasmtime.Engine] = {}
         self._prepared: dict[tuple[str, bool], Prepared | PreparedModule] = {}
-        self._codes: dict[str, str] = {}
+        self._codes: dict[tuple[str, str], str] = {}
         self._ticker = Ticker()
 
     def prepare(self, kind: str, path: str, *, fuel: bool) -> Prepared | PreparedModule:
@@ -87,13 +87,14 @@ class Guests:
 
     def _wrapped(self, prepared: Prepared, execution: Execution, message: dict[str, Any]) -> str:
         """Wrap a request for the Python guest, with the agent's sources and its compiled code."""
-        digest, sources = message["digest"], message["sources"]
-        codes = self._codes.get(digest)
+        sources = message["sources"]
+        key = message["path"], message["digest"]  # bytecode is for the guest that made it
+        codes = self._codes.get(key)
         if codes is None:
             codes = self._compile(prepared, sources, execution)
             with self._lock:
                 if execution.reason is None:
-                    self._codes[digest] = codes
+                    self._codes[key] = codes
                 while len(self._codes) > _CODES_KEPT:
                     self._codes.pop(next(iter(self._codes)))
         entry, seed = json.dumps(message["entry"]), message["seed"].hex()

@@ -19,12 +19,15 @@ def _refuse_constant(name: str) -> Any:
     raise BadJson(f"{name} has no JSON form")
 
 
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def check(text: str) -> Any:
     """Parse ``text``; raises BadJson for bad syntax, NaN, depth above 50, integers beyond 2^53 - 1 and lone surrogates."""
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(text)
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _decoder.decode(text)
     except BadJson:
         raise
     except RecursionError:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import subprocess
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from runloop.errors import Unavailable
+from runloop.errors import RunloopError, Unavailable
 from runloop.sandbox import frames
+from runloop.sandbox.job import Job, at_once
 from runloop.sandbox.process import command, environment
-from runloop.sandbox.spec import HINTS, Answer, CallError, GuestError, GuestResult, Hostcall
+from runloop.sandbox.spec import Answer, GuestResult
+from runloop.sandbox.tape import pack
 from runloop.sandbox.world import NAMES
 
 if TYPE_CHECKING:
@@ -21,32 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _READY_S = 30.0
-
-
-@dataclass(slots=True)
-class Job:
-    """One guest in a worker, from the pool's side."""
-
-    number: int
-    hostcall: Hostcall
-    wall_s: float
-    ended: asyncio.Future[GuestResult]
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    began: float = field(default_factory=time.monotonic)
-    waited_s: float = 0.0
-    asked_at: float | None = None
-    asking: asyncio.Task[None] | None = None
-
-    def overdue(self, now: float, grace_s: float) -> bool:
-        """Tell whether the guest has run longer than its limit and some grace."""
-        return self.asked_at is None and now - self.began - self.waited_s > self.wall_s + grace_s
-
-    def fail(self, code: str, message: str, *, retryable: bool = False, said: str = "") -> None:
-        """End with an error, unless it has ended."""
-        if not self.ended.done():
-            error = GuestError(message, code=code, hint=HINTS.get(code, ""), retryable=retryable)
-            error.said = said
-            self.ended.set_exception(error)
 
 
 class Peer(asyncio.Protocol):
@@ -170,6 +146,7 @@ class Peer(asyncio.Protocol):
             self._drop(job)
             return
         self._transport.write(frames.encode(frames.RUN, {"run": job.number, **message}))
+        self._feed(job)
 
     def stop(self, job: Job, code: str, message: str) -> None:
         """Ask the worker to stop a guest."""
@@ -198,16 +175,26 @@ class Peer(asyncio.Protocol):
         job = self.jobs.get(payload["run"])
         if job is None:
             return
-        if schema == frames.HOSTCALL:
-            self._ask(job, payload["call"], payload["name"], payload["args"])
-        elif schema == frames.ENDED:
+        if job.comparing:
+            job.hold(schema, payload)
+        else:
+            self._heard(job, schema, payload)
+
+    def _heard(self, job: Job, schema: int, payload: dict[str, Any]) -> None:
+        if schema == frames.ENDED:
             self._finish(job, payload)
+        elif schema == frames.HOSTCALL and not job.ended.done():
+            if "taped" in payload:
+                self._compare(job, payload["taped"])
+            else:
+                self._ask(job, payload["call"], payload["name"], payload["args"])
 
     def _ask(self, job: Job, call: int, name: str, args: str) -> None:
-        if job.asked_at is not None or job.ended.done():
+        if job.asked_at is not None:
             return
-        if name not in NAMES:
+        if name not in NAMES or type(args) is not str:
             raise ValueError(f"a worker asked for {name!r}")
+        job.feed.ask(name)
         job.asked_at = time.monotonic()
         self._waiting += 1
         job.asking = asyncio.ensure_future(self._answer(job, call, name, args))
@@ -216,18 +203,61 @@ class Peer(asyncio.Protocol):
     async def _answer(self, job: Job, call: int, name: str, args: str) -> None:
         try:
             answer = await job.hostcall(name, args)
-            data = frames.encode(frames.ANSWER, {"run": job.number, "call": call, **_payload(answer)})
+            data = frames.encode(frames.ANSWER, {"run": job.number, "call": call, **pack(answer)})
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - it comes out of WorkerPool.run, where the caller is
-            if not job.ended.done():
-                job.ended.set_exception(error)
+            job.fail_with(error)
             return
         if job.asked_at is not None and self._transport is not None and job.number in self.jobs:
             job.waited_s += time.monotonic() - job.asked_at
             job.asked_at = None
             self._waiting -= 1
             self._transport.write(data)
+
+    def _compare(self, job: Job, calls: list[list[str]]) -> None:
+        """Let the handler compare calls that the worker has answered from the tape, in order; its answers are of no use."""
+        began = time.monotonic()
+        for at, (name, args) in enumerate(calls):
+            if type(args) is not str:
+                raise ValueError(f"a worker told of {name!r} without its arguments")
+            job.feed.tell(name)
+            try:
+                compared = at_once(job.hostcall(name, args))
+            except BaseException as error:  # noqa: BLE001 - as in _answer
+                job.fail_with(error)
+                return
+            if not isinstance(compared, Answer):
+                job.comparing = True
+                job.asking = asyncio.ensure_future(compared)
+                job.asking.add_done_callback(functools.partial(self._compared, job, calls[at + 1 :], began))
+                return
+            job.feed.compared()
+        job.waited_s += time.monotonic() - began
+        self._feed(job)
+
+    def _compared(self, job: Job, left: list[list[str]], began: float, done: asyncio.Future[Answer]) -> None:
+        """Go on where the handler waited, then with what the worker said meanwhile."""
+        if not done.cancelled() and (error := done.exception()) is not None:
+            job.fail_with(error)
+        job.feed.compared()
+        job.waited_s += time.monotonic() - began
+        job.asking = None
+        try:
+            for schema, payload in job.release({"run": job.number, "taped": left}):
+                self._handle(schema, payload)
+        except Exception:  # noqa: BLE001 - as in data_received
+            self.kill()
+
+    def _feed(self, job: Job) -> None:
+        """Send the worker the recorded answers that it may have now."""
+        if self._transport is None:
+            return
+        try:
+            for chunk in job.feed.chunks():
+                self._transport.write(frames.encode(frames.ANSWER, {"run": job.number, "tape": chunk}))
+        except RunloopError as error:
+            job.fail_with(error)
 
     def _finish(self, job: Job, payload: dict[str, Any]) -> None:
         if not job.ended.done():
@@ -240,10 +270,3 @@ class Peer(asyncio.Protocol):
                 failed = payload["Failed"]
                 job.fail(failed["code"], failed["reason"], retryable=failed["retryable"], said=failed["said"])
         self._drop(job)
-
-
-def _payload(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer.value, CallError):
-        error = answer.value
-        return {"error": {"code": error.code, "message": error.message, "hint": error.hint}, "now_ms": answer.now_ms}
-    return {"ok": answer.value, "now_ms": answer.now_ms}

@@ -13,12 +13,15 @@ from runloop.errors import RunloopError, Unavailable
 from runloop.sandbox.cache import CompiledCache, CompileProgress
 from runloop.sandbox.contents import Contents
 from runloop.sandbox.guestfile import guest_code, guest_digest
-from runloop.sandbox.peer import Job, Peer
+from runloop.sandbox.job import Job
+from runloop.sandbox.kept import kept_code
+from runloop.sandbox.peer import Peer
 from runloop.sandbox.restarts import RestartBudget
-from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall
+from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, Taped
+from runloop.sandbox.tape import Feed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _SWEEP_S = 0.5
@@ -41,7 +44,10 @@ class WorkerPool:
         threads: int = 2,
         progress: Callable[[CompileProgress], None] | None = None,
         restarts_per_minute: int = RESTARTS_PER_MINUTE,
+        kept: Path | None = None,
     ) -> None:
+        """``kept`` is the directory of the Python guests that :func:`keep_guest` put aside for runs under way."""
+        self._kept = kept
         self._cache = CompiledCache(cache_dir)
         self._size = workers or len(os.sched_getaffinity(0))
         self._threads = threads
@@ -194,17 +200,21 @@ class WorkerPool:
     async def prepare(self, spec: GuestSpec | None = None) -> None:
         """Compile what ``spec`` needs (None: the Python guest) ahead of its first run."""
         if spec is None:
-            await self._compiled_path("python", guest_digest(), guest_code, fuel=False, name="the Python guest")
+            await self._python_path(guest_digest(), fuel=False)
         else:
             await self._path_of(spec)
 
-    async def run(self, spec: GuestSpec, hostcall: Hostcall) -> GuestResult:
-        """Run one guest to its end; raises GuestError, or what ``hostcall`` raised. Cancelling stops the guest."""
+    async def run(self, spec: GuestSpec, hostcall: Hostcall, tape: Sequence[Taped] = ()) -> GuestResult:
+        """Run one guest to its end; raises GuestError, or what ``hostcall`` raised. Cancelling stops the guest.
+
+        The guest's first recorded calls are answered from ``tape``, without waiting for ``hostcall``, which gets each of them in order
+        and raises for one that differs from the record; it must not need a task for that (docs/guest.md, "Answers ahead").
+        """
         if self._closed:
             raise Unavailable("the pool was closed", code="pool.closed")
         message = {
             "kind": spec.kind, "digest": spec.digest, "entry": spec.entry, "request": spec.request_json,
-            "seed": spec.seed, "start_ms": spec.start_ms,
+            "seed": spec.seed, "start_ms": spec.start_ms, "tape": len(tape),
             "path": await self._path_of(spec), "limits": {name: getattr(spec.limits, name) for name in spec.limits.__slots__},
         }  # fmt: skip
         if spec.kind == "python":
@@ -212,7 +222,7 @@ class WorkerPool:
         _check_size(spec, message)
         peer = await self._free_peer()
         self._numbers += 1
-        job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, asyncio.get_running_loop().create_future())
+        job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, asyncio.get_running_loop().create_future(), Feed(tape))
         peer.begin(job, message)
         try:
             return await job.ended
@@ -234,9 +244,15 @@ class WorkerPool:
     async def _path_of(self, spec: GuestSpec) -> str:
         fuel = spec.limits.fuel is not None
         if spec.kind == "python":
-            return await self._compiled_path("python", guest_digest(), guest_code, fuel=fuel, name="the Python guest")
+            return await self._python_path(spec.guest or guest_digest(), fuel=fuel)
         code = spec.code or b""
         return await self._compiled_path(spec.kind, f"{spec.kind}:{self._contents.of_code(code)}", lambda: code, fuel=fuel, name=spec.entry)
+
+    async def _python_path(self, digest: str, *, fuel: bool) -> str:
+        def code() -> bytes:
+            return guest_code() if digest == guest_digest() else kept_code(self._kept, digest)
+
+        return await self._compiled_path("python", digest, code, fuel=fuel, name="the Python guest")
 
     async def _compiled_path(self, kind: str, digest: str, code: Callable[[], bytes], *, fuel: bool, name: str) -> str:
         known = self._compiled.get((digest, fuel))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from runloop.errors import InvalidInput, RunloopError
+from runloop.sandbox.world import LIVE_NAMES, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
 GuestKind = Literal["python", "component", "wasm32-wasip1"]
 MIB = 1 << 20
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_REQUEST_BYTES = 4 * MIB
 """Most bytes of one hostcall's request or answer and of a guest's request; below the 8 MiB of an RMP body (spec 3.1)."""
 
@@ -40,6 +43,7 @@ class GuestSpec:
     """One run of one guest.
 
     ``digest`` names the bundle, whose ``sources`` (kind python) or ``code`` (the other kinds) are given with it.
+    ``guest`` names the Python guest (None: the installed one), which must be kept where another is installed.
     ``request_json`` is the object of ADR 1; ``seed`` (32 bytes) and ``start_ms`` (Unix time) make time and randomness.
     """
 
@@ -52,12 +56,19 @@ class GuestSpec:
     limits: Limits = field(default_factory=Limits)
     sources: Mapping[str, str] | None = None
     code: bytes | None = None
+    guest: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("python", "component", "wasm32-wasip1"):
             raise InvalidInput(f"there is no guest kind {self.kind!r}", code="guest.kind", hint="use python, component or wasm32-wasip1")
         if len(self.seed) != 32:
             raise InvalidInput(f"a seed has 32 bytes, this one {len(self.seed)}", code="guest.seed")
+        if self.guest is not None and not _DIGEST.fullmatch(self.guest):
+            raise InvalidInput(
+                f"{self.guest!r} is no digest of a Python guest",
+                code="guest.digest",
+                hint="it is in the record of the run, with 64 hexadecimal digits",
+            )
         if (self.sources is None) if self.kind == "python" else (self.code is None):
             wanted = "sources" if self.kind == "python" else "code"
             raise InvalidInput(f"a guest of kind {self.kind} needs {wanted}", code="guest.code")
@@ -92,8 +103,24 @@ class Answer:
     now_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Taped:
+    """One recorded call of a guest that is re-run: its name, and the answer that the guest got."""
+
+    name: str
+    answer: Answer
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES or self.name in LIVE_NAMES:
+            raise InvalidInput(
+                f"a record cannot hold the answer of {self.name!r}",
+                code="guest.tape",
+                hint="see docs/hostcalls.md for the calls that are recorded",
+            )
+
+
 class Hostcall(Protocol):
-    """Answers the hostcalls of one guest; an exception from it stops the guest and comes out of ``WorkerPool.run``."""
+    """Answers the hostcalls of one guest, taped ones too; an exception from it stops the guest and comes out of ``WorkerPool.run``."""
 
     def __call__(self, name: str, args_json: str, /) -> Awaitable[Answer]:
         """Answer one call."""

@@ -20,7 +20,8 @@ from runloop.sandbox.engine import THREAD_STACK_BYTES
 from runloop.sandbox.execution import Execution, Stopped
 from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import Outcome
-from runloop.sandbox.spec import Answer, CallError, Limits
+from runloop.sandbox.spec import Answer, Limits
+from runloop.sandbox.tape import Player, unpack
 
 _IDLE_KEPT = 8
 """Threads that stay for the next guest; those beyond end, so that a crowd of waiting guests leaves nothing behind."""
@@ -32,7 +33,8 @@ class _Run:
 
     number: int
     message: dict[str, Any]
-    answers: queue.SimpleQueue[Answer | None] = field(default_factory=queue.SimpleQueue)
+    arrived: queue.SimpleQueue[Answer | list[dict[str, Any]] | None] = field(default_factory=queue.SimpleQueue)
+    """Answers, entries of the tape, and None: the guest must stop."""
     execution: Execution | None = None
     stopped: tuple[str, str] | None = None
     calls: int = 0
@@ -81,7 +83,7 @@ class Worker:
         if run_or_none is None:
             return
         if schema == frames.ANSWER:
-            run_or_none.answers.put(_answer(payload))
+            run_or_none.arrived.put(payload["tape"] if "tape" in payload else unpack(payload))
         elif payload["verb"] == "stop":
             self._stop(run_or_none, payload["code"], payload["message"])
 
@@ -91,7 +93,7 @@ class Worker:
             execution = run.execution
         if execution is not None:
             execution.stop(code, message)
-        run.answers.put(None)
+        run.arrived.put(None)
 
     def _work(self) -> None:
         while True:
@@ -108,13 +110,31 @@ class Worker:
     def _perform(self, run: _Run) -> None:
         message = run.message
 
+        def arrived() -> Answer | list[dict[str, Any]]:
+            item = run.arrived.get()
+            if item is None:
+                raise Stopped("the pool stopped this guest")
+            return item
+
         def ask(name: str, args_json: str) -> Answer:
+            answer = player.answer(name, args_json)
+            if answer is not None:
+                return answer
             call, run.calls = run.calls, run.calls + 1
             self.send(frames.HOSTCALL, {"run": run.number, "call": call, "name": name, "args": args_json})
-            answer = run.answers.get()
-            if answer is None:
-                raise Stopped("the pool stopped this guest")
-            return answer
+            while not isinstance(item := arrived(), Answer):
+                player.take(item)
+            return item
+
+        def tell(calls: list[list[str]]) -> None:
+            self.send(frames.HOSTCALL, {"run": run.number, "taped": calls})
+
+        def more() -> list[dict[str, Any]]:
+            item = arrived()
+            assert not isinstance(item, Answer)  # noqa: S101 - no call waits for one
+            return item
+
+        player = Player(message["tape"], tell, more)
 
         began = time.monotonic()
         execution = Execution(Limits(**message["limits"]), message["seed"], message["start_ms"], ask)
@@ -124,6 +144,7 @@ class Worker:
         if stopped is not None:
             execution.stop(*stopped)
         outcome = self._guests.run(execution, message)
+        player.flush()
         self._end(run, outcome, time.monotonic() - began, execution)
 
     def _end(self, run: _Run, outcome: Outcome, took_s: float, execution: Execution | None) -> None:
@@ -141,13 +162,6 @@ class Worker:
         else:
             failed = {"retryable": False, "reason": outcome.text, "said": outcome.said, "code": outcome.code, **used}
             self.send(frames.ENDED, {"run": run.number, "Failed": failed})
-
-
-def _answer(payload: dict[str, Any]) -> Answer:
-    if "error" in payload:
-        error = payload["error"]
-        return Answer(CallError(error["code"], error["message"], error["hint"]), payload["now_ms"])
-    return Answer(payload["ok"], payload["now_ms"])
 
 
 def main() -> None:

@@ -21,4 +21,7 @@ HOSTCALLS: dict[str, tuple[str, ...]] = {
 }
 """Interface to functions; a hostcall is called ``interface.function``."""
 
+LIVE_NAMES = frozenset({"emit.progress", "emit.log"})
+"""Calls that tell and ask nothing: their answer is always an empty object, and they stand in no record."""
+
 NAMES = frozenset(f"{interface}.{name}" for interface, names in HOSTCALLS.items() for name in names)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runloop.effects.catalogue import CATALOGUE
@@ -14,8 +15,10 @@ from runloop.openings.yamltree import compose
 from runloop.policy.located import did_you_mean, dotted
 
 CASES = "tests/cases.yaml"
-_CASE_KEYS = ("name", "with", "inputs", "answers", "expect", "expect_error")
-_ANSWER_KEYS = ("call", "args", "answer", "error")
+_CASE_KEYS = ("name", "recorded", "with", "inputs", "answers", "expect", "expect_error")
+_RECORDED_KEYS = ("run_id", "node", "attempt", "seed", "start_ms")
+_ANSWER_KEYS = ("call", "args", "at_ms", "answer", "error")
+_SEED = re.compile(r"[0-9a-f]{64}")
 _REFUSALS = ("denied", "invalid", "budget", "timeout", "unavailable", "cancelled")
 
 Expected = Mapping[str, Any]
@@ -23,13 +26,17 @@ Expected = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Scripted:
-    """What the host says to one call whose arguments contain ``args``: ``answer``, or a refusal (code, message, hint)."""
+    """What the host says to one call whose arguments contain ``args``: ``answer``, or a refusal (code, message, hint).
+
+    ``at_ms`` is the time at which it says it, Unix milliseconds: the agent's clock moves there.
+    """
 
     call: str
     line: int | None
     args: Mapping[str, Any] = field(default_factory=dict)
     answer: Any = None
     error: Mapping[str, str] | None = None
+    at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,17 @@ class ExpectedError:
 
     code: str
     contains: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAt:
+    """The attempt of a real run that a case comes from: its ids, the run's seed (64 hexadecimal digits) and when it began."""
+
+    run_id: str
+    node: str
+    attempt: int
+    seed: str
+    start_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,15 @@ class Case:
     answers: tuple[Scripted, ...]
     expect: Expected | None
     expect_error: ExpectedError | None
+    recorded: RecordedAt | None = None
+
+    def same_as(self, other: Case) -> bool:
+        """Whether both say the same, wherever they stand."""
+        return _placeless(self) == _placeless(other)
+
+
+def _placeless(case: Case) -> Case:
+    return replace(case, line=None, answers=tuple(replace(answer, line=None) for answer in case.answers))
 
 
 def read_cases(text: str, *, file: str | None = None) -> tuple[Case, ...]:
@@ -110,7 +137,18 @@ class _Reader:
             answers=tuple(self._answer(each, (*path, "answers", index)) for index, each in enumerate(answers)),
             expect=self._mapping(entry, "expect", path) if "expect" in entry else None,
             expect_error=self._expected_error(entry["expect_error"], (*path, "expect_error")) if "expect_error" in entry else None,
+            recorded=self._recorded(entry["recorded"], (*path, "recorded")) if "recorded" in entry else None,
         )
+
+    def _recorded(self, entry: Any, path: tuple[str | int, ...]) -> RecordedAt:
+        self._keys(entry, _RECORDED_KEYS, path)
+        values = [entry.get(key) for key in _RECORDED_KEYS]
+        kinds = (str, str, int, str, int)
+        typed = all(isinstance(value, kind) and not isinstance(value, bool) for value, kind in zip(values, kinds, strict=True))
+        if not typed or not _SEED.fullmatch(values[3]) or values[2] < 1 or values[4] < 0:
+            hint = "`rlp agent test --from-run` writes it; leave it out of cases that you write"
+            raise self._wrong("recorded needs run_id, node, attempt, seed (64 hexadecimal digits) and start_ms", path, hint)
+        return RecordedAt(*values)
 
     def _answer(self, entry: Any, path: tuple[str | int, ...]) -> Scripted:
         self._keys(entry, _ANSWER_KEYS, path)
@@ -127,7 +165,10 @@ class _Reader:
                 raise self._wrong(f"{error.get('code')!r} is no code of a refused call", (*path, "error"), f"known: {', '.join(_REFUSALS)}")
             if not all(isinstance(value, str) for value in error.values()):
                 raise self._wrong("code, message and hint are texts", (*path, "error"), "put them in quotes")
-        return Scripted(call, self._line(path), self._mapping(entry, "args", path), entry.get("answer"), error)
+        at_ms = entry.get("at_ms")
+        if at_ms is not None and (not isinstance(at_ms, int) or isinstance(at_ms, bool) or at_ms < 0):
+            raise self._wrong("at_ms is a time in Unix milliseconds", (*path, "at_ms"), "leave it out unless the agent looks at the clock")
+        return Scripted(call, self._line(path), self._mapping(entry, "args", path), entry.get("answer"), error, at_ms)
 
     def _expected_error(self, entry: Any, path: tuple[str | int, ...]) -> ExpectedError:
         self._keys(entry, ("code", "contains"), path)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from runloop.effects.catalogue import CATALOGUE, decode_args
+from runloop.effects.perform.secrets import handle_of
 from runloop.effects.types import CallError as Refused
 from runloop.runs.attempt import AttemptSpec, ports_of
 from runloop.sandbox.spec import Answer, CallError, GuestError, Limits
-from runloop.testing.cases import Case, Scripted
+from runloop.testing.cases import Case, RecordedAt, Scripted
 from runloop.testing.grants import denial
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z: the clock of every case starts there."""
+_RUN_ID = "00000000-0000-4000-8000-000000000000"
 _NODE = "case"
 
 
@@ -48,16 +50,9 @@ async def run_cases(bundle: Bundle, cases: Sequence[Case], guests: Guests, limit
 
 
 async def _run(bundle: Bundle, case: Case, guests: Guests, limits: Limits) -> CaseResult:
-    script = _Script(bundle, list(case.answers))
-    attempt = AttemptSpec(
-        run_id="00000000-0000-4000-8000-000000000000",
-        node=_NODE,
-        attempt=1,
-        with_args=case.with_args,
-        inputs=case.inputs,
-        run_seed=blake3(case.name.encode("utf-8")).digest(),
-        start_ms=START_MS,
-    )
+    at = case.recorded or RecordedAt(_RUN_ID, _NODE, 1, blake3(case.name.encode("utf-8")).hexdigest(), START_MS)
+    script = _Script(bundle, list(case.answers), at)
+    attempt = AttemptSpec(at.run_id, at.node, at.attempt, case.with_args, case.inputs, bytes.fromhex(at.seed), at.start_ms)
     if fault := _with_fault(bundle, case):
         outcome: Mapping[str, Any] | GuestError = GuestError(fault, code="agent.with")
     else:
@@ -76,24 +71,42 @@ class _Script:
 
     bundle: Bundle
     left: list[Scripted]
+    at: RecordedAt
     calls: int = 0
     unanswered: list[str] = field(default_factory=list)
 
     async def __call__(self, name: str, args_json: str, /) -> Answer:
         self.calls += 1
-        return Answer(self._value(name, args_json), START_MS + self.calls)
+        value, at_ms = self._value(name, args_json)
+        return Answer(value, self.at.start_ms + self.calls if at_ms is None else at_ms)
 
-    def _value(self, name: str, args_json: str) -> str | CallError:
+    def _value(self, name: str, args_json: str) -> tuple[str | CallError, int | None]:
+        """What is said to a call, and when, where the case tells."""
         try:
             args = decode_args(name, args_json)
         except Refused as error:
-            return CallError(error.kind.value, error.message, error.hint)
+            given = self._take(name, {}, refusing=error.kind.value)
+            return (_said(given), given.at_ms) if given else (CallError(error.kind.value, error.message, error.hint), None)
         if refused := denial(self.bundle.caps, name, args):
-            return CallError("denied", refused.message, refused.hint)
+            given = self._take(name, args, refusing="denied")
+            return (_said(given), given.at_ms) if given else (CallError("denied", refused.message, refused.hint), None)
+        if given := self._take(name, args):
+            return _said(given), given.at_ms
+        return self._unscripted(name, args), None
+
+    def _take(self, name: str, args: Mapping[str, Any], refusing: str | None = None) -> Scripted | None:
+        """The next answer to such a call, which is then used up; with ``refusing`` only one that refuses in that way."""
         for scripted in self.left:
-            if scripted.call == name and _contains(args, scripted.args):
+            fits = refusing is None or (scripted.error is not None and scripted.error["code"] == refusing)
+            if fits and scripted.call == name and _contains(args, scripted.args):
                 self.left.remove(scripted)
-                return _said(scripted)
+                return scripted
+        return None
+
+    def _unscripted(self, name: str, args: Mapping[str, Any]) -> str | CallError:
+        """The answer to a call that the case says nothing about: what follows from the call itself, or that nobody is there."""
+        if name == "secrets.handle":
+            return json.dumps({"handle": handle_of(self.at.run_id, args["name"])})
         if CATALOGUE[name].live or name in {"timer.sleep", "checkpoint.mark"}:
             return "{}"
         self.unanswered.append(f"{name} {_short(args)}")

@@ -8,6 +8,7 @@ import pytest
 
 from runloop import rmp
 from runloop.bus import BusLimits, BusServer, frames
+from runloop.bus.acl import agent_token
 from runloop.bus.core import Broker
 from runloop.bus.session import Peer
 
@@ -32,6 +33,13 @@ class Rig:
     def joined(self, name: str, role: str = "client"):
         """A connected peer whose welcome has been read."""
         session = self.connect(name, role, TOKEN if role == "operator" else None)
+        assert [frame.type for frame in self.read(session)] == [frames.WELCOME]
+        return session
+
+    def agent(self, name: str):
+        """A connected agent that has proved its name."""
+        session = self.broker.connect(f"session of {name}", Peer(1000, 1000, 1), self.mono)
+        self.say(session, frames.HELLO, frames.Hello("agent", name, "1", agent_token(TOKEN, name)).payload())
         assert [frame.type for frame in self.read(session)] == [frames.WELCOME]
         return session
 

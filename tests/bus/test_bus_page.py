@@ -65,9 +65,10 @@ async def test_the_python_example_runs(serve, capsys):
     server.on_request("rlp/ctrl", control)
     names = {}
     exec(code, names)
-    task = asyncio.create_task(names["follow"](str(server.path)))
+    task = asyncio.create_task(names["follow"](str(server.path), "f" * 64))
     shown = ""
     while "trace:1" not in shown:
+        assert not task.done(), task.result()
         server.publish("rlp/runs/trace:1/events", "observation.run.event.v1", {"kind": "run.started"})
         await asyncio.sleep(0.01)
         shown += capsys.readouterr().out

@@ -1,74 +1,17 @@
-"""The blocking client, what importing costs, and the bookkeeping of answers."""
+"""What importing the bus costs, errors on the wire, and the bookkeeping of answers."""
 
 import asyncio
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.bus import BusServer, SyncClient
-from runloop.bus.errors import DeadlinePassed, Disconnected, from_wire, to_wire
+from runloop.bus.errors import DeadlinePassed, Disconnected, Rejected, from_wire, to_wire
 from runloop.bus.pending import Pending
-
-GENERIC = "observation.generic.v1"
-
-
-@pytest.fixture
-def daemon(tmp_path):
-    """A server in a thread, for clients without an event loop."""
-    path = tmp_path / "bus" / "rmp.sock"
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def run():
-        server = BusServer()
-
-        async def echo(request):
-            return {"ok": request.payload}
-
-        server.on_request("echo", echo)
-        await server.start(path)
-        ready.set()
-        await stop.wait()
-        await server.close()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
-    thread.start()
-    ready.wait()
-    yield path
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
-
-
-def test_a_program_without_an_event_loop_publishes_subscribes_and_asks(daemon):
-    with SyncClient(daemon) as client:
-        news = client.subscribe("news/*")
-        assert client.publish("news/a", GENERIC, {"n": 1}, ack=True) == 1
-        assert news.next(timeout_s=5).payload == {"n": 1}
-        with pytest.raises(TimeoutError):
-            news.next(timeout_s=0.01)
-        client.publish("news/a", GENERIC, 2, ack=True)
-        assert client.request("echo", "intent.ctrl.request.v1", 3).payload == {"ok": 3}
-        news.close()
-        assert [message.payload for message in news] == [2]
-
-
-def test_the_blocking_client_says_when_nobody_is_there_and_leaves_no_thread(tmp_path):
-    before = threading.active_count()
-    with pytest.raises(Disconnected):
-        SyncClient(tmp_path / "none.sock")
-    assert threading.active_count() == before
-
-
-def test_closing_the_blocking_client_twice_is_fine(daemon):
-    client = SyncClient(daemon)
-    client.close()
-    client.close()
+from runloop.errors import Denied, InvalidInput, RunloopError, Unavailable, VerificationFailed, Where
 
 
 def test_importing_the_bus_imports_nothing_heavy():
@@ -87,10 +30,45 @@ def test_an_attribute_that_does_not_exist_is_an_attribute_error():
 
 
 @pytest.mark.parametrize(
-    "broken", [None, 7, {}, {"code": 7}, {"code": "", "message": None}, {"code": "x.y", "message": "m", "retryable": 3}]
+    "broken",
+    [
+        None,
+        7,
+        {},
+        {"code": 7},
+        {"code": "", "message": None},
+        {"code": "x.y", "message": "m", "retryable": 3},
+        {"code": "x.y", "where": 7, "exit_code": [], "problems": {}},
+        {"where": {"line": "3", "file": 3}, "problems": [1, 2], "retry_after_ms": "x"},
+    ],
 )
 def test_an_error_from_the_wire_is_an_error_whatever_it_looks_like(broken):
     assert from_wire(broken).code
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (InvalidInput("m", code="run.unknown", where=Where(file="a.yaml", line=3, node="n"), hint="h"), InvalidInput),
+        (Denied("m", code="daemon.needs_operator", hint="h"), Denied),
+        (Unavailable("m", code="daemon.draining", hint="h"), Unavailable),
+        (VerificationFailed("m", code="run.diverged"), VerificationFailed),
+        (RunloopError("m", code="agent.raised", retryable=True), Rejected),
+    ],
+)
+def test_an_error_of_the_daemon_comes_back_with_its_class_code_place_and_hint(error, kind):
+    again = from_wire({**error.to_dict(), "exit_code": error.exit_code})
+    assert isinstance(again, kind)
+    assert again.to_dict() == error.to_dict()
+    assert again.exit_code == error.exit_code
+
+
+def test_an_error_keeps_when_to_try_again_and_the_further_problems():
+    busy = from_wire({"code": "daemon.busy", "message": "m", "exit_code": 3, "retryable": True, "retry_after_ms": 250})
+    assert (busy.retry_after_ms, busy.retryable) == (250, True)
+    problems = [{"code": "opening.a", "message": "1"}, {"code": "opening.b", "message": "2", "where": {"line": 7, "odd": 1}}, 7]
+    wrong = from_wire({"code": "opening.a", "message": "1", "exit_code": 2, "problems": problems})
+    assert [(each.code, each.message, each.where.line) for each in wrong.others] == [("opening.b", "2", 7)]
 
 
 def test_an_error_survives_the_wire():

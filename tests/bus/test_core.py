@@ -171,7 +171,14 @@ def test_where_a_connection_has_two_matching_subscriptions_each_copy_says_which(
         ("operator", "rlp/sys/metrics", "observation.metrics.snapshot.v1", False),
         ("operator", "rlp/runs/trace:1/events", "observation.run.event.v1", False),
         ("client", "rlp/ctrl", "intent.ctrl.request.v1", True),
-        ("agent", "rlp/runs/trace:1/agents/x/1", GENERIC, True),
+        ("agent", "rlp/runs/trace:1/agents/x/1", GENERIC, False),
+        ("operator", "rlp/runs/trace:1/agents/x/1", GENERIC, True),
+        ("operator", "agent/x", GENERIC, True),
+        ("client", "agent/x", GENERIC, False),
+        ("agent", "agent/x", GENERIC, False),
+        ("agent", "rlp/runtime/hello", "observation.agent.hello.v1", True),
+        ("client", "rlp/runtime/hello", "observation.agent.hello.v1", False),
+        ("operator", "action.request", GENERIC, False),
     ],
 )
 def test_a_role_publishes_what_its_rules_allow(rig, role, topic, type_, allowed):

@@ -49,7 +49,7 @@ def test_a_durable_subscription_has_no_gap_and_no_repetition(  # noqa: C901, PLR
     for _ in range(stored):
         ledger.store()
     published, readings, got = stored, [], []
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     sub = rig.subscribe(reader, TOPIC, klass="durable", from_seq=from_seq, max_messages=room)
 
     def take(most):
@@ -102,7 +102,7 @@ def test_a_durable_subscription_has_no_gap_and_no_repetition(  # noqa: C901, PLR
 
 def test_a_topic_that_the_ledger_does_not_have_ends_the_subscription_with_its_error(make_rig):
     rig = make_rig(durable=True)
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC, klass="durable")
     (read,) = rig.broker.reads
     replay.failed(rig.broker, read, RunloopError("no such run", code="run.unknown"), rig.now)
@@ -113,7 +113,7 @@ def test_a_topic_that_the_ledger_does_not_have_ends_the_subscription_with_its_er
 
 def test_what_the_ledger_answers_after_the_reader_has_gone_is_nobodys(make_rig):
     rig = make_rig(durable=True)
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC, klass="durable")
     (read,) = rig.broker.reads
     rig.broker.disconnect(reader)
@@ -126,7 +126,7 @@ def test_a_durable_record_never_expires_in_its_queue(make_rig):
     rig = make_rig(durable=True)
     ledger = Ledger(rig)
     ledger.store()
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC, klass="durable")
     replay.supply(rig.broker, rig.broker.reads.pop(), ledger.records)
     rig.now += 60_000
@@ -138,7 +138,7 @@ def live_reader(make_rig, **options):
     rig = make_rig(durable=True)
     ledger = Ledger(rig)
     ledger.store()
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC, klass="durable", **options)
     replay.supply(rig.broker, rig.broker.reads.pop(), ledger.records)
     assert rig.payloads(reader) == [1]
@@ -158,7 +158,7 @@ def test_a_number_that_was_skipped_is_read_from_the_ledger_before_what_follows(m
 def test_what_is_published_while_a_reading_is_under_way_is_read_next(make_rig):
     rig = make_rig(durable=True)
     ledger = Ledger(rig)
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC, klass="durable")
     read = rig.broker.reads.pop()
     found = ledger.read(read)
@@ -174,7 +174,7 @@ def test_a_source_that_begins_too_early_repeats_nothing(make_rig):
     ledger = Ledger(rig)
     for _ in range(5):
         ledger.store()
-    reader = rig.joined("r")
+    reader = rig.joined("r", "operator")
     rig.subscribe(reader, TOPIC, klass="durable", from_seq=4)
     replay.supply(rig.broker, rig.broker.reads.pop(), ledger.records)
     assert rig.payloads(reader) == [4, 5]

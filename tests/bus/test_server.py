@@ -5,6 +5,8 @@ import os
 import socket
 import stat
 import struct
+import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -196,14 +198,14 @@ async def test_a_deadline_that_the_daemon_notices_first_is_the_same_error(serve)
 
 async def test_requests_between_clients_go_through_reply_to(serve):
     server = await serve()
-    async with await BusClient.connect(server.path) as asker, await BusClient.connect(server.path, "agent") as agent:
-        asked = await agent.subscribe("agent/echo")
+    async with await BusClient.connect(server.path) as asker, await BusClient.connect(server.path) as agent:
+        asked = await agent.subscribe("echo")
 
         async def serve_one():
             message = await anext(asked)
             await agent.publish(message.meta["reply_to"], GENERIC, message.payload, trace_id=message.trace_id)
 
-        reply, _ = await asyncio.gather(asker.request("agent/echo", ASK, {"x": 1}), serve_one())
+        reply, _ = await asyncio.gather(asker.request("echo", ASK, {"x": 1}), serve_one())
         assert reply.payload == {"x": 1}
 
 
@@ -312,6 +314,57 @@ async def test_another_user_is_refused_with_a_goodbye(serve, monkeypatch):
     monkeypatch.setattr("runloop.bus.connection.ROOT", os.getuid() + 1)
     peer = await Raw.connect(server, greet=False)
     assert await peer.end() == (frames.GOODBYE, "bus.uid")
+
+
+NOBODY = 65534
+
+
+def as_nobody(path, hello):
+    """Connect in a process of another user, say hello, and return all that comes back, or the name of the error."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer Pythons warn of forking beside threads; the child makes nothing but system calls
+        pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(str(path))
+                peer.sendall(hello)
+                while data := peer.recv(65536):
+                    os.write(writing, data)
+        except OSError as error:
+            os.write(writing, type(error).__name__.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = pipe.read()
+    os.waitpid(pid, 0)
+    return told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+async def test_a_process_of_another_user_does_not_get_in_and_is_told_why_where_the_modes_let_it_knock(now_ms):
+    with tempfile.TemporaryDirectory(prefix="rl-") as root:
+        server = BusServer(token=TOKEN)
+        await server.start(Path(root) / "bus" / "rmp.sock")
+        hello = frames.encode(frames.HELLO, frames.Hello("operator", "x", "1", TOKEN).payload(), msg_id=1, now_ms=now_ms())
+        assert await asyncio.to_thread(as_nobody, server.path, hello) == b"PermissionError"
+        for path, mode in ((Path(root), 0o755), (server.path.parent, 0o755), (server.path, 0o666)):
+            path.chmod(mode)
+        decoder = rmp.FrameDecoder()
+        decoder.feed(await asyncio.to_thread(as_nobody, server.path, hello))
+        (goodbye,) = decoder.frames()
+        assert (goodbye.type, goodbye.envelope.payload["code"]) == (frames.GOODBYE, "bus.uid")
+        assert f"user {NOBODY}" in goodbye.envelope.payload["message"]
+        while server.stats().connections:
+            await asyncio.sleep(0)
+        async with await BusClient.connect(server.path, "operator", TOKEN) as client:
+            await client.flush()
+        await server.close()
 
 
 async def test_peer_credentials_come_from_the_kernel(serve):

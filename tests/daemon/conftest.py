@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from runloop.bundles.seal import seal
-from runloop.bus import BusClient, read_token
+from runloop.client import Client
+from runloop.config import load
 
 DAEMON = [sys.executable, "-P", "-m", "runloop.daemon.main", "--foreground"]
 RLP = [sys.executable, "-P", "-m", "runloop"]
@@ -116,10 +117,13 @@ class Daemon:
     def log(self):
         return (self.root / "stderr").read_text()
 
+    def connection(self, **options):
+        """A client that finds this daemon as a program of its user would; not connected yet."""
+        return Client(settings=load(env=self.env), **{"reconnect_s": 0, **options})
+
     @asynccontextmanager
     async def client(self, role="operator"):
-        token = read_token(self.state / "token") if role == "operator" else None
-        async with await BusClient.connect(self.socket, role, token, reconnect_s=0) as client:
+        async with self.connection(role=role) as client:
             yield Link(client)
 
 

@@ -34,6 +34,8 @@ AUDIT = {
         ("email.sent", {**MAIL, "cc": ["b@c"], "message_id": "<x>", "status": "sent"}),
         ("cap.audit", AUDIT),
         ("import.finished", {"what": "notes", "source": "/n", "taken": 1, "known": 0, "refused": 0}),
+        ("replay.reported", {"run": "r", "origin": "file", "matches": True, "attempts": [], "agents": {"a": HASH}, "archive": HASH}),
+        ("archive.imported", {"archive": HASH, "root": "r", "runs": ["r"], "ledger_id": "l", "signer": HASH}),
     ],
 )
 def test_a_good_payload_is_valid_for_the_type_and_for_the_schema(kind, payload):
@@ -106,6 +108,7 @@ def test_the_kinds_of_the_contract_are_all_there():
     approvals = {f"approval.{each}" for each in ("requested", "decided", "expired")}
     assert runs | nodes | effects | approvals | {"artifact.created", "divergence.found"} == RUN_KINDS
     facts = {"contact.upserted", "note.imported", "note.removed", "email.sent", "cap.audit", "import.finished"}
+    facts |= {"replay.reported", "archive.imported"}
     assert set(KINDS) - RUN_KINDS == facts
 
 

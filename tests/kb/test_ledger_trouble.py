@@ -7,38 +7,17 @@ import pytest
 
 from runloop.errors import EXIT_VERIFICATION
 from runloop.kb import Ledger
-from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerLocked, LedgerReadOnly, NotALedger
-
-
-def test_a_full_disk_fails_what_does_not_fit_and_loses_nothing_that_was_acknowledged(ledger, contact):
-    kept = ledger.append([contact()])
-    db = ledger._writer._db
-    pages = db.pragma("page_count")
-    db.pragma("max_page_count", pages)
-
-    def fill():
-        for _ in range(1000):
-            kept.extend(ledger.append([contact("x" * 3000)]))
-
-    with pytest.raises(LedgerFull) as caught:
-        fill()
-    assert (caught.value.code, caught.value.retryable) == ("ledger.full", True)
-    assert str(ledger.path) in str(caught.value.where)
-    assert ledger.read() == kept
-    db.pragma("max_page_count", 1_000_000)
-    kept += ledger.append([contact()])
-    assert ledger.read() == kept
-    assert ledger.verify().ok
+from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerIO, LedgerLocked, LedgerReadOnly, NotALedger
 
 
 def test_a_file_that_cannot_be_written_gives_a_clear_error_and_stays_readable(ledger, contact):
     kept = ledger.append([contact()])
-    ledger._writer._db.pragma("query_only", 1)
+    ledger._writer._store._db.pragma("query_only", 1)
     with pytest.raises(LedgerReadOnly) as caught:
         ledger.append([contact()])
     assert caught.value.code == "ledger.read_only"
     assert ledger.read() == kept
-    ledger._writer._db.pragma("query_only", 0)
+    ledger._writer._store._db.pragma("query_only", 0)
     assert ledger.append([contact()])[0].id == 2
 
 
@@ -57,6 +36,7 @@ def test_another_writer_that_does_not_let_go_gives_a_retryable_error(tmp_path, c
 def test_after_trouble_with_the_device_the_file_is_opened_anew(ledger, contact):
     class Broken:
         in_transaction = False
+        system_errno = 0
 
         def execute(self, *_):
             raise apsw.IOError("disk I/O error")
@@ -64,17 +44,65 @@ def test_after_trouble_with_the_device_the_file_is_opened_anew(ledger, contact):
         def close(self, *_):
             real.close()
 
-    real, ledger._writer._db = ledger._writer._db, Broken()
-    with pytest.raises(LedgerError, match="disk I/O error"):
+    store = ledger._writer._store
+    real, store._db = store._db, Broken()
+    with pytest.raises(LedgerIO, match="disk I/O error") as caught:
         ledger.append([contact()])
+    assert (caught.value.code, caught.value.exit_code, caught.value.retryable) == ("kb.io", 1, False)
+    assert str(ledger.path) in str(caught.value.where)
     assert ledger.append([contact()])[0].id == 1
+
+
+def test_after_trouble_with_the_device_nothing_is_appended_to_a_ledger_that_lost_what_it_had_acknowledged(ledger, contact, behind):
+    ledger.append([contact("A"), contact("B")])
+    ledger._writer._store._give_up()
+    behind(ledger.path, "DELETE FROM events WHERE id = 2")
+    behind(ledger.path, "UPDATE head SET last_id = 1, chain = (SELECT chain_blake3 FROM events WHERE id = 1)")
+    for _ in range(2):
+        with pytest.raises(LedgerCorrupt, match="event 2 is not as it was acknowledged") as caught:
+            ledger.append([contact("C")])
+        assert (caught.value.code, caught.value.exit_code) == ("ledger.rolled_back", EXIT_VERIFICATION)
+    assert [event.payload["name"] for event in ledger.read()] == ["A"]
+
+
+def test_after_trouble_with_the_device_a_change_of_what_came_later_is_noticed_too(ledger, contact, behind):
+    ledger.append([contact("A")])
+    with Ledger.open(ledger.path) as other:
+        other.append([contact("B")])
+    behind(ledger.path, "UPDATE events SET actor = 'root' WHERE id = 2")
+    ledger._writer._store._give_up()
+    with pytest.raises(LedgerCorrupt, match="event 2 is not as it was acknowledged: content_hash"):
+        ledger.append([contact("C")])
+
+
+@pytest.mark.parametrize("table", ["events", "head", "meta", "blobs", "run_numbers"])
+def test_a_table_that_is_gone_is_damage_with_its_exit_code(ledger, contact, finished, behind, table):
+    ledger.append([contact()])
+    ledger.close()
+    behind(ledger.path, f"DROP TABLE {table}")
+
+    def use():
+        with Ledger.open(ledger.path) as again:
+            again.append([finished(1, {"out": ["x" * 40_000]})])
+
+    with pytest.raises(LedgerCorrupt, match=f"a part of the file is missing: no such table: {table}") as caught:
+        use()
+    assert (caught.value.code, caught.value.exit_code) == ("ledger.corrupt", EXIT_VERIFICATION)
+    assert "backup" in caught.value.hint
+
+
+def test_a_head_that_is_gone_is_damage(ledger, behind):
+    ledger.close()
+    behind(ledger.path, "DELETE FROM head")
+    with pytest.raises(LedgerCorrupt, match="the head is missing"):
+        Ledger.open(ledger.path)
 
 
 def test_an_unexpected_error_of_the_writer_reaches_the_caller_and_the_ledger_goes_on(ledger, contact, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("nobody thought of this")
 
-    monkeypatch.setattr(ledger._writer, "_insert", fail)
+    monkeypatch.setattr(ledger._writer._store, "_insert", fail)
     with pytest.raises(LedgerError, match="nobody thought of this"):
         ledger.append([contact()])
     monkeypatch.undo()

@@ -47,7 +47,19 @@ def test_the_checks_come_in_the_order_of_the_specification(kb, bad, error, match
     assert kb.ledger.read() == []
 
 
-@pytest.mark.parametrize("kind", ["run.finished", "effect.completed", "node.log", "cap.audit", "import.finished", "approval.decided"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "run.finished",
+        "effect.completed",
+        "node.log",
+        "cap.audit",
+        "import.finished",
+        "replay.reported",
+        "archive.imported",
+        "approval.decided",
+    ],
+)
 def test_what_only_the_host_may_say_cannot_be_proposed(kb, kind):
     with pytest.raises(InvalidDelta, match="cannot be proposed") as caught:
         kb.propose(delta({}, kind))

@@ -3,7 +3,6 @@
 import wasmtime
 
 from runloop.bundles.seal import seal
-from runloop.runs.history import load_run
 from runloop.runs.replay import Replayer
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
@@ -44,8 +43,11 @@ async def test_a_wasi_command_runs_as_a_node_and_replays(bench):
 
         assert result.status == "succeeded", result.reason
         assert b.metas("node.finished")[0]["outputs"] == {"said": ["hello"]}
-        replayer = Replayer(b.pool, b.services.resolve_agent, lambda bundle: Limits(), {}, guest_digest())
-        assert [each.verdict for each in await replayer.replay(load_run(b.ledger, result.run_id))] == ["same"]
+        replayer = Replayer(
+            b.pool, lambda name, variant, _: b.services.resolve_agent(name, variant), lambda _: Limits(), {}, guest_digest()
+        )
+        report = await replayer.replay(b.ledger, result.run_id)
+        assert ([each.verdict for each in report.attempts], report.matches) == (["same"], True)
 
 
 async def test_a_module_that_is_no_webassembly_is_refused_before_anything_is_recorded(bench):

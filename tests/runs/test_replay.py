@@ -1,10 +1,11 @@
-"""A recorded run runs again from its record: the same bytes, and nothing outside."""
+"""A recorded run runs again from its record: the same bytes, nothing outside, and the first difference by name with both values."""
 
 import pytest
+from msgspec import structs
 
-from runloop.effects.journal import Crossing
-from runloop.errors import VerificationFailed
-from runloop.runs.history import find_run, load_run
+from runloop.errors import InvalidInput, VerificationFailed
+from runloop.runs.history import find_run
+from runloop.runs.jsondiff import MISSING, Difference
 from runloop.runs.replay import Replayer
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
@@ -19,12 +20,42 @@ def run():
         said.append(refused.message)
     return {'out': [said, random.random(), time.time(), str(uuid.uuid4()), os.urandom(4).hex(), sorted({'a', 'b'}), list({'x', 'y', 'z'})]}
 """
+RELAY = """@agent
+def run():
+    said = model.complete('first').text
+    return {'out': {'said': said, 'echo': model.complete('about ' + said).text}}
+"""
 TEXT = 'version: 0\nname: noisy\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n'
 CAPS = "model = true\nmail = true"
 
 
-def replayer(b):
-    return Replayer(b.pool, b.services.resolve_agent, lambda bundle: Limits(), {}, guest_digest())
+def replayer(b, **options):
+    def bundle_of(name, variant, _digest):
+        return b.services.resolve_agent(name, variant)
+
+    return Replayer(b.pool, bundle_of, lambda bundle: Limits(), {}, guest_digest(), **options)
+
+
+class Forged:
+    """A ledger whose records of one kind say something else in their meta."""
+
+    def __init__(self, ledger, kind, change, call=None):
+        self.ledger, self.kind, self.change, self.call = ledger, kind, change, call
+        self.read_run, self.children = ledger.read_run, ledger.children
+
+    def full(self, event):
+        event = self.ledger.full(event)
+        meta = event.payload["meta"]
+        if event.kind != self.kind or (self.call is not None and meta["call"] != self.call):
+            return event
+        return structs.replace(event, payload={**event.payload, "meta": self.change(meta)})
+
+
+def places(report):
+    return [
+        (each.node, each.verdict, each.divergence and (each.divergence.what, each.divergence.call, each.divergence.difference))
+        for each in report.attempts
+    ]
 
 
 async def test_every_attempt_gives_the_same_bytes_again_and_nothing_is_performed(bench):
@@ -33,48 +64,107 @@ async def test_every_attempt_gives_the_same_bytes_again_and_nothing_is_performed
         result = await b.run(TEXT)
         asked, events = len(b.model.prompts), b.ledger.head()
 
-        verdicts = await replayer(b).replay(load_run(b.ledger, result.run_id))
+        report = await replayer(b).replay(b.ledger, result.run_id)
 
-        assert [(each.node, each.verdict, each.calls) for each in verdicts] == [("only", "same", 4)]
-        assert verdicts[0].actual == b.metas("node.finished")[0]["outputs_hash"]
+        assert [(each.node, each.verdict, each.calls) for each in report.attempts] == [("only", "same", 4)]
+        assert report.attempts[0].actual == b.metas("node.finished")[0]["outputs_hash"]
+        assert (report.matches, report.final_hash) == (True, b.metas("run.finished")[0]["final_hash"])
         assert (len(b.model.prompts), b.ledger.head()) == (asked, events)
 
 
-async def test_two_runs_of_the_same_seed_differ_and_their_replays_do_not(bench):
+async def test_two_runs_of_the_same_opening_differ_and_their_replays_do_not(bench):
     async with bench() as b:
         b.agent("one", NOISY, caps=CAPS)
         first, second = await b.run(TEXT), await b.run(TEXT)
         hashes = [meta["outputs_hash"] for meta in b.metas("node.finished")]
 
-        again = [(await replayer(b).replay(load_run(b.ledger, run.run_id)))[0].actual for run in (first, second)]
+        again = [(await replayer(b).replay(b.ledger, run.run_id)).attempts[0].actual for run in (first, second)]
 
         assert hashes[0] != hashes[1]
         assert again == hashes
 
 
-async def test_another_answer_in_the_record_is_noticed(bench):
+async def test_another_answer_in_the_record_is_noticed_where_it_changes_a_question(bench):
     async with bench() as b:
-        b.agent("one", NOISY, caps=CAPS)
-        recorded = load_run(b.ledger, (await b.run(TEXT)).run_id)
-        old = recorded.attempts[0].crossings[1]
-        recorded.attempts[0].crossings[1] = Crossing(
-            2, old.name, old.args_hash, result={**old.result, "text": "forged"}, completed_ms=old.completed_ms
-        )
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        forged = Forged(b.ledger, "effect.completed", lambda meta: {**meta, "result": {**meta["result"], "text": "forged"}}, call=1)
 
-        assert (await replayer(b).replay(recorded))[0].verdict == "differs"
+        report = await replayer(b).replay(forged, result.run_id)
+
+        assert places(report) == [("only", "differs", ("call", 2, Difference("$.args.prompt", "about answer 1", "about forged")))]
+        assert report.matches is False
 
 
-async def test_another_question_than_the_recorded_one_is_named(bench):
+async def test_another_answer_in_the_record_is_noticed_where_it_changes_the_outputs(bench):
     async with bench() as b:
-        b.agent("one", NOISY, caps=CAPS)
-        recorded = load_run(b.ledger, (await b.run(TEXT)).run_id)
-        old = recorded.attempts[0].crossings[1]
-        recorded.attempts[0].crossings[1] = Crossing(2, old.name, "0" * 64, result=old.result, completed_ms=old.completed_ms)
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        forged = Forged(b.ledger, "effect.completed", lambda meta: {**meta, "result": {**meta["result"], "text": "forged"}}, call=2)
 
-        verdict = (await replayer(b).replay(recorded))[0]
+        report = await replayer(b).replay(forged, result.run_id)
 
-        assert verdict.verdict == "differs"
-        assert "call 2" in verdict.detail
+        assert places(report) == [("only", "differs", ("outputs", None, Difference("$.outputs.out[0].echo", "answer 2", "forged")))]
+        assert report.final_hash != report.recorded_hash
+
+
+async def test_outputs_in_the_record_that_are_not_what_their_hash_says_are_the_records_fault(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        forged = Forged(b.ledger, "node.finished", lambda meta: {**meta, "outputs": {"out": ["forged"]}})
+
+        report = await replayer(b).replay(forged, result.run_id)
+
+        assert [each.divergence.what for each in report.attempts] == ["record"]
+
+
+async def test_a_recorded_call_that_the_guest_does_not_make_is_named(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        b.agent("changed", "@agent\ndef run():\n    return {'out': model.complete('first').text}\n", caps=CAPS)
+        result = await b.run(TEXT)
+        other = {"one": b.services.resolve_agent("changed", None)}
+
+        report = await replayer(b, replaced=other).replay(b.ledger, result.run_id)
+
+        wanted = {"name": "model.complete", "args": {"prompt": "about answer 1"}}
+        assert places(report) == [("only", "differs", ("call", 2, Difference("$", wanted, MISSING)))]
+
+
+async def test_a_call_beyond_the_record_is_named_and_not_performed(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('first').text}\n", caps=CAPS)
+        b.agent("changed", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        other = {"one": b.services.resolve_agent("changed", None)}
+
+        report = await replayer(b, replaced=other).replay(b.ledger, result.run_id)
+
+        made = {"name": "model.complete", "args": {"prompt": "about answer 1"}}
+        assert places(report) == [("only", "differs", ("call", 2, Difference("$", MISSING, made)))]
+        assert b.model.prompts == ["first"]
+
+
+async def test_changed_code_that_asks_and_gives_the_same_is_the_same(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        b.agent("changed", RELAY + "# tidied\n", caps=CAPS)
+        result = await b.run(TEXT)
+        other = {"one": b.services.resolve_agent("changed", None)}
+
+        assert (await replayer(b, replaced=other).replay(b.ledger, result.run_id)).matches is True
+
+
+async def test_other_code_for_an_agent_that_no_node_is_is_refused(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+
+        with pytest.raises(InvalidInput) as caught:
+            await replayer(b, replaced={"two": b.services.resolve_agent("one", None)}).replay(b.ledger, result.run_id)
+
+        assert (caught.value.code, caught.value.hint) == ("replay.agent", "its agents: one")
 
 
 async def test_a_failed_attempt_replays_to_the_same_failure(bench):
@@ -82,21 +172,61 @@ async def test_a_failed_attempt_replays_to_the_same_failure(bench):
         b.agent("one", "@agent\ndef run():\n    mail.send([{'email': 'a@example.org'}], subject='s', text='t')\n", caps=CAPS)
         result = await b.run(TEXT)
 
-        verdict = (await replayer(b).replay(load_run(b.ledger, result.run_id)))[0]
+        report = await replayer(b).replay(b.ledger, result.run_id)
 
-        assert (verdict.verdict, verdict.expected) == ("same", "error approval.nobody")
+        assert (report.attempts[0].verdict, report.attempts[0].expected, report.matches) == ("same", "error approval.nobody", True)
+
+
+async def test_an_attempt_that_was_stopped_is_followed_to_its_last_call(bench):
+    code = "@agent\ndef run():\n    said = [model.complete(f'{n}').text for n in range(3)]\n    while True: pass\n"
+    async with bench() as b:
+        b.agent("one", code, caps=CAPS)
+        result = await b.run(TEXT.replace('use: "agent:one"', 'use: "agent:one", timeout_ms: 700'))
+        assert result.code == "timeout"
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+        forged = Forged(b.ledger, "effect.requested", lambda meta: {**meta, "args_hash": "0" * 64}, call=3)
+        other = await replayer(b).replay(forged, result.run_id)
+
+        assert [(each.verdict, each.calls) for each in report.attempts] == [("cut", 3)]
+        assert (other.attempts[0].verdict, other.attempts[0].divergence.call) == ("differs", 3)
+
+
+async def test_child_runs_are_replayed_with_their_parent(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        b.openings["inner"] = TEXT
+        result = await b.run('version: 0\nname: outer\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n')
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        assert [(each.node, each.verdict) for each in report.attempts] == [("below", "skipped"), ("only", "same")]
+        assert [each.run_id for each in report.attempts] == [result.run_id, *b.ledger.children(result.run_id)]
 
 
 async def test_a_changed_agent_is_refused_before_anything_runs(bench):
     async with bench() as b:
         b.agent("one", NOISY, caps=CAPS)
-        recorded = load_run(b.ledger, (await b.run(TEXT)).run_id)
-        recorded.attempts[0].agent = {**recorded.attempts[0].agent, "digest": "0" * 64}
+        result = await b.run(TEXT)
+        forged = Forged(b.ledger, "node.started", lambda meta: {**meta, "agent": {**meta["agent"], "digest": "0" * 64}})
 
         with pytest.raises(VerificationFailed) as caught:
-            await replayer(b).replay(recorded)
+            await replayer(b).replay(forged, result.run_id)
 
         assert caught.value.code == "replay.bundle"
+
+
+async def test_another_guest_is_refused_unless_any_will_do(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        forged = Forged(b.ledger, "run.submitted", lambda meta: {**meta, "versions": {**meta["versions"], "guest": "0" * 64}})
+
+        with pytest.raises(VerificationFailed) as caught:
+            await replayer(b).replay(forged, result.run_id)
+
+        assert caught.value.code == "replay.guest"
+        assert (await replayer(b, any_guest=True).replay(forged, result.run_id)).matches is True
 
 
 async def test_a_run_is_found_by_the_beginning_of_its_id_and_as_the_last_one(bench):

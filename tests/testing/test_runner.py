@@ -11,7 +11,7 @@ from runloop.sandbox import Limits, WorkerPool
 from runloop.testing import read_cases, run_cases
 
 AGENT = """\
-from runloop_agent import CallError, agent, emit, kb, model, timer
+from runloop_agent import CallError, agent, emit, kb, mail, model, secrets, timer
 
 
 @agent
@@ -28,6 +28,17 @@ def run(mode: str = "echo", topic: str = ""):
             return {"out": [error.code, error.message, error.hint]}
     if mode == "crash":
         raise ValueError("boom at " + topic)
+    if mode == "then":
+        import time
+        kb.search(topic)
+        return {"out": int(time.time() * 1000)}
+    if mode == "handle":
+        return {"out": str(secrets.handle("api-key"))}
+    if mode == "denied":
+        try:
+            mail.send([{"email": "a@example.org"}], subject="s", text="t")
+        except CallError as error:
+            return {"out": error.message}
     if mode == "clock":
         import random, time
         timer.sleep(5)
@@ -45,13 +56,17 @@ out = "object"
 [schemas.with]
 type = "object"
 [schemas.with.properties.mode]
-enum = ["echo", "model", "search", "refused", "crash", "clock"]
+enum = ["echo", "model", "search", "refused", "crash", "clock", "then", "handle", "denied"]
 """
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    for path, text in {"agent.py": AGENT, "manifest.toml": MANIFEST, "policy.caps": '[capabilities]\nkb_read = ["notes"]\n'}.items():
+    for path, text in {
+        "agent.py": AGENT,
+        "manifest.toml": MANIFEST,
+        "policy.caps": '[capabilities]\nkb_read = ["notes"]\nsecrets = ["api-key"]\n',
+    }.items():
         (tmp_path / path).write_text(text)
     seal(tmp_path)
     return load_bundle(tmp_path)
@@ -139,3 +154,35 @@ async def test_clock_and_chance_are_the_same_every_time(pool, bundle):
     first = await failures_of(pool, bundle, case)
     assert "1767225600" in first[0]
     assert await failures_of(pool, bundle, case) == first
+
+
+RECORDED = "recorded: {run_id: 68dcb06b-2fb1-4130-aaf1-8c41edfde38f, node: one, attempt: 1, seed: %s, start_ms: 5000}\n"
+
+
+async def test_a_recorded_case_has_the_clock_of_its_run(pool, bundle):
+    case = "with: {mode: then, topic: tea}\nanswers: [{call: kb.search, at_ms: 7250, answer: {hits: []}}]\nexpect: {out: 7250}"
+    assert await failures_of(pool, bundle, RECORDED % ("ab" * 32) + case) == []
+
+
+async def test_a_recorded_case_has_the_chance_of_its_run(pool, bundle):
+    first, again, other = [
+        await failures_of(pool, bundle, RECORDED % seed + "with: {mode: clock}\nexpect: {out: []}")
+        for seed in ("ab" * 32, "ab" * 32, "cd" * 32)
+    ]
+    assert first == again
+    assert first != other
+
+
+async def test_a_handle_follows_from_the_run_and_needs_no_answer(pool, bundle):
+    from runloop.effects.perform.secrets import handle_of
+
+    handle = handle_of("68dcb06b-2fb1-4130-aaf1-8c41edfde38f", "api-key")
+    case = f"with: {{mode: handle}}\nexpect: {{out: {handle}}}"
+    assert await failures_of(pool, bundle, RECORDED % ("ab" * 32) + case) == []
+
+
+async def test_a_recorded_refusal_is_given_where_the_policy_would_refuse_as_well(pool, bundle):
+    case = (
+        "with: {mode: denied}\nanswers: [{call: mail.send, error: {code: denied, message: in other words}}]\nexpect: {out: in other words}"
+    )
+    assert await failures_of(pool, bundle, case) == []

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { pathToFileURL } from 'node:url'
 
-const IDS = { 'observation.generic.v1': 1, 'intent.bus.hello.v1': 16, 'intent.bus.subscribe.v1': 18, 'intent.bus.credit.v1': 21, 'observation.bus.pong.v1': 23, 'intent.ctrl.request.v1': 2001 }
+const IDS = { 'observation.generic.v1': 1, 'intent.bus.hello.v1': 16, 'intent.bus.subscribe.v1': 18, 'intent.bus.credit.v1': 21, 'observation.bus.pong.v1': 23, 'observation.agent.hello.v1': 100, 'intent.ctrl.request.v1': 2001, 'intent.executor.agent.request.v1': 4000, 'toolresult.executor.agent.response.v1': 4001 }
 const WELCOME = 17, ACK = 20, PING = 22, GOODBYE = 24
 
 // MsgPack: what RMP allows. Integers beyond 2^53 become BigInt.
@@ -75,20 +75,20 @@ export class Bus {
     return bus
   }
 
-  send (type, payload, meta, ttl = 30000) {
+  send (type, payload, meta, { ttl = 30000, trace = this.#trace } = {}) {
     const body = pack(meta ? { type, payload, meta } : { type, payload })
     const head = Buffer.alloc(68) // length prefix and header; what is not set is 0
     head.writeUInt32BE(64 + body.length, 0); head.write('RMP0', 4); head.writeUInt16BE(64, 10)
     head.writeUInt16BE(IDS[type], 16); head.writeUInt32BE(body.length, 20)
     head.writeBigUInt64BE(BigInt(Date.now()), 24); head.writeBigUInt64BE(BigInt(ttl), 32)
-    this.#trace.copy(head, 40); head.writeBigUInt64BE(BigInt(++this.#id), 56)
+    trace.copy(head, 40); head.writeBigUInt64BE(BigInt(++this.#id), 56)
     this.#socket.write(Buffer.concat([head, body]))
     return this.#id
   }
 
   #promise (key) { return new Promise((resolve, reject) => this.#waiting.set(key, { resolve, reject })) }
   #settle (key, value, error) { const found = this.#waiting.get(key); this.#waiting.delete(key); error ? found?.reject(error) : found?.resolve(value) }
-  async publish (topic, type, payload) { return await this.#promise(this.send(type, payload, { topic, ack: true })) }
+  async publish (topic, type, payload, options) { return await this.#promise(this.send(type, payload, { topic, ack: true }, options)) }
   async subscribe (pattern, onMessage, options = {}) {
     const sub = this.#subs.size + 1
     const levels = pattern.split('/').map(level => ({ '*': '[^/]+', '**': '.+' })[level] ?? level.replace(/[^\w]/g, '\\$&'))
@@ -97,9 +97,9 @@ export class Bus {
   }
 
   async request (topic, payload, deadline = 30000) {
-    const reply = `${this.inbox}/${this.#id + 1}`
+    const reply = `${this.inbox}/${randomBytes(6).readUIntBE(0, 6)}` // nobody who was asked before can guess it
     const answer = this.#promise(reply)
-    this.send('intent.ctrl.request.v1', payload, { topic, reply_to: reply }, deadline)
+    this.send('intent.ctrl.request.v1', payload, { topic, reply_to: reply }, { ttl: deadline })
     const timer = setTimeout(() => this.#settle(reply, null, new Error('no reply in time')), deadline)
     return await answer.finally(() => clearTimeout(timer))
   }
@@ -110,11 +110,11 @@ export class Bus {
       const size = 4 + this.#buffer.readUInt32BE(0)
       const frame = this.#buffer.subarray(0, size)
       this.#buffer = this.#buffer.subarray(size)
-      this.#handle(frame.readUInt16BE(16), unpack(frame.subarray(68)), size)
+      this.#handle(frame.readUInt16BE(16), unpack(frame.subarray(68)), size, frame.subarray(40, 56))
     }
   }
 
-  #handle (schema, envelope, size) {
+  #handle (schema, envelope, size, trace) {
     const { payload, meta = {} } = envelope
     if (schema === WELCOME) this.#welcome.resolve(payload)
     else if (schema === ACK) this.#settle(payload.of, payload.matched, payload.ok ? undefined : new Error(`${payload.error.code}: ${payload.error.message}`))
@@ -124,7 +124,7 @@ export class Bus {
       for (const [sub, { matches, onMessage, bounded }] of this.#subs) { // several match: the bus says which copy this is
         if (meta.sub === undefined ? !matches.test(meta.topic) : meta.sub !== sub) continue
         if (bounded) this.send('intent.bus.credit.v1', { sub, messages: 1, bytes: size })
-        onMessage({ schema, meta, envelope })
+        onMessage({ schema, meta, envelope, trace })
       }
     }
   }

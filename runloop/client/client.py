@@ -1,0 +1,291 @@
+"""The asynchronous client: one connection to the daemon, which is found, kept, and made again when it breaks."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from runloop.bus.acl import AGENT, CLIENT, CONTROL, OPERATOR, agent_token
+from runloop.bus.client import BusClient
+from runloop.bus.errors import Disconnected, from_wire
+from runloop.bus.subscription import REALTIME
+from runloop.client import agents
+from runloop.client.handle import RunHandle, run_topic
+from runloop.client.places import Place, places
+from runloop.client.submission import submission
+from runloop.errors import Denied, RunloopError, Unavailable, Where
+from runloop.rmp import DEFAULT_TTL_MS
+
+if TYPE_CHECKING:
+    from runloop.bus.inbox import Subscription
+    from runloop.bus.message import Message
+    from runloop.config import Settings
+
+REQUEST: Final = "intent.ctrl.request.v1"
+AGENT_TOKEN: Final = "RUNLOOP_AGENT_TOKEN"  # noqa: S105 - the name of a variable
+ANSWER_MS: Final = 120_000
+"""The first run after an installation waits in the daemon until its guest is compiled."""
+_BLOB_BYTES: Final = 1024 * 1024
+_NOBODY: Final = frozenset({"bus.disconnected", "bus.deadline"})
+_BROKEN: Final = frozenset({"bus.disconnected", "bus.stopping"})
+_REPEATABLE: Final = frozenset({"submit", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
+"""Verbs that are asked again after a broken connection: doing them twice is doing them once."""
+
+
+class Client:
+    """A program's connection to the daemon; ``async with`` opens and closes it. Use it from one event loop.
+
+    Without arguments it goes to the daemon that `rlp` would use, as operator where the token can be read and else as client. ``role`` asks
+    for one role; ``agent`` is the name under which this program works as an agent. ``reconnect_s`` is how long a broken connection is tried
+    to be made again; 0 is never. Errors are :class:`runloop.errors.RunloopError` with the daemon's codes.
+    """
+
+    def __init__(
+        self,
+        socket: Path | str | None = None,
+        *,
+        role: str | None = None,
+        agent: str | None = None,
+        token: str | None = None,
+        settings: Settings | None = None,
+        name: str = "runloop.Client",
+        reconnect_s: float = 30.0,
+    ) -> None:
+        self._socket = None if socket is None else Path(socket)
+        self._wanted = AGENT if agent is not None else role
+        self._token = token
+        self._settings = settings
+        self._name = name if agent is None else agent
+        self._reconnect_s = reconnect_s
+        self._bus: BusClient | None = None
+        self._no_token = ""
+        self.agent = agent
+        self.socket: Path | None = None
+
+    # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def connect(self) -> Self:
+        """Find the daemon and say hello.
+
+        Raises:
+            Unavailable: ``daemon.unavailable`` where none answers, ``daemon.unreachable`` where the one socket that is set is dead.
+            Denied: ``bus.token`` for a wrong token, ``client.agent_token`` where an agent has none.
+
+        """
+        from runloop.config import load
+
+        if self._bus is not None:
+            return self
+        tried = places(self._settings or load(), self._socket)
+        for place in tried:
+            if not place.explicit and not place.socket.is_socket():
+                continue
+            role, token = self._credentials(place)
+            if place.of_the_machine and token is None:
+                continue
+            try:
+                self._bus = await BusClient.connect(place.socket, role, token, name=self._name, reconnect_s=self._reconnect_s)
+            except RunloopError as error:
+                if error.code not in _NOBODY:
+                    raise
+                if place.explicit:
+                    message, where = (
+                        f"the daemon at {place.socket} is unreachable",
+                        Where(file=str(place.socket), key="runtime.socket_path"),
+                    )
+                    hint = "start it with `rlp up`, or use --local where the verb has it"
+                    raise Unavailable(message, code="daemon.unreachable", where=where, hint=hint) from error
+            else:
+                self.socket = place.socket
+                return self
+        named = ", ".join(str(place.socket) for place in tried)
+        raise Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
+
+    def _credentials(self, place: Place) -> tuple[str, str | None]:
+        """The role to ask for at a place, and what proves it."""
+        if self._token is not None:
+            return self._wanted or OPERATOR, self._token
+        if self.agent is not None:
+            return AGENT, os.environ.get(AGENT_TOKEN) or self._token_of_agent(place, self.agent)
+        if self._wanted is not None and self._wanted != OPERATOR:
+            return self._wanted, None
+        found, self._no_token = place.read_token()
+        return self._wanted or (CLIENT if found is None else OPERATOR), found
+
+    def _token_of_agent(self, place: Place, name: str) -> str:
+        """Who may read the operator token may start any agent."""
+        found, why = place.read_token()
+        if found is None:
+            hint = f"start the agent with {AGENT_TOKEN}; runloop.client.agent_token(operator_token, {name!r}) makes it"
+            raise Denied(f"the agent {name!r} has no token: {why}", code="client.agent_token", where=Where(key=AGENT_TOKEN), hint=hint)
+        return agent_token(found, name)
+
+    async def close(self) -> None:
+        """End the connection and everything that is followed on it."""
+        if self._bus is not None:
+            await self._bus.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.connect()
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    @property
+    def bus(self) -> BusClient:
+        """The connection below; raises Disconnected ``bus.closed`` before :meth:`connect`."""
+        if self._bus is None:
+            raise Disconnected(
+                "the client is not connected", code="bus.closed", hint="use `async with`, or await connect()", retryable=False
+            )
+        return self._bus
+
+    @property
+    def role(self) -> str:
+        """What this connection is to the daemon: operator, client, agent or worker."""
+        return self.bus.role
+
+    # ── the bus ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def publish(self, topic: str, type_: str, payload: Any, *, ack: bool = False, ttl_ms: int = DEFAULT_TTL_MS) -> int | None:
+        """See :meth:`runloop.bus.BusClient.publish`."""
+        return await self.bus.publish(topic, type_, payload, ack=ack, ttl_ms=ttl_ms)
+
+    async def subscribe(self, pattern: str, klass: str = REALTIME, **options: Any) -> Subscription:
+        """See :meth:`runloop.bus.BusClient.subscribe`: iterate over what it returns."""
+        return await self.bus.subscribe(pattern, klass, **options)
+
+    async def request(self, topic: str, type_: str, payload: Any, deadline_ms: int = DEFAULT_TTL_MS) -> Message:
+        """See :meth:`runloop.bus.BusClient.request`."""
+        return await self.bus.request(topic, type_, payload, deadline_ms)
+
+    async def ask(self, verb: str, /, **fields: Any) -> dict[str, Any]:
+        """The answer of one of the daemon's verbs (docs/daemon.md); raises the daemon's error as one of this process.
+
+        After a broken connection a verb that may be done twice is asked again; of the others nobody knows what became of them.
+        """
+        given = {"verb": verb, **{name: value for name, value in fields.items() if value is not None}}
+        while True:
+            try:
+                reply = (await self.bus.request(CONTROL, REQUEST, given, ANSWER_MS)).payload
+            except Disconnected as error:
+                if verb in _REPEATABLE and error.code in _BROKEN and not self.bus.closed:
+                    continue
+                raise
+            if isinstance(reply, dict) and isinstance(reply.get("ok"), dict):
+                answer: dict[str, Any] = reply["ok"]
+                return answer
+            raise self._explained(from_wire(reply.get("error") if isinstance(reply, dict) else None))
+
+    def _explained(self, error: RunloopError) -> RunloopError:
+        """Say why this process is no operator where that is what is missing."""
+        if error.code == "daemon.needs_operator" and self._no_token:
+            error.hint = f"{self._no_token}; run it as the daemon's user, outside of a sandbox"
+        return error
+
+    # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(
+        self,
+        opening: str | Path | None = None,
+        params: Mapping[str, Any] | None = None,
+        *,
+        source: str | None = None,
+        file: str | None = None,
+        agent_digests: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        yes: bool = False,
+        attended: bool = False,
+        workdir: Path | str | None = None,
+    ) -> RunHandle:
+        """Start a run of an opening: a name that the daemon knows, a file (a Path, or text with a slash or .yaml), or text as ``source``.
+
+        ``file`` is what errors call the source.
+        ``agent_digests`` (by name or name@variant) refuse other agents than these. ``request_id``, a UUID, becomes the run's id: the
+        same one again is the same run, so that a submission can be repeated after any failure. ``yes`` approves in advance what the opening
+        allows; ``attended`` says that somebody on this connection can be asked; ``workdir`` adds the agents and openings of a directory.
+        """
+        fields = submission(opening, source, file, agent_digests, workdir)
+        run_id = str(uuid.uuid4()) if request_id is None else request_id
+        found = await self.ask(
+            "submit",
+            request_id=run_id,
+            params=None if params is None else dict(params),
+            yes=yes or None,
+            attended=attended or None,
+            **fields,
+        )
+        return RunHandle(self, found["run_id"], found["topic"], opening_name=found["opening_name"], attended=attended)
+
+    async def attach(self, run: str, from_seq: int = 1, *, attended: bool = False) -> RunHandle:
+        """A run by its id, the beginning of one, its trace id, or ``last``; its ``records()`` begin with ``from_seq``."""
+        found = await self.ask("attach", run=run, from_seq=from_seq, attended=attended or None)
+        last_seq = found["last_seq"] if found["state"] == "unfinished" else None
+        return RunHandle(self, found["run_id"], found["topic"], from_seq=from_seq, attended=attended, last_seq=last_seq)
+
+    def handle(self, run_id: str, *, attended: bool = False) -> RunHandle:
+        """The run of an id, without asking whether there is one: follow it before it is submitted, and no live record is missed."""
+        return RunHandle(self, run_id, run_topic(run_id), attended=attended)
+
+    async def runs(self, *, state: str | None = None, opening: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest runs first."""
+        found: list[dict[str, Any]] = (await self.ask("list", state=state, opening=opening, limit=limit))["runs"]
+        return found
+
+    async def approvals(self, run: str | None = None) -> list[dict[str, Any]]:
+        """What waits for a person, oldest first."""
+        found: list[dict[str, Any]] = (await self.ask("approvals", run=run))["open"]
+        return found
+
+    async def answer(
+        self,
+        approval_id: str,
+        *,
+        approved: bool = False,
+        answer: str | None = None,
+        scope: str | None = None,
+        rationale: str | None = None,
+    ) -> dict[str, Any]:
+        """Decide an approval, or answer a question with ``answer``; the first one counts. ``scope`` is once (if left out) or run."""
+        return await self.ask("answer", approval_id=approval_id, approved=approved, answer=answer, scope=scope, rationale=rationale)
+
+    async def blob(self, name: str) -> Any:
+        """The value that a record names as ``{"$blob": name}``."""
+        import json
+
+        data = b""
+        while True:
+            part = await self.ask("blob", blob=name, offset=len(data), limit=_BLOB_BYTES)
+            data += part["data"]
+            if len(data) >= part["bytes"]:
+                return json.loads(data)
+
+    # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def status(self) -> dict[str, Any]:
+        """How the daemon is."""
+        return await self.ask("status")
+
+    async def metrics(self) -> dict[str, Any]:
+        """What it measures: a snapshot."""
+        found: dict[str, Any] = (await self.ask("metrics"))["snapshot"]
+        return found
+
+    async def describe_agents(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Version, digest and ports of agents, by name or name@variant."""
+        wanted = [dict(zip(("name", "variant"), each.split("@", 1), strict=False)) for each in names]
+        found: list[dict[str, Any]] = (await self.ask("describe_agents", agents=wanted))["agents"]
+        return found
+
+    # ── native agents ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def serve(self, handler: Callable[[agents.Work], Awaitable[agents.Ports]], *, width: int = 8) -> None:
+        """Work as the agent that this client is, until cancelled: see :func:`runloop.client.agents.serve`."""
+        await agents.serve(self, handler, width=width)
+
+    async def call_agent(self, name: str, inputs: agents.Ports | None = None, **options: Any) -> dict[str, list[Any]]:
+        """Give work to a native agent and wait for its outputs: see :func:`runloop.client.agents.call`."""
+        return await agents.call(self, name, inputs or {}, **options)

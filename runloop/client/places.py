@@ -1,0 +1,51 @@
+"""Where a daemon may listen, and the token that makes its operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from runloop.bus.token import TokenError, TokenHidden, read_token
+
+if TYPE_CHECKING:
+    from runloop.config import Settings
+
+SYSTEM_SOCKET: Final = Path("/run/runloop/rmp.sock")
+SYSTEM_TOKEN: Final = Path("/var/lib/runloop/token")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A socket where a daemon may listen, and the file of its token. Where it is ``explicit``, no other is tried."""
+
+    socket: Path
+    token: Path
+    explicit: bool = False
+
+    def read_token(self) -> tuple[str | None, str]:
+        """The token, or None and why this process has none; raises TokenError for a file of ours that cannot be trusted."""
+        try:
+            found = read_token(self.token)
+        except TokenHidden as error:
+            return None, error.message
+        except TokenError as error:
+            if self.token != SYSTEM_TOKEN:
+                raise
+            return None, error.message
+        return found, "" if found is not None else f"there is no token file {self.token}"
+
+    @property
+    def of_the_machine(self) -> bool:
+        """Whether the machine's daemon is meant, which is for who may read its token."""
+        return self.socket == SYSTEM_SOCKET and not self.explicit
+
+
+def places(settings: Settings, socket: Path | None = None) -> tuple[Place, ...]:
+    """Where to look, in order: ``socket`` or the one that is set and no other, else the user's and then the machine's."""
+    token = settings.directories.token
+    explicit: Path | None = socket or settings.get("runtime.socket_path")
+    if explicit is not None:
+        return (Place(explicit, token, explicit=True),)
+    ours = dict.fromkeys([settings.directories.socket, settings.base.state / "sock" / "rmp.sock"])
+    return (*(Place(each, token) for each in ours), Place(SYSTEM_SOCKET, SYSTEM_TOKEN))

@@ -1,0 +1,185 @@
+"""The blocking form of the client: an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from runloop.bus.subscription import REALTIME
+from runloop.client.client import Client
+from runloop.rmp import DEFAULT_TTL_MS
+
+if TYPE_CHECKING:
+    from runloop.bus.inbox import Subscription
+    from runloop.bus.message import Message
+    from runloop.client.following import Following, Record
+    from runloop.client.handle import RunHandle, RunResult
+
+T = TypeVar("T")
+
+
+class SyncSubscription:
+    """Iterate over it for the messages; ``close`` it from any thread."""
+
+    def __init__(self, client: SyncClient, inner: Subscription) -> None:
+        self._client = client
+        self._inner = inner
+
+    def __iter__(self) -> Iterator[Message]:
+        while (message := self.next()) is not None:
+            yield message
+
+    def next(self, timeout_s: float | None = None) -> Message | None:
+        """The next message, or None at the end; raises TimeoutError when none comes in time, and what ended the connection."""
+        return self._client.run(self._next(), timeout_s)
+
+    async def _next(self) -> Message | None:
+        return await anext(self._inner, None)
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._client.run(self._inner.close())
+
+
+class SyncRun:
+    """As :class:`runloop.client.RunHandle`."""
+
+    def __init__(self, client: SyncClient, inner: RunHandle) -> None:
+        self._client = client
+        self._inner = inner
+        self.id = inner.id
+        self.topic = inner.topic
+        self.opening_name = inner.opening_name
+
+    def records(self, from_seq: int | None = None) -> Iterator[Record]:
+        """Every record from the first one (or ``from_seq``) to the run's end."""
+        following = self._inner.following(from_seq)
+        self._client.run(following.__aenter__())
+        try:
+            while (record := self._client.run(_next(following))) is not None:
+                yield record
+        finally:
+            self._client.run(following.__aexit__())
+
+    def result(self, timeout_s: float | None = None) -> RunResult:
+        """Wait for the end; raises TimeoutError when it does not come in time."""
+        return self._client.run(self._inner.result(), timeout_s)
+
+    def outputs(self, timeout_s: float | None = None) -> Mapping[str, Mapping[str, list[Any]]]:
+        """Wait for the end; what each node gave, by port."""
+        return self._client.run(self._inner.outputs(), timeout_s)
+
+    def cancel(self, reason: str | None = None) -> dict[str, Any]:
+        """Stop it."""
+        return self._client.run(self._inner.cancel(reason))
+
+    def pause(self, reason: str | None = None) -> dict[str, Any]:
+        """Let it begin nothing new."""
+        return self._client.run(self._inner.pause(reason))
+
+    def resume(self, reason: str | None = None) -> dict[str, Any]:
+        """Let it go on."""
+        return self._client.run(self._inner.resume(reason))
+
+    def state(self) -> str:
+        """What it does."""
+        return self._client.run(self._inner.state())
+
+
+async def _next(following: Following) -> Record | None:
+    return await anext(following, None)
+
+
+class SyncClient:
+    """As :class:`runloop.client.Client`, for programs without an event loop. Its methods may be called from any thread."""
+
+    def __init__(self, socket: Path | str | None = None, **options: Any) -> None:
+        """Connect; ``options`` as for :class:`Client`, and it raises the same."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="runloop-client", daemon=True)
+        self._thread.start()
+        try:
+            self.client = Client(socket, **options)
+            self.run(self.client.connect())
+        except BaseException:
+            self._stop()
+            raise
+
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+        """Run a coroutine in the client's loop; it is cancelled when the time is up or the caller interrupted."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_s)
+        except (concurrent.futures.TimeoutError, KeyboardInterrupt):
+            future.cancel()
+            raise
+
+    @property
+    def role(self) -> str:
+        """What this connection is to the daemon."""
+        return self.client.role
+
+    def publish(self, topic: str, type_: str, payload: Any, *, ack: bool = False, ttl_ms: int = DEFAULT_TTL_MS) -> int | None:
+        """See :meth:`Client.publish`."""
+        return self.run(self.client.publish(topic, type_, payload, ack=ack, ttl_ms=ttl_ms))
+
+    def subscribe(self, pattern: str, klass: str = REALTIME, **options: Any) -> SyncSubscription:
+        """See :meth:`Client.subscribe`."""
+        return SyncSubscription(self, self.run(self.client.subscribe(pattern, klass, **options)))
+
+    def request(self, topic: str, type_: str, payload: Any, deadline_ms: int = DEFAULT_TTL_MS) -> Message:
+        """See :meth:`Client.request`."""
+        return self.run(self.client.request(topic, type_, payload, deadline_ms))
+
+    def ask(self, verb: str, /, **fields: Any) -> dict[str, Any]:
+        """See :meth:`Client.ask`."""
+        return self.run(self.client.ask(verb, **fields))
+
+    def submit(self, opening: str | Path | None = None, params: Mapping[str, Any] | None = None, **options: Any) -> SyncRun:
+        """See :meth:`Client.submit`."""
+        return SyncRun(self, self.run(self.client.submit(opening, params, **options)))
+
+    def attach(self, run: str, from_seq: int = 1) -> SyncRun:
+        """See :meth:`Client.attach`."""
+        return SyncRun(self, self.run(self.client.attach(run, from_seq)))
+
+    def runs(self, **options: Any) -> list[dict[str, Any]]:
+        """See :meth:`Client.runs`."""
+        return self.run(self.client.runs(**options))
+
+    def approvals(self, run: str | None = None) -> list[dict[str, Any]]:
+        """See :meth:`Client.approvals`."""
+        return self.run(self.client.approvals(run))
+
+    def answer(self, approval_id: str, **options: Any) -> dict[str, Any]:
+        """See :meth:`Client.answer`."""
+        return self.run(self.client.answer(approval_id, **options))
+
+    def status(self) -> dict[str, Any]:
+        """See :meth:`Client.status`."""
+        return self.run(self.client.status())
+
+    def metrics(self) -> dict[str, Any]:
+        """See :meth:`Client.metrics`."""
+        return self.run(self.client.metrics())
+
+    def close(self) -> None:
+        """End the connection and the thread."""
+        if self._thread.is_alive():
+            self.run(self.client.close())
+            self._stop()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()

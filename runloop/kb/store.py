@@ -1,0 +1,239 @@
+"""The write connection of a ledger: one transaction for many submissions, and what is done after the device failed.
+
+After an error of the device nothing that the file handles say about earlier writes is believed. A sync that failed may have thrown the
+written pages away and still report success the next time, while everybody reads them from memory: a commit on top of them would
+be lost with them in a power cut. So the connection is given up, and before the next transaction (under the write lock, through a
+new handle) the log is written and synced again from what it reads as now, and the events since the last acknowledged one are checked.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from runloop.errors import Where
+from runloop.events import StoredEvent, chain_hash
+from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, translate, translated
+from runloop.kb.errors import KeyConflict, LedgerCorrupt
+from runloop.kb.migrations import immediate, migrate
+from runloop.kb.numbers import RunNumbers
+from runloop.kb.rows import COLUMNS, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from runloop.kb.rows import Row
+    from runloop.kb.submission import Submission
+
+_CHUNKS = (64, 8, 1)  # rows in one statement: SQLite leaves Python's lock once a statement, not once a row
+_INSERTS = {size: f"INSERT INTO events({COLUMNS}) VALUES{', '.join(['(?,?,?,?,?,?,?,?,?,?)'] * size)}" for size in _CHUNKS}
+_BY_KEY = f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?"  # noqa: S608
+_HEAD = "SELECT last_id, chain FROM head"
+_SET_HEAD = "UPDATE head SET last_id = ?, chain = ?"
+_WHOLE_FILE = (
+    *(apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.BusyError, apsw.LockedError, apsw.CorruptError, apsw.NotADBError),
+    *(apsw.CantOpenError, OSError),
+)
+_DEVICE = (apsw.IOError, apsw.CorruptError, apsw.NotADBError)
+_COPY_BYTES = 1 << 20
+
+
+class Store:
+    """Owns the write connection. Not thread-safe: the writer thread alone uses it after it was made."""
+
+    def __init__(self, path: Path, *, busy_ms: int) -> None:
+        self._path = path
+        self._busy_ms = busy_ms
+        self._numbers = RunNumbers(path)
+        self._log_pages = 0
+        db = self._open()
+        self._db: apsw.Connection | None = db
+        self._acknowledged = _head(db, path)
+
+    def append(self, batch: list[Submission]) -> None:
+        """Store the submissions in one transaction; each then has its result or an error of its own.
+
+        Raises a RunloopError when the file cannot be written (``kb.disk_full``, ``kb.io``, ``ledger.…``: nothing is decided), and
+        anything else when a submission spoils the transaction for all.
+        """
+        db = self._db or self._reopen()
+        try:
+            with immediate(db):
+                head = self._insert(db, batch)
+        except _WHOLE_FILE as error:
+            ours = translate(error, self._path, db)
+            if isinstance(error, _DEVICE):
+                self._give_up()
+            raise ours from error
+        self._numbers.commit(head[0])
+        self._acknowledged = head
+
+    def fold(self) -> None:
+        """Write the log back into the file once it is long. Nothing depends on its success: what was acknowledged is in the log."""
+        if self._db is None or self._log_pages < CHECKPOINT_PAGES:
+            return
+        try:
+            self._db.wal_checkpoint()
+        except _DEVICE:
+            self._give_up()
+        except apsw.Error:
+            return  # no room, or somebody reads: after the next commit again
+
+    def close(self) -> None:
+        """Close the file; the log is folded in when nobody else has it open."""
+        self._give_up()
+
+    def _open(self) -> apsw.Connection:
+        db = connect(self._path, busy_ms=self._busy_ms)
+        try:
+            with translated(self._path, db):
+                migrate(db, self._path)
+                _head(db, self._path)  # a ledger that lost it takes no events
+                db.set_wal_hook(self._grew)  # in place of SQLite's own, which folds before the commit is answered
+        except BaseException:
+            abandon(db)
+            raise
+        return db
+
+    def _reopen(self) -> apsw.Connection:
+        """A connection that rests on nothing the device may have forgotten. Raises ``kb.io`` or, when something is gone, ``ledger.…``."""
+        db = self._open()
+        try:
+            with translated(self._path, db), immediate(db):
+                _write_again(db.filename_wal)
+                self._check_tail(db)
+        except BaseException:
+            abandon(db)
+            raise
+        self._db = db
+        return db
+
+    def _check_tail(self, db: apsw.Connection) -> None:
+        from runloop.kb.verify import first_broken_after
+
+        broken = first_broken_after(db, *self._acknowledged)
+        if broken is not None:
+            raise LedgerCorrupt(
+                f"after an error of the device, event {broken.event_id} is not as it was acknowledged: {broken.what} differs",
+                code="ledger.rolled_back",
+                where=Where(file=str(self._path)),
+                hint="look at the disk's health, run `rlp kb verify`, then restore a backup",
+            )
+
+    def _give_up(self) -> None:
+        if self._db is not None:
+            db, self._db = self._db, None
+            abandon(db)
+
+    def _grew(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _insert(self, db: apsw.Connection, batch: list[Submission]) -> tuple[int, bytes]:
+        """Insert what can be inserted; the head afterwards."""
+        last_id, chain = _head(db, self._path)
+        self._numbers.begin(db, last_id)
+        now_ms = time.time_ns() // 1_000_000
+        inserts: list[Any] = []
+        by_key: dict[str, StoredEvent] = {}
+        first_id = last_id
+        for submission in batch:
+            known = self._known(db, submission, by_key) if submission.keyed else by_key
+            if submission.error is None:
+                submission.error = self._numbers.admit(db, _fresh(submission, known))
+            if submission.error is not None:
+                continue
+            for row in submission.rows:
+                new = row.event
+                key = new.key
+                if key is not None and key in known:
+                    submission.result.append(known[key])
+                    continue
+                last_id += 1
+                ts_ms = now_ms if new.ts_ms is None else new.ts_ms
+                content = row.content
+                chain = chain_hash(chain, last_id, ts_ms, content, key)
+                event = StoredEvent(last_id, ts_ms, new.kind, new.actor, new.scope, row.payload, new.provenance, content, chain, key)
+                submission.result.append(event)
+                if key is not None:
+                    known[key] = by_key[key] = event
+                inserts += (last_id, ts_ms, new.kind, new.actor, new.scope, row.payload_json, row.provenance_json, content, chain, key)
+                if row.blobs:
+                    _insert_blobs(db, last_id, row.blobs)
+        if last_id != first_id:
+            _insert_rows(db, inserts)
+            self._numbers.settle(db, last_id)
+            db.execute(_SET_HEAD, (last_id, chain))
+        return last_id, chain
+
+    def _known(self, db: apsw.Connection, submission: Submission, by_key: dict[str, StoredEvent]) -> dict[str, StoredEvent]:
+        """The events that the submission's keys already stand for; a key used for something else is the submission's error."""
+        known: dict[str, StoredEvent] = {}
+        content: dict[str, bytes] = {}
+        for row in submission.rows:
+            key = row.event.key
+            if key is None:
+                continue
+            event = by_key.get(key)
+            if event is None:
+                found = db.execute(_BY_KEY, (key,)).fetchone()
+                event = None if found is None else stored(found)
+            if event is not None:
+                known[key] = event
+            if (event.content_hash if event else content.setdefault(key, row.content)) != row.content:
+                submission.error = KeyConflict(
+                    f"idempotency key {key!r} stands for another event" + (f" (event {event.id}, {event.kind})" if event else ""),
+                    where=Where(file=str(self._path), key=key),
+                    hint="use a new key for a new event",
+                )
+                break
+        return known
+
+
+def _head(db: apsw.Connection, path: Path) -> tuple[int, bytes]:
+    head: tuple[int, bytes] | None = db.execute(_HEAD).fetchone()
+    if head is None:
+        raise LedgerCorrupt("the head is missing", where=Where(file=str(path)), hint="run `rlp kb verify`, then restore a backup")
+    return head
+
+
+def _fresh(submission: Submission, known: dict[str, StoredEvent]) -> Iterable[Row]:
+    """The rows that will be stored: not those that an idempotency key stands for already, here or earlier in the submission."""
+    if not submission.keyed:
+        return submission.rows
+    keyed = {row.event.key: row for row in reversed(submission.rows)}
+    return [row for row in submission.rows if (key := row.event.key) is None or (key not in known and keyed[key] is row)]
+
+
+def _insert_rows(db: apsw.Connection, values: list[Any]) -> None:
+    """Insert rows whose columns lie one after the other in ``values``."""
+    start, width = 0, COLUMNS.count(",") + 1
+    for size in _CHUNKS:
+        step = size * width
+        while len(values) - start >= step:
+            db.execute(_INSERTS[size], values[start : start + step])
+            start += step
+
+
+def _insert_blobs(db: apsw.Connection, event_id: int, blobs: Iterable[tuple[bytes, bytes]]) -> None:
+    for name, data in blobs:
+        db.execute("INSERT INTO blobs(hash, data) VALUES(?, ?) ON CONFLICT DO NOTHING", (name, data))
+        db.execute("INSERT INTO event_blobs(event_id, hash) VALUES(?, ?) ON CONFLICT DO NOTHING", (event_id, name))
+
+
+def _write_again(name: str) -> None:
+    """Write a file's bytes where they are and sync them, through a handle that no failed sync has touched; the write lock is held.
+
+    By SQLite's own files, since closing another handle of the system's would end its locks.
+    """
+    file = apsw.VFSFile("", name, [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
+    try:
+        size = file.xFileSize()
+        for offset in range(0, size, _COPY_BYTES):
+            file.xWrite(file.xRead(min(_COPY_BYTES, size - offset), offset), offset)
+        file.xSync(apsw.SQLITE_SYNC_FULL)
+    finally:
+        file.xClose()

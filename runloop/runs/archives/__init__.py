@@ -1,0 +1,1 @@
+"""Runs as files that travel: ``rlp export`` and ``rlp import``. The format is described in docs/replay.md."""

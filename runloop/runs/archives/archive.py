@@ -1,0 +1,186 @@
+"""An archive that was read: verified whole before anything in it is used, and then a source of runs like the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+from msgspec import structs
+
+from runloop.bundles.bundle import bundle_digest
+from runloop.bundles.tree import path_problem
+from runloop.errors import VerificationFailed, Where
+from runloop.events import StoredEvent, kind_of, restore
+from runloop.events.blobs import blob_names
+from runloop.runs.archives.container import ArchiveInvalid, first_member, unpack
+from runloop.runs.archives.lines import read_lines
+from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, Signature, digest_of, read_part
+from runloop.runs.archives.signing import verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SHOWN = 3
+_ALTERED = "the archive was damaged or altered; get it again from whoever made it"
+
+
+class ArchiveAltered(VerificationFailed):
+    """What is in an archive is not what its manifest says."""
+
+    code = "archive.altered"
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A verified archive. ``signer`` is the public key that signed it, in hexadecimal, None where nobody did."""
+
+    manifest: Manifest
+    digest: str
+    signer: str | None
+    data: bytes = field(repr=False)
+    _events: Mapping[str, list[StoredEvent]] = field(repr=False)
+    _objects: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def root(self) -> str:
+        """The run that was exported."""
+        return self.manifest.root
+
+    def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
+        """Ids of the runs inside that begin with ``prefix``, the root first."""
+        return [entry.run_id for entry in self.manifest.runs if entry.run_id.startswith(prefix)][:limit]
+
+    def children(self, run_id: str) -> list[str]:
+        """The runs inside that this run started."""
+        return [entry.run_id for entry in self.manifest.runs if entry.parent_run_id == run_id]
+
+    def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
+        """The records of a run after ``after_seq``, oldest first; none for a run that is not inside."""
+        return (event for event in self._events.get(run_id, ()) if event.payload["seq"] > after_seq)
+
+    def full(self, event: StoredEvent) -> StoredEvent:
+        """The event with its blobs loaded."""
+        return structs.replace(event, payload=restore(event.payload, kind_of(event.kind).blob_fields, self.blob))
+
+    def blob(self, name: str) -> bytes:
+        """The bytes of an object."""
+        return self._objects[name]
+
+    def bundle_files(self, digest: str) -> dict[str, bytes] | None:
+        """The files of a bundle by path, or None where it is not inside."""
+        entry = self.manifest.bundles.get(digest)
+        return None if entry is None else {path: self._objects[name] for path, name in entry.files.items()}
+
+
+def open_archive(path: Path) -> Archive:
+    """Read and verify the archive in a file. Raises as :func:`read_archive`, and InvalidInput ``archive.unreadable``."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return read_archive(data, file=str(path))
+
+
+def peek(path: Path) -> Manifest:
+    """What an archive says about itself, unverified: enough to choose which one to open. Raises :class:`ArchiveInvalid`."""
+    try:
+        with path.open("rb") as file:
+            return read_part(first_member(file, name=str(path)), Manifest, name=MANIFEST, file=str(path))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def read_archive(data: bytes, *, file: str | None = None) -> Archive:
+    """Verify an archive: its form, its signature where it has one, every digest, every record, and that nothing is missing or left over.
+
+    Raises:
+        ArchiveInvalid: it is no archive, or says something that cannot be.
+        ArchiveAltered: a digest or the signature does not fit.
+
+    """
+    members = unpack(data, file=file)
+    names = list(members)
+    if not names or names[0] != MANIFEST or names != [MANIFEST, *(each for each in (SIGNATURE,) if each in members), *_sorted_rest(names)]:
+        hint = "get the archive again from whoever made it; `rlp export` writes a sound one"
+        raise ArchiveInvalid("its members are not in their order", code="archive.order", where=Where(file=file), hint=hint)
+    manifest = read_part(members[MANIFEST], Manifest, name=MANIFEST, file=file)
+    digest = digest_of(members[MANIFEST])
+    signer = None
+    if SIGNATURE in members:
+        signature = read_part(members[SIGNATURE], Signature, name=SIGNATURE, file=file)
+        if not verify(digest, signature):
+            raise ArchiveAltered("the signature does not fit", code="archive.signature", where=Where(file=file), hint=_ALTERED)
+        signer = signature.public_key
+    reader = _Reader(manifest, members, file)
+    return Archive(manifest, digest, signer, data, reader.events(), reader.objects())
+
+
+def _unreadable(path: Path, error: OSError) -> ArchiveInvalid:
+    message = f"{path} cannot be read: {error.strerror}"
+    return ArchiveInvalid(message, code="archive.unreadable", where=Where(file=str(path)), hint="name a file of `rlp export`")
+
+
+def _sorted_rest(names: list[str]) -> list[str]:
+    return sorted(set(names) - {MANIFEST, SIGNATURE})
+
+
+class _Reader:
+    """Checks what the manifest says against what is there."""
+
+    def __init__(self, manifest: Manifest, members: Mapping[str, bytes], file: str | None) -> None:
+        self._manifest, self._members, self._file = manifest, members, file
+        self._needed: set[str] = {name for bundle in manifest.bundles.values() for name in bundle.files.values()}
+
+    def events(self) -> dict[str, list[StoredEvent]]:
+        entries = {entry.run_id: entry for entry in self._manifest.runs}
+        if len(entries) != len(self._manifest.runs) or self._manifest.root not in entries:
+            raise self._invalid("the manifest lists a run twice, or not the one that was exported", "archive.manifest")
+        if missing := sorted(run_id for run_id in entries if f"runs/{run_id}.jsonl" not in self._members):
+            raise self._altered(f"the manifest lists runs that are not inside: {', '.join(missing)}")
+        return {run_id: self._run(entry) for run_id, entry in entries.items()}
+
+    def objects(self) -> dict[str, bytes]:
+        """The objects, after :meth:`events` has learnt which are needed."""
+        wanted = {*(f"runs/{entry.run_id}.jsonl" for entry in self._manifest.runs), *(f"objects/{name}" for name in self._needed)}
+        if odd := sorted((self._members.keys() - {MANIFEST, SIGNATURE}) ^ wanted):
+            raise self._altered(f"members that are needed and members that are inside differ: {', '.join(odd[:_SHOWN])}")
+        objects = {name: self._members[f"objects/{name}"] for name in self._needed}
+        for name, content in objects.items():
+            if blake3(content).hexdigest() != name:
+                raise self._altered(f"the object {name[:12]} has other content than its name says")
+        for digest, bundle in self._manifest.bundles.items():
+            if problem := next(filter(None, map(path_problem, bundle.files)), None):
+                raise self._invalid(f"the bundle {bundle.name} has a file that no bundle may have: {problem}", "archive.path")
+            if bundle_digest({path: objects[name] for path, name in bundle.files.items()}) != digest:
+                raise self._altered(f"the bundle {bundle.name} is not {digest[:12]}")
+        return objects
+
+    def _run(self, entry: RunEntry) -> list[StoredEvent]:
+        name = f"runs/{entry.run_id}.jsonl"
+        content = self._members[name]
+        if blake3(content).hexdigest() != entry.blake3:
+            raise self._altered(f"{name} has other content than the manifest says")
+        events = read_lines(content, name=name, file=self._file)
+        numbers = [event.payload["seq"] for event in events]
+        dense = list(range(1, len(events) + 1))
+        ordered = numbers == dense if self._manifest.selected is None else numbers == sorted(set(numbers))
+        if not events or len(events) != entry.records or not ordered or events[0].kind != "run.submitted":
+            raise self._invalid(f"{name} does not hold the records of a run in their order", "archive.record")
+        if any(event.payload["run_id"] != entry.run_id for event in events):
+            raise self._invalid(f"{name} holds a record of another run", "archive.record")
+        first, last = events[0], events[-1]
+        status = last.payload["meta"]["status"] if last.kind == "run.finished" else None
+        said = (entry.opening_name, entry.parent_run_id, entry.status)
+        if said != (first.payload["opening_name"], first.payload["parent_run_id"], status):
+            raise self._invalid(f"the manifest says something else about {entry.run_id} than its records", "archive.manifest")
+        for event in events:
+            self._needed.update(blob_names(event.payload, kind_of(event.kind).blob_fields))
+        return events
+
+    def _invalid(self, message: str, code: str) -> ArchiveInvalid:
+        return ArchiveInvalid(message, code=code, where=Where(file=self._file), hint=_ALTERED)
+
+    def _altered(self, message: str) -> ArchiveAltered:
+        return ArchiveAltered(message, where=Where(file=self._file), hint=_ALTERED)

@@ -1,0 +1,119 @@
+"""The outer form of an archive: a plain POSIX tar of members in order, the same bytes for the same members.
+
+A member's header says its name and its size and nothing else that could vary: reading makes the one header that writing would have
+made and compares the bytes. So there is no owner, mode or time to believe, no link, no device, no second spelling of a size. Nothing
+is compressed, so a small file cannot unfold into a large one. Any tar lists and unpacks it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from runloop.errors import InvalidInput, Where
+
+BLOCK = 512
+MAX_BYTES = 512 << 20
+MAX_MEMBER_BYTES = 128 << 20
+MAX_MEMBERS = 50_000
+_NAME = re.compile(rb"[a-z]+(?:/[0-9a-f-]{1,64})?(?:\.jsonl?)?")
+_NAME_BYTES = 100
+_END = bytes(2 * BLOCK)
+_SIZE = slice(124, 136)
+_HINT = "get the archive again from whoever made it; `rlp export` writes a sound one"
+
+
+class ArchiveInvalid(InvalidInput):
+    """The bytes are not an archive that ``rlp export`` writes."""
+
+    code = "archive.invalid"
+
+
+def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """The archive of ``(name, content)`` in this order. Raises InvalidInput ``archive.too_large`` beyond what :func:`unpack` takes."""
+    parts: list[bytes] = []
+    total = len(_END)
+    for count, (name, content) in enumerate(members, 1):
+        padding = bytes(-len(content) % BLOCK)
+        total += BLOCK + len(content) + len(padding)
+        if total > MAX_BYTES or count > MAX_MEMBERS or len(content) > MAX_MEMBER_BYTES:
+            raise _too_large("the run", None)
+        parts += (_header(name.encode("ascii"), len(content)), content, padding)
+    return b"".join((*parts, _END))
+
+
+def unpack(data: bytes, *, file: str | None = None) -> dict[str, bytes]:
+    """The members by name, in order. Raises :class:`ArchiveInvalid` for anything that :func:`pack` would not have written."""
+    if len(data) > MAX_BYTES:
+        raise _too_large("the archive", file)
+    members: dict[str, bytes] = {}
+    at = 0
+    while data[at : at + BLOCK] != bytes(BLOCK):
+        name, size = _read_header(data[at : at + BLOCK], file)
+        if name in members:
+            raise _invalid(f"{name} is there twice", "archive.duplicate", file)
+        if len(members) >= MAX_MEMBERS or size > MAX_MEMBER_BYTES:
+            raise _too_large("the archive", file)
+        start, end = at + BLOCK, at + BLOCK + size
+        at = end + -size % BLOCK
+        if at > len(data):
+            raise _invalid(f"it ends in the middle of {name}", "archive.cut_off", file)
+        if any(data[end:at]):
+            raise _invalid(f"there is something behind the content of {name}", "archive.header", file)
+        members[name] = data[start:end]
+    if data[at:] != _END:
+        code = "archive.cut_off" if len(data) < at + len(_END) else "archive.trailing"
+        raise _invalid("it does not end where its members end", code, file)
+    return members
+
+
+def first_member(file: BinaryIO, *, name: str) -> bytes:
+    """The content of the first member, without looking at the rest. Raises :class:`ArchiveInvalid`."""
+    _, size = _read_header(file.read(BLOCK), name)
+    content = file.read(min(size, MAX_MEMBER_BYTES + 1))
+    if len(content) < size:
+        raise _invalid("it ends in its first member", "archive.cut_off", name)
+    return content
+
+
+def _read_header(block: bytes, file: str | None) -> tuple[str, int]:
+    if len(block) < BLOCK:
+        raise _invalid("it ends in the middle of a header", "archive.cut_off", file)
+    name = block[:_NAME_BYTES].rstrip(b"\0")
+    digits = block[_SIZE].rstrip(b"\0")
+    if not _NAME.fullmatch(name) or not re.fullmatch(rb"[0-7]{11}", digits):
+        raise _invalid(f"{name.decode('ascii', 'backslashreplace')!r} is no member of an archive", "archive.member", file)
+    size = int(digits, 8)
+    if block != _header(name, size):
+        message = f"the header of {name.decode()} says more than a name and a size (a link, an owner, a time, another kind of file)"
+        raise _invalid(message, "archive.header", file)
+    return name.decode("ascii"), size
+
+
+def _header(name: bytes, size: int) -> bytes:
+    """A ustar header of a plain file of nobody, readable, made at time 0."""
+    fields = (
+        name.ljust(_NAME_BYTES, b"\0"),
+        b"0000644\0" + b"0000000\0" + b"0000000\0",
+        b"%011o\0" % size,
+        b"00000000000\0",
+        b" " * 8,
+        b"0" + bytes(100),
+        b"ustar\x0000" + bytes(64),
+        b"0000000\0" + b"0000000\0",
+        bytes(167),
+    )
+    header = b"".join(fields)
+    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+
+
+def _too_large(what: str, file: str | None) -> InvalidInput:
+    limit = f"{MAX_BYTES >> 20} MiB, {MAX_MEMBERS} members or {MAX_MEMBER_BYTES >> 20} MiB in one of them"
+    return InvalidInput(
+        f"{what} is larger than {limit}", code="archive.too_large", where=Where(file=file), hint="`rlp export --select NODE` takes less"
+    )
+
+
+def _invalid(message: str, code: str, file: str | None) -> ArchiveInvalid:
+    return ArchiveInvalid(message, code=code, where=Where(file=file), hint=_HINT)

@@ -1,0 +1,64 @@
+"""Masking what a run said: the shape, the course, the times and the cost of a run stay, its content goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SAID = frozenset(
+    {"params", "opening", "inputs", "outputs", "args", "result", "what", "text", "expected", "actual", "detail", "summary", "reason"}
+    | {"rationale", "recipients", "options", "path", "sources", "artifacts", "comment", "ask", "why", "idempotency_key"}
+)
+"""Fields of a record's meta that hold content, or are made of it."""
+_HASHES = frozenset({"args_hash", "inputs_hash", "outputs_hash", "result_hash", "final_hash", "opening_digest", "blake3", "sha256"})
+"""Hashes of content: whoever can guess a short text can prove the guess by them, so they go too."""
+_SAID_IN_ERRORS = frozenset({"message", "hint", "detail"})
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,31}")
+_NO_HASH = "0" * 64
+
+
+@dataclass(slots=True)
+class Redactor:
+    """Masks payloads of run records and counts what it masked."""
+
+    masked: int = 0
+
+    def payload(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """The payload of a run record without content; ids, nodes, names of agents and calls, states, times and costs stay."""
+        return {**payload, "message": self._value(payload["message"]), "meta": self._meta(payload["meta"])}
+
+    def _meta(self, meta: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: self._field(key, value) for key, value in meta.items()}
+
+    def _field(self, key: str, value: Any) -> Any:
+        if key in _HASHES:
+            self.masked += 1
+            return _NO_HASH
+        if key == "artifacts" and isinstance(value, list):
+            return [self._meta(each) for each in value]
+        if key in _SAID:
+            return self._value(value)
+        if key == "by" and isinstance(value, Mapping):
+            return {"role": value["role"]}
+        if key == "error" and isinstance(value, Mapping):
+            return {name: self._value(said) if name in _SAID_IN_ERRORS else said for name, said in value.items()}
+        return value
+
+    def _value(self, value: Any) -> Any:
+        """A value of the same shape that says nothing: texts become their length, numbers 0, unusual keys a number."""
+        if isinstance(value, Mapping):
+            return {self._key(key, at): self._value(item) for at, (key, item) in enumerate(value.items())}
+        if isinstance(value, list):
+            return [self._value(item) for item in value]
+        if value is None or isinstance(value, bool):
+            return value
+        self.masked += 1
+        return f"[{len(value)} characters]" if isinstance(value, str) else 0
+
+    def _key(self, key: str, at: int) -> str:
+        if _NAME.fullmatch(key):
+            return key
+        self.masked += 1
+        return f"key_{at}_"

@@ -1,0 +1,99 @@
+"""Where runs are read from: this machine's ledger, archives that were imported, or an archive in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from runloop.errors import InvalidInput
+from runloop.runs.archives.archive import Archive, open_archive
+from runloop.runs.archives.imported import Imported
+
+if TYPE_CHECKING:
+    from runloop.events import StoredEvent
+    from runloop.kb import Ledger
+
+SUFFIX = ".rlz"
+_SHORTEST = 4
+_SHOWN = 5
+
+
+class RunSource(Protocol):
+    """What the ledger and an archive have in common."""
+
+    def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
+        """Ids of runs that begin with ``prefix``."""
+        ...
+
+    def children(self, run_id: str) -> list[str]:
+        """The runs that this run started."""
+        ...
+
+    def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
+        """Its records, oldest first, large values as references."""
+        ...
+
+    def full(self, event: StoredEvent) -> StoredEvent:
+        """The record with its large values."""
+        ...
+
+    def blob(self, name: str) -> bytes:
+        """The bytes of a large value."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run, the ledger that recorded it, and where it was found; ``archive`` is set unless it is this machine's own."""
+
+    run_id: str
+    source: RunSource
+    ledger_id: str
+    origin: Literal["own", "imported", "file"]
+    archive: Archive | None = None
+
+
+def find_source(ref: str, ledger: Ledger | None, imported: Imported) -> FoundRun:
+    """The run that ``ref`` names: an id, its first letters or ``last``, among this machine's own runs and the imported ones; or a file.
+
+    What holds a ``/`` or ends in ``.rlz`` is a file, whose exported run is meant.
+
+    Raises:
+        InvalidInput: ``run.unknown`` or ``run.ambiguous``.
+
+    """
+    if is_file(ref):
+        archive = open_archive(Path(ref))
+        return FoundRun(archive.root, archive, archive.manifest.ledger_id, "file", archive)
+    text = ref.strip().removeprefix("trace:").lower()
+    own = [] if ledger is None else _matching(ledger, text)
+    listed = imported.runs() if _long_enough(text) else {}
+    others = {run_id: path for run_id, path in listed.items() if run_id.startswith(text)}
+    found = list(dict.fromkeys([*own, *others]))
+    if not found:
+        hint = "`rlp runs` lists the runs; the first letters of an id, `last`, or a file of `rlp export` do"
+        raise InvalidInput(f"there is no run {ref!r}", code="run.unknown", hint=hint)
+    if len(found) > 1:
+        shown = ", ".join(run_id[:13] for run_id in found[:_SHOWN])
+        raise InvalidInput(f"{ref!r} begins more than one run: {shown}", code="run.ambiguous", hint="give more letters")
+    if own and ledger is not None:
+        return FoundRun(found[0], ledger, ledger.id, "own")
+    archive = open_archive(others[found[0]])
+    return FoundRun(found[0], archive, archive.manifest.ledger_id, "imported", archive)
+
+
+def is_file(ref: str) -> bool:
+    """Whether a reference names a file and not a run."""
+    return "/" in ref or ref.endswith(SUFFIX)
+
+
+def _matching(ledger: Ledger, text: str) -> list[str]:
+    if text == "last":
+        return ledger.run_ids(limit=1)
+    return ledger.run_ids(text, limit=_SHOWN) if _long_enough(text) else []
+
+
+def _long_enough(text: str) -> bool:
+    return len(text) >= _SHORTEST and set(text) <= set("0123456789abcdef-")

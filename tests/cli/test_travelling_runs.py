@@ -1,0 +1,278 @@
+"""`rlp replay`, `export`, `import`, `diff` and `agent test --from-run` as people use them: one home that records, another that receives."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from runloop.cli.main import main
+from runloop.kb import Ledger
+
+AGENT = """from runloop_agent import agent, kb
+
+@agent
+def run(topic: str):
+    return {"out": {"topic": topic, "found": len(kb.search(topic))}}
+"""
+OPENING = """version: 0
+name: finder
+params: {topic: tea}
+nodes:
+  - {id: find, use: "agent:finder", with: {topic: "{{params.topic}}"}}
+  - {id: again, use: "agent:finder", with: {topic: "{{params.topic}}"}}
+edges: [{from: find.out, to: again.in}]
+"""
+
+
+class Home:
+    """One person's Runloop in this process."""
+
+    def __init__(self, root, monkeypatch, capsysbinary):
+        self.root, self._patch, self._captured = root, monkeypatch, capsysbinary
+        self.state = root / ".runloop"
+        root.mkdir()
+
+    def rlp(self, *arguments):
+        """Exit code, stdout and stderr of one command."""
+        self._patch.setenv("HOME", str(self.root))
+        self._patch.chdir(self.root)
+        code = main([str(each) for each in arguments])
+        out, err = self._captured.readouterr()
+        return code, out, err.decode()
+
+    def ok(self, *arguments):
+        """The JSON that a command which must succeed prints."""
+        code, out, err = self.rlp(*arguments)
+        assert code == 0, err
+        return json.loads(out)
+
+    def agent(self, code=AGENT):
+        place = self.root / "agents" / "finder"
+        if not place.exists():
+            assert self.rlp("agent", "scaffold", "finder", "--root", self.root / "agents", "--cap-kb-read", "notes")[0] == 0
+        (place / "agent.py").write_text(code)
+        (place / "tests" / "cases.yaml").unlink(missing_ok=True)
+        assert self.rlp("agent", "build", place)[0] == 0
+        return place
+
+    def run(self, **params):
+        (self.root / "finder.yaml").write_text(OPENING)
+        given = [word for name, value in params.items() for word in ("-p", f"{name}={value}")]
+        code, out, err = self.rlp("run", "./finder.yaml", "--local", "--json", *given)
+        assert code == 0, err
+        return json.loads(out.splitlines()[-1])["run_id"]
+
+    def ledger(self):
+        return Ledger.open(self.state / "pog" / "events.sqlite", writable=False)
+
+
+@pytest.fixture
+def homes(tmp_path, monkeypatch, capsysbinary, guest_cache):
+    for name in ("RUNLOOP_HOME", "RUNLOOP_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(guest_cache))
+    return Home(tmp_path / "one", monkeypatch, capsysbinary), Home(tmp_path / "two", monkeypatch, capsysbinary)
+
+
+@pytest.fixture
+def one(homes):
+    homes[0].agent()
+    return homes[0]
+
+
+@pytest.fixture
+def two(homes):
+    return homes[1]
+
+
+def exported(home, run_id, *options, name="run.rlz"):
+    file = home.root / name
+    code, _, err = home.rlp("export", run_id, "-o", file, *options)
+    assert code == 0, err
+    return file
+
+
+def test_a_run_is_exported_imported_and_replayed_where_its_agents_are_not(one, two):
+    run_id = one.run()
+    file = exported(one, run_id)
+
+    first, second = two.ok("import", file), two.ok("import", file)
+    report = two.ok("replay", run_id)
+
+    assert (first["imported"], first["signer_known"], second["imported"], second["signer_known"]) == (True, False, False, True)
+    assert (report["matches"], report["origin"], [each["verdict"] for each in report["attempts"]]) == (True, "imported", ["same", "same"])
+    assert "finder" not in [each["name"] for each in two.ok("agent", "list")["agents"]]
+
+
+def test_imported_runs_are_listed_as_such_and_stand_in_no_chain(one, two):
+    run_id = one.run()
+    assert two.rlp("import", exported(one, run_id))[0] == 0
+    assert two.rlp("replay", run_id)[0] == 0
+
+    with two.ledger() as ledger:
+        kinds = [event.kind for event in ledger.read()]
+    assert (kinds, two.ok("runs")) == (["archive.imported", "replay.reported"], [])
+    assert [each["run_id"] for each in two.ok("runs", "--imported")] == [run_id]
+    assert two.ok("show", run_id)["origin"] == "imported"
+    assert two.ok("trace", run_id)["run_id"] == run_id
+    assert two.ok("kb", "verify")["ok"] is True
+
+
+def test_what_is_piped_is_the_same_as_what_is_written(one, two, monkeypatch, tmp_path):
+    run_id = one.run()
+    file = exported(one, run_id)
+
+    code, piped, err = one.rlp("export", run_id)
+
+    assert (code, piped, err) == (0, file.read_bytes(), "")
+    with file.open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert two.ok("import", "-")["run_id"] == run_id
+
+
+def test_a_replay_writes_its_report_and_nothing_else(one):
+    run_id = one.run()
+    with one.ledger() as ledger:
+        before = ledger.head().id
+
+    assert one.rlp("replay", run_id)[0] == 0
+
+    with one.ledger() as ledger:
+        (event,) = ledger.read(before)
+    assert (event.kind, event.payload["run"], event.payload["matches"], len(event.payload["attempts"])) == (
+        "replay.reported",
+        run_id,
+        True,
+        2,
+    )
+
+
+def test_changed_code_is_compared_with_the_record_and_both_values_are_shown(one):
+    run_id = one.run()
+    changed = one.agent(AGENT.replace("kb.search(topic)", "kb.search(topic + '!')"))
+
+    refused = one.rlp("replay", run_id)
+    code, out, _ = one.rlp("replay", run_id, "--with", f"finder={changed}")
+    shown = one.rlp("replay", run_id, "--with", f"finder={changed}", "--table")[1].decode()
+
+    assert (refused[0], "replay.bundle" in refused[2]) == (5, True)
+    first = json.loads(out)["attempts"][0]["divergence"]
+    assert (code, first) == (5, {"what": "call", "call": 1, "path": "$.args.query", "expected": "tea", "actual": "tea!"})
+    assert 'find, attempt 1: call 1 differs at $.args.query: expected "tea", got "tea!"' in shown
+
+
+@pytest.mark.parametrize(("option", "code"), [("finder", 2), ("=x", 2), ("finder=", 2), ("other=agents/finder", 2), ("finder=nowhere", 2)])
+def test_other_code_that_cannot_be_used_is_a_usage_error(one, option, code):
+    run_id = one.run()
+    assert one.rlp("replay", run_id, "--with", option)[0] == code
+
+
+def test_the_agents_of_a_directory_are_used_before_those_that_are_installed(one):
+    run_id = one.run()
+    (one.root / "agents").rename(one.root / "kept")
+    one.agent(AGENT + "# newer\n")
+
+    assert one.rlp("replay", run_id)[0] == 5
+    assert one.rlp("replay", run_id, "--agents-dir", one.root / "kept")[0] == 0
+
+
+def test_a_redacted_archive_can_be_shown_and_says_that_it_cannot_be_replayed(one, two):
+    run_id = one.run(topic="a secret")
+    file = exported(one, run_id, "--redact")
+
+    code, _, err = two.rlp("replay", file)
+
+    assert b"a secret" not in file.read_bytes()
+    assert (code, "archive.redacted" in err) == (5, True)
+    assert [each["node"] for each in two.ok("show", file)["attempts"]] == ["find", "again"]
+    assert two.ok("import", file)["redacted"] > 0
+
+
+def test_selected_nodes_replay_alone(one, two):
+    file = exported(one, one.run(), "--select", "again")
+    report = two.ok("replay", file)
+    assert ([each["node"] for each in report["attempts"]], report["matches"], report["recorded_hash"]) == (["again"], True, None)
+
+
+def test_an_unsigned_archive_is_taken_only_when_asked_for(one, two):
+    file = exported(one, one.run(), "--unsigned")
+    code, _, err = two.rlp("import", file)
+    assert (code, "archive.unsigned" in err) == (4, True)
+    assert two.ok("import", file, "--unsigned")["signer"] is None
+
+
+def test_another_signer_of_the_same_ledger_is_refused_until_accepted(one, two):
+    first, second = one.run(), one.run()
+    assert two.rlp("import", exported(one, first))[0] == 0
+    (one.state / "keys" / "export-ed25519").unlink()
+    file = exported(one, second)
+
+    code, _, err = two.rlp("import", file)
+
+    assert (code, "archive.signer_changed" in err) == (5, True)
+    assert len(two.ok("runs", "--imported")) == 1
+    assert two.ok("import", file, "--accept-signer")["imported"] is True
+    assert two.ok("import", file)["signer_known"] is True
+
+
+def test_a_run_of_this_machine_is_not_imported(one):
+    file = exported(one, one.run())
+    done = one.ok("import", file)
+    assert (done["own"], done["imported"], one.ok("runs", "--imported")) == (True, False, [])
+
+
+def test_an_imported_run_is_passed_on_as_it_came(one, two):
+    run_id = one.run()
+    file = exported(one, run_id)
+    assert two.rlp("import", file)[0] == 0
+
+    assert exported(two, run_id, name="again.rlz").read_bytes() == file.read_bytes()
+    code, _, err = two.rlp("export", run_id, "--redact", "-o", two.root / "x.rlz")
+    assert (code, "archive.not_own" in err) == (2, True)
+
+
+def test_an_altered_archive_is_refused(one, two):
+    file = exported(one, one.run())
+    file.write_bytes(file.read_bytes().replace(b'\\"found\\"', b'\\"fouxd\\"').replace(b'"found"', b'"fouxd"'))
+    code, _, err = two.rlp("import", file)
+    assert (code, "archive.altered" in err) == (5, True)
+
+
+def test_two_runs_are_compared(one):
+    first, second, other = one.run(), one.run(), one.run(topic="rum")
+
+    assert one.rlp("diff", first, second)[0] == 0
+    code, out, _ = one.rlp("diff", first, other)
+    found = json.loads(out)
+
+    assert (code, found["same"], [each["path"] for each in found["params"]]) == (1, False, ["$.params.topic"])
+    assert [each["first_call"]["path"] for each in found["nodes"]] == ["$.args.query", "$.args.query"]
+    table = one.rlp("diff", first, other, "--table")[1].decode()
+    assert 'find: attempt 1, call 1 asked something else: $.args.query: "tea" → "rum"' in table
+    assert table.endswith("the runs differ (succeeded, succeeded)\n")
+
+
+def test_a_run_becomes_a_case_of_its_agent_which_passes_and_then_guards_it(one):
+    run_id = one.run()
+    place = one.root / "agents" / "finder"
+
+    made = one.ok("agent", "test", place, "--from-run", f"{run_id}:find")
+    again = one.ok("agent", "test", place, "--from-run", f"{run_id}:find")
+    code, _, err = one.rlp("agent", "test", place, "--from-run", run_id)
+
+    assert (made["passed"], made["failed"], again["passed"]) == (1, 0, 1)
+    assert (place / "tests" / "cases.yaml").read_text().count("- name:") == 1
+    assert (code, "find, again" in err) == (2, True)
+    (place / "agent.py").write_text(AGENT.replace('"found": len', '"found": 1 + len'))
+    code, out, _ = one.rlp("agent", "test", place, "--build")
+    assert (code, json.loads(out)["failed"]) == (1, 1)
+
+
+def test_a_run_that_nobody_knows_is_an_error_with_and_without_a_ledger(one, two):
+    one.run()
+    for home, says in ((one, "run.unknown"), (two, "run.no_ledger")):
+        for verb in (("replay",), ("export",), ("show",), ("trace",), ("diff", "last")):
+            code, _, err = home.rlp(*verb, "0123abcd")
+            assert (code, says in err) == (2, True), verb

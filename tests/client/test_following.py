@@ -1,0 +1,145 @@
+"""Following over restarts: what the daemon that comes back says about the run decides."""
+
+import asyncio
+
+import pytest
+
+from runloop import rmp
+from runloop.errors import RunloopError, Unavailable
+
+RUN = "00000000-0000-4000-8000-000000000001"
+TOPIC = f"rlp/runs/trace:{RUN}/events"
+RUN_EVENT = "observation.run.event.v1"
+
+
+def record(seq, kind="node.log", **meta):
+    return {"seq": seq, "event_id": seq, "run_id": RUN, "kind": kind, "meta": meta}
+
+
+def frame(topic, each):
+    envelope = rmp.Envelope(RUN_EVENT, each, {"topic": topic, "seq": each["seq"]})
+    return rmp.encode_frame(envelope, trace_id=1, msg_id=each["seq"], created_at_ms=1)
+
+
+async def collect(records, seen):
+    """Add the number of each record to come."""
+    async for each in records:
+        seen.append(each["seq"])
+
+
+class Ledger:
+    """Records in memory behind the port."""
+
+    def __init__(self, *records):
+        self.records = list(records)
+
+    async def read(self, topic, from_seq, limit):
+        found = [each for each in self.records if each["seq"] >= from_seq][:limit]
+        return [(each["seq"], frame(topic, each)) for each in found]
+
+
+def serve_attach(server, state, last_seq, asked=None):
+    async def control(request):
+        if asked is not None:
+            asked.append(request.payload)
+        return {"ok": {"run_id": RUN, "state": state, "topic": TOPIC, "last_seq": last_seq}}
+
+    server.on_request("rlp/ctrl", control)
+
+
+@pytest.fixture
+async def restarted(bus):
+    """Start the bus anew, with other records."""
+    await bus.stop()
+
+    async def again(ledger, state, last_seq, asked=None):
+        await bus.stop()
+        server = await bus.start(ledger=ledger)
+        serve_attach(server, state, last_seq, asked)
+        return server
+
+    return again
+
+
+async def test_a_run_that_goes_on_in_the_next_daemon_is_followed_to_its_end(bus, restarted):
+    ledger, asked = Ledger(record(1), record(2)), []
+    server = await restarted(ledger, "running", 2)
+    async with bus.client() as client, client.handle(RUN, attended=True).following() as records:
+        seen = [(await anext(records))["seq"] for _ in range(2)]
+        halted = {"run_id": RUN, "error": {"code": "daemon.stopped", "message": "stopped", "hint": "", "retryable": True}}
+        server.publish(TOPIC, "error.report.v1", halted)
+        ledger.records += [record(3, "run.recovered"), record(4, "node.finished", node="a", status="ok", outputs={"out": [1]})]
+        ledger.records.append(record(5, "run.finished", status="succeeded"))
+        await restarted(ledger, "running", 5, asked)
+        async with asyncio.timeout(30):
+            seen += [each["seq"] async for each in records]
+        assert (seen, records.outputs) == ([1, 2, 3, 4, 5], {"a": {"out": [1]}})
+    assert all(each["attended"] is True and each["run"] == RUN for each in asked)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_run_that_no_daemon_goes_on_with_ends_after_its_last_record_with_that_error(bus, restarted, more):
+    ledger = Ledger(record(1), record(2))
+    await restarted(ledger, "running", 2)
+    async with bus.client() as client, client.handle(RUN).following() as records:
+        seen = [(await anext(records))["seq"] for _ in range(2)]
+        ledger.records += [record(3)] * more
+        await restarted(ledger, "unfinished", 2 + more)
+        with pytest.raises(Unavailable) as caught:
+            await asyncio.wait_for(collect(records, seen), 30)
+    assert (seen, caught.value.code) == (list(range(1, 3 + more)), "run.unfinished")
+
+
+async def test_an_attached_run_without_an_end_is_what_is_recorded_and_then_that_error(bus, restarted):
+    await restarted(Ledger(record(1), record(2)), "unfinished", 2)
+    async with bus.client() as client:
+        run, seen = await client.attach(RUN), []
+        with pytest.raises(Unavailable) as caught:
+            await collect(run.records(), seen)
+        with pytest.raises(Unavailable):
+            await run.result()
+    assert (seen, caught.value.code) == ([1, 2], "run.unfinished")
+
+
+async def test_a_daemon_that_stops_and_stays_away_is_named_as_the_reason(bus, restarted):
+    server = await restarted(Ledger(record(1)), "running", 1)
+    async with bus.client(reconnect_s=0.1) as client, client.handle(RUN).following() as records:
+        await anext(records)
+        server.publish(
+            TOPIC, "error.report.v1", {"run_id": RUN, "error": {"code": "daemon.stopped", "message": "m", "hint": "", "retryable": True}}
+        )
+        server.pump()
+        await bus.stop()
+        with pytest.raises(Unavailable) as caught:
+            await anext(records)
+    assert caught.value.code == "daemon.stopped"
+
+
+async def test_a_run_that_breaks_off_raises_what_broke_it(bus, restarted):
+    server = await restarted(Ledger(record(1)), "running", 1)
+    async with bus.client() as client, client.handle(RUN).following() as records:
+        await anext(records)
+        server.publish(
+            TOPIC, "error.report.v1", {"run_id": RUN, "error": {"code": "kb.full", "message": "the disk is full", "retryable": False}}
+        )
+        with pytest.raises(RunloopError) as caught:
+            await anext(records)
+    assert (caught.value.code, caught.value.message) == ("kb.full", "the disk is full")
+
+
+async def test_leaving_early_leaves_no_subscription_and_no_task(bus, restarted):
+    server = await restarted(Ledger(record(1), record(2)), "running", 2)
+    async with bus.client() as client:
+        before = server.stats().subscriptions
+        async with client.handle(RUN).following() as records:
+            await anext(records)
+        await client.bus.flush()
+        assert (server.stats().subscriptions, client.bus.on_reconnect, client.bus.pending) == (before, [], 0)
+
+
+async def test_an_escaped_output_comes_back_as_it_was_given(bus, restarted):
+    escaped = {"$data": {"$blob": ["mine"]}}
+    ledger = Ledger(record(1, "node.finished", node="a", status="ok", outputs=escaped), record(2, "run.finished", status="succeeded"))
+    await restarted(ledger, "succeeded", 2)
+    async with bus.client() as client:
+        assert await client.handle(RUN).outputs() == {"a": {"$blob": ["mine"]}}

@@ -1,0 +1,120 @@
+"""Two runs compared: what they did counts, what it cost and how long it took is told."""
+
+from runloop.runs.account import account_of
+from runloop.runs.diff import diff_runs
+from runloop.runs.jsondiff import MISSING, Difference
+
+RELAY = """@agent
+def run(topic='tea'):
+    said = model.complete('first').text
+    return {'out': {'said': said, 'topic': topic}}
+"""
+TEXT = (
+    'version: 0\nname: relay\nparams: {topic: tea}\nnodes: [{id: only, use: "agent:relay", with: {topic: "{{params.topic}}"}}]\nedges: []\n'
+)
+OUTER = 'version: 0\nname: outer\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n'
+
+
+def family(b, run_id):
+    return [account_of(b.ledger, each) for each in (run_id, *b.ledger.children(run_id))]
+
+
+async def test_a_run_is_the_same_as_itself_and_as_a_later_one_that_did_the_same(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        runs = []
+        for _ in range(2):
+            b.model.prompts.clear()  # the scripted model numbers its answers
+            runs.append((await b.run(TEXT)).run_id)
+
+        found = diff_runs(family(b, runs[0]), family(b, runs[1]))
+
+        assert (found.same, [each.same for each in found.nodes]) == (True, [True])
+        assert diff_runs(family(b, runs[0]), family(b, runs[0])).same is True
+
+
+async def test_another_answer_is_named_and_what_came_of_it(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        runs = [(await b.run(TEXT)).run_id for _ in range(2)]
+
+        found = diff_runs(family(b, runs[0]), family(b, runs[1]))
+        (node,) = found.nodes
+
+        assert found.same is False
+        assert (node.first_call.attempt, node.first_call.call, node.first_call.what) == (1, 1, "told")
+        assert node.first_call.difference == Difference("$.result.text", "answer 1", "answer 2")
+        assert node.outputs == (Difference("$.out[0].said", "answer 1", "answer 2"),)
+        assert (node.tokens, node.usd, node.states) == ((15, 15), (0.00025, 0.00025), ("ok", "ok"))
+
+
+async def test_another_parameter_another_question_and_another_code_are_named(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        first = (await b.run(TEXT)).run_id
+        (b.agents_dir / "relay").rename(b.root / "before")
+        b.agent("relay", RELAY.replace("'first'", "'first about ' + topic"), caps="model = true")
+        second = (await b.run(TEXT, params={"topic": "rum"})).run_id
+
+        found = diff_runs(family(b, first), family(b, second))
+        (node,) = found.nodes
+
+        assert found.params == (Difference("$.params.topic", "tea", "rum"),)
+        assert node.agents[0] != node.agents[1]
+        assert (node.first_call.what, node.first_call.difference) == ("asked", Difference("$.args.prompt", "first", "first about rum"))
+        assert found.to_dict()["nodes"][0]["first_call"]["path"] == "$.args.prompt"
+
+
+async def test_a_call_that_only_one_run_made_has_no_other_side(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        first = (await b.run(TEXT)).run_id
+        (b.agents_dir / "relay").rename(b.root / "before")
+        b.agent("relay", "@agent\ndef run(topic):\n    return {'out': 1}\n", caps="model = true")
+        second = (await b.run(TEXT)).run_id
+
+        call = diff_runs(family(b, first), family(b, second)).nodes[0].first_call
+
+        assert (call.call, call.what, call.difference.actual) == (1, "asked", MISSING)
+
+
+async def test_a_failure_and_more_attempts_are_named(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        first = (await b.run(TEXT)).run_id
+        (b.agents_dir / "relay").rename(b.root / "before")
+        b.agent("relay", "@agent\ndef run(topic):\n    model.complete('first')\n    raise ValueError('no')\n", caps="model = true")
+        retried = TEXT.replace('use: "agent:relay"', 'use: "agent:relay", retry: {max_attempts: 2, backoff_ms: 1}')
+        second = (await b.run(retried)).run_id
+
+        found = diff_runs(family(b, first), family(b, second))
+        (node,) = found.nodes
+
+        assert (found.states, node.states, node.attempts) == (("succeeded", "failed"), ("ok", "error"), (1, 2))
+        assert node.errors.actual["code"] == "guest.exception"
+        assert found.openings[0] != found.openings[1]
+
+
+async def test_child_runs_are_compared_and_the_ids_of_runs_are_not(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        b.openings["inner"] = TEXT
+        runs = []
+        for _ in range(2):
+            b.model.prompts.clear()
+            runs.append((await b.run(OUTER)).run_id)
+
+        found = diff_runs(family(b, runs[0]), family(b, runs[1]))
+
+        assert [(each.run, each.node, each.same) for each in found.nodes] == [("", "below", True), ("CHILD-1", "only", True)]
+
+
+async def test_a_child_run_that_only_one_has_differs(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        b.openings["inner"] = TEXT
+        run_id = (await b.run(OUTER)).run_id
+
+        found = diff_runs(family(b, run_id), family(b, run_id)[:1])
+
+        assert [(each.node, each.states) for each in found.nodes if not each.same][-1] == ("only", ("ok", None))

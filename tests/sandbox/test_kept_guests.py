@@ -1,0 +1,112 @@
+"""A run goes on with the Python guest that it began with, whatever is installed meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import os
+
+import pytest
+from tests_sandbox_helpers import SEED, START_MS, Host, python_spec
+
+from runloop.errors import InvalidInput, Unavailable
+from runloop.sandbox import CompiledCache, Limits, WorkerPool, guest_digest, keep_guest, kept
+from runloop.sandbox.execution import Execution
+from runloop.sandbox.guestfile import WASM, guest_code
+from runloop.sandbox.guests import Guests
+from runloop.sandbox.kept import kept_code, kept_path
+
+
+def test_the_installed_guest_is_kept_once_as_a_link_to_the_installed_file(tmp_path):
+    assert keep_guest(tmp_path) == guest_digest()
+    path = kept_path(tmp_path, guest_digest())
+    assert (path.parent.stat().st_mode & 0o777, list(path.parent.iterdir())) == (0o700, [path])
+    first = path.stat()
+    assert (first.st_ino, first.st_size) == (WASM.stat().st_ino, WASM.stat().st_size) or first.st_dev != WASM.stat().st_dev
+    assert keep_guest(tmp_path) == guest_digest()
+    assert path.stat().st_ino == first.st_ino
+    assert kept_code(tmp_path, guest_digest()) == guest_code()
+
+
+@pytest.mark.parametrize("reason", [errno.EXDEV, errno.EPERM])
+def test_where_no_link_can_be_made_the_guest_is_copied(tmp_path, monkeypatch, reason):
+    def refuse(*_paths):
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(kept.os, "link", refuse)
+    keep_guest(tmp_path)
+    path = kept_path(tmp_path, guest_digest())
+    assert path.stat().st_ino != WASM.stat().st_ino
+    assert path.read_bytes() == WASM.read_bytes()
+
+
+def test_a_guest_that_cannot_be_kept_leaves_nothing_behind(tmp_path, monkeypatch):
+    def refuse(*_paths):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(kept.os, "link", refuse)
+    with pytest.raises(OSError, match="no space"):
+        keep_guest(tmp_path)
+    assert list((tmp_path / "guests").iterdir()) == []
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "not there"), (b"other", "another content")])
+def test_a_guest_that_is_not_kept_or_was_changed_is_refused_with_what_to_do(tmp_path, content, said):
+    digest = "ab" * 32
+    if content is not None:
+        kept_path(tmp_path, digest).parent.mkdir()
+        kept_path(tmp_path, digest).write_bytes(content)
+    with pytest.raises(Unavailable, match=said) as refused:
+        kept_code(tmp_path, digest)
+    error = refused.value
+    assert (error.code, error.retryable, error.where.file) == ("guest.not_kept", False, str(kept_path(tmp_path, digest)))
+    assert "fork" in error.hint
+
+
+async def test_a_pool_without_kept_guests_refuses_another_guest_than_the_installed(pool):
+    with pytest.raises(Unavailable) as refused:
+        await pool.run(dataclasses.replace(python_spec("def run(): return 1"), guest="ab" * 32), Host())
+    assert (refused.value.code, pool.live) == ("guest.not_kept", 0)
+
+
+@pytest.mark.parametrize("digest", ["", "../../etc/passwd", "AB" * 32])
+def test_what_is_no_digest_of_a_guest_is_refused(digest):
+    with pytest.raises(InvalidInput) as refused:
+        dataclasses.replace(python_spec("def run(): return 1"), guest=digest)
+    assert refused.value.code == "guest.digest"
+
+
+async def test_a_kept_guest_runs_beside_the_installed_one(cache_dir, tmp_path, monkeypatch):
+    note = b"\x04note" + b"kept"
+    other = guest_code() + b"\x00" + bytes([len(note)]) + note  # a custom section: the same guest with another digest
+    digest = hashlib.blake2b(other, digest_size=32).hexdigest()
+    kept_path(tmp_path, digest).parent.mkdir()
+    kept_path(tmp_path, digest).write_bytes(other)
+    compiled, ensure = [], CompiledCache.ensure
+
+    async def compile_installed(self, kind, named, code, **rest):
+        compiled.append((named, code()))
+        return await ensure(self, kind, guest_digest(), guest_code, **rest)  # compiling the same guest again would take half a minute
+
+    monkeypatch.setattr(CompiledCache, "ensure", compile_installed)
+    spec = python_spec("def run(): return 1")
+    async with WorkerPool(cache_dir, workers=1, kept=tmp_path) as pool:
+        for guest in (digest, None, guest_digest(), digest):
+            assert (await pool.run(dataclasses.replace(spec, guest=guest), Host())).result_json == "1"
+    assert compiled == [(digest, other), (guest_digest(), guest_code())]
+
+
+def test_bytecode_of_one_guest_is_not_given_to_another(monkeypatch):
+    guests, compiled = Guests(), []
+
+    def compile_one(prepared, sources, execution):
+        compiled.append(sources)
+        return '{"made": "here"}'
+
+    monkeypatch.setattr(guests, "_compile", compile_one)
+    execution = Execution(Limits(), SEED, START_MS, None)
+    message = {"digest": "d", "sources": "{}", "entry": "agent.py", "seed": SEED, "request": "{}"}
+    for path in ("one", "other", "one"):
+        guests._wrapped(None, execution, {**message, "path": path})
+    assert len(compiled) == 2
