@@ -18,7 +18,7 @@ def write_case(bundle: Bundle, ref: str) -> str:
         InvalidInput: ``agent.from_run``, ``cases.append``, ``cases.unwritable``; as :func:`finding`.
 
     """
-    from runloop.runs.account import account_of
+    from runloop.runs.history import load_run
     from runloop.testing.cases import CASES
     from runloop.testing.from_run import attempt_of, case_document, with_case
 
@@ -27,8 +27,8 @@ def write_case(bundle: Bundle, ref: str) -> str:
         if found.archive is not None and found.archive.manifest.redacted is not None:
             message, hint = "the archive was redacted: it does not say what the agent was told", "ask for it without --redact"
             raise InvalidInput(message, code="agent.from_run", where=Where(key="--from-run"), hint=hint)
-        account = account_of(found.source, found.run_id)
-    document = case_document(account, attempt_of(account, bundle.name, node))
+        recorded = load_run(found.source, found.run_id)
+    document = case_document(recorded, attempt_of(recorded, bundle.name, node))
     place = bundle.root / CASES
     content = bundle.files.get(CASES)
     text = with_case(None if content is None else content.decode("utf-8", "replace"), document, file=str(place))

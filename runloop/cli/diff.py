@@ -13,8 +13,8 @@ from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrap
 from runloop.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
-    from runloop.runs.account import RunAccount
     from runloop.runs.diff import NodeDiff, RunDiff
+    from runloop.runs.history import RecordedRun
     from runloop.runs.jsondiff import Difference
 
 app = typer.Typer(add_completion=False, help="Compare two runs, node by node.")
@@ -52,16 +52,16 @@ def diff(
     return EXIT_OK if found.same else EXIT_FAILED
 
 
-def _family(ref: str) -> list[RunAccount]:
-    from runloop.runs.account import account_of
+def _family(ref: str) -> list[RecordedRun]:
+    from runloop.runs.history import load_run
 
     with finding(ref) as found:
-        accounts, left = [], [found.run_id]
+        runs, left = [], [found.run_id]
         while left:
             run_id = left.pop(0)
-            accounts.append(account_of(found.source, run_id))
+            runs.append(load_run(found.source, run_id))
             left += found.source.children(run_id)
-    return accounts
+    return runs
 
 
 def _pairs(node: NodeDiff) -> tuple[tuple[Any, Any], ...]:

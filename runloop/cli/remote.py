@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.cli.output import print_warning
 from runloop.client.handle import result_of
-from runloop.errors import RunloopError, Unavailable
+from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
     from runloop.cli.person import TerminalPerson

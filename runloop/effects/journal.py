@@ -86,11 +86,14 @@ class Diverged(VerificationFailed):
 class Journal:
     """Answers crossings from a record, and says where the record ends.
 
-    ``recorded`` are the crossings of one attempt, numbered densely from 1 in the order they were asked.
+    ``recorded`` are the crossings of one attempt, numbered densely from 1 in the order they were asked. A ``lenient`` journal is for other
+    code than was recorded: at the first call that differs the record ends, and ``parted`` says how.
     """
 
-    def __init__(self, node: str, attempt: int, recorded: Iterable[Crossing] = ()) -> None:
+    def __init__(self, node: str, attempt: int, recorded: Iterable[Crossing] = (), *, lenient: bool = False) -> None:
         self._node, self._attempt = node, attempt
+        self.lenient = lenient
+        self.parted: Diverged | None = None
         self._recorded = tuple(recorded)
         self._asked = 0
         for position, crossing in enumerate(self._recorded, start=1):
@@ -124,7 +127,8 @@ class Journal:
             return Live(self._asked)
         crossing = self._recorded[self._asked - 1]
         if (crossing.name, crossing.args_hash) != (name, args_hash):
-            raise Diverged(self._node, self._attempt, self._asked, str(crossing), shown_call(name, args_hash, args_json))
+            self._part(Diverged(self._node, self._attempt, self._asked, str(crossing), shown_call(name, args_hash, args_json)))
+            return Live(self._asked)
         return Recorded(crossing) if crossing.answered else Live(self._asked, pending=crossing)
 
     def take_back(self) -> None:
@@ -135,7 +139,13 @@ class Journal:
         """The guest ended: raise :class:`Diverged` when the record holds crossings that it did not make."""
         if self._asked < len(self._recorded):
             missing = self._recorded[self._asked]
-            raise Diverged(self._node, self._attempt, self._asked + 1, str(missing), "the end of the attempt")
+            self._part(Diverged(self._node, self._attempt, self._asked + 1, str(missing), "the end of the attempt"))
+
+    def _part(self, found: Diverged) -> None:
+        if not self.lenient:
+            raise found
+        self.parted = found
+        self._recorded = self._recorded[: found.call - 1]
 
 
 def shown_call(name: str, args_hash: str, args_json: str | None) -> str:

@@ -69,22 +69,31 @@ class Working:
         return NodeFailed(who.node, who.attempt, failed.message, failed.code, failed.retryable, spent.tokens, spent.usd_micros)
 
     async def _to_end(self, record: Iterable[Crossing]) -> GuestResult:
-        tape, crashes = tape_of(record), 0
+        tape, crashes = self._tape(record), 0
         while True:
             try:
                 result = await self.guests.run(self.spec, self.crossings, tape)
             except Evicted:
-                tape = tape_of(await self._away("left memory while it waits"))
+                tape = self._tape(await self._away("left memory while it waits"))
             except GuestError as error:
                 crashes += 1
                 if error.code != "worker.crashed" or crashes > _MOST_CRASHES:
                     if error.code == "guest.exception":
-                        self.crossings.journal.finish()
+                        await self._finish()
                     raise
-                tape = tape_of(await self._away("lost its worker"))
+                tape = self._tape(await self._away("lost its worker"))
             else:
-                self.crossings.journal.finish()
+                await self._finish()
                 return result
+
+    async def _finish(self) -> None:
+        """The guest ended: the record must have ended with it, or other code went its own way."""
+        self.crossings.journal.finish()
+        await self.crossings.tell_parted()
+
+    def _tape(self, record: Iterable[Crossing]) -> list[Taped]:
+        """The answers ahead; none for other code than was recorded, whose calls may differ."""
+        return [] if self.crossings.journal.lenient else tape_of(record)
 
     async def _away(self, why: str) -> list[Crossing]:
         """The guest is gone; what it needs to come back, when the answer that it waits for is in the record."""

@@ -18,7 +18,7 @@ from runloop.effects.catalogue import CATALOGUE, decode_args
 from runloop.effects.journal import Crossing, Journal, Live, Recorded
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Performer
 from runloop.events import value_hash
-from runloop.events.records import NodeMoved
+from runloop.events.records import DivergenceFound, NodeMoved
 from runloop.runs.call import Call, answer_of, dump
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
@@ -126,6 +126,7 @@ class Crossings:
             case Live(number, pending):
                 if not self.live:
                     raise RecordEnded(self.who.node, self.who.attempt, number, pending)
+                await self.tell_parted()
                 self._caught_up()
                 if self.going is not None and not self.going.is_set():
                     await self._paused(self.going)
@@ -162,9 +163,17 @@ class Crossings:
 
     def rewind(self, recorded: Iterable[Crossing]) -> None:
         """Begin again from the attempt's start, answered from ``recorded``."""
-        self.journal = Journal(self.who.node, self.who.attempt, recorded)
+        self.journal = Journal(self.who.node, self.who.attempt, recorded, lenient=self.journal.lenient)
         self.taint = set(self.inherited)
         self._rewound_ms = self.recorder.clock_ms()
+
+    async def tell_parted(self) -> None:
+        """Record where other code than was recorded left the record."""
+        found, self.journal.parted = self.journal.parted, None
+        if found is not None:
+            meta = DivergenceFound(found.node, found.attempt, found.call, found.expected, found.actual)
+            message = f"node {found.node} goes its own way from call {found.call}"
+            await self.recorder.write(Draft("divergence.found", message, meta, level="warn"))
 
     def _caught_up(self) -> None:
         """The guest is where it was when it was evicted."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Any
 
-from runloop.runs.account import AttemptAccount, CallAccount, NodeAccount, RunAccount
+from runloop.effects.journal import Crossing
+from runloop.effects.types import MICROS_PER_USD
+from runloop.runs.history import RecordedAttempt, RecordedRun, Spent, asked_by
 from runloop.runs.jsondiff import MISSING, Difference, differences, first_difference
 
 MAX_DIFFERENCES = 50
@@ -112,21 +114,23 @@ class RunDiff:
         }
 
 
-def diff_runs(first: Sequence[RunAccount], second: Sequence[RunAccount]) -> RunDiff:
+def diff_runs(first: Sequence[RecordedRun], second: Sequence[RecordedRun]) -> RunDiff:
     """Compare two families: the run itself, then its child runs in the order in which they began."""
-    names = ({account.run_id: _name(at) for at, account in enumerate(family)} for family in (first, second))
-    one, other = ([_Named(account, known) for account in family] for family, known in zip((first, second), names, strict=True))
+    names = ({run.run_id: _name(at) for at, run in enumerate(family)} for family in (first, second))
+    one, other = ([_Named(run, known) for run in family] for family, known in zip((first, second), names, strict=True))
     nodes = [node for at, pair in enumerate(zip_longest(one, other)) for node in _nodes(_name(at) if at else "", *pair)]
-    a, b = one[0], other[0]
+    a, b = one[0].run, other[0].run
+    given = [side.neutral(side.run.submitted.get("params")) for side in (one[0], other[0])]
+    ends = [run.finished or {} for run in (a, b)]
     return RunDiff(
-        runs=(a.account.run_id, b.account.run_id),
-        states=(a.account.status, b.account.status),
-        openings=(a.account.submitted.get("opening_digest"), b.account.submitted.get("opening_digest")),
-        params=tuple(differences(a.neutral(a.account.submitted.get("params")), b.neutral(b.account.submitted.get("params")), "$.params")),
+        runs=(a.run_id, b.run_id),
+        states=(a.status or "unfinished", b.status or "unfinished"),
+        openings=(a.submitted.get("opening_digest"), b.submitted.get("opening_digest")),
+        params=tuple(differences(given[0], given[1], "$.params")),
         nodes=tuple(nodes),
-        tokens=(a.account.tokens, b.account.tokens),
-        usd=(a.account.usd, b.account.usd),
-        ms=(a.account.ms, b.account.ms),
+        tokens=(ends[0].get("tokens", 0), ends[1].get("tokens", 0)),
+        usd=(ends[0].get("usd"), ends[1].get("usd")),
+        ms=(ends[0].get("ms"), ends[1].get("ms")),
     )
 
 
@@ -136,9 +140,9 @@ def _name(at: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """An account whose run ids are read as words."""
+    """A recorded run whose run ids are read as words."""
 
-    account: RunAccount
+    run: RecordedRun
     names: Mapping[str, str]
 
     def neutral(self, value: Any) -> Any:
@@ -155,44 +159,46 @@ class _Named:
 
 
 def _nodes(run: str, one: _Named | None, other: _Named | None) -> Iterator[NodeDiff]:
-    sides = [{} if side is None else side.account.nodes for side in (one, other)]
-    for node in dict.fromkeys([*sides[0], *sides[1]]):
-        yield _node(run, node, (one, sides[0].get(node)), (other, sides[1].get(node)))
+    states = [{} if side is None else side.run.states for side in (one, other)]
+    for node in dict.fromkeys([*states[0], *states[1]]):
+        yield _node(run, node, one, other)
 
 
-_Side = tuple[_Named | None, NodeAccount | None]
-
-
-def _node(run: str, node: str, one: _Side, other: _Side) -> NodeDiff:
-    (first, a), (second, b) = one, other
-    tries = ([] if a is None else a.attempts, [] if b is None else b.attempts)
-    last = tuple(each[-1] if each else None for each in tries)
-    said, again = (
-        _plain(named, None if attempt is None else attempt.outputs) for named, attempt in zip((first, second), last, strict=True)
-    )
-    failed = [_plain(named, None if attempt is None else attempt.error) for named, attempt in zip((first, second), last, strict=True)]
+def _node(run: str, node: str, first: _Named | None, second: _Named | None) -> NodeDiff:
+    one, other = (_attempts(side, node) for side in (first, second))
+    last = [(first, one[-1] if one else None), (second, other[-1] if other else None)]
+    said, again = (_plain(side, None if attempt is None else attempt.outputs) for side, attempt in last)
+    failed, failed_again = (_plain(side, None if attempt is None else attempt.error) for side, attempt in last)
     return NodeDiff(
         run=run,
         node=node,
-        states=(None if a is None else a.status, None if b is None else b.status),
-        attempts=(len(tries[0]), len(tries[1])),
-        agents=(_agent(last[0]), _agent(last[1])),
-        calls=(sum(len(each.calls) for each in tries[0]), sum(len(each.calls) for each in tries[1])),
-        first_call=_first_call(first, second, *tries),
+        states=(_state(first, node), _state(second, node)),
+        attempts=(len(one), len(other)),
+        agents=(_agent(last[0][1]), _agent(last[1][1])),
+        calls=(sum(len(each.crossings) for each in one), sum(len(each.crossings) for each in other)),
+        first_call=_first_call(first, second, one, other),
         outputs=tuple(islice(differences(said, again), MAX_DIFFERENCES)),
-        errors=first_difference(*failed),
-        tokens=(sum(each.tokens for each in tries[0]), sum(each.tokens for each in tries[1])),
-        usd=(_usd(tries[0]), _usd(tries[1])),
-        ms=(_ms(tries[0]), _ms(tries[1])),
+        errors=first_difference(failed, failed_again),
+        tokens=(_spent(one).tokens, _spent(other).tokens),
+        usd=(_usd(one), _usd(other)),
+        ms=(_ms(one), _ms(other)),
     )
 
 
+def _attempts(side: _Named | None, node: str) -> list[RecordedAttempt]:
+    return [] if side is None else [attempt for attempt in side.run.attempts if attempt.node == node]
+
+
+def _state(side: _Named | None, node: str) -> str | None:
+    return None if side is None else side.run.states.get(node)
+
+
 def _first_call(
-    first: _Named | None, second: _Named | None, one: Sequence[AttemptAccount], other: Sequence[AttemptAccount]
+    first: _Named | None, second: _Named | None, one: Sequence[RecordedAttempt], other: Sequence[RecordedAttempt]
 ) -> CallDiff | None:
     for a, b in zip(one, other, strict=False):  # another number of attempts is told by that number
-        for call, (asked, again) in enumerate(zip_longest(a.calls, b.calls), 1):
-            sides = (_plain(first, None if asked is None else asked.asked), _plain(second, None if again is None else again.asked))
+        for call, (asked, again) in enumerate(zip_longest(a.crossings, b.crossings), 1):
+            sides = (_plain(first, None if asked is None else asked_by(asked)), _plain(second, None if again is None else asked_by(again)))
             for what, pair in (("asked", sides), ("told", (_told(first, asked), _told(second, again)))):
                 found = first_difference(*(MISSING if side is None else side for side in pair))
                 if found is not None:
@@ -200,26 +206,34 @@ def _first_call(
     return None
 
 
-def _told(named: _Named | None, call: CallAccount | None) -> Any:
+def _told(named: _Named | None, call: Crossing | None) -> Any:
     if call is None:
         return None
-    return _plain(named, {"result": call.result} if call.error is None else {"error": dict(call.error)})
+    failure = call.failure
+    return _plain(named, {"result": call.result} if failure is None else {"error": {"code": failure.reason, "message": failure.message}})
 
 
 def _plain(named: _Named | None, value: Any) -> Any:
     return value if named is None else named.neutral(value)
 
 
-def _agent(attempt: AttemptAccount | None) -> str | None:
+def _agent(attempt: RecordedAttempt | None) -> str | None:
     return None if attempt is None else attempt.agent.get("digest")
 
 
-def _usd(attempts: Sequence[AttemptAccount]) -> float | None:
+def _usd(attempts: Sequence[RecordedAttempt]) -> float | None:
     """US dollars, None where a price is not known."""
-    costs = [each.usd for each in attempts]
-    return None if None in costs else sum(cost for cost in costs if cost is not None)
+    spent = _spent(attempts)
+    return spent.usd_micros / MICROS_PER_USD if spent.priced else None
 
 
-def _ms(attempts: Sequence[AttemptAccount]) -> int | None:
+def _spent(attempts: Sequence[RecordedAttempt]) -> Spent:
+    total = Spent()
+    for attempt in attempts:
+        total.add(attempt.spent)
+    return total
+
+
+def _ms(attempts: Sequence[RecordedAttempt]) -> int | None:
     times = [each.ms for each in attempts if each.ms is not None]
     return sum(times) if times else None

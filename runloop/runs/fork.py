@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "run.recovered", "run.finished"})
 """Kinds that say something about one run alone, not about what happened in it."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
+_SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
 _COSTS: Mapping[str, Any] = {"tokens": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0}
 Place = tuple[str, int, int]
 """A call: node, attempt, and its number within the attempt."""
@@ -55,7 +56,7 @@ def shared(events: Iterable[StoredEvent], parent: str, seq: int, overrides: Mapp
     answers = {(each["node"], each["attempt"], each["call"]): each["result"] for each in (overrides or {}).get("answers") or ()}
     agents: Mapping[str, str] = (overrides or {}).get("agents") or {}
     answered = {_place(event) for event in kept if event.kind in _OUTCOMES}
-    under_way = _open_attempts(kept)
+    under_way = open_attempts(kept)
     found = []
     for event in kept:
         meta = event.payload["meta"]
@@ -162,7 +163,25 @@ def _refuse_in_effect(events: Sequence[StoredEvent], kept: Sequence[StoredEvent]
         )
 
 
-def _open_attempts(events: Iterable[StoredEvent]) -> set[tuple[str, int]]:
+def open_calls(events: Sequence[StoredEvent], parent: str, seq: int) -> list[Place]:
+    """The calls of the parent for child runs that had no outcome at that record; call 0 is a node that is a nested opening itself."""
+    kept = _until(events, parent, seq)
+    under_way = open_attempts(kept)
+    answered = {_place(event) for event in kept if event.kind in _OUTCOMES}
+    found: list[Place] = []
+    for event in kept:
+        meta = event.payload["meta"]
+        if _attempt(event) not in under_way:
+            continue
+        if event.kind == "node.started" and not (meta.get("agent") or {}).get("digest"):
+            found.append((meta["node"], meta["attempt"], 0))
+        elif event.kind == "effect.requested" and meta["name"] in _SPAWNS and _place(event) not in answered:
+            found.append(_place(event))
+    return found
+
+
+def open_attempts(events: Iterable[StoredEvent]) -> set[tuple[str, int]]:
+    """Attempts, by node and number, that began and did not end."""
     found: set[tuple[str, int]] = set()
     for event in events:
         if event.kind == "node.started":

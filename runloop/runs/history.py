@@ -11,6 +11,7 @@ from runloop.effects.types import MICROS_PER_USD
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity
 from runloop.openings.states import Begin, Event, NodeFailed, NodeStarted, NodeSucceeded
+from runloop.runs.fork import told_events
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
@@ -69,6 +70,10 @@ class RecordedAttempt:
     ms: int | None = None
     taint: frozenset[str] = frozenset()
     spent: Spent = field(default_factory=Spent)
+    run_id: str = ""
+    """The run in which it began: in a fork that may be the run that it was forked from."""
+    ended_in: str = ""
+    """The run in which it ended."""
 
 
 @dataclass(slots=True)
@@ -79,6 +84,8 @@ class RecordedRun:
     opening_name: str
     submitted: Mapping[str, Any] = field(default_factory=dict)
     attempts: list[RecordedAttempt] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+    """Nodes that were heard of, and how they ended; ``running`` where they did not."""
     status: str | None = None
     reason: str | None = None
     final_hash: str | None = None
@@ -116,6 +123,11 @@ class RecordedRun:
         return next((each for each in reversed(self.attempts) if (each.node, each.attempt) == (node, number)), None)
 
 
+def asked_by(crossing: Crossing) -> dict[str, Any]:
+    """What a call asked, as replays and diffs compare it."""
+    return {"name": crossing.name, "args": crossing.args}
+
+
 def find_run(ledger: Ledger, ref: str) -> str:
     """The id of the run that ``ref`` names: an id, ``trace:`` and an id, the beginning of an id, or ``last``.
 
@@ -139,8 +151,8 @@ def find_run(ledger: Ledger, ref: str) -> str:
 
 
 def run_events(ledger: RunSource, run_id: str) -> Iterator[StoredEvent]:
-    """The run's events in order, blobs loaded."""
-    return map(ledger.full, ledger.read_run(run_id))
+    """The run's events in order, blobs loaded; for a fork with those that it shares."""
+    return told_events(ledger, run_id)
 
 
 def load_run(ledger: RunSource, run_id: str) -> RecordedRun:
@@ -164,7 +176,8 @@ def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
                 run_id, event.provenance["trace_id"], payload["opening_id"], payload["opening_name"], payload["parent_run_id"]
             )
             run = RecordedRun(run_id, payload["opening_name"], identity=identity)
-        run.last_seq = payload["seq"]
+        if payload["run_id"] == run_id:
+            run.last_seq = payload["seq"]
         run.waiting = None
         _take(run, open_attempts, event)
     return run
@@ -173,47 +186,76 @@ def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
 def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
     meta, at_ms = event.payload["meta"], event.ts_ms
     match event.kind:
+        case "approval.requested":
+            run.asked[meta["approval_id"]] = Asked(event.id, at_ms, meta)
+        case "approval.decided" | "approval.expired":
+            run.decisions[meta["approval_id"]] = meta
+        case kind if kind.startswith("run."):
+            _run_changed(run, kind, meta, at_ms)
+        case _:
+            _node_changed(run, open_attempts, event)
+
+
+def _run_changed(run: RecordedRun, kind: str, meta: Mapping[str, Any], at_ms: int) -> None:
+    match kind:
         case "run.submitted":
             run.submitted, run.owner = meta, meta.get("owner")
         case "run.started":
             run.events.append((at_ms, Begin()))
         case "run.paused" | "run.resumed":
-            run.paused = event.kind == "run.paused"
+            run.paused = kind == "run.paused"
         case "run.recovered" | "run.waiting":
             run.owner = meta.get("owner", run.owner)
-            run.waiting = meta if event.kind == "run.waiting" else None
+            run.waiting = meta if kind == "run.waiting" else None
         case "run.finished":
             run.status, run.reason, run.final_hash = meta["status"], meta.get("reason"), meta.get("final_hash")
             run.finished = meta
-        case "node.started":
-            attempt = RecordedAttempt(meta["node"], meta["attempt"], meta.get("agent") or {}, meta.get("inputs") or {}, at_ms)
-            open_attempts[meta["node"]] = attempt
-            run.attempts.append(attempt)
-            run.events.append((at_ms, NodeStarted(meta["node"])))
-        case "effect.requested":
-            attempt = open_attempts[meta["node"]]
-            attempt.crossings.append(
-                Crossing(
-                    meta["call"],
-                    meta["name"],
-                    meta["args_hash"],
-                    answered=False,
-                    asked_ms=at_ms,
-                    args=meta.get("args"),
-                    klass=meta["class"],
-                )
-            )
-            attempt.requests[meta["call"]] = event.id
-        case "effect.completed" | "effect.failed" | "effect.unknown":
-            _answer(open_attempts[meta["node"]], meta, at_ms)
-        case "approval.requested":
-            run.asked[meta["approval_id"]] = Asked(event.id, at_ms, meta)
-        case "approval.decided" | "approval.expired":
-            run.decisions[meta["approval_id"]] = meta
-        case "node.finished":
-            _node_ended(run, open_attempts.pop(meta["node"], None), meta, at_ms)
         case _:
             pass
+
+
+def _node_changed(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
+    meta, at_ms = event.payload["meta"], event.ts_ms
+    match event.kind:
+        case "node.ready":
+            run.states.setdefault(meta["node"], "running")
+        case "node.started":
+            _begun(run, open_attempts, event)
+        case "effect.requested":
+            _asked(open_attempts[meta["node"]], event)
+        case "effect.completed" | "effect.failed" | "effect.unknown":
+            _answer(open_attempts[meta["node"]], meta, at_ms)
+        case "node.finished":
+            _node_ended(run, open_attempts.pop(meta["node"], None), event)
+        case "divergence.found":
+            _parted(open_attempts.get(meta["node"]), meta, event.payload["run_id"])
+        case _:
+            pass
+
+
+def _begun(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
+    meta, at_ms = event.payload["meta"], event.ts_ms
+    agent, inputs, begun_in = meta.get("agent") or {}, meta.get("inputs") or {}, event.payload["run_id"]
+    attempt = RecordedAttempt(meta["node"], meta["attempt"], agent, inputs, at_ms, run_id=begun_in)
+    open_attempts[meta["node"]] = attempt
+    run.attempts.append(attempt)
+    run.states[meta["node"]] = "running"
+    run.events.append((at_ms, NodeStarted(meta["node"])))
+
+
+def _asked(attempt: RecordedAttempt, event: StoredEvent) -> None:
+    meta = event.payload["meta"]
+    crossing = Crossing(
+        meta["call"], meta["name"], meta["args_hash"], answered=False, asked_ms=event.ts_ms, args=meta.get("args"), klass=meta["class"]
+    )
+    attempt.crossings.append(crossing)
+    attempt.requests[meta["call"]] = event.id
+
+
+def _parted(attempt: RecordedAttempt | None, meta: Mapping[str, Any], run_id: str) -> None:
+    """A fork with other code left what it shares: of the attempt that began elsewhere it has no more than what was before."""
+    if attempt is not None and attempt.run_id != run_id:
+        del attempt.crossings[meta["call"] - 1 :]
 
 
 def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int) -> None:
@@ -241,11 +283,14 @@ def spent_of(meta: Mapping[str, Any]) -> Spent:
     return Spent(tokens, micros, priced=usd is not None or not tokens)
 
 
-def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, meta: Mapping[str, Any], at_ms: int) -> None:
+def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: StoredEvent) -> None:
+    meta, at_ms = event.payload["meta"], event.ts_ms
+    if meta.get("retry_ms") is None:
+        run.states[meta["node"]] = meta["status"]
     if attempt is None:
         return
     attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")
-    attempt.outputs_hash, attempt.ms = meta.get("outputs_hash"), meta.get("ms")
+    attempt.outputs_hash, attempt.ms, attempt.ended_in = meta.get("outputs_hash"), meta.get("ms"), event.payload["run_id"]
     attempt.taint = frozenset(meta.get("taint") or ())
     node, number, spent = attempt.node, attempt.attempt, attempt.spent
     if attempt.status == "ok":

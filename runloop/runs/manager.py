@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput, RunloopError, Where
-from runloop.events import RunIdentity
+from runloop.events import RunIdentity, record_of
 from runloop.events.records import NodeText, RunStarted, Versions
 from runloop.openings import AgentPorts, OpeningError, check, parse_opening
 from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
+from runloop.runs.forking import fork_events, plan_fork
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
 from runloop.runs.results import ChildResult, RunHalted, RunResult
@@ -26,15 +27,16 @@ from runloop.sandbox.spec import Limits
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from runloop.runs.history import RecordedRun
-
     from runloop.bundles import Bundle
     from runloop.effects.perform.ports import Artifact
     from runloop.effects.types import CallContext
     from runloop.models.budget import Budget
     from runloop.openings import Opening
+    from runloop.runs.forking import ForkRequest
+    from runloop.runs.history import RecordedRun
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup, Services
+    from runloop.runs.sources import RunSource
 
 SEED_BYTES = 32
 
@@ -153,6 +155,42 @@ class RunManager:
         run = await self._taken_up(recorded, None, operator, lookup, subscribers)
         run.parks = parks
         return run
+
+    async def fork(
+        self, source: RunSource, request: ForkRequest, *, operator: Operator | None = None, parks: bool = False,
+        subscribers: tuple[Subscriber, ...] = (),
+    ) -> Run:  # fmt: skip
+        """Begin a run that shares the history of another one; :meth:`drive` goes on with it from there (ADR 5).
+
+        Raises:
+            InvalidInput: as :func:`runloop.runs.forking.plan_fork`.
+            OpeningError: the opening does not fit the agents.
+
+        """
+        if request.run_id is not None and await self._is_fork(request.run_id, request.parent):
+            return await self.recover(request.run_id, operator=operator, lookup=request.lookup, parks=parks, subscribers=subscribers)
+        fork = await asyncio.to_thread(plan_fork, self.services, source, request)
+        found = {(node.name, node.variant): fork.bundles.get(node.id) for node in fork.opening.nodes}
+        problems = check(fork.opening, lambda name, variant: _ports(found.get((name, variant))))
+        if problems:
+            raise OpeningError(problems)
+        await self._prepare(fork.bundles, None if fork.python_guest == self.services.guest_digest else fork.python_guest)
+        await self.services.kept.keep(fork.bundles.values())
+        key = None if request.run_id is None else submit_key(fork.run_id)
+        events = await asyncio.to_thread(fork_events, self.services, source, fork, key)
+        stored = await self.services.ledger.append(events)
+        for subscriber in (*subscribers, *self.watchers):
+            for event in stored:
+                subscriber(record_of(event))
+        return await self.recover(fork.run_id, operator=operator, lookup=request.lookup, parks=parks, subscribers=subscribers)
+
+    async def _is_fork(self, run_id: str, parent: str) -> bool:
+        """Whether that fork of the parent is recorded already."""
+        try:
+            forked = (await self.services.recorded(run_id)).submitted.get("forked_from") or {}
+        except InvalidInput:
+            return False
+        return forked.get("run_id") == parent
 
     # ── what performers report to and ask of the run that a call belongs to ─────────────────────────────────────────────
 

@@ -14,11 +14,11 @@ from runloop.errors import InvalidInput, RunloopError, VerificationFailed, Where
 from runloop.events import NodeResult, RunIdentity, final_hash, outputs_hash
 from runloop.openings import parse_opening
 from runloop.policy import OpeningPolicy
-from runloop.runs.account import AttemptAccount, account_of
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
+from runloop.runs.attempts import tape_of
 from runloop.runs.crossings import AttemptIdentity, Crossings, RecordEnded
-from runloop.runs.history import load_run
+from runloop.runs.history import asked_by, load_run
 from runloop.runs.jsondiff import MISSING, Difference, first_difference, shown
 from runloop.runs.operator import Nobody
 from runloop.runs.recorder import Recorder
@@ -160,17 +160,19 @@ class Replayer:
                 code="replay.guest",
                 hint="replay it with the Runloop version that made it, or with --any-guest and see whether it matters",
             )
-        account = account_of(source, run.run_id)
-        opening = _opening(run)
-        return [await self._judge(run, opening, each, account.attempt(each.node, each.attempt)) for each in run.attempts]
+        openings = {run.run_id: _opening(run.submitted)}
+        for run_id in {attempt.ended_in for attempt in run.attempts} - {"", run.run_id}:  # what a fork shares ended there, as it was there
+            first = next(map(source.full, source.read_run(run_id)))
+            openings[run_id] = _opening(first.payload["meta"])
+        return [await self._judge(run, openings[each.ended_in or run.run_id], each) for each in run.attempts]
 
-    async def _judge(self, run: RecordedRun, opening: Opening, attempt: RecordedAttempt, account: AttemptAccount) -> ReplayedAttempt:
+    async def _judge(self, run: RecordedRun, opening: Opening, attempt: RecordedAttempt) -> ReplayedAttempt:
         node = opening.node(attempt.node)
         place = (run.run_id, attempt.node, attempt.attempt)
         if node.kind != "agent":
             return ReplayedAttempt(*place, "skipped", detail="a nested opening is a run of its own")
         bundle = self._bundle(attempt, node.name, node.variant)
-        rerun = _Rerun(self, run, attempt, account)
+        rerun = _Rerun(self, run, attempt)
         if attempt.status in {None, "cancelled"} or (attempt.error or {}).get("code") in _STOPPED:
             return await rerun.cut(bundle, node.with_args)
         return await rerun.whole(bundle, node.with_args)
@@ -198,7 +200,7 @@ class Replayer:
             made = actual.get((attempt.node, attempt.attempt), attempt.outputs_hash)
             hashed = attempt.outputs_hash if attempt.outputs_hash is None or made is None or " " in made else made
             results[attempt.node] = NodeResult(hashed, None if attempt.error is None else attempt.error["message"])
-        return final_hash(results[node.id] for node in _opening(run).nodes if node.id in results)
+        return final_hash(results[node.id] for node in _opening(run.submitted).nodes if node.id in results)
 
 
 @dataclass(slots=True)
@@ -208,7 +210,6 @@ class _Rerun:
     replayer: Replayer
     run: RecordedRun
     attempt: RecordedAttempt
-    account: AttemptAccount
     asked: tuple[str, str] | None = None
     """The guest's latest journaled call: name and arguments as it wrote them."""
 
@@ -242,7 +243,7 @@ class _Rerun:
         except Diverged as found:
             divergence = self._at_call(found)
         else:
-            left = self.account.calls[journal.asked].asked
+            left = asked_by(self.attempt.crossings[journal.asked])
             divergence = Divergence("end", journal.asked + 1, Difference("$", left, ended))
         return self._result("differs", journal.asked, None, None, str(divergence), divergence)
 
@@ -251,20 +252,21 @@ class _Rerun:
         journal = Journal(attempt.node, attempt.attempt, attempt.crossings)
         recorder = Recorder(RunIdentity(run.run_id, "", "", run.opening_name), _NoLedger(), lambda: 0)
         desk = ApprovalDesk(recorder, Nobody(), OpeningPolicy(), RunRules())
-        who = AttemptIdentity(run.run_id, attempt.node, attempt.attempt, bundle, None)
+        who = AttemptIdentity(attempt.run_id, attempt.node, attempt.attempt, bundle, None)
         return journal, Crossings(who, recorder, journal, self.replayer.virtual, desk, live=False)
 
     async def _end(self, bundle: Bundle, with_args: Mapping[str, Any], crossings: Crossings | _UpTo) -> dict[str, Any]:
         """How the guest ended, ``outputs`` or ``error``. Raises what the crossings raise."""
         run, attempt = self.run, self.attempt
-        spec = AttemptSpec(run.run_id, attempt.node, attempt.attempt, with_args, attempt.inputs, run.seed, attempt.start_ms)
+        spec = AttemptSpec(attempt.run_id, attempt.node, attempt.attempt, with_args, attempt.inputs, run.seed, attempt.start_ms)
 
         async def watched(name: str, args_json: str, /) -> Answer:
             self.asked = (name, args_json)
             return await crossings(name, args_json)
 
         try:
-            result = await self.replayer.guests.run(spec.guest(bundle, self.replayer.limits_of(bundle)), watched)
+            tape = tape_of(attempt.crossings)
+            result = await self.replayer.guests.run(spec.guest(bundle, self.replayer.limits_of(bundle)), watched, tape)
             return {"outputs": ports_of(json.loads(result.result_json), bundle.ports_out)}
         except GuestError as error:
             failed = failure_of(error, crossings.refusal)
@@ -291,8 +293,8 @@ class _Rerun:
 
     def _at_call(self, found: RecordEnded | Diverged) -> Divergence:
         """The call at which the guest and the record part: what was asked then, and what is asked now."""
-        calls = self.account.calls
-        wanted = calls[found.call - 1].asked if found.call <= len(calls) else MISSING
+        calls = self.attempt.crossings
+        wanted = asked_by(calls[found.call - 1]) if found.call <= len(calls) else MISSING
         if isinstance(found, Diverged) and found.actual == "the end of the attempt":
             return Divergence("call", found.call, Difference("$", wanted, MISSING))
         asked = _as_asked(self.asked)
@@ -324,9 +326,9 @@ class _UpTo:
         return answer
 
 
-def _opening(run: RecordedRun) -> Opening:
-    said = run.submitted["opening"]
-    return parse_opening(said["source"], file=said.get("file"), params=run.submitted["params"] or None)
+def _opening(submitted: Mapping[str, Any]) -> Opening:
+    said = submitted["opening"]
+    return parse_opening(said["source"], file=said.get("file"), params=submitted["params"] or None)
 
 
 def _as_asked(asked: tuple[str, str] | None) -> Any:

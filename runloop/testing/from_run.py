@@ -13,51 +13,49 @@ from runloop.openings import parse_opening
 from runloop.testing.cases import read_cases
 
 if TYPE_CHECKING:
-    from runloop.runs.account import AttemptAccount, RunAccount
+    from runloop.effects.journal import Crossing
+    from runloop.runs.history import RecordedAttempt, RecordedRun
 
 _ITEM = re.compile(r"^( *)- ", re.MULTILINE)
 
 
-def attempt_of(account: RunAccount, agent: str, node: str | None) -> AttemptAccount:
+def attempt_of(run: RecordedRun, agent: str, node: str | None) -> RecordedAttempt:
     """The last attempt of ``agent`` in the run that ended by itself; of ``node`` where one is named.
 
     Raises:
         InvalidInput: ``agent.from_run``, where there is none, or several nodes have that agent and none is named.
 
     """
-    ended = {
-        name: each.attempts[-1]
-        for name, each in account.nodes.items()
-        if each.attempts and each.attempts[-1].agent.get("name") == agent and each.attempts[-1].status in {"ok", "error"}
-    }
+    last = {each.node: each for each in run.attempts}
+    ended = {name: each for name, each in last.items() if each.agent.get("name") == agent and each.status in {"ok", "error"}}
     found = [attempt for name, attempt in ended.items() if node in {None, name}]
     if len(found) == 1:
         return found[0]
     named = ", ".join(ended)
     if found:
-        raise _cannot(f"several nodes of the run are {agent}: {named}", f"name one: --from-run {account.run_id[:8]}:{next(iter(ended))}")
+        raise _cannot(f"several nodes of the run are {agent}: {named}", f"name one: --from-run {run.run_id[:8]}:{next(iter(ended))}")
     where = "" if node is None else f" as node {node}"
-    raise _cannot(f"{agent} did not come to an end in run {account.run_id[:8]}{where}", f"its nodes there: {named or 'none'}")
+    raise _cannot(f"{agent} did not come to an end in run {run.run_id[:8]}{where}", f"its nodes there: {named or 'none'}")
 
 
-def case_document(account: RunAccount, attempt: AttemptAccount) -> dict[str, Any]:
+def case_document(run: RecordedRun, attempt: RecordedAttempt) -> dict[str, Any]:
     """The case of an attempt: its clock, its random numbers and the times of its answers are those of the run."""
-    if any(call.seq is None for call in attempt.calls):
+    if not all(crossing.answered for crossing in attempt.crossings):
         raise _cannot("a call of that attempt has no answer in the record", "take a run that came to its end")
-    said = account.submitted["opening"]
-    opening = parse_opening(said["source"], file=said.get("file"), params=account.submitted["params"] or None)
+    said = run.submitted["opening"]
+    opening = parse_opening(said["source"], file=said.get("file"), params=run.submitted["params"] or None)
     document: dict[str, Any] = {
-        "name": f"as in run {account.run_id[:8]}, node {attempt.node}",
+        "name": f"as in run {run.run_id[:8]}, node {attempt.node}",
         "recorded": {
-            "run_id": account.run_id,
+            "run_id": attempt.run_id,
             "node": attempt.node,
             "attempt": attempt.attempt,
-            "seed": account.submitted["seed"],
+            "seed": run.submitted["seed"],
             "start_ms": attempt.start_ms,
         },
         "with": dict(opening.node(attempt.node).with_args),
         "inputs": dict(attempt.inputs),
-        "answers": [_answer(call) for call in attempt.calls],
+        "answers": [_answer(crossing) for crossing in attempt.crossings],
     }
     if attempt.error is None:
         return {**document, "expect": {port: values[0] for port, values in (attempt.outputs or {}).items()}}
@@ -96,12 +94,12 @@ def with_case(text: str | None, document: Mapping[str, Any], *, file: str) -> st
     return whole
 
 
-def _answer(call: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = {"call": call.name, "args": call.args or {}, "at_ms": call.ended_ms}
-    if call.error is None:
-        return {**answer, "answer": call.result}
-    error = {"code": call.error.get("kind") or "unavailable", "message": call.error["message"], "hint": call.error.get("hint") or ""}
-    return {**answer, "error": error}
+def _answer(crossing: Crossing) -> dict[str, Any]:
+    answer: dict[str, Any] = {"call": crossing.name, "args": crossing.args or {}, "at_ms": crossing.completed_ms}
+    failure = crossing.failure
+    if failure is None:
+        return {**answer, "answer": crossing.result}
+    return {**answer, "error": {"code": failure.code, "message": failure.message, "hint": failure.hint}}
 
 
 def _indented(text: str, by: str) -> str:

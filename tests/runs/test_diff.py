@@ -1,7 +1,7 @@
 """Two runs compared: what they did counts, what it cost and how long it took is told."""
 
-from runloop.runs.account import account_of
 from runloop.runs.diff import diff_runs
+from runloop.runs.history import load_run
 from runloop.runs.jsondiff import MISSING, Difference
 
 RELAY = """@agent
@@ -16,7 +16,7 @@ OUTER = 'version: 0\nname: outer\nnodes: [{id: below, use: "opening:inner"}]\ned
 
 
 def family(b, run_id):
-    return [account_of(b.ledger, each) for each in (run_id, *b.ledger.children(run_id))]
+    return [load_run(b.ledger, each) for each in (run_id, *b.ledger.children(run_id))]
 
 
 async def test_a_run_is_the_same_as_itself_and_as_a_later_one_that_did_the_same(bench):

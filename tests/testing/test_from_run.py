@@ -2,8 +2,9 @@
 
 import pytest
 
+from runloop.effects.journal import Crossing, Failure
 from runloop.errors import InvalidInput
-from runloop.runs.account import AttemptAccount, CallAccount, NodeAccount, RunAccount
+from runloop.runs.history import RecordedAttempt, RecordedRun
 from runloop.testing import read_cases
 from runloop.testing.from_run import attempt_of, case_document, with_case
 
@@ -12,24 +13,21 @@ OPENING = 'version: 0\nname: o\nnodes: [{id: one, use: "agent:reader", with: {to
 
 
 def call(number, name="kb.search", **over):
-    return CallAccount(
-        number, name, {"query": "tea: #1"}, "0" * 64, seq=number + 4, ended_ms=1000 + number, **{"result": {"hits": []}, **over}
-    )
+    return Crossing(number, name, "0" * 64, **{"result": {"hits": []}, "completed_ms": 1000 + number, "args": {"query": "tea: #1"}, **over})
 
 
 def attempt(node="one", **over):
-    values = {"status": "ok", "outputs": {"out": [{"n": 1.5, "text": "é: yes\nno"}]}, "calls": [call(1)], **over}
-    return AttemptAccount(node, 2, {"name": "reader"}, {"in": [None]}, 999, **values)
+    values = {"status": "ok", "outputs": {"out": [{"n": 1.5, "text": "é: yes\nno"}]}, "crossings": [call(1)], "run_id": RUN_ID, **over}
+    return RecordedAttempt(node, 2, {"name": "reader"}, {"in": [None]}, 999, **values)
 
 
-def account(*attempts):
-    submitted = {"opening": {"source": OPENING}, "params": None, "seed": SEED}
-    return RunAccount(RUN_ID, "o", submitted, {each.node: NodeAccount(each.node, "ok", "", [each]) for each in attempts})
+def recorded(*attempts):
+    return RecordedRun(RUN_ID, "o", {"opening": {"source": OPENING}, "params": None, "seed": SEED}, list(attempts))
 
 
 def test_the_case_says_what_the_record_says():
-    refused = call(2, "mail.send", result=None, error={"code": "approval.nobody", "kind": "denied", "message": "no", "hint": None})
-    found = account(attempt(calls=[call(1), refused]))
+    refused = call(2, "mail.send", result=None, failure=Failure("denied", "no", "", "approval.nobody"))
+    found = recorded(attempt(crossings=[call(1), refused]))
 
     (case,) = read_cases(with_case(None, case_document(found, attempt_of(found, "reader", None)), file="f"))
 
@@ -47,14 +45,14 @@ def test_the_case_says_what_the_record_says():
 
 @pytest.mark.parametrize(("code", "expected"), [("approval.nobody", "guest.exception"), ("guest.memory", "guest.memory")])
 def test_a_failed_attempt_is_expected_to_fail_as_the_sandbox_says_it(code, expected):
-    found = account(attempt(status="error", outputs=None, error={"code": code, "message": "no"}))
+    found = recorded(attempt(status="error", outputs=None, error={"code": code, "message": "no"}))
     (case,) = read_cases(with_case(None, case_document(found, attempt_of(found, "reader", None)), file="f"))
     assert (case.expect, case.expect_error.code, case.expect_error.contains) == (None, expected, "no")
 
 
 @pytest.mark.parametrize("before", ["cases:\n  - {name: a, expect: {}}\n", "# kept\ncases:\n- name: a # kept\n  expect: {}\n\n\n"])
 def test_a_case_is_added_at_the_end_and_only_once(before):
-    document = case_document(account(attempt()), attempt())
+    document = case_document(recorded(attempt()), attempt())
 
     after = with_case(before, document, file="f")
 
@@ -66,7 +64,7 @@ def test_a_case_is_added_at_the_end_and_only_once(before):
 @pytest.mark.parametrize("before", ["cases: [{name: a, expect: {}}]\n", "cases:\n  - name: as in run 68dcb06b, node one\n    expect: {}\n"])
 def test_a_file_to_which_nothing_can_be_added_is_left_alone(before):
     with pytest.raises(InvalidInput) as caught:
-        with_case(before, case_document(account(attempt()), attempt()), file="f")
+        with_case(before, case_document(recorded(attempt()), attempt()), file="f")
     assert (caught.value.code, caught.value.where.file) == ("cases.append", "f")
 
 
@@ -81,14 +79,14 @@ def test_a_file_to_which_nothing_can_be_added_is_left_alone(before):
 )
 def test_an_attempt_that_cannot_be_chosen_is_an_error(attempts, agent, node, says):
     with pytest.raises(InvalidInput, match=says) as caught:
-        attempt_of(account(*attempts), agent, node)
+        attempt_of(recorded(*attempts), agent, node)
     assert caught.value.code == "agent.from_run"
 
 
 def test_an_attempt_with_a_call_under_way_makes_no_case():
-    found = attempt(calls=[CallAccount(1, "kb.search", {}, "0" * 64)])
+    found = attempt(crossings=[call(1, answered=False)])
     with pytest.raises(InvalidInput, match="no answer in the record"):
-        case_document(account(found), found)
+        case_document(recorded(found), found)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from runloop.bundles import bundle_from_files
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events import canonical
-from runloop.runs.account import account_of
 from runloop.runs.archives.archive import ArchiveAltered, open_archive, peek, read_archive
 from runloop.runs.archives.container import ArchiveInvalid, pack, unpack
 from runloop.runs.archives.imported import Imported
@@ -30,7 +29,6 @@ async def test_an_archive_holds_the_same_records_values_and_bundles_as_the_ledge
         for each in (run_id, child):
             assert list(archive.read_run(each)) == list(b.ledger.read_run(each))
             assert load_run(archive, each) == load_run(b.ledger, each)
-            assert account_of(archive, each) == account_of(b.ledger, each)
         used = {bundle.digest for bundle in (b.services.resolve_agent(name, None) for name in ("relay", "quiet", "broken"))}
         assert archive.manifest.bundles.keys() == used
         assert archive.manifest.missing == []
@@ -80,7 +78,7 @@ async def test_a_redacted_archive_says_nothing_and_no_guess_can_be_proven_by_it(
     async with recorded() as (b, run_id):
         made = archived(b, run_id, redact=True)
         archive, whole = read_archive(made.data), read_archive(archived(b, run_id).data)
-        account, before = account_of(archive, run_id), account_of(b.ledger, run_id)
+        masked, before = load_run(archive, run_id), load_run(b.ledger, run_id)
 
         assert archive.manifest.redacted > 20
         assert archive.manifest.bundles == {}
@@ -91,10 +89,10 @@ async def test_a_redacted_archive_says_nothing_and_no_guess_can_be_proven_by_it(
             hashes = [event.content_hash.hex(), event.chain_hash.hex()]
             hashes += [meta[name] for name in ("args_hash", "inputs_hash", "outputs_hash", "result_hash", "final_hash") if meta.get(name)]
             assert [each for each in hashes if each.encode() in made.data] == []
-        assert [(each.node, each.status, len(each.attempts)) for each in account.nodes.values()] == [
-            (each.node, each.status, len(each.attempts)) for each in before.nodes.values()
-        ]
-        assert (account.tokens, account.usd, account.ms) == (before.tokens, before.usd, before.ms)
+        assert (masked.states, masked.status) == (before.states, before.status)
+        for one, other in zip(masked.attempts, before.attempts, strict=True):
+            assert (one.node, one.agent, one.status, one.ms, one.spent) == (other.node, other.agent, other.status, other.ms, other.spent)
+            assert [call.name for call in one.crossings] == [call.name for call in other.crossings]
 
 
 async def test_a_bundle_that_is_gone_is_named_and_the_rest_is_exported(recorded, archived):
@@ -259,9 +257,11 @@ async def test_a_run_is_found_in_the_ledger_then_among_the_imported_then_in_a_fi
 
 
 async def test_letters_that_begin_several_runs_are_ambiguous(recorded, archived, tmp_path):
-    async with recorded() as (b, run_id):
+    async with recorded() as (b, _):
         imported = Imported(tmp_path / "imported")
-        imported.add(read_archive(archived(b, run_id).data))
+        await b.run("version: 0\nname: other\nnodes: [{id: only, use: 'agent:quiet'}]\nedges: []\n")
+        for each in b.ledger.run_ids("00000000"):
+            imported.add(read_archive(archived(b, each).data))
         with pytest.raises(InvalidInput) as caught:
             find_source("0000", None, imported)
         assert caught.value.code == "run.ambiguous"

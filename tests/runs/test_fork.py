@@ -1,0 +1,299 @@
+"""A fork shares the history of its parent up to a record, repeats nothing of it, and goes on live as a run of its own."""
+
+import pytest
+
+from runloop.errors import InvalidInput
+from runloop.runs.forking import ForkRequest
+from runloop.runs.history import load_run
+from runloop.runs.manager import Submission
+from runloop.runs.replay import Replayer
+from runloop.sandbox import guest_digest
+from runloop.sandbox.spec import Limits
+
+FIRST = """import random
+@agent
+def run(topic='tea'):
+    said = [model.complete(f'{topic} {n} {random.random()}').text for n in range(3)]
+    return {'out': said}
+"""
+SECOND = """@agent
+def run(topic='tea', said=None):
+    told = model.complete('sum up ' + str(said)).text
+    mail.send([{'email': 'a@example.org'}], subject='s', text=told)
+    return {'out': {'told': told, 'topic': topic}}
+"""
+TEXT = """version: 0
+name: chain
+params: {topic: tea}
+nodes:
+  - {id: one, use: "agent:first", with: {topic: "{{params.topic}}"}}
+  - {id: two, use: "agent:second", with: {topic: "{{params.topic}}"}}
+edges: [{from: one.out, to: two.said}]
+"""
+CAPS = "model = true\nmail = true"
+
+
+@pytest.fixture
+def chain(bench, desk):
+    """Opens a bench in which such a run has ended, its mail approved: ``async with chain() as (b, run_id)``."""
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def make(*decisions):
+        async with bench(desk(True, *decisions)) as b:
+            b.agent("first", FIRST, caps=CAPS)
+            b.agent("second", SECOND, ports_in=("said",), caps=CAPS)
+            result = await b.run(TEXT)
+            assert (result.status, result.reason) == ("succeeded", "")
+            b.records.clear()
+            yield b, result.run_id
+
+    return make
+
+
+async def fork(b, parent, at=None, **options):
+    run = await b.manager.fork(b.ledger, ForkRequest(parent, at, **options), subscribers=(b.records.append,))
+    return await b.manager.drive(run)
+
+
+def seq_of(b, run_id, kind, **meta):
+    for event in map(b.ledger.full, b.ledger.read_run(run_id)):
+        if event.kind == kind and all(event.payload["meta"].get(name) == value for name, value in meta.items()):
+            return str(event.payload["seq"])
+    raise AssertionError(f"no {kind} {meta}")
+
+
+async def replayed(b, run_id):
+    def bundle_of(name, variant, digest):
+        return b.services.kept.bundle(digest)
+
+    return await Replayer(b.pool, bundle_of, lambda bundle: Limits(), {}, guest_digest()).replay(b.ledger, run_id)
+
+
+async def test_a_fork_before_a_node_repeats_nothing_before_it_and_runs_the_rest(chain):
+    async with chain(True) as (b, parent):
+        prompts = list(b.model.prompts)
+
+        result = await fork(b, parent, "two")
+
+        assert (result.status, len(b.outbox.sent)) == ("succeeded", 2)
+        assert b.model.prompts[len(prompts) :] == [prompts[3]]
+        assert b.kinds()[:3] == ["run.submitted", "run.started", "node.ready"] or b.kinds()[:2] == ["run.submitted", "run.started"]
+        assert [record["seq"] for record in b.records] == list(range(1, len(b.records) + 1))
+        assert b.metas("run.submitted")[0]["forked_from"] == {
+            "run_id": parent,
+            "seq": int(seq_of(b, parent, "node.started", node="two")) - 1,
+        }
+        assert b.metas("run.finished")[0]["tokens"] == 15
+        assert (await replayed(b, result.run_id)).matches is True
+
+
+async def test_another_answer_is_given_and_the_rest_follows_from_it(chain):
+    async with chain(True) as (b, parent):
+        asked = len(b.model.prompts)
+
+        result = await fork(b, parent, answers={"one/1/2": {"text": "changed"}})
+
+        assert result.status == "succeeded"
+        assert load_run(b.ledger, result.run_id).attempts[0].outputs == {"out": [["answer 1", "changed", f"answer {asked + 1}"]]}
+        assert len(b.model.prompts) == asked + 2  # the third question of the first node, and the second node's
+        assert "changed" in b.model.prompts[-1]
+        report = await replayed(b, result.run_id)
+        assert ([each.verdict for each in report.attempts], report.matches) == (["same", "same"], True)
+
+
+async def test_the_guest_of_an_attempt_that_goes_on_is_the_same_guest(chain):
+    async with chain(True) as (b, parent):
+        prompts = list(b.model.prompts)
+        await fork(b, parent, seq_of(b, parent, "effect.completed", node="one", call=1))
+        assert b.model.prompts[4:6] == prompts[1:3]  # the random numbers in them are those of the parent's attempt
+
+
+async def test_a_fork_from_the_first_record_is_a_run_of_its_own(chain):
+    async with chain(True) as (b, parent):
+        result = await fork(b, parent, "1")
+        assert (result.status, len(b.model.prompts)) == ("succeeded", 8)
+        assert b.model.prompts[4:7] == b.model.prompts[:3]
+        assert (await replayed(b, result.run_id)).matches is True
+
+
+async def test_a_fork_of_the_end_ends_at_once_with_the_same_outputs_at_no_cost(chain):
+    async with chain() as (b, parent):
+        asked = len(b.model.prompts)
+        result = await fork(b, parent, seq_of(b, parent, "run.finished"))
+        first, again = load_run(b.ledger, parent), load_run(b.ledger, result.run_id)
+        assert (again.status, again.final_hash) == (first.status, first.final_hash)
+        assert (len(b.model.prompts), len(b.outbox.sent), b.metas("run.finished")[0]["tokens"]) == (asked, 1, 0)
+
+
+async def test_other_parameters_reach_the_nodes_that_had_not_begun(chain):
+    async with chain(True) as (b, parent):
+        result = await fork(b, parent, "two", params={"topic": "rum"})
+        outputs = {each.node: each.outputs for each in load_run(b.ledger, result.run_id).attempts}
+        assert (result.status, outputs["two"]["out"][0]["topic"]) == ("succeeded", "rum")
+        assert (await replayed(b, result.run_id)).matches is True
+
+
+async def test_other_code_follows_the_record_while_it_asks_the_same_and_then_goes_its_own_way(chain):
+    async with chain(True) as (b, parent):
+        asked = len(b.model.prompts)
+        changed = FIRST.replace("range(3)", "range(2)").replace(
+            "return {'out': said}", "return {'out': said + [model.complete('more').text]}"
+        )
+        (b.agents_dir / "first").rename(b.root / "before")
+        b.agent("first", changed, caps=CAPS)
+        at = seq_of(b, parent, "effect.completed", node="one", call=3)
+
+        result = await fork(b, parent, at, agents={"first": b.services.resolve_agent("first", None)})
+
+        assert (result.status, b.model.prompts[asked]) == ("succeeded", "more")
+        assert load_run(b.ledger, result.run_id).attempts[0].outputs == {"out": [["answer 1", "answer 2", f"answer {asked + 1}"]]}
+        found = b.metas("divergence.found")
+        assert [(meta["node"], meta["call"]) for meta in found] == [("one", 3)]
+        report = await replayed(b, result.run_id)
+        assert ([each.verdict for each in report.attempts], report.matches) == (["same", "same"], True)
+
+
+async def test_other_code_that_asks_less_ends_where_it_ends(chain):
+    async with chain(True) as (b, parent):
+        asked = len(b.model.prompts)
+        (b.agents_dir / "first").rename(b.root / "before")
+        b.agent("first", FIRST.replace("range(3)", "range(1)"), caps=CAPS)
+        at = seq_of(b, parent, "effect.completed", node="one", call=3)
+
+        result = await fork(b, parent, at, agents={"first": b.services.resolve_agent("first", None)})
+
+        assert (result.status, len(b.model.prompts)) == ("succeeded", asked + 1)
+        assert (await replayed(b, result.run_id)).matches is True
+
+
+async def test_code_that_changed_on_disk_is_not_used_unless_asked_for(chain):
+    async with chain(True) as (b, parent):
+        (b.agents_dir / "second").rename(b.root / "before")
+        b.agent("second", "@agent\ndef run(said, topic):\n    return {'out': 'other'}\n", ports_in=("said",), caps=CAPS)
+        result = await fork(b, parent, "two")
+        assert load_run(b.ledger, result.run_id).attempts[1].outputs["out"][0]["told"].startswith("answer")
+
+
+async def test_a_fork_of_a_fork_has_all_three_histories(chain):
+    async with chain(True, True) as (b, parent):
+        first = await fork(b, parent, answers={"one/1/2": {"text": "changed"}})
+        at = seq_of(b, first.run_id, "node.started", node="two")
+        asked = len(b.model.prompts)
+
+        second = await fork(b, first.run_id, at)
+
+        assert (second.status, len(b.model.prompts) - asked) == ("succeeded", 1)
+        assert load_run(b.ledger, second.run_id).attempts[0].outputs == load_run(b.ledger, first.run_id).attempts[0].outputs
+        assert (await replayed(b, second.run_id)).matches is True
+
+
+async def test_a_fork_at_an_approval_asks_anew_and_can_be_decided_otherwise(chain):
+    async with chain(False) as (b, parent):
+        at = seq_of(b, parent, "approval.requested", node="two")
+
+        result = await fork(b, parent, at)
+
+        assert (result.status, result.code, len(b.outbox.sent)) == ("failed", "approval.rejected", 1)
+        assert len(b.services.operator.shown) == 2
+
+
+async def test_an_effect_that_was_under_way_is_never_done_a_second_time(chain):
+    async with chain() as (b, parent):
+        at = seq_of(b, parent, "effect.requested", node="two", name="mail.send")
+        with pytest.raises(InvalidInput) as caught:
+            await fork(b, parent, at)
+        assert (caught.value.code, len(b.outbox.sent)) == ("fork.in_effect", 1)
+
+
+async def test_after_the_mail_there_is_no_second_mail(chain):
+    async with chain() as (b, parent):
+        result = await fork(b, parent, seq_of(b, parent, "effect.completed", node="two", name="mail.send"))
+        assert (result.status, len(b.outbox.sent)) == ("succeeded", 1)
+
+
+async def test_every_point_of_a_run_can_be_forked_and_ends_with_the_same_outputs(chain):
+    async with chain(*[True] * 40) as (b, parent):
+        b.model.usage = (0, 0, 0)
+        recorded = load_run(b.ledger, parent)
+        mail = [int(seq_of(b, parent, kind, node="two", call=2)) for kind in ("effect.requested", "effect.completed")]
+        under_way = range(*mail)
+        for seq in range(1, recorded.last_seq + 1):
+            if seq in under_way:
+                with pytest.raises(InvalidInput, match="a second time"):
+                    await fork(b, parent, str(seq))
+                continue
+            result = await fork(b, parent, str(seq))
+            assert result.status == "succeeded", (seq, result.reason)
+            assert (await replayed(b, result.run_id)).matches is True, seq
+
+
+async def test_a_child_run_that_was_under_way_is_shared_too(bench, desk):
+    async with bench(desk(True, True)) as b:
+        b.agent("first", FIRST, caps=CAPS)
+        b.agent("second", SECOND, ports_in=("said",), caps=CAPS)
+        b.openings["inner"] = TEXT
+        result = await b.run('version: 0\nname: outer\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n')
+        (child,) = b.ledger.children(result.run_id)
+        asked = len(b.model.prompts)
+        until = next(event for event in b.ledger.read_run(child) if event.kind == "node.finished")
+        at = max(event.payload["seq"] for event in b.ledger.read_run(result.run_id) if event.id <= until.id)
+        b.records.clear()
+
+        again = await fork(b, result.run_id, str(at))  # the parent's last record before the child's end
+
+        assert again.status == "succeeded"
+        (second,) = b.ledger.children(again.run_id)
+        assert load_run(b.ledger, second).submitted["forked_from"]["run_id"] == child
+        assert (len(b.model.prompts), len(b.outbox.sent)) == (asked, 1)  # nothing of the child is done again
+        assert (await replayed(b, again.run_id)).matches is True
+
+
+async def test_costs_are_counted_once(chain):
+    async with chain(True) as (b, parent):
+        result = await fork(b, parent, "two")
+        ends = [load_run(b.ledger, run_id).finished for run_id in (parent, result.run_id)]
+        assert [(end["tokens"], end["usd"]) for end in ends] == [(60, 0.001), (15, 0.00025)]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"at": "three"}, "fork.point"),
+        ({"at": "two", "params": {"topik": 1}}, "opening.param"),
+        ({"answers": {"one/1/9": 1}}, "fork.call"),
+    ],
+)
+async def test_a_fork_that_cannot_be_made_leaves_no_record(chain, options, code):
+    async with chain() as (b, parent):
+        before = b.ledger.head()
+        with pytest.raises(InvalidInput) as caught:
+            await fork(b, parent, **options)
+        assert (caught.value.code, b.ledger.head()) == (code, before)
+
+
+async def test_a_name_that_no_node_has_is_refused_as_an_agent(chain):
+    async with chain() as (b, parent):
+        with pytest.raises(InvalidInput) as caught:
+            await fork(b, parent, "two", agents={"third": b.services.resolve_agent("first", None)})
+        assert caught.value.code == "fork.agent"
+
+
+async def test_the_same_request_twice_is_one_fork(chain):
+    async with chain(True) as (b, parent):
+        wanted = "11111111-2222-4333-8444-555555555555"
+        await fork(b, parent, "two", run_id=wanted)
+        with pytest.raises(InvalidInput) as caught:
+            await fork(b, parent, "two", run_id=wanted)
+        assert caught.value.code == "run.ended"
+
+
+async def test_a_run_under_way_can_be_forked(bench, desk):
+    async with bench(desk(True)) as b:
+        b.agent("first", FIRST, caps=CAPS)
+        b.agent("second", SECOND, ports_in=("said",), caps=CAPS)
+        from runloop.openings import parse_opening
+
+        parent = await b.manager.submit(Submission(parse_opening(TEXT)), (b.records.append,))
+        result = await fork(b, parent.run_id, "1")
+        assert result.status == "succeeded"
