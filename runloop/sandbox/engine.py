@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import threading
 from typing import Any
 
@@ -14,12 +15,20 @@ from runloop.sandbox.foreign import trap
 
 TICK_S = 0.010
 WASM_STACK_BYTES = 2 << 20
+TABLE_ELEMENTS, TABLES, INSTANCES = 200_000, 20, 100
+"""Most elements of a guest's table, tables and instances of modules."""
+_SLOT_BYTES = 8 << 30
+"""More addresses than a memory of 4 GiB with its guards takes, and the tables beside it."""
 THREAD_STACK_BYTES = 16 << 20
 """Native stack of a guest's thread: WebAssembly's own, and room for callbacks below it."""
 
 
-def new_engine(*, fuel: bool) -> wasmtime.Engine:
-    """Make an engine; engines with and without fuel need code compiled for them."""
+def new_engine(*, fuel: bool, slots: int = 0) -> wasmtime.Engine:
+    """Make an engine; engines with and without fuel need code compiled for them.
+
+    With ``slots``, addresses for so many guests are set aside, so that beginning and ending one maps and unmaps nothing; where the
+    system has not as many addresses, each guest maps its own as it comes. What guests see is the same.
+    """
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.consume_fuel = fuel
@@ -31,7 +40,35 @@ def new_engine(*, fuel: bool) -> wasmtime.Engine:
     config.memory_init_cow = True
     config.max_wasm_stack = WASM_STACK_BYTES
     config.native_unwind_info = False
+    if slots and _are_free((slots + INSTANCES) * _SLOT_BYTES):
+        _set_aside(config, slots)
     return wasmtime.Engine(config)
+
+
+def _are_free(count: int) -> bool:
+    """Tell whether so many addresses can be had; wasmtime itself would end the process where they cannot."""
+    try:
+        mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+    except (OSError, OverflowError, ValueError):
+        return False
+    return True
+
+
+def _set_aside(config: wasmtime.Config, slots: int) -> None:
+    """Use wasmtime's pooling allocator, wide enough to hold whatever the limits of a store allow."""
+    pooling = ffi.wasmtime_pooling_allocation_config_new()
+    for name, value in {
+        "total_memories": slots + INSTANCES, "max_memories_per_module": INSTANCES, "max_memories_per_component": INSTANCES,
+        "max_memory_size": 1 << 32,
+        "total_tables": TABLES * slots, "max_tables_per_module": TABLES, "max_tables_per_component": TABLES,
+        "table_elements": TABLE_ELEMENTS,
+        "total_core_instances": INSTANCES * slots, "max_core_instances_per_component": INSTANCES, "max_core_instance_size": 1 << 20,
+        "total_component_instances": slots, "max_component_instance_size": 1 << 20,
+        "linear_memory_keep_resident": 0, "table_keep_resident": 0, "max_unused_warm_slots": 8,
+    }.items():  # fmt: skip
+        getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pooling, value)
+    ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pooling)
+    ffi.wasmtime_pooling_allocation_config_delete(pooling)
 
 
 _CONTINUE = 0
@@ -64,7 +101,7 @@ def new_store(engine: wasmtime.Engine, *, memory_bytes: int, fuel: int | None) -
     """Make a store for one guest, with its limits, that looks at the clock at every tick."""
     store = wasmtime.Store(engine)
     # The engine limits each memory for itself, so there may be only one: 20 of them would be 20 times the limit.
-    store.set_limits(memory_size=memory_bytes, table_elements=200_000, instances=100, tables=20, memories=1)
+    store.set_limits(memory_size=memory_bytes, table_elements=TABLE_ELEMENTS, instances=INSTANCES, tables=TABLES, memories=1)
     if fuel is not None:
         store.set_fuel(fuel)
     ffi.wasmtime_store_epoch_deadline_callback(store.ptr(), _at_tick, None, _keep)

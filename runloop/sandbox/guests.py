@@ -11,6 +11,7 @@ from wasmtime import component as wasm
 
 from runloop.sandbox.command import Command
 from runloop.sandbox.component import Prepared
+from runloop.sandbox.configuration import MAX_LIVE
 from runloop.sandbox.core import PreparedModule
 from runloop.sandbox.engine import Ticker, new_engine
 from runloop.sandbox.execution import Execution, Stopped, enter
@@ -35,7 +36,7 @@ class Guests:
         """Load compiled code from the cache, whose seal the pool has checked."""
         with self._lock:
             if fuel not in self._engines:
-                self._engines[fuel] = new_engine(fuel=fuel)
+                self._engines[fuel] = new_engine(fuel=fuel, slots=MAX_LIVE)
                 self._ticker.add(self._engines[fuel])
             engine = self._engines[fuel]
             known = self._prepared.get((path, fuel))

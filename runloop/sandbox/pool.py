@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from runloop.errors import RunloopError, Unavailable
 from runloop.sandbox.cache import CompiledCache, CompileProgress
+from runloop.sandbox.configuration import MAX_LIVE
 from runloop.sandbox.contents import Contents
 from runloop.sandbox.guestfile import guest_code, guest_digest
 from runloop.sandbox.job import Job
@@ -28,7 +29,6 @@ _SWEEP_S = 0.5
 _GRACE_S = 10.0
 """How much longer than its limit a guest may seem to run (loading and compiling included) before its worker is taken for hung."""
 _STOP_GRACE_S = 1.0
-_MAX_LIVE = 256
 _MAX_STARTS_FAILED = 5
 RESTARTS_PER_MINUTE = 30
 
@@ -292,7 +292,7 @@ class WorkerPool:
             raise
 
     def _choose(self) -> Peer | None:
-        ready = [peer for peer in self._peers if not peer.lost and peer.busy < self._threads and len(peer.jobs) + peer.reserved < _MAX_LIVE]
+        ready = [peer for peer in self._peers if not peer.lost and peer.busy < self._threads and len(peer.jobs) + peer.reserved < MAX_LIVE]
         if not ready:
             return None
         peer = min(ready, key=lambda one: (one.busy, len(one.jobs)))

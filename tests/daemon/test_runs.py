@@ -22,6 +22,7 @@ def normalised(text):
     text = IDS.sub("ID", text)
     text = re.sub(r'"(ts_ms|ms|start_ms|event_id)": \d+', r'"\1": 0', text)
     text = re.sub(r'"seed": "[0-9a-f]{64}"', '"seed": "S"', text)
+    text = re.sub(r'"owner": "[0-9a-f]{32}"', '"owner": "O"', text)
     return re.sub(r'"mode": "(local|daemon)"', '"mode": "M"', text)
 
 

@@ -107,15 +107,27 @@ class Model:
     def __init__(self):
         self.prompts = []
         self.usage = (10, 5, 250)
+        self.hold, self.hold_at = None, 1
+        """Set, when the call of that number has come; it never ends then."""
+        self.gate, self.gate_at, self.hold_seen = None, 0, None
+        """The call of that number waits for the gate, and says that it does."""
 
     def prepare(self, args, ctx):
         return Prepared("model.complete", EffectClass.IDEMPOTENT, args["prompt"], data=dict(args))
 
     async def perform(self, prepared, ctx):
         self.prompts.append(prepared.data["prompt"])
+        number = len(self.prompts)
+        if self.hold is not None and number >= self.hold_at:
+            self.hold.set()
+            await asyncio.get_running_loop().create_future()
+        if self.gate is not None and number == self.gate_at:
+            if self.hold_seen is not None:
+                self.hold_seen.set()
+            await self.gate.wait()
         tokens_in, tokens_out, micros = self.usage
         result = {
-            "text": f"answer {len(self.prompts)}",
+            "text": f"answer {number}",
             "tokens_in": tokens_in,
             "tokens_out": tokens_out,
             "usd": micros / 1e6,

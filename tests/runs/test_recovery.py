@@ -1,0 +1,389 @@
+"""A run whose process ends at any moment is taken up from its records, and ends as if nothing had happened."""
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+
+import pytest
+
+from runloop.effects.perform.ports import PersonAnswer
+from runloop.errors import RunloopError
+from runloop.kb import AsyncLedger
+from runloop.runs.errors import NeedsPerson
+from runloop.runs.history import load_run
+from runloop.runs.operator import ApprovalDecision
+from runloop.runs.services import RunRules
+
+WRITER = """
+import time
+
+@agent
+def run(topic):
+    kb.search(topic)
+    first = model.complete("first " + topic)
+    second = model.complete("second " + first.text)
+    return {"out": {"text": second.text, "at": time.time()}}
+"""
+MAILER = """
+@agent
+def run(text, go):
+    sent = mail.send([{"email": "ada@example.org"}], subject="Hello", text=text["text"])
+    return {"out": sent.message_id}
+"""
+CHILD = """
+@agent
+def run():
+    return {"out": model.complete("child").text}
+"""
+OPENING = """
+version: 0
+name: letter
+nodes:
+  - {id: write, use: "agent:writer", with: {topic: tea}}
+  - {id: inner, use: "opening:inner"}
+  - {id: send, use: "agent:mailer"}
+edges:
+  - {from: write.out, to: send.text}
+  - {from: inner.out, to: send.go}
+artifacts: {save: [send.out]}
+"""
+INNER = """
+version: 0
+name: inner
+nodes: [{id: only, use: "agent:child"}]
+edges: []
+artifacts: {save: [only.out]}
+"""
+
+
+class CutLedger:
+    """A ledger whose process dies at the ``cut``-th append: before it is on disk, or after, when nobody has seen it yet."""
+
+    def __init__(self, ledger, cut, after):
+        self.ledger, self.cut, self.after, self.count = ledger, cut, after, 0
+        self.dead = asyncio.Event()
+
+    def append(self, events):
+        self.count += 1
+        if self.count < self.cut:
+            return AsyncLedger(self.ledger).append(events)
+        if self.count == self.cut and self.after:
+            self.ledger.append(list(events))
+        self.dead.set()
+        return asyncio.get_running_loop().create_future()
+
+
+def prepare(b):
+    b.agent("writer", WRITER, caps="kb_read = true\nmodel = true")
+    b.agent("mailer", MAILER, ports_in=("text", "go"), caps="mail = true")
+    b.agent("child", CHILD, caps="model = true")
+    b.openings["inner"] = INNER
+
+
+async def crash_at(b, cut, after, **options):
+    """Run until the process dies at an append; False where it came to its end before."""
+    alive = b.services.ledger
+    dying = CutLedger(b.ledger, cut, after)
+    object.__setattr__(b.services, "ledger", dying)
+    try:
+        run = await asyncio.wait_for(_first(b.submit(OPENING, **options), dying.dead), 10)
+        if run is None:
+            return True
+        drive = asyncio.create_task(b.manager.drive(run))
+        dead = asyncio.create_task(dying.dead.wait())
+        await asyncio.wait({drive, dead}, return_when=asyncio.FIRST_COMPLETED)
+        if drive.done():
+            dead.cancel()
+            return False
+        await kill(b, drive)
+        return True
+    finally:
+        object.__setattr__(b.services, "ledger", alive)
+
+
+async def _first(submitting, dead):
+    task, gone = asyncio.ensure_future(submitting), asyncio.ensure_future(dead.wait())
+    await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+    gone.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    return None
+
+
+async def kill(b, drive):
+    """What is under way is gone, with nothing more on record."""
+    for run in b.manager.active:
+        run.recorder.halted = True
+    drive.cancel()
+    with suppress(asyncio.CancelledError):
+        await drive
+
+
+async def recover(b, run_id):
+    run = await b.manager.recover(run_id)
+    return await b.manager.drive(run)
+
+
+def unfinished(b):
+    """The one run of nobody that has no end."""
+    found = [load_run(b.ledger, run_id) for run_id in b.ledger.run_ids(limit=50)]
+    (root,) = [run.run_id for run in found if run.finished is None and run.identity.parent_run_id is None]
+    return root
+
+
+def told(b, run_id):
+    """What a run came to, without what is allowed to differ: how often it was taken up, ids of events and times."""
+    recorded = load_run(b.ledger, run_id)
+    attempts = [(each.node, each.attempt, each.status, each.outputs_hash and "h", len(each.crossings)) for each in recorded.attempts]
+    return recorded.status, sorted(attempts)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it is on disk", "after it is on disk"])
+async def test_a_run_that_dies_at_any_append_ends_as_if_nothing_had_happened(bench, desk, after):
+    async with bench(operator=desk(*[True] * 200)) as b:
+        prepare(b)
+        whole = await b.run(OPENING)
+        assert whole.status == "succeeded", whole.reason
+        expected, prompts = told(b, whole.run_id), len(b.model.prompts)
+        cut = 1
+        while True:
+            b.model.prompts.clear()
+            b.outbox.sent.clear()
+            cut += 1
+            if not await crash_at(b, cut, after):
+                break
+            root = unfinished(b)
+            attempts = load_run(b.ledger, root).attempts
+            doubt = any(not call.answered and call.name == "mail.send" for attempt in attempts for call in attempt.crossings)
+            b.services.operator.answers = [PersonAnswer("it happened" if b.outbox.sent else "do it now", "operator")] if doubt else []
+            lost = doubt and bool(b.outbox.sent)  # this outbox cannot say what its answer was
+            result = await recover(b, root)
+            assert result.status == ("failed" if lost else "succeeded"), (cut, result.reason)
+            assert len(b.outbox.sent) == 1
+            assert len(b.model.prompts) <= prompts + 2  # at most what each of two branches had in flight
+            if not lost:
+                assert told(b, root) == expected, cut
+                records = [event.payload["seq"] for event in b.ledger.read_run(root)]
+                assert records == list(range(1, len(records) + 1))
+        assert cut > 12
+
+
+# ── what a recovery finds ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ONE = 'version: 0\nname: one\nnodes: [{id: only, use: "agent:one"}]\nedges: []\nartifacts: {save: [only.out]}\n'
+SENDS = """
+@agent
+def run():
+    return {"out": mail.send([{"email": "ada@example.org"}], subject="s", text="t").message_id}
+"""
+
+
+async def interrupted(b, held, **options):
+    """Submit and drive a run until ``held`` is set, then let the process die."""
+    run = await b.submit(ONE, **options)
+    drive = asyncio.create_task(b.manager.drive(run))
+    await held.wait()
+    await kill(b, drive)
+    return run.run_id
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "sent"), [("do it now", "succeeded", 1), ("it happened", "failed", 0), ("give up", "failed", 0)]
+)
+async def test_a_message_that_may_be_out_is_a_question_and_never_a_guess(bench, desk, said, status, sent):
+    async with bench(operator=desk(True, answers=[PersonAnswer(said, "operator")])) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        b.outbox.hold = _for_ever(held)
+        run_id = await interrupted(b, held)
+        b.outbox.hold = None
+
+        result = await recover(b, run_id)
+
+        assert (result.status, len(b.outbox.sent)) == (status, sent)
+        question = b.services.operator.shown[-1].text
+        assert "Did it happen?" in question
+        assert "ada@example.org" in question
+        recorded = load_run(b.ledger, run_id)
+        assert [crossing.answered for crossing in recorded.attempts[0].crossings] == [True]
+        assert list(recorded.decisions.values())[-1]["decision"] == said
+        kinds = [event.kind for event in b.ledger.read_run(run_id)]
+        assert ("effect.unknown" in kinds) is (said == "give up")
+
+
+async def test_where_nobody_can_be_asked_the_run_stays_and_can_be_taken_up_later(bench, desk):
+    async with bench(operator=desk(True)) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        b.outbox.hold = _for_ever(held)
+        run_id = await interrupted(b, held)
+        b.outbox.hold = None
+
+        with pytest.raises(NeedsPerson, match=r"only a person can say whether mail\.outbox of node only happened"):
+            await recover(b, run_id)
+        b.services.operator.answers = [PersonAnswer("do it now", "operator")]
+
+        assert (await recover(b, run_id)).status == "succeeded"
+        assert [event.kind for event in b.ledger.read_run(run_id)].count("approval.requested") == 2
+
+
+async def test_an_approval_that_was_given_is_not_asked_for_again_and_an_open_one_is_asked_under_its_id(bench, desk):
+    operator = desk()
+    async with bench(operator=operator) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        operator.decide = _never(held, operator)
+        run_id = await interrupted(b, held)
+        first = operator.shown[-1]
+        operator.decide = type(operator).decide.__get__(operator)
+        operator.decisions = [ApprovalDecision(approved=True)]
+
+        result = await recover(b, run_id)
+
+        assert result.status == "succeeded"
+        assert operator.shown[-1] == first
+        asked = [event for event in b.ledger.read_run(run_id) if event.kind == "approval.requested"]
+        assert len(asked) == 1
+
+
+async def test_a_pause_lasts_over_the_end_of_the_process(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('p').text}\n", caps="model = true")
+        run = await b.submit(ONE)
+        held = asyncio.Event()
+        b.model.hold = held
+        drive = asyncio.create_task(b.manager.drive(run))
+        await held.wait()
+        await run.pause("lunch")
+        await kill(b, drive)
+        b.model.hold = None
+
+        again = await b.manager.recover(run.run_id)
+        driving = asyncio.create_task(b.manager.drive(again))
+        await _kind(b, run.run_id, "run.recovered")
+        assert again.paused
+        assert len(b.model.prompts) == 1
+        await again.resume("back")
+
+        assert (await driving).status == "succeeded"
+        assert len(b.model.prompts) == 2
+
+
+async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for_every_request(bench, desk):
+    async with bench(operator=desk(True)) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        b.outbox.hold = _for_ever(held)
+        run_id = await interrupted(b, held)
+
+        run = await b.manager.recover(run_id)
+        run.cancel("not any more")
+        result = await b.manager.drive(run)
+
+        assert (result.status, result.reason) == ("cancelled", "not any more")
+        kinds = [event.kind for event in b.ledger.read_run(run_id)]
+        assert kinds[-4:] == ["effect.unknown", "run.recovered", "node.finished", "run.finished"]
+
+
+async def test_an_agent_that_asks_for_something_else_than_the_record_says_stops_with_both_calls_named(bench):
+    async with bench() as b:
+        code = "@agent\ndef run():\n    a = model.complete('one')\n    return {'out': model.complete('two').text}\n"
+        b.agent("one", code, caps="model = true")
+        held = asyncio.Event()
+        b.model.hold, b.model.hold_at = held, 2
+        run_id = await interrupted(b, held)
+        b.model.hold = None
+        digest = load_run(b.ledger, run_id).attempts[0].agent["digest"]
+        (b.root / "kept" / "bundles" / digest / "agent.py").write_text("changed")
+
+        with pytest.raises(RunloopError) as altered:
+            await recover(b, run_id)
+        assert altered.value.code == "bundle.digest_mismatch"
+
+        b.agent("other", code.replace("'one'", "'another'"), caps="model = true")
+        other = b.services.resolve_agent("other", None)
+        object.__setattr__(b.services, "kept", _Always(other))
+        result = await recover(b, run_id)
+
+        assert (result.status, result.code) == ("failed", "run.diverged")
+        (found,) = [event.payload["meta"] for event in b.ledger.read_run(run_id) if event.kind == "divergence.found"]
+        assert "one" in found["expected"]
+        assert "another" in found["actual"]
+        assert len(b.model.prompts) == 2
+
+
+async def test_a_guest_that_waits_is_dropped_and_comes_back_to_the_same_place(bench):
+    async with bench(rules=RunRules(evict_after_ms=20)) as b:
+        code = "@agent\ndef run():\n    a = model.complete('one').text\n    b = model.complete('two').text\n    return {'out': a + b}\n"
+        b.agent("one", code, caps="model = true")
+        release = asyncio.Event()
+        b.model.gate, b.model.gate_at = release, 2
+        run = await b.submit(ONE)
+        drive = asyncio.create_task(b.manager.drive(run))
+        await _kind(b, run.run_id, "node.evicted")
+        while b.pool.live:
+            await asyncio.sleep(0)
+        release.set()
+        result = await drive
+
+        assert result.saved["only.out"] == ["answer 1answer 2"]
+        assert len(b.model.prompts) == 2
+        rebuilt = b.metas("node.rebuilt")
+        assert [meta["replayed_calls"] for meta in rebuilt] in ([], [1])  # it had no live call after that
+
+
+async def test_a_worker_that_dies_costs_no_call_and_no_attempt(bench):
+    async with bench() as b:
+        code = "@agent\ndef run():\n    a = model.complete('one').text\n    b = model.complete('two').text\n    return {'out': a + b}\n"
+        b.agent("one", code, caps="model = true")
+        release, held = asyncio.Event(), asyncio.Event()
+        b.model.gate, b.model.gate_at, b.model.hold_seen = release, 2, held
+        run = await b.submit(ONE)
+        drive = asyncio.create_task(b.manager.drive(run))
+        await held.wait()
+        os.kill(b.pool.pids[0], signal.SIGKILL)
+        await _kind(b, run.run_id, "node.evicted")
+        release.set()
+        result = await drive
+
+        assert (result.status, result.saved["only.out"]) == ("succeeded", ["answer 1answer 2"])
+        assert len(b.model.prompts) == 2
+        assert [attempt.attempt for attempt in load_run(b.ledger, run.run_id).attempts] == [1]
+
+
+class _Always:
+    """Keeps one bundle under every digest."""
+
+    def __init__(self, bundle):
+        self._bundle = bundle
+
+    async def keep(self, bundles):
+        pass
+
+    def bundle(self, digest):
+        return self._bundle
+
+
+def _for_ever(held):
+    async def hold():
+        held.set()
+        await asyncio.get_running_loop().create_future()
+
+    return hold
+
+
+def _never(held, operator):
+    async def decide(request):
+        operator.shown.append(request)
+        held.set()
+        await asyncio.get_running_loop().create_future()
+
+    return decide
+
+
+async def _kind(b, run_id, kind):
+    """Wait until the run has such a record."""
+    while not any(event.kind == kind for event in b.ledger.read_run(run_id)):
+        await asyncio.sleep(0)
