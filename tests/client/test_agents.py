@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from runloop import rmp
+from runloop.bus import Message
 from runloop.bus.errors import DeadlinePassed, Disconnected, NotAllowed
 from runloop.client import AgentFailed, agent_token
-from runloop.client.agents import REQUEST, RESPONSE, BadWork
-from runloop.errors import Denied, InvalidInput, Unavailable
+from runloop.client.agents import REQUEST, RESPONSE, BadWork, read_work
+from runloop.errors import Denied, InvalidInput, RunloopError, Unavailable
 
 GENERIC = "observation.generic.v1"
 TOKEN = "f" * 64
@@ -153,6 +155,9 @@ def request_for(name, **changes):
     ],
 )
 async def test_work_that_makes_no_sense_is_passed_over_and_the_agent_goes_on(bus, bad):
+    envelope = rmp.Envelope(REQUEST, bad, {"topic": "agent/doubler"})
+    with pytest.raises(RunloopError):
+        read_work(Message(rmp.encode_frame(envelope, trace_id=1, msg_id=1, created_at_ms=1)), "doubler")
     async with bus.client() as client, working(bus, width=1):
         await client.publish("agent/doubler", REQUEST, bad)
         await client.publish("agent/doubler", GENERIC, request_for("doubler"))

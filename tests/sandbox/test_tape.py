@@ -188,6 +188,16 @@ async def test_a_divergence_in_the_last_calls_of_a_guest_wins_over_its_result(po
         await pool.run(python_spec(GETS, {"n": 1}), host, host.tape(1))
 
 
+async def test_calls_of_a_guest_that_ends_before_its_record_does_are_compared_too(pool):
+    host = Journalled(["1"], [("kb.get", f'{{"key":"contacts/{i}"}}', Answer("1", START_MS)) for i in range(3)])
+    live = Journalled(["1"])
+    await pool.run(python_spec(GETS, {"n": 2}), live)
+    host.record[1] = (*host.record[1][:1], "{}", host.record[1][2])
+    host.record[0] = live.record[0]
+    with pytest.raises(Diverged, match="2"):
+        await pool.run(python_spec(GETS, {"n": 2}), host, host.tape(3))
+
+
 async def test_a_call_of_another_name_is_asked_and_not_answered_from_the_tape(pool):
     host = Journalled(["1"], [("kb.search", "{}", Answer("1", START_MS))])
     with pytest.raises(Diverged, match="1"):
@@ -416,6 +426,15 @@ def test_answers_come_in_order_and_never_further_ahead_than_the_window(entries, 
     assert {answer for (name, _args), answer in zip(calls, answered, strict=True) if name in LIVE_NAMES} <= {Answer("{}", 0)}
     assert ahead <= WINDOW_ENTRIES
     assert ahead_bytes <= WINDOW_BYTES
+
+
+def test_a_worker_cannot_have_answered_from_entries_that_were_not_sent_yet():
+    feed = Feed([Taped("kb.get", Answer("1", 0))] * (WINDOW_ENTRIES + 1))
+    assert sum(len(chunk) for chunk in feed.chunks()) == WINDOW_ENTRIES
+    for _ in range(WINDOW_ENTRIES):
+        feed.tell("kb.get")
+    with pytest.raises(ValueError, match="does not have"):
+        feed.tell("kb.get")
 
 
 def test_a_hundred_thousand_taped_calls_are_never_more_than_a_window_ahead():

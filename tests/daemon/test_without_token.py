@@ -1,0 +1,36 @@
+"""`rlp` where the operator token cannot be read: a sandboxed program of the same user, or a socket that was passed on."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def without_token(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.opening("quick")
+    daemon.start()
+    assert daemon.rlp("run", "quick").returncode == 0
+    (daemon.state / "token").rename(daemon.state / "kept")
+    return daemon
+
+
+@pytest.mark.parametrize("arguments", [["run", "quick"], ["attach", "last"], ["cancel", "last"], ["approve"], ["down"]])
+def test_what_is_for_operators_says_who_may_and_why_this_process_may_not(without_token, arguments):
+    done = without_token.rlp(*arguments)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "error[daemon.needs_operator]" in done.stderr
+    assert f"there is no token file {without_token.state / 'token'}" in done.stderr
+
+
+def test_how_the_daemon_is_may_be_asked_by_everybody(without_token):
+    assert json.loads(without_token.rlp("status", "--json").stdout)["state"] == "ready"
+    assert json.loads(without_token.rlp("metrics", "--json").stdout)["v"] == 1
+
+
+def test_a_token_file_that_others_can_read_is_an_error_with_what_to_do(without_token):
+    token = without_token.state / "token"
+    (without_token.state / "kept").rename(token)
+    token.chmod(0o644)
+    done = without_token.rlp("status")
+    assert (done.returncode, "error[bus.token_file]" in done.stderr, "chmod 600" in done.stderr) == (1, True, True)
