@@ -33,7 +33,7 @@ def attach(
 async def _attach(settings: Settings, ref: str, from_seq: int, *, as_json: bool, watch: bool) -> int:
     from runloop.cli.person import TerminalPerson, person_present
     from runloop.cli.remote import Shown
-    from runloop.cli.run import exit_code
+    from runloop.cli.showing import exit_code
 
     as_lines = as_json or not output.is_terminal(sys.stdout)
     attended = person_present() and not watch

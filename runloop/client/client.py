@@ -31,7 +31,7 @@ ANSWER_MS: Final = 120_000
 _BLOB_BYTES: Final = 1024 * 1024
 _NOBODY: Final = frozenset({"bus.disconnected", "bus.deadline"})
 _BROKEN: Final = frozenset({"bus.disconnected", "bus.stopping"})
-_REPEATABLE: Final = frozenset({"submit", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
+_REPEATABLE: Final = frozenset({"submit", "fork", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
 """Verbs that are asked again after a broken connection: doing them twice is doing them once."""
 
 

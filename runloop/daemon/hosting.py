@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.kb import KnowledgeBase
     from runloop.openings import Opening
+    from runloop.runs.forking import ForkRequest
     from runloop.runs.manager import RunManager
     from runloop.runs.run import Run
     from runloop.runs.services import Lookup, OpeningText
@@ -96,6 +97,8 @@ class Hosting:
     _coming: int = 0
     _mean_ms: float = _FIRST_GUESS_MS
     _parsed: OrderedDict[tuple[str, str | None, str], Opening] = field(default_factory=OrderedDict)
+    _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One fork is made at a time, so that a repeated request finds the first."""
 
     # ── what is here ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,12 +151,8 @@ class Hosting:
         if stored is not None:
             return await self._stored(request, stored)
         if self.kb.ledger.run_ids(request.run_id, limit=1):
-            raise self._reused(request)
-        if self.draining:
-            raise DaemonDraining("the daemon is stopping and takes no new runs", hint="start it again with `rlp up`")
-        if self._running + len(self._queue) + self._coming >= self.max_runs + self.max_queued:
-            self.refused += 1
-            raise DaemonBusy(f"{len(self._queue)} runs are queued already", retry_after_ms=self.retry_after_ms)
+            raise _reused(request.run_id)
+        self._check_room()
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._taken[request.run_id] = answer
         self._coming += 1
@@ -171,6 +170,38 @@ class Hosting:
         self._pump()
         return {**shown, "state": hosted.state, "repeated": False}
 
+    async def fork(self, request: ForkRequest, session: str | None) -> dict[str, Any]:
+        """Take in a fork; its ids and state. The same request again is answered with the same run.
+
+        Raises:
+            DaemonBusy, DaemonDraining: not now.
+            RequestReused: the id stands for another run.
+            RunloopError: as :meth:`RunManager.fork`.
+
+        """
+        run_id = str(request.run_id)
+        async with self._forking:
+            stored = self.kb.ledger.by_key(submit_key(run_id))
+            if stored is not None:
+                if (stored.payload["meta"].get("forked_from") or {}).get("run_id") != request.parent:
+                    raise _reused(run_id)
+                return {**_ids(stored), "state": await self.state_of(run_id), "repeated": True}
+            if self.kb.ledger.run_ids(run_id, limit=1):
+                raise _reused(run_id)
+            self._check_room()
+            person = Person(self.people)
+            run = await self.manager.fork(self.kb.ledger, request, operator=person)
+            hosted = self._host(run, run.opening.params, person, session)
+        self._pump()
+        return {**hosted.shown(), "state": hosted.state, "repeated": False}
+
+    def _check_room(self) -> None:
+        if self.draining:
+            raise DaemonDraining("the daemon is stopping and takes no new runs", hint="start it again with `rlp up`")
+        if self._running + len(self._queue) + self._coming >= self.max_runs + self.max_queued:
+            self.refused += 1
+            raise DaemonBusy(f"{len(self._queue)} runs are queued already", retry_after_ms=self.retry_after_ms)
+
     @property
     def retry_after_ms(self) -> int:
         """When a place is likely to be free, from how long runs took lately."""
@@ -187,11 +218,13 @@ class Hosting:
             except RunloopError:
                 await self.refresh()  # the client may have seen a change a moment before the daemon
                 self._check_digests(request, opening)
-        run = await self.manager.submit(submission)
+        return self._host(await self.manager.submit(submission), request.params, person, request.session)
+
+    def _host(self, run: Run, params: Mapping[str, Any], person: Person, session: str | None) -> Hosted:
         person.root = run.run_id
-        if request.session is not None:
-            self.people.follow(run.run_id, request.session)
-        hosted = Hosted(run, request.params, person, queued_ms=self.clock_ms())
+        if session is not None:
+            self.people.follow(run.run_id, session)
+        hosted = Hosted(run, params, person, queued_ms=self.clock_ms())
         self._hosted[run.run_id] = hosted
         if self.draining:
             self._strand(hosted, RunHalted())
@@ -233,24 +266,12 @@ class Hosting:
         """The answer from the ledger: the run was submitted to an earlier daemon, or has ended."""
         meta = self.kb.ledger.full(event).payload["meta"]
         self._check_same(request, meta["opening_digest"], meta["params"])
-        payload = event.payload
-        shown = {
-            "run_id": payload["run_id"],
-            "trace_id": event.provenance["trace_id"],
-            "opening_id": payload["opening_id"],
-            "opening_name": payload["opening_name"],
-        }
-        return {**shown, "state": await self.state_of(payload["run_id"]), "repeated": True}
+        return {**_ids(event), "state": await self.state_of(event.payload["run_id"]), "repeated": True}
 
     def _check_same(self, request: Request, digest: str, params: Mapping[str, Any]) -> None:
         opening = self._opening(request)
         if (opening.digest, dict(opening.params)) != (digest, dict(params)):
-            raise self._reused(request)
-
-    @staticmethod
-    def _reused(request: Request) -> RequestReused:
-        message = f"the request id {request.run_id} stands for another run"
-        return RequestReused(message, where=Where(key="request_id"), hint="use a new UUID for a new run")
+            raise _reused(request.run_id)
 
     async def state_of(self, run_id: str) -> str:
         """The state of a run, here or in the ledger; ``unfinished`` where it has no end and does not run here."""
@@ -367,3 +388,19 @@ class Hosting:
             left += 1
         await asyncio.gather(*tasks, return_exceptions=True)
         return left
+
+
+def _reused(run_id: str) -> RequestReused:
+    message = f"the request id {run_id} stands for another run"
+    return RequestReused(message, where=Where(key="request_id"), hint="use a new UUID for a new run")
+
+
+def _ids(submitted: StoredEvent) -> dict[str, Any]:
+    """The ids of the run that a ``run.submitted`` is of."""
+    payload = submitted.payload
+    return {
+        "run_id": payload["run_id"],
+        "trace_id": submitted.provenance["trace_id"],
+        "opening_id": payload["opening_id"],
+        "opening_name": payload["opening_name"],
+    }

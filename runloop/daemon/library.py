@@ -114,6 +114,10 @@ class Library:
             raise entry.error
         return entry.loaded
 
+    def bundle_at(self, path: Path) -> Bundle:
+        """The sound bundle in a directory, narrowed to what it may do here. Raises what is wrong with it."""
+        return self._disk.at(path)
+
     def opening(self, name: str) -> OpeningText:
         """The last good version by name; a path is read from the disk."""
         entry = self._openings.get(name)

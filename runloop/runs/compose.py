@@ -151,6 +151,11 @@ class DiskLookup:
         """A bundle that was verified elsewhere, cut down to what it may do here."""
         return self._limit.narrow(_trusted(self.bundles.narrowed(bundle), self.settings))
 
+    def at(self, path: Path) -> Bundle:
+        """The sound bundle in a directory, cut down like any other."""
+        home = self.settings.base.home
+        return self.narrowed(load_bundle(path.resolve(), home=None if home is None else str(home), env=os.environ))
+
     def opening(self, name: str) -> OpeningText:
         """The opening's text."""
         return find_opening(name, opening_dirs(self.settings, self._workdir))
