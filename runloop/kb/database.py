@@ -34,13 +34,15 @@ def connect(path: Path, *, readonly: bool = False, synchronous: str = "full", bu
     """A connection in WAL mode; a new file is readable by its owner only."""
     with translated(path):
         if not readonly:
-            _create_private(path)
+            create(path)
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
         db = apsw.Connection(str(path), flags=flags)
     try:
         with translated(path, db):
             db.set_busy_timeout(busy_ms)
-            if not readonly:
+            if readonly:
+                db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # it could not, and would complain
+            else:
                 _wal(db, busy_ms)
                 db.pragma("synchronous", synchronous)
                 db.pragma("foreign_keys", 1)
@@ -104,7 +106,7 @@ def _full(error: Exception, path: Path) -> LedgerFull:
     )
 
 
-def _create_private(path: Path) -> None:
+def create(path: Path) -> None:
     """Make the file, if it is not there, before SQLite does: its journal files then take the same mode.
 
     SQLite syncs the file's directory; that a new directory outlives a power cut is up to us.
@@ -126,14 +128,13 @@ def _sync_directory(folder: Path) -> None:
 
 def _wal(db: apsw.Connection, busy_ms: int) -> None:
     """Switch to WAL; SQLite does not wait by itself when two processes do that to a new file at once."""
-    waited = 0
+    until = time.monotonic() + busy_ms / 1000
     while True:
         try:
             db.pragma("journal_mode", "wal")
         except apsw.BusyError:
-            if waited >= busy_ms:
+            if time.monotonic() >= until:
                 raise
             time.sleep(0.01)
-            waited += 10
         else:
             return

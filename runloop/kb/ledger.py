@@ -12,7 +12,7 @@ from msgspec import structs
 
 from runloop.errors import Where
 from runloop.events import StoredEvent, kind_of, restore
-from runloop.kb.database import BUSY_MS, connect, translated
+from runloop.kb.database import BUSY_MS, abandon, connect, translated
 from runloop.kb.errors import BlobMissing, LedgerReadOnly
 from runloop.kb.migrations import check
 from runloop.kb.rows import COLUMNS, prepare, stored
@@ -54,7 +54,11 @@ class Ledger:
         self._busy_ms = busy_ms
         self._readers: deque[apsw.Connection] = deque()
         self._closed = False
-        self.id = self.meta("ledger_id")
+        try:
+            self.id = self.meta("ledger_id")
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def open(cls, path: str | Path, *, writable: bool = True, busy_ms: int = BUSY_MS, on_stall: StallListener | None = None) -> Self:
@@ -211,7 +215,7 @@ class Ledger:
                 yield db
         finally:
             if self._closed:
-                db.close()
+                abandon(db)
             else:
                 self._readers.append(db)
 
@@ -222,7 +226,7 @@ class Ledger:
         """
         self._closed = True
         while self._readers:
-            self._readers.pop().close()
+            abandon(self._readers.pop())
         if self._writer is not None:
             self._writer.close()
 

@@ -1,9 +1,7 @@
 """The write connection of a ledger: one transaction for many submissions, and what is done after the device failed.
 
-After an error of the device nothing that the file handles say about earlier writes is believed. A sync that failed may have thrown the
-written pages away and still report success the next time, while everybody reads them from memory: a commit on top of them would
-be lost with them in a power cut. So the connection is given up, and before the next transaction (under the write lock, through a
-new handle) the log is written and synced again from what it reads as now, and the events since the last acknowledged one are checked.
+After an error of the device nothing that the file handles say about earlier writes is believed: the connection is given up. The next
+transaction gets a new one, with the log written again (see ``unsynced``) and the events since the last acknowledged one checked.
 """
 
 from __future__ import annotations
@@ -15,11 +13,12 @@ import apsw
 
 from runloop.errors import Where
 from runloop.events import StoredEvent, chain_hash
-from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, translate, translated
+from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, create, translate, translated
 from runloop.kb.errors import KeyConflict, LedgerCorrupt
 from runloop.kb.migrations import immediate, migrate
 from runloop.kb.numbers import RunNumbers
 from runloop.kb.rows import COLUMNS, stored
+from runloop.kb.unsynced import Presence, fold_on_close, write_log_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +37,6 @@ _WHOLE_FILE = (
     *(apsw.CantOpenError, OSError),
 )
 _DEVICE = (apsw.IOError, apsw.CorruptError, apsw.NotADBError)
-_COPY_BYTES = 1 << 20
 
 
 class Store:
@@ -49,6 +47,7 @@ class Store:
         self._busy_ms = busy_ms
         self._numbers = RunNumbers(path)
         self._log_pages = 0
+        self._presence: Presence
         db = self._open()
         self._db: apsw.Connection | None = db
         self._acknowledged = _head(db, path)
@@ -84,29 +83,42 @@ class Store:
 
     def close(self) -> None:
         """Close the file; the log is folded in when nobody else has it open."""
-        self._give_up()
-
-    def _open(self) -> apsw.Connection:
-        db = connect(self._path, busy_ms=self._busy_ms)
-        try:
-            with translated(self._path, db):
-                migrate(db, self._path)
-                _head(db, self._path)  # a ledger that lost it takes no events
-                db.set_wal_hook(self._grew)  # in place of SQLite's own, which folds before the commit is answered
-        except BaseException:
+        if self._db is not None:
+            db, self._db = self._db, None
             abandon(db)
-            raise
+            self._presence.end()
+
+    def _open(self, *, suspect: bool = False) -> apsw.Connection:
+        """A connection that rests on nothing the device may have forgotten; ``suspect`` after it failed here."""
+        with translated(self._path):
+            create(self._path)
+            presence = Presence(self._path.parent)
+        with presence:
+            db = connect(self._path, busy_ms=self._busy_ms)
+            try:
+                with translated(self._path, db):
+                    fold_on_close(db, yes=False)
+                    if suspect or presence.alone:
+                        write_log_again(db)
+                    migrate(db, self._path)
+                    _head(db, self._path)  # a ledger that lost it takes no events
+                    fold_on_close(db, yes=True)
+                    db.set_wal_hook(self._grew)  # in place of SQLite's own, which folds before the commit is answered
+            except BaseException:
+                abandon(db)
+                raise
+        self._presence = presence
         return db
 
     def _reopen(self) -> apsw.Connection:
-        """A connection that rests on nothing the device may have forgotten. Raises ``kb.io`` or, when something is gone, ``ledger.…``."""
-        db = self._open()
+        """Raises ``kb.io`` or, when something that was acknowledged is gone, ``ledger.rolled_back``."""
+        db = self._open(suspect=True)
         try:
-            with translated(self._path, db), immediate(db):
-                _write_again(db.filename_wal)
+            with translated(self._path, db):
                 self._check_tail(db)
         except BaseException:
-            abandon(db)
+            self._db = db
+            self._give_up()
             raise
         self._db = db
         return db
@@ -124,9 +136,10 @@ class Store:
             )
 
     def _give_up(self) -> None:
+        """Close without folding the log in: what it holds may not be on the disk, and must not get into the file before it is."""
         if self._db is not None:
-            db, self._db = self._db, None
-            abandon(db)
+            fold_on_close(self._db, yes=False)
+        self.close()
 
     def _grew(self, _db: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages
@@ -222,18 +235,3 @@ def _insert_blobs(db: apsw.Connection, event_id: int, blobs: Iterable[tuple[byte
     for name, data in blobs:
         db.execute("INSERT INTO blobs(hash, data) VALUES(?, ?) ON CONFLICT DO NOTHING", (name, data))
         db.execute("INSERT INTO event_blobs(event_id, hash) VALUES(?, ?) ON CONFLICT DO NOTHING", (event_id, name))
-
-
-def _write_again(name: str) -> None:
-    """Write a file's bytes where they are and sync them, through a handle that no failed sync has touched; the write lock is held.
-
-    By SQLite's own files, since closing another handle of the system's would end its locks.
-    """
-    file = apsw.VFSFile("", name, [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
-    try:
-        size = file.xFileSize()
-        for offset in range(0, size, _COPY_BYTES):
-            file.xWrite(file.xRead(min(_COPY_BYTES, size - offset), offset), offset)
-        file.xSync(apsw.SQLITE_SYNC_FULL)
-    finally:
-        file.xClose()

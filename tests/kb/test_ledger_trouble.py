@@ -41,6 +41,9 @@ def test_after_trouble_with_the_device_the_file_is_opened_anew(ledger, contact):
         def execute(self, *_):
             raise apsw.IOError("disk I/O error")
 
+        def config(self, *_):
+            return 0
+
         def close(self, *_):
             real.close()
 
