@@ -16,7 +16,7 @@ import typer
 from runloop.cli import context, output
 from runloop.cli.finding import finding
 from runloop.cli.run import param_pairs, strict_json
-from runloop.cli.showing import Shown, exit_code, show_compiling
+from runloop.cli.showing import RunShown, exit_code, show_compiling
 from runloop.errors import EXIT_OK, InvalidInput, Where
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def fork(
         raise InvalidInput("--detach and --local exclude each other", code="cli.usage", hint="a run in this process ends with it")
     settings = context.settings()
     wanted = _wanted(run, at, param or [], answer or [], agent or [], yes=yes)
-    shown = Shown(wanted.opening, with_view=not as_json and not detach and output.is_terminal(sys.stdout))
+    shown = RunShown(wanted.opening, with_view=not as_json and not detach and output.is_terminal(sys.stdout), trace_out=None)
     return asyncio.run(_fork(wanted, settings, shown, detach=detach, local=local))
 
 
@@ -110,7 +110,7 @@ def _json(call: str, text: str) -> Any:
         ) from None
 
 
-async def _fork(wanted: _Wanted, settings: Settings, shown: Shown, *, detach: bool, local: bool) -> int:
+async def _fork(wanted: _Wanted, settings: Settings, shown: RunShown, *, detach: bool, local: bool) -> int:
     if not local:
         from runloop.cli.link import RECONNECT_S, find, linked
         from runloop.cli.remote import run_there
@@ -127,7 +127,7 @@ async def _fork(wanted: _Wanted, settings: Settings, shown: Shown, *, detach: bo
     return await _run_here(wanted, settings, shown)
 
 
-async def _run_here(wanted: _Wanted, settings: Settings, shown: Shown) -> int:
+async def _run_here(wanted: _Wanted, settings: Settings, shown: RunShown) -> int:
     from runloop.runs.compose import session
     from runloop.runs.forking import ForkRequest
 

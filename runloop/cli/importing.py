@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runloop.cli import context, output
+from runloop.cli import context, output, stalls
 from runloop.cli.finding import imported, perhaps_ledger
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, Denied, InvalidInput
@@ -98,6 +98,6 @@ def _keep(archive: Archive, *, accept_signer: bool, replace: bool) -> tuple[bool
             "ledger_id": archive.manifest.ledger_id,
             **({} if archive.signer is None else {"signer": archive.signer}),
         }
-        with open_knowledge(settings) as kb:
+        with open_knowledge(settings, stalls.tell) as kb:
             kb.ledger.append([NewEvent("archive.imported", payload, "user")])
     return known, taken

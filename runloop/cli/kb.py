@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import context, output
+from runloop.cli import context, output, stalls
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_FAILED, EXIT_OK, EXIT_VERIFICATION, InvalidInput
 
@@ -31,7 +31,7 @@ _EVENT_COLUMNS = ("event", "time", "kind", "actor", "what")
 def _open() -> KnowledgeBase:
     from runloop.runs.places import open_knowledge
 
-    return open_knowledge(context.settings())
+    return open_knowledge(context.settings(), stalls.tell)
 
 
 @imports.command()

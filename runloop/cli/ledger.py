@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runloop.cli import context
+from runloop.cli import context, stalls
 from runloop.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def reading_base() -> Iterator[KnowledgeBase]:
 
     settings = context.settings()
     require(settings.directories.pog / settings.get("kb.events_db"))
-    with open_knowledge(settings) as kb:
+    with open_knowledge(settings, stalls.tell) as kb:
         yield kb
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from runloop.cli import context
 from runloop.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 
 
 RECONNECT_S = 2.0
-"""How long a terminal waits for a daemon that is gone to come back."""
+"""How long a terminal that waits for a run's end waits for a daemon that is gone to come back."""
+RESTART_S = 30.0
+"""How long one that only follows does: long enough for a restart."""
+_OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
+
+
+def own_settings() -> list[str]:
+    """The keys of `--set` that are for this process, which no daemon would obey."""
+    return sorted(set(context.current().overrides) - _OF_THE_LINK)
 
 
 async def find(settings: Settings, *, reconnect_s: float = 0) -> Client | None:
@@ -47,5 +56,21 @@ def ask_once(settings: Settings, verb: str, **fields: Any) -> dict[str, Any]:
     async def once() -> dict[str, Any]:
         async with linked(settings) as client:
             return await client.ask(verb, **fields)
+
+    return asyncio.run(once())
+
+
+def ask_if_operator(settings: Settings, verb: str, **fields: Any) -> dict[str, Any] | None:
+    """The daemon's answer, or None where no daemon answers, this process is no operator of it, or `--set` is for this process."""
+    import asyncio
+
+    from runloop.bus.acl import OPERATOR
+
+    async def once() -> dict[str, Any] | None:
+        client = None if own_settings() else await find(settings)
+        if client is None:
+            return None
+        async with client:
+            return await client.ask(verb, **fields) if client.role == OPERATOR else None
 
     return asyncio.run(once())

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runloop.cli.times import span
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
@@ -126,17 +128,6 @@ def _first_line(text: object) -> str:
     return next((line for line in str(text or "").splitlines() if line.strip()), "")
 
 
-def seconds(ms: int | None) -> str:
-    """``ms`` as a short time for people: 0.42s, 12.3s, 3m05s; a dash when it is not known."""
-    if ms is None:
-        return "–"
-    if ms < 10_000:
-        return f"{ms / 1000:.2f}s"
-    if ms < 60_000:
-        return f"{ms / 1000:.1f}s"
-    return f"{ms // 60_000}m{ms % 60_000 // 1000:02d}s"
-
-
 def draw(view: RunView, now_ms: int) -> RenderableType:
     """The view as a Rich table; ``now_ms`` drives the elapsed times and the spinner."""
     from rich.table import Table
@@ -146,7 +137,7 @@ def draw(view: RunView, now_ms: int) -> RenderableType:
 
     elapsed = None if view.started_ms is None else (view.finished or {}).get("ts_ms", now_ms) - view.started_ms
     table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", show_header=True, header_style="dim")
-    table.title = Text(f"{clean_line(view.name)}  {view.run_id[:8]}  {seconds(elapsed)}", style="bold")
+    table.title = Text(f"{clean_line(view.name)}  {view.run_id[:8]}  {span(elapsed)}", style="bold")
     cells = [_cells(row, now_ms) for row in view.rows.values()]
     for position, heading in enumerate(_HEADINGS):
         last = position == len(_HEADINGS) - 1
@@ -173,6 +164,6 @@ def _cells(row: NodeRow, now_ms: int) -> tuple[Text, ...]:
         Text(clean_line(row.name), style=style),
         Text(clean_line(row.agent), style="dim"),
         Text(str(row.attempt or "")),
-        Text(seconds(row.elapsed_ms(now_ms)) if row.attempt else ""),
+        Text(span(row.elapsed_ms(now_ms)) if row.attempt else ""),
         Text(clean_line(row.detail or ("skipped" if row.state == "skipped" else "")), style="red" if row.state == "error" else "dim"),
     )

@@ -16,7 +16,7 @@ from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
     from runloop.cli.person import TerminalPerson
-    from runloop.cli.showing import Shown as Terminal
+    from runloop.cli.showing import RunShown
     from runloop.client import Client, RunHandle, RunResult
 
 APPROVALS = "action.request"
@@ -78,7 +78,7 @@ class Shown:
             print_warning(error.code, error.message)
 
 
-async def run_there(client: Client, terminal: Terminal, submit: Callable[[str, bool], Awaitable[object]]) -> int:
+async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, bool], Awaitable[object]]) -> int:
     """Run at this terminal what ``submit(run id, whether a person is here)`` makes the daemon begin; the exit code of the run."""
     from runloop.cli.person import person_present
 

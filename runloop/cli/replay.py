@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import context, output
+from runloop.cli import context, output, stalls
 from runloop.cli.finding import RunArgument, finding
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput, Where
@@ -48,7 +48,7 @@ def replay(
     with finding(run) as found:
         report = asyncio.run(replay_found(settings, found, agents_dir=agents_dir, replaced=replaced, any_guest=any_guest))
         event = report_event(found, report, replaced)
-        with open_knowledge(settings) as kb:
+        with open_knowledge(settings, stalls.tell) as kb:
             kb.ledger.append([event])
         _print(found, report, as_json=as_json, as_table=as_table)
     return EXIT_OK if report.matches else EXIT_VERIFICATION

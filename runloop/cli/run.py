@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, output
-from runloop.cli.showing import Shown, exit_code, show_compiling
+from runloop.cli.showing import RunShown, exit_code, show_compiling
 from runloop.errors import InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from runloop.runs.services import OpeningText
 
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
-_OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
 
 
 @app.command()
@@ -47,7 +46,7 @@ def run(
     with_view = not as_json and output.is_terminal(sys.stdout)
     if trace_out is not None:
         _check_trace_out(trace_out)
-    shown = Shown(chosen.opening, with_view=with_view, trace_out=trace_out)
+    shown = RunShown(chosen.opening, with_view=with_view, trace_out=trace_out)
     in_process = local or agents_dir is not None or openings_dir is not None
     return asyncio.run(_run(chosen, settings, shown, yes=yes, local=in_process))
 
@@ -143,11 +142,11 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-async def _run(chosen: _Chosen, settings: Settings, shown: Shown, *, yes: bool, local: bool) -> int:
+async def _run(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: bool, local: bool) -> int:
     if not local:
-        from runloop.cli.link import RECONNECT_S, find
+        from runloop.cli.link import RECONNECT_S, find, own_settings
 
-        own = sorted(set(context.current().overrides) - _OF_THE_LINK)
+        own = own_settings()
         client = None if own else await find(settings, reconnect_s=RECONNECT_S)
         if client is not None:
             async with client:
@@ -157,7 +156,7 @@ async def _run(chosen: _Chosen, settings: Settings, shown: Shown, *, yes: bool, 
     return await _run_here(chosen, settings, shown, yes=yes)
 
 
-async def _run_here(chosen: _Chosen, settings: Settings, shown: Shown, *, yes: bool) -> int:
+async def _run_here(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: bool) -> int:
     from runloop.runs.compose import session
     from runloop.runs.manager import Submission
 
@@ -169,7 +168,7 @@ async def _run_here(chosen: _Chosen, settings: Settings, shown: Shown, *, yes: b
     return exit_code(result, interrupted=interrupts.taken > 0)
 
 
-async def _run_in_daemon(client: Client, chosen: _Chosen, settings: Settings, shown: Shown, *, yes: bool) -> int:
+async def _run_in_daemon(client: Client, chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: bool) -> int:
     from runloop.cli.remote import run_there
 
     async def submit(run_id: str, attended: bool) -> None:

@@ -1,31 +1,55 @@
-"""`rlp runs`: the runs in the ledger."""
+"""`rlp runs`: which runs there are, what state they are in, and what they wait for."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import output
-from runloop.cli.ledger import reading_base
+from runloop.cli import context, output
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
+from runloop.cli.times import moment, span
+from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-    from runloop.runs.archives.manifest import RunEntry
+    from runloop.kb.runs import RunFilter
 
-app = typer.Typer(add_completion=False, help="List the runs in the ledger.")
-_COLUMNS = ("run", "opening", "state", "started", "ms", "tokens", "why")
+app = typer.Typer(add_completion=False, help="List runs, with their state and what they wait for.")
+_COLUMNS = ("run", "opening", "state", "waits for", "age", "took", "tokens", "usd", "why")
+_MOST = 1000
+
+
+def _states() -> list[str]:
+    from runloop.kb.runs import STATES
+
+    return list(STATES)
 
 
 @app.command()
 def runs(
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most N runs, newest first.")] = 20,
-    status: Annotated[str | None, typer.Option("--state", help="Only runs in this state: running, succeeded, failed, cancelled.")] = None,
-    opening: Annotated[str | None, typer.Option("--opening", help="Only runs of this opening.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=_MOST, help="Show at most N runs, newest first.")] = 20,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state",
+            help="Only runs in this state: queued, running, waiting, paused, unfinished, succeeded, failed or cancelled.",
+            autocompletion=_states,
+        ),
+    ] = None,
+    opening: Annotated[str | None, typer.Option("--opening", metavar="NAME", help="Only runs of this opening.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only runs submitted since: 2d or 15m ago, 09:30 today, or an ISO date.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only runs submitted before.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option("--text", metavar="WORDS", help="Only runs with these words in the opening's name, the parameters or the reason."),
+    ] = None,
     imported: Annotated[bool, typer.Option("--imported", help="The runs that were imported, instead of this machine's own.")] = False,
     as_json: JsonOption = False,
     as_table: TableOption = False,
@@ -33,34 +57,79 @@ def runs(
     max_rows: MaxRowsOption = None,
     no_wrap: NoWrapOption = False,
 ) -> int:
-    """List runs, newest first. A run without an end is shown as running; it may have been cut off."""
-    if imported:
-        return _imported(
-            as_json=as_json, as_table=as_table, keep=lambda each: opening in {None, each.opening_name} and status in {None, each.status}
-        )
-    with reading_base() as kb:
-        listed = kb.runs(limit=limit, status=status, opening=opening)
-    rows = [
-        (
-            each["run_id"][:8],
-            each["opening_name"],
-            each["status"],
-            datetime.fromtimestamp(each["submitted_ms"] / 1000, UTC).astimezone().strftime("%m-%d %H:%M:%S"),
-            each["ms"],
-            each["tokens"] or None,
-            each["reason"],
-        )
-        for each in listed
-    ]
+    """List runs, newest first. A run without an end that no process drives is unfinished: `rlp resume` takes it up.
+
+    Examples: `rlp runs --state waiting`, `rlp runs --opening compose_email --since 2d`, `rlp runs --text "pier repair" --json`.
+    """
+    from runloop.kb.runs import STATES, RunFilter
+
+    if state is not None and state not in STATES:
+        raise InvalidInput(f"there is no state {state!r}", code="cli.usage", where=Where(key="--state"), hint="use " + ", ".join(STATES))
+    now_ms = time.time_ns() // 1_000_000
+    wanted = RunFilter(
+        state, opening, since_ms=moment(since, now_ms, "--since"), until_ms=moment(until, now_ms, "--until"), text=text, limit=limit
+    )
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
-    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, style=style, data=listed, empty="no runs match")
+    if imported:
+        return _imported(wanted, style, as_json=as_json, as_table=as_table)
+    listed = _listed(wanted)
+    rows = [_cells(each, now_ms) for each in listed]
+    used = [at for at, name in enumerate(_COLUMNS) if name not in {"waits for", "usd", "why"} or any(row[at] is not None for row in rows)]
+    shown = [[row[at] for at in used] for row in rows]
+    columns = [_COLUMNS[at] for at in used]
+    output.print_rows(columns, shown, as_json=as_json, as_table=as_table, style=style, data=listed, empty="no runs match")
     return 0
 
 
-def _imported(*, as_json: bool, as_table: bool, keep: Callable[[RunEntry], bool]) -> int:
+def _listed(wanted: RunFilter) -> list[dict[str, Any]]:
+    """The runs as the daemon sees them; where none answers, as the ledger and the living processes say."""
+    from runloop.cli import link
+
+    found = link.ask_if_operator(
+        context.settings(), "list", state=wanted.state, opening=wanted.opening, since_ms=wanted.since_ms, until_ms=wanted.until_ms,
+        text=wanted.text, limit=wanted.limit,
+    )  # fmt: skip
+    if found is not None:
+        listed: list[dict[str, Any]] = found["runs"]
+        return listed
+    from runloop.cli.ledger import reading_base
+    from runloop.runs.owners import living_owners
+
+    with reading_base() as kb:
+        return kb.runs(replace(wanted, living=frozenset(living_owners(kb.root))))
+
+
+def _cells(run: Mapping[str, Any], now_ms: int) -> list[Any]:
+    waits, since_ms, usd = run.get("waiting_for"), run.get("waiting_since_ms"), run["usd"]
+    began_ms = run["started_ms"]
+    took_ms = run["ms"] if run["finished_ms"] is not None or began_ms is None else now_ms - began_ms
+    return [
+        run["run_id"][:8],
+        run["opening_name"],
+        run["state"],
+        waits and (waits if since_ms is None else f"{waits} since {span(now_ms - since_ms)}"),
+        span(now_ms - run["submitted_ms"]),
+        None if took_ms is None else span(took_ms),
+        run["tokens"] or None,
+        None if not usd else f"{usd:.4f}",
+        run["reason"],
+    ]
+
+
+def _imported(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_table: bool) -> int:
+    if (wanted.since_ms, wanted.until_ms, wanted.text) != (None, None, None):
+        hint = "--state, --opening and --limit go with it"
+        raise InvalidInput(
+            "--since, --until and --text do not go with --imported", code="cli.usage", where=Where(key="--imported"), hint=hint
+        )
     from runloop.cli.finding import imported
 
-    listed = [(manifest, entry) for _, manifest in imported().manifests() for entry in manifest.runs if keep(entry)]
+    listed = [
+        (manifest, entry)
+        for _, manifest in imported().manifests()
+        for entry in manifest.runs
+        if wanted.opening in {None, entry.opening_name} and wanted.state in {None, entry.status or "unfinished"}
+    ][: wanted.limit]
     rows = [(entry.run_id[:8], entry.opening_name, entry.status or "unfinished", manifest.ledger_id[:8]) for manifest, entry in listed]
     data = [
         {
@@ -73,5 +142,5 @@ def _imported(*, as_json: bool, as_table: bool, keep: Callable[[RunEntry], bool]
         for manifest, entry in listed
     ]
     columns = ("run", "opening", "state", "ledger")
-    output.print_rows(columns, rows, as_json=as_json, as_table=as_table, data=data, empty="no runs match")
+    output.print_rows(columns, rows, as_json=as_json, as_table=as_table, style=style, data=data, empty="no runs match")
     return 0

@@ -1,4 +1,4 @@
-"""How a run is shown at this terminal: its records, its signals, its end. For every verb that follows a run to its end."""
+"""A run at this terminal: its records as a live view or as NDJSON, signals, a reader that goes away, and how it ended."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop.cli import context, output
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, RunloopError, Where
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runloop.cli.person import TerminalPerson
     from runloop.cli.screen import Screen
     from runloop.client import RunResult as RemoteResult
@@ -25,7 +26,7 @@ _NO_READER = "the output can no longer be written"
 _DENIED = ("denied.", "policy.denied", "approval.")
 
 
-class Shown:
+class RunShown:
     """Where the records of the run go: a live view or NDJSON, and a trace file where one is wanted."""
 
     def __init__(self, opening: Opening, *, with_view: bool, trace_out: Path | None = None) -> None:
@@ -34,7 +35,7 @@ class Shown:
             from runloop.cli.screen import Screen
 
             self.screen = Screen(opening)
-        self.printer = _Printer()
+        self.printer = Printer()
         self._trace_out = trace_out
         self._records: list[Mapping[str, Any]] = []
 
@@ -80,6 +81,15 @@ class Shown:
             _show_result(self.screen, result)
 
 
+def exit_code(result: RunResult | RemoteResult, *, interrupted: bool) -> int:
+    """The exit code of a run that ended so."""
+    if result.status == "succeeded":
+        return EXIT_OK
+    if result.status == "cancelled" and interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_DENIED if result.code.startswith(_DENIED) else EXIT_FAILED
+
+
 class Interrupts:
     """The first signal cancels the run and lets it record that; the third ends the process."""
 
@@ -96,7 +106,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-class _Printer:
+class Printer:
     """Prints each record as a line of JSON, at once. When that is no longer possible, nothing more is printed and the run is cancelled."""
 
     def __init__(self) -> None:
@@ -151,15 +161,6 @@ def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
         output.print_line(f"run {result.run_id} succeeded; `rlp trace {result.run_id[:8]}` shows every crossing")
     else:
         output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(result.reason)}")
-
-
-def exit_code(result: RunResult | RemoteResult, *, interrupted: bool) -> int:
-    """The exit code of a run that ended so."""
-    if result.status == "succeeded":
-        return EXIT_OK
-    if result.status == "cancelled" and interrupted:
-        return EXIT_INTERRUPTED
-    return EXIT_DENIED if result.code.startswith(_DENIED) else EXIT_FAILED
 
 
 def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:

@@ -45,6 +45,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"  workers die too often: more than {workers['restarts_per_minute']} within a minute, so the next one waits")
     if found["needs_restart"]:
         lines.append(f"  needs a restart to count: {', '.join(found['needs_restart'])}")
+    if found["native_agents"]:
+        lines.append(f"  native agents: {', '.join(found['native_agents'])}")
     for problem in found["problems"]:
         error = problem["error"]
         kept = "the last good version serves" if problem["last_good_kept"] else "nothing serves"

@@ -13,14 +13,12 @@ if TYPE_CHECKING:
     from runloop.client.client import Client
     from runloop.client.following import Following, Record
     from runloop.client.handle import RunHandle, RunResult
-    from runloop.client.places import Place, places
     from runloop.client.sync import SyncClient, SyncRun
 
 _HOMES = {
     "AgentFailed": "client.agents",
     "Client": "client.client",
     "Following": "client.following",
-    "Place": "client.places",
     "Record": "client.following",
     "RunHandle": "client.handle",
     "RunResult": "client.handle",
@@ -28,14 +26,12 @@ _HOMES = {
     "SyncRun": "client.sync",
     "Work": "client.agents",
     "agent_token": "bus.acl",
-    "places": "client.places",
 }
 
 __all__ = [
     "AgentFailed",
     "Client",
     "Following",
-    "Place",
     "Record",
     "RunHandle",
     "RunResult",
@@ -43,7 +39,6 @@ __all__ = [
     "SyncRun",
     "Work",
     "agent_token",
-    "places",
 ]
 
 

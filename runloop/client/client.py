@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from runloop.bus.acl import AGENT, CLIENT, CONTROL, OPERATOR, agent_token
 from runloop.bus.client import BusClient
-from runloop.bus.errors import Disconnected, from_wire
+from runloop.bus.errors import Disconnected, NotAllowed, from_wire
 from runloop.bus.subscription import REALTIME
 from runloop.client import agents
 from runloop.client.handle import RunHandle, run_topic
@@ -30,6 +30,7 @@ ANSWER_MS: Final = 120_000
 """The first run after an installation waits in the daemon until its guest is compiled."""
 _BLOB_BYTES: Final = 1024 * 1024
 _NOBODY: Final = frozenset({"bus.disconnected", "bus.deadline"})
+_FOR_OPERATORS: Final = frozenset({"daemon.needs_operator", "bus.forbidden"})
 _BROKEN: Final = frozenset({"bus.disconnected", "bus.stopping"})
 _REPEATABLE: Final = frozenset({"submit", "fork", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
 """Verbs that are asked again after a broken connection: doing them twice is doing them once."""
@@ -84,7 +85,7 @@ class Client:
             if not place.explicit and not place.socket.is_socket():
                 continue
             role, token = self._credentials(place)
-            if place.of_the_machine and token is None:
+            if place.of_the_machine and token is None and self._wanted is None:
                 continue
             try:
                 self._bus = await BusClient.connect(place.socket, role, token, name=self._name, reconnect_s=self._reconnect_s)
@@ -92,12 +93,7 @@ class Client:
                 if error.code not in _NOBODY:
                     raise
                 if place.explicit:
-                    message, where = (
-                        f"the daemon at {place.socket} is unreachable",
-                        Where(file=str(place.socket), key="runtime.socket_path"),
-                    )
-                    hint = "start it with `rlp up`, or use --local where the verb has it"
-                    raise Unavailable(message, code="daemon.unreachable", where=where, hint=hint) from error
+                    raise _unreachable(place) from error
             else:
                 self.socket = place.socket
                 return self
@@ -156,7 +152,10 @@ class Client:
 
     async def subscribe(self, pattern: str, klass: str = REALTIME, **options: Any) -> Subscription:
         """See :meth:`runloop.bus.BusClient.subscribe`: iterate over what it returns."""
-        return await self.bus.subscribe(pattern, klass, **options)
+        try:
+            return await self.bus.subscribe(pattern, klass, **options)
+        except NotAllowed as error:
+            raise self._explained(error) from None
 
     async def request(self, topic: str, type_: str, payload: Any, deadline_ms: int = DEFAULT_TTL_MS) -> Message:
         """See :meth:`runloop.bus.BusClient.request`."""
@@ -182,8 +181,8 @@ class Client:
 
     def _explained(self, error: RunloopError) -> RunloopError:
         """Say why this process is no operator where that is what is missing."""
-        if error.code == "daemon.needs_operator" and self._no_token:
-            error.hint = f"{self._no_token}; run it as the daemon's user, outside of a sandbox"
+        if error.code in _FOR_OPERATORS and self._no_token:
+            error.hint = f"it is for operators, and {self._no_token}; run it as the daemon's user, outside of a sandbox"
         return error
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -289,3 +288,9 @@ class Client:
     async def call_agent(self, name: str, inputs: agents.Ports | None = None, **options: Any) -> dict[str, list[Any]]:
         """Give work to a native agent and wait for its outputs: see :func:`runloop.client.agents.call`."""
         return await agents.call(self, name, inputs or {}, **options)
+
+
+def _unreachable(place: Place) -> Unavailable:
+    where = Where(file=str(place.socket), key="runtime.socket_path")
+    hint = "start it with `rlp up`, or use --local where the verb has it"
+    return Unavailable(f"the daemon at {place.socket} is unreachable", code="daemon.unreachable", where=where, hint=hint)

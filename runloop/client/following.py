@@ -46,9 +46,9 @@ class Following:
         """The last record, once it came."""
 
     async def __aenter__(self) -> Self:
-        bus = self._client.bus
-        self._sub = await bus.subscribe(self._topic, DURABLE, from_seq=self._seq + 1, max_messages=_MESSAGES, max_bytes=_BYTES)
-        bus.on_reconnect.append(self._reconnected)
+        client = self._client
+        self._sub = await client.subscribe(self._topic, DURABLE, from_seq=self._seq + 1, max_messages=_MESSAGES, max_bytes=_BYTES)
+        client.bus.on_reconnect.append(self._reconnected)
         return self
 
     async def __aexit__(self, *_error: object) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from runloop.bus.errors import Disconnected
 from runloop.bus.subscription import REALTIME
 from runloop.client.client import Client
 from runloop.rmp import DEFAULT_TTL_MS
@@ -16,6 +18,7 @@ from runloop.rmp import DEFAULT_TTL_MS
 if TYPE_CHECKING:
     from runloop.bus.inbox import Subscription
     from runloop.bus.message import Message
+    from runloop.client.agents import Ports
     from runloop.client.following import Following, Record
     from runloop.client.handle import RunHandle, RunResult
 
@@ -63,7 +66,8 @@ class SyncRun:
             while (record := self._client.run(_next(following))) is not None:
                 yield record
         finally:
-            self._client.run(following.__aexit__())
+            with suppress(Disconnected):  # the client was closed before: nothing is followed any more
+                self._client.run(following.__aexit__())
 
     def result(self, timeout_s: float | None = None) -> RunResult:
         """Wait for the end; raises TimeoutError when it does not come in time."""
@@ -111,6 +115,9 @@ class SyncClient:
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Run a coroutine in the client's loop; it is cancelled when the time is up or the caller interrupted."""
+        if not self._thread.is_alive():
+            work.close()
+            raise Disconnected("the client is closed", code="bus.closed", hint="make a new one", retryable=False)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout_s)
@@ -158,6 +165,10 @@ class SyncClient:
     def answer(self, approval_id: str, **options: Any) -> dict[str, Any]:
         """See :meth:`Client.answer`."""
         return self.run(self.client.answer(approval_id, **options))
+
+    def call_agent(self, name: str, inputs: Ports | None = None, **options: Any) -> dict[str, list[Any]]:
+        """See :meth:`Client.call_agent`."""
+        return self.run(self.client.call_agent(name, inputs, **options))
 
     def status(self) -> dict[str, Any]:
         """See :meth:`Client.status`."""

@@ -380,6 +380,7 @@ class Daemon:
             "library": self.library.counts,
             "problems": problems,
             "needs_restart": list(self._needs_restart),
+            "native_agents": sorted(session.agent for session in self._bus.broker.sessions.values() if session.agent),
             "bus": {"connections": stats.connections, "subscriptions": stats.subscriptions, "queued_bytes": stats.queued_bytes},
             "kb": str(self.kb.root),
         }

@@ -15,6 +15,7 @@ from runloop.daemon.hosting import Request
 from runloop.daemon.library import WithWorkdir
 from runloop.daemon.people import Answer
 from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.kb.runs import RunFilter
 from runloop.policy import Scope
 from runloop.runs.forking import ForkRequest
 from runloop.runs.services import OpeningText
@@ -138,7 +139,7 @@ class Control:
             raise _bad("limit", f"use a number from 1 to {_MAX_LIST}")
         if state is not None and state not in _RUN_STATES:
             raise _bad("state", "use one of " + ", ".join(_RUN_STATES))
-        rows = await asyncio.to_thread(self._daemon.kb.runs, limit=limit, status=state, opening=opening)
+        rows = await asyncio.to_thread(self._daemon.kb.runs, RunFilter(state, opening, limit=limit))
         here = {each["run_id"]: each["state"] for each in self._daemon.hosting.listing()}
         return {"runs": [{**row, "state": here.get(row["run_id"], row["status"])} for row in rows]}
 

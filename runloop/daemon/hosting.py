@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
 from runloop.daemon.people import Person
 from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.kb.runs import find_run
 from runloop.openings import parse_opening
-from runloop.runs.history import find_run
 from runloop.runs.manager import Submission, submit_key
 from runloop.runs.results import RunHalted
 

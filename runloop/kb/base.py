@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from runloop.errors import InvalidInput
 from runloop.events import KINDS, NewEvent, StoredEvent
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import evidence, materialise, people, search
-from runloop.kb.database import BUSY_MS, connect, translated
+from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.ledger import Ledger
 from runloop.kb.mask import mask_value
 from runloop.kb.materialise import Synced
 from runloop.kb.query import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
 from runloop.kb.rows import valid_scope
+from runloop.kb.runs import RunFilter, matching, only_one, select_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,7 +108,9 @@ class KnowledgeBase:
 
     def problems(self) -> list[dict[str, Any]]:
         """Events that could not be applied and were set aside."""
-        return self._select("SELECT event_id, kind, error FROM problems ORDER BY event_id")
+        with self.reading() as db:
+            found = db.execute("SELECT event_id, kind, error FROM problems ORDER BY event_id").fetchall()
+        return [dict(zip(("event_id", "kind", "error"), row, strict=True)) for row in found]
 
     def verify(self, noted: Anchor | None = None) -> VerifyReport:
         """Check the ledger against itself, what was last seen of its head, and a head that somebody noted elsewhere."""
@@ -172,33 +174,14 @@ class KnowledgeBase:
         self.sync()
         return run_query(sql, views=self._views_path, ledger=self.ledger.path, salt=self.salt, max_rows=max_rows, max_seconds=max_seconds)
 
-    def runs(self, *, limit: int = 50, status: str | None = None, opening: str | None = None) -> list[dict[str, Any]]:
-        """The newest runs first, as rows of the table ``runs``; of one state, of one opening."""
-        sql = """SELECT * FROM runs WHERE status = coalesce(?, status) AND opening_name = coalesce(?, opening_name)
-                 ORDER BY submitted_ms DESC, first_event DESC LIMIT ?"""
-        return self._select(sql, status, opening, limit)
+    def runs(self, wanted: RunFilter | None = None) -> list[dict[str, Any]]:
+        """The newest runs first, as :func:`runloop.kb.runs.select_runs` gives them."""
+        with self.reading() as db:
+            return select_runs(db, wanted or RunFilter())
 
-    def run(self, run: str) -> dict[str, Any] | None:
-        """The run with this id or trace id, in any form, or with an id that starts so when only one does."""
-        bare = run.strip().removeprefix("run:").removeprefix("trace:")
-        found = self._select("SELECT * FROM runs WHERE run_id = ? OR trace_id = ?", bare, f"trace:{bare}")
-        if not found and len(bare) >= 4:
-            found = self._select("SELECT * FROM runs WHERE substr(run_id, 1, ?) = ? LIMIT 2", len(bare), bare)
-        if len(found) > 1:
-            raise InvalidInput(f"several runs start with {bare!r}", code="kb.ambiguous_run", hint="write more of the id")
-        return found[0] if found else None
-
-    def run_nodes(self, run_id: str) -> list[dict[str, Any]]:
-        """The nodes of a run, in the order in which they came up."""
-        return self._select("SELECT * FROM run_nodes WHERE run_id = ? ORDER BY coalesce(started_ms, finished_ms), source_event", run_id)
-
-    def effects(self, run_id: str) -> list[dict[str, Any]]:
-        """The crossings of a run, in their order."""
-        return self._select("SELECT * FROM effects WHERE run_id = ? ORDER BY requested_event", run_id)
-
-    def approvals(self, run_id: str) -> list[dict[str, Any]]:
-        """What was asked of people in a run."""
-        return self._select("SELECT * FROM approvals WHERE run_id = ? ORDER BY requested_ms, approval_id", run_id)
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """The run with this id, as :meth:`runs` gives it; :func:`runloop.kb.runs.find_run` finds the id."""
+        return next(iter(self.runs(RunFilter(run_ids=(run_id,)))), None)
 
     def run_events(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """The stored records of a run after ``after_seq``, oldest first."""
@@ -215,7 +198,7 @@ class KnowledgeBase:
         self.sync()
         db = connect(self._views_path, readonly=True)
         try:
-            with translated(self._views_path):
+            with materialise.derived(self._views_path, db):
                 yield db
         finally:
             db.close()
@@ -231,16 +214,6 @@ class KnowledgeBase:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def _select(self, sql: str, *values: Any) -> list[dict[str, Any]]:
-        with self.reading() as db:
-            cursor = db.execute(sql, values)
-            names: list[str] = []
-            rows: list[dict[str, Any]] = []
-            for row in cursor:
-                names = names or [column[0] for column in cursor.get_description()]  # there is none once the last row was read
-                rows.append(dict(zip(names, row, strict=True)))
-        return rows
 
     def _check_references(self, event: NewEvent, stated: Sequence[int]) -> None:
         """Every event that the change names must exist."""
@@ -261,7 +234,8 @@ class KnowledgeBase:
         return {"domain": "events", "key": f"event:{event.id}", "title": event.kind, "data": shown, "event_id": event.id}
 
     def _run_entity(self, run: str) -> dict[str, Any] | None:
-        row = self.run(run)
+        found = matching(self.ledger, run)
+        row = self.run(only_one(run, found)) if found else None
         if row is None:
             return None
         return {"domain": "runs", "key": f"run:{row['run_id']}", "title": row["opening_name"], "data": row, "event_id": row["source_event"]}

@@ -38,7 +38,7 @@ class Synced:
 
 
 @contextmanager
-def _derived(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
+def derived(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
     """As :func:`translated`; of a damaged file it says that nothing is lost, since everything in it comes from the ledger."""
     try:
         with translated(path, db):
@@ -52,9 +52,9 @@ def _derived(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
 
 def open_views(path: Path, ledger: Ledger) -> apsw.Connection:
     """The write connection of the derived file, made or rebuilt when it is missing or of another version."""
-    with _derived(path):
+    with derived(path):
         db = connect(path, synchronous="normal")
-    with _derived(path, db), immediate(db):
+    with derived(path, db), immediate(db):
         if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").get:
             views.create(db, ledger.id, genesis(ledger.id))
         elif db.execute("SELECT version FROM state").get != views.VERSION:
@@ -75,7 +75,7 @@ def watermark(db: apsw.Connection) -> int:
 def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
     """Apply every event after the watermark; an event that cannot be applied is set aside and reported."""
     applied = aside = 0
-    with _derived(path, db):
+    with derived(path, db):
         _check_anchor(anchor(db), ledger)
         seen = watermark(db)
         if ledger.head().id == seen:
@@ -96,7 +96,7 @@ def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
 
 def rebuild(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
     """Empty the tables and apply every event again."""
-    with _derived(path, db), immediate(db):
+    with derived(path, db), immediate(db):
         views.recreate(db)
     return sync(db, path, ledger)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.events import canonical, is_blob_ref
-from runloop.kb.derived import history, put_artifact
+from runloop.kb.derived import as_json, fold, history, put_artifact
 
 if TYPE_CHECKING:
     import apsw
@@ -22,8 +22,8 @@ def project_run_record(db: apsw.Connection, event: StoredEvent) -> None:
     db.execute("INSERT INTO run_events VALUES(?, ?, ?)", (run_id, seq, event.id))
     db.execute(
         """INSERT INTO runs(run_id, trace_id, opening_id, opening_name, parent_run_id, status, submitted_ms, tokens, usd,
-               last_seq, first_event, source_event)
-           VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, 0, ?, ?, ?)
+               last_seq, words, first_event, source_event)
+           VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, 0, ?, '', ?, ?)
            ON CONFLICT(run_id) DO UPDATE SET last_seq = max(last_seq, excluded.last_seq), source_event = excluded.source_event""",
         (
             *(run_id, event.provenance["trace_id"], payload["opening_id"], payload["opening_name"], payload["parent_run_id"]),
@@ -33,7 +33,7 @@ def project_run_record(db: apsw.Connection, event: StoredEvent) -> None:
     history(db, event, f"run:{run_id}")
     group = event.kind.partition(".")[0]
     if group == "run":
-        _run(db, event, run_id, meta)
+        _run(db, event, payload, meta)
     elif group == "node":
         history(db, event, f"node:{run_id}#{meta['node']}")
         _node(db, event, run_id, meta)
@@ -45,24 +45,35 @@ def project_run_record(db: apsw.Connection, event: StoredEvent) -> None:
         put_artifact(db, event, meta, meta["sha256"], run_id, meta.get("sources") or ())
 
 
-def _run(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> None:
+    run_id = payload["run_id"]
     if event.kind in {"run.submitted", "run.started"}:
         started = event.ts_ms if event.kind == "run.started" else None
         status = "running" if started is not None else "queued"
+        params = meta["params"]
+        words = fold(f"{payload['opening_name']} {'' if is_blob_ref(params) else as_json(params)}")
+        forked_from = (meta.get("forked_from") or {}).get("run_id")
         db.execute(
-            "UPDATE runs SET status = ?, mode = ?, started_ms = coalesce(?, started_ms) WHERE run_id = ?",
-            (status, meta["mode"], started, run_id),
+            """UPDATE runs SET status = ?, mode = ?, started_ms = coalesce(?, started_ms), owner = coalesce(?, owner),
+                   forked_from = coalesce(forked_from, ?), words = CASE words WHEN '' THEN ? ELSE words END WHERE run_id = ?""",
+            (status, meta["mode"], started, meta.get("owner"), forked_from, words, run_id),
         )
     elif event.kind == "run.finished":
         db.execute(
-            "UPDATE runs SET status = ?, finished_ms = ?, ms = ?, tokens = ?, usd = ?, final_hash = ?, reason = ? WHERE run_id = ?",
+            """UPDATE runs SET status = ?, finished_ms = ?, ms = ?, tokens = ?, usd = ?, final_hash = ?, reason = ?, why = NULL,
+                   why_ms = NULL, until_ms = NULL, words = words || ' ' || ? WHERE run_id = ?""",
             (
                 *(meta["status"], event.ts_ms, meta["ms"], meta.get("tokens", 0), _usd(meta)),
-                *(meta.get("final_hash"), meta.get("reason"), run_id),
+                *(meta.get("final_hash"), meta.get("reason"), fold(meta.get("reason") or ""), run_id),
             ),
         )
     else:
-        db.execute("UPDATE runs SET status = ? WHERE run_id = ?", (_RUN_STATUS[event.kind], run_id))
+        status = _RUN_STATUS[event.kind]
+        held = (meta["why"], event.ts_ms, meta.get("until_ms")) if status != "running" else (None, None, None)
+        db.execute(
+            "UPDATE runs SET status = ?, owner = coalesce(?, owner), why = ?, why_ms = ?, until_ms = ? WHERE run_id = ?",
+            (status, meta.get("owner"), *held, run_id),
+        )
 
 
 def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import apsw
 
-VERSION = 4  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 5  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -32,9 +32,11 @@ _TABLES = {
     ) STRICT, WITHOUT ROWID""",
     "runs": """(
         run_id TEXT PRIMARY KEY, trace_id TEXT NOT NULL, opening_id TEXT NOT NULL, opening_name TEXT NOT NULL, parent_run_id TEXT,
-        status TEXT NOT NULL, mode TEXT, submitted_ms INTEGER NOT NULL, started_ms INTEGER, finished_ms INTEGER, ms INTEGER,
-        tokens INTEGER NOT NULL, usd REAL, final_hash TEXT, reason TEXT, last_seq INTEGER NOT NULL,
-        first_event INTEGER NOT NULL, source_event INTEGER NOT NULL
+        forked_from TEXT, status TEXT NOT NULL, mode TEXT, owner TEXT,
+        submitted_ms INTEGER NOT NULL, started_ms INTEGER, finished_ms INTEGER, ms INTEGER,
+        tokens INTEGER NOT NULL, usd REAL, final_hash TEXT, reason TEXT,
+        why TEXT, why_ms INTEGER, until_ms INTEGER, last_seq INTEGER NOT NULL,
+        words TEXT NOT NULL, first_event INTEGER NOT NULL, source_event INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "run_events": "(run_id TEXT NOT NULL, seq INTEGER NOT NULL, event_id INTEGER NOT NULL, PRIMARY KEY(run_id, seq)) STRICT, WITHOUT ROWID",
     "run_nodes": """(
@@ -65,7 +67,10 @@ _INDEXES = (
     "CREATE INDEX notes_version ON notes(path, file_hash)",
     "CREATE INDEX artifacts_run ON artifacts(run_id)",
     "CREATE INDEX runs_started ON runs(submitted_ms)",
-    "CREATE INDEX runs_trace ON runs(trace_id)",
+    "CREATE INDEX runs_open ON runs(submitted_ms) WHERE finished_ms IS NULL",
+    "CREATE INDEX runs_parent ON runs(parent_run_id) WHERE parent_run_id IS NOT NULL",
+    "CREATE INDEX runs_forked ON runs(forked_from) WHERE forked_from IS NOT NULL",
+    "CREATE INDEX approvals_run ON approvals(run_id)",
 )
 _SEARCH = """CREATE VIRTUAL TABLE search USING fts5(
     title, body, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2", prefix='2 3'

@@ -15,11 +15,7 @@ from runloop.runs.fork import told_events
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
-    from runloop.kb import Ledger
     from runloop.runs.sources import RunSource
-
-_SHORTEST = 4
-_SHOWN = 5
 
 
 @dataclass(slots=True)
@@ -126,28 +122,6 @@ class RecordedRun:
 def asked_by(crossing: Crossing) -> dict[str, Any]:
     """What a call asked, as replays and diffs compare it."""
     return {"name": crossing.name, "args": crossing.args}
-
-
-def find_run(ledger: Ledger, ref: str) -> str:
-    """The id of the run that ``ref`` names: an id, ``trace:`` and an id, the beginning of an id, or ``last``.
-
-    Raises:
-        InvalidInput: ``run.unknown`` or ``run.ambiguous``.
-
-    """
-    text = ref.strip().removeprefix("trace:").lower()
-    if text == "last":
-        found = ledger.run_ids(limit=1)
-    else:
-        found = ledger.run_ids(text, limit=_SHOWN) if len(text) >= _SHORTEST and set(text) <= set("0123456789abcdef-") else []
-    if not found:
-        raise InvalidInput(
-            f"there is no run {ref!r}", code="run.unknown", hint="`rlp runs` lists the runs; the first letters of an id, or `last`, do"
-        )
-    if len(found) > 1:
-        listed = ", ".join(run_id[:13] for run_id in found)
-        raise InvalidInput(f"{ref!r} begins more than one run: {listed}", code="run.ambiguous", hint="give more letters")
-    return found[0]
 
 
 def run_events(ledger: RunSource, run_id: str) -> Iterator[StoredEvent]:

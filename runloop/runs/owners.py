@@ -15,7 +15,7 @@ _DIRECTORY = "owners"
 
 
 class Owner:
-    """This process as an owner of runs: alive as long as it holds the lock, however it ends."""
+    """The process that drives some runs: alive as long as it holds the lock, however it ends."""
 
     def __init__(self, directory: Path, owner_id: str, handle: int) -> None:
         self.id = owner_id
@@ -28,8 +28,11 @@ class Owner:
         directory = pog / _DIRECTORY
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner_id = uuid.uuid4().hex
-        handle = os.open(directory / owner_id, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        unseen = directory / f".{owner_id}"  # nobody may find it before it is locked
+        handle = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
+        os.write(handle, str(os.getpid()).encode())
+        unseen.rename(directory / owner_id)
         return cls(directory, owner_id, handle)
 
     def close(self) -> None:
@@ -42,20 +45,33 @@ class Owner:
         """Whether a process that is not this one has the runs of ``owner_id``."""
         if owner_id is None or owner_id == self.id or not _well_formed(owner_id):
             return False
-        path = self._path.with_name(owner_id)
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        with suppress(FileNotFoundError):
-            path.unlink()  # left by a process that was killed
-        return False
+        return _process(self._path.with_name(owner_id)) is not None
+
+
+def living_owners(pog: Path) -> dict[str, str]:
+    """The owners at ``pog`` whose processes are alive, with the number of each process; what the dead left is removed."""
+    try:
+        names = [path for path in (pog / _DIRECTORY).iterdir() if _well_formed(path.name)]
+    except FileNotFoundError:
+        return {}
+    return {path.name: pid for path in names if (pid := _process(path)) is not None}
+
+
+def _process(path: Path) -> str | None:
+    """The number of the process that holds this lock, or None where none does."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(handle, 20).decode("ascii", "replace")
+    finally:
+        os.close(handle)
+    with suppress(FileNotFoundError):
+        path.unlink()  # left by a process that was killed
+    return None
 
 
 def _well_formed(owner_id: str) -> bool:

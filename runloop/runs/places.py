@@ -13,6 +13,7 @@ from runloop.errors import InvalidInput
 if TYPE_CHECKING:
     from runloop.config import Settings
     from runloop.kb import KnowledgeBase
+    from runloop.kb.writer import StallListener
 
 LOCAL_AGENTS = ("agents",)
 LOCAL_OPENINGS = ("openings", "examples/openings")
@@ -44,8 +45,8 @@ def bundle_store(settings: Settings, root: Path | None = None, workdir: Path | N
     )
 
 
-def open_knowledge(settings: Settings) -> KnowledgeBase:
-    """The knowledge base of these settings, made where it is missing; the caller closes it."""
+def open_knowledge(settings: Settings, on_stall: StallListener | None = None) -> KnowledgeBase:
+    """The knowledge base of these settings, made where it is missing; the caller closes it. ``on_stall``: see ``Ledger.watch``."""
     from runloop.kb import KnowledgeBase
 
     return KnowledgeBase.open(
@@ -53,4 +54,5 @@ def open_knowledge(settings: Settings) -> KnowledgeBase:
         events_db=settings.get("kb.events_db"),
         view_db=settings.get("kb.view_db"),
         salt=settings.get("kb.redaction.salt"),
+        on_stall=on_stall,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from runloop.errors import InvalidInput
+from runloop.kb.runs import matching, only_one, run_prefix
 from runloop.runs.archives.archive import Archive, open_archive
 from runloop.runs.archives.imported import Imported
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from runloop.kb import Ledger
 
 SUFFIX = ".rlz"
-_SHORTEST = 4
-_SHOWN = 5
 
 
 class RunSource(Protocol):
@@ -67,17 +65,11 @@ def find_source(ref: str, ledger: Ledger | None, imported: Imported) -> FoundRun
     if is_file(ref):
         archive = open_archive(Path(ref))
         return FoundRun(archive.root, archive, archive.manifest.ledger_id, "file", archive)
-    text = ref.strip().removeprefix("trace:").lower()
-    own = [] if ledger is None else _matching(ledger, text)
-    listed = imported.runs() if _long_enough(text) else {}
-    others = {run_id: path for run_id, path in listed.items() if run_id.startswith(text)}
+    text = run_prefix(ref)
+    own = [] if ledger is None else matching(ledger, ref)
+    others = {run_id: path for run_id, path in imported.runs().items() if run_id.startswith(text)} if text else {}
     found = list(dict.fromkeys([*own, *others]))
-    if not found:
-        hint = "`rlp runs` lists the runs; the first letters of an id, `last`, or a file of `rlp export` do"
-        raise InvalidInput(f"there is no run {ref!r}", code="run.unknown", hint=hint)
-    if len(found) > 1:
-        shown = ", ".join(run_id[:13] for run_id in found[:_SHOWN])
-        raise InvalidInput(f"{ref!r} begins more than one run: {shown}", code="run.ambiguous", hint="give more letters")
+    only_one(ref, found, "`rlp runs` lists the runs; the first letters of an id, `last`, or a file of `rlp export` do")
     if own and ledger is not None:
         return FoundRun(found[0], ledger, ledger.id, "own")
     archive = open_archive(others[found[0]])
@@ -87,13 +79,3 @@ def find_source(ref: str, ledger: Ledger | None, imported: Imported) -> FoundRun
 def is_file(ref: str) -> bool:
     """Whether a reference names a file and not a run."""
     return "/" in ref or ref.endswith(SUFFIX)
-
-
-def _matching(ledger: Ledger, text: str) -> list[str]:
-    if text == "last":
-        return ledger.run_ids(limit=1)
-    return ledger.run_ids(text, limit=_SHOWN) if _long_enough(text) else []
-
-
-def _long_enough(text: str) -> bool:
-    return len(text) >= _SHORTEST and set(text) <= set("0123456789abcdef-")

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from runloop.cli.live import RunView, draw, seconds
+from runloop.cli.live import RunView, draw
 
 
 def record(kind, ts_ms=1000, message="", **meta):
@@ -65,10 +65,6 @@ def test_what_agents_say_cannot_drive_the_terminal():
     rows = view(record("node.started", node="draft", attempt=1), record("node.log", node="draft", text="a\x1b[2Jb"))
     assert "\x1b" not in text_of(rows)
     assert "\\x1b" in text_of(rows)
-
-
-def test_times_are_short_for_people():
-    assert [seconds(ms) for ms in (None, 420, 12_340, 185_000)] == ["–", "0.42s", "12.3s", "3m05s"]
 
 
 def test_an_error_without_words_leaves_the_view_standing():

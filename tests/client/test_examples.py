@@ -1,5 +1,6 @@
 """The examples of docs/examples with a real daemon: a client and an agent in Node.js, an agent in Python."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runloop.cli.status import _lines
 from runloop.client import AgentFailed
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -56,10 +58,16 @@ def test_the_node_client_says_what_the_daemon_refuses(daemon, words):
 async def test_a_native_agent_gets_work_and_answers(daemon, command):
     daemon.start()
     arguments = [daemon.socket, daemon.state / "token"] if command[0] == "node" else []
-    with subprocess.Popen([*command, *arguments], env=daemon.env, stdout=subprocess.PIPE, text=True) as agent:  # noqa: ASYNC220 - it and the daemon are processes of their own
-        assert agent.stdout.readline() == "ready\n"
-        async with daemon.connection() as client:
+    async with daemon.connection() as client:
+        announced = await client.subscribe("rlp/runtime/hello")
+        agent = subprocess.Popen([*command, *arguments], env=daemon.env)  # noqa: ASYNC220 - a process of its own
+        try:
+            assert (await asyncio.wait_for(anext(announced), 60)).payload["name"] == "doubler"
             assert await client.call_agent("doubler", {"in": [1, 2.5]}) == {"out": [2, 5]}
+            status = await client.status()
+            assert (status["native_agents"], "  native agents: doubler" in _lines(status)) == (["doubler"], True)
             with pytest.raises(AgentFailed, match="give numbers"):
                 await client.call_agent("doubler", {"in": ["one"]})
-        agent.terminate()
+        finally:
+            agent.terminate()
+            agent.wait()

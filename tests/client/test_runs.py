@@ -149,7 +149,7 @@ async def test_a_program_without_the_token_is_told_what_it_may_not_and_why(home,
         for pattern in ("rlp/runs/*/events", "action.request"):
             with pytest.raises(NotAllowed) as caught:
                 await client.subscribe(pattern)
-            assert (caught.value.code, "token file" in caught.value.hint) == ("bus.forbidden", True)
+            assert (caught.value.code, str(home.state / "token") in caught.value.hint) == ("bus.forbidden", True)
         with pytest.raises(NotAllowed):
             async with client.handle(str(uuid.uuid4())).following():
                 pass
@@ -221,3 +221,21 @@ async def test_a_daemon_that_does_not_come_back_is_lost_with_the_run_named(home,
                 async for _ in records:
                     pass
     assert (caught.value.code, run.id in caught.value.message) == ("daemon.lost", True)
+
+
+async def test_a_run_under_way_when_the_daemon_is_killed_goes_on_for_its_reader_in_the_next_one(home, words):
+    async with home.connection(reconnect_s=60) as client:
+        run = await client.submit(source=words.one("loop"))
+        async with run.following() as records, asyncio.timeout(120):
+            seen = [await anext(records)]
+            while seen[-1]["kind"] != "node.log":
+                seen.append(await anext(records))
+            home.stop(signal.SIGKILL)
+            home.start()
+            if await run.state() == "unfinished":
+                pytest.skip("this daemon takes up no runs of the one before")
+            await run.cancel("enough")
+            seen += [record async for record in records]
+    durable = [record["seq"] for record in seen if record["event_id"] is not None]
+    assert (durable, seen[-1]["kind"]) == (list(range(1, len(durable) + 1)), "run.finished")
+    assert "run.recovered" in {record["kind"] for record in seen}

@@ -10,6 +10,7 @@ import pytest
 
 import runloop
 from runloop.bus import BusServer
+from runloop.bus.errors import Disconnected
 from runloop.config import load
 from runloop.errors import InvalidInput, RunloopError, Unavailable
 
@@ -68,6 +69,20 @@ def test_closing_the_blocking_client_twice_is_fine(server):
     client = runloop.SyncClient(**server)
     client.close()
     client.close()
+
+
+def test_a_closed_client_says_so_and_an_iterator_that_outlives_it_ends_quietly(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.start()
+    with runloop.SyncClient(settings=load(env=daemon.env)) as client:
+        records = client.submit(source=words.one("quick")).records()
+        assert next(records)["kind"] == "run.submitted"
+        with pytest.raises(Disconnected) as nobody:
+            client.call_agent("none")
+    records.close()
+    with pytest.raises(Disconnected) as closed:
+        client.status()
+    assert (nobody.value.code, closed.value.code) == ("bus.no_responder", "bus.closed")
 
 
 def test_a_run_is_submitted_followed_and_changed(daemon, words):

@@ -15,11 +15,18 @@ def without_token(daemon, words):
     return daemon
 
 
-@pytest.mark.parametrize("arguments", [["run", "quick"], ["attach", "last"], ["cancel", "last"], ["approve"], ["down"]])
-def test_what_is_for_operators_says_who_may_and_why_this_process_may_not(without_token, arguments):
+VERB = "daemon.needs_operator"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["run", "quick"], "bus.forbidden"), (["attach", "last"], VERB), (["cancel", "last"], VERB), (["approve"], VERB), (["down"], VERB)],
+)
+def test_what_is_for_operators_says_who_may_and_why_this_process_may_not(without_token, arguments, code):
     done = without_token.rlp(*arguments)
     assert (done.returncode, done.stdout) == (4, "")
-    assert "error[daemon.needs_operator]" in done.stderr
+    assert f"error[{code}]" in done.stderr
+    assert "it is for operators" in done.stderr
     assert f"there is no token file {without_token.state / 'token'}" in done.stderr
 
 

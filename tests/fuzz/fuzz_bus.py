@@ -25,9 +25,26 @@ from typing import Any
 
 from runloop import rmp
 from runloop.bus import BusClient, BusLimits, BusServer, frames
+from runloop.bus.acl import agent_token
 from runloop.rmp import registry
 
-TOPICS = ["a", "a/b", "rlp/ctrl", "rlp/sys/drops", "rlp/inbox/x/1", "agent/x", "action.decision", "*", "**", "", "a//b", "é", "a" * 600]
+TOPICS = [
+    "a",
+    "a/b",
+    "rlp/ctrl",
+    "rlp/sys/drops",
+    "rlp/inbox/x/1",
+    "agent/x",
+    "rlp/runs/t/agents/x/1",
+    "rlp/runs/t/events",
+    "action.decision",
+    "*",
+    "**",
+    "",
+    "a//b",
+    "é",
+    "a" * 600,
+]
 ODD: list[Any] = [
     None,
     True,
@@ -46,6 +63,7 @@ ODD: list[Any] = [
     1.5,
     float("nan"),
 ]
+TOKEN = "f" * 64
 GROWTH_MB = 64
 GROWTH_FDS = 32
 
@@ -145,7 +163,9 @@ async def misbehave(path: str, chance: random.Random, done: asyncio.Event, seen:
 async def attack(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chance: random.Random, seen: dict[str, int]) -> None:
     """Say hello, usually, and then some frames: most of them valid, some not, some in small pieces."""
     if chance.random() < 0.9:
-        hello = frames.Hello("client", "fuzz", "1").payload()
+        name = chance.choice(["x", "y", "a/b", "*", "fuzz"])
+        agent = frames.Hello("agent", name, "1", agent_token(chance.choice([TOKEN, "0"]), name))
+        hello = chance.choice([frames.Hello("client", "fuzz", "1"), agent]).payload()
         writer.write(frames.encode(frames.HELLO, hello, msg_id=1, now_ms=time.time_ns() // 1_000_000))
     for _ in range(chance.choice([1, 5, 50, 300])):
         data = frame(chance)
@@ -221,7 +241,7 @@ async def serve(path: str) -> None:
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: broken.append(repr(context.get("exception") or context["message"]))
     )
-    server = BusServer(limits=BusLimits(hello_ms=200, frame_ms=200, heartbeat_ms=1000), token="f" * 64)
+    server = BusServer(limits=BusLimits(hello_ms=200, frame_ms=200, heartbeat_ms=1000), token=TOKEN)
 
     async def control(request: Any) -> Any:
         return {"ok": request.payload}

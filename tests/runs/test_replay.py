@@ -4,7 +4,6 @@ import pytest
 from msgspec import structs
 
 from runloop.errors import InvalidInput, VerificationFailed
-from runloop.runs.history import find_run
 from runloop.runs.jsondiff import MISSING, Difference
 from runloop.runs.replay import Replayer
 from runloop.sandbox import guest_digest
@@ -227,13 +226,3 @@ async def test_another_guest_is_refused_unless_any_will_do(bench):
 
         assert caught.value.code == "replay.guest"
         assert (await replayer(b, any_guest=True).replay(forged, result.run_id)).matches is True
-
-
-async def test_a_run_is_found_by_the_beginning_of_its_id_and_as_the_last_one(bench):
-    async with bench() as b:
-        b.agent("one", NOISY, caps=CAPS)
-        result = await b.run(TEXT)
-
-        found = [find_run(b.ledger, ref) for ref in ("last", result.run_id, f"trace:{result.run_id}", result.run_id[:30])]
-
-        assert found == [result.run_id] * 4

@@ -22,4 +22,3 @@ await bus.subscribe(`agent/${NAME}`, ({ schema, envelope: { payload }, trace }) 
 })
 await bus.publish('rlp/runtime/hello', 'observation.agent.hello.v1',
   { agent_id: randomUUID(), name: NAME, shim_version: '1', capabilities: { bitmap: 0, labels: [] } })
-console.log('ready')

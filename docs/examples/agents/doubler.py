@@ -18,7 +18,6 @@ async def double(work: Work) -> dict[str, list[float]]:
 async def main() -> None:
     """Find the daemon, announce, work."""
     async with runloop.Client(agent="doubler") as client:
-        print("ready", flush=True)
         await client.serve(double)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+MAIN = "import sys; from runloop.cli.main import main; sys.exit(main())"
 
 RECORDS = textwrap.dedent("""
     import sys
@@ -114,3 +117,23 @@ def test_a_new_ledger_on_a_full_file_system_says_so(small_disk):
             print("refused 1")
     """)
     assert run(script, small_disk) == 1
+
+
+def test_the_command_line_says_in_one_line_that_it_waits_for_room_and_that_it_goes_on(tmp_path):
+    people = "\n".join(f"P{number},p{number}@example.com,{'Guild of Very Long Names ' * 9}" for number in range(600))
+    (tmp_path / "people.csv").write_text(f"name,email,org\n{people}\n")
+    command = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY)); {MAIN}"
+    words = ["kb", "import", "contacts", str(tmp_path / "people.csv"), "--json"]
+    env = {**os.environ, "HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "home")}
+    child = subprocess.Popen([sys.executable, "-c", command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    try:
+        line = child.stderr.readline()
+        assert line.startswith("warning[kb.disk_full]: waiting for room on the disk, nothing is lost: make room where "), line
+        assert "events.sqlite" in line
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        child.communicate()
+    assert (child.returncode, err) == (0, "there is room again: going on\n")
+    assert '"taken": 600' in out

@@ -1,0 +1,184 @@
+"""The runs as people look for them: named by the beginning of an id, listed by state, opening, time and text, with what each waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from runloop.errors import InvalidInput
+from runloop.kb.derived import as_json, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    import apsw
+
+ENDS = ("succeeded", "failed", "cancelled")
+STATES = ("queued", "running", "waiting", "paused", "unfinished", *ENDS)
+"""What ``state`` of a listed run can be; ``unfinished`` is a run without an end that no process drives."""
+_SHORTEST = 4
+_SHOWN = 5
+_COLUMNS = """r.run_id, r.trace_id, r.opening_id, r.opening_name, r.parent_run_id, r.forked_from, r.status, r.mode, r.owner, r.submitted_ms,
+    r.started_ms, r.finished_ms, r.ms, r.tokens, r.usd, r.final_hash, r.reason, r.why, r.why_ms, r.until_ms, r.last_seq, r.source_event"""
+_IDLE = """EXISTS (SELECT 1 FROM run_nodes n WHERE n.run_id = r.run_id AND n.status = 'running')
+    AND NOT EXISTS (SELECT 1 FROM run_nodes n WHERE n.run_id = r.run_id AND n.status = 'running'
+        AND NOT EXISTS (SELECT 1 FROM effects e WHERE e.run_id = n.run_id AND e.node_id = n.node_id AND e.attempt = n.attempt
+            AND e.status = 'requested' AND e.class = 'waiting')
+        AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.run_id = n.run_id AND a.node_id = n.node_id AND a.status = 'requested'))"""
+_NOT_DRIVEN = "WHEN r.owner IS NULL OR r.owner NOT IN (SELECT value FROM json_each(:living)) THEN 'unfinished'"
+_OPEN = """SELECT run_id, 'approval' AS sort, coalesce(action, '') AS name, requested_ms FROM approvals
+        WHERE status = 'requested' AND run_id IN (SELECT value FROM json_each(:runs))
+    UNION ALL SELECT run_id, class, name, requested_ms FROM effects
+        WHERE status = 'requested' AND run_id IN (SELECT value FROM json_each(:runs))
+    ORDER BY requested_ms"""
+_SPENT = """SELECT run_id, sum(tokens_in + tokens_out), CASE WHEN count(*) = count(usd) THEN sum(usd) END FROM effects
+    WHERE run_id IN (SELECT value FROM json_each(:runs)) GROUP BY run_id"""
+_WAITS_FOR = {"ask.person": "an answer", "timer.sleep": "a time", "spawn.agent": "a child run", "spawn.opening": "a child run"}
+
+
+class RunIds(Protocol):
+    """A ledger, or what stands for one."""
+
+    def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
+        """Ids of runs that begin with ``prefix``, newest first."""
+        ...
+
+
+def matching(ledger: RunIds, ref: str) -> list[str]:
+    """The ids of runs that ``ref`` may name, a few at most: a full id, ``trace:`` or ``run:`` and an id, its first letters, or ``last``."""
+    text = run_prefix(ref)
+    if text == "last":
+        return ledger.run_ids(limit=1)
+    return ledger.run_ids(text, limit=_SHOWN) if text else []
+
+
+def run_prefix(ref: str) -> str:
+    """The letters with which the id of the named run begins, ``last``, or nothing where ``ref`` can be neither."""
+    text = ref.strip().removeprefix("run:").removeprefix("trace:").lower()
+    named = len(text) >= _SHORTEST and set(text) <= set("0123456789abcdef-")
+    return text if named or text == "last" else ""
+
+
+def only_one(ref: str, found: Collection[str], hint: str = "`rlp runs` lists the runs; the first letters of an id, or `last`, do") -> str:
+    """The one id in ``found``. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
+    if not found:
+        raise InvalidInput(f"there is no run {ref!r}", code="run.unknown", hint=hint)
+    if len(found) > 1:
+        listed = ", ".join(run_id[:13] for run_id in list(found)[:_SHOWN])
+        raise InvalidInput(f"{ref!r} begins more than one run: {listed}", code="run.ambiguous", hint="give more letters")
+    return next(iter(found))
+
+
+def find_run(ledger: RunIds, ref: str) -> str:
+    """The id of the run that ``ref`` names, as :func:`matching`. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
+    return only_one(ref, matching(ledger, ref))
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs, newest first.
+
+    Times in Unix milliseconds bound the submission. Each word of ``text`` stands in the opening's name, the parameters (up to 16 KiB of
+    them) or the reason of the end. ``living`` are the owners whose processes are alive: without it, every run without an end counts as
+    driven. ``here`` is the state of runs that the asking process knows better than the records.
+    """
+
+    state: str | None = None
+    opening: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    text: str | None = None
+    limit: int = 50
+    offset: int = 0
+    run_ids: tuple[str, ...] | None = None
+    related_to: str | None = None
+    """The run whose children and forks are meant."""
+    living: frozenset[str] | None = None
+    here: Mapping[str, str] | None = None
+
+
+def select_runs(db: apsw.Connection, wanted: RunFilter) -> list[dict[str, Any]]:
+    """Rows of the table ``runs``, each with its ``state``, and where it has no end with ``waiting_for`` and ``waiting_since_ms``."""
+    sql, values = _statement(wanted)
+    rows = _dicts(db, sql, values)
+    open_rows = {row["run_id"]: row for row in rows if row["finished_ms"] is None}
+    if open_rows:
+        _add_spent(db, open_rows)
+        _add_waits(db, open_rows)
+    return rows
+
+
+def _statement(wanted: RunFilter) -> tuple[str, dict[str, Any]]:
+    where: list[str] = []
+    values: dict[str, Any] = {"limit": wanted.limit, "offset": wanted.offset}
+    for name, value, condition in (
+        ("opening", wanted.opening, "r.opening_name = :opening"),
+        ("since", wanted.since_ms, "r.submitted_ms >= :since"),
+        ("until", wanted.until_ms, "r.submitted_ms < :until"),
+        ("ids", None if wanted.run_ids is None else as_json(list(wanted.run_ids)), "r.run_id IN (SELECT value FROM json_each(:ids))"),
+        ("root", wanted.related_to, "r.run_id IN (SELECT run_id FROM runs WHERE parent_run_id = :root OR forked_from = :root)"),
+    ):
+        if value is not None:
+            where.append(condition)
+            values[name] = value
+    for number, word in enumerate(fold(wanted.text or "").split()):
+        where.append(f"instr(r.words, :word{number})")
+        values[f"word{number}"] = word
+    here = ""
+    state = f"WHEN r.status = 'running' AND {_IDLE} THEN 'waiting' ELSE r.status"
+    if wanted.living is not None:
+        state = f"{_NOT_DRIVEN} {state}"
+        values["living"] = as_json(sorted(wanted.living))
+    if wanted.here:
+        here = "LEFT JOIN (SELECT key AS run_id, value AS state FROM json_each(:here)) h ON h.run_id = r.run_id"
+        state = f"WHEN h.state IS NOT NULL THEN h.state {state}"
+        values["here"] = as_json(dict(wanted.here))
+    case = f"CASE WHEN r.finished_ms IS NOT NULL THEN r.status {state} END"
+    if wanted.state is not None:
+        ended = "r.finished_ms IS NOT NULL AND r.status = :state"
+        where.append(ended if wanted.state in ENDS else f"r.finished_ms IS NULL AND {case} = :state")
+        values["state"] = wanted.state
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    order = "ORDER BY r.submitted_ms DESC, r.first_event DESC LIMIT :limit OFFSET :offset"
+    return f"SELECT {_COLUMNS}, {case} AS state FROM runs r {here} {condition} {order}", values  # noqa: S608 - fixed text and placeholders
+
+
+def _add_spent(db: apsw.Connection, rows: Mapping[str, dict[str, Any]]) -> None:
+    """What a run without an end has used so far."""
+    for run_id, tokens, usd in db.execute(_SPENT, {"runs": as_json(list(rows))}):
+        rows[str(run_id)].update(tokens=tokens, usd=usd)
+
+
+def _add_waits(db: apsw.Connection, rows: Mapping[str, dict[str, Any]]) -> None:
+    """What a run without an end waits for, a person first, and since when."""
+    waits: dict[str, list[tuple[str, str, int]]] = {run_id: [] for run_id in rows}
+    for run_id, sort, name, since_ms in db.execute(_OPEN, {"runs": as_json(list(rows))}):
+        waits[str(run_id)].append((str(sort), str(name), int(since_ms)))
+    for run_id, row in rows.items():
+        row["waiting_for"], row["waiting_since_ms"] = _wait_of(row, waits[run_id])
+
+
+def _wait_of(row: Mapping[str, Any], waits: Iterable[tuple[str, str, int]]) -> tuple[str | None, int | None]:
+    if row["state"] == "paused":
+        return "a resumption", row["why_ms"]
+    said = [(_said(sort, name), since_ms, sort == "approval" or name == "ask.person") for sort, name, since_ms in waits]
+    if not said:
+        return (row["why"], row["why_ms"]) if row["status"] == "waiting" else (None, None)
+    first, since_ms, _ = max(said, key=lambda each: each[2])  # the first of the oldest-first list that a person can answer, else its first
+    return first if len(said) == 1 else f"{first} (+{len(said) - 1})", since_ms
+
+
+def _said(sort: str, name: str) -> str:
+    if sort == "approval":
+        return f"approval of {name}" if name else "an answer"
+    return "a model" if name.startswith("model.") else _WAITS_FOR.get(name, name)
+
+
+def _dicts(db: apsw.Connection, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    cursor = db.execute(sql, values)
+    names: list[str] = []
+    rows: list[dict[str, Any]] = []
+    for row in cursor:
+        names = names or [column[0] for column in cursor.get_description()]  # there is none once the last row was read
+        rows.append(dict(zip(names, row, strict=True)))
+    return rows

@@ -1,0 +1,113 @@
+"""Which daemon, and as whom."""
+
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+
+from runloop.bus import read_token
+from runloop.bus.errors import NotAllowed
+from runloop.bus.token import TokenError, TokenHidden
+from runloop.client import Client
+from runloop.client.places import Place, places
+from runloop.config import load
+from runloop.errors import Unavailable
+
+TOKEN = "f" * 64
+NOBODY = 65534
+
+
+def test_without_a_setting_the_users_sockets_come_before_the_machines(tmp_path):
+    settings = load(env={"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")})
+    assert [(place.socket, place.token, place.explicit) for place in places(settings)] == [
+        (tmp_path / "run/runloop/rmp.sock", tmp_path / ".runloop/token", False),
+        (tmp_path / ".runloop/sock/rmp.sock", tmp_path / ".runloop/token", False),
+        (Path("/run/runloop/rmp.sock"), Path("/var/lib/runloop/token"), False),
+    ]
+
+
+def test_a_socket_that_is_set_or_given_is_the_only_one(tmp_path):
+    env = {"HOME": str(tmp_path)}
+    configured = load({"runtime.socket_path": str(tmp_path / "a.sock")}, env=env)
+    assert [(place.socket, place.explicit) for place in places(configured)] == [(tmp_path / "a.sock", True)]
+    assert [place.socket for place in places(configured, tmp_path / "b.sock")] == [tmp_path / "b.sock"]
+
+
+def write_token(path, mode=0o600):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(TOKEN + "\n")
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_a_token_that_this_process_may_not_read_is_hidden_and_no_error_of_the_file(tmp_path):
+    path = write_token(tmp_path / "token")
+    for each in (tmp_path, *tmp_path.parents):
+        if each.owner() == "root" and each.name.startswith(("pytest", "test_")):
+            each.chmod(0o755)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer Pythons warn of forking beside threads
+        pid = os.fork()
+    if pid == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        try:
+            read_token(path)
+        except TokenHidden:
+            os._exit(17)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 17
+
+
+def test_a_hidden_token_is_none_with_the_reason_and_an_unsafe_one_is_an_error(tmp_path, monkeypatch):
+    path = write_token(tmp_path / "token")
+    place = Place(tmp_path / "s", path)
+    assert place.read_token() == (TOKEN, "")
+    path.chmod(0o644)
+    with pytest.raises(TokenError):
+        place.read_token()
+
+    def hidden(path):
+        raise TokenHidden(f"may not read {path}")
+
+    monkeypatch.setattr("runloop.client.places.read_token", hidden)
+    assert place.read_token() == (None, f"may not read {path}")
+
+
+async def test_the_machines_daemon_is_only_for_who_may_read_its_token(bus, tmp_path, monkeypatch):
+    token = tmp_path / "machine" / "token"
+    monkeypatch.setattr("runloop.client.places.SYSTEM_SOCKET", bus.path)
+    monkeypatch.setattr("runloop.client.places.SYSTEM_TOKEN", token)
+    client = Client(settings=bus.settings)
+    with pytest.raises(Unavailable) as caught:
+        await client.connect()
+    async with Client(settings=bus.settings, role="client") as less:
+        assert less.role == "client"
+    write_token(token, 0o644)
+    with pytest.raises(Unavailable):
+        await client.connect()
+    token.chmod(0o600)
+    async with client:
+        assert (client.role, client.socket) == ("operator", bus.path)
+    assert (caught.value.code, str(bus.path) in caught.value.message) == ("daemon.unavailable", True)
+
+
+async def test_a_role_that_is_asked_for_is_taken_and_a_wrong_token_is_refused(bus):
+    async with bus.client(role="client", token=None) as client:
+        assert client.role == "client"
+    with pytest.raises(NotAllowed) as caught:
+        await bus.client(token="0" * 64).connect()
+    with pytest.raises(NotAllowed):
+        await bus.client(role="operator", token=None).connect()
+    assert caught.value.code == "bus.token"
+
+
+async def test_connecting_twice_is_one_connection(bus):
+    async with bus.client() as client:
+        before = client.bus
+        await client.connect()
+        assert (client.bus is before, bus.server.stats().connections) == (True, 1)
