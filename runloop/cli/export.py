@@ -52,7 +52,7 @@ def export(
 def _archive(found: FoundRun, select: list[str], *, redact: bool, signed: bool) -> tuple[bytes, tuple[str, ...]]:
     from runloop.runs.archives.making import make_archive
     from runloop.runs.archives.signing import signing_key
-    from runloop.runs.replaying import installed_exactly
+    from runloop.runs.replaying import bundle_exactly
 
     settings = context.settings()
     if found.archive is not None:
@@ -64,7 +64,7 @@ def _archive(found: FoundRun, select: list[str], *, redact: bool, signed: bool) 
         found.source,
         found.run_id,
         ledger_id=found.ledger_id,
-        bundle_of=installed_exactly(settings),
+        bundle_of=bundle_exactly(settings),
         select=select,
         redact=redact,
         key=signing_key(settings.directories.state / "keys") if signed else None,

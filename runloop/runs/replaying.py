@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from runloop.bundles import Bundle, bundle_from_files, load_bundle
 from runloop.errors import RunloopError, VerificationFailed
 from runloop.events import NewEvent
+from runloop.runs.kept import DIRECTORY as KEPT
+from runloop.runs.kept import KeptOnDisk
 from runloop.runs.places import bundle_store
 
 if TYPE_CHECKING:
@@ -36,21 +38,36 @@ def bundle_in(archive: Archive, digest: str) -> Bundle | None:
 
 
 def bundle_finder(settings: Settings, found: FoundRun, agents_dir: Path | None = None) -> Callable[[str, str | None, str], Bundle]:
-    """How the bundles of a run are found: in its archive, else installed. ``agents_dir`` is looked into before what is installed."""
+    """How the bundles of a run are found: in its archive, else kept since it ran, else in ``agents_dir`` or installed."""
     store = bundle_store(settings, agents_dir)
 
     def bundle_of(name: str, variant: str | None, digest: str) -> Bundle:
-        inside = None if found.archive is None else bundle_in(found.archive, digest)
-        return inside or store.resolve(name, variant)
+        there = _kept(settings, digest) if found.archive is None else bundle_in(found.archive, digest)
+        return there or store.resolve(name, variant)
 
     return bundle_of
 
 
-def installed_exactly(settings: Settings) -> Callable[[str, str | None, str], Bundle | None]:
-    """Finds an installed bundle that is exactly the one that ran, or None."""
+def _kept(settings: Settings, digest: str) -> Bundle | None:
+    """The bundle of that digest as it is kept for runs, or None."""
+    home = settings.base.home
+
+    def load(root: Path) -> Bundle:
+        return load_bundle(root, home=None if home is None else str(home), env=os.environ)
+
+    try:
+        return KeptOnDisk(settings.directories.pog / KEPT, bundle_store(settings).narrowed, load).bundle(digest)
+    except RunloopError:
+        return None
+
+
+def bundle_exactly(settings: Settings) -> Callable[[str, str | None, str], Bundle | None]:
+    """Finds a bundle that is exactly the one that ran, kept or installed, or None."""
     store = bundle_store(settings)
 
     def bundle_of(name: str, variant: str | None, digest: str) -> Bundle | None:
+        if (kept := _kept(settings, digest)) is not None:
+            return kept
         try:
             bundle = store.resolve(name, variant)
         except RunloopError:
