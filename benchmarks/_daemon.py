@@ -95,6 +95,12 @@ class Home:
             self.process = None
 
     @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def token(self) -> str:
         """The operator token."""
         return (self.state / "token").read_text().strip()

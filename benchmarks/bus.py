@@ -27,10 +27,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from _common import percentile, report, summary
+from _cpu import thread_seconds
 
 TOPIC = "bench/topic"
 STAMP = struct.Struct(">q")
-TICKS = os.sysconf("SC_CLK_TCK")
+CLIENTS_LOOP = "RUNLOOP_BENCH_LOOP"
+"""Set to ``uvloop`` for the processes of all clients, ours and the others'."""
 
 
 class Bus(Protocol):
@@ -265,8 +267,7 @@ class Process:
 
 
 def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return sum(thread_seconds(pid).values())
 
 
 def measure(
@@ -290,6 +291,7 @@ def measure(
         "p50_us": result["p50"],
         "p99_us": result["p99"],
         "server_cpu_percent": 100 * cpu / wall,
+        "server_cpu_us_per_msg": 1e6 * cpu / count,
         "lost": count * readers - result["seen"],
     }
 
@@ -356,8 +358,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="one short run, to prove that the script works")
     parser.add_argument("--runs", type=int, default=5, help="measured runs after one warm-up (default 5)")
+    parser.add_argument("--uvloop", action="store_true", help="all clients on uvloop, instead of asyncio's own loop")
     parser.add_argument("--case", default="", help="only cases whose name contains this")
     args = parser.parse_args()
+    if args.uvloop:
+        os.environ[CLIENTS_LOOP] = "uvloop"
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as found:
         for name, case in CASES.items():
@@ -382,7 +387,14 @@ def main() -> None:
         for name in ("nats-server", "redis-server")
         if shutil.which(name)
     }
-    report("bus", figures, *packages, servers=versions, missing=[kind for kind in KINDS if kind not in found])
+    report(
+        "bus",
+        figures,
+        *packages,
+        clients_loop="uvloop" if args.uvloop else "asyncio",
+        servers=versions,
+        missing=[kind for kind in KINDS if kind not in found],
+    )
 
 
 def _installed(name: str) -> bool:
@@ -393,19 +405,26 @@ def _installed(name: str) -> bool:
     return True
 
 
+def _loops(*, fast: bool) -> Any:
+    """The module whose ``run`` runs a role."""
+    if fast:
+        with contextlib.suppress(ImportError):
+            import uvloop
+
+            return uvloop
+    return asyncio
+
+
 def _run_role(role: str, *args: str) -> None:
+    loops = _loops(fast=role == "serve" or os.environ.get(CLIENTS_LOOP) == "uvloop")  # the server as the daemon: where it is installed
     if role == "serve":
-        try:
-            import uvloop as loops  # as the daemon: where it is installed
-        except ImportError:
-            loops = asyncio  # type: ignore[assignment]
         loops.run(serve(args[0]))
     elif role == "publish":
-        asyncio.run(publish(args[0], args[1], *(int(each) for each in args[2:])))
+        loops.run(publish(args[0], args[1], *(int(each) for each in args[2:])))
     elif role == "stall":
-        asyncio.run(stall(*args))
+        loops.run(stall(*args))
     else:
-        asyncio.run(subscribe(args[0], args[1], *(int(each) for each in args[2:])))
+        loops.run(subscribe(args[0], args[1], *(int(each) for each in args[2:])))
 
 
 if __name__ == "__main__":

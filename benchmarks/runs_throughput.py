@@ -8,6 +8,7 @@ import uuid
 
 import wasmtime
 from _common import arguments, percentile, repeat, report
+from _cpu import Meter
 from _daemon import COMMAND, Home, home
 
 from runloop.bus import BusClient
@@ -56,12 +57,13 @@ async def measure(made: Home, count: int) -> dict[str, float]:
                         ended.set_result(message.payload["seq"])
 
         watching = asyncio.create_task(watch())
-        began = time.perf_counter()
+        meter, began = Meter(made.pid), time.perf_counter()
         await asyncio.gather(*(submitter(client, ends, count, took) for _ in range(SUBMITTERS)))
         seconds = time.perf_counter() - began
+        spent = meter.milliseconds_each(SUBMITTERS * count)
         watching.cancel()
     runs = SUBMITTERS * count
-    rates = {"runs_per_s": runs / seconds, "events_per_s": runs * EVENTS / seconds}
+    rates = {"runs_per_s": runs / seconds, "events_per_s": runs * EVENTS / seconds, **spent}
     return {**rates, "p50_ms": percentile(took, 50), "p99_ms": percentile(took, 99)}
 
 

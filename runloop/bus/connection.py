@@ -68,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         session, transport = self._session, self._transport
         if session is None or transport is None or self._ending:
             return
-        while not self._paused and not transport.is_closing():
+        while session.pending and not self._paused and not transport.is_closing():
             chunks = self._broker.outgoing(session, time.time_ns() // 1_000_000)
             if not chunks:
                 break

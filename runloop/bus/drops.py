@@ -50,6 +50,14 @@ class DropNotices:
             known.trace_id, known.msg_id, known.expires_at_ms = trace_id, msg_id, expires_at_ms
         known.count += count
 
+    def more(self, topic: str, reason: str, count: int) -> bool:
+        """Add to what is being gathered already, which costs little; False where nothing is."""
+        known = self._known.get((topic, reason))
+        if known is None or not known.count:
+            return False
+        known.count += count
+        return True
+
     def due(self, now_ms: int) -> list[tuple[int, dict[str, Any]]]:
         """The notices to publish now: trace id and payload."""
         if now_ms - self._refilled_ms >= EVERY_MS or now_ms < self._refilled_ms:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ import runloop
 from runloop.bus import replay
 from runloop.bus.acl import Acl
 from runloop.bus.connection import Connection
-from runloop.bus.core import Broker, Call
+from runloop.bus.core import Broker, Call, Own
 from runloop.bus.counters import BusStats
 from runloop.bus.encode import Encoder
 from runloop.bus.limits import BusLimits
@@ -85,6 +85,8 @@ class BusServer:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
         self._flush_due = False
+        self.before_flush: Callable[[], None] | None = None
+        """Called before what waits is sent at the end of a turn: the time to publish what was gathered in it."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._encoder = Encoder(trace_id=secrets.randbits(128), first_id=secrets.randbits(62), max_body=self.broker.limits.max_body)
 
@@ -153,8 +155,17 @@ class BusServer:
     def publish_frame(self, raw: bytes) -> int:
         """Publish a frame that is already encoded."""
         matched = self.broker.publish(raw, now_ms())
-        self._flush_soon()
+        self.flush_soon()
         return matched
+
+    def wanted(self, topic: str, frames: int = 1) -> bool:
+        """As :meth:`Broker.wanted`."""
+        return self.broker.wanted(topic, frames)
+
+    def publish_own(self, topic: str, frames: Sequence[Own]) -> None:
+        """Publish frames that this process encoded, as :meth:`Broker.publish_own` does."""
+        self.broker.publish_own(topic, frames, now_ms())
+        self.flush_soon()
 
     def on_request(self, topic: str, handler: Handler, *, reply_type: str = REPLY) -> None:
         """Let a coroutine serve a topic. What it returns is the payload of the reply, if one is wanted.
@@ -199,13 +210,16 @@ class BusServer:
         if broker.due_ms is not None:
             self.arm(max(0, broker.due_ms - now_ms()))
 
-    def _flush_soon(self) -> None:
+    def flush_soon(self) -> None:
+        """Send what waits at the end of this turn of the loop."""
         if not self._flush_due:
             self._flush_due = True
             assert self._loop is not None  # noqa: S101 - it was started
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        if self.before_flush is not None:
+            self.before_flush()
         self._flush_due = False
         self.pump()
 

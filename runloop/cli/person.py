@@ -101,10 +101,11 @@ class TerminalPerson:
                 return PersonAnswer(question.default, "operator")
             if not question.options and text:
                 return PersonAnswer(text, "operator")
-            if text in question.options:
-                return PersonAnswer(text, "operator")
             if text.isdecimal() and 1 <= int(text) <= len(question.options):
-                return PersonAnswer(question.options[int(text) - 1], "operator")
+                text = question.options[int(text) - 1]
+            if text in question.options:
+                comment = (await self._line("What should change? ") or "").strip() if text in question.comment_on else ""
+                return PersonAnswer(text, "operator", comment)
             _say(f"Please give a number from 1 to {len(question.options)}." if question.options else "Please give an answer.")
 
     @contextmanager

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
+from runloop.bus.core import Own
 from runloop.bus.listen import Listener, activated, listen
 from runloop.bus.server import BusServer
 from runloop.bus.token import ensure_token
@@ -21,22 +23,24 @@ from runloop.daemon import metrics
 from runloop.daemon.control import TOPIC, Control
 from runloop.daemon.feed import RunFeed, run_topic
 from runloop.daemon.hosting import Hosting
-from runloop.daemon.library import Change, Library, Problem
+from runloop.daemon.library import Change, Library, Problem, WithWorkdir
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.people import People
 from runloop.daemon.watching import Watcher
-from runloop.errors import RunloopError
+from runloop.errors import RunloopError, VerificationFailed
 from runloop.runs.compose import Session, clock_ms, session
 from runloop.runs.results import RunHalted
+from runloop.runs.unfinished import unfinished_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runloop.bus.connection import Connection
     from runloop.config import Settings
     from runloop.daemon.notify import Notifier
+    from runloop.events import RunIdentity, StoredEvent
     from runloop.kb import KnowledgeBase
     from runloop.runs.run import Run
+    from runloop.runs.services import Lookup
 
 STATE_TOPIC = "rlp/sys/state"
 RELOAD_TOPIC = "rlp/sys/reload"
@@ -63,9 +67,12 @@ class _Bus(BusServer):
 
     on_left: Callable[[], None]
 
-    def left(self, connection: Connection) -> None:
-        super().left(connection)
-        self.on_left()
+    def publish_own(self, topic: str, frames: Sequence[Own]) -> None:
+        """As the bus does; the records are in the ledger before: that copies cannot be sent must not stop the run."""
+        try:
+            super().publish_own(topic, frames)
+        except RunloopError as error:
+            logger().error("a record cannot be published", code=error.code, why=error.message)
 
 
 class Daemon:
@@ -119,7 +126,7 @@ class Daemon:
             self._on_signals()
             await self._bus.start(listener)
             stack.push_async_callback(self._bus.close)
-            background = [self._keep(work) for work in (self._publish_metrics(), self._watchdog(), self._prepare_guest())]
+            background = [self._keep(work) for work in (self._publish_metrics(), self._watchdog(), self._take_over())]
             stack.push_async_callback(_cancel, background)
             self._ready()
             await self._stopping.wait()
@@ -145,17 +152,28 @@ class Daemon:
         return listen(path, group=self._options.group)
 
     def _make_people(self) -> People:
-        self.people = People(self._announce, self._root_of, self.settings.get("security.approval_wait_ms"))
+        self.people = People(self._announce, self._root_of, self._event, self.settings.get("security.approval_wait_ms"))
         return self.people
 
+    def _event(self, event_id: int) -> StoredEvent:
+        """One event of the ledger, blobs loaded."""
+        event = self.kb.ledger.get(event_id)
+        if event is None:
+            raise VerificationFailed(f"event {event_id} is not in the ledger", code="kb.event_missing", hint="run `rlp kb verify`")
+        return self.kb.ledger.full(event)
+
+    def _lookup_of(self, workdir: str | None) -> Lookup | None:
+        return None if workdir is None else WithWorkdir(self.library, Path(workdir))
+
     def _compose(self, token: str) -> None:
-        feed = RunFeed(self.kb, lambda _topic, frame: self._publish_frame(frame))
-        self._feed = feed
+        feed = self._feed = RunFeed(self.kb)
         self._bus = _Bus(token=token, ledger=feed, any_uid=self._options.group is not None, on_error=self._handler_broke)
+        feed.bus = self._bus
+        self._bus.before_flush = feed.flush
         self._bus.on_left = lambda: self.people.keep(self._bus.broker.sessions)
         self._bus.on_request(TOPIC, Control(self).handle)
         manager = self._session.manager
-        manager.watchers += [feed.take, self._counters.take, self._note]
+        manager.watchers += [feed.take, self._counters.take, self.people.take, self._note]
         self.hosting = Hosting(
             manager,
             self.kb,
@@ -165,6 +183,8 @@ class Daemon:
             clock_ms,
             self._stranded,
             self._rescan,
+            self._lookup_of,
+            self._not_recovered,
         )
 
     def _on_signals(self) -> None:
@@ -175,6 +195,7 @@ class Daemon:
 
     def _ready(self) -> None:
         self._state = "ready"
+        gc.freeze()  # what is here now stays: the collector need not walk it again
         path = str(self._bus.path)
         self._notifier.systemd("READY=1", f"STATUS=serving {path}")
         self._notifier.starter({"ready": True, "pid": self.pid, "socket": path})
@@ -192,6 +213,7 @@ class Daemon:
         left = await draining
         if left:
             logger().warning("runs left unfinished", runs=left)
+        self._feed.flush()
         self._bus.pump()  # the last records go out before the goodbye
 
     async def _prepare_guest(self) -> None:
@@ -205,6 +227,26 @@ class Daemon:
         else:
             self._guest = "ready"
 
+    async def _take_over(self) -> None:
+        """Go on with the runs that a process which is gone has left; what no run needs any more is forgotten."""
+        await self._prepare_guest()
+        try:
+            found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
+        except RunloopError as error:
+            logger().error("unfinished runs cannot be read", code=error.code, why=error.message)
+            return
+        owner = self._session.owner
+        going, waiting = self.hosting.take_over(each for each in found if each.owner != owner.id and not owner.alive(each.owner))
+        if found:
+            logger().info("runs taken over", going=going, waiting=waiting, of_others=len(found) - going - waiting)
+        await asyncio.to_thread(self._session.forget_all_but, found)
+
+    def _not_recovered(self, identity: RunIdentity, error: RunloopError) -> None:
+        """A run stays unfinished: who follows it is told, the log says why."""
+        logger().error("a run cannot be taken up", trace_id=identity.trace_id, run_id=identity.run_id, code=error.code, why=error.message)
+        shown = {"run_id": identity.run_id, "error": {**error.to_dict(), "retryable": False}}
+        self._bus.publish(run_topic(identity.run_id), _TROUBLE, shown)
+
     async def _watchdog(self) -> None:
         """Tell systemd that the loop turns, twice in the time that it allows."""
         if self._notifier.watchdog_s is not None:
@@ -213,12 +255,6 @@ class Daemon:
                 await asyncio.sleep(self._notifier.watchdog_s / 2)
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _publish_frame(self, frame: bytes) -> None:
-        try:
-            self._bus.publish_frame(frame)
-        except RunloopError as error:  # the record is in the ledger; that a copy cannot be sent must not stop the run
-            logger().error("a record cannot be published", code=error.code, why=error.message)
 
     def _announce(self, shown: dict[str, Any]) -> None:
         self._bus.publish(APPROVALS_TOPIC, _ASKED, {"v": 1, **shown})
@@ -234,7 +270,7 @@ class Daemon:
     def _note(self, record: Mapping[str, Any]) -> None:
         """Runs in the log: their ends for everybody, the rest for those who look closely."""
         kind = record["kind"]
-        if not kind.startswith("run."):
+        if not kind.startswith("run.") or not self._log.wants("info" if kind == "run.finished" else "debug"):
             return
         about = {"trace_id": record["trace_id"], "run_id": record["run_id"], "opening": record["opening_name"]}
         if kind == "run.finished":
@@ -250,6 +286,7 @@ class Daemon:
         code = "daemon.stopped" if halted else getattr(error, "code", "run.broke")
         if not halted:
             logger().error("a run broke off", trace_id=run.recorder.identity.trace_id, run_id=run.run_id, why=str(error), exc_info=error)
+        self._feed.flush()  # its records come before
         shown = {"run_id": run.run_id, "error": {"code": code, "message": message, "hint": "", "retryable": halted}}
         self._bus.publish(run_topic(run.run_id), _TROUBLE, shown)
         self._feed.ended(run.run_id)
@@ -371,10 +408,16 @@ class Daemon:
             "started_ms": self._started_ms,
             "uptime_ms": clock_ms() - self._started_ms,
             "mode": "system" if self._options.system else "user",
-            "runs": {"running": hosting.running, "queued": hosting.queued, "max_runs": hosting.max_runs, **hosting.finished},
+            "runs": {
+                "running": hosting.running,
+                "queued": hosting.queued,
+                "parked": hosting.parked,
+                "max_runs": hosting.max_runs,
+                **hosting.finished,
+            },
             "active": hosting.listing()[:100],
             "nodes": {"at_work": turns.at_work, "waiting": turns.waiting, "limit": turns.limit},
-            "approvals_open": len(self.people.opened),
+            "approvals_open": self.people.open_count,
             "workers": dict(self._session.pool.health),
             "guest": self._guest,
             "library": self.library.counts,
@@ -392,7 +435,7 @@ class Daemon:
         turns, health, total = self._session.manager.services.turns, pool.health, stats.total
         gauges = {
             "agents_running": pool.live,
-            "approvals_open": len(self.people.opened),
+            "approvals_open": self.people.open_count,
             "bus_connections": stats.connections,
             "bus_queue_depth_max": stats.queue_depth_max,
             "bus_queue_capacity_max": stats.queue_capacity_max,
@@ -400,6 +443,7 @@ class Daemon:
             "nodes_at_work": turns.at_work,
             "nodes_waiting": turns.waiting,
             "rss_total_bytes": metrics.memory_of(pids),
+            "runs_parked": hosting.parked,
             "runs_queued": hosting.queued,
             "runs_running": hosting.running,
             "workers": health["workers"],

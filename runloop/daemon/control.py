@@ -18,6 +18,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.kb.runs import RunFilter
 from runloop.policy import Scope
 from runloop.runs.forking import ForkRequest
+from runloop.runs.owners import living_owners
 from runloop.runs.services import OpeningText
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ REQUEST = "intent.ctrl.request.v1"
 TOPIC = "rlp/ctrl"
 _MAX_LIST = 1000
 _MAX_BLOB = 4 * 1024 * 1024
-_RUN_STATES = ("queued", "running", "waiting", "paused", "succeeded", "failed", "cancelled")
+_RUN_STATES = ("queued", "running", "waiting", "paused", "unfinished", "succeeded", "failed", "cancelled")
 Verb = Callable[["Control", Mapping[str, Any], "Peer"], Awaitable[dict[str, Any]]]
 
 
@@ -82,6 +83,8 @@ class Control:
             digests=_digests(fields.get("agent_digests")),
             lookup=lookup,
             session=peer.session if _flag(fields, "attended") else None,
+            patient=_flag(fields, "patient"),
+            workdir=workdir,
         )
         shown = await self._daemon.hosting.submit(request)
         return {**shown, "topic": run_topic(shown["run_id"])}
@@ -95,6 +98,7 @@ class Control:
             if given.get("digest") not in {None, bundle.digest}:
                 raise _bad("agents", f"the agent in {bundle.root} changed since it was asked for; ask again")
             agents[name] = bundle
+        session = peer.session if _flag(fields, "attended") else None
         request = ForkRequest(
             self._daemon.hosting.run_id_of(str(_text(fields, "run"))),
             _text(fields, "at", optional=True),
@@ -103,9 +107,10 @@ class Control:
             agents,
             mode="daemon",
             yes=_flag(fields, "yes"),
+            patient=session is not None or _flag(fields, "patient"),
             run_id=_uuid(fields, "request_id"),
         )
-        shown = await self._daemon.hosting.fork(request, peer.session if _flag(fields, "attended") else None)
+        shown = await self._daemon.hosting.fork(request, session)
         return {**shown, "topic": run_topic(shown["run_id"])}
 
     async def describe_agents(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
@@ -133,26 +138,38 @@ class Control:
 
     async def list(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """The newest runs first; those of this daemon with the state that they have now."""
-        state, opening = _text(fields, "state", optional=True), _text(fields, "opening", optional=True)
-        limit = fields.get("limit", 50)
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _MAX_LIST:
-            raise _bad("limit", f"use a number from 1 to {_MAX_LIST}")
+        state = _text(fields, "state", optional=True)
         if state is not None and state not in _RUN_STATES:
             raise _bad("state", "use one of " + ", ".join(_RUN_STATES))
-        rows = await asyncio.to_thread(self._daemon.kb.runs, RunFilter(state, opening, limit=limit))
-        here = {each["run_id"]: each["state"] for each in self._daemon.hosting.listing()}
-        return {"runs": [{**row, "state": here.get(row["run_id"], row["status"])} for row in rows]}
+        here = {each["run_id"]: each for each in self._daemon.hosting.listing()}
+        wanted = RunFilter(
+            state,
+            _text(fields, "opening", optional=True),
+            _number(fields, "since_ms", None),
+            _number(fields, "until_ms", None),
+            _text(fields, "text", optional=True),
+            _number(fields, "limit", 50, low=1, high=_MAX_LIST) or 50,
+            _number(fields, "offset", 0) or 0,
+            living=frozenset(living_owners(self._daemon.kb.root)),
+            here={run_id: each["state"] for run_id, each in here.items()},
+        )
+        rows = await asyncio.to_thread(self._daemon.kb.runs, wanted)
+        return {"runs": [_with_waits(row, here.get(row["run_id"])) for row in rows]}
 
     async def cancel(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Stop a run."""
         return await self._daemon.hosting.cancel(str(_text(fields, "run")), _reason(fields, "cancelled by an operator"))
 
     async def pause(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
-        """Let a run begin nothing new."""
+        """Let a run, or with ``all`` every run, begin nothing new."""
+        if _flag(fields, "all"):
+            return {"runs": await self._daemon.hosting.pause_all(_reason(fields, "paused by an operator"))}
         return await self._daemon.hosting.pause(str(_text(fields, "run")), _reason(fields, "paused by an operator"))
 
     async def resume(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Let it go on."""
+        if _flag(fields, "all"):
+            return {"runs": await self._daemon.hosting.resume_all(_reason(fields, "resumed by an operator"))}
         return await self._daemon.hosting.resume(str(_text(fields, "run")), _reason(fields, "resumed by an operator"))
 
     async def attach(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
@@ -185,7 +202,8 @@ class Control:
     async def approvals(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """What waits for a person."""
         run = _text(fields, "run", optional=True)
-        return {"open": self._daemon.people.listing(None if run is None else self._daemon.hosting.run_id_of(run))}
+        root = None if run is None else self._daemon.hosting.run_id_of(run)
+        return {"open": await asyncio.to_thread(self._daemon.people.listing, root)}
 
     async def answer(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Decide; the first answer counts."""
@@ -199,7 +217,7 @@ class Control:
             rationale=_text(fields, "rationale", optional=True),
             uid=peer.uid,
         )
-        shown = self._daemon.people.answer(str(_text(fields, "approval_id")), given)
+        shown = await self._daemon.people.answer(str(_text(fields, "approval_id")), given)
         return {"approval_id": shown["approval_id"], "run_id": shown["run_id"], "approved": given.approved}
 
     # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -286,6 +304,18 @@ _UPSTREAM: dict[str, Verb] = {
     "RunCancel": Control.run_cancel,
     "DescribeAgents": Control.agents_described,
 }
+
+
+def _with_waits(row: Mapping[str, Any], here: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A row of the table of runs with what the run waits for now."""
+    return {**row, **{key: value for key, value in (here or {}).items() if key.startswith("waiting_") and value is not None}}
+
+
+def _number(fields: Mapping[str, Any], key: str, default: int | None, low: int = 0, high: int = 2**53) -> int | None:
+    value = fields.get(key, default)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
+        raise _bad(key, f"use a number from {low} to {high}")
+    return value
 
 
 def _operator(peer: Peer, verb: str) -> None:

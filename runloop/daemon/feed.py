@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
+
+from runloop.bus.core import Own
+from runloop.bus.topic import Facts
 from runloop.errors import InvalidInput
 from runloop.events import record_of
 from runloop.events.runrecord import is_run_record
-from runloop.rmp import Envelope, encode_frame
+from runloop.rmp import DEFAULT_MAX_BODY, Envelope, Header, encode_frame
+from runloop.rmp.body import surely_shallow
+from runloop.rmp.header import write_header
+from runloop.rmp.registry import ID_OF
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
@@ -52,55 +59,140 @@ def run_of_topic(topic: str) -> str | None:
     return None
 
 
+_pack: Final = msgspec.msgpack.Encoder().encode
+_BEGIN: Final = b"\x83" + _pack("type") + _pack(RUN_EVENT) + _pack("payload")
+_SCHEMA: Final = ID_OF[RUN_EVENT]
+
+
+class Bus(Protocol):
+    """The bus as the feed sees it."""
+
+    def wanted(self, topic: str, frames: int) -> bool:
+        """Whether anybody gets frames of this topic; they are counted here where nobody does."""
+        ...
+
+    def flush_soon(self) -> None:
+        """Call :meth:`RunFeed.flush` at the end of this turn."""
+        ...
+
+    def publish_own(self, topic: str, frames: Sequence[Own]) -> None:
+        """Publish frames that were encoded here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the frames of one run's records share: their topic, their trace, the beginning of their ``meta``."""
+
+    topic: str
+    trace: bytes
+    meta: bytes
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Form:
+        """The form of the run that a record belongs to."""
+        return cls.on(topic_of(record), record)
+
+    @classmethod
+    def on(cls, topic: str, record: Mapping[str, Any]) -> Form:
+        """The form of a run whose topic is known."""
+        trace = bytes.fromhex(record["trace_id"].removeprefix("trace:").replace("-", ""))
+        return cls(topic, trace, _pack("meta") + b"\x82" + _pack("topic") + _pack(topic) + _pack("seq"))
+
+    def frame(self, record: Mapping[str, Any]) -> bytes:
+        """The frame of a durable record: the same bytes whenever it is made, identified by the id of its event.
+
+        Byte for byte what :func:`runloop.rmp.encode_frame` makes, and as slowly where that has to look closer.
+        """
+        seq, event_id, created_ms = record["seq"], record["event_id"], record["ts_ms"]
+        payload = _pack(record)
+        if not surely_shallow(payload) or len(payload) > DEFAULT_MAX_BODY // 2:
+            return self.slowly(record, event_id, created_ms, RECORD_TTL_MS, {"topic": self.topic, "seq": seq})
+        body = b"".join((_BEGIN, payload, self.meta, _pack(seq)))
+        trace = int.from_bytes(self.trace, "big")
+        return write_header(Header(_SCHEMA, len(body), created_ms, RECORD_TTL_MS, trace, event_id)) + body
+
+    def slowly(self, record: Mapping[str, Any], msg_id: int, created_ms: int, ttl_ms: int, meta: dict[str, Any]) -> bytes:
+        """A frame of which nothing is known beforehand."""
+        trace = int.from_bytes(self.trace, "big")
+        return encode_frame(Envelope(RUN_EVENT, record, meta), trace_id=trace, msg_id=msg_id, created_at_ms=created_ms, ttl_ms=ttl_ms)
+
+    def facts(self, msg_id: int, expires_at_ms: int) -> Facts:
+        """What the bus has to know of a frame."""
+        return Facts(_SCHEMA, expires_at_ms, self.trace + msg_id.to_bytes(8, "big"))
+
+
 @dataclass(slots=True)
 class Tail:
-    """The newest frames of one run, by their numbers."""
+    """The newest records of one run, by their numbers; their frames are made when somebody wants them."""
 
     first: int
-    frames: list[bytes] = field(default_factory=list)
+    form: Form
+    records: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def add(self, seq: int, frame: bytes) -> None:
-        """Keep a frame; numbers are dense."""
-        self.frames.append(frame)
-        if len(self.frames) > 2 * _KEPT:
-            del self.frames[:_KEPT]
-            self.first = seq - len(self.frames) + 1
+    def add(self, seq: int, record: Mapping[str, Any]) -> None:
+        """Keep a record; numbers are dense."""
+        self.records.append(record)
+        if len(self.records) > 2 * _KEPT:
+            del self.records[:_KEPT]
+            self.first = seq - len(self.records) + 1
 
     def since(self, from_seq: int, limit: int) -> list[tuple[int, bytes]] | None:
         """Frames from a number on, or None where they are not here any more."""
         if from_seq < self.first:
             return None
         start = from_seq - self.first
-        return [(from_seq + number, frame) for number, frame in enumerate(self.frames[start : start + limit])]
+        return [(from_seq + number, self.form.frame(record)) for number, record in enumerate(self.records[start : start + limit])]
 
 
 @dataclass(slots=True)
 class RunFeed:
-    """Watches every run of the daemon. ``publish`` hands a frame to the bus; this is also the bus' durable source."""
+    """Watches every run of the daemon, and is the bus' durable source; ``bus`` is there before the first run."""
 
     kb: KnowledgeBase
-    publish: Callable[[str, bytes], None]
+    bus: Bus = field(init=False)
     _tails: OrderedDict[str, Tail] = field(default_factory=OrderedDict)
     _live: int = 0
+    _fresh: dict[str, tuple[Form, list[Mapping[str, Any]]]] = field(default_factory=dict)
+    """Records of this turn, by topic."""
     _ended: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Publish one record, and keep it where it is a durable one."""
-        topic, seq = topic_of(record), record["seq"]
-        if record["event_id"] is None:
-            self._live += 1
-            now_ms = time.time_ns() // 1_000_000
-            self.publish(topic, _frame(topic, record, None, (1 << 63) + self._live, now_ms, LIVE_TTL_MS))
-            return
-        frame = record_frame(topic, record)
+        """Keep one record where it is a durable one; it is published at the end of this turn, where somebody follows."""
         run_id = record["run_id"]
         tail = self._tails.get(run_id)
-        if tail is None:
-            tail = self._tails[run_id] = Tail(seq)
-        tail.add(seq, frame)
-        self.publish(topic, frame)
-        if record["kind"] == "run.finished":
-            self.ended(run_id)
+        if record["event_id"] is None:
+            form = Form.of(record) if tail is None else tail.form
+        else:
+            seq = record["seq"]
+            if tail is None:
+                tail = self._tails[run_id] = Tail(seq, Form.of(record))
+            tail.add(seq, record)
+            form = tail.form
+            if record["kind"] == "run.finished":
+                self.ended(run_id)
+        if not self._fresh:
+            self.bus.flush_soon()
+        known = self._fresh.get(form.topic)
+        if known is None:
+            known = self._fresh[form.topic] = (form, [])
+        known[1].append(record)
+
+    def flush(self) -> None:
+        """Publish what was taken: the records of a run together, and none of which nobody would hear."""
+        fresh, self._fresh = self._fresh, {}
+        for topic, (form, records) in fresh.items():
+            if self.bus.wanted(topic, len(records)):
+                self.bus.publish_own(topic, [self._own(form, record) for record in records])
+
+    def _own(self, form: Form, record: Mapping[str, Any]) -> Own:
+        event_id = record["event_id"]
+        if event_id is not None:
+            return Own(form.frame(record), form.facts(event_id, record["ts_ms"] + RECORD_TTL_MS), record["seq"])
+        self._live += 1
+        msg_id, now_ms = (1 << 63) + self._live, time.time_ns() // 1_000_000
+        raw = form.slowly(record, msg_id, now_ms, LIVE_TTL_MS, {"topic": form.topic})
+        return Own(raw, form.facts(msg_id, now_ms + LIVE_TTL_MS), None)
 
     def ended(self, run_id: str) -> None:
         """Nothing more comes of this run: its frames may be forgotten."""
@@ -133,18 +225,6 @@ class RunFeed:
         return found
 
 
-def record_frame(topic: str, record: Mapping[str, Any]) -> bytes:
-    """The frame of a durable record: the same bytes whenever it is made, identified by the id of its event."""
-    return _frame(topic, record, record["seq"], record["event_id"], record["ts_ms"], RECORD_TTL_MS)
-
-
 def _stored_frame(topic: str, event: StoredEvent) -> tuple[int, bytes]:
     record = record_of(event)
-    return record["seq"], record_frame(topic, record)
-
-
-def _frame(topic: str, record: Mapping[str, Any], seq: int | None, msg_id: int, created_ms: int, ttl_ms: int) -> bytes:
-    meta = {"topic": topic} if seq is None else {"topic": topic, "seq": seq}
-    trace = int(record["trace_id"].removeprefix("trace:").replace("-", ""), 16)
-    envelope = Envelope(RUN_EVENT, record, meta)
-    return encode_frame(envelope, trace_id=trace, msg_id=msg_id, created_at_ms=created_ms, ttl_ms=ttl_ms)
+    return record["seq"], Form.on(topic, record).frame(record)

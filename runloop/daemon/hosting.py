@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
+from runloop.daemon.parking import Parking, Stub
 from runloop.daemon.people import Person
 from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.events.records import OpenQuestion
 from runloop.kb.runs import find_run
 from runloop.openings import parse_opening
 from runloop.runs.manager import Submission, submit_key
-from runloop.runs.results import RunHalted
+from runloop.runs.parking import waits_for
+from runloop.runs.results import PAUSED, RunHalted
 
 if TYPE_CHECKING:
     from runloop.daemon.people import People
-    from runloop.events import StoredEvent
+    from runloop.events import RunIdentity, StoredEvent
     from runloop.kb import KnowledgeBase
     from runloop.openings import Opening
     from runloop.runs.forking import ForkRequest
     from runloop.runs.manager import RunManager
     from runloop.runs.run import Run
     from runloop.runs.services import Lookup, OpeningText
+    from runloop.runs.unfinished import Unfinished
 
 _PARSED = 256
 _REMEMBERED = 4096
@@ -45,6 +49,10 @@ class Request:
     lookup: Lookup | None = None
     session: str | None = None
     """The connection whose person can be asked about the run."""
+    patient: bool = False
+    """Approvals wait until somebody answers, although nobody follows the run."""
+    workdir: str | None = None
+    """Whose names ``lookup`` adds."""
 
 
 @dataclass(slots=True)
@@ -59,14 +67,20 @@ class Hosted:
     task: asyncio.Task[None] | None = None
 
     def shown(self) -> dict[str, Any]:
-        """Ids and state."""
-        identity = self.run.recorder.identity
+        """Ids, state, and what it waits for."""
+        identity, run = self.run.recorder.identity, self.run
+        state, waiting = self.state, None
+        if run.paused:
+            state = "paused"
+        elif state == "running" and run.quiet and (why := waits_for(run)):
+            state, waiting = "waiting", why
         return {
             "run_id": identity.run_id,
             "trace_id": identity.trace_id,
             "opening_id": identity.opening_id,
             "opening_name": identity.opening_name,
-            "state": "paused" if self.run.paused else self.state,
+            "state": state,
+            "waiting_for": waiting,
         }
 
 
@@ -86,6 +100,10 @@ class Hosting:
     stranded: Callable[[Run, BaseException], None]
     refresh: Callable[[], Awaitable[object]]
     """Looks at the files of agents and openings now."""
+    lookup_of: Callable[[str | None], Lookup | None]
+    """Where a run finds names that was submitted in that working directory."""
+    not_recovered: Callable[[RunIdentity, RunloopError], None]
+    """Hears of a run that cannot be taken up again."""
     draining: bool = False
     finished: dict[str, int] = field(default_factory=lambda: {"succeeded": 0, "failed": 0, "cancelled": 0})
     refused: int = 0
@@ -97,8 +115,18 @@ class Hosting:
     _coming: int = 0
     _mean_ms: float = _FIRST_GUESS_MS
     _parsed: OrderedDict[tuple[str, str | None, str], Opening] = field(default_factory=OrderedDict)
+    _parking: Parking = field(init=False)
+    _to_wake: deque[str] = field(default_factory=deque)
+    _waking: dict[str, asyncio.Future[Hosted]] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _stubs: dict[str, Stub] = field(default_factory=dict)
+    """Of runs that are to be taken up, until they are."""
     _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One fork is made at a time, so that a repeated request finds the first."""
+
+    def __post_init__(self) -> None:
+        self._parking = Parking(self.clock_ms, self.wake)
+        self.people.wake = self.wake
 
     # ── what is here ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -112,9 +140,15 @@ class Hosting:
         """Runs that wait to begin."""
         return len(self._queue)
 
+    @property
+    def parked(self) -> int:
+        """Runs that wait and are not in memory."""
+        return len(self._parking.stubs)
+
     def listing(self) -> list[dict[str, Any]]:
-        """The runs that have not ended, oldest first."""
-        return [hosted.shown() for hosted in self._hosted.values()]
+        """The runs that have not ended: those in memory, then those that are parked, each oldest first."""
+        aside = {**self._parking.stubs, **self._stubs}
+        return [*(hosted.shown() for hosted in self._hosted.values()), *(stub.shown() for stub in aside.values())]
 
     def find(self, ref: str) -> Hosted | None:
         """The run that has not ended of that id, trace id or beginning of an id; raises InvalidInput where there are several."""
@@ -125,6 +159,10 @@ class Hosting:
         if len(found) > 1:
             raise InvalidInput(f"{ref!r} begins more than one run", code="run.ambiguous", hint="give more letters")
         return self._hosted[found[0]] if found else None
+
+    def has(self, run_id: str) -> bool:
+        """Whether the run has not ended and is this daemon's, in memory or parked."""
+        return run_id in self._hosted or run_id in self._stubs or run_id in self._parking.stubs
 
     def run_id_of(self, ref: str) -> str:
         """The id of a run here or in the ledger. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
@@ -147,11 +185,11 @@ class Hosting:
             shown = dict(await asyncio.shield(known))
             self._check_same(request, shown.pop("digest"), shown.pop("params"))
             return {**shown, "state": await self.state_of(shown["run_id"]), "repeated": True}
-        stored = self.kb.ledger.by_key(submit_key(request.run_id))
-        if stored is not None:
+        if self.kb.ledger.knows(submit_key(request.run_id), request.run_id):
+            stored = self.kb.ledger.by_key(submit_key(request.run_id))
+            if stored is None:
+                raise _reused(request.run_id)
             return await self._stored(request, stored)
-        if self.kb.ledger.run_ids(request.run_id, limit=1):
-            raise _reused(request.run_id)
         self._check_room()
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._taken[request.run_id] = answer
@@ -181,17 +219,15 @@ class Hosting:
         """
         run_id = str(request.run_id)
         async with self._forking:
-            stored = self.kb.ledger.by_key(submit_key(run_id))
-            if stored is not None:
-                if (stored.payload["meta"].get("forked_from") or {}).get("run_id") != request.parent:
+            if self.kb.ledger.knows(submit_key(run_id), run_id):
+                stored = self.kb.ledger.by_key(submit_key(run_id))
+                if stored is None or (stored.payload["meta"].get("forked_from") or {}).get("run_id") != request.parent:
                     raise _reused(run_id)
                 return {**_ids(stored), "state": await self.state_of(run_id), "repeated": True}
-            if self.kb.ledger.run_ids(run_id, limit=1):
-                raise _reused(run_id)
             self._check_room()
             person = Person(self.people)
-            run = await self.manager.fork(self.kb.ledger, request, operator=person)
-            hosted = self._host(run, run.opening.params, person, session)
+            run = await self.manager.fork(self.kb.ledger, request, operator=person, parks=self._park)
+            hosted = self._host(run, run.opening.params, person, session, patient=request.patient)
         self._pump()
         return {**hosted.shown(), "state": hosted.state, "repeated": False}
 
@@ -211,17 +247,23 @@ class Hosting:
     async def _take_in(self, request: Request) -> Hosted:
         opening = self._opening(request)
         person = Person(self.people)
-        submission = Submission(opening, "daemon", request.yes, run_id=request.run_id, operator=person, lookup=request.lookup)
+        patient = request.patient or request.session is not None
+        submission = Submission(
+            opening, "daemon", request.yes, run_id=request.run_id, operator=person, lookup=request.lookup, workdir=request.workdir,
+            patient=patient, parks=self._park,
+        )  # fmt: skip
         if request.digests:
             try:
                 self._check_digests(request, opening)
             except RunloopError:
                 await self.refresh()  # the client may have seen a change a moment before the daemon
                 self._check_digests(request, opening)
-        return self._host(await self.manager.submit(submission), request.params, person, request.session)
+        return self._host(await self.manager.submit(submission), request.params, person, request.session, patient=patient)
 
-    def _host(self, run: Run, params: Mapping[str, Any], person: Person, session: str | None) -> Hosted:
+    def _host(self, run: Run, params: Mapping[str, Any], person: Person, session: str | None, *, patient: bool) -> Hosted:
         person.root = run.run_id
+        if patient:
+            self.people.patient.add(run.run_id)
         if session is not None:
             self.people.follow(run.run_id, session)
         hosted = Hosted(run, params, person, queued_ms=self.clock_ms())
@@ -237,7 +279,7 @@ class Hosting:
         import json
 
         source, file = request.opening.source, request.opening.file
-        key = (source, file, json.dumps(request.params, sort_keys=True))
+        key = (source, file, json.dumps(request.params, sort_keys=True) if request.params else "")
         opening = self._parsed.get(key)
         if opening is None:
             opening = self._parsed[key] = parse_opening(source, file=file, params=dict(request.params) or None)
@@ -278,6 +320,9 @@ class Hosting:
         hosted = self._hosted.get(run_id)
         if hosted is not None:
             return str(hosted.shown()["state"])
+        stub = self._parking.stubs.get(run_id) or self._stubs.get(run_id)
+        if stub is not None:
+            return str(stub.shown()["state"])
         if run_id in self._ended:
             return self._ended[run_id]
         row = await asyncio.to_thread(self.kb.run, run_id)
@@ -291,8 +336,14 @@ class Hosting:
         self._pump()
 
     def _pump(self) -> None:
-        while self._queue and self._running < self.max_runs and not self.draining:
-            self._start(self._queue.popleft())
+        while (self._queue or self._to_wake) and self._running < self.max_runs and not self.draining:
+            if self._to_wake:  # they were here before
+                self._running += 1
+                task = asyncio.create_task(self._take_up(self._to_wake.popleft()))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            else:
+                self._start(self._queue.popleft())
 
     def _start(self, hosted: Hosted) -> None:
         hosted.state = "running"
@@ -301,10 +352,14 @@ class Hosting:
 
     async def _drive(self, hosted: Hosted) -> None:
         run_id, began_ms = hosted.run.run_id, self.clock_ms()
+        aside: Stub | None = None
         try:
             result = await self.manager.drive(hosted.run)
         except Exception as error:  # noqa: BLE001 - whatever ends a run must reach its followers, and not the others
-            self._strand(hosted, error)
+            if hosted.run.parked is not None:
+                aside = self._stub_of(hosted)
+            else:
+                self._strand(hosted, error)
         else:
             self.finished[result.status] += 1
             self._mean_ms += 0.1 * (self.clock_ms() - began_ms - self._mean_ms)
@@ -315,8 +370,85 @@ class Hosting:
             self._running -= 1
             self._hosted.pop(run_id, None)
             self._taken.pop(run_id, None)
-            self.people.done(run_id)
+            if aside is not None:
+                self._parking.put(aside)
+                if self.people.put_aside(run_id, hosted.run.parked.questions if hosted.run.parked else ()):
+                    self.wake(run_id)
+            else:
+                self.people.done(run_id)
             self._pump()
+
+    # ── runs that are not in memory ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _park(self, run: Run) -> None:
+        """The run is about to leave memory: what it asks stays open."""
+        self.people.parking.add(run.run_id)
+
+    def _stub_of(self, hosted: Hosted) -> Stub:
+        parked = hosted.run.parked
+        assert parked is not None  # noqa: S101 - the caller has looked
+        return Stub(hosted.run.recorder.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
+
+    def wake(self, run_id: str) -> asyncio.Future[Hosted]:
+        """Take a parked run up again, as soon as there is a place."""
+        waking = self._waking.get(run_id)
+        if waking is None:
+            waking = self._waking[run_id] = asyncio.get_running_loop().create_future()
+            stub = self._parking.take(run_id)
+            if stub is not None:
+                self._stubs[run_id] = stub
+            self._to_wake.append(run_id)
+            self._pump()
+        return waking
+
+    async def _take_up(self, run_id: str) -> None:
+        stub, person = self._stubs[run_id], Person(self.people, run_id)
+        try:
+            run = await self.manager.recover(run_id, operator=person, lookup=self.lookup_of, parks=self._park)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
+            del self._stubs[run_id]
+            self._running -= 1
+            waking = self._waking.pop(run_id)
+            found = error if isinstance(error, RunloopError) else InvalidInput(f"it cannot be read: {error!r}", code="run.broke")
+            waking.set_exception(found)
+            waking.exception()
+            self.not_recovered(stub.identity, found)
+            self._pump()
+            return
+        if run.patient:
+            self.people.patient.add(run_id)
+        self.people.bring_back(run_id)
+        del self._stubs[run_id]
+        hosted = Hosted(run, dict(run.opening.params), person, "running", self.clock_ms())
+        self._hosted[run_id] = hosted
+        self._waking.pop(run_id).set_result(hosted)
+        if self.draining:
+            self._running -= 1
+            self._hosted.pop(run_id, None)
+            return
+        hosted.task = asyncio.create_task(self._drive(hosted))
+
+    def take_over(self, found: Iterable[Unfinished]) -> tuple[int, int]:
+        """Runs that a process which is gone has left: how many go on now, and how many wait and are parked."""
+        going = waiting = 0
+        for each in found:
+            run_id = each.identity.run_id
+            if self.has(run_id) or run_id in self._ended:
+                continue
+            if each.patient:
+                self.people.patient.add(run_id)
+            meta = each.waiting or {}
+            stub = Stub(each.identity, meta.get("why", "its recovery"), each.waiting_ms, meta.get("until_ms"), meta.get("why") == PAUSED)
+            if each.waiting is None:
+                self._stubs[run_id] = stub
+                self.wake(run_id)
+                going += 1
+            else:
+                self._parking.put(stub)
+                asked = [(each.identity.run_id, OpenQuestion(**question)) for question in meta.get("approvals") or ()]
+                self.people.put_aside(run_id, asked)
+                waiting += 1
+        return going, waiting
 
     def _strand(self, hosted: Hosted, error: BaseException) -> None:
         self._hosted.pop(hosted.run.run_id, None)
@@ -341,6 +473,24 @@ class Hosting:
             await run.pause(why)
         return hosted.shown()
 
+    async def pause_all(self, why: str) -> int:
+        """Pause every run that has not ended; how many."""
+        return await self._each(lambda run_id: self.pause(run_id, why))
+
+    async def resume_all(self, why: str) -> int:
+        """Let every run go on; how many."""
+        return await self._each(lambda run_id: self.resume(run_id, why))
+
+    async def _each(self, change: Callable[[str], Awaitable[object]]) -> int:
+        count = 0
+        for run_id in [*self._hosted, *self._stubs, *self._parking.stubs]:
+            try:
+                await change(run_id)
+            except RunloopError:
+                continue  # it ended meanwhile, or cannot be taken up, which is reported
+            count += 1
+        return count
+
     async def resume(self, ref: str, why: str) -> dict[str, Any]:
         """Let it go on."""
         hosted = await self._here(ref)
@@ -356,6 +506,8 @@ class Hosting:
         if hosted is not None:
             return hosted
         run_id = find_run(self.kb.ledger, ref)
+        if self.has(run_id):
+            return await asyncio.shield(self.wake(run_id))
         state = await self.state_of(run_id)
         if state == "unfinished":
             message = f"run {run_id} has no end and does not run in this daemon"
@@ -368,6 +520,7 @@ class Hosting:
         How many runs were left without an end.
         """
         self.draining = True
+        self._parking.close()
         turns = self.manager.services.turns
         turns.close()
         for hosted in self._queue:
@@ -386,7 +539,7 @@ class Hosting:
         for hosted in list(self._hosted.values()):
             hosted.run.halt()
             left += 1
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
         return left
 
 

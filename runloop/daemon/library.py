@@ -18,7 +18,7 @@ from runloop.bundles.errors import BundleNotFound
 from runloop.errors import InvalidInput, RunloopError
 from runloop.openings.parse import examine
 from runloop.runs.compose import DiskLookup
-from runloop.runs.lookup import find_opening
+from runloop.runs.lookup import SUFFIXES, find_opening
 from runloop.runs.places import opening_dirs
 from runloop.runs.services import OpeningText
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from runloop.bundles import Bundle
     from runloop.config import Settings
 
-_OPENING_SUFFIXES = (".yaml", ".yml")
 Loaded = TypeVar("Loaded")
 AgentKey = tuple[str, str | None]
 Signature = tuple[tuple[str, int, int, int], ...]
@@ -282,7 +281,7 @@ def _bundle_roots(base: Path) -> Iterator[Path]:
 
 def _yaml_files(directory: Path) -> list[Path]:
     try:
-        return sorted(path for path in directory.iterdir() if path.suffix in _OPENING_SUFFIXES and not path.name.startswith("."))
+        return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
     except OSError:
         return []
 

@@ -60,6 +60,10 @@ class Log:
         root.handlers[:] = [_Foreign()]
         root.setLevel(logging.WARNING)
 
+    def wants(self, level: str) -> bool:
+        """Whether a line of this level would be written: what happens often need not be put into words for nobody."""
+        return _LEVELS[level] >= self._least
+
     def hide(self, value: str) -> None:
         """Never write this text."""
         if len(value) >= 8:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import grp
 import os
 import sys
@@ -24,6 +25,9 @@ SYSTEM_CACHE = Path("/var/cache")
 _GROUP = "runloop"
 _SWITCH_S = 0.0005
 """How long the event loop waits for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
+
+_COLLECT = (20_000, 20, 20)
+"""When the collector looks for cycles: a run leaves few, and Python's 700 objects would be a look for every second run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,6 +82,7 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
         raise InvalidInput(why, code="daemon.log", where=where, hint="set logging.file") from error
     os.umask(0o077)
     sys.setswitchinterval(_SWITCH_S)
+    gc.set_threshold(*_COLLECT)
     options = Options(load, arguments.system, _group(arguments))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_live(Daemon, settings, options, log, notifier))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,15 @@ from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
-
     from runloop.effects.perform.ports import Question
     from runloop.effects.types import CallContext
+    from runloop.events import StoredEvent
+    from runloop.events.records import OpenQuestion
     from runloop.runs.operator import ApprovalRequest
+
+_SETTLED_S = 10.0
+"""How long an answer waits to be on record before whoever gave it is told that it was taken."""
+_OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 
 
 @dataclass(slots=True)
@@ -27,6 +32,16 @@ class Open:
     shown: dict[str, Any]
     root: str
     answer: asyncio.Future[Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Something that waits for a person in a run that was parked; what it is stands in the ledger."""
+
+    root: str
+    run_id: str
+    event_id: int
+    question: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +57,26 @@ class Answer:
 
 @dataclass(slots=True)
 class People:
-    """Everybody whom the runs of this daemon can ask. ``announce`` publishes what is opened and what is closed."""
+    """Everybody whom the runs of this daemon can ask. ``announce`` publishes what is opened and what is closed.
+
+    ``event`` reads the ledger, blobs loaded; ``wake`` takes a parked run up again.
+    """
 
     announce: Callable[[dict[str, Any]], None]
     root_of: Callable[[str], str]
+    event: Callable[[int], StoredEvent]
     wait_ms: int = 0
+    wake: Callable[[str], object] = lambda _root: None
     opened: dict[str, Open] = field(default_factory=dict)
+    aside: dict[str, Aside] = field(default_factory=dict)
+    """What waits in parked runs, by approval id."""
+    patient: set[str] = field(default_factory=set)
+    """Runs whose approvals wait as long as it takes."""
+    parking: set[str] = field(default_factory=set)
+    """Runs that are being parked: what they ask stays open."""
+    _given: dict[str, Answer] = field(default_factory=dict)
+    """Answers to runs that are not back yet."""
+    _settled: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _following: dict[str, set[str]] = field(default_factory=dict)
     _moved: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
 
@@ -72,9 +101,14 @@ class People:
         """Whether somebody at a terminal follows the run."""
         return root in self._following
 
+    def waits_for_answers(self, root: str) -> bool:
+        """Whether what the run asks may stay open although nobody follows it."""
+        return root in self.patient
+
     def done(self, root: str) -> None:
         """The run ended: nobody needs to follow it."""
         self._following.pop(root, None)
+        self.patient.discard(root)
 
     @property
     def present(self) -> bool:
@@ -83,30 +117,96 @@ class People:
 
     # ── what is open ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def listing(self, root: str | None = None) -> list[dict[str, Any]]:
-        """What is open, oldest first; of one run and its children."""
-        return [each.shown for each in self.opened.values() if root is None or each.root == root]
+    @property
+    def open_count(self) -> int:
+        """How many approvals and questions are open."""
+        return len(self.opened) + len(self.aside)
 
-    def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
-        """Decide; the first answer counts. Raises InvalidInput ``approval.unknown`` or what is wrong with the answer."""
-        found = self.opened.get(approval_id)
-        if found is None or found.answer.done():
+    def listing(self, root: str | None = None) -> list[dict[str, Any]]:
+        """What is open, oldest first; of one run and its children. Reads the ledger for parked runs."""
+        here = [each.shown for each in self.opened.values() if root is None or each.root == root]
+        parked = [self._shown(name, each) for name, each in list(self.aside.items()) if root is None or each.root == root]
+        return sorted([*here, *parked], key=lambda shown: (shown["asked_ms"], shown["approval_id"]))
+
+    async def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
+        """Decide; the first answer counts, and it is on record when this returns.
+
+        Raises InvalidInput ``approval.unknown`` or what is wrong with the answer.
+        """
+        found, parked = self.opened.get(approval_id), self.aside.get(approval_id)
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if found is not None and not found.answer.done():
+            shown = found.shown
+            _check(shown, given)
+            self._settled[approval_id] = settled
+            found.answer.set_result(given)
+        elif parked is not None and approval_id not in self._given:
+            shown = self._shown(approval_id, parked)
+            _check(shown, given)
+            self._settled[approval_id] = settled
+            self._given[approval_id] = given
+            self.wake(parked.root)
+        else:
             hint = "`rlp approve` lists what is open; somebody else may have answered"
             raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=hint)
-        shown = found.shown
-        if shown["type"] == "question":
-            options = shown["options"]
-            if given.text is None or (options and given.text not in options):
-                wanted = "one of " + ", ".join(options) if options else "a text"
-                raise InvalidInput(f"the answer to a question is {wanted}", code="approval.answer", hint="give it with --answer")
-        elif given.approved and given.scope.value not in shown["scopes"]:
-            raise InvalidInput(
-                f"this cannot be approved with the scope {given.scope.value}",
-                code="approval.scope",
-                hint="use " + " or ".join(shown["scopes"]),
-            )
-        found.answer.set_result(given)
+        await asyncio.wait({settled}, timeout=_SETTLED_S)
+        self._settled.pop(approval_id, None)
         return shown
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """See a record of any run: answers that are in it are settled."""
+        if not self._settled:
+            return
+        kind, meta = record["kind"], record["meta"]
+        if kind in {"approval.decided", "approval.expired"}:
+            self._settle(meta["approval_id"])
+        elif kind in _OUTCOMES:
+            self._settle(f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}")
+
+    def _settle(self, approval_id: str) -> None:
+        settled = self._settled.get(approval_id)
+        if settled is not None and not settled.done():
+            settled.set_result(None)
+
+    # ── parked runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def put_aside(self, root: str, questions: Iterable[tuple[str, OpenQuestion]]) -> bool:
+        """The run is parked, with what it asks; whether one of that has been answered meanwhile."""
+        self.parking.discard(root)
+        answered = False
+        for run_id, question in questions:
+            name = question.approval_id
+            self.aside[name] = Aside(root, run_id, question.event_id, question.type == "question")
+            answered = answered or name in self._given
+        return answered
+
+    def bring_back(self, root: str) -> None:
+        """The run is taken up again and asks by itself."""
+        for name in [name for name, each in self.aside.items() if each.root == root]:
+            del self.aside[name]
+
+    def _shown(self, approval_id: str, parked: Aside) -> dict[str, Any]:
+        event = self.event(parked.event_id)
+        payload, meta = event.payload, event.payload["meta"]
+        shown = {
+            "approval_id": approval_id,
+            "run_id": parked.run_id,
+            "root_run_id": parked.root,
+            "opening_name": payload["opening_name"],
+            "node": meta["node"],
+            "agent": str(event.provenance.get("agent_id", "")).removeprefix("agent:"),
+            "asked_ms": event.ts_ms,
+        }
+        if not parked.question:
+            given = {"action": meta["action"], "what": meta["what"], "recipients": meta.get("recipients") or []}
+            return {"type": "approval", **shown, **given, "reason": "", "scopes": meta.get("options") or [], "taint": []}
+        asks = meta.get("args") or {"question": meta.get("what"), "options": meta.get("options")}
+        return {
+            "type": "question", **shown, "question": asks["question"], "options": list(asks.get("options") or ()),
+            "default": asks.get("default"), "detail": asks.get("detail", ""), "timeout_ms": asks.get("timeout_ms"),
+        }  # fmt: skip
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
         """As :class:`runloop.runs.operator.Operator`: wait for somebody, as long as the settings allow while nobody follows the run."""
@@ -134,8 +234,8 @@ class People:
 
     async def ask(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
         """Put an agent's question; the default counts where the time ran out, None where nobody is there."""
-        root, question_id = self.root_of(ctx.run_id), f"{ctx.idempotency_key}/{ctx.attempt}"
-        if not self.followed(root) and not self.wait_ms:
+        root, question_id = self.root_of(ctx.run_id), ctx.question_id
+        if not self.followed(root) and not self.wait_ms and not self.waits_for_answers(root):
             return None
         shown = {
             "type": "question",
@@ -155,17 +255,21 @@ class People:
                 given = await self._wait(question_id, root, shown)
         except TimeoutError:
             return None if question.default is None else PersonAnswer(question.default, "default")
-        return None if given is None or given.text is None else PersonAnswer(given.text, "operator")
+        return None if given is None or given.text is None else PersonAnswer(given.text, "operator", given.rationale or "")
 
     async def _wait(self, approval_id: str, root: str, shown: dict[str, Any]) -> Answer | None:
         """The answer, or None once nobody could give one for long enough."""
+        before = self._given.pop(approval_id, None)
+        if before is not None:
+            self._announce_closed(approval_id, root, shown["run_id"], shown["type"])
+            return before
         shown["asked_ms"] = time.time_ns() // 1_000_000
         mine = Open(shown, root, asyncio.get_running_loop().create_future())
         self.opened[approval_id] = mine
         self.announce({"state": "open", **shown})
         try:
             while not mine.answer.done():
-                seconds = None if self.followed(root) else self.wait_ms / 1000
+                seconds = None if self.followed(root) or self.waits_for_answers(root) else self.wait_ms / 1000
                 moved = self._change_of(root)
                 waited: set[asyncio.Future[Any]] = {mine.answer, moved}
                 done, _ = await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -173,10 +277,17 @@ class People:
                 if not done and not self.followed(root):
                     return None
             return mine.answer.result()
+        except asyncio.CancelledError:
+            if root in self.parking and mine.answer.done():
+                self._given[approval_id] = mine.answer.result()
+            raise
         finally:
             del self.opened[approval_id]
-            kept = {key: shown[key] for key in ("type", "approval_id", "run_id", "root_run_id")}
-            self.announce({"state": "closed", **kept})
+            if root not in self.parking:
+                self._announce_closed(approval_id, root, shown["run_id"], shown["type"])
+
+    def _announce_closed(self, approval_id: str, root: str, run_id: str, kind: str) -> None:
+        self.announce({"state": "closed", "type": kind, "approval_id": approval_id, "run_id": run_id, "root_run_id": root})
 
     def _change_of(self, root: str) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -196,9 +307,23 @@ class People:
                 waiter.set_result(None)
 
 
+def _check(shown: Mapping[str, Any], given: Answer) -> None:
+    if shown["type"] == "question":
+        options = shown["options"]
+        if given.text is None or (options and given.text not in options):
+            wanted = "one of " + ", ".join(options) if options else "a text"
+            raise InvalidInput(f"the answer to a question is {wanted}", code="approval.answer", hint="give it with --answer")
+    elif given.approved and given.scope.value not in shown["scopes"]:
+        raise InvalidInput(
+            f"this cannot be approved with the scope {given.scope.value}",
+            code="approval.scope",
+            hint="use " + " or ".join(shown["scopes"]),
+        )
+
+
 @dataclass(slots=True)
 class Person:
-    """The operator of one run and its children: there while somebody follows the run, or while the settings let it wait."""
+    """The operator of one run and its children: there while somebody follows the run, or while its approvals may wait."""
 
     people: People
     root: str | None = None
@@ -206,7 +331,8 @@ class Person:
     @property
     def present(self) -> bool:
         """Whether an approval could be given now."""
-        return self.people.wait_ms > 0 or (self.root is not None and self.people.followed(self.root))
+        people, root = self.people, self.root
+        return people.wait_ms > 0 or (root is not None and (people.followed(root) or people.waits_for_answers(root)))
 
     async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
         """Ask."""

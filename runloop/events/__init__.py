@@ -5,8 +5,8 @@ from runloop.events.canonical import canonical, parse
 from runloop.events.errors import InvalidEvent, NotCanonical, UnknownKind
 from runloop.events.hashes import NodeResult, chain_hash, content_hash, final_hash, genesis, outputs_hash, value_hash
 from runloop.events.ids import new_uuid
-from runloop.events.kinds import KINDS, LIVE_KINDS, RUN_KINDS, Kind, kind_of, validate
-from runloop.events.model import NewEvent, StoredEvent
+from runloop.events.kinds import KINDS, LIVE_KINDS, RUN_KINDS, Kind, kind_of, validate, validate_meta
+from runloop.events.model import NewEvent, RunEvent, StoredEvent
 from runloop.events.runrecord import OUTER_KEYS, RunIdentity, is_run_record, live_record, record_of, run_event
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "NewEvent",
     "NodeResult",
     "NotCanonical",
+    "RunEvent",
     "RunIdentity",
     "StoredEvent",
     "UnknownKind",
@@ -40,5 +41,6 @@ __all__ = [
     "restore",
     "run_event",
     "validate",
+    "validate_meta",
     "value_hash",
 ]

@@ -83,7 +83,7 @@ KINDS: Mapping[str, Kind] = {
         _run("effect.failed", records.EffectEnded, "The host answered with an error.", "result"),
         _run("effect.unknown", records.EffectEnded, "Whether the effect happened cannot be known.", "result"),
         _run("effect.delta", records.EffectDelta, "A piece of an answer that is still coming.", live=True),
-        _run("approval.requested", records.ApprovalRequested, "A person is asked to approve.", "what"),
+        _run("approval.requested", records.ApprovalRequested, "A person is asked to approve.", "what", "outputs"),
         _run("approval.decided", records.ApprovalEnded, "An approval was given or refused."),
         _run("approval.expired", records.ApprovalEnded, "Nobody decided in time."),
         _run("artifact.created", records.ArtifactCreated, "A file was made.", also=domain.ArtifactFile),
@@ -139,6 +139,15 @@ def validate(name: str, payload: Mapping[str, Any]) -> Kind:
         raise _invalid(kind, _explain(kind, payload, str(error))) from error
     _check_beyond_types(kind, value)
     return kind
+
+
+def validate_meta(name: str, payload: Mapping[str, Any]) -> None:
+    """As :func:`validate` for a run record whose other keys are known to be right."""
+    kind = KINDS[name]
+    try:
+        msgspec.convert(payload["meta"], kind.meta, strict=True)
+    except msgspec.ValidationError as error:
+        raise _invalid(kind, _explain(kind, payload, str(error))) from error
 
 
 def _check_beyond_types(kind: Kind, value: Any) -> None:

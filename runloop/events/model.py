@@ -26,6 +26,16 @@ class NewEvent(Struct, frozen=True, gc=False):
     blobs: tuple[bytes, ...] = ()
 
 
+class RunEvent(NewEvent, frozen=True, gc=False):
+    """A run record to append, made by :func:`runloop.events.run_event`: its canonical form is there already.
+
+    What all records of a run share was checked against the schema when the run's form was made; ``meta`` still has to be.
+    """
+
+    payload_json: bytes = b""
+    provenance_json: bytes = b""
+
+
 class StoredEvent(Struct, frozen=True, gc=False):
     """An event as the ledger holds it: ids count from 1 without gaps, times are Unix milliseconds, hashes are 32 bytes."""
 

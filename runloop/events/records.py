@@ -235,7 +235,10 @@ class EffectDelta(RecordMeta, frozen=True):
 
 
 class ApprovalRequested(RecordMeta, frozen=True):
-    """A person is asked; ``what`` is exactly what would happen or leave the machine."""
+    """A person is asked; ``what`` is exactly what would happen or leave the machine.
+
+    At a gate of a node (action ``gate``) ``outputs`` are what the node's attempt produced, and ``round`` counts the node's gates.
+    """
 
     approval_id: Text
     what: Value
@@ -247,6 +250,9 @@ class ApprovalRequested(RecordMeta, frozen=True):
     options: list[str] | None = None
     scope: str | None = None
     deadline: int | None = None
+    round: Count | None = None
+    outputs: Value = None
+    taint: list[str] | None = None
 
 
 class ApprovalEnded(RecordMeta, frozen=True):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from msgspec import Struct
 
+from runloop.events.canonical import canonical
+from runloop.events.ids import UUID_PATTERN
 from runloop.events.kinds import LIVE_KINDS, RUN_KINDS
-from runloop.events.model import NewEvent, StoredEvent
+from runloop.events.model import NewEvent, RunEvent, StoredEvent
+from runloop.events.records import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from runloop.events.records import RecordMeta
 
@@ -20,6 +26,18 @@ OUTER_KEYS = (
     *("v", "seq", "ts_ms", "run_id", "trace_id", "opening_id", "opening_name", "parent_run_id"),
     *("kind", "level", "message", "meta", "event_id"),
 )
+_LEVELS: Final = {level: b'{"level":"%b",' % level.encode() for level in get_args(Level)}
+_STORED_KINDS: Final = RUN_KINDS - LIVE_KINDS
+_RUN_ID: Final = re.compile(UUID_PATTERN)
+_OPENING_ID: Final = re.compile(f"opening:{UUID_PATTERN}")
+
+
+class _Form(NamedTuple):
+    """What all records of a run share, in canonical form: the end of the payload up to the number, and the provenance."""
+
+    tail: bytes
+    provenance: dict[str, str]
+    provenance_json: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +49,27 @@ class RunIdentity:
     opening_id: str
     opening_name: str
     parent_run_id: str | None = None
+    _form: _Form | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def form(self) -> _Form | None:
+        """The shared part of the records, made once; None where an id is none, which the schema will say."""
+        if self._form is None and self._valid:
+            shared = {
+                "opening_id": self.opening_id,
+                "opening_name": self.opening_name,
+                "parent_run_id": self.parent_run_id,
+                "run_id": self.run_id,
+            }
+            provenance = {"trace_id": self.trace_id, "opening_id": self.opening_id}
+            made = _Form(b',%b,"seq":' % canonical(shared)[1:-1], provenance, canonical(provenance))
+            object.__setattr__(self, "_form", made)
+        return self._form
+
+    @property
+    def _valid(self) -> bool:
+        runs = [self.run_id] if self.parent_run_id is None else [self.run_id, self.parent_run_id]
+        return all(map(_RUN_ID.fullmatch, runs)) and _OPENING_ID.fullmatch(self.opening_id) is not None
 
 
 def run_event(
@@ -48,6 +87,7 @@ def run_event(
     blobs: tuple[bytes, ...] = (),
 ) -> NewEvent:
     """The ledger event of a stored run record; ``seq`` counts from 1 without gaps per run."""
+    line, said = one_line(message), meta_dict(meta)
     payload = {
         "v": RECORD_VERSION,
         "seq": seq,
@@ -56,13 +96,21 @@ def run_event(
         "opening_name": run.opening_name,
         "parent_run_id": run.parent_run_id,
         "level": level,
-        "message": one_line(message),
-        "meta": meta_dict(meta),
+        "message": line,
+        "meta": said,
     }
-    provenance = {"trace_id": run.trace_id, "opening_id": run.opening_id}
-    if agent_id is not None:
-        provenance["agent_id"] = agent_id
-    return NewEvent(kind, payload, actor, "system", provenance, ts_ms, key, blobs)
+    form, head = run.form, _LEVELS.get(level)
+    if form is None or head is None or seq < 1 or kind not in _STORED_KINDS:
+        provenance = {"trace_id": run.trace_id, "opening_id": run.opening_id}
+        if agent_id is not None:
+            provenance["agent_id"] = agent_id
+        return NewEvent(kind, payload, actor, "system", provenance, ts_ms, key, blobs)
+    own = canonical({"message": line, "meta": said})  # its keys stand between "level" and "opening_id"
+    payload_json = b'%b%b%b%d,"v":1}' % (head, own[1:-1], form.tail, seq)
+    if agent_id is None:
+        return RunEvent(kind, payload, actor, "system", form.provenance, ts_ms, key, blobs, payload_json, form.provenance_json)
+    provenance = {**form.provenance, "agent_id": agent_id}
+    return RunEvent(kind, payload, actor, "system", provenance, ts_ms, key, blobs, payload_json, canonical(provenance))
 
 
 def live_record(
@@ -125,16 +173,31 @@ def one_line(text: str) -> str:
     return " ".join(text.splitlines()) if "\n" in text or "\r" in text else text
 
 
+class _Shape(NamedTuple):
+    """How a struct becomes an object: its values at once, and for each the name shown and whether None leaves it out."""
+
+    values: Callable[[Struct], tuple[Any, ...]]
+    fields: tuple[tuple[str, bool], ...]
+
+
+@cache
+def _shape(kind: type[Struct]) -> _Shape:
+    names, shown = kind.__struct_fields__, kind.__struct_encode_fields__
+    required = len(names) - len(kind.__struct_defaults__)
+    optional = [position >= required for position in range(len(names))]
+    one_by_one = attrgetter(*names)
+    values = one_by_one if len(names) > 1 else lambda struct: (one_by_one(struct),)
+    return _Shape(values, tuple(zip(shown, optional, strict=True)))
+
+
 def _plain(struct: Struct) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    required = len(struct.__struct_fields__) - len(struct.__struct_defaults__)
-    for position, (name, shown) in enumerate(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True)):
-        value = getattr(struct, name)
-        if value is None and position >= required:
-            continue
+    values, fields = _shape(type(struct))
+    for (shown, optional), value in zip(fields, values(struct), strict=True):
         if isinstance(value, Struct):
-            value = _plain(value)
+            out[shown] = _plain(value)
         elif type(value) is list and value and isinstance(value[0], Struct):
-            value = [_plain(item) for item in value]
-        out[shown] = value
+            out[shown] = [_plain(item) for item in value]
+        elif value is not None or not optional:
+            out[shown] = value
     return out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from runloop.errors import RunloopError
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
@@ -24,6 +26,7 @@ class AsyncLedger:
 
         self.ledger = ledger
         self._loop = get_running_loop()
+        self._gathered: list[Submission] = []
 
     def watch(self, on_stall: StallListener) -> None:
         """As ``Ledger.watch``, with ``on_stall`` called on the loop."""
@@ -32,11 +35,23 @@ class AsyncLedger:
     def append(self, events: Iterable[NewEvent], *, check: bool = True) -> asyncio.Future[list[StoredEvent]]:
         """Store the events together, or none; the future is done when they are on disk.
 
-        Events are queued by the call itself, so calls are stored in their order; cancelling the future does not take them back.
+        Invalid events raise here. Calls are stored in their order, those of one turn of the loop together: that is fewer commits, and the
+        writer is woken when the turn is over instead of fighting for the interpreter. Cancelling the future does not take them back.
         """
         future: asyncio.Future[list[StoredEvent]] = self._loop.create_future()
-        self.ledger.enqueue(events, self, check=check, future=future)
+        self._gathered.append(self.ledger.prepare(events, self, check=check, future=future))
+        if len(self._gathered) == 1:
+            self._loop.call_soon(self._hand_over)
         return future
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for submission in gathered:
+            try:
+                self.ledger.put(submission)
+            except RunloopError as error:
+                submission.error = error
+                self._resolve([submission])
 
     def deliver(self, submissions: list[Submission]) -> None:
         """Called by the writer thread after each commit."""

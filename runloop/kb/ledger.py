@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs
 
+_KNOWS = f"""SELECT 1 WHERE EXISTS(SELECT 1 FROM events WHERE idempotency_key = ?)
+             OR EXISTS(SELECT 1 FROM events WHERE run_id = ? AND {_RUN_STARTS})"""  # noqa: S608 - only placeholders
+
 
 class Head(NamedTuple):
     """The newest event: its id (0 when there is none) and the chain value after it."""
@@ -105,12 +108,23 @@ class Ledger:
         self, events: Iterable[NewEvent], waiter: Waiter, *, check: bool, future: asyncio.Future[list[StoredEvent]] | None = None
     ) -> Submission:
         """Hand events to the writer; ``waiter`` hears of them on the writer thread. Invalid events raise here."""
+        submission = self.prepare(events, waiter, check=check, future=future)
+        self.put(submission)
+        return submission
+
+    def prepare(
+        self, events: Iterable[NewEvent], waiter: Waiter, *, check: bool, future: asyncio.Future[list[StoredEvent]] | None = None
+    ) -> Submission:
+        """The first half of :meth:`enqueue`: everything that can be wrong with the events raises here."""
         if self._writer is None:
             raise LedgerReadOnly("the ledger was opened for reading only", where=Where(file=str(self.path)))
         rows = [prepare(event, check=check) for event in events]
-        submission = Submission(rows, waiter, any([row.event.key is not None for row in rows]), future)  # noqa: C419 - faster for one row
+        return Submission(rows, waiter, any([row.event.key is not None for row in rows]), future)  # noqa: C419 - faster for one row
+
+    def put(self, submission: Submission) -> None:
+        """The second half: queue what was prepared. Raises LedgerClosed."""
+        assert self._writer is not None  # noqa: S101 - it was prepared
         self._writer.put(submission)
-        return submission
 
     def read(
         self,
@@ -148,6 +162,11 @@ class Ledger:
         with self.reading() as db:
             row = db.execute(f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?", (key,)).fetchone()  # noqa: S608
         return None if row is None else stored(row)
+
+    def knows(self, key: str, run_id: str) -> bool:
+        """Whether an event has this idempotency key or begins this run, by one look into the file."""
+        with self.reading() as db:
+            return db.execute(_KNOWS, (key, run_id)).fetchone() is not None
 
     def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
         """Ids of runs that begin with ``prefix``, newest first."""

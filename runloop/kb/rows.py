@@ -9,7 +9,19 @@ from typing import Any
 from blake3 import blake3
 from msgspec import Struct
 
-from runloop.events import INLINE_LIMIT, InvalidEvent, NewEvent, StoredEvent, canonical, externalise, kind_of, parse, validate
+from runloop.events import (
+    INLINE_LIMIT,
+    InvalidEvent,
+    NewEvent,
+    RunEvent,
+    StoredEvent,
+    canonical,
+    externalise,
+    kind_of,
+    parse,
+    validate,
+    validate_meta,
+)
 from runloop.events.hashes import preimage
 
 COLUMNS = "id, ts_ms, kind, actor, scope, payload_json, provenance_json, hash_blake3, chain_blake3, idempotency_key"
@@ -32,20 +44,26 @@ def prepare(event: NewEvent, *, check: bool) -> Row:
     """The row of an event; with ``check`` its payload must follow the schema of its kind (:class:`InvalidEvent`)."""
     fields = kind_of(event.kind).blob_fields
     payload = event.payload if type(event.payload) is dict else dict(event.payload)
-    payload_json = canonical(payload)
+    payload_json, provenance_json = _canonical_parts(event, payload)
     blobs: list[tuple[bytes, bytes]] = []
     if fields and (len(payload_json) > INLINE_LIMIT or b'"$' in payload_json):  # only then can a field need a blob or an escape
         payload, values = externalise(payload, fields)
         payload_json = canonical(payload)
         blobs = [(bytes.fromhex(name), data) for name, data in values]
     if check:
-        validate(event.kind, payload)
+        (validate_meta if isinstance(event, RunEvent) else validate)(event.kind, payload)
         _check_outer(event)
     if event.blobs:
         blobs += [(blake3(data).digest(), data) for data in event.blobs]
-    provenance_json = canonical(event.provenance if type(event.provenance) is dict else dict(event.provenance))
     content = blake3(preimage(event.kind, event.actor, event.scope, payload_json, provenance_json)).digest()
     return Row(event, payload, payload_json.decode(), provenance_json.decode(), content, blobs)
+
+
+def _canonical_parts(event: NewEvent, payload: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Payload and provenance in canonical form; a run record brings both."""
+    if isinstance(event, RunEvent):
+        return event.payload_json, event.provenance_json
+    return canonical(payload), canonical(event.provenance if type(event.provenance) is dict else dict(event.provenance))
 
 
 def stored(row: tuple[Any, ...]) -> StoredEvent:
@@ -56,7 +74,7 @@ def stored(row: tuple[Any, ...]) -> StoredEvent:
 
 def valid_scope(scope: str) -> bool:
     """Whether the scope is ``user``, ``system`` or ``agent:…`` (spec 15.3)."""
-    return _SCOPE.fullmatch(scope) is not None
+    return scope == "system" or _SCOPE.fullmatch(scope) is not None
 
 
 def _check_outer(event: NewEvent) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runloop.kb.rows import Row
     from runloop.kb.submission import Submission
 
-_CHUNKS = (64, 8, 1)  # rows in one statement: SQLite leaves Python's lock once a statement, not once a row
+_CHUNKS = (64, 32, *range(16, 0, -1))  # rows in one statement: SQLite leaves Python's lock once a statement, not once a row
 _INSERTS = {size: f"INSERT INTO events({COLUMNS}) VALUES{', '.join(['(?,?,?,?,?,?,?,?,?,?)'] * size)}" for size in _CHUNKS}
 _BY_KEY = f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?"  # noqa: S608
 _HEAD = "SELECT last_id, chain FROM head"

@@ -1,4 +1,4 @@
-"""Checks that need more than the document: agents' ports, and a node's arguments against schemas."""
+"""Checks that need more than the document: agents' and nested openings' ports, and a node's arguments against schemas."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from runloop.errors import RunloopError
+from runloop.openings.clauses import ERRORS_PORT, GATE_PORT
 from runloop.openings.errors import Report
+from runloop.openings.expressions import PortRef
 from runloop.openings.fields import place_at
 from runloop.openings.hints import violations
 from runloop.openings.model import ORDER_PORT
+from runloop.openings.nesting import check_filled, check_params, find_recursion
 
 if TYPE_CHECKING:
     from runloop.openings.errors import Place, Problem
-    from runloop.openings.expressions import PortRef
     from runloop.openings.model import Edge, Node, Opening
+    from runloop.openings.nesting import Nested
     from runloop.openings.scalars import Json
 
 
@@ -32,29 +35,21 @@ Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
 """An agent's ports by name and variant; None if it is not installed, a RunloopError if it is there and cannot be used."""
 
 
-def check(opening: Opening, resolve: Resolve) -> list[Problem]:
-    """The problems of ``opening`` with the agents installed here, in document order; nested openings' ports are not looked at."""
+def check(opening: Opening, resolve: Resolve, nested: Nested | None = None) -> list[Problem]:
+    """The problems of ``opening`` with the agents installed here, in document order; nested openings are looked at with ``nested``."""
     report = Report(opening.file)
     supplied = _supplied(opening.edges)
-    ask = _Agents(resolve)
-    agents: dict[str, AgentPorts] = {}
+    agents, openings = _Agents(resolve), _Openings(opening, nested)
+    known: dict[str, AgentPorts] = {}
     for node in opening.nodes:
-        ports = ask.ports(node, report) if node.kind == "agent" else None
+        ports = agents.ports(node, report) if node.kind == "agent" else openings.ports(node, report)
         if ports is None:
             continue
-        agents[node.id] = ports
+        known[node.id] = ports
         if ports.with_schema is not None:
             hint = f"the manifest of agent '{node.name}' says so"
             _check_schema(node, ports.with_schema, supplied.get(node.id, ()), report, hint)
-    names = {node.id: node.name for node in opening.nodes}
-    for edge in opening.edges:
-        _check_output(edge.source, agents, names, edge.from_at, report)
-        _check_input(edge.target, agents, names, edge.to_at, report)
-    if opening.success is not None:
-        for expression, at in zip(opening.success.expressions, opening.success_at, strict=True):
-            _check_output(expression.ref, agents, names, at, report)
-    for ref, at in zip(opening.save, opening.save_at, strict=True):
-        _check_output(ref, agents, names, at, report)
+    _Ports(opening, known, report).check()
     return report.problems
 
 
@@ -92,6 +87,89 @@ class _Agents:
         return answer
 
 
+class _Openings:
+    """The ports of nested openings: parameters go in, ``out`` comes out."""
+
+    def __init__(self, opening: Opening, nested: Nested | None) -> None:
+        self._opening = opening
+        self._nested = nested
+        self._revised = {node.gate.revise_to for node in opening.nodes if node.gate}
+
+    def ports(self, node: Node, report: Report) -> AgentPorts | None:
+        if self._nested is None:
+            return None
+        if chain := find_recursion(self._opening, node.name, self._nested):
+            hint = "an opening cannot be a part of itself: " + " -> ".join(chain)
+            report.add("recursion", f"opening '{node.name}' leads to itself", node.use_at, node=node.id, key="use", hint=hint)
+            return None
+        try:
+            child = self._nested(node.name)
+        except RunloopError as error:
+            message = f"opening '{node.name}' cannot be used: {error}"
+            report.add("unusable_opening", message, node.use_at, node=node.id, key="use", hint=error.hint)
+            return None
+        if child is None:
+            hint = "give the name of a file in one of openings.search_dirs"
+            report.add("unknown_opening", f"there is no opening '{node.name}'", node.use_at, node=node.id, key="use", hint=hint)
+            return None
+        check_params(node, child, report)
+        check_filled(node, child, self._revised, report)
+        return AgentPorts(frozenset(child.params), frozenset({"out"}))
+
+
+class _Ports:
+    """References to ports against the ports that there are; nodes that are not in ``known`` are left alone."""
+
+    def __init__(self, opening: Opening, known: dict[str, AgentPorts], report: Report) -> None:
+        self._opening = opening
+        self._known = known
+        self._nodes = {node.id: node for node in opening.nodes}
+        self._report = report
+
+    def check(self) -> None:
+        opening = self._opening
+        for edge in opening.edges:
+            self._output(edge.source, edge.from_at)
+            each = self._nodes[edge.target.node].for_each if edge.target.node in self._known else None
+            if each is None or each.port != edge.target.port:
+                self._input(edge.target, edge.to_at)
+        if opening.success is not None:
+            for expression, at in zip(opening.success.expressions, opening.success_at, strict=True):
+                self._output(expression.ref, at)
+        for ref, at in zip(opening.save, opening.save_at, strict=True):
+            self._output(ref, at)
+        for node in opening.nodes:
+            if node.for_each is not None:
+                key = "for_each.as" if "for_each.as" in node.clause_at else "for_each.in"
+                self._input(PortRef(node.id, node.for_each.name), node.clause_at.get(key, node.at))
+            if node.output is not None:
+                key = "output.port" if "output.port" in node.clause_at else "output"
+                self._output(PortRef(node.id, node.output.port), node.clause_at.get(key, node.at), added=False)
+
+    def _output(self, ref: PortRef, at: Place, *, added: bool = True) -> None:
+        ports = self._known.get(ref.node)
+        if ports is None:
+            return
+        node = self._nodes[ref.node]
+        known = set(ports.ports_out or {"out"})
+        if added and node.gate is not None:
+            known.add(GATE_PORT)
+        if added and node.for_each is not None and node.for_each.keep_going:
+            known.add(ERRORS_PORT)
+        self._look_up(ref, known, "output", at)
+
+    def _input(self, ref: PortRef, at: Place) -> None:
+        ports = self._known.get(ref.node)
+        if ports is not None:
+            self._look_up(ref, {*ports.ports_in, ORDER_PORT}, "input", at)
+
+    def _look_up(self, ref: PortRef, known: set[str], which: str, at: Place) -> None:
+        if ref.port not in known:
+            node = self._nodes[ref.node]
+            message = f"{node.kind} '{node.name}' has no {which} port '{ref.port}'"
+            self._report.add("port", message, at, node=ref.node, port=ref.port, near=(ref.port, known))
+
+
 def _supplied(edges: Iterable[Edge]) -> dict[str, list[str]]:
     """The ports of each node that edges lead to: an edge's value is an argument too."""
     ports: dict[str, list[str]] = {}
@@ -101,22 +179,6 @@ def _supplied(edges: Iterable[Edge]) -> dict[str, list[str]]:
 
 
 def _check_schema(node: Node, schema: Json, supplied: Iterable[str], report: Report, hint: str = "") -> None:
-    for message, path in violations(schema, node.with_args, supplied):
+    for message, path, _ in violations(schema, node.with_args, supplied):
         at = place_at(node.with_tree, path) if node.with_tree is not None else node.at
         report.add("argument", f"with: {message}", at, node=node.id, key=".".join(map(str, ("with", *path))), hint=hint)
-
-
-def _check_output(ref: PortRef, agents: dict[str, AgentPorts], names: dict[str, str], at: Place, report: Report) -> None:
-    ports = agents.get(ref.node)
-    known = (ports.ports_out or frozenset({"out"})) if ports else frozenset({ref.port})
-    if ref.port not in known:
-        message = f"agent '{names[ref.node]}' has no output port '{ref.port}'"
-        report.add("port", message, at, node=ref.node, port=ref.port, near=(ref.port, known))
-
-
-def _check_input(ref: PortRef, agents: dict[str, AgentPorts], names: dict[str, str], at: Place, report: Report) -> None:
-    ports = agents.get(ref.node)
-    known = ports.ports_in | {ORDER_PORT} if ports else frozenset({ref.port})
-    if ref.port not in known:
-        message = f"agent '{names[ref.node]}' has no input port '{ref.port}'"
-        report.add("port", message, at, node=ref.node, port=ref.port, near=(ref.port, known))

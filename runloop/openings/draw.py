@@ -27,14 +27,15 @@ class Glyphs:
     arrow: str
     guard_arrow: str
     takes: str
+    note: str
     corners: tuple[str, str, str, str]
     bar: str
     side: str
     foot: str
 
 
-BOX = Glyphs(" │││─┘┐┤─└┌├─┴┬┼", "┆", "▼", "▽", "←", ("┌", "┐", "└", "┘"), "─", "│", "┬")
-ASCII = Glyphs(" |||-'.+-'.+-+++", ":", "v", "V", "<-", ("+", "+", "+", "+"), "-", "|", "+")
+BOX = Glyphs(" │││─┘┐┤─└┌├─┴┬┼", "┆", "▼", "▽", "←", "·", ("┌", "┐", "└", "┘"), "─", "│", "┬")
+ASCII = Glyphs(" |||-'.+-'.+-+++", ":", "v", "V", "<-", "*", ("+", "+", "+", "+"), "-", "|", "+")
 
 
 def draw(opening: Opening, *, width: int = 80, ascii_only: bool = False) -> str:
@@ -71,7 +72,11 @@ def _drawing(opening: Opening, glyphs: Glyphs, width: int, *, full: bool) -> lis
 
 
 def _box_text(node: Node, incoming: Iterable[Edge], glyphs: Glyphs, *, full: bool) -> list[str]:
-    return [node.id, *([node.use] if full else []), *(_input_text(edge, glyphs) for edge in incoming)]
+    return [node.id, *([node.use, *_notes(node, glyphs)] if full else []), *(_input_text(edge, glyphs) for edge in incoming)]
+
+
+def _notes(node: Node, glyphs: Glyphs) -> list[str]:
+    return [f"{glyphs.note} {note}" for note in node.notes]
 
 
 def _input_text(edge: Edge, glyphs: Glyphs) -> str:
@@ -84,6 +89,7 @@ def _listing(opening: Opening, glyphs: Glyphs) -> list[str]:
     lines = []
     for node in sorted(opening.nodes, key=lambda node: numbers[node.id]):
         lines.append(f"{numbers[node.id] + 1}. {node.id}  {node.use}")
+        lines += [f"     {note}" for note in _notes(node, glyphs)]
         lines += [f"     {_input_text(edge, glyphs)}" for edge in opening.edges if edge.target.node == node.id]
     return lines
 

@@ -94,6 +94,11 @@ class Report:
         return OpeningError(self.problems)
 
     @property
+    def count(self) -> int:
+        """How many problems there are."""
+        return len(self._problems)
+
+    @property
     def problems(self) -> list[Problem]:
         """All problems in document order; those without a place come first."""
         return sorted(self._problems, key=lambda problem: (problem.where.line or 0, problem.where.column or 0))

@@ -16,7 +16,7 @@ _MERMAID_SPECIAL = re.compile(r"[^\w .,:=@/-]")
 def to_dot(opening: Opening) -> str:
     """A directed graph for Graphviz; guarded edges are dashed."""
     lines = [f"digraph {_dot(opening.name)} {{", "  rankdir=TB;", '  node [shape=box, style=rounded, fontname="Helvetica"];']
-    lines += [f"  {_dot(node.id)} [label={_dot(node.id + chr(10) + node.use)}];" for node in opening.nodes]
+    lines += [f"  {_dot(node.id)} [label={_dot(chr(10).join((node.id, node.use, *node.notes)))}];" for node in opening.nodes]
     for edge in opening.edges:
         style = ", style=dashed" if edge.guard else ""
         lines.append(f"  {_dot(edge.source.node)} -> {_dot(edge.target.node)} [label={_dot(_label(edge))}{style}];")
@@ -27,7 +27,9 @@ def to_mermaid(opening: Opening) -> str:
     """A flowchart for Mermaid; guarded edges are dotted."""
     numbers = {node.id: f"n{index}" for index, node in enumerate(opening.nodes)}
     lines = ["flowchart TD"]
-    lines += [f'  {numbers[node.id]}["{_mermaid(node.id)}<br/>{_mermaid(node.use)}"]' for node in opening.nodes]
+    for node in opening.nodes:
+        label = "<br/>".join(map(_mermaid, (node.id, node.use, *node.notes)))
+        lines.append(f'  {numbers[node.id]}["{label}"]')
     for edge in opening.edges:
         arrow = "-.->" if edge.guard else "-->"
         lines.append(f'  {numbers[edge.source.node]} {arrow}|"{_mermaid(_label(edge))}"| {numbers[edge.target.node]}')
@@ -50,6 +52,8 @@ def to_graph(opening: Opening) -> dict[str, Any]:
                 "budget_tokens": node.budget_tokens,
                 "on_failure": node.on_failure.value,
                 "tags": list(node.tags),
+                "notes": node.notes,
+                "revises": node.gate.revise_to or None if node.gate else None,
             }
             for node in opening.nodes
         ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runloop.openings.yamltree import Fields, Items, Scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from runloop.openings.errors import Place, Report
     from runloop.openings.scalars import Json
@@ -119,6 +119,19 @@ class Section:
         self.problem("type", f"{self.label(key)} must be a boolean", tree.at, key=key, hint="write true or false without quotes")
         return default
 
+    def choice(self, key: str, choices: Sequence[str], *, label: str | None = None) -> str:
+        """One of ``choices``; the first if the key is not there."""
+        tree = self.get(key)
+        if tree is None:
+            return choices[0]
+        value = tree.value if isinstance(tree, Scalar) else None
+        if value in choices:
+            return str(value)
+        *others, last = choices
+        message = f"{label or self.label(key)} must be {', '.join(others)} or {last}"
+        self.problem("type", message, tree.at, key=key, near=(str(value or ""), choices))
+        return choices[0]
+
     def mapping(self, key: str, message: str) -> Fields | None:
         """An optional mapping; ``message`` is the problem if it is something else."""
         tree = self.get(key)
@@ -134,7 +147,7 @@ class Section:
         if tree is None or isinstance(tree, Items):
             return tree
         empty = isinstance(tree, Scalar) and tree.value is None
-        self.problem("type", message, tree.at, key=key, hint="write [] if it is empty" if empty else "start each entry with '- '")
+        self.problem("type", message, tree.at, key=key, hint="write [] if it is empty" if empty else "write [a, b], or entries after '- '")
         return None
 
     def texts(self, key: str, message: str, entry_message: str) -> list[tuple[str, Place]]:

@@ -5,7 +5,7 @@ The validator is imported only for an opening that has hints. Schemas are checke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ class HintError(ValueError):
 def to_schema(hints: Json) -> Json:
     """The JSON Schema that ``hints`` stands for; raises HintError."""
     if not isinstance(hints, dict) or _SCHEMA_KEYS & hints.keys():
-        _check(hints, "invalid schema_hints.with entry", ())
+        check_schema(hints, "invalid schema_hints.with entry")
         return hints
     properties: dict[str, Json] = {}
     required = []
@@ -37,13 +37,21 @@ def to_schema(hints: Json) -> Json:
             if fragment["required"]:
                 required.append(name)
             fragment = {key: value for key, value in fragment.items() if key != "required"}  # noqa: PLW2901 - the same fragment, stripped
-        _check(fragment, f"invalid schema hint for '{name}'", (name,))
+        check_schema(fragment, f"invalid schema hint for '{name}'", (name,))
         properties[name] = fragment
     return {"type": "object", "properties": properties, "required": required}
 
 
-def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """How ``value`` breaks ``schema``: a message and the path to the part; names in ``supplied`` count as present."""
+class Violation(NamedTuple):
+    """How a value breaks a schema: the paths lead to the part of the value, and to the rule that it breaks."""
+
+    message: str
+    path: tuple[str | int, ...]
+    rule: tuple[str | int, ...]
+
+
+def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Iterator[Violation]:
+    """How ``value`` breaks ``schema``; names in ``supplied`` count as present."""
     from jsonschema import Draft202012Validator
     from referencing import Registry
     from referencing.exceptions import Unresolvable
@@ -55,17 +63,31 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
     registry: Registry[Any] = Registry()
     try:
         for error in Draft202012Validator(schema, registry=registry).iter_errors(value):
-            yield error.message, tuple(error.absolute_path)
+            yield Violation(error.message, tuple(error.absolute_path), tuple(error.absolute_schema_path))
     except Unresolvable as error:
-        yield f"its schema has a $ref that leads nowhere: {error.ref}", ()
+        yield Violation(f"its schema has a $ref that leads nowhere: {error.ref}", (), ())
     except RecursionError:
-        yield "its schema refers to itself without end", ()
+        yield Violation("its schema refers to itself without end", (), ())
 
 
-def _check(schema: Json, label: str, prefix: tuple[str | int, ...]) -> None:
+def check_schema(schema: Json, label: str, prefix: tuple[str | int, ...] = ()) -> None:
+    """Raise HintError if ``schema`` is no JSON Schema (draft 2020-12)."""
     from jsonschema import Draft202012Validator, SchemaError
 
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise HintError(f"{label}: {error.message}", (*prefix, *error.absolute_path)) from None
+
+
+def foreign_refs(schema: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Each ``$ref`` in ``schema`` that leads out of it: a message, and the path to it."""
+    if isinstance(schema, dict):
+        for name, inner in schema.items():
+            if name in ("$ref", "$dynamicRef") and isinstance(inner, str) and not inner.startswith("#"):
+                yield f"'{inner}' leads out of the document; nothing is fetched", (*path, name)
+            elif name not in ("const", "enum", "default", "examples"):
+                yield from foreign_refs(inner, (*path, name))
+    elif isinstance(schema, list):
+        for index, inner in enumerate(schema):
+            yield from foreign_refs(inner, (*path, index))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from runloop.openings.clauses import Contract, ForEach, Gate, Merge, Wait, notes
 from runloop.openings.errors import START, Place
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step: an agent, or a nested opening (``kind`` says which), and how to run it; ``with_tree`` has the places of its arguments."""
+    """One step: an agent, or a nested opening (``kind`` says which), and how to run it.
+
+    ``with_tree`` has the places of its arguments, ``clause_at`` those of its clauses (``gate.revise_to``, ``merge``, …).
+    """
 
     id: str
     kind: str
@@ -70,9 +74,20 @@ class Node:
     budget_usd_micros: int | None = None
     tags: tuple[str, ...] = ()
     on_failure: OnFailure = OnFailure.FAIL
+    merge: Merge = field(default_factory=Merge)
+    wait: Wait | None = None
+    for_each: ForEach | None = None
+    output: Contract | None = None
+    gate: Gate | None = None
     at: Place = field(default=START, compare=False, repr=False)
     use_at: Place = field(default=START, compare=False, repr=False)
     with_tree: Fields | None = field(default=None, compare=False, repr=False)
+    clause_at: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is special about when and how it runs, a few words each."""
+        return notes(self.wait, self.merge, self.for_each, self.output, self.gate)
 
     @property
     def use(self) -> str:
@@ -130,8 +145,9 @@ class Opening:
     success_at: tuple[Place, ...] = field(default=(), compare=False, repr=False)
 
     def node(self, node_id: str) -> Node:
-        """The node of that id; raises KeyError."""
+        """The node of that id, or of that instance (``node[3]``); raises KeyError."""
+        own = node_id.partition("[")[0]
         for node in self.nodes:
-            if node.id == node_id:
+            if node.id == own:
                 return node
         raise KeyError(node_id)

@@ -11,6 +11,7 @@ from runloop.openings.expressions import valid_name
 from runloop.openings.fields import Section, place_at, to_json
 from runloop.openings.hints import HintError, to_schema
 from runloop.openings.model import Node, OnFailure, Policy, Retry
+from runloop.openings.read_clauses import CLAUSES, ClauseReader
 from runloop.openings.yamltree import Fields, Items, Scalar
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from runloop.openings.params import Params
     from runloop.openings.scalars import Json
 
-NODE_KEYS = ("id", "use", "with", "schema_hints", "retry", "timeout_ms", "budget_tokens", "budget_usd", "tags", "on_failure")
+NODE_KEYS = (
+    "id", "use", "with", "schema_hints", "retry", "timeout_ms", "budget_tokens", "budget_usd", "tags", "on_failure", *CLAUSES,
+)  # fmt: skip
 RETRY_KEYS = ("max_attempts", "backoff_ms", "initial_ms", "max_ms", "multiplier", "jitter")
 U32_MAX = 2**32 - 1
 
@@ -61,7 +64,8 @@ def _read_node(tree: Fields, seen: dict[str, Place], params: Params, policy: Pol
         "budget_tokens": section.whole("budget_tokens", label="budget_tokens", most=U32_MAX),
         "budget_usd_micros": section.usd_micros("budget_usd", label="budget_usd"),
         "tags": tuple(text for text, _ in section.texts("tags", "tags must be a sequence of strings", "tags entries must be strings")),
-        "on_failure": _read_on_failure(section),
+        "on_failure": OnFailure(section.choice("on_failure", tuple(OnFailure), label="on_failure")),
+        **ClauseReader(section, params, report).read(),
     }
     if node_id is None or reference is None or use_tree is None:
         return None
@@ -158,18 +162,6 @@ def _read_retry(section: Section, report: Report) -> Retry:
     if not 0.0 <= jitter <= 1.0:
         retry.problem("range", "retry.jitter must be between 0.0 and 1.0", jitter_at, key="jitter")
     return Retry(max(1, attempts or 1), pauses[-1] if pauses else 100, retry.whole("max_ms"), multiplier, jitter)
-
-
-def _read_on_failure(section: Section) -> OnFailure:
-    tree = section.get("on_failure")
-    if tree is None:
-        return OnFailure.FAIL
-    allowed = [choice.value for choice in OnFailure]
-    value = tree.value if isinstance(tree, Scalar) else None
-    if value not in allowed:
-        section.problem("type", "on_failure must be fail, continue or skip", tree.at, key="on_failure", near=(str(value or ""), allowed))
-        return OnFailure.FAIL
-    return OnFailure(value)
 
 
 def _check_limits(node: Node, policy: Policy, section: Section) -> None:

@@ -1,4 +1,4 @@
-"""The opening language: YAML text to a checked Opening, with every problem at the place of its YAML node (spec 8)."""
+"""The opening language: YAML or brace text to a checked Opening, with every problem at the place of its value (spec 8)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from runloop.openings import brace
+from runloop.openings.brace_tokens import BRACE_SUFFIX, is_brace
 from runloop.openings.checks import check, check_arguments
+from runloop.openings.clause_checks import check_clauses
 from runloop.openings.edges import read_artifacts, read_edges, read_success
 from runloop.openings.errors import START, OpeningError, Place, Problem, Report
 from runloop.openings.fields import Section, to_json
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runloop.openings.checks import Resolve
+    from runloop.openings.nesting import Nested
     from runloop.openings.scalars import Json
     from runloop.openings.yamltree import Tree
 
@@ -47,22 +51,37 @@ def parse_opening(text: str | bytes, *, file: str | None = None, params: Mapping
 
 
 def examine(
-    text: str | bytes, *, file: str | None = None, params: Mapping[str, Json] | None = None, resolve: Resolve | None = None
+    text: str | bytes,
+    *,
+    file: str | None = None,
+    params: Mapping[str, Json] | None = None,
+    resolve: Resolve | None = None,
+    nested: Nested | None = None,
 ) -> Examined:
-    """Everything that is wrong with a document, in document order; with ``resolve`` the agents' ports are checked too."""
+    """Everything that is wrong with a document, in document order.
+
+    With ``resolve`` the agents' ports are checked too, and with ``nested`` besides those of nested openings.
+    """
     report = Report(file)
     try:
         source = decode(text, report)
-        opening = _read(compose(source, report), source, params, report)
+        opening = _read(compose_either(source, report), source, params, report)
     except OpeningError as error:
         return Examined(None, tuple(sorted(error.problems, key=_document_order)))
     problems = report.problems
     if opening is not None and resolve is not None:
-        problems = sorted([*problems, *check(opening, resolve)], key=_document_order)
+        problems = sorted([*problems, *check(opening, resolve, nested)], key=_document_order)
     if len(problems) > MAX_PROBLEMS:
         rest = Problem("opening.more", f"and {len(problems) - MAX_PROBLEMS} more problems")
         problems = [*problems[:MAX_PROBLEMS], rest]
     return Examined(opening, tuple(problems))
+
+
+def compose_either(source: str, report: Report) -> Tree:
+    """The tree of a document in the brace form (by its first word, or a file name that ends in ``.opening``), else in YAML."""
+    if is_brace(source) or (report.file or "").endswith(BRACE_SUFFIX):
+        return brace.compose(source, report)
+    return compose(source, report)
 
 
 def decode(text: str | bytes, report: Report) -> str:
@@ -101,11 +120,12 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
             document.problem("missing", "nodes must contain at least one entry", node_list.at, key="nodes")
         nodes, node_ids = read_nodes(node_list, params, policy, report)
     edges: list[Edge] = []
-    if (edge_list := _list(document, "edges", "write 'edges: []' if there are none")) is not None:
+    if (edge_list := _list(document, "edges", "if there are none, write 'edges: []', or 'edges:' in the brace form")) is not None:
         edges = read_edges(edge_list, node_ids, report)
     success, success_at = read_success(document.get("success"), node_ids, report)
     save, save_at = read_artifacts(document.get("artifacts"), node_ids, report)
     check_arguments(nodes, edges, report)
+    check_clauses(nodes, edges, node_ids, report)
     return Opening(
         name=name or "",
         nodes=tuple(nodes),

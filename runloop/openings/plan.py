@@ -1,53 +1,66 @@
 """The plan of a run: a pure state machine. Events in, commands out; no I/O, no clock, no randomness but the seed.
 
-Rules, all of them here and nowhere else (docs/openings.md argues them):
+Rules, all of them here and in what this is made of, and nowhere else (docs/openings.md argues them):
 
-* A node is decided when every in-edge is. It runs if at least one in-edge delivered and every guard held; else it is skipped. A node
-  without in-edges runs. A node that is skipped or failed delivers nothing, and no guard on its outputs holds.
+* A node is decided when its ``merge`` says so; without one, when every in-edge is. It runs if at least one in-edge delivered and every
+  guard held; else it is skipped. A node without in-edges runs. A node that is skipped or failed delivers nothing, and no guard on its
+  outputs holds.
 * Values arrive in the order of the edges, whatever the order of completion.
-* An attempt that times out, or fails retryably, is repeated after a pause while attempts are left.
+* An attempt that times out, or fails retryably, is repeated after a pause while attempts are left; one whose output breaks its contract
+  is repeated at once while tries are left.
 * A final failure ends the run (``fail``), lets independent nodes go on and fails the run at the end (``continue``), or is forgiven
   (``skip``).
 * Ending the run stops what runs (``cancelled``) and skips what did not start. There is exactly one RunDone, and it is the last command.
-* Reports about another attempt than the one that runs are ignored: they are late, or repeated.
+* Reports about another attempt than the one that runs, and answers to another gate than the one that is open, are ignored: they are
+  late, or repeated.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from runloop.openings.machine import Machine
-from runloop.openings.model import OnFailure
+from runloop.openings.clauses import ACCEPT, GATE_PORT, REJECT, RETRY, REVISE, ContractRetry
+from runloop.openings.contract import failure as contract_failure
+from runloop.openings.contract import faults, feedback
+from runloop.openings.flow import Flow, failure_text
+from runloop.openings.graph import OpenedGate
 from runloop.openings.retry import pause_ms
 from runloop.openings.states import (
-    TERMINAL,
     Begin,
     Cancel,
+    CloseGate,
     Command,
     Event,
     Failure,
+    GateAnswered,
     NodeFailed,
+    NodeReady,
     NodeResumed,
     NodeRetrying,
     NodeSpent,
     NodeStarted,
     NodeSucceeded,
     NodeWaiting,
-    RunDone,
     State,
     Status,
     StopNode,
     Tick,
+    Warn,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from runloop.openings.clauses import Contract
+    from runloop.openings.expressions import Ports
     from runloop.openings.graph import Step
     from runloop.openings.model import Opening
 
+NOBODY = "nobody answered in time"
+"""Why a gate chose by itself; the comment of its answer in a history."""
 
-class Plan(Machine):
+
+class Plan(Flow):
     """One run of ``opening``; ``seed`` decides the jitter of retries, ``max_parallel`` narrows the policy's."""
 
     def step(self, event: Event, now_ms: int) -> list[Command]:
@@ -65,7 +78,7 @@ class Plan(Machine):
         cls,
         opening: Opening,
         seed: bytes,
-        history: Iterable[tuple[int, Event | NodeStarted]],
+        history: Iterable[tuple[int, Event | NodeReady | NodeStarted]],
         now_ms: int,
         *,
         max_parallel: int | None = None,
@@ -73,7 +86,8 @@ class Plan(Machine):
         """The plan after ``history`` (times and facts from a run's records), and the commands that take the run up again at ``now_ms``.
 
         While folding, nothing starts and nothing expires by itself: only what was recorded happened. Attempts that were under way are
-        started again under their number. The time between the last record and ``now_ms`` counts against no deadline.
+        started again under their number, open gates opened again under theirs. The time between the last record and ``now_ms`` counts
+        against no time-out; waits and gates end when they would have ended.
         """
         plan = cls(opening, seed, max_parallel=max_parallel)
         plan._folding = True
@@ -91,10 +105,12 @@ class Plan(Machine):
         plan._timers.shift(gap)
         plan._clock.shift(gap)
         for step in plan._steps:
-            if step.state is State.RUNNING or step.held:
+            if step.occupies:
                 plan._resume_held(step)
                 plan._timers.set(step.index, plan._now + step.timeout_ms)
                 plan._commands.append(plan._start_command(step))
+            elif step.gate is not None:
+                plan._commands.append(plan._gate_command(step, step.gate))
         if plan.status is Status.RUNNING:
             plan._advance()
         return plan, plan._commands
@@ -108,11 +124,18 @@ class Plan(Machine):
         self._clock.run(self._now)
         for step in self._steps:
             if not step.incoming:
-                self._make_ready(step)
+                self._decide(step)
+
+    def _readied(self, event: NodeReady) -> None:
+        """Only in a history: if the node waited for a time, it came; everything else that makes a node ready follows by itself."""
+        step = self._by_id[event.node]
+        if step.parked and step.gate is None:
+            self._wait_over(step)
 
     def _started(self, event: NodeStarted) -> None:
+        self._readied(NodeReady(event.node.partition("[")[0]))
         step = self._by_id[event.node]
-        if step.state is State.READY or (step.state is State.WAITING and not step.held):
+        if step.state is State.READY or (step.state is State.WAITING and not step.held and not step.parked):
             self._start(step)
 
     def _succeeded(self, event: NodeSucceeded) -> None:
@@ -120,9 +143,12 @@ class Plan(Machine):
         if step is None or self._overdrawn(step, event.tokens - step.attempt_tokens, event.usd_micros - step.attempt_usd):
             return
         self._leave(step)
-        self._outputs[event.node] = event.outputs
-        self._finish(step, State.OK)
-        self._decide_from(step)
+        contract = step.node.output
+        found = faults(contract, event.outputs) if contract is not None else []
+        if contract is None or not found:
+            self._pass(step, event.outputs)
+        else:
+            self._broken(step, contract, event.outputs, found)
 
     def _failed(self, event: NodeFailed) -> None:
         step = self._under_way(event.node, event.attempt)
@@ -159,23 +185,67 @@ class Plan(Machine):
 
     def _attempt_failed(self, step: Step, failure: Failure, *, retryable: bool) -> None:
         self._leave(step)
-        if not retryable or step.attempt >= step.node.retry.max_attempts:
-            self._node_failed(step, failure)
-            return
+        failures = step.tries - step.broken
+        if retryable and failures < step.node.retry.max_attempts:
+            self._again(step, failure, pause_ms(step.node.retry, self.seed, step.id, failures))
+        else:
+            self._fail(step, failure)
+
+    def _again(self, step: Step, failure: Failure, pause: int = 0, outputs: Ports | None = None) -> None:
+        """Another attempt after a pause."""
         if step.state is State.RUNNING:
             self._move(step, State.WAITING)
-        at_ms = self._now + pause_ms(step.node.retry, self.seed, step.node.id, step.attempt)
-        self._timers.set(step.index, at_ms)
-        self._commands.append(NodeRetrying(step.node.id, step.attempt, failure, at_ms))
+        self._commands.append(NodeRetrying(step.id, step.attempt, failure, self._now + pause, outputs or {}))
+        if pause:
+            self._timers.set(step.index, self._now + pause)
+        else:
+            self._enqueue(step)
 
-    def _node_failed(self, step: Step, failure: Failure) -> None:
-        self._finish(step, State.ERROR, failure)
-        if step.node.on_failure is OnFailure.FAIL:
-            self._end(Status.FAILED, _reason(step, failure), failure.code, State.SKIPPED)
-            return
-        if step.node.on_failure is OnFailure.CONTINUE and (self._failure is None or step.index < self._failure[0].index):
-            self._failure = (step, failure)
-        self._decide_from(step)
+    def _broken(self, step: Step, contract: Contract, outputs: Ports, found: list[dict[str, Any]]) -> None:
+        """An attempt ended well, and its output breaks the node's contract."""
+        step.broken += 1
+        failure, left = contract_failure(contract, found), step.broken < contract.attempts
+        if contract.retry is ContractRetry.ESCALATE:
+            options = (ACCEPT, RETRY, REJECT) if left else (ACCEPT, REJECT)
+            self._open_gate(step, OpenedGate(failure.message, options, outputs, contract=contract, faults=tuple(found)))
+        elif left:
+            if contract.retry is ContractRetry.CONTINUE:
+                step.feedback = [feedback(contract, outputs, found, "")]
+            self._again(step, failure, outputs=outputs)
+        elif contract.warn:
+            self._commands.append(Warn(step.id, failure.message))
+            self._pass(step, outputs)
+        else:
+            self._fail(step, failure)
+
+    # ── gates ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answered(self, event: GateAnswered) -> None:
+        step = self._by_id[event.node]
+        if step.gate is not None and step.gate.round == event.round and event.option in step.gate.options:
+            self._answer(step, step.gate, event.option, event.comment)
+
+    def _answer(self, step: Step, gate: OpenedGate, option: str, comment: str) -> None:
+        self._unpark(step)
+        if gate.contract is not None:
+            self._judged(step, gate.contract, gate, option, comment)
+        elif option == REJECT:
+            self._fail(step, Failure("gate.rejected", f"rejected at the gate{f': {comment}' if comment else ''}"))
+        elif option == REVISE:
+            self._revise(step, self._by_id[gate.revise_to], comment)
+        else:
+            self._deliver(step, {**gate.outputs, GATE_PORT: [option]})
+
+    def _judged(self, step: Step, contract: Contract, gate: OpenedGate, option: str, comment: str) -> None:
+        """A person's word about an output that breaks its contract."""
+        failure = contract_failure(contract, gate.faults)
+        if option == ACCEPT:
+            self._pass(step, gate.outputs)
+        elif option == RETRY:
+            step.feedback = [feedback(contract, gate.outputs, gate.faults, comment)]
+            self._again(step, failure, outputs=gate.outputs)
+        else:
+            self._fail(step, failure)
 
     def _overdrawn(self, step: Step, tokens: int, usd_micros: int, *, stop: bool = False) -> bool:
         """Book what an attempt spent; if that is too much, the node fails, or the run if the opening's budget is gone."""
@@ -189,27 +259,29 @@ class Plan(Machine):
             return False
         failure = Failure("budget", f"the {'opening' if whole else 'node'} used {whole or own}")
         if stop:
-            self._commands.append(StopNode(step.node.id, step.attempt, failure.message))
+            self._commands.append(StopNode(step.id, step.attempt, failure.message))
         if whole:
             self._leave(step)
             self._finish(step, State.ERROR, failure)
-            self._end(Status.FAILED, _reason(step, failure), "budget", State.SKIPPED)
+            self._end(Status.FAILED, failure_text(step, failure), "budget", State.SKIPPED)
         else:
-            self._attempt_failed(step, failure, retryable=False)
+            self._leave(step)
+            self._fail(step, failure, whole=True)
         return True
 
     # ── the way of the run ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self) -> None:
-        """After an event: what is due, what can start, whether all is done."""
+        """After an event: what follows, what is due, what can start, whether all is done."""
         if self.status is not Status.RUNNING:
             return
+        self._carry()
         if self._open and not self._folding:
             self._expire()
             self._fill_places()
         if self._open == 0 and not self.done:
             self._conclude()
-        if self._held and not self._running:
+        if (self._held or self._parked) and not self._running:
             self._clock.hold(self._now)
         else:
             self._clock.run(self._now)
@@ -224,8 +296,21 @@ class Plan(Machine):
                 self._enqueue(step)
                 continue
             failure = step.timeout_failure()
-            self._commands.append(StopNode(step.node.id, step.attempt, failure.message))
+            self._commands.append(StopNode(step.id, step.attempt, failure.message))
             self._attempt_failed(step, failure, retryable=True)
+            self._carry()
+        while not self.done and (index := self._dates.pop_due(self._now)) is not None:
+            self._date_came(self._steps[index])
+            self._carry()
+
+    def _date_came(self, step: Step) -> None:
+        """A wait is over, or nobody answered a gate in time."""
+        gate = step.gate
+        if gate is None:
+            self._wait_over(step)
+            return
+        self._commands.append(CloseGate(step.id, gate.round, NOBODY, gate.on_timeout))
+        self._answer(step, gate, gate.on_timeout, NOBODY)
 
     def _fill_places(self) -> None:
         while self._queue and not self.done and (self.max_parallel is None or self._running + self._held < self.max_parallel):
@@ -233,52 +318,16 @@ class Plan(Machine):
             if step.queued:
                 self._start(step)
 
-    def _conclude(self) -> None:
-        success = self.opening.success
-        if self._failure is not None:
-            step, failure = self._failure
-            self._close(Status.FAILED, _reason(step, failure), failure.code)
-        elif success is not None and not success.holds(self._outputs):
-            self._close(Status.FAILED, f"success expression did not hold ({success})", "success")
-        else:
-            self._close(Status.SUCCEEDED, "", "")
-
-    def _end(self, status: Status, reason: str, code: str, never_started: State) -> None:
-        """Stop what runs, decide the rest, and close."""
-        for step in self._steps:
-            if step.state in TERMINAL:
-                continue
-            if step.state is State.RUNNING or step.held:
-                self._leave(step)
-                self._commands.append(StopNode(step.node.id, step.attempt, reason))
-            self._finish(step, State.CANCELLED if step.attempt else never_started, why=reason)
-        self._close(status, reason, code)
-
-    def _close(self, status: Status, reason: str, code: str) -> None:
-        self._move_run(status)
-        self._queue.clear()
-        saved = {}
-        for ref in self.opening.save:
-            values = self._outputs.get(ref.node, {}).get(ref.port)
-            if values is not None:
-                saved[str(ref)] = list(values)
-        self.final = RunDone(status, reason, saved, code, *self.spent)
-        self._commands.append(self.final)
-
     _handlers: ClassVar[dict[type, Callable[[Plan, Any], None]]] = {
         Begin: _begin,
+        NodeReady: _readied,
         NodeStarted: _started,
         NodeSucceeded: _succeeded,
         NodeFailed: _failed,
         NodeSpent: _spent,
         NodeWaiting: _waiting,
         NodeResumed: _resumed,
+        GateAnswered: _answered,
         Tick: _tick,
         Cancel: _cancel,
     }
-
-
-def _reason(step: Step, failure: Failure) -> str:
-    if failure == step.timeout_failure():
-        return f"node '{step.node.id}' timed out after {step.timeout_ms} ms"
-    return f"node '{step.node.id}' failed: {failure.message}"

@@ -2,12 +2,15 @@
 
 Node states (contracts.md section 3)::
 
+       ┌────── wait: ───────────────────────┐
     pending ──> ready ──> running <──> waiting
-       │          │          │            │
-       └──────────┴──────────┴────────────┴──> ok | error | skipped | cancelled
+       ↑ │        │          │            │
+       │ └────────┴──────────┴────────────┴──> ok | error | skipped | cancelled
+       └──────────────── revision ─────────────────────────┘
 
-A node waits between two attempts, or because its attempt waits for a person or a timer. ``ok`` and ``error`` follow an attempt, so
-only a running or waiting node reaches them; ``skipped`` is for nodes that never started.
+A node waits before it starts (``wait``), between two attempts, because its attempt waits for a person or a timer, or at its gate.
+``ok`` follows an attempt, ``skipped`` is for nodes that did not start, and a node that is ready fails without an attempt where it cannot
+have one (a vote without a winner, too many items). A revision brings nodes back: they end once more.
 """
 
 from __future__ import annotations
@@ -46,11 +49,11 @@ class Status(StrEnum):
 TERMINAL = frozenset({State.OK, State.ERROR, State.SKIPPED, State.CANCELLED})
 
 NODE_TRANSITIONS: dict[State, frozenset[State]] = {
-    State.PENDING: frozenset({State.READY, State.SKIPPED, State.CANCELLED}),
-    State.READY: frozenset({State.RUNNING, State.SKIPPED, State.CANCELLED}),
+    State.PENDING: frozenset({State.READY, State.WAITING, State.SKIPPED, State.CANCELLED}),
+    State.READY: frozenset({State.RUNNING, State.ERROR, State.SKIPPED, State.CANCELLED}),
     State.RUNNING: frozenset({State.WAITING, State.OK, State.ERROR, State.CANCELLED}),
-    State.WAITING: frozenset({State.RUNNING, State.OK, State.ERROR, State.CANCELLED}),
-    **{state: frozenset[State]() for state in TERMINAL},
+    State.WAITING: frozenset({State.READY, State.RUNNING, State.OK, State.ERROR, State.SKIPPED, State.CANCELLED}),
+    **dict.fromkeys(TERMINAL, frozenset({State.PENDING})),
 }
 
 RUN_TRANSITIONS: dict[Status, frozenset[Status]] = {
@@ -129,6 +132,16 @@ class NodeResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class GateAnswered:
+    """A person, or the gate's time-out, chose ``option`` at gate ``round`` of the node; options that it does not offer are ignored."""
+
+    node: str
+    round: int
+    option: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStarted:
     """Only in a history that a plan is rebuilt from: the next attempt of the node was started."""
 
@@ -147,7 +160,7 @@ class Cancel:
     reason: str = "cancelled"
 
 
-Event: TypeAlias = Begin | NodeSucceeded | NodeFailed | NodeSpent | NodeWaiting | NodeResumed | Tick | Cancel
+Event: TypeAlias = Begin | NodeSucceeded | NodeFailed | NodeSpent | NodeWaiting | NodeResumed | GateAnswered | Tick | Cancel
 
 
 # ── commands: what to do, in order ───────────────────────────────────────────────────────────────────────────────────────
@@ -182,17 +195,55 @@ class StopNode:
 
 @dataclass(frozen=True, slots=True)
 class NodeRetrying:
-    """The attempt failed, and the next one starts at ``at_ms``."""
+    """The attempt failed, and the next one starts at ``at_ms``; ``outputs`` are those of an attempt that broke its contract."""
 
     node: str
     attempt: int
     error: Failure
     at_ms: int
+    outputs: Ports = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGate:
+    """Ask a person about ``outputs``; ``round`` counts the node's gates from 1, and ``deadline_ms`` is when nobody's answer is taken.
+
+    The attempt has ended, and the node holds no place. The answer comes as GateAnswered.
+    """
+
+    node: str
+    attempt: int
+    round: int
+    ask: str
+    options: tuple[str, ...]
+    deadline_ms: int | None
+    outputs: Ports
+
+
+@dataclass(frozen=True, slots=True)
+class CloseGate:
+    """The gate is closed without an answer; ``option`` is what its time-out chose, empty if nothing was."""
+
+    node: str
+    round: int
+    why: str
+    option: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something that a person should know, and that stops nothing."""
+
+    node: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDone:
-    """The node reached its terminal state; ``attempt`` is its last one, 0 if it never started; ``why`` explains skipped and cancelled."""
+    """The node ended, in this round; ``attempt`` is its last one, 0 if it did not start; ``why`` explains skipped and cancelled.
+
+    A revision brings a node back: NodeReady follows, and another NodeDone.
+    """
 
     node: str
     attempt: int
@@ -214,4 +265,13 @@ class RunDone:
     usd_micros: int = 0
 
 
-Command: TypeAlias = NodeReady | StartNode | StopNode | NodeRetrying | NodeDone | RunDone
+Command: TypeAlias = NodeReady | StartNode | StopNode | NodeRetrying | OpenGate | CloseGate | Warn | NodeDone | RunDone
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A node that waits for something outside: ``why`` is ``timer``, ``gate`` or ``person``; ``until_ms`` is when it ends by itself."""
+
+    node: str
+    why: str
+    until_ms: int | None

@@ -24,6 +24,11 @@ class Timers:
         live = self._live.pop(key, None)
         return live[0] if live else None
 
+    def at(self, key: int) -> int | None:
+        """The deadline of ``key``."""
+        live = self._live.get(key)
+        return live[0] if live else None
+
     def next(self) -> int | None:
         """The earliest deadline."""
         while self._heap:

@@ -7,13 +7,13 @@ own composer recurses on the C stack. Places come from character offsets: a line
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
 from runloop.openings.errors import Place
+from runloop.openings.lines import Lines, first_not_text
 from runloop.openings.scalars import SCALAR_TAGS, Json, UnsupportedScalarError, plain, tagged
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ MAX_CHARACTERS = 4 * MAX_BYTES
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -75,7 +73,7 @@ def compose(text: str, report: Report) -> Tree:
     """The one document in ``text``; what ends the reading is raised as OpeningError, lesser problems go to the report."""
     text = text.removeprefix("\ufeff")
     composer = _Composer(text, report)
-    if bad := _NOT_TEXT.search(text):
+    if bad := first_not_text(text):
         raise report.fatal(
             "yaml",
             f"character U+{ord(bad[0]):04X} is not allowed in YAML",
@@ -118,16 +116,12 @@ class _Composer:
     def __init__(self, text: str, report: Report) -> None:
         self.root: Tree | None = None
         self._report = report
-        self._line_starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+        self.place = Lines(text).place
         self._levels: list[_Level] = []
         self._anchors: dict[str, tuple[Tree, Weight]] = {}
         self._documents = 0
         self._values = 0
         self._characters = 0
-
-    def place(self, index: int) -> Place:
-        line = bisect_right(self._line_starts, index)
-        return Place(line, index - self._line_starts[line - 1] + 1)
 
     def feed(self, event: Any) -> None:
         handler = _HANDLERS.get(type(event))

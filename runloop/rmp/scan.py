@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 import msgspec
 
-from runloop.rmp.body import Refused, bad_body, unpack
+from runloop.rmp.body import Refused, bad_body
 from runloop.rmp.envelope import decode_body
 from runloop.rmp.errors import FramingError, MessageError
 from runloop.rmp.header import BODY_AT, HEADER_LEN, PREFIX, PREFIX_LEN, U64_MAX, check_lengths, check_message, check_prefix, read_header
+from runloop.rmp.quick import unpack_payload
 from runloop.rmp.registry import TYPE_OF
 from runloop.rmp.route import Parts, decode_map, is_flat, read_map, split
 
@@ -24,7 +25,6 @@ _START: Final = struct.Struct(">4sHHI").pack(b"RMP0", 0, HEADER_LEN, 0)
 _COPY_UP_TO: Final = 2048  # above this many bytes a view costs less than a copy of the body
 _NO_META: Final = b"\x80"
 _FIXMAP: Final = 0x80
-_ONE_ITEM: Final = b"\x91"
 _BIN_AT: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}
 """Where the content of a binary value begins, by its head."""
 _SCHEMA: Final = slice(PREFIX_LEN + 12, PREFIX_LEN + 14)
@@ -176,6 +176,5 @@ def read_payload(raw: bytes) -> Any:
             if len(flat) == head - _FIXMAP and is_flat(map(type, flat.values())):
                 return flat
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        pass  # the decoder says what is wrong
-    # Inside an array, because the payload is the second level of its body.
-    return unpack(_ONE_ITEM + packed)[0]
+        pass  # it is not flat, or the decoder says what is wrong
+    return unpack_payload(packed)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.effects.types import MICROS_PER_USD, CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Witness
 from runloop.errors import RunloopError
-from runloop.runs.errors import NeedsPerson
 from runloop.events import value_hash
 from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo, OpenQuestion
+from runloop.runs.errors import NeedsPerson
 from runloop.runs.recorder import Draft
 from runloop.runs.waits import Wait
 from runloop.sandbox.spec import Answer
@@ -72,6 +72,9 @@ class Call:
             self.at.asked_outside = self.at.asked_outside or self.klass is not EffectClass.READ or self.name == "http.fetch"
             if self.pending is None:
                 await self.at.desk.admit(self, prepared, ctx)
+            if self.pending is None or self.klass is not EffectClass.WAITING:
+                await self.at.may_go()  # a person may decide while the run is paused, and what waits may wait; nothing else begins
+            if self.pending is None:
                 began_ms = self.at.recorder.clock_ms()  # what a call took does not include a person's time to approve it
                 if self.klass is not EffectClass.READ:
                     await self._request()

@@ -34,7 +34,7 @@ from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.spec import MIB, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from runloop.bundles import Bundle
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from runloop.models.broker import Broker
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup
+    from runloop.runs.unfinished import Unfinished
     from runloop.sandbox import CompileProgress
 
 
@@ -61,6 +62,15 @@ class Session:
     owner: Owner
     """This process, as the records of its runs name it."""
     _world: _World
+
+    def forget_all_but(self, found: Iterable[Unfinished]) -> None:
+        """Remove kept agents and Python guests that neither these runs nor those of this process need. Blocking."""
+        unfinished = list(found)
+        bundles = {digest for each in unfinished for digest in each.bundles}
+        guests = {each.guest for each in unfinished if each.guest is not None} | {guest_digest()}
+        for run in self.manager.active:
+            bundles |= {bundle.digest for bundle in run.bundles.values()}
+        self._world.kept.forget_all_but(bundles, guests)
 
     async def reconfigure(self, settings: Settings, lookup: Lookup) -> None:
         """Let new runs obey ``settings``; those that have begun keep what they began with."""
@@ -207,12 +217,14 @@ class _World:
     owner: Owner
     brokers: list[Broker] = field(default_factory=list)
     store: SecretStore = field(init=False)
+    kept: KeptOnDisk = field(init=False)
 
     def services(self, lookup: Lookup) -> Services:
         """The services of runs that begin from now on, still without performers: see :meth:`fill`."""
         from runloop.effects.perform.secrets import secret_store
 
         settings = self.settings
+        self.kept = KeptOnDisk(settings.directories.pog / KEPT, DiskLookup(settings).narrowed, self._load_bundle)
         self.store = secret_store(settings.get("security.secrets.provider"))
         broker = _broker(settings, self.store)
         self.brokers.append(broker)
@@ -220,7 +232,7 @@ class _World:
         return Services(
             ledger=self.ledger,
             recorded=lambda run_id: asyncio.to_thread(load_run, ledger, run_id),
-            kept=KeptOnDisk(settings.directories.pog / KEPT, DiskLookup(settings).narrowed, self._load_bundle),
+            kept=self.kept,
             owner=self.owner.id,
             guests=self.pool,
             resolve_agent=lookup.agent,

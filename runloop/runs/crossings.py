@@ -128,7 +128,8 @@ class Crossings:
                     raise RecordEnded(self.who.node, self.who.attempt, number, pending)
                 await self.tell_parted()
                 self._caught_up()
-                if self.going is not None and not self.going.is_set():
+                begun = pending is not None or self.context(number).question_id in self.desk.asked
+                if not begun and self.going is not None and not self.going.is_set():
                     await self._paused(self.going)
                 call = Call(self, name, args, args_hash, number, pending)
                 if args is None and wrong is not None:
@@ -146,13 +147,12 @@ class Crossings:
         return task.result()
 
     async def answered(self) -> None:
-        """After the guest is gone: return when its call has an outcome on disk and calls may be made. Raises what making the call raised."""
+        """After the guest is gone: return when its call has an outcome on disk and calls may go on. Raises what the call raised."""
         if self._inflight is not None:
             await asyncio.wait({self._inflight})
             task, self._inflight = self._inflight, None
             task.result()
-        if self.going is not None and not self.going.is_set():
-            await self._until(self.going)
+        await self.may_go()
 
     async def abandon(self) -> None:
         """Stop the call that is under way, if there is one, and return when its outcome is recorded."""
@@ -181,6 +181,11 @@ class Crossings:
             took, self._rewound_ms = max(0, self.recorder.clock_ms() - self._rewound_ms), None
             meta = NodeMoved(self.who.node, self.who.attempt, replayed_calls=self.journal.asked - 1, ms=took)
             self.recorder.note(Draft("node.rebuilt", f"node {self.who.node} is back", meta, level="debug"))
+
+    async def may_go(self) -> None:
+        """Return when calls may begin."""
+        if self.going is not None and not self.going.is_set():
+            await self._until(self.going)
 
     async def _paused(self, going: asyncio.Event) -> None:
         if self.evict_after_s is not None:

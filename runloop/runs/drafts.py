@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from runloop.bundles import Bundle
     from runloop.openings import Opening
+    from runloop.openings.expressions import Ports
     from runloop.runs.history import RecordedRun
 
 _NOTHING = Spent()
@@ -36,6 +37,8 @@ class NodeBook:
     every: list[Spent] = field(default_factory=list)
     """Of every attempt."""
     details: dict[str, str] = field(default_factory=dict)
+    produced: dict[tuple[str, int], Ports] = field(default_factory=dict)
+    """What attempts produced that ended well, until the plan has decided about it."""
 
     @property
     def priced(self) -> bool:
@@ -63,12 +66,14 @@ class NodeBook:
         return Draft("node.started", f"node {command.node} started (attempt {command.attempt})", meta)
 
     def retry(self, command: NodeRetrying, now_ms: int) -> Draft:
-        """``node.finished`` of an attempt that another follows."""
+        """``node.finished`` of an attempt that another follows; with its outputs where these broke the node's contract."""
+        produced = self.produced.pop((command.node, command.attempt), None)
         spent = self.spent.get(command.node, _NOTHING)
         meta = NodeFinished(
             command.node,
             command.attempt,
             "error",
+            outputs=None if produced is None else {port: list(values) for port, values in produced.items()},
             error=ErrorInfo(command.error.code, command.error.message, retryable=True, detail=self.details.pop(command.node, None)),
             ms=max(0, now_ms - self.started_ms.get(command.node, now_ms)),
             tokens=spent.tokens,
@@ -86,7 +91,8 @@ class NodeBook:
         error = None
         if command.error is not None:
             error = ErrorInfo(command.error.code, command.error.message, detail=self.details.pop(node, None))
-        if command.attempt:
+        self.produced.pop((node, command.attempt), None)
+        if command.attempt or command.status is State.OK:
             self.results[node] = NodeResult(hashed, None if error is None else error.message)
         spent = self.spent.get(node, _NOTHING)
         started = self.started_ms.get(node)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "run.recovered", "run.finished"})
 """Kinds that say something about one run alone, not about what happened in it."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
+_GATE = "gate"
 _SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
 _COSTS: Mapping[str, Any] = {"tokens": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0}
 Place = tuple[str, int, int]
@@ -52,7 +53,7 @@ def told_events(source: RunSource, run_id: str) -> Iterator[StoredEvent]:
 
 def shared(events: Iterable[StoredEvent], parent: str, seq: int, overrides: Mapping[str, Any] | None = None) -> list[StoredEvent]:
     """What a fork of ``parent`` after its record ``seq`` has of that run's history, given all that tells the parent."""
-    kept = [event for event in _until(events, parent, seq) if event.kind not in _OWN and not event.kind.startswith("approval.")]
+    kept = _happened(_until(events, parent, seq))
     answers = {(each["node"], each["attempt"], each["call"]): each["result"] for each in (overrides or {}).get("answers") or ()}
     agents: Mapping[str, str] = (overrides or {}).get("agents") or {}
     answered = {_place(event) for event in kept if event.kind in _OUTCOMES}
@@ -105,6 +106,16 @@ def recorded_overrides(point: ForkPoint, params: Mapping[str, Any], agents: Mapp
     ]
     said = {"params": dict(params), "answers": answers, "agents": dict(agents)}
     return {name: value for name, value in said.items() if value} or None
+
+
+def _happened(events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """Without what is one run's own: its states and its approvals. What was decided at gates happened in it."""
+    gates = {event.payload["meta"]["approval_id"] for event in events if event.payload["meta"].get("action") == _GATE}
+    return [
+        event
+        for event in events
+        if event.kind not in _OWN and (not event.kind.startswith("approval.") or event.payload["meta"]["approval_id"] in gates)
+    ]
 
 
 def _until(events: Iterable[StoredEvent], run_id: str, seq: int) -> list[StoredEvent]:
@@ -186,7 +197,7 @@ def open_attempts(events: Iterable[StoredEvent]) -> set[tuple[str, int]]:
     for event in events:
         if event.kind == "node.started":
             found.add(_attempt(event) or ("", 0))
-        elif event.kind == "node.finished":
+        elif event.kind == "node.finished" or event.payload["meta"].get("action") == _GATE:  # at its gate an attempt has ended
             found.discard(_attempt(event) or ("", 0))
     return found
 

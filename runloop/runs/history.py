@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 from runloop.effects.journal import Crossing, Failure
 from runloop.effects.types import MICROS_PER_USD
 from runloop.errors import InvalidInput
-from runloop.events import RunIdentity
-from runloop.openings.states import Begin, Event, NodeFailed, NodeStarted, NodeSucceeded
+from runloop.events import RunIdentity, outputs_hash
+from runloop.openings.states import Begin, Event, GateAnswered, NodeFailed, NodeReady, NodeStarted, NodeSucceeded
 from runloop.runs.fork import told_events
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.runs.sources import RunSource
+
+GATE = "gate"
+"""The action of an approval that is the gate of a node."""
 
 
 @dataclass(slots=True)
@@ -86,7 +89,7 @@ class RecordedRun:
     reason: str | None = None
     final_hash: str | None = None
     identity: RunIdentity = field(default_factory=lambda: RunIdentity("", "", "", ""))
-    events: list[tuple[int, Event | NodeStarted]] = field(default_factory=list)
+    events: list[tuple[int, Event | NodeReady | NodeStarted]] = field(default_factory=list)
     """What happened in the plan's terms, with the times in Unix milliseconds."""
     asked: dict[str, Asked] = field(default_factory=dict)
     """What a person was asked, by approval id."""
@@ -158,78 +161,82 @@ def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
 
 
 def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
-    meta, at_ms = event.payload["meta"], event.ts_ms
+    group = event.kind.partition(".")[0]
+    if group == "run":
+        _take_run(run, event)
+    elif group == "node":
+        _take_node(run, open_attempts, event)
+    elif group == "approval":
+        _take_approval(run, open_attempts, event)
+    elif group == "divergence":
+        _parted(open_attempts.get(event.payload["meta"]["node"]), event)
+    elif group == "effect":
+        meta = event.payload["meta"]
+        attempt = open_attempts[meta["node"]]
+        if event.kind == "effect.requested":
+            call = meta["call"]
+            asked = Crossing(
+                call, meta["name"], meta["args_hash"], answered=False, asked_ms=event.ts_ms, args=meta.get("args"), klass=meta["class"]
+            )
+            attempt.crossings.append(asked)
+            attempt.requests[call] = event.id
+        else:
+            _answer(attempt, meta, event.ts_ms)
+
+
+def _take_run(run: RecordedRun, event: StoredEvent) -> None:
+    meta = event.payload["meta"]
     match event.kind:
-        case "approval.requested":
-            run.asked[meta["approval_id"]] = Asked(event.id, at_ms, meta)
-        case "approval.decided" | "approval.expired":
-            run.decisions[meta["approval_id"]] = meta
-        case kind if kind.startswith("run."):
-            _run_changed(run, kind, meta, at_ms)
-        case _:
-            _node_changed(run, open_attempts, event)
-
-
-def _run_changed(run: RecordedRun, kind: str, meta: Mapping[str, Any], at_ms: int) -> None:
-    match kind:
         case "run.submitted":
             run.submitted, run.owner = meta, meta.get("owner")
         case "run.started":
-            run.events.append((at_ms, Begin()))
+            run.events.append((event.ts_ms, Begin()))
         case "run.paused" | "run.resumed":
-            run.paused = kind == "run.paused"
+            run.paused = event.kind == "run.paused"
         case "run.recovered" | "run.waiting":
             run.owner = meta.get("owner", run.owner)
-            run.waiting = meta if kind == "run.waiting" else None
+            run.waiting = meta if event.kind == "run.waiting" else None
         case "run.finished":
             run.status, run.reason, run.final_hash = meta["status"], meta.get("reason"), meta.get("final_hash")
             run.finished = meta
-        case _:
-            pass
 
 
-def _node_changed(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
+def _take_node(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
     meta, at_ms = event.payload["meta"], event.ts_ms
     match event.kind:
         case "node.ready":
+            run.events.append((at_ms, NodeReady(meta["node"])))
             run.states.setdefault(meta["node"], "running")
         case "node.started":
-            _begun(run, open_attempts, event)
-        case "effect.requested":
-            _asked(open_attempts[meta["node"]], event)
-        case "effect.completed" | "effect.failed" | "effect.unknown":
-            _answer(open_attempts[meta["node"]], meta, at_ms)
+            agent, inputs, begun_in = meta.get("agent") or {}, meta.get("inputs") or {}, event.payload["run_id"]
+            attempt = RecordedAttempt(meta["node"], meta["attempt"], agent, inputs, at_ms, run_id=begun_in)
+            run.states[meta["node"]] = "running"
+            open_attempts[meta["node"]] = attempt
+            run.attempts.append(attempt)
+            run.events.append((at_ms, NodeStarted(meta["node"])))
         case "node.finished":
             _node_ended(run, open_attempts.pop(meta["node"], None), event)
-        case "divergence.found":
-            _parted(open_attempts.get(meta["node"]), meta, event.payload["run_id"])
-        case _:
-            pass
 
 
-def _begun(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
+def _take_approval(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
     meta, at_ms = event.payload["meta"], event.ts_ms
-    agent, inputs, begun_in = meta.get("agent") or {}, meta.get("inputs") or {}, event.payload["run_id"]
-    attempt = RecordedAttempt(meta["node"], meta["attempt"], agent, inputs, at_ms, run_id=begun_in)
-    open_attempts[meta["node"]] = attempt
-    run.attempts.append(attempt)
-    run.states[meta["node"]] = "running"
-    run.events.append((at_ms, NodeStarted(meta["node"])))
+    approval_id = meta["approval_id"]
+    if event.kind == "approval.requested":
+        run.asked[approval_id] = Asked(event.id, at_ms, meta)
+        if meta.get("action") == GATE:
+            _at_gate(run, open_attempts.pop(meta["node"], None), event)
+        return
+    run.decisions[approval_id] = meta
+    asked = run.asked.get(approval_id)
+    if asked is not None and asked.meta.get("action") == GATE and meta["decision"] in asked.meta["options"]:
+        answered = GateAnswered(meta["node"], asked.meta["round"], meta["decision"], meta.get("rationale") or "")
+        run.events.append((at_ms, answered))
 
 
-def _asked(attempt: RecordedAttempt, event: StoredEvent) -> None:
-    meta = event.payload["meta"]
-    crossing = Crossing(
-        meta["call"], meta["name"], meta["args_hash"], answered=False, asked_ms=event.ts_ms, args=meta.get("args"), klass=meta["class"]
-    )
-    attempt.crossings.append(crossing)
-    attempt.requests[meta["call"]] = event.id
-
-
-def _parted(attempt: RecordedAttempt | None, meta: Mapping[str, Any], run_id: str) -> None:
+def _parted(attempt: RecordedAttempt | None, event: StoredEvent) -> None:
     """A fork with other code left what it shares: of the attempt that began elsewhere it has no more than what was before."""
-    if attempt is not None and attempt.run_id != run_id:
-        del attempt.crossings[meta["call"] - 1 :]
+    if attempt is not None and attempt.run_id != event.payload["run_id"]:
+        del attempt.crossings[event.payload["meta"]["call"] - 1 :]
 
 
 def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int) -> None:
@@ -257,18 +264,34 @@ def spent_of(meta: Mapping[str, Any]) -> Spent:
     return Spent(tokens, micros, priced=usd is not None or not tokens)
 
 
+def _at_gate(run: RecordedRun, attempt: RecordedAttempt | None, event: StoredEvent) -> None:
+    """The attempt has ended well; whether the node has, a person says."""
+    if attempt is not None:
+        meta, attempt.ended_in = event.payload["meta"], event.payload["run_id"]
+        attempt.status, attempt.outputs, attempt.outputs_hash = "ok", meta["outputs"], outputs_hash(meta["outputs"])
+        attempt.taint = frozenset(meta.get("taint") or ())
+        _succeeded(run, attempt, event.ts_ms)
+
+
+def _succeeded(run: RecordedRun, attempt: RecordedAttempt, at_ms: int) -> None:
+    spent = attempt.spent
+    done = NodeSucceeded(attempt.node, attempt.attempt, attempt.outputs or {}, spent.tokens, spent.usd_micros)
+    run.events.append((at_ms, done))
+
+
 def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: StoredEvent) -> None:
     meta, at_ms = event.payload["meta"], event.ts_ms
     if meta.get("retry_ms") is None:
         run.states[meta["node"]] = meta["status"]
     if attempt is None:
-        return
+        return  # a node of many items, one that was decided at its gate, or one that never started: that follows from what is known
     attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")
     attempt.outputs_hash, attempt.ms, attempt.ended_in = meta.get("outputs_hash"), meta.get("ms"), event.payload["run_id"]
     attempt.taint = frozenset(meta.get("taint") or ())
-    node, number, spent = attempt.node, attempt.attempt, attempt.spent
-    if attempt.status == "ok":
-        run.events.append((at_ms, NodeSucceeded(node, number, attempt.outputs or {}, spent.tokens, spent.usd_micros)))
+    retried = meta.get("retry_ms") is not None
+    if attempt.status == "ok" or (retried and attempt.outputs is not None):
+        _succeeded(run, attempt, at_ms)  # also an output that broke its contract and was tried again
     elif attempt.status == "error" and attempt.error is not None:
-        error, retried = attempt.error, meta.get("retry_ms") is not None
-        run.events.append((at_ms, NodeFailed(node, number, error["message"], error["code"], retried, spent.tokens, spent.usd_micros)))
+        error, spent = attempt.error, attempt.spent
+        failed = NodeFailed(attempt.node, attempt.attempt, error["message"], error["code"], retried, spent.tokens, spent.usd_micros)
+        run.events.append((at_ms, failed))

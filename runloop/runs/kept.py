@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from runloop.bundles import Bundle
 
 DIRECTORY = "kept"
+_FRESH_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -42,7 +45,9 @@ class KeptOnDisk:
     def _keep(self, bundles: Iterable[Bundle]) -> None:
         for bundle in bundles:
             place = self._place(bundle.digest)
-            if not place.exists():
+            if place.exists():
+                os.utime(place)  # it is needed now: see forget_all_but
+            else:
                 part = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
                 for path, content in bundle.files.items():
                     write_new(part / path, content)
@@ -67,13 +72,14 @@ class KeptOnDisk:
         return self.narrow(self.load(place))
 
     def forget_all_but(self, bundles: set[str], guests: set[str]) -> None:
-        """Remove what no unfinished run needs. Blocking."""
+        """Remove what no unfinished run needs, and no run that is just being submitted, here or by another process. Blocking."""
+        before = time.time() - _FRESH_S
         for place in _children(self.root / "bundles"):
-            if place.name not in bundles:
+            if place.name not in bundles and place.stat().st_mtime < before:
                 self._there.discard(place.name)
                 shutil.rmtree(place, ignore_errors=True)
         for place in _children(self.root / "guests"):
-            if place.stem not in guests:
+            if place.stem not in guests and place.stat().st_mtime < before:
                 with suppress(OSError):
                     place.unlink()
 

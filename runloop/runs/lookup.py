@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4 << 20
 """More than any opening has; the language's own limit, with its own message, is lower."""
-_SUFFIXES = (".yaml", ".yml", "")
+SUFFIXES = (".yaml", ".yml", ".opening")
+"""How the names of files with openings end, in the order of the search."""
 
 
 def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
-    """The opening ``name``: a file if there is one, else ``NAME.yaml`` in the search directories, first wins (spec 10.1).
+    """The opening ``name``: a file if there is one, else ``NAME`` with one of SUFFIXES in the search directories, first wins (spec 10.1).
 
     Raises:
         InvalidInput: nothing of that name, or it cannot be read; says where it looked and what is near.
@@ -27,10 +28,10 @@ def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
     literal = Path(name)
     if _is_file(literal):
         return _read(literal)
-    is_path = "/" in name or literal.suffix in {".yaml", ".yml"}
+    is_path = "/" in name or literal.suffix in SUFFIXES
     if not is_path:
         for directory in search_dirs:
-            for suffix in _SUFFIXES:
+            for suffix in (*SUFFIXES, ""):
                 candidate = directory / f"{name}{suffix}"
                 if _is_file(candidate):
                     return _read(candidate)
@@ -39,9 +40,7 @@ def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
 
 def known_openings(search_dirs: Sequence[Path]) -> list[str]:
     """The names that :func:`find_opening` would find, sorted."""
-    names = {
-        path.stem for directory in search_dirs if directory.is_dir() for path in directory.iterdir() if path.suffix in {".yaml", ".yml"}
-    }
+    names = {path.stem for directory in search_dirs if directory.is_dir() for path in directory.iterdir() if path.suffix in SUFFIXES}
     return sorted(names)
 
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.effects.types import CallError, CallErrorKind
-from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
 from runloop.events.records import NodeText, RunStarted, Versions
-from runloop.openings import AgentPorts, OpeningError, check, parse_opening
+from runloop.openings import parse_opening
 from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.forking import fork_events, plan_fork
+from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
 from runloop.runs.results import ChildResult, RunHalted, RunResult
@@ -25,7 +26,7 @@ from runloop.runs.run import ChildCall, Run
 from runloop.sandbox.spec import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from runloop.bundles import Bundle
     from runloop.effects.perform.ports import Artifact
@@ -57,8 +58,8 @@ class Submission:
     """Whose names ``lookup`` adds, for a recovery."""
     patient: bool = False
     """Approvals wait until somebody answers."""
-    parks: bool = False
-    """The run may be left to the ledger while all of it waits."""
+    parks: Callable[[Run], None] | None = None
+    """Hears that the run is about to be left to the ledger because all of it waits; None where it must stay in memory."""
 
 
 @dataclass(slots=True)
@@ -68,6 +69,10 @@ class RunManager:
     services: Services
     watchers: list[Subscriber] = field(default_factory=list)
     _active: dict[str, Run] = field(default_factory=dict, init=False)
+    _pins: Pins = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pins = Pins(self._prepare)
 
     async def submit(self, submission: Submission, subscribers: tuple[Subscriber, ...] = ()) -> Run:
         """Check the opening against the agents that are here, pin them, and record the submission.
@@ -139,10 +144,10 @@ class RunManager:
         return parse_opening(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
 
     async def recover(
-        self, run_id: str, *, operator: Operator | None = None, lookup: Lookup | None = None, parks: bool = False,
-        subscribers: tuple[Subscriber, ...] = (),
+        self, run_id: str, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,
+        lookup: Callable[[str | None], Lookup | None] = lambda _workdir: None, subscribers: tuple[Subscriber, ...] = (),
     ) -> Run:  # fmt: skip
-        """Take up an unfinished run from its records; :meth:`drive` goes on with it.
+        """Take up an unfinished run from its records; :meth:`drive` goes on with it. ``lookup`` gives the names of its working directory.
 
         Raises:
             InvalidInput: ``run.unknown``; ``run.ended``.
@@ -152,12 +157,12 @@ class RunManager:
         recorded = await self.services.recorded(run_id)
         if recorded.finished is not None:
             raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
-        run = await self._taken_up(recorded, None, operator, lookup, subscribers)
+        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers)
         run.parks = parks
         return run
 
     async def fork(
-        self, source: RunSource, request: ForkRequest, *, operator: Operator | None = None, parks: bool = False,
+        self, source: RunSource, request: ForkRequest, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,
         subscribers: tuple[Subscriber, ...] = (),
     ) -> Run:  # fmt: skip
         """Begin a run that shares the history of another one; :meth:`drive` goes on with it from there (ADR 5).
@@ -167,30 +172,21 @@ class RunManager:
             OpeningError: the opening does not fit the agents.
 
         """
-        if request.run_id is not None and await self._is_fork(request.run_id, request.parent):
-            return await self.recover(request.run_id, operator=operator, lookup=request.lookup, parks=parks, subscribers=subscribers)
-        fork = await asyncio.to_thread(plan_fork, self.services, source, request)
-        found = {(node.name, node.variant): fork.bundles.get(node.id) for node in fork.opening.nodes}
-        problems = check(fork.opening, lambda name, variant: _ports(found.get((name, variant))))
-        if problems:
-            raise OpeningError(problems)
-        await self._prepare(fork.bundles, None if fork.python_guest == self.services.guest_digest else fork.python_guest)
-        await self.services.kept.keep(fork.bundles.values())
+        services = self.services
+        fork = await asyncio.to_thread(plan_fork, services, source, request)
+        agents = {(node.name, node.variant): fork.bundles[node.id] for node in fork.opening.nodes if node.kind == "agent"}
+        await self._pins.pin(fork.opening, services, lambda name, variant: agents[name, variant])
+        if fork.python_guest != services.guest_digest:
+            await self._prepare(fork.bundles, fork.python_guest)
+        await services.kept.keep(fork.bundles.values())
         key = None if request.run_id is None else submit_key(fork.run_id)
-        events = await asyncio.to_thread(fork_events, self.services, source, fork, key)
-        stored = await self.services.ledger.append(events)
+        events = await asyncio.to_thread(fork_events, services, source, fork, key)
+        stored = await services.ledger.append(events)
         for subscriber in (*subscribers, *self.watchers):
             for event in stored:
                 subscriber(record_of(event))
-        return await self.recover(fork.run_id, operator=operator, lookup=request.lookup, parks=parks, subscribers=subscribers)
-
-    async def _is_fork(self, run_id: str, parent: str) -> bool:
-        """Whether that fork of the parent is recorded already."""
-        try:
-            forked = (await self.services.recorded(run_id)).submitted.get("forked_from") or {}
-        except InvalidInput:
-            return False
-        return forked.get("run_id") == parent
+        lookup = request.lookup
+        return await self.recover(fork.run_id, operator=operator, parks=parks, lookup=lambda _: lookup, subscribers=subscribers)
 
     # ── what performers report to and ask of the run that a call belongs to ─────────────────────────────────────────────
 
@@ -236,8 +232,8 @@ class RunManager:
 
     async def _submit(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
         services, opening = self.services, submission.opening
-        bundles = self._pin(opening, submission.lookup)
-        await self._prepare(bundles)
+        resolve = submission.lookup.agent if submission.lookup else services.resolve_agent
+        bundles = await self._pins.pin(opening, services, resolve)
         await services.kept.keep(bundles.values())
         run_id = submission.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
         identity = RunIdentity(
@@ -293,7 +289,8 @@ class RunManager:
         guest = submitted["versions"].get("guest")
         recorder = self._recorder(recorded.identity, subscribers, recorded.last_seq)
         desk = self._desk(recorder, opening, operator, parent, yes=bool(submitted.get("approve_in_advance")))
-        desk.asked, desk.decisions = recorded.asked, recorded.decisions
+        desk.asked.update(recorded.asked)
+        desk.decisions = recorded.decisions
         desk.grants += grants_of(recorded, bundles, opening.digest)
         run = Run(
             opening=opening,
@@ -321,24 +318,6 @@ class RunManager:
             run.budget.spent_tokens += spent.tokens
             run.budget.spent_usd_micros += spent.usd_micros
         return run
-
-    def _pin(self, opening: Opening, lookup: Lookup | None) -> dict[str, Bundle]:
-        """The verified bundle of every agent node; what the opening asks of them is checked against them."""
-        found: dict[tuple[str, str | None], Bundle] = {}
-        resolve = lookup.agent if lookup else self.services.resolve_agent
-        for node in opening.nodes:
-            key = (node.name, node.variant)
-            if node.kind == "agent" and key not in found:
-                try:
-                    found[key] = resolve(node.name, node.variant)
-                except RunloopError as error:
-                    if error.where.node is None:
-                        error.where = Where(file=error.where.file, line=error.where.line, column=error.where.column, node=node.id)
-                    raise
-        problems = check(opening, lambda name, variant: _ports(found.get((name, variant))))
-        if problems:
-            raise OpeningError(problems)
-        return {node.id: found[node.name, node.variant] for node in opening.nodes if node.kind == "agent"}
 
     async def _prepare(self, bundles: Mapping[str, Bundle], python_guest: str | None = None) -> None:
         """Compile the guests before anything is recorded: a node's time-out counts its own work only."""
@@ -398,7 +377,8 @@ class RunManager:
         except asyncio.CancelledError:
             if parent.recorder.halted:
                 run.halt()
-                with suppress(RunHalted):
+                task.cancel()  # it may wait for a ledger that does not answer any more
+                with suppress(RunHalted, asyncio.CancelledError):
                     await task
             else:
                 run.cancel("the run that asked for this one was stopped")
@@ -408,13 +388,6 @@ class RunManager:
             del parent.children[run.run_id]
         outputs = result.saved if whole is None else run.outputs_of(whole)
         return ChildResult(run.run_id, result.status, result.reason, result.code, outputs, run.taint)
-
-
-def _ports(bundle: Bundle | None) -> AgentPorts | None:
-    if bundle is None:
-        return None
-    schema = dict(bundle.with_schema) if bundle.with_schema is not None else None
-    return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema)
 
 
 def submit_key(run_id: str) -> str:

@@ -6,13 +6,15 @@ A durable record is appended to the ledger and reaches the subscribers only when
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from runloop.events import NewEvent, RunIdentity, StoredEvent, live_record, record_of, run_event
 from runloop.events.records import RecordMeta
+
+if TYPE_CHECKING:
+    import asyncio
 
 Subscriber = Callable[[Mapping[str, Any]], None]
 
@@ -64,7 +66,7 @@ class Recorder:
         """
         if self._lost is not None:
             raise self._lost
-        return asyncio.shield(self._append(drafts, beside))  # a task that is cancelled while it waits must not lose the record
+        return self._append(drafts, beside)
 
     def note(self, *drafts: Draft) -> None:
         """Append without waiting: for lines whose loss with the process would lose nothing that anybody acted on."""
@@ -76,6 +78,7 @@ class Recorder:
         self._tell(live_record(self.identity, self._last_seq, kind, meta, message, ts_ms=self.clock_ms()))
 
     def _append(self, drafts: Iterable[Draft], beside: Iterable[NewEvent]) -> asyncio.Future[list[StoredEvent]]:
+        """The caller gets a future of its own: that it stops waiting must not lose the record."""
         now_ms, before = self.clock_ms(), self._last_seq
         try:
             events = [self._event(draft, now_ms) for draft in drafts]
@@ -83,9 +86,9 @@ class Recorder:
         except BaseException:
             self._last_seq = before  # nothing was queued under these numbers
             raise
-        count = len(events)
-        written.add_done_callback(lambda done: self._publish(done, count))
-        return written
+        count, seen = len(events), written.get_loop().create_future()
+        written.add_done_callback(lambda done: self._publish(done, count, seen))
+        return seen
 
     def _event(self, draft: Draft, now_ms: int) -> NewEvent:
         self._last_seq += 1
@@ -102,14 +105,24 @@ class Recorder:
             key=draft.key,
         )
 
-    def _publish(self, written: asyncio.Future[list[StoredEvent]], count: int) -> None:
+    def _publish(self, written: asyncio.Future[list[StoredEvent]], count: int, seen: asyncio.Future[list[StoredEvent]]) -> None:
+        """Show what is on disk, then let the caller go on; what is not on disk is never shown."""
         if written.cancelled():
+            seen.cancel()
             return
         if (error := written.exception()) is not None:
             self._lost = self._lost or error
-            return  # the awaiting side gets the error; what is not on disk is never shown
-        for event in written.result()[:count]:
-            self._tell(record_of(event))
+            if not seen.cancelled():
+                seen.set_exception(error)
+                seen.exception()  # a note has nobody who asks
+            return
+        stored = written.result()
+        try:
+            for event in stored[:count]:
+                self._tell(record_of(event))
+        finally:
+            if not seen.cancelled():
+                seen.set_result(stored)
 
     def _tell(self, record: Mapping[str, Any]) -> None:
         for subscriber in self._subscribers:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from runloop.events.records import OpenQuestion
 
 
+PAUSED = "a resumption"
+"""What a paused run waits for."""
+
+
 class RunHalted(Exception):  # noqa: N818 - it says what happened
     """The process leaves the run unfinished in the ledger, to be recovered."""
 

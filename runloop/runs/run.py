@@ -11,12 +11,13 @@ from runloop.effects.journal import Journal
 from runloop.effects.types import CallError
 from runloop.errors import RunloopError
 from runloop.events import final_hash, record_of
-from runloop.events.records import ErrorInfo, RunChanged, RunFinished
+from runloop.events.records import ErrorInfo, NodeText, RunChanged, RunFinished
 from runloop.openings.budget import least
 from runloop.openings.plan import Plan
 from runloop.openings.states import (
     Begin,
     Cancel,
+    CloseGate,
     Command,
     Event,
     NodeDone,
@@ -27,10 +28,12 @@ from runloop.openings.states import (
     NodeSpent,
     NodeSucceeded,
     NodeWaiting,
+    OpenGate,
     RunDone,
     StartNode,
     StopNode,
     Tick,
+    Warn,
 )
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec
@@ -39,7 +42,10 @@ from runloop.runs.budgets import AttemptBudget
 from runloop.runs.call import close_open_calls, dollars
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
+from runloop.runs.errors import NeedsPerson
+from runloop.runs.gates import Gates, gate_task
 from runloop.runs.history import Spent
+from runloop.runs.parking import park
 from runloop.runs.recorder import Draft
 from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
 from runloop.runs.waits import Wait, Waits
@@ -101,7 +107,8 @@ class Run:
     """Approvals wait until somebody answers."""
     guest: str | None = None
     """Digest of the Python guest that the run began with, where that is not the installed one."""
-    parks: bool = False
+    parks: Callable[[Run], None] | None = None
+    """Hears that the run is about to be left to the ledger; None where it must stay in memory."""
     parked: Parked | None = field(default=None, init=False)
     children: dict[str, Run] = field(default_factory=dict, init=False)
     """Child runs under way, by run id."""
@@ -110,20 +117,23 @@ class Run:
     book: NodeBook = field(init=False)
     _plan: Plan = field(init=False)
     _inbox: asyncio.Queue[Event | BaseException] = field(default_factory=asyncio.Queue, init=False)
-    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _taint: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
-    _waits: Waits = field(default_factory=Waits, init=False)
+    waits: Waits = field(default_factory=Waits, init=False)
     _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
     """Attempts that an earlier process left under way and that are not taken up yet, by node."""
     _result: RunResult | None = field(default=None, init=False)
     _going: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
+    _gates: Gates = field(init=False)
+    _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
     _said_quiet: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
+        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, self._wait_at_gate)
         self._going.set()
 
     @property
@@ -134,6 +144,10 @@ class Run:
     def cancel(self, reason: str) -> None:
         """Stop the run: what runs is interrupted, what waits is dropped, and the records say so."""
         self._inbox.put_nowait(Cancel(reason))
+
+    def tell(self, event: Event) -> None:
+        """Let the plan hear of something that happened outside of this run."""
+        self._inbox.put_nowait(event)
 
     def halt(self) -> None:
         """Stop without an end: :meth:`drive` raises :class:`RunHalted`, and nothing more is recorded of what was under way."""
@@ -200,6 +214,7 @@ class Run:
 
     def _raise_unless_ended(self, event: BaseException) -> None:
         if self._result is None:
+            self.recorder.halted = True  # what else is under way is left to a recovery
             raise event
 
     async def _begin(self) -> None:
@@ -256,7 +271,7 @@ class Run:
                 events = [await self._inbox.get()]
         except TimeoutError:
             if parking and self.quiet:
-                await self._park()
+                await park(self)
             return [Tick()]
         while not self._inbox.empty():
             events.append(self._inbox.get_nowait())
@@ -267,7 +282,7 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self._result is not None or not self._inbox.empty() or not self._waits.covers(set(self._tasks)):
+        if self._result is not None or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
             return False
         return all(child.quiet for child in self.children.values())
 
@@ -275,86 +290,115 @@ class Run:
         """A nested opening that only waits does not use up the time of the node that it is."""
         if self.parent is not None and self.parent_attempt is not None and self.quiet is not self._said_quiet:
             self._said_quiet = not self._said_quiet
-            self.parent._inbox.put_nowait((NodeWaiting if self._said_quiet else NodeResumed)(*self.parent_attempt))  # noqa: SLF001
+            self.parent.tell((NodeWaiting if self._said_quiet else NodeResumed)(*self.parent_attempt))
 
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work."""
         after_ms = self.services.rules.park_after_ms
-        if not self.parks or after_ms is None or not self._waits.covers(set(self._tasks)):
+        if self.parks is None or after_ms is None or not self.waits.covers(set(self.tasks)):
             return None
         return after_ms / 1000
 
-    async def _park(self) -> None:
-        """Leave the run and its children to the ledger. Returns where something happened meanwhile, else raises RunHalted."""
-        family, now_ms = list(self._family()), self.services.clock_ms()
-        for run in family:
-            why = "a resumption" if self.paused else run._waits.why or "a time"  # noqa: SLF001 - of the same class
-            questions = run._waits.questions  # noqa: SLF001
-            meta = RunChanged(why, since=now_ms, until_ms=run._until_ms, owner=self.services.owner, approvals=questions or None)  # noqa: SLF001
-            await run.recorder.write(Draft("run.waiting", f"run waits for {why}", meta))
-        if not self.quiet:
-            meta = RunChanged("something happened while it was put aside", owner=self.services.owner)
-            await asyncio.gather(*(run.recorder.write(Draft("run.recovered", "run goes on", meta)) for run in family))
-            return
-        ends = [run._until_ms for run in family]  # noqa: SLF001
-        asked = tuple((run.run_id, question) for run in family for question in run._waits.questions)  # noqa: SLF001
-        self.parked = Parked(self._waits.why, min((end for end in ends if end is not None), default=None), asked)
-        for run in family:  # in one go: nobody gets an answer in between
-            run.recorder.halted = True
-            for task in run._tasks.values():  # noqa: SLF001
-                task.cancel()
-        raise RunHalted
-
     @property
-    def _until_ms(self) -> int | None:
-        """When this run goes on by itself."""
-        return None if self.paused else least(self._waits.until_ms, self._plan.next_deadline_ms)
+    def until_ms(self) -> int | None:
+        """When this run goes on by itself; None where only somebody can let it."""
+        return None if self.paused else least(self.waits.until_ms, self._plan.next_deadline_ms)
 
-    def _family(self) -> Iterator[Run]:
+    def family(self) -> Iterator[Run]:
+        """The run and its child runs under way, at every depth."""
         yield self
         for child in self.children.values():
-            yield from child._family()
+            yield from child.family()
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_out(self, commands: list[Command], first: Draft | None = None) -> None:
-        """One commit for all that the plan said, then the starts: a node runs only after its start is on disk."""
-        await self._stop([command.node for command in commands if isinstance(command, StopNode)])
+        """One commit for all that the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
+        stopped = [command.node for command in commands if isinstance(command, StopNode)]
+        await self._stop([*stopped, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
         drafts: list[Draft] = [] if first is None else [first]
         starts: list[tuple[StartNode, int | None]] = []
-        done: RunDone | None = None
-        now_ms = self.services.clock_ms()
+        gates: list[tuple[OpenGate, int | None]] = []
         for command in commands:
-            match command:
-                case NodeReady(node):
-                    drafts.append(self.book.ready(node))
-                case StartNode():
-                    if self._recorded_start(command) is None:
-                        drafts.append(self.book.start(command))
-                        starts.append((command, len(drafts) - 1))
-                    else:
-                        starts.append((command, None))
-                case NodeRetrying():
-                    drafts.append(self.book.retry(command, now_ms))
-                case NodeDone():
-                    drafts.append(self.book.done(command, now_ms, self._taint.get(command.node, frozenset())))
-                case RunDone():
-                    done = command
-                case StopNode():
-                    pass
+            if isinstance(command, StartNode):
+                recorded = self._recorded_start(command) is not None
+                starts.append((command, None if recorded else len(drafts)))
+                if not recorded:
+                    drafts.append(self.book.start(command))
+            elif isinstance(command, OpenGate):
+                draft = self._gates.draft(command, self._taint_of(command.node))
+                gates.append((command, None if draft is None else len(drafts)))
+                drafts += [] if draft is None else [draft]
+            else:
+                drafts += self._drafts_of(command)
+        done = next((command for command in commands if isinstance(command, RunDone)), None)
         if done is not None:
             await self._finish(done, drafts)
             return
         stored = await self.recorder.write(*drafts) if drafts else []
-        for command, position in starts:
-            recorded = self._recorded_start(command)
-            started_ms = stored[position].ts_ms if position is not None or recorded is None else recorded.start_ms  # type: ignore[index]
-            self.book.started_ms[command.node] = started_ms
-            if self.paused:
-                self._held_starts.append((command, started_ms))
-                self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
-            else:
-                self._launch(command, started_ms)
+        for start, position in starts:
+            self._begin_attempt(start, None if position is None else stored[position].ts_ms)
+        for gate, position in gates:
+            self._open_gates[gate.node] = gate
+            event_id = 0 if position is None else stored[position].id
+            self.tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
+
+    def _begin_attempt(self, start: StartNode, started_ms: int | None) -> None:
+        """Launch it, or hold it while the run is paused; without a time it is one that an earlier process has begun."""
+        recorded = self._recorded_start(start)
+        if started_ms is None:
+            assert recorded is not None  # noqa: S101 - only a recorded start has no record of its own now
+            started_ms = recorded.start_ms
+        self.book.started_ms[start.node] = started_ms
+        if self.paused and recorded is None:
+            self._held_starts.append((start, started_ms))
+            self._inbox.put_nowait(NodeWaiting(start.node, start.attempt))
+        else:
+            self._launch(start, started_ms)
+
+    def _drafts_of(self, command: Command) -> list[Draft]:
+        now_ms = self.services.clock_ms()
+        match command:
+            case NodeReady(node):
+                return [self.book.ready(node)]
+            case NodeRetrying():
+                return [self.book.retry(command, now_ms)]
+            case NodeDone():
+                taint = self._taint[command.node] = self._taint_of(command.node)
+                return [self.book.done(command, now_ms, taint)]
+            case CloseGate():
+                gate = self._open_gates.pop(command.node, None)
+                return [] if gate is None else [self._gates.closed(gate, command)]
+            case Warn(node, message):
+                return [Draft("node.log", message, NodeText(node, message, level="warn"), level="warn")]
+        return []
+
+    def _taint_of(self, node: str) -> frozenset[str]:
+        """The labels of a node's outputs; of one with many items, of all of these."""
+        return frozenset().union(*(labels for name, labels in self._taint.items() if name == node or name.startswith(f"{node}[")))
+
+    async def _ask_at(self, gate: OpenGate, event_id: int) -> None:
+        """Wait for a person at a gate and report the answer; never raises."""
+        try:
+            answered = await self._gates.answer(gate, event_id)
+            if answered is None and gate.deadline_ms is not None:
+                return  # nobody is there: its time decides
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
+            self._inbox.put_nowait(error)
+            return
+        name = gate_task(gate.node)
+        if self.tasks.get(name) is asyncio.current_task():
+            del self.tasks[name]
+        self._open_gates.pop(gate.node, None)
+        self._inbox.put_nowait(answered if answered is not None else Cancel(f"nobody is there to answer at the gate of node {gate.node}"))
+
+    def _wait_at_gate(self, name: str, wait: Wait | None) -> None:
+        if wait is None:
+            self.waits.end(name)
+        else:
+            self.waits.begin(name, wait)
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
         found = self._open.get(command.node)
@@ -362,7 +406,7 @@ class Run:
 
     def _launch(self, command: StartNode, started_ms: int) -> None:
         recorded = self._open.pop(command.node, None)
-        self._tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
+        self.tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
 
     async def _finish(self, done: RunDone, drafts: list[Draft]) -> None:
         """The last commit of the run: the ends of its nodes, its artifacts, its own end."""
@@ -407,13 +451,15 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
             self._inbox.put_nowait(error)
             return
-        if self._tasks.get(node) is asyncio.current_task():
-            del self._tasks[node]
+        if self.tasks.get(node) is asyncio.current_task():
+            del self.tasks[node]
         self._inbox.put_nowait(event)
 
     async def _run_agent(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
         turns = self.services.turns
-        if not turns.try_take(self.run_id):
+        if recorded is not None:
+            turns.come_back(self.run_id)  # it had its turn; and a paused run may come as far as its record goes
+        elif not turns.try_take(self.run_id):
             self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
             await turns.take(self.run_id)
             self._inbox.put_nowait(NodeResumed(command.node, command.attempt))
@@ -465,6 +511,7 @@ class Run:
         event = await working.run(record)
         if isinstance(event, NodeSucceeded):
             self._taint[node] = frozenset(crossings.taint)
+            self.book.produced[node, attempt] = event.outputs
         return event
 
     def _changed(self, bundle: Bundle) -> bool:
@@ -480,9 +527,9 @@ class Run:
 
     def _wait(self, node: str, attempt: int, wait: Wait | None) -> None:
         if wait is None:
-            self._waits.end(node)
+            self.waits.end(node)
         else:
-            self._waits.begin(node, wait)
+            self.waits.begin(node, wait)
         self._inbox.put_nowait(NodeResumed(node, attempt) if wait is None else NodeWaiting(node, attempt))
         self._leave(goes=wait is not None)
 
@@ -493,16 +540,18 @@ class Run:
     async def _run_opening(self, command: StartNode) -> Event:
         node, attempt = self.opening.node(command.node), command.attempt
         params = {**node.with_args, **{port: values[-1] for port, values in command.inputs.items() if port != "in" and values}}
-        self._waits.begin(command.node, Wait("child"))
+        self.waits.begin(command.node, Wait("child"))
         try:
             call = ChildCall(node.name, params, self._inherited_taint(node.id), command.node, attempt)
             child = await self.child(self, call)
+        except NeedsPerson:
+            raise
         except CallError as error:
             return NodeFailed(command.node, attempt, error.message, error.code)
         except RunloopError as error:
             return NodeFailed(command.node, attempt, str(error), error.code)
         finally:
-            self._waits.end(command.node)
+            self.waits.end(command.node)
         if child.status != "succeeded":
             return NodeFailed(command.node, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")
         self._taint[command.node] = child.taint
@@ -520,19 +569,19 @@ class Run:
         """Cancel the attempts of ``nodes`` and wait until their calls are recorded."""
         if self._held_starts:
             self._held_starts = [(command, started_ms) for command, started_ms in self._held_starts if command.node not in nodes]
-        tasks = [task for node in nodes if (task := self._tasks.pop(node, None)) is not None]
+        tasks = [task for node in nodes if (task := self.tasks.pop(node, None)) is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
         for node in nodes:
-            self._waits.end(node)
+            self.waits.end(node)
             left = self._open.pop(node, None)
             if left is not None and (drafts := close_open_calls(left)):
                 await self.recorder.write(*drafts)
 
     async def _stop_all(self) -> None:
-        await self._stop(list(self._tasks))
+        await self._stop(list(self.tasks))
 
 
 def _left(limit: int | None, spent: int) -> int | None:

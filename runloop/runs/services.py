@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from runloop.bundles import Bundle
     from runloop.effects.types import Performer
     from runloop.models.budget import Budget
+    from runloop.runs.history import RecordedRun
     from runloop.runs.operator import Operator
     from runloop.runs.recorder import Appender
-    from runloop.runs.history import RecordedRun
     from runloop.sandbox.spec import GuestResult, GuestSpec, Hostcall, Limits, Taped
 
 

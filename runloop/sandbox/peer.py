@@ -39,11 +39,12 @@ class Peer(asyncio.Protocol):
         self._errors = errors
         self._on_idle = on_idle
         self._on_lost = on_lost
-        self._frames = frames.Frames()
+        self._frames = frames.from_worker()
         self._transport: asyncio.Transport | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reaped: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._unsent: list[bytes] = []
 
     @classmethod
     async def start(cls, cache_dir: Path, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
@@ -145,15 +146,26 @@ class Peer(asyncio.Protocol):
             job.fail("worker.crashed", "the worker process died before the agent ran", retryable=True)
             self._drop(job)
             return
-        self._transport.write(frames.encode(frames.RUN, {"run": job.number, **message}))
+        self._send(frames.encode(frames.RUN, {"run": job.number, **message}))
         self._feed(job)
+
+    def _send(self, data: bytes) -> None:
+        """Send at the end of this turn of the loop, together with what else begins in it: each write wakes the worker."""
+        self._unsent.append(data)
+        if len(self._unsent) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None:
+            self._transport.write(b"".join(unsent))
 
     def stop(self, job: Job, code: str, message: str) -> None:
         """Ask the worker to stop a guest."""
         if job.asking is not None:
             job.asking.cancel()
         if self._transport is not None:
-            self._transport.write(frames.encode(frames.CONTROL, {"verb": "stop", "run": job.number, "code": code, "message": message}))
+            self._send(frames.encode(frames.CONTROL, {"verb": "stop", "run": job.number, "code": code, "message": message}))
 
     def _drop(self, job: Job) -> None:
         if self.jobs.pop(job.number, None) is None:
@@ -213,7 +225,7 @@ class Peer(asyncio.Protocol):
             job.waited_s += time.monotonic() - job.asked_at
             job.asked_at = None
             self._waiting -= 1
-            self._transport.write(data)
+            self._send(data)
 
     def _compare(self, job: Job, calls: list[list[str]]) -> None:
         """Let the handler compare calls that the worker has answered from the tape, in order; its answers are of no use."""
@@ -255,7 +267,7 @@ class Peer(asyncio.Protocol):
             return
         try:
             for chunk in job.feed.chunks():
-                self._transport.write(frames.encode(frames.ANSWER, {"run": job.number, "tape": chunk}))
+                self._send(frames.encode(frames.ANSWER, {"run": job.number, "tape": chunk}))
         except RunloopError as error:
             job.fail_with(error)
 

@@ -63,7 +63,7 @@ class Worker:
 
     def serve(self) -> None:
         """Handle frames until the pool closes the socket."""
-        reader = frames.Frames()
+        reader = frames.from_parent()
         while data := self._channel.recv(1 << 18):
             for schema, payload in reader.feed(data):
                 self._handle(schema, payload)

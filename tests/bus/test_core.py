@@ -533,3 +533,31 @@ def test_many_topics_that_all_wait_do_not_make_the_next_one_dear(rig):
     finally:
         type(rig.broker.routes)._fold = fold
     assert looked < 2 * 20_000
+
+
+def test_who_has_not_read_for_a_while_loses_whole_batches_and_keeps_the_newest_within_the_bound(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    sub = rig.subscribe(reader, "a", max_messages=25)
+    batches = [b"".join(rig.frame(GENERIC, {"n": (batch, n)}, meta={"topic": "a"}) for n in range(10)) for batch in range(6)]
+    rig.raw(writer, batches[0])
+    rig.tick(100)
+    kept = []
+    for batch in batches[1:]:
+        rig.raw(writer, batch)
+        kept.append(sub.messages)
+    assert kept == [20, 20, 20, 20, 20]
+    assert [payload["n"] for payload in rig.payloads(reader)] == [[batch, n] for batch in (4, 5) for n in range(10)]
+    counts = rig.broker.stats().topics["a"]
+    assert (counts.published, counts.delivered, counts.dropped) == (60, 20, {"backpressure_timeout": 40})
+
+
+def test_losses_that_go_on_do_not_wake_the_broker_before_the_next_notice_may_be_told(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", max_messages=2)
+    for _ in range(5):
+        rig.publish(writer, "a")
+    assert rig.broker.due_ms <= rig.now
+    rig.tick()
+    for _ in range(5):
+        rig.publish(writer, "a")
+    assert rig.broker.due_ms == rig.now + 1000

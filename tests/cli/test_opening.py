@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -237,3 +238,26 @@ edges:
     )
     fixed = text.replace("a.text", "a.out").replace("topik", "topic").replace("99", "9")
     assert run(capsys, "check", "--root", ".", file(fixed))[:2] == (0, "o.yaml: ok (2 nodes, 1 edge)\n")
+
+
+def test_nested_openings_are_looked_at_by_name(capsys, file, home):
+    (home / "openings").mkdir()
+    file("version: 0\nname: child\nparams: {text: ''}\nnodes: [{id: a, use: 'opening:parent'}]\nedges: []\n", "openings/child.yaml")
+    file("version: 0\n", "openings/broken.yaml")
+    text = "version: 0\nname: {}\nnodes: [{{id: a, use: 'opening:{}', with: {{text: 1}}}}]\nedges: []\n"
+
+    for used, problem in {
+        "child": "opening 'child' leads to itself [opening.recursion]",
+        "nowhere": "there is no opening 'nowhere' [opening.unknown_opening]",
+        "broken": "opening 'broken' cannot be used",
+    }.items():
+        code, out, _ = run(capsys, "check", file(text.format("parent", used)))
+        assert (code, problem in out) == (2, True)
+    code, out, _ = run(capsys, "check", file(text.format("other", "child")))
+    assert (code, "parameter 'text' of opening 'child' is of type string, not number" in out) == (2, True)
+
+
+def test_the_schema_for_editors_is_the_published_one(capsys):
+    code, out, _ = run(capsys, "schema")
+
+    assert (code, out) == (0, (Path(__file__).parents[2] / "docs" / "schemas" / "opening.schema.json").read_text("utf-8"))

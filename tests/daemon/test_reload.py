@@ -4,6 +4,8 @@ import asyncio
 import signal
 import uuid
 
+from runloop.openings.fmt import Form, format_opening
+
 CHANGES = "rlp/sys/reload"
 
 
@@ -40,6 +42,18 @@ async def test_a_saved_opening_is_the_one_that_runs_next_and_a_broken_one_leaves
     assert (loaded["name"], broken["name"], broken["error"]["where"]["file"]) == ("quick", "quick", str(path))
     assert (problem["what"], problem["name"], problem["last_good_kept"]) == ("opening", "quick", True)
     assert (nodes, repaired["problems"]) == (["second", "second"], [])
+
+
+async def test_an_opening_in_the_brace_form_is_taken_in_like_any_other(daemon, words):
+    daemon.agent("quick", words.quick)
+    path = daemon.opening("quick")
+    path.with_suffix(".opening").write_text(format_opening(path.read_text(), to=Form.BRACE).text)
+    path.unlink()
+    daemon.start()
+    async with daemon.client() as link:
+        accepted = await link.ask("submit", request_id=str(uuid.uuid4()), opening="quick")
+        records = await words.to_end(await link.follow(accepted["run_id"]))
+    assert (records[-1]["kind"], records[-1]["meta"]["status"]) == ("run.finished", "succeeded")
 
 
 async def test_a_bundle_that_is_being_edited_leaves_the_sealed_version_in_place_until_it_is_sealed_again(daemon, words):

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from runloop.events import (
@@ -12,15 +15,21 @@ from runloop.events import (
     KINDS,
     OUTER_KEYS,
     InvalidEvent,
+    NewEvent,
+    RunEvent,
+    RunIdentity,
     StoredEvent,
+    canonical,
     is_run_record,
     live_record,
     record_of,
     run_event,
     validate,
+    validate_meta,
 )
 from runloop.events import records as r
 from runloop.events.reference import ROOT, main, pages
+from runloop.events.runrecord import meta_dict
 from runloop.events.schema import record_schema, record_schema_text
 
 HASH = "b" * 64
@@ -148,3 +157,54 @@ def test_the_schema_ships_with_the_package():
     packaged = importlib.resources.files("runloop.events") / "run-record.schema.json"
     assert packaged.read_text(encoding="utf-8") == record_schema_text()
     assert Path(str(packaged)).is_relative_to(ROOT)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+OUTPUTS = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    seq=st.integers(1, 2**53 - 1), level=st.sampled_from(["debug", "info", "warn", "error"]), message=TEXTS, name=TEXTS,
+    outputs=st.dictionaries(TEXTS, st.lists(OUTPUTS, max_size=2), max_size=3), agent=st.none() | TEXTS.map("agent:{}".format),
+    parent=st.none() | st.uuids().map(str), run_id=st.uuids().map(str),
+)  # fmt: skip
+def test_the_canonical_form_that_a_record_brings_is_the_one_of_its_payload(seq, level, message, name, outputs, agent, parent, run_id):
+    run = RunIdentity(run_id, f"trace:{run_id}", f"opening:{run_id}", name, parent)
+    event = run_event(run, seq, "node.finished", r.NodeFinished("a", 1, "ok", outputs), message, level=level, agent_id=agent)
+    assert type(event) is RunEvent
+    assert event.payload_json == canonical(event.payload)
+    assert event.provenance_json == canonical(event.provenance)
+    validate_meta(event.kind, event.payload)
+    validate(event.kind, event.payload)
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_a_meta_that_breaks_its_schema_is_refused_as_the_whole_payload_is(run, kind):
+    event = run_event(run, 1, kind, {**meta_dict(METAS[kind]), "extra": 1}, "m")
+    with pytest.raises(InvalidEvent) as whole:
+        validate(kind, event.payload)
+    with pytest.raises(InvalidEvent) as alone:
+        validate_meta(kind, event.payload)
+    assert str(alone.value) == str(whole.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "seq", "kind", "level"),
+    [
+        ({"run_id": "x"}, 1, "node.log", "info"),
+        ({"opening_id": "opening:x"}, 1, "node.log", "info"),
+        ({"parent_run_id": "x"}, 1, "node.log", "info"),
+        ({}, 0, "node.log", "info"),
+        ({}, 1, "node.progress", "info"),
+        ({}, 1, "node.log", "fatal"),
+    ],
+)
+def test_a_record_whose_outer_part_is_wrong_brings_no_form_and_is_refused_by_the_schema(run, change, seq, kind, level):
+    event = run_event(replace(run, **change), seq, kind, r.NodeText("a", "t"), "m", level=level)
+    assert type(event) is NewEvent
+    with pytest.raises(InvalidEvent):
+        validate(kind, event.payload)

@@ -22,6 +22,7 @@ from runloop.events import (
 from runloop.events.records import RunStarted, Versions
 from runloop.kb import Ledger
 from runloop.kb.errors import BlobMissing, KeyConflict, LedgerClosed, LedgerReadOnly
+from runloop.kb.ledger import _KNOWS
 
 
 def test_an_append_gives_the_stored_events_with_ids_from_one_without_gaps(ledger, contact):
@@ -257,6 +258,27 @@ def test_runs_are_found_by_the_beginning_of_their_id_newest_first(ledger, run):
     assert ledger.run_ids("0f8f") == [ids[0]]
     assert ledger.run_ids(limit=1) == [ids[1]]
     assert ledger.run_ids("zz") == []
+
+
+def test_one_look_tells_whether_a_key_or_a_run_is_known(ledger, contact, run):
+    started = RunStarted("d", {}, Versions("0"), "local")
+    ledger.append([run_event(run, 1, "run.submitted", started, "m"), contact(key="k")])
+    known = [ledger.knows(key, run_id) for key in ("k", "other") for run_id in (run.run_id, run.run_id[:8])]
+    assert known == [True, True, True, False]
+
+
+def test_the_look_for_a_key_or_a_run_searches_by_index(ledger):
+    with ledger.reading() as db:
+        plan = [step[3] for step in db.execute(f"EXPLAIN QUERY PLAN {_KNOWS}", ("", ""))]
+    assert not [step for step in plan if step.startswith("SCAN") and step != "SCAN CONSTANT ROW"], plan
+
+
+@pytest.mark.parametrize("count", [1, 7, 16, 17, 31, 33, 63, 64, 65, 129, 200])
+def test_any_number_of_events_is_stored_in_order(ledger, contact, count):
+    stored = ledger.append([contact(f"N{number}") for number in range(count)])
+    assert ledger.read() == stored
+    assert [event.payload["name"] for event in stored] == [f"N{number}" for number in range(count)]
+    assert ledger.verify().ok
 
 
 def test_errors_of_input_are_errors_of_input():

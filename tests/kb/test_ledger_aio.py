@@ -6,7 +6,7 @@ import pytest
 
 from runloop.events import InvalidEvent, NewEvent
 from runloop.kb import AsyncLedger
-from runloop.kb.errors import KeyConflict
+from runloop.kb.errors import KeyConflict, LedgerClosed
 
 
 async def test_an_append_is_durable_when_its_future_is_done(ledger, contact):
@@ -61,3 +61,23 @@ def test_a_loop_that_was_closed_does_not_stop_the_writer(ledger, contact):
 
     asyncio.run(leave())
     assert ledger.append([contact()])[0].id == 51
+
+
+async def test_appends_of_one_turn_are_handed_over_together_when_it_ends(ledger, contact, monkeypatch):
+    put, seen = ledger.put, []
+    monkeypatch.setattr(ledger, "put", lambda submission: (seen.append(submission), put(submission))[1])
+    aio = AsyncLedger(ledger)
+    futures = [aio.append([contact()]) for _ in range(3)]
+    assert seen == []
+    await asyncio.sleep(0)
+    assert len(seen) == 3
+    await asyncio.gather(*futures)
+
+
+async def test_what_a_closed_ledger_does_not_take_any_more_is_the_error_of_its_task(ledger, contact):
+    aio = AsyncLedger(ledger)
+    waiting = [aio.append([contact()]) for _ in range(2)]
+    ledger.close()
+    for each in waiting:
+        with pytest.raises(LedgerClosed):
+            await each

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from runloop.openings import Opening, examine, parse_opening
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves it out
 
 MARK = "‸"
 
@@ -87,6 +91,4 @@ def opening() -> Callable[..., Opening]:
 @pytest.fixture
 def compose_email() -> str:
     """The opening of spec 8.7, rebuilt from its facts."""
-    from pathlib import Path
-
     return (Path(__file__).parents[1] / "data" / "openings" / "compose_email.yaml").read_text(encoding="utf-8")

@@ -291,3 +291,67 @@ def test_an_excerpt_is_never_wider_than_asked(line, column, width):
     assert text_width(shown) <= width
     assert caret.strip() == "^"
     assert text_width(caret) <= width + 1
+
+
+CLAUSES = """\
+version: 0
+name: t
+params: {}
+nodes:
+  - {id: split, use: agent:splitter}
+  - id: draft
+    use: agent:writer
+    for_each: {in: topic, width: 2}
+    output: {schema: {type: string}}
+  - id: send
+    use: agent:mailer
+    merge: any
+    wait: {for: 1h 30m}
+    gate: {ask: Send it?, revise_to: draft}
+edges:
+  - {from: split.out, to: draft.topic}
+  - {from: draft.out, to: send.text}
+"""
+
+
+def test_clauses_are_drawn_in_the_order_in_which_they_act():
+    assert (
+        draw(parse_opening(CLAUSES), width=80)
+        == """\
+┌────────────────┐
+│ split          │
+│ agent:splitter │
+└────────┬───────┘
+         │
+         ▼
+┌───────────────────────────────┐
+│ draft                         │
+│ agent:writer                  │
+│ · for each topic, 2 at a time │
+│ · output out, else continue   │
+│ topic ← split.out             │
+└───────────────┬───────────────┘
+                │
+                ▼
+┌───────────────────────────────────────────┐
+│ send                                      │
+│ agent:mailer                              │
+│ · merge any                               │
+│ · wait for 1h 30m                         │
+│ · gate approve | revise | reject -> draft │
+│ text ← draft.out                          │
+└───────────────────────────────────────────┘"""
+    )
+
+
+def test_every_other_form_tells_the_clauses_too():
+    opening = parse_opening(CLAUSES)
+
+    assert "* wait for 1h 30m" in draw(opening, width=20, ascii_only=True)
+    assert "wait for 1h 30m" in to_dot(opening)
+    assert "wait for 1h 30m" in to_mermaid(opening)
+    assert [(node["id"], node["notes"], node["revises"]) for node in to_graph(opening)["nodes"]] == [
+        ("split", [], None),
+        ("draft", ["for each topic, 2 at a time", "output out, else continue"], None),
+        ("send", ["merge any", "wait for 1h 30m", "gate approve | revise | reject -> draft"], "draft"),
+    ]

@@ -265,7 +265,7 @@ def test_a_flood_of_problems_is_cut_and_counted():
         (f"{HEAD}zzz: 1\n{REST}", "known: artifacts, edges, goals, name, nodes, params, policy, success, version"),
         (f"version: '0'\nname: t\n{REST}", "write it without quotes"),
         (f"{HEAD}goals:\n{REST}", "write [] if it is empty"),
-        (f"{HEAD}goals: x\n{REST}", "start each entry with '- '"),
+        (f"{HEAD}goals: x\n{REST}", "write [a, b], or entries after '- '"),
         (f"{HEAD}policy:\n{REST}", "write {} or leave the key out"),
         (node("on_failure: skipp"), "did you mean 'skip'?"),
         (f"{HEAD}nodes: [{{id: a, use: writer}}]\nedges: []\n", "did you mean 'agent:writer'?"),

@@ -64,6 +64,17 @@ def test_nodes_without_in_edges_start_at_once_in_declaration_order(opening):
     ]
 
 
+def test_a_plan_says_how_far_it_is(opening):
+    plan = Plan(opening("a"), b"")
+    seen = [plan.status]
+    for event in (Begin(), NodeSucceeded("a", 1, OUT)):
+        plan.step(event, 0)
+        seen.append(plan.status)
+
+    assert seen == [Status.QUEUED, Status.RUNNING, Status.SUCCEEDED]
+    assert plan.done
+
+
 def test_a_node_gets_what_the_edges_deliver(opening):
     plan = begun(opening("a b", "a.out -> b.text"))
 

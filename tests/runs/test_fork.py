@@ -2,6 +2,7 @@
 
 import pytest
 
+from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
@@ -297,3 +298,23 @@ async def test_a_run_under_way_can_be_forked(bench, desk):
         parent = await b.manager.submit(Submission(parse_opening(TEXT)), (b.records.append,))
         result = await fork(b, parent.run_id, "1")
         assert result.status == "succeeded"
+
+
+GATED = TEXT.replace('use: "agent:first",', 'use: "agent:first", gate: {ask: "go on?", options: [approve, reject]},')
+
+
+async def test_a_fork_at_a_gate_asks_anew_and_what_was_decided_before_stays_decided(bench, desk):
+    async with bench(desk(True, True, answers=[PersonAnswer("approve", "operator"), PersonAnswer("reject", "operator")])) as b:
+        b.agent("first", FIRST, caps=CAPS)
+        b.agent("second", SECOND, ports_in=("said",), caps=CAPS)
+        parent = await b.run(GATED)
+        assert parent.status == "succeeded"
+        asked, at = len(b.model.prompts), seq_of(b, parent.run_id, "approval.requested", action="gate")
+        b.records.clear()
+
+        rejected = await fork(b, parent.run_id, at)
+        later = await fork(b, parent.run_id, seq_of(b, parent.run_id, "approval.decided", decision="approve"))
+
+        assert (rejected.status, rejected.code) == ("failed", "gate.rejected")
+        assert (later.status, len(b.model.prompts)) == ("succeeded", asked + 1)
+        assert (await replayed(b, later.run_id)).matches is True

@@ -76,3 +76,33 @@ async def test_a_record_that_the_ledger_refuses_to_take_gives_its_number_back():
     await run.write(line("two"), line("three"))
 
     assert ledger.seqs() == [1, 2, 3]
+
+
+async def test_a_caller_that_stops_waiting_loses_no_record_and_nobody_misses_it():
+    ledger, seen = Ledger(), []
+    run = recorder(ledger)
+    run.subscribe(lambda record: seen.append(record["seq"]))
+    waiting = run.write(line("one"))
+    waiting.cancel()
+    await run.write(line("two"))
+
+    assert (ledger.seqs(), seen) == ([1, 2], [1, 2])
+
+
+async def test_a_record_is_shown_before_its_caller_goes_on():
+    seen = []
+    run = recorder(Ledger())
+    run.subscribe(lambda record: seen.append(record["seq"]))
+    await run.write(line("one"), line("two"))
+
+    assert seen == [1, 2]
+
+
+async def test_a_subscriber_that_trips_does_not_hold_up_the_run():
+    trouble = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: trouble.append(context["exception"]))
+    run = recorder(Ledger())
+    run.subscribe(lambda record: record["nothing"])
+    stored = await run.write(line("one"))
+
+    assert (len(stored), [type(error) for error in trouble]) == (1, [KeyError])

@@ -82,8 +82,7 @@ def _look(data: Mapping[str, Any], asked_ms: int) -> Evidence:
     """The file is replaced whole and at once, so what stands there is the old content, the new one, or somebody else's."""
     real, content = data["real"], data["text"].encode()
     try:
-        status = os.stat(real)
-        with regular_file(real) as (handle, _):
+        with regular_file(real) as (handle, status):
             there = read_up_to(handle, len(content) + 1)
     except FileNotFoundError:
         return Evidence(False, f"{real} is not there")

@@ -40,21 +40,23 @@ class KnowledgePort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person is asked; ``timeout_ms`` None waits until the run ends."""
+    """What a person is asked; ``timeout_ms`` None waits until the run ends. With the options of ``comment_on`` words are wanted too."""
 
     text: str
     options: tuple[str, ...]
     default: str | None
     detail: str
     timeout_ms: int | None
+    comment_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PersonAnswer:
-    """What was answered and by whom: a role such as ``operator``, or ``default`` where the time ran out."""
+    """What was answered and by whom: a role such as ``operator``, or ``default`` where the time ran out; ``comment`` adds words."""
 
     answer: str
     by: str
+    comment: str = ""
 
 
 class Asker(Protocol):

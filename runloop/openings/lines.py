@@ -1,0 +1,28 @@
+"""Places of characters in a source text: a line ends at LF, CRLF or CR, as editors count."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+from runloop.openings.errors import Place
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Lines:
+    """Turns character offsets of one text into places."""
+
+    def __init__(self, text: str) -> None:
+        self._starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+
+    def place(self, index: int) -> Place:
+        """Line and column of the character at ``index``, both from 1."""
+        line = bisect_right(self._starts, index)
+        return Place(line, index - self._starts[line - 1] + 1)
+
+
+def first_not_text(text: str) -> re.Match[str] | None:
+    """The first character that a document may not hold unescaped: controls, halves of surrogate pairs, noncharacters."""
+    return _NOT_TEXT.search(text)

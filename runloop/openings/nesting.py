@@ -1,0 +1,81 @@
+"""Nested openings seen from the opening that uses them: parameters are input ports, ``out`` is the output, and nothing may use itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from runloop.errors import RunloopError
+from runloop.openings.clauses import FEEDBACK_PORT, REVISE_PORT, VOTE_PORT, ContractRetry
+from runloop.openings.model import Opening
+from runloop.openings.params import json_type
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from runloop.openings.errors import Report
+    from runloop.openings.model import Node
+
+Nested: TypeAlias = Callable[[str], Opening | None]
+"""A nested opening by name; None if there is none, a RunloopError if it is there and cannot be used."""
+
+
+def check_params(node: Node, child: Opening, report: Report) -> None:
+    """Report arguments that are no parameters of ``child``, or of another type than its default."""
+    entries = node.with_tree.entries if node.with_tree is not None else {}
+    for name, value in node.with_args.items():
+        at = entries[name].value.at if name in entries else node.at
+        if name not in child.params:
+            at = entries[name].key_at if name in entries else node.at
+            message = f"opening '{node.name}' has no parameter '{name}'"
+            report.add("argument", message, at, node=node.id, key=f"with.{name}", near=(name, child.params))
+            continue
+        wanted, got = json_type(child.params[name]), json_type(value)
+        if wanted not in ("null", got):
+            message = f"parameter '{name}' of opening '{node.name}' is of type {wanted}, not {got}"
+            report.add("argument", message, at, node=node.id, key=f"with.{name}")
+
+
+def check_filled(node: Node, child: Opening, revised: Collection[str], report: Report) -> None:
+    """Report ports that the run fills and ``child`` does not declare; ``revised`` are the nodes that gates revise to."""
+    filled = {
+        REVISE_PORT: node.id in revised,
+        FEEDBACK_PORT: node.output is not None and node.output.retry is not ContractRetry.FRESH,
+        VOTE_PORT: node.merge.vote is not None,
+    }
+    for name, is_filled in filled.items():
+        if is_filled and name not in child.params:
+            message = f"opening '{node.name}' gets the port '{name}' and does not declare it"
+            report.add("argument", message, node.use_at, node=node.id, key="use", hint=f"declare it there: params: {{{name}: null}}")
+
+
+def find_recursion(opening: Opening, name: str, nested: Nested) -> list[str]:
+    """The names from ``opening`` over the nested ``name`` to the one that is used again; empty if there is no such way."""
+    path = [opening.name]
+    if name == opening.name:
+        return [*path, name]
+    path.append(name)
+    pending = [_used(name, nested)]
+    done: set[str] = set()
+    while pending:
+        following = next(pending[-1], None)
+        if following is None:
+            pending.pop()
+            done.add(path.pop())
+        elif following in path:
+            return [*path, following]
+        elif following not in done:
+            path.append(following)
+            pending.append(_used(following, nested))
+    return []
+
+
+def _used(name: str, nested: Nested) -> Iterator[str]:
+    """The openings that a nested one uses; none if it cannot be read, which is said where it is checked itself."""
+    try:
+        child = nested(name)
+    except RunloopError:
+        child = None
+    for node in child.nodes if child is not None else ():
+        if node.kind == "opening":
+            yield node.name

@@ -1,0 +1,152 @@
+"""Runs outlive the daemon: killed in the middle, parked while they wait, paused over a restart, answered after days."""
+
+import asyncio
+import json
+import signal
+import uuid
+
+import pytest
+
+HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
+MAILS = HEAD + "def run():\n    return {'out': mail.send([{'email': 'ada@example.org'}], subject='s', text='t').status}\n"
+SLEEPS = HEAD + "def run():\n    emit.log('before')\n    timer.sleep(1.5)\n    return {'out': 'woken'}\n"
+ASKS = HEAD + "def run():\n    return {'out': ask.person('Which?', options=['red', 'blue']).answer}\n"
+PARKS = "runtime.park_after_ms"
+
+
+async def submitted(link, opening, **fields):
+    return (await link.ask("submit", opening=opening, request_id=str(uuid.uuid4()), **fields))["run_id"]
+
+
+async def until(link, check):
+    """Ask for the status until it is as wanted."""
+    while not check(status := await link.ask("status")):
+        await asyncio.sleep(0)
+    return status
+
+
+async def opened(link):
+    """What waits for a person, once something does."""
+    while not (found := (await link.ask("approvals"))["open"]):
+        await asyncio.sleep(0)
+    return found
+
+
+async def ended(link, run_id):
+    """The last record of a run."""
+    found = await link.ask("attach", run=run_id)
+    async with asyncio.timeout(60):
+        async for message in await link.client.subscribe(found["topic"], "durable", from_seq=1):
+            if message.payload.get("kind") == "run.finished":
+                return message.payload["meta"]
+    raise AssertionError("the records ended without an end of the run")
+
+
+def kinds(daemon, run_id):
+    shown = daemon.rlp("attach", run_id)
+    return [json.loads(line)["kind"] for line in shown.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+async def test_an_approval_outlives_the_daemon_and_the_message_goes_out_once(daemon, number):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 60_000
+    daemon.start("--set", "runtime.drain_grace_ms=0")
+    async with daemon.client() as link:
+        run_id = await submitted(link, "mails", patient=True)
+        (asked,) = await opened(link)
+    daemon.stop(number)
+    daemon.start()
+    async with daemon.client() as link:
+        (again,) = await opened(link)
+        assert (again["approval_id"], again["what"]) == (asked["approval_id"], asked["what"])
+        await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        assert (await ended(link, run_id))["status"] == "succeeded"
+    assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1
+    found = kinds(daemon, run_id)
+    assert found.count("approval.requested") == found.count("node.started") == found.count("run.recovered") == 1
+
+
+async def test_a_run_that_only_waits_is_parked_and_an_answer_brings_it_back(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        (shown,) = (await link.ask("list"))["runs"]
+        assert (shown["state"], shown["waiting_for"]) == ("waiting", "person")
+        (asked,) = (await link.ask("approvals"))["open"]
+        assert "ada@example.org" in asked["what"]
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+    async with daemon.client() as link:
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        assert (await link.ask("approvals"))["open"][0]["what"] == asked["what"]
+        await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        assert (await ended(link, run_id))["status"] == "succeeded"
+        assert (await link.ask("approvals"))["open"] == []
+        with pytest.raises(AssertionError, match=r"approval\.unknown"):
+            await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+    assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1
+
+
+async def test_a_question_of_a_parked_run_is_answered_with_its_options(daemon):
+    daemon.agent("asks", ASKS, "ask = true")
+    daemon.opening("asks")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "asks", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        (asked,) = (await link.ask("approvals"))["open"]
+        assert (asked["question"], asked["options"]) == ("Which?", ["red", "blue"])
+        with pytest.raises(AssertionError, match="one of red, blue"):
+            await link.ask("answer", approval_id=asked["approval_id"], answer="green")
+        await link.ask("answer", approval_id=asked["approval_id"], answer="blue")
+        assert (await ended(link, run_id))["status"] == "succeeded"
+
+
+async def test_a_time_brings_a_parked_run_back_also_when_it_passed_while_no_daemon_ran(daemon):
+    daemon.agent("sleeps", SLEEPS, "time = true")
+    daemon.opening("sleeps")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        one = await submitted(link, "sleeps")
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        assert (await ended(link, one))["status"] == "succeeded"
+        other = await submitted(link, "sleeps")
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    async with daemon.client() as link:
+        assert (await ended(link, other))["status"] == "succeeded"
+    assert kinds(daemon, one).count("run.waiting") == 1
+
+
+async def test_a_pause_and_a_parked_run_that_is_cancelled(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        assert (await link.ask("pause", all=True))["runs"] == 1
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    async with daemon.client() as link:
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        assert (await link.ask("list"))["runs"][0]["state"] == "paused"
+        (asked,) = (await link.ask("approvals"))["open"]
+        await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        assert list((daemon.state / "outbox").glob("*.eml")) == []
+        await link.ask("cancel", run=run_id)
+        assert (await ended(link, run_id))["status"] == "cancelled"
+    found = kinds(daemon, run_id)
+    assert found.count("approval.decided") == 1
+    assert found.count("effect.requested") == sum(kind in {"effect.completed", "effect.failed", "effect.unknown"} for kind in found)

@@ -1,0 +1,118 @@
+"""The records of runs as frames: the same bytes whenever they are made, published together, and for nobody not made at all."""
+
+import asyncio
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop import rmp
+from runloop.daemon import feed
+from runloop.daemon.feed import RECORD_TTL_MS, RUN_EVENT, Form, RunFeed
+from runloop.events import OUTER_KEYS
+
+RUN = str(uuid.UUID(int=7))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def record(seq=1, kind="node.log", meta=None, *, run_id=RUN, parent=None, live=False):
+    values = (1, seq, 1_000 + seq, run_id, f"trace:{RUN}", f"opening:{RUN}", "o", parent, kind, "info", "m", meta or {})
+    return dict(zip(OUTER_KEYS, (*values, None if live else 100 + seq), strict=True))
+
+
+@given(VALUES, st.integers(1, 2**40))
+def test_a_frame_is_what_rmp_makes_of_the_record(value, seq):
+    made, topic = record(seq, meta={"value": value}), f"rlp/runs/trace:{RUN}/events"
+    envelope = rmp.Envelope(RUN_EVENT, made, {"topic": topic, "seq": seq})
+    expected = rmp.encode_frame(envelope, trace_id=7, msg_id=100 + seq, created_at_ms=1_000 + seq, ttl_ms=RECORD_TTL_MS)
+    assert Form.of(made).frame(made) == expected
+
+
+@pytest.mark.parametrize("depth", [40, 61])
+def test_a_deep_record_is_a_frame_too(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    made = record(meta={"value": value})
+    assert rmp.decode_frame(Form.of(made).frame(made), now_ms=None).envelope.payload == made
+
+
+def test_a_record_too_deep_for_rmp_says_so():
+    value = 1
+    for _ in range(64):
+        value = [value]
+    made = record(meta={"value": value})
+    with pytest.raises(rmp.EncodeError):
+        Form.of(made).frame(made)
+
+
+class Bus:
+    """Remembers what was published; ``following`` says whether anybody is there."""
+
+    def __init__(self, *, following=True):
+        self.following = following
+        self.published = []
+        self.unheard = 0
+        self.flush = None
+
+    def wanted(self, topic, frames):
+        self.unheard += 0 if self.following else frames
+        return self.following
+
+    def flush_soon(self):
+        asyncio.get_running_loop().call_soon(self.flush)
+
+    def publish_own(self, topic, frames):
+        self.published.append((topic, [(own.seq, rmp.decode_frame(own.raw, now_ms=None)) for own in frames]))
+
+
+def feeding(bus):
+    made = RunFeed(None)
+    made.bus, bus.flush = bus, made.flush
+    return made
+
+
+async def test_records_of_one_turn_are_published_together_by_topic_and_in_order():
+    bus, child = Bus(), str(uuid.UUID(int=9))
+    taking = feeding(bus)
+    for made in (record(1), record(1, run_id=child, parent=RUN), record(2), record(2, kind="node.progress", live=True)):
+        taking.take(made)
+    assert bus.published == []
+    await asyncio.sleep(0)
+    found = [(topic, [seq for seq, _ in frames]) for topic, frames in bus.published]
+    assert found == [(f"rlp/runs/trace:{RUN}/events", [1, 2, None]), (f"rlp/runs/run:{child}/events", [1])]
+    live = bus.published[0][1][2][1]
+    assert (live.meta, live.header.ttl_ms, live.header.msg_id) == ({"topic": bus.published[0][0]}, feed.LIVE_TTL_MS, (1 << 63) + 1)
+
+
+async def test_facts_are_those_of_the_frame():
+    bus, owns = Bus(), []
+    bus.publish_own = lambda _topic, frames: owns.extend(frames)
+    taking = feeding(bus)
+    taking.take(record(3))
+    taking.take(record(3, kind="node.progress", live=True))
+    await asyncio.sleep(0)
+    for own in owns:
+        header = rmp.decode_frame(own.raw, now_ms=None).header
+        assert (own.facts.schema_id, own.facts.expires_at_ms) == (header.schema_id, header.expires_at_ms)
+        assert (own.facts.trace_id, own.facts.msg_id) == header.dedupe_key
+
+
+async def test_for_nobody_no_frame_is_made_until_somebody_asks(monkeypatch):
+    made = []
+    original = Form.frame
+    monkeypatch.setattr(Form, "frame", lambda form, taken: (made.append(taken["seq"]), original(form, taken))[1])
+    bus = Bus(following=False)
+    taking = feeding(bus)
+    for seq in (1, 2, 3):
+        taking.take(record(seq))
+    await asyncio.sleep(0)
+    assert (made, bus.unheard, bus.published) == ([], 3, [])
+    found = await taking.read(f"rlp/runs/trace:{RUN}/events", 2, 10)
+    assert [(seq, rmp.decode_frame(raw, now_ms=None).meta["seq"]) for seq, raw in found] == [(2, 2), (3, 3)]
