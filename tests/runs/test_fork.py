@@ -3,7 +3,7 @@
 import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, RunloopError
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.manager import Submission
@@ -280,13 +280,13 @@ async def test_a_name_that_no_node_has_is_refused_as_an_agent(chain):
         assert caught.value.code == "fork.agent"
 
 
-async def test_the_same_request_twice_is_one_fork(chain):
+async def test_one_id_is_never_two_forks(chain):
     async with chain(True) as (b, parent):
         wanted = "11111111-2222-4333-8444-555555555555"
         await fork(b, parent, "two", run_id=wanted)
-        with pytest.raises(InvalidInput) as caught:
+        with pytest.raises(RunloopError) as caught:
             await fork(b, parent, "two", run_id=wanted)
-        assert caught.value.code == "run.ended"
+        assert (caught.value.code, len(b.outbox.sent)) == ("ledger.key_conflict", 2)
 
 
 async def test_a_run_under_way_can_be_forked(bench, desk):
