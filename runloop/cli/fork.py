@@ -67,8 +67,11 @@ def fork(
         raise InvalidInput("--detach and --local exclude each other", code="cli.usage", hint="a run in this process ends with it")
     settings = context.settings()
     wanted = _wanted(run, at, param or [], answer or [], agent or [], yes=yes)
-    shown = RunShown(wanted.opening, with_view=not as_json and not detach and output.is_terminal(sys.stdout), trace_out=None)
-    return asyncio.run(_fork(wanted, settings, shown, detach=detach, local=local))
+    with_view = not as_json and not detach and output.is_terminal(sys.stdout)
+    shown = RunShown(wanted.opening if with_view else None)
+    if detach:
+        return asyncio.run(_detach(wanted, settings, as_json=as_json))
+    return asyncio.run(_fork(wanted, settings, shown, local=local))
 
 
 def _wanted(ref: str, at: str | None, params: list[str], answers: list[str], agents: list[str], *, yes: bool) -> _Wanted:
@@ -110,15 +113,24 @@ def _json(call: str, text: str) -> Any:
         ) from None
 
 
-async def _fork(wanted: _Wanted, settings: Settings, shown: RunShown, *, detach: bool, local: bool) -> int:
+async def _detach(wanted: _Wanted, settings: Settings, *, as_json: bool) -> int:
+    from runloop.cli.link import linked
+
+    async with linked(settings) as client:
+        found = await _ask(client, wanted, str(uuid.uuid4()), attended=False, patient=True)
+    if output.wants_json(as_json=as_json, as_table=False):
+        output.print_json({name: found[name] for name in ("run_id", "opening_name", "state", "topic")})
+    else:
+        output.print_line(f"run {found['run_id']} {found['state']}")
+        output.print_line(f"`rlp attach {found['run_id'][:8]}` follows it, `rlp approve` decides what it asks")
+    return EXIT_OK
+
+
+async def _fork(wanted: _Wanted, settings: Settings, shown: RunShown, *, local: bool) -> int:
     if not local:
-        from runloop.cli.link import RECONNECT_S, find, linked
+        from runloop.cli.link import RECONNECT_S, find
         from runloop.cli.remote import run_there
 
-        if detach:
-            async with linked(settings) as there:
-                output.print_line((await _ask(there, wanted, str(uuid.uuid4()), attended=False))["run_id"])
-            return EXIT_OK
         client = await find(settings, reconnect_s=RECONNECT_S)
         if client is not None:
             async with client:
@@ -140,7 +152,7 @@ async def _run_here(wanted: _Wanted, settings: Settings, shown: RunShown) -> int
     return exit_code(result, interrupted=interrupts.taken > 0)
 
 
-async def _ask(client: Client, wanted: _Wanted, run_id: str, attended: bool) -> dict[str, Any]:
+async def _ask(client: Client, wanted: _Wanted, run_id: str, attended: bool, *, patient: bool = False) -> dict[str, Any]:
     return await client.ask(
         "fork",
         request_id=run_id,
@@ -151,4 +163,5 @@ async def _ask(client: Client, wanted: _Wanted, run_id: str, attended: bool) -> 
         agents=[{"name": name, "path": str(bundle.root), "digest": bundle.digest} for name, bundle in wanted.agents.items()],
         yes=wanted.yes,
         attended=attended,
+        patient=patient,
     )

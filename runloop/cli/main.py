@@ -29,12 +29,13 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "run": Verb("runloop.cli.run", "Run an opening and show what happens, node by node."),
-    "attach": Verb("runloop.cli.attach", "Follow a run of the daemon, from its first record or any later one."),
-    "cancel": Verb("runloop.cli.cancel", "Stop a run of the daemon, running, waiting or queued."),
-    "pause": Verb("runloop.cli.pause", "Let a run of the daemon begin nothing new."),
-    "resume": Verb("runloop.cli.resume", "Let a paused run go on."),
+    "attach": Verb("runloop.cli.attach", "Follow a run, running, waiting or ended, from any record on."),
+    "cancel": Verb("runloop.cli.cancel", "Stop a run, whatever it does."),
+    "pause": Verb("runloop.cli.pause", "Hold runs of the daemon: nothing new begins in them."),
+    "resume": Verb("runloop.cli.resume", "Let paused runs go on, and take up those whose process ended."),
     "approve": Verb("runloop.cli.approve", "Decide what runs of the daemon wait for."),
-    "runs": Verb("runloop.cli.runs", "List the runs in the ledger."),
+    "runs": Verb("runloop.cli.runs", "List runs, with their state and what they wait for."),
+    "logs": Verb("runloop.cli.logs", "Show what a run and its agents said."),
     "show": Verb("runloop.cli.show", "Show one run: nodes, outputs, artifacts and what led to them."),
     "trace": Verb("runloop.cli.trace", "Show the crossings of a run: who, to whom, what, size, time, cost."),
     "replay": Verb("runloop.cli.replay", "Run again from the record, without effects, and name the first divergence."),

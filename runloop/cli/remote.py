@@ -31,6 +31,7 @@ class Shown:
     on_record: Callable[[Mapping[str, Any]], None]
     person: TerminalPerson | None = None
     _asking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _lists: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def follow(self, from_seq: int | None = None, *, begin: Callable[[], Awaitable[object]] | None = None) -> RunResult:
         """Every record to the run's end. ``begin`` is awaited once nothing can be missed any more. Raises what a Following raises."""
@@ -42,15 +43,28 @@ class Shown:
                 if begin is not None:
                     await begin()
                 if self.person is not None:
-                    for shown in await self.client.approvals():
-                        self._opened(shown)
+                    self.client.bus.on_reconnect.append(self._ask_again)
+                    await self._ask_what_is_open()
                 async for record in records:
                     self.on_record(record)
             return result_of(records.end or {})
         finally:
-            await _end([*self._asking.values(), *([people] if people else [])])
+            with suppress(ValueError):
+                self.client.bus.on_reconnect.remove(self._ask_again)
+            await _end([*self._asking.values(), *self._lists, *([people] if people else [])])
 
     # ── the person ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ask_again(self) -> None:
+        """The connection is a new one: what was opened and closed meanwhile was not heard."""
+        self._lists.append(asyncio.create_task(self._ask_what_is_open()))
+
+    async def _ask_what_is_open(self) -> None:
+        shown = [each for each in await self.client.approvals() if each["root_run_id"] == self.run.id]
+        for approval_id in self._asking.keys() - {each["approval_id"] for each in shown}:
+            self._closed(approval_id)
+        for each in shown:
+            self._opened(each)
 
     async def _serve_person(self, requests: Any) -> None:
         async for message in requests:

@@ -33,6 +33,9 @@ def run(
     *,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, also when a daemon is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's records as NDJSON, also on a terminal.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Give it to the daemon and return at once; what it asks waits for `rlp approve`.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve in advance what the opening allows to be approved in advance.")] = False,
     trace_out: Annotated[
         Path | None, typer.Option("--trace-out", metavar="FILE", help="Write the run's trace there when it ended.")
@@ -40,13 +43,20 @@ def run(
     agents_dir: Annotated[Path | None, typer.Option("--agents-dir", metavar="DIR", help="Look for agents there first.")] = None,
     openings_dir: Annotated[Path | None, typer.Option("--openings-dir", metavar="DIR", help="Look for openings there first.")] = None,
 ) -> int:
-    """Run OPENING to its end. Exit codes: 0 succeeded, 1 failed, 2 invalid input, 4 denied, 130 interrupted."""
+    """Run OPENING to its end. Exit codes: 0 succeeded, 1 failed, 2 invalid input, 4 denied, 130 interrupted.
+
+    Examples: `rlp run compose_email -p topic="Q4 plan"`, `rlp run ./letter.yaml --json`, `rlp run nightly --detach`.
+    """
+    if detach:
+        _check_detach({"--local": local, "--trace-out": trace_out, "--agents-dir": agents_dir, "--openings-dir": openings_dir})
     settings = _settings({"agents.search_dirs": agents_dir, "openings.search_dirs": openings_dir})
     chosen = _load(opening, settings, params, param or [])
+    if detach:
+        return asyncio.run(_detach(chosen, settings, yes=yes, as_json=as_json))
     with_view = not as_json and output.is_terminal(sys.stdout)
     if trace_out is not None:
         _check_trace_out(trace_out)
-    shown = RunShown(chosen.opening, with_view=with_view, trace_out=trace_out)
+    shown = RunShown(chosen.opening if with_view else None, trace_out=trace_out)
     in_process = local or agents_dir is not None or openings_dir is not None
     return asyncio.run(_run(chosen, settings, shown, yes=yes, local=in_process))
 
@@ -142,6 +152,42 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _check_detach(given: Mapping[str, object]) -> None:
+    from runloop.cli.link import own_settings
+
+    other = next((name for name, value in given.items() if value), None) or next((f"--set {key}" for key in own_settings()), None)
+    if other is not None:
+        raise InvalidInput(
+            f"--detach and {other} exclude each other", code="cli.usage", where=Where(key="--detach"), hint="the daemon has its own"
+        )
+
+
+async def _detach(chosen: _Chosen, settings: Settings, *, yes: bool, as_json: bool) -> int:
+    from runloop.cli.link import linked
+
+    async with linked(settings) as client:
+        run = await client.submit(**_submission(chosen, settings), yes=yes, patient=True)
+        state = await run.state()
+    if output.wants_json(as_json=as_json, as_table=False):
+        output.print_json({"run_id": run.id, "opening_name": run.opening_name, "state": state, "topic": run.topic})
+    else:
+        short = run.id[:8]
+        output.print_line(f"run {run.id} {state}")
+        output.print_line(f"`rlp attach {short}` follows it, `rlp runs` lists it, `rlp approve` decides what it asks")
+    return 0
+
+
+def _submission(chosen: _Chosen, settings: Settings) -> dict[str, Any]:
+    """What is submitted: the opening as it is here, with the agents as they are here."""
+    return {
+        "source": chosen.found.source,
+        "file": chosen.found.file,
+        "params": chosen.params,
+        "workdir": Path.cwd(),
+        "agent_digests": _digests(chosen.opening, settings),
+    }
+
+
 async def _run(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: bool, local: bool) -> int:
     if not local:
         from runloop.cli.link import RECONNECT_S, find, own_settings
@@ -161,7 +207,7 @@ async def _run_here(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes
     from runloop.runs.manager import Submission
 
     async with session(settings, shown.person(), progress=show_compiling) as opened:
-        current = await opened.manager.submit(Submission(chosen.opening, yes=yes), (shown.take,))
+        current = await opened.manager.submit(Submission(chosen.opening, yes=yes, workdir=str(Path.cwd())), (shown.take,))
         with shown.watching(current.cancel) as interrupts:
             result = await opened.manager.drive(current)
         shown.end(result)
@@ -172,16 +218,7 @@ async def _run_in_daemon(client: Client, chosen: _Chosen, settings: Settings, sh
     from runloop.cli.remote import run_there
 
     async def submit(run_id: str, attended: bool) -> None:
-        await client.submit(
-            source=chosen.found.source,
-            file=chosen.found.file,
-            params=chosen.params,
-            request_id=run_id,
-            yes=yes,
-            attended=attended,
-            workdir=Path.cwd(),
-            agent_digests=_digests(chosen.opening, settings),
-        )
+        await client.submit(**_submission(chosen, settings), request_id=run_id, yes=yes, attended=attended)
 
     return await run_there(client, shown, submit)
 

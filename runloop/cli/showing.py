@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +21,34 @@ if TYPE_CHECKING:
     from runloop.openings import Opening
     from runloop.runs.results import RunResult
 
+Line = Callable[[Mapping[str, Any]], str | None]
+"""A record as a line, or None where it is not shown."""
 _INTERRUPTED = "interrupted at the terminal"
 _NO_READER = "the output can no longer be written"
 _DENIED = ("denied.", "policy.denied", "approval.")
 
 
-class RunShown:
-    """Where the records of the run go: a live view or NDJSON, and a trace file where one is wanted."""
+def text_line(record: Mapping[str, Any]) -> str | None:
+    """A record for people: its number and what it says; None where it says nothing to them."""
+    return None if record["level"] == "debug" else f"{record['seq']:>5}  {output.clean_line(record['message'])}"
 
-    def __init__(self, opening: Opening, *, with_view: bool, trace_out: Path | None = None) -> None:
+
+def text_of_many(record: Mapping[str, Any]) -> str | None:
+    """As :func:`text_line`, where several runs are shown."""
+    line = text_line(record)
+    return None if line is None else f"{record['run_id'][:8]} {line}"
+
+
+class RunShown:
+    """Where the records of a run go: a live view of its ``opening``, else lines; and a trace file where one is wanted."""
+
+    def __init__(self, opening: Opening | None, *, line: Line = output.record_line, trace_out: Path | None = None) -> None:
         self.screen: Screen | None = None
-        if with_view:
+        if opening is not None:
             from runloop.cli.screen import Screen
 
             self.screen = Screen(opening)
-        self.printer = Printer()
+        self.printer = Printer(line)
         self._trace_out = trace_out
         self._records: list[Mapping[str, Any]] = []
 
@@ -47,6 +60,12 @@ class RunShown:
             self.screen.feed(record)
         else:
             self.printer.take(record)
+
+    def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Let the view show what was recorded before."""
+        for record in records:
+            if self.screen is not None:
+                self.screen.view.feed(record)
 
     @contextmanager
     def watching(self, cancel: Callable[[str], None]) -> Iterator[Interrupts]:
@@ -107,9 +126,10 @@ class Interrupts:
 
 
 class Printer:
-    """Prints each record as a line of JSON, at once. When that is no longer possible, nothing more is printed and the run is cancelled."""
+    """Prints each record as a line, at once. When that is no longer possible, nothing more is printed and the run is cancelled."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._on_gone: Callable[[], None] = lambda: None
         self._gone = False
 
@@ -126,10 +146,11 @@ class Printer:
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Print one record."""
-        if self._gone:
+        line = None if self._gone else self._line(record)
+        if line is None:
             return
         try:
-            print(output.record_line(record), flush=True)
+            print(line, flush=True)
         except OSError as error:
             self._gone = True
             output.abandon_stdout()

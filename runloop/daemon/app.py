@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from runloop.daemon.notify import Notifier
     from runloop.events import RunIdentity, StoredEvent
     from runloop.kb import KnowledgeBase
+    from runloop.kb.errors import LedgerFull
     from runloop.runs.run import Run
     from runloop.runs.services import Lookup
 
@@ -117,7 +118,9 @@ class Daemon:
             token = ensure_token(self.settings.directories.token)
             self._log.hide(token)
             loading = asyncio.create_task(asyncio.to_thread(self.library.rescan))  # while the workers start
-            self._session = await stack.enter_async_context(session(self.settings, self._make_people(), lookup=self.library))
+            self._session = await stack.enter_async_context(
+                session(self.settings, self._make_people(), lookup=self.library, on_stall=self._stalled)
+            )
             await loading
             self._compose(token)
             watchers = self._watch()
@@ -154,6 +157,21 @@ class Daemon:
     def _make_people(self) -> People:
         self.people = People(self._announce, self._root_of, self._event, self.settings.get("security.approval_wait_ms"))
         return self.people
+
+    def _stalled(self, full: LedgerFull | None) -> None:
+        """A full disk holds every run where it is, or there is room again."""
+        if full is None:
+            logger().info("there is room on the disk again: runs go on")
+        else:
+            logger().error("the disk is full: runs wait for room, nothing is lost", code=full.code, why=full.message, hint=full.hint)
+        if self._state != "starting":
+            state = {"v": 1, "state": self.state, "pid": self.pid, "version": __version__}
+            self._bus.publish(STATE_TOPIC, _HELLO, state if full is None else {**state, "error": full.to_dict()})
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``ready``, ``stalled`` (a full disk holds the runs) or ``draining``."""
+        return "stalled" if self._state == "ready" and self.kb.ledger.stalled else self._state
 
     def _event(self, event_id: int) -> StoredEvent:
         """One event of the ledger, blobs loaded."""
@@ -339,6 +357,7 @@ class Daemon:
         self._notifier.systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self._log.reopen()
+            self.kb.ledger.poke()
             try:
                 loaded = await asyncio.to_thread(self._options.load)
             except RunloopError as error:
@@ -401,7 +420,7 @@ class Daemon:
             problems.append(Problem("config", "configuration", error, since_ms, kept=True).shown())
         stats = self._bus.stats()
         return {
-            "state": self._state,
+            "state": self.state,
             "version": __version__,
             "pid": self.pid,
             "socket": str(self._bus.path),

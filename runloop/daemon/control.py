@@ -307,8 +307,9 @@ _UPSTREAM: dict[str, Verb] = {
 
 
 def _with_waits(row: Mapping[str, Any], here: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A row of the table of runs with what the run waits for now."""
-    return {**row, **{key: value for key, value in (here or {}).items() if key.startswith("waiting_") and value is not None}}
+    """A row of the table of runs with what the run waits for: as its records say, which is more exact, and else as the daemon knows."""
+    known = {key: value for key, value in (here or {}).items() if key.startswith("waiting_") and row.get(key) is None}
+    return {**row, **known}
 
 
 def _number(fields: Mapping[str, Any], key: str, default: int | None, low: int = 0, high: int = 2**53) -> int | None:

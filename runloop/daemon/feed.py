@@ -171,6 +171,8 @@ class RunFeed:
             form = tail.form
             if record["kind"] == "run.finished":
                 self.ended(run_id)
+            elif record["kind"] == "run.waiting":
+                del self._tails[run_id]  # it is being parked; the ledger has all of it
         if not self._fresh:
             self.bus.flush_soon()
         known = self._fresh.get(form.topic)

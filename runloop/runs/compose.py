@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from runloop.effects.perform.secrets import SecretHandles, SecretStore
     from runloop.effects.types import Performer
     from runloop.kb import KnowledgeBase
+    from runloop.kb.writer import StallListener
     from runloop.models.broker import Broker
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup
@@ -177,8 +178,12 @@ async def session(
     operator: Operator | None = None,
     progress: Callable[[CompileProgress], None] | None = None,
     lookup: Lookup | None = None,
+    on_stall: StallListener | None = None,
 ) -> AsyncIterator[Session]:
-    """Open everything a run needs, and close it whatever happens; no process is left behind."""
+    """Open everything a run needs, and close it whatever happens; no process is left behind.
+
+    ``on_stall`` is called on the loop: with the error when a full disk makes the ledger wait, with None when it goes on.
+    """
     directories = settings.directories
     async with AsyncExitStack() as stack:
         kb = open_knowledge(settings)
@@ -193,7 +198,10 @@ async def session(
             restarts_per_minute=settings.get("sandbox.restarts_per_minute"),
         )
         turns, models = Turns(*node_limits(settings, pool.places)), Turns(*model_limits(settings))
-        world = _World(settings, kb, AsyncLedger(kb.ledger), pool, operator or Nobody(), turns, models, owner)
+        ledger = AsyncLedger(kb.ledger)
+        if on_stall is not None:
+            ledger.watch(on_stall)
+        world = _World(settings, kb, ledger, pool, operator or Nobody(), turns, models, owner)
         stack.push_async_callback(world.close_brokers)
         stack.push_async_callback(pool.close)
         await pool.start()

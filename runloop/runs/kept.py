@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from runloop.bundles import load_bundle
 from runloop.effects.perform.storage import sync_directory, write_new
-from runloop.errors import InvalidInput, Where
+from runloop.errors import InvalidInput, Unavailable, Where
 from runloop.sandbox import keep_guest
 
 if TYPE_CHECKING:
@@ -39,7 +39,15 @@ class KeptOnDisk:
         """As :class:`runloop.runs.services.Kept`; free of cost for what this process has kept before."""
         new = {bundle.digest: bundle for bundle in bundles if bundle.digest not in self._there}
         if new:
-            await asyncio.to_thread(self._keep, new.values())
+            try:
+                await asyncio.to_thread(self._keep, new.values())
+            except OSError as error:
+                raise Unavailable(
+                    f"what the run needs to be taken up again cannot be kept: {error.strerror or error}",
+                    code="run.keep_failed",
+                    where=Where(file=str(self.root)),
+                    hint="make room on the disk, or check the rights of the directory",
+                ) from error
             self._there.update(new)
 
     def _keep(self, bundles: Iterable[Bundle]) -> None:

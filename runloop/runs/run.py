@@ -255,6 +255,7 @@ class Run:
         why = "its wait is over" if recorded.waiting is not None else "its process ended"
         meta = RunChanged(why, nodes=list(self._open) or None, effects_answered=answered, owner=self.services.owner)
         await self._carry_out(commands, first=Draft("run.recovered", f"run taken up again: {why}", meta))
+        self.recorded = None  # what is needed of it is in its places
 
     def _step(self, event: Event) -> list[Command]:
         return self._plan.step(event, self.services.clock_ms())

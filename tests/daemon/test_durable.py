@@ -21,14 +21,14 @@ async def submitted(link, opening, **fields):
 async def until(link, check):
     """Ask for the status until it is as wanted."""
     while not check(status := await link.ask("status")):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
     return status
 
 
 async def opened(link):
     """What waits for a person, once something does."""
     while not (found := (await link.ask("approvals"))["open"]):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
     return found
 
 

@@ -44,7 +44,7 @@ def test_a_detached_fork_goes_on_in_the_daemon_and_is_followed_later(daemon, wor
 
     done = daemon.rlp("fork", run_id, "--at", "two", "--detach")
 
-    fork_id = done.stdout.strip()
+    fork_id = json.loads(done.stdout)["run_id"]
     assert (done.returncode, str(uuid.UUID(fork_id))) == (0, fork_id)
     followed = daemon.rlp("attach", fork_id)
     assert (followed.returncode, json.loads(followed.stdout.splitlines()[-1])["kind"]) == (0, "run.finished")

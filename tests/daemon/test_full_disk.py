@@ -1,0 +1,51 @@
+"""A full disk holds the runs where they are, says so, and lets them go on when there is room."""
+
+import asyncio
+import os
+import subprocess
+import uuid
+
+import pytest
+
+HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
+WRITES = HEAD + "def run():\n    for _ in range(40):\n        kb.search('x' * 4000)\n    return {'out': 'done'}\n"
+
+
+@pytest.fixture
+def small_disk(daemon):
+    """The knowledge base on a file system of its own, of 96 MB, since the guest is kept there too."""
+    if os.geteuid():
+        pytest.skip("mounting a small file system needs root")
+    place = daemon.state / "pog"
+    place.mkdir(parents=True, mode=0o700)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=700", "tmpfs", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield place
+    daemon.stop()
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+async def test_runs_wait_for_room_and_go_on(daemon, small_disk):
+    daemon.agent("writes", WRITES, "kb_read = true")
+    daemon.opening("writes")
+    daemon.start()
+    filler = small_disk / "filler"
+    async with daemon.client() as link:
+        await link.run((daemon.state / "openings" / "writes.yaml").read_text())  # what runs need is kept from here on
+        room = os.statvfs(small_disk)
+        filler.write_bytes(b"x" * max(0, room.f_bavail * room.f_frsize - 64 * 1024))
+        asked = asyncio.gather(*(link.ask("submit", opening="writes", request_id=str(uuid.uuid4())) for _ in range(8)))
+        async with asyncio.timeout(30):
+            while (status := await link.ask("status"))["state"] != "stalled":
+                await asyncio.sleep(0.02)
+        assert status["runs"]["failed"] == 0
+        filler.unlink()
+        await asked
+        async with asyncio.timeout(60):
+            while (status := await link.ask("status"))["runs"]["succeeded"] < 9:
+                await asyncio.sleep(0.02)
+        assert (status["state"], status["runs"]["failed"]) == ("ready", 0)
+    assert "the disk is full: runs wait for room" in daemon.log()
+    assert "there is room on the disk again" in daemon.log()
+    assert daemon.rlp("kb", "verify").returncode == 0
