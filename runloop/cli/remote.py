@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runloop.cli.output import print_warning
+from runloop.cli.showing import exit_code
 from runloop.client.handle import result_of
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
     from runloop.cli.person import TerminalPerson
+    from runloop.cli.showing import RunShown
     from runloop.client import Client, RunHandle, RunResult
 
 APPROVALS = "action.request"
@@ -87,6 +90,36 @@ class Shown:
             await answer_at_terminal(self.client, self.person, shown)
         except RunloopError as error:
             print_warning(error.code, error.message)
+
+
+async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, bool], Awaitable[object]]) -> int:
+    """Run at this terminal what ``submit(run id, whether a person is here)`` makes the daemon begin; the exit code of the run."""
+    from runloop.cli.person import person_present
+
+    attended, begun = person_present(), False
+    run = client.handle(str(uuid.uuid4()), attended=attended)
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def begin() -> None:
+        nonlocal begun
+        await submit(run.id, attended)
+        begun = True
+
+    async def cancel_there(reason: str) -> None:
+        if begun:
+            with suppress(RunloopError):  # it may have ended meanwhile
+                await run.cancel(reason)
+
+    def cancel(reason: str) -> None:
+        task = asyncio.ensure_future(cancel_there(reason))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    following = Shown(client, run, terminal.take, terminal.person() if attended else None)
+    with terminal.watching(cancel) as interrupts:
+        result = await following.follow(begin=begin)
+    terminal.end(result)
+    return exit_code(result, interrupted=interrupts.taken > 0)
 
 
 async def answer_at_terminal(client: Client, person: TerminalPerson, shown: Mapping[str, Any]) -> bool:

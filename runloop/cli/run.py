@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,7 +92,7 @@ def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -
     given = _params_object(params)
     if pairs:
         declared = parse_opening(found.source, file=found.file, params=given or None).params
-        given.update(_pairs(pairs, declared, given))
+        given.update(param_pairs(pairs, declared, given))
     return _Chosen(parse_opening(found.source, file=found.file, params=given or None), found, given)
 
 
@@ -102,7 +100,7 @@ def _params_object(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        value = _json(text)
+        value = strict_json(text)
     except ValueError as error:
         where = Where(key="--params")
         raise InvalidInput(
@@ -114,7 +112,7 @@ def _params_object(text: str | None) -> dict[str, Any]:
     return value
 
 
-def _pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def param_pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """``key=value`` options in the type of the parameter's default: text stays text, everything else is read as JSON."""
     values: dict[str, Any] = {}
     for pair in pairs:
@@ -129,7 +127,7 @@ def _pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[str, An
             values[key] = text
             continue
         try:
-            values[key] = _json(text)
+            values[key] = strict_json(text)
         except ValueError as error:
             wanted = f"{type(default).__name__} like its default {json.dumps(default)}"
             message = f"the parameter {key!r} is {wanted}, and {text[:80]!r} is not: {error}"
@@ -137,7 +135,7 @@ def _pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[str, An
     return values
 
 
-def _json(text: str) -> Any:
+def strict_json(text: str) -> Any:
     """``text`` as JSON, where no key stands twice; anything that is not is a ValueError."""
     try:
         return json.loads(text, object_pairs_hook=_each_key_once)
@@ -217,33 +215,12 @@ async def _run_here(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes
 
 
 async def _run_in_daemon(client: Client, chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: bool) -> int:
-    from runloop.cli.person import person_present
-    from runloop.cli.remote import Shown
+    from runloop.cli.remote import run_there
 
-    attended, begun = person_present(), False
-    run = client.handle(str(uuid.uuid4()), attended=attended)
-    tasks: set[asyncio.Task[Any]] = set()
+    async def submit(run_id: str, attended: bool) -> None:
+        await client.submit(**_submission(chosen, settings), request_id=run_id, yes=yes, attended=attended)
 
-    async def begin() -> None:
-        nonlocal begun
-        await client.submit(**_submission(chosen, settings), request_id=run.id, yes=yes, attended=attended)
-        begun = True
-
-    async def cancel_there(reason: str) -> None:
-        if begun:
-            with suppress(RunloopError):  # it may have ended meanwhile
-                await run.cancel(reason)
-
-    def cancel(reason: str) -> None:
-        task = asyncio.ensure_future(cancel_there(reason))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    following = Shown(client, run, shown.take, shown.person() if attended else None)
-    with shown.watching(cancel) as interrupts:
-        result = await following.follow(begin=begin)
-    shown.end(result)
-    return exit_code(result, interrupted=interrupts.taken > 0)
+    return await run_there(client, shown, submit)
 
 
 def _digests(opening: Opening, settings: Settings) -> dict[str, str] | None:

@@ -32,7 +32,7 @@ _BLOB_BYTES: Final = 1024 * 1024
 _NOBODY: Final = frozenset({"bus.disconnected", "bus.deadline"})
 _FOR_OPERATORS: Final = frozenset({"daemon.needs_operator", "bus.forbidden"})
 _BROKEN: Final = frozenset({"bus.disconnected", "bus.stopping"})
-_REPEATABLE: Final = frozenset({"submit", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
+_REPEATABLE: Final = frozenset({"submit", "fork", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
 """Verbs that are asked again after a broken connection: doing them twice is doing them once."""
 
 

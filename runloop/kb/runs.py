@@ -101,6 +101,8 @@ def select_runs(db: apsw.Connection, wanted: RunFilter) -> list[dict[str, Any]]:
     """Rows of the table ``runs``, each with its ``state``, and where it has no end with ``waiting_for`` and ``waiting_since_ms``."""
     sql, values = _statement(wanted)
     rows = _dicts(db, sql, values)
+    for row in rows:
+        row["waiting_for"] = row["waiting_since_ms"] = None
     open_rows = {row["run_id"]: row for row in rows if row["finished_ms"] is None}
     if open_rows:
         _add_spent(db, open_rows)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.effects.journal import Crossing, Failure
 from runloop.effects.types import MICROS_PER_USD
 from runloop.errors import InvalidInput
-from runloop.events import RunIdentity, outputs_hash
+from runloop.events import NodeResult, RunIdentity, outputs_hash
 from runloop.openings.states import Begin, Event, GateAnswered, NodeFailed, NodeReady, NodeStarted, NodeSucceeded
 from runloop.runs.fork import told_events
 
@@ -85,6 +85,8 @@ class RecordedRun:
     attempts: list[RecordedAttempt] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     """Nodes that were heard of, and how they ended; ``running`` where they did not."""
+    results: dict[str, NodeResult] = field(default_factory=dict)
+    """What the run's final hash is made of, by node."""
     status: str | None = None
     reason: str | None = None
     final_hash: str | None = None
@@ -287,6 +289,9 @@ def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: Stored
     meta, at_ms = event.payload["meta"], event.ts_ms
     if meta.get("retry_ms") is None:
         run.states[meta["node"]] = meta["status"]
+        if meta["attempt"] or meta["status"] == "ok":
+            error = meta.get("error")
+            run.results[meta["node"]] = NodeResult(meta.get("outputs_hash"), None if error is None else error["message"])
     if attempt is None:
         return  # a node of many items, one that was decided at its gate, or one that never started: that follows from what is known
     attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from runloop.runs.sources import RunSource
     from runloop.sandbox.spec import Answer, Limits
 
-_STOPPED = frozenset({"timeout", "budget", "guest.timeout", "worker.crashed", "run.diverged"})
-"""Codes of attempts that did not end by themselves: how far the guest came is not in the record."""
+_STOPPED = frozenset({"timeout", "budget", "guest.timeout", "worker.crashed", "run.diverged", "output.invalid"})
+"""Codes of attempts that did not end by themselves, or whose outputs were refused: what the guest gave in the end is not in the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,8 @@ class Replayer:
             return ReplayedAttempt(*place, "skipped", detail="a nested opening is a run of its own")
         bundle = self._bundle(attempt, node.name, node.variant)
         rerun = _Rerun(self, run, attempt)
-        if attempt.status in {None, "cancelled"} or (attempt.error or {}).get("code") in _STOPPED:
+        stopped = attempt.outputs is None and (attempt.error or {}).get("code") in _STOPPED
+        if stopped or attempt.status in {None, "cancelled"}:
             return await rerun.cut(bundle, node.with_args)
         return await rerun.whole(bundle, node.with_args)
 
@@ -194,12 +195,11 @@ class Replayer:
     @staticmethod
     def _final_hash(run: RecordedRun, verdicts: Iterable[ReplayedAttempt]) -> str:
         """The run's final hash, over what the replayed nodes gave now."""
-        actual = {(each.node, each.attempt): each.actual for each in verdicts if each.verdict in {"same", "differs"}}
-        results: dict[str, NodeResult] = {}
-        for attempt in run.attempts:
-            made = actual.get((attempt.node, attempt.attempt), attempt.outputs_hash)
-            hashed = attempt.outputs_hash if attempt.outputs_hash is None or made is None or " " in made else made
-            results[attempt.node] = NodeResult(hashed, None if attempt.error is None else attempt.error["message"])
+        results = dict(run.results)
+        for each in verdicts:
+            known = results.get(each.node)
+            if each.verdict == "differs" and known is not None and known.outputs_hash is not None and each.actual is not None:
+                results[each.node] = NodeResult(None, each.actual) if each.actual.startswith("error ") else NodeResult(each.actual)
         return final_hash(results[node.id] for node in _opening(run.submitted).nodes if node.id in results)
 
 
@@ -216,7 +216,8 @@ class _Rerun:
     async def whole(self, bundle: Bundle, with_args: Mapping[str, Any]) -> ReplayedAttempt:
         """Run to the end and compare what came out."""
         recorded = self.attempt
-        expected = recorded.outputs_hash if recorded.error is None else f"error {recorded.error['code']}"
+        gave = recorded.outputs is not None  # also where it was told afterwards that it broke its contract
+        expected = f"error {recorded.error['code']}" if recorded.error is not None and not gave else self._hash()
         journal, crossings = self._prepare(bundle)
         actual: str | None = None
         try:
@@ -233,7 +234,10 @@ class _Rerun:
         """Run to the last call of the record: what an attempt that was stopped would have done next is not known."""
         journal, crossings = self._prepare(bundle)
         recorded = len(self.attempt.crossings)
-        detail = f"it was stopped from outside; its {recorded} calls are in the record"
+        refused = (self.attempt.error or {}).get("code") == "output.invalid"
+        detail = (
+            f"its end is not in the record ({'its output was refused' if refused else 'stopped from outside'}); its {recorded} calls are"
+        )
         if not recorded:
             return self._result("cut", 0, None, None, detail)
         try:
@@ -278,18 +282,23 @@ class _Rerun:
 
     def _compare(self, ended: Mapping[str, Any], actual: str) -> Divergence | None:
         recorded = self.attempt
-        if recorded.error is not None:
+        if recorded.error is not None and recorded.outputs is None:
             wanted: dict[str, Any] = {"error": {"code": recorded.error["code"], "message": recorded.error["message"]}}
         else:
             wanted = {"outputs": recorded.outputs}
-            if recorded.outputs is not None and (kept := outputs_hash(recorded.outputs)) != recorded.outputs_hash:
+            if recorded.outputs is not None and (kept := outputs_hash(recorded.outputs)) != self._hash():
                 return Divergence("record", None, Difference("$.outputs_hash", recorded.outputs_hash, kept))
-            if actual == recorded.outputs_hash:
+            if actual == self._hash():
                 return None
         found = first_difference(wanted, ended)
         if found is None:
             return None
         return Divergence("outputs" if found.path.startswith("$.outputs") else "end", None, found)
+
+    def _hash(self) -> str | None:
+        """The recorded hash of the outputs; where outputs were recorded without one (they broke their contract), it is made of them."""
+        recorded = self.attempt
+        return outputs_hash(recorded.outputs) if recorded.outputs_hash is None and recorded.outputs is not None else recorded.outputs_hash
 
     def _at_call(self, found: RecordEnded | Diverged) -> Divergence:
         """The call at which the guest and the record part: what was asked then, and what is asked now."""

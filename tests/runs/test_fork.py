@@ -1,5 +1,7 @@
 """A fork shares the history of its parent up to a record, repeats nothing of it, and goes on live as a run of its own."""
 
+import asyncio
+
 import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
@@ -8,6 +10,7 @@ from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.manager import Submission
 from runloop.runs.replay import Replayer
+from runloop.runs.results import RunHalted
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
 
@@ -318,3 +321,26 @@ async def test_a_fork_at_a_gate_asks_anew_and_what_was_decided_before_stays_deci
         assert (rejected.status, rejected.code) == ("failed", "gate.rejected")
         assert (later.status, len(b.model.prompts)) == ("succeeded", asked + 1)
         assert (await replayed(b, later.run_id)).matches is True
+
+
+async def test_a_fork_whose_process_ends_is_taken_up_like_any_run(chain):
+    async with chain(True) as (b, parent):
+        begun = await b.manager.fork(b.ledger, ForkRequest(parent, "two"))  # and its process ends here
+        run = await b.manager.recover(begun.run_id, subscribers=(b.records.append,))
+        answer = b.model.perform
+
+        async def ends(prepared, ctx):
+            run.halt()
+            await asyncio.Event().wait()
+
+        b.model.perform = ends
+        with pytest.raises(RunHalted):
+            await b.manager.drive(run)
+        b.model.perform = answer
+        asked = len(b.model.prompts)
+
+        result = await b.manager.drive(await b.manager.recover(begun.run_id, subscribers=(b.records.append,)))
+
+        assert (result.status, len(b.model.prompts), len(b.outbox.sent)) == ("succeeded", asked + 1, 2)
+        assert [record["kind"] for record in b.records].count("run.recovered") == 1
+        assert (await replayed(b, result.run_id)).matches is True

@@ -226,3 +226,48 @@ async def test_another_guest_is_refused_unless_any_will_do(bench):
 
         assert caught.value.code == "replay.guest"
         assert (await replayer(b, any_guest=True).replay(forged, result.run_id)).matches is True
+
+
+CONTRACT = """version: 0
+name: strict
+nodes:
+  - id: only
+    use: "agent:one"
+    output: {port: out, schema: {type: object, required: [more]}, retry: fresh, attempts: 2, on_exhausted: fail}
+edges: []
+"""
+MANY = """version: 0
+name: many
+params: {items: [a, b, c]}
+nodes:
+  - {id: each, use: "agent:one", for_each: {in: params.items, as: item, width: 2}}
+edges: []
+"""
+
+
+async def test_outputs_that_broke_their_contract_are_compared_where_they_are_in_the_record(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(CONTRACT)
+        assert result.code == "output.invalid"
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        assert [(each.verdict, each.calls) for each in report.attempts] == [("same", 2), ("cut", 2)]
+        assert report.matches is True
+
+
+async def test_a_node_of_many_items_replays_item_by_item(bench):
+    async with bench() as b:
+        b.agent(
+            "one",
+            "@agent\ndef run(item=None):\n    return {'out': [item, model.complete(str(item)).text]}\n",
+            ports_in=("item",),
+            caps=CAPS,
+        )
+        result = await b.run(MANY)
+        assert result.status == "succeeded", result.reason
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        assert ({each.node for each in report.attempts}, report.matches) == ({"each[0]", "each[1]", "each[2]"}, True)
