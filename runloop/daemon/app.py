@@ -246,26 +246,15 @@ class Daemon:
         else:
             self._guest = "ready"
 
-<<<<<<< HEAD
     async def _take_over(self) -> list[Unfinished]:
         """Go on with the runs that a process which is gone has left: nobody is told that they are unfinished. All that have no end."""
-        found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
-        owner = self._session.owner
-        going, waiting = self.hosting.take_over(each for each in found if not owner.alive(each.owner))
-=======
-    async def _take_over(self) -> None:
-        """Go on with the runs that a process which is gone has left; what no run needs any more is forgotten."""
-        await self._prepare_guest()
         owner = self._session.owner
         try:
             found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
-            going, waiting = self.hosting.take_over(each for each in found if each.owner != owner.id and not owner.alive(each.owner))
+            going, waiting = self.hosting.take_over(each for each in found if not owner.alive(each.owner))
         except RunloopError as error:
             logger().error("unfinished runs cannot be read", code=error.code, why=error.message)
-            return
-        finally:
-            self.hosting.taken_over.set()
->>>>>>> main
+            return []
         if found:
             logger().info("runs taken over", going=going, waiting=waiting, of_others=len(found) - going - waiting)
         return found

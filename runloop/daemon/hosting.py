@@ -104,8 +104,6 @@ class Hosting:
     """Where a run finds names that was submitted in that working directory."""
     not_recovered: Callable[[RunIdentity, RunloopError], None]
     """Hears of a run that cannot be taken up again."""
-    taken_over: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the runs of processes that are gone are this daemon's."""
     draining: bool = False
     finished: dict[str, int] = field(default_factory=lambda: {"succeeded": 0, "failed": 0, "cancelled": 0})
     refused: int = 0
@@ -328,12 +326,7 @@ class Hosting:
         if run_id in self._ended:
             return self._ended[run_id]
         row = await asyncio.to_thread(self.kb.run, run_id)
-        if row is not None and row["status"] in _ENDS:
-            return str(row["status"])
-        if self.taken_over.is_set():
-            return "unfinished"
-        await self.taken_over.wait()
-        return await self.state_of(run_id)
+        return str(row["status"]) if row is not None and row["status"] in _ENDS else "unfinished"
 
     # ── driving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -489,7 +482,6 @@ class Hosting:
         return await self._each(lambda run_id: self.resume(run_id, why))
 
     async def _each(self, change: Callable[[str], Awaitable[object]]) -> int:
-        await self.taken_over.wait()
         count = 0
         for run_id in [*self._hosted, *self._stubs, *self._parking.stubs]:
             try:
