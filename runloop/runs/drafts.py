@@ -53,7 +53,7 @@ class NodeBook:
             if attempt.status is not None:
                 self.spent[node] = attempt.spent
                 self.every.append(attempt.spent)
-                self.results[node] = NodeResult(attempt.outputs_hash, None if attempt.error is None else attempt.error["message"])
+        self.results.update(recorded.results)
 
     def ready(self, node: str) -> Draft:
         """``node.ready``."""

@@ -276,6 +276,7 @@ def _at_gate(run: RecordedRun, attempt: RecordedAttempt | None, event: StoredEve
         meta, attempt.ended_in = event.payload["meta"], event.payload["run_id"]
         attempt.status, attempt.outputs, attempt.outputs_hash = "ok", meta["outputs"], outputs_hash(meta["outputs"])
         attempt.taint = frozenset(meta.get("taint") or ())
+        run.results[attempt.node] = NodeResult(attempt.outputs_hash)
         _succeeded(run, attempt, event.ts_ms)
 
 

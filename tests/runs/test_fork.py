@@ -344,3 +344,18 @@ async def test_a_fork_whose_process_ends_is_taken_up_like_any_run(chain):
         assert (result.status, len(b.model.prompts), len(b.outbox.sent)) == ("succeeded", asked + 1, 2)
         assert [record["kind"] for record in b.records].count("run.recovered") == 1
         assert (await replayed(b, result.run_id)).matches is True
+
+
+async def test_a_node_of_many_items_is_shared_whole(bench):
+    head = "version: 0\nname: many\nparams: {items: [a, b]}\nedges: []\n"
+    text = head + "nodes: [{id: each, use: 'agent:one', for_each: {in: params.items, as: item}}]\n"
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run(item=None):\n    return {'out': model.complete(str(item)).text}\n", ports_in=("item",), caps=CAPS)
+        parent = await b.run(text)
+        last = load_run(b.ledger, parent.run_id)
+
+        end = await fork(b, parent.run_id, str(last.last_seq))
+        middle = await fork(b, parent.run_id, seq_of(b, parent.run_id, "node.finished", node="each[0]"))
+
+        assert load_run(b.ledger, end.run_id).final_hash == last.final_hash
+        assert (middle.status, (await replayed(b, middle.run_id)).matches) == ("succeeded", True)
