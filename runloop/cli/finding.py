@@ -52,7 +52,6 @@ RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, its first letters, `last`, or a file of `rlp export`.", autocompletion=_begin)
 ]
 
-LedgerRunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.", autocompletion=_begin)]
 UnfinishedArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.", autocompletion=_begin_unfinished)
 ]
