@@ -33,6 +33,10 @@ fuzz SECONDS="60":
 fuzz-bus SECONDS="60" *ARGS:
     scripts/fuzz-bus "$@"
 
+# a daemon under everything at once for so many seconds: runs, publishers, clients that come, go, stall and misbehave; then the accounts
+soak SECONDS="600" *ARGS:
+    scripts/soak "$@"
+
 # random runs in a simulated world that crashes, stalls and meddles; 100,000 seeds unless told otherwise
 sim *ARGS:
     scripts/sim "$@"

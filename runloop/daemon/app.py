@@ -461,6 +461,7 @@ class Daemon:
             "approvals_open": self.people.open_count,
             "bus_connections": stats.connections,
             "bus_queue_depth_max": stats.queue_depth_max,
+            "bus_queued": stats.queued_frames,
             "bus_queue_capacity_max": stats.queue_capacity_max,
             "fds_open": metrics.open_descriptors(),
             "nodes_at_work": turns.at_work,
@@ -474,6 +475,7 @@ class Daemon:
         counters = {
             **self._counters.shown(),
             "cpu_seconds_total": metrics.cpu_of(pids),
+            "msgs_copies_total": total.published,
             "msgs_recv_total": total.frames,
             "msgs_sent_total": total.delivered,
             "msgs_dropped_total": sum(total.dropped.values()),
