@@ -118,8 +118,9 @@ class _NoLedger:
 class Replayer:
     """Re-runs recorded attempts. ``virtual`` performs the calls that follow from the run itself; nothing else can be performed.
 
-    ``bundle_of(name, variant, digest)`` finds the bundle that ran, ``replaced`` holds other code for agents by name. ``any_guest`` lets
-    another build of the Python guest replay a run: whatever differs because of it is a divergence like any other.
+    ``bundle_of(name, variant, digest)`` finds the bundle that ran, ``replaced`` holds other code for agents by name. ``kept_guest``
+    tells whether a Python guest is kept here by digest: a run is replayed with the guest that it had. ``any_guest`` lets the installed
+    one replay it where that is not kept: whatever differs because of it is a divergence like any other.
     """
 
     guests: Guests
@@ -129,6 +130,7 @@ class Replayer:
     guest_digest: str
     replaced: Mapping[str, Bundle] = field(default_factory=dict)
     any_guest: bool = False
+    kept_guest: Callable[[str], bool] = lambda _digest: False
 
     async def replay(self, source: RunSource, run_id: str, *, whole: bool = True) -> ReplayReport:
         """Every attempt of the run and of its child runs, in order; ``whole`` says that the source holds all of its nodes.
@@ -143,36 +145,47 @@ class Replayer:
         used = {attempt.agent.get("name") for attempt in run.attempts}
         recorded = run.final_hash if whole and not self.replaced else None
         made = None if recorded is None else self._final_hash(run, verdicts)
-        for child in source.children(run_id):
-            below = await self._attempts(source, nested := load_run(source, child))
+        below = source.children(run_id)
+        while below:
+            nested = load_run(source, child := below.pop(0))
             used |= {attempt.agent.get("name") for attempt in nested.attempts}
-            verdicts += below
+            verdicts += await self._attempts(source, nested)
+            below += source.children(child)
         if unused := sorted(self.replaced.keys() - used):
             hint = f"its agents: {', '.join(sorted(filter(None, used)))}"
             raise InvalidInput(f"no node of the run is the agent {unused[0]!r}", code="replay.agent", where=Where(key="--with"), hint=hint)
         return ReplayReport(run_id, tuple(verdicts), recorded, made)
 
     async def _attempts(self, source: RunSource, run: RecordedRun) -> list[ReplayedAttempt]:
-        recorded_guest = run.submitted["versions"].get("guest")
-        if not self.any_guest and recorded_guest not in {None, self.guest_digest}:
-            raise VerificationFailed(
-                f"the run was made with another Python guest ({recorded_guest[:12]}, here {self.guest_digest[:12]})",
-                code="replay.guest",
-                hint="replay it with the Runloop version that made it, or with --any-guest and see whether it matters",
-            )
+        guest = self._guest_of(run)
         openings = {run.run_id: _opening(run.submitted)}
         for run_id in {attempt.ended_in for attempt in run.attempts} - {"", run.run_id}:  # what a fork shares ended there, as it was there
             first = next(map(source.full, source.read_run(run_id)))
             openings[run_id] = _opening(first.payload["meta"])
-        return [await self._judge(run, openings[each.ended_in or run.run_id], each) for each in run.attempts]
+        return [await self._judge(run, openings[each.ended_in or run.run_id], each, guest) for each in run.attempts]
 
-    async def _judge(self, run: RecordedRun, opening: Opening, attempt: RecordedAttempt) -> ReplayedAttempt:
+    def _guest_of(self, run: RecordedRun) -> str | None:
+        """The kept Python guest to replay the run with; None is the installed one."""
+        recorded = run.submitted["versions"].get("guest")
+        if recorded in {None, self.guest_digest}:
+            return None
+        if self.kept_guest(recorded):
+            return str(recorded)
+        if self.any_guest:
+            return None
+        raise VerificationFailed(
+            f"the run was made with another Python guest ({recorded[:12]}, here {self.guest_digest[:12]})",
+            code="replay.guest",
+            hint="replay it with the Runloop version that made it, or with --any-guest and see whether it matters",
+        )
+
+    async def _judge(self, run: RecordedRun, opening: Opening, attempt: RecordedAttempt, guest: str | None) -> ReplayedAttempt:
         node = opening.node(attempt.node)
         place = (run.run_id, attempt.node, attempt.attempt)
         if node.kind != "agent":
             return ReplayedAttempt(*place, "skipped", detail="a nested opening is a run of its own")
         bundle = self._bundle(attempt, node.name, node.variant)
-        rerun = _Rerun(self, run, attempt)
+        rerun = _Rerun(self, run, attempt, guest)
         stopped = attempt.outputs is None and (attempt.error or {}).get("code") in _STOPPED
         if stopped or attempt.status in {None, "cancelled"}:
             return await rerun.cut(bundle, node.with_args)
@@ -210,6 +223,7 @@ class _Rerun:
     replayer: Replayer
     run: RecordedRun
     attempt: RecordedAttempt
+    python_guest: str | None
     asked: tuple[str, str] | None = None
     """The guest's latest journaled call: name and arguments as it wrote them."""
 
@@ -272,7 +286,7 @@ class _Rerun:
 
         try:
             tape = tape_of(attempt.crossings)
-            result = await self.replayer.guests.run(spec.guest(bundle, self.replayer.limits_of(bundle)), watched, tape)
+            result = await self.replayer.guests.run(spec.guest(bundle, self.replayer.limits_of(bundle), self.python_guest), watched, tape)
             return {"outputs": ports_of(json.loads(result.result_json), bundle.ports_out)}
         except GuestError as error:
             failed = failure_of(error, crossings.refusal)

@@ -1,5 +1,7 @@
 """A recorded run runs again from its record: the same bytes, nothing outside, and the first difference by name with both values."""
 
+import dataclasses
+
 import pytest
 from msgspec import structs
 
@@ -271,3 +273,39 @@ async def test_a_node_of_many_items_replays_item_by_item(bench):
         report = await replayer(b).replay(b.ledger, result.run_id)
 
         assert ({each.node for each in report.attempts}, report.matches) == ({"each[0]", "each[1]", "each[2]"}, True)
+
+
+async def test_grandchildren_are_replayed_too(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        b.openings["inner"] = TEXT
+        b.openings["middle"] = 'version: 0\nname: middle\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n'
+        result = await b.run('version: 0\nname: outer\nnodes: [{id: below, use: "opening:middle"}]\nedges: []\n')
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        assert [(each.node, each.verdict) for each in report.attempts] == [("below", "skipped"), ("below", "skipped"), ("only", "same")]
+
+
+class AskedFor:
+    """The pool, and which Python guest it was asked to run."""
+
+    def __init__(self, pool):
+        self.pool, self.guests = pool, []
+
+    async def run(self, spec, hostcall, tape=()):
+        self.guests.append(spec.guest)
+        return await self.pool.run(dataclasses.replace(spec, guest=None), hostcall, tape)
+
+
+async def test_a_run_is_replayed_with_the_guest_that_it_had_where_that_is_kept(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        forged = Forged(b.ledger, "run.submitted", lambda meta: {**meta, "versions": {**meta["versions"], "guest": "0" * 64}})
+        asked = AskedFor(b.pool)
+
+        kept = dataclasses.replace(replayer(b), guests=asked, kept_guest=lambda digest: digest == "0" * 64)
+        report = await kept.replay(forged, result.run_id)
+
+        assert (asked.guests, report.matches) == (["0" * 64], True)
