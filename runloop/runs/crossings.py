@@ -54,6 +54,8 @@ class AttemptIdentity:
     attempt: int
     bundle: Bundle
     deadline_ms: int | None
+    begun_in: str | None = None
+    """The run in which the attempt began, where a fork goes on with it."""
 
     @property
     def agent_id(self) -> str:
@@ -228,6 +230,7 @@ class Crossings:
             now_ms=self.recorder.clock_ms(),
             deadline_ms=None if who.deadline_ms is None else who.deadline_ms + self.waited_ms,
             asked_ms=None if pending is None else pending.asked_ms,
+            begun_in=who.begun_in,
         )
 
     @contextmanager

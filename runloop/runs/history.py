@@ -49,7 +49,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An ``approval.requested``: its event, its time in Unix milliseconds, and its meta."""
+    """An ``approval.requested``: its event, the time in Unix milliseconds for which it was prepared, and its meta."""
 
     event_id: int
     at_ms: int
@@ -255,7 +255,7 @@ def _take_approval(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], 
     meta, at_ms = event.payload["meta"], event.ts_ms
     approval_id = meta["approval_id"]
     if event.kind == "approval.requested":
-        run.asked[approval_id] = Asked(event.id, at_ms, meta)
+        run.asked[approval_id] = Asked(event.id, meta.get("prepared_ms") or at_ms, meta)
         if meta.get("action") == GATE:
             _at_gate(run, open_attempts.pop(meta["node"], None), event)
         elif meta.get("node") in open_attempts:

@@ -493,7 +493,7 @@ class Run:
         record = [] if recorded is None else recorded.crossings
         spent = Spent() if recorded is None else recorded.spent
         crossings = Crossings(
-            AttemptIdentity(self.run_id, node, attempt, bundle, services.clock_ms() + command.timeout_ms),
+            AttemptIdentity(self.run_id, node, attempt, bundle, services.clock_ms() + command.timeout_ms, begun_in),
             self.recorder,
             Journal(node, attempt, record, lenient=begun_in != self.run_id and self._changed(bundle)),
             services.performers,

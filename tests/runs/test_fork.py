@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
+from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
 from runloop.errors import InvalidInput, RunloopError
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
@@ -359,3 +360,17 @@ async def test_a_node_of_many_items_is_shared_whole(bench):
 
         assert load_run(b.ledger, end.run_id).final_hash == last.final_hash
         assert (middle.status, (await replayed(b, middle.run_id)).matches) == ("succeeded", True)
+
+
+async def test_the_handles_of_secrets_in_an_attempt_that_goes_on_are_the_ones_that_it_had(bench):
+    code = (
+        "@agent\ndef run():\n    key = secrets.handle('key')\n    return {'out': [model.complete(f'{n} {key}').text for n in range(2)]}\n"
+    )
+    async with bench() as b:
+        b.services.performers["secrets.handle"] = SecretsHandle(SecretHandles(SecretStore(()), lambda _: ()))
+        b.agent("one", code, caps='model = true\nsecrets = ["key"]')
+        parent = await b.run('version: 0\nname: keyed\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
+
+        result = await fork(b, parent.run_id, seq_of(b, parent.run_id, "effect.completed", call=1))
+
+        assert (result.status, b.model.prompts[2]) == ("succeeded", b.model.prompts[1])

@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -251,6 +253,47 @@ async def test_an_approval_that_was_given_is_not_asked_for_again_and_an_open_one
         assert operator.shown[-1] == first
         asked = [event for event in b.ledger.read_run(run_id) if event.kind == "approval.requested"]
         assert len(asked) == 1
+
+
+async def test_what_was_asked_is_asked_again_word_for_word_however_long_recording_it_took(bench, desk):
+    operator = desk()
+    async with bench(operator=operator) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held, ticks = asyncio.Event(), count(1_795_000_000_000, 700)
+        b.manager.services = replace(b.services, clock_ms=lambda: next(ticks))
+        prepare = b.outbox.prepare
+        b.outbox.prepare = lambda args, ctx: replace(prepare(args, ctx), what=f"Date: {ctx.now_ms // 1000}")
+        operator.decide = _never(held, operator)
+        run_id = await interrupted(b, held)
+        first = operator.shown[-1]
+        operator.decide = type(operator).decide.__get__(operator)
+        operator.decisions = [ApprovalDecision(approved=True)]
+
+        result = await recover(b, run_id)
+
+        assert result.status == "succeeded"
+        assert operator.shown[-1] == first
+
+
+async def test_what_was_asked_anew_because_it_changed_is_found_again_under_its_new_id(bench, desk):
+    operator = desk()
+    async with bench(operator=operator) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        operator.decide = _never(held, operator)
+        run_id = await interrupted(b, held)
+        for changes in ("another sender", None):  # the second time nothing has changed
+            held.clear()
+            run = await b.manager.recover(run_id)
+            if changes:
+                run.desk.asked = {name: replace(each, meta={**each.meta, "what": changes}) for name, each in run.desk.asked.items()}
+            driving = asyncio.create_task(b.manager.drive(run))
+            await held.wait()
+            await kill(b, driving)
+
+        asked = [event.payload["meta"]["approval_id"] for event in b.ledger.read_run(run_id) if event.kind == "approval.requested"]
+        assert len(asked) == 2
+        assert [shown.approval_id for shown in operator.shown] == [asked[0], asked[1], asked[1]]
 
 
 async def test_a_pause_lasts_over_the_end_of_the_process(bench):
