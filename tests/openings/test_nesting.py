@@ -196,3 +196,12 @@ def test_an_item_can_be_an_argument_of_the_agent(schema, expected):
     found = check(parse_opening(text), lambda _name, _variant: AgentPorts(with_schema=schema))
 
     assert [problem.message for problem in found] == expected
+
+
+@pytest.mark.parametrize(("clause", "column"), [("output: {schema: {}}", 31), ("output: {port: ok, schema: {}}", 46)])
+def test_a_contract_about_a_port_that_is_not_there_is_wrong_where_it_stands(clause, column):
+    text = f"version: 0\nname: t\nnodes: [{{id: a, use: agent:y, {clause}}}]\nedges: []\n"
+
+    [problem] = check(parse_opening(text), lambda _name, _variant: AgentPorts(ports_out=frozenset({"text"})))
+
+    assert (problem.where.line, problem.where.column) == (3, column)
