@@ -182,7 +182,7 @@ class ApprovalDesk:
             NeedsPerson: nobody is there to say.
 
         """
-        asking = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome")
+        asking = self._outcome_asked(ctx)
         approval_id = asking.question_id
         known, before = self.decisions.get(approval_id), self.asked.get(approval_id)
         if known is None:
@@ -214,6 +214,14 @@ class ApprovalDesk:
                 hint="a person gave this call up after Runloop had stopped in the middle of it", outcome_unknown=True,
             )  # fmt: skip
         return bool(known["decision"] == IT_HAPPENED)
+
+    def _outcome_asked(self, ctx: CallContext) -> CallContext:
+        """The context of the question; what was to be made once more, and was cut off once more, is asked about anew."""
+        asking, number = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome"), 1
+        while (self.decisions.get(asking.question_id) or {}).get("decision") == DO_IT:
+            number += 1
+            asking = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome-{number}")
+        return asking
 
     def _asked(self, approval_id: str, prepared: Prepared, ctx: CallContext, admission: Admission) -> Draft:
         meta = ApprovalRequested(

@@ -19,7 +19,7 @@ from runloop.effects.journal import Crossing, Journal, Live, Recorded
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Performer
 from runloop.events import value_hash
 from runloop.events.records import DivergenceFound, NodeMoved
-from runloop.runs.call import Call, answer_of, dump
+from runloop.runs.call import Call, answer_of, dump, goes_outside
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
 from runloop.runs.waits import Wait
@@ -86,6 +86,8 @@ class Crossings:
     live: bool = True
     waiting: Callable[[Wait | None], None] = lambda _: None
     away: Callable[[bool], None] = lambda _: None
+    taken_up: Callable[[], object] = lambda: None
+    """Called when the call is made again that an earlier process left open."""
     going: asyncio.Event | None = None
     spent: Callable[[int, int], None] = lambda _tokens, _micros: None
     evict_after_s: float | None = None
@@ -119,6 +121,7 @@ class Crossings:
         match self.journal.ask(name, args_hash, args_json):
             case Recorded(crossing):
                 self.taint |= crossing.taint
+                self.asked_outside = self.asked_outside or goes_outside(crossing.name, crossing.klass)
                 if (failure := crossing.failure) is not None:
                     kind = CallErrorKind(failure.code)
                     self.refusal = CallError(kind, failure.message, code=failure.reason, hint=failure.hint)

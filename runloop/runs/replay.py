@@ -247,6 +247,8 @@ class _Rerun:
         except Diverged as found:
             divergence = self._at_call(found)
         else:
+            if "error" in ended and ended["error"]["code"] == (self.attempt.error or {}).get("code"):
+                return self._result("cut", journal.asked, None, None, detail)  # a guest that ends its worker does so again
             left = asked_by(self.attempt.crossings[journal.asked])
             divergence = Divergence("end", journal.asked + 1, Difference("$", left, ended))
         return self._result("differs", journal.asked, None, None, str(divergence), divergence)

@@ -39,7 +39,7 @@ from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.attempts import Working
 from runloop.runs.budgets import AttemptBudget
-from runloop.runs.call import close_open_calls, dollars
+from runloop.runs.call import SPAWNS, close_open_calls, dollars
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
 from runloop.runs.errors import NeedsPerson
@@ -94,6 +94,7 @@ class Run:
     budget: Budget
     depth: int
     child: Callable[[Run, ChildCall], Awaitable[ChildResult]]
+    end_child: Callable[[Run, ChildCall, str], Awaitable[None]]
     submitted_ms: int
     start: Draft
     base_taint: frozenset[str] = frozenset()
@@ -122,13 +123,15 @@ class Run:
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
     waits: Waits = field(default_factory=Waits, init=False)
     _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
-    """Attempts that an earlier process left under way and that are not taken up yet, by node."""
+    """Attempts that an earlier process left under way, by node, until their guest has come to the call that was left open."""
     _result: RunResult | None = field(default=None, init=False)
     _going: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
     _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
     _said_quiet: bool = field(default=False, init=False)
+    ending: bool = field(default=False, init=False)
+    """Whether the last records are on their way to the disk: nothing may follow them."""
 
     def __post_init__(self) -> None:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
@@ -161,7 +164,7 @@ class Run:
 
     async def pause(self, why: str) -> None:
         """Begin no node and no call any more; what is under way goes on to its next call."""
-        if self._result is None and self._going.is_set():
+        if not self.ending and self._going.is_set():
             self._hold()
             await self.recorder.write(Draft("run.paused", f"run paused: {first_line(why)}", RunChanged(why)))
 
@@ -171,7 +174,7 @@ class Run:
 
     async def resume(self, why: str) -> None:
         """Go on after :meth:`pause`."""
-        if self._result is None and not self._going.is_set():
+        if not self.ending and not self._going.is_set():
             await self.recorder.write(Draft("run.resumed", f"run resumed: {first_line(why)}", RunChanged(why)))
             self._going.set()
             self.services.turns.release(self.run_id)
@@ -262,7 +265,7 @@ class Run:
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
-        self._say_quiet()
+        self.say_quiet()
         now_ms, deadline_ms = self.services.clock_ms(), self._plan.next_deadline_ms
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
         park_s = self._may_park_in()
@@ -283,15 +286,20 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self._result is not None or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
+        if self.ending or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
             return False
+        if self.waits.children != len(self.children):
+            return False  # one is being made, or has just ended
         return all(child.quiet for child in self.children.values())
 
-    def _say_quiet(self) -> None:
-        """A nested opening that only waits does not use up the time of the node that it is."""
-        if self.parent is not None and self.parent_attempt is not None and self.quiet is not self._said_quiet:
+    def say_quiet(self) -> None:
+        """A nested opening that only waits does not use up the time of the node that it is, at whatever depth."""
+        if self.parent is None:
+            return
+        if self.parent_attempt is not None and self.quiet is not self._said_quiet:
             self._said_quiet = not self._said_quiet
             self.parent.tell((NodeWaiting if self._said_quiet else NodeResumed)(*self.parent_attempt))
+        self.parent.say_quiet()
 
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work."""
@@ -315,13 +323,18 @@ class Run:
 
     async def _carry_out(self, commands: list[Command], first: Draft | None = None) -> None:
         """One commit for all that the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
-        stopped = [command.node for command in commands if isinstance(command, StopNode)]
-        await self._stop([*stopped, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
+        stopped = [(command.node, command.attempt) for command in commands if isinstance(command, StopNode)]
+        never = {key for key in stopped if (left := self._open.get(key[0])) is not None and left.attempt == key[1]}
+        nodes = [node for node, _ in stopped]
+        await self._stop([*nodes, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
+        await self._close(nodes)
         drafts: list[Draft] = [] if first is None else [first]
         starts: list[tuple[StartNode, int | None]] = []
         gates: list[tuple[OpenGate, int | None]] = []
         for command in commands:
             if isinstance(command, StartNode):
+                if (command.node, command.attempt) in never:
+                    continue  # an attempt of an earlier process that ends before it is taken up
                 recorded = self._recorded_start(command) is not None
                 starts.append((command, None if recorded else len(drafts)))
                 if not recorded:
@@ -406,7 +419,7 @@ class Run:
         return found if found is not None and found.attempt == command.attempt else None
 
     def _launch(self, command: StartNode, started_ms: int) -> None:
-        recorded = self._open.pop(command.node, None)
+        recorded = self._recorded_start(command)
         self.tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
 
     async def _finish(self, done: RunDone, drafts: list[Draft]) -> None:
@@ -433,6 +446,7 @@ class Run:
             error=ErrorInfo(code, reason) if code else None,
         )
         level = "info" if status == "succeeded" else "error" if status == "failed" else "warn"
+        self.ending = True
         drafts.append(Draft("run.finished", f"run {status}" + (f": {first_line(reason)}" if reason else ""), meta, level=level))
         stored = await self.recorder.write(*drafts)
         self._result = RunResult(self.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
@@ -454,6 +468,7 @@ class Run:
             return
         if self.tasks.get(node) is asyncio.current_task():
             del self.tasks[node]
+            self._open.pop(node, None)
         self._inbox.put_nowait(event)
 
     async def _run_agent(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
@@ -489,6 +504,7 @@ class Run:
             away=lambda goes: self._leave(goes=goes, outside=True),
             going=self._going,
             spent=lambda tokens, micros: self._inbox.put_nowait(NodeSpent(node, attempt, tokens, micros)),
+            taken_up=lambda: self._open.pop(node, None),
             evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
             usage=spent,
         )
@@ -544,6 +560,7 @@ class Run:
         self.waits.begin(command.node, Wait("child"))
         try:
             call = ChildCall(node.name, params, self._inherited_taint(node.id), command.node, attempt)
+            self._open.pop(command.node, None)
             child = await self.child(self, call)
         except NeedsPerson:
             raise
@@ -577,9 +594,21 @@ class Run:
             await asyncio.gather(*tasks, return_exceptions=True)
         for node in nodes:
             self.waits.end(node)
+
+    async def _close(self, nodes: list[str]) -> None:
+        """Give the calls and children that an earlier process left open, and no guest came to again, an outcome and an end."""
+        for node in nodes:
             left = self._open.pop(node, None)
-            if left is not None and (drafts := close_open_calls(left)):
-                await self.recorder.write(*drafts)
+            if left is not None:
+                await self._end_children(left)
+                if drafts := close_open_calls(left):
+                    await self.recorder.write(*drafts)
+
+    async def _end_children(self, left: RecordedAttempt) -> None:
+        calls = [crossing.call for crossing in left.crossings if not crossing.answered and crossing.name in SPAWNS]
+        for call in calls if self.opening.node(left.node).id in self.bundles else [0]:
+            asked = ChildCall("", {}, frozenset(), left.node, left.attempt, call)
+            await self.end_child(self, asked, "the run that asked for this one was stopped")
 
     async def _stop_all(self) -> None:
         await self._stop(list(self.tasks))

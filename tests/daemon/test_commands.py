@@ -8,8 +8,13 @@ import pytest
 
 from tests.daemon.conftest import RLP
 
-MAILS = "def run() -> dict:\n    return {'out': mail.send([{'email': 'ada@example.org'}], subject='s', text='t').status}\n"
-NAPS = "def run() -> dict:\n    emit.log('before')\n    timer.sleep(2)\n    emit.log('after')\n    return {'out': 'woken'}\n"
+MAILS = """def run() -> dict:
+    emit.log('before')
+    sent = mail.send([{'email': 'ada@example.org'}], subject='s', text='t')
+    emit.log('after')
+    return {'out': sent.status}
+"""
+NAPS = "def run() -> dict:\n    timer.sleep(5)\n    return {'out': 'woken'}\n"
 PARKS = "runtime.park_after_ms"
 
 
@@ -19,8 +24,6 @@ def mailing(daemon, words):
     daemon.opening("mails")
     daemon.agent("naps", words.head + NAPS, "time = true")
     daemon.opening("naps")
-    daemon.agent("rests", words.head + NAPS.replace("2", "8"), "time = true")
-    daemon.opening("rests")
     daemon.settings[PARKS] = 0
     return daemon
 
@@ -85,43 +88,54 @@ async def test_a_detached_run_waits_to_be_approved_and_is_followed_to_its_end(ma
     assert "taken up once" in text
 
 
+def approve(daemon, run_id):
+    """Say yes to what a run asks."""
+    (opened,) = [each for each in json.loads(output(daemon.rlp("approve", "--json"))) if each["run_id"] == run_id]
+    output(daemon.rlp("approve", opened["approval_id"], "--yes"))
+
+
 async def test_followers_outlive_a_daemon_that_is_killed_and_started_again(mailing, following):
-    mailing.settings[PARKS] = 60_000
     mailing.start()
-    run_id = detached(mailing, "naps")
+    run_id = detached(mailing, "mails")
     attached, logs = following("attach", run_id), following("logs", run_id, "--follow", "--node", "a")
-    while json.loads(attached.stdout.readline())["kind"] != "node.log":
+    while json.loads(attached.stdout.readline())["kind"] != "approval.requested":
         pass
-    while "before" not in logs.stdout.readline():
+    while "asks for approval" not in logs.stdout.readline():
         pass
     mailing.stop(signal.SIGKILL)
     mailing.start()
+    approve(mailing, run_id)
     records, lines = [json.loads(line) for line in attached.stdout], logs.stdout.read()
 
     kinds = [record["kind"] for record in records if record["event_id"]]
     assert (attached.wait(60), kinds.count("run.recovered"), kinds[-1]) == (0, 1, "run.finished")
-    assert (logs.wait(60), lines.count("a: after"), "run" in lines) == (0, 1, False)
+    assert (logs.wait(60), lines.count("a: after"), "run succeeded" in lines) == (0, 1, False)
 
 
 async def test_every_run_is_paused_and_goes_on_over_a_restart_and_without_the_daemon(mailing):
     mailing.start()
-    ids = {detached(mailing, "rests") for _ in range(2)}
+    one, other = ids = [detached(mailing, "mails") for _ in range(2)]
+    await parked(mailing, 2)
     paused = mailing.rlp("pause", "--all", "--reason", "lunch")
     states = {row["run_id"]: (row["state"], row["waiting_for"]) for row in listed(mailing)}
     mailing.stop(signal.SIGKILL)
-    unfinished = {row["run_id"]: row["status"] for row in listed(mailing, "--state", "unfinished")}
+    unfinished = {row["run_id"] for row in listed(mailing, "--state", "unfinished")}
     mailing.start()
-    one, other = sorted(ids)
     resumed = mailing.rlp("resume", one)
+    approve(mailing, one)
     ended = mailing.rlp("attach", one)
     mailing.stop()
     alone = mailing.rlp("resume", other)
+    (left,) = listed(mailing, "--state", "unfinished")
 
     assert (output(paused), states) == ("2 runs\n", dict.fromkeys(ids, ("paused", "a resumption")))
-    assert set(unfinished) == ids
-    assert (output(resumed), ended.returncode) == (f"run {one} running\n", 0)
-    kinds = [json.loads(line)["kind"] for line in output(alone).splitlines()]
-    assert (kinds[0], "run.resumed" in kinds, kinds[-1]) == ("run.recovered", True, "run.finished")
+    assert unfinished == set(ids)
+    assert (output(resumed).split()[:2], ended.returncode) == (["run", one], 0)
+    kinds = [json.loads(line)["kind"] for line in alone.stdout.splitlines()]
+    assert (alone.returncode, "error[run.needs_person]" in alone.stderr) == (4, True)
+    assert (kinds[0], "run.resumed" in kinds, "run.finished" in kinds) == ("run.recovered", True, False)
+    assert (left["run_id"], left["waiting_for"]) == (other, "approval of mail.outbox")
+    assert len(list((mailing.state / "outbox").glob("*.eml"))) == 1
 
 
 def test_a_local_run_that_was_killed_is_taken_up_beside_the_daemon(mailing, following):

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 HEAD = "from runloop_agent import agent, ask, emit, timer\n\n\n@agent\ndef run(topic) -> dict:\n"
-SLEEPS = HEAD + "    emit.log('before\\nthe nap')\n    timer.sleep(1)\n    emit.log('after', level='warn')\n    return {'out': topic}\n"
+SLEEPS = HEAD + "    emit.log('before\\nthe nap')\n    timer.sleep(5)\n    emit.log('after', level='warn')\n    return {'out': topic}\n"
 LOOPS = HEAD + "    emit.log('in the loop')\n    while True:\n        pass\n"
 ASKS = HEAD + "    return {'out': ask.person('Which colour?', options=['red', 'blue']).answer}\n"
 

@@ -10,6 +10,7 @@ from runloop.openings.states import (
     NodeDone,
     NodeFailed,
     NodeReady,
+    NodeSpent,
     NodeStarted,
     NodeSucceeded,
     NodeWaiting,
@@ -18,6 +19,7 @@ from runloop.openings.states import (
     State,
     Status,
     StopNode,
+    TakenUp,
     Tick,
 )
 
@@ -47,11 +49,18 @@ def test_the_time_in_between_counts_against_no_deadline(opening):
 
     plan, commands = Plan.rebuild(built, b"", history, 10_000)
 
-    assert commands == [StartNode("b", 1, {}, 500, "agent:b")]
-    assert plan.next_deadline_ms == 10_100
-    assert plan.step(Tick(), 10_100) == [StartNode("a", 2, {}, 500, "agent:a")]
+    assert commands == [StartNode("b", 1, {}, 500, "agent:b"), StartNode("a", 2, {}, 500, "agent:a")]  # its pause was over at 300
     assert plan.next_deadline_ms == 10_300
     assert plan.step(Tick(), 10_300)[-1].reason == "opening timed out after 500 ms"
+
+
+def test_neither_does_the_time_before_an_earlier_process_took_the_run_up(opening):
+    built = opening({"a": {}}, policy={"timeout_ms": 500})
+    history = [(0, Begin()), (0, NodeStarted("a")), (90_100, TakenUp(since_ms=100)), (90_200, NodeSpent("a", 1, 1))]
+
+    plan, _ = Plan.rebuild(built, b"", history, 200_000)
+
+    assert plan.next_deadline_ms == 200_300
 
 
 def test_a_second_attempt_that_was_started_is_started_again_as_the_second(opening):
