@@ -317,8 +317,8 @@ class Plan(Flow):
 
     def _fill_places(self) -> None:
         while self._queue and not self.done and (self.max_parallel is None or self._running + self._held < self.max_parallel):
-            step = self._queue.popleft()
-            if step.queued:
+            ticket, step = self._queue.popleft()
+            if step.ticket == ticket:
                 self._start(step)
 
     _handlers: ClassVar[dict[type, Callable[[Plan, Any], None]]] = {

@@ -338,6 +338,8 @@ def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: Stored
         if meta["attempt"] or meta["status"] == "ok":
             error = meta.get("error")
             run.results[meta["node"]] = NodeResult(meta.get("outputs_hash"), None if error is None else error["message"])
+        else:
+            run.results.pop(meta["node"], None)
     if attempt is None:
         return  # a node of many items, one that was decided at its gate, or one that never started: that follows from what is known
     attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")

@@ -331,6 +331,7 @@ class Run:
         drafts: list[Draft] = [] if first is None else [first]
         starts: list[tuple[StartNode, int | None]] = []
         gates: list[tuple[OpenGate, int | None]] = []
+        closed = {(command.node, command.round) for command in commands if isinstance(command, CloseGate)}
         for command in commands:
             if isinstance(command, StartNode):
                 if (command.node, command.attempt) in never:
@@ -341,7 +342,9 @@ class Run:
                     drafts.append(self.book.start(command))
             elif isinstance(command, OpenGate):
                 draft = self._gates.draft(command, self._taint_of(command.node))
-                gates.append((command, None if draft is None else len(drafts)))
+                self._open_gates[command.node] = command
+                if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
+                    gates.append((command, None if draft is None else len(drafts)))
                 drafts += [] if draft is None else [draft]
             else:
                 drafts += self._drafts_of(command)
@@ -353,7 +356,6 @@ class Run:
         for start, position in starts:
             self._begin_attempt(start, None if position is None else stored[position].ts_ms)
         for gate, position in gates:
-            self._open_gates[gate.node] = gate
             event_id = 0 if position is None else stored[position].id
             self.tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
 
@@ -528,7 +530,6 @@ class Run:
         event = await working.run(record)
         if isinstance(event, NodeSucceeded):
             self._taint[node] = frozenset(crossings.taint)
-            self.book.produced[node, attempt] = event.outputs
         return event
 
     def _changed(self, bundle: Bundle) -> bool:

@@ -7,6 +7,7 @@ from runloop.openings.states import (
     Begin,
     Cancel,
     Failure,
+    GateAnswered,
     NodeDone,
     NodeFailed,
     NodeReady,
@@ -133,3 +134,13 @@ def test_places_that_folding_used_up_are_not_used_twice(opening):
     _, commands = Plan.rebuild(opening("a b"), b"", history, 2, max_parallel=2)
 
     assert commands == [StartNode("b", 1, {}, 30_000, "agent:b"), StartNode("a", 1, {}, 30_000, "agent:a")]
+
+
+def test_a_node_that_comes_back_to_the_queue_after_folding_stands_at_its_end(opening):
+    built = opening({"a": {"gate": {"ask": "?", "revise_to": "a"}}, "b": {}, "c": {}}, policy={"max_parallel": 1})
+    history = [(0, Begin()), (0, NodeStarted("a")), (0, NodeSucceeded("a", 1, OUT)), (0, NodeStarted("b"))]
+
+    plan, _ = Plan.rebuild(built, b"", history, 0)
+    plan.step(GateAnswered("a", 1, "revise"), 0)
+
+    assert plan.step(NodeSucceeded("b", 1, OUT), 0)[-1] == StartNode("c", 1, {}, 30_000, "agent:c")
