@@ -179,6 +179,7 @@ def test_an_ambiguous_beginning_of_an_id_is_an_error(kb):
         ({"since_ms": 5, "until_ms": 9}, "runs_started (submitted_ms>? AND submitted_ms<?)"),
         ({"state": "unfinished", "living": frozenset({OWNER})}, "runs_open"),
         ({"related_to": "x"}, "runs_parent (parent_run_id=?)"),
+        ({"here": {"x": "waiting"}}, "SEARCH h USING AUTOMATIC"),
     ],
 )
 def test_lists_use_an_index(kb, wanted, index):
