@@ -55,7 +55,9 @@ class World:
         """Whether the end of the run follows from the seed alone, whatever happened when."""
         end = next((e.payload["meta"] for e in reversed(self.disk.events) if e.kind == "run.finished"), {})
         races = any(node.on_failure is OnFailure.FAIL for node in parse_opening(self.scenario.openings["main"]).nodes) and len(self.failed)
-        return not (self.cancelled or self.outside.changed or races or (end.get("error") or {}).get("code") == "budget")
+        return not (
+            self.cancelled or self.scenario.races or self.outside.changed or races or (end.get("error") or {}).get("code") == "budget"
+        )
 
     @property
     def failed(self):
@@ -289,6 +291,8 @@ class Process:
     async def resume(self):
         """A person resumes the run, parked or not, and its children as they come back."""
         for _ in range(20):
+            if not self.world.disk.paused():
+                return
             self._wake.set()
             for _ in range(10):
                 await asyncio.sleep(0.004)
