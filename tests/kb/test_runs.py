@@ -109,6 +109,7 @@ def answered(call):
             "approval of mail.smtp (+1)",
             5000,
         ),
+        ([asked(1, "timer.sleep", "waiting"), ("node.started", r.NodeStarted("a", 2, r.AgentRef("w")))], "running", "a time", 4000),
         ([("run.waiting", r.RunChanged("timer", until_ms=9))], "waiting", "timer", 4000),
         ([("run.waiting", r.RunChanged("timer")), ("run.recovered", r.RunChanged("over", owner=OTHER))], "running", None, None),
         ([("run.paused", r.RunChanged("lunch"))], "paused", "a resumption", 4000),
