@@ -33,6 +33,22 @@ fuzz SECONDS="60":
 fuzz-bus SECONDS="60" *ARGS:
     scripts/fuzz-bus "$@"
 
+# a daemon under everything at once for so many seconds: runs, publishers, clients that come, go, stall and misbehave; then the accounts
+soak SECONDS="600" *ARGS:
+    scripts/soak "$@"
+
+# random runs in a simulated world that crashes, stalls and meddles; 100,000 seeds unless told otherwise
+sim *ARGS:
+    scripts/sim "$@"
+
+# kill a real daemon at so many random places of random openings, and see that nothing changed; --all: every place of one
+crash *ARGS:
+    scripts/crash "$@"
+
+# a run that outlives its daemon, to watch
+demo-durable:
+    scripts/demo-durable
+
 # write the generated pages of docs/
 docs:
     .venv/bin/python scripts/gen-docs

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 RUNS = 5  # at least five: median and range say more than a best
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """``--small`` proves that the script works (CI); ``--runs`` repeats more often."""
+def arguments(description: str, **more: str) -> argparse.Namespace:
+    """``--small`` proves that the script works (CI); ``--runs`` repeats more often; ``more`` are further options and their help."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--small", action="store_true", help="one short run, to prove that the script works")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"measured runs after one warm-up (default {RUNS})")
+    for name, text in more.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", help=text)
     return parser.parse_args()
 
 

@@ -48,14 +48,14 @@ class Home:
         self.process: subprocess.Popen[bytes] | None = None
         self.state.mkdir(mode=0o700)
 
-    def agent(self, name: str, kind: str, entry: str, code: bytes) -> Path:
-        """Write and seal a bundle."""
+    def agent(self, name: str, kind: str, entry: str, code: bytes, caps: str = "") -> Path:
+        """Write and seal a bundle; ``caps`` is what it may do, as lines of its policy."""
         from runloop.bundles.seal import seal
 
         directory = self.state / "agents" / name
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "manifest.toml").write_text(MANIFEST.format(name=name, kind=kind, entry=entry))
-        (directory / "policy.caps").write_text("[capabilities]\n")
+        (directory / "policy.caps").write_text(f"[capabilities]\n{caps}\n")
         (directory / entry).write_bytes(code)
         sealed, problems = seal(directory)
         if sealed is None:

@@ -108,10 +108,3 @@ class VerificationFailed(RunloopError):  # noqa: N818
 
     code = "verify.failed"
     exit_code = EXIT_VERIFICATION
-
-
-class Interrupted(RunloopError):  # noqa: N818
-    """The person stopped the work."""
-
-    code = "run.interrupted"
-    exit_code = EXIT_INTERRUPTED

@@ -490,4 +490,5 @@ class Broker:
             queue_depth_max=max((sub.messages for sub in subs), default=None),
             queue_capacity_max=max((sub.max_messages for sub in subs), default=None),
             queued_bytes=sum(sub.size for sub in subs) + sum(session.control_bytes for session in self.sessions.values()),
+            queued_frames=sum(sub.messages for sub in subs),
         )

@@ -65,6 +65,8 @@ class BusStats:
     queue_depth_max: int | None
     queue_capacity_max: int | None
     queued_bytes: int
+    queued_frames: int
+    """Copies in the queues of subscriptions, counted there: what :attr:`TopicCounts.queued` must agree with."""
 
     def to_dict(self) -> dict[str, Any]:
         """For metrics; what is not known is absent."""
@@ -75,6 +77,7 @@ class BusStats:
             "connections": self.connections,
             "subscriptions": self.subscriptions,
             "queued_bytes": self.queued_bytes,
+            "queued_frames": self.queued_frames,
         }
         for name in ("queue_depth_max", "queue_capacity_max"):
             if getattr(self, name) is not None:

@@ -1,58 +1,97 @@
-"""`rlp attach`: follow a run of the daemon, from its first record or any later one."""
+"""`rlp attach`: follow a run, from its first record or any later one."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runloop.cli import context, link, output
-from runloop.errors import EXIT_FAILED, RunloopError
+from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.errors import EXIT_FAILED, RunloopError, Unavailable
 
 if TYPE_CHECKING:
+    from runloop.cli.person import TerminalPerson
+    from runloop.client import RunResult
     from runloop.config import Settings
 
-app = typer.Typer(add_completion=False, help="Follow a run of the daemon.")
+app = typer.Typer(add_completion=False, help="Follow a run, running, waiting or ended.")
+Record = Mapping[str, Any]
 
 
 @app.command()
 def attach(
-    run: Annotated[str, typer.Argument(help="A run's id, the beginning of one, or `last`.")],
+    run: RunArgument = "last",
     from_seq: Annotated[int, typer.Option("--from", metavar="SEQ", min=1, help="Begin with this record.")] = 1,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as NDJSON, also on a terminal.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Only watch: what the run asks is not asked here.")] = False,
 ) -> int:
-    """Show a run's records as they come, to its end; Ctrl-C leaves it running. The exit code is that of `rlp run`."""
-    return asyncio.run(_attach(context.settings(), run, from_seq, as_json=as_json, watch=watch))
+    """Show a run's records as they come, to its end; Ctrl-C leaves it running. The exit code is that of `rlp run`.
 
+    Without a daemon a run that has ended is shown from the ledger. A daemon that restarts is waited for.
 
-async def _attach(settings: Settings, ref: str, from_seq: int, *, as_json: bool, watch: bool) -> int:
+    Examples: `rlp attach`, `rlp attach 3f2a91c0 --from 40`, `rlp attach last --watch --json`.
+    """
+    import asyncio  # slow to import, and `rlp logs` seldom needs it
+
     from runloop.cli.person import TerminalPerson, person_present
-    from runloop.cli.remote import Shown
-    from runloop.cli.run import exit_code
+    from runloop.cli.showing import exit_code, text_line
 
-    as_lines = as_json or not output.is_terminal(sys.stdout)
-    attended = person_present() and not watch
-    async with link.linked(settings, reconnect_s=link.RECONNECT_S) as client:
-        run = await client.attach(ref, from_seq, attended=attended)
-        shown = Shown(client, run, _show_line if as_lines else _show_text, TerminalPerson() if attended else None)
+    line = output.record_line if as_json or not output.is_terminal(sys.stdout) else text_line
+
+    def show(record: Record) -> None:
+        text = line(record)
+        if text is not None:
+            print(text, flush=True)
+
+    person = TerminalPerson() if person_present() and not watch else None
+    result = asyncio.run(follow(context.settings(), run, show, from_seq=from_seq, person=person))
+    return EXIT_FAILED if result is None else exit_code(result, interrupted=False)
+
+
+async def follow(
+    settings: Settings, ref: str, on_record: Callable[[Record], None], *, from_seq: int = 1, person: TerminalPerson | None = None
+) -> RunResult | None:
+    """Every record to the run's end: from the daemon, and where none answers from the ledger; with a ``person`` what it asks is asked here.
+
+    None where the run has no end and the daemon does not have it, which is said on stderr.
+
+    Raises:
+        Unavailable: ``daemon.unavailable`` where the run has no end and no daemon answers; what a Following raises.
+
+    """
+    from runloop.cli.remote import Shown
+
+    client = None if link.own_settings() else await link.find(settings, reconnect_s=link.RESTART_S)
+    if client is None:
+        return _from_ledger(ref, from_seq, on_record)
+    async with client:
+        run = await client.attach(ref, from_seq, attended=person is not None)
         try:
-            return exit_code(await shown.follow(), interrupted=False)
+            return await Shown(client, run, on_record, person).follow()
         except RunloopError as error:
             if error.code != "run.unfinished":
                 raise
             output.print_warning(error.code, f"{error.message}: this is what is recorded")
-            return EXIT_FAILED
+            return None
 
 
-def _show_line(record: Mapping[str, Any]) -> None:
-    print(output.record_line(record), flush=True)
+def _from_ledger(ref: str, from_seq: int, on_record: Callable[[Record], None]) -> RunResult:
+    from runloop.client.handle import result_of
 
-
-def _show_text(record: Mapping[str, Any]) -> None:
-    if record["level"] != "debug":
-        output.print_line(f"{record['seq']:>5}  {record['message']}")
+    with finding(ref) as found:
+        last: Record = {}
+        for record in records_of(found):
+            last = record
+            if record["seq"] >= from_seq:
+                on_record(record)
+    if last["kind"] != "run.finished":
+        short = found.run_id[:8]
+        message = f"no daemon answers, and run {found.run_id} has no end: this is what is recorded"
+        raise Unavailable(
+            message, code="daemon.unavailable", hint=f"`rlp up` starts one, which takes it up; `rlp resume {short}` does so here"
+        )
+    return result_of(last)

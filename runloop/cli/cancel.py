@@ -1,44 +1,46 @@
-"""`rlp cancel`, `rlp pause` and `rlp resume`: change a run of the daemon."""
+"""`rlp cancel`: stop a run."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from runloop.cli import context, link, output
+from runloop.cli.finding import ReasonOption, UnfinishedArgument
 from runloop.cli.options import JsonOption
+from runloop.errors import RunloopError
 
-app = typer.Typer(add_completion=False, help="Cancel a run of the daemon.")
-pause_app = typer.Typer(add_completion=False, help="Let a run of the daemon begin nothing new.")
-resume_app = typer.Typer(add_completion=False, help="Let a paused run go on.")
+if TYPE_CHECKING:
+    from runloop.config import Settings
 
-_Run = Annotated[str, typer.Argument(help="A run's id, or the beginning of one.")]
-_Reason = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the records.")]
+app = typer.Typer(add_completion=False, help="Stop a run, whatever it does.")
 
 
 @app.command()
-def cancel(run: _Run, *, reason: _Reason = None, as_json: JsonOption = False) -> int:
-    """Stop a run: what works is interrupted, what waits is dropped, what is queued never starts."""
-    return _change("cancel", run, reason, as_json=as_json)
+def cancel(run: UnfinishedArgument, *, reason: ReasonOption = None, as_json: JsonOption = False) -> int:
+    """Stop RUN: what works is interrupted, what waits is dropped, what is queued never starts.
 
+    A run that its process left unfinished is taken up in this process and ended, so that every call that was begun gets an outcome.
 
-@pause_app.command()
-def pause(run: _Run, *, reason: _Reason = None, as_json: JsonOption = False) -> int:
-    """Hold a run: no node and no call begins until `rlp resume`; what is under way goes on to its next call."""
-    return _change("pause", run, reason, as_json=as_json)
-
-
-@resume_app.command()
-def resume(run: _Run, *, reason: _Reason = None, as_json: JsonOption = False) -> int:
-    """Let a paused run go on."""
-    return _change("resume", run, reason, as_json=as_json)
-
-
-def _change(verb: str, run: str, reason: str | None, *, as_json: bool) -> int:
-    found = link.ask_once(context.settings(), verb, run=run, reason=reason)
-    if as_json:
-        output.print_json(found)
-    else:
-        output.print_line(f"run {found['run_id']} {found['state']}")
+    Example: `rlp cancel 3f2a91c0 --reason "wrong recipient"`.
+    """
+    found = asyncio.run(_cancel(context.settings(), run, reason))
+    output.print_changed(found, as_json=as_json)
     return 0
+
+
+async def _cancel(settings: Settings, ref: str, reason: str | None) -> dict[str, Any]:
+    client = None if link.own_settings() else await link.find(settings)
+    if client is not None:
+        async with client:
+            try:
+                return await client.ask("cancel", run=ref, reason=reason)
+            except RunloopError as error:
+                if error.code != link.NOT_HERE:
+                    raise
+    from runloop.cli import taking
+
+    (run_id,) = taking.find(ref)
+    return {"run_id": run_id, "state": await taking.cancel(settings, run_id, reason or "cancelled at the terminal")}

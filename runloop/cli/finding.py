@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runloop.cli import context
 from runloop.cli.ledger import require
+from runloop.errors import InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,53 @@ if TYPE_CHECKING:
     from runloop.runs.archives.imported import Imported
     from runloop.runs.sources import FoundRun
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, `last`, or a file of `rlp export`.")]
+_COMPLETED = 200
+
+
+def _begin(incomplete: str) -> list[tuple[str, str]]:
+    """Runs whose ids begin so, for the shell: the newest ones."""
+    return _completed(incomplete, unfinished=False)
+
+
+def _begin_unfinished(incomplete: str) -> list[tuple[str, str]]:
+    return _completed(incomplete, unfinished=True)
+
+
+def _completed(incomplete: str, *, unfinished: bool) -> list[tuple[str, str]]:
+    """Ids that begin so, with what they are; nothing where the ledger cannot be read: a shell that completes shows no errors."""
+    from runloop.cli.ledger import reading_base
+    from runloop.kb.runs import ENDS, RunFilter
+
+    try:
+        with reading_base() as kb:
+            rows = kb.runs(RunFilter(limit=_COMPLETED))
+    except RunloopError:
+        return []
+    return [
+        (row["run_id"], f"{row['opening_name']} {row['state']}")
+        for row in rows
+        if row["run_id"].startswith(incomplete) and not (unfinished and row["state"] in ENDS)
+    ]
+
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, its first letters, `last`, or a file of `rlp export`.", autocompletion=_begin)
+]
+
+UnfinishedArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.", autocompletion=_begin_unfinished)
+]
+PerhapsUnfinishedArgument = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="A run's id, its first letters, or `last`.", autocompletion=_begin_unfinished)
+]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the records.")]
+
+
+def one_or_all(run: str | None, *, every: bool) -> None:
+    """Raise InvalidInput ``cli.usage`` unless exactly one of a run and `--all` was given."""
+    if (run is None) != every:
+        message = "name a run, or give --all" if run is None else "a run and --all exclude each other"
+        raise InvalidInput(message, code="cli.usage", where=Where(key="RUN"), hint="`rlp runs` lists the runs")
 
 
 def imported() -> Imported:
@@ -38,6 +85,14 @@ def finding(ref: str) -> Iterator[FoundRun]:
         require(_ledger_path())
     with perhaps_ledger() as ledger:
         yield find_source(ref, ledger, others)
+
+
+def records_of(found: FoundRun) -> Iterator[Mapping[str, Any]]:
+    """The records of a run that was found, large values loaded."""
+    from runloop.events import record_of
+    from runloop.runs.history import run_events
+
+    return (record_of(event) for event in run_events(found.source, found.run_id) if "v" in event.payload)
 
 
 @contextmanager

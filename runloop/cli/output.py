@@ -138,6 +138,16 @@ def print_json(value: Any) -> None:
     print(to_json(value))
 
 
+def print_changed(answer: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what the daemon did with one run, or with how many."""
+    if as_json:
+        print_json(answer)
+    elif "runs" in answer:
+        print_line(f"{answer['runs']} {'run' if answer['runs'] == 1 else 'runs'}")
+    else:
+        print_line(f"run {answer['run_id']} {answer['state']}")
+
+
 def to_json(value: Any, *, indent: int | None = 2) -> str:
     """JSON text whose control characters are escaped, and whatever the output's encoding lacks; other objects appear as their ``str``."""
     text = json.dumps(value, indent=indent, ensure_ascii=not _writes_unicode(), default=str)

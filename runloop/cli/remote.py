@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runloop.cli.output import print_warning
+from runloop.cli.showing import exit_code
 from runloop.client.handle import result_of
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
     from runloop.cli.person import TerminalPerson
+    from runloop.cli.showing import RunShown
     from runloop.client import Client, RunHandle, RunResult
 
 APPROVALS = "action.request"
@@ -27,6 +31,7 @@ class Shown:
     on_record: Callable[[Mapping[str, Any]], None]
     person: TerminalPerson | None = None
     _asking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _lists: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def follow(self, from_seq: int | None = None, *, begin: Callable[[], Awaitable[object]] | None = None) -> RunResult:
         """Every record to the run's end. ``begin`` is awaited once nothing can be missed any more. Raises what a Following raises."""
@@ -38,15 +43,28 @@ class Shown:
                 if begin is not None:
                     await begin()
                 if self.person is not None:
-                    for shown in await self.client.approvals():
-                        self._opened(shown)
+                    self.client.bus.on_reconnect.append(self._ask_again)
+                    await self._ask_what_is_open()
                 async for record in records:
                     self.on_record(record)
             return result_of(records.end or {})
         finally:
-            await _end([*self._asking.values(), *([people] if people else [])])
+            with suppress(ValueError):
+                self.client.bus.on_reconnect.remove(self._ask_again)
+            await _end([*self._asking.values(), *self._lists, *([people] if people else [])])
 
     # ── the person ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ask_again(self) -> None:
+        """The connection is a new one: what was opened and closed meanwhile was not heard."""
+        self._lists.append(asyncio.create_task(self._ask_what_is_open()))
+
+    async def _ask_what_is_open(self) -> None:
+        shown = [each for each in await self.client.approvals() if each["root_run_id"] == self.run.id]
+        for approval_id in self._asking.keys() - {each["approval_id"] for each in shown}:
+            self._closed(approval_id)
+        for each in shown:
+            self._opened(each)
 
     async def _serve_person(self, requests: Any) -> None:
         async for message in requests:
@@ -72,6 +90,36 @@ class Shown:
             await answer_at_terminal(self.client, self.person, shown)
         except RunloopError as error:
             print_warning(error.code, error.message)
+
+
+async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, bool], Awaitable[object]]) -> int:
+    """Run at this terminal what ``submit(run id, whether a person is here)`` makes the daemon begin; the exit code of the run."""
+    from runloop.cli.person import person_present
+
+    attended, begun = person_present(), False
+    run = client.handle(str(uuid.uuid4()), attended=attended)
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def begin() -> None:
+        nonlocal begun
+        await submit(run.id, attended)
+        begun = True
+
+    async def cancel_there(reason: str) -> None:
+        if begun:
+            with suppress(RunloopError):  # it may have ended meanwhile
+                await run.cancel(reason)
+
+    def cancel(reason: str) -> None:
+        task = asyncio.ensure_future(cancel_there(reason))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    following = Shown(client, run, terminal.take, terminal.person() if attended else None)
+    with terminal.watching(cancel) as interrupts:
+        result = await following.follow(begin=begin)
+    terminal.end(result)
+    return exit_code(result, interrupted=interrupts.taken > 0)
 
 
 async def answer_at_terminal(client: Client, person: TerminalPerson, shown: Mapping[str, Any]) -> bool:

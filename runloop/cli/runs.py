@@ -72,12 +72,12 @@ def runs(
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
     if imported:
         return _imported(wanted, style, as_json=as_json, as_table=as_table)
-    listed = _listed(wanted)
-    rows = [_cells(each, now_ms) for each in listed]
+    found = _listed(wanted)
+    rows = [_cells(each, now_ms) for each in found]
     used = [at for at, name in enumerate(_COLUMNS) if name not in {"waits for", "usd", "why"} or any(row[at] is not None for row in rows)]
     shown = [[row[at] for at in used] for row in rows]
     columns = [_COLUMNS[at] for at in used]
-    output.print_rows(columns, shown, as_json=as_json, as_table=as_table, style=style, data=listed, empty="no runs match")
+    output.print_rows(columns, shown, as_json=as_json, as_table=as_table, style=style, data=found, empty="no runs match")
     return 0
 
 
@@ -89,9 +89,11 @@ def _listed(wanted: RunFilter) -> list[dict[str, Any]]:
         context.settings(), "list", state=wanted.state, opening=wanted.opening, since_ms=wanted.since_ms, until_ms=wanted.until_ms,
         text=wanted.text, limit=wanted.limit,
     )  # fmt: skip
-    if found is not None:
-        listed: list[dict[str, Any]] = found["runs"]
-        return listed
+    return in_ledger(wanted) if found is None else list(found["runs"])
+
+
+def in_ledger(wanted: RunFilter) -> list[dict[str, Any]]:
+    """The runs as the ledger and the living processes say."""
     from runloop.cli.ledger import reading_base
     from runloop.runs.owners import living_owners
 

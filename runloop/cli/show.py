@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runloop.cli import output
-from runloop.cli.finding import RunArgument, finding
+from runloop.cli.finding import RunArgument, finding, records_of
 from runloop.cli.options import JsonOption, TableOption
+from runloop.cli.times import clock, span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from runloop.runs.history import RecordedRun
 
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
 _ORIGINS = {"imported": "imported from another ledger", "file": "read from a file"}
+_MOST = 1000
 _COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "error")
 
 
@@ -26,27 +32,30 @@ def show(
     as_json: JsonOption = False,
     as_table: TableOption = False,
 ) -> int:
-    """Show RUN: how it was started, each attempt, and how it ended."""
+    """Show RUN: how it was started, each attempt, how it ended or what it waits for, and the runs that it is related to.
+
+    Examples: `rlp show`, `rlp show 3f2a91c0 --outputs`, `rlp show run.rlz --json`.
+    """
     from runloop.runs.history import load_run
 
     with finding(run) as found:
-        run_id, origin = found.run_id, found.origin
-        recorded = load_run(found.source, run_id)
+        recorded = load_run(found.source, found.run_id)
+        moves = _moves(records_of(found))
+        children = found.source.children(found.run_id)
+    row, related = (None, []) if found.origin != "own" else _standing(found.run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_json(
-            {
-                **_head(recorded),
-                "origin": origin,
-                "params": recorded.submitted["params"],
-                "attempts": [_attempt(each) for each in recorded.attempts],
-            }
-        )
+        output.print_json(_json(recorded, found.origin, moves, row, related, children))
         return 0
-    output.print_line(f"run      {run_id}" + ("" if origin == "own" else f"  ({_ORIGINS[origin]})"))
+    output.print_line(f"run      {found.run_id}" + ("" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"))
     output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
-    output.print_line(f"state    {recorded.status or 'running'}" + (f": {recorded.reason}" if recorded.reason else ""))
+    output.print_line(f"state    {_state(recorded, row)}" + (f": {recorded.reason}" if recorded.reason else ""))
+    if row is not None and row.get("waiting_for"):
+        output.print_line(f"waits    for {row['waiting_for']}, since {span(_now_ms() - row['waiting_since_ms'])}")
     for name, value in (recorded.submitted["params"] or {}).items():
         output.print_line(f"param    {name} = {output.to_json(value, indent=None)}")
+    for line in moves.lines():
+        output.print_line(line)
+    _print_relations(recorded, related, children)
     _print_nodes(recorded)
     if outputs:
         for each in recorded.attempts:
@@ -56,14 +65,112 @@ def show(
     return 0
 
 
-def _head(recorded: RecordedRun) -> dict[str, Any]:
+@dataclass(slots=True)
+class _Moves:
+    """How often a run left memory, and how it came back."""
+
+    evicted: int = 0
+    rebuilt: int = 0
+    replayed_calls: int = 0
+    parked: int = 0
+    recovered: list[dict[str, Any]] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """A line each for evictions, for parking and for recoveries."""
+        if self.evicted:
+            back = f", rebuilt {_times(self.rebuilt)} with {self.replayed_calls} calls from the record" if self.rebuilt else ""
+            yield f"evicted  {_times(self.evicted)} while it waited{back}"
+        if self.parked:
+            yield f"parked   {_times(self.parked)}"
+        if self.recovered:
+            last = self.recovered[-1]
+            answered = last["effects_answered"]
+            calls = f", {answered} {'call' if answered == 1 else 'calls'} answered from the record" if answered else ""
+            yield f"taken up {_times(len(self.recovered))}, last {clock(last['ts_ms'])}: {last['why']}{calls}"
+
+
+def _moves(records: Iterable[Mapping[str, Any]]) -> _Moves:
+    moves = _Moves()
+    for record in records:
+        meta = record["meta"]
+        match record["kind"]:
+            case "node.evicted":
+                moves.evicted += 1
+            case "node.rebuilt":
+                moves.rebuilt += 1
+                moves.replayed_calls += meta.get("replayed_calls", 0)
+            case "run.waiting":
+                moves.parked += 1
+            case "run.recovered":
+                moves.recovered.append({"ts_ms": record["ts_ms"], "why": meta["why"], "effects_answered": meta.get("effects_answered", 0)})
+            case _:
+                pass
+    return moves
+
+
+def _standing(run_id: str) -> tuple[Mapping[str, Any] | None, list[dict[str, Any]]]:
+    """The run as `rlp runs` has it, and its children and forks, oldest first."""
+    from runloop.cli.runs import in_ledger
+    from runloop.kb.runs import RunFilter
+
+    row = next(iter(in_ledger(RunFilter(run_ids=(run_id,)))), None)
+    return row, in_ledger(RunFilter(related_to=run_id, limit=_MOST))[::-1]
+
+
+def _state(recorded: RecordedRun, row: Mapping[str, Any] | None) -> str:
+    return recorded.status or ("unfinished" if row is None else str(row["state"]))
+
+
+def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], children: list[str]) -> None:
+    if recorded.identity.parent_run_id is not None:
+        output.print_line(f"parent   {recorded.identity.parent_run_id}")
+    forked = recorded.submitted.get("forked_from")
+    if forked:
+        output.print_line(f"forked   from {forked['run_id']} after record {forked['seq']}")
+    for each in related:
+        kind = "child" if each["parent_run_id"] == recorded.run_id else "fork"
+        output.print_line(f"{kind:<8} {each['run_id']}  {each['opening_name']}  {each['state']}")
+    for run_id in children if not related else ():
+        output.print_line(f"child    {run_id}")
+
+
+def _json(
+    recorded: RecordedRun,
+    origin: str,
+    moves: _Moves,
+    row: Mapping[str, Any] | None,
+    related: list[dict[str, Any]],
+    children: list[str],
+) -> dict[str, Any]:
+    waits = {name: None if row is None else row.get(name) for name in ("waiting_for", "waiting_since_ms")}
     return {
         "run_id": recorded.run_id,
         "opening_name": recorded.opening_name,
         "status": recorded.status or "running",
+        "state": _state(recorded, row),
+        **waits,
         "reason": recorded.reason,
         "final_hash": recorded.final_hash,
+        "origin": origin,
+        "parent_run_id": recorded.identity.parent_run_id,
+        "forked_from": recorded.submitted.get("forked_from"),
+        "children": children,
+        "forks": [each["run_id"] for each in related if each["forked_from"] == recorded.run_id],
+        "evicted": moves.evicted,
+        "rebuilt": moves.rebuilt,
+        "parked": moves.parked,
+        "recovered": moves.recovered,
+        "params": recorded.submitted["params"],
+        "attempts": [_attempt(each) for each in recorded.attempts],
     }
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _print_nodes(recorded: RecordedRun) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from runloop.errors import InvalidInput, Where
 
@@ -46,3 +46,13 @@ def span(ms: int | None) -> str:
     if seconds < 86_400:
         return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
     return f"{seconds // 86_400}d{seconds % 86_400 // 3600}h"
+
+
+def clock(ms: int) -> str:
+    """The date and time of day of Unix milliseconds, where this machine is."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%m-%d %H:%M:%S")
+
+
+def clock_ms(ms: int) -> str:
+    """The time of day, to the millisecond."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from runloop.cli import output
-from runloop.cli.finding import RunArgument, finding
+from runloop.cli.finding import RunArgument, finding, records_of
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
+from runloop.cli.times import clock_ms
 
 app = typer.Typer(add_completion=False, help="Show the crossings of a run: who, to whom, what, size, time, cost.")
 _COLUMNS = ("time", "from → to", "what", "size", "ms", "tokens", "usd", "note")
@@ -27,12 +27,10 @@ def trace(
     no_wrap: NoWrapOption = False,
 ) -> int:
     """Show every crossing of RUN in order. With --json: the whole trace, with nodes, hashes and ladder."""
-    from runloop.events import record_of
-    from runloop.runs.history import run_events
     from runloop.runs.trace import ladder, run_trace
 
     with finding(run) as found:
-        records = [record_of(event) for event in run_events(found.source, found.run_id) if "v" in event.payload]
+        records = list(records_of(found))
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json(run_trace(records))
         return 0
@@ -40,9 +38,7 @@ def trace(
     start = records[0]["ts_ms"]
     rows = [
         (
-            f"+{(hop.ts_ms - start) / 1000:.3f}s"
-            if relative
-            else datetime.fromtimestamp(hop.ts_ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3],
+            f"+{(hop.ts_ms - start) / 1000:.3f}s" if relative else clock_ms(hop.ts_ms),
             f"{hop.source} → {hop.target}",
             hop.what,
             size(hop.bytes),

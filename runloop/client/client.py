@@ -32,7 +32,7 @@ _BLOB_BYTES: Final = 1024 * 1024
 _NOBODY: Final = frozenset({"bus.disconnected", "bus.deadline"})
 _FOR_OPERATORS: Final = frozenset({"daemon.needs_operator", "bus.forbidden"})
 _BROKEN: Final = frozenset({"bus.disconnected", "bus.stopping"})
-_REPEATABLE: Final = frozenset({"submit", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
+_REPEATABLE: Final = frozenset({"submit", "fork", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
 """Verbs that are asked again after a broken connection: doing them twice is doing them once."""
 
 
@@ -198,6 +198,7 @@ class Client:
         request_id: str | None = None,
         yes: bool = False,
         attended: bool = False,
+        patient: bool = False,
         workdir: Path | str | None = None,
     ) -> RunHandle:
         """Start a run of an opening: a name that the daemon knows, a file (a Path, or text with a slash or .yaml), or text as ``source``.
@@ -205,7 +206,8 @@ class Client:
         ``file`` is what errors call the source.
         ``agent_digests`` (by name or name@variant) refuse other agents than these. ``request_id``, a UUID, becomes the run's id: the
         same one again is the same run, so that a submission can be repeated after any failure. ``yes`` approves in advance what the opening
-        allows; ``attended`` says that somebody on this connection can be asked; ``workdir`` adds the agents and openings of a directory.
+        allows; ``attended`` says that somebody on this connection can be asked, ``patient`` that what it asks waits for somebody as long as
+        it takes; ``workdir`` adds the agents and openings of a directory.
         """
         fields = submission(opening, source, file, agent_digests, workdir)
         run_id = str(uuid.uuid4()) if request_id is None else request_id
@@ -215,6 +217,7 @@ class Client:
             params=None if params is None else dict(params),
             yes=yes or None,
             attended=attended or None,
+            patient=patient or None,
             **fields,
         )
         return RunHandle(self, found["run_id"], found["topic"], opening_name=found["opening_name"], attended=attended)
@@ -229,9 +232,19 @@ class Client:
         """The run of an id, without asking whether there is one: follow it before it is submitted, and no live record is missed."""
         return RunHandle(self, run_id, run_topic(run_id), attended=attended)
 
-    async def runs(self, *, state: str | None = None, opening: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest runs first."""
-        found: list[dict[str, Any]] = (await self.ask("list", state=state, opening=opening, limit=limit))["runs"]
+    async def runs(
+        self,
+        *,
+        state: str | None = None,
+        opening: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        text: str | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """The newest runs first; submitted from ``since_ms`` to before ``until_ms`` (Unix milliseconds), with every word of ``text``."""
+        asked = {"state": state, "opening": opening, "since_ms": since_ms, "until_ms": until_ms, "text": text, "limit": limit}
+        found: list[dict[str, Any]] = (await self.ask("list", **asked))["runs"]
         return found
 
     async def approvals(self, run: str | None = None) -> list[dict[str, Any]]:

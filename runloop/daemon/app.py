@@ -30,7 +30,7 @@ from runloop.daemon.watching import Watcher
 from runloop.errors import RunloopError, VerificationFailed
 from runloop.runs.compose import Session, clock_ms, session
 from runloop.runs.results import RunHalted
-from runloop.runs.unfinished import unfinished_runs
+from runloop.runs.unfinished import Unfinished, unfinished_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,9 +127,10 @@ class Daemon:
             for watcher in watchers:
                 stack.push_async_callback(watcher.close)
             self._on_signals()
+            left = await self._take_over()
             await self._bus.start(listener)
             stack.push_async_callback(self._bus.close)
-            background = [self._keep(work) for work in (self._publish_metrics(), self._watchdog(), self._take_over())]
+            background = [self._keep(work) for work in (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left))]
             stack.push_async_callback(_cancel, background)
             self._ready()
             await self._stopping.wait()
@@ -245,19 +246,22 @@ class Daemon:
         else:
             self._guest = "ready"
 
-    async def _take_over(self) -> None:
-        """Go on with the runs that a process which is gone has left; what no run needs any more is forgotten."""
-        await self._prepare_guest()
+    async def _take_over(self) -> list[Unfinished]:
+        """Go on with the runs that a process which is gone has left: nobody is told that they are unfinished. All that have no end."""
+        owner = self._session.owner
         try:
             found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
+            going, waiting = self.hosting.take_over(each for each in found if not owner.alive(each.owner))
         except RunloopError as error:
             logger().error("unfinished runs cannot be read", code=error.code, why=error.message)
-            return
-        owner = self._session.owner
-        going, waiting = self.hosting.take_over(each for each in found if each.owner != owner.id and not owner.alive(each.owner))
+            return []
         if found:
             logger().info("runs taken over", going=going, waiting=waiting, of_others=len(found) - going - waiting)
-        await asyncio.to_thread(self._session.forget_all_but, found)
+        return found
+
+    async def _tidy(self, unfinished: list[Unfinished]) -> None:
+        """Forget what no run needs any more."""
+        await asyncio.to_thread(self._session.forget_guests, unfinished)
 
     def _not_recovered(self, identity: RunIdentity, error: RunloopError) -> None:
         """A run stays unfinished: who follows it is told, the log says why."""
@@ -457,6 +461,7 @@ class Daemon:
             "approvals_open": self.people.open_count,
             "bus_connections": stats.connections,
             "bus_queue_depth_max": stats.queue_depth_max,
+            "bus_queued": stats.queued_frames,
             "bus_queue_capacity_max": stats.queue_capacity_max,
             "fds_open": metrics.open_descriptors(),
             "nodes_at_work": turns.at_work,
@@ -470,6 +475,7 @@ class Daemon:
         counters = {
             **self._counters.shown(),
             "cpu_seconds_total": metrics.cpu_of(pids),
+            "msgs_copies_total": total.published,
             "msgs_recv_total": total.frames,
             "msgs_sent_total": total.delivered,
             "msgs_dropped_total": sum(total.dropped.values()),

@@ -17,6 +17,7 @@ from runloop.daemon.people import Answer
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.kb.runs import RunFilter
 from runloop.policy import Scope
+from runloop.runs.forking import ForkRequest
 from runloop.runs.owners import living_owners
 from runloop.runs.services import OpeningText
 
@@ -86,6 +87,30 @@ class Control:
             workdir=workdir,
         )
         shown = await self._daemon.hosting.submit(request)
+        return {**shown, "topic": run_topic(shown["run_id"])}
+
+    async def fork(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """Begin a run that shares the history of another one; see :class:`runloop.runs.forking.ForkRequest`."""
+        agents = {}
+        for each in fields.get("agents") or ():
+            given = _map(each, "agents")
+            name, bundle = str(_text(given, "name")), self._daemon.library.bundle_at(_directory(str(_text(given, "path"))))
+            if given.get("digest") not in {None, bundle.digest}:
+                raise _bad("agents", f"the agent in {bundle.root} changed since it was asked for; ask again")
+            agents[name] = bundle
+        session = peer.session if _flag(fields, "attended") else None
+        request = ForkRequest(
+            self._daemon.hosting.run_id_of(str(_text(fields, "run"))),
+            _text(fields, "at", optional=True),
+            _map(fields.get("params") or {}, "params"),
+            _map(fields.get("answers") or {}, "answers"),
+            agents,
+            mode="daemon",
+            yes=_flag(fields, "yes"),
+            patient=session is not None or _flag(fields, "patient"),
+            run_id=_uuid(fields, "request_id"),
+        )
+        shown = await self._daemon.hosting.fork(request, session)
         return {**shown, "topic": run_topic(shown["run_id"])}
 
     async def describe_agents(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
@@ -257,6 +282,7 @@ class Control:
 
 VERBS: dict[str, Verb] = {
     "submit": Control.submit,
+    "fork": Control.fork,
     "describe_agents": Control.describe_agents,
     "list": Control.list,
     "cancel": Control.cancel,
@@ -281,8 +307,9 @@ _UPSTREAM: dict[str, Verb] = {
 
 
 def _with_waits(row: Mapping[str, Any], here: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A row of the table of runs with what the run waits for now."""
-    return {**row, **{key: value for key, value in (here or {}).items() if key.startswith("waiting_") and value is not None}}
+    """A row of the table of runs with what the run waits for: as its records say, which is more exact, and else as the daemon knows."""
+    known = {key: value for key, value in (here or {}).items() if key.startswith("waiting_") and row.get(key) is None}
+    return {**row, **known}
 
 
 def _number(fields: Mapping[str, Any], key: str, default: int | None, low: int = 0, high: int = 2**53) -> int | None:

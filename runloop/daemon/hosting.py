@@ -316,7 +316,7 @@ class Hosting:
             raise _reused(request.run_id)
 
     async def state_of(self, run_id: str) -> str:
-        """The state of a run, here or in the ledger; ``unfinished`` where it has no end and does not run here."""
+        """The state of a run, here or in the ledger; ``unfinished`` where it has no end and does not run here, once that is known."""
         hosted = self._hosted.get(run_id)
         if hosted is not None:
             return str(hosted.shown()["state"])

@@ -85,7 +85,8 @@ class CallError(RunloopError):
 class CallContext:
     """Who asks, in which run, with which rights, and until when. Times are Unix milliseconds.
 
-    ``asked_ms`` is when the call was made first, where a recovered run takes it up again.
+    ``asked_ms`` is when the call was made first, where a recovered run takes it up again. ``begun_in`` is the run in which the attempt
+    began, where that is not ``run_id``: the guest knows itself by that one.
     """
 
     run_id: str
@@ -99,6 +100,12 @@ class CallContext:
     now_ms: int
     deadline_ms: int | None
     asked_ms: int | None = None
+    begun_in: str | None = None
+
+    @property
+    def guest_run_id(self) -> str:
+        """The run that the guest knows itself by."""
+        return self.begun_in or self.run_id
 
     @property
     def question_id(self) -> str:

@@ -242,6 +242,7 @@ class ApprovalRequested(RecordMeta, frozen=True):
     """A person is asked; ``what`` is exactly what would happen or leave the machine.
 
     At a gate of a node (action ``gate``) ``outputs`` are what the node's attempt produced, and ``round`` counts the node's gates.
+    ``prepared_ms`` is the time for which a call was prepared (the date of a mail): the same again makes the same ``what``.
     """
 
     approval_id: Text
@@ -257,6 +258,7 @@ class ApprovalRequested(RecordMeta, frozen=True):
     round: Count | None = None
     outputs: Value = None
     taint: list[str] | None = None
+    prepared_ms: int | None = None
 
 
 class ApprovalEnded(RecordMeta, frozen=True):

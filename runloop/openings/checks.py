@@ -38,7 +38,7 @@ Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
 def check(opening: Opening, resolve: Resolve, nested: Nested | None = None) -> list[Problem]:
     """The problems of ``opening`` with the agents installed here, in document order; nested openings are looked at with ``nested``."""
     report = Report(opening.file)
-    supplied = _supplied(opening.edges)
+    supplied = _supplied(opening.nodes, opening.edges)
     agents, openings = _Agents(resolve), _Openings(opening, nested)
     known: dict[str, AgentPorts] = {}
     for node in opening.nodes:
@@ -56,7 +56,7 @@ def check(opening: Opening, resolve: Resolve, nested: Nested | None = None) -> l
 def check_arguments(nodes: Sequence[Node], edges: Iterable[Edge], report: Report) -> None:
     """Report arguments that break their node's schema_hints; what an edge supplies counts as given."""
     hinted = [node for node in nodes if node.with_schema is not None]
-    supplied = _supplied(edges) if hinted else {}
+    supplied = _supplied(hinted, edges) if hinted else {}
     for node in hinted:
         _check_schema(node, node.with_schema, supplied.get(node.id, ()), report)
 
@@ -141,7 +141,7 @@ class _Ports:
         for node in opening.nodes:
             if node.for_each is not None:
                 key = "for_each.as" if "for_each.as" in node.clause_at else "for_each.in"
-                self._input(PortRef(node.id, node.for_each.name), node.clause_at.get(key, node.at))
+                self._input(PortRef(node.id, node.for_each.name), node.clause_at.get(key, node.at), arguments=True)
             if node.output is not None:
                 key = "output.port" if "output.port" in node.clause_at else "output"
                 self._output(PortRef(node.id, node.output.port), node.clause_at.get(key, node.at), added=False)
@@ -158,10 +158,12 @@ class _Ports:
             known.add(ERRORS_PORT)
         self._look_up(ref, known, "output", at)
 
-    def _input(self, ref: PortRef, at: Place) -> None:
+    def _input(self, ref: PortRef, at: Place, *, arguments: bool = False) -> None:
+        """With ``arguments`` the agent's arguments do as well as its ports: an item is given by name, not by an edge."""
         ports = self._known.get(ref.node)
         if ports is not None:
-            self._look_up(ref, {*ports.ports_in, ORDER_PORT}, "input", at)
+            schema = ports.with_schema if arguments and isinstance(ports.with_schema, dict) else {}
+            self._look_up(ref, {*ports.ports_in, ORDER_PORT, *schema.get("properties", ())}, "input", at)
 
     def _look_up(self, ref: PortRef, known: set[str], which: str, at: Place) -> None:
         if ref.port not in known:
@@ -170,9 +172,9 @@ class _Ports:
             self._report.add("port", message, at, node=ref.node, port=ref.port, near=(ref.port, known))
 
 
-def _supplied(edges: Iterable[Edge]) -> dict[str, list[str]]:
-    """The ports of each node that edges lead to: an edge's value is an argument too."""
-    ports: dict[str, list[str]] = {}
+def _supplied(nodes: Iterable[Node], edges: Iterable[Edge]) -> dict[str, list[str]]:
+    """The ports of each node that get values while it runs: from edges, from the items of a for_each. Such a value is an argument too."""
+    ports: dict[str, list[str]] = {node.id: [node.for_each.name] for node in nodes if node.for_each is not None}
     for edge in edges:
         ports.setdefault(edge.target.node, []).append(edge.target.port)
     return ports

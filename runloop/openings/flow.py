@@ -175,7 +175,7 @@ class Flow(Machine):
         if step.parked:
             self._unpark(step)
         self._timers.clear(step.index)
-        step.queued = False
+        step.ticket = 0
         self._halt_items(step, why)
         self._finish(step, State.CANCELLED if step.tries else unstarted, why=why)
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 class Step:
     """A node in the making, or one item of a ``for_each`` node (then ``parent`` is the node).
 
-    ``attempt`` counts over all rounds, ``tries`` in this one (a revision begins another). ``held``: its attempt waits for a person or a
-    timer, with ``left_ms`` of its time-out left. ``parked``: it waits for its ``wait`` or at a gate, without an attempt. Of a ``for_each``
-    node: its ``items`` of this round, how many are ``left``, those ``waiting`` for a place in its width, the indices of those ``placed``.
+    ``attempt`` counts over all rounds, ``tries`` in this one (a revision begins another). ``ticket`` is that of its entry in a queue, 0
+    without one. ``held``: its attempt waits for a person or a timer, with ``left_ms`` of its time-out left. ``parked``: it waits for its
+    ``wait`` or at a gate, without an attempt. Of a ``for_each`` node: its ``items`` of this round, how many are ``left``, those
+    ``waiting`` for a place in its width, the indices of those ``placed``.
     """
 
     index: int
@@ -42,7 +43,7 @@ class Step:
     undecided: int = 0
     delivered: int = 0
     blocked: bool = False
-    queued: bool = False
+    ticket: int = 0
     held: bool = False
     left_ms: int = 0
     attempt_tokens: int = 0
@@ -57,7 +58,7 @@ class Step:
     feedback: list[Json] | None = None
     parent: Step | None = None
     items: list[Step] = field(default_factory=list)
-    waiting: deque[Step] = field(default_factory=deque)
+    waiting: deque[tuple[int, Step]] = field(default_factory=deque)
     placed: set[int] = field(default_factory=set)
     left: int = 0
     failure: Failure | None = None

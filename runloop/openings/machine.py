@@ -47,7 +47,8 @@ class Machine:
         self._states = {step.id: State.PENDING for step in self._steps}
         self._outputs: dict[str, Ports] = {}
         self._account = Account(opening.policy.budget_tokens, opening.policy.budget_usd_micros)
-        self._queue: deque[Step] = deque()
+        self._queue: deque[tuple[int, Step]] = deque()
+        self._tickets = 0
         self._ended: deque[Step] = deque()
         self._timers = Timers()
         self._dates = Timers()
@@ -105,25 +106,26 @@ class Machine:
         return least(self._by_id[node].account.usd_left(), self._account.usd_left())
 
     def _enqueue(self, step: Step) -> None:
-        """Wait for a place; an item first for one of its node's."""
-        step.queued = True
+        """Wait for a place; an item first for one of its node's. An older entry of the step, left over from folding, no longer counts."""
+        self._tickets += 1
+        step.ticket = self._tickets
         if step.parent is None:
-            self._queue.append(step)
+            self._queue.append((step.ticket, step))
         else:
-            step.parent.waiting.append(step)
+            step.parent.waiting.append((step.ticket, step))
             self._let_in(step.parent)
 
     def _let_in(self, parent: Step) -> None:
         """Let as many items of a for_each node wait for a place as its width allows."""
         width = parent.node.for_each.width if parent.node.for_each else None
         while parent.waiting and (width is None or len(parent.placed) < width):
-            item = parent.waiting.popleft()
-            if item.queued:
+            ticket, item = parent.waiting.popleft()
+            if item.ticket == ticket:
                 parent.placed.add(item.index)
-                self._queue.append(item)
+                self._queue.append((ticket, item))
 
     def _start(self, step: Step) -> None:
-        step.queued = False
+        step.ticket = 0
         step.attempt += 1
         step.tries += 1
         step.attempt_tokens = step.attempt_usd = 0

@@ -44,6 +44,7 @@ from runloop.openings.states import (
     State,
     Status,
     StopNode,
+    TakenUp,
     Tick,
     Warn,
 )
@@ -78,7 +79,7 @@ class Plan(Flow):
         cls,
         opening: Opening,
         seed: bytes,
-        history: Iterable[tuple[int, Event | NodeReady | NodeStarted]],
+        history: Iterable[tuple[int, Event | NodeReady | NodeStarted | TakenUp]],
         now_ms: int,
         *,
         max_parallel: int | None = None,
@@ -102,7 +103,6 @@ class Plan(Flow):
             return plan, [plan.final]
         gap = max(0, now_ms - plan._now)
         plan._now += gap
-        plan._timers.shift(gap)
         plan._clock.shift(gap)
         for step in plan._steps:
             if step.occupies:
@@ -154,6 +154,9 @@ class Plan(Flow):
         step = self._under_way(event.node, event.attempt)
         if step is not None and not self._overdrawn(step, event.tokens - step.attempt_tokens, event.usd_micros - step.attempt_usd):
             self._attempt_failed(step, Failure(event.code, event.reason), retryable=event.retryable)
+
+    def _taken_up(self, event: TakenUp) -> None:
+        self._clock.shift(max(0, self._now - event.since_ms))
 
     def _spent(self, event: NodeSpent) -> None:
         step = self._under_way(event.node, event.attempt)
@@ -314,14 +317,15 @@ class Plan(Flow):
 
     def _fill_places(self) -> None:
         while self._queue and not self.done and (self.max_parallel is None or self._running + self._held < self.max_parallel):
-            step = self._queue.popleft()
-            if step.queued:
+            ticket, step = self._queue.popleft()
+            if step.ticket == ticket:
                 self._start(step)
 
     _handlers: ClassVar[dict[type, Callable[[Plan, Any], None]]] = {
         Begin: _begin,
         NodeReady: _readied,
         NodeStarted: _started,
+        TakenUp: _taken_up,
         NodeSucceeded: _succeeded,
         NodeFailed: _failed,
         NodeSpent: _spent,

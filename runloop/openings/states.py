@@ -149,6 +149,13 @@ class NodeStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenUp:
+    """Only in a history: nothing was under way since ``since_ms`` (no process had the run), so that time counts against no time-out."""
+
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; send one at ``next_deadline_ms``."""
 

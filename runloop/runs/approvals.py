@@ -120,9 +120,9 @@ class ApprovalDesk:
         )
 
     async def _ask(self, call: CallInFlight, prepared: Prepared, ctx: CallContext, request: AdmissionRequest, admission: Admission) -> None:
-        approval_id, before = ctx.question_id, self.asked.get(ctx.question_id)
+        approval_id, before = self._asked_last(ctx.question_id)
         if before is not None and before.what != prepared.what:
-            before, approval_id = None, f"{approval_id}/{ctx.now_ms}"  # what stands there now is not what was shown then
+            before, approval_id = None, f"{ctx.question_id}/{ctx.now_ms}"  # what stands there now is not what was shown then
         if before is None:
             stored = await self.recorder.write(self._asked(approval_id, prepared, ctx, admission))
             event_id = stored[0].id
@@ -170,9 +170,15 @@ class ApprovalDesk:
         return decision
 
     def asked_at(self, ctx: CallContext) -> int:
-        """When a person was asked about this call first, else when the call was made, else now: what is prepared then is what was shown."""
-        before = self.asked.get(ctx.question_id)
+        """When a person was asked about this call last, else when the call was made, else now: what is prepared then is what was shown."""
+        before = self._asked_last(ctx.question_id)[1]
         return before.at_ms if before is not None else ctx.asked_ms or ctx.now_ms
+
+    def _asked_last(self, question_id: str) -> tuple[str, Asked | None]:
+        """The newest approval that was asked for about a call, with its id: there are several where what would happen has changed."""
+        again = f"{question_id}/"
+        ids = [each for each in self.asked if each == question_id or (each.startswith(again) and each.removeprefix(again).isdecimal())]
+        return (ids[-1], self.asked[ids[-1]]) if ids else (question_id, None)
 
     async def settle(self, call: CallInFlight, prepared: Prepared, ctx: CallContext, evidence: Evidence) -> bool:
         """Ask whether an external call that was begun did happen; False where it shall be made now (ADR 5).
@@ -182,7 +188,7 @@ class ApprovalDesk:
             NeedsPerson: nobody is there to say.
 
         """
-        asking = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome")
+        asking = self._outcome_asked(ctx)
         approval_id = asking.question_id
         known, before = self.decisions.get(approval_id), self.asked.get(approval_id)
         if known is None:
@@ -215,6 +221,14 @@ class ApprovalDesk:
             )  # fmt: skip
         return bool(known["decision"] == IT_HAPPENED)
 
+    def _outcome_asked(self, ctx: CallContext) -> CallContext:
+        """The context of the question; what was to be made once more, and was cut off once more, is asked about anew."""
+        asking, number = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome"), 1
+        while (self.decisions.get(asking.question_id) or {}).get("decision") == DO_IT:
+            number += 1
+            asking = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome-{number}")
+        return asking
+
     def _asked(self, approval_id: str, prepared: Prepared, ctx: CallContext, admission: Admission) -> Draft:
         meta = ApprovalRequested(
             approval_id,
@@ -225,6 +239,7 @@ class ApprovalDesk:
             action=prepared.action,
             recipients=list(prepared.recipients) or None,
             options=[scope.value for scope in admission.scopes] or None,
+            prepared_ms=self.asked_at(ctx),
         )
         return Draft("approval.requested", f"{ctx.node} asks for approval of {prepared.action}", meta, agent_id=f"agent:{ctx.agent}")
 

@@ -19,6 +19,7 @@ from runloop.events import value_hash
 from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo, OpenQuestion
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.recorder import Draft
+from runloop.runs.results import RunHalted
 from runloop.runs.waits import Wait
 from runloop.sandbox.spec import Answer
 from runloop.sandbox.spec import CallError as GuestCallError
@@ -32,9 +33,14 @@ if TYPE_CHECKING:
     from runloop.runs.crossings import Crossings
     from runloop.runs.history import RecordedAttempt
 
-_SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
+SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
 _GOES_OUT = frozenset({"model.complete", "model.embed", "http.fetch", "exec.run", "mail.send"})
 """Calls that take their time elsewhere, in which the guest needs no processor."""
+
+
+def goes_outside(name: str, klass: str) -> bool:
+    """Whether a call's answer could be another one the next time, beyond reading what is here."""
+    return klass != EffectClass.READ or name == "http.fetch"
 
 
 def dollars(micros: int) -> float:
@@ -63,13 +69,15 @@ class Call:
 
     async def make(self) -> Answer:
         """Prepare, admit, perform and record; a refusal is recorded and answered like any other outcome."""
+        if self.pending is not None:
+            self.at.taken_up()
         began_ms = self.at.recorder.clock_ms()
         prepared: Prepared | None = None
         try:
             performer, ctx = self.at.performer(self.name), self.at.context(self.call, self.pending)
             prepared = self._prepare(performer, replace(ctx, now_ms=self.at.desk.asked_at(ctx)))
             self.klass = prepared.klass
-            self.at.asked_outside = self.at.asked_outside or self.klass is not EffectClass.READ or self.name == "http.fetch"
+            self.at.asked_outside = self.at.asked_outside or goes_outside(self.name, self.klass)
             if self.pending is None:
                 await self.at.desk.admit(self, prepared, ctx)
             if self.pending is None or self.klass is not EffectClass.WAITING:
@@ -102,9 +110,10 @@ class Call:
         return Answer(GuestCallError(**error.to_answer()), written)
 
     async def _request(self) -> None:
-        stored = await self.at.recorder.write(self._requested_draft())
+        written = self.at.recorder.write(self._requested_draft())
+        self.requested = True  # it is on its way, even if this call is stopped before it is there
+        stored = await written
         self.at.requests[self.at.who.node, self.at.who.attempt, self.call] = stored[0].id
-        self.requested = True
 
     def _prepare(self, performer: Performer, ctx: CallContext) -> Prepared:
         try:
@@ -122,11 +131,12 @@ class Call:
             outcome = None
             if self.pending is not None and self.klass is EffectClass.EXTERNAL:
                 outcome = await self._settle(performer, prepared, ctx)
+                await self.at.may_go()
             if outcome is None:
                 with self._elsewhere(ctx):
                     outcome = await performer.perform(prepared, ctx)
             return outcome, value_hash(outcome.result)
-        except (CallError, NeedsPerson):
+        except (CallError, NeedsPerson, RunHalted):
             raise
         except RunloopError as error:
             raise _as_call_error(error) from error
@@ -143,7 +153,7 @@ class Call:
                 until_ms = None if args.get("timeout_ms") is None else began_ms + args["timeout_ms"]
                 event_id = self.at.requests.get((self.at.who.node, self.at.who.attempt, self.call), 0)
                 return self.at.waits(Wait("person", until_ms, OpenQuestion(ctx.question_id, event_id, "question")))
-            case name if name in _SPAWNS:
+            case name if name in SPAWNS:
                 return self.at.waits(Wait("child"))
             case name if name in _GOES_OUT:
                 return self.at.is_away()

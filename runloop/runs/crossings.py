@@ -19,7 +19,7 @@ from runloop.effects.journal import Crossing, Journal, Live, Recorded
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Performer
 from runloop.events import value_hash
 from runloop.events.records import DivergenceFound, NodeMoved
-from runloop.runs.call import Call, answer_of, dump
+from runloop.runs.call import Call, answer_of, dump, goes_outside
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
 from runloop.runs.waits import Wait
@@ -54,6 +54,8 @@ class AttemptIdentity:
     attempt: int
     bundle: Bundle
     deadline_ms: int | None
+    begun_in: str | None = None
+    """The run in which the attempt began, where a fork goes on with it."""
 
     @property
     def agent_id(self) -> str:
@@ -86,6 +88,8 @@ class Crossings:
     live: bool = True
     waiting: Callable[[Wait | None], None] = lambda _: None
     away: Callable[[bool], None] = lambda _: None
+    taken_up: Callable[[], object] = lambda: None
+    """Called when the call is made again that an earlier process left open."""
     going: asyncio.Event | None = None
     spent: Callable[[int, int], None] = lambda _tokens, _micros: None
     evict_after_s: float | None = None
@@ -119,6 +123,7 @@ class Crossings:
         match self.journal.ask(name, args_hash, args_json):
             case Recorded(crossing):
                 self.taint |= crossing.taint
+                self.asked_outside = self.asked_outside or goes_outside(crossing.name, crossing.klass)
                 if (failure := crossing.failure) is not None:
                     kind = CallErrorKind(failure.code)
                     self.refusal = CallError(kind, failure.message, code=failure.reason, hint=failure.hint)
@@ -225,6 +230,7 @@ class Crossings:
             now_ms=self.recorder.clock_ms(),
             deadline_ms=None if who.deadline_ms is None else who.deadline_ms + self.waited_ms,
             asked_ms=None if pending is None else pending.asked_ms,
+            begun_in=who.begun_in,
         )
 
     @contextmanager

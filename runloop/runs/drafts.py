@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from runloop.bundles import Bundle
     from runloop.openings import Opening
-    from runloop.openings.expressions import Ports
     from runloop.runs.history import RecordedRun
 
 _NOTHING = Spent()
@@ -37,8 +36,6 @@ class NodeBook:
     every: list[Spent] = field(default_factory=list)
     """Of every attempt."""
     details: dict[str, str] = field(default_factory=dict)
-    produced: dict[tuple[str, int], Ports] = field(default_factory=dict)
-    """What attempts produced that ended well, until the plan has decided about it."""
 
     @property
     def priced(self) -> bool:
@@ -53,7 +50,7 @@ class NodeBook:
             if attempt.status is not None:
                 self.spent[node] = attempt.spent
                 self.every.append(attempt.spent)
-                self.results[node] = NodeResult(attempt.outputs_hash, None if attempt.error is None else attempt.error["message"])
+        self.results.update(recorded.results)
 
     def ready(self, node: str) -> Draft:
         """``node.ready``."""
@@ -67,13 +64,12 @@ class NodeBook:
 
     def retry(self, command: NodeRetrying, now_ms: int) -> Draft:
         """``node.finished`` of an attempt that another follows; with its outputs where these broke the node's contract."""
-        produced = self.produced.pop((command.node, command.attempt), None)
         spent = self.spent.get(command.node, _NOTHING)
         meta = NodeFinished(
             command.node,
             command.attempt,
             "error",
-            outputs=None if produced is None else {port: list(values) for port, values in produced.items()},
+            outputs={port: list(values) for port, values in command.outputs.items()} or None,
             error=ErrorInfo(command.error.code, command.error.message, retryable=True, detail=self.details.pop(command.node, None)),
             ms=max(0, now_ms - self.started_ms.get(command.node, now_ms)),
             tokens=spent.tokens,
@@ -91,9 +87,10 @@ class NodeBook:
         error = None
         if command.error is not None:
             error = ErrorInfo(command.error.code, command.error.message, detail=self.details.pop(node, None))
-        self.produced.pop((node, command.attempt), None)
         if command.attempt or command.status is State.OK:
             self.results[node] = NodeResult(hashed, None if error is None else error.message)
+        else:
+            self.results.pop(node, None)  # a revision brought the node back, and now it did not start
         spent = self.spent.get(node, _NOTHING)
         started = self.started_ms.get(node)
         meta = NodeFinished(

@@ -67,8 +67,8 @@ class Gates:
         meta = ApprovalEnded(self.approval_id(gate), close.option or "expired", node=close.node, attempt=gate.attempt, rationale=close.why)
         return Draft("approval.expired", f"the gate of node {close.node} closed: {close.option or close.why}", meta)
 
-    async def answer(self, gate: OpenGate, event_id: int) -> GateAnswered | None:
-        """What a person chose, on record; None where nobody is there to choose."""
+    async def answer(self, gate: OpenGate, event_id: int) -> tuple[GateAnswered, Draft] | None:
+        """What a person chose, and its record, still to be written; None where nobody is there to choose."""
         approval_id = self.approval_id(gate)
         before = self.asked.get(approval_id)
         event_id = event_id if before is None else before.event_id
@@ -84,10 +84,8 @@ class Gates:
         decided = ApprovalEnded(
             approval_id, given.answer, node=gate.node, attempt=gate.attempt, by=Decider(given.by), rationale=given.comment or None
         )
-        await self.recorder.write(
-            Draft("approval.decided", f"gate of node {gate.node}: {given.answer}", decided, actor=f"agent:{given.by}")
-        )
-        return GateAnswered(gate.node, gate.round, given.answer, given.comment)
+        draft = Draft("approval.decided", f"gate of node {gate.node}: {given.answer}", decided, actor=f"agent:{given.by}")
+        return GateAnswered(gate.node, gate.round, given.answer, given.comment), draft
 
     def _context(self, gate: OpenGate) -> CallContext:
         run_id, now_ms = self.recorder.identity.run_id, self.recorder.clock_ms()

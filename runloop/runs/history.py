@@ -7,10 +7,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.journal import Crossing, Failure
-from runloop.effects.types import MICROS_PER_USD
+from runloop.effects.types import MICROS_PER_USD, EffectClass
 from runloop.errors import InvalidInput
-from runloop.events import RunIdentity, outputs_hash
-from runloop.openings.states import Begin, Event, GateAnswered, NodeFailed, NodeReady, NodeStarted, NodeSucceeded
+from runloop.events import NodeResult, RunIdentity, outputs_hash
+from runloop.openings.states import (
+    Begin,
+    Event,
+    GateAnswered,
+    NodeFailed,
+    NodeReady,
+    NodeResumed,
+    NodeStarted,
+    NodeSucceeded,
+    NodeWaiting,
+    TakenUp,
+)
 from runloop.runs.fork import told_events
 
 if TYPE_CHECKING:
@@ -38,7 +49,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An ``approval.requested``: its event, its time in Unix milliseconds, and its meta."""
+    """An ``approval.requested``: its event, the time in Unix milliseconds for which it was prepared, and its meta."""
 
     event_id: int
     at_ms: int
@@ -73,6 +84,8 @@ class RecordedAttempt:
     """The run in which it began: in a fork that may be the run that it was forked from."""
     ended_in: str = ""
     """The run in which it ended."""
+    waits_for: set[str] = field(default_factory=set)
+    """What the attempt waits for at this place of the record: calls and approvals by their id, ``pause``, ``child``."""
 
 
 @dataclass(slots=True)
@@ -85,22 +98,28 @@ class RecordedRun:
     attempts: list[RecordedAttempt] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     """Nodes that were heard of, and how they ended; ``running`` where they did not."""
+    results: dict[str, NodeResult] = field(default_factory=dict)
+    """What the run's final hash is made of, by node."""
     status: str | None = None
     reason: str | None = None
     final_hash: str | None = None
     identity: RunIdentity = field(default_factory=lambda: RunIdentity("", "", "", ""))
-    events: list[tuple[int, Event | NodeReady | NodeStarted]] = field(default_factory=list)
+    events: list[tuple[int, Event | NodeReady | NodeStarted | TakenUp]] = field(default_factory=list)
     """What happened in the plan's terms, with the times in Unix milliseconds."""
     asked: dict[str, Asked] = field(default_factory=dict)
     """What a person was asked, by approval id."""
     decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """What was decided, by approval id."""
     last_seq: int = 0
+    last_ms: int = 0
+    """When the last record was made, Unix milliseconds."""
     paused: bool = False
     owner: str | None = None
     waiting: Mapping[str, Any] | None = None
     """The meta of ``run.waiting`` where that is the last record."""
     finished: Mapping[str, Any] | None = None
+    artifacts: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    """The ``artifact.created``: their events and metas."""
 
     @property
     def seed(self) -> bytes:
@@ -157,19 +176,22 @@ def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
             run.last_seq = payload["seq"]
         run.waiting = None
         _take(run, open_attempts, event)
+        run.last_ms = event.ts_ms
     return run
 
 
 def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
     group = event.kind.partition(".")[0]
     if group == "run":
-        _take_run(run, event)
+        _take_run(run, open_attempts, event)
     elif group == "node":
         _take_node(run, open_attempts, event)
     elif group == "approval":
         _take_approval(run, open_attempts, event)
     elif group == "divergence":
         _parted(open_attempts.get(event.payload["meta"]["node"]), event)
+    elif group == "artifact":
+        run.artifacts.append((event.id, event.payload["meta"]))
     elif group == "effect":
         meta = event.payload["meta"]
         attempt = open_attempts[meta["node"]]
@@ -180,11 +202,14 @@ def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: St
             )
             attempt.crossings.append(asked)
             attempt.requests[call] = event.id
+            if meta["class"] == EffectClass.WAITING.value:
+                _waits(run, attempt, f"call {call}", event.ts_ms)
         else:
             _answer(attempt, meta, event.ts_ms)
+            _goes_on(run, attempt, f"call {meta['call']}", event.ts_ms)
 
 
-def _take_run(run: RecordedRun, event: StoredEvent) -> None:
+def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:
     meta = event.payload["meta"]
     match event.kind:
         case "run.submitted":
@@ -193,9 +218,13 @@ def _take_run(run: RecordedRun, event: StoredEvent) -> None:
             run.events.append((event.ts_ms, Begin()))
         case "run.paused" | "run.resumed":
             run.paused = event.kind == "run.paused"
+            for attempt in open_attempts.values():
+                (_waits if run.paused else _goes_on)(run, attempt, "pause", event.ts_ms)
         case "run.recovered" | "run.waiting":
             run.owner = meta.get("owner", run.owner)
             run.waiting = meta if event.kind == "run.waiting" else None
+            if event.kind == "run.recovered" and run.begun:
+                run.events.append((event.ts_ms, TakenUp(run.last_ms)))
         case "run.finished":
             run.status, run.reason, run.final_hash = meta["status"], meta.get("reason"), meta.get("final_hash")
             run.finished = meta
@@ -214,6 +243,10 @@ def _take_node(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], even
             open_attempts[meta["node"]] = attempt
             run.attempts.append(attempt)
             run.events.append((at_ms, NodeStarted(meta["node"])))
+            if not attempt.agent.get("digest"):
+                _waits(run, attempt, "child", at_ms)  # a nested opening has its own time-out, and records of its own that tell of its waits
+            if run.paused:
+                _waits(run, attempt, "pause", at_ms)
         case "node.finished":
             _node_ended(run, open_attempts.pop(meta["node"], None), event)
 
@@ -222,11 +255,15 @@ def _take_approval(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], 
     meta, at_ms = event.payload["meta"], event.ts_ms
     approval_id = meta["approval_id"]
     if event.kind == "approval.requested":
-        run.asked[approval_id] = Asked(event.id, at_ms, meta)
+        run.asked[approval_id] = Asked(event.id, meta.get("prepared_ms") or at_ms, meta)
         if meta.get("action") == GATE:
             _at_gate(run, open_attempts.pop(meta["node"], None), event)
+        elif meta.get("node") in open_attempts:
+            _waits(run, open_attempts[meta["node"]], approval_id, at_ms)
         return
     run.decisions[approval_id] = meta
+    if meta.get("node") in open_attempts:
+        _goes_on(run, open_attempts[meta["node"]], approval_id, at_ms)
     asked = run.asked.get(approval_id)
     if asked is not None and asked.meta.get("action") == GATE and meta["decision"] in asked.meta["options"]:
         answered = GateAnswered(meta["node"], asked.meta["round"], meta["decision"], meta.get("rationale") or "")
@@ -237,6 +274,20 @@ def _parted(attempt: RecordedAttempt | None, event: StoredEvent) -> None:
     """A fork with other code left what it shares: of the attempt that began elsewhere it has no more than what was before."""
     if attempt is not None and attempt.run_id != event.payload["run_id"]:
         del attempt.crossings[event.payload["meta"]["call"] - 1 :]
+
+
+def _waits(run: RecordedRun, attempt: RecordedAttempt, what: str, at_ms: int) -> None:
+    """The attempt waits for something from here on: its time does not count."""
+    if not attempt.waits_for:
+        run.events.append((at_ms, NodeWaiting(attempt.node, attempt.attempt)))
+    attempt.waits_for.add(what)
+
+
+def _goes_on(run: RecordedRun, attempt: RecordedAttempt, what: str, at_ms: int) -> None:
+    if what in attempt.waits_for:
+        attempt.waits_for.discard(what)
+        if not attempt.waits_for:
+            run.events.append((at_ms, NodeResumed(attempt.node, attempt.attempt)))
 
 
 def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int) -> None:
@@ -270,6 +321,7 @@ def _at_gate(run: RecordedRun, attempt: RecordedAttempt | None, event: StoredEve
         meta, attempt.ended_in = event.payload["meta"], event.payload["run_id"]
         attempt.status, attempt.outputs, attempt.outputs_hash = "ok", meta["outputs"], outputs_hash(meta["outputs"])
         attempt.taint = frozenset(meta.get("taint") or ())
+        run.results[attempt.node] = NodeResult(attempt.outputs_hash)
         _succeeded(run, attempt, event.ts_ms)
 
 
@@ -283,6 +335,11 @@ def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: Stored
     meta, at_ms = event.payload["meta"], event.ts_ms
     if meta.get("retry_ms") is None:
         run.states[meta["node"]] = meta["status"]
+        if meta["attempt"] or meta["status"] == "ok":
+            error = meta.get("error")
+            run.results[meta["node"]] = NodeResult(meta.get("outputs_hash"), None if error is None else error["message"])
+        else:
+            run.results.pop(meta["node"], None)
     if attempt is None:
         return  # a node of many items, one that was decided at its gate, or one that never started: that follows from what is known
     attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from blake3 import blake3
+
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from runloop.runs.sources import RunSource
 
 SEED_BYTES = 32
+_CHILD_SEED = "runloop child run seed v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,26 @@ class RunManager:
 
         The child's id follows from the call, so a recovered parent finds the child that it had.
         """
-        child_id = str(uuid.uuid5(uuid.UUID(parent.run_id), f"{call.node}/{call.attempt}/{call.call}"))
+        making = asyncio.create_task(self._child_of(parent, call))
         try:
-            recorded = await self.services.recorded(child_id)
-        except InvalidInput:
-            recorded = None
+            run = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            await self._unmake(parent, making)
+            raise
+        whole = "agent" if call.agent else None
+        return run if isinstance(run, ChildResult) else await self._drive_child(parent, run, whole)
+
+    async def end_child(self, parent: Run, call: ChildCall, reason: str) -> None:
+        """Bring a child to its end that an earlier process began for an attempt which is not taken up again."""
+        recorded = await self._recorded_child(child_id(parent.run_id, call))
+        if recorded is not None and recorded.finished is None:
+            run = await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, ())
+            run.cancel(reason)
+            await self.drive(run)
+
+    async def _child_of(self, parent: Run, call: ChildCall) -> Run | ChildResult:
+        """The child in this process, or what it came to where it has ended already."""
+        recorded = await self._recorded_child(run_id := child_id(parent.run_id, call))
         if recorded is not None and recorded.finished is not None:
             return _ended_child(recorded, whole="agent" if call.agent else None)
         if recorded is not None:
@@ -121,13 +139,29 @@ class RunManager:
                 message = f"openings are nested more than {limit} deep"
                 raise CallError(CallErrorKind.BUDGET, message, code="run.too_deep", hint="an opening that starts itself never ends")
             submission = Submission(
-                self._child_opening(parent, call), mode=parent.mode, yes=parent.desk.yes, run_id=child_id,
-                operator=parent.desk.operator, lookup=parent.lookup, patient=parent.patient,
+                self._child_opening(parent, call), mode=parent.mode, yes=parent.desk.yes, seed=_child_seed(parent.seed, call),
+                run_id=run_id, operator=parent.desk.operator, lookup=parent.lookup, patient=parent.patient,
             )  # fmt: skip
             run = await self._submit(submission, parent, (), call.taint | parent.base_taint)
         if not call.call:
             run.parent_attempt = call.node, call.attempt
-        return await self._drive_child(parent, run, whole="agent" if call.agent else None)
+        return run
+
+    async def _recorded_child(self, run_id: str) -> RecordedRun | None:
+        try:
+            return await self.services.recorded(run_id)
+        except InvalidInput:
+            return None
+
+    async def _unmake(self, parent: Run, making: asyncio.Task[Run | ChildResult]) -> None:
+        """Nobody wants the child any more that is being made: once it is recorded it needs an end, unless a recovery will find it."""
+        if parent.recorder.halted:
+            making.cancel()
+        await asyncio.wait({making})
+        run = None if making.cancelled() or making.exception() is not None else making.result()
+        if isinstance(run, Run) and not parent.recorder.halted:
+            run.cancel("the run that asked for this one was stopped")
+            await self.drive(run)
 
     def _child_opening(self, parent: Run, call: ChildCall) -> Opening:
         if not call.agent:
@@ -229,8 +263,14 @@ class RunManager:
             **({"summary": artifact.summary} if artifact.summary else {}),
             **({"sources": [dict(source) for source in artifact.sources]} if artifact.sources else {}),
         }
+        run = self.run_of(ctx)
+        if ctx.asked_ms is not None:  # an earlier process asked for it and may have recorded it
+            asked = run.requests[ctx.node, ctx.attempt, ctx.call]
+            for event_id, made in (await self.services.recorded(ctx.run_id)).artifacts:
+                if event_id > asked and (made["node"], made["path"], made["blake3"]) == (ctx.node, artifact.path, artifact.blake3):
+                    return event_id
         draft = Draft("artifact.created", f"{ctx.node} made {artifact.name}", meta, agent_id=f"agent:{ctx.agent}")
-        stored = await self.run_of(ctx).recorder.write(draft)
+        stored = await run.recorder.write(draft)
         return stored[0].id
 
     # ── making runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,6 +303,7 @@ class RunManager:
             budget=self._budget(opening) if parent is None else parent.budget,
             depth=0 if parent is None else parent.depth + 1,
             child=self.child,
+            end_child=self.end_child,
             submitted_ms=submitted_ms,
             start=_start(meta),
             base_taint=taint,
@@ -307,6 +348,7 @@ class RunManager:
             budget=self._budget(opening) if parent is None else parent.budget,
             depth=0 if parent is None else parent.depth + 1,
             child=self.child,
+            end_child=self.end_child,
             submitted_ms=submitted["start_ms"],
             start=_start(submitted),
             base_taint=frozenset(submitted.get("taint") or ()),
@@ -393,6 +435,19 @@ class RunManager:
             del parent.children[run.run_id]
         outputs = result.saved if whole is None else run.outputs_of(whole)
         return ChildResult(run.run_id, result.status, result.reason, result.code, outputs, run.taint)
+
+
+def child_id(parent_id: str, call: ChildCall) -> str:
+    """The run id of the child that a call asks for."""
+    return str(uuid.uuid5(uuid.UUID(parent_id), f"{call.node}/{call.attempt}/{call.call}"))
+
+
+def _child_seed(parent: bytes, call: ChildCall) -> bytes:
+    """A child run's seed follows from its parent's, so that the parent's seed decides the chance of the whole family."""
+    hasher = blake3(derive_key_context=_CHILD_SEED)
+    hasher.update(parent)
+    hasher.update(f"{call.node}\0{call.attempt}\0{call.call}".encode())
+    return hasher.digest(length=SEED_BYTES)
 
 
 def submit_key(run_id: str) -> str:

@@ -22,13 +22,11 @@ def waits_for(run: Run) -> str:
 async def park(run: Run) -> None:
     """Leave the run and its children. Returns where something happened meanwhile, else raises RunHalted."""
     family, now_ms, owner = list(run.family()), run.services.clock_ms(), run.services.owner
-    for each in family:
-        why = PAUSED if run.paused else each.waits.why or "a time"
-        meta = RunChanged(why, since=now_ms, until_ms=each.until_ms, owner=owner, approvals=each.waits.questions or None)
-        await each.recorder.write(Draft("run.waiting", f"run waits for {why}", meta))
+    await asyncio.gather(*(each.recorder.write(_waiting(each, run, now_ms)) for each in family))  # in one go, while all of it is quiet
     if not run.quiet or run.parks is None:
         meta = RunChanged("something happened while it was put aside", owner=owner)
-        await asyncio.gather(*(each.recorder.write(Draft("run.recovered", "run goes on", meta)) for each in family))
+        draft = Draft("run.recovered", "run goes on", meta)
+        await asyncio.gather(*(each.recorder.write(draft) for each in family if not each.ending))
         return
     ends = [each.until_ms for each in family]
     asked = tuple((each.run_id, question) for each in family for question in each.waits.questions)
@@ -41,3 +39,9 @@ async def park(run: Run) -> None:
         for task in each.tasks.values():
             task.cancel()
     raise RunHalted
+
+
+def _waiting(each: Run, run: Run, now_ms: int) -> Draft:
+    why = PAUSED if run.paused else each.waits.why or "a time"
+    meta = RunChanged(why, since=now_ms, until_ms=each.until_ms, owner=run.services.owner, approvals=each.waits.questions or None)
+    return Draft("run.waiting", f"run waits for {why}", meta)

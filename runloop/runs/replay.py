@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from runloop.runs.sources import RunSource
     from runloop.sandbox.spec import Answer, Limits
 
-_STOPPED = frozenset({"timeout", "budget", "guest.timeout", "worker.crashed", "run.diverged"})
-"""Codes of attempts that did not end by themselves: how far the guest came is not in the record."""
+_STOPPED = frozenset({"timeout", "budget", "guest.timeout", "worker.crashed", "run.diverged", "output.invalid"})
+"""Codes of attempts that did not end by themselves, or whose outputs were refused: what the guest gave in the end is not in the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,9 @@ class _NoLedger:
 class Replayer:
     """Re-runs recorded attempts. ``virtual`` performs the calls that follow from the run itself; nothing else can be performed.
 
-    ``bundle_of(name, variant, digest)`` finds the bundle that ran, ``replaced`` holds other code for agents by name. ``any_guest`` lets
-    another build of the Python guest replay a run: whatever differs because of it is a divergence like any other.
+    ``bundle_of(name, variant, digest)`` finds the bundle that ran, ``replaced`` holds other code for agents by name. ``kept_guest``
+    tells whether a Python guest is kept here by digest: a run is replayed with the guest that it had. ``any_guest`` lets the installed
+    one replay it where that is not kept: whatever differs because of it is a divergence like any other.
     """
 
     guests: Guests
@@ -129,6 +130,7 @@ class Replayer:
     guest_digest: str
     replaced: Mapping[str, Bundle] = field(default_factory=dict)
     any_guest: bool = False
+    kept_guest: Callable[[str], bool] = lambda _digest: False
 
     async def replay(self, source: RunSource, run_id: str, *, whole: bool = True) -> ReplayReport:
         """Every attempt of the run and of its child runs, in order; ``whole`` says that the source holds all of its nodes.
@@ -143,37 +145,49 @@ class Replayer:
         used = {attempt.agent.get("name") for attempt in run.attempts}
         recorded = run.final_hash if whole and not self.replaced else None
         made = None if recorded is None else self._final_hash(run, verdicts)
-        for child in source.children(run_id):
-            below = await self._attempts(source, nested := load_run(source, child))
+        below = source.children(run_id)
+        while below:
+            nested = load_run(source, child := below.pop(0))
             used |= {attempt.agent.get("name") for attempt in nested.attempts}
-            verdicts += below
+            verdicts += await self._attempts(source, nested)
+            below += source.children(child)
         if unused := sorted(self.replaced.keys() - used):
             hint = f"its agents: {', '.join(sorted(filter(None, used)))}"
             raise InvalidInput(f"no node of the run is the agent {unused[0]!r}", code="replay.agent", where=Where(key="--with"), hint=hint)
         return ReplayReport(run_id, tuple(verdicts), recorded, made)
 
     async def _attempts(self, source: RunSource, run: RecordedRun) -> list[ReplayedAttempt]:
-        recorded_guest = run.submitted["versions"].get("guest")
-        if not self.any_guest and recorded_guest not in {None, self.guest_digest}:
-            raise VerificationFailed(
-                f"the run was made with another Python guest ({recorded_guest[:12]}, here {self.guest_digest[:12]})",
-                code="replay.guest",
-                hint="replay it with the Runloop version that made it, or with --any-guest and see whether it matters",
-            )
+        guest = self._guest_of(run)
         openings = {run.run_id: _opening(run.submitted)}
         for run_id in {attempt.ended_in for attempt in run.attempts} - {"", run.run_id}:  # what a fork shares ended there, as it was there
             first = next(map(source.full, source.read_run(run_id)))
             openings[run_id] = _opening(first.payload["meta"])
-        return [await self._judge(run, openings[each.ended_in or run.run_id], each) for each in run.attempts]
+        return [await self._judge(run, openings[each.ended_in or run.run_id], each, guest) for each in run.attempts]
 
-    async def _judge(self, run: RecordedRun, opening: Opening, attempt: RecordedAttempt) -> ReplayedAttempt:
+    def _guest_of(self, run: RecordedRun) -> str | None:
+        """The kept Python guest to replay the run with; None is the installed one."""
+        recorded = run.submitted["versions"].get("guest")
+        if recorded in {None, self.guest_digest}:
+            return None
+        if self.kept_guest(recorded):
+            return str(recorded)
+        if self.any_guest:
+            return None
+        raise VerificationFailed(
+            f"the run was made with another Python guest ({recorded[:12]}, here {self.guest_digest[:12]})",
+            code="replay.guest",
+            hint="replay it with the Runloop version that made it, or with --any-guest and see whether it matters",
+        )
+
+    async def _judge(self, run: RecordedRun, opening: Opening, attempt: RecordedAttempt, guest: str | None) -> ReplayedAttempt:
         node = opening.node(attempt.node)
         place = (run.run_id, attempt.node, attempt.attempt)
         if node.kind != "agent":
             return ReplayedAttempt(*place, "skipped", detail="a nested opening is a run of its own")
         bundle = self._bundle(attempt, node.name, node.variant)
-        rerun = _Rerun(self, run, attempt)
-        if attempt.status in {None, "cancelled"} or (attempt.error or {}).get("code") in _STOPPED:
+        rerun = _Rerun(self, run, attempt, guest)
+        stopped = attempt.outputs is None and (attempt.error or {}).get("code") in _STOPPED
+        if stopped or attempt.status in {None, "cancelled"}:
             return await rerun.cut(bundle, node.with_args)
         return await rerun.whole(bundle, node.with_args)
 
@@ -194,12 +208,11 @@ class Replayer:
     @staticmethod
     def _final_hash(run: RecordedRun, verdicts: Iterable[ReplayedAttempt]) -> str:
         """The run's final hash, over what the replayed nodes gave now."""
-        actual = {(each.node, each.attempt): each.actual for each in verdicts if each.verdict in {"same", "differs"}}
-        results: dict[str, NodeResult] = {}
-        for attempt in run.attempts:
-            made = actual.get((attempt.node, attempt.attempt), attempt.outputs_hash)
-            hashed = attempt.outputs_hash if attempt.outputs_hash is None or made is None or " " in made else made
-            results[attempt.node] = NodeResult(hashed, None if attempt.error is None else attempt.error["message"])
+        results = dict(run.results)
+        for each in verdicts:
+            known = results.get(each.node)
+            if each.verdict == "differs" and known is not None and known.outputs_hash is not None and each.actual is not None:
+                results[each.node] = NodeResult(None, each.actual) if each.actual.startswith("error ") else NodeResult(each.actual)
         return final_hash(results[node.id] for node in _opening(run.submitted).nodes if node.id in results)
 
 
@@ -210,13 +223,15 @@ class _Rerun:
     replayer: Replayer
     run: RecordedRun
     attempt: RecordedAttempt
+    python_guest: str | None
     asked: tuple[str, str] | None = None
     """The guest's latest journaled call: name and arguments as it wrote them."""
 
     async def whole(self, bundle: Bundle, with_args: Mapping[str, Any]) -> ReplayedAttempt:
         """Run to the end and compare what came out."""
         recorded = self.attempt
-        expected = recorded.outputs_hash if recorded.error is None else f"error {recorded.error['code']}"
+        gave = recorded.outputs is not None  # also where it was told afterwards that it broke its contract
+        expected = f"error {recorded.error['code']}" if recorded.error is not None and not gave else self._hash()
         journal, crossings = self._prepare(bundle)
         actual: str | None = None
         try:
@@ -233,7 +248,10 @@ class _Rerun:
         """Run to the last call of the record: what an attempt that was stopped would have done next is not known."""
         journal, crossings = self._prepare(bundle)
         recorded = len(self.attempt.crossings)
-        detail = f"it was stopped from outside; its {recorded} calls are in the record"
+        refused = (self.attempt.error or {}).get("code") == "output.invalid"
+        detail = (
+            f"its end is not in the record ({'its output was refused' if refused else 'stopped from outside'}); its {recorded} calls are"
+        )
         if not recorded:
             return self._result("cut", 0, None, None, detail)
         try:
@@ -243,6 +261,8 @@ class _Rerun:
         except Diverged as found:
             divergence = self._at_call(found)
         else:
+            if "error" in ended and ended["error"]["code"] == (self.attempt.error or {}).get("code"):
+                return self._result("cut", journal.asked, None, None, detail)  # a guest that ends its worker does so again
             left = asked_by(self.attempt.crossings[journal.asked])
             divergence = Divergence("end", journal.asked + 1, Difference("$", left, ended))
         return self._result("differs", journal.asked, None, None, str(divergence), divergence)
@@ -266,7 +286,7 @@ class _Rerun:
 
         try:
             tape = tape_of(attempt.crossings)
-            result = await self.replayer.guests.run(spec.guest(bundle, self.replayer.limits_of(bundle)), watched, tape)
+            result = await self.replayer.guests.run(spec.guest(bundle, self.replayer.limits_of(bundle), self.python_guest), watched, tape)
             return {"outputs": ports_of(json.loads(result.result_json), bundle.ports_out)}
         except GuestError as error:
             failed = failure_of(error, crossings.refusal)
@@ -278,18 +298,23 @@ class _Rerun:
 
     def _compare(self, ended: Mapping[str, Any], actual: str) -> Divergence | None:
         recorded = self.attempt
-        if recorded.error is not None:
+        if recorded.error is not None and recorded.outputs is None:
             wanted: dict[str, Any] = {"error": {"code": recorded.error["code"], "message": recorded.error["message"]}}
         else:
             wanted = {"outputs": recorded.outputs}
-            if recorded.outputs is not None and (kept := outputs_hash(recorded.outputs)) != recorded.outputs_hash:
+            if recorded.outputs is not None and (kept := outputs_hash(recorded.outputs)) != self._hash():
                 return Divergence("record", None, Difference("$.outputs_hash", recorded.outputs_hash, kept))
-            if actual == recorded.outputs_hash:
+            if actual == self._hash():
                 return None
         found = first_difference(wanted, ended)
         if found is None:
             return None
         return Divergence("outputs" if found.path.startswith("$.outputs") else "end", None, found)
+
+    def _hash(self) -> str | None:
+        """The recorded hash of the outputs; where outputs were recorded without one (they broke their contract), it is made of them."""
+        recorded = self.attempt
+        return outputs_hash(recorded.outputs) if recorded.outputs_hash is None and recorded.outputs is not None else recorded.outputs_hash
 
     def _at_call(self, found: RecordEnded | Diverged) -> Divergence:
         """The call at which the guest and the record part: what was asked then, and what is asked now."""

@@ -101,6 +101,7 @@ async def replay_found(
     from runloop.runs.compose import limits_from
     from runloop.runs.replay import Replayer
     from runloop.sandbox import WorkerPool, guest_digest
+    from runloop.sandbox.kept import kept_path
 
     archive = found.archive
     if archive is not None and archive.manifest.redacted is not None:
@@ -110,7 +111,8 @@ async def replay_found(
             hint="show, trace and diff work on it; for a replay ask for the archive without --redact",
         )
     handles = SecretHandles(SecretStore(()), lambda _secret_id: ())
-    async with WorkerPool(settings.directories.cache, workers=1) as pool:
+    kept = settings.directories.pog / KEPT
+    async with WorkerPool(settings.directories.cache, workers=1, kept=kept) as pool:
         replayer = Replayer(
             pool,
             bundle_finder(settings, found, agents_dir),
@@ -119,6 +121,7 @@ async def replay_found(
             guest_digest(),
             replaced or {},
             any_guest=any_guest,
+            kept_guest=lambda digest: kept_path(kept, digest).exists(),
         )
         return await replayer.replay(found.source, found.run_id, whole=archive is None or archive.manifest.selected is None)
 

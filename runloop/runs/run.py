@@ -20,6 +20,7 @@ from runloop.openings.states import (
     CloseGate,
     Command,
     Event,
+    GateAnswered,
     NodeDone,
     NodeFailed,
     NodeReady,
@@ -39,7 +40,7 @@ from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.attempts import Working
 from runloop.runs.budgets import AttemptBudget
-from runloop.runs.call import close_open_calls, dollars
+from runloop.runs.call import SPAWNS, close_open_calls, dollars
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
 from runloop.runs.errors import NeedsPerson
@@ -94,6 +95,7 @@ class Run:
     budget: Budget
     depth: int
     child: Callable[[Run, ChildCall], Awaitable[ChildResult]]
+    end_child: Callable[[Run, ChildCall, str], Awaitable[None]]
     submitted_ms: int
     start: Draft
     base_taint: frozenset[str] = frozenset()
@@ -122,13 +124,17 @@ class Run:
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
     waits: Waits = field(default_factory=Waits, init=False)
     _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
-    """Attempts that an earlier process left under way and that are not taken up yet, by node."""
+    """Attempts that an earlier process left under way, by node, until their guest has come to the call that was left open."""
     _result: RunResult | None = field(default=None, init=False)
     _going: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
     _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
+    _said: dict[tuple[str, int], Draft] = field(default_factory=dict, init=False)
+    """Answers at gates, by node and round, until the plan hears of them."""
     _said_quiet: bool = field(default=False, init=False)
+    ending: bool = field(default=False, init=False)
+    """Whether the last records are on their way to the disk: nothing may follow them."""
 
     def __post_init__(self) -> None:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
@@ -161,7 +167,7 @@ class Run:
 
     async def pause(self, why: str) -> None:
         """Begin no node and no call any more; what is under way goes on to its next call."""
-        if self._result is None and self._going.is_set():
+        if not self.ending and self._going.is_set():
             self._hold()
             await self.recorder.write(Draft("run.paused", f"run paused: {first_line(why)}", RunChanged(why)))
 
@@ -171,7 +177,7 @@ class Run:
 
     async def resume(self, why: str) -> None:
         """Go on after :meth:`pause`."""
-        if self._result is None and not self._going.is_set():
+        if not self.ending and not self._going.is_set():
             await self.recorder.write(Draft("run.resumed", f"run resumed: {first_line(why)}", RunChanged(why)))
             self._going.set()
             self.services.turns.release(self.run_id)
@@ -199,14 +205,16 @@ class Run:
             await (self._take_up(self.recorded) if self.recorded is not None and self.recorded.begun else self._begin())
             while self._result is None:
                 commands: list[Command] = []
+                said: list[Draft] = []
                 for event in await self._next_events():
                     if isinstance(event, BaseException):
-                        await self._carry_out(commands)  # what happened before stays recorded
+                        await self._carry_out(commands, *said)  # what happened before stays recorded
                         self._raise_unless_ended(event)
                         break
+                    said += self._said_in(event)
                     commands.extend(self._step(event))
                 else:
-                    await self._carry_out(commands)
+                    await self._carry_out(commands, *said)
         finally:
             self.services.turns.release(self.run_id)
             await self._stop_all()
@@ -222,7 +230,7 @@ class Run:
         if self.recorded is not None and self.recorded.paused:
             self._hold()
         if self._inbox.empty():
-            await self._carry_out(self._step(Begin()), first=self.start)
+            await self._carry_out(self._step(Begin()), self.start)
             return
         event = self._inbox.get_nowait()
         if isinstance(event, BaseException):
@@ -249,12 +257,12 @@ class Run:
                 raise event
             commands = self._step(event)
         if recorded.last_seq == 1:  # a fork that has done nothing yet
-            await self._carry_out(commands, first=self.start)
+            await self._carry_out(commands, self.start)
             return
         answered = sum(crossing.answered for attempt in self._open.values() for crossing in attempt.crossings)
         why = "its wait is over" if recorded.waiting is not None else "its process ended"
         meta = RunChanged(why, nodes=list(self._open) or None, effects_answered=answered, owner=self.services.owner)
-        await self._carry_out(commands, first=Draft("run.recovered", f"run taken up again: {why}", meta))
+        await self._carry_out(commands, Draft("run.recovered", f"run taken up again: {why}", meta))
         self.recorded = None  # what is needed of it is in its places
 
     def _step(self, event: Event) -> list[Command]:
@@ -262,7 +270,7 @@ class Run:
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
-        self._say_quiet()
+        self.say_quiet()
         now_ms, deadline_ms = self.services.clock_ms(), self._plan.next_deadline_ms
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
         park_s = self._may_park_in()
@@ -283,15 +291,20 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self._result is not None or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
+        if self.ending or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
             return False
+        if self.waits.children != len(self.children):
+            return False  # one is being made, or has just ended
         return all(child.quiet for child in self.children.values())
 
-    def _say_quiet(self) -> None:
-        """A nested opening that only waits does not use up the time of the node that it is."""
-        if self.parent is not None and self.parent_attempt is not None and self.quiet is not self._said_quiet:
+    def say_quiet(self) -> None:
+        """A nested opening that only waits does not use up the time of the node that it is, at whatever depth."""
+        if self.parent is None:
+            return
+        if self.parent_attempt is not None and self.quiet is not self._said_quiet:
             self._said_quiet = not self._said_quiet
             self.parent.tell((NodeWaiting if self._said_quiet else NodeResumed)(*self.parent_attempt))
+        self.parent.say_quiet()
 
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work."""
@@ -313,22 +326,30 @@ class Run:
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _carry_out(self, commands: list[Command], first: Draft | None = None) -> None:
-        """One commit for all that the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
-        stopped = [command.node for command in commands if isinstance(command, StopNode)]
-        await self._stop([*stopped, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
-        drafts: list[Draft] = [] if first is None else [first]
+    async def _carry_out(self, commands: list[Command], *first: Draft) -> None:
+        """One commit for ``first`` and what the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
+        stopped = [(command.node, command.attempt) for command in commands if isinstance(command, StopNode)]
+        never = {key for key in stopped if (left := self._open.get(key[0])) is not None and left.attempt == key[1]}
+        nodes = [node for node, _ in stopped]
+        await self._stop([*nodes, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
+        await self._close(nodes)
+        drafts = list(first)
         starts: list[tuple[StartNode, int | None]] = []
         gates: list[tuple[OpenGate, int | None]] = []
+        closed = {(command.node, command.round) for command in commands if isinstance(command, CloseGate)}
         for command in commands:
             if isinstance(command, StartNode):
+                if (command.node, command.attempt) in never:
+                    continue  # an attempt of an earlier process that ends before it is taken up
                 recorded = self._recorded_start(command) is not None
                 starts.append((command, None if recorded else len(drafts)))
                 if not recorded:
                     drafts.append(self.book.start(command))
             elif isinstance(command, OpenGate):
                 draft = self._gates.draft(command, self._taint_of(command.node))
-                gates.append((command, None if draft is None else len(drafts)))
+                self._open_gates[command.node] = command
+                if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
+                    gates.append((command, None if draft is None else len(drafts)))
                 drafts += [] if draft is None else [draft]
             else:
                 drafts += self._drafts_of(command)
@@ -340,7 +361,6 @@ class Run:
         for start, position in starts:
             self._begin_attempt(start, None if position is None else stored[position].ts_ms)
         for gate, position in gates:
-            self._open_gates[gate.node] = gate
             event_id = 0 if position is None else stored[position].id
             self.tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
 
@@ -381,8 +401,8 @@ class Run:
     async def _ask_at(self, gate: OpenGate, event_id: int) -> None:
         """Wait for a person at a gate and report the answer; never raises."""
         try:
-            answered = await self._gates.answer(gate, event_id)
-            if answered is None and gate.deadline_ms is not None:
+            said = await self._gates.answer(gate, event_id)
+            if said is None and gate.deadline_ms is not None:
                 return  # nobody is there: its time decides
         except asyncio.CancelledError:
             raise
@@ -392,8 +412,22 @@ class Run:
         name = gate_task(gate.node)
         if self.tasks.get(name) is asyncio.current_task():
             del self.tasks[name]
-        self._open_gates.pop(gate.node, None)
-        self._inbox.put_nowait(answered if answered is not None else Cancel(f"nobody is there to answer at the gate of node {gate.node}"))
+        if said is None:
+            self._open_gates.pop(gate.node, None)
+            self._inbox.put_nowait(Cancel(f"nobody is there to answer at the gate of node {gate.node}"))
+        else:
+            answered, self._said[gate.node, gate.round] = said
+            self._inbox.put_nowait(answered)
+
+    def _said_in(self, event: Event) -> list[Draft]:
+        """The record of an answer at a gate: in one commit with what follows from it, so that nobody finds the one without the other."""
+        if not isinstance(event, GateAnswered):
+            return []
+        said, gate = self._said.pop((event.node, event.round)), self._open_gates.get(event.node)
+        if gate is None or gate.round != event.round:
+            return []  # it was closed meanwhile
+        del self._open_gates[event.node]
+        return [said]
 
     def _wait_at_gate(self, name: str, wait: Wait | None) -> None:
         if wait is None:
@@ -406,7 +440,7 @@ class Run:
         return found if found is not None and found.attempt == command.attempt else None
 
     def _launch(self, command: StartNode, started_ms: int) -> None:
-        recorded = self._open.pop(command.node, None)
+        recorded = self._recorded_start(command)
         self.tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
 
     async def _finish(self, done: RunDone, drafts: list[Draft]) -> None:
@@ -433,6 +467,7 @@ class Run:
             error=ErrorInfo(code, reason) if code else None,
         )
         level = "info" if status == "succeeded" else "error" if status == "failed" else "warn"
+        self.ending = True
         drafts.append(Draft("run.finished", f"run {status}" + (f": {first_line(reason)}" if reason else ""), meta, level=level))
         stored = await self.recorder.write(*drafts)
         self._result = RunResult(self.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
@@ -454,6 +489,7 @@ class Run:
             return
         if self.tasks.get(node) is asyncio.current_task():
             del self.tasks[node]
+            self._open.pop(node, None)
         self._inbox.put_nowait(event)
 
     async def _run_agent(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
@@ -478,7 +514,7 @@ class Run:
         record = [] if recorded is None else recorded.crossings
         spent = Spent() if recorded is None else recorded.spent
         crossings = Crossings(
-            AttemptIdentity(self.run_id, node, attempt, bundle, services.clock_ms() + command.timeout_ms),
+            AttemptIdentity(self.run_id, node, attempt, bundle, services.clock_ms() + command.timeout_ms, begun_in),
             self.recorder,
             Journal(node, attempt, record, lenient=begun_in != self.run_id and self._changed(bundle)),
             services.performers,
@@ -489,6 +525,7 @@ class Run:
             away=lambda goes: self._leave(goes=goes, outside=True),
             going=self._going,
             spent=lambda tokens, micros: self._inbox.put_nowait(NodeSpent(node, attempt, tokens, micros)),
+            taken_up=lambda: self._open.pop(node, None),
             evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
             usage=spent,
         )
@@ -512,7 +549,6 @@ class Run:
         event = await working.run(record)
         if isinstance(event, NodeSucceeded):
             self._taint[node] = frozenset(crossings.taint)
-            self.book.produced[node, attempt] = event.outputs
         return event
 
     def _changed(self, bundle: Bundle) -> bool:
@@ -544,6 +580,7 @@ class Run:
         self.waits.begin(command.node, Wait("child"))
         try:
             call = ChildCall(node.name, params, self._inherited_taint(node.id), command.node, attempt)
+            self._open.pop(command.node, None)
             child = await self.child(self, call)
         except NeedsPerson:
             raise
@@ -577,9 +614,21 @@ class Run:
             await asyncio.gather(*tasks, return_exceptions=True)
         for node in nodes:
             self.waits.end(node)
+
+    async def _close(self, nodes: list[str]) -> None:
+        """Give the calls and children that an earlier process left open, and no guest came to again, an outcome and an end."""
+        for node in nodes:
             left = self._open.pop(node, None)
-            if left is not None and (drafts := close_open_calls(left)):
-                await self.recorder.write(*drafts)
+            if left is not None:
+                await self._end_children(left)
+                if drafts := close_open_calls(left):
+                    await self.recorder.write(*drafts)
+
+    async def _end_children(self, left: RecordedAttempt) -> None:
+        calls = [crossing.call for crossing in left.crossings if not crossing.answered and crossing.name in SPAWNS]
+        for call in calls if self.opening.node(left.node).id in self.bundles else [0]:
+            asked = ChildCall("", {}, frozenset(), left.node, left.attempt, call)
+            await self.end_child(self, asked, "the run that asked for this one was stopped")
 
     async def _stop_all(self) -> None:
         await self._stop(list(self.tasks))

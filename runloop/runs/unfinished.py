@@ -21,7 +21,6 @@ class Unfinished:
 
     identity: RunIdentity
     owner: str | None
-    bundles: frozenset[str]
     guest: str | None
     workdir: str | None
     patient: bool
@@ -45,7 +44,6 @@ def unfinished_runs(kb: KnowledgeBase) -> Iterator[Unfinished]:
         yield Unfinished(
             identity,
             owner,
-            frozenset((versions.get("bundles") or {}).values()),
             versions.get("guest"),
             submitted.get("workdir"),
             bool(submitted.get("patient")),

@@ -39,6 +39,11 @@ class Waits:
         return nodes <= self._by_node.keys()
 
     @property
+    def children(self) -> int:
+        """How many of the waits are for a child run."""
+        return sum(wait.why == "child" for wait in self._by_node.values())
+
+    @property
     def until_ms(self) -> int | None:
         """When the first of the waits ends by itself; None where only somebody can end them."""
         return min((wait.until_ms for wait in self._by_node.values() if wait.until_ms is not None), default=None)

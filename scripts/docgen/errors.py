@@ -17,7 +17,7 @@ from docgen.text import table as markdown_table
 ROOT = Path(__file__).resolve().parents[2] / "runloop"
 CODE = re.compile(r"[a-z]+(\.[a-z0-9_]+)+")
 MAKES_NO_ERROR = frozenset({"Key", "Effect", "Verb", "Kind", "EventKind", "import_module", "getLogger", "Content", "ContentType"})
-EXITS = {"RunloopError": 1, "InvalidInput": 2, "Unavailable": 3, "Denied": 4, "VerificationFailed": 5, "Interrupted": 130}
+EXITS = {"RunloopError": 1, "InvalidInput": 2, "Unavailable": 3, "Denied": 4, "VerificationFailed": 5}
 
 
 @dataclass(frozen=True, slots=True)

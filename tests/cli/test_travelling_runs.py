@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -153,11 +154,13 @@ def test_changed_code_is_compared_with_the_record_and_both_values_are_shown(one)
     run_id = one.run()
     changed = one.agent(AGENT.replace("kb.search(topic)", "kb.search(topic + '!')"))
 
+    unchanged = one.rlp("replay", run_id)  # the code that ran is kept
+    shutil.rmtree(one.state / "pog" / "kept")
     refused = one.rlp("replay", run_id)
     code, out, _ = one.rlp("replay", run_id, "--with", f"finder={changed}")
     shown = one.rlp("replay", run_id, "--with", f"finder={changed}", "--table")[1].decode()
 
-    assert (refused[0], "replay.bundle" in refused[2]) == (5, True)
+    assert (unchanged[0], refused[0], "replay.bundle" in refused[2]) == (0, 5, True)
     first = json.loads(out)["attempts"][0]["divergence"]
     assert (code, first) == (5, {"what": "call", "call": 1, "path": "$.args.query", "expected": "tea", "actual": "tea!"})
     assert 'find, attempt 1: call 1 differs at $.args.query: expected "tea", got "tea!"' in shown
@@ -171,11 +174,12 @@ def test_other_code_that_cannot_be_used_is_a_usage_error(one, option, code):
 
 def test_the_agents_of_a_directory_are_used_before_those_that_are_installed(one):
     run_id = one.run()
-    (one.root / "agents").rename(one.root / "kept")
+    (one.root / "agents").rename(one.root / "before")
     one.agent(AGENT + "# newer\n")
+    shutil.rmtree(one.state / "pog" / "kept")
 
     assert one.rlp("replay", run_id)[0] == 5
-    assert one.rlp("replay", run_id, "--agents-dir", one.root / "kept")[0] == 0
+    assert one.rlp("replay", run_id, "--agents-dir", one.root / "before")[0] == 0
 
 
 def test_a_redacted_archive_can_be_shown_and_says_that_it_cannot_be_replayed(one, two):
@@ -276,3 +280,82 @@ def test_a_run_that_nobody_knows_is_an_error_with_and_without_a_ledger(one, two)
         for verb in (("replay",), ("export",), ("show",), ("trace",), ("diff", "last")):
             code, _, err = home.rlp(*verb, "0123abcd")
             assert (code, says in err) == (2, True), verb
+
+
+def forked(home, *arguments):
+    """The records of a fork that must succeed."""
+    code, out, err = home.rlp("fork", *arguments, "--local", "--json")
+    assert code == 0, err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_run_is_forked_with_another_answer_and_the_fork_is_a_run_like_any_other(one):
+    run_id = one.run()
+
+    records = forked(one, run_id, "--answer", 'find/1/1={"hits": [{"domain": "notes", "key": "k", "title": "T"}]}')
+
+    fork_id = records[0]["run_id"]
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    assert records[0]["meta"]["forked_from"]["run_id"] == run_id
+    shown = one.ok("show", fork_id)
+    assert [each["outputs"]["out"][0]["found"] for each in shown["attempts"]] == [1, 0]
+    assert one.rlp("replay", fork_id)[0] == 0
+    code, out, _ = one.rlp("diff", run_id, fork_id)
+    assert (code, [each["same"] for each in json.loads(out)["nodes"]]) == (1, [False, True])
+    assert json.loads(out)["nodes"][0]["first_call"]["what"] == "told"
+
+
+def test_a_fork_takes_another_parameter_and_other_code_for_what_comes(one):
+    run_id = one.run()
+    changed = one.root / "changed"
+    shutil.copytree(one.root / "agents" / "finder", changed)
+    (changed / "agent.py").write_text(AGENT.replace('"topic": topic', '"topic": topic.upper()'))
+    assert one.rlp("agent", "build", changed)[0] == 0
+
+    records = forked(one, run_id, "--at", "again", "-p", "topic=rum", "--agent", f"finder={changed}")
+
+    shown = one.ok("show", records[0]["run_id"])
+    assert [each["outputs"]["out"][0]["topic"] for each in shown["attempts"]] == ["tea", "RUM"]
+    assert one.rlp("replay", records[0]["run_id"])[0] == 0
+
+
+def test_a_fork_is_exported_with_the_run_that_it_was_forked_from_and_replays_elsewhere(one, two):
+    run_id = one.run()
+    fork_id = forked(one, run_id, "--at", "again")[0]["run_id"]
+
+    file = exported(one, fork_id)
+
+    assert two.ok("import", file)["runs"] == [fork_id, run_id]
+    report = two.ok("replay", fork_id)
+    assert (report["matches"], [each["verdict"] for each in report["attempts"]]) == (True, ["same", "same"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), "fork.point"),
+        (("--at", "nowhere"), "fork.point"),
+        (("--answer", "find/1/1"), "cli.usage"),
+        (("--answer", "find/1/1={"), "fork.answer"),
+        (("--answer", "find/9/1={}"), "fork.call"),
+        (("--at", "again", "--agent", "finder"), "cli.usage"),
+        (("--at", "again", "-p", "topik=x"), "opening.param"),
+        (("--at", "again", "--detach", "--local"), "cli.usage"),
+    ],
+)
+def test_a_fork_that_makes_no_sense_is_refused_and_leaves_nothing(one, options, says):
+    run_id = one.run()
+    with one.ledger() as ledger:
+        before = ledger.head()
+    local = () if "--detach" in options else ("--local",)
+    code, _, err = one.rlp("fork", run_id, *options, *local)
+    assert (code, says in err) == (2, True), err
+    with one.ledger() as ledger:
+        assert ledger.head() == before
+
+
+def test_an_imported_run_cannot_be_forked(one, two):
+    run_id = one.run()
+    assert two.rlp("import", exported(one, run_id))[0] == 0
+    code, _, err = two.rlp("fork", run_id, "--at", "again", "--local")
+    assert (code, "fork.imported" in err) == (2, True)

@@ -77,7 +77,7 @@ async def test_a_run_that_only_waits_is_parked_and_an_answer_brings_it_back(daem
         run_id = await submitted(link, "mails", patient=True)
         await until(link, lambda status: status["runs"]["parked"] == 1)
         (shown,) = (await link.ask("list"))["runs"]
-        assert (shown["state"], shown["waiting_for"]) == ("waiting", "person")
+        assert (shown["state"], shown["waiting_for"]) == ("waiting", "approval of mail.outbox")
         (asked,) = (await link.ask("approvals"))["open"]
         assert "ada@example.org" in asked["what"]
         daemon.stop(signal.SIGKILL)

@@ -119,7 +119,7 @@ REQUEST = ApprovalRequest("r/a/1/1", "r", "o", "a", "agent", "mail.smtp", "text"
 
 def people(wait_ms=0):
     told = []
-    return People(told.append, lambda run_id: run_id, wait_ms), told
+    return People(told.append, lambda run_id: run_id, lambda event_id: None, wait_ms), told
 
 
 async def test_an_approval_waits_while_somebody_follows_and_the_first_answer_counts():
@@ -128,11 +128,14 @@ async def test_an_approval_waits_while_somebody_follows_and_the_first_answer_cou
     deciding = asyncio.create_task(desk.decide(REQUEST))
     await asyncio.sleep(0)
     with pytest.raises(InvalidInput, match="scope run"):
-        desk.answer("r/a/1/1", Answer(approved=True, scope=Scope.RUN))
-    desk.answer("r/a/1/1", Answer(approved=True, uid=5))
-    with pytest.raises(InvalidInput, match="nothing with the id"):
-        desk.answer("r/a/1/1", Answer(approved=False))
+        await desk.answer("r/a/1/1", Answer(approved=True, scope=Scope.RUN))
+    answering = asyncio.create_task(desk.answer("r/a/1/1", Answer(approved=True, uid=5)))
     decision = await deciding
+    with pytest.raises(InvalidInput, match="nothing with the id"):
+        await desk.answer("r/a/1/1", Answer(approved=False))
+    assert not answering.done()  # it is taken when it is on record
+    desk.take({"kind": "approval.decided", "run_id": "r", "meta": {"approval_id": "r/a/1/1"}})
+    assert (await answering)["approval_id"] == "r/a/1/1"
     assert (decision.approved, decision.uid, desk.opened, [each["state"] for each in told]) == (True, 5, {}, ["open", "closed"])
 
 
@@ -150,8 +153,10 @@ async def test_an_approval_that_may_wait_is_answered_by_somebody_who_comes_later
     desk, _ = people(wait_ms=60_000)
     deciding = asyncio.create_task(desk.decide(REQUEST))
     await asyncio.sleep(0)
-    desk.answer("r/a/1/1", Answer(approved=False, rationale="no"))
+    answering = asyncio.create_task(desk.answer("r/a/1/1", Answer(approved=False, rationale="no")))
     assert (await deciding).rationale == "no"
+    desk.take({"kind": "approval.decided", "run_id": "r", "meta": {"approval_id": "r/a/1/1"}})
+    await answering
 
 
 async def test_an_approval_that_nobody_answers_in_time_is_refused():

@@ -1,7 +1,7 @@
 """kb.*, ask.person, timer.sleep, emit.*, checkpoint.mark and secrets.handle: rights first, then the port."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -132,13 +132,21 @@ class Person:
 ASK = Capabilities(ask=True)
 
 
-async def test_a_person_is_asked_with_options_default_and_the_nearer_deadline(make_ctx, crossing):
+async def test_a_person_is_asked_with_options_default_and_a_time_that_the_nodes_does_not_shorten(make_ctx, crossing):
     person = Person(PersonAnswer("b", "operator"))
     args = {"question": "Which?", "options": ["a", "b"], "default": "a", "detail": "more", "timeout_ms": 5000}
     outcome = await crossing(AskPerson(person), args, make_ctx(ASK, deadline_ms=1_795_000_003_000))
 
     assert outcome.result == {"answer": "b", "by": "operator"}
-    assert person.asked == [Question("Which?", ("a", "b"), "a", "more", 3000)]
+    assert person.asked == [Question("Which?", ("a", "b"), "a", "more", 5000)]
+
+
+async def test_a_question_that_is_taken_up_again_has_what_is_left_of_its_time(make_ctx, crossing):
+    person = Person(PersonAnswer("b", "operator"))
+    ctx = make_ctx(ASK)
+    for passed_ms, left_ms in ((2000, 3000), (9000, 0), (-50, 5000)):
+        await crossing(AskPerson(person), {"question": "Which?", "timeout_ms": 5000}, replace(ctx, asked_ms=ctx.now_ms - passed_ms))
+        assert person.asked[-1].timeout_ms == left_ms
 
 
 async def test_a_question_without_limits_waits(make_ctx, crossing):
@@ -175,15 +183,21 @@ class Clock:
         self.slept.append(ms)
 
 
-async def test_a_sleep_waits_through_its_clock(make_ctx, crossing, refusal):
+async def test_a_sleep_waits_through_its_clock_however_short_the_nodes_time_is(make_ctx, crossing, refusal):
     clock, caps = Clock(), Capabilities(time=True)
-    outcome = await crossing(TimerSleep(clock), {"ms": 86_400_000}, make_ctx(caps))
-    too_long = await refusal(TimerSleep(clock), {"ms": 1001}, make_ctx(caps, deadline_ms=1_795_000_001_000))
+    outcome = await crossing(TimerSleep(clock), {"ms": 86_400_000}, make_ctx(caps, deadline_ms=1_795_000_001_000))
     denied = await refusal(TimerSleep(clock), {"ms": 1}, make_ctx())
 
     assert (outcome.result, clock.slept) == ({}, [86_400_000])
-    assert (too_long.kind, too_long.code) == (CallErrorKind.TIMEOUT, "timer.deadline")
     assert denied.kind is CallErrorKind.DENIED
+
+
+async def test_a_sleep_that_is_taken_up_again_lasts_what_is_left_of_it(make_ctx, crossing):
+    clock, ctx = Clock(), make_ctx(Capabilities(time=True))
+    for passed_ms in (400, 5000, -5):
+        await crossing(TimerSleep(clock), {"ms": 1000}, replace(ctx, asked_ms=ctx.now_ms - passed_ms))
+
+    assert clock.slept == [600, 0, 1000]
 
 
 async def test_the_wall_clock_returns():

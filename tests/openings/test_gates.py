@@ -304,3 +304,11 @@ def test_after_a_gate_the_clock_of_the_run_runs_again_even_in_a_pause(opening):
 
     assert plan.next_deadline_ms == 5900
     assert plan.step(Tick(), 5900)[-1].reason == "opening timed out after 1000 ms"
+
+
+def test_what_follows_from_a_gate_that_nobody_answered_follows_at_once(opening):
+    gate = {**ASK, "timeout": "1h", "on_timeout": "approve"}
+    plan = begun(opening({"a": {"gate": gate}, "b": {}}, "a.out -> b.x"))
+    plan.step(NodeSucceeded("a", 1, OUT), 0)
+
+    assert started(plan.step(Tick(), 3_600_000)) == {"b": 1}

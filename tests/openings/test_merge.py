@@ -259,3 +259,10 @@ def test_the_items_of_a_for_each_can_vote(opening):
         commands = plan.step(NodeSucceeded(f"swarm[{index}]", 1, {"out": [choice]}), 0)
 
     assert only(StartNode, commands)[0].inputs["vote"][0]["winner"] == "yes"
+
+
+def test_the_places_of_losers_are_free_at_once(opening):
+    nodes = {"a": {}, "b": {}, "z": {"merge": "first_ok"}, "other": {}}
+    plan = begun(opening(nodes, "a.out -> z.x\nb.out -> z.x", policy={"max_parallel": 2}))
+
+    assert started(plan.step(NodeSucceeded("a", 1, OUT), 0)) == {"other": 1, "z": 1}

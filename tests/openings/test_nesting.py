@@ -180,3 +180,28 @@ def test_the_port_of_items_that_arrives_under_another_name_is_not_the_agent_s():
     text = FAN.replace("  - {from: b.PORT, to: c.x}\n", "").replace("CLAUSE", "for_each: {in: all, as: x}").replace("b.item", "b.all")
 
     assert check(parse_opening(text), resolve) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "object", "properties": {"tone": {}}, "required": ["tone"]}, []),
+        ({"type": "object"}, ["agent 'y' has no input port 'tone'"]),
+        (True, ["agent 'y' has no input port 'tone'"]),
+    ],
+)
+def test_an_item_can_be_an_argument_of_the_agent(schema, expected):
+    text = "version: 0\nname: t\nparams: {tones: []}\nnodes: [{id: a, use: agent:y, for_each: {in: params.tones, as: tone}}]\nedges: []\n"
+
+    found = check(parse_opening(text), lambda _name, _variant: AgentPorts(with_schema=schema))
+
+    assert [problem.message for problem in found] == expected
+
+
+@pytest.mark.parametrize(("clause", "column"), [("output: {schema: {}}", 31), ("output: {port: ok, schema: {}}", 46)])
+def test_a_contract_about_a_port_that_is_not_there_is_wrong_where_it_stands(clause, column):
+    text = f"version: 0\nname: t\nnodes: [{{id: a, use: agent:y, {clause}}}]\nedges: []\n"
+
+    [problem] = check(parse_opening(text), lambda _name, _variant: AgentPorts(ports_out=frozenset({"text"})))
+
+    assert (problem.where.line, problem.where.column) == (3, column)

@@ -553,3 +553,15 @@ def test_an_illegal_transition_is_an_assertion_not_a_state(opening):
         plan._move(plan._by_id["a"], State.PENDING)
     with pytest.raises(AssertionError, match="a run cannot go from running to queued"):
         plan._move_run(Status.QUEUED)
+
+
+def test_a_node_that_overdrew_its_budget_gives_its_place_back(opening):
+    plan = begun(opening({"a": {"budget_tokens": 1, "on_failure": "skip"}, "b": {}}, policy={"max_parallel": 1}))
+
+    assert only(StartNode, plan.step(NodeSpent("a", 1, tokens=2), 0))[0].node == "b"
+
+
+def test_a_time_out_that_ends_a_node_decides_what_depends_on_it_at_once(opening):
+    plan = begun(opening({"a": {"timeout_ms": 50, "on_failure": "skip"}, "b": {}, "c": {}}, "a.out -> b.x"))
+
+    assert [(command.node, command.status) for command in only(NodeDone, plan.step(Tick(), 50))] == [("a", "error"), ("b", "skipped")]

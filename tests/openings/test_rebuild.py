@@ -7,9 +7,11 @@ from runloop.openings.states import (
     Begin,
     Cancel,
     Failure,
+    GateAnswered,
     NodeDone,
     NodeFailed,
     NodeReady,
+    NodeSpent,
     NodeStarted,
     NodeSucceeded,
     NodeWaiting,
@@ -18,6 +20,7 @@ from runloop.openings.states import (
     State,
     Status,
     StopNode,
+    TakenUp,
     Tick,
 )
 
@@ -47,11 +50,18 @@ def test_the_time_in_between_counts_against_no_deadline(opening):
 
     plan, commands = Plan.rebuild(built, b"", history, 10_000)
 
-    assert commands == [StartNode("b", 1, {}, 500, "agent:b")]
-    assert plan.next_deadline_ms == 10_100
-    assert plan.step(Tick(), 10_100) == [StartNode("a", 2, {}, 500, "agent:a")]
+    assert commands == [StartNode("b", 1, {}, 500, "agent:b"), StartNode("a", 2, {}, 500, "agent:a")]  # its pause was over at 300
     assert plan.next_deadline_ms == 10_300
     assert plan.step(Tick(), 10_300)[-1].reason == "opening timed out after 500 ms"
+
+
+def test_neither_does_the_time_before_an_earlier_process_took_the_run_up(opening):
+    built = opening({"a": {}}, policy={"timeout_ms": 500})
+    history = [(0, Begin()), (0, NodeStarted("a")), (90_100, TakenUp(since_ms=100)), (90_200, NodeSpent("a", 1, 1))]
+
+    plan, _ = Plan.rebuild(built, b"", history, 200_000)
+
+    assert plan.next_deadline_ms == 200_300
 
 
 def test_a_second_attempt_that_was_started_is_started_again_as_the_second(opening):
@@ -124,3 +134,13 @@ def test_places_that_folding_used_up_are_not_used_twice(opening):
     _, commands = Plan.rebuild(opening("a b"), b"", history, 2, max_parallel=2)
 
     assert commands == [StartNode("b", 1, {}, 30_000, "agent:b"), StartNode("a", 1, {}, 30_000, "agent:a")]
+
+
+def test_a_node_that_comes_back_to_the_queue_after_folding_stands_at_its_end(opening):
+    built = opening({"a": {"gate": {"ask": "?", "revise_to": "a"}}, "b": {}, "c": {}}, policy={"max_parallel": 1})
+    history = [(0, Begin()), (0, NodeStarted("a")), (0, NodeSucceeded("a", 1, OUT)), (0, NodeStarted("b"))]
+
+    plan, _ = Plan.rebuild(built, b"", history, 0)
+    plan.step(GateAnswered("a", 1, "revise"), 0)
+
+    assert plan.step(NodeSucceeded("b", 1, OUT), 0)[-1] == StartNode("c", 1, {}, 30_000, "agent:c")

@@ -1,13 +1,17 @@
 """A fork shares the history of its parent up to a record, repeats nothing of it, and goes on live as a run of its own."""
 
+import asyncio
+
 import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
+from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
 from runloop.errors import InvalidInput, RunloopError
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.manager import Submission
 from runloop.runs.replay import Replayer
+from runloop.runs.results import RunHalted
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
 
@@ -318,3 +322,55 @@ async def test_a_fork_at_a_gate_asks_anew_and_what_was_decided_before_stays_deci
         assert (rejected.status, rejected.code) == ("failed", "gate.rejected")
         assert (later.status, len(b.model.prompts)) == ("succeeded", asked + 1)
         assert (await replayed(b, later.run_id)).matches is True
+
+
+async def test_a_fork_whose_process_ends_is_taken_up_like_any_run(chain):
+    async with chain(True) as (b, parent):
+        begun = await b.manager.fork(b.ledger, ForkRequest(parent, "two"))  # and its process ends here
+        run = await b.manager.recover(begun.run_id, subscribers=(b.records.append,))
+        answer = b.model.perform
+
+        async def ends(prepared, ctx):
+            run.halt()
+            await asyncio.Event().wait()
+
+        b.model.perform = ends
+        with pytest.raises(RunHalted):
+            await b.manager.drive(run)
+        b.model.perform = answer
+        asked = len(b.model.prompts)
+
+        result = await b.manager.drive(await b.manager.recover(begun.run_id, subscribers=(b.records.append,)))
+
+        assert (result.status, len(b.model.prompts), len(b.outbox.sent)) == ("succeeded", asked + 1, 2)
+        assert [record["kind"] for record in b.records].count("run.recovered") == 1
+        assert (await replayed(b, result.run_id)).matches is True
+
+
+async def test_a_node_of_many_items_is_shared_whole(bench):
+    head = "version: 0\nname: many\nparams: {items: [a, b]}\nedges: []\n"
+    text = head + "nodes: [{id: each, use: 'agent:one', for_each: {in: params.items, as: item}}]\n"
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run(item=None):\n    return {'out': model.complete(str(item)).text}\n", ports_in=("item",), caps=CAPS)
+        parent = await b.run(text)
+        last = load_run(b.ledger, parent.run_id)
+
+        end = await fork(b, parent.run_id, str(last.last_seq))
+        middle = await fork(b, parent.run_id, seq_of(b, parent.run_id, "node.finished", node="each[0]"))
+
+        assert load_run(b.ledger, end.run_id).final_hash == last.final_hash
+        assert (middle.status, (await replayed(b, middle.run_id)).matches) == ("succeeded", True)
+
+
+async def test_the_handles_of_secrets_in_an_attempt_that_goes_on_are_the_ones_that_it_had(bench):
+    code = (
+        "@agent\ndef run():\n    key = secrets.handle('key')\n    return {'out': [model.complete(f'{n} {key}').text for n in range(2)]}\n"
+    )
+    async with bench() as b:
+        b.services.performers["secrets.handle"] = SecretsHandle(SecretHandles(SecretStore(()), lambda _: ()))
+        b.agent("one", code, caps='model = true\nsecrets = ["key"]')
+        parent = await b.run('version: 0\nname: keyed\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
+
+        result = await fork(b, parent.run_id, seq_of(b, parent.run_id, "effect.completed", call=1))
+
+        assert (result.status, b.model.prompts[2]) == ("succeeded", b.model.prompts[1])

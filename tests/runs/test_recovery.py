@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -252,6 +255,47 @@ async def test_an_approval_that_was_given_is_not_asked_for_again_and_an_open_one
         assert len(asked) == 1
 
 
+async def test_what_was_asked_is_asked_again_word_for_word_however_long_recording_it_took(bench, desk):
+    operator = desk()
+    async with bench(operator=operator) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held, ticks = asyncio.Event(), count(1_795_000_000_000, 700)
+        b.manager.services = replace(b.services, clock_ms=lambda: next(ticks))
+        prepare = b.outbox.prepare
+        b.outbox.prepare = lambda args, ctx: replace(prepare(args, ctx), what=f"Date: {ctx.now_ms // 1000}")
+        operator.decide = _never(held, operator)
+        run_id = await interrupted(b, held)
+        first = operator.shown[-1]
+        operator.decide = type(operator).decide.__get__(operator)
+        operator.decisions = [ApprovalDecision(approved=True)]
+
+        result = await recover(b, run_id)
+
+        assert result.status == "succeeded"
+        assert operator.shown[-1] == first
+
+
+async def test_what_was_asked_anew_because_it_changed_is_found_again_under_its_new_id(bench, desk):
+    operator = desk()
+    async with bench(operator=operator) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        operator.decide = _never(held, operator)
+        run_id = await interrupted(b, held)
+        for changes in ("another sender", None):  # the second time nothing has changed
+            held.clear()
+            run = await b.manager.recover(run_id)
+            if changes:
+                run.desk.asked = {name: replace(each, meta={**each.meta, "what": changes}) for name, each in run.desk.asked.items()}
+            driving = asyncio.create_task(b.manager.drive(run))
+            await held.wait()
+            await kill(b, driving)
+
+        asked = [event.payload["meta"]["approval_id"] for event in b.ledger.read_run(run_id) if event.kind == "approval.requested"]
+        assert len(asked) == 2
+        assert [shown.approval_id for shown in operator.shown] == [asked[0], asked[1], asked[1]]
+
+
 async def test_a_pause_lasts_over_the_end_of_the_process(bench):
     async with bench() as b:
         b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('p').text}\n", caps="model = true")
@@ -355,6 +399,45 @@ async def test_a_worker_that_dies_costs_no_call_and_no_attempt(bench):
         assert (result.status, result.saved["only.out"]) == ("succeeded", ["answer 1answer 2"])
         assert len(b.model.prompts) == 2
         assert [attempt.attempt for attempt in load_run(b.ledger, run.run_id).attempts] == [1]
+
+
+async def test_an_agent_that_changed_meanwhile_is_not_what_a_run_goes_on_with(bench):
+    async with bench() as b:
+        code = "@agent\ndef run():\n    a = model.complete('one').text\n    return {'out': model.complete('two').text + ' of the old'}\n"
+        b.agent("one", code, caps="model = true")
+        held = asyncio.Event()
+        b.model.hold, b.model.hold_at = held, 2
+        run_id = await interrupted(b, held)
+        b.model.hold = None
+        shutil.rmtree(b.agents_dir / "one")
+        b.agent("one", "@agent\ndef run():\n    return {'out': 'new'}\n")
+
+        result = await recover(b, run_id)
+
+        assert result.saved["only.out"] == ["answer 3 of the old"]
+        assert (await b.run(ONE)).saved["only.out"] == ["new"]
+
+
+async def test_an_artifact_that_was_recorded_before_the_process_died_is_recorded_once(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': emit.artifact('a.txt', 'text').event_id}\n")
+        alive = b.services.ledger
+        dying = CutLedger(b.ledger, 4, after=True)  # submitted, started, requested, and the artifact itself
+        object.__setattr__(b.services, "ledger", dying)
+        run = await b.submit(ONE)
+        drive = asyncio.create_task(b.manager.drive(run))
+        await dying.dead.wait()
+        await kill(b, drive)
+        object.__setattr__(b.services, "ledger", alive)
+        made = [event for event in b.ledger.read_run(run.run_id) if event.kind == "artifact.created"]
+        assert len(made) == 1
+
+        result = await recover(b, run.run_id)
+
+        again = [event for event in b.ledger.read_run(run.run_id) if event.kind == "artifact.created" and event.payload["meta"].get("kind")]
+        assert result.saved["only.out"] == [made[0].id]
+        assert [event.id for event in again][:1] == [made[0].id]
+        assert sum(event.payload["meta"]["path"] == made[0].payload["meta"]["path"] for event in again) == 1
 
 
 class _Always:

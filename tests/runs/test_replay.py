@@ -1,5 +1,7 @@
 """A recorded run runs again from its record: the same bytes, nothing outside, and the first difference by name with both values."""
 
+import dataclasses
+
 import pytest
 from msgspec import structs
 
@@ -226,3 +228,84 @@ async def test_another_guest_is_refused_unless_any_will_do(bench):
 
         assert caught.value.code == "replay.guest"
         assert (await replayer(b, any_guest=True).replay(forged, result.run_id)).matches is True
+
+
+CONTRACT = """version: 0
+name: strict
+nodes:
+  - id: only
+    use: "agent:one"
+    output: {port: out, schema: {type: object, required: [more]}, retry: fresh, attempts: 2, on_exhausted: fail}
+edges: []
+"""
+MANY = """version: 0
+name: many
+params: {items: [a, b, c]}
+nodes:
+  - {id: each, use: "agent:one", for_each: {in: params.items, as: item, width: 2}}
+edges: []
+"""
+
+
+async def test_outputs_that_broke_their_contract_are_compared_where_they_are_in_the_record(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(CONTRACT)
+        assert result.code == "output.invalid"
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        assert [(each.verdict, each.calls) for each in report.attempts] == [("same", 2), ("cut", 2)]
+        assert report.matches is True
+
+
+async def test_a_node_of_many_items_replays_item_by_item(bench):
+    async with bench() as b:
+        b.agent(
+            "one",
+            "@agent\ndef run(item=None):\n    return {'out': [item, model.complete(str(item)).text]}\n",
+            ports_in=("item",),
+            caps=CAPS,
+        )
+        result = await b.run(MANY)
+        assert result.status == "succeeded", result.reason
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        assert ({each.node for each in report.attempts}, report.matches) == ({"each[0]", "each[1]", "each[2]"}, True)
+
+
+async def test_grandchildren_are_replayed_too(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        b.openings["inner"] = TEXT
+        b.openings["middle"] = 'version: 0\nname: middle\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n'
+        result = await b.run('version: 0\nname: outer\nnodes: [{id: below, use: "opening:middle"}]\nedges: []\n')
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        assert [(each.node, each.verdict) for each in report.attempts] == [("below", "skipped"), ("below", "skipped"), ("only", "same")]
+
+
+class AskedFor:
+    """The pool, and which Python guest it was asked to run."""
+
+    def __init__(self, pool):
+        self.pool, self.guests = pool, []
+
+    async def run(self, spec, hostcall, tape=()):
+        self.guests.append(spec.guest)
+        return await self.pool.run(dataclasses.replace(spec, guest=None), hostcall, tape)
+
+
+async def test_a_run_is_replayed_with_the_guest_that_it_had_where_that_is_kept(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        forged = Forged(b.ledger, "run.submitted", lambda meta: {**meta, "versions": {**meta["versions"], "guest": "0" * 64}})
+        asked = AskedFor(b.pool)
+
+        kept = dataclasses.replace(replayer(b), guests=asked, kept_guest=lambda digest: digest == "0" * 64)
+        report = await kept.replay(forged, result.run_id)
+
+        assert (asked.guests, report.matches) == (["0" * 64], True)

@@ -59,7 +59,7 @@ class HttpFetch:
             "timeout_ms": args.get("timeout_ms", DEFAULT_TIMEOUT_MS),
             "max_bytes": args.get("max_bytes", DEFAULT_MAX_BYTES),
         }
-        shown = request.shown(ctx.run_id)
+        shown = request.shown(ctx.guest_run_id)
         if request.is_read:
             return Prepared("http.fetch", EffectClass.READ, shown, (request.target.host,), data=data)
         return Prepared("http.send", EffectClass.EXTERNAL, shown, (request.target.host,), external=True, leaves_machine=True, data=data)

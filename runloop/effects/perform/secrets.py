@@ -123,9 +123,9 @@ class SecretHandles:
         self._store, self._hosts_of = store, hosts_of
         self._names: dict[str, dict[str, str]] = {}
 
-    def issue(self, run_id: str, secret_id: str) -> str:
-        """Return the handle, and remember what it stands for."""
-        handle = handle_of(run_id, secret_id)
+    def issue(self, run_id: str, secret_id: str, guest_run_id: str | None = None) -> str:
+        """Return the handle, and remember what it stands for in the run; it follows from the run that the guest knows itself by."""
+        handle = handle_of(guest_run_id or run_id, secret_id)
         self._names.setdefault(run_id, {})[handle] = secret_id
         return handle
 
@@ -164,7 +164,7 @@ class SecretHandles:
 
     async def values(self, names: Sequence[str], ctx: CallContext) -> dict[str, str]:
         """Values by handle, for substitution at this moment. Raises :class:`CallError` (unavailable) for one that is not there."""
-        return {handle_of(ctx.run_id, name): await self.value(name) for name in names}
+        return {handle_of(ctx.guest_run_id, name): await self.value(name) for name in names}
 
     async def value(self, name: str) -> str:
         """The value of one secret. Raises :class:`CallError` (unavailable)."""
@@ -204,4 +204,4 @@ class SecretsHandle:
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Issue the handle."""
-        return Outcome({"handle": self._handles.issue(ctx.run_id, prepared.data["name"])})
+        return Outcome({"handle": self._handles.issue(ctx.run_id, prepared.data["name"], ctx.guest_run_id)})

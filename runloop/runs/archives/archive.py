@@ -14,7 +14,7 @@ from runloop.bundles.tree import path_problem
 from runloop.errors import VerificationFailed, Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.events.blobs import blob_names
-from runloop.runs.archives.container import ArchiveInvalid, first_member, unpack
+from runloop.runs.archives.container import MAX_BYTES, ArchiveInvalid, first_member, unpack
 from runloop.runs.archives.lines import read_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, Signature, digest_of, read_part
 from runloop.runs.archives.signing import verify
@@ -77,7 +77,8 @@ class Archive:
 def open_archive(path: Path) -> Archive:
     """Read and verify the archive in a file. Raises as :func:`read_archive`, and InvalidInput ``archive.unreadable``."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, error) from None
     return read_archive(data, file=str(path))

@@ -1,0 +1,194 @@
+"""A run at this terminal: its records as a live view or as NDJSON, signals, a reader that goes away, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from runloop.cli import context, output
+from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, RunloopError, Where
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runloop.cli.person import TerminalPerson
+    from runloop.cli.screen import Screen
+    from runloop.client import RunResult as RemoteResult
+    from runloop.openings import Opening
+    from runloop.runs.results import RunResult
+
+Line = Callable[[Mapping[str, Any]], str | None]
+"""A record as a line, or None where it is not shown."""
+_INTERRUPTED = "interrupted at the terminal"
+_NO_READER = "the output can no longer be written"
+_DENIED = ("denied.", "policy.denied", "approval.")
+
+
+def text_line(record: Mapping[str, Any]) -> str | None:
+    """A record for people: its number and what it says; None where it says nothing to them."""
+    return None if record["level"] == "debug" else f"{record['seq']:>5}  {output.clean_line(record['message'])}"
+
+
+def text_of_many(record: Mapping[str, Any]) -> str | None:
+    """As :func:`text_line`, where several runs are shown."""
+    line = text_line(record)
+    return None if line is None else f"{record['run_id'][:8]} {line}"
+
+
+class RunShown:
+    """Where the records of a run go: a live view of its ``opening``, else lines; and a trace file where one is wanted."""
+
+    def __init__(self, opening: Opening | None, *, line: Line = output.record_line, trace_out: Path | None = None) -> None:
+        self.screen: Screen | None = None
+        if opening is not None:
+            from runloop.cli.screen import Screen
+
+            self.screen = Screen(opening)
+        self.printer = Printer(line)
+        self._trace_out = trace_out
+        self._records: list[Mapping[str, Any]] = []
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Show one record."""
+        if self._trace_out is not None and record["event_id"] is not None:
+            self._records.append(record)
+        if self.screen is not None:
+            self.screen.feed(record)
+        else:
+            self.printer.take(record)
+
+    def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Let the view show what was recorded before."""
+        for record in records:
+            if self.screen is not None:
+                self.screen.view.feed(record)
+
+    @contextmanager
+    def watching(self, cancel: Callable[[str], None]) -> Iterator[Interrupts]:
+        """Draw, and let signals and a reader that goes away cancel the run."""
+        loop, interrupts = asyncio.get_running_loop(), Interrupts(lambda: cancel(_INTERRUPTED))
+        self.printer.on_gone = lambda: cancel(_NO_READER)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, interrupts.take)
+        try:
+            if self.screen is not None:
+                self.screen.start()
+            yield interrupts
+        finally:
+            if self.screen is not None:
+                self.screen.stop()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    def person(self) -> TerminalPerson:
+        """The person at this terminal."""
+        from runloop.cli.person import TerminalPerson
+
+        return TerminalPerson(*((self.screen.hide, self.screen.show) if self.screen else ()))
+
+    def end(self, result: RunResult | RemoteResult) -> None:
+        """Write the trace, say how it ended."""
+        if self._trace_out is not None:
+            from runloop.runs.trace import run_trace
+
+            _write_trace(self._trace_out, run_trace(self._records))
+        if self.screen is not None:
+            _show_result(self.screen, result)
+
+
+def exit_code(result: RunResult | RemoteResult, *, interrupted: bool) -> int:
+    """The exit code of a run that ended so."""
+    if result.status == "succeeded":
+        return EXIT_OK
+    if result.status == "cancelled" and interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_DENIED if result.code.startswith(_DENIED) else EXIT_FAILED
+
+
+class Interrupts:
+    """The first signal cancels the run and lets it record that; the third ends the process."""
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self.taken = 0
+        self._cancel = cancel
+
+    def take(self) -> None:
+        """Take one signal."""
+        self.taken += 1
+        if self.taken == 1:
+            self._cancel()
+        elif self.taken > 2:
+            raise KeyboardInterrupt
+
+
+class Printer:
+    """Prints each record as a line, at once. When that is no longer possible, nothing more is printed and the run is cancelled."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._on_gone: Callable[[], None] = lambda: None
+        self._gone = False
+
+    @property
+    def on_gone(self) -> Callable[[], None]:
+        """What is called, once, when nothing can be printed any more; at once if that has happened before it was set."""
+        return self._on_gone
+
+    @on_gone.setter
+    def on_gone(self, call: Callable[[], None]) -> None:
+        self._on_gone = call
+        if self._gone:
+            call()
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Print one record."""
+        line = None if self._gone else self._line(record)
+        if line is None:
+            return
+        try:
+            print(line, flush=True)
+        except OSError as error:
+            self._gone = True
+            output.abandon_stdout()
+            if not isinstance(error, BrokenPipeError):  # a reader that has enough needs no telling
+                output.print_error(output.unwritable(error), as_json=context.current().json_errors)
+            self.on_gone()
+
+
+def show_compiling(progress: Any) -> None:
+    """A line on stderr while a guest is compiled for the first time on this machine."""
+    if not output.is_terminal(sys.stderr):
+        return
+    if progress.done:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        return
+    share = min(0.99, progress.elapsed_s / progress.expected_s) if progress.expected_s else 0.0
+    filled = int(share * 24)
+    bar = "█" * filled + "░" * (24 - filled)
+    print(f"\rPreparing the Python guest (once per machine) {bar} {progress.elapsed_s:.0f} s", end="", file=sys.stderr, flush=True)
+
+
+def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
+    meta = result.record["meta"]
+    for artifact in meta.get("artifacts") or ():
+        output.print_line(f"saved {artifact['name']}: {artifact['path']}")
+    for path in screen.made:
+        output.print_line(f"made {path}")
+    if result.status == "succeeded":
+        output.print_line(f"run {result.run_id} succeeded; `rlp trace {result.run_id[:8]}` shows every crossing")
+    else:
+        output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(result.reason)}")
+
+
+def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:
+    try:
+        path.write_text(output.to_json(trace) + "\n", encoding="utf-8")
+    except OSError as error:
+        message = f"the run ended, but its trace cannot be written: {error.strerror}"
+        raise RunloopError(
+            message, code="run.trace_out", where=Where(file=str(path)), hint="`rlp trace` shows it from the ledger"
+        ) from error

@@ -1,0 +1,153 @@
+"""`rlp runs`, `show` and `logs` on a ledger that the test writes, without a daemon."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from runloop.cli.main import main
+from runloop.events import RunIdentity, run_event
+from runloop.events import records as r
+from runloop.kb import KnowledgeBase
+from runloop.runs.owners import Owner
+
+HASH = "c" * 64
+NOW = 1_795_000_000_000
+
+
+def identity(number, opening="letter", parent=None):
+    run_id = f"{number:08x}-d9cb-469f-a165-70867728950e"
+    return RunIdentity(run_id, f"trace:{run_id}", "opening:16fd2706-8baf-433b-82eb-8c7fada847da", opening, parent)
+
+
+def started(owner, **over):
+    return r.RunStarted("d" * 64, over.pop("params", {}), r.Versions("0"), "local", owner=owner, **over)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Run 1 failed, 2 is a fork of it that this process drives and that waits for an approval, 3 is a child of 2 that nobody drives."""
+    for name in ("RUNLOOP_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("time.time_ns", lambda: (NOW + 7_800_000) * 1_000_000)
+    pog = tmp_path / "state" / "pog"
+    with KnowledgeBase.open(pog) as kb:
+        owner = Owner.take(pog)
+        one, two, three = identity(1), identity(2), identity(3, "inner", identity(2).run_id)
+        forked = r.ForkedFrom(one.run_id, 4)
+        node = r.NodeStarted("a", 1, r.AgentRef("writer"))
+        append(
+            kb, one, 0,
+            ("run.submitted", started("f" * 32, params={"topic": "Pier"})), ("run.started", started("f" * 32)),
+            ("run.finished", r.RunFinished("failed", 12_340, HASH, 1234, 0.0125, reason="no bolts")),
+        )  # fmt: skip
+        append(
+            kb, two, 1000,
+            ("run.submitted", started(owner.id, forked_from=forked)), ("run.started", started(owner.id)), ("node.started", node),
+            ("node.log", r.NodeText("a", "first\nsecond\x1b[2J", 1, "info")), ("node.evicted", r.NodeMoved("a", 1)),
+            ("node.rebuilt", r.NodeMoved("a", 1, replayed_calls=3)), ("run.waiting", r.RunChanged("person")),
+            ("run.recovered", r.RunChanged("its wait is over", effects_answered=3)),
+            ("approval.requested", r.ApprovalRequested("p", "t", "a", action="mail.smtp")),
+        )  # fmt: skip
+        append(kb, three, 2000, ("run.submitted", started("e" * 32)), ("run.started", started("e" * 32)))
+        yield tmp_path
+        owner.close()
+
+
+def append(kb, run, after_ms, *records):
+    events = [
+        run_event(run, seq, kind, meta, f"{kind} was said", ts_ms=NOW + after_ms, level="debug" if kind == "node.evicted" else "info")
+        for seq, (kind, meta) in enumerate(records, 1)
+    ]
+    kb.ledger.append(events)
+
+
+def rlp(capsys, *arguments):
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return out
+
+
+def test_the_table_says_what_runs_wait_for_and_how_long_they_took(home, capsys):
+    header, _, *rows = rlp(capsys, "runs", "--table").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")] for line in rows]
+    assert [cell.strip() for cell in header.split("|")] == ["run", "opening", "state", "waits for", "age", "took", "tokens", "usd", "why"]
+    assert cells == [
+        ["00000003", "inner", "unfinished", "–", "2h09m", "2h09m", "–", "–", "–"],
+        ["00000002", "letter", "waiting", "approval of mail.smtp since 2h09m", "2h09m", "2h09m", "–", "–", "–"],
+        ["00000001", "letter", "failed", "–", "2h10m", "12.3s", "1234", "0.0125", "no bolts"],
+    ]
+
+
+def test_the_list_is_narrowed_and_is_json_for_programs(home, capsys):
+    def ids(*arguments):
+        return [int(each["run_id"][:8], 16) for each in json.loads(rlp(capsys, "runs", *arguments, "--json"))]
+
+    assert (ids(), ids("-n", "1"), ids("--state", "waiting"), ids("--state", "unfinished")) == ([3, 2, 1], [3], [2], [3])
+    assert (ids("--opening", "letter"), ids("--text", "pier BOLTS"), ids("--since", "1h"), ids("--until", "1h")) == (
+        [2, 1],
+        [1],
+        [],
+        [3, 2, 1],
+    )
+    assert rlp(capsys, "runs", "--state", "queued", "--table") == "no runs match\n"
+
+
+def test_a_run_is_shown_with_its_waits_its_moves_and_its_relations(home, capsys):
+    text = rlp(capsys, "show", "00000002", "--table")
+    lines = text.splitlines()
+    assert lines[2:6] == [
+        "state    waiting",
+        "waits    for approval of mail.smtp, since 2h09m",
+        "evicted  once while it waited, rebuilt once with 3 calls from the record",
+        "parked   once",
+    ]
+    assert lines[6].startswith("taken up once, last ")
+    assert lines[6].endswith(": its wait is over, 3 calls answered from the record")
+    assert lines[7] == f"forked   from {identity(1).run_id} after record 4"
+    assert f"child    {identity(3).run_id}  inner  unfinished\n" in text
+    assert f"fork     {identity(2).run_id}  letter  waiting\n" in rlp(capsys, "show", "00000001", "--table")
+    assert f"parent   {identity(2).run_id}\n" in rlp(capsys, "show", "00000003", "--table")
+    shown = json.loads(rlp(capsys, "show", "00000002", "--json"))
+    assert (shown["state"], shown["waiting_for"], shown["evicted"], shown["rebuilt"], shown["parked"]) == (
+        "waiting", "approval of mail.smtp", 1, 1, 1,
+    )  # fmt: skip
+    assert (shown["forked_from"], shown["children"], shown["forks"]) == (
+        {"run_id": identity(1).run_id, "seq": 4}, [identity(3).run_id], [],
+    )  # fmt: skip
+
+
+def test_lines_of_a_log_stand_under_each_other_and_drive_no_terminal(home, capsys):
+    lines = [line[14:] for line in rlp(capsys, "logs", "00000002", "--node", "a").splitlines()]
+    assert lines == [
+        "info   node.started was said",
+        "info   a: first",
+        "       second\\x1b[2J",
+        "info   node.rebuilt was said",
+        "info   approval.requested was said",
+    ]
+    assert "debug  node.evicted was said" in rlp(capsys, "logs", "00000002", "--level", "debug")
+    assert rlp(capsys, "logs", "00000002", "--level", "warn") == ""
+
+
+def test_a_child_is_taken_up_with_its_parent_only(home, capsys):
+    assert main(["resume", "00000003"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error[run.child]: run {identity(3).run_id} belongs to run {identity(2).run_id}"
+
+
+def complete(home, *words):
+    env = {**os.environ, "_RLP_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    return subprocess.run([sys.executable, "-m", "runloop"], capture_output=True, text=True, env=env, check=False).stdout.split()
+
+
+def test_the_shell_completes_runs_and_states(home):
+    ids = [identity(number).run_id for number in (3, 2, 1)]
+    assert (complete(home, "rlp", "attach", "0000"), complete(home, "rlp", "cancel", "0000")) == (ids, ids[:2])
+    assert complete(home, "rlp", "runs", "--state", "un") == ["unfinished"]
+    assert complete(home, "rlp", "logs", "--level", "w") == ["warn"]

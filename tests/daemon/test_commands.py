@@ -1,0 +1,156 @@
+"""`rlp` beside a daemon: detached runs, lists, logs, pauses, and followers that outlive a restart."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from tests.daemon.conftest import RLP
+
+MAILS = """def run() -> dict:
+    emit.log('before')
+    sent = mail.send([{'email': 'ada@example.org'}], subject='s', text='t')
+    emit.log('after')
+    return {'out': sent.status}
+"""
+NAPS = "def run() -> dict:\n    timer.sleep(5)\n    return {'out': 'woken'}\n"
+PARKS = "runtime.park_after_ms"
+
+
+@pytest.fixture
+def mailing(daemon, words):
+    daemon.agent("mails", words.head + MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.agent("naps", words.head + NAPS, "time = true")
+    daemon.opening("naps")
+    daemon.settings[PARKS] = 0
+    return daemon
+
+
+def output(done):
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def listed(daemon, *arguments):
+    return json.loads(output(daemon.rlp("runs", "--json", *arguments)))
+
+
+def detached(daemon, opening):
+    return json.loads(output(daemon.rlp("run", opening, "--detach")))["run_id"]
+
+
+@pytest.fixture
+def following(daemon):
+    """Starts commands whose output is read while they run."""
+    started = []
+
+    def start(*arguments):
+        process = subprocess.Popen([*RLP, *arguments], env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+async def parked(daemon, count=1):
+    async with daemon.client() as link:
+        while (await link.ask("status"))["runs"]["parked"] != count:
+            pass
+
+
+async def test_a_detached_run_waits_to_be_approved_and_is_followed_to_its_end(mailing, following):
+    mailing.start()
+    run_id = detached(mailing, "mails")
+    await parked(mailing)
+    (row,) = listed(mailing, "--state", "waiting", "--opening", "mails", "--since", "1h", "--text", "MAILS")
+    table = output(mailing.rlp("runs", "--table"))
+    shown = json.loads(output(mailing.rlp("show", run_id, "--json")))
+    follower = following("attach", run_id, "--from", "2")
+    first = json.loads(follower.stdout.readline())
+    (opened,) = json.loads(output(mailing.rlp("approve", "--json")))
+    output(mailing.rlp("approve", opened["approval_id"], "--yes"))
+    rest = [json.loads(line) for line in follower.stdout]
+
+    assert (row["run_id"], row["waiting_for"]) == (run_id, "approval of mail.outbox")
+    assert "approval of mail.outbox since " in table
+    assert (shown["state"], shown["waiting_for"], shown["parked"]) == ("waiting", "approval of mail.outbox", 1)
+    assert (first["seq"], rest[-1]["kind"], follower.wait(60)) == (2, "run.finished", 0)
+    assert [record["seq"] for record in rest if record["event_id"]] == list(range(3, rest[-1]["seq"] + 1))
+    assert (listed(mailing, "--state", "waiting"), listed(mailing, "--until", "1h")) == ([], [])
+    text = output(mailing.rlp("show", run_id, "--table"))
+    assert "parked   once" in text
+    assert "taken up once" in text
+
+
+def approve(daemon, run_id):
+    """Say yes to what a run asks."""
+    (opened,) = [each for each in json.loads(output(daemon.rlp("approve", "--json"))) if each["run_id"] == run_id]
+    output(daemon.rlp("approve", opened["approval_id"], "--yes"))
+
+
+async def test_followers_outlive_a_daemon_that_is_killed_and_started_again(mailing, following):
+    mailing.start()
+    run_id = detached(mailing, "mails")
+    attached, logs = following("attach", run_id), following("logs", run_id, "--follow", "--node", "a")
+    while json.loads(attached.stdout.readline())["kind"] != "approval.requested":
+        pass
+    while "asks for approval" not in logs.stdout.readline():
+        pass
+    mailing.stop(signal.SIGKILL)
+    mailing.start()
+    approve(mailing, run_id)
+    records, lines = [json.loads(line) for line in attached.stdout], logs.stdout.read()
+
+    kinds = [record["kind"] for record in records if record["event_id"]]
+    assert (attached.wait(60), kinds.count("run.recovered"), kinds[-1]) == (0, 1, "run.finished")
+    assert (logs.wait(60), lines.count("a: after"), "run succeeded" in lines) == (0, 1, False)
+
+
+async def test_every_run_is_paused_and_goes_on_over_a_restart_and_without_the_daemon(mailing):
+    mailing.start()
+    one, other = ids = [detached(mailing, "mails") for _ in range(2)]
+    await parked(mailing, 2)
+    paused = mailing.rlp("pause", "--all", "--reason", "lunch")
+    states = {row["run_id"]: (row["state"], row["waiting_for"]) for row in listed(mailing)}
+    mailing.stop(signal.SIGKILL)
+    unfinished = {row["run_id"] for row in listed(mailing, "--state", "unfinished")}
+    mailing.start()
+    resumed = mailing.rlp("resume", one)
+    approve(mailing, one)
+    ended = mailing.rlp("attach", one)
+    mailing.stop()
+    alone = mailing.rlp("resume", other)
+    (left,) = listed(mailing, "--state", "unfinished")
+
+    assert (output(paused), states) == ("2 runs\n", dict.fromkeys(ids, ("paused", "a resumption")))
+    assert unfinished == set(ids)
+    assert (output(resumed).split()[:2], ended.returncode) == (["run", one], 0)
+    kinds = [json.loads(line)["kind"] for line in alone.stdout.splitlines()]
+    assert (alone.returncode, "error[run.needs_person]" in alone.stderr) == (4, True)
+    assert (kinds[0], "run.resumed" in kinds, "run.finished" in kinds) == ("run.recovered", True, False)
+    assert (left["run_id"], left["waiting_for"]) == (other, "approval of mail.outbox")
+    assert len(list((mailing.state / "outbox").glob("*.eml"))) == 1
+
+
+def test_a_local_run_that_was_killed_is_taken_up_beside_the_daemon(mailing, following):
+    mailing.start()
+    process = following("run", "naps", "--local")
+    for line in process.stdout:
+        record = json.loads(line)
+        if record["kind"] == "effect.requested":
+            break
+    process.kill()
+    process.wait()
+    run_id = record["run_id"]
+    (row,) = listed(mailing, "--state", "unfinished")
+    done = mailing.rlp("resume", run_id)
+
+    assert row["run_id"] == run_id
+    assert json.loads(output(done).splitlines()[-1])["meta"]["status"] == "succeeded"
+    assert listed(mailing)[0]["state"] == "succeeded"

@@ -1,0 +1,96 @@
+"""Forks through the daemon: a run of its own that is followed, repeated safely, taken up after a restart, and an operator's only."""
+
+import json
+import uuid
+
+STEPS = "def run(topic: str = 'tea') -> dict:\n    return {'out': [topic, kb.search(topic), checkpoint.mark('after')] and topic}\n"
+CAPS = 'kb_read = ["notes"]'
+OPENING = """version: 0
+name: two
+params: {topic: tea}
+nodes:
+  - {id: one, use: "agent:steps", with: {topic: "{{params.topic}}"}}
+  - {id: two, use: "agent:steps", with: {topic: "{{params.topic}}"}}
+edges: [{from: one.out, to: two.in}]
+"""
+
+
+def recorded(daemon, words):
+    """A run that has ended, in a daemon that is up; its id."""
+    daemon.agent("steps", words.head + STEPS, CAPS)
+    daemon.opening("two", OPENING)
+    daemon.start()
+    done = daemon.rlp("run", "two", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[0])["run_id"]
+
+
+def test_a_fork_is_followed_here_as_a_run_is(daemon, words):
+    run_id = recorded(daemon, words)
+
+    done = daemon.rlp("fork", run_id, "--at", "two", "-p", "topic=rum", "--json")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["seq"] for record in records if record["event_id"] is not None] == list(range(1, records[-1]["seq"] + 1))
+    assert (records[0]["kind"], records[-1]["kind"], records[-1]["meta"]["status"]) == ("run.submitted", "run.finished", "succeeded")
+    assert records[0]["meta"]["forked_from"]["run_id"] == run_id
+    assert {record["meta"]["node"] for record in records if record["kind"] == "node.started"} == {"two"}
+    assert daemon.rlp("replay", records[0]["run_id"]).returncode == 0
+
+
+def test_a_detached_fork_goes_on_in_the_daemon_and_is_followed_later(daemon, words):
+    run_id = recorded(daemon, words)
+
+    done = daemon.rlp("fork", run_id, "--at", "two", "--detach")
+
+    fork_id = json.loads(done.stdout)["run_id"]
+    assert (done.returncode, str(uuid.UUID(fork_id))) == (0, fork_id)
+    followed = daemon.rlp("attach", fork_id)
+    assert (followed.returncode, json.loads(followed.stdout.splitlines()[-1])["kind"]) == (0, "run.finished")
+
+
+def test_without_a_daemon_nothing_can_be_left_to_it(daemon, words):
+    run_id = recorded(daemon, words)
+    daemon.stop()
+    assert daemon.rlp("fork", run_id, "--at", "two", "--detach").returncode == 3
+    assert "running in this process" in daemon.rlp("fork", run_id, "--at", "two").stderr
+
+
+async def test_the_same_request_again_is_the_same_fork_also_after_a_restart(daemon, words):
+    run_id, wanted = recorded(daemon, words), str(uuid.uuid4())
+    for restart in (False, False, True):
+        if restart:
+            daemon.stop()
+            daemon.start()
+        async with daemon.client() as link:
+            found = await link.ask("fork", request_id=wanted, run=run_id, at="two")
+            assert found["run_id"] == wanted
+    listed = json.loads(daemon.rlp("runs", "--json").stdout)
+    assert sorted(each["run_id"] for each in listed) == sorted([run_id, wanted])
+
+
+async def test_an_id_that_stands_for_another_run_is_refused(daemon, words):
+    run_id = recorded(daemon, words)
+    async with daemon.client() as link:
+        refused = await link.refused("fork", request_id=run_id, run=run_id, at="two")
+    assert refused["code"] == "run.request_reused"
+
+
+async def test_only_an_operator_may_fork(daemon, words):
+    run_id = recorded(daemon, words)
+    async with daemon.client(role="client") as link:
+        refused = await link.refused("fork", request_id=str(uuid.uuid4()), run=run_id, at="two")
+    assert refused["code"] == "daemon.needs_operator"
+
+
+async def test_code_for_an_agent_is_taken_from_a_directory_and_only_as_it_was_seen(daemon, words):
+    run_id = recorded(daemon, words)
+    place = daemon.agent("steps", words.head + STEPS.replace("and topic}", "and topic.upper()}"), CAPS)
+    async with daemon.client() as link:
+        agents = [{"name": "steps", "path": str(place), "digest": "0" * 64}]
+        refused = await link.refused("fork", request_id=str(uuid.uuid4()), run=run_id, at="two", agents=agents)
+    assert refused["code"] == "ctrl.invalid"
+    done = daemon.rlp("fork", run_id, "--at", "two", "--agent", f"steps={place}", "--json")
+    outputs = [json.loads(line)["meta"]["outputs"] for line in done.stdout.splitlines() if '"node.finished"' in line]
+    assert (done.returncode, outputs) == (0, [{"out": ["TEA"]}])
