@@ -108,6 +108,7 @@ def test_an_answer_that_is_there_is_not_shown_as_coming():
     rows.feed(record("effect.completed", node="draft", call=1, tokens_in=3, tokens_out=4))
 
     assert "Dear Ada" not in text_of(rows)
+    assert rows.rows["draft"].written == {}
 
 
 def test_what_an_answer_says_cannot_drive_the_terminal():

@@ -137,7 +137,8 @@ async def test_the_text_is_told_while_it_comes_and_at_its_place(streaming, make_
     reporter = Reporter()
     performer = make(ModelComplete, broker, reporter=reporter)
     task = asyncio.create_task(crossing(performer, {"prompt": "p", "model": "p:held"}, make_ctx(MODEL, call=3)))
-    await reporter.came.wait()
+    async with asyncio.timeout(30):
+        await reporter.came.wait()
     early = task.done()
     await asyncio.to_thread(server.control, "/_release", {})
     outcome = await task
@@ -153,9 +154,10 @@ async def test_what_came_at_once_is_told_while_nothing_more_comes(streaming, mak
     task = asyncio.create_task(
         crossing(make(ModelComplete, broker, reporter=reporter), {"prompt": "p", "model": "p:held"}, make_ctx(MODEL))
     )
-    while sum(len(text) for *_, text in reporter.told) < len("This is"):
-        reporter.came.clear()
-        await reporter.came.wait()
+    async with asyncio.timeout(30):
+        while sum(len(text) for *_, text in reporter.told) < len("This is"):
+            reporter.came.clear()
+            await reporter.came.wait()
     shown = "".join(text for *_, text in reporter.told)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

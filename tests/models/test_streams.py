@@ -26,6 +26,11 @@ class Ear:
         self.pieces.append((at, text))
         self.came.set()
 
+    async def first(self):
+        """Return when something was heard."""
+        async with asyncio.timeout(30):
+            await self.came.wait()
+
     @property
     def text(self):
         """What stands there once all was heard."""
@@ -63,7 +68,7 @@ async def test_an_answer_is_heard_while_it_comes(provider, make_broker, server, 
 @pytest.mark.parametrize("provider", KINDS)
 async def test_a_piece_is_heard_before_the_next_one_is_there(provider, make_broker, server, unlimited, ear):
     task = asyncio.create_task(ask(make_broker(), f"{provider}:held", unlimited, heard=ear))
-    await ear.came.wait()
+    await ear.first()
     early = (task.done(), TEXT.startswith(ear.text), ear.text != TEXT)
     await asyncio.to_thread(server.control, "/_release", {})
 
@@ -210,7 +215,7 @@ async def test_a_cached_answer_has_its_reasoning_and_is_not_heard_again(make_bro
 
 async def test_a_call_that_is_stopped_in_the_middle_of_its_stream_gives_back_what_was_set_aside(make_broker, unlimited, ear):
     task = asyncio.create_task(ask(make_broker(), "anthropic:held", unlimited, heard=ear))
-    await ear.came.wait()
+    await ear.first()
     held = unlimited._held_tokens
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
