@@ -84,6 +84,8 @@ class RecordedAttempt:
     """The run in which it began: in a fork that may be the run that it was forked from."""
     ended_in: str = ""
     """The run in which it ended."""
+    lines: int = 0
+    """Lines that it logged since its last answered call."""
     waits_for: set[str] = field(default_factory=set)
     """What the attempt waits for at this place of the record: calls and approvals by their id, ``pause``, ``child``."""
 
@@ -247,6 +249,9 @@ def _take_node(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], even
                 _waits(run, attempt, "child", at_ms)  # a nested opening has its own time-out, and records of its own that tell of its waits
             if run.paused:
                 _waits(run, attempt, "pause", at_ms)
+        case "node.log" if (logging := open_attempts.get(meta["node"])) is not None and logging.attempt == meta.get("attempt"):
+            if not logging.crossings or logging.crossings[-1].answered:  # else it is a mark: the guest waits for the call's answer
+                logging.lines += 1
         case "node.finished":
             _node_ended(run, open_attempts.pop(meta["node"], None), event)
 
@@ -295,6 +300,7 @@ def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int) -> No
     failure = (
         None if error is None else Failure(error.get("kind") or "unavailable", error["message"], error.get("hint") or "", error["code"])
     )
+    attempt.lines = 0
     attempt.crossings[meta["call"] - 1] = replace(
         attempt.crossings[meta["call"] - 1],
         result=meta.get("result"),

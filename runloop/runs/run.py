@@ -528,6 +528,7 @@ class Run:
             taken_up=lambda: self._open.pop(node, None),
             evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
             usage=spent,
+            lines=0 if recorded is None else recorded.lines,
         )
         limits, plan = bundle.limits, self._plan
         self._budgets[node] = AttemptBudget(
