@@ -112,6 +112,8 @@ class RecordedRun:
     """What a person was asked, by approval id."""
     decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """What was decided, by approval id."""
+    outputs: dict[str, Mapping[str, list[Any]]] = field(default_factory=dict)
+    """What the nodes that ended well came to, by node."""
     last_seq: int = 0
     last_ms: int = 0
     """When the last record was made, Unix milliseconds."""
@@ -341,6 +343,7 @@ def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: Stored
     meta, at_ms = event.payload["meta"], event.ts_ms
     if meta.get("retry_ms") is None:
         run.states[meta["node"]] = meta["status"]
+        run.outputs[meta["node"]] = (meta.get("outputs") or {}) if meta["status"] == "ok" else {}
         if meta["attempt"] or meta["status"] == "ok":
             error = meta.get("error")
             run.results[meta["node"]] = NodeResult(meta.get("outputs_hash"), None if error is None else error["message"])
