@@ -474,14 +474,13 @@ def _ended_child(recorded: RecordedRun, whole: str | None) -> ChildResult:
     finished = recorded.finished or {}
     taint = frozenset(recorded.submitted.get("taint") or ()).union(*(attempt.taint for attempt in recorded.attempts))
     outputs: dict[str, list[Any]] = {}
-    ended = {attempt.node: attempt.outputs or {} for attempt in recorded.attempts if attempt.status == "ok"}
     if whole is not None:
-        outputs = {port: list(values) for port, values in ended.get(whole, {}).items()}
+        outputs = {port: list(values) for port, values in recorded.outputs.get(whole, {}).items()}
     else:
         submitted = recorded.submitted
         opening = parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
         for ref in opening.save:
-            values = ended.get(ref.node, {}).get(ref.port)
+            values = recorded.outputs.get(ref.node, {}).get(ref.port)
             if values is not None:
                 outputs[str(ref)] = list(values)
     error = finished.get("error") or {}
