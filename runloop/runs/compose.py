@@ -29,6 +29,7 @@ from runloop.runs.owners import Owner
 from runloop.runs.places import bundle_store, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
 from runloop.runs.services import OpeningText, RunRules, Services
+from runloop.runs.sources import OwnRuns
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.spec import MIB, Limits
@@ -231,10 +232,10 @@ class _World:
         self.store = secret_store(settings.get("security.secrets.provider"))
         broker = _broker(settings, self.store)
         self.brokers.append(broker)
-        ledger = self.kb.ledger
+        runs = OwnRuns(self.kb)
         return Services(
             ledger=self.ledger,
-            recorded=lambda run_id: asyncio.to_thread(load_run, ledger, run_id),
+            recorded=lambda run_id: asyncio.to_thread(load_run, runs, run_id),
             kept=self.kept,
             owner=self.owner.id,
             guests=self.pool,

@@ -13,7 +13,7 @@ from runloop.runs.archives.imported import Imported
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
-    from runloop.kb import Ledger
+    from runloop.kb import KnowledgeBase, Ledger
 
 SUFFIX = ".rlz"
 
@@ -40,6 +40,33 @@ class RunSource(Protocol):
     def blob(self, name: str) -> bytes:
         """The bytes of a large value."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRuns:
+    """The runs of this machine's ledger, read through the index of its derived tables: what a run costs to read is its own length."""
+
+    kb: KnowledgeBase
+
+    def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
+        """As the ledger does."""
+        return self.kb.ledger.run_ids(prefix, limit)
+
+    def children(self, run_id: str) -> list[str]:
+        """As the ledger does."""
+        return self.kb.ledger.children(run_id)
+
+    def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
+        """By the index."""
+        return self.kb.read_run(run_id, after_seq)
+
+    def full(self, event: StoredEvent) -> StoredEvent:
+        """As the ledger does."""
+        return self.kb.ledger.full(event)
+
+    def blob(self, name: str) -> bytes:
+        """As the ledger does."""
+        return self.kb.ledger.blob(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,20 @@ def test_an_event_that_fails_half_way_leaves_nothing_behind(kb, run):
     assert [event.id for event in kb.run_events(run.run_id)] == [1]
 
 
+def test_a_run_is_read_by_its_index_and_from_the_ledger_where_that_may_lack_a_record(kb, run):
+    started = run_event(run, 1, "run.started", {"opening_digest": "d", "params": {}, "versions": {"runloop": "1"}, "mode": "local"}, "m")
+    kb.ledger.append([started, run_event(run, 2, "node.finished", r.NodeFinished("a", 1, "ok"), "m")], check=False)
+    other = "00000000-0000-4000-8000-00000000dead"
+    assert [event.payload["seq"] for event in kb.read_run(run.run_id)] == [1, 2]
+    assert [event.payload["seq"] for event in kb.read_run(run.run_id, 1)] == [2]
+    assert list(kb.read_run(other)) == []
+
+    kb.ledger.append([run_event(run, 3, "node.finished", {"node": "b"}, "m")], check=False)  # it cannot be applied
+
+    assert [event.payload["seq"] for event in kb.run_events(run.run_id)] == [1, 2]
+    assert [event.payload["seq"] for event in kb.read_run(run.run_id)] == [1, 2, 3]
+
+
 def test_trouble_with_the_file_is_not_blamed_on_the_event(kb, contact, monkeypatch):
     from runloop.kb import materialise
 
