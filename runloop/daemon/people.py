@@ -198,8 +198,9 @@ class People:
             "asked_ms": event.ts_ms,
         }
         if not parked.question:
-            given = {"action": meta["action"], "what": meta["what"], "recipients": meta.get("recipients") or []}
-            return {"type": "approval", **shown, **given, "reason": "", "scopes": meta.get("options") or [], "taint": []}
+            given = {"action": meta["action"], "what": meta["what"], "reason": meta.get("reason") or ""}
+            lists = {"recipients": meta.get("recipients"), "scopes": meta.get("options"), "taint": meta.get("taint")}
+            return {"type": "approval", **shown, **given, **{name: each or [] for name, each in lists.items()}}
         asks = meta.get("args") or {"question": meta.get("what"), "options": meta.get("options")}
         return {
             "type": "question", **shown, "question": asks["question"], "options": list(asks.get("options") or ()),

@@ -239,6 +239,7 @@ class ApprovalRequested(RecordMeta, frozen=True):
 
     At a gate of a node (action ``gate``) ``outputs`` are what the node's attempt produced, and ``round`` counts the node's gates.
     ``prepared_ms`` is the time for which a call was prepared (the date of a mail): the same again makes the same ``what``.
+    ``taint`` says where content in it came from, ``reason`` why a person is asked.
     """
 
     approval_id: Text
@@ -255,6 +256,7 @@ class ApprovalRequested(RecordMeta, frozen=True):
     outputs: Value = None
     taint: list[str] | None = None
     prepared_ms: int | None = None
+    reason: str | None = None
 
 
 class ApprovalEnded(RecordMeta, frozen=True):

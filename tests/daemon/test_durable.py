@@ -93,6 +93,27 @@ async def test_a_run_that_only_waits_is_parked_and_an_answer_brings_it_back(daem
     assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1
 
 
+async def test_what_a_parked_run_asks_is_shown_as_the_run_itself_showed_it(daemon):
+    (daemon.root / "read").mkdir()
+    reads = MAILS.replace("    return", f"    files.list({str(daemon.root / 'read')!r})\n    return")
+    daemon.agent("mails", reads, f"mail = true\nfs_ro = [{json.dumps(str(daemon.root / 'read'))}]")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 60_000
+    daemon.start()
+    async with daemon.client() as link:
+        await submitted(link, "mails", patient=True)
+        (live,) = await opened(link)
+    assert live["reason"]
+    assert live["taint"]
+    daemon.stop()
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        (parked,) = await opened(link)
+    assert parked | {"asked_ms": 0} == live | {"asked_ms": 0}
+
+
 async def test_a_question_of_a_parked_run_is_answered_with_its_options(daemon):
     daemon.agent("asks", ASKS, "ask = true")
     daemon.opening("asks")
