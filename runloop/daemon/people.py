@@ -314,6 +314,8 @@ def _check(shown: Mapping[str, Any], given: Answer) -> None:
         if given.text is None or (options and given.text not in options):
             wanted = "one of " + ", ".join(options) if options else "a text"
             raise InvalidInput(f"the answer to a question is {wanted}", code="approval.answer", hint="give it with --answer")
+    elif given.text is not None:
+        raise InvalidInput("this is not a question: it is approved or rejected", code="approval.answer", hint="use --yes or --no")
     elif given.approved and given.scope.value not in shown["scopes"]:
         raise InvalidInput(
             f"this cannot be approved with the scope {given.scope.value}",

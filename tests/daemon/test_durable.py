@@ -111,6 +111,8 @@ async def test_what_a_parked_run_asks_is_shown_as_the_run_itself_showed_it(daemo
     async with daemon.client() as link:
         await until(link, lambda status: status["runs"]["parked"] == 1)
         (parked,) = await opened(link)
+        with pytest.raises(AssertionError, match="approved or rejected"):  # never taken for a no
+            await link.ask("answer", approval_id=parked["approval_id"], answer="yes, send it")
     assert parked | {"asked_ms": 0} == live | {"asked_ms": 0}
 
 
