@@ -434,6 +434,7 @@ class Run:
             self.waits.end(name)
         else:
             self.waits.begin(name, wait)
+            self._inbox.put_nowait(Tick())  # the run may be quiet now: look
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
         found = self._open.get(command.node)

@@ -116,6 +116,26 @@ async def test_what_a_parked_run_asks_is_shown_as_the_run_itself_showed_it(daemo
     assert parked | {"asked_ms": 0} == live | {"asked_ms": 0}
 
 
+GATED = "version: 0\nname: gated\nnodes: [{id: a, use: agent:says, gate: {ask: Good?, revise_to: a}}]\nedges: []\n"
+OUTER = "version: 0\nname: outer\nnodes: [{id: o, use: opening:gated}]\nedges: []\n"
+
+
+@pytest.mark.parametrize("opening", ["gated", "outer"], ids=["its own", "of a nested opening"])
+async def test_a_run_that_only_waits_at_a_gate_is_parked_and_no_time_is_used_up(daemon, opening):
+    daemon.agent("says", HEAD + "def run():\n    return {'out': 'a draft'}\n")
+    daemon.opening("gated", GATED)
+    daemon.opening("outer", OUTER)
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        run_id = await submitted(link, opening, patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        assert (await link.ask("list"))["runs"][0]["until_ms"] is None
+        (asked,) = await opened(link)
+        await link.ask("answer", approval_id=asked["approval_id"], answer="approve")
+        assert (await ended(link, run_id))["status"] == "succeeded"
+
+
 async def test_a_question_of_a_parked_run_is_answered_with_its_options(daemon):
     daemon.agent("asks", ASKS, "ask = true")
     daemon.opening("asks")
