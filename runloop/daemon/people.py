@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput
 from runloop.policy import Scope
+from runloop.runs.gates import commented
+from runloop.runs.history import GATE
 from runloop.runs.operator import ApprovalDecision
 
 if TYPE_CHECKING:
@@ -202,9 +204,11 @@ class People:
             lists = {"recipients": meta.get("recipients"), "scopes": meta.get("options"), "taint": meta.get("taint")}
             return {"type": "approval", **shown, **given, **{name: each or [] for name, each in lists.items()}}
         asks = meta.get("args") or {"question": meta.get("what"), "options": meta.get("options")}
+        options = list(asks.get("options") or ())
         return {
-            "type": "question", **shown, "question": asks["question"], "options": list(asks.get("options") or ()),
+            "type": "question", **shown, "question": asks["question"], "options": options,
             "default": asks.get("default"), "detail": asks.get("detail", ""), "timeout_ms": asks.get("timeout_ms"),
+            "comment_on": list(commented(options)) if meta.get("action") == GATE else [],
         }  # fmt: skip
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -250,6 +254,7 @@ class People:
             "default": question.default,
             "detail": question.detail,
             "timeout_ms": question.timeout_ms,
+            "comment_on": list(question.comment_on),
         }
         try:
             async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):

@@ -76,6 +76,22 @@ def ended(daemon, kind):
     return next(record["meta"] for record in map(json.loads, lines) if record["kind"] == kind)
 
 
+@pytest.mark.parametrize("park_ms", [0, 60_000], ids=["parked", "in memory"])
+def test_who_sends_back_a_draft_is_asked_what_should_change(daemon, words, park_ms):
+    daemon.agent("says", words.head + "def run(revise=''):\n    return {'out': f'a draft {revise}'}\n")
+    daemon.opening("says", "version: 0\nname: says\nnodes: [{id: a, use: agent:says, gate: {ask: Good?, revise_to: a}}]\nedges: []\n")
+    daemon.settings["runtime.park_after_ms"] = park_ms
+    daemon.start()
+    assert daemon.rlp("run", "says", "--detach").returncode == 0
+    terminal = Terminal(daemon, "attach", "last")
+    for reply in ("2", "shorter", "1"):
+        terminal.expect({"shorter": "What should change? "}.get(reply, "Number: "))
+        terminal.shown = ""
+        terminal.type(f"{reply}\n")
+    assert terminal.end() == 0
+    assert ended(daemon, "approval.decided")["rationale"] == "shorter"
+
+
 def test_a_question_is_asked_at_the_terminal_of_rlp_run(asking):
     terminal = Terminal(asking, "run", "curious")
     terminal.expect("Which colour?")
