@@ -445,8 +445,7 @@ class Hosting:
                 going += 1
             else:
                 self._parking.put(stub)
-                asked = [(each.identity.run_id, OpenQuestion(**question)) for question in meta.get("approvals") or ()]
-                self.people.put_aside(run_id, asked)
+                self.people.put_aside(run_id, [OpenQuestion(**question) for question in meta.get("approvals") or ()])
                 waiting += 1
         return going, waiting
 

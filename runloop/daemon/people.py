@@ -172,13 +172,13 @@ class People:
 
     # ── parked runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def put_aside(self, root: str, questions: Iterable[tuple[str, OpenQuestion]]) -> bool:
+    def put_aside(self, root: str, questions: Iterable[OpenQuestion]) -> bool:
         """The run is parked, with what it asks; whether one of that has been answered meanwhile."""
         self.parking.discard(root)
         answered = False
-        for run_id, question in questions:
+        for question in questions:
             name = question.approval_id
-            self.aside[name] = Aside(root, run_id, question.event_id, question.type == "question")
+            self.aside[name] = Aside(root, question.run_id or root, question.event_id, question.type == "question")
             answered = answered or name in self._given
         return answered
 

@@ -111,17 +111,19 @@ class RunStarted(RecordMeta, frozen=True):
 
 
 class OpenQuestion(RecordMeta, frozen=True):
-    """What a person can answer while a run waits; ``event_id`` is the record that holds the content."""
+    """What a person can answer while a run waits; ``event_id`` is the record that holds the content, ``run_id`` the child run that asks."""
 
     approval_id: str
     event_id: EventRef
     type: Literal["approval", "question"] = "approval"
+    run_id: str | None = None
 
 
 class RunChanged(RecordMeta, frozen=True):
     """``run.waiting``, ``run.paused``, ``run.resumed``, ``run.recovered``.
 
-    ``owner`` is the process that has the run from now on. A waiting run goes on by itself at ``until_ms``.
+    ``owner`` is the process that has the run from now on. A waiting run goes on by itself at ``until_ms``;
+    ``why``, ``until_ms`` and ``approvals`` are those of its child runs, too.
     """
 
     why: str

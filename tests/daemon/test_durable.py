@@ -132,6 +132,12 @@ async def test_a_run_that_only_waits_at_a_gate_is_parked_and_no_time_is_used_up(
         await until(link, lambda status: status["runs"]["parked"] == 1)
         assert (await link.ask("list"))["runs"][0]["until_ms"] is None
         (asked,) = await opened(link)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        (again,) = await opened(link)
+        assert (again["approval_id"], again["run_id"]) == (asked["approval_id"], asked["run_id"])
+        assert {run["state"] for run in (await link.ask("list", children=True))["runs"]} == {"waiting"}
         await link.ask("answer", approval_id=asked["approval_id"], answer="approve")
         assert (await ended(link, run_id))["status"] == "succeeded"
 
@@ -168,6 +174,21 @@ async def test_a_time_brings_a_parked_run_back_also_when_it_passed_while_no_daem
     async with daemon.client() as link:
         assert (await ended(link, other))["status"] == "succeeded"
     assert kinds(daemon, one).count("run.waiting") == 1
+
+
+async def test_a_time_of_a_nested_opening_counts_also_for_the_next_daemon(daemon):
+    daemon.agent("sleeps", SLEEPS, "time = true")
+    daemon.opening("sleeps")
+    daemon.opening("outer", "version: 0\nname: outer\nnodes: [{id: o, use: opening:sleeps}]\nedges: []\n")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "outer")
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        assert (await ended(link, run_id))["status"] == "succeeded"
 
 
 async def test_a_pause_and_a_parked_run_that_is_cancelled(daemon):
