@@ -173,8 +173,7 @@ async def cancel(settings: Settings, run_id: str, reason: str) -> str:
     from runloop.runs.compose import session
 
     async with session(settings, progress=show_compiling) as opened:
-        run = await opened.manager.recover(run_id)
-        run.cancel(reason)
+        run = await opened.manager.recover(run_id, ending=reason)
         return (await opened.manager.drive(run)).status
 
 

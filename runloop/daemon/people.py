@@ -68,7 +68,7 @@ class People:
     root_of: Callable[[str], str]
     event: Callable[[int], StoredEvent]
     wait_ms: int = 0
-    wake: Callable[[str], object] = lambda _root: None
+    wake: Callable[[str], asyncio.Future[Any] | None] = lambda _root: None
     opened: dict[str, Open] = field(default_factory=dict)
     aside: dict[str, Aside] = field(default_factory=dict)
     """What waits in parked runs, by approval id."""
@@ -133,10 +133,11 @@ class People:
     async def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
         """Decide; the first answer counts, and it is on record when this returns.
 
-        Raises InvalidInput ``approval.unknown`` or what is wrong with the answer.
+        Raises InvalidInput ``approval.unknown`` or what is wrong with the answer, and why the run cannot be taken up: then it stays open.
         """
         found, parked = self.opened.get(approval_id), self.aside.get(approval_id)
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waking = None
         if found is not None and not found.answer.done():
             shown = found.shown
             _check(shown, given)
@@ -147,13 +148,26 @@ class People:
             _check(shown, given)
             self._settled[approval_id] = settled
             self._given[approval_id] = given
-            self.wake(parked.root)
+            waking = self.wake(parked.root)
         else:
             hint = "`rlp approve` lists what is open; somebody else may have answered"
             raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=hint)
+        if waking is not None:
+            waking.add_done_callback(lambda woken: self._not_woken(approval_id, woken))
         await asyncio.wait({settled}, timeout=_SETTLED_S)
         self._settled.pop(approval_id, None)
+        if settled.done():
+            settled.result()
         return shown
+
+    def _not_woken(self, approval_id: str, woken: asyncio.Future[Any]) -> None:
+        """What asks cannot be taken up: nobody has heard the answer."""
+        error = None if woken.cancelled() else woken.exception()
+        if error is not None:
+            self._given.pop(approval_id, None)
+            settled = self._settled.get(approval_id)
+            if settled is not None and not settled.done():
+                settled.set_exception(error)
 
     def take(self, record: Mapping[str, Any]) -> None:
         """See a record of any run: answers that are in it are settled."""

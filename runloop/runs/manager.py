@@ -122,9 +122,7 @@ class RunManager:
         """Bring a child to its end that an earlier process began for an attempt which is not taken up again."""
         recorded = await self._recorded_child(child_id(parent.run_id, call))
         if recorded is not None and recorded.finished is None:
-            run = await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, ())
-            run.cancel(reason)
-            await self.drive(run)
+            await self.drive(await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), ending=reason))
 
     async def _child_of(self, parent: Run, call: ChildCall) -> Run | ChildResult:
         """The child in this process, or what it came to where it has ended already."""
@@ -180,8 +178,11 @@ class RunManager:
     async def recover(
         self, run_id: str, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,
         lookup: Callable[[str | None], Lookup | None] = lambda _workdir: None, subscribers: tuple[Subscriber, ...] = (),
+        ending: str | None = None,
     ) -> Run:  # fmt: skip
         """Take up an unfinished run from its records; :meth:`drive` goes on with it. ``lookup`` gives the names of its working directory.
+
+        With ``ending``, why it is cancelled, that is all that it goes on to, and it needs neither its agents nor a guest.
 
         Raises:
             InvalidInput: ``run.unknown``; ``run.ended``.
@@ -191,7 +192,7 @@ class RunManager:
         recorded = await self.services.recorded(run_id)
         if recorded.finished is not None:
             raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
-        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers)
+        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ending)
         run.parks = parks
         return run
 
@@ -322,11 +323,12 @@ class RunManager:
         operator: Operator | None,
         lookup: Lookup | None,
         subscribers: tuple[Subscriber, ...],
+        ending: str | None = None,
     ) -> Run:
-        """The run of these records, with what it began with, in this process."""
+        """The run of these records, with what it began with, in this process; with ``ending`` it is cancelled for that reason."""
         services, submitted = self.services, recorded.submitted
         opening = parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
-        bundles = kept_bundles(opening, submitted, services.kept)
+        bundles = kept_bundles(opening, submitted, services.kept) if ending is None else {}
         guest = submitted["versions"].get("guest")
         recorder = self._recorder(recorded.identity, subscribers, recorded.last_seq)
         desk = self._desk(recorder, opening, operator, parent, yes=bool(submitted.get("approve_in_advance")))
@@ -354,6 +356,8 @@ class RunManager:
             recorded=recorded,
             guest=None if guest == services.guest_digest else guest,
         )
+        if ending is not None:
+            run.cancel(ending)
         await self._prepare(bundles, run.guest)
         if parent is None:
             spent = await spent_by_family(recorded, services.recorded)

@@ -137,7 +137,7 @@ async def test_a_run_that_only_waits_at_a_gate_is_parked_and_no_time_is_used_up(
     async with daemon.client() as link, asyncio.timeout(25):
         (again,) = await opened(link)
         assert (again["approval_id"], again["run_id"]) == (asked["approval_id"], asked["run_id"])
-        assert {run["state"] for run in (await link.ask("list", children=True))["runs"]} == {"waiting"}
+        assert {run["state"] for run in (await link.ask("list"))["runs"]} == {"waiting"}
         await link.ask("answer", approval_id=asked["approval_id"], answer="approve")
         assert (await ended(link, run_id))["status"] == "succeeded"
 
@@ -174,6 +174,28 @@ async def test_a_time_brings_a_parked_run_back_also_when_it_passed_while_no_daem
     async with daemon.client() as link:
         assert (await ended(link, other))["status"] == "succeeded"
     assert kinds(daemon, one).count("run.waiting") == 1
+
+
+async def test_a_run_whose_agents_are_gone_says_so_to_who_answers_goes_on_once_they_are_back_and_can_be_cancelled(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(60):
+        one, other = await submitted(link, "mails", patient=True), await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 2)
+        kept = daemon.state / "pog" / "kept" / "bundles"
+        kept.rename(daemon.root / "moved")
+        asked = {each["run_id"]: each["approval_id"] for each in (await link.ask("approvals"))["open"]}
+        for _ in range(2):
+            with pytest.raises(AssertionError, match=r"run\.not_kept"):
+                await link.ask("answer", approval_id=asked[one], approved=True)
+        assert {each["approval_id"] for each in (await link.ask("approvals"))["open"]} == set(asked.values())
+        await link.ask("cancel", run=other)
+        assert (await ended(link, other))["status"] == "cancelled"
+        (daemon.root / "moved").rename(kept)
+        await link.ask("answer", approval_id=asked[one], approved=True)
+        assert (await ended(link, one))["status"] == "succeeded"
 
 
 async def test_a_time_of_a_nested_opening_counts_also_for_the_next_daemon(daemon):
