@@ -349,7 +349,7 @@ def _performers(
     rules = PathRules(home=settings.base.home, protected=protected_paths(settings))
     blobs = FileBlobs(directories.pog / "files")
     return {
-        "model.complete": ModelComplete(broker, manager.budget_of),
+        "model.complete": ModelComplete(broker, manager.budget_of, manager),
         "model.embed": ModelEmbed(broker, manager.budget_of),
         "kb.search": KbSearch(knowledge, DOMAINS),
         "kb.get": KbGet(knowledge, DOMAINS),

@@ -139,7 +139,7 @@ class Run:
     def __post_init__(self) -> None:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
-        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, self._wait_at_gate)
+        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked)
         self._going.set()
 
     @property
@@ -401,7 +401,7 @@ class Run:
     async def _ask_at(self, gate: OpenGate, event_id: int) -> None:
         """Wait for a person at a gate and report the answer; never raises."""
         try:
-            said = await self._gates.answer(gate, event_id)
+            said = await self._gates.answer(gate, event_id, self._wait_at_gate)
             if said is None and gate.deadline_ms is not None:
                 return  # nobody is there: its time decides
         except asyncio.CancelledError:
@@ -529,6 +529,7 @@ class Run:
             taken_up=lambda: self._open.pop(node, None),
             evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
             usage=spent,
+            lines=0 if recorded is None else recorded.lines,
         )
         limits, plan = bundle.limits, self._plan
         self._budgets[node] = AttemptBudget(

@@ -38,9 +38,9 @@ class Dead(BaseException):
 class World:
     """All that outlives a process: the disk, the outside, the time."""
 
-    def __init__(self, seed, artifacts_dir):
+    def __init__(self, seed, artifacts_dir, scenario=None):
         self.seed = seed
-        self.scenario = make_scenario(seed)
+        self.scenario = scenario or make_scenario(seed)
         self.disk = Disk()
         self.outside = Outside(seed)
         self.artifacts_dir = artifacts_dir
