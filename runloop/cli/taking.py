@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runloop.runs.services import Lookup
 
 _BEGINS = frozenset({"run.started", "run.recovered"})
-_HINT = "resume it on a terminal, or let the daemon have it (`rlp up`) and decide with `rlp approve`"
+_HINT = "resume it on a terminal; or a daemon that starts (`rlp up`) takes it up, and `rlp approve` decides"
 
 
 def find(ref: str | None) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from blake3 import blake3
 
 from runloop.effects.types import CallError, CallErrorKind
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, Unavailable
 from runloop.events import RunIdentity, record_of
 from runloop.events.records import EffectDelta, NodeText, RunStarted, Versions
 from runloop.openings import parse_opening
@@ -186,12 +186,16 @@ class RunManager:
 
         Raises:
             InvalidInput: ``run.unknown``; ``run.ended``.
+            Unavailable: ``run.driven`` where another process has taken it up.
             RunloopError: what it needs is not here any more.
 
         """
         recorded = await self.services.recorded(run_id)
         if recorded.finished is not None:
             raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
+        if self.services.driven(recorded.owner):
+            message = f"another process has taken up run {run_id}"
+            raise Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)
         run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ending)
         run.parks = parks
         return run

@@ -7,6 +7,9 @@ import uuid
 
 import pytest
 
+from runloop.client import Client
+from runloop.config import load
+
 HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
 MAILS = HEAD + "def run():\n    return {'out': mail.send([{'email': 'ada@example.org'}], subject='s', text='t').status}\n"
 SLEEPS = HEAD + "def run():\n    emit.log('before')\n    timer.sleep(1.5)\n    return {'out': 'woken'}\n"
@@ -196,6 +199,36 @@ async def test_a_run_whose_agents_are_gone_says_so_to_who_answers_goes_on_once_t
         (daemon.root / "moved").rename(kept)
         await link.ask("answer", approval_id=asked[one], approved=True)
         assert (await ended(link, one))["status"] == "succeeded"
+
+
+async def test_of_two_daemons_beside_one_ledger_only_the_one_that_took_a_run_up_drives_it(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    other = type(daemon)(daemon.root, daemon.env["XDG_CACHE_HOME"])
+    socket = {"runtime.socket_path": str(daemon.root / "other.sock")}
+    other.settings |= {**socket, PARKS: 60_000}
+    other.start()
+    try:
+        async with daemon.client() as link, Client(settings=load(socket, env=other.env), reconnect_s=0, role="operator") as client:
+            (asked,) = await opened(link)
+            await type(link)(client).ask("pause", run=run_id)  # which takes it up
+            with pytest.raises(AssertionError, match=r"run\.driven"):
+                await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+    finally:
+        other.stop()
+    async with daemon.client() as link:
+        await link.ask("resume", run=run_id)
+        assert [each["approval_id"] for each in await opened(link)] == [asked["approval_id"]]
+        await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        assert (await ended(link, run_id))["status"] == "succeeded"
+    assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1
 
 
 async def test_a_time_of_a_nested_opening_counts_also_for_the_next_daemon(daemon):
