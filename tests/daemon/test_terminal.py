@@ -92,6 +92,23 @@ def test_who_sends_back_a_draft_is_asked_what_should_change(daemon, words, park_
     assert ended(daemon, "approval.decided")["rationale"] == "shorter"
 
 
+def test_what_somebody_else_answered_first_does_not_end_the_list_of_rlp_approve(asking):
+    for _ in range(2):
+        assert asking.rlp("run", "curious", "--detach").returncode == 0
+    while len(waiting := json.loads(asking.rlp("approve", "--json").stdout)) < 2:
+        pass
+    terminal = Terminal(asking, "approve")
+    answer = waiting[0]["options"][0] if waiting[0]["options"] else "tea"
+    terminal.expect(": ")
+    assert asking.rlp("approve", waiting[0]["approval_id"], "--answer", answer).returncode == 0
+    for said in ("approval.unknown", None):
+        terminal.type("1\n" if waiting[0]["options"] else "tea\n")
+        if said is not None:
+            terminal.expect(said)
+    assert terminal.end() == 0
+    assert json.loads(asking.rlp("approve", "--json").stdout) == []
+
+
 def test_a_question_is_asked_at_the_terminal_of_rlp_run(asking):
     terminal = Terminal(asking, "run", "curious")
     terminal.expect("Which colour?")
