@@ -164,10 +164,14 @@ class People:
         """What asks cannot be taken up: nobody has heard the answer."""
         error = None if woken.cancelled() else woken.exception()
         if error is not None:
-            self._given.pop(approval_id, None)
-            settled = self._settled.get(approval_id)
-            if settled is not None and not settled.done():
-                settled.set_exception(error)
+            self._refuse(approval_id, error)
+
+    def _refuse(self, approval_id: str, error: BaseException) -> None:
+        """Take an answer back that a run did not get, and tell who gave it."""
+        self._given.pop(approval_id, None)
+        settled = self._settled.get(approval_id)
+        if settled is not None and not settled.done():
+            settled.set_exception(error)
 
     def take(self, record: Mapping[str, Any]) -> None:
         """See a record of any run: answers that are in it are settled."""
@@ -283,6 +287,9 @@ class People:
         if before is not None:
             self._announce_closed(approval_id, root, shown["run_id"], shown["type"])
             return before
+        if (earlier := approval_id.rpartition("/")[0]) in self._given:
+            hint = "`rlp approve` shows it as it is now"
+            self._refuse(earlier, InvalidInput("what would happen has changed, so it is asked anew", code="approval.changed", hint=hint))
         shown["asked_ms"] = time.time_ns() // 1_000_000
         mine = Open(shown, root, asyncio.get_running_loop().create_future())
         self.opened[approval_id] = mine

@@ -201,6 +201,27 @@ async def test_a_run_whose_agents_are_gone_says_so_to_who_answers_goes_on_once_t
         assert (await ended(link, one))["status"] == "succeeded"
 
 
+async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_asked_anew(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings |= {PARKS: 0, "mail.from": "one@example.org"}
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+    daemon.stop(signal.SIGKILL)
+    daemon.settings["mail.from"] = "two@example.org"
+    daemon.start()
+    async with daemon.client() as link:
+        (asked,) = await opened(link)
+        with pytest.raises(AssertionError, match=r"approval\.changed"):
+            await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        (again,) = await opened(link)
+        assert "two@example.org" in again["what"]
+        await link.ask("answer", approval_id=again["approval_id"], approved=True)
+        assert (await ended(link, run_id))["status"] == "succeeded"
+
+
 async def test_of_two_daemons_beside_one_ledger_only_the_one_that_took_a_run_up_drives_it(daemon):
     daemon.agent("mails", MAILS, "mail = true")
     daemon.opening("mails")
