@@ -109,6 +109,16 @@ def test_what_somebody_else_answered_first_does_not_end_the_list_of_rlp_approve(
     assert json.loads(asking.rlp("approve", "--json").stdout) == []
 
 
+def test_a_prompt_that_is_answered_elsewhere_ends_its_line(asking):
+    assert asking.rlp("run", "curious", "--detach").returncode == 0
+    terminal = Terminal(asking, "attach", "last")
+    terminal.expect("Number: ")
+    (waiting,) = json.loads(asking.rlp("approve", "--json").stdout)
+    assert asking.rlp("approve", waiting["approval_id"], "--answer", "red").returncode == 0
+    assert terminal.end() == 0
+    assert "Number: \r\n" in terminal.shown
+
+
 def test_a_question_is_asked_at_the_terminal_of_rlp_run(asking):
     terminal = Terminal(asking, "run", "curious")
     terminal.expect("Which colour?")
@@ -153,6 +163,8 @@ def test_what_a_detached_run_asks_is_answered_at_the_terminal_of_rlp_attach_also
     follower.expect("no: ")
     asking.stop(signal.SIGKILL)
     asking.start()
+    while not json.loads(asking.rlp("approve", "--json").stdout):
+        pass  # the run is being taken up; then it asks once more, and what was typed before that does not count
     follower.type("y\n")
     assert follower.end() == 0
     assert ended(asking, "approval.decided")["decision"] == "approved"
