@@ -68,7 +68,12 @@ async def _approve(settings: Settings, wanted: str | None, given: dict[str, Any]
         if not as_json and person_present():
             person = TerminalPerson()
             for shown in listed:
-                await answer_at_terminal(client, person, shown)
+                try:
+                    await answer_at_terminal(client, person, shown)
+                except InvalidInput as error:
+                    if error.code != "approval.unknown":
+                        raise
+                    output.print_warning(error.code, error.message)  # somebody else was first, or its run has ended: the others still wait
             if not listed:
                 output.print_line("nothing waits for a person")
             return 0

@@ -133,6 +133,9 @@ class TerminalPerson:
         loop.add_reader(descriptor, readable)
         try:
             return await line
+        except asyncio.CancelledError:
+            print(file=sys.stderr, flush=True)  # somebody else answered, or the time is up: what follows gets a line of its own
+            raise
         finally:
             loop.remove_reader(descriptor)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runloop.runs.services import Lookup
 
 _BEGINS = frozenset({"run.started", "run.recovered"})
-_HINT = "resume it on a terminal, or let the daemon have it (`rlp up`) and decide with `rlp approve`"
+_HINT = "resume it on a terminal; or a daemon that starts (`rlp up`) takes it up, and `rlp approve` decides"
 
 
 def find(ref: str | None) -> list[str]:
@@ -173,8 +173,7 @@ async def cancel(settings: Settings, run_id: str, reason: str) -> str:
     from runloop.runs.compose import session
 
     async with session(settings, progress=show_compiling) as opened:
-        run = await opened.manager.recover(run_id)
-        run.cancel(reason)
+        run = await opened.manager.recover(run_id, ending=reason)
         return (await opened.manager.drive(run)).status
 
 

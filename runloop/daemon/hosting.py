@@ -120,6 +120,10 @@ class Hosting:
     _waking: dict[str, asyncio.Future[Hosted]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stubs: dict[str, Stub] = field(default_factory=dict)
+    _left: dict[str, Stub] = field(default_factory=dict)
+    """Runs that could not be taken up: that is tried again when somebody wants something of them."""
+    _ending: dict[str, str] = field(default_factory=dict)
+    """Why runs that are being taken up are cancelled."""
     """Of runs that are to be taken up, until they are."""
     _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One fork is made at a time, so that a repeated request finds the first."""
@@ -162,7 +166,7 @@ class Hosting:
 
     def has(self, run_id: str) -> bool:
         """Whether the run has not ended and is this daemon's, in memory or parked."""
-        return run_id in self._hosted or run_id in self._stubs or run_id in self._parking.stubs
+        return any(run_id in each for each in (self._hosted, self._stubs, self._parking.stubs, self._left))
 
     def run_id_of(self, ref: str) -> str:
         """The id of a run here or in the ledger. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
@@ -394,7 +398,7 @@ class Hosting:
         waking = self._waking.get(run_id)
         if waking is None:
             waking = self._waking[run_id] = asyncio.get_running_loop().create_future()
-            stub = self._parking.take(run_id)
+            stub = self._parking.take(run_id) or self._left.pop(run_id, None)
             if stub is not None:
                 self._stubs[run_id] = stub
             self._to_wake.append(run_id)
@@ -404,9 +408,10 @@ class Hosting:
     async def _take_up(self, run_id: str) -> None:
         stub, person = self._stubs[run_id], Person(self.people, run_id)
         try:
-            run = await self.manager.recover(run_id, operator=person, lookup=self.lookup_of, parks=self._park)
+            ending = self._ending.get(run_id)
+            run = await self.manager.recover(run_id, operator=person, lookup=self.lookup_of, parks=self._park, ending=ending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
-            del self._stubs[run_id]
+            self._left[run_id] = self._stubs.pop(run_id)
             self._running -= 1
             waking = self._waking.pop(run_id)
             found = error if isinstance(error, RunloopError) else InvalidInput(f"it cannot be read: {error!r}", code="run.broke")
@@ -445,8 +450,7 @@ class Hosting:
                 going += 1
             else:
                 self._parking.put(stub)
-                asked = [(each.identity.run_id, OpenQuestion(**question)) for question in meta.get("approvals") or ()]
-                self.people.put_aside(run_id, asked)
+                self.people.put_aside(run_id, [OpenQuestion(**question) for question in meta.get("approvals") or ()])
                 waiting += 1
         return going, waiting
 
@@ -459,7 +463,12 @@ class Hosting:
 
     async def cancel(self, ref: str, reason: str) -> dict[str, Any]:
         """Stop a run, running, waiting or queued. Raises InvalidInput ``run.unknown``, ``run.ended`` or ``run.ambiguous``."""
-        hosted = await self._here(ref)
+        run_id = self.run_id_of(ref)
+        self._ending[run_id] = reason  # what is not in memory needs nothing but its records to be ended
+        try:
+            hosted = await self._here(run_id)
+        finally:
+            del self._ending[run_id]
         hosted.run.cancel(reason)
         if hosted in self._queue:
             self._queue.remove(hosted)  # it ends at once, whatever is before it

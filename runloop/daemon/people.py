@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput
 from runloop.policy import Scope
+from runloop.runs.gates import commented
+from runloop.runs.history import GATE
 from runloop.runs.operator import ApprovalDecision
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class People:
     root_of: Callable[[str], str]
     event: Callable[[int], StoredEvent]
     wait_ms: int = 0
-    wake: Callable[[str], object] = lambda _root: None
+    wake: Callable[[str], asyncio.Future[Any] | None] = lambda _root: None
     opened: dict[str, Open] = field(default_factory=dict)
     aside: dict[str, Aside] = field(default_factory=dict)
     """What waits in parked runs, by approval id."""
@@ -131,10 +133,11 @@ class People:
     async def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
         """Decide; the first answer counts, and it is on record when this returns.
 
-        Raises InvalidInput ``approval.unknown`` or what is wrong with the answer.
+        Raises InvalidInput ``approval.unknown`` or what is wrong with the answer, and why the run cannot be taken up: then it stays open.
         """
         found, parked = self.opened.get(approval_id), self.aside.get(approval_id)
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waking = None
         if found is not None and not found.answer.done():
             shown = found.shown
             _check(shown, given)
@@ -145,13 +148,30 @@ class People:
             _check(shown, given)
             self._settled[approval_id] = settled
             self._given[approval_id] = given
-            self.wake(parked.root)
+            waking = self.wake(parked.root)
         else:
             hint = "`rlp approve` lists what is open; somebody else may have answered"
             raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=hint)
+        if waking is not None:
+            waking.add_done_callback(lambda woken: self._not_woken(approval_id, woken))
         await asyncio.wait({settled}, timeout=_SETTLED_S)
         self._settled.pop(approval_id, None)
+        if settled.done():
+            settled.result()
         return shown
+
+    def _not_woken(self, approval_id: str, woken: asyncio.Future[Any]) -> None:
+        """What asks cannot be taken up: nobody has heard the answer."""
+        error = None if woken.cancelled() else woken.exception()
+        if error is not None:
+            self._refuse(approval_id, error)
+
+    def _refuse(self, approval_id: str, error: BaseException) -> None:
+        """Take an answer back that a run did not get, and tell who gave it."""
+        self._given.pop(approval_id, None)
+        settled = self._settled.get(approval_id)
+        if settled is not None and not settled.done():
+            settled.set_exception(error)
 
     def take(self, record: Mapping[str, Any]) -> None:
         """See a record of any run: answers that are in it are settled."""
@@ -170,13 +190,13 @@ class People:
 
     # ── parked runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def put_aside(self, root: str, questions: Iterable[tuple[str, OpenQuestion]]) -> bool:
+    def put_aside(self, root: str, questions: Iterable[OpenQuestion]) -> bool:
         """The run is parked, with what it asks; whether one of that has been answered meanwhile."""
         self.parking.discard(root)
         answered = False
-        for run_id, question in questions:
+        for question in questions:
             name = question.approval_id
-            self.aside[name] = Aside(root, run_id, question.event_id, question.type == "question")
+            self.aside[name] = Aside(root, question.run_id or root, question.event_id, question.type == "question")
             answered = answered or name in self._given
         return answered
 
@@ -198,12 +218,15 @@ class People:
             "asked_ms": event.ts_ms,
         }
         if not parked.question:
-            given = {"action": meta["action"], "what": meta["what"], "recipients": meta.get("recipients") or []}
-            return {"type": "approval", **shown, **given, "reason": "", "scopes": meta.get("options") or [], "taint": []}
+            given = {"action": meta["action"], "what": meta["what"], "reason": meta.get("reason") or ""}
+            lists = {"recipients": meta.get("recipients"), "scopes": meta.get("options"), "taint": meta.get("taint")}
+            return {"type": "approval", **shown, **given, **{name: each or [] for name, each in lists.items()}}
         asks = meta.get("args") or {"question": meta.get("what"), "options": meta.get("options")}
+        options = list(asks.get("options") or ())
         return {
-            "type": "question", **shown, "question": asks["question"], "options": list(asks.get("options") or ()),
+            "type": "question", **shown, "question": asks["question"], "options": options,
             "default": asks.get("default"), "detail": asks.get("detail", ""), "timeout_ms": asks.get("timeout_ms"),
+            "comment_on": list(commented(options)) if meta.get("action") == GATE else [],
         }  # fmt: skip
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -249,6 +272,7 @@ class People:
             "default": question.default,
             "detail": question.detail,
             "timeout_ms": question.timeout_ms,
+            "comment_on": list(question.comment_on),
         }
         try:
             async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):
@@ -263,6 +287,9 @@ class People:
         if before is not None:
             self._announce_closed(approval_id, root, shown["run_id"], shown["type"])
             return before
+        if (earlier := approval_id.rpartition("/")[0]) in self._given:
+            hint = "`rlp approve` shows it as it is now"
+            self._refuse(earlier, InvalidInput("what would happen has changed, so it is asked anew", code="approval.changed", hint=hint))
         shown["asked_ms"] = time.time_ns() // 1_000_000
         mine = Open(shown, root, asyncio.get_running_loop().create_future())
         self.opened[approval_id] = mine
@@ -313,6 +340,8 @@ def _check(shown: Mapping[str, Any], given: Answer) -> None:
         if given.text is None or (options and given.text not in options):
             wanted = "one of " + ", ".join(options) if options else "a text"
             raise InvalidInput(f"the answer to a question is {wanted}", code="approval.answer", hint="give it with --answer")
+    elif given.text is not None:
+        raise InvalidInput("this is not a question: it is approved or rejected", code="approval.answer", hint="use --yes or --no")
     elif given.approved and given.scope.value not in shown["scopes"]:
         raise InvalidInput(
             f"this cannot be approved with the scope {given.scope.value}",

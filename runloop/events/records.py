@@ -111,17 +111,19 @@ class RunStarted(RecordMeta, frozen=True):
 
 
 class OpenQuestion(RecordMeta, frozen=True):
-    """What a person can answer while a run waits; ``event_id`` is the record that holds the content."""
+    """What a person can answer while a run waits; ``event_id`` is the record that holds the content, ``run_id`` the child run that asks."""
 
     approval_id: str
     event_id: EventRef
     type: Literal["approval", "question"] = "approval"
+    run_id: str | None = None
 
 
 class RunChanged(RecordMeta, frozen=True):
     """``run.waiting``, ``run.paused``, ``run.resumed``, ``run.recovered``.
 
-    ``owner`` is the process that has the run from now on. A waiting run goes on by itself at ``until_ms``.
+    ``owner`` is the process that has the run from now on. A waiting run goes on by itself at ``until_ms``;
+    ``why``, ``until_ms`` and ``approvals`` are those of its child runs, too.
     """
 
     why: str
@@ -243,6 +245,7 @@ class ApprovalRequested(RecordMeta, frozen=True):
 
     At a gate of a node (action ``gate``) ``outputs`` are what the node's attempt produced, and ``round`` counts the node's gates.
     ``prepared_ms`` is the time for which a call was prepared (the date of a mail): the same again makes the same ``what``.
+    ``taint`` says where content in it came from, ``reason`` why a person is asked.
     """
 
     approval_id: Text
@@ -259,6 +262,7 @@ class ApprovalRequested(RecordMeta, frozen=True):
     outputs: Value = None
     taint: list[str] | None = None
     prepared_ms: int | None = None
+    reason: str | None = None
 
 
 class ApprovalEnded(RecordMeta, frozen=True):

@@ -25,7 +25,8 @@ _IDLE = """EXISTS (SELECT 1 FROM run_nodes n WHERE n.run_id = r.run_id AND n.sta
         AND NOT EXISTS (SELECT 1 FROM effects e WHERE e.run_id = n.run_id AND e.node_id = n.node_id AND e.attempt = n.attempt
             AND e.status = 'requested' AND e.class = 'waiting')
         AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.run_id = n.run_id AND a.node_id = n.node_id AND a.status = 'requested'))"""
-_NOT_DRIVEN = "WHEN r.owner IS NULL OR r.owner NOT IN (SELECT value FROM json_each(:living)) THEN 'unfinished'"
+_NOT_DRIVEN = """WHEN (r.owner IS NULL OR r.owner NOT IN (SELECT value FROM json_each(:living)))
+    AND NOT EXISTS (SELECT 1 FROM json_each(:here) h WHERE 'trace:' || h.key = r.trace_id) THEN 'unfinished'"""
 _OPEN = """SELECT run_id, 'approval' AS sort, coalesce(action, '') AS name, requested_ms FROM approvals
         WHERE status = 'requested' AND run_id IN (SELECT value FROM json_each(:runs))
     UNION ALL SELECT run_id, class, name, requested_ms FROM effects
@@ -130,7 +131,7 @@ def _statement(wanted: RunFilter) -> tuple[str, dict[str, Any]]:
     state = f"WHEN r.status = 'running' AND {_IDLE} THEN 'waiting' ELSE r.status"
     if wanted.living is not None:
         state = f"{_NOT_DRIVEN} {state}"
-        values["living"] = as_json(sorted(wanted.living))
+        values |= {"living": as_json(sorted(wanted.living)), "here": as_json(dict(wanted.here or {}))}
     if wanted.here:
         here = "LEFT JOIN here h ON h.run_id = r.run_id"
         known = "WITH here AS MATERIALIZED (SELECT key AS run_id, value AS state FROM json_each(:here))"  # it gets an index of its own

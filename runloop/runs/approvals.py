@@ -198,7 +198,8 @@ class ApprovalDesk:
                     approval_id, what, node=ctx.node, attempt=ctx.attempt, call=ctx.call, action=prepared.action,
                     recipients=list(prepared.recipients) or None, options=list(_OUTCOMES),
                 )  # fmt: skip
-                draft = Draft("approval.requested", f"{ctx.node} asks whether {prepared.action} happened", meta)
+                says = f"{ctx.node} asks whether {prepared.action} happened"
+                draft = Draft("approval.requested", says, meta, agent_id=f"agent:{ctx.agent}")
                 event_id = (await self.recorder.write(draft))[0].id
             else:
                 event_id = before.event_id
@@ -239,7 +240,9 @@ class ApprovalDesk:
             action=prepared.action,
             recipients=list(prepared.recipients) or None,
             options=[scope.value for scope in admission.scopes] or None,
+            taint=sorted(ctx.taint) or None,
             prepared_ms=self.asked_at(ctx),
+            reason=admission.reason,
         )
         return Draft("approval.requested", f"{ctx.node} asks for approval of {prepared.action}", meta, agent_id=f"agent:{ctx.agent}")
 

@@ -238,6 +238,7 @@ class _World:
             recorded=lambda run_id: asyncio.to_thread(load_run, runs, run_id),
             kept=self.kept,
             owner=self.owner.id,
+            driven=self.owner.alive,
             guests=self.pool,
             resolve_agent=lookup.agent,
             resolve_opening=lookup.opening,

@@ -16,7 +16,7 @@ from runloop.runs.recorder import Draft
 from runloop.runs.waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from runloop.runs.history import Asked
     from runloop.runs.operator import Operator
@@ -75,7 +75,7 @@ class Gates:
         before = self.asked.get(approval_id)
         event_id = event_id if before is None else before.event_id
         what = f"{gate.ask}\n\n{shown_outputs(gate.outputs)}"
-        question = Question(what, gate.options, None, "", None, tuple(each for each in gate.options if each in _COMMENTED))
+        question = Question(what, gate.options, None, "", None, commented(gate.options))
         waiting(gate_task(gate.node), Wait("person", gate.deadline_ms, OpenQuestion(approval_id, event_id, "question")))
         try:
             given = await self.operator.ask(question, self._context(gate))
@@ -94,6 +94,11 @@ class Gates:
         key = f"{run_id}/{gate.node}/{GATE}/{gate.round}"
         opening = self.recorder.identity.opening_name
         return CallContext(run_id, gate.node, gate.attempt, 0, key, opening, Capabilities(), frozenset(), now_ms, None)
+
+
+def commented(options: Iterable[str]) -> tuple[str, ...]:
+    """The options of a gate with which words are wanted too."""
+    return tuple(each for each in options if each in _COMMENTED)
 
 
 def shown_outputs(outputs: Mapping[str, Sequence[Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from blake3 import blake3
 
 from runloop.effects.types import CallError, CallErrorKind
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, Unavailable
 from runloop.events import RunIdentity, record_of
 from runloop.events.records import EffectDelta, NodeText, RunStarted, Versions
 from runloop.openings import parse_opening
@@ -122,9 +122,7 @@ class RunManager:
         """Bring a child to its end that an earlier process began for an attempt which is not taken up again."""
         recorded = await self._recorded_child(child_id(parent.run_id, call))
         if recorded is not None and recorded.finished is None:
-            run = await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, ())
-            run.cancel(reason)
-            await self.drive(run)
+            await self.drive(await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), ending=reason))
 
     async def _child_of(self, parent: Run, call: ChildCall) -> Run | ChildResult:
         """The child in this process, or what it came to where it has ended already."""
@@ -180,18 +178,25 @@ class RunManager:
     async def recover(
         self, run_id: str, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,
         lookup: Callable[[str | None], Lookup | None] = lambda _workdir: None, subscribers: tuple[Subscriber, ...] = (),
+        ending: str | None = None,
     ) -> Run:  # fmt: skip
         """Take up an unfinished run from its records; :meth:`drive` goes on with it. ``lookup`` gives the names of its working directory.
 
+        With ``ending``, why it is cancelled, that is all that it goes on to, and it needs neither its agents nor a guest.
+
         Raises:
             InvalidInput: ``run.unknown``; ``run.ended``.
+            Unavailable: ``run.driven`` where another process has taken it up.
             RunloopError: what it needs is not here any more.
 
         """
         recorded = await self.services.recorded(run_id)
         if recorded.finished is not None:
             raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
-        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers)
+        if self.services.driven(recorded.owner):
+            message = f"another process has taken up run {run_id}"
+            raise Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)
+        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ending)
         run.parks = parks
         return run
 
@@ -327,11 +332,12 @@ class RunManager:
         operator: Operator | None,
         lookup: Lookup | None,
         subscribers: tuple[Subscriber, ...],
+        ending: str | None = None,
     ) -> Run:
-        """The run of these records, with what it began with, in this process."""
+        """The run of these records, with what it began with, in this process; with ``ending`` it is cancelled for that reason."""
         services, submitted = self.services, recorded.submitted
         opening = parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
-        bundles = kept_bundles(opening, submitted, services.kept)
+        bundles = kept_bundles(opening, submitted, services.kept) if ending is None else {}
         guest = submitted["versions"].get("guest")
         recorder = self._recorder(recorded.identity, subscribers, recorded.last_seq)
         desk = self._desk(recorder, opening, operator, parent, yes=bool(submitted.get("approve_in_advance")))
@@ -359,6 +365,8 @@ class RunManager:
             recorded=recorded,
             guest=None if guest == services.guest_digest else guest,
         )
+        if ending is not None:
+            run.cancel(ending)
         await self._prepare(bundles, run.guest)
         if parent is None:
             spent = await spent_by_family(recorded, services.recorded)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from runloop.events.records import RunChanged
+from runloop.events.records import OpenQuestion, RunChanged
 from runloop.runs.recorder import Draft
 from runloop.runs.results import PAUSED, Parked, RunHalted
 
@@ -22,18 +22,14 @@ def waits_for(run: Run) -> str:
 async def park(run: Run) -> None:
     """Leave the run and its children. Returns where something happened meanwhile, else raises RunHalted."""
     family, now_ms, owner = list(run.family()), run.services.clock_ms(), run.services.owner
-    await asyncio.gather(*(each.recorder.write(_waiting(each, run, now_ms)) for each in family))  # in one go, while all of it is quiet
+    await asyncio.gather(*(each.recorder.write(_waiting(each, now_ms)) for each in family))  # in one go, while all of it is quiet
     if not run.quiet or run.parks is None:
         meta = RunChanged("something happened while it was put aside", owner=owner)
         draft = Draft("run.recovered", "run goes on", meta)
         await asyncio.gather(*(each.recorder.write(draft) for each in family if not each.ending))
         return
-    ends = [each.until_ms for each in family]
-    asked = tuple((each.run_id, question) for each in family for question in each.waits.questions)
     run.parks(run)
-    run.parked = Parked(
-        PAUSED if run.paused else waits_for(run) or "a time", min((end for end in ends if end is not None), default=None), asked
-    )
+    run.parked = Parked(_why(run), _until_ms(run), tuple(_asked(run)))
     for each in family:  # in one go: nobody gets an answer in between
         each.recorder.halted = True
         for task in each.tasks.values():
@@ -41,7 +37,22 @@ async def park(run: Run) -> None:
     raise RunHalted
 
 
-def _waiting(each: Run, run: Run, now_ms: int) -> Draft:
-    why = PAUSED if run.paused else each.waits.why or "a time"
-    meta = RunChanged(why, since=now_ms, until_ms=each.until_ms, owner=run.services.owner, approvals=each.waits.questions or None)
+def _why(run: Run) -> str:
+    return PAUSED if run.paused else waits_for(run) or "a time"
+
+
+def _until_ms(run: Run) -> int | None:
+    return min((until_ms for each in run.family() if (until_ms := each.until_ms) is not None), default=None)
+
+
+def _asked(run: Run) -> list[OpenQuestion]:
+    """What the run and its children ask."""
+    family = [(None if each is run else each.run_id, each.waits.questions) for each in run.family()]
+    return [OpenQuestion(asked.approval_id, asked.event_id, asked.type, run_id) for run_id, questions in family for asked in questions]
+
+
+def _waiting(run: Run, now_ms: int) -> Draft:
+    """What alone tells a later process what the run waits for."""
+    why = _why(run)
+    meta = RunChanged(why, since=now_ms, until_ms=_until_ms(run), owner=run.services.owner, approvals=_asked(run) or None)
     return Draft("run.waiting", f"run waits for {why}", meta)

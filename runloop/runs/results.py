@@ -47,9 +47,9 @@ class ChildResult:
 class Parked:
     """What is left of a run, and of its children, that was dropped because all of it waits.
 
-    It goes on at ``until_ms`` (Unix milliseconds), or when one of ``questions`` (with the run that asks) is answered.
+    It goes on at ``until_ms`` (Unix milliseconds), or when one of ``questions`` is answered.
     """
 
     why: str
     until_ms: int | None
-    questions: tuple[tuple[str, OpenQuestion], ...]
+    questions: tuple[OpenQuestion, ...]

@@ -434,6 +434,7 @@ class Run:
             self.waits.end(name)
         else:
             self.waits.begin(name, wait)
+            self._inbox.put_nowait(Tick())  # the run may be quiet now: look
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
         found = self._open.get(command.node)
@@ -478,7 +479,7 @@ class Run:
         """Run one attempt and report its end; never raises."""
         node = command.node
         try:
-            if self.opening.node(node).id in self.bundles:
+            if self.opening.node(node).kind == "agent":
                 event = await self._run_agent(command, started_ms, recorded)
             else:
                 event = await self._run_opening(command)
@@ -627,7 +628,7 @@ class Run:
 
     async def _end_children(self, left: RecordedAttempt) -> None:
         calls = [crossing.call for crossing in left.crossings if not crossing.answered and crossing.name in SPAWNS]
-        for call in calls if self.opening.node(left.node).id in self.bundles else [0]:
+        for call in calls if self.opening.node(left.node).kind == "agent" else [0]:
             asked = ChildCall("", {}, frozenset(), left.node, left.attempt, call)
             await self.end_child(self, asked, "the run that asked for this one was stopped")
 

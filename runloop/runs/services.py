@@ -105,3 +105,5 @@ class Services:
     performers: dict[str, Performer] = field(default_factory=dict)
     turns: Turns = field(default_factory=Turns)
     """Who of the nodes may work."""
+    driven: Callable[[str | None], bool] = lambda _owner: False
+    """Whether another process that lives has the runs of that owner."""

@@ -7,6 +7,9 @@ import uuid
 
 import pytest
 
+from runloop.client import Client
+from runloop.config import load
+
 HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
 MAILS = HEAD + "def run():\n    return {'out': mail.send([{'email': 'ada@example.org'}], subject='s', text='t').status}\n"
 SLEEPS = HEAD + "def run():\n    emit.log('before')\n    timer.sleep(1.5)\n    return {'out': 'woken'}\n"
@@ -93,6 +96,55 @@ async def test_a_run_that_only_waits_is_parked_and_an_answer_brings_it_back(daem
     assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1
 
 
+async def test_what_a_parked_run_asks_is_shown_as_the_run_itself_showed_it(daemon):
+    (daemon.root / "read").mkdir()
+    reads = MAILS.replace("    return", f"    files.list({str(daemon.root / 'read')!r})\n    return")
+    daemon.agent("mails", reads, f"mail = true\nfs_ro = [{json.dumps(str(daemon.root / 'read'))}]")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 60_000
+    daemon.start()
+    async with daemon.client() as link:
+        await submitted(link, "mails", patient=True)
+        (live,) = await opened(link)
+    assert live["reason"]
+    assert live["taint"]
+    daemon.stop()
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        (parked,) = await opened(link)
+        with pytest.raises(AssertionError, match="approved or rejected"):  # never taken for a no
+            await link.ask("answer", approval_id=parked["approval_id"], answer="yes, send it")
+    assert parked | {"asked_ms": 0} == live | {"asked_ms": 0}
+
+
+GATED = "version: 0\nname: gated\nnodes: [{id: a, use: agent:says, gate: {ask: Good?, revise_to: a}}]\nedges: []\n"
+OUTER = "version: 0\nname: outer\nnodes: [{id: o, use: opening:gated}]\nedges: []\n"
+
+
+@pytest.mark.parametrize("opening", ["gated", "outer"], ids=["its own", "of a nested opening"])
+async def test_a_run_that_only_waits_at_a_gate_is_parked_and_no_time_is_used_up(daemon, opening):
+    daemon.agent("says", HEAD + "def run():\n    return {'out': 'a draft'}\n")
+    daemon.opening("gated", GATED)
+    daemon.opening("outer", OUTER)
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        run_id = await submitted(link, opening, patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+        assert (await link.ask("list"))["runs"][0]["until_ms"] is None
+        (asked,) = await opened(link)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        (again,) = await opened(link)
+        assert (again["approval_id"], again["run_id"]) == (asked["approval_id"], asked["run_id"])
+        assert {run["state"] for run in (await link.ask("list"))["runs"]} == {"waiting"}
+        await link.ask("answer", approval_id=asked["approval_id"], answer="approve")
+        assert (await ended(link, run_id))["status"] == "succeeded"
+
+
 async def test_a_question_of_a_parked_run_is_answered_with_its_options(daemon):
     daemon.agent("asks", ASKS, "ask = true")
     daemon.opening("asks")
@@ -125,6 +177,94 @@ async def test_a_time_brings_a_parked_run_back_also_when_it_passed_while_no_daem
     async with daemon.client() as link:
         assert (await ended(link, other))["status"] == "succeeded"
     assert kinds(daemon, one).count("run.waiting") == 1
+
+
+async def test_a_run_whose_agents_are_gone_says_so_to_who_answers_goes_on_once_they_are_back_and_can_be_cancelled(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(60):
+        one, other = await submitted(link, "mails", patient=True), await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 2)
+        kept = daemon.state / "pog" / "kept" / "bundles"
+        kept.rename(daemon.root / "moved")
+        asked = {each["run_id"]: each["approval_id"] for each in (await link.ask("approvals"))["open"]}
+        for _ in range(2):
+            with pytest.raises(AssertionError, match=r"run\.not_kept"):
+                await link.ask("answer", approval_id=asked[one], approved=True)
+        assert {each["approval_id"] for each in (await link.ask("approvals"))["open"]} == set(asked.values())
+        await link.ask("cancel", run=other)
+        assert (await ended(link, other))["status"] == "cancelled"
+        (daemon.root / "moved").rename(kept)
+        await link.ask("answer", approval_id=asked[one], approved=True)
+        assert (await ended(link, one))["status"] == "succeeded"
+
+
+async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_asked_anew(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings |= {PARKS: 0, "mail.from": "one@example.org"}
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+    daemon.stop(signal.SIGKILL)
+    daemon.settings["mail.from"] = "two@example.org"
+    daemon.start()
+    async with daemon.client() as link:
+        (asked,) = await opened(link)
+        with pytest.raises(AssertionError, match=r"approval\.changed"):
+            await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        (again,) = await opened(link)
+        assert "two@example.org" in again["what"]
+        await link.ask("answer", approval_id=again["approval_id"], approved=True)
+        assert (await ended(link, run_id))["status"] == "succeeded"
+
+
+async def test_of_two_daemons_beside_one_ledger_only_the_one_that_took_a_run_up_drives_it(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "mails", patient=True)
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    other = type(daemon)(daemon.root, daemon.env["XDG_CACHE_HOME"])
+    socket = {"runtime.socket_path": str(daemon.root / "other.sock")}
+    other.settings |= {**socket, PARKS: 60_000}
+    other.start()
+    try:
+        async with daemon.client() as link, Client(settings=load(socket, env=other.env), reconnect_s=0, role="operator") as client:
+            (asked,) = await opened(link)
+            await type(link)(client).ask("pause", run=run_id)  # which takes it up
+            with pytest.raises(AssertionError, match=r"run\.driven"):
+                await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+    finally:
+        other.stop()
+    async with daemon.client() as link:
+        await link.ask("resume", run=run_id)
+        assert [each["approval_id"] for each in await opened(link)] == [asked["approval_id"]]
+        await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        assert (await ended(link, run_id))["status"] == "succeeded"
+    assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1
+
+
+async def test_a_time_of_a_nested_opening_counts_also_for_the_next_daemon(daemon):
+    daemon.agent("sleeps", SLEEPS, "time = true")
+    daemon.opening("sleeps")
+    daemon.opening("outer", "version: 0\nname: outer\nnodes: [{id: o, use: opening:sleeps}]\nedges: []\n")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await submitted(link, "outer")
+        await until(link, lambda status: status["runs"]["parked"] == 1)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        assert (await ended(link, run_id))["status"] == "succeeded"
 
 
 async def test_a_pause_and_a_parked_run_that_is_cancelled(daemon):

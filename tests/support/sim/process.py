@@ -289,7 +289,7 @@ class Process:
     async def _sleep_until(self, parked):
         """What the daemon keeps of a parked run: wait for its time, for an answer of the person, or to be woken."""
         times = [] if parked.until_ms is None else [parked.until_ms]
-        times += [at for _, question in parked.questions if (at := self.world.outside.answers_ms.get(question.approval_id)) is not None]
+        times += [at for question in parked.questions if (at := self.world.outside.answers_ms.get(question.approval_id)) is not None]
         self.world.note(self.clock_ms(), f"  PARKED: {parked.why}, until {min(times, default=None)}")
         try:
             async with asyncio.timeout(max(0, min(times) - self.clock_ms()) / 1000 if times else None):
