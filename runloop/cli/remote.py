@@ -130,10 +130,12 @@ async def answer_at_terminal(client: Client, person: TerminalPerson, shown: Mapp
 
     approval_id = shown["approval_id"]
     if shown["type"] == "question":
-        question = Question(shown["question"], tuple(shown["options"]), shown["default"], shown["detail"], shown["timeout_ms"])
+        names = ("default", "detail", "timeout_ms", "closes_ms", "on_timeout")
+        lists = {name: tuple(shown[name]) for name in ("options", "comment_on")}
+        question = Question(shown["question"], **lists, **{name: shown[name] for name in names})
         given = await person.put(question, shown["agent"])
         if given is not None:
-            await client.answer(approval_id, answer=given.answer)
+            await client.answer(approval_id, answer=given.answer, rationale=given.comment or None)
         return given is not None
     names = ("approval_id", "run_id", "opening_name", "node", "agent", "action", "what", "reason")
     request = ApprovalRequest(
