@@ -9,8 +9,10 @@ left out, and the result says so. Everybody takes turns in one series.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -52,8 +54,14 @@ async def rate(here: Session, source: str, nodes: int) -> tuple[float, float]:
     return nodes / seconds, sum(spent.values()) - spent["cpu_ms_submitters"]
 
 
+def ledger_bytes(made: Home) -> int:
+    """Bytes of all pages of the ledger, those in the log included."""
+    with contextlib.closing(sqlite3.connect(f"file:{made.state}/pog/events.sqlite?mode=ro", uri=True)) as db:
+        return int(db.execute("PRAGMA page_count").fetchone()[0] * db.execute("PRAGMA page_size").fetchone()[0])
+
+
 async def ours(made: Home, nodes: int) -> dict[str, float]:
-    """Every shape and kind once, after a warm-up."""
+    """Every shape and kind once, after a warm-up; bytes that the ledger grew by for each node of a chain."""
     settings = load(env=made.env, cwd=made.root, flags={"runtime.max_nodes_per_run": WIDTH})
     figures = {}
     async with session(settings) as here:
@@ -61,8 +69,11 @@ async def ours(made: Home, nodes: int) -> dict[str, float]:
             for shape in ("chain", "fan"):
                 source = opening(kind, nodes, chained=shape == "chain")
                 await rate(here, source, nodes)
+                before = ledger_bytes(made)
                 a_second, cpu_ms = await rate(here, source, nodes)
                 figures |= {f"{kind}_{shape}_nodes_per_s": a_second, f"{kind}_{shape}_cpu_ms": cpu_ms}
+                if shape == "chain":
+                    figures[f"{kind}_ledger_bytes_per_node"] = (ledger_bytes(made) - before) / nodes
     return figures
 
 

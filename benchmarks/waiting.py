@@ -87,7 +87,7 @@ def main() -> None:
     """Park, look, start anew, look, answer."""
     options = arguments(__doc__ or "", waiting="how many runs wait (5000)", park_after_ms="when a run that waits is parked (0)")
     count = int(options.waiting or (50 if options.small else 5000))
-    flags = [f"runtime.park_after_ms={options.park_after_ms or 0}", "runtime.max_runs=256", "runtime.max_queued_runs=10000"]
+    flags = [f"runtime.park_after_ms={options.park_after_ms or 0}", "runtime.max_queued_runs=10000"]
     figures: dict[str, float | dict[str, float]] = {}
     with home() as made:
         made.agent("mails", "python", "agent.py", MAILS.encode(), "mail = true")

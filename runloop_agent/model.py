@@ -13,7 +13,7 @@ __all__ = ["Completion", "Embeddings", "complete", "embed"]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote, and what it cost."""
+    """What a model wrote, and what it cost. ``reasoning`` is what it thought before, where the provider tells."""
 
     text: str
     tokens_in: int = 0
@@ -23,6 +23,7 @@ class Completion:
     model: str = ""
     finish_reason: str = ""
     cached: bool = False
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

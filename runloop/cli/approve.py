@@ -29,7 +29,10 @@ def approve(
     reason: Annotated[str | None, typer.Option("--reason", help="Why; it stands in the records.")] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List what waits; on a terminal, or with ID and an option, decide it. The first answer counts."""
+    """List what waits; on a terminal, or with ID and an option, decide it. The first answer counts.
+
+    Examples: `rlp approve`, `rlp approve 3f2a91c0 --yes --scope run`, `rlp approve 3f2a91c0 --answer blue`.
+    """
     if (yes + no + (answer is not None)) > 1:
         raise InvalidInput("--yes, --no and --answer exclude each other", code="cli.usage", hint="give one of them")
     decided = yes or no or answer is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +35,8 @@ def attach(
 
     Examples: `rlp attach`, `rlp attach 3f2a91c0 --from 40`, `rlp attach last --watch --json`.
     """
+    import asyncio  # slow to import, and `rlp logs` seldom needs it
+
     from runloop.cli.person import TerminalPerson, person_present
     from runloop.cli.showing import exit_code, text_line
 

@@ -64,12 +64,16 @@ def ask_once(settings: Settings, verb: str, **fields: Any) -> dict[str, Any]:
 
 def ask_if_operator(settings: Settings, verb: str, **fields: Any) -> dict[str, Any] | None:
     """The daemon's answer, or None where no daemon answers, this process is no operator of it, or `--set` is for this process."""
-    import asyncio
+    from runloop.client.places import places
+
+    if own_settings() or not any(place.explicit or place.socket.is_socket() for place in places(settings)):
+        return None
+    import asyncio  # what is slow to import is for those who have a daemon
 
     from runloop.bus.acl import OPERATOR
 
     async def once() -> dict[str, Any] | None:
-        client = None if own_settings() else await find(settings)
+        client = await find(settings)
         if client is None:
             return None
         async with client:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runloop.cli.output import FALLBACK_WIDTH, clean_line, display_width
 from runloop.cli.times import span
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 _HEADINGS = ("", "node", "agent", "try", "time", "")
 _WIDEST = 26
 """Columns that a name may take before it is cut; the rest of the line is for what the node says."""
+_GAP = 2
+_WRITTEN = 500
+"""Characters that are kept of an answer that is still coming: the newest, since only its end is shown."""
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _STATE_STYLE = {
@@ -52,6 +56,8 @@ class NodeRow:
     started_ms: int | None = None
     ended_ms: int | None = None
     calls: dict[int, str] = field(default_factory=dict)
+    written: dict[int, str] = field(default_factory=dict)
+    """The end of each answer that is still coming, by its call."""
     approving: str | None = None
     note: str = ""
     tokens: int = 0
@@ -74,6 +80,13 @@ class NodeRow:
         states = list(self.items.values())
         counts = ("done", states.count("ok")), ("failed", states.count("error")), ("at work", states.count("running"))
         return ", ".join(f"{count} {word}" for word, count in counts if count)
+
+    @property
+    def coming(self) -> str:
+        """The end of the answer that the node waits for, on one line; empty where it waits for something else or nothing has come."""
+        if self.approving is not None or self.state != "running" or not self.calls:
+            return ""
+        return " ".join(self.written.get(next(reversed(self.calls)), "").split())
 
     def elapsed_ms(self, now_ms: int) -> int | None:
         """Milliseconds since the node's first attempt began, until it ended."""
@@ -115,11 +128,16 @@ def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> N
         case "node.started":
             row.state, row.attempt, row.note, row.ended_ms = "running", meta["attempt"], "", None
             row.calls.clear()
+            row.written.clear()
             row.started_ms = ts_ms if row.started_ms is None else row.started_ms
         case "effect.requested":
             row.calls[meta["call"]] = meta["name"]
+        case "effect.delta":
+            before = row.written.get(meta["call"], "") if meta.get("at") else ""
+            row.written[meta["call"]] = (before + meta["text"])[-_WRITTEN:]
         case "effect.completed" | "effect.failed" | "effect.unknown":
             row.calls.pop(meta["call"], None)
+            row.written.pop(meta["call"], None)
             row.tokens += (meta.get("tokens_in") or 0) + (meta.get("tokens_out") or 0)
         case "approval.requested":
             row.approving = meta.get("action", "an action")
@@ -130,6 +148,7 @@ def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> N
         case "node.finished":
             row.state, row.ended_ms, row.approving = meta["status"], ts_ms, None
             row.calls.clear()
+            row.written.clear()
             error = meta.get("error")
             row.note = _first_line(error["message"]) if error else row.note
         case _:
@@ -159,30 +178,39 @@ def _first_line(text: object) -> str:
     return next((line for line in str(text or "").splitlines() if line.strip()), "")
 
 
-def draw(view: RunView, now_ms: int) -> RenderableType:
-    """The view as a Rich table; ``now_ms`` drives the elapsed times and the spinner."""
+def draw(view: RunView, now_ms: int, width: int = FALLBACK_WIDTH) -> RenderableType:
+    """The view as a Rich table; ``now_ms`` drives the elapsed times and the spinner, ``width`` how much of a coming answer is shown."""
     from rich.table import Table
     from rich.text import Text
 
-    from runloop.cli.output import clean_line
-
     elapsed = None if view.started_ms is None else (view.finished or {}).get("ts_ms", now_ms) - view.started_ms
-    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", show_header=True, header_style="dim")
+    table = Table(box=None, padding=(0, _GAP, 0, 0), title_justify="left", show_header=True, header_style="dim")
     table.title = Text(f"{clean_line(view.name)}  {view.run_id[:8]}  {span(elapsed)}", style="bold")
     cells = [_cells(row, now_ms) for row in view.rows.values()]
-    for position, heading in enumerate(_HEADINGS):
-        last = position == len(_HEADINGS) - 1
+    room = width - _GAP
+    for position, heading in enumerate(_HEADINGS[:-1]):
         widest = max(len(heading), *(len(row[position].plain) for row in cells))
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=None if last else min(widest, _WIDEST))
-    for row in cells:
-        table.add_row(*row)
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=min(widest, _WIDEST))
+        room -= min(widest, _WIDEST) + _GAP
+    table.add_column(_HEADINGS[-1], no_wrap=True, overflow="ellipsis")
+    for row, shown in zip(view.rows.values(), cells, strict=True):
+        last = Text(_tail(clean_line(row.coming), room)) if row.coming else shown[-1]
+        table.add_row(*shown[:-1], last)
     return table
+
+
+def _tail(text: str, room: int) -> str:
+    """The end of a line, in at most ``room`` columns."""
+    if display_width(text) <= room:
+        return text
+    start, left = len(text), room - display_width("…")
+    while start and (left := left - display_width(text[start - 1])) >= 0:
+        start -= 1
+    return f"…{text[start:]}"
 
 
 def _cells(row: NodeRow, now_ms: int) -> tuple[Text, ...]:
     from rich.text import Text
-
-    from runloop.cli.output import clean_line
 
     style = _STATE_STYLE.get("waiting" if row.approving else row.state, "")
     mark = _STATE_MARK.get(row.state, "⏸")

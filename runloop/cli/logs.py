@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -46,6 +45,8 @@ def logs(
             print(output.record_line(record) if as_json else _line(record), flush=True)
 
     if following:
+        import asyncio
+
         return EXIT_FAILED if asyncio.run(follow(context.settings(), run, show)) is None else EXIT_OK
     with finding(run) as found:
         for record in records_of(found):

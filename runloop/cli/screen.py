@@ -15,6 +15,8 @@ from runloop.cli.output import clean_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.console import RenderableType
+
     from runloop.openings import Opening
 
 _REFRESH_S = 0.1
@@ -42,7 +44,7 @@ class Screen:
         if self._ticker is not None:
             self._ticker.cancel()
         if self._live is None:
-            self._console.print(draw(self.view, _now_ms()))
+            self._console.print(self._drawn())
         self._close(keep=True)
 
     def hide(self) -> None:
@@ -52,7 +54,7 @@ class Screen:
     def show(self) -> None:
         """Bring the view back."""
         if self._live is None:
-            self._live = Live(draw(self.view, _now_ms()), console=self._console, auto_refresh=False, transient=False)
+            self._live = Live(self._drawn(), console=self._console, auto_refresh=False, transient=False)
             self._live.start()
 
     def feed(self, record: Mapping[str, Any]) -> None:
@@ -68,9 +70,12 @@ class Screen:
             self.made.append(meta["path"])
         self._draw()
 
+    def _drawn(self) -> RenderableType:
+        return draw(self.view, _now_ms(), self._console.width)
+
     def _draw(self) -> None:
         if self._live is not None:
-            self._live.update(draw(self.view, _now_ms()), refresh=True)
+            self._live.update(self._drawn(), refresh=True)
 
     def _close(self, *, keep: bool) -> None:
         if self._live is not None:

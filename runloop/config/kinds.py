@@ -62,6 +62,21 @@ class Boolean:
 
 
 @dataclass(frozen=True, slots=True)
+class Streaming:
+    """auto or off, in any case; what means yes or no is taken for them, as `off` itself means no elsewhere."""
+
+    name: str = "one of auto, off"
+
+    def read(self, raw: Raw, expansion: Expansion) -> str:
+        text = _scalar(raw, "auto or off").strip().lower()
+        if text == "auto" or text in TRUE:
+            return "auto"
+        if text in FALSE:
+            return "off"
+        raise _wrong(raw, "auto or off")
+
+
+@dataclass(frozen=True, slots=True)
 class Integer:
     """A decimal whole number within bounds, both included."""
 

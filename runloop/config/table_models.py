@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runloop.config.kinds import Boolean, Field, Integer, ListOf, MapOf, Number, Record, Text
+from runloop.config.kinds import Field, Integer, ListOf, MapOf, Number, Record, Streaming, Text
 from runloop.config.registry import Key
 from runloop.config.routes import PATTERN, Routes
 
@@ -106,7 +106,15 @@ MODELS: tuple[Key, ...] = (
     Key("models.broker.max_response_bytes", Integer(1024, 2**31), "8388608", "Largest answer that is read.", effect=BROKER, reload=True),
     Key("models.broker.max_calls", Integer(1, 100_000), "32", "Most calls under way over all runs.", effect=BROKER, reload=True),
     Key("models.broker.max_calls_per_run", Integer(1, 100_000), "8", "Most calls of one run under way.", effect=BROKER, reload=True),
-    Key("models.broker.streaming", Boolean(), "false", "Stream answers."),
+    Key(
+        "models.broker.stream",
+        Streaming(),
+        "auto",
+        "`auto` shows answers while they come, from providers that can; `off` asks for whole answers.",
+        effect=BROKER,
+        deprecated=("models.broker.streaming",),
+        reload=True,
+    ),
     Key(
         "models.broker.prices",
         ListOf(_PRICE),

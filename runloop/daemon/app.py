@@ -261,7 +261,7 @@ class Daemon:
 
     async def _tidy(self, unfinished: list[Unfinished]) -> None:
         """Forget what no run needs any more."""
-        await asyncio.to_thread(self._session.forget_all_but, unfinished)
+        await asyncio.to_thread(self._session.forget_guests, unfinished)
 
     def _not_recovered(self, identity: RunIdentity, error: RunloopError) -> None:
         """A run stays unfinished: who follows it is told, the log says why."""

@@ -1,4 +1,4 @@
-"""The records of runs as frames: published as they become durable, kept while a run goes on, read from the ledger afterwards."""
+"""The records of runs as frames: published as they become durable, kept while a run is at work, read from the ledger afterwards."""
 
 from __future__ import annotations
 
@@ -171,6 +171,8 @@ class RunFeed:
             form = tail.form
             if record["kind"] == "run.finished":
                 self.ended(run_id)
+            elif record["kind"] == "run.waiting":
+                del self._tails[run_id]  # it may wait for days: until it goes on, its records are read from the ledger
             elif record["kind"] == "run.waiting":
                 del self._tails[run_id]  # it is being parked; the ledger has all of it
         if not self._fresh:

@@ -102,7 +102,8 @@ _TABLE = (
             {"prompt": _text(min_length=1)}, system=_text(), model=_name(), max_tokens=_int(1, 1_000_000),
             temperature={"type": "number", "minimum": 0, "maximum": 2}, stop=_list(_name(), 8), context=_JSON,
         ),
-        "text, tokens_in, tokens_out, usd, provider, model, finish_reason, cached", actions=("model.complete",),
+        "text, reasoning (where the provider tells), tokens_in, tokens_out, usd, provider, model, finish_reason, cached",
+        actions=("model.complete",),
     ),
     Effect(
         "model.embed", _I, "model", "Turn texts into vectors with the configured embedding model.",

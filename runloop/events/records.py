@@ -226,12 +226,16 @@ class EffectEnded(RecordMeta, frozen=True):
 
 
 class EffectDelta(RecordMeta, frozen=True):
-    """A piece of a streamed answer; live only."""
+    """A piece of a streamed answer; live only.
+
+    ``at`` is where it begins in the answer, in code points: 0 begins the answer, again after a failed try; a gap is text that was left out.
+    """
 
     node: Text
     call: Count
     text: str
     attempt: Attempt | None = None
+    at: Count | None = None
 
 
 class ApprovalRequested(RecordMeta, frozen=True):

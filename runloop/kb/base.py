@@ -181,12 +181,11 @@ class KnowledgeBase:
 
     def open_runs(self) -> list[dict[str, Any]]:
         """The runs without an end that no other run asked for, oldest first."""
-        sql = """SELECT run_id, trace_id, opening_id, opening_name, source_event FROM runs
-                 WHERE status NOT IN ('succeeded', 'failed', 'cancelled') AND parent_run_id IS NULL ORDER BY first_event"""
+        columns = ("run_id", "trace_id", "opening_id", "opening_name", "first_event", "source_event")
+        sql = f"""SELECT {", ".join(columns)} FROM runs
+                  WHERE status NOT IN ('succeeded', 'failed', 'cancelled') AND parent_run_id IS NULL ORDER BY first_event"""  # noqa: S608
         with self.reading() as db:
-            return [
-                dict(zip(("run_id", "trace_id", "opening_id", "opening_name", "source_event"), row, strict=True)) for row in db.execute(sql)
-            ]
+            return [dict(zip(columns, row, strict=True)) for row in db.execute(sql)]
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """The run with this id, as :meth:`runs` gives it; :func:`runloop.kb.runs.find_run` finds the id."""

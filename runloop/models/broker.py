@@ -13,9 +13,10 @@ from runloop.models.budget import Budget, cost_micros, price_of
 from runloop.models.cache import ReplyCache, cache_key
 from runloop.models.dialects import DIALECTS, Dialect, ShapeError, endpoint
 from runloop.models.errors import ModelError
+from runloop.models.reading import Heard
 from runloop.models.settings import NO_MODEL, ModelSettings, ProviderKind, ProviderSettings, check_settings, is_loopback, matches
 from runloop.models.transport import Hooks, Post, Transport, quoted
-from runloop.models.types import EmbedReply, EmbedRequest, ModelReply, ModelRequest, Usage, estimate_tokens
+from runloop.models.types import Completion, EmbedReply, EmbedRequest, ModelReply, ModelRequest, Usage, estimate_tokens
 
 SecretResolver = Callable[[str], Awaitable[str | None]]
 
@@ -75,8 +76,12 @@ class Broker:
         self._dialect(provider)
         return not is_loopback(_host(provider))
 
-    async def complete(self, request: ModelRequest, budget: Budget, remaining_ms: int | None = None) -> ModelReply:
-        """An answer, counted. ``remaining_ms`` bounds the call beside the configured time-outs.
+    async def complete(
+        self, request: ModelRequest, budget: Budget, remaining_ms: int | None = None, heard: Heard | None = None
+    ) -> ModelReply:
+        """An answer, counted once, whatever it took to get it. ``remaining_ms`` bounds the call beside the configured time-outs.
+
+        ``heard`` is told the text while it comes; what is told from 0 on again takes the place of all before.
 
         Raises:
             ModelError: see docs/models.md for the codes.
@@ -96,19 +101,20 @@ class Broker:
         try:
             dialect = self._dialect(provider)
             body = dialect.complete_body(request, model, max_tokens, provider.base_url or "")
-            headers = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
-            document, secret = await self._post(
-                provider, dialect.complete_path, body, extra=headers, trace_id=request.trace_id, remaining_ms=remaining_ms
-            )
-            answer = self._read(provider, dialect.read_completion, document, secret)
+            headers = {dialect.key_header: request.idempotency_key} if dialect.key_header and request.idempotency_key else {}
+            post = await self._make_post(provider, dialect.complete_path, body, extra=headers, trace_id=request.trace_id)
+            if self._settings.stream:
+                post = replace(post, stream=dialect.stream, heard=heard)
+            came = await self._transport.ask(post, remaining_ms)
+            answer = came if isinstance(came, Completion) else self._read(provider, dialect.read_completion, came, post.secret)
         except BaseException:
             budget.release(held)
             raise
         tokens_in = estimate if answer.tokens_in is None else answer.tokens_in
-        tokens_out = estimate_tokens(answer.text) if answer.tokens_out is None else answer.tokens_out
+        tokens_out = estimate_tokens(answer.text, answer.reasoning) if answer.tokens_out is None else answer.tokens_out
         estimated = answer.tokens_in is None or answer.tokens_out is None
         usage = Usage(tokens_in, tokens_out, cost_micros(price, tokens_in, tokens_out), estimated)
-        reply = ModelReply(answer.text, answer.finish_reason, provider.id, answer.model or model, usage)
+        reply = ModelReply(answer.text, answer.finish_reason, provider.id, answer.model or model, usage, reasoning=answer.reasoning)
         budget.settle(held, usage)
         if not answer.text:
             raise _empty(provider, answer.finish_reason, usage)
@@ -132,10 +138,8 @@ class Broker:
         held = budget.reserve(estimate, cost_micros(price, estimate, 0))
         try:
             body = dialect.embed_body(request, model)
-            document, secret = await self._post(
-                provider, dialect.embed_path, body, extra={}, trace_id=request.trace_id, remaining_ms=remaining_ms
-            )
-            answer = self._read(provider, dialect.read_vectors, document, secret)
+            post = await self._make_post(provider, dialect.embed_path, body, extra={}, trace_id=request.trace_id)
+            answer = self._read(provider, dialect.read_vectors, await self._transport.post(post, remaining_ms), post.secret)
             self._check_vectors(provider, answer.vectors, len(request.texts))
         except BaseException:
             budget.release(held)
@@ -177,16 +181,9 @@ class Broker:
             raise ModelError("unavailable", "model.unconfigured", "no model is configured", hint=CONFIGURE_HINT, key="models.default")
         return dialect
 
-    async def _post(
-        self,
-        provider: ProviderSettings,
-        path: str,
-        body: dict[str, Any],
-        *,
-        extra: dict[str, str],
-        trace_id: str | None,
-        remaining_ms: int | None,
-    ) -> tuple[dict[str, Any], str | None]:
+    async def _make_post(
+        self, provider: ProviderSettings, path: str, body: dict[str, Any], *, extra: dict[str, str], trace_id: str | None
+    ) -> Post:
         dialect = self._dialect(provider)
         headers = {**dialect.fixed_headers, **dict(provider.headers), **extra}
         if trace_id:
@@ -194,8 +191,7 @@ class Broker:
         secret = await self._secret(provider)
         if secret is not None:
             headers.update(dialect.auth(secret))
-        post = Post(provider.id, endpoint(provider.base_url or "", path), headers, body, secret)
-        return await self._transport.post(post, remaining_ms), secret
+        return Post(provider.id, endpoint(provider.base_url or "", path), headers, body, secret)
 
     async def _secret(self, provider: ProviderSettings) -> str | None:
         if provider.secret_id is None:

@@ -1,6 +1,7 @@
 """The providers' wire forms, without I/O: what to post where, and how to read the answer.
 
 Sources: OpenAI chat completions and embeddings, Ollama ``/api/chat`` and ``/api/embed``, Anthropic messages 2023-06-01; spec section 16.
+Reasoning: ``reasoning_content`` (DeepSeek, llama.cpp) or ``reasoning`` (OpenRouter, vLLM); ``thinking`` of Ollama and Anthropic.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from runloop.models.decode import NdjsonDecoder, SseDecoder
+from runloop.models.reading import Growing, Json, Partial, Stream
 from runloop.models.settings import ProviderKind
-from runloop.models.types import Completion, EmbedRequest, ModelRequest, Vectors
+from runloop.models.types import Completion, EmbedRequest, ModelRequest, Vectors, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-Json = dict[str, Any]
-
 ANTHROPIC_VERSION = "2023-06-01"
 # Newer OpenAI models refuse max_tokens; servers that only speak the protocol often know nothing else.
 _OPENAI_HOST = "api.openai.com"
+_OPENAI_THOUGHT = ("reasoning_content", "reasoning")
 
 _FINISH = {
     "stop": "stop",
@@ -39,13 +41,15 @@ class ShapeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One protocol. Embedding functions are None where the provider has none."""
+    """One protocol. Embedding functions are None where the provider has none, ``key_header`` where it takes no idempotency key."""
 
     auth: Callable[[str], Mapping[str, str]]
     fixed_headers: Mapping[str, str]
     complete_path: str
     complete_body: Callable[[ModelRequest, str, int, str], Json]
     read_completion: Callable[[Json], Completion]
+    stream: Stream
+    key_header: str | None = None
     embed_path: str = ""
     embed_body: Callable[[EmbedRequest, str], Json] | None = None
     read_vectors: Callable[[Json], Vectors] | None = None
@@ -89,6 +93,24 @@ def _finish(reason: Any) -> str:
     return _FINISH.get(reason, "other") if isinstance(reason, str) else "unknown"
 
 
+def _grow(into: Growing, document: Any, *names: str) -> None:
+    """Add the first of these fields that holds text; absent and null are no text. Raises :class:`ShapeError`."""
+    for name in names:
+        value = document.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise ShapeError(f"{name} is {type(value).__name__}")
+        if value:
+            into.add(value)
+            return
+
+
+def _thought(document: Json, *names: str) -> str:
+    """What the first of these fields says of the model's reasoning; nothing where none is text."""
+    return next((well_formed(value) for name in names if isinstance(value := document.get(name), str) and value), "")
+
+
 def _vector(value: Any, path: str) -> tuple[float, ...]:
     numbers = value if isinstance(value, list) else None
     if not numbers or not all(isinstance(item, (int, float)) and not isinstance(item, bool) and math.isfinite(item) for item in numbers):
@@ -115,11 +137,35 @@ def _openai_body(request: ModelRequest, model: str, max_tokens: int, base_url: s
     return body
 
 
+def _openai_tokens(document: Json) -> tuple[int | None, int | None]:
+    """Tokens in and out. Reasoning is part of the latter, unless the provider's total says that it counts it beside them."""
+    tokens_in, tokens_out, total = (_count(document, "usage", f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    thought = _count(document, "usage", "completion_tokens_details", "reasoning_tokens")
+    if thought and tokens_in is not None and tokens_out is not None and total is not None and total >= tokens_in + tokens_out + thought:
+        tokens_out += thought
+    return tokens_in, tokens_out
+
+
 def _openai_completion(document: Json) -> Completion:
+    message = _field(document, "choices", 0, "message", kind=dict)
     content = _field(document, "choices", 0, "message", "content", kind=(str, type(None)))
     reason = _field(document, "choices", 0, kind=dict).get("finish_reason")
-    tokens = _count(document, "usage", "prompt_tokens"), _count(document, "usage", "completion_tokens")
-    return Completion(content or "", _finish(reason), _named(document), *tokens)
+    tokens = _openai_tokens(document)
+    return Completion(well_formed(content or ""), _finish(reason), _named(document), *tokens, reasoning=_thought(message, *_OPENAI_THOUGHT))
+
+
+def _openai_piece(partial: Partial, document: Json) -> None:
+    partial.model = _named(document) or partial.model
+    if isinstance(document.get("usage"), dict):
+        partial.tokens_in, partial.tokens_out = _openai_tokens(document)
+    if not document.get("choices"):
+        return  # the count of the tokens, or a filter's verdict, comes alone
+    choice = _field(document, "choices", 0, kind=dict)
+    if (delta := choice.get("delta")) is not None:
+        _field(choice, "delta", kind=dict)
+        _grow(partial.reasoning, delta, *_OPENAI_THOUGHT)
+        _grow(partial.text, delta, "content")
+    partial.finish = choice.get("finish_reason") or partial.finish
 
 
 def _openai_embed(request: EmbedRequest, model: str) -> Json:
@@ -151,7 +197,18 @@ def _ollama_completion(document: Json) -> Completion:
     if document.get("done") is not True:
         raise ShapeError("$.done is not true: the answer is not complete")
     tokens = _count(document, "prompt_eval_count"), _count(document, "eval_count")
-    return Completion(text, _finish(document.get("done_reason", "stop")), _named(document), *tokens)
+    reason, thought = _finish(document.get("done_reason", "stop")), _thought(document["message"], "thinking")
+    return Completion(well_formed(text), reason, _named(document), *tokens, reasoning=thought)
+
+
+def _ollama_piece(partial: Partial, document: Json) -> None:
+    message = _field(document, "message", kind=dict)
+    partial.model = _named(document) or partial.model
+    _grow(partial.reasoning, message, "thinking")
+    _grow(partial.text, message, "content")
+    if document.get("done") is True:
+        partial.done, partial.finish = True, document.get("done_reason", "stop")
+        partial.tokens_in, partial.tokens_out = _count(document, "prompt_eval_count"), _count(document, "eval_count")
 
 
 def _ollama_embed(request: EmbedRequest, model: str) -> Json:
@@ -177,25 +234,81 @@ def _anthropic_body(request: ModelRequest, model: str, max_tokens: int, base_url
 
 def _anthropic_completion(document: Json) -> Completion:
     blocks = _field(document, "content", kind=list)
-    texts = [
-        _field(blocks, number, "text", kind=str)
-        for number, block in enumerate(blocks)
-        if isinstance(block, dict) and block.get("type") == "text"
-    ]
+    found: dict[str, list[str]] = {"text": [], "thinking": []}
+    for number, block in enumerate(blocks):
+        if isinstance(block, dict) and (kind := block.get("type")) in found:
+            found[kind].append(_field(blocks, number, kind, kind=str))
     tokens = _count(document, "usage", "input_tokens"), _count(document, "usage", "output_tokens")
-    return Completion("".join(texts), _finish(document.get("stop_reason")), _named(document), *tokens)
+    text, thought = (well_formed("".join(parts)) for parts in found.values())
+    return Completion(text, _finish(document.get("stop_reason")), _named(document), *tokens, reasoning=thought)
 
+
+def _anthropic_piece(partial: Partial, document: Json) -> None:
+    match document.get("type"):
+        case "message_start":
+            message = _field(document, "message", kind=dict)
+            partial.model = _named(message)
+            _anthropic_tokens(partial, message)
+        case "content_block_start" | "content_block_delta" as kind:
+            block = _field(document, "content_block" if kind.endswith("start") else "delta", kind=dict)
+            if block.get("type") in {"text", "text_delta"}:
+                _grow(partial.text, block, "text")
+            elif block.get("type") in {"thinking", "thinking_delta"}:
+                _grow(partial.reasoning, block, "thinking")
+        case "message_delta":
+            partial.finish = _field(document, "delta", kind=dict).get("stop_reason") or partial.finish
+            _anthropic_tokens(partial, document)
+        case "message_stop":
+            partial.done = True
+        case _:
+            pass  # a ping, the end of a block, and whatever later versions add
+
+
+def _anthropic_tokens(partial: Partial, document: Json) -> None:
+    """Counts so far: a later one holds all that came before it."""
+    tokens_in, tokens_out = _count(document, "usage", "input_tokens"), _count(document, "usage", "output_tokens")
+    partial.tokens_in = partial.tokens_in if tokens_in is None else tokens_in
+    partial.tokens_out = partial.tokens_out if tokens_out is None else tokens_out
+
+
+_SSE, _NDJSON = "text/event-stream", "application/x-ndjson"
+_UNSAID = {"text/plain", "application/octet-stream", ""}
+_STREAM = {"stream": True}
+_WITH_COUNT = {**_STREAM, "stream_options": {"include_usage": True}}
+_KEY_HEADER = "Idempotency-Key"
 
 DIALECTS: Mapping[ProviderKind, Dialect] = {
     ProviderKind.OPENAI_CHAT: Dialect(
-        _bearer, {}, "/v1/chat/completions", _openai_body, _openai_completion, "/v1/embeddings", _openai_embed, _openai_vectors
+        _bearer,
+        {},
+        "/v1/chat/completions",
+        _openai_body,
+        _openai_completion,
+        Stream(_WITH_COUNT, _SSE, {_SSE, *_UNSAID}, SseDecoder, _openai_piece, _finish, "[DONE]"),
+        _KEY_HEADER,
+        "/v1/embeddings",
+        _openai_embed,
+        _openai_vectors,
     ),
-    ProviderKind.OLLAMA: Dialect(_bearer, {}, "/api/chat", _ollama_body, _ollama_completion, "/api/embed", _ollama_embed, _ollama_vectors),
+    ProviderKind.OLLAMA: Dialect(
+        _bearer,
+        {},
+        "/api/chat",
+        _ollama_body,
+        _ollama_completion,
+        Stream(_STREAM, _NDJSON, {_NDJSON, "application/ndjson", "application/jsonl", *_UNSAID}, NdjsonDecoder, _ollama_piece, _finish),
+        None,
+        "/api/embed",
+        _ollama_embed,
+        _ollama_vectors,
+    ),
     ProviderKind.ANTHROPIC: Dialect(
         lambda secret: {"x-api-key": secret},
         {"anthropic-version": ANTHROPIC_VERSION},
         "/v1/messages",
         _anthropic_body,
         _anthropic_completion,
+        Stream(_STREAM, _SSE, {_SSE, *_UNSAID}, SseDecoder, _anthropic_piece, _finish),
+        _KEY_HEADER,
     ),
 }

@@ -81,7 +81,7 @@ class TimeoutSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Everything the broker is told. Without providers every call is refused with a hint."""
+    """Everything the broker is told. Without providers every call is refused with a hint. ``stream`` lets answers come in pieces."""
 
     default: str = NO_MODEL
     embed_default: str | None = None
@@ -94,6 +94,7 @@ class ModelSettings:
     per_request_tokens_cap: int = 2000
     hard_cap_usd_micros: int | None = None
     max_response_bytes: int = 8 * 1024 * 1024
+    stream: bool = True
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
 

@@ -15,16 +15,25 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from runloop.models.decode import BrokenStreamError, StreamSizeError
+from runloop.models.dialects import ShapeError
 from runloop.models.errors import Kind, ModelError
+from runloop.models.reading import CutStreamError, Heard, Reading, Stream, StreamFailedError
 from runloop.models.settings import ModelSettings, is_loopback
+from runloop.models.types import Completion
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     import httpx2
 
 QUOTED_CHARACTERS = 300
 _RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # 529: Anthropic «overloaded»
+_NO_STREAM_STATUS = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
+"""With one of these, and with the word in its answer, a provider refuses to stream and not the request."""
+_WIRE_FACTOR = 64
+"""How many times the size of the largest answer a stream may have on the wire, where each token comes in a document of its own."""
+_STREAM_HINT = "is base_url the address of the API? `models.broker.stream: off` asks for whole answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +47,33 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One call: ``provider`` names it in errors, ``secret`` is taken out of everything quoted."""
+    """One call: ``provider`` names it in errors, ``secret`` is taken out of everything quoted.
+
+    With ``stream`` the answer may come in pieces, of which ``heard`` is told.
+    """
 
     provider: str
     url: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
     secret: str | None
+    stream: Stream | None = None
+    heard: Heard | None = None
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """What may or may not be able to stream: the provider and its model."""
+        return self.provider, str(self.body.get("model"))
 
 
 class _Retry(Exception):  # noqa: N818 - a signal inside this module, never raised out of it
     def __init__(self, error: ModelError, after_s: float | None = None) -> None:
         super().__init__(str(error))
         self.error, self.after_s = error, after_s
+
+
+class _NoStream(Exception):  # noqa: N818 - a signal inside this module, never raised out of it
+    """The provider does not stream this."""
 
 
 def quoted(body: bytes, secret: str | None) -> str:
@@ -81,6 +104,8 @@ class Transport:
     def __init__(self, settings: ModelSettings, hooks: Hooks | None = None) -> None:
         self._settings, self._hooks = settings, hooks or Hooks()
         self._clients: dict[bool, httpx2.AsyncClient] = {}
+        self._whole_only: set[tuple[str, str]] = set()
+        """Routes that refused to stream; they are not asked to again."""
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -89,7 +114,13 @@ class Transport:
             await client.aclose()
 
     async def post(self, post: Post, remaining_ms: int | None = None) -> dict[str, Any]:
-        """The answer as a JSON object, within the total time-out and ``remaining_ms``.
+        """The answer to a request without a stream; as :meth:`ask`."""
+        answer = await self.ask(post, remaining_ms)
+        assert isinstance(answer, dict)  # noqa: S101 - anything else comes from a stream
+        return answer
+
+    async def ask(self, post: Post, remaining_ms: int | None = None) -> dict[str, Any] | Completion:
+        """The answer as a JSON object, or put together from a stream, within the total time-out and ``remaining_ms``.
 
         Raises:
             ModelError: see docs/models.md for the codes.
@@ -110,11 +141,15 @@ class Transport:
                 retryable=True,
             ) from None
 
-    async def _with_retries(self, post: Post, deadline: float) -> dict[str, Any]:
+    async def _with_retries(self, post: Post, deadline: float) -> dict[str, Any] | Completion:
         retry = self._settings.retry
         for attempt in range(1, retry.attempts + 1):
             try:
-                return await self._once(post)
+                try:
+                    return await self._once(post)
+                except _NoStream:
+                    self._whole_only.add(post.route)
+                    return await self._once(post)
             except _Retry as failed:
                 back_off_ms = min(retry.max_ms, retry.base_ms * 2 ** (attempt - 1)) * (0.5 + self._hooks.jitter() / 2)
                 delay_s = back_off_ms / 1000 if failed.after_s is None else failed.after_s
@@ -144,18 +179,25 @@ class Transport:
             client = self._clients[local] = httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=not local)
         return client
 
-    async def _once(self, post: Post) -> dict[str, Any]:
+    async def _once(self, post: Post) -> dict[str, Any] | Completion:
         import httpx2
 
         client = self._client(post.url)
-        content = json.dumps(post.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        headers = {**post.headers, "Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        stream = None if post.route in self._whole_only else post.stream
+        body = {**post.body, **stream.fields} if stream else post.body
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        accept = f"{stream.accept}, application/json" if stream else "application/json"
+        headers = {**post.headers, "Content-Type": "application/json", "Accept": accept, "Accept-Encoding": "identity"}
         status = None
         try:
             async with client.stream("POST", post.url, content=content, headers=headers) as response:
                 status = response.status_code
-                body = await self._read(response, post)
-                return self._judge(response, body, post)
+                if stream and 200 <= status < 300 and _content_type(response) in stream.kinds:
+                    return await self._follow(response, post, Reading(stream, self._settings.max_response_bytes, post.heard))
+                answer = await self._read(response, post)
+                if stream and status in _NO_STREAM_STATUS and b"stream" in answer.lower():
+                    raise _NoStream
+                return self._judge(response, answer, post)
         except httpx2.TimeoutException as error:
             what = "did not accept a connection" if isinstance(error, httpx2.ConnectTimeout) else "stopped answering"
             hint = "is the provider running and reachable?"
@@ -173,20 +215,63 @@ class Transport:
             raise _Retry(self._error("unavailable", code, message, "look at the provider's own log", retryable=True)) from None
 
     async def _read(self, response: httpx2.Response, post: Post) -> bytes:
-        limit = self._settings.max_response_bytes
+        parts: list[bytes] = []
+        async for part in self._pieces(response, post, self._settings.max_response_bytes):
+            parts.append(part)  # noqa: PERF401 - an asynchronous comprehension would hide that this waits
+        return b"".join(parts)
+
+    async def _pieces(self, response: httpx2.Response, post: Post, limit: int) -> AsyncIterator[bytes]:
         encoding = response.headers.get("content-encoding", "identity").lower()
         if encoding not in {"", "identity"}:
             # A few compressed bytes can become gigabytes before a cap on the result sees them.
             raise self._error("unavailable", "model.encoding", f"{post.provider} sent a compressed answer ({encoding[:40]!r}) unasked", "")
-        parts: list[bytes] = []
         size = 0
-        async for part in response.aiter_raw(65_536):
+        async for part in response.aiter_raw():  # as it comes: with a size it would wait until so much has come
             size += len(part)
             if size > limit:
-                hint = "raise models.broker.max_response_bytes, or lower max_tokens"
-                raise self._error("unavailable", "model.too_large", f"{post.provider} sent more than {limit} bytes", hint)
-            parts.append(part)
-        return b"".join(parts)
+                raise self._too_large(post, limit)
+            yield part
+
+    def _too_large(self, post: Post, limit: int) -> ModelError:
+        hint = "raise models.broker.max_response_bytes, or lower max_tokens"
+        return self._error("unavailable", "model.too_large", f"{post.provider} sent more than {limit} bytes", hint)
+
+    async def _follow(self, response: httpx2.Response, post: Post, reading: Reading) -> Completion:
+        """The answer of a stream. What breaks it after its last word of text does no harm."""
+        import httpx2
+
+        try:
+            try:
+                async for part in self._pieces(response, post, self._settings.max_response_bytes * _WIRE_FACTOR):
+                    if reading.feed(part):
+                        break
+            except httpx2.HTTPError:
+                if not reading.whole:
+                    raise
+            return reading.close()
+        except (CutStreamError, StreamSizeError, StreamFailedError, BrokenStreamError, ShapeError) as error:
+            broken = self._broken(error, post)
+        raise broken  # out of the block above, since what was caught there may hold the key
+
+    def _broken(self, error: ValueError, post: Post) -> ModelError | _Retry:
+        """What a stream that gave no answer is to the caller."""
+        said = quoted(str(error).encode(), post.secret)
+        match error:
+            case CutStreamError():
+                message = f"{post.provider} ended in the middle of its answer: {said}"
+                return _Retry(self._error("unavailable", "model.truncated", message, "look at the provider's own log", retryable=True))
+            case StreamSizeError():
+                return self._too_large(post, self._settings.max_response_bytes)
+            case StreamFailedError(passing=True):
+                message = f"{post.provider} failed in the middle of its answer: {said}"
+                hint = "the provider has trouble; try again later"
+                return _Retry(self._error("unavailable", "model.server_error", message, hint, retryable=True))
+            case StreamFailedError():
+                message = f"{post.provider} refused in the middle of its answer: {said}"
+                return self._error("invalid", "model.rejected", message, "the provider does not accept this request; its answer says why")
+            case BrokenStreamError():
+                return self._error("unavailable", "model.bad_json", f"{post.provider} sent a broken stream: {said}", _STREAM_HINT)
+        return self._error("unavailable", "model.bad_shape", f"{post.provider} streamed another form: {said}", _STREAM_HINT)
 
     def _judge(self, response: httpx2.Response, body: bytes, post: Post) -> dict[str, Any]:
         status = response.status_code
@@ -195,7 +280,7 @@ class Transport:
         try:
             document = json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError):
-            kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
+            kind = _content_type(response)
             if kind and kind != "application/json" and not kind.endswith("+json"):
                 message = f"{post.provider} answered with {quoted(kind.encode(), None)} instead of JSON: {quoted(body, post.secret)}"
                 raise self._error("unavailable", "model.bad_content_type", message, "is base_url the address of the API?") from None
@@ -226,6 +311,10 @@ class Transport:
     @staticmethod
     def _error(kind: Kind, code: str, message: str, hint: str, *, retryable: bool = False) -> ModelError:
         return ModelError(kind, code, message, hint=hint, retryable=retryable)
+
+
+def _content_type(response: httpx2.Response) -> str:
+    return str(response.headers.get("content-type", "")).split(";")[0].strip().lower()
 
 
 def origin(url: str) -> str:

@@ -57,13 +57,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A provider's answer before it is counted; tokens are None where the provider did not say."""
+    """A provider's answer before it is counted; tokens are None where the provider did not say.
+
+    ``reasoning`` is what the model thought before it answered, where the provider tells; ``tokens_out`` counts it too.
+    """
 
     text: str
     finish_reason: str
     model: str
     tokens_in: int | None
     tokens_out: int | None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class ModelReply:
     model: str
     usage: Usage
     cached: bool = False
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,12 @@ def estimate_tokens(*texts: str | None) -> int:
     """Tokens of the texts together, estimated from their UTF-8 length and rounded up."""
     size = sum(len(text.encode()) for text in texts if text)
     return -(-size // BYTES_PER_TOKEN)
+
+
+def well_formed(text: str) -> str:
+    """The text with halves of surrogate pairs joined, and those that have no other half replaced: JSON can hold what UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -64,14 +64,9 @@ class Session:
     """This process, as the records of its runs name it."""
     _world: _World
 
-    def forget_all_but(self, found: Iterable[Unfinished]) -> None:
-        """Remove kept agents and Python guests that neither these runs nor those of this process need. Blocking."""
-        unfinished = list(found)
-        bundles = {digest for each in unfinished for digest in each.bundles}
-        guests = {each.guest for each in unfinished if each.guest is not None} | {guest_digest()}
-        for run in self.manager.active:
-            bundles |= {bundle.digest for bundle in run.bundles.values()}
-        self._world.kept.forget_all_but(bundles, guests)
+    def forget_guests(self, unfinished: Iterable[Unfinished]) -> None:
+        """Remove kept Python guests of earlier versions that none of these runs needs. Blocking."""
+        self._world.kept.forget_guests_but({each.guest for each in unfinished if each.guest is not None} | {guest_digest()})
 
     async def reconfigure(self, settings: Settings, lookup: Lookup) -> None:
         """Let new runs obey ``settings``; those that have begun keep what they began with."""
@@ -354,7 +349,7 @@ def _performers(
     rules = PathRules(home=settings.base.home, protected=protected_paths(settings))
     blobs = FileBlobs(directories.pog / "files")
     return {
-        "model.complete": ModelComplete(broker, manager.budget_of),
+        "model.complete": ModelComplete(broker, manager.budget_of, manager),
         "model.embed": ModelEmbed(broker, manager.budget_of),
         "kb.search": KbSearch(knowledge, DOMAINS),
         "kb.get": KbGet(knowledge, DOMAINS),

@@ -101,11 +101,15 @@ class Crossings:
     taint: set[str] = field(init=False)
     waited_ms: int = 0
     """How long the attempt waited for others so far: that does not count against its time."""
+    lines: int = 0
+    """Lines that the attempt logged since its last answered call; a re-run does not log them again."""
     _inflight: asyncio.Task[Answer] | None = None
+    _again: int = field(init=False)
     _rewound_ms: int | None = None
 
     def __post_init__(self) -> None:
         self.taint = set(self.inherited)
+        self._again = self.lines
 
     async def __call__(self, name: str, args_json: str) -> Answer:
         """Answer one hostcall of the guest. Raises only what must stop the guest: a divergence, an eviction, a ledger that cannot write."""
@@ -138,7 +142,8 @@ class Crossings:
                     await self._paused(self.going)
                 call = Call(self, name, args, args_hash, number, pending)
                 if args is None and wrong is not None:
-                    return await call.refuse(wrong)
+                    answer, self.lines = await call.refuse(wrong), 0
+                    return answer
                 return await self._evictable(call, self.evict_after_s)
 
     # ── eviction ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,7 +153,7 @@ class Crossings:
         await asyncio.wait({task}, timeout=after_s)  # cancelled, it leaves the call alone: abandon() is for who stops the attempt
         if not task.done():
             raise Evicted
-        self._inflight = None
+        self._inflight, self.lines = None, 0
         return task.result()
 
     async def answered(self) -> None:
@@ -157,6 +162,7 @@ class Crossings:
             await asyncio.wait({self._inflight})
             task, self._inflight = self._inflight, None
             task.result()
+            self.lines = 0
         await self.may_go()
 
     async def abandon(self) -> None:
@@ -170,6 +176,7 @@ class Crossings:
         """Begin again from the attempt's start, answered from ``recorded``."""
         self.journal = Journal(self.who.node, self.who.attempt, recorded, lenient=self.journal.lenient)
         self.taint = set(self.inherited)
+        self._again = self.lines
         self._rewound_ms = self.recorder.clock_ms()
 
     async def tell_parted(self) -> None:
@@ -253,6 +260,11 @@ class Crossings:
     async def _tell(self, name: str, args_json: str) -> Answer:
         """Progress and log lines: never an error for the guest, and nothing at all while a record is re-run."""
         if self.live and not self.journal.replaying:
+            if name == "emit.log":
+                if self._again:
+                    self._again -= 1  # it stands in the record
+                    return Answer("{}", 0)
+                self.lines += 1
             try:
                 performer, ctx = self.performer(name), self.context(self.journal.asked)
                 await performer.perform(performer.prepare(decode_args(name, args_json), ctx), ctx)

@@ -33,12 +33,11 @@ def gate_task(node: str) -> str:
 
 @dataclass(slots=True)
 class Gates:
-    """Opens and answers the gates of one run. ``asked`` is what an earlier process asked; ``waiting`` hears of waits and their ends."""
+    """Opens and answers the gates of one run. ``asked`` is what an earlier process asked."""
 
     recorder: Recorder
     operator: Operator
     asked: Mapping[str, Asked]
-    waiting: Callable[[str, Wait | None], None]
 
     def approval_id(self, gate: OpenGate) -> str:
         """What the gate is known by."""
@@ -69,27 +68,28 @@ class Gates:
         meta = ApprovalEnded(self.approval_id(gate), close.option or "expired", node=close.node, attempt=gate.attempt, rationale=close.why)
         return Draft("approval.expired", f"the gate of node {close.node} closed: {close.option or close.why}", meta)
 
-    async def answer(self, gate: OpenGate, event_id: int) -> GateAnswered | None:
-        """What a person chose, on record; None where nobody is there to choose."""
+    async def answer(self, gate: OpenGate, event_id: int, waiting: Callable[[str, Wait | None], None]) -> tuple[GateAnswered, Draft] | None:
+        """What a person chose, and its record, still to be written; None where nobody is there to choose.
+
+        ``waiting`` hears of the wait and its end.
+        """
         approval_id = self.approval_id(gate)
         before = self.asked.get(approval_id)
         event_id = event_id if before is None else before.event_id
         what = f"{gate.ask}\n\n{shown_outputs(gate.outputs)}"
         question = Question(what, gate.options, None, "", None, commented(gate.options), gate.deadline_ms, gate.on_timeout)
-        self.waiting(gate_task(gate.node), Wait("person", gate.deadline_ms, OpenQuestion(approval_id, event_id, "question")))
+        waiting(gate_task(gate.node), Wait("person", gate.deadline_ms, OpenQuestion(approval_id, event_id, "question")))
         try:
             given = await self.operator.ask(question, self._context(gate))
         finally:
-            self.waiting(gate_task(gate.node), None)
+            waiting(gate_task(gate.node), None)
         if given is None:
             return None
         decided = ApprovalEnded(
             approval_id, given.answer, node=gate.node, attempt=gate.attempt, by=Decider(given.by), rationale=given.comment or None
         )
-        await self.recorder.write(
-            Draft("approval.decided", f"gate of node {gate.node}: {given.answer}", decided, actor=f"agent:{given.by}")
-        )
-        return GateAnswered(gate.node, gate.round, given.answer, given.comment)
+        draft = Draft("approval.decided", f"gate of node {gate.node}: {given.answer}", decided, actor=f"agent:{given.by}")
+        return GateAnswered(gate.node, gate.round, given.answer, given.comment), draft
 
     def _context(self, gate: OpenGate) -> CallContext:
         run_id, now_ms = self.recorder.identity.run_id, self.recorder.clock_ms()

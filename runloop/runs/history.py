@@ -84,6 +84,8 @@ class RecordedAttempt:
     """The run in which it began: in a fork that may be the run that it was forked from."""
     ended_in: str = ""
     """The run in which it ended."""
+    lines: int = 0
+    """Lines that it logged since its last answered call."""
     waits_for: set[str] = field(default_factory=set)
     """What the attempt waits for at this place of the record: calls and approvals by their id, ``pause``, ``child``."""
 
@@ -125,6 +127,8 @@ class RecordedRun:
     """What a person was asked, by approval id."""
     decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """What was decided, by approval id."""
+    outputs: dict[str, Mapping[str, list[Any]]] = field(default_factory=dict)
+    """What the nodes that ended well came to, by node."""
     last_seq: int = 0
     last_ms: int = 0
     """When the last record was made, Unix milliseconds."""
@@ -262,6 +266,9 @@ def _take_node(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], even
                 _waits(run, attempt, "child", at_ms)  # a nested opening has its own time-out, and records of its own that tell of its waits
             if run.paused:
                 _waits(run, attempt, "pause", at_ms)
+        case "node.log" if (logging := open_attempts.get(meta["node"])) is not None and logging.attempt == meta.get("attempt"):
+            if not logging.crossings or logging.crossings[-1].answered:  # else it is a mark: the guest waits for the call's answer
+                logging.lines += 1
         case "node.finished":
             _node_ended(run, open_attempts.pop(meta["node"], None), event)
 
@@ -310,6 +317,7 @@ def _answer(attempt: RecordedAttempt, meta: Mapping[str, Any], at_ms: int) -> No
     failure = (
         None if error is None else Failure(error.get("kind") or "unavailable", error["message"], error.get("hint") or "", error["code"])
     )
+    attempt.lines = 0
     attempt.crossings[meta["call"] - 1] = replace(
         attempt.crossings[meta["call"] - 1],
         result=meta.get("result"),
@@ -350,6 +358,7 @@ def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: Stored
     meta, at_ms = event.payload["meta"], event.ts_ms
     if meta.get("retry_ms") is None:
         run.states[meta["node"]] = meta["status"]
+        run.outputs[meta["node"]] = (meta.get("outputs") or {}) if meta["status"] == "ok" else {}
         if meta["attempt"] or meta["status"] == "ok":
             error = meta.get("error")
             run.results[meta["node"]] = NodeResult(meta.get("outputs_hash"), None if error is None else error["message"])

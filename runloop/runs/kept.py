@@ -1,9 +1,8 @@
-"""What unfinished runs need: their agents and Python guests by digest, kept beside the ledger until no run needs them."""
+"""What runs are taken up, replayed and forked with: their agents and Python guests by digest, kept beside the ledger."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import shutil
 import time
@@ -53,9 +52,7 @@ class KeptOnDisk:
     def _keep(self, bundles: Iterable[Bundle]) -> None:
         for bundle in bundles:
             place = self._place(bundle.digest)
-            if place.exists():
-                os.utime(place)  # it is needed now: see forget_all_but
-            else:
+            if not place.exists():
                 part = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
                 for path, content in bundle.files.items():
                     write_new(part / path, content)
@@ -79,15 +76,14 @@ class KeptOnDisk:
             )
         return self.narrow(self.load(place))
 
-    def forget_all_but(self, bundles: set[str], guests: set[str]) -> None:
-        """Remove what no unfinished run needs, and no run that is just being submitted, here or by another process. Blocking."""
+    def forget_guests_but(self, needed: set[str]) -> None:
+        """Remove the Python guests of earlier versions that no unfinished run needs, nor one that is just being submitted. Blocking.
+
+        Agents stay: they are small, and a finished run is replayed and forked with them.
+        """
         before = time.time() - _FRESH_S
-        for place in _children(self.root / "bundles"):
-            if place.name not in bundles and place.stat().st_mtime < before:
-                self._there.discard(place.name)
-                shutil.rmtree(place, ignore_errors=True)
         for place in _children(self.root / "guests"):
-            if place.stem not in guests and place.stat().st_mtime < before:
+            if place.stem not in needed and place.stat().st_mtime < before:
                 with suppress(OSError):
                     place.unlink()
 

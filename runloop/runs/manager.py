@@ -13,7 +13,7 @@ from blake3 import blake3
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
-from runloop.events.records import NodeText, RunStarted, Versions
+from runloop.events.records import EffectDelta, NodeText, RunStarted, Versions
 from runloop.openings import parse_opening
 from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
@@ -235,6 +235,11 @@ class RunManager:
     async def progress(self, ctx: CallContext, text: str, fraction: float | None) -> None:
         """Show how far the node is."""
         self.run_of(ctx).recorder.live("node.progress", text, NodeText(ctx.node, text, ctx.attempt, fraction=fraction))
+
+    def delta(self, ctx: CallContext, at: int, text: str) -> None:
+        """Show a piece of an answer that is still coming."""
+        meta = EffectDelta(ctx.node, ctx.call, text, ctx.attempt, at)
+        self.run_of(ctx).recorder.live("effect.delta", f"{ctx.node} gets an answer", meta)
 
     async def log(self, ctx: CallContext, level: str, text: str) -> None:
         """Record a line."""
@@ -469,14 +474,13 @@ def _ended_child(recorded: RecordedRun, whole: str | None) -> ChildResult:
     finished = recorded.finished or {}
     taint = frozenset(recorded.submitted.get("taint") or ()).union(*(attempt.taint for attempt in recorded.attempts))
     outputs: dict[str, list[Any]] = {}
-    ended = {attempt.node: attempt.outputs or {} for attempt in recorded.attempts if attempt.status == "ok"}
     if whole is not None:
-        outputs = {port: list(values) for port, values in ended.get(whole, {}).items()}
+        outputs = {port: list(values) for port, values in recorded.outputs.get(whole, {}).items()}
     else:
         submitted = recorded.submitted
         opening = parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
         for ref in opening.save:
-            values = ended.get(ref.node, {}).get(ref.port)
+            values = recorded.outputs.get(ref.node, {}).get(ref.port)
             if values is not None:
                 outputs[str(ref)] = list(values)
     error = finished.get("error") or {}

@@ -50,6 +50,7 @@ def model_settings(settings: Settings) -> ModelSettings:
         per_request_tokens_cap=settings.get(f"{broker}.budgets.per_request_tokens_cap"),
         hard_cap_usd_micros=None if cap is None else round(cap * _MICROS),
         max_response_bytes=settings.get(f"{broker}.max_response_bytes"),
+        stream=settings.get(f"{broker}.stream") == "auto",
         timeouts=TimeoutSettings(*(settings.get(f"{broker}.timeouts.{name}_ms") for name in ("connect", "read", "total"))),
         retry=RetrySettings(*(settings.get(f"{broker}.retry.{name}") for name in ("attempts", "base_ms", "max_ms"))),
     )

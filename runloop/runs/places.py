@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runloop.bundles import BundleStore, OverrideDirs, agent_search_dirs, shipped_openings_dir
 from runloop.config.paths import SYSTEM_CONFIG
 from runloop.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from runloop.bundles import BundleStore
     from runloop.config import Settings
     from runloop.kb import KnowledgeBase
     from runloop.kb.writer import StallListener
@@ -22,6 +22,8 @@ LOCAL_OPENINGS = ("openings", "examples/openings")
 
 def opening_dirs(settings: Settings, workdir: Path | None = None) -> tuple[Path, ...]:
     """Where openings are looked up, first wins: the configured directories, what ships, then the working directory's."""
+    from runloop.bundles import shipped_openings_dir
+
     local = ((workdir or Path.cwd()) / name for name in LOCAL_OPENINGS)
     return tuple(dict.fromkeys([*settings.get("openings.search_dirs"), shipped_openings_dir(), *local]))
 
@@ -33,6 +35,8 @@ def bundle_store(settings: Settings, root: Path | None = None, workdir: Path | N
         InvalidInput: ``agent.root`` where ``root`` is not there.
 
     """
+    from runloop.bundles import BundleStore, OverrideDirs, agent_search_dirs
+
     if root is not None and not root.is_dir():
         raise InvalidInput(f"there is no directory {root}", code="agent.root", hint="give --root a directory that exists")
     local = (path for name in LOCAL_AGENTS if (path := (workdir or Path.cwd()) / name).is_dir())

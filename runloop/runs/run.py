@@ -20,6 +20,7 @@ from runloop.openings.states import (
     CloseGate,
     Command,
     Event,
+    GateAnswered,
     NodeDone,
     NodeFailed,
     NodeReady,
@@ -129,6 +130,8 @@ class Run:
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
     _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
+    _said: dict[tuple[str, int], Draft] = field(default_factory=dict, init=False)
+    """Answers at gates, by node and round, until the plan hears of them."""
     _said_quiet: bool = field(default=False, init=False)
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
@@ -136,7 +139,7 @@ class Run:
     def __post_init__(self) -> None:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
-        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, self._wait_at_gate)
+        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked)
         self._going.set()
 
     @property
@@ -202,14 +205,16 @@ class Run:
             await (self._take_up(self.recorded) if self.recorded is not None and self.recorded.begun else self._begin())
             while self._result is None:
                 commands: list[Command] = []
+                said: list[Draft] = []
                 for event in await self._next_events():
                     if isinstance(event, BaseException):
-                        await self._carry_out(commands)  # what happened before stays recorded
+                        await self._carry_out(commands, *said)  # what happened before stays recorded
                         self._raise_unless_ended(event)
                         break
+                    said += self._said_in(event)
                     commands.extend(self._step(event))
                 else:
-                    await self._carry_out(commands)
+                    await self._carry_out(commands, *said)
         finally:
             self.services.turns.release(self.run_id)
             await self._stop_all()
@@ -225,7 +230,7 @@ class Run:
         if self.recorded is not None and self.recorded.paused:
             self._hold()
         if self._inbox.empty():
-            await self._carry_out(self._step(Begin()), first=self.start)
+            await self._carry_out(self._step(Begin()), self.start)
             return
         event = self._inbox.get_nowait()
         if isinstance(event, BaseException):
@@ -252,12 +257,12 @@ class Run:
                 raise event
             commands = self._step(event)
         if recorded.last_seq == 1:  # a fork that has done nothing yet
-            await self._carry_out(commands, first=self.start)
+            await self._carry_out(commands, self.start)
             return
         answered = sum(crossing.answered for attempt in self._open.values() for crossing in attempt.crossings)
         why = "its wait is over" if recorded.waiting is not None else "its process ended"
         meta = RunChanged(why, nodes=list(self._open) or None, effects_answered=answered, owner=self.services.owner)
-        await self._carry_out(commands, first=Draft("run.recovered", f"run taken up again: {why}", meta))
+        await self._carry_out(commands, Draft("run.recovered", f"run taken up again: {why}", meta))
         self.recorded = None  # what is needed of it is in its places
 
     def _step(self, event: Event) -> list[Command]:
@@ -321,14 +326,14 @@ class Run:
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _carry_out(self, commands: list[Command], first: Draft | None = None) -> None:
-        """One commit for all that the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
+    async def _carry_out(self, commands: list[Command], *first: Draft) -> None:
+        """One commit for ``first`` and what the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
         stopped = [(command.node, command.attempt) for command in commands if isinstance(command, StopNode)]
         never = {key for key in stopped if (left := self._open.get(key[0])) is not None and left.attempt == key[1]}
         nodes = [node for node, _ in stopped]
         await self._stop([*nodes, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
         await self._close(nodes)
-        drafts: list[Draft] = [] if first is None else [first]
+        drafts = list(first)
         starts: list[tuple[StartNode, int | None]] = []
         gates: list[tuple[OpenGate, int | None]] = []
         closed = {(command.node, command.round) for command in commands if isinstance(command, CloseGate)}
@@ -396,8 +401,8 @@ class Run:
     async def _ask_at(self, gate: OpenGate, event_id: int) -> None:
         """Wait for a person at a gate and report the answer; never raises."""
         try:
-            answered = await self._gates.answer(gate, event_id)
-            if answered is None and gate.deadline_ms is not None:
+            said = await self._gates.answer(gate, event_id, self._wait_at_gate)
+            if said is None and gate.deadline_ms is not None:
                 return  # nobody is there: its time decides
         except asyncio.CancelledError:
             raise
@@ -407,8 +412,22 @@ class Run:
         name = gate_task(gate.node)
         if self.tasks.get(name) is asyncio.current_task():
             del self.tasks[name]
-        self._open_gates.pop(gate.node, None)
-        self._inbox.put_nowait(answered if answered is not None else Cancel(f"nobody is there to answer at the gate of node {gate.node}"))
+        if said is None:
+            self._open_gates.pop(gate.node, None)
+            self._inbox.put_nowait(Cancel(f"nobody is there to answer at the gate of node {gate.node}"))
+        else:
+            answered, self._said[gate.node, gate.round] = said
+            self._inbox.put_nowait(answered)
+
+    def _said_in(self, event: Event) -> list[Draft]:
+        """The record of an answer at a gate: in one commit with what follows from it, so that nobody finds the one without the other."""
+        if not isinstance(event, GateAnswered):
+            return []
+        said, gate = self._said.pop((event.node, event.round)), self._open_gates.get(event.node)
+        if gate is None or gate.round != event.round:
+            return []  # it was closed meanwhile
+        del self._open_gates[event.node]
+        return [said]
 
     def _wait_at_gate(self, name: str, wait: Wait | None) -> None:
         if wait is None:
@@ -509,6 +528,7 @@ class Run:
             taken_up=lambda: self._open.pop(node, None),
             evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
             usage=spent,
+            lines=0 if recorded is None else recorded.lines,
         )
         limits, plan = bundle.limits, self._plan
         self._budgets[node] = AttemptBudget(

@@ -54,7 +54,7 @@ class Kept(Protocol):
     """What unfinished runs need to be taken up, whatever is installed meanwhile."""
 
     async def keep(self, bundles: Iterable[Bundle]) -> None:
-        """Keep these and the Python guest until no unfinished run needs them."""
+        """Keep these, and the Python guest where one of them runs in it."""
         ...
 
     def bundle(self, digest: str) -> Bundle:

@@ -21,7 +21,6 @@ class Unfinished:
 
     identity: RunIdentity
     owner: str | None
-    bundles: frozenset[str]
     guest: str | None
     workdir: str | None
     patient: bool
@@ -32,23 +31,36 @@ class Unfinished:
 def unfinished_runs(kb: KnowledgeBase) -> Iterator[Unfinished]:
     """The runs without an end that no other run asked for, oldest first. Blocking; brings the views up to date first."""
     kb.sync()
-    for row in kb.open_runs():
+    rows = kb.open_runs()
+    begun = _begun(kb, {str(row["run_id"]): int(row["first_event"]) for row in rows})
+    for row in rows:
         run_id = str(row["run_id"])
-        owning = kb.ledger.read(run_id=run_id, kinds=_OWNING, limit=100_000)
         last = kb.ledger.get(row["source_event"])
-        if not owning or owning[0].kind != "run.submitted" or last is None:
+        if run_id not in begun or last is None:
             continue
-        submitted = owning[0].payload["meta"]
-        versions = submitted["versions"]
-        owner = next((owner for event in reversed(owning) if (owner := event.payload["meta"].get("owner")) is not None), None)
+        submitted, owner = begun[run_id]
         identity = RunIdentity(run_id, str(row["trace_id"]), str(row["opening_id"]), str(row["opening_name"]))
         yield Unfinished(
             identity,
             owner,
-            frozenset((versions.get("bundles") or {}).values()),
-            versions.get("guest"),
+            submitted["versions"].get("guest"),
             submitted.get("workdir"),
             bool(submitted.get("patient")),
             last.payload["meta"] if last.kind == "run.waiting" else None,
             last.ts_ms,
         )
+
+
+def _begun(kb: KnowledgeBase, first: Mapping[str, int]) -> dict[str, tuple[Mapping[str, Any], str | None]]:
+    """What was submitted and who had it last, by run; in one pass, since the ledger has no index over the records of a run."""
+    found: dict[str, tuple[Mapping[str, Any], str | None]] = {}
+    after_id = min(first.values(), default=1) - 1
+    while first and (events := kb.ledger.read(after_id, kinds=_OWNING)):
+        after_id = events[-1].id
+        for event in events:
+            run_id, meta = event.payload["run_id"], event.payload["meta"]
+            if event.kind == "run.submitted" and run_id in first:
+                found[run_id] = meta, meta.get("owner")
+            elif run_id in found and meta.get("owner") is not None:
+                found[run_id] = found[run_id][0], meta["owner"]
+    return found

@@ -10,25 +10,24 @@ if TYPE_CHECKING:
     from runloop.sandbox.kept import keep_guest
     from runloop.sandbox.pool import WorkerPool
     from runloop.sandbox.spec import Answer, CallError, GuestError, GuestKind, GuestResult, GuestSpec, Hostcall, Limits, Taped
-    from runloop.sandbox.text import neutralise
 
 _HOME = {
     "Answer": "spec", "CallError": "spec", "CompileFailed": "cache", "CompileProgress": "cache", "CompiledCache": "cache",
     "GuestError": "spec",
     "GuestKind": "spec", "GuestResult": "spec", "GuestSpec": "spec", "Hostcall": "spec", "Limits": "spec",
     "Taped": "spec", "WorkerPool": "pool",
-    "guest_digest": "guestfile", "guest_facts": "guestfile", "keep_guest": "kept", "neutralise": "text",
+    "guest_digest": "guestfile", "guest_facts": "guestfile", "keep_guest": "kept",
 }  # fmt: skip
 
 __all__ = [
     "Answer", "CallError", "CompileFailed", "CompileProgress", "CompiledCache",
     "GuestError", "GuestKind", "GuestResult", "GuestSpec", "Hostcall",
-    "Limits", "Taped", "WorkerPool", "guest_digest", "guest_facts", "keep_guest", "neutralise",
+    "Limits", "Taped", "WorkerPool", "guest_digest", "guest_facts", "keep_guest",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name's module on first use: neutralising text needs no event loop, and the pool no wasmtime."""
+    """Load a name's module on first use: a digest needs no event loop, and the pool no wasmtime."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

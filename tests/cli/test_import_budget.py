@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from runloop.kb import KnowledgeBase
+
 HEAVY = (
     "wasmtime",
     "textual",
@@ -57,3 +59,12 @@ def test_config_imports_settings_and_typer_but_nothing_that_works(tmp_path):
     assert [name for name in HEAVY if name in loaded and name not in ("typer", "pydantic")] == []  # typer needs pydantic to run a command
     packages = {name.split(".")[1] for name in loaded if name.startswith("runloop.")}
     assert packages <= {"cli", "config", "errors"}
+
+
+@pytest.mark.parametrize("arguments", [["runs", "--json"], ["show", "last"], ["logs", "last"]])
+def test_reading_runs_where_no_daemon_listens_imports_no_loop_and_nothing_that_works(arguments, tmp_path):
+    KnowledgeBase.open(tmp_path / ".runloop" / "pog").close()
+    loaded = modules(arguments, tmp_path)
+    assert [name for name in ("asyncio", "wasmtime", "textual", "keyring", "rich", "httpx2", "jsonschema", "yaml") if name in loaded] == []
+    packages = {name.split(".")[1] for name in loaded if name.startswith("runloop.")}
+    assert packages & {"sandbox", "models", "daemon"} == set()

@@ -100,3 +100,42 @@ def test_a_node_that_is_brought_back_counts_on():
     ended = (record("node.started", node="draft", attempt=1), record("node.finished", node="draft", attempt=1, status="ok", ts_ms=2000))
     rows = view(*ended, record("node.started", node="draft", attempt=2, ts_ms=5000))
     assert rows.rows["draft"].elapsed_ms(9000) == 8000
+
+
+def coming(*texts, **over):
+    """A node that waits for a model, and what came of its answer."""
+    pieces = [record("effect.delta", node="draft", call=1, at=at, text=text, **over) for at, text in texts]
+    asked = record("effect.requested", node="draft", call=1, name="model.complete")
+    return view(record("node.started", node="draft", attempt=1), asked, *pieces)
+
+
+def test_an_answer_is_shown_while_it_comes():
+    assert "Dear Ada, thank you" in text_of(coming((0, "Dear Ada,\n"), (10, "thank you")))
+
+
+def test_of_a_long_answer_the_end_is_shown():
+    shown = next(line for line in text_of(coming((0, "word " * 100), (500, "and the end")), width=80).splitlines() if "draft" in line)
+
+    assert shown.rstrip().endswith("word and the end")
+    assert "…" in shown
+
+
+def test_an_answer_that_begins_again_takes_the_place_of_the_first_try():
+    shown = text_of(coming((0, "First try"), (0, "Second")))
+
+    assert ("Second" in shown, "First" in shown) == (True, False)
+
+
+def test_an_answer_that_is_there_is_not_shown_as_coming():
+    rows = coming((0, "Dear Ada"))
+    rows.feed(record("effect.completed", node="draft", call=1, tokens_in=3, tokens_out=4))
+
+    assert "Dear Ada" not in text_of(rows)
+    assert rows.rows["draft"].written == {}
+
+
+def test_what_an_answer_says_cannot_drive_the_terminal():
+    shown = text_of(coming((0, "\x1b]0;title\x07 \x1b[2J"), (12, "\u202e"), (13, "done")))
+
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "done" in shown

@@ -99,7 +99,12 @@ def test_a_run_is_submitted_followed_and_changed(daemon, words):
             {"a": {"out": ["done"]}},
         )
         assert [record["seq"] for record in client.attach(run.id).records(from_seq=len(kinds))] == [len(kinds)]
-        assert (run.state(), client.runs()[0]["run_id"], client.approvals(), client.metrics()["v"]) == ("succeeded", run.id, [], 1)
+        assert (
+            run.state(),
+            client.runs(state="succeeded", text="quick", since_ms=1)[0]["run_id"],
+            client.approvals(),
+            client.metrics()["v"],
+        ) == ("succeeded", run.id, [], 1)
         assert (client.status()["state"], client.ask("status")["state"]) == ("ready", "ready")
         looping = client.submit(source=words.one("loop"))
         for record in looping.records():

@@ -43,7 +43,7 @@ def test_other_variables_of_runloop_are_left_alone(machine):
 @pytest.mark.parametrize("old", [name for key in all_keys().values() for name in key.deprecated])
 def test_an_old_name_is_rewritten_with_a_warning(machine, codes, old):
     key = lookup(old)
-    value = {"bool": "false", "list of routes": "[{pattern: '*', provider: p}]"}.get(key.kind.name, "x")
+    value = {"bool": "false", "list of routes": "[{pattern: '*', provider: p}]", "one of auto, off": "false"}.get(key.kind.name, "x")
     sections_of_it, name = old.rsplit(".", 1)
     text = "{" + f"{name}: {value}" + "}"
     for section in reversed(sections_of_it.split(".")):
@@ -121,3 +121,14 @@ def test_every_limit_names_a_hard_limit_and_every_hard_limit_has_a_reader():
         assert key.limit is None or all_keys()[key.limit].tighten is not None
         assert (key.tighten is not None) == key.path.startswith("policy.")
         assert not key.path.startswith("policy.") or key.effect
+
+
+@pytest.mark.parametrize(("written", "meant"), [("auto", "auto"), ("Off", "off"), ("true", "auto"), ("no", "off")])
+def test_streaming_is_auto_or_off_and_understands_yes_and_no(machine, written, meant):
+    machine.user(f"models: {{broker: {{stream: {written}}}}}")
+
+    assert machine.load().get("models.broker.stream") == meant
+
+
+def test_streaming_is_nothing_else(machine):
+    assert "must be auto or off" in machine.refuse({"models.broker.stream": "sometimes"}).message

@@ -12,6 +12,7 @@ import urllib.request
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from email import message_from_string
 from pathlib import Path
 
 from runloop.bundles.seal import seal
@@ -44,6 +45,7 @@ models:
   default: here:m
   broker:
     providers: [{{id: here, kind: http_openai_chat, base_url: "http://127.0.0.1:{model}"}}]
+    cache: {{ttl_ms: 0}}
     prices: [{{provider: here, model: m, input: 1.0, output: 2.0}}]
 mail:
   from: Me <me@here.example>
@@ -311,7 +313,8 @@ class Home:
         if shown["type"] == "question":
             given = {"answer": shown["options"][0]}
             if "did it happen" in shown["question"].lower():
-                given = {"answer": "it happened" if self.servers.mails else "do it now"}
+                there = any(message_from_string(mail["content"])["Message-ID"] in shown["question"] for mail in self.servers.mails)
+                given = {"answer": "it happened" if there else "do it now"}
         try:
             await ask(client, "answer", approval_id=shown["approval_id"], **given)
         except RefusedError as refused:

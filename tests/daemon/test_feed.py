@@ -116,3 +116,15 @@ async def test_for_nobody_no_frame_is_made_until_somebody_asks(monkeypatch):
     assert (made, bus.unheard, bus.published) == ([], 3, [])
     found = await taking.read(f"rlp/runs/trace:{RUN}/events", 2, 10)
     assert [(seq, rmp.decode_frame(raw, now_ms=None).meta["seq"]) for seq, raw in found] == [(2, 2), (3, 3)]
+
+
+async def test_records_of_a_run_that_waits_are_read_from_the_ledger(monkeypatch):
+    asked = []
+    monkeypatch.setattr(RunFeed, "_from_ledger", lambda _feed, _topic, _run_id, from_seq, _limit: asked.append(from_seq) or [])
+    taking = feeding(Bus())
+    for seq, kind in enumerate(["run.submitted", "run.waiting", "run.recovered"], 1):
+        taking.take(record(seq, kind))
+    topic = f"rlp/runs/trace:{RUN}/events"
+    assert [seq for seq, _ in await taking.read(topic, 3, 10)] == [3]
+    assert await taking.read(topic, 1, 10) == []
+    assert asked == [1]

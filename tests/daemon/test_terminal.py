@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import struct
 import sys
 import termios
@@ -109,6 +110,19 @@ def test_without_a_terminal_an_approval_is_refused_at_once_as_in_the_own_process
     there, here = asking.rlp("run", "sender"), asking.rlp("run", "--local", "sender")
     codes = [json.loads(done.stdout.splitlines()[-1])["meta"]["error"]["code"] for done in (there, here)]
     assert (there.returncode, here.returncode, codes) == (4, 4, ["approval.nobody", "approval.nobody"])
+
+
+def test_what_a_detached_run_asks_is_answered_at_the_terminal_of_rlp_attach_also_by_the_next_daemon(asking):
+    submitted = Terminal(asking, "run", "sender", "--detach")
+    submitted.expect("`rlp approve` decides what it asks")
+    assert submitted.end() == 0
+    follower = Terminal(asking, "attach", "last")
+    follower.expect("no: ")
+    asking.stop(signal.SIGKILL)
+    asking.start()
+    follower.type("y\n")
+    assert follower.end() == 0
+    assert ended(asking, "approval.decided")["decision"] == "approved"
 
 
 async def test_an_approval_may_wait_for_somebody_to_come(daemon, words):

@@ -1,7 +1,7 @@
-"""kb.*, ask.person, timer.sleep, emit.*, checkpoint.mark, secrets.handle and model.*: rights first, then the port."""
+"""kb.*, ask.person, timer.sleep, emit.*, checkpoint.mark and secrets.handle: rights first, then the port."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from runloop.effects.perform.artifact import EmitArtifact, artifact_filename
 from runloop.effects.perform.ask import AskPerson
 from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress
 from runloop.effects.perform.kb import KbGet, KbPropose, KbSearch
-from runloop.effects.perform.model import ModelComplete, ModelEmbed
 from runloop.effects.perform.ports import PersonAnswer, Proposal, Question
 from runloop.effects.perform.secrets import (
     EnvironmentSecrets,
@@ -27,11 +26,6 @@ from runloop.effects.perform.secrets import (
 from runloop.effects.perform.timer import TimerSleep, WallClock
 from runloop.effects.types import CallErrorKind, EffectClass
 from runloop.errors import InvalidInput, RunloopError, Unavailable
-from runloop.models.broker import Broker
-from runloop.models.budget import Budget
-from runloop.models.errors import ModelError
-from runloop.models.settings import ModelSettings
-from runloop.models.types import EmbedReply, ModelReply, Usage
 from runloop.policy import Capabilities
 from runloop.policy.names import NameGrants
 
@@ -138,13 +132,21 @@ class Person:
 ASK = Capabilities(ask=True)
 
 
-async def test_a_person_is_asked_with_options_default_and_the_nearer_deadline(make_ctx, crossing):
+async def test_a_person_is_asked_with_options_default_and_a_time_that_the_nodes_does_not_shorten(make_ctx, crossing):
     person = Person(PersonAnswer("b", "operator"))
     args = {"question": "Which?", "options": ["a", "b"], "default": "a", "detail": "more", "timeout_ms": 5000}
     outcome = await crossing(AskPerson(person), args, make_ctx(ASK, deadline_ms=1_795_000_003_000))
 
     assert outcome.result == {"answer": "b", "by": "operator"}
-    assert person.asked == [Question("Which?", ("a", "b"), "a", "more", 3000)]
+    assert person.asked == [Question("Which?", ("a", "b"), "a", "more", 5000)]
+
+
+async def test_a_question_that_is_taken_up_again_has_what_is_left_of_its_time(make_ctx, crossing):
+    person = Person(PersonAnswer("b", "operator"))
+    ctx = make_ctx(ASK)
+    for passed_ms, left_ms in ((2000, 3000), (9000, 0), (-50, 5000)):
+        await crossing(AskPerson(person), {"question": "Which?", "timeout_ms": 5000}, replace(ctx, asked_ms=ctx.now_ms - passed_ms))
+        assert person.asked[-1].timeout_ms == left_ms
 
 
 async def test_a_question_without_limits_waits(make_ctx, crossing):
@@ -181,15 +183,21 @@ class Clock:
         self.slept.append(ms)
 
 
-async def test_a_sleep_waits_through_its_clock(make_ctx, crossing, refusal):
+async def test_a_sleep_waits_through_its_clock_however_short_the_nodes_time_is(make_ctx, crossing, refusal):
     clock, caps = Clock(), Capabilities(time=True)
-    outcome = await crossing(TimerSleep(clock), {"ms": 86_400_000}, make_ctx(caps))
-    too_long = await refusal(TimerSleep(clock), {"ms": 1001}, make_ctx(caps, deadline_ms=1_795_000_001_000))
+    outcome = await crossing(TimerSleep(clock), {"ms": 86_400_000}, make_ctx(caps, deadline_ms=1_795_000_001_000))
     denied = await refusal(TimerSleep(clock), {"ms": 1}, make_ctx())
 
     assert (outcome.result, clock.slept) == ({}, [86_400_000])
-    assert (too_long.kind, too_long.code) == (CallErrorKind.TIMEOUT, "timer.deadline")
     assert denied.kind is CallErrorKind.DENIED
+
+
+async def test_a_sleep_that_is_taken_up_again_lasts_what_is_left_of_it(make_ctx, crossing):
+    clock, ctx = Clock(), make_ctx(Capabilities(time=True))
+    for passed_ms in (400, 5000, -5):
+        await crossing(TimerSleep(clock), {"ms": 1000}, replace(ctx, asked_ms=ctx.now_ms - passed_ms))
+
+    assert clock.slept == [600, 0, 1000]
 
 
 async def test_the_wall_clock_returns():
@@ -352,76 +360,3 @@ def test_values_go_in_and_come_out_longest_first():
 
     assert substitute(f"{one}-{two}-{handle_of('r', 'three')}", values) == f"abc-abcdef-{handle_of('r', 'three')}"
     assert hide("abcdef abc", values) == f"{two} {one}"
-
-
-@dataclass
-class Model:
-    error: ModelError | None = None
-    asked: list = field(default_factory=list)
-
-    def leaves_machine(self, request):
-        return True
-
-    async def complete(self, request, budget, remaining_ms=None):
-        if self.error:
-            raise self.error
-        self.asked.append((request, budget, remaining_ms))
-        return ModelReply("text", "stop", "p", "m", Usage(3, 4, 1_500_000, estimated=True), cached=False)
-
-    async def embed(self, request, budget, remaining_ms=None):
-        if self.error:
-            raise self.error
-        return EmbedReply(((1.0, 2.0),), "p", "m", Usage(3, 0, None, estimated=False))
-
-
-MODEL = Capabilities(model=True)
-
-
-async def test_a_completion_is_counted_and_shown_as_it_will_be_sent(make_ctx):
-    broker, budget = Model(), Budget()
-    performer, ctx = ModelComplete(broker, lambda _: budget), make_ctx(MODEL, deadline_ms=1_795_000_002_000)
-    prepared = performer.prepare({"prompt": "Write", "system": "Be brief", "context": [1], "stop": ["x"], "max_tokens": 5}, ctx)
-    outcome = await performer.perform(prepared, ctx)
-
-    assert (prepared.what, prepared.leaves_machine, prepared.external) == ("Be brief\n\nWrite\n\nContext (JSON):\n[1]", True, False)
-    assert outcome.result == {
-        "text": "text",
-        "tokens_in": 3,
-        "tokens_out": 4,
-        "usd": 1.5,
-        "provider": "p",
-        "model": "m",
-        "finish_reason": "stop",
-        "cached": False,
-    }
-    assert (outcome.tokens_in, outcome.tokens_out, outcome.usd_micros, outcome.tokens_estimated) == (3, 4, 1_500_000, True)
-    request, used, remaining = broker.asked[0]
-    assert (used, remaining, request.trace_id, request.idempotency_key) == (budget, 2000, f"trace:{ctx.run_id}", "run/n/1")
-
-
-async def test_embeddings_are_lists_of_numbers(make_ctx, crossing):
-    outcome = await crossing(ModelEmbed(Model(), lambda _: Budget()), {"texts": ["a"]}, make_ctx(MODEL))
-
-    assert outcome.result == {"vectors": [[1.0, 2.0]], "model": "m", "tokens_in": 3}
-    assert (outcome.usd_micros, outcome.usd) == (None, None)
-
-
-async def test_a_failed_call_tells_what_it_cost_all_the_same(make_ctx, refusal):
-    usage = Usage(3, 0, 9, estimated=False)
-    error = ModelError("unavailable", "model.empty", "nothing", hint="h", retryable=True, usage=usage)
-    for performer, args in ((ModelComplete, {"prompt": "p"}), (ModelEmbed, {"texts": ["a"]})):
-        refused = await refusal(performer(Model(error), lambda _: Budget()), args, make_ctx(MODEL))
-        assert (refused.kind, refused.code, refused.hint, refused.retryable) == (CallErrorKind.UNAVAILABLE, "model.empty", "h", True)
-        assert (refused.spent.tokens_in, refused.spent.usd_micros) == (3, 9)
-
-
-async def test_models_need_their_right_and_a_configured_provider(make_ctx, refusal):
-    async def no_secret(_):
-        return None
-
-    broker = Broker(ModelSettings(), no_secret)
-    for performer, args in ((ModelComplete, {"prompt": "p"}), (ModelEmbed, {"texts": ["a"]})):
-        denied = await refusal(performer(broker, lambda _: Budget()), args, make_ctx())
-        missing = await refusal(performer(broker, lambda _: Budget()), args, make_ctx(MODEL))
-        assert denied.code == "denied.model.use.cap_missing"
-        assert (missing.kind, missing.code) == (CallErrorKind.UNAVAILABLE, "model.unconfigured")

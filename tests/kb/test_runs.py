@@ -109,6 +109,7 @@ def answered(call):
             "approval of mail.smtp (+1)",
             5000,
         ),
+        ([asked(1, "timer.sleep", "waiting"), ("node.started", r.NodeStarted("a", 2, r.AgentRef("w")))], "running", "a time", 4000),
         ([("run.waiting", r.RunChanged("timer", until_ms=9))], "waiting", "timer", 4000),
         ([("run.waiting", r.RunChanged("timer")), ("run.recovered", r.RunChanged("over", owner=OTHER))], "running", None, None),
         ([("run.paused", r.RunChanged("lunch"))], "paused", "a resumption", 4000),
@@ -179,6 +180,7 @@ def test_an_ambiguous_beginning_of_an_id_is_an_error(kb):
         ({"since_ms": 5, "until_ms": 9}, "runs_started (submitted_ms>? AND submitted_ms<?)"),
         ({"state": "unfinished", "living": frozenset({OWNER})}, "runs_open"),
         ({"related_to": "x"}, "runs_parent (parent_run_id=?)"),
+        ({"here": {"x": "waiting"}}, "SEARCH h USING AUTOMATIC"),
     ],
 )
 def test_lists_use_an_index(kb, wanted, index):

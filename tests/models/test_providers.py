@@ -41,7 +41,8 @@ async def test_openai_gets_messages_parameters_and_a_bearer_key(make_broker, ser
             {"role": "user", "content": 'Write\n\nContext (JSON):\n{"notes": ["ä"]}'},
         ],
         "max_tokens": 50,
-        "stream": False,
+        "stream": True,
+        "stream_options": {"include_usage": True},
         "temperature": 0.5,
         "stop": ["END"],
     }
@@ -51,7 +52,7 @@ async def test_openai_gets_messages_parameters_and_a_bearer_key(make_broker, ser
     assert headers["x-runloop-trace-id"] == "trace:t"
 
 
-async def test_ollama_gets_its_options_and_is_told_not_to_stream(make_broker, server, unlimited):
+async def test_ollama_gets_its_options_and_is_told_to_stream(make_broker, server, unlimited):
     request = ModelRequest("Write", system="Be brief", model="ollama:ok", max_tokens=50, temperature=0, stop=("END",))
     await make_broker().complete(request, unlimited)
 
@@ -60,7 +61,7 @@ async def test_ollama_gets_its_options_and_is_told_not_to_stream(make_broker, se
     assert sent["body"] == {
         "model": "ok",
         "messages": [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Write"}],
-        "stream": False,
+        "stream": True,
         "options": {"num_predict": 50, "temperature": 0, "stop": ["END"]},
     }
 
@@ -75,6 +76,7 @@ async def test_anthropic_gets_its_headers_and_the_system_text_beside_the_message
         "model": "ok",
         "max_tokens": 50,
         "messages": [{"role": "user", "content": "Write"}],
+        "stream": True,
         "system": "Be brief",
         "temperature": 1.0,
         "stop_sequences": ["END"],

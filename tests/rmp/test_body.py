@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from runloop import rmp
-from runloop.rmp.body import MAX_DEPTH, check, pack, unpack
+from runloop.rmp.body import MAX_DEPTH, check, pack, surely_shallow, unpack
 
 
 class Colour(StrEnum):
@@ -184,3 +184,11 @@ def test_scalars_of_a_subclass_do_not_count_as_a_level() -> None:
     for _ in range(MAX_DEPTH):
         value = [value]
     check(value)
+
+
+def test_what_surely_keeps_the_limit_of_depth_is_told_by_its_heads():
+    assert surely_shallow(pack({"a": [1, {"b": "text"}]}))
+    deep: object = 1
+    for _ in range(MAX_DEPTH + 1):
+        deep = [deep]
+    assert not surely_shallow(msgpack.packb(deep))

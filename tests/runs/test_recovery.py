@@ -418,6 +418,25 @@ async def test_an_agent_that_changed_meanwhile_is_not_what_a_run_goes_on_with(be
         assert (await b.run(ONE)).saved["only.out"] == ["new"]
 
 
+async def test_lines_that_stand_in_the_record_are_not_logged_again(bench, desk):
+    operator = desk()
+    async with bench(operator=operator, rules=RunRules(evict_after_ms=10)) as b:
+        lines = "    emit.log('{}')\n    emit.log('{}')\n"
+        code = "@agent\ndef run():\n" + lines.format("a", "b") + "    model.complete('one')\n" + lines.format("c", "d")
+        b.agent("one", code + SENDS.split("run():\n")[1], caps="model = true\nmail = true")
+        for _ in range(2):
+            held = asyncio.Event()
+            operator.decide = _never(held, operator)
+            run_id = await interrupted(b, held)
+            operator.decide = type(operator).decide.__get__(operator)
+            operator.decisions = [ApprovalDecision(approved=True)]
+
+            await recover(b, run_id)
+
+            logged = [event.payload["meta"]["text"] for event in b.ledger.read_run(run_id) if event.kind == "node.log"]
+            assert logged == ["a", "b", "c", "d"]
+
+
 async def test_an_artifact_that_was_recorded_before_the_process_died_is_recorded_once(bench):
     async with bench() as b:
         b.agent("one", "@agent\ndef run():\n    return {'out': emit.artifact('a.txt', 'text').event_id}\n")

@@ -1,6 +1,7 @@
 """Runs on real parts: records in order and durable, calls journaled before they are answered, ends that say what happened."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -8,6 +9,7 @@ from runloop.errors import RunloopError
 from runloop.events import outputs_hash
 from runloop.events.kinds import validate
 from runloop.runs.history import load_run, run_events
+from runloop.runs.run import Run
 
 CHAIN = """version: 0
 name: chain
@@ -305,3 +307,15 @@ async def test_ends_that_no_attempt_tells_of_are_kept_beside_the_attempts(bench)
             ("voted", "error", None, 2),
         ]
         assert [each.why for each in recorded.ends] == ["", "guard each.out == 7 did not hold", "2 of 9 votes needed were cast"]
+
+
+async def test_a_run_that_ended_is_gone_from_memory_without_the_collector(bench):
+    async with bench() as b:
+        b.agent("one", ONE)
+        gc.collect()
+        gc.disable()
+        try:
+            assert (await b.run(single())).status == "succeeded"
+            assert [each for each in gc.get_objects() if isinstance(each, Run)] == []
+        finally:
+            gc.enable()

@@ -97,5 +97,5 @@ def test_editors_find_types(tmp_path):
 
 
 def test_neither_the_module_nor_the_sandbox_package_loads_anything_heavy():
-    code = "import sys, runloop.sandbox, runloop_agent; from runloop.sandbox import neutralise; print({'wasmtime', 'asyncio', 'msgpack', 'blake3'} & set(sys.modules))"
+    code = "import sys, runloop.sandbox, runloop_agent; from runloop.sandbox import guest_digest; print({'wasmtime', 'asyncio', 'msgpack', 'blake3'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"

@@ -158,12 +158,12 @@ def run():
 
 
 async def test_terminal_escapes_come_through_as_data_and_are_made_harmless_for_display(run, host):
-    from runloop.sandbox import neutralise
+    from runloop.cli.output import clean
 
     evil = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\r\x08\x7f"
     assert await run("def run(t):\n    print(t)\n    return t", {"t": evil}) == evil
     ((_, line),) = host.logged()
-    assert neutralise(line) == "\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\u202egnp.exe\\x0d\\x08\\x7f"
+    assert clean(line) == "\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\u202egnp.exe\\r\\x08\\x7f"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.sandbox import neutralise
+from runloop.cli.output import clean
 from runloop.sandbox.jsontext import MAX_DEPTH, BadJson, check
 
 VALUES = st.recursive(
@@ -58,9 +58,9 @@ def test_the_deepest_value_that_is_allowed_passes_and_brackets_in_strings_do_not
 
 @given(st.text())
 def test_nothing_that_moves_a_terminal_survives_neutralising(text):
-    shown = neutralise(text)
+    shown = clean(text)
     assert all(letter in "\t\n" or letter.isprintable() or not _control(letter) for letter in shown)
-    assert neutralise(shown) == shown
+    assert clean(shown) == shown
 
 
 def _control(letter: str) -> bool:
@@ -73,4 +73,4 @@ def _control(letter: str) -> bool:
 
 def test_ordinary_text_is_left_alone():
     text = "Grüße,\n\tEnde – 日本語 \U0001f600 'quoted' \\x1b as typed"
-    assert neutralise(text) == text
+    assert clean(text) == text

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.models.budget import Budget
+from runloop.models.coalesce import Coalescer
 from runloop.models.errors import ModelError
+from runloop.models.reading import Heard
 from runloop.models.types import EmbedReply, EmbedRequest, ModelReply, ModelRequest, Usage
+
+if TYPE_CHECKING:
+    from runloop.effects.perform.ports import RunReporter
 
 BudgetOf = Callable[[CallContext], Budget]
 
@@ -20,8 +26,10 @@ class ModelBroker(Protocol):
         """Tell whether a request goes to another host."""
         ...
 
-    async def complete(self, request: ModelRequest, budget: Budget, remaining_ms: int | None = None) -> ModelReply:
-        """Answer a prompt."""
+    async def complete(
+        self, request: ModelRequest, budget: Budget, remaining_ms: int | None = None, heard: Heard | None = None
+    ) -> ModelReply:
+        """Answer a prompt; ``heard`` is told the text while it comes."""
         ...
 
     async def embed(self, request: EmbedRequest, budget: Budget, remaining_ms: int | None = None) -> EmbedReply:
@@ -46,11 +54,39 @@ def _refused(error: ModelError) -> CallError:
     )
 
 
-class ModelComplete:
-    """Completes a prompt. ``budget_of`` gives the budget of the run that a call belongs to."""
+class _Deltas:
+    """Tells the text of one answer while it comes, coalesced; what is left when the answer is there is not told: the record has it all."""
 
-    def __init__(self, broker: ModelBroker, budget_of: BudgetOf) -> None:
-        self._broker, self._budget_of = broker, budget_of
+    def __init__(self, tell: Heard) -> None:
+        self._tell, self._coalescer = tell, Coalescer()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, at: int, text: str) -> None:
+        """A piece of text."""
+        self._coalescer.take(at, text)
+        if self._timer is None:
+            self._go_on()
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _go_on(self) -> None:
+        self._timer = None
+        wait_s = self._coalescer.wait_s(self._loop.time())
+        if wait_s:
+            self._timer = self._loop.call_later(wait_s, self._go_on)
+        elif wait_s is not None:
+            self._tell(*self._coalescer.give(self._loop.time()))
+
+
+class ModelComplete:
+    """Completes a prompt. ``budget_of`` gives the budget of a call's run; the text goes to ``reporter`` while it comes."""
+
+    def __init__(self, broker: ModelBroker, budget_of: BudgetOf, reporter: RunReporter) -> None:
+        self._broker, self._budget_of, self._reporter = broker, budget_of, reporter
 
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the right and the route; the content is the prompt as it will be sent."""
@@ -64,7 +100,7 @@ class ModelComplete:
             stop=tuple(args.get("stop") or ()),
             context=args.get("context"),
             trace_id=f"trace:{ctx.run_id}",
-            idempotency_key=ctx.idempotency_key,
+            idempotency_key=ctx.question_id,  # a second attempt of a node wants an answer of its own
         )
         try:
             leaves = self._broker.leaves_machine(request)
@@ -75,13 +111,17 @@ class ModelComplete:
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Ask the broker."""
+        deltas = _Deltas(lambda at, text: self._reporter.delta(ctx, at, text))
         try:
-            reply = await self._broker.complete(prepared.data["request"], self._budget_of(ctx), ctx.remaining_ms)
+            reply = await self._broker.complete(prepared.data["request"], self._budget_of(ctx), ctx.remaining_ms, deltas.take)
         except ModelError as error:
             raise _refused(error) from error
+        finally:
+            deltas.close()
         outcome = _outcome(reply.usage, None, cached=reply.cached)
         result = {
             "text": reply.text,
+            **({"reasoning": reply.reasoning} if reply.reasoning else {}),
             "tokens_in": reply.usage.tokens_in,
             "tokens_out": reply.usage.tokens_out,
             "usd": outcome.usd,

@@ -99,6 +99,10 @@ class RunReporter(Protocol):
         """Show how far the node is; may be dropped."""
         ...
 
+    def delta(self, ctx: CallContext, at: int, text: str) -> None:
+        """Show a piece of an answer that is still coming, which begins at that code point; may be dropped."""
+        ...
+
     async def log(self, ctx: CallContext, level: str, text: str) -> None:
         """Record a line."""
         ...

@@ -63,6 +63,16 @@ class Disk:
         """Whether the run has its last record."""
         return any(event.kind == "run.finished" and event.payload["run_id"] == run_id for event in self.events)
 
+    def paused(self):
+        """The runs that are paused and have not ended."""
+        found = set()
+        for event in self.events:
+            if event.kind == "run.paused":
+                found.add(event.payload["run_id"])
+            elif event.kind in ("run.resumed", "run.finished"):
+                found.discard(event.payload["run_id"])
+        return found
+
     def children(self, run_id):
         """The runs that this run started, at every depth."""
         parents = {e.payload["run_id"]: e.payload["parent_run_id"] for e in self.events if e.kind == "run.submitted"}

@@ -33,7 +33,7 @@ CALLS = (
 def make_bundle(name, digest_of=""):
     """A bundle whose digest names its program."""
     digest = blake3(f"{name}\0{digest_of}".encode()).hexdigest()
-    ports_in = {port: Port(port) for port in ("in", "x", "y")}
+    ports_in = {port: Port(port) for port in ("in", "x", "y", "item", "revise")}
     return Bundle(
         name=name, version="1.0.0", variant=None, kind="python", description="", root=Path("/simulated") / name, manifest_digest=digest,
         digest=digest, entry="agent.py", ports_in=ports_in, ports_out={port: Port(port) for port in PORTS}, with_schema=None,
@@ -47,7 +47,7 @@ def make_program(chance, spawnable):
 
 
 def _block(chance, spawnable, depth):
-    return tuple(_statement(chance, spawnable, depth) for _ in range(chance.randint(1, 4 - depth)))
+    return tuple(_statement(chance, spawnable, depth) for _ in range(chance.randint(1, 3 - depth // 2)))
 
 
 def _statement(chance, spawnable, depth):

@@ -225,6 +225,8 @@ class Person:
             return await self._settle(ctx)
         fate = self.outside.draw("ask", ctx.agent, ctx.node, ctx.attempt, ctx.call)
         roll = fate.random()
+        if ctx.call == 0:
+            return await self._at_gate(question, ctx, fate, roll)
         if roll < 0.1:
             return None
         if roll < 0.15:
@@ -234,6 +236,14 @@ class Person:
         if self.process.point("the person answers a question"):
             await self.process.gone()
         return PersonAnswer(fate.choice(question.options), "operator")
+
+    async def _at_gate(self, question, ctx, fate, roll):
+        """What she thinks of what a node produced: never anything, or after a while one of the options."""
+        await self._take_time(ctx.question_id, None if roll < 0.05 else fate.choice((1, 600, 2 * DAY)) * fate.uniform(0.5, 1))
+        if self.process.point("the person answers at a gate"):
+            await self.process.gone()
+        option = question.options[0] if roll < 0.6 else fate.choice(question.options)
+        return PersonAnswer(option, "operator", "once more" if option == "revise" else "")
 
     async def _settle(self, ctx):
         """Whether an external call happened: she looks, and mostly says what is so; now and then she lets it be done again, or gives up."""

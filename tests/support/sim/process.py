@@ -38,9 +38,9 @@ class Dead(BaseException):
 class World:
     """All that outlives a process: the disk, the outside, the time."""
 
-    def __init__(self, seed, artifacts_dir):
+    def __init__(self, seed, artifacts_dir, scenario=None):
         self.seed = seed
-        self.scenario = make_scenario(seed)
+        self.scenario = scenario or make_scenario(seed)
         self.disk = Disk()
         self.outside = Outside(seed)
         self.artifacts_dir = artifacts_dir
@@ -55,7 +55,18 @@ class World:
         """Whether the end of the run follows from the seed alone, whatever happened when."""
         end = next((e.payload["meta"] for e in reversed(self.disk.events) if e.kind == "run.finished"), {})
         races = any(node.on_failure is OnFailure.FAIL for node in parse_opening(self.scenario.openings["main"]).nodes) and len(self.failed)
-        return not (self.cancelled or self.outside.changed or races or (end.get("error") or {}).get("code") == "budget")
+        if any(self._is_race(event) for event in self.disk.events):
+            return False
+        return not (
+            self.cancelled or self.scenario.races or self.outside.changed or races or (end.get("error") or {}).get("code") == "budget"
+        )
+
+    @staticmethod
+    def _is_race(event):
+        """A revision stops what is under way elsewhere; a stop that a crash cut in two leaves the guest with its first half."""
+        meta = event.payload.get("meta") or {}
+        revised = event.kind == "approval.decided" and meta["decision"] == "revise"
+        return revised or (event.kind == "node.finished" and (meta.get("error") or {}).get("code") == "effect.cancelled")
 
     @property
     def failed(self):
@@ -289,6 +300,8 @@ class Process:
     async def resume(self):
         """A person resumes the run, parked or not, and its children as they come back."""
         for _ in range(20):
+            if not self.world.disk.paused():
+                return
             self._wake.set()
             for _ in range(10):
                 await asyncio.sleep(0.004)

@@ -29,6 +29,8 @@ class Scenario:
     evict_after_ms: int | None = None
     park_after_ms: int | None = None
     parks: bool = False
+    races: bool = False
+    """Whether which of several nodes is first decides what others get."""
 
 
 def make_scenario(seed):
@@ -53,7 +55,7 @@ def make_scenario(seed):
     if chance.random() < 0.5:
         _agent(chance, scenario, "helper", [])
         spawnable.append(("agent", "helper"))
-    size = chance.choice((1, 2, 3, 3, 4, 5, 6))
+    size = chance.choice((1, 1, 2, 2, 3, 4, 6))
     scenario.openings["main"] = json.dumps(_opening(chance, scenario, "main", size, spawnable))
     return scenario
 
@@ -74,7 +76,8 @@ def _opening(chance, scenario, name, size, spawnable):
             guard = chance.choice(GUARDS) if port != "out" else ""
             into = chance.choice(("in", "x", "y")) if nodes[target]["use"].startswith("agent:") else "in"
             edges.append({"from": f"{source_node['id']}.{port}{guard}", "to": f"{nodes[target]['id']}.{into}"})
-    document = {"version": 0, "name": name, "nodes": nodes, "edges": edges}
+    _clauses(chance, scenario, nodes, edges)
+    document = {"version": 0, "name": name, "params": {"items": [1, 2, 3][: chance.randint(0, 3)]}, "nodes": nodes, "edges": edges}
     policy = {}
     if chance.random() < 0.2:
         policy["max_parallel"] = chance.randint(1, 2)
@@ -83,12 +86,28 @@ def _opening(chance, scenario, name, size, spawnable):
     if chance.random() < 0.3:
         policy["approve_in_advance"] = list(ACTIONS)
     if chance.random() < 0.1:
-        policy["timeout_ms"] = 3_600_000
+        policy["timeout_ms"] = 36_000_000
     if policy:
         document["policy"] = policy
     if chance.random() < 0.15:
         document["artifacts"] = {"save": [f"{nodes[-1]['id']}.out"]}
     return document
+
+
+def _clauses(chance, scenario, nodes, edges):
+    """Waits, gates, items and merges, here and there."""
+    for number, node in enumerate(nodes):
+        if chance.random() < 0.1:
+            node["wait"] = {"for": chance.choice(("500ms", "5s", "2h"))}
+        if chance.random() < 0.1 and node["use"].startswith("agent:"):
+            node["for_each"] = {"in": "params.items", "as": "item", **({"width": 1} if chance.random() < 0.5 else {})}
+        if chance.random() < 0.12:
+            limits = {"timeout": "1h", "on_timeout": "approve"} if chance.random() < 0.5 else {}
+            again = {"revise_to": node["id"], "max_revisions": 1} if node["use"].startswith("agent:") and chance.random() < 0.5 else {}
+            node["gate"] = {"ask": "Is it good?", **limits, **again}
+        if sum(edge["to"].startswith(f"main-{number}.") for edge in edges) > 1 and chance.random() < 0.2:
+            node["merge"] = chance.choice(("any", "first_ok", {"at_least": 1}))
+            scenario.races = True
 
 
 def _node(chance, scenario, node_id, spawnable):
@@ -104,6 +123,6 @@ def _node(chance, scenario, node_id, spawnable):
         node["retry"] = {"max_attempts": chance.randint(2, 3), "initial_ms": chance.choice((10, 300, 5_000))}
     if chance.random() < 0.6:
         node["on_failure"] = chance.choice(("continue", "skip", "skip"))
-    if chance.random() < 0.2:
-        node["timeout_ms"] = chance.choice((60_000, 120_000))
+    # long enough for all that a node may have to do: a time-out comes only where something never answers, on every way through the run
+    node["timeout_ms"] = 3_600_000 if node["use"].startswith("opening:") else chance.choice((90_000, 120_000))
     return node

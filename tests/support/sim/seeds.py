@@ -10,7 +10,7 @@ from runloop.runs.replay import Replayer
 from sim.check import outcome_of
 from sim.process import RUN_ID, Disturbance, Process, World
 
-MAX_LIVES = 6
+MAX_LIVES = 4
 
 
 @dataclass
@@ -53,7 +53,7 @@ def disturbed(seed, artifacts_dir, points):
 
 
 def _disturbance(chance, points):
-    dies_at = chance.randint(1, max(1, points)) if chance.random() < 0.8 else None
+    dies_at = chance.randint(1, max(1, points)) if chance.random() < 0.7 else None
     actions = {}
     roll = chance.random()
     if roll < 0.2:

@@ -1,0 +1,47 @@
+"""Which runs have no end, who has them, and how little of the ledger is read to find out."""
+
+import pytest
+
+from runloop.events import RunIdentity, run_event
+from runloop.events import records as r
+from runloop.kb import KnowledgeBase, Ledger
+from runloop.runs.unfinished import unfinished_runs
+
+
+@pytest.fixture
+def kb(tmp_path):
+    with KnowledgeBase.open(tmp_path / "pog") as opened:
+        yield opened
+
+
+def append(kb, number, *records):
+    run_id = f"{number:08x}-d9cb-469f-a165-70867728950e"
+    identity = RunIdentity(run_id, f"trace:{run_id}", "opening:16fd2706-8baf-433b-82eb-8c7fada847da", "letter", None)
+    kb.ledger.append([run_event(identity, seq, kind, meta, "m", ts_ms=seq) for seq, (kind, meta) in enumerate(records, 1)])
+
+
+def submitted(owner, **fields):
+    return "run.submitted", r.RunStarted("d", {}, r.Versions("0", "g" * 64), "local", owner=owner, **fields)
+
+
+def test_the_last_owner_counts_and_runs_that_ended_are_left_out(kb):
+    one, two = "a" * 32, "b" * 32
+    append(kb, 1, submitted(one), ("run.finished", r.RunFinished("succeeded", 9, "c" * 64)))
+    append(kb, 2, submitted(one, patient=True), ("run.recovered", r.RunChanged("its process ended", owner=two)))
+    append(kb, 3, submitted(one), ("run.waiting", r.RunChanged("person", since=1, owner=one)))
+    found = {int(each.identity.run_id[:8], 16): each for each in unfinished_runs(kb)}
+    assert {number: (each.owner, each.patient, each.guest) for number, each in found.items()} == {
+        2: (two, True, "g" * 64),
+        3: (one, False, "g" * 64),
+    }
+    assert (found[2].waiting, found[3].waiting["why"], found[3].waiting_ms) == (None, "person", 2)
+
+
+def test_many_unfinished_runs_are_found_in_one_pass(kb, monkeypatch):
+    for number in range(1, 41):
+        append(kb, number, submitted("a" * 32))
+    kb.sync()
+    reads, read = [], Ledger.read
+    monkeypatch.setattr(Ledger, "read", lambda ledger, *args, **named: reads.append(1) or read(ledger, *args, **named))
+    assert len(list(unfinished_runs(kb))) == 40
+    assert len(reads) < 5
