@@ -61,6 +61,8 @@ class NodeRow:
     approving: str | None = None
     note: str = ""
     tokens: int = 0
+    items: dict[str, str] = field(default_factory=dict)
+    """The states of its items, where it has any, by their names."""
 
     @property
     def detail(self) -> str:
@@ -70,7 +72,14 @@ class NodeRow:
         if self.state == "running" and self.calls:
             name = next(reversed(self.calls.values()))
             return f"waits for {_WAITS_FOR.get(name, name)}"
-        return self.note
+        return self.note or self.progress
+
+    @property
+    def progress(self) -> str:
+        """How far its items are: ``3 done, 1 failed, 2 at work``."""
+        states = list(self.items.values())
+        counts = ("done", states.count("ok")), ("failed", states.count("error")), ("at work", states.count("running"))
+        return ", ".join(f"{count} {word}" for word, count in counts if count)
 
     @property
     def coming(self) -> str:
@@ -104,9 +113,12 @@ class RunView:
             self.started_ms = ts_ms
         elif kind == "run.finished":
             self.finished = record
-        row = self.rows.get(meta.get("node", ""))
+        node = meta.get("node", "")
+        row, whole = self.rows.get(node), self.rows.get(node.partition("[")[0])
         if row is not None:
             _feed_row(row, kind, meta, ts_ms)
+        elif whole is not None:
+            _feed_item(whole, kind, meta, ts_ms)
 
 
 def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> None:
@@ -114,7 +126,7 @@ def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> N
         case "node.ready":
             row.state = "ready"
         case "node.started":
-            row.state, row.attempt, row.note = "running", meta["attempt"], ""
+            row.state, row.attempt, row.note, row.ended_ms = "running", meta["attempt"], "", None
             row.calls.clear()
             row.written.clear()
             row.started_ms = ts_ms if row.started_ms is None else row.started_ms
@@ -139,6 +151,25 @@ def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> N
             row.written.clear()
             error = meta.get("error")
             row.note = _first_line(error["message"]) if error else row.note
+        case _:
+            pass
+
+
+def _feed_item(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> None:
+    """One of the items of a node."""
+    match kind:
+        case "node.started":
+            row.state, row.attempt, row.note, row.ended_ms = "running", row.attempt or 1, "", None
+            row.started_ms = ts_ms if row.started_ms is None else row.started_ms
+            row.items[meta["node"]] = "running"
+        case "node.finished":
+            row.items[meta["node"]] = "ready" if meta.get("retry_ms") is not None else meta["status"]
+        case "effect.completed" | "effect.failed" | "effect.unknown":
+            row.tokens += (meta.get("tokens_in") or 0) + (meta.get("tokens_out") or 0)
+        case "approval.requested":
+            row.approving = meta.get("action", "an action")
+        case "approval.decided" | "approval.expired":
+            row.approving = None
         case _:
             pass
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runloop.cli.output import clean, clean_line, is_terminal, use_color
+from runloop.cli.times import clock
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision
@@ -87,6 +88,8 @@ class TerminalPerson:
         _say(f"\n{_bold(f'{clean_line(agent)} asks:')} {clean(question.text)}")
         if question.detail:
             _say(clean(question.detail))
+        if question.closes_ms is not None:
+            _say(f"  (without an answer by {clock(question.closes_ms)}: {clean_line(question.on_timeout)})")
         for number, option in enumerate(question.options, start=1):
             _say(f"  {number}) {clean_line(option)}")
         prompt = "Number: " if question.options else "Answer: "

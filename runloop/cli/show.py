@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,12 +17,12 @@ from runloop.cli.times import clock, span
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from runloop.runs.history import RecordedRun
+    from runloop.runs.history import RecordedAttempt, RecordedEnd, RecordedRun
 
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
 _ORIGINS = {"imported": "imported from another ledger", "file": "read from a file"}
 _MOST = 1000
-_COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "error")
+_COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "why")
 
 
 @app.command()
@@ -58,7 +59,7 @@ def show(
     _print_relations(recorded, related, children)
     _print_nodes(recorded)
     if outputs:
-        for each in recorded.attempts:
+        for each in _in_order(recorded):
             if each.outputs is not None:
                 output.print_line(f"\n{each.node}:")
                 output.print_json(each.outputs)
@@ -162,6 +163,7 @@ def _json(
         "recovered": moves.recovered,
         "params": recorded.submitted["params"],
         "attempts": [_attempt(each) for each in recorded.attempts],
+        "ends": [_end(each) for each in recorded.ends],
     }
 
 
@@ -173,20 +175,47 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _in_order(recorded: RecordedRun) -> Iterator[RecordedAttempt | RecordedEnd]:
+    """Attempts as they started, and between them the ends that no attempt tells of."""
+    ends = deque(recorded.ends)
+    for number, attempt in enumerate(recorded.attempts):
+        while ends and ends[0].after <= number:
+            yield ends.popleft()
+        yield attempt
+    yield from ends
+
+
 def _print_nodes(recorded: RecordedRun) -> None:
+    from runloop.runs.history import RecordedEnd
+
     rows = [
-        (
+        (each.node, None, None, each.status, None, _short(each.outputs_hash), _first_line(each.why))
+        if isinstance(each, RecordedEnd)
+        else (
             each.node,
             each.attempt,
             each.agent.get("name"),
             each.status or "running",
             len(each.crossings),
-            (each.outputs_hash or "")[:12] or None,
-            each.error["message"].strip().splitlines()[0] if each.error else None,
+            _short(each.outputs_hash),
+            _first_line(each.error["message"]) if each.error else None,
         )
-        for each in recorded.attempts
+        for each in _in_order(recorded)
     ]
     output.print_rows(_COLUMNS, rows, as_table=True, empty="no node started")
+
+
+def _short(digest: str | None) -> str | None:
+    return digest[:12] if digest else None
+
+
+def _first_line(text: str) -> str | None:
+    return next(iter(text.strip().splitlines()), None)
+
+
+def _end(each: RecordedEnd) -> dict[str, Any]:
+    names = ("node", "status", "why", "outputs", "outputs_hash")
+    return {name: getattr(each, name) for name in names}
 
 
 def _attempt(each: Any) -> dict[str, Any]:

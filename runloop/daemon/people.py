@@ -223,10 +223,12 @@ class People:
             return {"type": "approval", **shown, **given, **{name: each or [] for name, each in lists.items()}}
         asks = meta.get("args") or {"question": meta.get("what"), "options": meta.get("options")}
         options = list(asks.get("options") or ())
+        at_gate = meta.get("action") == GATE
         return {
             "type": "question", **shown, "question": asks["question"], "options": options,
             "default": asks.get("default"), "detail": asks.get("detail", ""), "timeout_ms": asks.get("timeout_ms"),
-            "comment_on": list(commented(options)) if meta.get("action") == GATE else [],
+            "comment_on": list(commented(options)) if at_gate else [],
+            "closes_ms": meta.get("deadline") if at_gate else None, "on_timeout": (meta.get("on_timeout") or "") if at_gate else "",
         }  # fmt: skip
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -256,9 +258,12 @@ class People:
         return ApprovalDecision(approved=given.approved, scope=given.scope, uid=given.uid, rationale=given.rationale)
 
     async def ask(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
-        """Put an agent's question; the default counts where the time ran out, None where nobody is there."""
+        """Put an agent's question; the default counts where the time ran out, None where nobody is there.
+
+        What closes by itself stays open until then.
+        """
         root, question_id = self.root_of(ctx.run_id), ctx.question_id
-        if not self.followed(root) and not self.wait_ms and not self.waits_for_answers(root):
+        if question.closes_ms is None and not self.followed(root) and not self.wait_ms and not self.waits_for_answers(root):
             return None
         shown = {
             "type": "question",
@@ -273,6 +278,8 @@ class People:
             "detail": question.detail,
             "timeout_ms": question.timeout_ms,
             "comment_on": list(question.comment_on),
+            "closes_ms": question.closes_ms,
+            "on_timeout": question.on_timeout,
         }
         try:
             async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):
@@ -296,7 +303,8 @@ class People:
         self.announce({"state": "open", **shown})
         try:
             while not mine.answer.done():
-                seconds = None if self.followed(root) or self.waits_for_answers(root) else self.wait_ms / 1000
+                stays_open = self.followed(root) or self.waits_for_answers(root) or shown.get("closes_ms") is not None
+                seconds = None if stays_open else self.wait_ms / 1000
                 moved = self._change_of(root)
                 waited: set[asyncio.Future[Any]] = {mine.answer, moved}
                 done, _ = await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

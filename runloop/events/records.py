@@ -243,7 +243,8 @@ class EffectDelta(RecordMeta, frozen=True):
 class ApprovalRequested(RecordMeta, frozen=True):
     """A person is asked; ``what`` is exactly what would happen or leave the machine.
 
-    At a gate of a node (action ``gate``) ``outputs`` are what the node's attempt produced, and ``round`` counts the node's gates.
+    At a gate of a node (action ``gate``) ``outputs`` are what the node's attempt produced, ``round`` counts the node's gates, and
+    ``on_timeout`` is what is chosen at its ``deadline``.
     ``prepared_ms`` is the time for which a call was prepared (the date of a mail): the same again makes the same ``what``.
     ``taint`` says where content in it came from, ``reason`` why a person is asked.
     """
@@ -258,6 +259,7 @@ class ApprovalRequested(RecordMeta, frozen=True):
     options: list[str] | None = None
     scope: str | None = None
     deadline: int | None = None
+    on_timeout: str | None = None
     round: Count | None = None
     outputs: Value = None
     taint: list[str] | None = None

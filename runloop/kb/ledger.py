@@ -168,9 +168,10 @@ class Ledger:
         with self.reading() as db:
             return db.execute(_KNOWS, (key, run_id)).fetchone() is not None
 
-    def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
-        """Ids of runs that begin with ``prefix``, newest first."""
-        sql = f"""SELECT run_id FROM events WHERE {_RUN_STARTS} AND run_id >= ? AND run_id < ?
+    def run_ids(self, prefix: str = "", limit: int = 10, *, children: bool = True) -> list[str]:
+        """Ids of runs that begin with ``prefix``, newest first; without ``children`` only those that no other run started."""
+        own = "" if children else "AND json_extract(payload_json, '$.parent_run_id') IS NULL"
+        sql = f"""SELECT run_id FROM events WHERE {_RUN_STARTS} AND run_id >= ? AND run_id < ? {own}
                   GROUP BY run_id ORDER BY min(id) DESC LIMIT ?"""  # noqa: S608
         with self.reading() as db:
             return [str(run_id) for (run_id,) in db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]

@@ -40,16 +40,19 @@ _WAITS_FOR = {"ask.person": "an answer", "timer.sleep": "a time", "spawn.agent":
 class RunIds(Protocol):
     """A ledger, or what stands for one."""
 
-    def run_ids(self, prefix: str = "", limit: int = 10) -> list[str]:
-        """Ids of runs that begin with ``prefix``, newest first."""
+    def run_ids(self, prefix: str = "", limit: int = 10, *, children: bool = True) -> list[str]:
+        """Ids of runs that begin with ``prefix``, newest first; without ``children`` only those that no other run started."""
         ...
 
 
 def matching(ledger: RunIds, ref: str) -> list[str]:
-    """The ids of runs that ``ref`` may name, a few at most: a full id, ``trace:`` or ``run:`` and an id, its first letters, or ``last``."""
+    """The ids of runs that ``ref`` may name, a few at most: a full id, ``trace:`` or ``run:`` and an id, its first letters, or ``last``.
+
+    ``last`` is the newest that no other run started.
+    """
     text = run_prefix(ref)
     if text == "last":
-        return ledger.run_ids(limit=1)
+        return ledger.run_ids(limit=1, children=False)
     return ledger.run_ids(text, limit=_SHOWN) if text else []
 
 

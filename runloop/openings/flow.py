@@ -117,8 +117,8 @@ class Flow(Machine):
             self._deliver(step, outputs)
             return
         deadline_ms = None if gate.timeout_ms is None else self._now + gate.timeout_ms
-        options = gate.offered(step.revisions)
-        self._open_gate(step, OpenedGate(gate.ask, options, outputs, deadline_ms, gate.on_timeout, gate.revise_to))
+        options, on_timeout = gate.offered(step.revisions), "" if deadline_ms is None else gate.on_timeout
+        self._open_gate(step, OpenedGate(gate.ask, options, outputs, deadline_ms, on_timeout, gate.revise_to))
 
     def _open_gate(self, step: Step, gate: OpenedGate) -> None:
         step.gate_round += 1

@@ -148,7 +148,7 @@ class Machine:
         return StartNode(step.id, step.attempt, step.given(), step.timeout_ms, step.node.use)
 
     def _gate_command(self, step: Step, gate: OpenedGate) -> OpenGate:
-        return OpenGate(step.id, step.attempt, gate.round, gate.ask, gate.options, gate.deadline_ms, gate.outputs)
+        return OpenGate(step.id, step.attempt, gate.round, gate.ask, gate.options, gate.deadline_ms, gate.outputs, gate.on_timeout)
 
     def _leave(self, step: Step) -> None:
         """The attempt no longer occupies a place."""

@@ -213,8 +213,9 @@ class NodeRetrying:
 
 @dataclass(frozen=True, slots=True)
 class OpenGate:
-    """Ask a person about ``outputs``; ``round`` counts the node's gates from 1, and ``deadline_ms`` is when nobody's answer is taken.
+    """Ask a person about ``outputs``; ``round`` counts the node's gates from 1.
 
+    At ``deadline_ms`` nobody's answer is taken any more, and ``on_timeout`` is chosen.
     The attempt has ended, and the node holds no place. The answer comes as GateAnswered.
     """
 
@@ -225,6 +226,7 @@ class OpenGate:
     options: tuple[str, ...]
     deadline_ms: int | None
     outputs: Ports
+    on_timeout: str = ""
 
 
 @dataclass(frozen=True, slots=True)

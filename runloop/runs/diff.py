@@ -167,8 +167,7 @@ def _nodes(run: str, one: _Named | None, other: _Named | None) -> Iterator[NodeD
 def _node(run: str, node: str, first: _Named | None, second: _Named | None) -> NodeDiff:
     one, other = (_attempts(side, node) for side in (first, second))
     last = [(first, one[-1] if one else None), (second, other[-1] if other else None)]
-    said, again = (_plain(side, None if attempt is None else attempt.outputs) for side, attempt in last)
-    failed, failed_again = (_plain(side, None if attempt is None else attempt.error) for side, attempt in last)
+    (said, failed), (again, failed_again) = (_result(side, node, attempt) for side, attempt in last)
     return NodeDiff(
         run=run,
         node=node,
@@ -187,6 +186,18 @@ def _node(run: str, node: str, first: _Named | None, second: _Named | None) -> N
 
 def _attempts(side: _Named | None, node: str) -> list[RecordedAttempt]:
     return [] if side is None else [attempt for attempt in side.run.attempts if attempt.node == node]
+
+
+def _result(side: _Named | None, node: str, attempt: RecordedAttempt | None) -> tuple[Any, Any]:
+    """Outputs and error of a node: those of its end where it has one of its own, else of its last attempt."""
+    if side is None:
+        return None, None
+    outputs, error = (None, None) if attempt is None else (attempt.outputs, attempt.error)
+    end = next((each for each in reversed(side.run.ends) if each.node == node), None)
+    if end is not None and (attempt is None or end.after > side.run.attempts.index(attempt)):
+        outputs = outputs if end.outputs is None else end.outputs
+        error = {"message": end.why} if end.status == "error" else error
+    return side.neutral(outputs), side.neutral(error)
 
 
 def _state(side: _Named | None, node: str) -> str | None:

@@ -136,12 +136,17 @@ def _seq_of(events: Sequence[StoredEvent], parent: str, at: str | None, places: 
             raise _no_point(f"the run has no record {at}", f"its records are 1 to {last}")
         return int(at)
     for event in events:
-        if event.kind == "node.started" and event.payload["meta"]["node"] == at:
+        if event.kind == "node.started" and at in _names(event.payload["meta"]["node"]):
             if event.payload["run_id"] != parent:
                 raise _no_point(f"node {at} started before this run was forked", f"fork run {event.payload['run_id']} at {at}")
             return int(event.payload["seq"]) - 1
     started = sorted({event.payload["meta"]["node"] for event in events if event.kind == "node.started"})
     raise _no_point(f"no node {at!r} started in the run", f"these did: {', '.join(started) or 'none'}")
+
+
+def _names(node: str) -> tuple[str, str]:
+    """What a node that started is called: an item also by the node whose item it is, which starts with its first."""
+    return node, node.partition("[")[0]
 
 
 def _find_call(events: Sequence[StoredEvent], parent: str, call: str) -> Place:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from runloop.runs.operator import Operator
     from runloop.runs.recorder import Recorder
 
-_COMMENTED = ("revise",)
+_COMMENTED = ("revise", "retry")
+"""With these options a node runs again, and is told what the person says."""
 
 
 def gate_task(node: str) -> str:
@@ -55,6 +56,7 @@ class Gates:
             action=GATE,
             options=list(gate.options),
             deadline=gate.deadline_ms,
+            on_timeout=gate.on_timeout or None,
             round=gate.round,
             outputs=outputs,
             taint=sorted(taint) or None,
@@ -75,7 +77,7 @@ class Gates:
         before = self.asked.get(approval_id)
         event_id = event_id if before is None else before.event_id
         what = f"{gate.ask}\n\n{shown_outputs(gate.outputs)}"
-        question = Question(what, gate.options, None, "", None, commented(gate.options))
+        question = Question(what, gate.options, None, "", None, commented(gate.options), gate.deadline_ms, gate.on_timeout)
         waiting(gate_task(gate.node), Wait("person", gate.deadline_ms, OpenQuestion(approval_id, event_id, "question")))
         try:
             given = await self.operator.ask(question, self._context(gate))

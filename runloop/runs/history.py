@@ -90,6 +90,19 @@ class RecordedAttempt:
     """What the attempt waits for at this place of the record: calls and approvals by their id, ``pause``, ``child``."""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedEnd:
+    """How a node ended other than with an attempt: at its gate, with its items, skipped, or failed before it started."""
+
+    node: str
+    status: str
+    why: str
+    outputs: Mapping[str, list[Any]] | None
+    outputs_hash: str | None
+    after: int
+    """How many attempts of the run had started."""
+
+
 @dataclass(slots=True)
 class RecordedRun:
     """A run as it was recorded: how it was started, and its attempts in the order in which they started."""
@@ -98,6 +111,8 @@ class RecordedRun:
     opening_name: str
     submitted: Mapping[str, Any] = field(default_factory=dict)
     attempts: list[RecordedAttempt] = field(default_factory=list)
+    ends: list[RecordedEnd] = field(default_factory=list)
+    """The ends of nodes that no attempt tells of, oldest first."""
     states: dict[str, str] = field(default_factory=dict)
     """Nodes that were heard of, and how they ended; ``running`` where they did not."""
     results: dict[str, NodeResult] = field(default_factory=dict)
@@ -349,8 +364,10 @@ def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: Stored
             run.results[meta["node"]] = NodeResult(meta.get("outputs_hash"), None if error is None else error["message"])
         else:
             run.results.pop(meta["node"], None)
-    if attempt is None:
-        return  # a node of many items, one that was decided at its gate, or one that never started: that follows from what is known
+    if attempt is None:  # of many items, decided at its gate, or never started: to the plan that follows from what is known
+        why = event.payload["message"].partition(": ")[2]
+        run.ends.append(RecordedEnd(meta["node"], meta["status"], why, meta.get("outputs"), meta.get("outputs_hash"), len(run.attempts)))
+        return
     attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")
     attempt.outputs_hash, attempt.ms, attempt.ended_in = meta.get("outputs_hash"), meta.get("ms"), event.payload["run_id"]
     attempt.taint = frozenset(meta.get("taint") or ())

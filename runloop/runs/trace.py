@@ -117,6 +117,7 @@ def run_trace(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         if record["kind"] == "node.started":
             inputs[meta["node"]] = meta.get("inputs")
         elif record["kind"] == "node.finished":
+            nodes.pop(meta["node"], None)  # one that is tried again or brought back ends where it ended last
             nodes[meta["node"]] = _node_trace(meta, inputs.get(meta["node"]))
         elif record["kind"] == "run.finished":
             final = meta

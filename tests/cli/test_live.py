@@ -79,6 +79,29 @@ def test_a_log_of_blank_lines_does_not_take_the_note_away():
     assert rows.rows["draft"].note == "reading"
 
 
+def test_a_node_of_many_items_says_how_far_they_are():
+    rows = view(
+        record("node.ready", node="draft"),
+        record("node.started", node="draft[0]", attempt=1, ts_ms=1000),
+        record("node.started", node="draft[1]", attempt=1, ts_ms=1000),
+        record("effect.completed", node="draft[1]", call=1, tokens_in=3, tokens_out=4),
+        record("node.finished", node="draft[0]", attempt=1, status="error", retry_ms=5, error={"message": "no"}),
+        record("node.finished", node="draft[1]", attempt=1, status="ok", ts_ms=1500),
+        record("node.started", node="draft[0]", attempt=2, ts_ms=1600),
+    )
+    row = rows.rows["draft"]
+    assert (row.state, row.detail, row.elapsed_ms(2000), row.tokens) == ("running", "1 done, 1 at work", 1000, 7)
+    rows.feed(record("node.finished", node="draft[0]", attempt=2, status="error", error={"message": "no"}))
+    rows.feed(record("node.finished", node="draft", attempt=1, status="ok", ts_ms=3000))
+    assert (row.state, row.detail, row.elapsed_ms(9999)) == ("ok", "1 done, 1 failed", 2000)
+
+
+def test_a_node_that_is_brought_back_counts_on():
+    ended = (record("node.started", node="draft", attempt=1), record("node.finished", node="draft", attempt=1, status="ok", ts_ms=2000))
+    rows = view(*ended, record("node.started", node="draft", attempt=2, ts_ms=5000))
+    assert rows.rows["draft"].elapsed_ms(9000) == 8000
+
+
 def coming(*texts, **over):
     """A node that waits for a model, and what came of its answer."""
     pieces = [record("effect.delta", node="draft", call=1, at=at, text=text, **over) for at, text in texts]

@@ -11,8 +11,10 @@ from runloop.daemon.logs import Log, logger
 from runloop.daemon.metrics import RunCounters, prometheus, snapshot
 from runloop.daemon.notify import Notifier
 from runloop.daemon.people import Answer, People
+from runloop.effects.perform.ports import Question
+from runloop.effects.types import CallContext
 from runloop.errors import InvalidInput
-from runloop.policy import Scope
+from runloop.policy import Capabilities, Scope
 from runloop.runs.operator import ApprovalRequest
 from runloop.sandbox.restarts import RestartBudget
 
@@ -163,3 +165,24 @@ async def test_an_approval_that_nobody_answers_in_time_is_refused():
     desk, _ = people(wait_ms=1)
     decision = await desk.decide(REQUEST)
     assert (decision.approved, decision.role) == (False, "nobody")
+
+
+AT_GATE = CallContext("r", "a", 1, 0, "r/a/gate/1", "o", Capabilities(), frozenset(), 0, None)
+
+
+async def test_a_gate_that_closes_by_itself_stays_open_although_nobody_follows_the_run():
+    desk, told = people()
+    asking = asyncio.create_task(desk.ask(Question("Good?", ("approve", "revise"), None, "", None, ("revise",), 7, "approve"), AT_GATE))
+    await asyncio.sleep(0)
+    (shown,) = desk.listing()
+    answering = asyncio.create_task(desk.answer(shown["approval_id"], Answer(approved=False, text="revise", rationale="shorter")))
+    given = await asking
+    desk.take({"kind": "approval.decided", "run_id": "r", "meta": {"approval_id": shown["approval_id"]}})
+    await answering
+    assert (shown["comment_on"], shown["closes_ms"], shown["on_timeout"], told[0]["closes_ms"]) == (["revise"], 7, "approve", 7)
+    assert (given.answer, given.comment) == ("revise", "shorter")
+
+
+async def test_a_gate_without_a_time_out_has_nobody_where_nobody_follows_the_run():
+    desk, _ = people()
+    assert await desk.ask(Question("Good?", ("approve", "revise"), None, "", None), AT_GATE) is None

@@ -76,6 +76,49 @@ def ended(daemon, kind):
     return next(record["meta"] for record in map(json.loads, lines) if record["kind"] == kind)
 
 
+@pytest.mark.parametrize("park_ms", [0, 60_000], ids=["parked", "in memory"])
+def test_who_sends_back_a_draft_is_asked_what_should_change(daemon, words, park_ms):
+    daemon.agent("says", words.head + "def run(revise=''):\n    return {'out': f'a draft {revise}'}\n")
+    daemon.opening("says", "version: 0\nname: says\nnodes: [{id: a, use: agent:says, gate: {ask: Good?, revise_to: a}}]\nedges: []\n")
+    daemon.settings["runtime.park_after_ms"] = park_ms
+    daemon.start()
+    assert daemon.rlp("run", "says", "--detach").returncode == 0
+    terminal = Terminal(daemon, "attach", "last")
+    for reply in ("2", "shorter", "1"):
+        terminal.expect({"shorter": "What should change? "}.get(reply, "Number: "))
+        terminal.shown = ""
+        terminal.type(f"{reply}\n")
+    assert terminal.end() == 0
+    assert ended(daemon, "approval.decided")["rationale"] == "shorter"
+
+
+def test_what_somebody_else_answered_first_does_not_end_the_list_of_rlp_approve(asking):
+    for _ in range(2):
+        assert asking.rlp("run", "curious", "--detach").returncode == 0
+    while len(waiting := json.loads(asking.rlp("approve", "--json").stdout)) < 2:
+        pass
+    terminal = Terminal(asking, "approve")
+    answer = waiting[0]["options"][0] if waiting[0]["options"] else "tea"
+    terminal.expect(": ")
+    assert asking.rlp("approve", waiting[0]["approval_id"], "--answer", answer).returncode == 0
+    for said in ("approval.unknown", None):
+        terminal.type("1\n" if waiting[0]["options"] else "tea\n")
+        if said is not None:
+            terminal.expect(said)
+    assert terminal.end() == 0
+    assert json.loads(asking.rlp("approve", "--json").stdout) == []
+
+
+def test_a_prompt_that_is_answered_elsewhere_ends_its_line(asking):
+    assert asking.rlp("run", "curious", "--detach").returncode == 0
+    terminal = Terminal(asking, "attach", "last")
+    terminal.expect("Number: ")
+    (waiting,) = json.loads(asking.rlp("approve", "--json").stdout)
+    assert asking.rlp("approve", waiting["approval_id"], "--answer", "red").returncode == 0
+    assert terminal.end() == 0
+    assert "Number: \r\n" in terminal.shown
+
+
 def test_a_question_is_asked_at_the_terminal_of_rlp_run(asking):
     terminal = Terminal(asking, "run", "curious")
     terminal.expect("Which colour?")

@@ -23,6 +23,7 @@ from runloop.events.records import RunStarted, Versions
 from runloop.kb import Ledger
 from runloop.kb.errors import BlobMissing, KeyConflict, LedgerClosed, LedgerReadOnly
 from runloop.kb.ledger import _KNOWS
+from runloop.kb.runs import matching
 
 
 def test_an_append_gives_the_stored_events_with_ids_from_one_without_gaps(ledger, contact):
@@ -258,6 +259,14 @@ def test_runs_are_found_by_the_beginning_of_their_id_newest_first(ledger, run):
     assert ledger.run_ids("0f8f") == [ids[0]]
     assert ledger.run_ids(limit=1) == [ids[1]]
     assert ledger.run_ids("zz") == []
+
+
+def test_the_last_run_is_the_newest_that_no_other_run_started(ledger, run):
+    ids = [f"{digit}f8fad5b-d9cb-469f-a165-70867728950e" for digit in "0a"]
+    for run_id, parent in zip(ids, (None, ids[0]), strict=True):
+        identity = RunIdentity(run_id, run.trace_id, run.opening_id, run.opening_name, parent)
+        ledger.append([run_event(identity, 1, "run.submitted", RunStarted("d", {}, Versions("0"), "local"), "m")])
+    assert (matching(ledger, "last"), matching(ledger, "af8f")) == ([ids[0]], [ids[1]])
 
 
 def test_one_look_tells_whether_a_key_or_a_run_is_known(ledger, contact, run):

@@ -255,7 +255,7 @@ def test_an_open_gate_is_opened_again_with_its_round_and_its_deadline(opening):
 
     plan, commands = Plan.rebuild(built, b"seed", history, DAY)
 
-    assert commands == [OpenGate("draft", 2, 2, "Good?", ("approve", "revise", "reject"), 9 + 2 * DAY, OUT)]
+    assert commands == [OpenGate("draft", 2, 2, "Good?", ("approve", "revise", "reject"), 9 + 2 * DAY, OUT, "reject")]
     assert plan.next_deadline_ms == 9 + 2 * DAY
     assert ended(plan.step(GateAnswered("draft", 2, "approve"), 2 * DAY)) == {"draft": "ok"}
 

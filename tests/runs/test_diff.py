@@ -1,5 +1,6 @@
 """Two runs compared: what they did counts, what it cost and how long it took is told."""
 
+from runloop.effects.perform.ports import PersonAnswer
 from runloop.runs.diff import diff_runs
 from runloop.runs.history import load_run
 from runloop.runs.jsondiff import MISSING, Difference
@@ -118,3 +119,26 @@ async def test_a_child_run_that_only_one_has_differs(bench):
         found = diff_runs(family(b, run_id), family(b, run_id)[:1])
 
         assert [(each.node, each.states) for each in found.nodes if not each.same][-1] == ("only", ("ok", None))
+
+
+ENDS = """version: 0
+name: ends
+params: {items: [1, 2]}
+nodes:
+  - {id: each, use: "agent:same", for_each: {in: params.items, as: n}, gate: {ask: "Which?", options: [left, right]}}
+  - {id: voted, use: "agent:same", merge: {vote: {of: n, quorum: 9}}, on_failure: skip}
+edges:
+  - {from: each.out, to: voted.n}
+"""
+
+
+async def test_what_a_node_ended_with_counts_also_where_its_attempts_did_the_same(bench, desk):
+    answers = [PersonAnswer("left", "operator"), PersonAnswer("right", "operator")]
+    async with bench(desk(answers=answers)) as b:
+        b.agent("same", "@agent\ndef run(n):\n    return {'out': n}\n", ports_in=("n",))
+        runs = [(await b.run(ENDS)).run_id for _ in range(2)]
+
+        found = diff_runs(family(b, runs[0]), family(b, runs[1]))
+
+        assert {node.node: node.same for node in found.nodes} == {"each": False, "each[0]": True, "each[1]": True, "voted": True}
+        assert found.nodes[0].outputs == (Difference("$.gate[0]", "left", "right"),)

@@ -374,3 +374,26 @@ async def test_the_handles_of_secrets_in_an_attempt_that_goes_on_are_the_ones_th
         result = await fork(b, parent.run_id, seq_of(b, parent.run_id, "effect.completed", call=1))
 
         assert (result.status, b.model.prompts[2]) == ("succeeded", b.model.prompts[1])
+
+
+EACH = """version: 0
+name: each
+params: {numbers: [1, 2]}
+nodes:
+  - {id: before, use: "agent:double", with: {n: 7}}
+  - {id: each, use: "agent:double", for_each: {in: params.numbers, as: n}}
+edges: [{from: before.out, to: each.in}]
+"""
+
+
+async def test_a_fork_before_a_node_of_many_items_starts_all_of_them_with_other_parameters_too(bench):
+    async with bench() as b:
+        b.agent("double", "@agent\ndef run(n):\n    return {'out': 2 * n}\n", ports_in=("n",))
+        parent = await b.run(EACH)
+        b.records.clear()
+
+        result = await fork(b, parent.run_id, "each", params={"numbers": [5, 6, 7]})
+
+        assert result.status == "succeeded"
+        assert [meta["node"] for meta in b.metas("node.started")] == ["each[0]", "each[1]", "each[2]"]
+        assert load_run(b.ledger, result.run_id).ends[-1].outputs == {"out": [[10, 12, 14]]}

@@ -280,6 +280,35 @@ async def test_an_external_call_that_trips_has_an_unknown_outcome_and_is_not_rep
         assert [meta["attempt"] for meta in b.metas("node.finished")] == [1]
 
 
+ENDS = """version: 0
+name: ends
+params: {items: [1, 2]}
+nodes:
+  - {id: each, use: "agent:one", for_each: {in: params.items, as: n}}
+  - {id: skipped, use: "agent:two"}
+  - {id: voted, use: "agent:two", merge: {vote: {of: a, quorum: 9}}, on_failure: skip}
+edges:
+  - {from: each.out, to: skipped.in}
+  - {from: each.out == 7, to: skipped.a}
+  - {from: each.out, to: voted.a}
+"""
+
+
+async def test_ends_that_no_attempt_tells_of_are_kept_beside_the_attempts(bench):
+    async with bench() as b:
+        b.agent("one", ONE, ports_in=("n",))
+        b.agent("two", TWO, ports_in=("a",))
+
+        recorded = load_run(b.ledger, (await b.run(ENDS)).run_id)
+
+        assert [(each.node, each.status, each.outputs, each.after) for each in recorded.ends] == [
+            ("each", "ok", {"out": [[2, 3]]}, 2),
+            ("skipped", "skipped", None, 2),
+            ("voted", "error", None, 2),
+        ]
+        assert [each.why for each in recorded.ends] == ["", "guard each.out == 7 did not hold", "2 of 9 votes needed were cast"]
+
+
 async def test_a_run_that_ended_is_gone_from_memory_without_the_collector(bench):
     async with bench() as b:
         b.agent("one", ONE)

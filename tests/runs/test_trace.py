@@ -72,3 +72,9 @@ def test_the_trace_has_the_shape_of_the_specification():
         },
         {"node_id": "send", "state": "Skipped", "final_attempt": None},
     ]
+
+
+def test_a_node_that_was_tried_again_stands_where_it_ended_last():
+    again = ("node.finished", "", {**ENDED[2], "attempt": 2})
+    trace = run_trace(records(STARTED, ENDED, SKIPPED, STARTED, again, FINISHED))
+    assert [(node["node_id"], (node["final_attempt"] or {}).get("attempt")) for node in trace["nodes"]] == [("send", None), ("draft", 2)]

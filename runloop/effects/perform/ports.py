@@ -48,6 +48,9 @@ class Question:
     detail: str
     timeout_ms: int | None
     comment_on: tuple[str, ...] = ()
+    closes_ms: int | None = None
+    """When it is decided without an answer, Unix milliseconds; ``on_timeout`` is what is chosen then."""
+    on_timeout: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,49 @@
+"""What is open elsewhere, asked at this terminal: a gate's options, its end, and the words that go with an answer."""
+
+from runloop.cli.person import TerminalPerson
+from runloop.cli.remote import answer_at_terminal
+
+GATE = {
+    "type": "question", "approval_id": "r/layout/gate/1/1", "agent": "note", "question": "Good?", "options": ["approve", "revise"],
+    "default": None, "detail": "", "timeout_ms": None, "comment_on": ["revise"], "closes_ms": 1_700_000_000_000, "on_timeout": "approve",
+}  # fmt: skip
+
+
+class Typing(TerminalPerson):
+    """A person who types these lines."""
+
+    lines: list[str] = []  # noqa: RUF012 - set by the test
+
+    @property
+    def present(self):
+        return True
+
+    async def _line(self, prompt):
+        return self.lines.pop(0)
+
+
+class Recorded:
+    """A client that keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    async def answer(self, approval_id, **given):
+        self.told.append((approval_id, given))
+
+
+async def test_what_should_change_reaches_the_gate_of_a_run_that_a_daemon_drives(capsys):
+    client, person = Recorded(), Typing()
+    person.lines = ["2\n", "shorter, please\n"]
+    assert await answer_at_terminal(client, person, GATE)
+    assert client.told == [("r/layout/gate/1/1", {"answer": "revise", "rationale": "shorter, please"})]
+    said = capsys.readouterr().err
+    assert "without an answer by" in said
+    assert ": approve)" in said
+
+
+async def test_other_options_are_sent_without_words():
+    client, person = Recorded(), Typing()
+    person.lines = ["1\n"]
+    assert await answer_at_terminal(client, person, GATE)
+    assert client.told == [("r/layout/gate/1/1", {"answer": "approve", "rationale": None})]
