@@ -182,7 +182,7 @@ class Plan(Flow):
         """Deadlines are looked at after every event; this one brings only the time."""
 
     def _cancel(self, event: Cancel) -> None:
-        self._end(Status.CANCELLED, event.reason, "cancelled", State.CANCELLED)
+        self._end(Status.CANCELLED, event.reason, event.code, State.CANCELLED)
 
     # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

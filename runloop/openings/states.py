@@ -162,9 +162,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Somebody wants the run to end."""
+    """Somebody wants the run to end, or nobody is there who could let it go on; ``code`` is the run's then."""
 
     reason: str = "cancelled"
+    code: str = "cancelled"
 
 
 Event: TypeAlias = Begin | NodeSucceeded | NodeFailed | NodeSpent | NodeWaiting | NodeResumed | GateAnswered | Tick | Cancel

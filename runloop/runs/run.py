@@ -36,6 +36,7 @@ from runloop.openings.states import (
     Tick,
     Warn,
 )
+from runloop.runs.approvals import NOBODY_TO_ASK
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.attempts import Working
@@ -414,7 +415,7 @@ class Run:
             del self.tasks[name]
         if said is None:
             self._open_gates.pop(gate.node, None)
-            self._inbox.put_nowait(Cancel(f"nobody is there to answer at the gate of node {gate.node}"))
+            self._inbox.put_nowait(Cancel(f"nobody is there to answer at the gate of node {gate.node}", NOBODY_TO_ASK))
         else:
             answered, self._said[gate.node, gate.round] = said
             self._inbox.put_nowait(answered)

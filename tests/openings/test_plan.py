@@ -529,6 +529,12 @@ def test_cancelling_stops_what_runs_and_ends_everything(opening):
     assert plan.step(Cancel("again"), 2) == []
 
 
+def test_a_cancellation_gives_the_run_its_code(opening):
+    plan = Plan(opening("a"), b"")
+    plan.step(Begin(), 0)
+    assert plan.step(Cancel("nobody", "approval.nobody"), 1)[-1] == RunDone(Status.CANCELLED, "nobody", {}, "approval.nobody")
+
+
 def test_a_run_can_be_cancelled_before_it_begins(opening):
     plan = Plan(opening("a"), b"")
 

@@ -319,3 +319,13 @@ async def test_a_run_that_ended_is_gone_from_memory_without_the_collector(bench)
             assert [each for each in gc.get_objects() if isinstance(each, Run)] == []
         finally:
             gc.enable()
+
+
+async def test_a_gate_at_which_nobody_can_answer_cancels_the_run_and_says_so(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 'x'}\n")
+
+        result = await b.run('version: 0\nname: g\nnodes: [{id: only, use: "agent:one", gate: {ask: "Good?"}}]\nedges: []\n')
+
+        assert (result.status, result.code) == ("cancelled", "approval.nobody")
+        assert result.reason == "nobody is there to answer at the gate of node only"
