@@ -1,6 +1,7 @@
 """Ten seconds of `just soak`: everything at once against one daemon, and the accounts add up."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ SOAK = Path(__file__).parents[1] / "fuzz" / "soak.py"
 
 
 @pytest.mark.slow
-def test_a_short_soak_loses_nothing_and_leaves_nothing_behind():
-    done = subprocess.run([sys.executable, str(SOAK), "10", "--seed", "1"], capture_output=True, text=True, timeout=90, check=False)
+def test_a_short_soak_loses_nothing_and_leaves_nothing_behind(guest_cache):
+    command, env = [sys.executable, str(SOAK), "10", "--seed", "1"], {**os.environ, "XDG_CACHE_HOME": str(guest_cache)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=90, check=False)
     assert (done.returncode, done.stderr) == (0, "seed 1\n")
     result = json.loads(done.stdout)
     bus, runs = result["bus"], result["runs"]
