@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
-WRITES = HEAD + "def run():\n    for _ in range(40):\n        kb.search('x' * 4000)\n    return {'out': 'done'}\n"
+WRITES = HEAD + "def run():\n    for _ in range(4):\n        emit.log('x' * 15000)\n    return {'out': 'done'}\n"
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def small_disk(daemon):
 
 
 async def test_runs_wait_for_room_and_go_on(daemon, small_disk):
-    daemon.agent("writes", WRITES, "kb_read = true")
+    daemon.agent("writes", WRITES)
     daemon.opening("writes")
     daemon.start()
     filler = small_disk / "filler"
