@@ -155,15 +155,11 @@ def _viewed(run_id: str) -> RunShown:
     """A live view that shows what was recorded before."""
     from runloop.cli.ledger import reading_ledger
     from runloop.events import record_of
-    from runloop.openings import parse_opening
-    from runloop.runs.history import run_events
+    from runloop.runs.history import opening_of, run_events
 
     with reading_ledger() as ledger:
         records = [record_of(event) for event in run_events(ledger, run_id)]
-    submitted = records[0]["meta"]
-    shown = RunShown(
-        parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
-    )
+    shown = RunShown(opening_of(records[0]["meta"]))
     shown.recall(records)
     return shown
 

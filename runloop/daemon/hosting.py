@@ -120,11 +120,11 @@ class Hosting:
     _waking: dict[str, asyncio.Future[Hosted]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stubs: dict[str, Stub] = field(default_factory=dict)
+    """Of runs that are to be taken up, until they are."""
     _left: dict[str, Stub] = field(default_factory=dict)
     """Runs that could not be taken up: that is tried again when somebody wants something of them."""
     _ending: dict[str, str] = field(default_factory=dict)
     """Why runs that are being taken up are cancelled."""
-    """Of runs that are to be taken up, until they are."""
     _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One fork is made at a time, so that a repeated request finds the first."""
 
@@ -356,13 +356,10 @@ class Hosting:
 
     async def _drive(self, hosted: Hosted) -> None:
         run_id, began_ms = hosted.run.run_id, self.clock_ms()
-        aside: Stub | None = None
         try:
             result = await self.manager.drive(hosted.run)
         except Exception as error:  # noqa: BLE001 - whatever ends a run must reach its followers, and not the others
-            if hosted.run.parked is not None:
-                aside = self._stub_of(hosted)
-            else:
+            if hosted.run.parked is None:
                 self._strand(hosted, error)
         else:
             self.finished[result.status] += 1
@@ -374,9 +371,10 @@ class Hosting:
             self._running -= 1
             self._hosted.pop(run_id, None)
             self._taken.pop(run_id, None)
-            if aside is not None:
-                self._parking.put(aside)
-                if self.people.put_aside(run_id, hosted.run.parked.questions if hosted.run.parked else ()):
+            if (parked := hosted.run.parked) is not None:
+                stub = Stub(hosted.run.recorder.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
+                self._parking.put(stub)
+                if self.people.put_aside(run_id, parked.questions):
                     self.wake(run_id)
             else:
                 self.people.done(run_id)
@@ -387,11 +385,6 @@ class Hosting:
     def _park(self, run: Run) -> None:
         """The run is about to leave memory: what it asks stays open."""
         self.people.parking.add(run.run_id)
-
-    def _stub_of(self, hosted: Hosted) -> Stub:
-        parked = hosted.run.parked
-        assert parked is not None  # noqa: S101 - the caller has looked
-        return Stub(hosted.run.recorder.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
 
     def wake(self, run_id: str) -> asyncio.Future[Hosted]:
         """Take a parked run up again, as soon as there is a place."""
@@ -478,7 +471,7 @@ class Hosting:
     async def pause(self, ref: str, why: str) -> dict[str, Any]:
         """Let a run and its children begin nothing new."""
         hosted = await self._here(ref)
-        for run in self._family(hosted):
+        for run in list(hosted.run.family()):
             await run.pause(why)
         return hosted.shown()
 
@@ -503,12 +496,9 @@ class Hosting:
     async def resume(self, ref: str, why: str) -> dict[str, Any]:
         """Let it go on."""
         hosted = await self._here(ref)
-        for run in self._family(hosted):
+        for run in list(hosted.run.family()):
             await run.resume(why)
         return hosted.shown()
-
-    def _family(self, hosted: Hosted) -> list[Run]:
-        return self.manager.family(hosted.run.run_id) or [hosted.run]
 
     async def _here(self, ref: str) -> Hosted:
         hosted = self.find(ref)

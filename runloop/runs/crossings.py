@@ -137,20 +137,20 @@ class Crossings:
                     raise RecordEnded(self.who.node, self.who.attempt, number, pending)
                 await self.tell_parted()
                 self._caught_up()
-                begun = pending is not None or self.context(number).question_id in self.desk.asked
-                if not begun and self.going is not None and not self.going.is_set():
-                    await self._paused(self.going)
+                if self._held() and pending is None and self.context(number).question_id not in self.desk.asked:
+                    await self._park()
                 call = Call(self, name, args, args_hash, number, pending)
                 if args is None and wrong is not None:
                     answer, self.lines = await call.refuse(wrong), 0
                     return answer
-                return await self._evictable(call, self.evict_after_s)
+                return await self._evictable(call)
 
     # ── eviction ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _evictable(self, call: Call, after_s: float | None) -> Answer:
+    async def _evictable(self, call: Call) -> Answer:
         task = self._inflight = asyncio.ensure_future(call.make())
-        await asyncio.wait({task}, timeout=after_s)  # cancelled, it leaves the call alone: abandon() is for who stops the attempt
+        # Cancelled, this leaves the call alone: abandon() is for who stops the attempt.
+        await asyncio.wait({task}, timeout=self.evict_after_s)
         if not task.done():
             raise Evicted
         self._inflight, self.lines = None, 0
@@ -194,20 +194,21 @@ class Crossings:
             meta = NodeMoved(self.who.node, self.who.attempt, replayed_calls=self.journal.asked - 1, ms=took)
             self.recorder.note(Draft("node.rebuilt", f"node {self.who.node} is back", meta, level="debug"))
 
+    def _held(self) -> bool:
+        return self.going is not None and not self.going.is_set()
+
     async def may_go(self) -> None:
         """Return when calls may begin."""
-        if self.going is not None and not self.going.is_set():
-            await self._until(self.going)
+        if self.going is not None and self._held():
+            with self.waits(Wait("paused")):
+                await self.going.wait()
 
-    async def _paused(self, going: asyncio.Event) -> None:
+    async def _park(self) -> None:
+        """Wait before a call that has not begun: without the guest, where guests are dropped."""
         if self.evict_after_s is not None:
             self.journal.take_back()
             raise Evicted
-        await self._until(going)
-
-    async def _until(self, going: asyncio.Event) -> None:
-        with self.waits(Wait("paused")):
-            await going.wait()
+        await self.may_go()
 
     # ── what calls need ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -26,6 +26,7 @@ from runloop.runs.fork import told_events
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
+    from runloop.openings import Opening
     from runloop.runs.sources import RunSource
 
 GATE = "gate"
@@ -158,6 +159,14 @@ class RecordedRun:
     def attempt_of(self, node: str, number: int) -> RecordedAttempt | None:
         """One attempt, or None where it was not started."""
         return next((each for each in reversed(self.attempts) if (each.node, each.attempt) == (node, number)), None)
+
+
+def opening_of(submitted: Mapping[str, Any]) -> Opening:
+    """The opening that a ``run.submitted`` (its meta) holds, with its parameters. Raises OpeningError."""
+    from runloop.openings import parse_opening
+
+    said = submitted["opening"]
+    return parse_opening(said["source"], file=said.get("file"), params=submitted["params"] or None)
 
 
 def asked_by(crossing: Crossing) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.forking import fork_events, plan_fork
+from runloop.runs.history import opening_of
 from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
@@ -28,7 +29,7 @@ from runloop.runs.run import ChildCall, Run
 from runloop.sandbox.spec import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from runloop.bundles import Bundle
     from runloop.effects.perform.ports import Artifact
@@ -94,10 +95,6 @@ class RunManager:
             return await run.drive()
         finally:
             del self._active[run.run_id]
-
-    def family(self, run_id: str) -> list[Run]:
-        """The active run and its active children, at every depth."""
-        return [run for run in self._active.values() if any(each.run_id == run_id for each in _ancestry(run))]
 
     @property
     def active(self) -> tuple[Run, ...]:
@@ -336,7 +333,7 @@ class RunManager:
     ) -> Run:
         """The run of these records, with what it began with, in this process; with ``ending`` it is cancelled for that reason."""
         services, submitted = self.services, recorded.submitted
-        opening = parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
+        opening = opening_of(submitted)
         bundles = kept_bundles(opening, submitted, services.kept) if ending is None else {}
         guest = submitted["versions"].get("guest")
         recorder = self._recorder(recorded.identity, subscribers, recorded.last_seq)
@@ -363,6 +360,7 @@ class RunManager:
             parent=parent,
             patient=bool(submitted.get("patient")),
             recorded=recorded,
+            overrides=submitted.get("overrides") or {},
             guest=None if guest == services.guest_digest else guest,
         )
         if ending is not None:
@@ -463,13 +461,6 @@ def submit_key(run_id: str) -> str:
     return f"submit:{run_id}"
 
 
-def _ancestry(run: Run) -> Iterator[Run]:
-    each: Run | None = run
-    while each is not None:
-        yield each
-        each = each.parent
-
-
 def _start(meta: RunStarted | Mapping[str, Any]) -> Draft:
     """``run.started``: what was submitted, without the opening's text."""
     from runloop.events.runrecord import meta_dict
@@ -485,9 +476,7 @@ def _ended_child(recorded: RecordedRun, whole: str | None) -> ChildResult:
     if whole is not None:
         outputs = {port: list(values) for port, values in recorded.outputs.get(whole, {}).items()}
     else:
-        submitted = recorded.submitted
-        opening = parse_opening(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=submitted["params"] or None)
-        for ref in opening.save:
+        for ref in opening_of(recorded.submitted).save:
             values = recorded.outputs.get(ref.node, {}).get(ref.port)
             if values is not None:
                 outputs[str(ref)] = list(values)

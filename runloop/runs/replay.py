@@ -12,13 +12,12 @@ from runloop.effects.journal import Diverged, Journal
 from runloop.effects.types import CallError
 from runloop.errors import InvalidInput, RunloopError, VerificationFailed, Where
 from runloop.events import NodeResult, RunIdentity, final_hash, outputs_hash
-from runloop.openings import parse_opening
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
 from runloop.runs.attempts import tape_of
 from runloop.runs.crossings import AttemptIdentity, Crossings, RecordEnded
-from runloop.runs.history import asked_by, load_run
+from runloop.runs.history import asked_by, load_run, opening_of
 from runloop.runs.jsondiff import MISSING, Difference, first_difference, shown
 from runloop.runs.operator import Nobody
 from runloop.runs.recorder import Recorder
@@ -158,10 +157,10 @@ class Replayer:
 
     async def _attempts(self, source: RunSource, run: RecordedRun) -> list[ReplayedAttempt]:
         guest = self._guest_of(run)
-        openings = {run.run_id: _opening(run.submitted)}
+        openings = {run.run_id: opening_of(run.submitted)}
         for run_id in {attempt.ended_in for attempt in run.attempts} - {"", run.run_id}:  # what a fork shares ended there, as it was there
             first = next(map(source.full, source.read_run(run_id)))
-            openings[run_id] = _opening(first.payload["meta"])
+            openings[run_id] = opening_of(first.payload["meta"])
         return [await self._judge(run, openings[each.ended_in or run.run_id], each, guest) for each in run.attempts]
 
     def _guest_of(self, run: RecordedRun) -> str | None:
@@ -213,7 +212,7 @@ class Replayer:
             known = results.get(each.node)
             if each.verdict == "differs" and known is not None and known.outputs_hash is not None and each.actual is not None:
                 results[each.node] = NodeResult(None, each.actual) if each.actual.startswith("error ") else NodeResult(each.actual)
-        return final_hash(results[node.id] for node in _opening(run.submitted).nodes if node.id in results)
+        return final_hash(results[node.id] for node in opening_of(run.submitted).nodes if node.id in results)
 
 
 @dataclass(slots=True)
@@ -349,11 +348,6 @@ class _UpTo:
         if self.journal.asked >= self.last:
             raise RecordEnded(self.crossings.who.node, self.crossings.who.attempt, self.last + 1, None)
         return answer
-
-
-def _opening(submitted: Mapping[str, Any]) -> Opening:
-    said = submitted["opening"]
-    return parse_opening(said["source"], file=said.get("file"), params=submitted["params"] or None)
 
 
 def _as_asked(asked: tuple[str, str] | None) -> Any:

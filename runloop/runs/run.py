@@ -106,6 +106,8 @@ class Run:
     parent_attempt: tuple[str, int] | None = None
     """Node and attempt of the parent that are this run, where it is a nested opening."""
     recorded: RecordedRun | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """What a fork has other than the run that it was forked from, as ``run.submitted`` says it."""
     patient: bool = False
     """Approvals wait until somebody answers."""
     guest: str | None = None
@@ -556,8 +558,7 @@ class Run:
 
     def _changed(self, bundle: Bundle) -> bool:
         """Whether this fork runs its agent with other code or other parameters than the run that it was forked from."""
-        overrides = (self.recorded.submitted.get("overrides") if self.recorded is not None else None) or {}
-        return bool(overrides.get("params")) or bundle.name in (overrides.get("agents") or {})
+        return bool(self.overrides.get("params")) or bundle.name in (self.overrides.get("agents") or {})
 
     async def _crossings_of(self, node: str, attempt: int) -> list[Crossing]:
         """What the ledger has of an attempt by now."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from runloop.errors import InvalidInput, Where
-from runloop.openings import parse_opening
+from runloop.runs.history import opening_of
 from runloop.testing.cases import read_cases
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def case_document(run: RecordedRun, attempt: RecordedAttempt) -> dict[str, Any]:
     """The case of an attempt: its clock, its random numbers and the times of its answers are those of the run."""
     if not all(crossing.answered for crossing in attempt.crossings):
         raise _cannot("a call of that attempt has no answer in the record", "take a run that came to its end")
-    said = run.submitted["opening"]
-    opening = parse_opening(said["source"], file=said.get("file"), params=run.submitted["params"] or None)
+    opening = opening_of(run.submitted)
     document: dict[str, Any] = {
         "name": f"as in run {run.run_id[:8]}, node {attempt.node}",
         "recorded": {

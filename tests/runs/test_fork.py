@@ -159,6 +159,34 @@ async def test_other_code_follows_the_record_while_it_asks_the_same_and_then_goe
         assert ([each.verdict for each in report.attempts], report.matches) == (["same", "same"], True)
 
 
+async def test_other_code_goes_its_own_way_also_when_the_process_ended_before_it_did(chain):
+    async with chain(True) as (b, parent):
+        asked = len(b.model.prompts)
+        (b.agents_dir / "first").rename(b.root / "before")
+        b.agent(
+            "first",
+            FIRST.replace("range(3)", "range(2)").replace("return {'out': said}", "return {'out': said + [model.complete('more').text]}"),
+            caps=CAPS,
+        )
+        other = {"first": b.services.resolve_agent("first", None)}
+        at = seq_of(b, parent, "effect.completed", node="one", call=3)
+        run = await b.manager.fork(b.ledger, ForkRequest(parent, at, agents=other))
+        guests = b.pool.run
+
+        async def ends(spec, hostcall, tape):
+            run.halt()
+            await asyncio.Event().wait()
+
+        b.pool.run = ends
+        with pytest.raises(RunHalted):
+            await b.manager.drive(run)
+        b.pool.run = guests
+
+        result = await b.manager.drive(await b.manager.recover(run.run_id, subscribers=(b.records.append,)))
+
+        assert (result.status, b.model.prompts[asked]) == ("succeeded", "more")
+
+
 async def test_other_code_that_asks_less_ends_where_it_ends(chain):
     async with chain(True) as (b, parent):
         asked = len(b.model.prompts)

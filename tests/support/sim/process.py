@@ -297,6 +297,10 @@ class Process:
         except TimeoutError:
             pass
 
+    def family(self):
+        """The run and its children, as they are in memory now."""
+        return [] if self.run is None else list(self.run.family())
+
     async def resume(self):
         """A person resumes the run, parked or not, and its children as they come back."""
         for _ in range(20):
@@ -305,7 +309,7 @@ class Process:
             self._wake.set()
             for _ in range(10):
                 await asyncio.sleep(0.004)
-                for run in self.manager.family(RUN_ID):
+                for run in self.family():
                     if run.paused:
                         await run.resume("a person wants it")
             await asyncio.sleep(1)

@@ -68,7 +68,7 @@ def _disturbance(chance, points):
 async def pause_and_resume(process):
     """A person pauses the run and its children, and later lets them go on."""
     process.world.note(process.clock_ms(), "  PAUSE")
-    for run in process.manager.family(RUN_ID):
+    for run in process.family():
         await run.pause("a person wants it")
     await asyncio.sleep(process.chance.choice((0.01, 5, 100_000)))
     process.world.note(process.clock_ms(), "  RESUME")
