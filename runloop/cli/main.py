@@ -49,6 +49,8 @@ VERBS: dict[str, Verb] = {
     "reload": Verb("runloop.cli.reload", "Let the daemon read its files anew."),
     "metrics": Verb("runloop.cli.metrics", "Show what the daemon measures, for Prometheus."),
     "doctor": Verb("runloop.cli.doctor", "Check what runs need, and say what to do."),
+    "search": Verb("runloop.cli.kb.searching", "Search contacts, notes, files, facts and runs."),
+    "why": Verb("runloop.cli.kb.explaining", "Explain what made something what it is."),
     "kb": Verb("runloop.cli.kb", "Query, search, import into and verify the knowledge base."),
     "agent": Verb("runloop.cli.agent", "List, check, scaffold, test, build and install agents."),
     "opening": Verb("runloop.cli.opening", "Check, draw, format and begin openings."),

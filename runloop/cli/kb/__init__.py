@@ -1,0 +1,17 @@
+"""`rlp kb`: everything about the knowledge base, a module for each subject."""
+
+from __future__ import annotations
+
+import typer
+
+from runloop.cli.kb import explaining, importing, maintaining, querying, searching
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
+)
+app.add_typer(importing.app, name="import")
+app.command()(searching.search)
+app.command()(querying.query)
+app.command()(querying.tables)
+app.command()(explaining.why)
+app.command()(maintaining.verify)
