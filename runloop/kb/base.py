@@ -14,6 +14,7 @@ from runloop.events.kinds import kind_of, validate
 from runloop.kb import evidence, materialise, people, search
 from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.errors import InvalidDelta, LedgerFull
+from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.mask import mask_value
 from runloop.kb.materialise import Synced
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from runloop.kb.keeping.checks import Progress
     from runloop.kb.search import Hit
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import StallListener
@@ -112,11 +114,24 @@ class KnowledgeBase:
             found = db.execute("SELECT event_id, kind, error FROM problems ORDER BY event_id").fetchall()
         return [dict(zip(("event_id", "kind", "error"), row, strict=True)) for row in found]
 
-    def verify(self, noted: Anchor | None = None) -> VerifyReport:
-        """Check the ledger against itself, what was last seen of its head, and a head that somebody noted elsewhere."""
+    def verify(self, noted: Anchor | None = None, *, views: bool = False, quick: bool = False, progress: Progress = silent) -> VerifyReport:
+        """Check the ledger against itself, what was last seen of its head, and a head that somebody noted elsewhere.
+
+        With ``views`` also the derived tables against a fresh rebuild; ``quick`` and ``progress``: see :func:`runloop.kb.verify.verify`.
+        """
+        from runloop.kb.verify import verify
+
+        if views and not quick:
+            self.sync()
         with self._lock:
             anchors = [materialise.anchor(self._views)]
-        return self.ledger.verify(anchors=anchors if noted is None else [*anchors, noted])
+        return verify(
+            self.ledger,
+            anchors=anchors if noted is None else [*anchors, noted],
+            views=self._views_path if views else None,
+            quick=quick,
+            progress=progress,
+        )
 
     def search(self, query: str, domains: Sequence[str] | None = None, limit: int = 8, *, raw_contacts: bool = False) -> list[Hit]:
         """The best hits in ``contacts``, ``notes`` and ``artifacts``; addresses are masked unless ``raw_contacts``."""

@@ -18,7 +18,7 @@ from runloop.kb.projections import apply
 from runloop.kb.verify import Anchor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from runloop.events import StoredEvent
@@ -72,8 +72,13 @@ def watermark(db: apsw.Connection) -> int:
     return int(db.execute("SELECT watermark FROM state").get)
 
 
-def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
-    """Apply every event after the watermark; an event that cannot be applied is set aside and reported."""
+def sync(
+    db: apsw.Connection, path: Path, ledger: Ledger, *, until: int | None = None, tick: Callable[[int], None] = lambda _done: None
+) -> Synced:
+    """Apply every event after the watermark, or those up to ``until``; an event that cannot be applied is set aside and reported.
+
+    ``tick`` hears after each batch how far it is.
+    """
     applied = aside = 0
     with derived(path, db):
         _check_anchor(anchor(db), ledger)
@@ -83,7 +88,7 @@ def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
         while True:
             with immediate(db):
                 done = watermark(db)
-                events = ledger.read(done, BATCH)
+                events = ledger.read(done, BATCH if until is None else min(BATCH, max(until - done, 0)))
                 if not events:
                     return Synced(applied, done, aside)
                 for event in events:
@@ -92,6 +97,7 @@ def sync(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
                 db.execute("UPDATE state SET watermark = ?", (last.id,))
                 db.execute("UPDATE state SET anchor_id = ?, anchor_chain = ? WHERE anchor_id < ?", (last.id, last.chain_hash, last.id))
             applied += len(events)
+            tick(last.id)
 
 
 def rebuild(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:

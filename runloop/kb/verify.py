@@ -1,86 +1,114 @@
-"""Verification: recompute every hash of a ledger and name the first event that is not as it was written."""
+"""Verification: whether the ledger is as it was written, and what is derived from it is what it says."""
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import apsw
-from blake3 import blake3
+from typing import TYPE_CHECKING, Any
 
 from runloop.errors import Where
-from runloop.events import KINDS, chain_hash, genesis, parse
-from runloop.events.blobs import blob_names
-from runloop.events.hashes import preimage
 from runloop.kb.errors import LedgerCorrupt
-from runloop.kb.rows import COLUMNS
+from runloop.kb.keeping.chain import UNREADABLE, Anchor, Broken, ChainScan
+from runloop.kb.keeping.checks import CHECKS, Check, Checked, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
+    import apsw
+
+    from runloop.kb.keeping.checks import Progress
     from runloop.kb.ledger import Ledger
 
-
-class Anchor(NamedTuple):
-    """A head that was noted outside the ledger: this event must still be there, with this chain value."""
-
-    ledger_id: str
-    id: int
-    chain: bytes
+__all__ = ["Anchor", "Broken", "CheckReport", "VerifyReport", "first_broken_after", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """The first thing that is wrong: ``what`` differs at event ``event_id``."""
+class CheckReport:
+    """One check: ``state`` is ``ok``, ``broken`` or, after a break that makes it pointless, ``skipped``; how long it took."""
 
-    event_id: int
+    name: str
     what: str
-    expected: str
-    actual: str
+    state: str
+    ms: int
+    broken: Broken | None
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was checked, the newest event, and the first broken one, if any."""
+    """What was checked, the newest event, the first thing that is broken, if any, and what is odd without being wrong.
+
+    ``bytes`` are those of the ledger that were hashed.
+    """
 
     ledger_id: str
     events: int
     blobs: int
+    bytes: int
     head_id: int
     head_chain: str
     broken: Broken | None
+    checks: tuple[CheckReport, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether everything is as it was written."""
         return self.broken is None
 
+    @property
+    def ms(self) -> int:
+        """How long all checks took."""
+        return sum(check.ms for check in self.checks)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {"ok": self.ok, **asdict(self)}
+        return {"ok": self.ok, **asdict(self), "ms": self.ms}
 
     def require(self, file: str) -> None:
         """Raise :class:`LedgerCorrupt` (exit code 5) when something is broken."""
-        if self.broken is not None:
-            broken = self.broken
-            raise LedgerCorrupt(
-                f"event {broken.event_id}: {broken.what} differs: expected {broken.expected}, found {broken.actual}",
-                code="ledger.broken",
-                where=Where(file=file),
-                hint="everything before that event is intact; restore the file from a backup",
-            )
+        if self.broken is None:
+            return
+        of_views = any(check.name == "views" and check.broken is self.broken for check in self.checks)
+        before = "everything before that event is intact; " if self.broken.event_id else ""
+        hint = "the ledger is intact; `rlp kb rebuild` makes the derived tables anew" if of_views else f"{before}restore a backup"
+        code = "kb.views_differ" if of_views else "ledger.broken"
+        raise LedgerCorrupt(str(self.broken), code=code, where=Where(file=file), hint=hint)
 
 
-def verify(ledger: Ledger, *, anchors: Sequence[Anchor] = ()) -> VerifyReport:
-    """Check ids, contents, order, blobs, the head, and the anchors, in one consistent view of the file."""
+def verify(
+    ledger: Ledger, *, anchors: Sequence[Anchor] = (), views: Path | None = None, quick: bool = False, progress: Progress = silent
+) -> VerifyReport:
+    """Run the checks in one consistent view of the ledger and in constant memory; with ``views`` also that file against a fresh rebuild.
+
+    ``quick`` leaves out what reads more than every event once: the contents of blobs, the indexes, the derived tables.
+    """
+    wanted = [check for check in CHECKS if (check.quick or not quick) and not (check.of_views and views is None)]
     with ledger.reading() as db:
         db.execute("BEGIN")
+        at = Checked(db, ledger, anchors, views, progress)
         try:
-            return _Scan(db, ledger.id, anchors).run()
+            done: list[CheckReport] = []
+            for check in wanted:
+                done.append(_run(check, at, skip=check.of_views and any(each.broken for each in done)))
         finally:
-            with suppress(apsw.CorruptError):  # it ends, and tells once more what the scan has met
+            with suppress(*UNREADABLE):  # it ends, and tells once more what the checks have met
                 db.execute("COMMIT")
+    broken = next((each.broken for each in done if each.broken is not None), None)
+    return VerifyReport(ledger.id, at.events, at.blobs, at.hashed, at.head[0], at.head[1].hex(), broken, tuple(done), tuple(at.remarks))
+
+
+def _run(check: Check, at: Checked, *, skip: bool) -> CheckReport:
+    if skip:
+        return CheckReport(check.name, check.what, "skipped", 0, None)
+    start = time.monotonic()
+    try:
+        broken = next(check.look(at), None)
+    except UNREADABLE as error:
+        broken = Broken(0, "the stored bytes", "readable", str(error))
+    ms = round((time.monotonic() - start) * 1000)
+    return CheckReport(check.name, check.what, "ok" if broken is None else "broken", ms, broken)
 
 
 def first_broken_after(db: apsw.Connection, event_id: int, chain: bytes) -> Broken | None:
@@ -90,69 +118,4 @@ def first_broken_after(db: apsw.Connection, event_id: int, chain: bytes) -> Brok
         row = db.execute("SELECT chain_blake3 FROM events WHERE id = ?", (event_id,)).fetchone()
         if row is None or row[0] != chain:
             return Broken(event_id, "the event", chain.hex(), "missing" if row is None else bytes(row[0]).hex())
-    return _Scan(db, ledger_id, (), (event_id, chain)).run().broken
-
-
-class _Scan:
-    """One pass over the events after ``start`` (id and chain value), oldest first."""
-
-    def __init__(self, db: apsw.Connection, ledger_id: str, anchors: Sequence[Anchor], start: tuple[int, bytes] | None = None) -> None:
-        self._db = db
-        self._ledger_id = ledger_id
-        self._anchors = anchors
-        self._last_id, self._chain = start or (0, genesis(ledger_id))
-        self._blobs: set[bytes] = set()
-
-    def run(self) -> VerifyReport:
-        broken = self._first_broken()
-        return VerifyReport(self._ledger_id, self._last_id, len(self._blobs), self._last_id, self._chain.hex(), broken)
-
-    def _first_broken(self) -> Broken | None:
-        try:
-            for broken in self._problems():
-                return broken
-        except (apsw.CorruptError, apsw.NotADBError, apsw.IOError, UnicodeDecodeError) as error:
-            return Broken(self._last_id + 1, "the stored bytes", "readable", str(error))
-        return None
-
-    def _problems(self) -> Iterator[Broken]:
-        head_id, head_chain = self._db.execute("SELECT last_id, chain FROM head").fetchone() or (0, b"")
-        for anchor in self._anchors:
-            if anchor.ledger_id != self._ledger_id:
-                yield Broken(1, "the ledger itself", anchor.ledger_id, self._ledger_id)
-        rows = self._db.execute(f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id", (self._last_id or -(2**63),))  # noqa: S608 - our constant
-        for row in rows:
-            yield from self._event(row)
-            for anchor in self._anchors:
-                if row[0] == anchor.id and row[8] != anchor.chain:
-                    yield Broken(row[0], "chain_hash noted outside the ledger", anchor.chain.hex(), row[8].hex())
-        noted = max(head_id, *(anchor.id for anchor in self._anchors), 0)
-        if self._last_id < noted:
-            yield Broken(self._last_id + 1, "the end of the ledger", f"events up to {noted}", f"nothing after event {self._last_id}")
-        if (head_id, head_chain) != (self._last_id, self._chain):
-            yield Broken(self._last_id, "head", f"{self._last_id} {self._chain.hex()}", f"{head_id} {bytes(head_chain).hex()}")
-
-    def _event(self, row: tuple[Any, ...]) -> Iterator[Broken]:
-        event_id, ts_ms, kind, actor, scope, payload, provenance, content, chain, key = row
-        if event_id != self._last_id + 1:
-            yield Broken(self._last_id + 1, "the event", "present", f"missing; the next one is {event_id}")
-        found = blake3(preimage(kind, actor, scope, payload.encode(), provenance.encode())).digest()
-        if found != content:
-            yield Broken(event_id, "content_hash", content.hex(), found.hex())
-        expected = chain_hash(self._chain, event_id, ts_ms, content, key)
-        if expected != chain:
-            yield Broken(event_id, "chain_hash", expected.hex(), chain.hex())
-        yield from self._blobs_of(event_id, kind, payload)
-        self._last_id, self._chain = event_id, chain
-
-    def _blobs_of(self, event_id: int, kind: str, payload: str) -> Iterator[Broken]:
-        names = {bytes(row[0]) for row in self._db.execute("SELECT hash FROM event_blobs WHERE event_id = ?", (event_id,))}
-        if '"$blob"' in payload and kind in KINDS:
-            names |= {bytes.fromhex(name) for name in blob_names(parse(payload), KINDS[kind].blob_fields)}
-        for name in sorted(names - self._blobs):
-            data = self._db.execute("SELECT data FROM blobs WHERE hash = ?", (name,)).fetchone()
-            if data is None:
-                yield Broken(event_id, "blob", name.hex(), "missing")
-            elif (found := blake3(data[0]).digest()) != name:
-                yield Broken(event_id, "blob", name.hex(), found.hex())
-            self._blobs.add(name)
+    return ChainScan(db, ledger_id, start=(event_id, chain), hash_blobs=True).first_broken()

@@ -1,0 +1,1 @@
+"""Keeping a knowledge base: verify, backup, restore, migrate, vacuum and stats."""

@@ -1,0 +1,126 @@
+"""What `rlp kb verify` looks at, a check for each promise; a new promise is a new entry of ``CHECKS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runloop.events import parse
+from runloop.kb.evidence import named_by
+from runloop.kb.keeping.chain import Anchor, Broken, ChainScan, hash_blob
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import apsw
+
+    from runloop.kb.ledger import Ledger
+
+Progress = Callable[[str, int, int], None]
+"""Called with a check's name, how much of it is done, and how much there is."""
+
+_NAMING = " OR ".join(f"instr(payload_json, '\"{name}\"')" for name in ("evidence", "citations", "artifact_id", "sources"))
+
+
+def silent(_check: str, _done: int, _of: int) -> None:
+    """A progress that nobody watches."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """What the checks share: one consistent view of the ledger, and what they have found out about it."""
+
+    db: apsw.Connection
+    ledger: Ledger
+    anchors: Sequence[Anchor] = ()
+    views: Path | None = None
+    progress: Progress = silent
+    events: int = 0
+    blobs: int = 0
+    hashed: int = 0
+    head: tuple[int, bytes] = (0, b"")
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise. ``look`` yields what breaks it; ``quick`` says whether ``--quick`` looks too."""
+
+    name: str
+    what: str
+    look: Callable[[Checked], Iterator[Broken]]
+    quick: bool = False
+    of_views: bool = False
+
+
+def _chain(at: Checked) -> Iterator[Broken]:
+    total = int(at.db.execute("SELECT coalesce(max(id), 0) FROM events").get)
+    scan = ChainScan(at.db, at.ledger.id, at.anchors, tick=lambda done: at.progress("chain", done, total))
+    broken = scan.first_broken()
+    at.events = at.db.execute("SELECT count(*) FROM events WHERE id <= ?", (scan.last_id,)).get
+    at.hashed += scan.bytes
+    at.head = scan.last_id, scan.chain
+    if broken is not None:
+        yield broken
+
+
+def _references(at: Checked) -> Iterator[Broken]:
+    """Every event that another one rests on was there before it. What an agent cites in an artifact is its own word: a remark."""
+    dangling = 0
+    sql = (
+        f"SELECT id, kind, payload_json, provenance_json FROM events WHERE {_NAMING} OR instr(provenance_json, '\"evidence\"') ORDER BY id"  # noqa: S608
+    )
+    for event_id, kind, payload_json, provenance_json in at.db.execute(sql):
+        payload = parse(payload_json)
+        stated = str(parse(provenance_json).get("evidence", ""))
+        named = [*named_by(payload), *(int(number) for number in stated.split(",") if number.isdecimal())]
+        for number in named:
+            if 0 < number < event_id:
+                continue
+            if "run_id" in payload:
+                dangling += 1
+            else:
+                yield Broken(event_id, f"what this {kind} rests on", f"an event before {event_id}", f"event {number}")
+    if dangling:
+        at.remarks.append(f"agents cited {dangling} events that did not exist then")
+
+
+def _blobs(at: Checked) -> Iterator[Broken]:
+    total = int(at.db.execute("SELECT count(*) FROM blobs").get)
+    for rowid, name, size in at.db.execute("SELECT rowid, hash, length(data) FROM blobs ORDER BY rowid"):
+        found = hash_blob(at.db, int(rowid))
+        at.blobs += 1
+        at.hashed += int(size)
+        if found != name:
+            named_in = at.db.execute("SELECT coalesce(min(event_id), 0) FROM event_blobs WHERE hash = ?", (name,)).get
+            yield Broken(int(named_in), "blob", bytes(name).hex(), found.hex())
+        if at.blobs % 256 == 0:
+            at.progress("blobs", at.blobs, total)
+    lonely, size = at.db.execute(
+        "SELECT count(*), coalesce(sum(length(data)), 0) FROM blobs WHERE hash NOT IN (SELECT hash FROM event_blobs)"
+    ).get
+    if lonely:
+        at.remarks.append(f"{lonely} blobs of {size:,} bytes belong to no event")
+
+
+def _file(at: Checked) -> Iterator[Broken]:
+    for (said,) in at.db.execute("PRAGMA integrity_check(1)"):
+        if said != "ok":
+            yield Broken(0, "the file of the ledger", "whole", str(said))
+
+
+def _views(at: Checked) -> Iterator[Broken]:
+    from runloop.kb.keeping.comparing import differences
+
+    assert at.views is not None  # noqa: S101 - the check is left out where there are none
+    yield from differences(at.views, at.ledger, lambda done, of: at.progress("views", done, of))
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("chain", "content and chain hash of every event, their order, the head", _chain, quick=True),
+    Check("references", "every event that another one rests on was there before it", _references, quick=True),
+    Check("blobs", "every blob has the content that its name says", _blobs),
+    Check("file", "the pages and indexes of the ledger's file", _file),
+    Check("views", "the derived tables and the search index against a fresh rebuild", _views, of_views=True),
+)

@@ -1,0 +1,90 @@
+"""The derived tables beside a fresh rebuild: the first difference, table by table, and the search index word by word."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from runloop.kb import materialise, views
+from runloop.kb.database import connect
+from runloop.kb.keeping.chain import Broken
+from runloop.kb.keeping.scratch import scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import apsw
+
+    from runloop.kb.ledger import Ledger
+
+_SHOWN = 120  # characters of a value in a message
+_GIVEN_OUT = {"documents": ("id",)}
+"""Columns whose values only have to be distinct: the numbers under which the search index knows its documents."""
+
+
+def differences(path: Path, ledger: Ledger, tick: Callable[[int, int], None]) -> Iterator[Broken]:
+    """What of the derived file differs from a rebuild up to the same event, in a file of its own that is gone afterwards."""
+    live = connect(path, readonly=True)
+    try:
+        live.execute("BEGIN")
+        upto = materialise.watermark(live)
+        with scratch(path.parent) as folder:
+            fresh = materialise.open_views(folder / path.name, ledger)
+            try:
+                materialise.sync(fresh, folder / path.name, ledger, until=upto, tick=lambda done: tick(done, upto))
+                yield from _file(live)
+                for table in views.table_names():
+                    yield from _table(fresh, live, table)
+                yield from _words(fresh, live)
+            finally:
+                fresh.close()
+    finally:
+        live.close()
+
+
+def _file(live: apsw.Connection) -> Iterator[Broken]:
+    """SQLite's own check, which also asks the search index for its integrity."""
+    for (said,) in live.execute("PRAGMA integrity_check(1)"):
+        if said != "ok":
+            yield Broken(0, "the file of the derived tables", "whole", str(said))
+
+
+def _table(fresh: apsw.Connection, live: apsw.Connection, table: str) -> Iterator[Broken]:
+    info = fresh.execute(f"PRAGMA table_info({table})").fetchall()
+    leave = _GIVEN_OUT.get(table, ())
+    columns = [str(column[1]) for column in info if column[1] not in leave]
+    keys = [str(name) for _, name in sorted((column[5], column[1]) for column in info if column[5]) if name not in leave] or columns
+    sql = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {', '.join(keys)}"  # noqa: S608 - names of our own tables
+    for expected, actual in zip_longest(fresh.execute(sql), live.execute(sql)):
+        if expected != actual:
+            where = [columns.index(key) for key in keys]
+            one, two = (None if row is None else tuple(row[index] for index in where) for row in (expected, actual))
+            if two is None or (one is not None and one < two):
+                at, differing = one, ("a row", "no row")
+            elif one is None or two < one:
+                at, differing = two, ("no row", "a row")
+            else:
+                at, differing = one, _unequal(columns, expected, actual)
+            place = ", ".join(f"{key} {_short(value)}" for key, value in zip(keys[:3], at, strict=False))
+            yield Broken(0, f"table {table} at {place}", *differing)
+
+
+def _unequal(columns: Sequence[str], expected: Any, actual: Any) -> tuple[str, str]:
+    """The first column in which two rows differ."""
+    name, one, two = next(each for each in zip(columns, expected, actual, strict=True) if each[1] != each[2])
+    return f"{name} {_short(one)}", f"{name} {_short(two)}"
+
+
+def _words(fresh: apsw.Connection, live: apsw.Connection) -> Iterator[Broken]:
+    for db in (fresh, live):
+        db.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, search, row)")
+    sql = "SELECT term, doc, cnt FROM words ORDER BY term"
+    for expected, actual in zip_longest(fresh.execute(sql), live.execute(sql)):
+        if expected != actual:
+            yield Broken(0, f"the search index at the word {_short((expected or actual)[0])}", _short(expected), _short(actual))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
