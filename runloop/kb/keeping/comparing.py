@@ -55,34 +55,41 @@ def _table(fresh: apsw.Connection, live: apsw.Connection, table: str) -> Iterato
     leave = _GIVEN_OUT.get(table, ())
     columns = [str(column[1]) for column in info if column[1] not in leave]
     keys = [str(name) for _, name in sorted((column[5], column[1]) for column in info if column[5]) if name not in leave] or columns
+    columns = [*keys, *(name for name in columns if name not in keys)]
     sql = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {', '.join(keys)}"  # noqa: S608 - names of our own tables
-    for expected, actual in zip_longest(fresh.execute(sql), live.execute(sql)):
-        if expected != actual:
-            where = [columns.index(key) for key in keys]
-            one, two = (None if row is None else tuple(row[index] for index in where) for row in (expected, actual))
-            if two is None or (one is not None and one < two):
-                at, differing = one, ("a row", "no row")
-            elif one is None or two < one:
-                at, differing = two, ("no row", "a row")
-            else:
-                at, differing = one, _unequal(columns, expected, actual)
-            place = ", ".join(f"{key} {_short(value)}" for key, value in zip(keys[:3], at, strict=False))
-            yield Broken(0, f"table {table} at {place}", *differing)
-
-
-def _unequal(columns: Sequence[str], expected: Any, actual: Any) -> tuple[str, str]:
-    """The first column in which two rows differ."""
-    name, one, two = next(each for each in zip(columns, expected, actual, strict=True) if each[1] != each[2])
-    return f"{name} {_short(one)}", f"{name} {_short(two)}"
+    for key, expected, actual in unequal_rows(fresh.execute(sql), live.execute(sql), len(keys)):
+        place = ", ".join(f"{name} {_short(value)}" for name, value in zip(keys[:3], key, strict=False))
+        yield Broken(0, f"table {table} at {place}", *_told(columns, expected, actual))
 
 
 def _words(fresh: apsw.Connection, live: apsw.Connection) -> Iterator[Broken]:
     for db in (fresh, live):
         db.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, search, row)")
     sql = "SELECT term, doc, cnt FROM words ORDER BY term"
-    for expected, actual in zip_longest(fresh.execute(sql), live.execute(sql)):
-        if expected != actual:
-            yield Broken(0, f"the search index at the word {_short((expected or actual)[0])}", _short(expected), _short(actual))
+    for key, expected, actual in unequal_rows(fresh.execute(sql), live.execute(sql), 1):
+        told = _told(("word", "documents", "uses"), expected, actual)
+        yield Broken(0, f"the search index at the word {_short(key[0])}", *told)
+
+
+def unequal_rows(expected: Iterator[Any], actual: Iterator[Any], keys: int) -> Iterator[tuple[Any, Any, Any]]:
+    """The first pair of rows that differs, with its key (the first ``keys`` columns, by which both are ordered); None for no row."""
+    for one, two in zip_longest(expected, actual):
+        if one != two:
+            if two is None or (one is not None and one[:keys] < two[:keys]):
+                yield one[:keys], one, None
+            elif one is None or two[:keys] < one[:keys]:
+                yield two[:keys], None, two
+            else:
+                yield one[:keys], one, two
+            return
+
+
+def _told(columns: Sequence[str], expected: Any, actual: Any) -> tuple[str, str]:
+    """The first column in which two rows differ, or which of them is not there."""
+    if expected is None or actual is None:
+        return ("no row", "a row") if expected is None else ("a row", "no row")
+    name, one, two = next(each for each in zip(columns, expected, actual, strict=True) if each[1] != each[2])
+    return f"{name} {_short(one)}", f"{name} {_short(two)}"
 
 
 def _short(value: Any) -> str:
