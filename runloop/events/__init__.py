@@ -8,8 +8,10 @@ from runloop.events.ids import new_uuid
 from runloop.events.kinds import KINDS, LIVE_KINDS, RUN_KINDS, Kind, kind_of, validate, validate_meta
 from runloop.events.model import NewEvent, RunEvent, StoredEvent
 from runloop.events.runrecord import OUTER_KEYS, RunIdentity, is_run_record, live_record, record_of, run_event
+from runloop.events.upcast import ERASED_KEY, NewerVersion, current, is_erased
 
 __all__ = [
+    "ERASED_KEY",
     "INLINE_LIMIT",
     "KINDS",
     "LIVE_KINDS",
@@ -18,6 +20,7 @@ __all__ = [
     "InvalidEvent",
     "Kind",
     "NewEvent",
+    "NewerVersion",
     "NodeResult",
     "NotCanonical",
     "RunEvent",
@@ -27,10 +30,12 @@ __all__ = [
     "canonical",
     "chain_hash",
     "content_hash",
+    "current",
     "externalise",
     "final_hash",
     "genesis",
     "is_blob_ref",
+    "is_erased",
     "is_run_record",
     "kind_of",
     "live_record",

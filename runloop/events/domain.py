@@ -35,6 +35,87 @@ class ContactUpserted(Payload, frozen=True):
     source: str | None = None
 
 
+class AccountUpserted(Payload, frozen=True):
+    """Somebody is known by ``handle`` at ``service``; ``contact`` is the e-mail address of the contact whose account it is."""
+
+    service: Text
+    handle: Text
+    contact: Email | None = None
+    url: str | None = None
+    source: str | None = None
+    evidence: list[EventRef] | None = None
+
+
+class Span(Payload, frozen=True):
+    """A place in what an event says, and what stands there.
+
+    ``start`` and ``end`` count characters of the text (end exclusive), ``line`` and ``end_line`` the lines of the file that it came from.
+    """
+
+    event_id: EventRef
+    quote: Text
+    start: Count | None = None
+    end: Count | None = None
+    line: Line | None = None
+    end_line: Line | None = None
+
+
+class Stamp(Payload, frozen=True):
+    """Who answers for a fact: the ``person`` who said it, or the ``validator``, a program that made these checks of an agent's proposal."""
+
+    by: Literal["person", "validator"]
+    checks: list[Text] = []
+
+
+class FactRemembered(Payload, frozen=True):
+    """``value`` names the blob ``{"salt": hexadecimal, "value": any}``: the event tells nothing of it, and the blob can be erased."""
+
+    subject: Text
+    predicate: Text
+    value: Hash
+    stamp: Stamp
+    spans: list[Span] | None = None
+    evidence: list[EventRef] | None = None
+
+
+class FactSuperseded(Payload, frozen=True):
+    """The fact that event ``fact`` said has this value now; the event is a fact of its own with the same subject and predicate."""
+
+    fact: EventRef
+    value: Hash
+    stamp: Stamp
+    spans: list[Span] | None = None
+    evidence: list[EventRef] | None = None
+
+
+class FactForgotten(Payload, frozen=True):
+    """The fact that event ``fact`` said does not hold any more."""
+
+    fact: EventRef
+    stamp: Stamp
+    reason: str | None = None
+
+
+class Erased(Payload, frozen=True):
+    """An event that lost its content: its content hash, and the hash of the payload and provenance that were left in its place."""
+
+    id: EventRef
+    hash: Hash
+    left: Hash
+
+
+class EventsErased(Payload, frozen=True):
+    """These events, all earlier, lost their content in the transaction that stored this one; ``erasure`` is what stands in their place.
+
+    ``blobs`` are those that the events named; what no other event names was deleted with them.
+    """
+
+    erasure: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+    events: Annotated[list[Erased], Meta(min_length=1)]
+    blobs: list[Hash] | None = None
+    reason: str | None = None
+
+
 class ArtifactFile(Payload, frozen=True):
     """A file that was made outside a run; inside a run the same kind is a run record (it then has ``v``)."""
 

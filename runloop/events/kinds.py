@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=RecordMeta)
 
+VERSION_KEY = "$v"  # in the stored payload of a kind's second and every later version
+
 RunId = Annotated[str, Meta(pattern=f"^{UUID_PATTERN}$")]
 OpeningId = Annotated[str, Meta(pattern=f"^opening:{UUID_PATTERN}$")]
 OneLine = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
@@ -41,7 +43,10 @@ class RunPayload(Struct, Generic[M], frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of event: ``meta`` is set for run records, ``payload`` for other events, both where both forms exist."""
+    """One kind of event: ``meta`` is set for run records, ``payload`` for other events, both where both forms exist.
+
+    ``version`` is that of what is written now; ``events.upcast`` has the way up from every earlier one.
+    """
 
     name: str
     doc: str
@@ -49,6 +54,7 @@ class Kind:
     payload: type[domain.Payload] | None = None
     blob_fields: tuple[Path, ...] = ()
     live: bool = False
+    version: int = 1
 
 
 def _run(
@@ -89,6 +95,11 @@ KINDS: Mapping[str, Kind] = {
         _run("artifact.created", records.ArtifactCreated, "A file was made.", also=domain.ArtifactFile),
         _run("divergence.found", records.DivergenceFound, "A re-run left the recorded path.", "expected", "actual"),
         _fact("contact.upserted", domain.ContactUpserted, "A person is known under an e-mail address."),
+        _fact("account.upserted", domain.AccountUpserted, "Somebody has an account with a service."),
+        _fact("fact.remembered", domain.FactRemembered, "A fact is known; its value lies in a salted blob."),
+        _fact("fact.superseded", domain.FactSuperseded, "A fact has another value from now on."),
+        _fact("fact.forgotten", domain.FactForgotten, "A fact is no longer held to be true."),
+        _fact("events.erased", domain.EventsErased, "Events lost their content for good."),
         _fact("note.imported", domain.NoteImported, "A passage of a text file was read.", "text"),
         _fact("note.removed", domain.NoteRemoved, "A text file that had been imported is gone or empty."),
         _fact("email.sent", domain.EmailSent, "A message was sent or put into the outbox."),
@@ -133,6 +144,8 @@ def validate(name: str, payload: Mapping[str, Any]) -> Kind:
     kind = kind_of(name)
     if kind.live:
         raise InvalidEvent(f"{name} is shown live and never stored", code="events.live_only", hint="publish it instead")
+    if kind.version > 1:
+        payload = _without_version(kind, payload)
     try:
         value = msgspec.convert(payload, payload_type(kind, run=is_run_payload(kind, payload)), strict=True)
     except msgspec.ValidationError as error:
@@ -159,6 +172,12 @@ def _check_beyond_types(kind: Kind, value: Any) -> None:
             raise _invalid(kind, "end_line lies before line, or part beyond parts")
         if not isinstance(value.text, (str, dict)):
             raise _invalid(kind, "text is not text")
+
+
+def _without_version(kind: Kind, payload: Mapping[str, Any]) -> dict[str, Any]:
+    if payload.get(VERSION_KEY) != kind.version:
+        raise _invalid(kind, f"{VERSION_KEY} is not {kind.version}")
+    return {name: value for name, value in payload.items() if name != VERSION_KEY}
 
 
 def _invalid(kind: Kind, why: str) -> InvalidEvent:

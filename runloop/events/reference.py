@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runloop.events.ids import UUID_PATTERN
-from runloop.events.kinds import KINDS, Kind
+from runloop.events.kinds import KINDS, VERSION_KEY, Kind
 from runloop.events.runrecord import OUTER_KEYS
 from runloop.events.schema import payload_schema, record_schema, record_schema_text
 
@@ -47,6 +47,15 @@ All hashes are BLAKE3 over canonical JSON (RFC 8785); integers beyond ±(2^53-1)
 `rlp kb verify` recomputes them all and names the first event that was changed, moved, lost or cut off. Cutting off the end is noticed
 because the head is kept beside the events and again in `pog.sqlite`. Somebody who can write both files can still make up a whole new
 history: note the head that `rlp kb verify` prints somewhere else, and check it later with `--head`.
+
+## Versions and erased events
+
+Every kind has a version. The payload of version 1 is as it always was; a later one carries `"$v": n`. What is stored is never rewritten:
+an older payload is brought up when it is read (`runloop/events/upcast.py`); one of a
+version that the program does not know is set aside.
+
+An event whose content was erased keeps its place and both hashes; its payload is `{"$erased": "<erasure>"}`, or, in a record of a run,
+has that key and texts that were taken out. A later `events.erased` names it, and `rlp kb verify` accepts nothing else.
 
 ## Kinds of run records
 """
@@ -98,12 +107,20 @@ def main(arguments: list[str]) -> int:
 
 def _kind_section(kind: Kind, schema: dict[str, Any], root: dict[str, Any], blobs: list[str]) -> list[str]:
     live = " Live only." if kind.live else ""
-    lines = [f"### {kind.name}\n", f"{kind.doc}{live}\n", "| field | form |", "|---|---|"]
+    lines = [f"### {kind.name}\n", f"{kind.doc}{live} {_version(kind)}\n", "| field | form |", "|---|---|"]
     required = schema.get("required", [])
     for name, form in schema["properties"].items():
         notes = [_form(form, root), *(["optional"] if name not in required else []), *(["*blob*"] if name in blobs else [])]
         lines.append(f"| `{name}` | {', '.join(notes)} |")
     return [*lines, ""]
+
+
+def _version(kind: Kind) -> str:
+    return (
+        f"Version {kind.version}."
+        if kind.version == 1
+        else f'Version {kind.version}; the stored payload has `"{VERSION_KEY}": {kind.version}`.'
+    )
 
 
 def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:

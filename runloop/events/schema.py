@@ -25,7 +25,14 @@ def payload_schema(name: str) -> dict[str, Any]:
     forms = [payload_type(kind, run=run) for run in (True, False) if (kind.meta if run else kind.payload) is not None]
     schemas, definitions = msgspec.json.schema_components(forms, ref_template="#/$defs/{name}")
     body = schemas[0] if len(schemas) == 1 else {"oneOf": list(schemas)}
-    schema = {"$schema": DIALECT, "$id": f"{_ID}{name}.v1.json", "title": name, "description": kind.doc, **body, "$defs": definitions}
+    schema = {
+        "$schema": DIALECT,
+        "$id": f"{_ID}{name}.v{kind.version}.json",
+        "title": name,
+        "description": kind.doc,
+        **body,
+        "$defs": definitions,
+    }
     if name == "contact.upserted":
         evidence = definitions["ContactUpserted"]["properties"]["evidence"]
         next(form for form in evidence["anyOf"] if form.get("type") == "array")["uniqueItems"] = True

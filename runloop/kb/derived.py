@@ -1,4 +1,4 @@
-"""Keys, the search index, the history of entities and artifacts: what several projections write."""
+"""Keys, the search index, the graph, the history of entities and artifacts: what several projections write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import apsw
 
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 # Scripts that write without blanks (Thai to Khmer, kana, ideographs, Hangul): a word is wherever its characters are.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _ONE_UNSPACED = re.compile(f"([{_UNSPACED}])")
+_GROUPS = ("agent", "event", "file", "opening", "subject")  # kinds of nodes that an event mentions and that are not what it is about
+_MADE = f"SELECT node_key FROM nodes WHERE source_event = ? AND kind NOT IN ({', '.join(map(repr, _GROUPS))}) ORDER BY node_key LIMIT 1"  # noqa: S608
 WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def contact_key(email: str) -> str:
     """The key of a person: BLAKE3 of the lower-cased, trimmed address (spec 15.5, vectors in 25.2)."""
     return blake3(email.strip().lower().encode()).hexdigest()
+
+
+def account_key(service: str, handle: str) -> str:
+    """The key of an account: BLAKE3 of the service's and the account's name, both lower-cased and trimmed."""
+    return blake3(f"{service.strip().lower()}\n{handle.strip().lower()}".encode()).hexdigest()
 
 
 def artifact_key(path: str, sha256: str | None) -> str:
@@ -44,7 +51,7 @@ def spaced(text: str) -> str:
 
 
 def put_artifact(
-    db: apsw.Connection, event: StoredEvent, data: Any, sha256: str | None, run_id: str | None, sources: Iterable[Any]
+    db: apsw.Connection, event: StoredEvent, data: Any, sha256: str | None, run_id: str | None, sources: Sequence[Any]
 ) -> None:
     """Note a file, made by a run or outside one."""
     key = artifact_key(data["path"], sha256)
@@ -56,6 +63,8 @@ def put_artifact(
         ),
     )
     index(db, "artifacts", f"artifact:{key}", data["path"], f"{data['kind']} {data.get('summary') or ''}")
+    put_node(db, event, f"artifact:{key}", "artifact", data["path"].rpartition("/")[2])
+    cite(db, event, f"artifact:{key}", [source["event_id"] for source in sources if source.get("event_id") is not None])
     history(db, event, f"artifact:{key}")
 
 
@@ -76,6 +85,38 @@ def history(db: apsw.Connection, event: StoredEvent, *keys: str) -> None:
     """Note that the event touched these entities."""
     for key in keys:
         db.execute("INSERT OR IGNORE INTO entity_history VALUES(?, ?)", (key, event.id))
+
+
+def put_node(db: apsw.Connection, event: StoredEvent, key: str, kind: str, label: str) -> None:
+    """Note what this event says a thing is; the node of one that was gone lives again."""
+    db.execute("INSERT OR REPLACE INTO nodes VALUES(?, ?, ?, ?, NULL)", (key, kind, label, event.id))
+
+
+def see_node(db: apsw.Connection, event: StoredEvent, key: str, kind: str, label: str) -> None:
+    """Note a thing that this event only mentions, unless it is known already."""
+    db.execute("INSERT OR IGNORE INTO nodes VALUES(?, ?, ?, ?, NULL)", (key, kind, label, event.id))
+
+
+def end_node(db: apsw.Connection, event: StoredEvent, key: str) -> None:
+    """The thing is no more; its node stays, because others may point to it, and what it pointed to is taken back."""
+    db.execute("UPDATE nodes SET ended_event = ? WHERE node_key = ?", (event.id, key))
+    db.execute("DELETE FROM edges WHERE source_key = ?", (key,))
+
+
+def link(db: apsw.Connection, event: StoredEvent, source: str, relation: str, target: str) -> None:
+    """Note a relation between two nodes; the first event that says it stays its source."""
+    db.execute("INSERT OR IGNORE INTO edges VALUES(?, ?, ?, ?)", (source, relation, target, event.id))
+
+
+def cite(db: apsw.Connection, event: StoredEvent, source: str, cited: Iterable[int]) -> None:
+    """Note that the source rests on these events: on what they made, where that is still as they made it, else on the event itself."""
+    for event_id in dict.fromkeys(cited):
+        found: Any = db.execute(_MADE, (event_id,)).get
+        if found is None:
+            found = f"event:{event_id}"
+            see_node(db, event, found, "event", "")
+        if found != source:
+            link(db, event, source, "cites", found)
 
 
 def as_json(value: Any) -> str:

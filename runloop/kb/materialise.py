@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from runloop.kb.ledger import Ledger
 
 BATCH = 512  # events in one transaction (spec 15.5)
-_WHOLE_BODY = frozenset({"note.imported"})  # kinds whose projection needs what may lie in a blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def _apply_one(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
     """Whether the event could be applied; when not, nothing of it is, and the reason is kept."""
     db.execute("SAVEPOINT one")
     try:
-        apply(db, ledger.full(event) if event.kind in _WHOLE_BODY else event)
+        apply(db, event, ledger.blob)
     except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError):
         raise  # the file's trouble, not the event's
     except Exception as error:  # noqa: BLE001 - whatever a malformed event causes must not stop the rest

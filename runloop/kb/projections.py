@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runloop.events import is_run_record
-from runloop.kb.derived import as_json, contact_key, fold, history, index, put_artifact, unindex
+from runloop.events import current, is_erased, is_run_record, parse
+from runloop.kb.derived import (
+    account_key,
+    as_json,
+    cite,
+    contact_key,
+    end_node,
+    fold,
+    history,
+    index,
+    link,
+    put_artifact,
+    put_node,
+    see_node,
+    unindex,
+)
+from runloop.kb.fact_projections import fact_forgotten, fact_remembered, fact_superseded
 from runloop.kb.run_projections import project_run_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import apsw
 
     from runloop.events import StoredEvent
+
+LoadBlob = Callable[[str], bytes]  # the bytes of a blob that the event names, by hexadecimal BLAKE3
 
 DEFAULT_TRUST = 0.5
 # Three ranges, each with an index: with `<>` every passage of a file would read all the others.
@@ -22,15 +38,22 @@ _OLD_PASSAGES = """SELECT part FROM notes WHERE path = :path AND file_hash < :ha
     UNION SELECT part FROM notes WHERE path = :path AND part >= :parts"""
 
 
-def apply(db: apsw.Connection, event: StoredEvent) -> None:
-    """Bring the tables from before the event to after it; an event of a kind without projection changes nothing."""
+def apply(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+    """Bring the tables from before the event to after it; an event of a kind without projection, or an erased one, changes nothing.
+
+    It may use the event, the tables, and the blobs that the event names, which ``load`` gives. Payloads are brought up to their kind's
+    version first.
+    """
+    event = current(event)
+    if is_erased(event.payload):
+        return
     if is_run_record(event):
-        project_run_record(db, event)
-    elif (project := _FACTS.get(event.kind)) is not None:
-        project(db, event)
+        project_run_record(db, event, load)
+    elif (project := _PROJECTIONS.get(event.kind)) is not None:
+        project(db, event, load)
 
 
-def _contact(db: apsw.Connection, event: StoredEvent) -> None:
+def _contact(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     data = event.payload
     email = data["email"].strip()
     key = contact_key(email)
@@ -48,42 +71,71 @@ def _contact(db: apsw.Connection, event: StoredEvent) -> None:
     for address in emails:
         db.execute("INSERT OR IGNORE INTO contact_emails VALUES(?, ?)", (address.lower(), key))
     index(db, "contacts", f"contact:{key}", " ".join((data["name"], *nicknames)), " ".join((data.get("org") or "", *emails)))
+    put_node(db, event, f"contact:{key}", "contact", data["name"])
+    cite(db, event, f"contact:{key}", data.get("evidence") or ())
     history(db, event, f"contact:{key}")
 
 
-def _note(db: apsw.Connection, event: StoredEvent) -> None:
+def _account(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+    data = event.payload
+    service, handle = data["service"].strip(), data["handle"].strip()
+    key = account_key(service, handle)
+    owner = contact_key(data["contact"]) if data.get("contact") else None
+    db.execute(
+        "INSERT OR REPLACE INTO accounts VALUES(?, ?, ?, ?, ?, ?, ?)",
+        (key, service, handle, owner, data.get("url"), data.get("source"), event.id),
+    )
+    node = f"account:{key}"
+    db.execute("DELETE FROM edges WHERE source_key = ?", (node,))
+    put_node(db, event, node, "account", f"{service} {handle}")
+    history(db, event, node)
+    if owner is not None:
+        see_node(db, event, f"contact:{owner}", "contact", data["contact"])
+        link(db, event, node, "account_of", f"contact:{owner}")
+        history(db, event, f"contact:{owner}")
+    cite(db, event, node, data.get("evidence") or ())
+
+
+def _note(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
     """A passage; the first one of a new version of its file removes the old version's."""
     data = event.payload
     path, part = data["path"], data["part"]
+    text = data["text"] if isinstance(data["text"], str) else str(parse(load(data["text"]["$blob"])))
     for (gone,) in db.execute(_OLD_PASSAGES, {"path": path, "hash": data["file_hash"], "parts": data["parts"]}).fetchall():
-        _forget_note(db, path, gone)
+        _forget_note(db, event, path, gone)
+    title = data.get("title")
     db.execute(
         "INSERT OR REPLACE INTO notes VALUES(?,?,?,?,?,?,?,?,?)",
-        (path, part, data["line"], data["end_line"], data.get("title"), data["text"], data["file_hash"], data["parts"], event.id),
+        (path, part, data["line"], data["end_line"], title, text, data["file_hash"], data["parts"], event.id),
     )
-    index(db, "notes", f"note:{path}#{part}", data.get("title") or "", data["text"])
-    history(db, event, f"note:{path}", f"note:{path}#{part}")
+    file, passage = f"note:{path}", f"note:{path}#{part}"
+    index(db, "notes", passage, title or "", text)
+    put_node(db, event, passage, "note", title or path.rpartition("/")[2])
+    see_node(db, event, file, "file", path)
+    link(db, event, passage, "part_of", file)
+    history(db, event, file, passage)
 
 
-def _note_removed(db: apsw.Connection, event: StoredEvent) -> None:
+def _note_removed(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     path = event.payload["path"]
     for (part,) in db.execute("SELECT part FROM notes WHERE path = ?", (path,)).fetchall():
-        _forget_note(db, path, part)
+        _forget_note(db, event, path, part)
     history(db, event, f"note:{path}")
 
 
-def _forget_note(db: apsw.Connection, path: str, part: Any) -> None:
+def _forget_note(db: apsw.Connection, event: StoredEvent, path: str, part: Any) -> None:
     db.execute("DELETE FROM notes WHERE path = ? AND part = ?", (path, part))
     unindex(db, "notes", f"note:{path}#{part}")
+    end_node(db, event, f"note:{path}#{part}")
 
 
-def _artifact_file(db: apsw.Connection, event: StoredEvent) -> None:
+def _artifact_file(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     data = event.payload
     sources = [{"event_id": source} for source in data.get("citations") or ()]
     put_artifact(db, event, data, data["sha256"], None, sources)
 
 
-def _email(db: apsw.Connection, event: StoredEvent) -> None:
+def _email(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     data = event.payload
     recipients = [*data["to"], *(data.get("cc") or ())]
     db.execute(
@@ -93,11 +145,29 @@ def _email(db: apsw.Connection, event: StoredEvent) -> None:
             *(data["artifact_id"], event.ts_ms),
         ),
     )
-    history(db, event, f"artifact:event:{data['artifact_id']}", *(f"contact:{contact_key(address)}" for address in recipients))
+    mail = f"mail:{event.id}"
+    put_node(db, event, mail, "mail", data["subject"])
+    cite(db, event, mail, (data["artifact_id"],))
+    if event.actor.startswith("agent:"):
+        see_node(db, event, event.actor, "agent", event.actor.partition(":")[2])
+        link(db, event, mail, "made_by", event.actor)
+    run: Any = db.execute("SELECT run_id FROM run_events WHERE event_id = ?", (data["artifact_id"],)).get
+    if run is not None:
+        link(db, event, mail, "made_in", f"run:{run}")
+    for address in recipients:
+        person = f"contact:{contact_key(address)}"
+        see_node(db, event, person, "contact", address)
+        link(db, event, mail, "sent_to", person)
+        history(db, event, person)
+    history(db, event, mail, f"artifact:event:{data['artifact_id']}")
 
 
-_FACTS: dict[str, Callable[[apsw.Connection, StoredEvent], None]] = {
+_PROJECTIONS: dict[str, Callable[[apsw.Connection, StoredEvent, LoadBlob], None]] = {
     "contact.upserted": _contact,
+    "account.upserted": _account,
+    "fact.remembered": fact_remembered,
+    "fact.superseded": fact_superseded,
+    "fact.forgotten": fact_forgotten,
     "note.imported": _note,
     "note.removed": _note_removed,
     "artifact.created": _artifact_file,

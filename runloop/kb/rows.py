@@ -23,6 +23,7 @@ from runloop.events import (
     validate_meta,
 )
 from runloop.events.hashes import preimage
+from runloop.events.kinds import VERSION_KEY
 
 COLUMNS = "id, ts_ms, kind, actor, scope, payload_json, provenance_json, hash_blake3, chain_blake3, idempotency_key"
 
@@ -42,16 +43,20 @@ class Row(Struct, frozen=True, gc=False):
 
 def prepare(event: NewEvent, *, check: bool) -> Row:
     """The row of an event; with ``check`` its payload must follow the schema of its kind (:class:`InvalidEvent`)."""
-    fields = kind_of(event.kind).blob_fields
+    kind = kind_of(event.kind)
+    fields = kind.blob_fields
     payload = event.payload if type(event.payload) is dict else dict(event.payload)
-    payload_json, provenance_json = _canonical_parts(event, payload)
+    if kind.version > 1:
+        payload = {VERSION_KEY: kind.version, **payload}
+    made = isinstance(event, RunEvent) and kind.version == 1
+    payload_json, provenance_json = _canonical_parts(event, payload, made=made)
     blobs: list[tuple[bytes, bytes]] = []
     if fields and (len(payload_json) > INLINE_LIMIT or b'"$' in payload_json):  # only then can a field need a blob or an escape
         payload, values = externalise(payload, fields)
         payload_json = canonical(payload)
         blobs = [(bytes.fromhex(name), data) for name, data in values]
     if check:
-        (validate_meta if isinstance(event, RunEvent) else validate)(event.kind, payload)
+        (validate_meta if made else validate)(event.kind, payload)
         _check_outer(event)
     if event.blobs:
         blobs += [(blake3(data).digest(), data) for data in event.blobs]
@@ -59,9 +64,9 @@ def prepare(event: NewEvent, *, check: bool) -> Row:
     return Row(event, payload, payload_json.decode(), provenance_json.decode(), content, blobs)
 
 
-def _canonical_parts(event: NewEvent, payload: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Payload and provenance in canonical form; a run record brings both."""
-    if isinstance(event, RunEvent):
+def _canonical_parts(event: NewEvent, payload: dict[str, Any], *, made: bool) -> tuple[bytes, bytes]:
+    """Payload and provenance in canonical form; a run record brings both (``made``)."""
+    if made and isinstance(event, RunEvent):
         return event.payload_json, event.provenance_json
     return canonical(payload), canonical(event.provenance if type(event.provenance) is dict else dict(event.provenance))
 

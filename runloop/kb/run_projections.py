@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runloop.events import canonical, is_blob_ref
-from runloop.kb.derived import as_json, fold, history, put_artifact
+from runloop.events import canonical, is_blob_ref, parse
+from runloop.kb.derived import artifact_key, as_json, fold, history, link, put_artifact, put_node, see_node
 
 if TYPE_CHECKING:
     import apsw
 
     from runloop.events import StoredEvent
+    from runloop.kb.projections import LoadBlob
 
 _RUN_STATUS = {"run.waiting": "waiting", "run.paused": "paused", "run.resumed": "running", "run.recovered": "running"}
 
 
-def project_run_record(db: apsw.Connection, event: StoredEvent) -> None:
+def project_run_record(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
     """Apply one run record; a second record with the same ``seq`` in a run is an error."""
     payload = event.payload
     run_id, seq, meta = payload["run_id"], payload["seq"], payload["meta"]
@@ -38,11 +39,12 @@ def project_run_record(db: apsw.Connection, event: StoredEvent) -> None:
         history(db, event, f"node:{run_id}#{meta['node']}")
         _node(db, event, run_id, meta)
     elif group == "effect":
-        _effect(db, event, run_id, meta)
+        _effect(db, event, run_id, meta, load)
     elif group == "approval":
         _approval(db, event, run_id, meta)
     elif event.kind == "artifact.created":
         put_artifact(db, event, meta, meta["sha256"], run_id, meta.get("sources") or ())
+        _draw_artifact(db, event, run_id, meta)
 
 
 def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> None:
@@ -58,6 +60,7 @@ def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> No
                    forked_from = coalesce(forked_from, ?), words = CASE words WHEN '' THEN ? ELSE words END WHERE run_id = ?""",
             (status, meta["mode"], started, meta.get("owner"), forked_from, words, run_id),
         )
+        _draw_run(db, event, payload, forked_from)
     elif event.kind == "run.finished":
         db.execute(
             """UPDATE runs SET status = ?, finished_ms = ?, ms = ?, tokens = ?, usd = ?, final_hash = ?, reason = ?, why = NULL,
@@ -76,6 +79,16 @@ def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> No
         )
 
 
+def _draw_run(db: apsw.Connection, event: StoredEvent, payload: Any, forked_from: str | None) -> None:
+    run, opening = f"run:{payload['run_id']}", f"opening:{payload['opening_name']}"
+    see_node(db, event, run, "run", payload["opening_name"])
+    see_node(db, event, opening, "opening", payload["opening_name"])
+    link(db, event, run, "follows", opening)
+    for relation, other in (("child_of", payload["parent_run_id"]), ("forked_from", forked_from)):
+        if other is not None:
+            link(db, event, run, relation, f"run:{other}")
+
+
 def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
     if event.kind in {"node.ready", "node.started"}:
         started = event.ts_ms if event.kind == "node.started" else None
@@ -88,6 +101,9 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
                    source_event = excluded.source_event""",
             (run_id, meta["node"], "ready" if started is None else "running", meta["attempt"], agent, started, event.id),
         )
+        if agent is not None:
+            see_node(db, event, f"agent:{agent}", "agent", agent)
+            link(db, event, f"run:{run_id}", "used", f"agent:{agent}")
     elif event.kind == "node.finished":
         error = meta.get("error") or {}
         status = "running" if meta.get("retry_ms") is not None else meta["status"]
@@ -107,7 +123,7 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
         )
 
 
-def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any, load: LoadBlob) -> None:
     place = (run_id, meta["node"], meta["attempt"], meta["call"])
     if event.kind == "effect.requested":
         db.execute(
@@ -118,13 +134,15 @@ def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> 
         )
         return
     error = meta.get("error") or {}
+    provider, model = _asked(meta, load)
     db.execute(
-        """UPDATE effects SET status = ?, ended_ms = ?, ms = ?, result_bytes = ?, tokens_in = ?, tokens_out = ?, usd = ?,
-               cached = ?, error_code = ?, error = ?, ended_event = ?
+        """UPDATE effects SET status = ?, ended_ms = ?, ms = ?, result_bytes = ?, provider = ?, model = ?, tokens_in = ?,
+               tokens_out = ?, usd = ?, cached = ?, error_code = ?, error = ?, ended_event = ?
            WHERE run_id = ? AND node_id = ? AND attempt = ? AND call = ?""",
         (
-            *(event.kind.partition(".")[2], event.ts_ms, meta.get("ms"), _size(meta.get("result")), meta.get("tokens_in", 0)),
+            *(event.kind.partition(".")[2], event.ts_ms, meta.get("ms"), _size(meta.get("result")), provider, model),
             *(
+                meta.get("tokens_in", 0),
                 meta.get("tokens_out", 0),
                 _usd(meta),
                 int(meta.get("cached", False)),
@@ -136,13 +154,38 @@ def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> 
     )
 
 
+def _draw_artifact(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+    artifact = f"artifact:{artifact_key(meta['path'], meta['sha256'])}"
+    link(db, event, artifact, "made_in", f"run:{run_id}")
+    agent = db.execute("SELECT agent FROM run_nodes WHERE run_id = ? AND node_id = ?", (run_id, meta["node"])).get
+    if agent is not None:
+        link(db, event, artifact, "made_by", f"agent:{agent}")
+
+
+def _asked(meta: Any, load: LoadBlob) -> tuple[str | None, str | None]:
+    """The provider and the model that answered; None for what no model did."""
+    if not (meta.get("tokens_in") or meta.get("tokens_out")):
+        return None, None
+    result = meta.get("result")
+    if is_blob_ref(result):
+        result = parse(load(result["$blob"]))
+    if not isinstance(result, dict):
+        return None, None
+    provider, model = result.get("provider"), result.get("model")
+    return (provider if isinstance(provider, str) else None), (model if isinstance(model, str) else None)
+
+
 def _approval(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+    key = f"approval:{meta['approval_id']}"
+    history(db, event, key)
     if event.kind == "approval.requested":
         db.execute(
             """INSERT OR REPLACE INTO approvals(approval_id, run_id, node_id, action, status, requested_ms, source_event)
                VALUES(?, ?, ?, ?, 'requested', ?, ?)""",
             (meta["approval_id"], run_id, meta.get("node"), meta.get("action"), event.ts_ms, event.id),
         )
+        put_node(db, event, key, "approval", meta.get("action") or "")
+        link(db, event, key, "asked_in", f"run:{run_id}")
     else:
         by = (meta.get("by") or {}).get("role")
         db.execute(

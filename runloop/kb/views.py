@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import apsw
 
-VERSION = 5  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 6  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -22,6 +22,10 @@ _TABLES = {
         org TEXT, trust REAL NOT NULL, names_folded TEXT NOT NULL, source TEXT, source_event INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "contact_emails": "(email TEXT NOT NULL, contact_key TEXT NOT NULL, PRIMARY KEY(email, contact_key)) STRICT, WITHOUT ROWID",
+    "accounts": """(
+        account_key TEXT PRIMARY KEY, service TEXT NOT NULL, handle TEXT NOT NULL, contact_key TEXT, url TEXT, source TEXT,
+        source_event INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
     "notes": """(
         path TEXT NOT NULL, part INTEGER NOT NULL, line INTEGER NOT NULL, end_line INTEGER NOT NULL, title TEXT, text TEXT NOT NULL,
         file_hash TEXT NOT NULL, parts INTEGER NOT NULL, source_event INTEGER NOT NULL, PRIMARY KEY(path, part)
@@ -47,7 +51,8 @@ _TABLES = {
     "effects": """(
         run_id TEXT NOT NULL, node_id TEXT NOT NULL, attempt INTEGER NOT NULL, call INTEGER NOT NULL, name TEXT NOT NULL,
         class TEXT NOT NULL, status TEXT NOT NULL, requested_ms INTEGER NOT NULL, ended_ms INTEGER, ms INTEGER, args_bytes INTEGER NOT NULL,
-        result_bytes INTEGER, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, usd REAL, cached INTEGER NOT NULL,
+        result_bytes INTEGER, provider TEXT, model TEXT,
+        tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, usd REAL, cached INTEGER NOT NULL,
         error_code TEXT, error TEXT, requested_event INTEGER NOT NULL, ended_event INTEGER, PRIMARY KEY(run_id, node_id, attempt, call)
     ) STRICT, WITHOUT ROWID""",
     "approvals": """(
@@ -58,9 +63,44 @@ _TABLES = {
         event_id INTEGER PRIMARY KEY, subject TEXT NOT NULL, recipients TEXT NOT NULL, status TEXT, message_id TEXT, path TEXT,
         artifact_id INTEGER NOT NULL, sent_ms INTEGER NOT NULL
     ) STRICT""",
+    "facts": """(
+        fact_id INTEGER PRIMARY KEY, subject TEXT NOT NULL, predicate TEXT NOT NULL, value TEXT NOT NULL, status TEXT NOT NULL,
+        said_by TEXT NOT NULL, stamp TEXT NOT NULL, spans TEXT NOT NULL, supersedes INTEGER, ended_event INTEGER, said_ms INTEGER NOT NULL
+    ) STRICT""",
+    "nodes": """(
+        node_key TEXT PRIMARY KEY, kind TEXT NOT NULL, label TEXT NOT NULL, source_event INTEGER NOT NULL, ended_event INTEGER
+    ) STRICT, WITHOUT ROWID""",
+    "edges": """(
+        source_key TEXT NOT NULL, relation TEXT NOT NULL, target_key TEXT NOT NULL, source_event INTEGER NOT NULL,
+        PRIMARY KEY(source_key, relation, target_key)
+    ) STRICT, WITHOUT ROWID""",
     "entity_history": "(entity_key TEXT NOT NULL, event_id INTEGER NOT NULL, PRIMARY KEY(entity_key, event_id)) STRICT, WITHOUT ROWID",
     "problems": "(event_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, error TEXT NOT NULL) STRICT",
     "documents": "(id INTEGER PRIMARY KEY, domain TEXT NOT NULL, key TEXT NOT NULL, UNIQUE(domain, key)) STRICT",
+}
+_NOTED = {
+    "snapshots": """(
+        event_id INTEGER PRIMARY KEY, path TEXT NOT NULL, bytes INTEGER NOT NULL, made_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL
+    ) STRICT""",
+    "embeddings": """(
+        domain TEXT NOT NULL, key TEXT NOT NULL, embedder TEXT NOT NULL, dim INTEGER NOT NULL, text_hash BLOB NOT NULL,
+        PRIMARY KEY(domain, key)
+    ) STRICT, WITHOUT ROWID""",
+}
+_SQL_VIEWS = {
+    "run_traces": """SELECT r.run_id, r.trace_id,
+            (SELECT json_group_array(json_object('node', n.node_id, 'status', n.status, 'attempt', n.attempt, 'agent', n.agent,
+                'outputs_hash', n.outputs_hash, 'error', n.error) ORDER BY n.finished_ms, n.node_id)
+             FROM run_nodes n WHERE n.run_id = r.run_id) AS trace_json,
+            r.final_hash, r.status = 'succeeded' AS success, r.source_event
+        FROM runs r WHERE r.finished_ms IS NOT NULL""",
+    "costs": """SELECT run_id, node_id, provider, model, date(ended_ms / 1000, 'unixepoch') AS day, count(*) AS calls,
+            sum(cached) AS cached, sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,
+            CASE WHEN count(*) = count(usd) THEN sum(usd) END AS usd, max(ended_event) AS source_event
+        FROM effects WHERE model IS NOT NULL GROUP BY run_id, node_id, provider, model, day""",
+    "meta": """SELECT 'schema' AS key, CAST(version AS TEXT) AS value FROM state
+        UNION ALL SELECT 'ledger_id', ledger_id FROM state
+        UNION ALL SELECT 'watermark', CAST(watermark AS TEXT) FROM state""",
 }
 _INDEXES = (
     "CREATE INDEX contact_emails_contact ON contact_emails(contact_key)",
@@ -71,6 +111,11 @@ _INDEXES = (
     "CREATE INDEX runs_parent ON runs(parent_run_id) WHERE parent_run_id IS NOT NULL",
     "CREATE INDEX runs_forked ON runs(forked_from) WHERE forked_from IS NOT NULL",
     "CREATE INDEX approvals_run ON approvals(run_id)",
+    "CREATE INDEX accounts_contact ON accounts(contact_key) WHERE contact_key IS NOT NULL",
+    "CREATE INDEX effects_model ON effects(ended_ms) WHERE model IS NOT NULL",
+    "CREATE INDEX facts_subject ON facts(subject, predicate)",
+    "CREATE INDEX nodes_source ON nodes(source_event)",
+    "CREATE INDEX edges_target ON edges(target_key, relation)",
 )
 _SEARCH = """CREATE VIRTUAL TABLE search USING fts5(
     title, body, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2", prefix='2 3'
@@ -87,15 +132,19 @@ def create(db: apsw.Connection, ledger_id: str, genesis: bytes) -> None:
 def recreate(db: apsw.Connection) -> None:
     """Empty every table and start over; what was noted of the ledger's head stays."""
     db.execute("DROP TABLE IF EXISTS search")
-    for name in _TABLES:
+    for name in _SQL_VIEWS:
+        db.execute(f"DROP VIEW IF EXISTS {name}")
+    for name in (*_TABLES, *_NOTED):
         db.execute(f"DROP TABLE IF EXISTS {name}")
     _create_tables(db)
     db.execute("UPDATE state SET watermark = 0, version = ?", (VERSION,))
 
 
 def _create_tables(db: apsw.Connection) -> None:
-    for name, body in _TABLES.items():
+    for name, body in (*_TABLES.items(), *_NOTED.items()):
         db.execute(f"CREATE TABLE {name}{body}")
+    for name, query in _SQL_VIEWS.items():
+        db.execute(f"CREATE VIEW {name} AS {query}")
     for index in _INDEXES:
         db.execute(index)
     db.execute(_SEARCH)
@@ -104,3 +153,13 @@ def _create_tables(db: apsw.Connection) -> None:
 def table_names() -> list[str]:
     """Every derived table, for comparing two files."""
     return list(_TABLES)
+
+
+def view_names() -> list[str]:
+    """What SQL itself derives from those tables: nothing of it is stored."""
+    return list(_SQL_VIEWS)
+
+
+def noted_names() -> list[str]:
+    """Tables about files beside this one (states of the past, vectors): not made from events, and not compared."""
+    return list(_NOTED)

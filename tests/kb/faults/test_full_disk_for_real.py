@@ -120,9 +120,9 @@ def test_a_new_ledger_on_a_full_file_system_says_so(small_disk):
 
 
 def test_the_command_line_says_in_one_line_that_it_waits_for_room_and_that_it_goes_on(tmp_path):
-    people = "\n".join(f"P{number},p{number}@example.com,{'Guild of Very Long Names ' * 9}" for number in range(600))
+    people = "\n".join(f"P{number},p{number}@example.com,{'Guild of Very Long Names ' * 9}" for number in range(3000))
     (tmp_path / "people.csv").write_text(f"name,email,org\n{people}\n")
-    command = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY)); {MAIN}"
+    command = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, resource.RLIM_INFINITY)); {MAIN}"
     words = ["kb", "import", "contacts", str(tmp_path / "people.csv"), "--json"]
     env = {**os.environ, "HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "home")}
     child = subprocess.Popen([sys.executable, "-c", command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
@@ -136,4 +136,4 @@ def test_the_command_line_says_in_one_line_that_it_waits_for_room_and_that_it_go
         child.kill()
         child.communicate()
     assert (child.returncode, err) == (0, "there is room again: going on\n")
-    assert '"taken": 600' in out
+    assert '"taken": 3000' in out
