@@ -29,7 +29,8 @@ def fact_superseded(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> 
     if row is None:
         return
     _end(db, event, old, "superseded")
-    _insert(db, event, *row, load, old)
+    subject, predicate = row
+    _insert(db, event, subject, predicate, load, old)
 
 
 def fact_forgotten(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
