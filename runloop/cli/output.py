@@ -271,14 +271,20 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
     return _SEPARATOR.join(_pad(cell, size, right=at_right) for cell, size, at_right in zip(cells, widths, right, strict=True)).rstrip()
 
 
+def fitted(text: str, size: int) -> str:
+    """The text, cut with ``…`` where it takes more than ``size`` columns."""
+    if display_width(text) <= size:
+        return text
+    kept = ""
+    for char in text:
+        if display_width(kept + char) > size - 1:
+            break
+        kept += char
+    return kept + "…"
+
+
 def _pad(text: str, size: int, *, right: bool) -> str:
-    if display_width(text) > size:
-        kept = ""
-        for char in text:
-            if display_width(kept + char) > size - 1:
-                break
-            kept += char
-        text = kept + "…"
+    text = fitted(text, size)
     space = " " * (size - display_width(text))
     return space + text if right else text + space
 

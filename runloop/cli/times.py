@@ -53,6 +53,11 @@ def clock(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%m-%d %H:%M:%S")
 
 
+def date_clock(ms: int) -> str:
+    """As :func:`clock`, with the year."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def clock_ms(ms: int) -> str:
     """The time of day, to the millisecond."""
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 from runloop.events import KINDS, NewEvent, StoredEvent
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
-from runloop.kb import evidence, materialise, people, search
+from runloop.kb import evidence, materialise, naming, people, search
 from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.mask import mask_value
 from runloop.kb.materialise import Synced
+from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
 from runloop.kb.query import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
 from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
+from runloop.kb.why import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.kb.keeping.checks import Progress
+    from runloop.kb.naming import Candidate
     from runloop.kb.search import Hit
+    from runloop.kb.stories import Telling
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import StallListener
 
@@ -165,6 +169,18 @@ class KnowledgeBase:
         with self.reading() as db:
             ids = [int(row[0]) for row in db.execute(sql, candidates).fetchall()]  # type: ignore[arg-type] # the column is an integer
         return [event for event_id in ids if (event := self.ledger.get(event_id)) is not None]
+
+    def find(self, text: str, folder: Path | None = None) -> list[Candidate]:
+        """What ``text`` may name (:mod:`runloop.kb.naming`); files and relative paths are looked up from ``folder``, if that is given."""
+        with self.reading() as db:
+            return naming.find(text, self.ledger, db, folder)
+
+    def explain(self, key: str, telling: Telling, *, max_steps: int = MAX_STEPS, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
+        """What an entity rests on, masked, in the JSON form of ``rlp why`` (docs/knowledge.md); ``telling`` knows openings and forks."""
+        with self.reading() as db:
+            found = explain(key, self.ledger, db, telling, max_steps=max_steps, max_depth=max_depth)
+        masked: dict[str, Any] = mask_value(found.to_dict(), self.salt)
+        return masked
 
     def propose(self, delta: StateDelta) -> StoredEvent:
         """Append a change that was proposed, after the checks of spec 15.3 in their order; it is visible to the next read."""

@@ -1,16 +1,26 @@
-"""What an event rests on: the events that its payload names."""
+"""What an event rests on: the events that its payload names, wherever in it they stand."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from runloop.events import StoredEvent
     from runloop.kb.ledger import Ledger
 
 MAX_CHAIN = 1000  # events in one explanation
+MAX_NAMED = 1000  # events that one value may name
+_LARGEST = 2**63
+
+
+class Named(NamedTuple):
+    """An event that a value names, and the place in its text."""
+
+    event_id: int
+    path: str | None = None
+    line: int | None = None
 
 
 def named_by(payload: Mapping[str, Any]) -> list[int]:
@@ -19,7 +29,23 @@ def named_by(payload: Mapping[str, Any]) -> list[int]:
     body = meta if isinstance(meta, dict) else payload
     named = [*(body.get("evidence") or ()), *(body.get("citations") or ()), body.get("artifact_id")]
     named += [source.get("event_id") for source in body.get("sources") or () if isinstance(source, dict)]
-    return [event_id for event_id in named if isinstance(event_id, int) and not isinstance(event_id, bool)]
+    return [event_id for event_id in named if _is_id(event_id)]
+
+
+def names_in(value: Any) -> tuple[Named, ...]:
+    """The events that a JSON value names in ``event_id`` or ``evidence``, each place once; other numbers may count anything."""
+    found: dict[Named, None] = {}
+    for each in _names(value):
+        found[each] = None
+        if len(found) >= MAX_NAMED:
+            break
+    return tuple(found)
+
+
+def stated(event: StoredEvent) -> list[int]:
+    """The events that an event's payload and provenance name."""
+    said = str(event.provenance.get("evidence", ""))
+    return list(dict.fromkeys([*named_by(event.payload), *(int(number) for number in said.split(",") if number.isdigit())]))
 
 
 def chain(ledger: Ledger, event_id: int) -> list[StoredEvent]:
@@ -31,6 +57,33 @@ def chain(ledger: Ledger, event_id: int) -> list[StoredEvent]:
         event = None if current in found else ledger.get(current)
         if event is not None:
             found[current] = event
-            stated = str(event.provenance.get("evidence", ""))
-            open_ids += [*named_by(event.payload), *(int(number) for number in stated.split(",") if number.isdigit())]
+            open_ids += stated(event)
     return [found[number] for number in sorted(found)]
+
+
+def _names(value: Any) -> Iterator[Named]:
+    """Without recursion: a value may be nested as deep as JSON allows."""
+    waiting = [value]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, list):
+            waiting.extend(reversed(here))
+        elif isinstance(here, dict):
+            for name in ("event_id", "last_event_id"):
+                if _is_id(here.get(name)):
+                    yield Named(here[name], _text(here.get("path")), _line(here.get("line")))
+            listed = here.get("evidence")
+            yield from (Named(each) for each in (listed if isinstance(listed, list) else ()) if _is_id(each))
+            waiting.extend(reversed([each for each in here.values() if isinstance(each, (dict, list))]))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _LARGEST
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _line(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -102,14 +102,17 @@ def test_the_tables_are_listed_with_what_is_masked(rlp):
     assert {"table": "events", "column": "payload_json", "masked": "json"} in rows
 
 
-def test_why_lists_the_events_of_an_entity(rlp, notes):
+def test_why_explains_an_entity_however_it_is_called(rlp, notes, monkeypatch):
     rlp("kb", "import", "notes", notes)
-    code, out, _ = rlp("kb", "why", f"note:{notes / 'plan.md'}")
-    assert code == 0
-    assert [event["id"] for event in json.loads(out)] == [1]
-    assert "ada@home" not in out
-    assert "note.imported" in rlp("kb", "why", "event:1", "--table")[1]
-    code, _, err = rlp("kb", "why", "contact:nobody")
+    monkeypatch.chdir(notes)
+    for words in (["kb", "why", f"note:{notes / 'plan.md'}"], ["why", "plan.md"], ["why", "plan.md:1"], ["why", "event:1"]):
+        code, out, _ = rlp(*words)
+        said = json.loads(out)
+        assert code == 0
+        assert "event:1" in [step["key"] for step in said["steps"]]
+    assert (said["root"], said["links"], said["left_out"]) == ("event:1", [], 0)
+    assert rlp("why", "plan.md:1", "--table")[1].startswith("note Plan, plan.md:1-3, from user, ")
+    code, _, err = rlp("why", "contact:nobody")
     assert code == 2
     assert "nothing is known of 'contact:nobody'" in err
 

@@ -2,69 +2,90 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
-from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
+from runloop.cli.options import JsonOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
-    from runloop.events import StoredEvent
+    from collections.abc import Iterable
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Explain an entity from its events.")
+    from runloop.kb import KnowledgeBase
+    from runloop.kb.naming import Candidate
 
-_EVENT_COLUMNS = ("event", "time", "kind", "actor", "what")
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Explain what made something what it is.")
+
+EntityArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ENTITY",
+        help="A person (address, name), path[:line], file, run or `last`, event:N, hash, Message-ID, approval, or a key of `rlp search`.",
+    ),
+]
+
+
+class Format(StrEnum):
+    """How an explanation is drawn."""
+
+    TREE = "tree"
+    JSON = "json"
+    DOT = "dot"
+    MERMAID = "mermaid"
 
 
 @app.command()
 def why(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="contact:…, note:PATH, artifact:…, run:… or event:N.")],
+    entity: EntityArgument,
     *,
+    form: Annotated[Format | None, typer.Option("--format", "-f", help="How to print it.")] = None,
+    depth: Annotated[int, typer.Option("--depth", min=1, max=64, help="Show a tree N links deep.")] = 8,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Follow links to at most N steps.")] = 2000,
+    everything: Annotated[bool, typer.Option("--all", help="Show long lists in full.")] = False,
     json: JsonOption = False,
     table: TableOption = False,
-    max_cols: MaxColsOption = None,
-    max_rows: MaxRowsOption = None,
     no_wrap: NoWrapOption = False,
 ) -> int:
-    """List the events that made an entity what it is, oldest first."""
-    from runloop.kb.mask import mask_value
+    """Explain ENTITY: who made it, from which texts, who approved it, what it cost; then all that led to it, as a tree.
 
+    Examples: `rlp why last`, `rlp why maria@acme.example`, `rlp why notes/plan.md:12`, `rlp why event:66 --format dot`.
+    """
+    from runloop.cli.kb import drawing
+    from runloop.runs.telling import RunTelling
+
+    if form is not None and (json or table):
+        raise InvalidInput("--format excludes --json and --table", code="cli.usage", hint="Give one of them.")
+    if form is None:
+        form = Format.JSON if output.wants_json(as_json=json, as_table=table) else Format.TREE
     with open_kb() as kb:
-        events = kb.why(key)
-        if not events:
-            raise InvalidInput(f"nothing is known of {key!r}", code="kb.unknown_key", hint="`rlp kb search WORDS --json` shows keys")
-        data: list[dict[str, Any]] = [mask_value(_event_dict(event), kb.salt) for event in events]
-    rows = [(each["id"], _time(each["ts_ms"]), each["kind"], each["actor"], _gist(each)) for each in data]
-    output.print_rows(
-        _EVENT_COLUMNS, rows, as_json=json, as_table=table, style=output.TableStyle(max_cols, max_rows, fit=not no_wrap), data=data
-    )
+        said = kb.explain(named(kb, entity).key, RunTelling(kb.ledger), max_steps=limit)
+    match form:
+        case Format.JSON:
+            output.print_json(said)
+        case Format.DOT:
+            _print(drawing.dot(said))
+        case Format.MERMAID:
+            _print(drawing.mermaid(said))
+        case Format.TREE:
+            summary = list(drawing.summary_lines(said))
+            lines = [*drawing.tree(said, depth, whole=everything)]
+            shown = [lines[0], *(f"  {line}" for line in summary), *([""] if summary and lines[1:] else []), *lines[1:]]
+            _print(shown, None if no_wrap else output.terminal_width())
     return EXIT_OK
 
 
-def _event_dict(event: StoredEvent) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "ts_ms": event.ts_ms,
-        "kind": event.kind,
-        "actor": event.actor,
-        "scope": event.scope,
-        "payload": dict(event.payload),
-        "provenance": dict(event.provenance),
-        "content_hash": event.content_hash.hex(),
-    }
+def named(kb: KnowledgeBase, entity: str) -> Candidate:
+    """The one entity that is meant. Raises InvalidInput ``kb.unknown_entity`` or ``kb.ambiguous``."""
+    from runloop.kb.naming import only
+
+    return only(entity, kb.find(entity, Path.cwd()), kb.salt)
 
 
-def _time(ts_ms: int) -> str:
-    return datetime.fromtimestamp(ts_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _gist(event: dict[str, Any]) -> str:
-    payload = event["payload"]
-    for name in ("message", "summary", "name", "subject", "path"):
-        if isinstance(payload.get(name), str):
-            return str(payload[name])
-    return ""
+def _print(lines: Iterable[str], width: int | None = None) -> None:
+    for line in lines:
+        output.print_line(line if width is None else output.fitted(output.clean_line(line), width))

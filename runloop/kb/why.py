@@ -1,0 +1,105 @@
+"""`rlp why`: from an entity back to the events, runs, nodes, agents, calls, approvals and texts that it rests on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runloop.events import is_run_record
+from runloop.kb import why_domain, why_runs
+from runloop.kb.evidence import stated
+from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS, Explanation, Link, Step, walk
+from runloop.kb.stories import RunStory, story_of
+
+if TYPE_CHECKING:
+    import apsw
+
+    from runloop.events import StoredEvent
+    from runloop.kb.ledger import Ledger
+    from runloop.kb.stories import Telling
+
+_KEPT_STORIES = 32  # runs whose records are folded and at hand
+
+
+def explain(
+    key: str, ledger: Ledger, db: apsw.Connection, telling: Telling, *, max_steps: int = MAX_STEPS, max_depth: int = MAX_DEPTH
+) -> Explanation:
+    """What the step with this key rests on; ``db`` are the derived tables. Nothing in it is masked."""
+    teller = Teller(ledger, db, telling)
+    return walk(teller.canonical(key), teller.step, max_steps=max_steps, max_depth=max_depth)
+
+
+class Teller:
+    """Makes steps out of the ledger, the derived tables and the stories of runs."""
+
+    def __init__(self, ledger: Ledger, db: apsw.Connection, telling: Telling) -> None:
+        self.ledger, self.db, self._telling = ledger, db, telling
+        self._stories: dict[str, RunStory] = {}
+
+    def canonical(self, key: str) -> str:
+        """The key under which a step is known: contacts and artifacts are the event that says them, records of a run its parts."""
+        sort, _, rest = key.partition(":")
+        if sort == "contact":
+            return self._source("SELECT source_event FROM contacts WHERE contact_key = ?", rest) or key
+        if sort == "artifact":
+            return self._source("SELECT source_event FROM artifacts WHERE artifact_key = ?", rest) or key
+        if sort == "note" and "#" in rest:
+            path, _, part = rest.rpartition("#")
+            return self._source("SELECT source_event FROM notes WHERE path = ? AND part = ?", path, part) or key
+        event = self.ledger.get(int(rest)) if sort == "event" and rest.isdigit() else None
+        return key if event is None or not is_run_record(event) else why_runs.key_of(self, event)
+
+    def step(self, key: str, whole: bool) -> Step:
+        """The step of a canonical key; of a run that did more than it is asked for here, only itself unless ``whole``."""
+        sort, _, rest = key.partition(":")
+        if sort == "run":
+            return why_runs.run_step(self, rest, whole=whole)
+        if sort == "node":
+            run_id, _, node = rest.partition("#")
+            return why_runs.node_step(self, run_id, node)
+        if sort == "note":
+            return why_domain.file_step(self, rest)
+        event = self.ledger.get(int(rest)) if rest.isdigit() else None
+        if event is None:
+            return Step(key, "event", key, gone="it is not in the ledger: its run was pruned, or it never was")
+        return self._event_step(event)
+
+    def story(self, run_id: str) -> RunStory:
+        """The run as its records tell it."""
+        found = self._stories.get(run_id)
+        if found is None:
+            if len(self._stories) >= _KEPT_STORIES:
+                del self._stories[next(iter(self._stories))]
+            found = self._stories[run_id] = story_of(run_id, self._telling)
+        return found
+
+    def links(self, relation: str, ids: list[int], note: str | None = None) -> list[Link]:
+        """Links to events, by their canonical keys."""
+        return [Link(relation, self.canonical(f"event:{number}"), note) for number in ids]
+
+    def _event_step(self, event: StoredEvent) -> Step:
+        if "$erased" in event.payload:
+            title = f"event {event.id}, {event.kind}"
+            return Step(
+                f"event:{event.id}", "event", title, event.id, event.ts_ms, event.actor, gone=f"erased by event {event.payload['$erased']}"
+            )
+        step = why_runs.record_step(self, event) if is_run_record(event) else why_domain.step(self, event)
+        return step if step is not None else self._plain(event)
+
+    def _plain(self, event: StoredEvent) -> Step:
+        title = _title(event)
+        return Step(
+            *(f"event:{event.id}", event.kind, title, event.id, event.ts_ms, event.actor),
+            links=tuple(self.links("rests on", stated(event))),
+        )
+
+    def _source(self, sql: str, *values: Any) -> str | None:
+        row = self.db.execute(sql, values).fetchone()
+        return None if row is None else f"event:{row[0]}"
+
+
+def _title(event: StoredEvent) -> str:
+    for name in ("title", "subject", "summary", "message", "name", "path", "source"):
+        value = event.payload.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return event.kind

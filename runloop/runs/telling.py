@@ -1,0 +1,42 @@
+"""What explanations need to know of runs: their records with what a fork shares, and which node gets whose outputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runloop.errors import RunloopError
+from runloop.runs.history import opening_of, run_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runloop.events import StoredEvent
+    from runloop.runs.sources import RunSource
+
+
+class RunTelling:
+    """As :class:`runloop.kb.stories.Telling`, from a ledger."""
+
+    def __init__(self, source: RunSource) -> None:
+        self._source = source
+
+    def events(self, run_id: str) -> Iterator[StoredEvent]:
+        """The run's records; where a value of one is not there any more, all of them as they are stored."""
+        try:
+            return iter(list(run_events(self._source, run_id)))
+        except (RunloopError, KeyError):
+            return self._source.read_run(run_id)
+
+    def feeds(self, submitted: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+        """For each node the nodes whose outputs it gets; the port that only orders does not count."""
+        from runloop.openings.model import ORDER_PORT
+
+        try:
+            opening = opening_of(submitted)
+        except (RunloopError, KeyError, TypeError):
+            return {}
+        found: dict[str, list[str]] = {}
+        for edge in opening.edges:
+            if edge.target.port != ORDER_PORT and edge.source.node not in found.setdefault(edge.target.node, []):
+                found[edge.target.node].append(edge.source.node)
+        return found
