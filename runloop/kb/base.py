@@ -25,7 +25,7 @@ from runloop.kb.runs import RunFilter, matching, only_one, select_runs
 from runloop.kb.why import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import apsw
 
@@ -107,10 +107,10 @@ class KnowledgeBase:
             self.behind = None
             return synced
 
-    def rebuild(self) -> Synced:
-        """Make the derived tables anew from every event."""
+    def rebuild(self, tick: Callable[[int], None] = lambda _done: None) -> Synced:
+        """Make the derived tables anew from every event; readers see the old ones until then. ``tick`` hears how far it is."""
         with self._lock:
-            return materialise.rebuild(self._views, self._views_path, self.ledger)
+            return materialise.rebuild(self._views, self._views_path, self.ledger, tick=tick)
 
     def problems(self) -> list[dict[str, Any]]:
         """Events that could not be applied and were set aside."""

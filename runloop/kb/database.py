@@ -54,6 +54,16 @@ def connect(path: Path, *, readonly: bool = False, synchronous: str = "full", bu
     return db
 
 
+def fold(db: apsw.Connection, *, wait_ms: int) -> bool:
+    """Write the log back into the file and empty it; whether nobody stood in the way for ``wait_ms``."""
+    db.set_busy_timeout(wait_ms)
+    try:
+        busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+    finally:
+        db.set_busy_timeout(BUSY_MS)
+    return not busy
+
+
 def abandon(db: apsw.Connection) -> None:
     """Close a connection that is of no more use, whatever the disk says to that: what was acknowledged is in the log."""
     with suppress(apsw.Error):

@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING
 import apsw
 
 from runloop.errors import Where
-from runloop.events import genesis
+from runloop.events import current, genesis
 from runloop.kb import views
-from runloop.kb.database import connect, translated
+from runloop.kb.database import connect, fold, translated
 from runloop.kb.errors import LedgerCorrupt
+from runloop.kb.keeping.scratch import scratch
 from runloop.kb.migrations import immediate
 from runloop.kb.projections import apply
 from runloop.kb.verify import Anchor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from runloop.events import StoredEvent
     from runloop.kb.ledger import Ledger
 
 BATCH = 512  # events in one transaction (spec 15.5)
+FOLD_MS = 500  # how long a rebuild waits for readers, so that what the old tables held leaves the log as well
+ERASING = "events.erased"
+_OF_THE_FILE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError)  # the file's trouble, not an event's
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,15 @@ def sync(
 ) -> Synced:
     """Apply every event after the watermark, or those up to ``until``; an event that cannot be applied is set aside and reported.
 
-    ``tick`` hears after each batch how far it is.
+    Where an erasure took content from events that were applied before, the tables are made anew. ``tick`` hears after each batch how
+    far it is.
     """
     applied = aside = 0
     with derived(path, db):
         _check_anchor(anchor(db), ledger)
-        seen = watermark(db)
-        if ledger.head().id == seen:
+        seen = mine = watermark(db)
+        head = ledger.head().id
+        if head == seen:
             return Synced(0, seen, 0)
         while True:
             with immediate(db):
@@ -90,20 +96,65 @@ def sync(
                 events = ledger.read(done, BATCH if until is None else min(BATCH, max(until - done, 0)))
                 if not events:
                     return Synced(applied, done, aside)
-                for event in events:
-                    aside += not _apply_one(db, event, ledger)
-                last = events[-1]
-                db.execute("UPDATE state SET watermark = ?", (last.id,))
-                db.execute("UPDATE state SET anchor_id = ?, anchor_chain = ? WHERE anchor_id < ?", (last.id, last.chain_hash, last.id))
+                seen = seen if done == mine else done
+                again = any(event.kind == ERASING and _took(event, done if event.id > head else seen) for event in events)
+                if not again:
+                    aside += _apply_all(db, events, ledger)
+                    last = events[-1]
+                    db.execute("UPDATE state SET watermark = ?", (last.id,))
+                    db.execute("UPDATE state SET anchor_id = ?, anchor_chain = ? WHERE anchor_id < ?", (last.id, last.chain_hash, last.id))
+            if again:
+                made = rebuild(db, path, ledger, tick=tick)
+                return Synced(made.applied, made.watermark, made.set_aside)
+            mine = last.id
             applied += len(events)
-            tick(last.id)
+            tick(mine)
 
 
-def rebuild(db: apsw.Connection, path: Path, ledger: Ledger) -> Synced:
-    """Empty the tables and apply every event again."""
-    with derived(path, db), immediate(db):
-        views.recreate(db)
-    return sync(db, path, ledger)
+def rebuild(db: apsw.Connection, path: Path, ledger: Ledger, *, tick: Callable[[int], None] = lambda _done: None) -> Synced:
+    """Apply every event to new tables in a file of their own, and put them in the place of the old ones at once.
+
+    Until then everybody reads the old tables and brings them up to the ledger as always. Takes as much room again as they do.
+    """
+    with scratch(path.parent) as folder:
+        made = folder / path.name
+        fresh = open_views(made, ledger)
+        try:
+            with derived(made, fresh):
+                fresh.pragma("journal_mode", "memory")  # it is nothing to anybody before it is whole
+                fresh.pragma("synchronous", 0)
+                synced = sync(fresh, made, ledger, tick=tick)
+                views.carry_over(fresh, path)
+            with derived(path, db):
+                with db.backup("main", fresh, "main") as copy:
+                    while not copy.done:
+                        copy.step()
+                fold(db, wait_ms=FOLD_MS)
+        finally:
+            fresh.close()
+    behind = sync(db, path, ledger)
+    return Synced(synced.applied + behind.applied, behind.watermark, synced.set_aside + behind.set_aside)
+
+
+def _took(event: StoredEvent, applied: int) -> bool:
+    """Whether the erasure names an event up to ``applied``."""
+    return any(each["id"] <= applied for each in current(event).payload["events"])
+
+
+def _apply_all(db: apsw.Connection, events: Sequence[StoredEvent], ledger: Ledger) -> int:
+    """Apply the events together or, when one of them cannot be applied, one by one; how many were set aside."""
+    db.execute("SAVEPOINT batch")
+    try:
+        for event in events:
+            apply(db, event, ledger.blob)
+    except _OF_THE_FILE:
+        raise
+    except Exception:  # noqa: BLE001 - which one it was, and why, the second time will tell
+        db.execute("ROLLBACK TO batch")
+        return sum(not _apply_one(db, event, ledger) for event in events)
+    finally:
+        db.execute("RELEASE batch")
+    return 0
 
 
 def _apply_one(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
@@ -111,8 +162,8 @@ def _apply_one(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
     db.execute("SAVEPOINT one")
     try:
         apply(db, event, ledger.blob)
-    except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError):
-        raise  # the file's trouble, not the event's
+    except _OF_THE_FILE:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a malformed event causes must not stop the rest
         db.execute("ROLLBACK TO one")
         reason = f"{type(error).__name__}: {error}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import apsw
 
 VERSION = 6  # raise it with any change of a table or of a projection: older files are then rebuilt
@@ -113,7 +115,6 @@ _INDEXES = (
     "CREATE INDEX approvals_run ON approvals(run_id)",
     "CREATE INDEX accounts_contact ON accounts(contact_key) WHERE contact_key IS NOT NULL",
     "CREATE INDEX effects_model ON effects(ended_ms) WHERE model IS NOT NULL",
-    "CREATE INDEX facts_subject ON facts(subject, predicate)",
     "CREATE INDEX nodes_source ON nodes(source_event)",
     "CREATE INDEX edges_target ON edges(target_key, relation)",
 )
@@ -148,6 +149,16 @@ def _create_tables(db: apsw.Connection) -> None:
     for index in _INDEXES:
         db.execute(index)
     db.execute(_SEARCH)
+
+
+def carry_over(db: apsw.Connection, path: Path) -> None:
+    """Take the tables that are not made from events out of the file that this one is to replace."""
+    db.execute("ATTACH ? AS old", (str(path),))
+    try:
+        for name in _NOTED:
+            db.execute(f"INSERT INTO main.{name} SELECT * FROM old.{name}")  # noqa: S608 - our own names
+    finally:
+        db.execute("DETACH old")
 
 
 def table_names() -> list[str]:
