@@ -58,6 +58,11 @@ def date_clock(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def day(ms: int) -> str:
+    """The date of Unix milliseconds, where this machine is."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d")
+
+
 def clock_ms(ms: int) -> str:
     """The time of day, to the millisecond."""
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]

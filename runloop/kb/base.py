@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from runloop.events import KINDS, NewEvent, StoredEvent
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
-from runloop.kb import evidence, materialise, naming, people, search
+from runloop.kb import evidence, materialise, naming
 from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.keeping.checks import silent
@@ -22,6 +22,7 @@ from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
 from runloop.kb.query import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
 from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
+from runloop.kb.search import Found, Hit, Request, find, find_document, hit_of
 from runloop.kb.why import explain
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from runloop.kb.keeping.checks import Progress
     from runloop.kb.naming import Candidate
-    from runloop.kb.search import Hit
     from runloop.kb.stories import Telling
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import StallListener
@@ -138,9 +138,14 @@ class KnowledgeBase:
         )
 
     def search(self, query: str, domains: Sequence[str] | None = None, limit: int = 8, *, raw_contacts: bool = False) -> list[Hit]:
-        """The best hits in ``contacts``, ``notes`` and ``artifacts``; addresses are masked unless ``raw_contacts``."""
+        """The best hits by name and words alone: the same base gives the same answer, whatever vectors there are (for agents)."""
+        request = Request(query, None if domains is None else tuple(domains), limit=limit, raw_contacts=raw_contacts)
+        return self.search_for(request).hits
+
+    def search_for(self, request: Request) -> Found:
+        """As :meth:`search`, within times too, with what was not understood of the query."""
         with self.reading() as db:
-            return search.search(db, self.salt, query, domains=domains, limit=limit, raw_contacts=raw_contacts)
+            return find(db, self.salt, request)
 
     def get(self, key: str, *, raw_contacts: bool = False) -> dict[str, Any] | None:
         """The entity ``{domain, key, title, data, event_id}`` of a key: as hits have it, ``event:N`` or ``run:UUID``; else None."""
@@ -150,7 +155,8 @@ class KnowledgeBase:
                 return self._event_entity(rest, raw=raw_contacts)
             if domain == "run":
                 return self._run_entity(rest)
-            hit = _find(db, self.salt, domain, key, rest, raw=raw_contacts)
+            document = find_document(db, key)
+            hit = None if document is None else hit_of(db, self.salt, document, raw=raw_contacts)
         if hit is None:
             return None
         data = {**hit.data, "path": hit.path} if hit.path is not None else hit.data
@@ -291,14 +297,3 @@ class KnowledgeBase:
         if row is None:
             return None
         return {"domain": "runs", "key": f"run:{row['run_id']}", "title": row["opening_name"], "data": row, "event_id": row["source_event"]}
-
-
-def _find(db: apsw.Connection, salt: str, domain: str, key: str, rest: str, *, raw: bool) -> Hit | None:
-    if domain == "contact":
-        person = people.load_person(db, rest)
-        return None if person is None else search.person_hit(person, salt, raw=raw)
-    documents = {"note": "notes", "artifact": "artifacts"}
-    known = db.execute("SELECT 1 FROM documents WHERE domain = ? AND key = ?", (documents.get(domain), key)).fetchone()
-    if known is None:
-        return None
-    return search.note_hit(db, key, 1.0) if domain == "note" else search.artifact_hit(db, key, 1.0)

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
     from runloop.events import StoredEvent
 
+DOMAINS = ("contacts", "notes", "artifacts", "facts", "messages", "appointments", "commits", "commands", "runs")
+"""What can be searched for; each document belongs to one of them."""
+
 # Scripts that write without blanks (Thai to Khmer, kana, ideographs, Hangul): a word is wherever its characters are.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _ONE_UNSPACED = re.compile(f"([{_UNSPACED}])")
 _GROUPS = ("agent", "event", "file", "opening", "subject")  # kinds of nodes that an event mentions and that are not what it is about
 _MADE = f"SELECT node_key FROM nodes WHERE source_event = ? AND kind NOT IN ({', '.join(map(repr, _GROUPS))}) ORDER BY node_key LIMIT 1"  # noqa: S608
+_PRIVATE = re.compile("[\ue000-\uf8ff\0]")  # marks of the index, which are no words of anybody's text
 WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
@@ -47,7 +51,7 @@ def fold(text: str) -> str:
 
 def spaced(text: str) -> str:
     """The text with blanks around every character of a script that writes without them: the index takes each for a word."""
-    return _ONE_UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", text))
+    return _ONE_UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", _PRIVATE.sub(" ", text)))
 
 
 def put_artifact(
@@ -62,23 +66,51 @@ def put_artifact(
             *(data.get("bytes"), run_id, data.get("node"), as_json(list(sources)), event.id),
         ),
     )
-    index(db, "artifacts", f"artifact:{key}", data["path"], f"{data['kind']} {data.get('summary') or ''}")
+    words = f"{data['kind']} {data.get('summary') or ''}"
+    index(db, event, "artifacts", f"artifact:{key}", data["path"], words, path=data["path"])
     put_node(db, event, f"artifact:{key}", "artifact", data["path"].rpartition("/")[2])
     cite(db, event, f"artifact:{key}", [source["event_id"] for source in sources if source.get("event_id") is not None])
     history(db, event, f"artifact:{key}")
 
 
-def index(db: apsw.Connection, domain: str, key: str, title: str, body: str) -> None:
-    """Make a document findable, in place of what it was."""
+def index(
+    db: apsw.Connection,
+    event: StoredEvent,
+    domain: str,
+    key: str,
+    title: str,
+    body: str,
+    *,
+    path: str | None = None,
+    line: int | None = None,
+    ts_ms: int | None = None,
+    keep: bool = True,
+) -> None:
+    """Make a document findable, in place of what it was; ``ts_ms`` is its own time, where that is not the event's.
+
+    ``path`` and ``line`` say where its text lies. Without ``keep`` the text stays out of ``documents``: a table of its own has it.
+    """
+    if domain not in DOMAINS:
+        raise ValueError(f"no domain {domain}")
     unindex(db, domain, key)
-    db.execute("INSERT INTO documents(domain, key) VALUES(?, ?)", (domain, key))
-    db.execute("INSERT INTO search(rowid, title, body) VALUES(?, ?, ?)", (db.last_insert_rowid(), spaced(title), spaced(body)))
+    digest = blake3(f"{title}\0{body}".encode()).digest(16)
+    db.execute(
+        "INSERT INTO documents(domain, key, title, body, path, line, ts_ms, source_event, digest) VALUES(?,?,?,?,?,?,?,?,?)",
+        (domain, key, title, body if keep else None, path, line, event.ts_ms if ts_ms is None else ts_ms, event.id, digest),
+    )
+    values = (db.last_insert_rowid(), spaced(title), spaced(body), domain_mark(domain))
+    db.execute("INSERT INTO search(rowid, title, body, domain) VALUES(?, ?, ?, ?)", values)
 
 
 def unindex(db: apsw.Connection, domain: str, key: str) -> None:
     """Take a document out of the search."""
     for (rowid,) in db.execute("DELETE FROM documents WHERE domain = ? AND key = ? RETURNING id", (domain, key)).fetchall():
         db.execute("DELETE FROM search WHERE rowid = ?", (rowid,))
+
+
+def domain_mark(domain: str) -> str:
+    """The word of the index that stands for a domain; nobody can type it."""
+    return f"\ue000{domain}"
 
 
 def history(db: apsw.Connection, event: StoredEvent, *keys: str) -> None:

@@ -57,7 +57,7 @@ def _insert(db: apsw.Connection, event: StoredEvent, subject: str, predicate: st
         (event.id, subject, predicate, value, event.actor, data["stamp"]["by"], as_json(spans), supersedes, event.ts_ms),
     )
     key, about = f"fact:{event.id}", subject_key(subject)
-    index(db, "facts", key, f"{subject} {predicate}", value)
+    index(db, event, "facts", key, f"{subject} {predicate}", value)
     put_node(db, event, key, "fact", f"{subject} {predicate}")
     see_node(db, event, about, about.partition(":")[0], subject)
     link(db, event, key, "about", about)

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 from runloop.kb.derived import fold
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import apsw
 
 _ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+")
 _CLOSE = 0.75  # likeness of folded names, from 0 to 1, at which a typing error is more likely than another person
+_LONGEST = 32  # letters of a word that may be mistyped
+_MOST = 256  # contacts that are looked at, of each sort of match
+_MOST_WORDS = 8  # of a query that may be somebody's name
+_MOST_FORMS = 200
 _ORDER = ("email", "name", "nickname", "words", "prefix", "fuzzy")
 _SCORE = {"email": 1.0, "name": 0.95, "nickname": 0.9, "words": 0.8, "prefix": 0.7, "fuzzy": 0.6}
 
@@ -54,14 +60,53 @@ def find_people(db: apsw.Connection, query: str, limit: int) -> list[Person]:
     if not wanted:
         return []
     matches: dict[str, tuple[str, float]] = {}
-    for key, names, org in db.execute("SELECT contact_key, names_folded, org FROM contacts"):
-        how = _match(wanted, str(names).split("\n"), fold(str(org or "")))
+    for key in _candidates(db, wanted):
+        row: Any = db.execute("SELECT names_folded, org FROM contacts WHERE contact_key = ?", (key,)).fetchone()
+        how = _match(wanted, row[0].split("\n"), fold(row[1] or ""))
         if how is not None:
-            matches[str(key)] = how
+            matches[key] = how
     ranked = sorted(matches.items(), key=lambda item: (_ORDER.index(item[1][0]), -item[1][1], item[0]))
     if ranked and ranked[0][1][0] != "fuzzy":
         ranked = [item for item in ranked if item[1][0] != "fuzzy"]
     return [_load(db, key, how, score) for key, (how, score) in ranked[:limit]]
+
+
+def name_forms(db: apsw.Connection, key: str, names: Iterable[str], org: str) -> None:
+    """Note by which words a contact is found: whole names, their words, those of its organisation, and words with a letter left out."""
+    db.execute("DELETE FROM contact_names WHERE contact_key = ?", (key,))
+    whole = [fold(name) for name in names]
+    words = {word for name in whole for word in name.split()}
+    forms = {(name, "whole") for name in whole} | {(word, "name") for word in words} | {(word, "org") for word in fold(org).split()}
+    forms |= {(form, "near") for word in words for form in _shorter(word)}
+    db.executemany("INSERT INTO contact_names VALUES(?, ?, ?)", [(form, key, sort) for form, sort in sorted(forms)])
+
+
+def _shorter(word: str) -> set[str]:
+    """The word with each of its letters left out in turn: two words with a form in common are one typing error apart."""
+    return {word[:at] + word[at + 1 :] for at in range(min(len(word), _LONGEST))} if len(word) >= 3 else set()
+
+
+def _candidates(db: apsw.Connection, wanted: str) -> list[str]:
+    """The contacts that may match at all, by index; few enough to look at each."""
+    words = sorted(set(wanted.split()), key=lambda word: (-len(word), word))[:_MOST_WORDS]
+    exact = "form = ? AND sort IN ('name', 'org')"
+    begins = "form >= ? AND form < ? || char(1114111) AND sort IN ('name', 'org')"
+    found = _keys(db, "form = ? AND sort = 'whole'", [(wanted,)])
+    found += _keys(db, exact, [(word,) for word in words])
+    found += [] if any(len(word) < 2 for word in words) else _keys(db, begins, [(word, word) for word in words])
+    if not found:
+        near = [form for word in words if len(word) >= 3 for form in (word, *sorted(_shorter(word)))][:_MOST_FORMS]
+        sql = f"""SELECT contact_key FROM contact_names WHERE form IN ({", ".join("?" * len(near))}) AND sort IN ('name', 'near')
+                  GROUP BY contact_key ORDER BY count(*) DESC, contact_key LIMIT {_MOST}"""  # noqa: S608
+        found = [str(key) for (key,) in db.execute(sql, near)]
+    return list(dict.fromkeys(found))
+
+
+def _keys(db: apsw.Connection, condition: str, words: list[tuple[str, ...]]) -> list[str]:
+    """The contacts for which the condition holds with each of the words, at most ``_MOST``."""
+    one = f"SELECT contact_key FROM contact_names WHERE {condition}"  # noqa: S608
+    sql = f"SELECT contact_key FROM ({' INTERSECT '.join([one] * len(words))}) ORDER BY contact_key LIMIT {_MOST}"  # noqa: S608
+    return [str(key) for (key,) in db.execute(sql, [value for each in words for value in each])]
 
 
 def load_person(db: apsw.Connection, key: str) -> Person | None:

@@ -22,6 +22,7 @@ from runloop.kb.derived import (
     unindex,
 )
 from runloop.kb.fact_projections import fact_forgotten, fact_remembered, fact_superseded
+from runloop.kb.people import name_forms
 from runloop.kb.run_projections import project_run_record
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def _contact(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     )
     for address in emails:
         db.execute("INSERT OR IGNORE INTO contact_emails VALUES(?, ?)", (address.lower(), key))
-    index(db, "contacts", f"contact:{key}", " ".join((data["name"], *nicknames)), " ".join((data.get("org") or "", *emails)))
+    names = (data["name"], *nicknames)
+    index(db, event, "contacts", f"contact:{key}", " ".join(names), " ".join((data.get("org") or "", *emails)), keep=False)
+    name_forms(db, key, names, data.get("org") or "")
     put_node(db, event, f"contact:{key}", "contact", data["name"])
     cite(db, event, f"contact:{key}", data.get("evidence") or ())
     history(db, event, f"contact:{key}")
@@ -109,7 +112,7 @@ def _note(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
         (path, part, data["line"], data["end_line"], title, text, data["file_hash"], data["parts"], event.id),
     )
     file, passage = f"note:{path}", f"note:{path}#{part}"
-    index(db, "notes", passage, title or "", text)
+    index(db, event, "notes", passage, title or "", text, path=path, line=data["line"], keep=False)
     put_node(db, event, passage, "note", title or path.rpartition("/")[2])
     see_node(db, event, file, "file", path)
     link(db, event, passage, "part_of", file)
@@ -146,6 +149,7 @@ def _email(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
         ),
     )
     mail = f"mail:{event.id}"
+    index(db, event, "messages", mail, data["subject"], " ".join(recipients), path=data.get("path"))
     put_node(db, event, mail, "mail", data["subject"])
     cite(db, event, mail, (data["artifact_id"],))
     if event.actor.startswith("agent:"):

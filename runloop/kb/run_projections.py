@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.events import canonical, is_blob_ref, parse
-from runloop.kb.derived import artifact_key, as_json, fold, history, link, put_artifact, put_node, see_node
+from runloop.kb.derived import artifact_key, as_json, fold, history, index, link, put_artifact, put_node, see_node
 
 if TYPE_CHECKING:
     import apsw
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.kb.projections import LoadBlob
 
+RUN_TEXT = 8000  # characters of what a run's nodes gave that it is found by; artifacts and events have the rest
 _RUN_STATUS = {"run.waiting": "waiting", "run.paused": "paused", "run.resumed": "running", "run.recovered": "running"}
 
 
@@ -61,6 +62,8 @@ def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> No
             (status, meta["mode"], started, meta.get("owner"), forked_from, words, run_id),
         )
         _draw_run(db, event, payload, forked_from)
+        if _text_of(db, run_id) is None:
+            index(db, event, "runs", f"run:{run_id}", payload["opening_name"], _words(params))
     elif event.kind == "run.finished":
         db.execute(
             """UPDATE runs SET status = ?, finished_ms = ?, ms = ?, tokens = ?, usd = ?, final_hash = ?, reason = ?, why = NULL,
@@ -69,6 +72,9 @@ def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> No
                 *(meta["status"], event.ts_ms, meta["ms"], meta.get("tokens", 0), _usd(meta)),
                 *(meta.get("final_hash"), meta.get("reason"), fold(meta.get("reason") or ""), run_id),
             ),
+        )
+        index(
+            db, event, "runs", f"run:{run_id}", payload["opening_name"], f"{_text_of(db, run_id) or ''}\n{meta.get('reason') or ''}".strip()
         )
     else:
         status = _RUN_STATUS[event.kind]
@@ -89,6 +95,21 @@ def _draw_run(db: apsw.Connection, event: StoredEvent, payload: Any, forked_from
             link(db, event, run, relation, f"run:{other}")
 
 
+def _text_of(db: apsw.Connection, run_id: str) -> str | None:
+    """The text under which a run is found: its parameters and, as far as they are short, what its nodes gave; None before it has one."""
+    row: Any = db.execute("SELECT body FROM documents WHERE domain = 'runs' AND key = ?", (f"run:{run_id}",)).fetchone()
+    return None if row is None else row[0]
+
+
+def _words(value: Any) -> str:
+    """The texts in a JSON value, a line each; a value that lies in a blob has none here."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "" if is_blob_ref(value) else _words(list(value.values()))
+    return "\n".join(text for each in value if (text := _words(each))) if isinstance(value, list | tuple) else ""
+
+
 def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
     if event.kind in {"node.ready", "node.started"}:
         started = event.ts_ms if event.kind == "node.started" else None
@@ -105,6 +126,9 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
             see_node(db, event, f"agent:{agent}", "agent", agent)
             link(db, event, f"run:{run_id}", "used", f"agent:{agent}")
     elif event.kind == "node.finished":
+        if meta["status"] == "ok" and (text := _words(meta.get("outputs"))):  # the index takes them when the run ends
+            sql = "UPDATE documents SET body = substr(body || char(10) || ?, 1, ?) WHERE domain = 'runs' AND key = ?"
+            db.execute(sql, (text, RUN_TEXT, f"run:{run_id}"))
         error = meta.get("error") or {}
         status = "running" if meta.get("retry_ms") is not None else meta["status"]
         values = (

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 6  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 7  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -78,7 +78,13 @@ _TABLES = {
     ) STRICT, WITHOUT ROWID""",
     "entity_history": "(entity_key TEXT NOT NULL, event_id INTEGER NOT NULL, PRIMARY KEY(entity_key, event_id)) STRICT, WITHOUT ROWID",
     "problems": "(event_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, error TEXT NOT NULL) STRICT",
-    "documents": "(id INTEGER PRIMARY KEY, domain TEXT NOT NULL, key TEXT NOT NULL, UNIQUE(domain, key)) STRICT",
+    "contact_names": """(
+        form TEXT NOT NULL, contact_key TEXT NOT NULL, sort TEXT NOT NULL, PRIMARY KEY(form, contact_key, sort)
+    ) STRICT, WITHOUT ROWID""",
+    "documents": """(
+        id INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, key TEXT NOT NULL, title TEXT NOT NULL, body TEXT,
+        path TEXT, line INTEGER, ts_ms INTEGER NOT NULL, source_event INTEGER NOT NULL, digest BLOB NOT NULL, UNIQUE(domain, key)
+    ) STRICT""",
 }
 _NOTED = {
     "snapshots": """(
@@ -105,6 +111,7 @@ _SQL_VIEWS = {
         UNION ALL SELECT 'watermark', CAST(watermark AS TEXT) FROM state""",
 }
 _INDEXES = (
+    "CREATE INDEX contact_names_contact ON contact_names(contact_key)",
     "CREATE INDEX contact_emails_contact ON contact_emails(contact_key)",
     "CREATE INDEX notes_version ON notes(path, file_hash)",
     "CREATE INDEX artifacts_run ON artifacts(run_id)",
@@ -119,7 +126,7 @@ _INDEXES = (
     "CREATE INDEX edges_target ON edges(target_key, relation)",
 )
 _SEARCH = """CREATE VIRTUAL TABLE search USING fts5(
-    title, body, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2", prefix='2 3'
+    title, body, domain, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2", prefix='2 3'
 )"""
 
 

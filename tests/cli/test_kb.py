@@ -63,7 +63,7 @@ def test_notes_are_imported_and_found_with_their_place(rlp, notes):
     assert code == 0
     assert "plan.md:1" in out
     assert "event:1" in out
-    [hit] = json.loads(rlp("kb", "search", "q4", "launch", "-d", "notes")[1])
+    [hit] = json.loads(rlp("kb", "search", "q4", "launch", "--kind", "notes")[1])
     assert (hit["path"], hit["line"], hit["event_id"]) == (str(notes / "plan.md"), 1, 1)
     (notes / "plan.md").unlink()
     assert rlp("kb", "import", "notes", notes, "--table")[1] == "notes: 0 new, 0 known, 0 refused, 1 file forgotten\n"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runloop.errors import InvalidInput
 from runloop.events import INLINE_LIMIT, NewEvent
-from runloop.kb.search import EXCERPT_CHARS, excerpt_of
+from runloop.kb.search.excerpts import EXCERPT_CHARS, excerpt_of
 
 
 def note(text, path="/n/plan.md", line=1, part=0, parts=1, title=None, file_hash="a" * 64):

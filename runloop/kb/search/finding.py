@@ -1,0 +1,175 @@
+"""Finding: people by name, documents by their words and, where vectors are given, by their meaning; the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from runloop.errors import InvalidInput
+from runloop.kb.derived import DOMAINS
+from runloop.kb.people import find_people, has_address
+from runloop.kb.search.excerpts import marks_of
+from runloop.kb.search.fusion import fuse
+from runloop.kb.search.hits import Document, Hit, hit_of, load_documents, person_hit
+from runloop.kb.search.language import Query, Remark, parse
+from runloop.kb.search.ranking import Filter, Ranked, ranked
+
+if TYPE_CHECKING:
+    import apsw
+
+MAX_LIMIT = 200
+WEIGHTS = {"people": 2.0, "text": 1.0, "vectors": 1.0}
+"""What a place counts in each ranking (``fusion``): a person who was named comes first."""
+_STAGE_SCORE = (0.5, 0.3, 0.1)  # of the text alone: all of the words, some of them, words that start so
+_BM25_SHARE = 0.15
+_FUSED = 100  # places of the text's ranking that are fused with the vectors'
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is looked for; ``domains`` None is all of them, times are Unix milliseconds (``until_ms`` not included)."""
+
+    query: str
+    domains: tuple[str, ...] | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    limit: int = 8
+    raw_contacts: bool = False
+
+    def checked(self) -> Request:
+        """The request with its defaults, or InvalidInput."""
+        chosen = DOMAINS if self.domains is None else tuple(dict.fromkeys(self.domains))
+        if unknown := [domain for domain in chosen if domain not in DOMAINS]:
+            raise InvalidInput(f"unknown domain {unknown[0]!r}", code="kb.unknown_domain", hint=f"use {', '.join(DOMAINS)}")
+        if self.limit < 1:
+            raise InvalidInput(f"limit {self.limit} is below 1", code="kb.bad_limit", hint="ask for at least one hit")
+        return replace(self, domains=chosen, limit=min(self.limit, MAX_LIMIT))
+
+    @property
+    def filter(self) -> Filter:
+        """Which documents may be found."""
+        return Filter(DOMAINS if self.domains is None else self.domains, self.since_ms, self.until_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A document that the vectors find near: its id and the cosine likeness, at most 1."""
+
+    document: int
+    likeness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hits, the best first, and what in the query was not taken as it stands."""
+
+    hits: list[Hit]
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(slots=True)
+class _Candidates:
+    """Everything that may become a hit, by ``id`` of its document or key of its person."""
+
+    people: dict[str, Hit] = field(default_factory=dict)
+    text: dict[str, tuple[Document, Ranked]] = field(default_factory=dict)
+    near: dict[str, tuple[Document, Near]] = field(default_factory=dict)
+
+
+def find(db: apsw.Connection, salt: str, request: Request, nearest: Iterable[Near] | None = None) -> Found:
+    """The best hits first. With ``nearest`` (documents by likeness, the nearest first) the rankings are fused, else the text decides."""
+    request = request.checked()
+    query = parse(request.query)
+    wanted = _Candidates(_people(db, salt, request, query))
+    enough = request.limit if nearest is None else max(request.limit, _FUSED)
+    for document, place in _documents(db, ranked(db, query, request.filter, enough), request, enough):
+        wanted.text[document.key] = (document, place)
+    if nearest is None:
+        scored = _by_text(wanted, request.limit)
+    else:
+        listed = list(nearest)
+        known = load_documents(db, [each.document for each in listed])
+        wanted.near = {known[each.document].key: (known[each.document], each) for each in listed if _may(known.get(each.document), request)}
+        scored = _by_fusion(wanted, request.limit)
+    hits = [hit for key, score, parts in scored if (hit := _hit(db, salt, request, wanted, key, score, parts)) is not None]
+    return Found(hits, query.remarks)
+
+
+def _people(db: apsw.Connection, salt: str, request: Request, query: Query) -> dict[str, Hit]:
+    """The people that the query names; one with operators names nobody, and a person has no time."""
+    if "contacts" not in request.filter.domains or request.filter.timed or (query.exact is not None and not query.words) or query.without:
+        return {}
+    found = find_people(db, request.query, request.limit)
+    return {f"contact:{person.key}": person_hit(person, salt, raw=request.raw_contacts) for person in found}
+
+
+def _documents(db: apsw.Connection, places: Iterable[Ranked], request: Request, enough: int) -> Iterable[tuple[Document, Ranked]]:
+    """The documents of the places; somebody who shares only some words with the query is somebody else, and stays out."""
+    named = has_address(request.query)
+    count, waiting = 0, list[Ranked]()
+    for place in (*places, None):
+        if place is not None:
+            waiting.append(place)
+        if place is None or len(waiting) >= enough:
+            known = load_documents(db, [each.document for each in waiting])
+            for each in waiting:
+                document = known[each.document]
+                if document.domain == "contacts" and (named or each.stage):
+                    continue
+                yield document, each
+                count += 1
+                if count >= enough:
+                    return
+            waiting = []
+
+
+def _may(document: Document | None, request: Request) -> bool:
+    """Whether a document that the vectors name is there, and of those that are wanted."""
+    if document is None or document.domain not in request.filter.domains:
+        return False
+    return (request.since_ms or 0) <= document.ts_ms < (2**62 if request.until_ms is None else request.until_ms)
+
+
+def _by_text(wanted: _Candidates, limit: int) -> list[tuple[str, float, Mapping[str, Any]]]:
+    """People by how sure they are meant, documents by stage and BM25; ties by domain and key."""
+    scored = [(key, hit.score, {"person": hit.data["match"]}, hit.domain) for key, hit in wanted.people.items()]
+    for number, (key, (document, place)) in enumerate(wanted.text.items(), 1):
+        if key not in wanted.people:
+            score = round(_STAGE_SCORE[place.stage] + _BM25_SHARE * place.bm25 / (1 + place.bm25), 6)
+            scored.append((key, score, {"text_place": number, "stage": place.stage, "bm25": place.bm25}, document.domain))
+    scored.sort(key=lambda each: (-each[1], each[3], each[0]))
+    return [(key, score, parts) for key, score, parts, _ in scored[:limit]]
+
+
+def _by_fusion(wanted: _Candidates, limit: int) -> list[tuple[str, float, Mapping[str, Any]]]:
+    """As ``fuse`` orders them; the score is the sum in parts of the most that a document could get."""
+    rankings = {"people": list(wanted.people), "text": list(wanted.text), "vectors": list(wanted.near)}
+    scored: list[tuple[str, float, Mapping[str, Any]]] = []
+    best = sum(WEIGHTS.values()) / 61
+    for each in fuse(rankings, WEIGHTS)[:limit]:
+        parts: dict[str, Any] = {f"{name}_place": place for name, place in each.places.items()}
+        if each.item in wanted.people:
+            parts["person"] = wanted.people[each.item].data["match"]
+        if each.item in wanted.text:
+            place = wanted.text[each.item][1]
+            parts |= {"stage": place.stage, "bm25": place.bm25}
+        if each.item in wanted.near:
+            parts["likeness"] = wanted.near[each.item][1].likeness
+        scored.append((each.item, round(each.score / best, 6), parts | {"rrf": each.score}))
+    return scored
+
+
+def _hit(
+    db: apsw.Connection, salt: str, request: Request, wanted: _Candidates, key: str, score: float, parts: Mapping[str, Any]
+) -> Hit | None:
+    person = wanted.people.get(key)
+    if person is not None:
+        return replace(person, score=score, parts=dict(parts))
+    document = (wanted.text.get(key) or wanted.near[key])[0]
+    hit = hit_of(db, salt, document, request.query, raw=request.raw_contacts)
+    if hit is None:
+        return None
+    data = {**hit.data, "match": "text"} if hit.domain == "contacts" else hit.data
+    marks = marks_of(hit.excerpt, request.query)
+    return replace(hit, score=score, data=data, ts_ms=document.ts_ms, marks=marks, parts=dict(parts))
