@@ -20,6 +20,7 @@ from runloop.kb.mask import mask_value
 from runloop.kb.materialise import Synced
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
 from runloop.kb.query import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
+from runloop.kb.redaction import EVERYTHING, Redactor, Rules
 from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
 from runloop.kb.search import Found, Hit, Request, find, find_document, hit_of
@@ -60,13 +61,15 @@ class StateDelta:
 class KnowledgeBase:
     """Open with :meth:`open`; safe to use from any thread and next to other processes. Reads see everything appended before them."""
 
-    def __init__(self, root: Path, ledger: Ledger, views: Path, salt: str | None = None) -> None:
+    def __init__(self, root: Path, ledger: Ledger, views: Path, salt: str | None = None, rules: Rules = EVERYTHING) -> None:
         self.root = root
         self.ledger = ledger
         self._views_path = views
         self._lock = threading.Lock()
         self._views = materialise.open_views(views, ledger)
         self.salt = ledger.meta("mask_salt") if salt is None else salt
+        self.redactor = Redactor(self.salt, rules)
+        """Masks what leaves the knowledge base, as the settings say; what agents get is masked whatever they say."""
         self.behind: LedgerFull | None = None
         """Why the derived tables do not follow the ledger at the moment."""
 
@@ -79,16 +82,17 @@ class KnowledgeBase:
         view_db: str = VIEWS_DB,
         busy_ms: int = BUSY_MS,
         salt: str | None = None,
+        rules: Rules = EVERYTHING,
         on_stall: StallListener | None = None,
     ) -> Self:
         """Open the two files in ``root``, making what is missing; the directory is made for its owner only.
 
-        ``salt`` goes into the masks of addresses; without it the ledger's own random one does. ``on_stall``: see ``Ledger.watch``.
+        ``salt`` goes into the masks, without it the ledger's own random one; ``rules`` say what is masked. ``on_stall``: see ``Ledger.watch``.
         """
         root = Path(root)
         ledger = Ledger.open(root / events_db, busy_ms=busy_ms, on_stall=on_stall)
         try:
-            return cls(root, ledger, root / view_db, salt)
+            return cls(root, ledger, root / view_db, salt, rules)
         except BaseException:
             ledger.close()
             raise

@@ -1,0 +1,93 @@
+"""E-mail addresses: the domain stays, the local part becomes its first character and six of its salted hash (spec 15.7)."""
+
+from __future__ import annotations
+
+import re
+from base64 import b32encode
+
+from blake3 import blake3
+
+_AT = re.compile(r"@|%40|&#64;|&#x40;|\\u0040|＠", re.IGNORECASE)  # noqa: RUF001 - the sign of full-width text is an at sign too
+_DOMAIN = re.compile(
+    r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,}|localhost\b|\[(?:[0-9.]{7,15}|IPv6:[0-9a-f:.]+)\]|xn--[\w.-]+", re.IGNORECASE
+)
+_VERSION = re.compile(r"v?\d+(?:\.\d+)+(?:[-+.](?:alpha|beta|rc|dev|post|pre|next|canary|snapshot|final)[\w.-]*)?", re.IGNORECASE)
+_OUTSIDE = " \t\r\n\f\v\u00a0\u2028\u2029\ufeff@＠<>()[]{},;:\"`|/\\=?&#'“”„«»–—…•"  # noqa: RUF001 - signs of other languages
+_DELIMITERS = frozenset(_OUTSIDE)
+_LONGEST = 254  # characters of a local part that are looked at
+_WHOLE = re.compile(f"[^{re.escape(_OUTSIDE.replace('@', ''))}]+")
+_MASKED = re.compile(r".[a-z2-7]{6}")
+
+
+class EmailMasker:
+    """Masks addresses under one salt. What it made before it leaves alone: a mask given back is not masked again.
+
+    By its form alone a mask cannot be told from an address (``johnson@…``), so it is remembered, the latest ``REMEMBERED`` ones.
+    """
+
+    REMEMBERED = 65_536
+
+    def __init__(self, salt: str) -> None:
+        self._salt = salt
+        self._made: dict[str, None] = {}
+
+    def whole(self, address: str) -> str:
+        """The mask of a text that is an address, whatever its domain looks like."""
+        local, at, domain = address.rpartition("@")
+        return f"{self._local(local, domain)}@{domain}" if at and local else address
+
+    def text(self, text: str) -> str:
+        """The text with every address in it masked; one without a dot in its domain is found only where it is the whole text."""
+        local, at, domain = text.rpartition("@")
+        if at and local and domain and "@" not in local and _WHOLE.fullmatch(text):
+            return text if _VERSION.fullmatch(domain) else self.whole(text)
+        out: list[str] = []
+        done = 0
+        for found in _AT.finditer(text):
+            domain_at = _DOMAIN.match(text, found.end())
+            if domain_at is None or _VERSION.fullmatch(text, found.end(), domain_at.end()):
+                continue
+            start, end = _local_part(text, found.start(), done)
+            if start < end and not _is_remote(text, start, end, domain_at.end()):
+                out += (text[done:start], self._local(text[start:end], domain_at[0]))
+                done = end
+        return "".join((*out, text[done:]))
+
+    def _local(self, local: str, domain: str) -> str:
+        if _MASKED.fullmatch(local) and f"{local}@{domain}" in self._made:
+            return local
+        masked = mask_local(local, self._salt)
+        if len(self._made) >= self.REMEMBERED:
+            del self._made[next(iter(self._made))]
+        self._made[f"{masked}@{domain}"] = None
+        return masked
+
+
+def mask_email(email: str, salt: str) -> str:
+    """First character of the local part, six characters of its salted hash, and the domain; what is no address stays."""
+    local, at, domain = email.rpartition("@")
+    return f"{mask_local(local, salt)}@{domain}" if at and local else email
+
+
+def mask_local(local: str, salt: str) -> str:
+    """The mask of a local part: base32 of BLAKE3(salt‖local), lower case, cut to six characters."""
+    return f"{local[0]}{b32encode(blake3((salt + local).encode('utf-8', 'surrogatepass')).digest())[:6].decode().lower()}"
+
+
+def _local_part(text: str, at: int, floor: int) -> tuple[int, int]:
+    """Where the local part before ``at`` begins and ends, without its quotes; an empty stretch where there is none."""
+    if at > floor and text[at - 1] == '"':
+        opening = text.rfind('"', max(floor, at - _LONGEST), at - 1)
+        return (opening + 1, at - 1) if opening >= 0 else (at, at)
+    place, stop = at, max(floor, at - _LONGEST)
+    while place > stop:
+        sign = text[place - 1]
+        if sign in _DELIMITERS and not (sign == "'" and place < at and place - 1 > stop and text[place - 2].isalnum()):
+            break
+        place -= 1
+    return place, at
+
+
+def _is_remote(text: str, start: int, at: int, end: int) -> bool:
+    """``git@host:path``: the name of an account that everybody uses, not a person's."""
+    return text[start:at] == "git" and text[end : end + 1] in {":", "/"}

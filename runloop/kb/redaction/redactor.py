@@ -1,0 +1,110 @@
+"""One function for a text and one for a JSON value: every edge of the system uses these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runloop.kb.redaction.email import EmailMasker
+from runloop.kb.redaction.encoded import mask_encoded
+from runloop.kb.redaction.keys import is_key_name, mask_keys, mask_named_key
+from runloop.kb.redaction.payment import is_card, mask_cards, mask_ibans
+from runloop.kb.redaction.phone import is_phone_name, mask_named_phone, mask_phones
+from runloop.kb.redaction.rules import EVERYTHING, Rules
+from runloop.kb.redaction.urls import mask_urls
+
+_DEPTH = 3  # encodings inside encodings that are opened
+_DIGITS = frozenset("0123456789")
+_KEPT = 4096  # short texts whose masks are remembered: kinds, names and ids come again in every record
+
+
+class Redactor:
+    """Masks by ``rules`` under ``salt``, the same for the same value everywhere; a mask given back stays as it is."""
+
+    def __init__(self, salt: str, rules: Rules = EVERYTHING) -> None:
+        self.rules = rules
+        self.salt = salt
+        self._emails = EmailMasker(salt)
+        self._known: dict[tuple[str, str], str] = {}
+
+    def with_contacts(self) -> Redactor:
+        """The same for whoever may see how to reach people."""
+        return Redactor(self.salt, self.rules.with_contacts())
+
+    def text(self, text: str, name: str = "") -> str:
+        """The text with everything masked that the rules name; ``name`` is that of its key or column, which may tell what it is."""
+        if not self.rules.enabled or not text:
+            return text
+        if len(text) > 128:
+            return self._text(text, name, _DEPTH)
+        known = self._known.get((text, name))
+        if known is None:
+            known = self._text(text, name, _DEPTH)
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[text, name] = known
+        return known
+
+    def value(self, value: Any, name: str = "") -> Any:
+        """A JSON value with everything masked in its texts, keys, and numbers that are card numbers."""
+        if not self.rules.enabled:
+            return value
+        if isinstance(value, str):
+            return self.text(value, name)
+        if isinstance(value, dict):
+            return {self.text(key): self.value(item, key) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item, name) for item in value]
+        if isinstance(value, int) and value >= 10**9:
+            return self._number(value, name)
+        return value
+
+    def json(self, text: str, name: str = "") -> str:
+        """A text that may be JSON: its masked value as JSON, else the masked text."""
+        if not self.rules.enabled or not text:
+            return text
+        if text[0] in "{[":
+            try:
+                value = msgspec.json.decode(text)
+            except (msgspec.DecodeError, RecursionError):
+                return self.text(text, name)
+            masked = self.value(value, name)
+            return text if masked == value else msgspec.json.encode(masked).decode()
+        return self.text(text, name)
+
+    def _text(self, text: str, name: str, depth: int) -> str:
+        rules, salt = self.rules, self.salt
+        if name:
+            if rules.keys and is_key_name(name) and (masked := mask_named_key(name, text, salt)) != text:
+                return masked
+            if rules.phone and is_phone_name(name) and (masked := mask_named_phone(text, salt)) != text:
+                return masked
+        if rules.url_params:
+            text = mask_urls(text, salt, rules.url_param_denylist)
+        if rules.keys:
+            text = mask_keys(text, salt)
+        if not _DIGITS.isdisjoint(text):
+            if rules.iban:
+                text = mask_ibans(text, salt)
+            if rules.card:
+                text = mask_cards(text, salt)
+            if rules.phone:
+                text = mask_phones(text, salt)
+        if rules.email:
+            text = self._emails.text(text)
+        if depth and len(text) >= 12:
+            text = mask_encoded(text, salt, lambda inner: self._inner(inner, depth - 1))
+        return text
+
+    def _inner(self, text: str, depth: int) -> str:
+        """What was decoded, masked as text and, where it is JSON, as a value."""
+        if text[:1] in {"{", "["}:
+            return self.json(text)
+        return self._text(text, "", depth)
+
+    def _number(self, value: int, name: str) -> Any:
+        digits = str(value)
+        if self.rules.phone and is_phone_name(name):
+            return mask_named_phone(digits, self.salt)
+        return mask_cards(digits, self.salt) if self.rules.card and is_card(digits) else value
