@@ -87,7 +87,8 @@ class KnowledgeBase:
     ) -> Self:
         """Open the two files in ``root``, making what is missing; the directory is made for its owner only.
 
-        ``salt`` goes into the masks, without it the ledger's own random one; ``rules`` say what is masked. ``on_stall``: see ``Ledger.watch``.
+        ``salt`` goes into the masks, without it the ledger's own random one; ``rules`` say what is masked.
+        ``on_stall``: see ``Ledger.watch``.
         """
         root = Path(root)
         ledger = Ledger.open(root / events_db, busy_ms=busy_ms, on_stall=on_stall)
