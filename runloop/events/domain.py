@@ -197,6 +197,21 @@ class ReplayReported(Payload, frozen=True):
     archive: Hash | None = None
 
 
+class RunsArchived(Payload, frozen=True):
+    """Records of ended runs left the ledger for an archive; what is left of them is in the checkpoint of that number.
+
+    ``archive`` is the file and ``digest`` its BLAKE3. ``runs`` are the ids of the runs, ``stretches`` the first and last id of every
+    unbroken row of events that went.
+    """
+
+    checkpoint: Annotated[int, Meta(ge=1)]
+    archive: Text
+    digest: Hash
+    events: Annotated[int, Meta(ge=1)]
+    runs: Any  # a list of ids, or the blob that holds it
+    stretches: Any  # a list of pairs, or the blob that holds it
+
+
 class ArchiveImported(Payload, frozen=True):
     """An archive with runs of another ledger was taken in. Its records stay in the archive, outside of this ledger."""
 

@@ -106,6 +106,7 @@ KINDS: Mapping[str, Kind] = {
         _fact("cap.audit", domain.CapAudit, "Policy decided about a capability."),
         _fact("import.finished", domain.ImportFinished, "An import ended."),
         _fact("replay.reported", domain.ReplayReported, "A run was replayed.", "attempts"),
+        _fact("runs.archived", domain.RunsArchived, "Records of ended runs left the ledger for an archive.", "runs", "stretches"),
         _fact("archive.imported", domain.ArchiveImported, "Runs of another ledger were taken in."),
     )
 }

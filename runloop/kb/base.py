@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 EVENTS_DB = "events.sqlite"
 VIEWS_DB = "pog.sqlite"
 _NOT_PROPOSED = frozenset(
-    {"cap.audit", "events.erased", "import.finished", "replay.reported", "archive.imported"}
+    {"cap.audit", "events.erased", "import.finished", "replay.reported", "archive.imported", "runs.archived"}
 )  # what only the host itself may say, as with run records
 
 

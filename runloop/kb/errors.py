@@ -88,3 +88,33 @@ class InvalidDelta(InvalidInput):
     """A proposed change has a bad scope, evidence that does not exist, or a payload its kind does not allow."""
 
     code = "kb.invalid_delta"
+
+
+class PruneRefused(InvalidInput):
+    """What would be pruned, or the place of the archive, cannot be used."""
+
+    code = "kb.prune_refused"
+
+
+class RunArchived(InvalidInput):
+    """The run's records were moved to an archive by `rlp kb prune`."""
+
+    code = "run.archived"
+
+
+class ArchiveMissing(RunloopError):  # noqa: N818 - named for what it is, like the rest of the tree
+    """The archive with the records that were pruned is not where it was put."""
+
+    code = "kb.archive_missing"
+
+
+class ArchiveDamaged(VerificationFailed):
+    """An archive of pruned records is not as it was written."""
+
+    code = "kb.archive_damaged"
+
+
+class KeyArchived(InvalidInput):
+    """The idempotency key stands for an event that was moved to an archive."""
+
+    code = "ledger.key_archived"

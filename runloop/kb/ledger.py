@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 _RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs
 
-_KNOWS = f"""SELECT 1 WHERE EXISTS(SELECT 1 FROM events WHERE idempotency_key = ?)
-             OR EXISTS(SELECT 1 FROM events WHERE run_id = ? AND {_RUN_STARTS})"""  # noqa: S608 - only placeholders
+_KNOWS = f"""SELECT 1 WHERE EXISTS(SELECT 1 FROM events WHERE idempotency_key = ?1)
+             OR EXISTS(SELECT 1 FROM events WHERE run_id = ?2 AND {_RUN_STARTS})
+             OR EXISTS(SELECT 1 FROM archived_keys WHERE key = ?1) OR EXISTS(SELECT 1 FROM archived_runs WHERE run_id = ?2)"""  # noqa: S608 - only placeholders
 
 
 class Head(NamedTuple):
@@ -86,7 +87,9 @@ class Ledger:
         if self._writer is not None:
             self._writer.poke()
 
-    def append(self, events: Iterable[NewEvent], *, check: bool = True) -> list[StoredEvent]:
+    def append(
+        self, events: Iterable[NewEvent], *, check: bool = True, also: Callable[[apsw.Connection, list[StoredEvent]], None] | None = None
+    ) -> list[StoredEvent]:
         """Store the events together, or none; returns when they are on disk, which on a full disk is when there is room.
 
         ``check=False`` skips the schemas, for events from the typed builders of ``runloop.events``.

@@ -58,7 +58,25 @@ def m002_run_numbers(db: apsw.Connection) -> None:
     db.execute("INSERT INTO meta VALUES('run_numbers_at', 0)")
 
 
-MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_events, m002_run_numbers)
+def m003_pruning(db: apsw.Connection) -> None:
+    """What stands for events that left the ledger for an archive; see ``runloop.kb.pruning``."""
+    db.execute("""
+        CREATE TABLE checkpoints(
+            number INTEGER PRIMARY KEY, event_id INTEGER NOT NULL, archive TEXT NOT NULL, digest BLOB NOT NULL, carried BLOB NOT NULL,
+            public_key BLOB NOT NULL, signature BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE pruned_stretches(
+            first_id INTEGER PRIMARY KEY, last_id INTEGER NOT NULL, chain BLOB NOT NULL, checkpoint INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE archived_runs(
+            run_id TEXT PRIMARY KEY, opening_name TEXT NOT NULL, parent_run_id TEXT, status TEXT NOT NULL, submitted_ms INTEGER NOT NULL,
+            finished_ms INTEGER NOT NULL, records INTEGER NOT NULL, offset INTEGER NOT NULL, checkpoint INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE archived_keys(key TEXT PRIMARY KEY, event_id INTEGER NOT NULL, checkpoint INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """)
+
+
+MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_events, m002_run_numbers, m003_pruning)
 READABLE_FROM = 1  # the oldest schema that reading alone does with: later steps added only what writers need
 
 

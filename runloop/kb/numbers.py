@@ -27,7 +27,8 @@ _ENDED = 2**53  # above every number: a run that ended takes no further record
 _END = "run.finished"
 _SAVED = "SELECT value FROM meta WHERE key = 'run_numbers_at'"
 _STORED_SINCE = "SELECT run_id, seq, kind FROM events WHERE id > ? AND seq IS NOT NULL AND run_id IS NOT NULL ORDER BY id"
-_STARTED = "SELECT 1 FROM events WHERE run_id = ? AND kind IN ('run.submitted', 'run.started') LIMIT 1"
+_STARTED = """SELECT 1 FROM events WHERE run_id = ?1 AND kind IN ('run.submitted', 'run.started')
+    UNION ALL SELECT 1 FROM archived_runs WHERE run_id = ?1 LIMIT 1"""
 
 
 class RunNumbers:

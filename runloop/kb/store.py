@@ -62,6 +62,9 @@ class Store:
         try:
             with immediate(db):
                 head = self._insert(db, batch)
+                for submission in batch:
+                    if submission.also is not None and submission.error is None:
+                        submission.also(db, submission.result)
         except _WHOLE_FILE as error:
             ours = translate(error, self._path, db)
             if isinstance(error, _DEVICE):

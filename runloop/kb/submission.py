@@ -10,6 +10,9 @@ from runloop.events import StoredEvent
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
+
+    import apsw
 
     from runloop.kb.rows import Row
 
@@ -30,6 +33,8 @@ class Submission(Struct, eq=False):
     waiter: Waiter
     keyed: bool
     future: asyncio.Future[list[StoredEvent]] | None = None
+    also: Callable[[apsw.Connection, list[StoredEvent]], None] | None = None
+    """What else changes in the same transaction, once the events are in; what it raises is the submission's error and undoes all of it."""
     result: list[StoredEvent] = []
     error: Exception | None = None
 

@@ -120,7 +120,7 @@ class Writer:
             return batch, full
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it and the thread must live
             _undecide(batch)
-            if len(batch) == 1 or isinstance(error, RunloopError):
+            if len(batch) == 1 or (isinstance(error, RunloopError) and not any(submission.also for submission in batch)):
                 _fail(batch, self._translated(error))
                 return [], None
             for index, submission in enumerate(batch):
