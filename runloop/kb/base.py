@@ -27,7 +27,7 @@ from runloop.kb.search import Found, Hit, Request, find, find_document, hit_of
 from runloop.kb.why import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import apsw
 
@@ -123,10 +123,18 @@ class KnowledgeBase:
             found = db.execute("SELECT event_id, kind, error FROM problems ORDER BY event_id").fetchall()
         return [dict(zip(("event_id", "kind", "error"), row, strict=True)) for row in found]
 
-    def verify(self, noted: Anchor | None = None, *, views: bool = False, quick: bool = False, progress: Progress = silent) -> VerifyReport:
+    def verify(
+        self,
+        noted: Anchor | None = None,
+        *,
+        views: bool = False,
+        quick: bool = False,
+        progress: Progress = silent,
+        signers: Collection[str] | None = None,
+    ) -> VerifyReport:
         """Check the ledger against itself, what was last seen of its head, and a head that somebody noted elsewhere.
 
-        With ``views`` also the derived tables against a fresh rebuild; ``quick`` and ``progress``: see :func:`runloop.kb.verify.verify`.
+        With ``views`` also the derived tables against a fresh rebuild; the rest: see :func:`runloop.kb.verify.verify`.
         """
         from runloop.kb.verify import verify
 
@@ -140,6 +148,7 @@ class KnowledgeBase:
             views=self._views_path if views else None,
             quick=quick,
             progress=progress,
+            signers=signers,
         )
 
     def search(self, query: str, domains: Sequence[str] | None = None, limit: int = 8, *, raw_contacts: bool = False) -> list[Hit]:

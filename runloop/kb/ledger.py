@@ -22,7 +22,7 @@ from runloop.kb.writer import Writer
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import apsw
 
@@ -92,10 +92,12 @@ class Ledger:
     ) -> list[StoredEvent]:
         """Store the events together, or none; returns when they are on disk, which on a full disk is when there is room.
 
-        ``check=False`` skips the schemas, for events from the typed builders of ``runloop.events``.
+        ``check=False`` skips the schemas, for events from the typed builders of ``runloop.events``. ``also``: see ``Submission.also``.
         """
         waiter = _Blocked()
-        submission = self.enqueue(events, waiter, check=check)
+        submission = self.prepare(events, waiter, check=check)
+        submission.also = also
+        self.put(submission)
         waiter.wait()
         if submission.error is not None:
             raise submission.error
@@ -185,6 +187,13 @@ class Ledger:
                   GROUP BY run_id ORDER BY min(id)"""  # noqa: S608
         with self.reading() as db:
             return [str(child) for (child,) in db.execute(sql, (run_id,))]
+
+    def was_pruned(self, event_id: int) -> bool:
+        """Whether the event left the ledger for an archive."""
+        from runloop.kb.pruning.checkpoints import Holes
+
+        with self.reading() as db:
+            return Holes(db).around(event_id) is not None
 
     def head(self) -> Head:
         """The newest event and the chain value after it: kept elsewhere, it proves later that nothing was cut off."""

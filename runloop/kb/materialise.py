@@ -182,7 +182,7 @@ def _check_anchor(known: Anchor, ledger: Ledger) -> None:
         raise LedgerCorrupt("is another ledger than the one pog.sqlite was made from", code="ledger.replaced", where=where, hint=hint)
     if known.id:
         event = ledger.get(known.id)
-        if event is None:
+        if event is None and not ledger.was_pruned(known.id):
             raise LedgerCorrupt(f"event {known.id} was seen before and is gone", code="ledger.rolled_back", where=where, hint=hint)
-        if event.chain_hash != known.chain:
+        if event is not None and event.chain_hash != known.chain:
             raise LedgerCorrupt(f"event {known.id} is not the one seen before", code="ledger.rewritten", where=where, hint=hint)

@@ -7,14 +7,14 @@ all records would do the same and cost more than everything else of an append (a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runloop.errors import Where
 from runloop.events import RUN_KINDS
-from runloop.kb.errors import SeqTaken
+from runloop.kb.errors import RunArchived, SeqTaken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import apsw
@@ -60,13 +60,15 @@ class RunNumbers:
                 del self._last[run_id]
         self._at = last_id
 
-    def admit(self, db: apsw.Connection, rows: Iterable[Row]) -> SeqTaken | None:
-        """Take the numbers of one submission's rows, all or none; the error says which one is taken."""
+    def admit(self, db: apsw.Connection, rows: Iterable[Row]) -> SeqTaken | RunArchived | None:
+        """Take the numbers of one submission's rows, all or none; the error says which one is taken, or what they rest on is gone."""
         mine: dict[str, int] = {}
         for row in rows:
             kind, payload = row.event.kind, row.payload
             if kind not in RUN_KINDS or "v" not in payload:
                 continue
+            if kind == "run.submitted" and (gone := _archived_parent(db, payload)) is not None:
+                return gone
             run_id, seq = payload["run_id"], payload["seq"]
             last = mine.get(run_id)
             if last is None:
@@ -120,3 +122,11 @@ class RunNumbers:
 
 def _has_start(db: apsw.Connection, run_id: str) -> bool:
     return db.execute(_STARTED, (run_id,)).fetchone() is not None
+
+
+def _archived_parent(db: apsw.Connection, payload: Mapping[str, Any]) -> RunArchived | None:
+    """Why a run cannot begin as a fork: the run whose history it shares was archived meanwhile."""
+    forked = payload["meta"].get("forked_from")
+    if not forked or db.execute("SELECT 1 FROM archived_runs WHERE run_id = ?", (forked["run_id"],)).fetchone() is None:
+        return None
+    return RunArchived(f"run {forked['run_id']} was archived; it cannot be forked", hint="`rlp runs --archived` says where it is")

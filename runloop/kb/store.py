@@ -14,7 +14,7 @@ import apsw
 from runloop.errors import Where
 from runloop.events import StoredEvent, chain_hash
 from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, create, translate, translated
-from runloop.kb.errors import KeyConflict, LedgerCorrupt
+from runloop.kb.errors import KeyArchived, KeyConflict, LedgerCorrupt
 from runloop.kb.migrations import immediate, migrate
 from runloop.kb.numbers import RunNumbers
 from runloop.kb.rows import COLUMNS, stored
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _CHUNKS = (64, 32, *range(16, 0, -1))  # rows in one statement: SQLite leaves Python's lock once a statement, not once a row
 _INSERTS = {size: f"INSERT INTO events({COLUMNS}) VALUES{', '.join(['(?,?,?,?,?,?,?,?,?,?)'] * size)}" for size in _CHUNKS}
 _BY_KEY = f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?"  # noqa: S608
+_ARCHIVED_KEY = "SELECT event_id, checkpoint FROM archived_keys WHERE key = ?"
 _HEAD = "SELECT last_id, chain FROM head"
 _SET_HEAD = "UPDATE head SET last_id = ?, chain = ?"
 _WHOLE_FILE = (
@@ -197,6 +198,13 @@ class Store:
             if event is None:
                 found = db.execute(_BY_KEY, (key,)).fetchone()
                 event = None if found is None else stored(found)
+                if found is None and (gone := db.execute(_ARCHIVED_KEY, (key,)).fetchone()) is not None:
+                    submission.error = KeyArchived(
+                        f"idempotency key {key!r} stands for event {gone[0]}, which is in the archive of checkpoint {gone[1]}",
+                        where=Where(file=str(self._path), key=key),
+                        hint="use a new key for a new event; `rlp runs --archived` shows what was archived",
+                    )
+                    break
             if event is not None:
                 known[key] = event
             if (event.content_hash if event else content.setdefault(key, row.content)) != row.content:

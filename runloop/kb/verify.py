@@ -11,9 +11,10 @@ from runloop.errors import Where
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.keeping.chain import UNREADABLE, Anchor, Broken, ChainScan
 from runloop.kb.keeping.checks import CHECKS, Check, Checked, silent
+from runloop.kb.pruning.checkpoints import Holes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import apsw
@@ -78,16 +79,23 @@ class VerifyReport:
 
 
 def verify(
-    ledger: Ledger, *, anchors: Sequence[Anchor] = (), views: Path | None = None, quick: bool = False, progress: Progress = silent
+    ledger: Ledger,
+    *,
+    anchors: Sequence[Anchor] = (),
+    views: Path | None = None,
+    quick: bool = False,
+    progress: Progress = silent,
+    signers: Collection[str] | None = None,
 ) -> VerifyReport:
     """Run the checks in one consistent view of the ledger and in constant memory; with ``views`` also that file against a fresh rebuild.
 
-    ``quick`` leaves out what reads more than every event once: the contents of blobs, the indexes, the derived tables.
+    ``quick`` leaves out what reads more than every event once: the contents of blobs, the indexes, the derived tables. ``signers`` are the
+    public keys, in hexadecimal, whose checkpoints count; None for any.
     """
     wanted = [check for check in CHECKS if (check.quick or not quick) and not (check.of_views and views is None)]
     with ledger.reading() as db:
         db.execute("BEGIN")
-        at = Checked(db, ledger, anchors, views, progress)
+        at = Checked(db, ledger, anchors, views, progress, signers=signers)
         try:
             done: list[CheckReport] = []
             for check in wanted:
@@ -116,6 +124,9 @@ def first_broken_after(db: apsw.Connection, event_id: int, chain: bytes) -> Brok
     ledger_id = str(db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").get)
     if event_id:
         row = db.execute("SELECT chain_blake3 FROM events WHERE id = ?", (event_id,)).fetchone()
-        if row is None or row[0] != chain:
+        hole = Holes(db).around(event_id) if row is None else None
+        if hole is not None:
+            event_id, chain = hole
+        elif row is None or row[0] != chain:
             return Broken(event_id, "the event", chain.hex(), "missing" if row is None else bytes(row[0]).hex())
     return ChainScan(db, ledger_id, start=(event_id, chain), hash_blobs=True).first_broken()

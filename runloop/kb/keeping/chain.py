@@ -11,6 +11,7 @@ from blake3 import blake3
 from runloop.events import KINDS, chain_hash, genesis, parse
 from runloop.events.blobs import blob_names
 from runloop.events.hashes import preimage
+from runloop.kb.pruning.checkpoints import Holes
 from runloop.kb.rows import COLUMNS
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class ChainScan:
         self._ledger_id = ledger_id
         self._anchors = anchors
         self._hash_blobs = hash_blobs
+        self._holes = Holes(db)
         self._tick = tick
 
     def first_broken(self) -> Broken | None:
@@ -93,6 +95,8 @@ class ChainScan:
     def _event(self, row: tuple[Any, ...]) -> Iterator[Broken]:
         event_id, ts_ms, kind, actor, scope, payload, provenance, content, chain, key = row
         if event_id != self.last_id + 1:
+            self._over_holes(event_id)
+        if event_id != self.last_id + 1:
             yield Broken(self.last_id + 1, "the event", "present", f"missing; the next one is {event_id}")
         stated = preimage(kind, actor, scope, payload.encode(), provenance.encode())
         found = blake3(stated).digest()
@@ -106,6 +110,11 @@ class ChainScan:
         self.bytes += len(stated)
         if event_id % 4096 == 0:
             self._tick(event_id)
+
+    def _over_holes(self, event_id: int) -> None:
+        """Go on behind the stretches that were pruned before that event; whether their checkpoints are sound is another check."""
+        while (hole := self._holes.over(self.last_id + 1)) is not None and hole[0] < event_id:
+            self.last_id, self.chain = hole
 
     def _blobs_of(self, event_id: int, kind: str, payload: str) -> Iterator[Broken]:
         names = {bytes(row[0]) for row in self._db.execute("SELECT hash FROM event_blobs WHERE event_id = ?", (event_id,))}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runloop.events import parse
 from runloop.kb.evidence import named_by
 from runloop.kb.keeping.chain import Anchor, Broken, ChainScan, hash_blob
+from runloop.kb.pruning.archive import ArchiveReader
+from runloop.kb.pruning.checkpoints import archive_place, checkpoints, troubles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +43,8 @@ class Checked:
     hashed: int = 0
     head: tuple[int, bytes] = (0, b"")
     remarks: list[str] = field(default_factory=list)
+    signers: Collection[str] | None = None
+    """The public keys, in hexadecimal, whose checkpoints count; None for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,21 @@ def _file(at: Checked) -> Iterator[Broken]:
             yield Broken(0, "the file of the ledger", "whole", str(said))
 
 
+def _checkpoints(at: Checked) -> Iterator[Broken]:
+    for trouble in troubles(at.db, at.ledger.id, at.signers):
+        yield Broken(trouble.event_id, trouble.what, trouble.expected, trouble.actual)
+
+
+def _archives(at: Checked) -> Iterator[Broken]:
+    """An archive that was put elsewhere is a remark: a person may keep it where he likes."""
+    for each in checkpoints(at.db):
+        place = archive_place(each, at.ledger.path)
+        if not place.exists():
+            at.remarks.append(f"the archive of checkpoint {each.number} is not at {place}")
+        elif (found := ArchiveReader(place).digest()) != each.digest:
+            yield Broken(each.event_id, f"the archive {place}", each.digest.hex(), found.hex())
+
+
 def _views(at: Checked) -> Iterator[Broken]:
     from runloop.kb.keeping.comparing import differences
 
@@ -119,6 +138,8 @@ def _views(at: Checked) -> Iterator[Broken]:
 
 CHECKS: tuple[Check, ...] = (
     Check("chain", "content and chain hash of every event, their order, the head", _chain, quick=True),
+    Check("checkpoints", "what stands for pruned events is signed, whole, and told of in the chain", _checkpoints, quick=True),
+    Check("archives", "the archives of pruned events are those that the checkpoints name", _archives),
     Check("references", "every event that another one rests on was there before it", _references, quick=True),
     Check("blobs", "every blob has the content that its name says", _blobs),
     Check("file", "the pages and indexes of the ledger's file", _file),

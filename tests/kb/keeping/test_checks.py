@@ -32,7 +32,7 @@ def first(base):
 
 def test_an_untouched_base_passes_every_check(base):
     states, report = checked(base)
-    assert states == dict.fromkeys(("chain", "references", "blobs", "file", "views"), "ok")
+    assert states == dict.fromkeys(("chain", "checkpoints", "archives", "references", "blobs", "file", "views"), "ok")
     assert (report.ok, report.events, report.blobs, report.remarks) == (True, 5, 2, ())
     assert report.bytes > INLINE_LIMIT
     assert [path.name for path in base.root.iterdir() if path.name.startswith(".keeping")] == []
