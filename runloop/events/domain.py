@@ -200,15 +200,15 @@ class ReplayReported(Payload, frozen=True):
 class RunsArchived(Payload, frozen=True):
     """Records of ended runs left the ledger for an archive; what is left of them is in the checkpoint of that number.
 
-    ``archive`` is the file and ``digest`` its BLAKE3. ``runs`` are the ids of the runs, ``stretches`` the first and last id of every
-    unbroken row of events that went.
+    ``archive`` is the file and ``digest`` its BLAKE3. ``runs`` has ``run_id`` and ``opening_name`` of each, ``stretches`` the first and
+    the last id of every unbroken row of events that went.
     """
 
     checkpoint: Annotated[int, Meta(ge=1)]
     archive: Text
     digest: Hash
     events: Annotated[int, Meta(ge=1)]
-    runs: Any  # a list of ids, or the blob that holds it
+    runs: Any  # a list of objects, or the blob that holds it
     stretches: Any  # a list of pairs, or the blob that holds it
 
 

@@ -16,6 +16,7 @@ from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.migrations import immediate
 from runloop.kb.projections import apply
+from runloop.kb.pruning.projection import outdated
 from runloop.kb.verify import Anchor
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def sync(
 ) -> Synced:
     """Apply every event after the watermark, or those up to ``until``; an event that cannot be applied is set aside and reported.
 
-    Where an erasure took content from events that were applied before, the tables are made anew. ``tick`` hears after each batch how
-    far it is.
+    Where an erasure took content from events that were applied before, or records that were applied are in an archive now, the tables
+    are made anew. ``tick`` hears after each batch how far it is.
     """
     applied = aside = 0
     with derived(path, db):
@@ -98,6 +99,7 @@ def sync(
                     return Synced(applied, done, aside)
                 seen = seen if done == mine else done
                 again = any(event.kind == ERASING and _took(event, done if event.id > head else seen) for event in events)
+                again = again or outdated(db, events, ledger)
                 if not again:
                     aside += _apply_all(db, events, ledger)
                     last = events[-1]

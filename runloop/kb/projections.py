@@ -22,7 +22,11 @@ from runloop.kb.derived import (
     unindex,
 )
 from runloop.kb.fact_projections import fact_forgotten, fact_remembered, fact_superseded
+<<<<<<< HEAD
 from runloop.kb.people import name_forms
+=======
+from runloop.kb.pruning.projection import runs_archived
+>>>>>>> 8edb05b (A prune moves ended runs to a verified archive and leaves a signed checkpoint; verify, numbers and keys know of it)
 from runloop.kb.run_projections import project_run_record
 
 if TYPE_CHECKING:
@@ -176,4 +180,5 @@ _PROJECTIONS: dict[str, Callable[[apsw.Connection, StoredEvent, LoadBlob], None]
     "note.removed": _note_removed,
     "artifact.created": _artifact_file,
     "email.sent": _email,
+    "runs.archived": runs_archived,
 }

@@ -1,7 +1,8 @@
 """The archive file: JSON Lines in gzip, one gzip member for each family of runs, so that a run is read without those before it.
 
-The first member says which ledger and which checkpoint; the last one counts and has the BLAKE3 of all lines before it. ``zcat`` shows all
-of it. A line is a blob (``blob``, ``data`` in base64) or an event, with the stored text of its payload, its hashes and its place in the chain.
+The first member says which ledger and which checkpoint; the last one counts and has the BLAKE3 of all lines before it. ``zcat`` shows
+all of it. A line is a blob (``blob``, ``data`` in base64) or an event, with the stored text of its payload, its hashes and its place in
+the chain.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class ArchiveWriter:
     def _lines(self, events: Iterable[tuple[Any, ...]], db: apsw.Connection) -> Iterator[bytes]:
         written: set[bytes] = set()
         for row in events:
-            for (name,) in db.execute("SELECT hash FROM event_blobs WHERE event_id = ? ORDER BY hash", (row[0],)).fetchall():
+            found: Any = db.execute("SELECT hash FROM event_blobs WHERE event_id = ? ORDER BY hash", (row[0],)).fetchall()
+            for (name,) in found:
                 if name not in written:
                     written.add(name)
                     data = db.execute("SELECT data FROM blobs WHERE hash = ?", (name,)).fetchone()

@@ -19,15 +19,17 @@ _RUNS = """SELECT kind, json_extract(payload_json, '$.run_id'), json_extract(pay
         json_extract(payload_json, '$.parent_run_id'), json_extract(payload_json, '$.meta.forked_from.run_id'), ts_ms,
         json_extract(payload_json, '$.meta.status') FROM events
     WHERE kind IN ('run.submitted', 'run.started', 'run.finished') AND json_extract(payload_json, '$.v') IS NOT NULL ORDER BY id"""
-_RECORDS = f"""SELECT id, kind, run_id, length(payload_json) + length(provenance_json) FROM events
+_RECORDS = f"""SELECT id, kind, run_id, length(payload_json) + length(provenance_json),
+        CASE WHEN kind IN ('artifact.created', 'node.started') THEN json_extract(payload_json, '$.meta.node') END FROM events
     WHERE kind IN ({", ".join(f"'{kind}'" for kind in sorted(RUN_KINDS))}) AND run_id IS NOT NULL AND seq IS NOT NULL ORDER BY id"""  # noqa: S608
 _NAMING = """SELECT id, payload_json, provenance_json FROM events WHERE id > ? AND (instr(payload_json, '"event_id"')
     OR instr(payload_json, '"evidence"') OR instr(payload_json, '"citations"') OR instr(payload_json, '"artifact_id"')
     OR instr(provenance_json, '"evidence"'))"""
 _STARTED_SINCE = """SELECT json_extract(payload_json, '$.parent_run_id'), json_extract(payload_json, '$.meta.forked_from.run_id')
     FROM events WHERE id > ? AND kind = 'run.submitted'"""
-_CONTENT = "artifact.created"
-"""Records that are more than the course of a run: what a run made stays known."""
+_MADE = "artifact.created"
+_BEGUN = "node.started"
+"""What a run made stays known, and by which agent: these records are more than the course of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,16 @@ def make_plan(db: apsw.Connection, before_ms: int, *, keep_failed: bool = False)
     ids = {run.run_id: array("q") for family in chosen for run in family}
     held: set[int] = set()
     size = 0
-    for event_id, kind, run_id, length in db.execute(_RECORDS) if ids else ():
+    begun: dict[tuple[str, str], list[int]] = {}
+    for event_id, kind, run_id, length, node in db.execute(_RECORDS) if ids else ():
         mine = ids.get(run_id)
         if mine is not None:
             mine.append(event_id)
             size += length
-            if kind == _CONTENT:
-                held.add(event_id)
+            if kind == _BEGUN:
+                begun.setdefault((run_id, node), []).append(event_id)
+            elif kind == _MADE:
+                held.update((event_id, *begun.get((run_id, node), ())))
     candidates = {event_id for mine in ids.values() for event_id in mine}
     named: set[int] = set(held)
     names: dict[int, list[int]] = {}

@@ -157,7 +157,7 @@ def _fill(writer: ArchiveWriter, ledger: Ledger, plan: Plan, offsets: dict[str, 
     with ledger.reading() as db:
         for family in plan.families:
             ids = sorted(event_id for going in family for event_id in going.ids)
-            offset = writer.family((db.execute(_BY_ID, (event_id,)).fetchone() for event_id in ids), db)
+            offset = writer.family((db.execute(_BY_ID, (event_id,)).get for event_id in ids), db)
             offsets.update((going.run.run_id, offset) for going in family)
     return writer.end()
 
@@ -196,7 +196,7 @@ def _remove(ledger: Ledger, plan: Plan, key: Ed25519PrivateKey, number: int, nam
         "archive": name,
         "digest": digest.hex(),
         "events": sum(stretch.last - stretch.first + 1 for stretch in gone),
-        "runs": sorted(going.run.run_id for going in plan.runs),
+        "runs": [{"run_id": going.run.run_id, "opening_name": going.run.opening_name} for going in plan.runs],
         "stretches": [list(stretch) for stretch in gone],
     }
 

@@ -1,0 +1,6 @@
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # what the tests and the sweep of crashes share
+
+from small_runs import pruned, signer  # noqa: F401 - fixtures
