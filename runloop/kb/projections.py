@@ -22,11 +22,8 @@ from runloop.kb.derived import (
     unindex,
 )
 from runloop.kb.fact_projections import fact_forgotten, fact_remembered, fact_superseded
-<<<<<<< HEAD
 from runloop.kb.people import name_forms
-=======
 from runloop.kb.pruning.projection import runs_archived
->>>>>>> 8edb05b (A prune moves ended runs to a verified archive and leaves a signed checkpoint; verify, numbers and keys know of it)
 from runloop.kb.run_projections import project_run_record
 
 if TYPE_CHECKING:
