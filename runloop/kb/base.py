@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,14 @@ from runloop.events import KINDS, NewEvent, StoredEvent
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import evidence, materialise, naming
+from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.mask import mask_value
 from runloop.kb.materialise import Synced
+from runloop.kb.past import Past, Tick, note
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
 from runloop.kb.query import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
 from runloop.kb.redaction import EVERYTHING, Redactor, Rules
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 EVENTS_DB = "events.sqlite"
 VIEWS_DB = "pog.sqlite"
+PAST_DIRECTORY = "past"
 _NOT_PROPOSED = frozenset(
     {"cap.audit", "events.erased", "import.finished", "replay.reported", "archive.imported", "runs.archived"}
 )  # what only the host itself may say, as with run records
@@ -61,12 +65,16 @@ class StateDelta:
 class KnowledgeBase:
     """Open with :meth:`open`; safe to use from any thread and next to other processes. Reads see everything appended before them."""
 
-    def __init__(self, root: Path, ledger: Ledger, views: Path, salt: str | None = None, rules: Rules = EVERYTHING) -> None:
+    def __init__(
+        self, root: Path, ledger: Ledger, views: Path, salt: str | None = None, rules: Rules = EVERYTHING, *, until: int | None = None
+    ) -> None:
         self.root = root
         self.ledger = ledger
+        self.until = until
+        """The event that this base is at, where it shows the past: nothing can be written to it, and nothing later is in it."""
         self._views_path = views
         self._lock = threading.Lock()
-        self._views = materialise.open_views(views, ledger)
+        self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
         self.salt = ledger.meta("mask_salt") if salt is None else salt
         self.redactor = Redactor(self.salt, rules)
         """Masks what leaves the knowledge base, as the settings say; what agents get is masked whatever they say."""
@@ -102,7 +110,10 @@ class KnowledgeBase:
         """Bring the derived tables up to the ledger; cheap when there is nothing new.
 
         On a full disk they stay where they are (``behind`` says why) and follow once there is room: nothing in them is lost by waiting.
+        The past stays as it was.
         """
+        if self.until is not None:
+            return Synced(0, self.until, 0)
         with self._lock:
             try:
                 synced = materialise.sync(self._views, self._views_path, self.ledger)
@@ -193,17 +204,19 @@ class KnowledgeBase:
     def find(self, text: str, folder: Path | None = None) -> list[Candidate]:
         """What ``text`` may name (:mod:`runloop.kb.naming`); files and relative paths are looked up from ``folder``, if that is given."""
         with self.reading() as db:
-            return naming.find(text, self.ledger, db, folder)
+            return naming.find(text, self.ledger, db, folder, until=self.until)
 
     def explain(self, key: str, telling: Telling, *, max_steps: int = MAX_STEPS, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
         """What an entity rests on, masked, in the JSON form of ``rlp why`` (docs/knowledge.md); ``telling`` knows openings and forks."""
         with self.reading() as db:
             found = explain(key, self.ledger, db, telling, max_steps=max_steps, max_depth=max_depth)
-        masked: dict[str, Any] = mask_value(found.to_dict(), self.salt)
+        masked: dict[str, Any] = self.redactor.value(found.to_dict())
         return masked
 
     def propose(self, delta: StateDelta) -> StoredEvent:
         """Append a change that was proposed, after the checks of spec 15.3 in their order; it is visible to the next read."""
+        if self.until is not None:
+            raise InvalidDelta("the past cannot be changed", code="kb.past", hint="propose it to the base as it is now")
         if not valid_scope(delta.scope):
             raise InvalidDelta(f"invalid scope {delta.scope!r}", code="kb.invalid_scope", hint="use user, system, or agent:NAME")
         kind = kind_of(delta.kind)
@@ -275,11 +288,33 @@ class KnowledgeBase:
         finally:
             db.close()
 
+    @contextmanager
+    def at(self, event_id: int, tick: Tick = lambda _done, _of: None) -> Iterator[KnowledgeBase]:
+        """The base as event ``event_id`` left it, for reading (ADR 6); ``tick`` hears how far the making of that state is."""
+        if event_id >= self.ledger.head().id:
+            yield self
+            return
+        past = Past(self.root / PAST_DIRECTORY, self.ledger)
+        with past.at(event_id, tick) as path:
+            with self._lock:
+                note(self._views, past.states(), time.time_ns() // 1_000_000)
+            base = KnowledgeBase(self.root, self.ledger, path, self.salt, self.redactor.rules, until=event_id)
+            try:
+                yield base
+            finally:
+                base.close()
+
+    def event_at(self, ts_ms: int) -> int:
+        """The last event of the state at a time (Unix milliseconds), 0 before the first one; see :mod:`runloop.kb.clock`."""
+        with self.reading() as db:
+            return last_until(db, self.ledger, ts_ms)
+
     def close(self) -> None:
-        """Close both files."""
+        """Close both files; of a base that shows the past, its own."""
         with self._lock:
             self._views.close()
-        self.ledger.close()
+        if self.until is None:
+            self.ledger.close()
 
     def __enter__(self) -> Self:
         return self
@@ -299,7 +334,7 @@ class KnowledgeBase:
 
     def _event_entity(self, number: str, *, raw: bool) -> dict[str, Any] | None:
         event = self.ledger.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else None
-        if event is None:
+        if event is None or (self.until is not None and event.id > self.until):
             return None
         data = {"kind": event.kind, "actor": event.actor, "scope": event.scope, "ts_ms": event.ts_ms, "payload": dict(event.payload)}
         shown = data if raw else mask_value(data, self.salt)

@@ -11,6 +11,7 @@ import apsw
 from runloop.errors import Where
 from runloop.events import current, genesis
 from runloop.kb import views
+from runloop.kb.clock import note_times
 from runloop.kb.database import connect, fold, translated
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.keeping.scratch import scratch
@@ -95,6 +96,7 @@ def sync(
             with immediate(db):
                 done = watermark(db)
                 events = ledger.read(done, BATCH if until is None else min(BATCH, max(until - done, 0)))
+                events = events if until is None else [event for event in events if event.id <= until]  # ids may have gaps
                 if not events:
                     return Synced(applied, done, aside)
                 seen = seen if done == mine else done
@@ -102,19 +104,22 @@ def sync(
                 again = again or outdated(db, events, ledger)
                 if not again:
                     aside += _apply_all(db, events, ledger)
+                    note_times(db, events)
                     last = events[-1]
                     db.execute("UPDATE state SET watermark = ?", (last.id,))
                     db.execute("UPDATE state SET anchor_id = ?, anchor_chain = ? WHERE anchor_id < ?", (last.id, last.chain_hash, last.id))
             if again:
-                made = rebuild(db, path, ledger, tick=tick)
+                made = rebuild(db, path, ledger, until=until, tick=tick)
                 return Synced(made.applied, made.watermark, made.set_aside)
             mine = last.id
             applied += len(events)
             tick(mine)
 
 
-def rebuild(db: apsw.Connection, path: Path, ledger: Ledger, *, tick: Callable[[int], None] = lambda _done: None) -> Synced:
-    """Apply every event to new tables in a file of their own, and put them in the place of the old ones at once.
+def rebuild(
+    db: apsw.Connection, path: Path, ledger: Ledger, *, until: int | None = None, tick: Callable[[int], None] = lambda _done: None
+) -> Synced:
+    """Apply every event, or those up to ``until``, to new tables in a file of their own, and put them in the place of the old ones at once.
 
     Until then everybody reads the old tables and brings them up to the ledger as always. Takes as much room again as they do.
     """
@@ -125,7 +130,7 @@ def rebuild(db: apsw.Connection, path: Path, ledger: Ledger, *, tick: Callable[[
             with derived(made, fresh):
                 fresh.pragma("journal_mode", "memory")  # it is nothing to anybody before it is whole
                 fresh.pragma("synchronous", 0)
-                synced = sync(fresh, made, ledger, tick=tick)
+                synced = sync(fresh, made, ledger, until=until, tick=tick)
                 views.carry_over(fresh, path)
             with derived(path, db):
                 with db.backup("main", fresh, "main") as copy:
@@ -134,7 +139,7 @@ def rebuild(db: apsw.Connection, path: Path, ledger: Ledger, *, tick: Callable[[
                 fold(db, wait_ms=FOLD_MS)
         finally:
             fresh.close()
-    behind = sync(db, path, ledger)
+    behind = sync(db, path, ledger, until=until)
     return Synced(synced.applied + behind.applied, behind.watermark, synced.set_aside + behind.set_aside)
 
 

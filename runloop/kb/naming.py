@@ -13,12 +13,11 @@ from blake3 import blake3
 
 from runloop.errors import InvalidInput
 from runloop.kb.derived import contact_key
-from runloop.kb.mask import mask_text
 from runloop.kb.people import find_people
 from runloop.kb.runs import matching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import apsw
 
@@ -55,12 +54,15 @@ class Candidate:
     say: str
 
 
-def find(text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None = None) -> list[Candidate]:
-    """What ``text`` may name: what it names exactly, else what it resembles. Relative paths are taken from ``folder``, None is nowhere."""
+def find(text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None = None, *, until: int | None = None) -> list[Candidate]:
+    """What ``text`` may name: what it names exactly, else what it resembles; nothing that began after event ``until``.
+
+    Relative paths are taken from ``folder``, None is nowhere.
+    """
     word = text.strip()
     if not word:
         return []
-    search = _Search(word, ledger, db, folder)
+    search = _Search(word, ledger, db, folder, until)
     for look in (search.exact, search.noted, search.alike):
         found = {each.key: each for each in look()}
         if found:
@@ -68,21 +70,22 @@ def find(text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None = N
     return []
 
 
-def only(text: str, found: list[Candidate], salt: str) -> Candidate:
+def only(text: str, found: list[Candidate], mask: Callable[[str], str]) -> Candidate:
     """The one that is meant. Raises InvalidInput ``kb.unknown_entity`` or ``kb.ambiguous``, with how to say it."""
     if not found:
-        raise InvalidInput(f"nothing is known of {mask_text(text, salt)!r}", code="kb.unknown_entity", hint=HOWTO)
+        raise InvalidInput(f"nothing is known of {mask(text)!r}", code="kb.unknown_entity", hint=HOWTO)
     if len(found) > 1:
-        listed = "\n".join(f"{each.say}  {mask_text(each.what, salt)}" for each in found)
+        listed = "\n".join(f"{each.say}  {mask(each.what)}" for each in found)
         more = " or more" if len(found) == MAX_CANDIDATES else ""
-        message = f"{mask_text(text, salt)!r} may be any of {len(found)}{more}"
+        message = f"{mask(text)!r} may be any of {len(found)}{more}"
         raise InvalidInput(message, code="kb.ambiguous", hint=f"say one of them:\n{listed}")
     return found[0]
 
 
 class _Search:
-    def __init__(self, text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None) -> None:
+    def __init__(self, text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None, until: int | None) -> None:
         self._text, self._ledger, self._db, self._folder = text, ledger, db, folder
+        self._until = 2**63 if until is None else until
         prefix, colon, rest = text.partition(":")
         self._sort = prefix if colon and prefix in _PREFIXES else ""
         self._rest = rest if self._sort else text
@@ -120,13 +123,16 @@ class _Search:
                 yield Candidate(f"event:{number}", f"mail {subject!r}", f"event:{number}")
 
     def _event(self) -> Iterator[Candidate]:
-        if self._rest.isascii() and self._rest.isdigit() and len(self._rest) < 19 and self._ledger.get(int(self._rest)) is not None:
-            key = f"event:{int(self._rest)}"
+        number = int(self._rest) if self._rest.isascii() and self._rest.isdigit() and len(self._rest) < 19 else 0
+        if 0 < number <= self._until and self._ledger.get(number) is not None:
+            key = f"event:{number}"
             yield Candidate(key, "event", key)
 
     def _run(self) -> Iterator[Candidate]:
         for run_id in matching(self._ledger, self._rest):
             name: Any = self._db.execute("SELECT opening_name FROM runs WHERE run_id = ?", (run_id,)).get
+            if name is None and self._until < 2**63:
+                continue
             yield Candidate(f"run:{run_id}", f"run of {name}", f"run:{run_id}")
 
     def _node(self) -> Iterator[Candidate]:

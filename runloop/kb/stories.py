@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runloop.events import is_erased
 from runloop.kb.evidence import Named, names_in
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def story_of(run_id: str, telling: Telling) -> RunStory:
 def _take(story: RunStory, event: StoredEvent) -> None:
     meta = _meta(event)
     if not meta:
-        story.erased += "$erased" in event.payload
+        story.erased += is_erased(event.payload)
         return
     match event.kind:
         case "run.submitted":

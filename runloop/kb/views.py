@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 7  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 8  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -77,6 +77,7 @@ _TABLES = {
         PRIMARY KEY(source_key, relation, target_key)
     ) STRICT, WITHOUT ROWID""",
     "entity_history": "(entity_key TEXT NOT NULL, event_id INTEGER NOT NULL, PRIMARY KEY(entity_key, event_id)) STRICT, WITHOUT ROWID",
+    "clock": "(block INTEGER PRIMARY KEY, latest_ms INTEGER NOT NULL) STRICT",
     "problems": "(event_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, error TEXT NOT NULL) STRICT",
     "contact_names": """(
         form TEXT NOT NULL, contact_key TEXT NOT NULL, sort TEXT NOT NULL, PRIMARY KEY(form, contact_key, sort)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runloop.events import is_run_record
+from runloop.events import is_erased, is_run_record
 from runloop.kb import why_domain, why_runs
 from runloop.kb.evidence import stated
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS, Explanation, Link, Step, walk
@@ -77,11 +77,9 @@ class Teller:
         return [Link(relation, self.canonical(f"event:{number}"), note) for number in ids]
 
     def _event_step(self, event: StoredEvent) -> Step:
-        if "$erased" in event.payload:
+        if is_erased(event.payload):
             title = f"event {event.id}, {event.kind}"
-            return Step(
-                f"event:{event.id}", "event", title, event.id, event.ts_ms, event.actor, gone=f"erased by event {event.payload['$erased']}"
-            )
+            return Step(f"event:{event.id}", "event", title, event.id, event.ts_ms, event.actor, gone="its content was erased")
         step = why_runs.record_step(self, event) if is_run_record(event) else why_domain.step(self, event)
         return step if step is not None else self._plain(event)
 

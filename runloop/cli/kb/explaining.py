@@ -83,7 +83,7 @@ def named(kb: KnowledgeBase, entity: str) -> Candidate:
     """The one entity that is meant. Raises InvalidInput ``kb.unknown_entity`` or ``kb.ambiguous``."""
     from runloop.kb.naming import only
 
-    return only(entity, kb.find(entity, Path.cwd()), kb.salt)
+    return only(entity, kb.find(entity, Path.cwd()), kb.redactor.text)
 
 
 def _print(lines: Iterable[str], width: int | None = None) -> None:

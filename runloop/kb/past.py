@@ -1,0 +1,182 @@
+"""The past: the derived tables as they were at an event, in files of their own beside the base, a few of them kept.
+
+A state is made from the nearest earlier one and the events in between. A file gets its name when it is whole; whoever makes or removes
+one holds the lock of the directory. Readers need none: a file that is removed lives on for those who have it open.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runloop.kb import materialise, views
+from runloop.kb.database import connect, translated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import apsw
+
+    from runloop.kb.ledger import Ledger
+
+MAX_STATES = 8
+MAX_BYTES = 2 * 1024**3  # of all states; the newest stays, however large it is
+_SUFFIX = ".sqlite"
+_ERASURES = "SELECT 1 FROM events WHERE id > ? AND kind = 'events.erased' LIMIT 1"
+
+Tick = Callable[[int, int], None]
+"""Called with how many events were applied, and how many there are to apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A kept state of the past; ``used_ms`` is when somebody last read it."""
+
+    event_id: int
+    path: Path
+    bytes: int
+    used_ms: int
+
+
+class Past:
+    """The states in one directory. Safe with several processes."""
+
+    def __init__(self, directory: Path, ledger: Ledger, *, max_states: int = MAX_STATES, max_bytes: int = MAX_BYTES) -> None:
+        self.directory, self._ledger = directory, ledger
+        self._max_states, self._max_bytes = max_states, max_bytes
+
+    @contextmanager
+    def at(self, event_id: int, tick: Tick = lambda _done, _of: None) -> Iterator[Path]:
+        """The file with the tables as event ``event_id`` left them; made where it is missing, which ``tick`` hears of (done, of).
+
+        It stays as long as the context does, unless something is erased.
+        """
+        path = self.directory / f"{event_id}{_SUFFIX}"
+        with self._locked():
+            self._tidy()
+            if not path.exists():
+                self._make(event_id, path, tick)
+            os.utime(path)
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            self._bound()
+        try:
+            yield path
+        finally:
+            os.close(handle)
+
+    def states(self) -> list[State]:
+        """The kept states, the one that was used last first."""
+        found = []
+        for path in self.directory.glob(f"*{_SUFFIX}") if self.directory.is_dir() else ():
+            if path.stem.isdigit():
+                status = path.stat()
+                found.append(State(int(path.stem), path, status.st_size, status.st_mtime_ns // 1_000_000))
+        return sorted(found, key=lambda state: (-state.used_ms, -state.event_id))
+
+    def forget(self) -> None:
+        """Remove every state: what they hold was erased, or is not to be kept any longer."""
+        if self.directory.is_dir():
+            with self._locked():
+                for path in self.directory.iterdir():
+                    if path.name != "lock":
+                        path.unlink(missing_ok=True)
+
+    def _make(self, event_id: int, path: Path, tick: Tick) -> None:
+        part = path.with_name(f".{event_id}.{os.getpid()}.part")
+        before = max((state for state in self.states() if state.event_id < event_id), key=lambda state: state.event_id, default=None)
+        try:
+            with translated(part):
+                if before is not None:
+                    shutil.copyfile(before.path, part)
+                    part.chmod(0o600)
+            db = materialise.open_views(part, self._ledger)
+            try:
+                materialise.sync(db, part, self._ledger, until=event_id, tick=lambda done: tick(done, event_id))
+                with materialise.derived(part, db):
+                    self._seal(db)
+            finally:
+                db.close()
+            with translated(path):
+                part.rename(path)
+        finally:
+            for leftover in self.directory.glob(f"{part.name}*"):
+                leftover.unlink(missing_ok=True)
+
+    def _seal(self, db: apsw.Connection) -> None:
+        """Note how much of the ledger was there when the state was made, and end the log, so that the state is one file."""
+        db.execute("CREATE TABLE IF NOT EXISTS made(one INTEGER PRIMARY KEY CHECK(one = 1), head INTEGER NOT NULL) STRICT")
+        db.execute("INSERT OR REPLACE INTO made VALUES(1, ?)", (self._ledger.head().id,))
+        db.pragma("journal_mode", "delete")
+
+    def _tidy(self) -> None:
+        """Remove what an interrupted process left, and the states that are not what the ledger makes of its events now."""
+        for part in self.directory.glob(".*.part*"):
+            part.unlink(missing_ok=True)
+        for state in self.states():
+            if not self._holds(state.path):
+                state.path.unlink(missing_ok=True)
+
+    def _holds(self, path: Path) -> bool:
+        """Whether the state is of this ledger and these tables, and nothing was erased since it was made."""
+        try:
+            db = connect(path, readonly=True)
+            try:
+                version: Any = db.execute("SELECT version FROM state").get
+                anchor, made = materialise.anchor(db), db.execute("SELECT head FROM made").get
+            finally:
+                db.close()
+        except Exception:  # noqa: BLE001 - whatever is wrong with a file that can be made again
+            return False
+        if version != views.VERSION or anchor.ledger_id != self._ledger.id:
+            return False
+        event = self._ledger.get(anchor.id)
+        if event is None or event.chain_hash != anchor.chain:
+            return False
+        with self._ledger.reading() as events:
+            return events.execute(_ERASURES, (made,)).fetchone() is None
+
+    def _bound(self) -> None:
+        """Remove the states that were not used for longest, until number and size are within bounds; not what somebody reads."""
+        room = self._max_bytes
+        for number, state in enumerate(self.states()):
+            room -= state.bytes
+            if (number >= self._max_states or room < 0) and not _in_use(state.path):
+                state.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with translated(self.directory):
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            handle = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def note(db: apsw.Connection, states: list[State], now_ms: int) -> None:
+    """Bring the table ``snapshots`` up to the files that are there; one that it does not have was made now."""
+    ids = [state.event_id for state in states]
+    db.execute(f"DELETE FROM snapshots WHERE event_id NOT IN ({', '.join('?' * len(ids))})", ids)  # noqa: S608
+    for state in states:
+        db.execute(
+            """INSERT INTO snapshots VALUES(?, ?, ?, ?, ?)
+               ON CONFLICT(event_id) DO UPDATE SET bytes = excluded.bytes, used_ms = excluded.used_ms""",
+            (state.event_id, str(state.path), state.bytes, now_ms, state.used_ms),
+        )
+
+
+def _in_use(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

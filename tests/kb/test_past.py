@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runloop.events import NewEvent, RunIdentity, run_event
+from runloop.events import records as r
+from runloop.kb import KnowledgeBase, views
+from runloop.kb.clock import BLOCK, last_until
+from runloop.kb.errors import InvalidDelta, SeqTaken
+from runloop.kb.past import MAX_STATES, Past
+
+OPENING = "opening:16fd2706-8baf-433b-82eb-8c7fada847da"
+RUNS = [
+    RunIdentity(f"{digit}f8fad5b-d9cb-469f-a165-70867728950e", f"trace:{digit}c9e6679-7425-40de-944b-e07fc1f90ae7", OPENING, "o")
+    for digit in "ab"
+]
+
+
+def dump(kb):
+    """Every derived table, and what the search index finds."""
+    with kb.reading() as db:
+        tables = {name: db.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in views.table_names()}
+        index = db.execute("SELECT rowid FROM search WHERE search MATCH 'a OR b OR x*' ORDER BY rowid").fetchall()
+    return tables, index
+
+
+CONTACTS = st.tuples(st.sampled_from(["a", "b c"]), st.sampled_from(["a@x", "c@y"])).map(
+    lambda each: NewEvent("contact.upserted", {"name": each[0], "email": each[1]}, "user", ts_ms=1)
+)
+NOTES = st.tuples(st.sampled_from(["/a.md", "/b.md"]), st.sampled_from("12"), st.integers(0, 2), st.sampled_from(["a b", "x"])).map(
+    lambda each: NewEvent(
+        "note.imported",
+        {"path": each[0], "line": 1, "end_line": 1, "text": each[3], "file_hash": each[1] * 64, "part": each[2], "parts": 3},
+        "user",
+        ts_ms=2,
+    )
+)
+GONE = st.sampled_from(["/a.md", "/b.md"]).map(lambda path: NewEvent("note.removed", {"path": path, "reason": "gone"}, "user", ts_ms=3))
+POISON = st.just(NewEvent("note.imported", {"path": None}, "user", ts_ms=4))
+RECORDS = st.tuples(st.sampled_from(RUNS), st.integers(1, 4), st.sampled_from(["started", "node", "ask", "finished"])).map(
+    lambda each: run_event(each[0], each[1], *META[each[2]], "m", ts_ms=5)
+)
+META = {
+    "started": ("run.started", r.RunStarted("d", {}, r.Versions("0"), "local")),
+    "finished": ("run.finished", r.RunFinished("succeeded", 1)),
+    "node": ("node.finished", r.NodeFinished("n", 1, "ok", usd=0.5)),
+    "ask": ("effect.requested", r.EffectRequested("n", 1, 0, "x", "read", "c" * 64)),
+}
+
+
+def take(kb, events):
+    """Append those that the ledger takes; they are returned."""
+    taken = []
+    for event in events:
+        with suppress(SeqTaken):
+            kb.ledger.append([event], check=False)
+            taken.append(event)
+    return taken
+
+
+@given(st.lists(st.one_of(CONTACTS, NOTES, GONE, POISON, RECORDS), min_size=2, max_size=16), st.lists(st.integers(1, 15), max_size=3))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_the_past_at_an_event_is_a_base_that_only_ever_had_the_events_up_to_it(tmp_path_factory, events, places):
+    folder = tmp_path_factory.mktemp("pog")
+    with KnowledgeBase.open(folder / "whole") as kb:
+        taken = take(kb, events)
+        for place in [min(place, len(taken)) for place in places]:
+            with kb.at(place) as past:
+                found = dump(past)
+            with KnowledgeBase.open(folder / f"part{place}") as part:
+                if part.ledger.head().id == 0:
+                    take(part, taken[:place])
+                assert dump(part) == found
+
+
+TIMES = st.lists(st.integers(0, 9), min_size=1, max_size=30)
+
+
+@given(TIMES, st.integers(-1, 10), st.integers(1, 8))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_the_state_at_a_time_is_the_longest_beginning_without_a_later_event(tmp_path_factory, times, moment, batch):
+    with KnowledgeBase.open(tmp_path_factory.mktemp("pog")) as kb:
+        for start in range(0, len(times), batch):
+            events = [NewEvent("contact.upserted", {"name": "a", "email": "a@x"}, "user", ts_ms=ts) for ts in times[start : start + batch]]
+            kb.ledger.append(events)
+            kb.sync()
+        later = [number for number, ts in enumerate(times, 1) if ts > moment]
+        assert kb.event_at(moment) == (later[0] - 1 if later else len(times))
+
+
+def test_a_time_is_found_across_blocks_of_events(kb, contact):
+    count = 2 * BLOCK + 10
+    kb.ledger.append([contact(ts_ms=1000 + number) for number in range(1, count + 1)])
+    with kb.reading() as db:
+        blocks = db.execute("SELECT * FROM clock").fetchall()
+        found = [last_until(db, kb.ledger, 1000 + number) for number in (0, 1, BLOCK - 1, BLOCK, 2 * BLOCK, count, count + 5)]
+    assert blocks == [(0, 1000 + BLOCK - 1), (1, 1000 + 2 * BLOCK - 1), (2, 1000 + count)]
+    assert found == [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK, count, count]
+
+
+def test_the_past_is_searched_and_read_and_cannot_be_changed(kb, contact):
+    kb.ledger.append([contact("Ada"), contact("Ada King"), contact("Grace", "grace@example.com")])
+    with kb.at(1) as past:
+        assert [hit.title for hit in past.search("Ada")] == ["Ada"]
+        assert past.search("Grace") == []
+        assert (past.get("event:1")["key"], past.get("event:2")) == ("event:1", None)
+        assert [each.key for each in past.find("event:2")] == []
+        with pytest.raises(InvalidDelta, match="the past cannot be changed"):
+            past.propose(None)
+    assert [hit.title for hit in kb.search("Grace")] == ["Grace"]
+
+
+def test_the_state_at_the_newest_event_is_the_base_itself(kb, contact):
+    kb.ledger.append([contact()])
+    with kb.at(1) as now, kb.at(7) as later:
+        assert (now, later) == (kb, kb)
+    assert not (kb.root / "past").exists()
+
+
+def test_a_state_is_made_from_the_nearest_earlier_one_and_kept(kb, contact):
+    kb.ledger.append([contact(f"A{number}", f"a{number}@x") for number in range(20)])
+    told = []
+    for place in (5, 12, 12):
+        with kb.at(place, lambda done, of: told.append((done, of))):
+            pass
+    assert told == [(5, 5), (12, 12)]
+    past = Past(kb.root / "past", kb.ledger)
+    assert {state.event_id for state in past.states()} == {5, 12}
+    with kb.reading() as db:
+        assert db.execute("SELECT event_id, path FROM snapshots ORDER BY event_id").fetchall() == [
+            (place, str(kb.root / "past" / f"{place}.sqlite")) for place in (5, 12)
+        ]
+    assert {path.stat().st_mode & 0o777 for path in (kb.root / "past").iterdir()} == {0o600}
+
+
+def test_few_states_are_kept_and_none_that_somebody_reads_is_removed(kb, contact):
+    kb.ledger.append([contact(f"A{number}", f"a{number}@x") for number in range(MAX_STATES + 6)])
+    with kb.at(1) as held:
+        for place in range(2, MAX_STATES + 5):
+            with kb.at(place):
+                pass
+        assert [hit.title for hit in held.search("A0")] == ["A0"]
+        assert (kb.root / "past" / "1.sqlite").exists()
+    kept = {state.event_id for state in Past(kb.root / "past", kb.ledger).states()}
+    assert kept == {1, *range(5, MAX_STATES + 5)}
+    small = Past(kb.root / "past", kb.ledger, max_bytes=1)
+    with small.at(3):
+        assert [state.event_id for state in small.states()] == [3]
+
+
+def test_states_of_other_tables_or_damaged_ones_are_made_anew(kb, contact, behind):
+    kb.ledger.append([contact("Ada"), contact("Grace", "grace@example.com")])
+    with kb.at(1):
+        pass
+    state = kb.root / "past" / "1.sqlite"
+    behind(state, "UPDATE contacts SET name = 'wrong'")
+    behind(state, "UPDATE state SET version = 0")
+    with kb.at(1) as past:
+        assert [hit.title for hit in past.search("Ada")] == ["Ada"]
+    state.write_bytes(b"no database")
+    (kb.root / "past" / ".1.77.part").write_bytes(b"of a process that was killed")
+    with kb.at(1) as past:
+        assert [hit.title for hit in past.search("Ada")] == ["Ada"]
+    assert sorted(path.name for path in (kb.root / "past").iterdir()) == ["1.sqlite", "lock"]
+
+
+def test_a_state_that_cannot_be_made_leaves_no_file(kb, contact):
+    kb.ledger.append([contact("A", "a@x"), contact("B", "b@x")])
+
+    def stop(_done, _of):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), kb.at(1, stop):
+        pass
+    assert [path.name for path in (kb.root / "past").iterdir()] == ["lock"]
+
+
+def _look(root, barrier, answers):
+    with KnowledgeBase.open(root) as kb:
+        barrier.wait()
+        with kb.at(3) as past:
+            answers.put([hit.title for hit in past.search("A2")])
+
+
+def test_two_processes_that_want_the_same_state_both_get_it(kb, contact):
+    kb.ledger.append([contact(f"A{number}", f"a{number}@x") for number in range(6)])
+    kb.sync()
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.Queue()
+    others = [context.Process(target=_look, args=(kb.root, barrier, answers)) for _ in range(2)]
+    for each in others:
+        each.start()
+    assert [answers.get(timeout=60) for _ in others] == [["A2"], ["A2"]]
+    for each in others:
+        each.join(timeout=60)
+
+
+def test_whoever_makes_a_state_holds_the_lock(kb, contact):
+    kb.ledger.append([contact("A", "a@x"), contact("B", "b@x")])
+
+    def try_lock(_done, _of):
+        with (kb.root / "past" / "lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    with kb.at(1, try_lock):
+        pass
