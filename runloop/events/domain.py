@@ -173,15 +173,20 @@ class NoteRemoved(Payload, frozen=True):
 
 
 class ImportFinished(Payload, frozen=True):
-    """An import ended: what it read and how many records it took, knew already, or refused."""
+    """An import ended: how many records it took (``changed`` of them in place of what they were before), knew already, or refused.
 
-    what: Literal["contacts", "notes"]
+    ``scrubbed`` counts secrets that were taken out of the records before they were stored.
+    """
+
+    what: Literal["contacts", "notes", "mail", "calendar", "git", "shell"]
     source: Text
     taken: Count
     known: Count
     refused: Count
     removed: Count = 0
     files: Count = 0
+    changed: Count = 0
+    scrubbed: Count = 0
 
 
 class ReplayReported(Payload, frozen=True):

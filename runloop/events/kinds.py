@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from runloop.events import domain, records
+from runloop.events import domain, imported, records
 from runloop.events.errors import InvalidEvent, UnknownKind
 from runloop.events.ids import UUID_PATTERN
 from runloop.events.records import Level, RecordMeta
@@ -102,6 +102,13 @@ KINDS: Mapping[str, Kind] = {
         _fact("events.erased", domain.EventsErased, "Events lost their content for good."),
         _fact("note.imported", domain.NoteImported, "A passage of a text file was read.", "text"),
         _fact("note.removed", domain.NoteRemoved, "A text file that had been imported is gone or empty."),
+        _fact("message.imported", imported.MessageImported, "A mail message was read.", "text", "to", "cc", "references", "attachments"),
+        _fact("message.removed", imported.MessageRemoved, "A message is gone from the mailbox it was read from."),
+        _fact("appointment.imported", imported.AppointmentImported, "An appointment was read.", "description", "attendees"),
+        _fact("appointment.removed", imported.AppointmentRemoved, "An appointment is gone from the calendar it was read from."),
+        _fact("commit.imported", imported.CommitImported, "A commit was read.", "message", "files"),
+        _fact("commit.removed", imported.CommitRemoved, "A commit is gone from the repository it was read from."),
+        _fact("command.imported", imported.CommandImported, "A command line of a shell's history was read.", "text"),
         _fact("email.sent", domain.EmailSent, "A message was sent or put into the outbox."),
         _fact("cap.audit", domain.CapAudit, "Policy decided about a capability."),
         _fact("import.finished", domain.ImportFinished, "An import ended."),

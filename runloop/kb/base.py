@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 EVENTS_DB = "events.sqlite"
 VIEWS_DB = "pog.sqlite"
 PAST_DIRECTORY = "past"
+_IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "appointment", "commit", "command"})
 _NOT_PROPOSED = frozenset(
-    {"cap.audit", "events.erased", "import.finished", "replay.reported", "archive.imported", "runs.archived"}
+    {"cap.audit", "events.erased", "import.finished", "replay.reported", "archive.imported", "runs.archived", *_IMPORTED}
 )  # what only the host itself may say, as with run records
 
 

@@ -103,6 +103,16 @@ class Ledger:
             raise submission.error
         return submission.result
 
+    def append_new(self, events: Iterable[NewEvent]) -> dict[str | None, int]:
+        """As :meth:`append`; gives the ids, by key, of only those events that were not there before under their keys."""
+        waiter = _Blocked()
+        submission = self.enqueue(events, waiter, check=True)
+        waiter.wait()
+        if submission.error is not None:
+            raise submission.error
+        repeated = set(submission.repeats)
+        return {event.key: event.id for position, event in enumerate(submission.result) if position not in repeated}
+
     def submit(self, events: Iterable[NewEvent], *, check: bool = True) -> concurrent.futures.Future[list[StoredEvent]]:
         """As :meth:`append`, without waiting; events of one thread are stored in the order they were submitted."""
         waiter = _Future()

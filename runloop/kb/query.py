@@ -63,6 +63,26 @@ TABLES = {
         ),
         _table("approvals", "approval_id run_id node_id action status decision decided_by requested_ms decided_ms source_event"),
         _table("mails", "event_id subject recipients status message_id path artifact_id sent_ms", text="subject", json="recipients"),
+        _table(
+            "messages",
+            "message_key message_id thread subject sender people sent_ms attachments mailbox path line source_event",
+            text="subject sender",
+            json="people attachments",
+        ),
+        _table(
+            "appointments",
+            "appointment_key uid occurrence summary location starts starts_ms ends ends_ms zone rules people status path line source_event",
+            text="uid summary location",
+            json="people",
+        ),
+        _table(
+            "commits",
+            "commit_key repository subject author author_email authored_ms committed_ms files source_event",
+            email="author_email",
+            text="subject author",
+            json="files",
+        ),
+        _table("commands", "command_key shell text at_ms seconds path line source_event", text="text"),
         _table("entity_history", "entity_key event_id"),
         _table("problems", "event_id kind error", text="error"),
         _table(

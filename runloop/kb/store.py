@@ -167,6 +167,7 @@ class Store:
                 new = row.event
                 key = new.key
                 if key is not None and key in known:
+                    submission.repeats.append(len(submission.result))
                     submission.result.append(known[key])
                     continue
                 last_id += 1

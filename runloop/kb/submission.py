@@ -27,7 +27,10 @@ class Waiter(Protocol):
 
 
 class Submission(Struct, eq=False):
-    """Events of one caller, appended together or not at all; ``keyed`` when one of them has an idempotency key."""
+    """Events of one caller, appended together or not at all; ``keyed`` when one of them has an idempotency key.
+
+    ``repeats`` are positions in the result of events that were there before, under their keys.
+    """
 
     rows: list[Row]
     waiter: Waiter
@@ -37,10 +40,11 @@ class Submission(Struct, eq=False):
     """What else changes in the same transaction, once the events are in; what it raises is the submission's error and undoes all of it."""
     result: list[StoredEvent] = []
     error: Exception | None = None
+    repeats: list[int] = []
 
     def undecide(self) -> None:
         """Forget what a transaction that was rolled back had made of it."""
-        self.result, self.error = [], None
+        self.result, self.error, self.repeats = [], None, []
 
     @property
     def size(self) -> int:

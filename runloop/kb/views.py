@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 8  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 9  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -76,6 +76,24 @@ _TABLES = {
         source_key TEXT NOT NULL, relation TEXT NOT NULL, target_key TEXT NOT NULL, source_event INTEGER NOT NULL,
         PRIMARY KEY(source_key, relation, target_key)
     ) STRICT, WITHOUT ROWID""",
+    "messages": """(
+        message_key TEXT PRIMARY KEY, message_id TEXT, thread TEXT NOT NULL, subject TEXT NOT NULL, sender TEXT NOT NULL,
+        people TEXT NOT NULL, sent_ms INTEGER, attachments TEXT NOT NULL, kept INTEGER NOT NULL,
+        mailbox TEXT NOT NULL, path TEXT NOT NULL, line INTEGER, source_event INTEGER NOT NULL
+    ) STRICT""",
+    "appointments": """(
+        appointment_key TEXT PRIMARY KEY, uid TEXT NOT NULL, occurrence TEXT, summary TEXT NOT NULL, location TEXT,
+        starts TEXT, starts_ms INTEGER, ends TEXT, ends_ms INTEGER, zone TEXT, rules TEXT NOT NULL, people TEXT NOT NULL,
+        status TEXT, path TEXT NOT NULL, line INTEGER NOT NULL, digest TEXT NOT NULL, source_event INTEGER NOT NULL
+    ) STRICT""",
+    "commits": """(
+        commit_key TEXT PRIMARY KEY, repository TEXT NOT NULL, subject TEXT NOT NULL, author TEXT, author_email TEXT,
+        authored_ms INTEGER NOT NULL, committed_ms INTEGER NOT NULL, files TEXT NOT NULL, source_event INTEGER NOT NULL
+    ) STRICT""",
+    "commands": """(
+        command_key TEXT PRIMARY KEY, shell TEXT NOT NULL, text TEXT NOT NULL, at_ms INTEGER, seconds INTEGER, path TEXT NOT NULL,
+        line INTEGER NOT NULL, source_event INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
     "entity_history": "(entity_key TEXT NOT NULL, event_id INTEGER NOT NULL, PRIMARY KEY(entity_key, event_id)) STRICT, WITHOUT ROWID",
     "clock": "(block INTEGER PRIMARY KEY, latest_ms INTEGER NOT NULL) STRICT",
     "problems": "(event_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, error TEXT NOT NULL) STRICT",
@@ -115,6 +133,11 @@ _INDEXES = (
     "CREATE INDEX contact_names_contact ON contact_names(contact_key)",
     "CREATE INDEX contact_emails_contact ON contact_emails(contact_key)",
     "CREATE INDEX notes_version ON notes(path, file_hash)",
+    "CREATE INDEX messages_mailbox ON messages(mailbox)",
+    "CREATE INDEX messages_id ON messages(message_id) WHERE message_id IS NOT NULL",
+    "CREATE INDEX messages_thread ON messages(thread)",
+    "CREATE INDEX appointments_path ON appointments(path)",
+    "CREATE INDEX commits_repository ON commits(repository)",
     "CREATE INDEX artifacts_run ON artifacts(run_id)",
     "CREATE INDEX runs_started ON runs(submitted_ms)",
     "CREATE INDEX runs_open ON runs(submitted_ms) WHERE finished_ms IS NULL",

@@ -108,8 +108,9 @@ def test_the_kinds_of_the_contract_are_all_there():
     approvals = {f"approval.{each}" for each in ("requested", "decided", "expired")}
     assert runs | nodes | effects | approvals | {"artifact.created", "divergence.found"} == RUN_KINDS
     facts = {"contact.upserted", "note.imported", "note.removed", "email.sent", "cap.audit", "import.finished"}
-    facts |= {"replay.reported", "archive.imported"}
+    facts |= {"replay.reported", "archive.imported", "command.imported"}
     facts |= {"account.upserted", "fact.remembered", "fact.superseded", "fact.forgotten", "events.erased"}
+    facts |= {f"{what}.{change}" for what in ("message", "appointment", "commit") for change in ("imported", "removed")}
     assert facts <= set(KINDS) - RUN_KINDS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +12,31 @@ import typer
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.options import JsonOption, TableOption
-from runloop.errors import EXIT_FAILED, EXIT_OK
+from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 
 if TYPE_CHECKING:
+    from runloop.kb.importers.intake import How, Progress
     from runloop.kb.importers.report import ImportReport
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Import contacts or notes.")
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Import contacts, notes, mail, calendars, commits, shell histories.",
+)
+
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be taken, and write nothing.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+EncodingOption = Annotated[str | None, typer.Option("--encoding", metavar="NAME", help="Of files that are not UTF-8, such as cp1252.")]
+_TELL_S = 0.2
 
 
 @app.command()
 def contacts(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="vCard (.vcf) or CSV files.")],
+    encoding: EncodingOption = None,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
     json: JsonOption = False,
     table: TableOption = False,
 ) -> int:
@@ -29,12 +44,16 @@ def contacts(
     from runloop.kb.importers.contacts import import_contacts
 
     with open_kb() as kb:
-        return _report(import_contacts(kb, files), json=json, table=table)
+        report = import_contacts(kb, files, _how(dry_run=dry_run, quiet=quiet), encoding=_encoding(encoding))
+    return _report(report, json=json, table=table)
 
 
 @app.command()
 def notes(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory with Markdown and text files, or one such file.")],
+    encoding: EncodingOption = None,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
     json: JsonOption = False,
     table: TableOption = False,
 ) -> int:
@@ -42,19 +61,86 @@ def notes(
     from runloop.kb.importers.notes import import_notes
 
     with open_kb() as kb:
-        return _report(import_notes(kb, directory), json=json, table=table)
+        report = import_notes(kb, directory, _how(dry_run=dry_run, quiet=quiet), encoding=_encoding(encoding))
+    return _report(report, json=json, table=table)
+
+
+@app.command()
+def mail(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="mbox files, Maildir folders, .eml files, or directories of them.")
+    ],
+    attachments: Annotated[bool, typer.Option("--attachments", help="Keep what is attached, not only its name, size and hash.")] = False,
+    encoding: EncodingOption = None,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    table: TableOption = False,
+) -> int:
+    """Import mail. Each message is taken once, whichever mailboxes hold it; one that is gone from its mailbox is forgotten."""
+    from runloop.kb.importers.mail.importing import FALLBACK, import_mail
+
+    with open_kb() as kb:
+        how = _how(dry_run=dry_run, quiet=quiet)
+        report = import_mail(kb, paths, how, encoding=_encoding(encoding) or FALLBACK, keep=attachments)
+    return _report(report, json=json, table=table)
+
+
+def _how(*, dry_run: bool, quiet: bool) -> How:
+    from runloop.kb.importers.intake import How
+
+    return How(dry_run=dry_run, progress=None if quiet or not output.is_terminal(sys.stderr) else _teller())
+
+
+def _encoding(name: str | None) -> str | None:
+    from runloop.kb.importers.textfile import known_encoding
+
+    return None if name is None else known_encoding(name)
+
+
+def _teller() -> Progress:
+    """Keeps one line on the terminal that says how far the import is."""
+    last = 0.0
+
+    def tell(report: ImportReport) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _TELL_S:
+            return
+        last = now
+        size = f", {report.read / 1e6:.1f}" + (f" of {report.total / 1e6:.1f} MB" if report.total else " MB")
+        sys.stderr.write(f"\r\x1b[K{report.what}: {report.taken} new, {report.known} known, {report.refusals} refused{size}")
+        sys.stderr.flush()
+
+    return tell
 
 
 def _report(report: ImportReport, *, json: bool, table: bool) -> int:
     """Print an import; the exit code is 1 only when something was refused and nothing could be used."""
+    if output.is_terminal(sys.stderr):
+        sys.stderr.write("\r\x1b[K")
     useful = report.taken + report.known + report.removed
-    code = EXIT_FAILED if report.refused and not useful else EXIT_OK
+    code = EXIT_INTERRUPTED if report.interrupted else EXIT_FAILED if report.refusals and not useful else EXIT_OK
     if output.wants_json(as_json=json, as_table=table):
         output.print_json(report.to_dict())
         return code
-    for refusal in report.refused:
-        place = refusal.file if refusal.line is None else f"{refusal.file}:{refusal.line}"
-        print(output.clean(f"refused {place}: {refusal.reason}"), file=sys.stderr)
-    gone = f", {report.removed} {'file' if report.removed == 1 else 'files'} forgotten" if report.removed else ""
-    output.print_line(f"{report.what}: {report.taken} new, {report.known} known, {len(report.refused)} refused{gone}")
+    for word, places in (("refused", report.refused), ("note", report.remarks)):
+        for file, line, reason in places:
+            print(output.clean(f"{word} {file if line is None else f'{file}:{line}'}: {reason}"), file=sys.stderr)
+    if report.refusals > len(report.refused):
+        print(f"… and {report.refusals - len(report.refused)} more refused", file=sys.stderr)
+    output.print_line(f"{report.what}: {_counts(report)}")
+    if report.interrupted:
+        print("interrupted: what was taken stays; the same command goes on from there", file=sys.stderr)
     return code
+
+
+def _counts(report: ImportReport) -> str:
+    words = [f"{report.taken - report.changed} new", f"{report.changed} changed"] if report.changed else [f"{report.taken} new"]
+    words += [f"{report.known} known", f"{report.refusals} refused"]
+    if report.removed:
+        things = "file" if report.what == "notes" else "record"
+        words.append(f"{report.removed} {things if report.removed == 1 else things + 's'} forgotten")
+    if report.scrubbed:
+        words.append(f"{report.scrubbed} {'secret' if report.scrubbed == 1 else 'secrets'} taken out")
+    return ", ".join(words) + (" (dry run: nothing was written)" if report.dry_run else "")

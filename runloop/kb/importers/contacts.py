@@ -4,76 +4,62 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runloop.events import NewEvent
 from runloop.kb.derived import contact_key
 from runloop.kb.importers import csvfile, vcard
-from runloop.kb.importers.report import ImportReport
-from runloop.kb.importers.textfile import Unreadable, bad_byte, decode, read_bytes
+from runloop.kb.importers.intake import Current, Found, How, Known, Sort, take_in
+from runloop.kb.importers.report import ImportReport, Refusal
+from runloop.kb.importers.textfile import Unreadable, bad_byte, decode, read_bytes, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import apsw
 
     from runloop.kb.base import KnowledgeBase
+    from runloop.kb.importers.intake import Item
 
 MAX_BYTES = 64 * 1024 * 1024
-_BATCH = 500  # events in one append
 # Neither blanks and separators, nor characters that a terminal obeys or that are not seen (controls, zero width, direction).
 _NOT_IN_ADDRESSES = r"@\s<>,;\"\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 _ADDRESS = re.compile(f"[^{_NOT_IN_ADDRESSES}]+@[^{_NOT_IN_ADDRESSES}]+")
 
 
-@dataclass(slots=True)
-class _Found:
-    """A contact of a file, and where it stands."""
+def import_contacts(kb: KnowledgeBase, files: Sequence[str | Path], how: How | None = None, *, encoding: str | None = None) -> ImportReport:
+    """Read the files in order and append what is new or changed; every record that cannot be used is reported.
 
-    file: str
-    line: int
-    payload: dict[str, Any]
-
-
-def import_contacts(kb: KnowledgeBase, files: Sequence[str | Path], *, actor: str = "user") -> ImportReport:
-    """Read the files in order and append what is new or changed; every record that cannot be used is reported."""
-    report = ImportReport("contacts", ", ".join(str(file) for file in files))
-    found: dict[str, _Found] = {}
-    for file in files:
-        for contact in _contacts(Path(file), report):
-            _keep(found, contact, report)
-    fresh = _changed(kb, found, report)
-    events = [NewEvent("contact.upserted", contact.payload, actor, "user") for contact in fresh]
-    for start in range(0, len(events), _BATCH):
-        report.event_ids += [event.id for event in kb.ledger.append(events[start : start + _BATCH])]
-    report.taken = len(events)
-    finished = {"what": "contacts", "source": report.source, "taken": report.taken, "known": report.known, "refused": len(report.refused)}
-    if events:
-        kb.ledger.append([NewEvent("import.finished", {**finished, "files": report.files}, actor, "user")])
-    return report
+    ``encoding`` is that of files that are not UTF-8.
+    """
+    report = ImportReport("contacts", ", ".join(shown(file) for file in files))
+    return take_in(kb, _SORT, _distinct(found for file in files for found in _contacts(Path(file), report, encoding)), report, how or How())
 
 
-def _contacts(path: Path, report: ImportReport) -> Iterator[_Found]:
+def _contacts(path: Path, report: ImportReport, encoding: str | None) -> Iterator[Found | Refusal]:
     """The usable contacts of one file."""
-    name = str(path)
+    name = shown(path)
     try:
-        text = decode(read_bytes(path, MAX_BYTES), keep_bad=True)
+        data = read_bytes(path, MAX_BYTES)
+        text = decode(data, keep_bad=True, encoding=encoding)
         report.files += 1
+        report.read += len(data)
         is_vcard = path.suffix.lower() in {".vcf", ".vcard"} or text.lstrip()[:11].upper() == "BEGIN:VCARD"
         for record in vcard.read_cards(text) if is_vcard else csvfile.read_rows(text):
             problem = record.problem or _problem(record)
             if problem is not None:
                 line = record.problem_line if isinstance(record, vcard.Card) and record.problem_line else record.line
-                report.refuse(name, line, problem)
+                yield Refusal(name, line, problem)
                 continue
             for address in _unusable(record):
-                report.refuse(
+                yield Refusal(
                     name, record.line, f"{address!r} is not an e-mail address; the others of {record.name or 'the contact'} are taken"
                 )
                 record.emails.remove(address)
-            yield _Found(name, record.line, _payload(record, path.name))
+            payload = _payload(record, shown(path.name))
+            yield Found(contact_key(payload["email"]), name, record.line, (payload,), _digest(*_facts(payload)))
     except Unreadable as error:
-        report.refuse(name, error.line, error.message)
+        yield Refusal(name, error.line, error.message)
 
 
 def _problem(record: vcard.Card | csvfile.Row) -> str | None:
@@ -106,30 +92,41 @@ def _payload(record: vcard.Card | csvfile.Row, source: str) -> dict[str, Any]:
     return payload
 
 
-def _keep(found: dict[str, _Found], contact: _Found, report: ImportReport) -> None:
-    """Add the contact unless another one of this import has the same address."""
-    key = contact_key(contact.payload["email"])
-    first = found.setdefault(key, contact)
-    if first is contact:
-        return
-    if _facts(first.payload) == _facts(contact.payload):
-        report.known += 1
-    else:
-        place = f"line {first.line}" if first.file == contact.file else f"{first.file}, line {first.line}"
-        report.refuse(contact.file, contact.line, f"{contact.payload['email']} already belongs to {first.payload['name']} ({place})")
+def _distinct(records: Iterable[Found | Refusal]) -> Iterator[Item]:
+    """The records without those whose address another one of this import has already."""
+    first: dict[str, Found] = {}
+    for record in records:
+        if isinstance(record, Refusal):
+            yield record
+            continue
+        other = first.setdefault(record.key, record)
+        if other is record:
+            yield record
+        elif other.digest == record.digest:
+            yield Known()
+        else:
+            place = f"line {other.line}" if other.file == record.file else f"{other.file}, line {other.line}"
+            who, address = other.payloads[0]["name"], record.payloads[0]["email"]
+            yield Refusal(record.file, record.line, f"{address} already belongs to {who} ({place})")
 
 
-def _changed(kb: KnowledgeBase, found: dict[str, _Found], report: ImportReport) -> list[_Found]:
-    """The contacts that the knowledge base does not have, or has otherwise."""
-    fresh = []
-    with kb.reading() as db:
-        for key, contact in found.items():
-            row: Any = db.execute("SELECT name, email, emails, nicknames, org FROM contacts WHERE contact_key = ?", (key,)).fetchone()
-            if row is not None and (row[0], row[1], json.loads(row[2]), json.loads(row[3]), row[4]) == _facts(contact.payload):
-                report.known += 1
-            else:
-                fresh.append(contact)
-    return fresh
+def _current(db: apsw.Connection, keys: Sequence[str]) -> dict[str, Current]:
+    """What the base says of these people."""
+    found = {}
+    for key in keys:
+        row: Any = db.execute(
+            "SELECT source_event, name, email, emails, nicknames, org FROM contacts WHERE contact_key = ?", (key,)
+        ).fetchone()
+        if row is not None:
+            found[key] = Current(row[0], _digest(row[1], row[2], json.loads(row[3]), json.loads(row[4]), row[5]))
+    return found
+
+
+_SORT = Sort("contacts", "contact", "contact.upserted", _current)
+
+
+def _digest(*facts: Any) -> str:
+    return json.dumps(facts)
 
 
 def _facts(payload: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,13 +1,18 @@
-"""What an import took and what it refused."""
+"""What an import took and what it refused, and how far it is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+MAX_LISTED = 10_000  # refusals and remarks that are kept one by one; further ones are counted
+
 
 class Refusal(NamedTuple):
-    """A record that was not taken: where it starts (line from 1, None for the whole file) and why."""
+    """A record that was not taken: where it starts (line from 1, None for the whole file) and why.
+
+    Also used for remarks: a record that was taken, although something in it could not be read.
+    """
 
     file: str
     line: int | None
@@ -16,30 +21,66 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True)
 class ImportReport:
-    """Counts of records, the refused ones one by one, and the ids of the events that were written."""
+    """Counts of records, the refused ones one by one, and the events that were written.
+
+    ``taken`` are new or changed records, ``changed`` those among them that were something else before; ``scrubbed`` counts secrets that
+    were taken out. ``read`` of ``total`` bytes is how far the import is, with a total of 0 where nobody knows it.
+    """
 
     what: str
     source: str
+    dry_run: bool = False
+    interrupted: bool = False
     files: int = 0
     taken: int = 0
+    changed: int = 0
     known: int = 0
     removed: int = 0
+    scrubbed: int = 0
+    refusals: int = 0
+    read: int = 0
+    total: int = 0
     refused: list[Refusal] = field(default_factory=list)
-    event_ids: list[int] = field(default_factory=list)
+    remarks: list[Refusal] = field(default_factory=list)
+    events: list[tuple[int, int]] = field(default_factory=list)
+    troubled: set[str] = field(default_factory=set)
+    """Files of which something was refused: what is missing from them may be there after all."""
 
     def refuse(self, file: str, line: int | None, reason: str) -> None:
         """Note a record that was not taken."""
-        self.refused.append(Refusal(file, line, reason))
+        self.refusals += 1
+        self.troubled.add(file)
+        if len(self.refused) < MAX_LISTED:
+            self.refused.append(Refusal(file, line, reason))
+
+    def remark(self, file: str, line: int | None, reason: str) -> None:
+        """Note what of a record could not be read."""
+        if len(self.remarks) < MAX_LISTED:
+            self.remarks.append(Refusal(file, line, reason))
+
+    def wrote(self, event_id: int) -> None:
+        """Note an event that this import wrote: ``events`` are ranges of ids, first and last."""
+        if self.events and self.events[-1][1] == event_id - 1:
+            self.events[-1] = (self.events[-1][0], event_id)
+        else:
+            self.events.append((event_id, event_id))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
             "what": self.what,
             "source": self.source,
+            "dry_run": self.dry_run,
+            "interrupted": self.interrupted,
             "files": self.files,
+            "bytes": self.read,
             "taken": self.taken,
+            "changed": self.changed,
             "known": self.known,
             "removed": self.removed,
+            "scrubbed": self.scrubbed,
+            "refusals": self.refusals,
             "refused": [refusal._asdict() for refusal in self.refused],
-            "event_ids": self.event_ids,
+            "remarks": [remark._asdict() for remark in self.remarks],
+            "events": [list(each) for each in self.events],
         }

@@ -6,11 +6,13 @@ import codecs
 import os
 import re
 import stat
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 from runloop.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _KEPT = re.compile("[\udc80-\udcff]")
@@ -33,35 +35,52 @@ class Unreadable(InvalidInput):
         self.line = line
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of at most ``limit`` bytes; raises :class:`Unreadable`."""
+@contextmanager
+def opened(path: str | Path) -> Iterator[BinaryIO]:
+    """A regular file, opened without waiting for a FIFO's writer; raises :class:`Unreadable`, also for errors while it is read."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from error
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
     try:
-        info = os.fstat(handle)
-        if not stat.S_ISREG(info.st_mode):
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
             raise Unreadable("not a regular file")
-        if info.st_size > limit:
-            raise Unreadable(f"{info.st_size} bytes; the limit is {limit}")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
+        with os.fdopen(handle, "rb") as file:
+            yield file
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from error
-    finally:
-        os.close(handle)
+
+
+def read_bytes(path: str | Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes; raises :class:`Unreadable`."""
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise Unreadable(f"{size} bytes; the limit is {limit}")
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise Unreadable(f"more than {limit} bytes")
     return data
 
 
-def decode(data: bytes, *, keep_bad: bool = False) -> str:
+def shown(path: str | Path) -> str:
+    """A path as text that can be stored and printed: bytes of it that are not UTF-8 as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def decode(data: bytes, *, keep_bad: bool = False, encoding: str | None = None) -> str:
     """The text of UTF-8, or of UTF-16 and UTF-32 with a byte order mark; raises :class:`Unreadable` with the line.
 
-    With ``keep_bad`` bytes that are not UTF-8 stay in the text as lone surrogates, for readers that refuse record by record.
+    What is none of these is read in ``encoding`` where one is given. With ``keep_bad`` bytes that are not UTF-8 stay in the text as lone
+    surrogates, for readers that refuse record by record.
     """
+    other = encoding
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    if other is not None and encoding == "utf-8":
+        encoding, keep_bad = (encoding if _is_utf8(data) else other), False
     try:
         text = data.decode(encoding, "surrogateescape" if keep_bad and encoding.startswith("utf-8") else "strict")
     except UnicodeDecodeError as error:
@@ -72,6 +91,25 @@ def decode(data: bytes, *, keep_bad: bool = False) -> str:
     if "\0" in text:
         raise Unreadable("binary, not text: it has NUL characters", text[: text.index("\0")].count("\n") + 1)
     return text
+
+
+def known_encoding(name: str) -> str:
+    """The codec's own name of a text encoding; raises InvalidInput for anything else."""
+    try:
+        b"".decode(name)
+        return codecs.lookup(name).name
+    except (LookupError, UnicodeError, ValueError):
+        raise InvalidInput(
+            f"{name!r} is not an encoding", code="import.unknown_encoding", hint="use a name such as cp1252, iso-8859-15 or shift_jis"
+        ) from None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def bad_byte(text: str) -> int | None:

@@ -90,13 +90,12 @@ def hit_of(db: apsw.Connection, salt: str, document: Document, query: str = "", 
 
 
 def _text_hit(document: Document, salt: str, query: str, *, raw: bool) -> Hit:
-    """A document whose text is kept with it; addresses in it are masked unless ``raw``."""
+    """A document whose text is kept with it, at the line where its record starts; addresses in it are masked unless ``raw``."""
     body = document.body or ""
     text, title = (body, document.title) if raw else (mask_text(body, salt), mask_text(document.title, salt))
-    excerpt, offset = excerpt_of(text, query)
-    line = None if document.line is None else document.line + offset
+    excerpt, _ = excerpt_of(text, query)
     data = {"text": text, "masked": not raw}
-    return Hit(document.domain, document.key, title, excerpt, document.event_id, document.path, line, 1.0, data)
+    return Hit(document.domain, document.key, title, excerpt, document.event_id, document.path, document.line, 1.0, data)
 
 
 def person_hit(person: Person, salt: str, *, raw: bool) -> Hit:

@@ -11,7 +11,7 @@ from runloop.kb.importers import csvfile, vcard
 from runloop.kb.importers.contacts import import_contacts
 from runloop.kb.importers.textfile import Unreadable, decode
 
-DATA = Path(__file__).parents[1] / "data" / "contacts"
+DATA = Path(__file__).parents[2] / "data" / "contacts"
 
 
 def write(path, text, encoding="utf-8"):
@@ -87,7 +87,7 @@ def test_one_unusable_address_of_several_costs_only_itself(kb, tmp_path):
 
 def test_the_import_itself_is_an_event(kb):
     report = import_contacts(kb, [DATA / "google.csv"])
-    event = kb.ledger.read(report.event_ids[-1])[0]
+    event = kb.ledger.read(report.events[-1][1])[0]
     assert (event.kind, event.payload["what"], event.payload["taken"]) == ("import.finished", "contacts", report.taken)
 
 

@@ -1,0 +1,84 @@
+r"""mbox files taken apart in a stream (RFC 4155 and the families that its section on "From " lines names).
+
+A message begins at a line ``From SENDER DATE`` at the start of the file or after an empty line; the date must look like one, because
+not everybody quotes such lines in texts. Quoted ones (``>From ``, ``>>From ``) lose one ``>`` (mboxrd).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHUNK = 1 << 20
+_LONGEST_SEPARATOR = 1024  # bytes of a "From " line
+_SEPARATOR = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\n]{0,900}\d\d?:\d\d[^\n]{0,90}\d{4}[^\n]{0,90}\r?\n")
+_QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+class Raw(NamedTuple):
+    """A message as it stood there: the line of its separator, and its bytes; None when they were more than the limit, ``size`` of them."""
+
+    line: int
+    data: bytes | None
+    size: int
+
+
+def begins(head: bytes) -> bool:
+    """Whether a file that starts so is an mbox file; an empty one is."""
+    return not head.strip() or _SEPARATOR.match(head.lstrip(b"\r\n")) is not None
+
+
+def split(read: Callable[[int], bytes], limit: int) -> Iterator[Raw]:
+    """The messages in order; ``read`` gives the next bytes, at most as many as asked for, and none at the end."""
+    held = b""  # the message under way from its separator on, or its last bytes once it is too long
+    line, dropped, searched = 1, 0, 0
+    started = False
+    while True:
+        chunk = read(CHUNK)
+        if started or not chunk:
+            held += chunk
+        else:  # empty lines before the first message
+            held = chunk.lstrip(b"\r\n")
+            line += chunk.count(b"\n", 0, len(chunk) - len(held))
+            started = bool(held)
+        at = max(0, searched - _LONGEST_SEPARATOR)
+        begun = 0
+        for found in _SEPARATOR.finditer(held, max(at, 1)):
+            yield _message(line, held[begun : found.start()], dropped, limit)
+            line += held.count(b"\n", begun, found.start())
+            begun, dropped = found.start(), 0
+        held = held[begun:]
+        searched = len(held)
+        if not chunk:
+            if held or dropped:
+                yield _message(line, held, dropped, limit)
+            return
+        if len(held) > limit + 2 * _LONGEST_SEPARATOR:
+            keep = 2 * _LONGEST_SEPARATOR
+            dropped += len(held) - keep
+            line += held.count(b"\n", 0, len(held) - keep)
+            held = held[-keep:]
+            searched = len(held)
+
+
+def quote(text: bytes) -> bytes:
+    """A message's text with its "From " lines quoted, as mboxrd writes it."""
+    return re.sub(rb"^(>*From )", rb">\1", text, flags=re.MULTILINE)
+
+
+def _message(line: int, held: bytes, dropped: int, limit: int) -> Raw:
+    size = dropped + len(held)
+    if dropped or size > limit:
+        return Raw(line, None, size)
+    body = held[held.find(b"\n") + 1 :] if held.startswith(b"From ") else held
+    return Raw(line, _QUOTED.sub(rb"\1", _without_last_blank(body)), size)
+
+
+def _without_last_blank(body: bytes) -> bytes:
+    """Without the empty line that stands before the next separator."""
+    if body.endswith(b"\n\r\n"):
+        return body[:-2]
+    return body[:-1] if body.endswith(b"\n\n") else body
