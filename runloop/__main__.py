@@ -2,7 +2,7 @@
 
 import sys
 
-from runloop.cli.main import main
+from runloop.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -49,6 +49,7 @@ VERBS: dict[str, Verb] = {
     "reload": Verb("runloop.cli.reload", "Let the daemon read its files anew."),
     "metrics": Verb("runloop.cli.metrics", "Show what the daemon measures, for Prometheus."),
     "doctor": Verb("runloop.cli.doctor", "Check what runs need, and say what to do."),
+    "route": Verb("runloop.cli.route", "Say whether a line is for the shell or for agents."),
     "search": Verb("runloop.cli.kb.searching", "Search contacts, notes, files, facts and runs."),
     "why": Verb("runloop.cli.kb.explaining", "Explain what made something what it is."),
     "kb": Verb("runloop.cli.kb", "Query, search, import into and verify the knowledge base."),
@@ -75,26 +76,36 @@ _COMPLETION_VARIABLE = "_RLP_COMPLETE"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `rlp` with these arguments; return the exit code. Never raises, never prints a traceback unasked."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    output.prepare_streams()
-    context.begin(json_errors=_wants_json_errors(arguments), debug=bool(os.environ.get("RUNLOOP_DEBUG")))
+    begin(arguments)
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
-    except RunloopError as error:
+    except BaseException as error:  # noqa: BLE001 - the last resort: a person never meets a bare traceback
+        return outcome(error)
+    return code
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Make the streams safe and start an invocation with these arguments."""
+    output.prepare_streams()
+    context.begin(json_errors=_wants_json_errors(arguments), debug=bool(os.environ.get("RUNLOOP_DEBUG")))
+
+
+def outcome(error: BaseException) -> int:
+    """Report what ended a command; return the exit code."""
+    if isinstance(error, RunloopError):
         return _report(error)
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         output.abandon_stdout()
         return EXIT_FAILED
-    except SystemExit as stop:
-        return _exit_code(stop.code)
-    except Exception as error:  # noqa: BLE001 - the last resort: a person never meets a bare traceback
-        if isinstance(error, OSError) and (full := output.stdout_error()) is not None:
-            output.abandon_stdout()
-            return _report(output.unwritable(full))
-        return _report_unexpected(error)
-    return code
+    if isinstance(error, SystemExit):
+        return _exit_code(error.code)
+    if isinstance(error, OSError) and (full := output.stdout_error()) is not None:
+        output.abandon_stdout()
+        return _report(output.unwritable(full))
+    return _report_unexpected(error)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -233,7 +244,7 @@ def _report(error: RunloopError) -> int:
     return error.exit_code
 
 
-def _report_unexpected(error: Exception) -> int:
+def _report_unexpected(error: BaseException) -> int:
     if context.current().debug:
         _print_traceback(error)
     first_line = str(error).strip().split("\n", 1)[0]
@@ -254,7 +265,7 @@ def _report_unexpected(error: Exception) -> int:
     return EXIT_FAILED
 
 
-def _is_exhaustion(error: Exception) -> bool:
+def _is_exhaustion(error: BaseException) -> bool:
     """Whether an error means that files, processes, memory or disk space have run out, which no code can repair."""
     if isinstance(error, OSError):
         return error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}

@@ -18,6 +18,7 @@ LOG = "the log of the daemon"
 GUESTS = "limits of every guest"
 LEDGER = "the knowledge base"
 MAIL = "mail.send over SMTP"
+ROUTING = "rlp route and the shell"
 SECRETS = "secrets of models, mail and agents"
 _OTHER_SECRET_PROVIDERS = ("stub", "pass", "age", "secret-service", "os-keyring")
 
@@ -270,7 +271,8 @@ REST: tuple[Key, ...] = (
         "router.fastpath_shell",
         Boolean(),
         "true",
-        "Run known commands at once.",
+        "Run known commands at once; off asks about every line.",
+        effect=ROUTING,
         aliases=("RUNLOOP_ROUTER_SHELL_FASTPATH", "RUNLOOP_ROUTER_ALLOW_SHELL_FASTPATH"),
         deprecated=("router.allow_shell_fastpath", "router.shell_fastpath"),
         reload=True,
@@ -283,9 +285,32 @@ REST: tuple[Key, ...] = (
         aliases=("RUNLOOP_ROUTER_DEFAULT_OPENING",),
         reload=True,
     ),
-    Key("router.allowlist", _TEXTS, [], "Patterns that always are commands.", reload=True),
-    Key("router.denylist", _TEXTS, ["rm -rf /"], "Patterns that are never run.", reload=True),
-    Key("router.known_commands", _TEXTS, [], "Further commands.", reload=True),
+    Key(
+        "router.sigil",
+        Text(blank=True),
+        "?",
+        "What a line begins with that always is for agents; empty is nothing.",
+        effect=ROUTING,
+        reload=True,
+    ),
+    Key(
+        "router.sentences",
+        Text(("ask", "agent", "shell")),
+        "ask",
+        "What becomes of a sentence whose first word is a command.",
+        effect=ROUTING,
+        reload=True,
+    ),
+    Key("router.allowlist", _TEXTS, [], "Texts that make any line that contains them a command.", effect=ROUTING, reload=True),
+    Key(
+        "router.denylist",
+        _TEXTS,
+        ["rm -rf /"],
+        "Commands that no shell may be given, however they are written.",
+        effect=ROUTING,
+        reload=True,
+    ),
+    Key("router.known_commands", _TEXTS, [], "Names of further programs, which need not be installed.", effect=ROUTING, reload=True),
     Key("ui.theme", _TEXT, "mono", "Theme of the monitor.", reload=True),
     Key("ui.confirm_prompts", _TEXT, "inline", "Where approvals are asked.", reload=True),
     Key(

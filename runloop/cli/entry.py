@@ -1,0 +1,18 @@
+"""The `rlp` that is installed: `rlp route` answers within a keystroke, so it starts without what the other verbs need."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run `rlp` with the arguments of the process; return the exit code."""
+    if sys.argv[1:2] == ["route"]:
+        from runloop.cli import route
+
+        code = route.quick(sys.argv[2:])
+        if code is not None:
+            return code
+    from runloop.cli.main import main as whole
+
+    return whole()

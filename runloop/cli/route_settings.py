@@ -1,0 +1,87 @@
+"""The settings of the router for a process that must start fast: what `runloop.config` resolved, kept in the cache directory.
+
+The kept values hold while every file that they came from, the variables that could change them and this program are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import runloop
+from runloop.router.values import RouterSettings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_VARIABLES = (
+    *("HOME", "RUNLOOP_HOME", "RUNLOOP_CONFIG", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),
+    *("RUNLOOP_ROUTER_SHELL_FASTPATH", "RUNLOOP_ROUTER_ALLOW_SHELL_FASTPATH"),
+)
+
+
+def load(environment: Mapping[str, str]) -> RouterSettings:
+    """The settings in force, from the cache if it still holds."""
+    file = _file(environment)
+    signature = _signature(environment)
+    if file is not None and (kept := _read(file)) is not None and kept.get("signature") == signature and _unchanged(kept.get("files")):
+        return RouterSettings(**kept["settings"])
+    from runloop.cli import context
+    from runloop.router.machine import settings_of
+
+    resolved = context.settings()
+    settings = settings_of(resolved)
+    if file is not None:
+        files = [layer.source for layer in resolved.layers if layer.name in ("system", "user")]
+        _write(file, {"signature": signature, "files": {each: _stamp(each) for each in files}, "settings": settings.to_dict()})
+    return settings
+
+
+def _file(environment: Mapping[str, str]) -> str | None:
+    cache = environment.get("XDG_CACHE_HOME") or (environment["HOME"] + "/.cache" if environment.get("HOME") else "")
+    return f"{cache}/runloop/router.json" if cache.startswith("/") else None
+
+
+def _signature(environment: Mapping[str, str]) -> list[str]:
+    """All that decides which files are read and what overrides them."""
+    table = os.path.dirname(runloop.__file__) + "/config/table.py"  # noqa: PTH120
+    names = sorted(name for name in environment if name in _VARIABLES or name.upper().startswith("RUNLOOP__ROUTER"))
+    where = os.getcwd() if environment.get("RUNLOOP_CONFIG") else ""  # noqa: PTH109
+    return [runloop.__version__, table, str(_stamp(table)), where, *(f"{name}={environment[name]}" for name in names)]
+
+
+def _stamp(path: str) -> list[int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return [found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode]
+
+
+def _unchanged(files: Any) -> bool:
+    return isinstance(files, dict) and all(_stamp(path) == stamp for path, stamp in files.items())
+
+
+def _read(file: str) -> dict[str, Any] | None:
+    try:
+        with open(file, encoding="utf-8") as stream:  # noqa: PTH123
+            kept = json.load(stream)
+    except (OSError, ValueError):
+        return None
+    return kept if isinstance(kept, dict) else None
+
+
+def _write(file: str, kept: dict[str, Any]) -> None:
+    """Replace the file whole; what cannot be kept is looked up again the next time."""
+    own = f"{file}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+        with open(own, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
+            json.dump(kept, stream)
+        os.replace(own, file)  # noqa: PTH105
+    except OSError as error:
+        if os.environ.get("RUNLOOP_DEBUG"):
+            print(f"router settings are not kept: {error}", file=sys.stderr)

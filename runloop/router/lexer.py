@@ -1,0 +1,297 @@
+"""Command lines as the shell reads them: commands with their words, redirections and what joins them, substitutions included.
+
+Reads the grammar that POSIX shells, bash and zsh share (POSIX.1-2024, Shell Command Language 2.2 to 2.10) in time linear in the text.
+Never raises: what is not closed is read to the end and marked ``unbalanced``.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_DEPTH = 40
+
+_PLAIN = re.compile(r"[^\s'\"\\$`|&;<>()#]+")
+_IN_DOUBLE = re.compile(r"[^\"\\$`]+")
+_SPACE = re.compile(r"(?:[ \t\r\f\v\0]|\\\n|(?!\n)\s)+")
+_CONTROL = re.compile(r"&&|\|\||;;&|;;|;&|\|&|&(?!>)|[|;]")
+_REDIRECT = re.compile(r"[0-9]*(?:<<<|<<-?|<>|<&|>&|>>|>\||[<>](?!\())|&>>?")
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=", re.ASCII)
+
+
+class Word:
+    """One word: ``text`` without its quotes, ``raw`` as typed."""
+
+    __slots__ = ("expands", "quoted", "raw", "text")
+
+    def __init__(self, text: str, raw: str, *, quoted: bool, expands: bool) -> None:
+        self.text = text
+        self.raw = raw
+        self.quoted = quoted
+        self.expands = expands
+
+
+class Command:
+    """One simple command. ``joined`` is what stands before it (``|``, ``&&``, ``;`` …, empty for the first one of a list)."""
+
+    __slots__ = ("assignments", "depth", "inputs", "joined", "redirects", "words")
+
+    def __init__(self, joined: str, depth: int) -> None:
+        self.joined = joined
+        self.depth = depth
+        self.assignments: list[Word] = []
+        self.words: list[Word] = []
+        self.redirects: list[tuple[str, str]] = []
+        self.inputs: list[str] = []  # bodies of here-documents and here-strings
+
+
+class Script:
+    """All commands of a text, outer before inner ones of the same start, and marks of what else was seen."""
+
+    __slots__ = ("commands", "marks")
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.marks: set[str] = set()
+
+
+def read(text: str) -> Script:
+    """The commands in ``text``."""
+    reader = _Reader(text)
+    reader.commands(None, 0)
+    return reader.script
+
+
+class _Reader:
+    """A position in a text, and what was found up to it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.script = Script()
+        self.arithmetic = 0
+        self.waiting: list[tuple[Command, str, bool]] = []  # here-documents whose body follows the line
+        self.found: dict[str, int] = {}
+        self.end: str | None = None  # what closes the innermost commands
+
+    def find(self, char: str) -> int:
+        """The next ``char`` from here, -1 for none; linear over all calls, because it remembers."""
+        known = self.found.get(char)
+        if known is None or -1 < known < self.at:
+            known = self.found[char] = self.text.find(char, self.at)
+        return known
+
+    def commands(self, end: str | None, depth: int, *, collect: bool = True) -> None:
+        """Read commands up to and with ``end``."""
+        text, size = self.text, len(self.text)
+        current = Command("", depth)
+        outer_end, self.end = self.end, end
+        while self.at < size:
+            char = text[self.at]
+            if char == end:
+                break
+            if self.skip(char):
+                continue
+            if char == "\n":
+                self.at += 1
+                current = self.finish(current, "\n", collect=collect)
+                self.here_documents()
+            elif char == ")":
+                self.at += 1  # after the pattern of a case
+                current = Command(")", depth)
+            elif char == "(" and not current.words:
+                self.at += 1
+                self.script.marks.add("group")
+                self.nested(")", depth)
+            elif control := _CONTROL.match(text, self.at):
+                self.at = control.end()
+                self.script.marks.add(control[0])
+                current = self.finish(current, control[0], collect=collect)
+            elif redirect := _REDIRECT.match(text, self.at):
+                self.at = redirect.end()
+                self.redirect(redirect[0], current, depth)
+            else:
+                current = self.take_word(current, depth)
+        self.finish(current, "", collect=collect)
+        self.end = outer_end
+        if end is not None:
+            if self.at >= size:
+                self.script.marks.add("unbalanced")
+            self.at += 1
+
+    def finish(self, command: Command, joined: str, *, collect: bool) -> Command:
+        """Keep the command unless it is empty, and begin the next."""
+        if collect and (command.words or command.assignments or command.redirects):
+            self.script.commands.append(command)
+        return Command(joined, command.depth)
+
+    def skip(self, char: str) -> bool:
+        """Go past white space or a comment, if one begins here."""
+        if space := _SPACE.match(self.text, self.at):
+            self.at = space.end()
+            return True
+        if char == "#":
+            self.script.marks.add("comment")
+            line_end = self.find("\n")
+            self.at = len(self.text) if line_end < 0 else line_end
+        return char == "#"
+
+    def take_word(self, current: Command, depth: int) -> Command:
+        word = self.word(depth)
+        if self.text.startswith("()", self.at) and not current.words:
+            self.at += 2
+            self.script.marks.add("function")
+            return Command("()", depth)
+        if not current.words and _ASSIGNMENT.match(word.raw):
+            current.assignments.append(word)
+        else:
+            current.words.append(word)
+        return current
+
+    def redirect(self, operator: str, current: Command, depth: int) -> None:
+        space = _SPACE.match(self.text, self.at)
+        if space:
+            self.at = space.end()
+        target = self.word(depth) if self.at < len(self.text) and self.text[self.at] not in "\n|&;<>)" else None
+        current.redirects.append((operator, target.text if target else ""))
+        if operator.endswith("<<<") and target:
+            current.inputs.append(target.text)
+        elif operator.endswith(("<<", "<<-")) and target and not self.arithmetic:
+            self.script.marks.add("heredoc")
+            self.waiting.append((current, target.text, operator.endswith("-")))
+
+    def here_documents(self) -> None:
+        """The bodies of the here-documents that the line before announced."""
+        for command, delimiter, strip in self.waiting:
+            lines = []
+            while self.at < len(self.text):
+                end = self.find("\n")
+                line = self.text[self.at :] if end < 0 else self.text[self.at : end]
+                self.at = len(self.text) if end < 0 else end + 1
+                if (line.lstrip("\t") if strip else line) == delimiter:
+                    break
+                lines.append(line)
+            command.inputs.append("\n".join(lines))
+        self.waiting = []
+
+    def nested(self, end: str, depth: int, *, collect: bool = True) -> None:
+        """Commands within; too deep, they are left unread."""
+        if depth >= MAX_DEPTH:
+            self.script.marks |= {"too_deep", "unbalanced"}
+            self.at = len(self.text)
+        else:
+            self.commands(end, depth + 1, collect=collect)
+
+    def word(self, depth: int) -> Word:
+        """One word from here on; always takes at least one character."""
+        text, size, start = self.text, len(self.text), self.at
+        parts: list[str] = []
+        quoted = expands = False
+        while self.at < size:
+            char = text[self.at]
+            if char in "\\'\"":
+                quoted = True
+                expands |= self.quotation(char, parts, depth)
+            elif self.expands_here(start):
+                quoted |= text.startswith(("$'", '$"'), self.at)
+                parts.append(self.expansion(depth))
+                expands = True
+            elif char == "(" and self.at > start and not text.startswith("()", self.at):
+                parts.append(char)
+                self.at += 1
+                self.nested(")", depth, collect=False)  # an array or a pattern
+            elif plain := _PLAIN.match(text, self.at):
+                parts.append(plain[0])
+                self.at = plain.end()
+            elif self.at == start or char == "#":
+                parts.append(char)
+                self.at += 1
+            else:
+                break
+        self.at = min(self.at, size)
+        return Word("".join(parts), text[start : self.at], quoted=quoted, expands=expands)
+
+    def expands_here(self, start: int) -> bool:
+        """Whether an expansion begins here, and not the end of the one around this word."""
+        char = self.text[self.at]
+        if char in "<>":
+            return self.text.startswith("(", self.at + 1)
+        return char in "$`" and not (char == self.end and self.at > start)
+
+    def quotation(self, char: str, parts: list[str], depth: int) -> bool:
+        """A backslash or a quote and what it quotes, into ``parts``; whether anything in it expands."""
+        if char == "\\":
+            parts.append(self.text[self.at + 1 : self.at + 2].replace("\n", ""))
+            self.at += 2
+        elif char == "'":
+            parts.append(self.single())
+        else:
+            self.at += 1
+            return self.double(parts, depth)
+        return False
+
+    def single(self) -> str:
+        """What stands between single quotes."""
+        self.at += 1
+        end = self.find("'")
+        if end < 0:
+            self.script.marks.add("unbalanced")
+            end = len(self.text)
+        inner = self.text[self.at : end]
+        self.at = end + 1
+        return inner
+
+    def double(self, parts: list[str], depth: int) -> bool:
+        """What stands between double quotes, into ``parts``; whether anything in it expands."""
+        text, size, expands = self.text, len(self.text), False
+        while self.at < size:
+            char = text[self.at]
+            if char == '"':
+                self.at += 1
+                return expands
+            if inner := _IN_DOUBLE.match(text, self.at):
+                parts.append(inner[0])
+                self.at = inner.end()
+            elif char == "\\":
+                escaped = text[self.at + 1 : self.at + 2]
+                parts.append(escaped if escaped in ("$", "`", '"', "\\") else "" if escaped == "\n" else char + escaped)
+                self.at += 2
+            else:
+                parts.append(self.expansion(depth))
+                expands = True
+        self.script.marks.add("unbalanced")
+        return expands
+
+    def expansion(self, depth: int) -> str:
+        """A ``$``, a backquote or ``<(`` and what it expands: commands are read, the rest is text as typed."""
+        text, start = self.text, self.at
+        if text[start] in "<>":
+            self.at += 2
+            self.script.marks.add("substitution")
+            self.nested(")", depth)
+        elif text[start] == "`":
+            self.at += 1
+            self.script.marks.add("backquote")
+            self.nested("`", depth)
+        elif text.startswith("$(", start):
+            self.script.marks.add("substitution")
+            arithmetic = text.startswith("$((", start)
+            self.at += 2
+            self.arithmetic += arithmetic
+            self.nested(")", depth)
+            self.arithmetic -= arithmetic
+        elif text.startswith("${", start):
+            self.at += 2
+            end = self.find("}")
+            self.script.marks.add("variable" if end >= 0 else "unbalanced")
+            self.at = end + 1 if end >= 0 else len(text)
+        elif text.startswith(("$'", '$"'), start):
+            self.at += 1
+            return self.single() if text[self.at] == "'" else ""
+        elif variable := _VARIABLE.match(text, start):
+            self.at = variable.end()
+            if not variable[0][1:].isdigit():
+                self.script.marks.add("variable")
+        else:
+            self.at += 1
+        return text[start : self.at]

@@ -1,0 +1,289 @@
+"""The shape of a line: what in it speaks for a sentence and what for a command, each with its weight.
+
+Weights are in one unit: 1 is about what one article says. They add up to the score of the line; above 0 it reads like a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+
+from runloop.router import words as vocabulary
+from runloop.router.known import EVERYDAY, PROGRAMS
+from runloop.router.lexer import Command, Script, Word, read
+from runloop.router.unwrap import PREFIX_KEYWORDS, launched
+from runloop.router.values import Feature, RouterSettings, ShellFacts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAX_WORDS = 300  # of a longer line only so many are looked at
+
+_CONTRACTION = re.compile(r"(?<=[A-Za-z])'(?=(?:s|t|re|ll|ve|d|m)\b)|(?<=\bo)'(?=clock\b)")
+_ELISION = re.compile(r"(?:(?<=\b[lLdDjJnNsScCmMtT])|(?<=\b[qQ]u)|(?<=aujourd))'(?=[a-zàâäéèêëîïôöûüh])")
+_OPTION = re.compile(r"-[A-Za-z0-9?@#]|--[A-Za-z]|\+[A-Za-z]$")
+_PLAIN = re.compile(r"[^\W\d_]+(?:[-’/][^\W\d_]+)*")
+_LATIN_WORD = re.compile(r"[a-z]+(?:[-’][a-z]+)*")
+_FILE_LIKE = re.compile(r"[^\s/]*/\S*|~\S*|\S*[\w*]\.[A-Za-z][A-Za-z0-9]{0,5}|\.\w[\w.-]*|\.\.?")
+_ALTERNATIVES = re.compile(r"[^\W\d_]{2,}/[^\W\d_]{2,}|[wW]/o?|n/a|N/A|e\.g\.?|i\.e\.?|a\.m|p\.m")
+_KEY_VALUE = re.compile(r"[A-Za-z_][\w.-]*=\S*")
+_HOST = re.compile(r"[\w.-]+@[\w-]+[\w.-]*(?::\S*)?|[\w.-]+:[\w./~-]+|\d{1,3}(?:\.\d{1,3}){3}(?:[:/]\d+)?")
+_GLOB = re.compile(r"[^*]*\*[^*]*|.*\[[^]]+\].*|.*\{[^}]*,[^}]*\}.*|.*\{\w+\.\.\w+\}.*", re.DOTALL)
+_EMPHASIS = re.compile(r"\*+[\w’-]+\*+[,.:!?]?")
+_SIZE = re.compile(r"\d[\d.,]*\s*[A-Za-z%€$£]{0,3}|")
+_NAME = re.compile(r"[A-Za-z_.+-]*[a-z][\w.+-]*[-_.0-9][\w.+-]*|[a-z]+[A-Z]\w*", re.ASCII)
+_PATH_COMMAND = re.compile(r"(?:~[\w.-]*|\.{1,2})?/\S+|[A-Za-z]:[\\/]\S+|\\\\\S+|(?:[\w.-]+/)+[\w.-]+")
+_STRIPPED = ",.;:!?()[]\"'…¿¡«»„“”‘’。、？！"
+
+FREE_TEXT = frozenset("echo printf print cowsay cowthink figlet toilet banner espeak logger wall notify-send apropos rlp task jrnl".split())
+_NEEDS_COMMAND = frozenset("time watch exec nohup nice command builtin coproc do then else if while until not and or".split())
+_NEEDS_FILES = frozenset(
+    """
+at cat clear cut date file find fold head help host join kill less link look mail make man more open paste patch sort source split
+stat strip sum tail test top touch view wc which who write
+""".split()
+)
+
+
+class Shape:
+    """What was seen in a line. ``first`` is the word in command position, ``kind`` what the shell takes it for."""
+
+    __slots__ = ("features", "first", "kind", "script")
+
+    def __init__(self, script: Script, first: Word | None, kind: str | None, features: tuple[Feature, ...]) -> None:
+        self.script = script
+        self.first = first
+        self.kind = kind
+        self.features = features
+
+    @property
+    def score(self) -> float:
+        """The sum of all weights."""
+        return sum(feature.weight for feature in self.features)
+
+
+def shape(line: str, facts: ShellFacts, settings: RouterSettings) -> Shape:
+    """Look at the whole line."""
+    prose, contractions = _CONTRACTION.subn("’", line)
+    prose, elisions = _ELISION.subn("’", prose)
+    script = read(prose)
+    outer = [command for command in script.commands if command.depth == 0]
+    found = [word for command in outer for word in command.words][: MAX_WORDS + 1]
+    first = outer[0].words[0] if outer and outer[0].words else None
+    kind = facts.kind_of(first.text) if first else None
+    features: list[Feature] = []
+    if outer:
+        features += _of_command_word(outer[0], kind, settings)
+    if first is None or first.text not in FREE_TEXT or kind is None:
+        if contractions:
+            features.append(Feature("contraction", 1.2))
+        if elisions:
+            features.append(Feature("elision", 1.2))
+        features += _of_words(found, facts, kind)
+        if kind and first:
+            features += _of_operands(first.text, outer[0], facts)
+    features += _of_structure(script, outer, facts, settings)
+    return Shape(script, first, kind, tuple(features))
+
+
+def bare(text: str) -> str:
+    """A word as it stands in a dictionary."""
+    return text.strip(_STRIPPED).replace("'", "’").lower()
+
+
+def names_program(name: str, facts: ShellFacts, settings: RouterSettings) -> bool:
+    """Whether ``name`` in command position is plausible: the shell resolves it, or it is the name or path of a program."""
+    known = name in PROGRAMS or name in settings.known_commands
+    return bool(known or facts.kind_of(name) or _PATH_COMMAND.fullmatch(name) or name in ("[", "[[", "{", "(("))
+
+
+def _of_command_word(command: Command, kind: str | None, settings: RouterSettings) -> Iterator[Feature]:
+    if command.assignments:
+        yield Feature("assignment", -4.0)
+    if not command.words:
+        return
+    word = command.words[0]
+    name, alone = word.text, len(command.words) == 1
+    core = bare(name)
+    if word.quoted and kind is None and not word.raw.startswith("\\"):
+        yield Feature("quoted_command", -1.5)
+    if kind:
+        everyday = name in EVERYDAY or (name in vocabulary.EVERYDAY_WORDS and len(name) > 2)
+        yield Feature(kind, -1.6 if everyday and kind != "alias" else -3.2, name)
+    elif name in PROGRAMS or name in settings.known_commands:
+        yield Feature("program", -2.8, name)
+    elif _PATH_COMMAND.fullmatch(name) and not _ALTERNATIVES.fullmatch(name):
+        yield Feature("path", -4.0, name)
+    elif word.expands:
+        yield Feature("expansion", -2.0)
+    elif core in EVERYDAY:
+        yield Feature("everyday_program", -1.0 if alone and name == core else 0.6, core)
+    else:
+        yield from _of_unknown_word(name, core)
+
+
+def _of_unknown_word(name: str, core: str) -> Iterator[Feature]:
+    if not name.isascii() and re.search(r"[^\W\d_]", name):
+        yield Feature("letters_beyond_ascii", 2.0, name[:20])
+    elif core in vocabulary.ASKING:
+        yield Feature("asks", 1.5, core)
+    elif core in vocabulary.POLITE or core in vocabulary.QUESTIONS:
+        yield Feature("opens_sentence", 1.5, core)
+    elif core in vocabulary.EVERYDAY_WORDS or core in vocabulary.ARTICLES or core in vocabulary.POINTING or core == "a":
+        yield Feature("everyday_word", 1.0, core)
+    elif core in vocabulary.FOREIGN:
+        yield Feature("foreign_word", 1.0, core)
+    elif _NAME.fullmatch(name):
+        yield Feature("name_like", -1.2, name)
+    else:
+        yield Feature("unknown_word", -0.5 if name[:1].islower() or len(name) < 3 else 0.4, name[:20])
+
+
+# What one word in a sentence says: a name, its weight, and the words.
+_FUNCTION_WORDS: tuple[tuple[str, float, frozenset[str]], ...] = (
+    ("article", 1.6, vocabulary.ARTICLES),
+    ("pronoun", 1.3, vocabulary.PRONOUNS),
+    ("polite", 1.6, vocabulary.POLITE),
+    ("verb", 1.1, vocabulary.VERBS),
+    ("question", 1.0, vocabulary.QUESTIONS),
+    ("pointing", 0.9, vocabulary.POINTING),
+    ("link", 0.8, vocabulary.LINKS),
+    ("weak_link", 0.4, vocabulary.WEAK_LINKS),
+    ("foreign", 0.9, vocabulary.FOREIGN),
+    ("everyday", 0.3, vocabulary.EVERYDAY_WORDS),
+)
+_WORD_WEIGHTS: dict[str, tuple[str, float]] = {
+    word.replace("'", "’"): (name, weight) for name, weight, group in reversed(_FUNCTION_WORDS) for word in group
+}
+_MOST: dict[str, float] = {"everyday": 1.2, "weak_link": 0.8, "foreign": 3.6, "verb": 3.3}
+
+
+def _of_words(found: list[Word], facts: ShellFacts, kind: str | None) -> Iterator[Feature]:
+    """Function words, punctuation and everyday words after the first one."""
+    spent: dict[str, float] = {}
+    plain = 0
+    for position, word in enumerate(found):
+        if word.quoted or word.expands:
+            continue
+        core = bare(word.text)
+        plain += bool(_PLAIN.fullmatch(core))
+        if position and not word.text.startswith("-") and not facts.has_file(word.text):
+            feature = _of_word(core, found[position + 1 : position + 2])
+            if feature and spent.get(feature.name, 0.0) < _MOST.get(feature.name, 4.8):
+                spent[feature.name] = spent.get(feature.name, 0.0) + feature.weight
+                yield feature
+        if word.text.endswith(",") and _PLAIN.fullmatch(core) and position + 1 < len(found) and "comma" not in spent:
+            spent["comma"] = 0.8
+            yield Feature("comma", 0.8)
+    if plain >= 6 and plain >= 0.8 * len(found):
+        yield Feature("many_words", 0.8)
+    if found:
+        yield from _of_ending(found[-1], len(found), facts, kind)
+
+
+def _of_word(core: str, following: list[Word]) -> Feature | None:
+    if core == "a":
+        follows = bool(following) and len(following[0].text) > 2 and _PLAIN.fullmatch(bare(following[0].text))
+        return Feature("article", 1.4, core) if follows else None
+    if core in _WORD_WEIGHTS:
+        name, weight = _WORD_WEIGHTS[core]
+        return Feature(name, weight, core)
+    if not core.isascii() and _PLAIN.fullmatch(core):
+        return Feature("foreign", 0.7, core[:20])
+    return None
+
+
+def _of_ending(last: Word, count: int, facts: ShellFacts, kind: str | None) -> Iterator[Feature]:
+    text = last.raw
+    if facts.has_file(text):
+        return
+    if re.search(r"[\w)\"'’]\s*[?？]+[!)\"]*$", text) and not re.search(r"[/*]", text):
+        yield Feature("question_mark", 1.8 if count > 1 or kind is None else 0.6)
+    elif count > 2 and re.search(r"[^\W\d_]{2,}[.!。！]+$", text) and not re.search(r"[/*=]", text):
+        yield Feature("full_stop", 0.8)
+
+
+def _of_operands(name: str, command: Command, facts: ShellFacts) -> Iterator[Feature]:
+    """Whether the operands of a command are what it takes."""
+    operands = [word for word in command.words[1:] if not word.text.startswith("-")]
+    if name in _NEEDS_COMMAND and command.words[1:]:
+        inner = launched(tuple(word.text for word in command.words)) if name not in PREFIX_KEYWORDS - {"time", "coproc"} else ()
+        target = inner[0] if inner else command.words[1].text
+        if not (facts.kind_of(target) or target in PROGRAMS or not _LATIN_WORD.fullmatch(target)):
+            yield Feature("operand_no_command", 1.6, target)
+    elif name == "for" and operands:
+        if len(command.words) > 2 and command.words[2].text != "in" and not operands[0].text.startswith("("):
+            yield Feature("no_syntax", 2.4, name)
+    elif name in ("case", "select") and operands and "in" not in [word.text for word in operands[:3]]:
+        yield Feature("no_syntax", 2.4, name)
+    if name in _NEEDS_FILES and len(operands) >= 2:
+        missing = [word for word in operands if _is_everyday(word) and not facts.has_file(word.text)]
+        if len(missing) >= 2:
+            yield Feature("operands_no_files", min(0.4 * len(missing), 1.2), " ".join(word.text for word in missing[:3]))
+
+
+def _is_everyday(word: Word) -> bool:
+    return not word.quoted and bare(word.text) in vocabulary.EVERYDAY_WORDS
+
+
+def _of_structure(script: Script, outer: list[Command], facts: ShellFacts, settings: RouterSettings) -> Iterator[Feature]:
+    """What only the shell's grammar has."""
+    yield from _of_marks(script.marks)
+    for command in outer[1:]:
+        joined = command.joined
+        if joined in ("|", "|&", "&&", "||", ";", "&", "\n", ";;", "()") and command.words:
+            if names_program(command.words[0].text, facts, settings):
+                everyday = command.words[0].text in EVERYDAY
+                yield Feature("operator", -1.0 if everyday and joined in (";", "&", "\n") else -2.6, joined.strip() or "newline")
+                break
+            if joined in ("|", "|&", "&&", "||"):
+                yield Feature("operator", -1.6, joined)
+                break
+    for command in outer:
+        for operator, target in command.redirects:
+            weight = -0.4 if _SIZE.fullmatch(target) and operator in "<>" else -2.2
+            yield Feature("redirection", weight, operator)
+            break
+    yield from _of_forms([word for command in outer for word in command.words[:MAX_WORDS]][1 : MAX_WORDS + 1], facts)
+
+
+_MARKS: tuple[tuple[str, float], ...] = (
+    ("substitution", -2.6),
+    ("variable", -1.6),
+    ("backquote", -0.8),
+    ("heredoc", -3.0),
+    ("function", -4.0),
+)
+
+
+def _of_marks(marks: set[str]) -> Iterator[Feature]:
+    for mark, weight in _MARKS:
+        if mark in marks:
+            yield Feature(mark, weight)
+
+
+# How an operand may look that a sentence seldom has: a name, the weight of the first, of each further one, and the test.
+_FORMS: tuple[tuple[str, float, float, Callable[[str], object]], ...] = (
+    ("option", -2.6, -0.6, _OPTION.match),
+    ("key_value", -1.6, -0.4, _KEY_VALUE.fullmatch),
+    ("glob", -1.4, -0.2, lambda text: _GLOB.fullmatch(text) and not _EMPHASIS.fullmatch(text)),
+    ("host", -0.7, -0.2, _HOST.fullmatch),
+    ("file_like", -0.8, -0.2, lambda text: _FILE_LIKE.fullmatch(text) and not _ALTERNATIVES.fullmatch(text)),
+)
+
+
+def _of_forms(found: list[Word], facts: ShellFacts) -> Iterator[Feature]:
+    """Options, globs, files, hosts and settings among the operands."""
+    seen: dict[str, int] = {}
+    for word in found:
+        text = word.text if word.raw[:1] in "\"'" else word.raw
+        if facts.has_file(word.text):
+            name, first, further = "file", -1.0, -0.3
+        else:
+            matching = next((form for form in _FORMS if form[3](text)), None)
+            if matching is None or (word.quoted and matching[0] in ("glob", "host")):
+                continue
+            name, first, further = matching[:3]
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] <= 4:
+            yield Feature(name, first if seen[name] == 1 else further, text[:40])

@@ -1,0 +1,158 @@
+"""The commands that a line really starts: those inside `sudo`, `env`, `sh -c`, `xargs`, `find -exec`, aliases and the like."""
+
+from __future__ import annotations
+
+from runloop.router.lexer import Command, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Argv = tuple[str, ...]
+
+MAX_LAYERS = 12
+PREFIX_KEYWORDS = frozenset("! { if then elif else while until do time coproc and or not begin nocorrect noglob function".split())
+
+# Options that take a value, by launcher; operands that stand before the command, by launcher.
+_VALUED: dict[str, frozenset[str]] = {
+    "sudo": frozenset("-u -g -h -p -C -r -t -T -U -D -R --user --group --host --prompt --chdir --chroot".split()),
+    "doas": frozenset("-u -C".split()),
+    "env": frozenset("-u -C -S --unset --chdir".split()),
+    "nice": frozenset(("-n", "--adjustment")),
+    "ionice": frozenset("-c -n -p --class --classdata".split()),
+    "timeout": frozenset("-s -k --signal --kill-after".split()),
+    "stdbuf": frozenset("-i -o -e --input --output --error".split()),
+    "xargs": frozenset("-I -i -n -P -L -d -s -E -a --max-args --max-procs --delimiter --replace --arg-file --max-lines".split()),
+    "watch": frozenset("-n --interval".split()),
+    "exec": frozenset(("-a",)),
+    "time": frozenset("-f -o --format --output".split()),
+    "strace": frozenset("-e -o -p -s -u".split()),
+    "ssh": frozenset("-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w".split()),
+    "chroot": frozenset(("--userspec", "--groups")),
+    "flock": frozenset("-w -E --timeout --conflict-exit-code".split()),
+    "parallel": frozenset("-j -S --jobs".split()),
+    "systemd-run": frozenset("-u -p -E --unit --property --setenv".split()),
+}
+_LEADING: dict[str, int] = {"timeout": 1, "chroot": 1, "flock": 1, "taskset": 1, "ssh": 1}
+_LAUNCHERS = frozenset(_VALUED) | frozenset(
+    """
+builtin busybox caffeinate catchsegv chronic command gdb ltrace nohup nsenter pkexec proxychains setsid taskset toybox unbuffer
+unshare
+""".split()
+)
+_JOINING = frozenset("eval ssh watch".split())  # these give their words to a shell as one text
+_SHELLS = frozenset("sh bash dash zsh fish ksh mksh ash rbash su script".split())
+
+
+def program(name: str) -> str:
+    """The name of a program without its folder."""
+    return name.rsplit("/", 1)[-1]
+
+
+def started(text: str, aliases: Mapping[str, str], layers: int = MAX_LAYERS) -> Iterator[tuple[str, Argv]]:
+    """Every command that running ``text`` would start, each with what joins it to the one before; at most ``layers`` deep."""
+    variables: dict[str, str] = {}
+    before: tuple[Argv, list[str]] = ((), [])
+    for command in read(text.replace("${IFS}", " ").replace("$IFS", " ")).commands:
+        for assignment in command.assignments:
+            name, _, value = assignment.text.partition("=")
+            variables[name] = value
+        argv = _expanded(command, variables)
+        for inner in _layers(argv, aliases, layers):
+            yield command.joined, inner
+        if layers:
+            for script in _scripts(argv, command, before):
+                yield from started(script, aliases, layers - 1)
+            if argv and argv[0] in aliases:
+                own = {name: body for name, body in aliases.items() if name != argv[0]}
+                yield from started(" ".join((aliases[argv[0]], *map(quoted, argv[1:]))), own, layers - 1)
+        before = (argv, command.inputs)
+
+
+def _expanded(command: Command, variables: Mapping[str, str]) -> Argv:
+    """The words of a command without keywords in front; variables that the line itself set and brace lists are put in."""
+    words: list[str] = []
+    for word in command.words:
+        if not words and not word.quoted and word.text in PREFIX_KEYWORDS:
+            continue
+        if word.expands and (name := word.text.strip("${}")) in variables:
+            words += variables[name].split()
+        elif not word.quoted and word.text.startswith("{") and word.text.endswith("}") and "," in word.text:
+            words += word.text[1:-1].split(",")
+        else:
+            words.append(word.text)
+    return tuple(words)
+
+
+def _layers(argv: Argv, aliases: Mapping[str, str], layers: int) -> Iterator[Argv]:
+    """The command itself, then the one that it launches, and so on."""
+    while argv:
+        yield argv
+        inner = launched(argv)
+        if program(argv[0]) == "find":
+            yield from _executed(argv)
+        if not inner or not layers:
+            return
+        if inner[0] in aliases:
+            yield from (each for _, each in started(" ".join((aliases[inner[0]], *map(quoted, inner[1:]))), {}, 0))
+        argv, layers = inner, layers - 1
+
+
+def launched(argv: Argv) -> Argv:
+    """The command that a launcher starts; empty for what is none."""
+    name = program(argv[0])
+    if name not in _LAUNCHERS:
+        return ()
+    valued, at = _VALUED.get(name, frozenset()), 1
+    while at < len(argv) and (argv[at].startswith("-") or (name in ("env", "sudo", "doas") and _is_assignment(argv[at]))):
+        if argv[at] == "--":
+            at += 1
+            break
+        at += 2 if argv[at] in valued else 1
+    return argv[at + _LEADING.get(name, 0) :]
+
+
+def _is_assignment(word: str) -> bool:
+    name, equals, _ = word.partition("=")
+    return bool(equals) and name.isidentifier()
+
+
+def _executed(argv: Argv) -> Iterator[Argv]:
+    """The commands of `find -exec`, and `find -delete` as what it is."""
+    for at, word in enumerate(argv):
+        if word in ("-exec", "-execdir", "-ok", "-okdir"):
+            end = next((index for index in range(at + 1, len(argv)) if argv[index] in (";", "+")), len(argv))
+            yield argv[at + 1 : end]
+
+
+def _scripts(argv: Argv, command: Command, before: tuple[Argv, list[str]]) -> Iterator[str]:
+    """Texts that the command gives to a shell: of `-c`, of `eval`, of a here-document, of an `echo` piped into it."""
+    inner = argv
+    for _ in range(MAX_LAYERS):
+        if not inner:
+            return
+        name = program(inner[0])
+        if name in _JOINING:
+            yield " ".join(launched(inner) if name != "eval" else inner[1:])
+            return
+        if name in _SHELLS:
+            yield from _shell_scripts(inner, command, before)
+        inner = launched(inner)
+
+
+def _shell_scripts(argv: Argv, command: Command, before: tuple[Argv, list[str]]) -> Iterator[str]:
+    for at, word in enumerate(argv[1:], 1):
+        if (word == "--command" or (word[:1] == "-" and word[1:2] != "-" and word.endswith("c"))) and at + 1 < len(argv):
+            yield argv[at + 1]
+            return
+    yield from command.inputs
+    source, bodies = before
+    if command.joined in ("|", "|&") and source:
+        yield from bodies
+        if program(source[0]) in ("echo", "printf", "print"):
+            yield " ".join(word for word in source[1:] if not word.startswith("-"))
+
+
+def quoted(word: str) -> str:
+    """``word`` so that the shell reads it as one word."""
+    return "'" + word.replace("'", "'\\''") + "'"

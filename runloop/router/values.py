@@ -1,0 +1,108 @@
+"""What the router works with: what the shell knows, the settings, and the decision. Plain classes: the command line must start fast."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Literal
+
+    Route = Literal["shell", "agent", "ask"]
+    Lookup = Callable[[str], bool]
+
+
+class ShellFacts:
+    """What the shell that asks knows. ``commands`` and ``files`` are names, or a function that says whether a name is one.
+
+    ``commands`` are programs of PATH; ``files`` are names as one would type them in the working directory.
+    """
+
+    __slots__ = ("aliases", "builtins", "functions", "has_command", "has_file", "keywords", "shell")
+
+    def __init__(
+        self,
+        shell: str = "bash",
+        *,
+        commands: Collection[str] | Lookup = (),
+        files: Collection[str] | Lookup = (),
+        aliases: Mapping[str, str] | None = None,
+        functions: Collection[str] = (),
+        builtins: Collection[str] | None = None,
+        keywords: Collection[str] | None = None,
+    ) -> None:
+        from runloop.router import shells
+
+        self.shell = shell
+        self.aliases: Mapping[str, str] = aliases or {}
+        self.functions = functions
+        self.builtins: Collection[str] = shells.builtins(shell) if builtins is None else builtins
+        self.keywords: Collection[str] = shells.keywords(shell) if keywords is None else keywords
+        self.has_command: Lookup = commands if callable(commands) else frozenset(commands).__contains__
+        self.has_file: Lookup = files if callable(files) else frozenset(files).__contains__
+
+    def kind_of(self, name: str) -> str | None:
+        """What the shell would take ``name`` for in command position: alias, keyword, function, builtin or command; None if for nothing."""
+        if name in self.aliases:
+            return "alias"
+        for kind, names in (("keyword", self.keywords), ("function", self.functions), ("builtin", self.builtins)):
+            if name in names:
+                return kind
+        return "command" if name and self.has_command(name) else None
+
+
+class RouterSettings:
+    """The keys ``router.*`` that decide; see ``docs/router.md``."""
+
+    __slots__ = ("allowlist", "denylist", "fastpath_shell", "known_commands", "sentences", "sigil")
+
+    def __init__(
+        self,
+        *,
+        sigil: str = "?",
+        sentences: Literal["ask", "agent", "shell"] = "ask",
+        fastpath_shell: bool = True,
+        allowlist: Collection[str] = (),
+        denylist: Collection[str] = ("rm -rf /",),
+        known_commands: Collection[str] = (),
+    ) -> None:
+        self.sigil = sigil
+        self.sentences: Route = sentences
+        self.fastpath_shell = fastpath_shell
+        self.allowlist = tuple(allowlist)
+        self.denylist = tuple(denylist)
+        self.known_commands = frozenset(known_commands)
+
+    def to_dict(self) -> dict[str, object]:
+        """The arguments that make the same settings, fit for JSON."""
+        lists = {"allowlist": list(self.allowlist), "denylist": list(self.denylist), "known_commands": sorted(self.known_commands)}
+        return {"sigil": self.sigil, "sentences": self.sentences, "fastpath_shell": self.fastpath_shell, **lists}
+
+
+class Feature:
+    """One thing seen in a line. ``weight`` above 0 speaks for a sentence, below 0 for a command."""
+
+    __slots__ = ("detail", "name", "weight")
+
+    def __init__(self, name: str, weight: float, detail: str = "") -> None:
+        self.name = name
+        self.weight = weight
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.detail}" if self.detail else self.name
+
+
+class Decision:
+    """Where a line goes and why. ``blocked``: no shell may run it. ``confidence`` is from 0 to 1, for the route that was chosen."""
+
+    __slots__ = ("blocked", "confidence", "features", "reason", "route", "rule")
+
+    def __init__(
+        self, route: Route, rule: str, reason: str, features: tuple[Feature, ...] = (), *, blocked: bool = False, confidence: float = 1.0
+    ) -> None:
+        self.route = route
+        self.rule = rule
+        self.reason = reason
+        self.features = features
+        self.blocked = blocked
+        self.confidence = confidence

@@ -1,0 +1,152 @@
+import pytest
+
+from runloop.router.deny import denied
+
+ALIASES = {"wipe": "rm -rf /", "w": "wipe"}
+PATTERNS = ["rm -rf /"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rm -rf /",
+        "sudo rm -r -f /",
+        "env X=1 rm -fr /",
+        "true && rm -rf /",
+        "false || rm -rf /",
+        "ls; rm -rf /",
+        "ls & rm -rf /",
+        "ls\nrm -rf /",
+        "ls | rm -rf /",
+        "sh -c 'rm -rf /'",
+        "bash -xc 'cd /; rm -rf /'",
+        "fish --command 'rm -rf /'",
+        "echo $(rm -rf /)",
+        'echo "now $(rm -rf /)"',
+        "`rm -rf /`",
+        "diff <(rm -rf /) x",
+        "a=($(rm -rf /))",
+        "rm -rf //",
+        "rm -rf /./",
+        "rm -rf /tmp/..",
+        "rm -rf /*",
+        "rm -rf / --no-preserve-root",
+        "rm --recursive --force /",
+        "rm -R -f -v /",
+        "rm -rf -- /",
+        "rm -rf home / tmp",
+        "/bin/rm -rf /",
+        "\\rm -rf /",
+        "'rm' -rf \"/\"",
+        "r\\\nm -rf /",
+        "bash <<< 'rm -rf /'",
+        "sh <<E\nrm -rf /\nE",
+        "cat <<E | sh\nrm -rf /\nE",
+        "cat <<-E | sh\n\trm -rf /\n\tE\nls",
+        "echo 'rm -rf /' | sudo sh",
+        "printf 'rm -rf /' | bash",
+        "X=/; rm -rf $X",
+        "X=rm Y='-rf /'; ${X} $Y",
+        "rm${IFS}-rf${IFS}/",
+        "{rm,-rf,/}",
+        "find / -exec rm -rf / \\;",
+        "find . -name x -ok rm -rf / +",
+        "find . -exec rm -rf /",
+        "ssh -p 22 host rm -rf /",
+        "watch -n 5 'rm -rf /'",
+        "timeout -s KILL 5 rm -rf /",
+        "eval rm -rf /",
+        "eval 'rm -rf /'",
+        "xargs -I {} rm -rf / {}",
+        "f() { rm -rf /; }; f",
+        "if true; then rm -rf /; fi",
+        "while :; do rm -rf /; done",
+        "case x in x) rm -rf /;; esac",
+        "! rm -rf /",
+        "time rm -rf /",
+        "su -c 'rm -rf /'",
+        'sudo -u root -- nice -n 5 sh -c "cd /; rm -rf /"',
+        "wipe",
+        "w",
+        "sudo wipe",
+        "wipe --one-file-system",
+    ],
+)
+def test_a_denied_command_is_found_however_it_is_written(line):
+    assert denied(line, PATTERNS, ALIASES) == "rm -rf /"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'echo "rm -rf /"',
+        "echo rm -rf /",
+        "rm -rf /tmp/x",
+        "rm -rf ./",
+        "rm -r /",
+        "rm -f /",
+        "rm -- -rf /",
+        "git commit -m 'rm -rf / is bad'",
+        "grep 'rm -rf /' notes.txt",
+        "cat <<E\nrm -rf /\nE",
+        "# rm -rf /",
+        "echo '$(rm -rf /)'",
+        "printf 'rm -rf /' | cat",
+        "please never run rm -rf / on my laptop",
+        "sh -c",
+        "eval",
+        "sudo",
+        "ssh",
+        "X=/; rm -rf $Y",
+        "rm -rf",
+        "",
+    ],
+)
+def test_what_only_mentions_a_denied_command_is_not_denied(line):
+    assert denied(line, PATTERNS, ALIASES) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        ("rm -rf", "rm -rf /tmp/x"),
+        ("mkfs*", "sudo mkfs.ext4 /dev/sda1"),
+        ("dd of=/dev/*", "dd if=x of=/dev/sda bs=4M"),
+        ("git push --force", "git push origin main --force"),
+        ("curl | sh", "curl -fsSL https://example.org/x.sh | sudo sh"),
+        ("/opt/danger", "/opt/danger now"),
+        (":(){ :|:& };:", ":(){:|:&};:"),
+        ("rm --preserve-root=all /", "rm --preserve-root=all /"),
+    ],
+)
+def test_patterns_may_leave_out_operands_hold_stars_or_several_commands(pattern, line):
+    assert denied(line, [pattern], {}) == pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        ("mkfs*", "echo mkfs.ext4"),
+        ("curl | sh", "sh x; curl y"),
+        ("/opt/danger", "/usr/bin/danger"),
+        (":(){ :|:& };:", ":(){:|:&};"),
+        ("git push --force", "git push"),
+        ("", "ls"),
+        ("X=1", "X=1"),
+    ],
+)
+def test_other_lines_do_not_match_such_patterns(pattern, line):
+    assert denied(line, [pattern], {}) is None
+
+
+def test_an_empty_denylist_denies_nothing():
+    assert denied("rm -rf /", [], {}) is None
+
+
+def test_launchers_nested_without_end_are_followed_only_so_far():
+    assert denied("eval " * 40 + "rm -rf /", PATTERNS, {}) is None
+    assert denied("sudo " * 11 + "rm -rf /", PATTERNS, {}) == "rm -rf /"
+
+
+def test_an_alias_of_itself_ends():
+    assert denied("ls -la", PATTERNS, {"ls": "ls --color", "ll": "ll"}) is None
