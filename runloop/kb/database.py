@@ -121,14 +121,20 @@ def create(path: Path) -> None:
 
     SQLite syncs the file's directory; that a new directory outlives a power cut is up to us.
     """
-    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for folder in made:
-        _sync_directory(folder.parent)
+    create_directory(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _sync_directory(folder: Path) -> None:
+def create_directory(folder: Path) -> None:
+    """Make a directory that is missing, for its owner only, with its parents, on disk when this returns."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for each in made:
+        sync_directory(each.parent)
+
+
+def sync_directory(folder: Path) -> None:
+    """Make the names in a directory durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

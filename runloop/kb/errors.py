@@ -118,3 +118,21 @@ class KeyArchived(InvalidInput):
     """The idempotency key stands for an event that was moved to an archive."""
 
     code = "ledger.key_archived"
+
+
+class KnowledgeInUse(Unavailable):
+    """Another process has the knowledge base open, or keeps it already: a backup, a restore, a migration."""
+
+    code = "kb.in_use"
+
+
+class BackupRefused(InvalidInput):
+    """A backup cannot be made or put there."""
+
+    code = "kb.backup_refused"
+
+
+class BackupBroken(VerificationFailed):
+    """A backup is not as it was made, or is none."""
+
+    code = "kb.backup_broken"

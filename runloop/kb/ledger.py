@@ -14,6 +14,7 @@ from runloop.errors import Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.kb.database import BUSY_MS, abandon, connect, translated
 from runloop.kb.errors import BlobMissing, LedgerReadOnly
+from runloop.kb.keeping.checks import silent
 from runloop.kb.migrations import check
 from runloop.kb.rows import COLUMNS, prepare, stored
 from runloop.kb.submission import Submission
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from runloop.events import NewEvent
     from runloop.kb.errors import LedgerFull
+    from runloop.kb.keeping.checks import Progress
     from runloop.kb.submission import Waiter
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import StallListener
@@ -227,11 +229,11 @@ class Ledger:
         """The event as it was given: blobs loaded, escapes undone."""
         return structs.replace(event, payload=restore(event.payload, kind_of(event.kind).blob_fields, self.blob))
 
-    def verify(self, *, anchors: Sequence[Anchor] = ()) -> VerifyReport:
+    def verify(self, *, anchors: Sequence[Anchor] = (), progress: Progress = silent) -> VerifyReport:
         """Recompute every hash and look for the first event that is not as it was written."""
         from runloop.kb.verify import verify
 
-        return verify(self, anchors=anchors)
+        return verify(self, anchors=anchors, progress=progress)
 
     def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """Every record of a run after ``after_seq``, oldest first; looks no further than its end."""

@@ -80,24 +80,38 @@ MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (m001_events, m002_r
 READABLE_FROM = 1  # the oldest schema that reading alone does with: later steps added only what writers need
 
 
-def migrate(db: apsw.Connection, path: Path) -> None:
-    """Bring the file to this version; several processes may try at once. Raises :class:`NotALedger` for foreign or newer files."""
-    if _version(db, path) == len(MIGRATIONS):
-        return
+def open_schema(db: apsw.Connection, path: Path) -> None:
+    """Make the tables of a new file; several processes may try at once. A file with an older schema is refused: `rlp kb migrate` backs it up first.
+
+    Raises:
+        NotALedger: ``ledger.older``, ``ledger.newer``, or ``ledger.foreign`` for a file of another program.
+
+    """
+    if 0 < (found := version(db, path)) < len(MIGRATIONS):
+        message = f"was written by an older Runloop (schema {found}, this one has {len(MIGRATIONS)})"
+        hint = "run `rlp kb migrate`: it makes a backup, then brings the file up to date"
+        raise NotALedger(message, code="ledger.older", where=Where(file=str(path)), hint=hint)
+    if found == 0:
+        migrate(db, path)
+
+
+def migrate(db: apsw.Connection, path: Path) -> list[str]:
+    """Bring the file to this version in one transaction; the names of the steps that were taken. Raises :class:`NotALedger`."""
     with immediate(db):
-        done = _version(db, path)
+        done = version(db, path)
         if done == 0:
             db.execute("CREATE TABLE migrations(version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_ms INTEGER NOT NULL) STRICT")
             db.pragma("application_id", APPLICATION_ID)
-        for version, step in enumerate(MIGRATIONS[done:], done + 1):
+        for number, step in enumerate(MIGRATIONS[done:], done + 1):
             step(db)
-            db.execute("INSERT INTO migrations VALUES(?, ?, ?)", (version, step.__name__, time.time_ns() // 1_000_000))
+            db.execute("INSERT INTO migrations VALUES(?, ?, ?)", (number, step.__name__, time.time_ns() // 1_000_000))
         db.pragma("user_version", len(MIGRATIONS))
+    return [step.__name__ for step in MIGRATIONS[done:]]
 
 
 def check(db: apsw.Connection, path: Path) -> None:
     """Refuse a file that this version cannot read."""
-    if _version(db, path) < READABLE_FROM:
+    if version(db, path) < READABLE_FROM:
         raise NotALedger("is not a ledger yet", where=Where(file=str(path)), hint="append something first, or name another file")
 
 
@@ -125,14 +139,15 @@ class immediate:  # noqa: N801 - a context manager, used like a function
             self._db.execute("ROLLBACK")
 
 
-def _version(db: apsw.Connection, path: Path) -> int:
-    version = int(db.pragma("user_version"))
+def version(db: apsw.Connection, path: Path) -> int:
+    """The schema of a file, 0 for an empty one. Raises :class:`NotALedger` for foreign and newer files."""
+    number = int(db.pragma("user_version"))
     owner = int(db.pragma("application_id"))
     where = Where(file=str(path))
-    if owner != APPLICATION_ID and (owner or version or db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get):
+    if owner != APPLICATION_ID and (owner or number or db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get):
         raise NotALedger("is an SQLite file of another program", where=where, hint="name another file")
-    if version > len(MIGRATIONS):
-        message = f"was written by a newer Runloop (schema {version}, this one knows {len(MIGRATIONS)})"
+    if number > len(MIGRATIONS):
+        message = f"was written by a newer Runloop (schema {number}, this one knows {len(MIGRATIONS)})"
         hint = "update Runloop; this version would not understand what it reads"
         raise NotALedger(message, code="ledger.newer", where=where, hint=hint)
-    return version
+    return number

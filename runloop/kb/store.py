@@ -15,7 +15,7 @@ from runloop.errors import Where
 from runloop.events import StoredEvent, chain_hash
 from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, create, translate, translated
 from runloop.kb.errors import KeyArchived, KeyConflict, LedgerCorrupt
-from runloop.kb.migrations import immediate, migrate
+from runloop.kb.migrations import immediate, open_schema
 from runloop.kb.numbers import RunNumbers
 from runloop.kb.rows import COLUMNS, stored
 from runloop.kb.unsynced import Presence, fold_on_close, write_log_again
@@ -104,7 +104,7 @@ class Store:
                     fold_on_close(db, yes=False)
                     if suspect or presence.alone:
                         write_log_again(db)
-                    migrate(db, self._path)
+                    open_schema(db, self._path)
                     _head(db, self._path)  # a ledger that lost it takes no events
                     fold_on_close(db, yes=True)
                     db.set_wal_hook(self._grew)  # in place of SQLite's own, which folds before the commit is answered

@@ -50,7 +50,7 @@ def verify(
 def print_report(report: VerifyReport) -> None:
     """What was found whole, how fast, and the head to note."""
     output.print_line(f"intact: {report.events} events, {report.blobs} blobs ({', '.join(check.name for check in report.checks)})")
-    if report.ms:
+    if report.bytes > 1e6 and report.ms:
         output.print_line(f"{report.bytes / 1e6:,.1f} MB hashed, {report.ms / 1000:,.1f} s, {report.bytes / 1e3 / report.ms:,.0f} MB/s")
     output.print_line(f"head {report.head_id}:{report.head_chain}")
     for remark in report.remarks:

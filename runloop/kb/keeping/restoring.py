@@ -1,0 +1,184 @@
+"""Restoring: the ledger of a backup in place of the one that is there, which is kept aside first.
+
+The ledger changes in one transaction of SQLite's, so a crash leaves the old one or the new one. What is derived goes first and is rebuilt.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from runloop.errors import RunloopError
+from runloop.kb.database import abandon, connect, create_directory, sync_directory, translated
+from runloop.kb.errors import LedgerCorrupt, NotALedger
+from runloop.kb.keeping.backup import LEDGER, copy_ledger, write_backup, read_backup, refuse_overlap, require_room
+from runloop.kb.keeping.checks import silent
+from runloop.kb.keeping.copying import copy, put, sync_tree
+from runloop.kb.keeping.locks import alone
+from runloop.kb.keeping.scratch import scratch
+from runloop.kb.ledger import Ledger
+from runloop.kb.migrations import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from runloop.kb.keeping.backup import Manifest
+    from runloop.kb.keeping.checks import Progress
+
+_SIDE_FILES = ("", "-wal", "-shm")
+_UNUSABLE = (RunloopError, apsw.Error)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was done: the backup's list, where the old base is kept (None where there was none), how many events that has beyond the backup.
+
+    ``erased_again`` says how many contents that were erased since the backup came back with it.
+    """
+
+    manifest: Manifest
+    aside: Path | None
+    aside_broken: bool
+    undone: int
+    erased_again: int
+    files: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "ledger_id": self.manifest.ledger_id,
+            "head_id": self.manifest.head_id,
+            "head_chain": self.manifest.head_chain,
+            "made_ms": self.manifest.made_ms,
+            "aside": None if self.aside is None else str(self.aside),
+            "aside_broken": self.aside_broken,
+            "undone": self.undone,
+            "erased_again": self.erased_again,
+            "files": self.files,
+        }
+
+
+def restore(
+    backup: Path, ledger: Path, derived: Iterable[Path], beside: Mapping[str, Path], aside: Path, *, progress: Progress = silent
+) -> Restored:
+    """Put a backup's ledger in the place of ``ledger``, and what of ``beside`` is missing there; nothing that is there is removed.
+
+    The old ledger is first kept as ``aside``: as a backup where it is sound, as plain copies of its files where it is not. ``derived``
+    are files that the next opening makes anew.
+
+    Raises:
+        BackupBroken, LedgerCorrupt: the backup is not sound; nothing was changed.
+        BackupRefused: the backup is a part of what is in use.
+        KnowledgeInUse: the daemon or another process has the base open.
+        LedgerFull: there is no room; the old ledger is as it was.
+
+    """
+    refuse_overlap(backup, [ledger.parent, *beside.values()])
+    manifest, _ = read_backup(backup, progress=progress)
+    create_directory(ledger.parent)
+    with alone(ledger.parent), translated(ledger):
+        old = _old(ledger)
+        kept, broken = (None, False) if old is None else _keep_aside(ledger, aside, progress)
+        require_room(ledger.parent, 2 * manifest.bytes)
+        erased = 0 if old is None or broken else _erased_after(ledger, manifest)
+        files = 0
+        for file in manifest.files:
+            name, _, rest = file.path.partition("/")
+            if name in beside and rest:
+                files += put(backup / file.path, beside[name] / rest)
+        for path in derived:
+            _remove(path)
+        if old is None or broken:
+            _replace(backup / LEDGER, ledger)
+        else:
+            _overwrite(backup / LEDGER, ledger)
+        _bring_up(ledger)
+    undone = max(0, (old or 0) - manifest.head_id)
+    return Restored(manifest, kept, broken, undone, erased, files)
+
+
+def _old(ledger: Path) -> int | None:
+    """How many events the ledger that is there has; None where there is nothing to lose. A broken one counts as having some."""
+    if not ledger.is_file() or ledger.stat().st_size == 0:
+        return None
+    try:
+        with Ledger.open(ledger, writable=False) as opened:
+            return opened.head().id or None
+    except _UNUSABLE:
+        return 1
+
+
+def _keep_aside(ledger: Path, aside: Path, progress: Progress) -> tuple[Path, bool]:
+    """Keep the ledger under another name, and say whether it is broken."""
+    try:
+        return write_backup(ledger, aside, {}, progress=progress).path, False
+    except (LedgerCorrupt, NotALedger):
+        create_directory(aside.parent)
+        with scratch(aside.parent) as part:
+            made = part / "broken"
+            made.mkdir(mode=0o700)
+            for suffix in _SIDE_FILES[:2]:
+                if (source := ledger.with_name(ledger.name + suffix)).exists():
+                    copy(source, made / (LEDGER + suffix))
+            sync_tree(made)
+            made.rename(aside)
+            sync_directory(aside.parent)
+        return aside, True
+
+
+def _erased_after(ledger: Path, manifest: Manifest) -> int:
+    """How many events say that something was erased since the backup: its content comes back with it."""
+    with Ledger.open(ledger, writable=False) as opened, opened.reading() as db:
+        if opened.id != manifest.ledger_id:
+            return 0
+        return int(db.execute("SELECT count(*) FROM events WHERE id > ? AND kind = 'events.erased'", (manifest.head_id,)).get)
+
+
+def _overwrite(source: Path, ledger: Path) -> None:
+    """Make the ledger's content that of ``source``, in one transaction."""
+    db = connect(ledger)
+    try:
+        kept = connect(source, readonly=True)
+        try:
+            with translated(ledger, db), db.backup("main", kept, "main") as step:
+                step.step(-1)
+        finally:
+            kept.close()
+        with translated(ledger, db):
+            db.pragma("wal_checkpoint(truncate)")
+    finally:
+        abandon(db)
+
+
+def _replace(source: Path, ledger: Path) -> None:
+    """Put a copy in the place of a file that SQLite cannot use, or of none; what was there is kept aside already."""
+    with scratch(ledger.parent) as part:
+        copy_ledger(source, part / ledger.name)
+        _remove(ledger.with_name(ledger.name + "-wal"))
+        _remove(ledger.with_name(ledger.name + "-shm"))
+        (part / ledger.name).replace(ledger)
+        sync_directory(ledger.parent)
+
+
+def _bring_up(ledger: Path) -> None:
+    """An older schema becomes this version's: the backup is what it was."""
+    db = connect(ledger)
+    try:
+        with translated(ledger, db):
+            migrate(db, ledger)
+    finally:
+        db.close()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file with what SQLite keeps beside it; the file itself goes last, so that no log outlives it."""
+    for suffix in reversed(_SIDE_FILES):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).unlink()
+    with suppress(FileNotFoundError):
+        sync_directory(path.parent)
+
