@@ -81,7 +81,7 @@ READABLE_FROM = 1  # the oldest schema that reading alone does with: later steps
 
 
 def open_schema(db: apsw.Connection, path: Path) -> None:
-    """Make the tables of a new file; several processes may try at once. A file with an older schema is refused: `rlp kb migrate` backs it up first.
+    """Make the tables of a new file; several processes may try at once. An older schema is refused: `rlp kb migrate` makes a backup first.
 
     Raises:
         NotALedger: ``ledger.older``, ``ledger.newer``, or ``ledger.foreign`` for a file of another program.

@@ -14,6 +14,7 @@ from runloop.events import RunIdentity, run_event
 from runloop.events import records as r
 from runloop.kb import Ledger, numbers
 from runloop.kb.errors import SeqTaken
+from runloop.kb.keeping.migrating import migrate_ledger
 
 
 def started(run, seq=1):
@@ -108,6 +109,7 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_with_its_numbers(led
     behind(ledger.path, "DELETE FROM migrations WHERE version = 2; PRAGMA user_version = 1")
     with Ledger.open(ledger.path, writable=False) as reading:
         assert len(reading.read()) == 4
+    migrate_ledger(ledger.path, ledger.path.parent.parent / f"{ledger.path.parent.name}-backup", {})
     with Ledger.open(ledger.path) as again:
         for taken in (line(run, 2), line(other(run), 3)):
             with pytest.raises(SeqTaken):

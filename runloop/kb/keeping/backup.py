@@ -74,9 +74,7 @@ class Backup:
         return {"path": str(self.path), **said, **more, "ok": self.report.ok}
 
 
-def make_backup(
-    ledger: Path, target: Path, beside: Mapping[str, Path], *, keep: int | None = None, progress: Progress = silent
-) -> Backup:
+def make_backup(ledger: Path, target: Path, beside: Mapping[str, Path], *, keep: int | None = None, progress: Progress = silent) -> Backup:
     """Back up the ledger file and the directories ``beside`` it (by the name that each gets inside) to ``target``, which must not exist.
 
     The daemon and runs go on. ``keep`` removes all but so many backups of this ledger in the target's directory, the new one included.
@@ -88,16 +86,14 @@ def make_backup(
         LedgerCorrupt: the ledger is broken, and so was its copy; there is no backup then.
 
     """
-    _require_ledger(ledger)
+    require_ledger(ledger)
     with one_keeper(ledger.parent):
         return write_backup(ledger, target, beside, keep=keep, progress=progress)
 
 
-def write_backup(
-    ledger: Path, target: Path, beside: Mapping[str, Path], *, keep: int | None = None, progress: Progress = silent
-) -> Backup:
+def write_backup(ledger: Path, target: Path, beside: Mapping[str, Path], *, keep: int | None = None, progress: Progress = silent) -> Backup:
     """As :func:`make_backup`, for a caller that is the keeper already."""
-    _require_ledger(ledger)
+    require_ledger(ledger)
     refuse_overlap(target, [ledger.parent, *beside.values()])
     if target.exists() or target.is_symlink():
         raise BackupRefused("is there already", code="kb.backup_exists", where=Where(file=str(target)), hint="give a name that is free")
@@ -108,7 +104,10 @@ def write_backup(
             made = part / "backup"
             made.mkdir(mode=0o700)
             schema = copy_ledger(ledger, made / LEDGER, progress)
-            files = [Copied(LEDGER, *digest(made / LEDGER)), *(each for name in sorted(beside) for each in copy_tree(beside[name], made, name))]
+            files = [
+                Copied(LEDGER, *digest(made / LEDGER)),
+                *(each for name in sorted(beside) for each in copy_tree(beside[name], made, name)),
+            ]
             with Ledger.open(made / LEDGER, writable=False) as copied:
                 report = copied.verify(progress=progress)
                 report.require(str(ledger))
@@ -185,7 +184,8 @@ def read_list(path: Path) -> Manifest:
     return manifest
 
 
-def _require_ledger(ledger: Path) -> None:
+def require_ledger(ledger: Path) -> None:
+    """Raise ``kb.no_ledger`` unless the ledger is there."""
     if not ledger.is_file():
         raise BackupRefused(f"there is no {ledger}", code="kb.no_ledger", hint="the first run or import makes the knowledge base")
 

@@ -56,7 +56,7 @@ def put(source: Path, target: Path) -> bool:
     """Put a copy at ``target`` whole or not at all; False where the name is taken, which then stays as it is."""
     if target.exists():
         return False
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(target.parent)
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         copy(source, part)
@@ -84,7 +84,7 @@ def copy_tree(source: Path, target: Path, name: str) -> Iterator[Copied]:
     for path in tree(source):
         inside = f"{name}/{path.relative_to(source).as_posix()}"
         place = target / inside
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(place.parent)
         with suppress(FileNotFoundError):
             yield Copied(inside, *copy(path, place))
 
@@ -93,3 +93,9 @@ def sync_tree(root: Path) -> None:
     """Make every name below a directory durable, the directory's own included."""
     for path in [root, *(each for each in root.rglob("*") if each.is_dir())]:
         sync_directory(path)
+
+
+def _make(folder: Path) -> None:
+    """Make a directory and its parents, for their owner only."""
+    for each in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        each.mkdir(mode=0o700, exist_ok=True)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb.database import connect, translated
-from runloop.kb.errors import BackupRefused
-from runloop.kb.keeping.backup import copy_ledger, require_room, write_backup
+from runloop.kb.keeping.backup import copy_ledger, require_ledger, require_room, write_backup
 from runloop.kb.keeping.checks import silent
 from runloop.kb.keeping.locks import alone
 from runloop.kb.keeping.scratch import scratch
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """From which schema to which, the steps as (name, what it does), how long they took, where the backup is; ``done`` or only rehearsed."""
+    """From which schema to which, the steps (name, what it does), their time, where the backup is; ``done`` or only rehearsed."""
 
     before: int
     after: int
@@ -49,7 +48,7 @@ def migrate_ledger(ledger: Path, backup: Path, beside: Mapping[str, Path], *, pr
         KnowledgeInUse: the daemon or another process has the base open.
 
     """
-    _require(ledger)
+    require_ledger(ledger)
     with alone(ledger.parent):
         before = _version(ledger)
         if before == len(MIGRATIONS):
@@ -60,7 +59,7 @@ def migrate_ledger(ledger: Path, backup: Path, beside: Mapping[str, Path], *, pr
 
 def rehearse(ledger: Path, *, progress: Progress = silent) -> Migrated:
     """Migrate a copy that is gone afterwards, verify it, and say how long that took; the ledger may be in use meanwhile."""
-    _require(ledger)
+    require_ledger(ledger)
     before = _version(ledger)
     if before == len(MIGRATIONS):
         return Migrated(before, before, (), 0, None, done=False)
@@ -77,11 +76,6 @@ def rehearse(ledger: Path, *, progress: Progress = silent) -> Migrated:
 def missing(before: int) -> tuple[tuple[str, str], ...]:
     """The steps after a schema, each with the first line of what it says about itself."""
     return tuple((step.__name__, (step.__doc__ or "").strip().partition("\n")[0]) for step in MIGRATIONS[before:])
-
-
-def _require(ledger: Path) -> None:
-    if not ledger.is_file():
-        raise BackupRefused(f"there is no {ledger}", code="kb.no_ledger", hint="the first run or import makes the knowledge base")
 
 
 def _version(ledger: Path) -> int:

@@ -14,7 +14,7 @@ import apsw
 from runloop.errors import RunloopError
 from runloop.kb.database import abandon, connect, create_directory, sync_directory, translated
 from runloop.kb.errors import LedgerCorrupt, NotALedger
-from runloop.kb.keeping.backup import LEDGER, copy_ledger, write_backup, read_backup, refuse_overlap, require_room
+from runloop.kb.keeping.backup import LEDGER, copy_ledger, read_backup, refuse_overlap, require_room, write_backup
 from runloop.kb.keeping.checks import silent
 from runloop.kb.keeping.copying import copy, put, sync_tree
 from runloop.kb.keeping.locks import alone
@@ -181,4 +181,3 @@ def _remove(path: Path) -> None:
             path.with_name(path.name + suffix).unlink()
     with suppress(FileNotFoundError):
         sync_directory(path.parent)
-
