@@ -60,6 +60,7 @@ class ChainScan:
         tick: Callable[[int], None] = lambda _done: None,
     ) -> None:
         self.last_id, self.chain = start or (0, genesis(ledger_id))
+        self.events = 0
         self.bytes = 0
         self._db = db
         self._ledger_id = ledger_id
@@ -107,6 +108,7 @@ class ChainScan:
             yield Broken(event_id, "chain_hash", expected.hex(), chain.hex())
         yield from self._blobs_of(event_id, kind, payload)
         self.last_id, self.chain = event_id, chain
+        self.events += 1
         self.bytes += len(stated)
         if event_id % 4096 == 0:
             self._tick(event_id)

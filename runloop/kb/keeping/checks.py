@@ -59,10 +59,10 @@ class Check:
 
 
 def _chain(at: Checked) -> Iterator[Broken]:
-    total = int(at.db.execute("SELECT coalesce(max(id), 0) FROM events").get)
+    total = int(at.db.execute("SELECT coalesce(max(last_id), 0) FROM head").get)
     scan = ChainScan(at.db, at.ledger.id, at.anchors, tick=lambda done: at.progress("chain", done, total))
     broken = scan.first_broken()
-    at.events = at.db.execute("SELECT count(*) FROM events WHERE id <= ?", (scan.last_id,)).get
+    at.events += scan.events
     at.hashed += scan.bytes
     at.head = scan.last_id, scan.chain
     if broken is not None:
