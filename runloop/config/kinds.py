@@ -62,6 +62,21 @@ class Boolean:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """A boolean that was once a level: strict and standard are true."""
+
+    name: str = "bool"
+
+    def read(self, raw: Raw, expansion: Expansion) -> bool:
+        text = _scalar(raw, "true or false").strip().lower()
+        if text in TRUE or text in {"strict", "standard"}:
+            return True
+        if text in FALSE:
+            return False
+        raise _wrong(raw, "true or false")
+
+
+@dataclass(frozen=True, slots=True)
 class Streaming:
     """auto or off, in any case; what means yes or no is taken for them, as `off` itself means no elsewhere."""
 

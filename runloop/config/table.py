@@ -9,6 +9,7 @@ from runloop.config.kinds import Boolean, Integer, ListOf, MapOf, PathText, Text
 from runloop.config.registry import Key
 from runloop.config.table_models import MODELS
 from runloop.config.table_policy import ACTIONS, POLICY
+from runloop.config.table_redaction import REDACTION
 
 SEARCH = "lookup of agents and openings by name"
 APPROVALS = "admission of actions in every run"
@@ -148,27 +149,8 @@ KB: tuple[Key, ...] = (
     Key("kb.view_db", _FILE_NAME, "pog.sqlite", "File name of the projections.", effect=LEDGER, deprecated=("kb.materialized",)),
     Key("kb.wal", Boolean(), "true", "Write-ahead log; always on."),
     Key("kb.fts", Boolean(), "false", "Full-text search; always on."),
-    Key("kb.redaction.mask_email", Boolean(), "true", "Mask e-mail addresses."),
-    Key("kb.redaction.level", Text(("strict", "standard", "off")), "strict", "How much is masked."),
-    Key("kb.redaction.at_query_time", Boolean(), "true", "Mask in answers to queries."),
-    Key("kb.redaction.materialize_masked_columns", Boolean(), "true", "Store masked columns."),
-    Key(
-        "kb.redaction.url_param_denylist",
-        _TEXTS,
-        ["token", "key", "password", "signature", "auth"],
-        "URL parameters whose values are masked.",
-    ),
-    Key(
-        "kb.redaction.salt",
-        _ANY_TEXT,
-        None,
-        "Salt of the masks; not set is one of the ledger's own.",
-        effect=LEDGER,
-        nullable=True,
-        secret=True,
-    ),
-    Key("kb.redaction.drop_masked_rows", Boolean(), "false", "Leave rows out instead of masking them."),
-    Key("kb.redaction.allow_unredacted_admin", Boolean(), "false", "Let an administrator see unmasked rows."),
+    Key("kb.redaction.at_query_time", Boolean(), "true", "Mask in answers to queries; always, where `security.redaction.enabled` is on."),
+    Key("kb.redaction.materialize_masked_columns", Boolean(), "true", "Store masked columns; never: what is stored is stored as it was."),
 )
 
 SECURITY: tuple[Key, ...] = (
@@ -365,4 +347,4 @@ REST: tuple[Key, ...] = (
     ),
 )
 
-KEYS: tuple[Key, ...] = (*GENERAL, *SANDBOX, *MODELS, *KB, *SECURITY, *MAIL_KEYS, *POLICY, *REST)
+KEYS: tuple[Key, ...] = (*GENERAL, *SANDBOX, *MODELS, *KB, *SECURITY, *REDACTION, *MAIL_KEYS, *POLICY, *REST)

@@ -28,6 +28,14 @@ POLICY: tuple[Key, ...] = (
         effect=_RUN,
         tighten="any",
     ),
+    Key(
+        "policy.allow_unredacted_admin",
+        Boolean(),
+        "true",
+        "Whether `security.redaction.allow_unredacted_admin` may allow `--unmasked` at all.",
+        effect="--unmasked",
+        tighten="all",
+    ),
     Key("policy.allow_exec", Boolean(), "true", "Whether any agent may run commands.", effect=_RUN, tighten="all"),
     Key(
         "policy.allowed_hosts",

@@ -18,7 +18,6 @@ from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
-from runloop.kb.mask import mask_value
 from runloop.kb.materialise import Synced
 from runloop.kb.past import Past, Tick, note
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
@@ -76,9 +75,10 @@ class KnowledgeBase:
         self._views_path = views
         self._lock = threading.Lock()
         self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
-        self.salt = ledger.meta("mask_salt") if salt is None else salt
-        self.redactor = Redactor(self.salt, rules)
-        """Masks what leaves the knowledge base, as the settings say; what agents get is masked whatever they say."""
+        self.redactor = Redactor(ledger.meta("mask_salt") if salt is None else salt, rules)
+        """Masks what people get, as the settings say; what agents get is masked whatever the settings say."""
+        self._for_agents = self.redactor.for_agents()
+        self._for_agents_with_contacts = self._for_agents.with_contacts()
         self.behind: LedgerFull | None = None
         """Why the derived tables do not follow the ledger at the moment."""
 
@@ -165,24 +165,29 @@ class KnowledgeBase:
 
     def search(self, query: str, domains: Sequence[str] | None = None, limit: int = 8, *, raw_contacts: bool = False) -> list[Hit]:
         """The best hits by name and words alone: the same base gives the same answer, whatever vectors there are (for agents)."""
-        request = Request(query, None if domains is None else tuple(domains), limit=limit, raw_contacts=raw_contacts)
-        return self.search_for(request).hits
+        request = Request(query, None if domains is None else tuple(domains), limit=limit)
+        return self.search_for(request, self.agents_redactor(raw_contacts=raw_contacts)).hits
 
-    def search_for(self, request: Request) -> Found:
-        """As :meth:`search`, within times too, with what was not understood of the query."""
+    def search_for(self, request: Request, redactor: Redactor | None = None) -> Found:
+        """As :meth:`search`, within times too, with what was not understood of the query; for people, unless ``redactor`` is given."""
         with self.reading() as db:
-            return find(db, self.salt, request)
+            return find(db, redactor or self.redactor, request)
+
+    def agents_redactor(self, *, raw_contacts: bool) -> Redactor:
+        """What masks for an agent: everything, or with the capability ``contacts_raw`` everything but addresses and telephone numbers."""
+        return self._for_agents_with_contacts if raw_contacts else self._for_agents
 
     def get(self, key: str, *, raw_contacts: bool = False) -> dict[str, Any] | None:
         """The entity ``{domain, key, title, data, event_id}`` of a key: as hits have it, ``event:N`` or ``run:UUID``; else None."""
         domain, _, rest = key.partition(":")
+        redactor = self.agents_redactor(raw_contacts=raw_contacts)
         with self.reading() as db:
             if domain == "event":
-                return self._event_entity(rest, raw=raw_contacts)
+                return self._event_entity(rest, redactor)
             if domain == "run":
-                return self._run_entity(rest)
+                return self._run_entity(rest, redactor)
             document = find_document(db, key)
-            hit = None if document is None else hit_of(db, self.salt, document, raw=raw_contacts)
+            hit = None if document is None else hit_of(db, redactor, document)
         if hit is None:
             return None
         data = {**hit.data, "path": hit.path} if hit.path is not None else hit.data
@@ -237,7 +242,9 @@ class KnowledgeBase:
     def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryResult:
         """Run one read-only statement over the masked tables (see ``runloop.kb.query.TABLES``)."""
         self.sync()
-        return run_query(sql, views=self._views_path, ledger=self.ledger.path, salt=self.salt, max_rows=max_rows, max_seconds=max_seconds)
+        return run_query(
+            sql, views=self._views_path, ledger=self.ledger.path, redactor=self.redactor, max_rows=max_rows, max_seconds=max_seconds
+        )
 
     def runs(self, wanted: RunFilter | None = None) -> list[dict[str, Any]]:
         """The newest runs first, as :func:`runloop.kb.runs.select_runs` gives them."""
@@ -299,7 +306,7 @@ class KnowledgeBase:
         with past.at(event_id, tick) as path:
             with self._lock:
                 note(self._views, past.states(), time.time_ns() // 1_000_000)
-            base = KnowledgeBase(self.root, self.ledger, path, self.salt, self.redactor.rules, until=event_id)
+            base = KnowledgeBase(self.root, self.ledger, path, self.redactor.salt, self.redactor.rules, until=event_id)
             try:
                 yield base
             finally:
@@ -333,17 +340,22 @@ class KnowledgeBase:
                     hint="name events that are in the ledger",
                 )
 
-    def _event_entity(self, number: str, *, raw: bool) -> dict[str, Any] | None:
+    def _event_entity(self, number: str, redactor: Redactor) -> dict[str, Any] | None:
         event = self.ledger.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else None
         if event is None or (self.until is not None and event.id > self.until):
             return None
         data = {"kind": event.kind, "actor": event.actor, "scope": event.scope, "ts_ms": event.ts_ms, "payload": dict(event.payload)}
-        shown = data if raw else mask_value(data, self.salt)
-        return {"domain": "events", "key": f"event:{event.id}", "title": event.kind, "data": shown, "event_id": event.id}
+        return {"domain": "events", "key": f"event:{event.id}", "title": event.kind, "data": redactor.value(data), "event_id": event.id}
 
-    def _run_entity(self, run: str) -> dict[str, Any] | None:
+    def _run_entity(self, run: str, redactor: Redactor) -> dict[str, Any] | None:
         found = matching(self.ledger, run)
         row = self.run(only_one(run, found)) if found else None
         if row is None:
             return None
-        return {"domain": "runs", "key": f"run:{row['run_id']}", "title": row["opening_name"], "data": row, "event_id": row["source_event"]}
+        return {
+            "domain": "runs",
+            "key": f"run:{row['run_id']}",
+            "title": row["opening_name"],
+            "data": redactor.value(row),
+            "event_id": row["source_event"],
+        }

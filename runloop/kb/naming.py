@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.kb.ledger import Ledger
-
 MAX_CANDIDATES = 10
 MAX_FILE_BYTES = 256 * 1024 * 1024  # a larger file is not read to find its hash
 _HASH = re.compile(r"[0-9a-f]{8,64}")

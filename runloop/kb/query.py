@@ -11,6 +11,7 @@ import apsw
 
 from runloop.kb.database import connect, translate
 from runloop.kb.errors import QueryLimit, QueryRefused
+from runloop.kb.redaction import Redactor
 from runloop.kb.vtable import Column, MaskedTables, Table
 
 if TYPE_CHECKING:
@@ -112,13 +113,15 @@ class QueryResult:
         }
 
 
-def run_query(sql: str, *, views: Path, ledger: Path, salt: str, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryResult:
+def run_query(
+    sql: str, *, views: Path, ledger: Path, redactor: Redactor, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS
+) -> QueryResult:
     """Run one read-only statement over the masked tables; raises :class:`QueryRefused` or :class:`QueryLimit`."""
     source = connect(views, readonly=True)
     try:
         source.execute("ATTACH ? AS ledger", (str(ledger),))
         source.pragma("query_only", 1)
-        return _Query(source, salt, time.monotonic() + max_seconds, max_seconds).run(sql, max_rows)
+        return _Query(source, redactor, time.monotonic() + max_seconds, max_seconds).run(sql, max_rows)
     except apsw.Error as error:
         raise translate(error, views) from error
     finally:
@@ -128,7 +131,7 @@ def run_query(sql: str, *, views: Path, ledger: Path, salt: str, max_rows: int =
 class _Query:
     """One statement on a connection of its own, which holds nothing but the masked tables."""
 
-    def __init__(self, source: apsw.Connection, salt: str, deadline: float, seconds: float) -> None:
+    def __init__(self, source: apsw.Connection, redactor: Redactor, deadline: float, seconds: float) -> None:
         self._deadline = deadline
         self._seconds = seconds
         self._refusal = ""
@@ -138,7 +141,7 @@ class _Query:
         db.limit(apsw.SQLITE_LIMIT_SQL_LENGTH, 100_000)
         db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         db.pragma("temp_store", 2)
-        module: Any = MaskedTables(source, TABLES, salt)  # apsw's protocol also lists the methods that read-only tables lack
+        module: Any = MaskedTables(source, TABLES, redactor)  # apsw's protocol also lists the methods that read-only tables lack
         db.create_module("runloop", module, use_bestindex_object=True)
         for name in TABLES:
             db.execute(f"CREATE VIRTUAL TABLE {name} USING runloop")

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import apsw
-import msgspec
 
-from runloop.kb.mask import mask_email, mask_text, mask_value
+from runloop.kb.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,13 +45,13 @@ class Table:
 class MaskedTables:
     """An SQLite module; ``source`` is a read-only connection that the queries' own connection knows nothing of."""
 
-    def __init__(self, source: apsw.Connection, tables: Mapping[str, Table], salt: str) -> None:
+    def __init__(self, source: apsw.Connection, tables: Mapping[str, Table], redactor: Redactor) -> None:
         self.source = source
         self.tables = tables
         self.masks: dict[str, Callable[[Any], Any]] = {
-            "email": lambda value: mask_email(value, salt) if isinstance(value, str) else value,
-            "text": lambda value: mask_text(value, salt) if isinstance(value, str) else value,
-            "json": lambda value: _mask_json(value, salt) if isinstance(value, str) else value,
+            "email": lambda value: redactor.text(value, "email") if isinstance(value, str) else value,
+            "text": lambda value: redactor.text(value) if isinstance(value, str) else value,
+            "json": lambda value: redactor.json(value) if isinstance(value, str) else value,
         }
 
     def Create(self, db: apsw.Connection, module: str, database: str, name: str) -> tuple[str, _VTable]:  # noqa: N802 - apsw's
@@ -135,7 +134,3 @@ class _Cursor:
 
     def Close(self) -> None:  # noqa: N802
         self._rows = iter(())
-
-
-def _mask_json(text: str, salt: str) -> str:
-    return msgspec.json.encode(mask_value(msgspec.json.decode(text), salt)).decode() if "@" in text else text

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runloop.bundles import BundleStore
     from runloop.config import Settings
     from runloop.kb import KnowledgeBase
+    from runloop.kb.redaction import Rules
     from runloop.kb.writer import StallListener
 
 LOCAL_AGENTS = ("agents",)
@@ -49,6 +50,14 @@ def bundle_store(settings: Settings, root: Path | None = None, workdir: Path | N
     )
 
 
+def redaction_rules(settings: Settings) -> Rules:
+    """What is masked where text leaves, as the settings say."""
+    from runloop.kb.redaction import Rules
+
+    switches = ("enabled", "email", "phone", "card", "iban", "keys", "url_params", "url_param_denylist")
+    return Rules(**{name: settings.get(f"security.redaction.{name}") for name in switches})
+
+
 def open_knowledge(settings: Settings, on_stall: StallListener | None = None) -> KnowledgeBase:
     """The knowledge base of these settings, made where it is missing; the caller closes it. ``on_stall``: see ``Ledger.watch``."""
     from runloop.kb import KnowledgeBase
@@ -57,6 +66,7 @@ def open_knowledge(settings: Settings, on_stall: StallListener | None = None) ->
         settings.get("kb.root_dir"),
         events_db=settings.get("kb.events_db"),
         view_db=settings.get("kb.view_db"),
-        salt=settings.get("kb.redaction.salt"),
+        salt=settings.get("security.redaction.salt"),
+        rules=redaction_rules(settings),
         on_stall=on_stall,
     )

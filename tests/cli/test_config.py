@@ -68,7 +68,7 @@ def test_secrets_are_never_shown(capsys, home, monkeypatch):
     ):
         code, out, err = run(capsys, *arguments)
         assert (code, "s3cr3t" in out + err) == (0, False)
-    for key in ("kb.redaction.salt", "security.secrets.master_key", "models.broker.providers"):
+    for key in ("security.redaction.salt", "security.secrets.master_key", "models.broker.providers"):
         for form in ("--json", "--table"):
             code, out, err = run(capsys, "explain", key, form)
             assert (code, "s3cr3t" in out + err, "***" in out) == (0, False, True)

@@ -154,6 +154,7 @@ def test_without_hard_limits_nothing_is_limited(machine):
         "policy.output_bytes": None,
         "policy.hostcalls": None,
         "policy.confirm_external_actions": False,
+        "policy.allow_unredacted_admin": True,
         "policy.allow_exec": True,
         "policy.allowed_hosts": None,
         "policy.deny_actions": (),

@@ -201,8 +201,8 @@ def test_every_problem_of_a_load_is_reported(machine):
 def test_the_value_of_a_secret_never_appears_in_an_error(machine):
     error = refused(machine, "kb: {redaction: {salt: [hunter2]}}")
     assert "hunter2" not in str(error.to_dict())
-    assert error.message == "kb.redaction.salt cannot be used (its value is a secret and not shown)"
-    assert error.where.key == "kb.redaction.salt"
+    assert error.message == "security.redaction.salt cannot be used (its value is a secret and not shown)"
+    assert error.where.key == "security.redaction.salt"
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,18 @@ class Redactor:
         self._emails = EmailMasker(salt)
         self._known: dict[tuple[str, str], str] = {}
 
+    def for_agents(self) -> Redactor:
+        """The same with every kind masked: settings loosen what people see, never what agents see."""
+        return Redactor(self.salt, Rules(url_param_denylist=self.rules.url_param_denylist))
+
     def with_contacts(self) -> Redactor:
         """The same for whoever may see how to reach people."""
         return Redactor(self.salt, self.rules.with_contacts())
+
+    @property
+    def hides_contacts(self) -> bool:
+        """Whether addresses are masked: what a hit says to whoever would write to one."""
+        return self.rules.enabled and self.rules.email
 
     def text(self, text: str, name: str = "") -> str:
         """The text with everything masked that the rules name; ``name`` is that of its key or column, which may tell what it is."""

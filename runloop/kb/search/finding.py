@@ -18,6 +18,8 @@ from runloop.kb.search.ranking import Filter, Ranked, ranked
 if TYPE_CHECKING:
     import apsw
 
+    from runloop.kb.redaction import Redactor
+
 MAX_LIMIT = 200
 WEIGHTS = {"people": 2.0, "text": 1.0, "vectors": 1.0}
 """What a place counts in each ranking (``fusion``): a person who was named comes first."""
@@ -35,7 +37,6 @@ class Request:
     since_ms: int | None = None
     until_ms: int | None = None
     limit: int = 8
-    raw_contacts: bool = False
 
     def checked(self) -> Request:
         """The request with its defaults, or InvalidInput."""
@@ -77,11 +78,11 @@ class _Candidates:
     near: dict[str, tuple[Document, Near]] = field(default_factory=dict)
 
 
-def find(db: apsw.Connection, salt: str, request: Request, nearest: Iterable[Near] | None = None) -> Found:
+def find(db: apsw.Connection, redactor: Redactor, request: Request, nearest: Iterable[Near] | None = None) -> Found:
     """The best hits first. With ``nearest`` (documents by likeness, the nearest first) the rankings are fused, else the text decides."""
     request = request.checked()
     query = parse(request.query)
-    wanted = _Candidates(_people(db, salt, request, query))
+    wanted = _Candidates(_people(db, redactor, request, query))
     enough = request.limit if nearest is None else max(request.limit, _FUSED)
     for document, place in _documents(db, ranked(db, query, request.filter, enough), request, enough):
         wanted.text[document.key] = (document, place)
@@ -92,16 +93,16 @@ def find(db: apsw.Connection, salt: str, request: Request, nearest: Iterable[Nea
         known = load_documents(db, [each.document for each in listed])
         wanted.near = {known[each.document].key: (known[each.document], each) for each in listed if _may(known.get(each.document), request)}
         scored = _by_fusion(wanted, request.limit)
-    hits = [hit for key, score, parts in scored if (hit := _hit(db, salt, request, wanted, key, score, parts)) is not None]
+    hits = [hit for key, score, parts in scored if (hit := _hit(db, redactor, request, wanted, key, score, parts)) is not None]
     return Found(hits, query.remarks)
 
 
-def _people(db: apsw.Connection, salt: str, request: Request, query: Query) -> dict[str, Hit]:
+def _people(db: apsw.Connection, redactor: Redactor, request: Request, query: Query) -> dict[str, Hit]:
     """The people that the query names; one with operators names nobody, and a person has no time."""
     if "contacts" not in request.filter.domains or request.filter.timed or (query.exact is not None and not query.words) or query.without:
         return {}
     found = find_people(db, request.query, request.limit)
-    return {f"contact:{person.key}": person_hit(person, salt, raw=request.raw_contacts) for person in found}
+    return {f"contact:{person.key}": person_hit(person, redactor) for person in found}
 
 
 def _documents(db: apsw.Connection, places: Iterable[Ranked], request: Request, enough: int) -> Iterable[tuple[Document, Ranked]]:
@@ -161,13 +162,13 @@ def _by_fusion(wanted: _Candidates, limit: int) -> list[tuple[str, float, Mappin
 
 
 def _hit(
-    db: apsw.Connection, salt: str, request: Request, wanted: _Candidates, key: str, score: float, parts: Mapping[str, Any]
+    db: apsw.Connection, redactor: Redactor, request: Request, wanted: _Candidates, key: str, score: float, parts: Mapping[str, Any]
 ) -> Hit | None:
     person = wanted.people.get(key)
     if person is not None:
         return replace(person, score=score, parts=dict(parts))
     document = (wanted.text.get(key) or wanted.near[key])[0]
-    hit = hit_of(db, salt, document, request.query, raw=request.raw_contacts)
+    hit = hit_of(db, redactor, document, request.query)
     if hit is None:
         return None
     data = {**hit.data, "match": "text"} if hit.domain == "contacts" else hit.data

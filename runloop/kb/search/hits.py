@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb.derived import DOMAINS
-from runloop.kb.mask import mask_email, mask_text
 from runloop.kb.people import Person, load_person
 from runloop.kb.search.excerpts import excerpt_of
 
 if TYPE_CHECKING:
     import apsw
+
+    from runloop.kb.redaction import Redactor
 
 _DOCUMENT = "id, domain, key, title, body, path, line, ts_ms, source_event"
 
@@ -77,62 +78,58 @@ def find_document(db: apsw.Connection, key: str) -> Document | None:
     return None if row is None else Document(*row)
 
 
-def hit_of(db: apsw.Connection, salt: str, document: Document, query: str = "", *, raw: bool) -> Hit | None:
-    """The document as a hit with score 1; None for a contact that is not there."""
+def hit_of(db: apsw.Connection, redactor: Redactor, document: Document, query: str = "") -> Hit | None:
+    """The document as a hit with score 1, masked; None for a contact that is not there."""
     if document.domain == "contacts":
         person = load_person(db, document.key.partition(":")[2])
-        return None if person is None else person_hit(person, salt, raw=raw)
+        return None if person is None else person_hit(person, redactor)
     if document.domain == "notes":
-        return note_hit(db, document.key, 1.0, query)
+        return note_hit(db, redactor, document.key, 1.0, query)
     if document.domain == "artifacts":
-        return artifact_hit(db, document.key, 1.0)
-    return _text_hit(document, salt, query, raw=raw)
+        return artifact_hit(db, redactor, document.key, 1.0)
+    return _text_hit(document, redactor, query)
 
 
-def _text_hit(document: Document, salt: str, query: str, *, raw: bool) -> Hit:
-    """A document whose text is kept with it, at the line where its record starts; addresses in it are masked unless ``raw``."""
-    body = document.body or ""
-    text, title = (body, document.title) if raw else (mask_text(body, salt), mask_text(document.title, salt))
+def _text_hit(document: Document, redactor: Redactor, query: str) -> Hit:
+    """A document whose text is kept with it, at the line where its record starts."""
+    text, title = redactor.text(document.body or ""), redactor.text(document.title)
     excerpt, _ = excerpt_of(text, query)
-    data = {"text": text, "masked": not raw}
+    data = {"text": text, "masked": redactor.hides_contacts}
     return Hit(document.domain, document.key, title, excerpt, document.event_id, document.path, document.line, 1.0, data)
 
 
-def person_hit(person: Person, salt: str, *, raw: bool) -> Hit:
-    """A contact as a hit, with its addresses masked unless ``raw``."""
-
-    def shown(address: str) -> str:
-        return address if raw else mask_email(address, salt)
-
-    name = person.name if raw else mask_text(person.name, salt)
-    org = person.org if raw or person.org is None else mask_text(person.org, salt)
+def person_hit(person: Person, redactor: Redactor) -> Hit:
+    """A contact as a hit."""
+    name, email = redactor.text(person.name), redactor.text(person.email, "email")
+    org = None if person.org is None else redactor.text(person.org)
     data = {
         "name": name,
-        "nicknames": person.nicknames if raw else [mask_text(each, salt) for each in person.nicknames],
-        "email": shown(person.email),
-        "emails": [shown(address) for address in person.emails],
+        "nicknames": redactor.value(person.nicknames),
+        "email": email,
+        "emails": redactor.value(person.emails, "emails"),
         "org": org,
         "trust": person.trust,
         "match": person.match,
-        "masked": not raw,
+        "masked": redactor.hides_contacts,
     }
-    excerpt = f"{name} <{shown(person.email)}>" + (f", {org}" if org else "")
+    excerpt = f"{name} <{email}>" + (f", {org}" if org else "")
     return Hit("contacts", f"contact:{person.key}", name, excerpt, person.event_id, None, None, person.score, data)
 
 
-def note_hit(db: apsw.Connection, key: str, score: float, query: str = "") -> Hit:
+def note_hit(db: apsw.Connection, redactor: Redactor, key: str, score: float, query: str = "") -> Hit:
     """A passage of a note; the excerpt is an exact part of it, and ``line`` is where the excerpt starts."""
     path, _, part = key.removeprefix("note:").rpartition("#")
     row: Any = db.execute(
         "SELECT line, end_line, title, text, file_hash, source_event FROM notes WHERE path = ? AND part = ?", (path, int(part))
     ).fetchone()
     line, end_line, title, text, file_hash, event_id = row
+    title, text = redactor.text(title or path.rpartition("/")[2]), redactor.text(text)
     excerpt, offset = excerpt_of(text, query)
     data = {"path": path, "line": line, "end_line": end_line, "text": text, "file_hash": file_hash}
-    return Hit("notes", key, title or path.rpartition("/")[2], excerpt, event_id, path, line + offset, score, data)
+    return Hit("notes", key, title, excerpt, event_id, path, line + offset, score, data)
 
 
-def artifact_hit(db: apsw.Connection, key: str, score: float) -> Hit:
+def artifact_hit(db: apsw.Connection, redactor: Redactor, key: str, score: float) -> Hit:
     """A file that somebody made."""
     row: Any = db.execute(
         "SELECT kind, path, summary, sha256, blake3, run_id, node, sources, source_event FROM artifacts WHERE artifact_key = ?",
@@ -140,4 +137,4 @@ def artifact_hit(db: apsw.Connection, key: str, score: float) -> Hit:
     ).fetchone()
     kind, path, summary, sha256, blake3, run_id, node, sources, event_id = row
     data = {"kind": kind, "sha256": sha256, "blake3": blake3, "run_id": run_id, "node": node, "sources": json.loads(sources)}
-    return Hit("artifacts", key, path.rpartition("/")[2], summary or kind, event_id, path, None, score, data)
+    return Hit("artifacts", key, redactor.text(path.rpartition("/")[2]), redactor.text(summary or kind), event_id, path, None, score, data)
