@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runloop.kb.writer import StallListener
 
 EVENTS_DB = "events.sqlite"
+READ_CACHE_KIB = 16 * 1024  # of pages, for each connection that reads: the parts of the search index that every query touches
 VIEWS_DB = "pog.sqlite"
 PAST_DIRECTORY = "past"
 _IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "appointment", "commit", "command"})
@@ -74,6 +75,7 @@ class KnowledgeBase:
         """The event that this base is at, where it shows the past: nothing can be written to it, and nothing later is in it."""
         self._views_path = views
         self._lock = threading.Lock()
+        self._readers: list[apsw.Connection] = []
         self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
         self.redactor = Redactor(ledger.meta("mask_salt") if salt is None else salt, rules)
         """Masks what people get, as the settings say; what agents get is masked whatever the settings say."""
@@ -287,14 +289,19 @@ class KnowledgeBase:
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
-        """A read-only connection to the derived tables, up to date with the ledger."""
+        """A read-only connection to the derived tables, up to date with the ledger; kept for the next reader where nothing went wrong."""
         self.sync()
-        db = connect(self._views_path, readonly=True)
+        try:
+            db = self._readers.pop()
+        except IndexError:
+            db = connect(self._views_path, readonly=True, cache_kib=READ_CACHE_KIB)
         try:
             with materialise.derived(self._views_path, db):
                 yield db
-        finally:
+        except BaseException:
             db.close()
+            raise
+        self._readers.append(db)
 
     @contextmanager
     def at(self, event_id: int, tick: Tick = lambda _done, _of: None) -> Iterator[KnowledgeBase]:
@@ -319,6 +326,8 @@ class KnowledgeBase:
 
     def close(self) -> None:
         """Close both files; of a base that shows the past, its own."""
+        while self._readers:
+            self._readers.pop().close()
         with self._lock:
             self._views.close()
         if self.until is None:

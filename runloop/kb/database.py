@@ -30,8 +30,10 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str
 )
 
 
-def connect(path: Path, *, readonly: bool = False, synchronous: str = "full", busy_ms: int = BUSY_MS) -> apsw.Connection:
-    """A connection in WAL mode; a new file is readable by its owner only."""
+def connect(
+    path: Path, *, readonly: bool = False, synchronous: str = "full", busy_ms: int = BUSY_MS, cache_kib: int = 2000
+) -> apsw.Connection:
+    """A connection in WAL mode; a new file is readable by its owner only. ``cache_kib`` is SQLite's default."""
     with translated(path):
         if not readonly:
             create(path)
@@ -40,6 +42,7 @@ def connect(path: Path, *, readonly: bool = False, synchronous: str = "full", bu
     try:
         with translated(path, db):
             db.set_busy_timeout(busy_ms)
+            db.pragma("cache_size", -cache_kib)
             if readonly:
                 db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # it could not, and would complain
             else:

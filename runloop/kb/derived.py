@@ -25,6 +25,7 @@ _ONE_UNSPACED = re.compile(f"([{_UNSPACED}])")
 _GROUPS = ("agent", "event", "file", "opening", "subject")  # kinds of nodes that an event mentions and that are not what it is about
 _MADE = f"SELECT node_key FROM nodes WHERE source_event = ? AND kind NOT IN ({', '.join(map(repr, _GROUPS))}) ORDER BY node_key LIMIT 1"  # noqa: S608
 _PRIVATE = re.compile("[\ue000-\uf8ff\0]")  # marks of the index, which are no words of anybody's text
+_WORDS = re.compile(r"\w+")
 WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
@@ -45,8 +46,10 @@ def artifact_key(path: str, sha256: str | None) -> str:
 
 def fold(text: str) -> str:
     """Lower case without accents, punctuation or repeated blanks: how names are compared."""
+    if text.isascii():  # the same, ten times as fast
+        return " ".join(_WORDS.findall(text.lower()))
     plain = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
-    return " ".join(re.findall(r"\w+", plain))
+    return " ".join(_WORDS.findall(plain))
 
 
 def spaced(text: str) -> str:

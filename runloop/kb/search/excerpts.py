@@ -39,11 +39,12 @@ def _window(line: str, wanted: set[str]) -> str:
 
 def marks_of(excerpt: str, query: str, *, most: int = 32) -> list[list[int]]:
     """Where the query's words are in the excerpt: ``[start, end]`` in characters, words that only start so included."""
-    wanted = tuple(WORD.findall(fold(query)))
+    words = frozenset(WORD.findall(fold(query)))
+    beginnings = tuple(word for word in words if len(word) > 2)
     found: list[list[int]] = []
     for match in WORD.finditer(excerpt):
         word = fold(match[0])
-        if word and any(word == each or (len(each) > 2 and word.startswith(each)) for each in wanted):
+        if word in words or word.startswith(beginnings):
             found.append([match.start(), match.end()])
             if len(found) == most:
                 break

@@ -25,6 +25,8 @@ WEIGHTS = {"people": 2.0, "text": 1.0, "vectors": 1.0}
 """What a place counts in each ranking (``fusion``): a person who was named comes first."""
 _STAGE_SCORE = (0.5, 0.3, 0.1)  # of the text alone: all of the words, some of them, words that start so
 _BM25_SHARE = 0.15
+_Place = tuple[str, float, Mapping[str, Any]]
+"""Key, score and its parts."""
 _FUSED = 100  # places of the text's ranking that are fused with the vectors'
 
 
@@ -84,8 +86,9 @@ def find(db: apsw.Connection, redactor: Redactor, request: Request, nearest: Ite
     query = parse(request.query)
     wanted = _Candidates(_people(db, redactor, request, query))
     enough = request.limit if nearest is None else max(request.limit, _FUSED)
-    for document, place in _documents(db, ranked(db, query, request.filter, enough), request, enough):
-        wanted.text[document.key] = (document, place)
+    places = ranked(db, query, request.filter, enough, named=has_address(request.query))
+    documents = load_documents(db, [place.document for place in places])
+    wanted.text = {documents[place.document].key: (documents[place.document], place) for place in places}
     if nearest is None:
         scored = _by_text(wanted, request.limit)
     else:
@@ -93,7 +96,7 @@ def find(db: apsw.Connection, redactor: Redactor, request: Request, nearest: Ite
         known = load_documents(db, [each.document for each in listed])
         wanted.near = {known[each.document].key: (known[each.document], each) for each in listed if _may(known.get(each.document), request)}
         scored = _by_fusion(wanted, request.limit)
-    hits = [hit for key, score, parts in scored if (hit := _hit(db, redactor, request, wanted, key, score, parts)) is not None]
+    hits = [hit for each in scored if (hit := _hit(db, redactor, wanted, query.sought, each)) is not None]
     return Found(hits, query.remarks)
 
 
@@ -105,26 +108,6 @@ def _people(db: apsw.Connection, redactor: Redactor, request: Request, query: Qu
     return {f"contact:{person.key}": person_hit(person, redactor) for person in found}
 
 
-def _documents(db: apsw.Connection, places: Iterable[Ranked], request: Request, enough: int) -> Iterable[tuple[Document, Ranked]]:
-    """The documents of the places; somebody who shares only some words with the query is somebody else, and stays out."""
-    named = has_address(request.query)
-    count, waiting = 0, list[Ranked]()
-    for place in (*places, None):
-        if place is not None:
-            waiting.append(place)
-        if place is None or len(waiting) >= enough:
-            known = load_documents(db, [each.document for each in waiting])
-            for each in waiting:
-                document = known[each.document]
-                if document.domain == "contacts" and (named or each.stage):
-                    continue
-                yield document, each
-                count += 1
-                if count >= enough:
-                    return
-            waiting = []
-
-
 def _may(document: Document | None, request: Request) -> bool:
     """Whether a document that the vectors name is there, and of those that are wanted."""
     if document is None or document.domain not in request.filter.domains:
@@ -132,7 +115,7 @@ def _may(document: Document | None, request: Request) -> bool:
     return (request.since_ms or 0) <= document.ts_ms < (2**62 if request.until_ms is None else request.until_ms)
 
 
-def _by_text(wanted: _Candidates, limit: int) -> list[tuple[str, float, Mapping[str, Any]]]:
+def _by_text(wanted: _Candidates, limit: int) -> list[_Place]:
     """People by how sure they are meant, documents by stage and BM25; ties by domain and key."""
     scored = [(key, hit.score, {"person": hit.data["match"]}, hit.domain) for key, hit in wanted.people.items()]
     for number, (key, (document, place)) in enumerate(wanted.text.items(), 1):
@@ -143,10 +126,10 @@ def _by_text(wanted: _Candidates, limit: int) -> list[tuple[str, float, Mapping[
     return [(key, score, parts) for key, score, parts, _ in scored[:limit]]
 
 
-def _by_fusion(wanted: _Candidates, limit: int) -> list[tuple[str, float, Mapping[str, Any]]]:
+def _by_fusion(wanted: _Candidates, limit: int) -> list[_Place]:
     """As ``fuse`` orders them; the score is the sum in parts of the most that a document could get."""
     rankings = {"people": list(wanted.people), "text": list(wanted.text), "vectors": list(wanted.near)}
-    scored: list[tuple[str, float, Mapping[str, Any]]] = []
+    scored: list[_Place] = []
     best = sum(WEIGHTS.values()) / 61
     for each in fuse(rankings, WEIGHTS)[:limit]:
         parts: dict[str, Any] = {f"{name}_place": place for name, place in each.places.items()}
@@ -161,16 +144,14 @@ def _by_fusion(wanted: _Candidates, limit: int) -> list[tuple[str, float, Mappin
     return scored
 
 
-def _hit(
-    db: apsw.Connection, redactor: Redactor, request: Request, wanted: _Candidates, key: str, score: float, parts: Mapping[str, Any]
-) -> Hit | None:
+def _hit(db: apsw.Connection, redactor: Redactor, wanted: _Candidates, sought: str, place: _Place) -> Hit | None:
+    key, score, parts = place
     person = wanted.people.get(key)
     if person is not None:
-        return replace(person, score=score, parts=dict(parts))
+        return replace(person, score=score, marks=marks_of(person.excerpt, sought), parts=dict(parts))
     document = (wanted.text.get(key) or wanted.near[key])[0]
-    hit = hit_of(db, redactor, document, request.query)
+    hit = hit_of(db, redactor, document, sought)
     if hit is None:
         return None
     data = {**hit.data, "match": "text"} if hit.domain == "contacts" else hit.data
-    marks = marks_of(hit.excerpt, request.query)
-    return replace(hit, score=score, data=data, ts_ms=document.ts_ms, marks=marks, parts=dict(parts))
+    return replace(hit, score=score, data=data, ts_ms=document.ts_ms, marks=marks_of(hit.excerpt, sought), parts=dict(parts))

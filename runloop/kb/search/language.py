@@ -78,6 +78,11 @@ class Query:
     without: tuple[Node, ...] = ()
     remarks: tuple[Remark, ...] = ()
 
+    @property
+    def sought(self) -> str:
+        """Every word that is looked for, and none that is left out: what an excerpt should show."""
+        return "" if self.exact is None else " ".join(_texts(self.exact))
+
     def lacking(self, expression: str) -> str:
         """The expression, less what the query takes away."""
         if not self.without:
@@ -175,9 +180,6 @@ class _Parser:
             if token is None or (token.kind == "shut" and depth):
                 return _joined("OR", found)
             self._advance()
-            if token.kind == "shut":
-                self._remark(token, "nothing was opened that ) could close")
-                continue
             self.stated = True
             if item is None or self._next is None or self._next.kind in {"shut", "AND", "OR"}:
                 self._remark(token, f"{token.kind} wants something on both sides")
@@ -187,15 +189,16 @@ class _Parser:
         found: list[Node] = []
         without: list[Node] = []
         start = self._next
-        while (token := self._next) is not None and token.kind not in {"OR", "shut"}:
-            if token.kind == "AND":
+        while (token := self._next) is not None and token.kind != "OR" and not (token.kind == "shut" and depth):
+            if token.kind == "shut":
+                self._advance()
+                self._remark(token, "nothing was opened that ) could close")
+            elif token.kind == "AND":
                 self.stated = True
                 self._advance()
                 if not (found or without) or self._next is None or self._next.kind in {"shut", "OR", "AND"}:
                     self._remark(token, "AND wants something on both sides")
-                continue
-            taken = self._one(depth)
-            if taken is not None:
+            elif (taken := self._one(depth)) is not None:
                 (without if token.kind in {"NOT", "minus"} else found).append(taken)
         if without and not found and start is not None:
             self._remark(start, "what is left out has to be left out of something: name a word to look for")
@@ -246,6 +249,10 @@ class _Parser:
 def _joined(joint: str, items: list[Node]) -> Node | None:
     items = list(dict.fromkeys(items))
     return None if not items else items[0] if len(items) == 1 else Group(joint, tuple(items))
+
+
+def _texts(node: Node) -> list[str]:
+    return [node.text] if isinstance(node, Term) else [text for item in node.items for text in _texts(item)]
 
 
 def _findable(text: str) -> bool:

@@ -14,7 +14,7 @@ from runloop.kb.derived import DOMAINS, domain_mark
 from runloop.kb.search.language import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import apsw
 
@@ -46,57 +46,60 @@ class Ranked:
     bm25: float
 
 
-def ranked(db: apsw.Connection, query: Query, wanted: Filter, enough: int) -> Iterator[Ranked]:
-    """Every document once, the best first within each stage; a further stage is looked at when those before gave fewer than ``enough``."""
-    if query.exact is None:
-        return
-    seen: set[int] = set()
-    for stage in range(3 if query.words else 1):
-        scores = _stage(db, query, wanted, stage)
-        for document, score in sorted(scores.items(), key=lambda item: (-item[1], -item[0])):
-            if document not in seen:
-                seen.add(document)
-                yield Ranked(document, stage, round(score, 6))
-        if len(seen) >= enough:
-            return
+def ranked(db: apsw.Connection, query: Query, wanted: Filter, enough: int, *, named: bool = False) -> list[Ranked]:
+    """At most ``enough`` documents, the best first within each stage; a further stage is looked at when those before gave fewer.
+
+    A contact has to have all of the words: somebody who shares only some of them is somebody else. With ``named`` the query has an address,
+    which names somebody or nobody.
+    """
+    found: dict[int, Ranked] = {}
+    for stage in range(0 if query.exact is None else 3 if query.words else 1):
+        expressions = _expressions(query, stage)
+        if stage or named:
+            expressions = [_without_people(each, wanted) for each in expressions]
+        if stage:
+            expressions = _telling(db, expressions, wanted)
+        for document, score in _best(db, expressions, wanted, enough) if expressions else ():
+            found.setdefault(document, Ranked(document, stage, round(-score, 6)))
+        if len(found) >= enough:
+            break
+    return list(found.values())[:enough]
 
 
-def _stage(db: apsw.Connection, query: Query, wanted: Filter, stage: int) -> dict[int, float]:
+def _expressions(query: Query, stage: int) -> list[str]:
     if stage == 0:
-        return _scores(db, query.exact.expression, wanted) if query.exact is not None else {}
+        return [] if query.exact is None else [query.exact.expression]
     expressions = query.loose_words if stage == 1 else query.beginnings
-    if stage == 1 and len(expressions) < 2:
-        return {}
-    return _any_of(db, [query.lacking(each) for each in expressions], wanted)
+    return [query.lacking(each) for each in expressions] if stage == 2 or len(expressions) > 1 else []
 
 
-def _any_of(db: apsw.Connection, expressions: Sequence[str], wanted: Filter) -> dict[int, float]:
-    """The sum of the scores of each expression, which is what BM25 gives for any of them; the rare ones decide."""
-    common = {each for each in expressions if _is_common(db, each, wanted)}
-    chosen = [each for each in expressions if each not in common] or expressions[:COMMON_WORDS]
-    total: dict[int, float] = {}
-    for each in chosen:
-        for document, score in _scores(db, each, wanted).items():
-            total[document] = total.get(document, 0.0) + score
-    return total
-
-
-def _is_common(db: apsw.Connection, expression: str, wanted: Filter) -> bool:
+def _telling(db: apsw.Connection, expressions: list[str], wanted: Filter) -> list[str]:
+    """Those of the expressions that are rare enough to tell documents apart; the first few, where none is."""
     sql = f"SELECT count(*) FROM (SELECT 1 FROM search WHERE search MATCH ? LIMIT {NEWEST + 1})"  # noqa: S608
-    return bool(db.execute(sql, (_within(expression, wanted),)).get > NEWEST)
+    rare = [each for each in expressions if db.execute(sql, (_within(each, wanted),)).get <= NEWEST]
+    return rare or expressions[:COMMON_WORDS]
 
 
-def _scores(db: apsw.Connection, expression: str, wanted: Filter) -> dict[int, float]:
-    match = _within(expression, wanted)
+def _best(db: apsw.Connection, expressions: Sequence[str], wanted: Filter, enough: int) -> list[tuple[int, float]]:
+    """Documents and the sum of their scores for each expression (which is what BM25 gives for any of them); the lowest is the best."""
     if wanted.timed:
-        sql = f"""SELECT search.rowid, bm25(search, {_WEIGHTS}) FROM search CROSS JOIN documents ON documents.id = search.rowid
-                  WHERE search MATCH ? AND ts_ms >= ? AND ts_ms < ? ORDER BY search.rowid DESC LIMIT {NEWEST}"""  # noqa: S608
-        values: tuple[Any, ...] = (match, wanted.since_ms or 0, 2**62 if wanted.until_ms is None else wanted.until_ms)
+        one = f"""SELECT * FROM (SELECT search.rowid AS id, bm25(search, {_WEIGHTS}) AS score
+                  FROM search CROSS JOIN documents ON documents.id = search.rowid
+                  WHERE search MATCH ? AND ts_ms >= ? AND ts_ms < ? ORDER BY search.rowid DESC LIMIT {NEWEST})"""  # noqa: S608
+        times: tuple[int, ...] = (wanted.since_ms or 0, 2**62 if wanted.until_ms is None else wanted.until_ms)
     else:
-        sql = f"SELECT rowid, bm25(search, {_WEIGHTS}) FROM search WHERE search MATCH ? ORDER BY rowid DESC LIMIT {NEWEST}"  # noqa: S608
-        values = (match,)
-    rows: list[Any] = db.execute(sql, values).fetchall()
-    return {document: -score for document, score in rows}
+        one = f"""SELECT * FROM (SELECT rowid AS id, bm25(search, {_WEIGHTS}) AS score
+                  FROM search WHERE search MATCH ? ORDER BY rowid DESC LIMIT {NEWEST})"""  # noqa: S608
+        times = ()
+    every = " UNION ALL ".join([one] * len(expressions))
+    total = every if len(expressions) == 1 else f"SELECT id, sum(score) AS score FROM ({every}) GROUP BY id"  # noqa: S608
+    values = [value for each in expressions for value in (_within(each, wanted), *times)]
+    rows: list[Any] = db.execute(f"SELECT id, score FROM ({total}) ORDER BY score, id DESC LIMIT ?", (*values, enough)).fetchall()  # noqa: S608
+    return rows
+
+
+def _without_people(expression: str, wanted: Filter) -> str:
+    return f'({expression}) NOT "{domain_mark("contacts")}"' if "contacts" in wanted.domains else expression
 
 
 def _within(expression: str, wanted: Filter) -> str:
