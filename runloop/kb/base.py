@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from runloop.events import KINDS, NewEvent, StoredEvent
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
-from runloop.kb import evidence, materialise, naming
+from runloop.kb import erasing, evidence, facts, materialise, naming
 from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, connect
+from runloop.kb.erasing import Erasure, Left
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
@@ -29,7 +30,7 @@ from runloop.kb.search import Found, Hit, Request, find, find_document, hit_of
 from runloop.kb.why import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import apsw
 
@@ -236,10 +237,22 @@ class KnowledgeBase:
             provenance["rationale"] = delta.rationale
         if delta.evidence:
             provenance["evidence"] = ",".join(str(event_id) for event_id in delta.evidence)
+        if delta.kind in facts.KINDS:
+            self._check_references(NewEvent(delta.kind, {}, delta.actor), delta.evidence)
+            return facts.propose(self, delta, provenance)
         event = NewEvent(delta.kind, delta.payload, delta.actor, delta.scope, provenance, None, delta.key)
         validate(event.kind, event.payload)
         self._check_references(event, delta.evidence)
         return self.ledger.append([event])[0]
+
+    def erase(self, events: Iterable[int | Left], *, actor: str = "user", reason: str | None = None) -> Erasure:
+        """Take the content of events for good: out of the ledger, and with it out of everything that is derived from it."""
+        lefts = [Left(each) if isinstance(each, int) else each for each in events]
+        erasure = erasing.erase(self.ledger, lefts, actor=actor, reason=reason)
+        self.sync()
+        if erasing.emptied(self._views_path):
+            return erasure
+        return replace(erasure, remarks=(*erasure.remarks, "a reader holds the log of the derived tables; what was erased leaves it later"))
 
     def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryResult:
         """Run one read-only statement over the masked tables (see ``runloop.kb.query.TABLES``)."""

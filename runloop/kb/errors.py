@@ -90,6 +90,18 @@ class InvalidDelta(InvalidInput):
     code = "kb.invalid_delta"
 
 
+class FactRefused(InvalidDelta):
+    """The validator does not stamp the fact that an agent proposes: it rests on nothing, or a person said otherwise."""
+
+    code = "kb.fact_refused"
+
+
+class EraseRefused(InvalidInput):
+    """What was named cannot be erased; nothing was."""
+
+    code = "kb.not_erasable"
+
+
 class PruneRefused(InvalidInput):
     """What would be pruned, or the place of the archive, cannot be used."""
 

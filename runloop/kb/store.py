@@ -101,6 +101,7 @@ class Store:
             db = connect(self._path, busy_ms=self._busy_ms)
             try:
                 with translated(self._path, db):
+                    db.pragma("secure_delete", 1)  # so that no copy is left in a page's free space when something is erased
                     fold_on_close(db, yes=False)
                     if suspect or presence.alone:
                         write_log_again(db)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runloop.cli.kb import explaining, importing, maintaining, moving, querying, searching
+from runloop.cli.kb import explaining, facts, importing, maintaining, moving, querying, searching
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
@@ -14,6 +14,10 @@ app.command()(searching.search)
 app.command()(querying.query)
 app.command()(querying.tables)
 app.command()(explaining.why)
+app.command()(facts.remember)
+app.command()(facts.supersede)
+app.command()(facts.forget)
+app.command()(facts.facts)
 app.command()(maintaining.verify)
 app.command()(maintaining.migrate)
 app.command()(maintaining.vacuum)

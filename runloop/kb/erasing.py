@@ -1,0 +1,225 @@
+"""Erasing: events lose their content for good, and the chain still tells that they were there and who took it.
+
+In one transaction an event ``events.erased`` names them with their hashes, their payloads give way to ``{"$erased": erasure}`` (a record
+of a run keeps its form without the texts that were taken out), and the blobs go that nobody else names. Content and chain hashes stay.
+A payload that says it was erased counts only where such an event says so too, with the hash of what was left.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from runloop.errors import Where
+from runloop.events import ERASED_KEY, NewEvent, canonical, is_erased, is_run_record, parse
+from runloop.events.blobs import blob_names
+from runloop.events.kinds import kind_of
+from runloop.kb.database import connect, fold
+from runloop.kb.errors import EraseRefused, LedgerError
+from runloop.kb.rows import COLUMNS, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    import apsw
+
+    from runloop.events import StoredEvent
+    from runloop.kb.ledger import Ledger
+
+KIND = "events.erased"
+NAMED = 500  # events that one erasure names; a larger one is several, in one transaction
+_FOLD_MS = 5000  # how long to wait for readers of the log
+_KEPT_PROVENANCE = ("trace_id", "opening_id", "agent_id")  # ids, which tell nothing
+_ROW = "SELECT payload_json, provenance_json FROM events WHERE id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What stays of an event: its payload without the marker (nothing, where all of it goes)."""
+
+    id: int
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was done: the newest event that says so, the events that lost their content, and what could not be done, in sentences."""
+
+    event_id: int
+    events: tuple[int, ...]
+    blobs: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"event_id": self.event_id, "events": list(self.events), "blobs": list(self.blobs), "remarks": list(self.remarks)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One row: what it must hold still, and what it holds afterwards."""
+
+    id: int
+    content: bytes
+    old: tuple[str, str]
+    new: tuple[str, str]
+    blobs: frozenset[str]
+
+    @property
+    def named(self) -> dict[str, Any]:
+        return {"id": self.id, "hash": self.content.hex(), "left": left_hash(*self.new)}
+
+
+def left_hash(payload_json: str, provenance_json: str) -> str:
+    """The hash by which an erasure names what is left of an event."""
+    return blake3(f"{payload_json}\n{provenance_json}".encode()).hexdigest()
+
+
+def erasure_of(payload_json: str) -> str | None:
+    """The erasure that a stored payload names; None where it says of itself that it is whole."""
+    if f'"{ERASED_KEY}"' not in payload_json:
+        return None
+    erasure = parse(payload_json).get(ERASED_KEY)
+    return erasure if isinstance(erasure, str) else None
+
+
+class Erasures:
+    """What the ledger says about erasures, to one scan; it remembers the last one that was asked for."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._erasure = ""
+        self._said: dict[Any, Any] = {}
+
+    def admit(self, row: tuple[Any, ...]) -> bool:
+        """Whether a later event says that this row (selected as ``COLUMNS``) lost its content, and left exactly this."""
+        event_id, payload, provenance, content = row[0], row[5], row[6], row[7]
+        erasure = erasure_of(payload)
+        if erasure is None:
+            return False
+        if erasure != self._erasure:
+            self._erasure, self._said = erasure, self._read(erasure)
+        named = {"id": event_id, "hash": bytes(content).hex(), "left": left_hash(payload, provenance)}
+        return self._said.get("by", 0) > event_id and self._said.get(event_id) == named
+
+    def _read(self, erasure: str) -> dict[Any, Any]:
+        found = self._db.execute(f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?", (_key(erasure),)).fetchone()  # noqa: S608
+        said = None if found is None else stored(found)
+        if said is None or said.kind != KIND or said.payload.get("erasure") != erasure:
+            return {}
+        return {"by": said.id, **{each["id"]: each for each in said.payload["events"]}}
+
+
+def erase(ledger: Ledger, lefts: Iterable[Left], *, actor: str = "user", reason: str | None = None) -> Erasure:
+    """Take the content of these events, down to what is left of them; returns when it is out of the file and its log.
+
+    Raises EraseRefused for events that are not there, erasures themselves, and records of runs that have not ended. What was erased
+    before stays so and is not named again.
+    """
+    wanted = list(lefts)
+    parts: list[list[_Change]] = []
+    events: list[NewEvent] = []
+    for start in range(0, len(wanted), NAMED):
+        erasure = secrets.token_hex(16)
+        part = [change for left in wanted[start : start + NAMED] if (change := _change(ledger, left, erasure)) is not None]
+        if part:
+            parts.append(part)
+            events.append(_said(part, erasure, actor, reason))
+    if not parts:
+        raise EraseRefused("there is nothing to erase", code="kb.nothing_to_erase", hint="what was named has no content any more")
+    changes = [change for part in parts for change in part]
+    blobs = tuple(sorted(frozenset().union(*(change.blobs for change in changes))))
+    kept: list[str] = []
+
+    def take(db: apsw.Connection, _events: list[StoredEvent]) -> None:
+        kept[:] = _take(db, changes, blobs, ledger.path)
+
+    said = ledger.append(events, also=take)[-1]
+    remarks = [f"blob {name[:16]}… is named by other events and stays" for name in kept]
+    if not emptied(ledger.path):
+        remarks.append("a reader holds the log of the ledger: what was erased leaves it when that reader ends and `rlp kb vacuum` is run")
+    return Erasure(said.id, tuple(change.id for change in changes), tuple(name for name in blobs if name not in kept), tuple(remarks))
+
+
+def emptied(path: Path) -> bool:
+    """Fold the log of an SQLite file in and empty it; whether that went."""
+    db = connect(path)
+    try:
+        return fold(db, wait_ms=_FOLD_MS)
+    finally:
+        db.close()
+
+
+def without_texts(value: Any, taken: Callable[[str], str]) -> Any:
+    """A JSON value with every text and key as ``taken`` leaves it."""
+    if isinstance(value, str):
+        return taken(value)
+    if isinstance(value, list):
+        return [without_texts(item, taken) for item in value]
+    if isinstance(value, dict):
+        return {taken(key): without_texts(item, taken) for key, item in value.items()}
+    return value
+
+
+def _said(part: list[_Change], erasure: str, actor: str, reason: str | None) -> NewEvent:
+    blobs = sorted(frozenset().union(*(change.blobs for change in part)))
+    payload: dict[str, Any] = {"erasure": erasure, "events": [change.named for change in part]}
+    payload |= {"blobs": blobs} if blobs else {}
+    payload |= {"reason": reason} if reason else {}
+    return NewEvent(KIND, payload, actor, "user", {}, None, _key(erasure))
+
+
+def _key(erasure: str) -> str:
+    return f"erasure:{erasure}"
+
+
+def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
+    with ledger.reading() as db:
+        row = db.execute(f"SELECT {COLUMNS} FROM events WHERE id = ?", (left.id,)).fetchone()  # noqa: S608
+        named = {bytes(name).hex() for (name,) in db.execute("SELECT hash FROM event_blobs WHERE event_id = ?", (left.id,))}
+    where = Where(file=str(ledger.path))
+    if row is None:
+        raise EraseRefused(f"there is no event {left.id}", where=where, hint="an event that was pruned is in its archive; delete that")
+    event = stored(row)
+    if event.kind == KIND:
+        raise EraseRefused(f"event {left.id} is an erasure", where=where, hint="erasures cannot be erased; they hold no content")
+    if is_erased(event.payload):
+        return None
+    if is_run_record(event):
+        run_id = event.payload["run_id"]
+        if not left.payload:
+            raise EraseRefused(f"event {left.id} is a record of run {run_id}", where=where, hint="only texts in it can be erased")
+        if not _ended(ledger, run_id):
+            raise EraseRefused(f"run {run_id} of event {left.id} has not ended", where=where, hint=f"`rlp cancel {run_id[:8]}`, then again")
+    payload = {**left.payload, ERASED_KEY: erasure}
+    provenance = {name: event.provenance[name] for name in _KEPT_PROVENANCE if name in event.provenance}
+    new = canonical(payload).decode(), canonical(provenance).decode()
+    still = set(blob_names(payload, kind_of(event.kind).blob_fields)) if left.payload else set()
+    return _Change(left.id, event.content_hash, (row[5], row[6]), new, frozenset(named - still))
+
+
+def _ended(ledger: Ledger, run_id: str) -> bool:
+    return any(event.kind == "run.finished" for event in ledger.read_run(run_id))
+
+
+def _take(db: apsw.Connection, changes: list[_Change], blobs: Iterable[str], path: Path) -> list[str]:
+    """Overwrite the rows, within the transaction of the event that names them; the blobs that others still name."""
+    for change in changes:
+        if db.execute(_ROW, (change.id,)).fetchone() != change.old:
+            message = f"event {change.id} was erased by somebody else meanwhile"
+            raise LedgerError(message, code="kb.erase_raced", where=Where(file=str(path)), hint="try again")
+        db.execute("UPDATE events SET payload_json = ?, provenance_json = ? WHERE id = ?", (*change.new, change.id))
+        for name in change.blobs:
+            db.execute("DELETE FROM event_blobs WHERE event_id = ? AND hash = ?", (change.id, bytes.fromhex(name)))
+    wanted = json.dumps(list(blobs))
+    sql = "SELECT DISTINCT lower(hex(hash)) FROM event_blobs WHERE lower(hex(hash)) IN (SELECT value FROM json_each(?))"
+    kept = {str(name) for (name,) in db.execute(sql, (wanted,))}
+    for name in blobs:
+        if name not in kept:
+            db.execute("DELETE FROM blobs WHERE hash = ?", (bytes.fromhex(name),))
+    return sorted(kept)
