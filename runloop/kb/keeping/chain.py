@@ -11,8 +11,8 @@ from blake3 import blake3
 from runloop.events import KINDS, chain_hash, genesis, parse
 from runloop.events.blobs import blob_names
 from runloop.events.hashes import preimage
-from runloop.kb.pruning.checkpoints import Holes
 from runloop.kb.erasing import Erasures
+from runloop.kb.pruning.checkpoints import Holes
 from runloop.kb.rows import COLUMNS
 
 if TYPE_CHECKING:
