@@ -90,12 +90,11 @@ def facts(
 ) -> int:
     """List the facts that hold, oldest first, with who said them."""
     from runloop.kb.facts import select
-    from runloop.kb.mask import mask_value
 
     with open_kb() as kb:
         with kb.reading() as db:
             found = select(db, subject, ended=ended)
-        data: list[dict[str, Any]] = [mask_value(fact.to_dict(), kb.salt) for fact in found]
+        data: list[dict[str, Any]] = [kb.redactor.value(fact.to_dict()) for fact in found]
     columns = (*_COLUMNS, "status") if ended else _COLUMNS
     rows = [(*_row(each), each["status"])[: len(columns)] for each in data]
     style = output.TableStyle(max_cols, max_rows, fit=not no_wrap)
