@@ -8,7 +8,7 @@ from typing import Any
 from runloop_agent._calls import call
 from runloop_agent._records import record
 
-__all__ = ["Entity", "Hit", "get", "propose", "search"]
+__all__ = ["Entity", "Hit", "Rows", "get", "propose", "query", "search"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,15 @@ class Entity:
     event_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a query found; ``truncated`` when there was more than asked for."""
+
+    columns: list[str] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    truncated: bool = False
+
+
 def search(query: str, *, domains: list[str] | None = None, limit: int | None = None) -> list[Hit]:
     """Search the domains that the policy grants, best first."""
     return [record(Hit, hit) for hit in call("kb.search", {"query": query, "domains": domains, "limit": limit}).get("hits", [])]
@@ -47,6 +56,11 @@ def get(key: str) -> Entity | None:
     answer = call("kb.get", {"key": key})
     found = answer.get("entity", answer)
     return record(Entity, found) if found and found.get("key") is not None else None
+
+
+def query(sql: str, *, limit: int | None = None) -> Rows:
+    """Ask one read-only SELECT over the masked tables (`rlp kb tables`); needs `kb_read = ["query"]`."""
+    return record(Rows, call("kb.query", {"sql": sql, "limit": limit}))
 
 
 def propose(kind: str, payload: dict[str, Any], *, evidence: list[Any] | None = None, rationale: str | None = None) -> int:

@@ -117,6 +117,10 @@ _TABLE = (
     Effect("kb.get", _R, "kb_read", "One entity of the knowledge base by its key, or null.", _args({"key": _name(1000)}),
            "{domain, key, title, data, event_id} or null"),
     Effect(
+        "kb.query", _R, "kb_read", "One read-only SELECT over the masked tables (`rlp kb tables`); needs the domain `query`.",
+        _args({"sql": _text(20_000, 1)}, limit=_int(1, 1000)), "columns, rows: [{column: value}], truncated",
+    ),
+    Effect(
         "kb.propose", _I, "kb_write", "Add a fact to the ledger, with the events that support it.",
         _args({"kind": _name(), "payload": {"type": "object"}}, evidence=_list(_int(1, 2**53 - 1), 256), rationale=_text(10_000)),
         "event_id", actions=("kb.propose",),

@@ -10,6 +10,7 @@ from runloop.openings.clauses import Contract, ForEach, Gate, Merge, Wait, notes
 from runloop.openings.errors import START, Place
 
 if TYPE_CHECKING:
+    from runloop.openings.examples import Example
     from runloop.openings.expressions import Condition, Expression, PortRef
     from runloop.openings.scalars import Json
     from runloop.openings.yamltree import Fields
@@ -134,6 +135,7 @@ class Opening:
     edges: tuple[Edge, ...] = ()
     version: int = 0
     goals: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
     params: dict[str, Json] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     success: Success | None = None

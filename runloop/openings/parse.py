@@ -13,6 +13,7 @@ from runloop.openings.checks import check, check_arguments
 from runloop.openings.clause_checks import check_clauses
 from runloop.openings.edges import read_artifacts, read_edges, read_success
 from runloop.openings.errors import START, OpeningError, Place, Problem, Report
+from runloop.openings.examples import read_examples
 from runloop.openings.fields import Section, to_json
 from runloop.openings.model import ACTIONS, Edge, Node, Opening, Policy
 from runloop.openings.nodes import read_nodes
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 VERSION = 0
 MAX_PROBLEMS = 200
 """Problems that are told one by one."""
-OPENING_KEYS = ("version", "name", "goals", "params", "policy", "nodes", "edges", "success", "artifacts")
+OPENING_KEYS = ("version", "name", "goals", "examples", "params", "policy", "nodes", "edges", "success", "artifacts")
 POLICY_KEYS = ("budget_tokens", "budget_usd", "timeout_ms", "confirm_external", "approve_in_advance", "max_parallel")
 
 
@@ -112,6 +113,7 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
     name = document.text("name", "add 'name: …'")
     goals = tuple(text for text, _ in document.texts("goals", "goals must be a sequence", "goals[{i}] must be a string"))
     params = _read_params(document, given, report)
+    examples = read_examples(document, params.values, report)
     policy = _read_policy(document, report)
     nodes: list[Node] = []
     node_ids: set[str] = set()
@@ -131,6 +133,7 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
         nodes=tuple(nodes),
         edges=tuple(edges),
         goals=goals,
+        examples=examples,
         params=params.values,
         policy=policy,
         success=success,

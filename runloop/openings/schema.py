@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runloop.openings.clauses import ContractRetry, MergeRule, VoteRule
+from runloop.openings.examples import MAX_EXAMPLES, MAX_LENGTH
 from runloop.openings.fields import SAFE_INTEGER
 from runloop.openings.model import ACTIONS, OnFailure
 from runloop.openings.nodes import U32_MAX
@@ -29,6 +30,11 @@ def document_schema() -> dict[str, Any]:
                 "version": {"const": VERSION},
                 "name": _TEXT,
                 "goals": _TEXTS,
+                "examples": {
+                    "type": "array",
+                    "maxItems": MAX_EXAMPLES,
+                    "items": {"type": "string", "maxLength": MAX_LENGTH, "description": "what people say; a slot is {PARAMETER}"},
+                },
                 "params": {"type": "object", "description": "Values for templates; whoever starts the run may give others."},
                 "policy": {"$ref": "#/$defs/policy"},
                 "nodes": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/node"}},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.policy.commands import ExecGrants
 from runloop.policy.denial import Denial
-from runloop.policy.names import CONTACTS_RAW, NameGrants
+from runloop.policy.names import ONLY_BY_NAME, NameGrants
 from runloop.policy.net import NetGrants, is_public, parse_target, split_host
 from runloop.policy.paths import PathGrants, collapse, path_problem, within
 
@@ -100,12 +100,12 @@ class Capabilities:
         return _no_net("address_private", f"{host} ({address})", hint)
 
     def check_kb(self, domain: str, write: bool = False) -> Denial | None:
-        """Whether a knowledge domain may be read or written; reading ``contacts_raw`` lifts the masking of addresses."""
+        """Whether a knowledge domain may be read or written; ``contacts_raw`` lifts the masking of addresses, ``query`` is SQL."""
         key = "kb_write" if write else "kb_read"
         if (self.kb_write if write else self.kb_read).allows(domain):
             return None
         hint = f'add "{domain}" to {key} {_FILE}'
-        if domain == CONTACTS_RAW:
+        if domain in ONLY_BY_NAME:
             hint += "; it must be named, 'true' does not include it"
         return Denial("kb.write" if write else "kb.read", key, "namespace_not_permitted", domain, hint)
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 #: Unmasked addresses. "Everything" does not include it: whoever lifts redaction has to write the word.
 CONTACTS_RAW = "contacts_raw"
-_ONLY_BY_NAME = frozenset({CONTACTS_RAW})
+#: SQL over every masked table, whatever its domain.
+QUERY = "query"
+ONLY_BY_NAME = frozenset({CONTACTS_RAW, QUERY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +19,14 @@ class NameGrants:
     names: frozenset[str] = frozenset()
 
     def allows(self, name: str) -> bool:
-        """Whether ``name`` is granted; ``contacts_raw`` only when it is listed."""
-        return name in self.names or (self.everything and name not in _ONLY_BY_NAME)
+        """Whether ``name`` is granted; those that lift a limit only when they are listed."""
+        return name in self.names or (self.everything and name not in ONLY_BY_NAME)
 
     def intersect(self, other: NameGrants) -> NameGrants:
         """Return what both allow."""
         both = frozenset(name for name in self.names | other.names if self.allows(name) and other.allows(name))
         everything = self.everything and other.everything
-        return NameGrants(everything, both & _ONLY_BY_NAME if everything else both)
+        return NameGrants(everything, both & ONLY_BY_NAME if everything else both)
 
     def to_json(self) -> bool | list[str]:
         """As the policy file would say it."""

@@ -338,7 +338,7 @@ def _performers(
     from runloop.effects.perform.files import FilesList, FilesRead
     from runloop.effects.perform.files_write import FilesWrite
     from runloop.effects.perform.http import HttpFetch
-    from runloop.effects.perform.kb import KbGet, KbPropose, KbSearch
+    from runloop.effects.perform.kb import KbGet, KbPropose, KbQuery, KbSearch
     from runloop.effects.perform.mail import MailSend
     from runloop.effects.perform.model import ModelComplete, ModelEmbed
     from runloop.effects.perform.paths import PathRules
@@ -355,6 +355,7 @@ def _performers(
         "model.embed": ModelEmbed(broker, manager.budget_of),
         "kb.search": KbSearch(knowledge, DOMAINS),
         "kb.get": KbGet(knowledge, DOMAINS),
+        "kb.query": KbQuery(knowledge),
         "kb.propose": KbPropose(knowledge),
         "http.fetch": HttpFetch(handles),
         "files.read": FilesRead(rules),

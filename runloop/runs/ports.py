@@ -39,6 +39,10 @@ class KnowledgeForAgents:
         """One entity, or None."""
         return await asyncio.to_thread(self._kb.get, key, raw_contacts=raw_contacts)
 
+    async def query(self, sql: str, limit: int) -> dict[str, Any]:
+        """Columns, rows and whether there are more."""
+        return (await asyncio.to_thread(self._kb.query, sql, max_rows=limit)).to_dict()
+
     async def propose(self, proposal: Proposal, ctx: CallContext) -> int:
         """Add the fact, once per idempotency key."""
         delta = StateDelta(

@@ -7,7 +7,7 @@ WORLD_VERSION = "0.1.0"
 
 HOSTCALLS: dict[str, tuple[str, ...]] = {
     "model": ("complete", "embed"),
-    "kb": ("search", "get", "propose"),
+    "kb": ("search", "get", "query", "propose"),
     "http": ("fetch",),
     "files": ("read", "list", "write"),
     "exec": ("run",),

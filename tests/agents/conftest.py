@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 AGENTS = Path(__file__).parents[2] / "agents"
-NAMES = ("contact_resolver", "context_gatherer", "critic", "mailer", "writer")
+NAMES = ("assistant", "contact_resolver", "context_gatherer", "critic", "mailer", "writer")
 
 
 class Load(Protocol):

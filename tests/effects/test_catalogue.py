@@ -37,6 +37,7 @@ def test_every_call_has_the_class_that_the_contract_gives_it():
         "model.embed": "idempotent",
         "kb.search": "read",
         "kb.get": "read",
+        "kb.query": "read",
         "kb.propose": "idempotent",
         "http.fetch": "external",
         "files.read": "read",

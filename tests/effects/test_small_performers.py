@@ -10,7 +10,7 @@ from blake3 import blake3
 from runloop.effects.perform.artifact import EmitArtifact, artifact_filename
 from runloop.effects.perform.ask import AskPerson
 from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress
-from runloop.effects.perform.kb import KbGet, KbPropose, KbSearch
+from runloop.effects.perform.kb import KbGet, KbPropose, KbQuery, KbSearch
 from runloop.effects.perform.ports import PersonAnswer, Proposal, Question
 from runloop.effects.perform.secrets import (
     EnvironmentSecrets,
@@ -51,6 +51,12 @@ class Knowledge:
             raise self.error
         self.asked.append((key, raw_contacts))
         return self.entity
+
+    async def query(self, sql, limit):
+        if self.error:
+            raise self.error
+        self.asked.append((sql, limit))
+        return {"columns": ["n"], "rows": [{"n": 1}], "truncated": False}
 
     async def propose(self, proposal, ctx):
         if self.error:
@@ -94,6 +100,16 @@ async def test_an_entity_is_given_where_its_domain_is_granted(make_ctx, crossing
     assert (await refusal(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx())).kind is CallErrorKind.DENIED
 
 
+async def test_sql_is_asked_where_the_domain_query_is_named(make_ctx, crossing, refusal):
+    kb = Knowledge()
+
+    outcome = await crossing(KbQuery(kb), {"sql": "SELECT 1 AS n"}, make_ctx(kb_caps(["query"])))
+    denied = await refusal(KbQuery(kb), {"sql": "SELECT 1 AS n"}, make_ctx(kb_caps(["notes", "contacts"])))
+
+    assert outcome.result == {"columns": ["n"], "rows": [{"n": 1}], "truncated": False}
+    assert (kb.asked, denied.kind) == ([("SELECT 1 AS n", 100)], CallErrorKind.DENIED)
+
+
 async def test_a_proposal_carries_its_evidence_and_key(make_ctx, crossing, refusal):
     kb = Knowledge()
     args = {"kind": "note.imported", "payload": {"a": 1}, "evidence": [3], "rationale": "why"}
@@ -109,10 +125,11 @@ async def test_a_proposal_carries_its_evidence_and_key(make_ctx, crossing, refus
     ("error", "kind"), [(InvalidInput("bad", code="kb.x"), CallErrorKind.INVALID), (Unavailable("busy"), CallErrorKind.UNAVAILABLE)]
 )
 async def test_what_the_knowledge_base_refuses_reaches_the_guest_as_an_error(error, kind, make_ctx, refusal):
-    kb, caps = Knowledge(error=error), kb_caps(["notes"], ["note"])
+    kb, caps = Knowledge(error=error), kb_caps(["notes", "query"], ["note"])
     for performer, args in (
         (KbSearch(kb, DOMAINS), {"query": "q"}),
         (KbGet(kb, DOMAINS), {"key": "k"}),
+        (KbQuery(kb), {"sql": "SELECT 1"}),
         (KbPropose(kb), {"kind": "note.x", "payload": {}}),
     ):
         refused = await refusal(performer, args, make_ctx(caps))

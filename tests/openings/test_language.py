@@ -41,6 +41,21 @@ CASES = [
     (f"{HEAD}‸7: x\n{REST}", "keys must be strings"),
     (f"{HEAD}goals: ‸x\n{REST}", "goals must be a sequence"),
     (f"{HEAD}goals: [a, ‸null]\n{REST}", "goals[1] must be a string"),
+    # examples
+    (f"{HEAD}examples: ‸x\n{REST}", "examples must be a sequence"),
+    (f"{HEAD}examples: [a, ‸7]\n{REST}", "examples[1] must be a string"),
+    (f"{HEAD}params: {{to: x}}\nexamples: [‸'write to {{two}}']\n{REST}", "the slot {two} is no parameter"),
+    (f"{HEAD}examples: [‸'write to {{}}']\n{REST}", "the slot {} is no parameter"),
+    (f"{HEAD}params: {{to: x}}\nexamples: [‸'to {{to']\n{REST}", "a brace in the example 'to {to' is not closed, or not opened"),
+    (f"{HEAD}params: {{to: x}}\nexamples: [‸'}}to{{']\n{REST}", "a brace in the example '}to{' is not closed, or not opened"),
+    (f"{HEAD}params: {{to: x}}\nexamples: [‸'{{to}}!']\n{REST}", "the example '{to}!' has no word of its own"),
+    (f"{HEAD}params: {{to: x}}\nexamples: [‸'{{to}} and {{to}}']\n{REST}", "the example '{to} and {to}' has a slot twice"),
+    (
+        f"{HEAD}params: {{a: x, b: y}}\nexamples: [‸'tell {{a}}, {{b}}']\n{REST}",
+        "two slots of the example 'tell {a}, {b}' have no word between them",
+    ),
+    (f"{HEAD}examples: [‸{'a' * 301}]\n{REST}", "an example is at most 300 characters long"),
+    (f"{HEAD}examples: [{'a, ' * 64}‸a]\n{REST}", "there are 65 examples, at most 64 are allowed"),
     (f"{HEAD}params: ‸[x]\n{REST}", "params must be a mapping"),
     (f"{HEAD}params: ‸\n{REST}".replace("params: ‸", "params:‸"), "params must be a mapping"),
     (f"{HEAD}params: {{‸1: x}}\n{REST}", "parameter keys must be strings"),
@@ -262,7 +277,7 @@ def test_a_flood_of_problems_is_cut_and_counted():
     [
         (f"{HEAD}polcy: {{}}\n{REST}", "did you mean 'policy'?"),
         (f"{HEAD}Policy: {{}}\n{REST}", "did you mean 'policy'?"),
-        (f"{HEAD}zzz: 1\n{REST}", "known: artifacts, edges, goals, name, nodes, params, policy, success, version"),
+        (f"{HEAD}zzz: 1\n{REST}", "known: artifacts, edges, examples, goals, name, nodes, params, policy, success, version"),
         (f"version: '0'\nname: t\n{REST}", "write it without quotes"),
         (f"{HEAD}goals:\n{REST}", "write [] if it is empty"),
         (f"{HEAD}goals: x\n{REST}", "write [a, b], or entries after '- '"),
@@ -361,6 +376,15 @@ def test_goals_success_and_artifacts_are_kept():
     opening = parse_opening(HEAD + "goals: [one, two]\nsuccess: {all_of: [exists(a.out)]}\nartifacts: {save: [b.out]}\n" + REST)
 
     assert (opening.goals, str(opening.success), [str(ref) for ref in opening.save]) == (("one", "two"), "all_of: exists(a.out)", ["b.out"])
+
+
+def test_examples_are_words_and_slots_in_turn():
+    text = HEAD + "params: {to: x, topic: y}\nexamples: ['write to {to} about {topic}', '{to} please', hello]\n" + REST
+
+    examples = parse_opening(text).examples
+
+    assert [example.pieces for example in examples] == [("write to ", "to", " about ", "topic", ""), ("", "to", " please"), ("hello",)]
+    assert examples[0].slots == ("to", "topic")
 
 
 def test_the_digest_is_that_of_the_text():

@@ -308,7 +308,7 @@ async def test_every_function_of_runloop_agent_makes_its_hostcall(run, host):
 from runloop_agent import *
 import time
 def run():
-    model.complete("p"); model.embed(["a"]); kb.search("q"); kb.get("k"); kb.propose("note", {"a": 1}); http.fetch("u").json()
+    model.complete("p"); model.embed(["a"]); kb.search("q"); kb.get("k"); kb.query("SELECT 1"); kb.propose("note", {"a": 1}); http.fetch("u").json()
     files.read("f"); files.list("d"); files.write("f", "t"); exec.run(["true"]); mail.send([mail.Address("a@b", "A")], subject="s", text="t")
     ask.person("sure?", options=["yes"]); secrets.handle("n"); spawn.agent("a", {"x": 1}); spawn.opening("o"); timer.sleep(0.5); time.sleep(0.25)
     emit.progress("half", 0.5); emit.log("line", "debug"); emit.artifact("n", "t"); checkpoint.mark("here")
@@ -316,7 +316,7 @@ def run():
 """
     await run(source)
     assert [name for name, _ in host.calls] == [
-        "model.complete", "model.embed", "kb.search", "kb.get", "kb.propose", "http.fetch", "files.read", "files.list", "files.write", "exec.run",
+        "model.complete", "model.embed", "kb.search", "kb.get", "kb.query", "kb.propose", "http.fetch", "files.read", "files.list", "files.write", "exec.run",
         "mail.send", "ask.person", "secrets.handle", "spawn.agent", "spawn.opening", "timer.sleep", "timer.sleep", "emit.progress", "emit.log",
         "emit.artifact", "checkpoint.mark",
     ]  # fmt: skip

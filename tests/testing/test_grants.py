@@ -10,7 +10,7 @@ EVERYTHING = """
 [capabilities]
 net = ["api.example"]
 exec = { commands = [["git", "log"]] }
-kb_read = ["notes"]
+kb_read = ["notes", "query"]
 kb_write = ["note"]
 spawn = ["agent:writer", "opening:mail"]
 secrets = ["s"]
@@ -24,6 +24,7 @@ CALLS = [
     ("kb.search", {"query": "x"}, "kb.read"),
     ("kb.search", {"query": "x", "domains": ["notes"]}, "kb.read"),
     ("kb.get", {"key": "x"}, "kb.read"),
+    ("kb.query", {"sql": "SELECT 1"}, "kb.read"),
     ("kb.propose", {"kind": "note.added", "payload": {}}, "kb.write"),
     ("http.fetch", {"url": "https://api.example/"}, "net.http"),
     ("exec.run", {"argv": ["git", "log"]}, "exec.spawn"),

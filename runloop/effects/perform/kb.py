@@ -1,4 +1,4 @@
-"""``kb.search``, ``kb.get``, ``kb.propose``: the knowledge base, within the granted domains."""
+"""``kb.search``, ``kb.get``, ``kb.query``, ``kb.propose``: the knowledge base, within the granted domains."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from runloop.effects.perform.ports import KnowledgePort, Proposal
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.errors import RunloopError
+from runloop.policy.names import CONTACTS_RAW, QUERY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DEFAULT_LIMIT = 10
-RAW_CONTACTS = "contacts_raw"  # the domain that lifts the masking of e-mail addresses; spec section 11
+DEFAULT_ROWS = 100
 
 
 def _raw_contacts(ctx: CallContext) -> bool:
-    return ctx.caps.check_kb(RAW_CONTACTS, write=False) is None
+    return ctx.caps.check_kb(CONTACTS_RAW, write=False) is None
 
 
 def _refused(error: RunloopError) -> CallError:
@@ -73,6 +74,26 @@ class KbGet:
         if entity is not None:
             require(ctx.caps.check_kb(entity["domain"], write=False))
         return Outcome(entity)
+
+
+class KbQuery:
+    """One SELECT over the masked tables, where the domain ``query`` is granted; it sees every domain, and no address."""
+
+    def __init__(self, kb: KnowledgePort) -> None:
+        self._kb = kb
+
+    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
+        """Check the call and say what it would do."""
+        require(ctx.caps.check_kb(QUERY, write=False))
+        data = {"sql": args["sql"], "limit": args.get("limit", DEFAULT_ROWS)}
+        return Prepared("kb.query", EffectClass.READ, f"ask the knowledge base {args['sql']!r}", data=data)
+
+    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
+        """Do what was prepared."""
+        try:
+            return Outcome(await self._kb.query(prepared.data["sql"], prepared.data["limit"]))
+        except RunloopError as error:
+            raise _refused(error) from error
 
 
 class KbPropose:

@@ -33,6 +33,10 @@ class KnowledgePort(Protocol):
         """The entity as ADR 1 ``kb.get`` names it."""
         ...
 
+    async def query(self, sql: str, limit: int) -> dict[str, Any]:
+        """Columns, rows and whether there are more, of one read-only statement over the masked tables."""
+        ...
+
     async def propose(self, proposal: Proposal, ctx: CallContext) -> int:
         """Add the fact, once per idempotency key; the id of its event."""
         ...

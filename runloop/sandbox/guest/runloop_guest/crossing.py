@@ -10,7 +10,7 @@ _FUNCTIONS = {
     f"{interface}.{name}": getattr(importlib.import_module(f"wit_world.imports.{interface}"), name)
     for interface, names in {
         "model": ("complete", "embed"),
-        "kb": ("search", "get", "propose"),
+        "kb": ("search", "get", "query", "propose"),
         "http": ("fetch",),
         "files": ("read", "list", "write"),
         "exec": ("run",),

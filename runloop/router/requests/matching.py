@@ -1,0 +1,158 @@
+"""Which opening a request means: TF-IDF over names, goals and examples, and examples laid beside the line. Explained, never guessed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runloop.router.requests.filling import Aligned, Filled, align, named_values, typed
+from runloop.router.requests.words import telling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MATCHES = 0.55
+"""A score from which an opening is meant."""
+MARGIN = 0.08
+"""How far the best must be ahead of the second; else a person (or, where it is switched on, a model) chooses."""
+_NAMED = 1.0  # the score of an opening whose name is the first word
+_WHOLE = 0.2  # the part of a score that says how much of the example was said; the rest says how much of the line it explains
+_MAX_WORDS = 400  # of a request; more of them say no more
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An opening as requests see it; each example is its text and its pieces (words, slot, words, …)."""
+
+    name: str
+    goals: tuple[str, ...] = ()
+    examples: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well an opening fits: a score of 0 to 1, the words that speak for it with their weights, and its parameters."""
+
+    name: str
+    score: float
+    terms: tuple[tuple[str, float], ...]
+    example: str | None
+    params: tuple[Filled, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "opening": self.name,
+            "score": self.score,
+            "terms": [{"word": word, "weight": weight} for word, weight in self.terms],
+            "example": self.example,
+            "params": {each.name: {"value": each.value, "text": each.text, "by": each.by} for each in self.params},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a request means: ``outcome`` is ``one`` (the first match), ``close`` (one of ``near``) or ``none``."""
+
+    outcome: str
+    matches: tuple[Match, ...]
+    reason: str
+
+    @property
+    def near(self) -> tuple[Match, ...]:
+        """The matches among which somebody has to choose."""
+        best = self.matches[0].score if self.matches else 0.0
+        return tuple(each for each in self.matches if each.score >= MATCHES and best - each.score < MARGIN)
+
+
+def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
+    """The openings that fit a request, best first, and whether one of them is meant. Deterministic; ties go by name."""
+    weights = _weights(candidates)
+    matches = sorted((_match(line, each, weights) for each in candidates), key=lambda match: (-match.score, match.name))
+    if not matches or matches[0].score < MATCHES:
+        reason = "there are no openings" if not matches else f"no opening reaches {MATCHES}; the nearest is {matches[0].name}"
+        return Meant("none", tuple(matches), reason)
+    found = Meant("one", tuple(matches), f"{matches[0].name} fits best")
+    if len(found.near) > 1:
+        return Meant("close", found.matches, f"{' and '.join(each.name for each in found.near)} are too close to tell apart")
+    return found
+
+
+def _weights(candidates: Sequence[Candidate]) -> dict[str, float]:
+    """How much each word tells: less, the more openings have it."""
+    having = Counter(word for each in candidates for word in set().union(*map(telling, _texts(each))))
+    return {word: math.log(1 + (1 + len(candidates)) / count) for word, count in having.items()}
+
+
+def _texts(candidate: Candidate) -> list[str]:
+    spoken = [" ".join(pieces[::2]) for _, pieces in candidate.examples]
+    return [candidate.name.replace("_", " "), *candidate.goals, *spoken]
+
+
+def _match(line: str, candidate: Candidate, weights: Mapping[str, float]) -> Match:
+    rest, named = named_values(line, candidate.params)
+    said = telling(rest)[:_MAX_WORDS]
+    first = rest.split(maxsplit=1)[0] if rest.split() else ""
+    if first == candidate.name:
+        rest = rest[len(first) :].strip()
+    laid = _best_example(rest, candidate, weights)
+    if laid is None:
+        params: dict[str, Filled] = {}
+        terms = _shared(said, candidate, weights)
+        score = min(1.0, sum(weight for _, weight in terms) / _all(said, weights))
+        example = None
+    else:
+        params = {
+            name: Filled(name, value[0], text, laid.example)
+            for name, text in laid.slots.items()
+            if (value := typed(text, candidate.params.get(name))) is not None
+        }
+        outside = _outside(said, laid)
+        terms = _shared(outside, candidate, weights)
+        share = sum(weight for _, weight in terms) / _all(outside, weights)
+        score = min(1.0, (1 - _WHOLE) * share + _WHOLE * laid.found / laid.of)
+        example = laid.example
+    if first == candidate.name:
+        score = _NAMED
+    params.update(named)
+    return Match(candidate.name, round(score, 4), terms, example, tuple(params[name] for name in candidate.params if name in params))
+
+
+def _best_example(line: str, candidate: Candidate, weights: Mapping[str, float]) -> Aligned | None:
+    """The example that explains most of the line: all its slots filled, most of its words there, most of the line's own words its."""
+    best: tuple[float, int, Aligned] | None = None
+    for number, (text, pieces) in enumerate(candidate.examples):
+        laid = align(line, pieces, text)
+        if laid is None or not laid.found:
+            continue
+        own = sum(weights.get(word, 0.0) for word in telling(" ".join(pieces[::2])) if word in telling(line))
+        value = (own + laid.found / laid.of + 0.5 * len(laid.slots), -number, laid)
+        if best is None or value[:2] > best[:2]:
+            best = value
+    return None if best is None else best[2]
+
+
+def _outside(said: Sequence[str], laid: Aligned) -> list[str]:
+    """The words of the line that did not fall into a slot."""
+    inside = Counter(word for text in laid.slots.values() for word in telling(text))
+    outside = []
+    for word in said:
+        if inside[word] > 0:
+            inside[word] -= 1
+        else:
+            outside.append(word)
+    return outside
+
+
+def _shared(said: Sequence[str], candidate: Candidate, weights: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    known = set().union(*map(telling, _texts(candidate)))
+    return tuple((word, round(weights[word], 4)) for word in dict.fromkeys(said) if word in known)
+
+
+def _all(said: Sequence[str], weights: Mapping[str, float]) -> float:
+    """The weight of all that was said; a word that no opening has counts like one that a single opening has."""
+    unknown = max(weights.values(), default=1.0)
+    return sum(weights.get(word, unknown) for word in dict.fromkeys(said)) or unknown
