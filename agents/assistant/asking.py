@@ -137,6 +137,12 @@ def asked_of(question: str, span: Span | None, now_ms: int, openings: list[str])
     return Asked(question, words, span, now_ms, max(named, key=len, default=""))
 
 
+def wanted(question: str) -> str:
+    """The words of a question that say what it is about; all of them where none does."""
+    kept = [word for word in question.split() if not frozenset(_WORD.findall(word.lower())) <= _ABOUT_RUNS | _SAID]
+    return " ".join(kept) or question
+
+
 def subject_of(asked: Asked) -> tuple[Subject, str] | None:
     """The subject that most of the question's words speak for, and those words; None where the question is about something else.
 
@@ -167,4 +173,7 @@ _ABOUT_RUNS = frozenset(
     hours how i in is it its last latest list many me month most much my now of on one ones opening openings our out over please recent
     recently run runloop runs s show since so some something t tell than that the their them then there these they thing things this
     time times to up us was we week were what when where which who why with would year yet you""".split()  # noqa: SIM905 - read as text
+)
+_SAID = frozenset(
+    ["know", "known", "knows", "said", "say", "says", "summarise", "summarize", "explain", "describe", "find", "search", "note", "notes"]
 )

@@ -29,6 +29,7 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "run": Verb("runloop.cli.run", "Run an opening and show what happens, node by node."),
+    "ask": Verb("runloop.cli.ask", "Say in words what you want: an opening does it, or the assistant answers."),
     "attach": Verb("runloop.cli.attach", "Follow a run, running, waiting or ended, from any record on."),
     "cancel": Verb("runloop.cli.cancel", "Stop a run, whatever it does."),
     "pause": Verb("runloop.cli.pause", "Hold runs of the daemon: nothing new begins in them."),
@@ -54,7 +55,7 @@ VERBS: dict[str, Verb] = {
     "why": Verb("runloop.cli.kb.explaining", "Explain what made something what it is."),
     "kb": Verb("runloop.cli.kb", "Query, search, import into and verify the knowledge base."),
     "agent": Verb("runloop.cli.agent", "List, check, scaffold, test, build and install agents."),
-    "opening": Verb("runloop.cli.opening", "Check, draw, format and begin openings."),
+    "opening": Verb("runloop.cli.opening", "List, check, draw, format and begin openings."),
     "rmp": Verb("runloop.cli.rmp", "Decode frames of the wire protocol."),
     "config": Verb("runloop.cli.config", "Show the settings in force and where each comes from."),
     "version": Verb("runloop.cli.version", "Show the version and where it is installed."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, output
+from runloop.cli.opening_list import list_openings
 from runloop.cli.options import JsonOption
 from runloop.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, InvalidInput, Where
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from runloop.openings import AgentPorts, Examined, Opening, Problem
     from runloop.openings.templates import Cast
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Check, draw, format and begin openings.")
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="List, check, draw, format and begin openings.")
+app.command("list")(list_openings)
 
 
 class GraphFormat(StrEnum):

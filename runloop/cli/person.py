@@ -55,7 +55,7 @@ class TerminalPerson:
         async with self._lock:
             with self._view_hidden():
                 _say(_approval_text(request))
-                _forget_typed_ahead()
+                forget_typed_ahead()
                 while True:
                     answer = await self._line(f"{choices}  [{_NO[0]}] {_NO[1]}: ")
                     word = (answer or "").strip().lower()
@@ -162,7 +162,7 @@ def _approval_text(request: ApprovalRequest) -> str:
     return "\n".join(lines)
 
 
-def _forget_typed_ahead() -> None:
+def forget_typed_ahead() -> None:
     """Drop what was typed before the request was on the screen: nobody approves what they have not seen."""
     import termios
 

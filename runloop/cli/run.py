@@ -58,7 +58,7 @@ def run(
         _check_trace_out(trace_out)
     shown = RunShown(chosen.opening if with_view else None, trace_out=trace_out)
     in_process = local or agents_dir is not None or openings_dir is not None
-    return asyncio.run(_run(chosen, settings, shown, yes=yes, local=in_process))
+    return asyncio.run(execute(chosen, settings, shown, yes=yes, local=in_process))
 
 
 def _settings(first: Mapping[str, Path | None]) -> Settings:
@@ -75,7 +75,7 @@ def _settings(first: Mapping[str, Path | None]) -> Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class Chosen:
     """The opening to run, parsed, and what it was parsed from."""
 
     opening: Opening
@@ -83,7 +83,7 @@ class _Chosen:
     params: Mapping[str, Any]
 
 
-def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -> _Chosen:
+def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -> Chosen:
     from runloop.openings import parse_opening
     from runloop.runs.lookup import find_opening
     from runloop.runs.places import opening_dirs
@@ -93,7 +93,7 @@ def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -
     if pairs:
         declared = parse_opening(found.source, file=found.file, params=given or None).params
         given.update(param_pairs(pairs, declared, given))
-    return _Chosen(parse_opening(found.source, file=found.file, params=given or None), found, given)
+    return Chosen(parse_opening(found.source, file=found.file, params=given or None), found, given)
 
 
 def _params_object(text: str | None) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _check_detach(given: Mapping[str, object]) -> None:
         )
 
 
-async def _detach(chosen: _Chosen, settings: Settings, *, yes: bool, as_json: bool) -> int:
+async def _detach(chosen: Chosen, settings: Settings, *, yes: bool, as_json: bool) -> int:
     from runloop.cli.link import linked
 
     async with linked(settings) as client:
@@ -177,7 +177,7 @@ async def _detach(chosen: _Chosen, settings: Settings, *, yes: bool, as_json: bo
     return 0
 
 
-def _submission(chosen: _Chosen, settings: Settings) -> dict[str, Any]:
+def _submission(chosen: Chosen, settings: Settings) -> dict[str, Any]:
     """What is submitted: the opening as it is here, with the agents as they are here."""
     return {
         "source": chosen.found.source,
@@ -188,7 +188,8 @@ def _submission(chosen: _Chosen, settings: Settings) -> dict[str, Any]:
     }
 
 
-async def _run(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: bool, local: bool) -> int:
+async def execute(chosen: Chosen, settings: Settings, shown: RunShown, *, yes: bool = False, local: bool = False) -> int:
+    """Run it, in the daemon where one answers, and show it; the exit code of the run."""
     if not local:
         from runloop.cli.link import RECONNECT_S, find, own_settings
 
@@ -202,7 +203,7 @@ async def _run(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: boo
     return await _run_here(chosen, settings, shown, yes=yes)
 
 
-async def _run_here(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: bool) -> int:
+async def _run_here(chosen: Chosen, settings: Settings, shown: RunShown, *, yes: bool) -> int:
     from runloop.runs.compose import session
     from runloop.runs.manager import Submission
 
@@ -214,7 +215,7 @@ async def _run_here(chosen: _Chosen, settings: Settings, shown: RunShown, *, yes
     return exit_code(result, interrupted=interrupts.taken > 0)
 
 
-async def _run_in_daemon(client: Client, chosen: _Chosen, settings: Settings, shown: RunShown, *, yes: bool) -> int:
+async def _run_in_daemon(client: Client, chosen: Chosen, settings: Settings, shown: RunShown, *, yes: bool) -> int:
     from runloop.cli.remote import run_there
 
     async def submit(run_id: str, attended: bool) -> None:

@@ -262,8 +262,9 @@ REST: tuple[Key, ...] = (
     Key(
         "router.default_opening",
         _TEXT,
-        "compose_email",
-        "Opening of a prompt that is no command.",
+        "assistant",
+        "Opening that answers a request which no other fits; it takes the line as `question`, `prompt`, `request` or `text`.",
+        effect="rlp ask",
         aliases=("RUNLOOP_ROUTER_DEFAULT_OPENING",),
         reload=True,
     ),

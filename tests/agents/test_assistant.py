@@ -108,3 +108,11 @@ def test_every_subject_is_a_query_that_the_masked_tables_answer(load, tmp_path):
     asked = asking.asked_of("x", None, NOW_MS, [])
     with KnowledgeBase.open(tmp_path) as kb:
         assert [kb.query(subject.query(asked)).rows for subject in asking.SUBJECTS] == [[] for _ in asking.SUBJECTS]
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [("who is Maria Lee?", "Maria Lee?"), ("summarise my notes on error handling", "error handling"), ("what is it", "what is it")],
+)
+def test_the_search_is_for_the_words_that_say_something(question, words, load):
+    assert load("assistant", "asking").wanted(question) == words

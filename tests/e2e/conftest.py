@@ -55,7 +55,7 @@ class Home:
     def __init__(self, root, cache):
         self.root = root
         self.state = root / "state"
-        kept = ("PATH", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        kept = ("PATH", "LANG", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
         self.env = {
             **{name: os.environ[name] for name in kept if name in os.environ},
             "HOME": str(root),

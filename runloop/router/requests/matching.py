@@ -19,7 +19,8 @@ MARGIN = 0.08
 """How far the best must be ahead of the second; else a person (or, where it is switched on, a model) chooses."""
 _NAMED = 1.0  # the score of an opening whose name is the first word
 _WHOLE = 0.2  # the part of a score that says how much of the example was said; the rest says how much of the line it explains
-_MAX_WORDS = 400  # of a request; more of them say no more
+MAX_LINE = 4000
+"""Characters of a request; what is longer is a text to work on, not a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Meant:
 
 def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
     """The openings that fit a request, best first, and whether one of them is meant. Deterministic; ties go by name."""
+    if len(line) > MAX_LINE:
+        return Meant("none", (), f"the line is longer than {MAX_LINE} characters")
     weights = _weights(candidates)
     matches = sorted((_match(line, each, weights) for each in candidates), key=lambda match: (-match.score, match.name))
     if not matches or matches[0].score < MATCHES:
@@ -94,7 +97,7 @@ def _texts(candidate: Candidate) -> list[str]:
 
 def _match(line: str, candidate: Candidate, weights: Mapping[str, float]) -> Match:
     rest, named = named_values(line, candidate.params)
-    said = telling(rest)[:_MAX_WORDS]
+    said = telling(rest)
     first = rest.split(maxsplit=1)[0] if rest.split() else ""
     if first == candidate.name:
         rest = rest[len(first) :].strip()

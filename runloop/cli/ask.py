@@ -1,0 +1,247 @@
+"""`rlp ask`: a request in words finds its opening and its parameters; they are shown, and run once a person says so."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runloop.cli import context, output
+from runloop.cli.requests import candidates, chosen_of, fallback
+from runloop.cli.showing import RunShown
+from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runloop.cli.requests import Request
+    from runloop.client import RunResult as RemoteResult
+    from runloop.config import Settings
+    from runloop.router.requests.matching import Match
+    from runloop.runs.results import RunResult
+
+app = typer.Typer(add_completion=False, help="Say in words what you want: an opening does it, or the assistant answers.")
+
+SIGIL = "?"
+
+
+@app.command()
+def ask(
+    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="What you want, in your words; name=value sets a parameter.")],
+    *,
+    opening: Annotated[str | None, typer.Option("--opening", metavar="NAME", help="Use this opening, whatever the words say.")] = None,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start without asking first. What the run wants approved is asked all the same.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process, also when a daemon is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the decision (with --dry-run) or the run's records as JSON.")] = False,
+) -> int:
+    """Find the opening that WORDS ask for, show it with its parameters, and run it once you agree. What fits none goes to the assistant.
+
+    Examples: `rlp ask write to Maria about the Q4 plan`, `rlp ask what failed yesterday`, `rlp ask --dry-run mail Bob on lunch`.
+    """
+    line = " ".join(words).strip()
+    line = line.removeprefix(SIGIL).strip()
+    if not any(char.isalnum() for char in line):
+        raise InvalidInput("there is no request", code="ask.empty", hint="say what you want: rlp ask what failed yesterday")
+    settings = context.settings()
+    request = _request(line, settings, opening)
+    if dry_run:
+        return _say_what(request, as_json=as_json)
+    if request.answers:
+        return asyncio.run(_answer(request, settings, local=local, as_json=as_json))
+    if not start:
+        request = _confirmed(request)
+    if request.match is None:
+        return EXIT_INTERRUPTED
+    from runloop.cli.run import execute
+
+    chosen = chosen_of(request)
+    with_view = not as_json and output.is_terminal(sys.stdout)
+    return asyncio.run(execute(chosen, settings, RunShown(chosen.opening if with_view else None), local=local))
+
+
+def _request(line: str, settings: Settings, opening: str | None) -> Request:
+    """What the line asks for, where a choice has to be made by the person at this terminal."""
+    from runloop.cli.requests import Request
+    from runloop.router.requests.matching import meant
+
+    known, unusable = candidates(settings)
+    for why in unusable:
+        output.print_warning("ask.unusable_opening", why)
+    if opening is not None:
+        return Request(line, known, meant(line, [_named(opening, known)]), 0)
+    default = settings.get("router.default_opening")
+    found = meant(line, [each.candidate for each in known if each.candidate.name != default])
+    if found.outcome == "none":
+        return fallback(line, settings, known, found)
+    if found.outcome == "one":
+        return Request(line, known, found, 0)
+    return Request(line, known, found, _choose(line, found.near))
+
+
+def _named(name: str, known: Any) -> Any:
+    for each in known:
+        if each.candidate.name == name:
+            return each.candidate
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [each.candidate.name for each in known], n=1)
+    raise InvalidInput(
+        f"there is no opening {name!r}", code="opening.not_found", hint=f"did you mean {near[0]}?" if near else "`rlp opening list`"
+    )
+
+
+def _choose(line: str, near: tuple[Match, ...]) -> int:
+    """Which of the openings that fit equally well; without a person that is an error that names them."""
+    names = ", ".join(match.name for match in near)
+    if not _somebody():
+        raise InvalidInput(
+            f"{line!r} fits {names} equally well", code="ask.ambiguous", hint=f"name one: rlp ask --opening {near[0].name} …"
+        )
+    for number, match in enumerate(near, 1):
+        _tell(f"  {number}) {match.name}  ({match.score:.2f})")
+    while True:
+        answer = _line("Which one? ")
+        if answer.isdecimal() and 1 <= int(answer) <= len(near):
+            return int(answer) - 1
+        _tell(f"Please give a number from 1 to {len(near)}.")
+
+
+def _confirmed(request: Request) -> Request:
+    """The request as the person wants it run; without a match where they want none of it."""
+    if not _somebody():
+        raise Denied(
+            f"{request.name} was not confirmed, and nobody is here to do so",
+            code="ask.unconfirmed",
+            hint="--start runs it without asking, --dry-run shows what it would be",
+        )
+    if request.match is not None and request.match.example is None and not request.match.params:
+        request = _edited(request)
+    while True:
+        for text in _shown(request):
+            _tell(text)
+        answer = _line("Run it? [Y]es, [n]o, [e]dit: ").lower()
+        if answer in ("", "y", "yes"):
+            return request
+        if answer in ("n", "no", "q"):
+            return request.without()
+        if answer in ("e", "edit"):
+            request = _edited(request)
+
+
+def _edited(request: Request) -> Request:
+    """The request with what the person typed for its parameters; Enter keeps a value."""
+    from runloop.cli.run import param_pairs
+
+    given: dict[str, Any] = {}
+    for name, value in request.params.items():
+        while True:
+            text = _line(f"  {name} [{_value(value)}]: ")
+            try:
+                given.update(param_pairs([f"{name}={text}"], request.declared, {}) if text else {name: value})
+            except InvalidInput as error:
+                _tell(f"  {error.message}")
+                continue
+            break
+    return request.with_params({name: value for name, value in given.items() if value != request.declared[name]})
+
+
+def _shown(request: Request) -> list[str]:
+    lines = [f"{request.name}: {request.goal}" if request.goal else request.name]
+    width = max((len(name) for name in request.params), default=0)
+    for name, value in request.params.items():
+        lines.append(f"  {name:<{width}}  {_value(value)}  ({request.origin(name)})")
+    return lines
+
+
+def _value(value: Any) -> str:
+    import json
+
+    return output.clean_line(value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False))
+
+
+def _say_what(request: Request, *, as_json: bool) -> int:
+    """What would be run, and why."""
+    if output.wants_json(as_json=as_json, as_table=False):
+        output.print_json(request.to_dict())
+        return EXIT_OK
+    for text in _shown(request):
+        output.print_line(text)
+    output.print_line(f"because {request.reason}")
+    return EXIT_OK
+
+
+class _Answered(RunShown):
+    """Shows nothing and holds the run's end: what counts is the answer, and the steps are in `rlp show`."""
+
+    result: RunResult | RemoteResult | None = None
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Nothing is shown."""
+
+    def end(self, result: RunResult | RemoteResult) -> None:
+        """Keep how it ended."""
+        self.result = result
+
+
+async def _answer(request: Request, settings: Settings, *, local: bool, as_json: bool) -> int:
+    """Run the opening that answers, and print what it says: the text and its sources."""
+    from runloop.cli.run import execute
+
+    held = _Answered(None)
+    code = await execute(chosen_of(request), settings, held, local=local)
+    if held.result is None:
+        return code
+    if code != EXIT_OK:
+        raise RunloopError(
+            f"no answer: {held.result.reason}", code=held.result.code or "run.failed", hint=f"rlp show {held.result.run_id[:8]}"
+        )
+    from runloop.cli.requests import answer_of
+
+    answer = answer_of(held.result)
+    if output.wants_json(as_json=as_json, as_table=False):
+        output.print_json({**answer, "run_id": held.result.run_id})
+        return code
+    output.print_line(str(answer.get("text", "")))
+    sources = [text for each in answer.get("sources") or () if (text := _source(each))]
+    if sources and answer.get("mode") != "table":
+        output.print_line()
+        for number, text in enumerate(sources, 1):
+            output.print_line(f"[{number}] {text}")
+    return code
+
+
+def _source(source: Any) -> str:
+    """One source, as a person looks it up."""
+    if not isinstance(source, dict):
+        return ""
+    place = f"{source['path']}:{source['line']}" if source.get("path") and source.get("line") else source.get("path") or ""
+    run = f"rlp show {str(source['run_id'])[:8]}" if source.get("run_id") else ""
+    event = f"rlp why event:{source['event_id']}" if source.get("event_id") else ""
+    return "  ".join(part for part in (str(source.get("what") or ""), place, run or event) if part)
+
+
+def _somebody() -> bool:
+    from runloop.cli.person import person_present
+
+    return person_present()
+
+
+def _line(prompt: str) -> str:
+    """A line typed after what it answers was on the screen; the end of the input is an interrupt."""
+    from runloop.cli.person import forget_typed_ahead
+
+    forget_typed_ahead()
+    print(output.clean_line(prompt), end="", file=sys.stderr, flush=True)
+    text = sys.stdin.readline()
+    if not text:
+        raise KeyboardInterrupt
+    return text.strip()
+
+
+def _tell(text: str) -> None:
+    print(output.clean(text), file=sys.stderr, flush=True)

@@ -1,0 +1,178 @@
+"""Requests at the command line: the openings that can be asked for, and what a line becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from runloop.errors import InvalidInput, RunloopError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runloop.cli.run import Chosen
+    from runloop.client import RunResult as RemoteResult
+    from runloop.config import Settings
+    from runloop.openings import Opening
+    from runloop.router.requests.matching import Candidate, Match, Meant
+    from runloop.runs.results import RunResult
+    from runloop.runs.services import OpeningText
+
+LINE_PARAMS = ("question", "prompt", "request", "text")
+"""Parameters of the default opening that may take the whole line, the first that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Askable:
+    """An opening that requests can mean."""
+
+    candidate: Candidate
+    opening: Opening
+    found: OpeningText
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A line, what it was found to mean, and which of the matches is taken; ``answers`` where nothing fits and the line is a question."""
+
+    line: str
+    known: Sequence[Askable]
+    found: Meant
+    taken: int | None
+    answers: bool = False
+    given: Mapping[str, Any] | None = None
+    typed: frozenset[str] = field(default=frozenset())
+
+    @property
+    def match(self) -> Match | None:
+        """The opening that is taken, or None."""
+        return None if self.taken is None else self.found.matches[self.taken]
+
+    @property
+    def askable(self) -> Askable:
+        """The same, as it was read. Raises where there is none."""
+        match = self.match
+        return next(each for each in self.known if match is not None and each.candidate.name == match.name)
+
+    @property
+    def name(self) -> str:
+        """The name of the opening."""
+        return self.askable.candidate.name
+
+    @property
+    def goal(self) -> str:
+        """What it is for."""
+        return next(iter(self.askable.opening.goals), "")
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """The opening's parameters with their defaults."""
+        return self.askable.opening.params
+
+    @property
+    def own(self) -> Mapping[str, Any]:
+        """The parameters that the line, or the person, gives."""
+        if self.given is not None:
+            return self.given
+        return {each.name: each.value for each in self.match.params} if self.match is not None else {}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Every parameter with the value that it would have."""
+        return {**self.declared, **self.own}
+
+    @property
+    def reason(self) -> str:
+        """Why this opening."""
+        return self.found.reason
+
+    def origin(self, name: str) -> str:
+        """Where the value of a parameter comes from."""
+        if name in self.typed:
+            return "as you typed it"
+        if name not in self.own:
+            return "default"
+        filled = next((each for each in self.match.params if each.name == name), None) if self.match is not None else None
+        return "the line" if filled is None else f"from: {filled.by}"
+
+    def without(self) -> Request:
+        """Nothing is to be run."""
+        return replace(self, taken=None)
+
+    def with_params(self, given: Mapping[str, Any]) -> Request:
+        """The same opening with what the person typed."""
+        return replace(self, given=given, typed=frozenset(given))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The decision as JSON: the opening, its parameters, and every match with the words that speak for it."""
+        return {
+            "line": self.line,
+            "outcome": "answer" if self.answers else self.found.outcome,
+            "opening": self.name,
+            "params": self.params,
+            "from_line": sorted(self.own),
+            "reason": self.reason,
+            "matches": [match.to_dict() for match in self.found.matches],
+        }
+
+
+def candidates(settings: Settings) -> tuple[list[Askable], list[str]]:
+    """Every opening that can be found by name, without the default one; and what is wrong with those that cannot be read."""
+    from runloop.openings import parse_opening
+    from runloop.router.requests.matching import Candidate
+    from runloop.runs.lookup import find_opening, known_openings
+    from runloop.runs.places import opening_dirs
+
+    found: list[Askable] = []
+    unusable: list[str] = []
+    directories = opening_dirs(settings)
+    for name in known_openings(directories):
+        try:
+            text = find_opening(name, directories)
+            opening = parse_opening(text.source, file=text.file)
+        except RunloopError as error:
+            unusable.append(f"{name} cannot be asked for: {error.message}")
+            continue
+        examples = tuple((example.text, example.pieces) for example in opening.examples)
+        found.append(Askable(Candidate(name, opening.goals, examples, opening.params), opening, text))
+    return found, unusable
+
+
+def fallback(line: str, settings: Settings, known: Sequence[Askable], found: Meant) -> Request:
+    """The default opening with the line as its question."""
+    from runloop.router.requests.filling import Filled
+    from runloop.router.requests.matching import Match, Meant
+
+    name = settings.get("router.default_opening")
+    askable = next((each for each in known if each.candidate.name == name), None)
+    if askable is None:
+        raise InvalidInput(
+            f"no opening fits, and the default one, {name!r}, is not there",
+            code="ask.no_default",
+            hint="set router.default_opening to one of `rlp opening list`",
+        )
+    param = next((each for each in LINE_PARAMS if isinstance(askable.opening.params.get(each), str)), None)
+    if param is None:
+        raise InvalidInput(
+            f"the default opening {name!r} has no parameter for the line",
+            code="ask.no_line_param",
+            hint=f"give it one of {', '.join(LINE_PARAMS)}, with a text as its default",
+        )
+    match = Match(name, 0.0, (), None, (Filled(param, line, line, "the line"),))
+    return Request(line, known, Meant("none", (match, *found.matches), found.reason), 0, answers=name == "assistant")
+
+
+def chosen_of(request: Request) -> Chosen:
+    """What `rlp run` would run for it."""
+    from runloop.cli.run import Chosen
+    from runloop.openings import parse_opening
+
+    found = request.askable.found
+    return Chosen(parse_opening(found.source, file=found.file, params=dict(request.own) or None), found, dict(request.own))
+
+
+def answer_of(result: RunResult | RemoteResult) -> Mapping[str, Any]:
+    """The assistant's answer in a run that succeeded."""
+    saved = getattr(result, "saved", None)
+    values = saved.get("answer.out", []) if saved is not None else result.outputs.get("answer", {}).get("out", [])  # type: ignore[union-attr] # the other kind of result
+    return values[0] if values and isinstance(values[0], dict) else {"text": ""}

@@ -1,0 +1,139 @@
+"""`rlp ask` as a person uses it: words become an opening with parameters, shown and confirmed, or an answer with its sources."""
+
+import json
+
+import pytest
+
+WRITE = "write an e-mail to Sam Rivers about the pier repair"
+
+
+def test_the_opening_and_its_parameters_are_shown_and_run_once_confirmed(home, terminal):
+    shown = terminal(home, "ask", *WRITE.split())
+    shown.expect("recipient    Sam Rivers  (from: write an e-mail to {recipient} about {topic})")
+    shown.expect("topic        the pier repair")
+    shown.expect("tone         neutral-friendly  (default)")
+    shown.expect("[e]dit: ")
+    shown.type("y\n")
+    shown.expect("Approval needed")
+    shown.expect("no: ")
+    shown.type("y\n")
+    shown.expect("succeeded")
+
+    assert shown.end() == 0
+    [mail] = home.outbox()
+    assert "sam@" in mail.read_text().lower()
+
+
+def test_no_runs_nothing(home, terminal):
+    shown = terminal(home, "ask", WRITE)
+    shown.expect("[e]dit: ")
+    shown.type("n\n")
+
+    assert shown.end() == 130
+    assert json.loads(home.rlp("runs", "--json").stdout) == []
+
+
+def test_what_is_typed_over_a_parameter_is_what_runs(home, terminal):
+    shown = terminal(home, "ask", WRITE)
+    shown.expect("[e]dit: ")
+    shown.type("e\n")
+    shown.expect("recipient [Sam Rivers]: ")
+    shown.type("Zo\n")
+    for name in ("topic", "tone", "sender"):
+        shown.expect(f"{name} [")
+        shown.type("\n")
+    shown.expect("directories [[]]: ")
+    shown.type("not json\n")
+    shown.expect("is not")
+    shown.expect("directories [[]]: ")
+    shown.type("\n")
+    shown.expect("recipient    Zo  (as you typed it)")
+    shown.type("n\n")
+
+    assert shown.end() == 130
+
+
+def test_without_a_person_nothing_is_run_unless_it_is_told_to(home):
+    refused = home.rlp("ask", WRITE)
+    started = home.rlp("ask", "--start", "--json", WRITE)
+
+    assert (refused.returncode, "ask.unconfirmed" in refused.stderr) == (4, True)
+    assert home.records(started)[0]["meta"]["params"]["recipient"] == "Sam Rivers"
+    assert home.records(started)[-1]["meta"]["status"] == "failed"  # the mail itself wants an approval, whoever started it
+
+
+def test_a_dry_run_tells_the_decision_and_runs_nothing(home):
+    said = json.loads(home.rlp("ask", "--dry-run", "--json", WRITE, "tone=formal").stdout)
+
+    assert (said["opening"], said["outcome"], said["from_line"]) == ("compose_email", "one", ["recipient", "tone", "topic"])
+    assert (said["params"]["recipient"], said["params"]["tone"]) == ("Sam Rivers", "formal")
+    assert json.loads(home.rlp("runs", "--json").stdout) == []
+
+
+def test_a_question_that_fits_no_opening_is_answered_from_the_record_with_its_sources(home, terminal):
+    failed = home.rlp("run", "compose_email", "-p", "recipient=Nobody Known", "--json")
+    run_id = home.records(failed)[0]["run_id"]
+
+    shown = terminal(home, "ask", "?", "what", "failed", "today")
+    shown.expect(run_id[:8])
+    code = shown.end()
+    found = json.loads(home.rlp("ask", "--json", "when does the pier repair start?").stdout)
+
+    assert (code, "compose_email" in shown.shown) == (0, True)
+    assert found["mode"] == "hits"
+    assert (found["sources"][0]["path"].endswith("pier.md"), found["sources"][0]["line"] >= 1) == (True, True)
+
+
+def test_openings_that_fit_equally_well_are_put_to_the_person(home, terminal):
+    for name in ("water_roses", "water_ferns"):
+        made = home.rlp("opening", "new", "--from", "pipeline", name)
+        assert made.returncode == 0, made.stderr
+        path = next(home.root.rglob(f"{name}.yaml"))
+        text = path.read_text()
+        (home.state / "openings").mkdir(exist_ok=True)
+        (home.state / "openings" / path.name).write_text(text.replace("goals:", "examples: [water the plants]\ngoals:", 1))
+
+    refused = home.rlp("ask", "water the plants")
+    shown = terminal(home, "ask", "water the plants")
+    shown.expect("2) water_roses")
+    shown.expect("Which one? ")
+    shown.type("7\n")
+    shown.expect("Please give a number from 1 to 2.")
+    shown.type("2\n")
+    shown.expect("water_roses:")
+    shown.type("n\n")
+
+    assert (refused.returncode, "ask.ambiguous" in refused.stderr) == (2, True)
+    assert shown.end() == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("?",), "ask.empty"),
+        (("--opening", "compose_emial", "x"), "opening.not_found"),
+        (("--set", "router.default_opening=none", "x"), "cli.usage"),
+    ],
+)
+def test_a_request_that_cannot_be_taken_says_why(arguments, code, home):
+    refused = home.rlp("ask", *arguments)
+
+    assert (refused.returncode, code in refused.stderr) == (2, True)
+
+
+def test_a_default_opening_that_is_not_there_or_takes_no_line_is_told(home):
+    gone = home.rlp("--set", "router.default_opening=none", "ask", "what is this")
+    deaf = home.rlp("--set", "router.default_opening=compose_email", "ask", "what is this")
+
+    assert ("ask.no_default" in gone.stderr, "ask.no_line_param" in deaf.stderr) == (True, True)
+
+
+def test_openings_are_listed_with_what_they_are_for_and_how_they_are_asked_for(home):
+    (home.state / "openings").mkdir(exist_ok=True)
+    (home.state / "openings" / "broken.yaml").write_text("version: 7\n")
+
+    listed = home.rlp("opening", "list", "--json")
+
+    found = {each["name"]: each for each in json.loads(listed.stdout)}
+    assert "write to {recipient} about {topic}" in found["compose_email"]["examples"]
+    assert ("assistant" in found, "broken cannot be asked for" in listed.stderr) == (True, True)

@@ -1,0 +1,105 @@
+"""Which opening a request means, why, and when nobody can tell."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.router.requests.matching import Candidate, meant
+
+
+def candidate(name, goals=(), examples=(), **params):
+    return Candidate(name, tuple(goals), tuple((each, tuple(re.split(r"\{(\w+)\}", each))) for each in examples), params)
+
+
+MAIL = candidate(
+    "compose_email",
+    ["Write a short e-mail to a person."],
+    ["write an e-mail to {recipient} about {topic}", "tell {recipient} about {topic}", "mail {recipient} on {topic} in {count} words"],
+    recipient="john",
+    topic="tea",
+    count=100,
+)
+BACKUP = candidate("backup_photos", ["Copy photos to a disk."], ["back up my photos to {where}"], where="/mnt")
+REPORT = candidate("weekly_report", ["Summarise the week's commits."])
+ALL = (MAIL, BACKUP, REPORT)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "params"),
+    [
+        ("write an e-mail to Maria about the plan", "compose_email", {"recipient": "Maria", "topic": "the plan"}),
+        ("Write an email to Maria about the plan please", "compose_email", {"recipient": "Maria", "topic": "the plan"}),
+        ("mail Bob on lunch in 50 words", "compose_email", {"recipient": "Bob", "topic": "lunch", "count": 50}),
+        ("mail Bob on lunch in few words", "compose_email", {"recipient": "Bob", "topic": "lunch"}),
+        ("back up my photos to /mnt/usb", "backup_photos", {"where": "/mnt/usb"}),
+        ("summarise this week's commits", "weekly_report", {}),
+        ("weekly_report", "weekly_report", {}),
+        ("compose_email recipient=Maria topic='a b'", "compose_email", {"recipient": "Maria", "topic": "a b"}),
+        ("backup_photos back up my photos to /x where=/y", "backup_photos", {"where": "/y"}),
+    ],
+)
+def test_a_request_finds_its_opening_and_its_parameters(line, name, params):
+    found = meant(line, ALL)
+
+    assert (found.outcome, found.matches[0].name) == ("one", name)
+    assert {each.name: each.value for each in found.matches[0].params} == params
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "what failed yesterday?",
+        "explain the difference between TCP and UDP",
+        "write a poem",
+        "tell me about the weather",
+        "",
+        "?!",
+        "the of a",
+    ],
+)
+def test_what_fits_nothing_is_said_to_fit_nothing(line):
+    assert meant(line, ALL).outcome == "none"
+
+
+def test_two_openings_that_fit_equally_well_are_left_to_somebody_else():
+    one, two = candidate("one", ["Water the plants."]), candidate("two", ["Water the plants."])
+
+    found = meant("water the plants", (two, one, REPORT))
+
+    assert (found.outcome, [each.name for each in found.near]) == ("close", ["one", "two"])
+    assert "one and two" in found.reason
+
+
+def test_a_match_says_which_words_speak_for_it():
+    match = meant("summarise the commits of Maria", ALL).matches[0]
+
+    assert {word for word, _ in match.terms} == {"summaris", "commit"}
+    assert match.to_dict()["terms"][0].keys() == {"word", "weight"}
+
+
+def test_a_word_that_many_openings_have_says_less():
+    many = [candidate(f"plant_{number}", [f"Paint wall {chr(97 + number)}"]) for number in range(5)]
+
+    terms = dict(meant("paint wall b", many).matches[0].terms)
+
+    assert terms["b"] > terms["paint"]
+
+
+def test_no_openings_are_no_match():
+    assert (meant("anything", ()).outcome, meant("anything", ()).near) == ("none", ())
+
+
+@given(st.text(max_size=200), st.permutations(ALL))
+def test_any_line_gives_the_same_answer_every_time_whatever_the_order(line, order):
+    assert meant(line, order) == meant(line, ALL)
+    assert all(0 <= match.score <= 1 for match in meant(line, ALL).matches)
+
+
+def test_a_very_long_line_is_a_text_and_no_request():
+    found = meant("write an e-mail to Maria about the plan " * 200_000, ALL)
+
+    assert (found.outcome, found.reason) == ("none", "the line is longer than 4000 characters")
