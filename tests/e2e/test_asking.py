@@ -21,7 +21,7 @@ def test_the_opening_and_its_parameters_are_shown_and_run_once_confirmed(home, t
 
     assert shown.end() == 0
     [mail] = home.outbox()
-    assert "sam@" in mail.read_text().lower()
+    assert "sam.rivers@" in mail.read_text().lower()
 
 
 def test_no_runs_nothing(home, terminal):
