@@ -14,7 +14,7 @@ _LEAST = 3  # letters that stay of a word
 _EMPTY = frozenset(
     """a about an and are as at be by can could do does for from give has have how i if in is it its just let me my now of off on one or
     our out over please shall should so some that the their them then there this those to up us want was we were what when where which
-    who will with would you your""".split()  # noqa: SIM905 - read as text
+    who will with would you your""".split()
 )
 
 
