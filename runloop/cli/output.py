@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MIN_COLUMN_WIDTH = 8
 FALLBACK_WIDTH = 80
 _SEPARATOR = " | "
+_BRANCH = re.compile("([ │├└─]*)(.*)", re.DOTALL)
 
 # C1, DEL, bidirectional overrides, isolates and marks, line and paragraph separators, lone surrogates
 _DRIVING = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
@@ -281,6 +282,19 @@ def fitted(text: str, size: int) -> str:
             break
         kept += char
     return kept + "…"
+
+
+def wrapped(line: str, size: int) -> list[str]:
+    """The line as lines of at most ``size`` columns, broken at blanks; what goes on stands under its branch of a tree, or indented."""
+    branch, text = _BRANCH.fullmatch(line).groups()  # type: ignore[union-attr] # it matches every line
+    under = branch.replace("├", "│").replace("└", " ").replace("─", " ") + "  "
+    lines, here = [], branch
+    for word in text.split(" "):
+        if here not in {branch, under} and display_width(here) + 1 + display_width(word) > size:
+            lines.append(here)
+            here = under
+        here += word if here in {branch, under} else f" {word}"
+    return [*lines, here]
 
 
 def _pad(text: str, size: int, *, right: bool) -> str:

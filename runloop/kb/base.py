@@ -16,6 +16,7 @@ from runloop.kb import erasing, evidence, facts, materialise, naming
 from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.erasing import Erasure, Left
+from runloop.kb.entity import describe, entity_key, of_event
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
@@ -27,6 +28,7 @@ from runloop.kb.redaction import EVERYTHING, Redactor, Rules
 from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
 from runloop.kb.search import Found, Hit, Request, find, find_document, hit_of
+from runloop.kb.timeline import Entry, Span, timeline
 from runloop.kb.why import explain
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ READ_CACHE_KIB = 16 * 1024  # of pages, for each connection that reads: the part
 VIEWS_DB = "pog.sqlite"
 PAST_DIRECTORY = "past"
 _IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "appointment", "commit", "command"})
+HISTORY = 20  # entries of an entity that are shown with it
 _NOT_PROPOSED = frozenset(
     {"cap.audit", "events.erased", "import.finished", "replay.reported", "archive.imported", "runs.archived", *_IMPORTED}
 )  # what only the host itself may say, as with run records
@@ -221,6 +224,26 @@ class KnowledgeBase:
             found = explain(key, self.ledger, db, telling, max_steps=max_steps, max_depth=max_depth)
         masked: dict[str, Any] = self.redactor.value(found.to_dict())
         return masked
+
+    def entity(self, key: str) -> dict[str, Any] | None:
+        """What is known of an entity, masked (:func:`runloop.kb.entity.describe`), with its ``history``; None where nothing is."""
+        with self.reading() as db:
+            own = entity_key(db, key)
+            found = describe(db, own)
+        if found is None and (event := self.get(own, raw_contacts=True)) is not None:
+            found = of_event(event)
+        if found is None:
+            return None
+        masked: dict[str, Any] = self.redactor.value(found)
+        return {**masked, "history": [entry.to_dict() for entry in self.timeline(own, Span(limit=HISTORY))[0]]}
+
+    def timeline(self, key: str | None, span: Span) -> tuple[list[Entry], bool]:
+        """What happened to an entity, or at all (None), masked and newest last; and whether there is more before it."""
+        with self.reading() as db:
+            own = None if key is None else entity_key(db, key)
+            last = self.until if span.last is None else span.last
+            found, more = timeline(self.ledger, db, own, replace(span, last=last))
+        return [entry.masked(self.redactor.text) for entry in found], more
 
     def propose(self, delta: StateDelta) -> StoredEvent:
         """Append a change that was proposed, after the checks of spec 15.3 in their order; it is visible to the next read."""

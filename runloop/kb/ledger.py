@@ -168,6 +168,13 @@ class Ledger:
         with self.reading() as db:
             return [stored(row) for row in db.execute(sql, (*values, limit))]
 
+    def read_back(self, before_id: int, limit: int = 1000, *, without: Sequence[str] = ()) -> list[StoredEvent]:
+        """Events with an id below ``before_id``, newest first, those of some kinds left out."""
+        marks = ", ".join("?" * len(without))
+        sql = f"SELECT {COLUMNS} FROM events WHERE id < ? AND kind NOT IN ({marks}) ORDER BY id DESC LIMIT ?"  # noqa: S608 - placeholders
+        with self.reading() as db:
+            return [stored(row) for row in db.execute(sql, (before_id, *without, limit))]
+
     def get(self, event_id: int) -> StoredEvent | None:
         """The event with this id, or None."""
         with self.reading() as db:

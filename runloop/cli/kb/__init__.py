@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runloop.cli.kb import explaining, facts, importing, maintaining, moving, querying, searching
+from runloop.cli.kb import explaining, facts, importing, maintaining, moving, querying, searching, showing
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
@@ -18,6 +18,8 @@ app.command()(facts.remember)
 app.command()(facts.supersede)
 app.command()(facts.forget)
 app.command()(facts.facts)
+app.command()(showing.show)
+app.command()(showing.timeline)
 app.command()(maintaining.verify)
 app.command()(maintaining.migrate)
 app.command()(maintaining.vacuum)

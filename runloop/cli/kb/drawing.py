@@ -224,11 +224,11 @@ def _approval(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
 
 
 def _mail(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    return [f"to {', '.join(facts['to'])}", facts.get("status", ""), date_clock(step["ts_ms"]), _short_path(facts.get("path"))]
+    return [f"to {', '.join(facts['to'])}", facts.get("status", ""), date_clock(step["ts_ms"]), short_path(facts.get("path"))]
 
 
 def _artifact(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    return [_short_path(facts.get("path")), f"sha256 {facts['sha256'][:12]}" if facts.get("sha256") else "", date_clock(step["ts_ms"])]
+    return [short_path(facts.get("path")), f"sha256 {facts['sha256'][:12]}" if facts.get("sha256") else "", date_clock(step["ts_ms"])]
 
 
 _DETAILS = {
@@ -244,14 +244,14 @@ _DETAILS = {
 
 
 def _place(facts: Mapping[str, Any]) -> str:
-    path = _short_path(facts.get("path"))
+    path = short_path(facts.get("path"))
     if not path or facts.get("line") is None:
         return path
     last = facts.get("end_line")
     return f"{path}:{facts['line']}" + (f"-{last}" if last not in (None, facts["line"]) else "")
 
 
-def _short_path(path: str | None) -> str:
+def short_path(path: str | None) -> str:
     """The path from here or from the home directory, where it lies below one of them."""
     if not path or not path.startswith("/"):
         return path or ""

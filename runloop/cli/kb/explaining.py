@@ -88,4 +88,5 @@ def named(kb: KnowledgeBase, entity: str) -> Candidate:
 
 def _print(lines: Iterable[str], width: int | None = None) -> None:
     for line in lines:
-        output.print_line(line if width is None else output.fitted(output.clean_line(line), width))
+        for each in [line] if width is None else output.wrapped(output.clean_line(line), width):
+            output.print_line(each)

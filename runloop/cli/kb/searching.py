@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runloop.cli import output
-from runloop.cli.kb.opened import open_kb
+from runloop.cli.kb.past import AtOption, opened_at
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import day, moment
 from runloop.errors import EXIT_OK
@@ -28,6 +28,7 @@ def search(
     kind: Annotated[list[str] | None, typer.Option("--kind", "-k", help=f"{KINDS}; may be repeated.")] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Not older than (2d, 15m, 09:30, a date).")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Older than.")] = None,
+    at: AtOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="Show at most N hits.")] = 10,
     json: JsonOption = False,
     table: TableOption = False,
@@ -42,7 +43,7 @@ def search(
     query = " ".join(words)
     times = (moment(since, now, "--since"), moment(until, now, "--until"))
     request = Request(query, None if kind is None else tuple(kind), *times, limit).checked()
-    with open_kb() as kb:
+    with opened_at(at) as kb:
         found = kb.search_for(request)
     for remark in found.remarks:
         output.print_warning("kb.query_remark", f"{remark.message} (character {remark.at + 1} of {query!r})")
