@@ -15,8 +15,8 @@ from runloop.events.kinds import kind_of, validate
 from runloop.kb import erasing, evidence, facts, materialise, naming
 from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, connect
-from runloop.kb.erasing import Erasure, Left
 from runloop.kb.entity import describe, entity_key, of_event
+from runloop.kb.erasing import Erasure, Left
 from runloop.kb.errors import InvalidDelta, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
@@ -269,9 +269,10 @@ class KnowledgeBase:
         return self.ledger.append([event])[0]
 
     def erase(self, events: Iterable[int | Left], *, actor: str = "user", reason: str | None = None) -> Erasure:
-        """Take the content of events for good: out of the ledger, and with it out of everything that is derived from it."""
+        """Take the content of events for good: out of the ledger, out of everything that is derived from it, and out of the past."""
         lefts = [Left(each) if isinstance(each, int) else each for each in events]
         erasure = erasing.erase(self.ledger, lefts, actor=actor, reason=reason)
+        self._past().forget()
         self.sync()
         if erasing.emptied(self._views_path):
             return erasure
@@ -345,7 +346,7 @@ class KnowledgeBase:
         if event_id >= self.ledger.head().id:
             yield self
             return
-        past = Past(self.root / PAST_DIRECTORY, self.ledger)
+        past = self._past()
         with past.at(event_id, tick) as path:
             with self._lock:
                 note(self._views, past.states(), time.time_ns() // 1_000_000)
@@ -384,6 +385,9 @@ class KnowledgeBase:
                     code="kb.unknown_evidence",
                     hint="name events that are in the ledger",
                 )
+
+    def _past(self) -> Past:
+        return Past(self.root / PAST_DIRECTORY, self.ledger)
 
     def _event_entity(self, number: str, redactor: Redactor) -> dict[str, Any] | None:
         event = self.ledger.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else None

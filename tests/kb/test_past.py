@@ -210,3 +210,28 @@ def test_whoever_makes_a_state_holds_the_lock(kb, contact):
 
     with kb.at(1, try_lock):
         pass
+
+
+def test_what_was_erased_is_gone_from_the_past_too(kb, contact):
+    kb.ledger.append([contact("Ada Secret"), contact("Grace", "grace@example.com"), contact("Zoe", "zoe@example.com")])
+    with kb.at(2):
+        assert b"Ada Secret" in (kb.root / "past" / "2.sqlite").read_bytes()
+    kb.erase([1])
+    assert [path.name for path in (kb.root / "past").iterdir()] == ["lock"]
+    with kb.at(2) as past:
+        assert past.search("Ada") == []
+        assert [hit.title for hit in past.search("Grace")] == ["Grace"]
+    assert b"Ada Secret" not in (kb.root / "past" / "2.sqlite").read_bytes()
+
+
+def test_a_state_that_was_made_before_an_erasure_is_not_used_whoever_erased(kb, contact):
+    kb.ledger.append([contact("Ada"), contact("Grace", "grace@example.com"), contact("Zoe", "zoe@example.com")])
+    with kb.at(2):
+        old = (kb.root / "past" / "2.sqlite").read_bytes()
+    kb.erase([1])
+    (kb.root / "past" / "2.sqlite").write_bytes(old)
+    with kb.at(2) as past:
+        assert past.search("Ada") == []
+    with kb.at(3) as past:
+        assert [hit.title for hit in past.search("Zoe")] == ["Zoe"]
+        assert past.search("Ada") == []
