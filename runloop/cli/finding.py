@@ -87,6 +87,14 @@ def finding(ref: str) -> Iterator[FoundRun]:
         yield find_source(ref, ledger, others)
 
 
+def refuse_archived(found: FoundRun) -> None:
+    """Raise RunArchived where the run was archived: it is read there and nothing else."""
+    from runloop.kb.pruning.archived import ArchivedRuns
+
+    if isinstance(found.source, ArchivedRuns):
+        raise found.source.refusal(found.run_id)
+
+
 def records_of(found: FoundRun) -> Iterator[Mapping[str, Any]]:
     """The records of a run that was found, large values loaded."""
     from runloop.events import record_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, output
-from runloop.cli.finding import finding
+from runloop.cli.finding import finding, refuse_archived
 from runloop.cli.run import param_pairs, strict_json
 from runloop.cli.showing import RunShown, exit_code, show_compiling
 from runloop.errors import EXIT_OK, InvalidInput, Where
@@ -83,6 +83,7 @@ def _wanted(ref: str, at: str | None, params: list[str], answers: list[str], age
         if found.archive is not None:
             hint = "its records are another machine's; replay it, or run its opening here"
             raise InvalidInput("an imported run cannot be forked", code="fork.imported", hint=hint)
+        refuse_archived(found)
         submitted = load_run(found.source, found.run_id).submitted
     said, before = submitted["opening"], submitted["params"] or {}
     changed = param_pairs(params, before, {})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runloop.cli import context, output
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
-from runloop.cli.times import moment, span
+from runloop.cli.times import date_clock, moment, span
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def runs(
         typer.Option("--text", metavar="WORDS", help="Only runs with these words in the opening's name, the parameters or the reason."),
     ] = None,
     imported: Annotated[bool, typer.Option("--imported", help="The runs that were imported, instead of this machine's own.")] = False,
+    archived: Annotated[bool, typer.Option("--archived", help="The runs that `rlp kb prune` archived, and where.")] = False,
     as_json: JsonOption = False,
     as_table: TableOption = False,
     max_cols: MaxColsOption = None,
@@ -70,6 +72,8 @@ def runs(
         state, opening, since_ms=moment(since, now_ms, "--since"), until_ms=moment(until, now_ms, "--until"), text=text, limit=limit
     )
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
+    if archived:
+        return _archived(wanted, style, as_json=as_json, as_table=as_table)
     if imported:
         return _imported(wanted, style, as_json=as_json, as_table=as_table)
     found = _listed(wanted)
@@ -118,12 +122,33 @@ def _cells(run: Mapping[str, Any], now_ms: int) -> list[Any]:
     ]
 
 
-def _imported(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_table: bool) -> int:
+def _archived(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_table: bool) -> int:
+    _only_simple(wanted, "--archived")
+    from runloop.cli.ledger import reading_ledger
+    from runloop.kb.pruning.archived import ArchivedRuns
+
+    with reading_ledger() as ledger:
+        found = ArchivedRuns(ledger).listed(state=wanted.state, opening=wanted.opening, limit=wanted.limit)
+    rows = [_archived_cells(each) for each in found]
+    columns = ("run", "opening", "state", "submitted", "records", "archive")
+    output.print_rows(columns, rows, as_json=as_json, as_table=as_table, style=style, data=found, empty="no runs match")
+    return 0
+
+
+def _archived_cells(run: Mapping[str, Any]) -> list[Any]:
+    place = Path(run["archive"]).name
+    return [run["run_id"][:8], run["opening_name"], run["status"], date_clock(run["submitted_ms"]), run["records"], place]
+
+
+def _only_simple(wanted: RunFilter, option: str) -> None:
     if (wanted.since_ms, wanted.until_ms, wanted.text) != (None, None, None):
+        message = f"--since, --until and --text do not go with {option}"
         hint = "--state, --opening and --limit go with it"
-        raise InvalidInput(
-            "--since, --until and --text do not go with --imported", code="cli.usage", where=Where(key="--imported"), hint=hint
-        )
+        raise InvalidInput(message, code="cli.usage", where=Where(key=option), hint=hint)
+
+
+def _imported(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_table: bool) -> int:
+    _only_simple(wanted, "--imported")
     from runloop.cli.finding import imported
 
     listed = [

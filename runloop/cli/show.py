@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runloop.runs.history import RecordedAttempt, RecordedEnd, RecordedRun
 
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
-_ORIGINS = {"imported": "imported from another ledger", "file": "read from a file"}
+_ORIGINS = {"archived": "from the archive, by `rlp kb prune`", "imported": "imported from another ledger", "file": "read from a file"}
 _MOST = 1000
 _COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "why")
 

@@ -13,6 +13,7 @@ from runloop.daemon.parking import Parking, Stub
 from runloop.daemon.people import Person
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events.records import OpenQuestion
+from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import find_run
 from runloop.openings import parse_opening
 from runloop.runs.manager import Submission, submit_key
@@ -192,7 +193,7 @@ class Hosting:
         if self.kb.ledger.knows(submit_key(request.run_id), request.run_id):
             stored = self.kb.ledger.by_key(submit_key(request.run_id))
             if stored is None:
-                raise _reused(request.run_id)
+                raise self._refusal(request.run_id)
             return await self._stored(request, stored)
         self._check_room()
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -226,7 +227,7 @@ class Hosting:
             if self.kb.ledger.knows(submit_key(run_id), run_id):
                 stored = self.kb.ledger.by_key(submit_key(run_id))
                 if stored is None or (stored.payload["meta"].get("forked_from") or {}).get("run_id") != request.parent:
-                    raise _reused(run_id)
+                    raise self._refusal(run_id)
                 return {**_ids(stored), "state": await self.state_of(run_id), "repeated": True}
             self._check_room()
             person = Person(self.people)
@@ -234,6 +235,11 @@ class Hosting:
             hosted = self._host(run, run.opening.params, person, session, patient=request.patient)
         self._pump()
         return {**hosted.shown(), "state": hosted.state, "repeated": False}
+
+    def _refusal(self, run_id: str) -> RunloopError:
+        """Why a request whose id is known starts nothing: its run was archived, or the id is another run's."""
+        archived = ArchivedRuns(self.kb.ledger)
+        return archived.refusal(run_id) if archived.place(run_id) is not None else _reused(run_id)
 
     def _check_room(self) -> None:
         if self.draining:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from runloop.errors import InvalidInput
 from runloop.kb.derived import as_json, fold
+from runloop.kb.pruning.archived import ArchivedRuns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     import apsw
+
+    from runloop.kb.ledger import Ledger
 
 ENDS = ("succeeded", "failed", "cancelled")
 STATES = ("queued", "running", "waiting", "paused", "unfinished", *ENDS)
@@ -73,9 +76,20 @@ def only_one(ref: str, found: Collection[str], hint: str = "`rlp runs` lists the
     return next(iter(found))
 
 
-def find_run(ledger: RunIds, ref: str) -> str:
-    """The id of the run that ``ref`` names, as :func:`matching`. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
-    return only_one(ref, matching(ledger, ref))
+def find_run(ledger: Ledger, ref: str) -> str:
+    """The id of the run that ``ref`` names, as :func:`matching`.
+
+    Raises:
+        InvalidInput: ``run.unknown``, ``run.ambiguous``, or ``run.archived`` where the run's records are in an archive.
+
+    """
+    found = matching(ledger, ref)
+    if not found and (text := run_prefix(ref)):
+        archived = ArchivedRuns(ledger)
+        found = archived.run_ids(text)
+        if len(found) == 1:
+            raise archived.refusal(found[0])
+    return only_one(ref, found)
 
 
 @dataclass(frozen=True, slots=True)

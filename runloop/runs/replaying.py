@@ -130,7 +130,7 @@ def report_event(found: FoundRun, report: ReplayReport, replaced: Mapping[str, B
     """The event that says how a replay went."""
     payload = {
         "run": report.run_id,
-        "origin": found.origin,
+        "origin": "own" if found.origin == "archived" else found.origin,
         "matches": report.matches,
         "attempts": [attempt.to_dict() for attempt in report.attempts],
         "recorded_hash": report.recorded_hash,

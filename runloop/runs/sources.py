@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import matching, only_one, run_prefix
 from runloop.runs.archives.archive import Archive, open_archive
 from runloop.runs.archives.imported import Imported
@@ -76,12 +77,12 @@ class FoundRun:
     run_id: str
     source: RunSource
     ledger_id: str
-    origin: Literal["own", "imported", "file"]
+    origin: Literal["own", "archived", "imported", "file"]
     archive: Archive | None = None
 
 
 def find_source(ref: str, ledger: Ledger | None, imported: Imported) -> FoundRun:
-    """The run that ``ref`` names: an id, its first letters or ``last``, among this machine's own runs and the imported ones; or a file.
+    """The run that ``ref`` names: an id, its first letters or ``last``, among the own, the archived and the imported runs; or a file.
 
     What holds a ``/`` or ends in ``.rlz`` is a file, whose exported run is meant.
 
@@ -95,10 +96,13 @@ def find_source(ref: str, ledger: Ledger | None, imported: Imported) -> FoundRun
     text = run_prefix(ref)
     own = [] if ledger is None else matching(ledger, ref)
     others = {run_id: path for run_id, path in imported.runs().items() if run_id.startswith(text)} if text else {}
-    found = list(dict.fromkeys([*own, *others]))
+    archived = [] if ledger is None or not text else ArchivedRuns(ledger).run_ids(text)
+    found = list(dict.fromkeys([*own, *archived, *others]))
     only_one(ref, found, "`rlp runs` lists the runs; the first letters of an id, `last`, or a file of `rlp export` do")
     if own and ledger is not None:
         return FoundRun(found[0], ledger, ledger.id, "own")
+    if archived and ledger is not None:
+        return FoundRun(found[0], ArchivedRuns(ledger), ledger.id, "archived")
     archive = open_archive(others[found[0]])
     return FoundRun(found[0], archive, archive.manifest.ledger_id, "imported", archive)
 

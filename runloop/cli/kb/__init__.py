@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runloop.cli.kb import explaining, facts, importing, maintaining, moving, querying, searching, showing
+from runloop.cli.kb import explaining, facts, importing, maintaining, moving, pruning, querying, searching, showing
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
@@ -26,3 +26,4 @@ app.command()(maintaining.vacuum)
 app.command()(maintaining.stats)
 app.command()(moving.backup)
 app.command()(moving.restore)
+app.command()(pruning.prune)

@@ -12,6 +12,7 @@ from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
+from runloop.cli.kb.pruning import signers
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput
 
@@ -38,7 +39,7 @@ def verify(
     with open_kb() as kb:
         noted = None if head is None else Anchor(kb.ledger.id, *_parse_head(head))
         with progress() as tell:
-            report = kb.verify(noted, views=True, quick=quick, progress=tell)
+            report = kb.verify(noted, views=True, quick=quick, progress=tell, signers=signers(kb.ledger.id))
         aside = kb.problems() if report.ok else []
     if output.wants_json(as_json=json, as_table=table):
         output.print_json({**report.to_dict(), "set_aside": aside})

@@ -61,7 +61,7 @@ class ArchivedRuns:
     def refusal(self, run_id: str) -> RunArchived:
         """What to say where an archived run cannot be used."""
         hint = f"`rlp show {run_id[:8]}`, trace, replay and export read it there; it cannot be taken up or forked"
-        return RunArchived(f"run {run_id} was archived in {self.place(run_id)}", where=Where(file=str(self.place(run_id))), hint=hint)
+        return RunArchived(f"run {run_id} was archived by `rlp kb prune`", where=Where(file=str(self.place(run_id))), hint=hint)
 
     def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """Its records after ``after_seq``, oldest first, with those that are still in the ledger; none for a run that was not archived."""

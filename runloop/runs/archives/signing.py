@@ -61,6 +61,14 @@ def signing_key(directory: Path) -> Ed25519PrivateKey:
         ) from None
 
 
+def own_signers(directory: Path, ledger_id: str) -> frozenset[str]:
+    """The public keys, in hexadecimal, that this installation signs with or that it knows for that ledger; none is made."""
+    found = {KnownSigners(directory).of(ledger_id)}
+    if (directory / _KEY).exists():
+        found.add(signing_key(directory).public_key().public_bytes_raw().hex())
+    return frozenset(each for each in found if each not in {None, UNSIGNED})
+
+
 @dataclass(frozen=True, slots=True)
 class KnownSigners:
     """Which key archives of which ledger came under: a file of lines ``<ledger> <key or "unsigned">``."""
@@ -86,6 +94,10 @@ class KnownSigners:
                 hint="ask whoever made it why; `--accept-signer` takes the new key from now on",
             )
         return before is not None
+
+    def of(self, ledger_id: str) -> str | None:
+        """The signer under which the ledger is known, None where it is not."""
+        return self._read().get(ledger_id)
 
     def remember(self, ledger_id: str, signer: str | None) -> None:
         """Bind the ledger to this signer from now on."""

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -54,3 +57,11 @@ def pruned(kb, signer):
         return done or plan
 
     return do
+
+
+@pytest.fixture
+def scratch_dir():
+    """A directory in memory where the machine has one."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="runloop-prune-", dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)

@@ -1,0 +1,131 @@
+"""`rlp kb prune`: old runs move to an archive."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runloop.cli import context, output
+from runloop.cli.kb.opened import open_kb
+from runloop.cli.options import JsonOption, TableOption
+from runloop.cli.times import date_clock, moment
+from runloop.errors import EXIT_OK, InvalidInput, Where
+
+if TYPE_CHECKING:
+    from runloop.kb.pruning.plan import Plan
+    from runloop.kb.pruning.prune import Pruned
+
+_STAYING = {"unfinished": "have no end, or belong to one that has none", "later": "ended later", "failed": "did not succeed"}
+_RUNS_SHOWN = 20
+
+
+def prune(
+    *,
+    before: Annotated[str | None, typer.Option("--before", metavar="TIME", help="Runs that ended before: an ISO date, or 90d ago.")] = None,
+    older_than: Annotated[str | None, typer.Option("--older-than", metavar="AGE", help="Runs that ended longer ago than 90d.")] = None,
+    keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Leave runs that did not succeed.")] = False,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where the archive goes; beside the ledger without it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: JsonOption = False,
+    table: TableOption = False,
+) -> int:
+    """Move the records of old, ended runs to an archive, with their child runs and forks; runs of the daemon go on meanwhile.
+
+    The archive is verified before anything is removed, and a signed checkpoint takes the place of what went. What runs made stays known,
+    and so do records that something else rests on. `rlp runs --archived` lists the archived runs; show, trace, replay and export read them.
+
+    Examples: `rlp kb prune --older-than 90d --dry-run`, `rlp kb prune --before 2026-01-01 --to /mnt/backup/runs.gz`.
+    """
+    from runloop.kb.pruning import prune as pruning
+    from runloop.runs.archives.signing import signing_key
+
+    before_ms = _before(before, older_than)
+    with open_kb() as kb:
+        if dry_run:
+            plan = pruning.plan_prune(kb.ledger, before_ms, keep_failed=keep_failed)
+            return _print_plan(plan, before_ms, as_json=json, as_table=table)
+        key = signing_key(_keys())
+        plan, done = pruning.prune(kb.ledger, before_ms, key=key, keep_failed=keep_failed, to=to)
+        kb.sync()
+    if output.wants_json(as_json=json, as_table=table):
+        output.print_json({**_plan(plan, before_ms), "pruned": done and _done(done)})
+        return EXIT_OK
+    if done is None:
+        output.print_line(f"nothing to prune: no family of runs ended before {date_clock(before_ms)}")
+        _print_staying(plan)
+        return EXIT_OK
+    output.print_line(f"archived {done.runs:,} runs ({done.events:,} records) in {done.archive}, {_mb(done.archive_bytes)}")
+    if done.held:
+        output.print_line(f"{done.held:,} records stay: they tell what runs made, or other events rest on them")
+    output.print_line(f"checkpoint {done.checkpoint}; {_mb(done.free_bytes)} are free inside the ledger, `rlp kb vacuum` gives them back")
+    _print_staying(plan)
+    return EXIT_OK
+
+
+def signers(ledger_id: str) -> frozenset[str]:
+    """Whose checkpoints count for a ledger here."""
+    from runloop.runs.archives.signing import own_signers
+
+    return own_signers(_keys(), ledger_id)
+
+
+def _keys() -> Path:
+    path: Path = context.settings().directories.state / "keys"
+    return path
+
+
+def _before(before: str | None, older_than: str | None) -> int:
+    if (before is None) == (older_than is None):
+        message = "say which runs: --before TIME or --older-than AGE" if before is None else "--before and --older-than exclude each other"
+        raise InvalidInput(message, code="cli.usage", where=Where(key="--before"), hint="for example --older-than 90d")
+    now_ms = time.time_ns() // 1_000_000
+    option = "--before" if older_than is None else "--older-than"
+    found = moment(before if older_than is None else older_than, now_ms, option)
+    if found is None or found > now_ms:
+        hint = "for example --older-than 90d"
+        raise InvalidInput("the time lies in the future", code="cli.time", where=Where(key=option), hint=hint)
+    return found
+
+
+def _print_plan(plan: Plan, before_ms: int, *, as_json: bool, as_table: bool) -> int:
+    if output.wants_json(as_json=as_json, as_table=as_table):
+        output.print_json({**_plan(plan, before_ms), "pruned": None})
+        return EXIT_OK
+    runs = plan.runs
+    rows = [
+        (each.run.run_id[:8], each.run.opening_name, each.run.status, date_clock(each.run.finished_ms or 0), len(each.ids))
+        for each in runs[:_RUNS_SHOWN]
+    ]
+    output.print_rows(("run", "opening", "state", "ended", "records"), rows, as_table=as_table, empty="nothing to prune")
+    if len(runs) > len(rows):
+        output.print_line(f"and {len(runs) - len(rows):,} more; --json lists them all")
+    if runs:
+        output.print_line(f"would archive {len(runs):,} runs, {len(plan.ids()):,} records, {_mb(plan.payload_bytes)}")
+    if plan.held:
+        output.print_line(f"{plan.held:,} records would stay: they tell what runs made, or other events rest on them")
+    _print_staying(plan)
+    return EXIT_OK
+
+
+def _print_staying(plan: Plan) -> None:
+    for why, count in plan.staying.items():
+        if count:
+            output.print_line(f"{count:,} runs stay: they {_STAYING[why]}")
+
+
+def _plan(plan: Plan, before_ms: int) -> dict[str, Any]:
+    runs = [{**each.run._asdict(), "records": len(each.ids)} for each in plan.runs]
+    said = {"events": len(plan.ids()), "bytes": plan.payload_bytes, "held": plan.held, "staying": dict(plan.staying)}
+    return {"before_ms": before_ms, "runs": runs, **said}
+
+
+def _done(done: Pruned) -> dict[str, Any]:
+    names = ("checkpoint", "digest", "archive_bytes", "runs", "events", "held", "free_bytes")
+    return {"archive": str(done.archive), **{name: getattr(done, name) for name in names}}
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,86 @@
+"""`rlp kb prune`, and what the other verbs say of a run that it archived."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runloop.cli.main import main
+
+AGENT = """from runloop_agent import agent, kb
+
+@agent
+def run(topic: str):
+    return {"out": {"topic": topic, "found": len(kb.search(topic))}}
+"""
+OPENING = """version: 0
+name: finder
+params: {topic: tea}
+nodes: [{id: find, use: "agent:finder", with: {topic: "{{params.topic}}"}}]
+edges: []
+"""
+
+
+@pytest.fixture
+def rlp(tmp_path, monkeypatch, capsys):
+    """Runs a command in a home of its own: exit code, stdout, stderr."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main([str(each) for each in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def archived(rlp, tmp_path):
+    """The id of a run that was pruned."""
+    assert rlp("agent", "scaffold", "finder", "--root", tmp_path / "agents", "--cap-kb-read", "notes")[0] == 0
+    (tmp_path / "agents/finder/agent.py").write_text(AGENT)
+    (tmp_path / "agents/finder/tests/cases.yaml").unlink()
+    assert rlp("agent", "build", tmp_path / "agents/finder")[0] == 0
+    (tmp_path / "finder.yaml").write_text(OPENING)
+    code, out, err = rlp("run", "finder.yaml", "--local", "--json")
+    assert code == 0, err
+    run_id = json.loads(out.splitlines()[0])["run_id"]
+    code, out, _ = rlp("kb", "prune", "--older-than", "0s", "--dry-run", "--json")
+    assert [each["run_id"] for each in json.loads(out)["runs"]] == [run_id]
+    code, out, err = rlp("kb", "prune", "--older-than", "0s", "--json")
+    assert (code, json.loads(out)["pruned"]["runs"]) == (0, 1), err
+    return run_id
+
+
+def test_an_archived_run_is_listed_shown_traced_replayed_and_exported_and_never_taken_up(rlp, archived, tmp_path):
+    assert json.loads(rlp("runs", "--json")[1]) == []
+    (listed,) = json.loads(rlp("runs", "--archived", "--json")[1])
+    assert (listed["run_id"], listed["status"], listed["checkpoint"]) == (archived, "succeeded", 1)
+    assert listed["archive"].startswith(str(tmp_path / ".runloop/pog/archive/runs-0001-"))
+    shown = json.loads(rlp("show", archived[:8], "--json")[1])
+    assert (shown["run_id"], shown["origin"], shown["status"]) == (archived, "archived", "succeeded")
+    assert [code for code, _, _ in (rlp("trace", archived), rlp("logs", archived), rlp("export", archived, "-o", "run.rlz"))] == [0, 0, 0]
+    assert rlp("replay", archived, "--table")[1].endswith("the replay is identical\n")
+    for verb in ("resume", "fork", "cancel"):
+        code, _, err = rlp(verb, archived)
+        assert (code, err.partition("]")[0]) == (2, "error[run.archived") or (verb == "cancel" and code == 3), (verb, err)
+    assert rlp("kb", "verify")[0] == 0
+    # A checkpoint by a key that is not this installation's does not verify.
+    (tmp_path / ".runloop/keys/export-ed25519").write_text("1" * 64)
+    code, _, err = rlp("kb", "verify", "--table")
+    assert (code, "the signer of checkpoint 1 differs" in err) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), "cli.usage"),
+        (("--before", "1d", "--older-than", "1d"), "cli.usage"),
+        (("--before", "soon"), "cli.time"),
+        (("--before", "2999-01-01"), "cli.time"),
+    ],
+)
+def test_a_time_that_cannot_be_meant_is_refused(rlp, arguments, code):
+    exit_code, _, err = rlp("kb", "prune", *arguments)
+    assert (exit_code, err.startswith(f"error[{code}]")) == (2, True)
