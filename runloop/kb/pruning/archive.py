@@ -19,6 +19,7 @@ from msgspec import Raw, Struct
 from runloop.errors import Where
 from runloop.events import StoredEvent, canonical, parse
 from runloop.events.hashes import preimage
+from runloop.kb.erasing import erasure_of
 from runloop.kb.errors import ArchiveDamaged
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class ArchiveReader:
             form = self._decode(line)
             payload, provenance = bytes(form.payload), bytes(form.provenance)
             content = blake3(preimage(form.kind, form.actor, form.scope, payload, provenance)).hexdigest()
-            if content == form.content:
+            if content == form.content or erasure_of(payload.decode()) is not None:
                 hashes = bytes.fromhex(form.content), bytes.fromhex(form.chain)
                 said = form.id, form.ts_ms, form.kind, form.actor, form.scope
                 return StoredEvent(*said, parse(payload), parse(provenance), *hashes, form.key)

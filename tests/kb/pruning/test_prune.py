@@ -10,6 +10,7 @@ from runloop.errors import Unavailable
 from runloop.events import NewEvent, record_of
 from runloop.events import records as r
 from runloop.kb import KnowledgeBase, Ledger
+from runloop.kb.erasing import Left, erase
 from runloop.kb.errors import ArchiveDamaged, ArchiveMissing, KeyArchived, LedgerCorrupt, PruneRefused, RunArchived, SeqTaken
 from runloop.kb.keeping.chain import Anchor
 from runloop.kb.pruning import prune as pruning
@@ -59,6 +60,16 @@ def test_an_archived_run_is_read_from_the_archive_as_it_was(kb, three, pruned):
     assert sorted(archived.run_ids()) == sorted(run.run_id for run in three[:2])
     assert archived.run_ids(three[0].run_id[:8]) == [three[0].run_id]
     assert list(archived.read_run(three[2].run_id)) == []
+
+
+def test_a_record_that_lost_its_texts_before_is_archived_as_it_was_left(kb, three, pruned):
+    record = next(event for event in kb.ledger.read(0) if event.kind == "effect.requested")
+    meta = {**record.payload["meta"], "args": {"query": ""}}
+    erase(kb.ledger, [Left(record.id, {**record.payload, "meta": meta})])
+    before = said(kb.ledger, record.payload["run_id"])
+    pruned()
+    assert said(ArchivedRuns(kb.ledger), record.payload["run_id"]) == before
+    whole(kb)
 
 
 def test_the_archive_is_gzip_that_any_tool_reads(kb, three, pruned):
