@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-BESIDE = ("kept", "imported", "files")
+BESIDE = ("kept", "imported", "files", "archive")
 """Directories beside the ledger with what events name by digest: agents and guests of runs, archives, what files held before."""
 
 

@@ -6,23 +6,22 @@ transaction is an archive that nothing names: the next prune writes it anew.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runloop.errors import Unavailable, Where
+from runloop.errors import Where
 from runloop.events import NewEvent
-from runloop.kb.database import translated
+from runloop.kb.database import create_directory, sync_directory, translated
 from runloop.kb.errors import ArchiveDamaged, LedgerFull, PruneRefused
+from runloop.kb.keeping.locks import one_keeper
 from runloop.kb.pruning import checkpoints
 from runloop.kb.pruning.archive import ArchiveReader, ArchiveWriter
 from runloop.kb.pruning.plan import Plan, changed_since, make_plan
 from runloop.kb.rows import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import apsw
@@ -72,11 +71,12 @@ def prune(
         LedgerCorrupt: the ledger does not verify: nothing is taken out of it.
         PruneRefused: the place of the archive cannot be used, or something was stored meanwhile that rests on what would go.
         LedgerFull: there is no room for the archive and the transaction.
-        Unavailable: another prune is under way.
+        KnowledgeInUse: another prune, a backup or the like is under way.
 
     """
     directory = ledger.path.parent / DIRECTORY
-    with _alone(directory):
+    with one_keeper(ledger.path.parent):
+        _clean(directory, ledger)
         ledger.verify().require(str(ledger.path))
         plan = plan_prune(ledger, before_ms, keep_failed=keep_failed)
         events = len(plan.ids())
@@ -84,7 +84,7 @@ def prune(
             return plan, None
         with ledger.reading() as db:
             number = len(checkpoints.checkpoints(db)) + 1
-        place = (directory / f"runs-{number:04}-{ledger.id[:8]}.jsonl.gz" if to is None else to).absolute()
+        place = (_free_place(directory, f"runs-{number:04}-{ledger.id[:8]}") if to is None else to).absolute()
         _check_room(place, ledger, plan)
         offsets, digest = _write(place, ledger, plan, number)
         name = place.name if to is None else str(place)
@@ -94,23 +94,33 @@ def prune(
         return plan, Pruned(number, place, digest.hex(), place.stat().st_size, len(plan.runs), events, plan.held, free)
 
 
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Nobody else prunes here. What a prune left that was killed is removed."""
-    with translated(directory):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _clean(directory: Path, ledger: Ledger) -> None:
+    """Make the directory of archives; what prunes left there that were killed is removed."""
+    create_directory(directory)
+    for left in directory.glob(".*.part"):
+        left.unlink()
+    with ledger.reading() as db:
+        named = {checkpoints.archive_place(each, ledger.path) for each in checkpoints.checkpoints(db)}
+    for path in directory.glob("runs-*.jsonl.gz"):
+        if path not in named and _superfluous(path, ledger):
+            path.unlink()
+
+
+def _superfluous(path: Path, ledger: Ledger) -> bool:
+    """Whether a file is an archive of events that all are in the ledger still."""
+    archive = ArchiveReader(path)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message, hint = "another prune of this knowledge base is under way", "wait until it has ended"
-            raise Unavailable(message, code="kb.prune_busy", where=Where(file=str(directory)), hint=hint) from None
-        for left in directory.glob(".*.part"):
-            left.unlink()
-        yield
-    finally:
-        os.close(handle)
+        if archive.header().ledger_id != ledger.id:
+            return False
+        events = ((event, ledger.get(event.id)) for event in archive.scan())
+        return all(there is not None and there.chain_hash == event.chain_hash for event, there in events)
+    except (ArchiveDamaged, OSError):
+        return False
+
+
+def _free_place(directory: Path, stem: str) -> Path:
+    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 1_000_000))
+    return next(path for name in names if not os.path.lexists(path := directory / f"{name}.jsonl.gz"))
 
 
 def _check_room(place: Path, ledger: Ledger, plan: Plan) -> None:
@@ -131,7 +141,8 @@ def _check_room(place: Path, ledger: Ledger, plan: Plan) -> None:
 
 def _write(place: Path, ledger: Ledger, plan: Plan, number: int) -> tuple[dict[str, int], bytes]:
     """The archive, verified, on disk, and under its name: where each run begins in it, and its digest."""
-    _may_replace(place, ledger, number)
+    if os.path.lexists(place) and not _superfluous(place, ledger):
+        raise PruneRefused(f"{place} is there already", where=Where(file=str(place), key="--to"), hint="name a file that is not there yet")
     part = place.with_name(f".{place.name}.part")
     offsets: dict[str, int] = {}
     try:
@@ -142,11 +153,7 @@ def _write(place: Path, ledger: Ledger, plan: Plan, number: int) -> tuple[dict[s
                 os.fsync(file.fileno())
             _read_back(ArchiveReader(part), plan, digest)
             part.rename(place)
-            handle = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_directory(place.parent)
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
@@ -173,19 +180,6 @@ def _read_back(archive: ArchiveReader, plan: Plan, digest: bytes) -> None:
             where=Where(file=str(archive.path)),
             hint="look at the disk's health, or put the archive elsewhere with --to",
         )
-
-
-def _may_replace(place: Path, ledger: Ledger, number: int) -> None:
-    """Only what an earlier try for the same checkpoint left may be written over."""
-    if not os.path.lexists(place):
-        return
-    try:
-        header = ArchiveReader(place).header()
-        if (header.ledger_id, header.checkpoint) == (ledger.id, number) and place.is_file():
-            return
-    except (ArchiveDamaged, OSError):
-        pass
-    raise PruneRefused(f"{place} is there already", where=Where(file=str(place), key="--to"), hint="name a file that is not there yet")
 
 
 def _remove(ledger: Ledger, plan: Plan, key: Ed25519PrivateKey, number: int, name: str, digest: bytes, offsets: dict[str, int]) -> None:

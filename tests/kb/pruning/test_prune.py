@@ -6,12 +6,20 @@ import json
 import pytest
 from small_runs import BEFORE, LARGE, NEW, identity, records
 
-from runloop.errors import Unavailable
 from runloop.events import NewEvent, record_of
 from runloop.events import records as r
 from runloop.kb import KnowledgeBase, Ledger
 from runloop.kb.erasing import Left, erase
-from runloop.kb.errors import ArchiveDamaged, ArchiveMissing, KeyArchived, LedgerCorrupt, PruneRefused, RunArchived, SeqTaken
+from runloop.kb.errors import (
+    ArchiveDamaged,
+    ArchiveMissing,
+    KeyArchived,
+    KnowledgeInUse,
+    LedgerCorrupt,
+    PruneRefused,
+    RunArchived,
+    SeqTaken,
+)
 from runloop.kb.keeping.chain import Anchor
 from runloop.kb.pruning import prune as pruning
 from runloop.kb.pruning.archived import ArchivedRuns
@@ -84,7 +92,7 @@ def test_nothing_to_prune_changes_nothing(kb, three, pruned):
     before = ids(kb)
     assert pruned(before_ms=500).runs == []
     assert ids(kb) == before
-    assert list((kb.root / "archive").iterdir()) == [kb.root / "archive" / ".lock"]
+    assert list((kb.root / "archive").iterdir()) == []
 
 
 def test_a_family_goes_whole_or_stays_whole(kb, pruned):
@@ -205,9 +213,8 @@ def test_a_ledger_that_does_not_verify_is_not_pruned(kb, three, pruned, behind):
 
 
 def test_two_prunes_at_once_are_refused(kb, three, pruned):
-    with pruning._alone(kb.root / "archive"), pytest.raises(Unavailable) as refused:
+    with pruning.one_keeper(kb.root), pytest.raises(KnowledgeInUse):
         pruned()
-    assert refused.value.code == "kb.prune_busy"
 
 
 def test_a_file_that_is_there_is_never_written_over(kb, three, pruned, tmp_path):
@@ -218,6 +225,21 @@ def test_a_file_that_is_there_is_never_written_over(kb, three, pruned, tmp_path)
     assert mine.read_text() == "mine"
     with pytest.raises(PruneRefused):
         pruned(to=tmp_path / "nowhere" / "x.gz")
+
+
+def test_an_archive_that_nothing_names_is_removed_only_where_the_ledger_has_all_of_it(kb, three, pruned, tmp_path):
+    place = pruned().archive
+    left, other = place.with_name("runs-0002-left.jsonl.gz"), place.with_name("runs-0003-other.jsonl.gz")
+    left.write_bytes(place.read_bytes())
+    other.write_text("not mine")
+    again = pruned(before_ms=NEW + 1).archive
+    assert sorted(path.name for path in place.parent.iterdir()) == sorted(path.name for path in (place, left, other, again))
+    with KnowledgeBase.open(tmp_path / "second") as second:
+        second.ledger.append(records(identity()))
+        free = pruning._free_place(second.root, "runs-0001")
+        pruning._write(free, second.ledger, pruning.plan_prune(second.ledger, BEFORE), 1)
+        pruning._clean(second.root, second.ledger)
+        assert not free.exists()
 
 
 def test_an_archive_may_be_elsewhere_and_is_found_where_it_is_put_back(kb, three, pruned, tmp_path):
