@@ -291,10 +291,10 @@ def wrapped(line: str, size: int) -> list[str]:
     lines, here = [], branch
     for word in text.split(" "):
         if here not in {branch, under} and display_width(here) + 1 + display_width(word) > size:
-            lines.append(here)
+            lines.append(here.rstrip())
             here = under
         here += word if here in {branch, under} else f" {word}"
-    return [*lines, here]
+    return [*lines, here.rstrip()]
 
 
 def _pad(text: str, size: int, *, right: bool) -> str:

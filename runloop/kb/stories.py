@@ -23,8 +23,8 @@ class Telling(Protocol):
         """The records of a run, oldest first, large values loaded, for a fork with those that it shares."""
         ...
 
-    def feeds(self, submitted: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-        """Of a ``run.submitted``'s meta: for each node the nodes whose outputs it gets; empty where the opening cannot be read."""
+    def feeds(self, submitted: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+        """Of a ``run.submitted``'s meta: for each node the nodes whose outputs it gets; None where the opening cannot be read."""
         ...
 
 
@@ -78,7 +78,7 @@ class NodeStory:
 
 @dataclass(slots=True)
 class RunStory:
-    """A run. ``known`` are the events that its calls returned: whatever it cites beside these, it has not read."""
+    """A run. ``known`` are the events that its parameters and calls named: whatever it cites beside these, it has not read."""
 
     run_id: str
     submitted: StoredEvent | None = None
@@ -87,13 +87,13 @@ class RunStory:
     artifacts: list[StoredEvent] = field(default_factory=list)
     known: set[int] = field(default_factory=set)
     erased: int = 0
-    feeds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    feeds: Mapping[str, Sequence[str]] | None = None
 
     def sources_of(self, node: str) -> list[NodeStory]:
         """The nodes whose outputs this one got: an item of a node gets that node's, and a node's outputs are its items'."""
         found: list[NodeStory] = []
         own = node.partition("[")[0]
-        for source in self.feeds.get(own, ()):
+        for source in (self.feeds or {}).get(own, ()):
             found += [each for name, each in self.nodes.items() if name.partition("[")[0] == source and each.status == "ok"]
         if own == node:
             found += [each for name, each in self.nodes.items() if name != node and name.partition("[")[0] == node and each.status == "ok"]
@@ -118,6 +118,7 @@ def _take(story: RunStory, event: StoredEvent) -> None:
     match event.kind:
         case "run.submitted":
             story.submitted = story.submitted or event
+            story.known.update(each.event_id for each in names_in(meta.get("params")))
         case "run.started" if story.submitted is None:
             story.submitted = event
         case "run.finished" if event.payload["run_id"] == story.run_id:
@@ -138,7 +139,8 @@ def _take_node(story: RunStory, node: NodeStory, event: StoredEvent, meta: Mappi
     elif event.kind == "node.finished":
         node.status, node.ms, node.error = meta["status"], meta.get("ms"), meta.get("error")
         node.named = names_in(meta.get("outputs"))
-        if not node.agent.get("digest"):  # a nested opening: what it came to names its run
+        if not node.agent.get("digest"):  # a nested opening: what it came to names its run, and what that has read
+            story.known.update(each.event_id for each in node.named)
             node.children = [each["run_id"] for each in (meta.get("outputs") or {}).get("out") or () if _has_run(each)]
     elif event.kind == "effect.requested":
         node.calls[meta["attempt"], meta["call"]] = Call(

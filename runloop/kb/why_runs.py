@@ -88,6 +88,7 @@ def run_step(teller: Teller, run_id: str, *, whole: bool) -> Step:
     links: list[Link] = []
     if whole:
         links += [Link("left", f"event:{event.id}") for event in story.artifacts]
+        links += _mails(teller, run_id)
         links += [Link("ran", f"node:{run_id}#{node.node}") for node in story.nodes.values() if node.attempts]
     links += _origin(teller, story, meta)
     return Step(f"run:{run_id}", "run", f"run {run_id[:8]} of {facts['opening']}", start.id, start.ts_ms, start.actor, facts, tuple(links))
@@ -103,7 +104,7 @@ def node_step(teller: Teller, run_id: str, name: str) -> Step:
     agent = node.agent
     shown = f"{agent.get('name', '')} {agent.get('version') or ''}".strip()
     opening = None if story.submitted is None else story.submitted.payload["opening_name"]
-    recorded = node.first.payload["run_id"]
+    recorded = (node.last or node.first).payload["run_id"]
     facts: dict[str, Any] = {
         "agent": agent.get("name"),
         "version": agent.get("version"),
@@ -115,6 +116,7 @@ def node_step(teller: Teller, run_id: str, name: str) -> Step:
         "attempts": node.attempts,
         "ms": node.ms,
         "error": (node.error or {}).get("message"),
+        "inputs_from": "not known: the opening cannot be read" if story.feeds is None else None,
         "recorded_in": None if recorded == run_id else recorded,
         **_spent(node),
     }
@@ -220,6 +222,12 @@ def _artifact(teller: Teller, story: RunStory, event: StoredEvent, meta: Mapping
             links.append(Link("cites", teller.canonical(f"event:{source['event_id']}"), note))
     title = meta.get("summary") or meta["path"].rpartition("/")[2]
     return Step(f"event:{event.id}", "artifact", title, event.id, event.ts_ms, None, facts, tuple(links))
+
+
+def _mails(teller: Teller, run_id: str) -> list[Link]:
+    """The messages that it put out."""
+    sql = "SELECT source_event FROM edges WHERE target_key = ? AND relation = 'made_in' AND source_key LIKE 'mail:%' ORDER BY source_event"
+    return [Link("left", f"event:{number}") for (number,) in teller.db.execute(sql, (f"run:{run_id}",)).fetchall()]
 
 
 def _origin(teller: Teller, story: RunStory, meta: Mapping[str, Any]) -> list[Link]:

@@ -27,14 +27,14 @@ class RunTelling:
         except (RunloopError, KeyError):
             return self._source.read_run(run_id)
 
-    def feeds(self, submitted: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    def feeds(self, submitted: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
         """For each node the nodes whose outputs it gets; the port that only orders does not count."""
         from runloop.openings.model import ORDER_PORT
 
         try:
             opening = opening_of(submitted)
         except (RunloopError, KeyError, TypeError):
-            return {}
+            return None
         found: dict[str, list[str]] = {}
         for edge in opening.edges:
             if edge.target.port != ORDER_PORT and edge.source.node not in found.setdefault(edge.target.node, []):

@@ -183,6 +183,7 @@ def _node(_step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     said = [facts["digest"][:12] if facts.get("digest") else "", "" if facts["status"] == "ok" else facts["status"]]
     said.append(f"{facts['attempts']} attempts" if facts.get("attempts", 1) > 1 else "")
     said.append(facts.get("error", ""))
+    said.append(f"inputs {facts['inputs_from']}" if facts.get("inputs_from") else "")
     if facts.get("recorded_in"):
         said.append(f"recorded in run {facts['recorded_in'][:8]}")
     return said

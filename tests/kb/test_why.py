@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runloop.errors import InvalidInput
+from runloop.events import NewEvent, RunIdentity, run_event
+from runloop.events import records as r
+from runloop.kb.evidence import MAX_NAMED, Named, names_in
+from runloop.kb.naming import MAX_CANDIDATES, only
+from runloop.kb.provenance import Link, Step, walk
+from runloop.runs.telling import RunTelling
+
+RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
+CHILD = "1f8fad5b-d9cb-469f-a165-70867728950e"
+HASH = "c" * 64
+OPENING = """version: 0
+name: letter
+params: {topic: y}
+nodes:
+  - {id: gather, use: agent:gatherer}
+  - {id: write, use: agent:writer}
+  - {id: send, use: agent:mailer}
+edges:
+  - {from: gather.out, to: write.context}
+  - {from: write.out, to: send.draft}
+  - {from: gather.out, to: send.in}
+"""
+
+
+def identity(run_id=RUN, parent=None):
+    return RunIdentity(run_id, f"trace:{run_id}", "opening:16fd2706-8baf-433b-82eb-8c7fada847da", "letter", parent)
+
+
+class Recording:
+    """Appends the records of one run, as an engine would."""
+
+    def __init__(self, kb, run=None):
+        self.kb, self.run, self.seq = kb, run or identity(), 0
+
+    def __call__(self, kind, meta, agent=None):
+        self.seq += 1
+        event = run_event(self.run, self.seq, kind, meta, kind, agent_id=agent)
+        return self.kb.ledger.append([event])[0].id
+
+    def begin(self, **more):
+        return self("run.submitted", r.RunStarted("d" * 64, {"topic": "x"}, r.Versions("1"), "local", opening={"source": OPENING}, **more))
+
+    def node(self, name, calls=(), outputs=None, status="ok"):
+        self("node.started", r.NodeStarted(name, 1, r.AgentRef(f"{name}er", "1.2", "ab" * 32)))
+        asked = []
+        for number, (call, klass, args, ended) in enumerate(calls, 1):
+            asked.append(self("effect.requested", r.EffectRequested(name, 1, number, call, klass, HASH, args)))
+            if ended is not None:
+                self("effect.completed", r.EffectEnded(name, 1, number, call, **ended))
+        self("node.finished", r.NodeFinished(name, 1, status, outputs))
+        return asked
+
+
+@pytest.fixture
+def letter(kb, contact):
+    """A note and two people, and a run that wrote to one of them; the ids of what matters."""
+    ids = {}
+    [maria, zoe, note] = kb.ledger.append(
+        [
+            contact("Maria Lee", "maria@acme.example"),
+            contact("Zoe Ray", "zoe@acme.example"),
+            NewEvent(
+                "note.imported",
+                {
+                    "path": "/n/plan.md",
+                    "line": 3,
+                    "end_line": 8,
+                    "text": "The plan.",
+                    "file_hash": HASH,
+                    "part": 0,
+                    "parts": 1,
+                    "title": "Plan",
+                },
+                "user",
+            ),
+        ]
+    )
+    ids |= {"maria": maria.id, "zoe": zoe.id, "note": note.id}
+    record = Recording(kb)
+    record.begin()
+    hits = {"hits": [{"event_id": note.id}, {"event_id": zoe.id}]}
+    excerpt = {"event_id": note.id, "path": "/n/plan.md", "line": 5}
+    record.node("gather", [("kb.search", "read", {"query": "plan"}, {"result": hits})], {"out": [excerpt]})
+    answer = {"result": {"text": "Hello", "provider": "p", "model": "m1"}, "tokens_in": 10, "tokens_out": 5, "usd": 0.25}
+    [ids["model"]] = record.node("write", [("model.complete", "idempotent", {"prompt": "?"}, answer)], {"out": [{"sources": [excerpt]}]})
+    record("node.started", r.NodeStarted("send", 1, r.AgentRef("mailer", "1.2", "ab" * 32)))
+    ids["approval"] = record(
+        "approval.requested", r.ApprovalRequested("a/1", "To: maria", "send", 1, 1, "mail.outbox", ["maria@acme.example"], reason="it asks")
+    )
+    record("approval.decided", r.ApprovalEnded("a/1", "approved", "send", 1, 1, "once", r.Decider("operator", 1000), "looks right"))
+    asked = record("effect.requested", r.EffectRequested("send", 1, 1, "mail.send", "external", HASH, {"subject": "Plan"}))
+    mail = {
+        "to": ["maria@acme.example"],
+        "subject": "The plan",
+        "artifact_id": asked,
+        "message_id": "<m1@here>",
+        "path": "/out/m.eml",
+        "status": "outbox",
+        "content_hash": HASH,
+    }
+    provenance = {"trace_id": f"trace:{RUN}", "agent_id": "agent:mailer"}
+    ids["mail"] = kb.ledger.append([NewEvent("email.sent", mail, "agent:mailer", "user", provenance)])[0].id
+    record("effect.completed", r.EffectEnded("send", 1, 1, "mail.send"))
+    record("node.finished", r.NodeFinished("send", 1, "ok", {"out": [{"message_id": "<m1@here>"}]}))
+    ids["file"] = record("artifact.created", r.ArtifactCreated("write", "text", "/a/draft.txt", HASH, "e" * 64, "the draft", bytes=3))
+    record("run.finished", r.RunFinished("succeeded", 5, tokens=15, usd=0.25))
+    return ids
+
+
+def explained(kb, key, **limits):
+    said = kb.explain(key, RunTelling(kb.ledger), **limits)
+    return {step["key"]: step for step in said["steps"]}, {(link["from"], link["relation"], link["to"]) for link in said["links"]}, said
+
+
+def test_a_mail_tells_who_made_it_on_which_text_at_what_cost_and_who_approved_it(kb, letter):
+    steps, links, said = explained(kb, f"event:{letter['mail']}")
+    summary = said["summary"]
+    [made] = summary["made_by"]
+    assert (made["agent"], made["version"], made["digest"], made["run_id"], made["node"]) == ("mailer", "1.2", "ab" * 32, RUN, "send")
+    [decided] = summary["approved_by"]
+    assert (decided["by"], decided["decision"], decided["why"]) == ("operator (uid 1000)", "approved", "looks right")
+    [text] = summary["texts"]
+    assert (text["path"], text["line"], text["end_line"], text["cited"]) == ("/n/plan.md", 3, 8, ["line 5"])
+    assert [person["event"] for person in summary["people"]] == [f"event:{letter['maria']}"]
+    assert summary["cost"] == {"model_calls": 1, "cached": 0, "failed": 0, "tokens": 15, "usd": 0.25}
+    assert (f"node:{RUN}#write", "asked the model", f"event:{letter['model']}") in links
+    assert (f"node:{RUN}#send", "got outputs of", f"node:{RUN}#write") in links
+    assert (f"node:{RUN}#send", "got outputs of", f"node:{RUN}#gather") not in links  # its edge only orders
+    assert (f"node:{RUN}#gather", "looked at", f"event:{letter['zoe']}") in links
+    assert steps[f"event:{letter['model']}"]["facts"]["model"] == "p:m1"
+    assert said["left_out"] == 0
+
+
+def test_addresses_are_masked_in_an_explanation(kb, letter):
+    assert "maria@acme" not in str(kb.explain(f"event:{letter['mail']}", RunTelling(kb.ledger)))
+
+
+def test_a_run_shows_its_nodes_and_what_it_left(kb, letter):
+    steps, links, _ = explained(kb, f"run:{RUN}")
+    assert {to for start, relation, to in links if (start, relation) == (f"run:{RUN}", "ran")} == {
+        f"node:{RUN}#{name}" for name in ("gather", "write", "send")
+    }
+    assert {to for start, relation, to in links if (start, relation) == (f"run:{RUN}", "left")} == {
+        f"event:{letter['file']}",
+        f"event:{letter['mail']}",
+    }
+    assert steps[f"run:{RUN}"]["facts"]["usd"] == 0.25
+
+
+@pytest.mark.parametrize("name", ["maria", "note", "model", "approval", "file", "mail"])
+def test_every_event_of_a_run_leads_to_its_part_of_the_graph(kb, letter, name):
+    steps, _, said = explained(kb, f"event:{letter[name]}")
+    assert said["root"] in steps
+    assert not any(step.get("gone") for step in steps.values())
+
+
+def test_a_citation_of_what_nobody_has_read_is_said(kb, contact):
+    kb.ledger.append([contact()])
+    record = Recording(kb)
+    record.begin()
+    record.node("gather", [], {"out": [{"event_id": 1}, {"event_id": 99}]})
+    said = kb.explain(f"node:{RUN}#gather", RunTelling(kb.ledger))
+    assert {link["to"]: link["note"] for link in said["links"] if link["relation"] == "cites"} == {
+        "event:1": "no call of the run returned it",
+        "event:99": "no call of the run returned it",
+    }
+    assert [each["step"] for each in said["summary"]["gone"]] == ["event:99"]
+
+
+def test_what_an_agent_proposed_leads_to_the_node_that_proposed_it(kb):
+    record = Recording(kb)
+    record.begin()
+    fact = NewEvent("contact.upserted", {"name": "New", "email": "new@x.example"}, "agent:gatherer", "user", {"trace_id": f"trace:{RUN}"})
+    made = kb.ledger.append([fact])[0].id
+    record.node("gather", [("kb.propose", "idempotent", {"kind": "contact.upserted"}, {"result": {"event_id": made}})], {})
+    _, links, _ = explained(kb, f"event:{made}")
+    assert (f"event:{made}", "made by", f"node:{RUN}#gather") in links
+
+
+def test_a_child_run_is_explained_whole_and_leads_back_to_the_node_that_asked_for_it(kb):
+    parent, child = Recording(kb), Recording(kb, identity(CHILD, RUN))
+    parent.begin()
+    parent("node.started", r.NodeStarted("gather", 1, r.AgentRef("opening:letter")))
+    child.begin()
+    child.node("write", [], {"out": ["x"]})
+    child("run.finished", r.RunFinished("succeeded", 1))
+    parent("node.finished", r.NodeFinished("gather", 1, "ok", {"out": [{"run_id": CHILD, "status": "succeeded", "outputs": {}}]}))
+    _, links, _ = explained(kb, f"node:{RUN}#gather")
+    assert (f"node:{RUN}#gather", "started", f"run:{CHILD}") in links
+    assert (f"run:{CHILD}", "ran", f"node:{CHILD}#write") in links
+    _, links, _ = explained(kb, f"node:{CHILD}#write")
+    assert (f"run:{CHILD}", "asked for by", f"node:{RUN}#gather") in links
+
+
+def test_an_opening_that_cannot_be_read_leaves_open_which_outputs_a_node_got(kb):
+    record = Recording(kb)
+    record("run.submitted", r.RunStarted("d" * 64, {}, r.Versions("1"), "local"))
+    record.node("write", [], {})
+    steps, _, _ = explained(kb, f"node:{RUN}#write")
+    assert steps[f"node:{RUN}#write"]["facts"]["inputs_from"] == "not known: the opening cannot be read"
+
+
+def test_what_was_erased_is_named_and_the_rest_is_explained(kb, letter):
+    kb.erase([letter["note"]])
+    steps, _, said = explained(kb, f"event:{letter['mail']}")
+    assert steps[f"event:{letter['note']}"]["gone"] == "its content was erased"
+    assert said["summary"]["gone"] == [{"step": f"event:{letter['note']}", "why": "its content was erased"}]
+    assert said["summary"]["made_by"][0]["agent"] == "mailer"
+
+
+def test_a_contact_that_was_said_again_leads_to_what_it_replaces(kb, contact):
+    kb.ledger.append([contact("Ada"), contact("Grace", "g@x.example"), contact("Ada King")])
+    _, links, _ = explained(kb, "event:3")
+    assert links == {("event:3", "replaces", "event:1")}
+
+
+def test_ten_thousand_events_are_cut_and_that_is_said(kb, contact):
+    kb.ledger.append([contact(f"C{number}", f"c{number}@x.example") for number in range(10_000)])
+    record = Recording(kb)
+    record.begin()
+    ids = [{"event_id": number} for number in range(1, 10_001)]
+    record.node("gather", [("kb.search", "read", {}, {"result": {"hits": ids}})], {"out": ids})
+    steps, _, said = explained(kb, f"node:{RUN}#gather", max_steps=200)
+    assert len(steps) == 200
+    assert said["left_out"] == 1 + MAX_NAMED - 199
+
+
+GRAPHS = st.dictionaries(st.integers(0, 8), st.lists(st.integers(0, 8), max_size=4), max_size=9)
+
+
+@given(GRAPHS, st.integers(1, 9), st.integers(1, 9))
+@settings(max_examples=200)
+def test_a_walk_ends_shows_nothing_twice_and_counts_what_it_left_out(graph, most, deep):
+    def step_of(key, _whole):
+        return Step(key, "event", key, links=tuple(Link("x", str(each)) for each in graph.get(int(key), ())))
+
+    found = walk("0", step_of, max_steps=most, max_depth=deep)
+    assert next(iter(found.steps)) == "0"
+    assert len(found.steps) <= most
+    reached, wave = {0}, {0}
+    for _ in range(deep):
+        wave = {each for start in wave for each in graph.get(start, ())} - reached
+        reached |= wave
+    assert {int(key) for key in found.steps} <= reached
+    if found.left_out == 0:
+        assert {int(key) for key in found.steps} == reached
+        assert all(each in reached for key in reached for each in graph.get(key, ()))
+
+
+KEYS = ["event_id", "path", "line", "evidence", "x"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**64) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["event_id", "path", "line", "evidence", "x"]), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_whatever_an_agent_returns_names_only_events_that_can_be(value):
+    assert all(0 < each.event_id < 2**63 and (each.line is None or each.line > 0) for each in names_in(value))
+
+
+def test_events_are_named_with_their_place():
+    value = {"out": [{"event_id": 4, "path": "/a", "line": 2}, {"evidence": [7, True, -1, 2**70]}, {"sources": [1, 2]}]}
+    assert names_in(value) == (Named(4, "/a", 2), Named(7))
+
+
+NAMES = [
+    ("maria@acme.example", "contact:"),
+    ("Maria Lee", "contact:"),
+    ("maria", "contact:"),
+    ("/n/plan.md", "note:/n/plan.md"),
+    ("/n/plan.md:5", "note:/n/plan.md#0"),
+    ("plan.md:8", "note:/n/plan.md#0"),
+    ("plan.md", "note:/n/plan.md"),
+    ("note:/n/plan.md#0", "note:/n/plan.md#0"),
+    ("last", f"run:{RUN}"),
+    ("0f8fad5b", f"run:{RUN}"),
+    (f"trace:{RUN}", f"run:{RUN}"),
+    (f"node:{RUN[:8]}#write", f"node:{RUN}#write"),
+    ("event:3", "event:3"),
+    ("3", "event:3"),
+    ("<m1@here>", "event:{mail}"),
+    ("mail:m1@here", "event:{mail}"),
+    ("/out/m.eml", "event:{mail}"),
+    ("the PLAN", "event:{mail}"),
+    ("e" * 64, "artifact:" + "e" * 64),
+    ("eeeeeeee", "artifact:" + "e" * 64),
+    ("/a/draft.txt", "artifact:" + "e" * 64),
+    ("draft.txt", "artifact:" + "e" * 64),
+    ("a/1", "event:{decided}"),
+    ("approval:a/1", "event:{decided}"),
+]
+
+
+@pytest.mark.parametrize(("text", "key"), NAMES)
+def test_an_entity_is_found_however_it_is_called(kb, letter, text, key):
+    found = only(text, kb.find(text), str)
+    assert found.key.startswith(key.format(**letter, decided=letter["approval"] + 1))
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "nobody", "event:99", "event:x", "run:ffff", "node:x", "note:", ":", "'; DROP TABLE notes", "%", "\0", "a" * 5000]
+)
+def test_what_is_nothing_is_told_with_what_to_try(kb, letter, text):
+    with pytest.raises(InvalidInput) as caught:
+        only(text, kb.find(text), str)
+    assert caught.value.code == "kb.unknown_entity"
+    assert "`last`" in caught.value.hint
+
+
+def test_what_may_be_several_things_lists_how_to_say_each(kb, contact):
+    kb.ledger.append([contact(f"Ada {number}", f"ada{number}@x.example") for number in range(MAX_CANDIDATES + 5)])
+    with pytest.raises(InvalidInput) as caught:
+        only("ada", kb.find("ada"), str)
+    assert caught.value.code == "kb.ambiguous"
+    ways = [line.split()[0] for line in caught.value.hint.splitlines()[1:]]
+    assert len(ways) == MAX_CANDIDATES
+    for way in ways:
+        assert only(way, kb.find(way), str).key.startswith(way)
+
+
+def test_a_file_is_known_by_its_content_wherever_it_lies(kb, tmp_path):
+    import hashlib
+
+    from blake3 import blake3
+
+    content = b"what the run wrote\n"
+    sha256 = hashlib.sha256(content).hexdigest()
+    record = Recording(kb)
+    record.begin()
+    record("artifact.created", r.ArtifactCreated("write", "text", "/gone/a.txt", blake3(content).hexdigest(), sha256, bytes=3))
+    (tmp_path / "renamed.txt").write_bytes(content)
+    (tmp_path / "other.txt").write_bytes(b"something else")
+    assert [each.key for each in kb.find("renamed.txt", tmp_path)] == [f"artifact:{sha256}"]
+    assert kb.find("renamed.txt") == []
+    assert kb.find("other.txt", tmp_path) == []
