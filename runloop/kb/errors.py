@@ -148,3 +148,9 @@ class BackupBroken(VerificationFailed):
     """A backup is not as it was made, or is none."""
 
     code = "kb.backup_broken"
+
+
+class ExportRefused(InvalidInput):
+    """An export cannot be written so, or cannot be taken into this ledger."""
+
+    code = "export.refused"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runloop.cli.kb import explaining, facts, importing, maintaining, moving, pruning, querying, searching, showing
+from runloop.cli.kb import explaining, exporting, facts, importing, maintaining, moving, pruning, querying, searching, showing
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
@@ -27,3 +27,5 @@ app.command()(maintaining.stats)
 app.command()(moving.backup)
 app.command()(moving.restore)
 app.command()(pruning.prune)
+app.command()(exporting.export)
+importing.app.command("events")(exporting.import_events)

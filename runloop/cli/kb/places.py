@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-BESIDE = ("kept", "imported", "files", "archive")
-"""Directories beside the ledger with what events name by digest: agents and guests of runs, archives, what files held before."""
+BESIDE = ("archive", "files", "imported", "kept")
+"""Directories beside the ledger with what events name by digest: pruned runs, what files held before, imported archives, agents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from blake3 import blake3
 
-from runloop.kb.database import sync_directory
+from runloop.kb.database import sync_directory, translated
+from runloop.kb.keeping.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,17 +52,13 @@ def copy(source: Path, target: Path) -> tuple[int, str]:
     return size, hasher.hexdigest()
 
 
-def put(source: Path, target: Path) -> bool:
-    """Put a copy at ``target`` whole or not at all; False where the name is taken, which then stays as it is."""
+def put(source: Path, target: Path, part: Path) -> bool:
+    """Put a copy at ``target`` whole or not at all, by way of ``part``; False where the name is taken, which then stays as it is."""
     if target.exists():
         return False
-    _make(target.parent)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-    try:
-        copy(source, part)
-        part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
+    make_directory(target.parent)
+    copy(source, part)
+    part.rename(target)
     sync_directory(target.parent)
     return True
 
@@ -84,7 +80,7 @@ def copy_tree(source: Path, target: Path, name: str) -> Iterator[Copied]:
     for path in tree(source):
         inside = f"{name}/{path.relative_to(source).as_posix()}"
         place = target / inside
-        _make(place.parent)
+        make_directory(place.parent)
         with suppress(FileNotFoundError):
             yield Copied(inside, *copy(path, place))
 
@@ -95,7 +91,21 @@ def sync_tree(root: Path) -> None:
         sync_directory(path)
 
 
-def _make(folder: Path) -> None:
+def make_directory(folder: Path) -> None:
     """Make a directory and its parents, for their owner only."""
     for each in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
         each.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of ``path`` when the context ends without an error, on disk; until then nothing is there."""
+    with translated(path), scratch(path.parent) as folder:
+        part = folder / "part"
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_directory(path.parent)

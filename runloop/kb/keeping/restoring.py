@@ -16,7 +16,7 @@ from runloop.kb.database import abandon, connect, create_directory, sync_directo
 from runloop.kb.errors import LedgerCorrupt, NotALedger
 from runloop.kb.keeping.backup import LEDGER, copy_ledger, read_backup, refuse_overlap, require_room, write_backup
 from runloop.kb.keeping.checks import silent
-from runloop.kb.keeping.copying import copy, put, sync_tree
+from runloop.kb.keeping.copying import copy, make_directory, put, sync_tree
 from runloop.kb.keeping.locks import alone
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
@@ -85,11 +85,7 @@ def restore(
         kept, broken = (None, False) if old is None else _keep_aside(ledger, aside, progress)
         require_room(ledger.parent, 2 * manifest.bytes)
         erased = 0 if old is None or broken else _erased_after(ledger, manifest)
-        files = 0
-        for file in manifest.files:
-            name, _, rest = file.path.partition("/")
-            if name in beside and rest:
-                files += put(backup / file.path, beside[name] / rest)
+        files = sum(_put_back(backup, manifest, name, place) for name, place in beside.items())
         for path in derived:
             _remove(path)
         if old is None or broken:
@@ -128,6 +124,16 @@ def _keep_aside(ledger: Path, aside: Path, progress: Progress) -> tuple[Path, bo
             made.rename(aside)
             sync_directory(aside.parent)
         return aside, True
+
+
+def _put_back(backup: Path, manifest: Manifest, name: str, place: Path) -> int:
+    """Add the files of one directory that are missing; how many those were."""
+    inside = [file.path for file in manifest.files if file.path.startswith(f"{name}/")]
+    if not inside:
+        return 0
+    make_directory(place)
+    with scratch(place) as part:
+        return sum(put(backup / path, place / path.removeprefix(f"{name}/"), part / str(number)) for number, path in enumerate(inside))
 
 
 def _erased_after(ledger: Path, manifest: Manifest) -> int:

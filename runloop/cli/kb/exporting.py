@@ -1,0 +1,146 @@
+"""`rlp kb export` and `rlp kb import events`."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from runloop.cli import output
+from runloop.cli.kb.opened import open_kb
+from runloop.cli.kb.places import files
+from runloop.cli.kb.progress import progress
+from runloop.cli.options import JsonOption, TableOption
+from runloop.errors import EXIT_OK, InvalidInput, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from runloop.kb import KnowledgeBase
+
+
+class Format(StrEnum):
+    """What an export is written as."""
+
+    JSONL = "jsonl"
+    GRAPHML = "graphml"
+    MARKDOWN = "markdown"
+
+
+def export(
+    *,
+    form: Annotated[Format, typer.Option("--format", "-f", help="Events, the graph, or a page about one entity.")] = Format.JSONL,
+    entity: Annotated[str | None, typer.Option("--entity", metavar="ENTITY", help="Only this one, as `rlp why` takes it.")] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME|N", help="Only events after event N, or since a time (2d).")] = None,
+    into: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE instead of standard output.")] = None,
+    unmasked: Annotated[bool, typer.Option("--unmasked", help="Write everything as it is stored, so that it can be imported.")] = False,
+) -> int:
+    """Write the events as JSON Lines, the graph as GraphML, or an entity as Markdown; masked unless told otherwise."""
+    if form is Format.MARKDOWN and entity is None:
+        raise InvalidInput("a page is about one entity", code="cli.usage", hint="name it: rlp kb export --format markdown --entity ENTITY")
+    if since is not None and form is not Format.JSONL:
+        raise InvalidInput("--since is for events", code="cli.usage", hint="leave it out, or use --format jsonl")
+    with open_kb() as kb:
+        mask = _mask(kb, unmasked=unmasked)
+        key = None if entity is None else _key(kb, entity)
+        with _output(into) as out:
+            if form is Format.JSONL:
+                _events(kb, out, mask, key, _after(kb, since))
+            else:
+                _text(kb, out, form, mask, key)
+    return EXIT_OK
+
+
+def _mask(kb: KnowledgeBase, *, unmasked: bool) -> Callable[[Any], Any] | None:
+    """What masks values that leave; None where all may leave as it is stored."""
+    return None if unmasked else kb.redactor.value
+
+
+def _key(kb: KnowledgeBase, entity: str) -> str:
+    from runloop.kb.naming import only
+
+    return only(entity, kb.find(entity, Path.cwd()), kb.redactor.text).key
+
+
+def _after(kb: KnowledgeBase, since: str | None) -> int:
+    """The event after which to begin: its number, or the last one before a time."""
+    from runloop.cli.times import moment
+
+    if since is None or since.isdecimal():
+        return int(since or 0)
+    return kb.event_at(int(moment(since, round(time.time() * 1000), "--since") or 0))
+
+
+def _events(kb: KnowledgeBase, out: BinaryIO, mask: Callable[[Any], Any] | None, key: str | None, after: int) -> None:
+    from runloop.kb.exporting.events import export_events
+
+    only = None if key is None else [event.id for event in kb.why(key)]
+    selected = None if key is None else str(kb.redactor.value(key))
+    with progress() as tell:
+        done = export_events(kb.ledger, out, mask=mask, after=after, only=only, selected=selected, progress=tell)
+    how = "masked, not for importing" if mask is not None else "whole" if key is None else "unmasked"
+    print(f"{done.events:,} events and {done.blobs:,} blobs, {done.bytes:,} bytes, up to event {done.head_id}; {how}", file=sys.stderr)
+
+
+def _text(kb: KnowledgeBase, out: BinaryIO, form: Format, mask: Callable[[Any], Any] | None, key: str | None) -> None:
+    from runloop.kb.exporting.graphml import write_graphml
+    from runloop.kb.exporting.markdown import entity_page
+
+    shown = mask or (lambda value: value)
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="\n", write_through=False)
+    if form is Format.MARKDOWN:
+        text.write(entity_page(kb, key or "", shown))
+    else:
+        with kb.reading() as db:
+            nodes, edges = write_graphml(db, text, shown, entity=key)
+        print(f"{nodes:,} nodes, {edges:,} edges", file=sys.stderr)
+    text.flush()
+    text.detach()
+
+
+@contextmanager
+def _output(into: Path | None) -> Iterator[BinaryIO]:
+    """Standard output, or a file that gets its name when it is whole and on disk."""
+    if into is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    from runloop.kb.keeping.copying import whole_file
+
+    with whole_file(into) as out:
+        yield out
+
+
+def import_events(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `rlp kb export --unmasked` wrote.")],
+    *,
+    json: JsonOption = False,
+    table: TableOption = False,
+) -> int:
+    """Take in the events of an export: into an empty knowledge base, or the rest of the one that it continues. All of it or nothing.
+
+    The daemon has to be down.
+    """
+    from runloop.kb.exporting.taking import take_export
+
+    at = files()
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        hint = "name a file that can be read"
+        raise InvalidInput(f"{error.strerror}", code="export.unreadable", where=Where(file=str(file)), hint=hint) from None
+    with source, progress() as tell:
+        done = take_export(source, str(file), at.ledger, at.derived, progress=tell)
+    if output.wants_json(as_json=json, as_table=table):
+        output.print_json(done.to_dict())
+        return EXIT_OK
+    output.print_line(f"ledger {done.ledger_id}: {done.events:,} events and {done.blobs:,} blobs taken, {done.known:,} events were here")
+    if done.erased:
+        output.print_line(f"{done.erased:,} events were erased there, and now here too")
+    return EXIT_OK

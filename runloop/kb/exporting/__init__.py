@@ -1,0 +1,1 @@
+"""Exports: the events themselves as JSON Lines, which can be taken in again; the graph as GraphML; an entity as Markdown."""
