@@ -12,7 +12,7 @@ import typer
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.options import JsonOption, TableOption
-from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
     from runloop.kb.importers.intake import How, Progress
@@ -83,6 +83,32 @@ def mail(
     with open_kb() as kb:
         how = _how(dry_run=dry_run, quiet=quiet)
         report = import_mail(kb, paths, how, encoding=_encoding(encoding) or FALLBACK, keep=attachments)
+    return _report(report, json=json, table=table)
+
+
+@app.command()
+def shell(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="Histories; without them those of your shells.")] = None,
+    which: Annotated[str | None, typer.Option("--shell", metavar="NAME", help="Whose they are: bash, zsh or fish; else they tell.")] = None,
+    encoding: EncodingOption = None,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    table: TableOption = False,
+) -> int:
+    """Import shell histories. Passwords, tokens and keys are taken out of the commands before anything is stored."""
+    import os
+
+    from runloop.kb.importers.shell.histories import SHELLS
+    from runloop.kb.importers.shell.importing import import_shell, usual_histories
+
+    if which is not None and which not in SHELLS:
+        raise InvalidInput(f"{which!r} is not a shell that can be read", code="cli.usage", hint=f"use {', '.join(SHELLS)}")
+    chosen = files or usual_histories(os.environ, Path.home())
+    if not chosen:
+        raise InvalidInput("no shell history was found", code="import.missing", hint="name the file: rlp kb import shell FILE")
+    with open_kb() as kb:
+        report = import_shell(kb, chosen, _how(dry_run=dry_run, quiet=quiet), shell=which, encoding=_encoding(encoding))
     return _report(report, json=json, table=table)
 
 
