@@ -112,6 +112,25 @@ def shell(
     return _report(report, json=json, table=table)
 
 
+@app.command()
+def git(
+    repository: Annotated[Path, typer.Argument(metavar="REPO", help="The directory of a Git repository.")],
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only commits from then on: 30d, 2026-01-31.")] = None,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    table: TableOption = False,
+) -> int:
+    """Import the commits of every branch of a repository. Those that can no longer be reached are forgotten, unless --since is given."""
+    from runloop.cli.times import moment
+    from runloop.kb.importers.git import import_git
+
+    since_ms = moment(since, time.time_ns() // 1_000_000, "--since")
+    with open_kb() as kb:
+        report = import_git(kb, repository, _how(dry_run=dry_run, quiet=quiet), since_ms=since_ms)
+    return _report(report, json=json, table=table)
+
+
 def _how(*, dry_run: bool, quiet: bool) -> How:
     from runloop.kb.importers.intake import How
 

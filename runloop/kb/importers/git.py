@@ -1,0 +1,192 @@
+"""Commits of a Git repository, by asking git; nothing of the repository's own settings can make it run something or go to the network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runloop.errors import InvalidInput, Where
+from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
+from runloop.kb.importers.report import ImportReport, Refusal
+from runloop.kb.importers.textfile import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import apsw
+
+    from runloop.kb.base import KnowledgeBase
+    from runloop.kb.importers.intake import Current, Item
+
+CHUNK = 1 << 16
+_FIELDS = ("%H", "%P", "%an", "%ae", "%at", "%cn", "%ce", "%ct", "%B")
+_FORMAT = "%x01" + "%x00".join(_FIELDS) + "%x00"
+_COMMIT = re.compile(rb"\n?\x01([0-9a-f]{40}(?:[0-9a-f]{24})?)\Z")
+_NUMBERS = re.compile(rb"\n*(\d+|-)\t(\d+|-)\t(.+)\Z", re.DOTALL)
+_QUIET = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false", "i18n.logOutputEncoding=UTF-8", "diff.external=")
+_SAFE = {0: "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
+
+
+def import_git(kb: KnowledgeBase, repository: str | Path, how: How | None = None, *, since_ms: int | None = None) -> ImportReport:
+    """Read the commits of every branch (those from ``since_ms`` on) and append the new ones.
+
+    Commits that can no longer be reached are removed, unless ``since_ms`` hides some. Raises InvalidInput without git or a repository.
+    """
+    program = shutil.which("git")
+    if program is None:
+        raise InvalidInput("git is not installed", code="import.no_git", hint="install git; only it can read a repository")
+    root = Path(repository).resolve()
+    asked = _git(program, root, "rev-parse", "--show-toplevel", "--absolute-git-dir") if root.is_dir() else None
+    if asked is None or (asked.returncode and b"work tree" not in asked.stderr):
+        why = "" if asked is None else _first_line(asked.stderr)
+        raise InvalidInput(
+            f"{repository} is not a Git repository{': ' + why if why else ''}",
+            code="import.not_a_repository",
+            where=Where(file=str(repository)),
+            hint="name the directory of a repository",
+        )
+    place = Path(os.fsdecode(asked.stdout.split(b"\n")[0])) if asked.returncode == 0 else root
+    report = ImportReport("git", shown(place), files=1)
+    return take_in(kb, _SORT, _items(program, place, report, since_ms), report, how or How())
+
+
+def parse_log(read: Callable[[int], bytes]) -> Iterator[list[bytes]]:
+    """The fields of each commit, then its numbers of lines with their paths, out of git's NUL-separated log."""
+    commit: list[bytes] = []
+    for field in _fields(read):
+        found = _COMMIT.match(field)
+        if found is not None and (not commit or len(commit) >= len(_FIELDS)):
+            if commit:
+                yield commit
+            commit = [found[1]]
+        elif commit and (len(commit) < len(_FIELDS) or field.strip(b"\n")):
+            commit.append(field)
+    if len(commit) >= len(_FIELDS):
+        yield commit
+
+
+def _fields(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    held: list[bytes] = []
+    while chunk := read(CHUNK):
+        first, *more = chunk.split(b"\0")
+        held.append(first)
+        for field in more:
+            yield b"".join(held)
+            held = [field]
+    if any(held):
+        yield b"".join(held)
+
+
+def _items(program: str, root: Path, report: ImportReport, since_ms: int | None) -> Iterator[Item]:
+    name = shown(root)
+    if _git(program, root, "rev-parse", "--verify", "--quiet", "HEAD").returncode:
+        yield Whole(name)  # no commits yet
+        return
+    since = () if since_ms is None else (f"--since=@{max(1, since_ms // 1000)}",)
+    arguments = (
+        "log",
+        "-z",
+        "--numstat",
+        "--no-renames",
+        "--no-textconv",
+        "--no-ext-diff",
+        f"--format={_FORMAT}",
+        *since,
+        "HEAD",
+        "--branches",
+        "--",
+    )
+    with tempfile.TemporaryFile() as said:  # a pipe could fill while the other one is read
+        process = subprocess.Popen(_command(program, root, *arguments), stdout=subprocess.PIPE, stderr=said, env=_environment())  # noqa: S603
+        output: Any = process.stdout
+        try:
+            for fields in parse_log(output.read1):
+                report.read += sum(map(len, fields))
+                yield _found(name, fields)
+            failed = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+            output.close()
+        said.seek(0)
+        if failed:
+            yield Refusal(name, None, f"git stopped: {_first_line(said.read(4096))}")
+        elif since_ms is None:
+            yield Whole(name)
+
+
+def _found(repository: str, fields: list[bytes]) -> Found | Refusal:
+    commit, parents, *people, body = [_text(field) for field in fields[: len(_FIELDS)]]
+    author, author_email, authored, committer, committer_email, committed = people
+    files: list[list[Any]] = []
+    for field in fields[len(_FIELDS) :]:
+        if numbers := _NUMBERS.match(field):
+            added, removed = (None if count == b"-" else int(count) for count in numbers.groups()[:2])
+            files.append([_text(numbers[3]), added, removed])
+    try:
+        times = {"authored_ms": int(authored) * 1000, "committed_ms": int(committed) * 1000}
+    except ValueError:
+        return Refusal(repository, None, f"commit {commit}: a date that cannot be read")
+    message = body.strip("\n")
+    payload: dict[str, Any] = {
+        "commit": commit,
+        "repository": repository,
+        "subject": message.partition("\n")[0],
+        "message": message,
+        "author": _mention(author, author_email),
+        "committer": _mention(committer, committer_email),
+        **times,
+    }
+    if parents:
+        payload["parents"] = parents.split(" ")
+    if files:
+        payload["files"] = files
+    return Found(commit, repository, None, (payload,), size=len(body) + 50 * len(files) + 500)
+
+
+def _mention(name: str, email: str) -> dict[str, str]:
+    return {key: value for key, value in (("name", name), ("email", email)) if value}
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace").translate(_SAFE)
+
+
+def _git(program: str, root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(_command(program, root, *arguments), env=_environment(), capture_output=True, check=False)  # noqa: S603
+
+
+def _command(program: str, root: Path, *arguments: str) -> list[str]:
+    quiet = [word for setting in _QUIET for word in ("-c", setting)]
+    return [program, "-C", str(root), "--no-pager", *quiet, *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """Without what would lead git to another repository, make it ask, or let it fetch what is missing."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+
+
+def _first_line(text: bytes) -> str:
+    lines = text.decode("utf-8", "replace").strip().splitlines()
+    return lines[0].removeprefix("fatal: ")[:300] if lines else "it does not say why"
+
+
+def _current(db: apsw.Connection, keys: Sequence[str]) -> dict[str, Current]:
+    return look_up(db, "SELECT commit_key, source_event, '' FROM commits WHERE commit_key IN", keys)
+
+
+def _gone(key: str, repository: str, reason: str) -> tuple[str, dict[str, Any]]:
+    return "commit.removed", {"commit": key, "repository": repository, "reason": reason}
+
+
+def _held(db: apsw.Connection, source: str) -> Iterator[tuple[str, str]]:
+    return held_at(db, "commits", "commit_key", "repository", source)
+
+
+_SORT = Sort("git", "commit", "commit.imported", _current, _gone, _held)

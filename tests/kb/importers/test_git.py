@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.errors import InvalidInput
+from runloop.kb.importers.git import import_git, parse_log
+
+PERSON = {
+    f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Jörg"), ("EMAIL", "joerg@example.de"))
+}
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository in which the test can commit."""
+    root = tmp_path / "repo"
+    root.mkdir()
+
+    def git(*words, date="@1700000000 +0100"):
+        environment = {**os.environ, **PERSON, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date, "HOME": str(tmp_path)}
+        done = subprocess.run(["git", "-C", root, *words], env=environment, capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    git("init", "-q", "-b", "main")
+    git.root = root
+    return git
+
+
+def commit(git, name, message, date="@1700000000 +0100"):
+    (git.root / name).write_text(f"{message}\n")
+    git("add", "--", name)
+    git("commit", "-q", "--cleanup=verbatim", "-m", message, date=date)
+    return git("rev-parse", "HEAD")
+
+
+def subjects(kb):
+    with kb.reading() as db:
+        return [subject for (subject,) in db.execute("SELECT subject FROM commits ORDER BY subject")]
+
+
+def test_commits_have_people_dates_messages_and_files(kb, repository):
+    first = commit(repository, "a b\nc.txt", "First: é\n\nBody with \x01 and more.\n")
+    second = commit(repository, "z", "Second", "@86400 +0000")
+    report = import_git(kb, repository.root)
+    assert (report.taken, report.refused, report.source) == (2, [], str(repository.root))
+    newest, oldest = sorted(
+        (event.payload for event in kb.ledger.read(kinds=["commit.imported"])), key=lambda each: each["subject"], reverse=True
+    )
+    assert oldest == {
+        "commit": first,
+        "repository": str(repository.root),
+        "subject": "First: é",
+        "message": "First: é\n\nBody with \x01 and more.",
+        "author": {"name": "Jörg", "email": "joerg@example.de"},
+        "committer": {"name": "Jörg", "email": "joerg@example.de"},
+        "authored_ms": 1700000000000,
+        "committed_ms": 1700000000000,
+        "files": [["a b\nc.txt", 1, 0]],
+    }
+    assert (newest["commit"], newest["parents"], newest["authored_ms"]) == (second, [first], 86400000)
+
+
+def test_a_second_import_takes_only_what_is_new_and_other_branches_count(kb, repository):
+    commit(repository, "a", "one")
+    import_git(kb, repository.root)
+    repository("checkout", "-q", "-b", "other")
+    commit(repository, "b", "two")
+    repository("checkout", "-q", "main")
+    report = import_git(kb, repository.root)
+    assert (report.taken, report.known, report.removed) == (1, 1, 0)
+    assert subjects(kb) == ["one", "two"]
+
+
+def test_commits_that_were_rewritten_are_forgotten_when_the_whole_history_was_seen(kb, repository):
+    commit(repository, "a", "one")
+    commit(repository, "b", "wrong")
+    import_git(kb, repository.root)
+    repository("commit", "-q", "--amend", "-m", "right")
+    assert import_git(kb, repository.root, since_ms=1).removed == 0
+    report = import_git(kb, repository.root)
+    assert (report.taken, report.removed) == (0, 1)
+    assert subjects(kb) == ["one", "right"]
+
+
+def test_since_takes_only_later_commits(kb, repository):
+    commit(repository, "a", "old", "@1600000000 +0000")
+    commit(repository, "b", "new")
+    assert import_git(kb, repository.root, since_ms=1650000000000).taken == 1
+    assert subjects(kb) == ["new"]
+
+
+def test_an_empty_repository_has_no_commits(kb, repository):
+    assert import_git(kb, repository.root).taken == 0
+
+
+def test_a_bare_repository_and_a_folder_inside_one_are_repositories(kb, repository, tmp_path):
+    commit(repository, "a", "one")
+    repository("clone", "-q", "--bare", str(repository.root), str(tmp_path / "bare"))
+    (repository.root / "inner").mkdir()
+    assert import_git(kb, tmp_path / "bare").taken == 1
+    assert import_git(kb, repository.root / "inner").known == 1
+
+
+def test_what_is_no_repository_and_a_machine_without_git_are_named(kb, tmp_path, monkeypatch):
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InvalidInput) as caught:
+            import_git(kb, place)
+        assert caught.value.code == "import.not_a_repository"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InvalidInput) as caught:
+        import_git(kb, tmp_path)
+    assert caught.value.code == "import.no_git"
+
+
+def test_a_repository_that_breaks_in_the_middle_keeps_what_was_read(kb, repository):
+    first = commit(repository, "a", "one")
+    commit(repository, "b", "two")
+    import_git(kb, repository.root)
+    commit(repository, "c", "three")
+    lost = repository.root / ".git" / "objects" / first[:2] / first[2:]
+    lost.chmod(0o600)
+    lost.write_bytes(b"broken")
+    report = import_git(kb, repository.root)
+    assert (report.removed, len(report.refused)) == (0, 1)
+    assert report.refused[0].reason.startswith("git stopped: ")
+    assert "two" in subjects(kb)
+
+
+def test_nothing_that_the_repository_says_is_run(kb, repository, tmp_path):
+    commit(repository, "a", "one")
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\ncat\n")
+    trap.chmod(0o755)
+    (repository.root / ".gitattributes").write_text("* diff=x filter=x\n")
+    settings = ("diff.x.textconv", "diff.x.command", "diff.external", "core.fsmonitor", "core.pager", "gpg.program", "filter.x.clean")
+    for setting in settings:
+        repository("config", setting, str(trap))
+    repository("config", "log.showSignature", "true")
+    assert import_git(kb, repository.root).taken == 1
+    assert not (tmp_path / "sprung").exists()
+
+
+FIELD = st.binary(max_size=20).map(lambda data: data.replace(b"\0", b""))
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(FIELD, min_size=8, max_size=8), st.lists(st.tuples(FIELD.filter(bool), st.integers(0, 9)), max_size=3)),
+        max_size=4,
+    ),
+    st.integers(1, 50),
+)
+def test_the_log_is_taken_apart_however_it_is_read(commits, size):
+    hashes = [b"%040x" % number for number in range(len(commits))]
+    log = b"".join(
+        b"\x01" + b"\0".join((name, *fields)) + b"\0" + b"".join(b"\0\n%d\t0\t%s\0" % (count, path) for path, count in files)
+        for name, (fields, files) in zip(hashes, commits, strict=True)
+    )
+    expected = [
+        [name, *fields, *(b"\n%d\t0\t%s" % (count, path) for path, count in files)]
+        for name, (fields, files) in zip(hashes, commits, strict=True)
+    ]
+    file = io.BytesIO(log)
+    assert list(parse_log(lambda most: file.read(min(most, size)))) == expected
