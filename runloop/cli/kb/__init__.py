@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runloop.cli.kb import explaining, exporting, facts, importing, maintaining, moving, pruning, querying, searching, showing
+from runloop.cli.kb import explaining, exporting, facts, importing, maintaining, mending, moving, pruning, querying, searching, showing
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
@@ -20,6 +20,8 @@ app.command()(facts.forget)
 app.command()(facts.facts)
 app.command()(showing.show)
 app.command()(showing.timeline)
+app.command()(mending.rebuild)
+app.add_typer(mending.poison, name="poison")
 app.command()(maintaining.verify)
 app.command()(maintaining.migrate)
 app.command()(maintaining.vacuum)
