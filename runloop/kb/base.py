@@ -274,6 +274,7 @@ class KnowledgeBase:
         erasure = erasing.erase(self.ledger, lefts, actor=actor, reason=reason)
         self._past().forget()
         self.sync()
+        Past(self.root / PAST_DIRECTORY, self.ledger).forget()
         if erasing.emptied(self._views_path):
             return erasure
         return replace(erasure, remarks=(*erasure.remarks, "a reader holds the log of the derived tables; what was erased leaves it later"))

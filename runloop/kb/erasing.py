@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from runloop.errors import Where
-from runloop.events import ERASED_KEY, NewEvent, canonical, is_erased, is_run_record, parse
-from runloop.events.blobs import blob_names
+from runloop.events import ERASED_KEY, NewEvent, canonical, externalise, is_run_record, parse
 from runloop.events.kinds import kind_of
 from runloop.kb.database import connect, fold
 from runloop.kb.errors import EraseRefused, LedgerError
-from runloop.kb.rows import COLUMNS, stored
+from runloop.kb.rows import COLUMNS, insert_blobs, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,13 +33,14 @@ if TYPE_CHECKING:
 KIND = "events.erased"
 NAMED = 500  # events that one erasure names; a larger one is several, in one transaction
 _FOLD_MS = 5000  # how long to wait for readers of the log
+_KEPT = {"fact.superseded": ("fact",)}  # what an event that is erased as a whole goes on saying: else what it ended would hold again
 _KEPT_PROVENANCE = ("trace_id", "opening_id", "agent_id")  # ids, which tell nothing
 _ROW = "SELECT payload_json, provenance_json FROM events WHERE id = ?"
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What stays of an event: its payload without the marker (nothing, where all of it goes)."""
+    """What stays of an event: its whole payload without what is taken out, or nothing."""
 
     id: int
     payload: Mapping[str, Any] = field(default_factory=dict)
@@ -69,6 +69,7 @@ class _Change:
     old: tuple[str, str]
     new: tuple[str, str]
     blobs: frozenset[str]
+    fresh: tuple[tuple[bytes, bytes], ...]
 
     @property
     def named(self) -> dict[str, Any]:
@@ -188,7 +189,7 @@ def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
     event = stored(row)
     if event.kind == KIND:
         raise EraseRefused(f"event {left.id} is an erasure", where=where, hint="erasures cannot be erased; they hold no content")
-    if is_erased(event.payload):
+    if event.payload.keys() <= {ERASED_KEY, *_KEPT.get(event.kind, ())}:
         return None
     if is_run_record(event):
         run_id = event.payload["run_id"]
@@ -196,11 +197,12 @@ def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
             raise EraseRefused(f"event {left.id} is a record of run {run_id}", where=where, hint="only texts in it can be erased")
         if not _ended(ledger, run_id):
             raise EraseRefused(f"run {run_id} of event {left.id} has not ended", where=where, hint=f"`rlp cancel {run_id[:8]}`, then again")
-    payload = {**left.payload, ERASED_KEY: erasure}
+    kept = left.payload or {name: event.payload[name] for name in _KEPT.get(event.kind, ())}
+    payload, fresh = externalise({**kept, ERASED_KEY: erasure}, kind_of(event.kind).blob_fields)
     provenance = {name: event.provenance[name] for name in _KEPT_PROVENANCE if name in event.provenance}
     new = canonical(payload).decode(), canonical(provenance).decode()
-    still = set(blob_names(payload, kind_of(event.kind).blob_fields)) if left.payload else set()
-    return _Change(left.id, event.content_hash, (row[5], row[6]), new, frozenset(named - still))
+    gone = frozenset(name for name in named if name not in new[0])
+    return _Change(left.id, event.content_hash, (row[5], row[6]), new, gone, tuple((bytes.fromhex(name), data) for name, data in fresh))
 
 
 def _ended(ledger: Ledger, run_id: str) -> bool:
@@ -214,6 +216,7 @@ def _take(db: apsw.Connection, changes: list[_Change], blobs: Iterable[str], pat
             message = f"event {change.id} was erased by somebody else meanwhile"
             raise LedgerError(message, code="kb.erase_raced", where=Where(file=str(path)), hint="try again")
         db.execute("UPDATE events SET payload_json = ?, provenance_json = ? WHERE id = ?", (*change.new, change.id))
+        insert_blobs(db, change.id, change.fresh)
         for name in change.blobs:
             db.execute("DELETE FROM event_blobs WHERE event_id = ? AND hash = ?", (change.id, bytes.fromhex(name)))
     wanted = json.dumps(list(blobs))

@@ -23,12 +23,14 @@ def fact_remembered(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> 
 
 
 def fact_superseded(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
-    """A new value in place of that of an earlier fact; nothing, where that one was erased."""
+    """A new value in place of that of an earlier fact; nothing, where that one was erased, and only its end, where this one was."""
     old = event.payload["fact"]
     row: Any = db.execute("SELECT subject, predicate FROM facts WHERE fact_id = ?", (old,)).fetchone()
     if row is None:
         return
     _end(db, event, old, "superseded")
+    if "value" not in event.payload:
+        return
     subject, predicate = row
     _insert(db, event, subject, predicate, load, old)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 from msgspec import Struct
@@ -24,6 +24,9 @@ from runloop.events import (
 )
 from runloop.events.hashes import preimage
 from runloop.events.kinds import VERSION_KEY
+
+if TYPE_CHECKING:
+    import apsw
 
 COLUMNS = "id, ts_ms, kind, actor, scope, payload_json, provenance_json, hash_blake3, chain_blake3, idempotency_key"
 
@@ -75,6 +78,13 @@ def stored(row: tuple[Any, ...]) -> StoredEvent:
     """The event of a row selected as ``COLUMNS``."""
     event_id, ts_ms, kind, actor, scope, payload, provenance, content, chain, key = row
     return StoredEvent(event_id, ts_ms, kind, actor, scope, parse(payload), parse(provenance), content, chain, key)
+
+
+def insert_blobs(db: apsw.Connection, event_id: int, blobs: Iterable[tuple[bytes, bytes]]) -> None:
+    """Keep the blobs of an event, each once, by their BLAKE3."""
+    for name, data in blobs:
+        db.execute("INSERT INTO blobs(hash, data) VALUES(?, ?) ON CONFLICT DO NOTHING", (name, data))
+        db.execute("INSERT INTO event_blobs(event_id, hash) VALUES(?, ?) ON CONFLICT DO NOTHING", (event_id, name))
 
 
 def valid_scope(scope: str) -> bool:

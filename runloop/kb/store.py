@@ -17,7 +17,7 @@ from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, create, tran
 from runloop.kb.errors import KeyArchived, KeyConflict, LedgerCorrupt
 from runloop.kb.migrations import immediate, open_schema
 from runloop.kb.numbers import RunNumbers
-from runloop.kb.rows import COLUMNS, stored
+from runloop.kb.rows import COLUMNS, insert_blobs, stored
 from runloop.kb.unsynced import Presence, fold_on_close, write_log_again
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Store:
                     known[key] = by_key[key] = event
                 inserts += (last_id, ts_ms, new.kind, new.actor, new.scope, row.payload_json, row.provenance_json, content, chain, key)
                 if row.blobs:
-                    _insert_blobs(db, last_id, row.blobs)
+                    insert_blobs(db, last_id, row.blobs)
         if last_id != first_id:
             _insert_rows(db, inserts)
             self._numbers.settle(db, last_id)
@@ -242,9 +242,3 @@ def _insert_rows(db: apsw.Connection, values: list[Any]) -> None:
         while len(values) - start >= step:
             db.execute(_INSERTS[size], values[start : start + step])
             start += step
-
-
-def _insert_blobs(db: apsw.Connection, event_id: int, blobs: Iterable[tuple[bytes, bytes]]) -> None:
-    for name, data in blobs:
-        db.execute("INSERT INTO blobs(hash, data) VALUES(?, ?) ON CONFLICT DO NOTHING", (name, data))
-        db.execute("INSERT INTO event_blobs(event_id, hash) VALUES(?, ?) ON CONFLICT DO NOTHING", (event_id, name))

@@ -1,0 +1,265 @@
+"""Forgetting a person: everything in the ledger that mentions them, what can be erased of it, and what cannot.
+
+What is about them, or was said to or by them, goes as a whole; in records of runs and in what the host wrote down, every text that
+mentions them is taken out and the record stays. What is found is what is written: an address, a handle with its service, a name in full.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runloop.errors import InvalidInput
+from runloop.events import current, is_erased, is_run_record, parse
+from runloop.kb.derived import contact_key
+from runloop.kb.erasing import KIND, Erasure, Left, without_texts
+from runloop.kb.people import find_people, load_person
+from runloop.kb.rows import COLUMNS, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    import apsw
+
+    from runloop.events import StoredEvent
+    from runloop.kb.base import KnowledgeBase
+
+TAKEN_OUT = "[erased]"
+_KEPT_FORM = frozenset({"cap.audit", "import.finished", "replay.reported", "archive.imported", "runs.archived", "privileged.read"})
+_ABOUT = {
+    "fact.remembered": ("subject", "predicate"),
+    "note.imported": ("path", "line"),
+    "artifact.created": ("path",),
+    "email.sent": ("subject",),
+    "message.imported": ("subject",),
+}
+_SHORTEST_NAME = 4  # letters of a name of one word; a shorter one is a part of too many others
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """An event that mentions the person: ``action`` is ``erase``, ``take out`` or ``stays``, and then ``why``."""
+
+    event_id: int
+    kind: str
+    what: str
+    action: str
+    why: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"event_id": self.event_id, "kind": self.kind, "what": self.what, "action": self.action, "why": self.why}
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """What would be done: the texts that were looked for, every event found, and what lies outside of the knowledge base."""
+
+    texts: tuple[str, ...]
+    mentions: tuple[Mention, ...]
+    lefts: tuple[Left, ...]
+    outside: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        found = [mention.to_dict() for mention in self.mentions]
+        return {"looked_for": list(self.texts), "mentions": found, "outside": list(self.outside)}
+
+
+class Texts:
+    """What to look for, as whole words, whatever the case of the letters."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
+        words = [r"\s+".join(re.escape(word) for word in _plain(text).split()) for text in self.texts]
+        self._pattern = re.compile("|".join(rf"(?<!\w){word}(?!\w)" for word in words), re.IGNORECASE)
+        self.blobs: frozenset[str] = frozenset()
+        """The names of blobs that mention them: to name one is to mention them."""
+        self._hints = [max(re.findall(r"\w+", _plain(text).casefold()) or [""], key=len) for text in self.texts]
+
+    def may_be_in(self, written: str) -> bool:
+        """Whether JSON text can hold one of them; False is certain."""
+        folded = _plain(written).casefold()
+        return any(hint in folded for hint in self._hints)
+
+    def are_in(self, value: Any) -> bool:
+        """Whether a text of the JSON value, or a key, mentions one of them."""
+        return any(self._pattern.search(_plain(text)) for text in _walk(value))
+
+    def take_out(self, text: str) -> str:
+        """The text, or what stands for one that mentions them."""
+        return TAKEN_OUT if text in self.blobs or self._pattern.search(_plain(text)) else text
+
+
+def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callable[[int], None] = lambda _done: None) -> Forgetting:
+    """Find everything. Raises InvalidInput where the words mean several people, or too little."""
+    with kb.reading() as db:
+        texts = Texts([*_texts_of(db, person), *also])
+    found = list(_mentions(kb, texts, tick))
+    with kb.reading() as db:
+        older = _replaced(db, [event for event, _ in found])
+    known = {event.id for event, _ in found}
+    found += [(event, kb.ledger.full(current(event))) for number in older - known if (event := kb.ledger.get(number)) is not None]
+    found.sort(key=lambda each: each[0].id)
+    mentions, lefts = [], []
+    ended: dict[str, bool] = {}
+    for event, full in found:
+        mention, left = _decided(kb, event, full, texts, ended)
+        mentions.append(mention)
+        if left is not None:
+            lefts.append(left)
+    outside = tuple(dict.fromkeys(path for event, full in found if (path := _file_of(event, full))))
+    return Forgetting(texts.texts, tuple(mentions), tuple(lefts), outside)
+
+
+def carry_out(kb: KnowledgeBase, forgetting: Forgetting, *, actor: str = "user") -> Erasure:
+    """Erase what can be erased."""
+    return kb.erase(forgetting.lefts, actor=actor, reason="a person is forgotten")
+
+
+def holding(files: Iterable[Path], texts: Iterable[str]) -> list[Path]:
+    """The files in which one of the texts stands as it is written, or in small letters."""
+    wanted = [form.encode() for text in texts for form in dict.fromkeys((text, text.lower()))]
+    return [path for path in files if _holds(path, wanted)]
+
+
+def _holds(path: Path, wanted: Iterable[bytes]) -> bool:
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return any(data.find(each) >= 0 for each in wanted)
+    except (OSError, ValueError):  # gone, not readable, or empty
+        return False
+
+
+def _texts_of(db: apsw.Connection, person: str) -> list[str]:
+    """The addresses, keys and names of the one contact that is meant; the words themselves, where they are nobody's."""
+    named = load_person(db, person.removeprefix("contact:"))
+    people = find_people(db, person, 6) if named is None else [named]
+    exact = [each for each in people if each.match != "fuzzy"]
+    if len(exact) > 1 or (not exact and people):
+        hint = f"name one of them by e-mail address: {', '.join(each.name for each in people)}"
+        raise InvalidInput(f"{person!r} may be several people", code="kb.ambiguous_person", hint=hint)
+    if not exact:
+        if len(person.strip()) < _SHORTEST_NAME:
+            raise InvalidInput(
+                f"{person!r} is too short to look for", code="kb.unknown_person", hint="give an e-mail address or a full name"
+            )
+        address = [f"contact:{contact_key(person)}"] if "@" in person else []
+        return [person, *address]
+    [found] = exact
+    handles = [str(handle) for (handle,) in db.execute("SELECT handle FROM accounts WHERE contact_key = ?", (found.key,))]
+    urls = [str(url) for (url,) in db.execute("SELECT url FROM accounts WHERE contact_key = ? AND url IS NOT NULL", (found.key,))]
+    names = [name for name in (found.name, *found.nicknames) if " " in name.strip()]
+    single = [found.name] if " " not in found.name.strip() and len(found.name.strip()) >= _SHORTEST_NAME else []
+    keys = [f"contact:{contact_key(address)}" for address in found.emails]
+    return [found.email, *found.emails, *names, *single, *(each for each in handles if "@" in each), *urls, f"contact:{found.key}", *keys]
+
+
+def _mentions(kb: KnowledgeBase, texts: Texts, tick: Callable[[int], None]) -> Iterator[tuple[StoredEvent, StoredEvent]]:
+    """Every event that mentions one of them, as it is stored and whole."""
+    with kb.ledger.reading() as db:
+        blobs = _blobs_with(db, texts)
+        texts.blobs = frozenset(name.hex() for (name,) in blobs)
+        rows: Any = [row for (name,) in blobs for row in db.execute("SELECT event_id FROM event_blobs WHERE hash = ?", (name,))]
+    naming = {int(number) for (number,) in rows}
+    after = 0
+    while True:
+        with kb.ledger.reading() as db:
+            rows = db.execute(f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT 1000", (after,)).fetchall()  # noqa: S608
+        if not rows:
+            return
+        for row in rows:
+            if row[0] not in naming and not texts.may_be_in(str(row[5])) and not texts.may_be_in(str(row[6])):
+                continue
+            event = stored(row)
+            if is_erased(event.payload) or event.kind == KIND:
+                continue
+            full = kb.ledger.full(current(event))
+            if row[0] in naming or texts.are_in(full.payload) or texts.are_in(full.provenance):
+                yield event, full
+        after = int(rows[-1][0])
+        tick(after)
+
+
+def _blobs_with(db: apsw.Connection, texts: Texts) -> list[tuple[bytes]]:
+    found = []
+    for name, data in db.execute("SELECT hash, data FROM blobs"):
+        written = bytes(data).decode("utf-8", "replace")
+        if texts.may_be_in(written) and texts.are_in(_parsed(written)):
+            found.append((name,))
+    return found
+
+
+def _parsed(written: str) -> Any:
+    try:
+        return parse(written)
+    except ValueError:
+        return written
+
+
+def _replaced(db: apsw.Connection, events: Iterable[StoredEvent]) -> set[int]:
+    """The events whose entities later ones replaced that will be erased: they would be what holds again."""
+    older: set[int] = set()
+    for event in events:
+        data = event.payload
+        if event.kind == "note.imported":
+            key = f"note:{data['path']}"
+        elif event.kind == "appointment.imported":
+            key = f"appointment:{data['appointment']}"
+        else:
+            continue
+        older |= {
+            int(number) for (number,) in db.execute("SELECT event_id FROM entity_history WHERE entity_key = ?", (key,)) if number < event.id
+        }
+    return older
+
+
+def _decided(kb: KnowledgeBase, event: StoredEvent, full: StoredEvent, texts: Texts, ended: dict[str, bool]) -> tuple[Mention, Left | None]:
+    what = _what(event, full.payload)
+    if is_run_record(event):
+        run_id = event.payload["run_id"]
+        if run_id not in ended:
+            row = kb.run(run_id)
+            ended[run_id] = row is not None and row["finished_ms"] is not None
+        if not ended[run_id]:
+            return Mention(event.id, event.kind, what, "stays", "the run has not ended: cancel it, then forget again"), None
+    elif event.kind not in _KEPT_FORM and not (event.kind == "contact.upserted" and not texts.are_in([event.payload["email"]])):
+        return Mention(event.id, event.kind, what, "erase"), Left(event.id)
+    return Mention(event.id, event.kind, what, "take out"), Left(event.id, without_texts(dict(full.payload), texts.take_out))
+
+
+def _what(event: StoredEvent, payload: Any) -> str:
+    """The event in a few words."""
+    if is_run_record(event):
+        return f"run {payload['run_id'][:8]}: {payload['message']}"
+    names = _ABOUT.get(event.kind, ("name", "subject", "summary", "text", "handle", "path", "source", "target"))
+    return " ".join(str(payload[name]) for name in names if isinstance(payload.get(name), (str, int)))[:120]
+
+
+def _file_of(event: StoredEvent, full: StoredEvent) -> str | None:
+    """The file outside of the ledger that the event was read from or that it made."""
+    data = full.payload["meta"] if is_run_record(event) else full.payload
+    if event.kind in {"artifact.created", "email.sent", "note.imported", "message.imported", "appointment.imported", "command.imported"}:
+        path = data.get("path")
+        return path if isinstance(path, str) else None
+    return None
+
+
+def _walk(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _walk(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _walk(item)
+
+
+def _plain(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

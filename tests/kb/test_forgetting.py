@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pytest
+
+from runloop.errors import InvalidInput
+from runloop.events import NewEvent, run_event
+from runloop.events import records as r
+from runloop.kb import forgetting
+from runloop.kb.base import StateDelta
+from runloop.kb.derived import contact_key
+from tests.kb.test_erasing import files_with
+
+ADA, ADDRESS = "Ada Quuxington", "ada.quux@example.com"
+
+
+def passage(text, path="/n.md", version="a", part=0, parts=1):
+    said = {"path": path, "line": 1, "end_line": 1, "text": text, "file_hash": version * 64, "part": part, "parts": parts}
+    return NewEvent("note.imported", said, "user")
+
+
+def mail(recipient, artifact_id):
+    return NewEvent("email.sent", {"to": [recipient], "subject": "Hello", "artifact_id": artifact_id}, "agent:mailer")
+
+
+@pytest.fixture
+def full(kb, contact, run):
+    """A base in which Ada is mentioned everywhere, and others as well."""
+    started = r.RunStarted("d", {"to": ADA, "about": "tea"}, r.Versions("0"), "local")
+    records = [
+        ("run.started", started, f"compose for {ADA}"),
+        ("node.finished", r.NodeFinished("writer", 1, "ok", {"out": [f"Dear {ADA.upper()}, " + "x" * 20_000]}), "done"),
+        ("run.finished", r.RunFinished("succeeded", 5), "done"),
+    ]
+    kb.ledger.append(
+        [
+            contact("A. Quuxington", ADDRESS, ts_ms=1),
+            contact(ADA, ADDRESS, emails=[ADDRESS, "aq@work.example"], ts_ms=2),
+            contact("Bob Smith", "bob@example.com", ts_ms=3),
+            NewEvent("account.upserted", {"service": "matrix", "handle": "@ada:example.com", "contact": ADDRESS}, "user"),
+            passage("An old version about nobody"),
+            passage(f"Lunch with {ADA}", version="b"),
+            passage("Buy tea", path="/other.md"),
+            *(run_event(run, seq, kind, meta, text) for seq, (kind, meta, text) in enumerate(records, 1)),
+        ]
+    )
+    kb.ledger.append([mail(ADDRESS, 9), mail("bob@example.com", 9)])
+    for subject, value in ((ADDRESS, "oat milk"), ("team lead", ADA), ("the office", "north")):
+        kb.propose(StateDelta("fact.remembered", {"subject": subject, "predicate": "is", "value": value}, "user"))
+    old = kb.propose(StateDelta("fact.remembered", {"subject": "manager", "predicate": "is", "value": "Bob"}, "user")).id
+    kb.propose(StateDelta("fact.superseded", {"fact": old, "value": ADA}, "user"))
+    kb.sync()
+    return kb
+
+
+def found(plan):
+    return [(mention.kind, mention.action) for mention in plan.mentions]
+
+
+def test_everything_that_mentions_a_person_is_listed_and_nothing_else(full):
+    head = full.ledger.head()
+    plan = forgetting.plan(full, ADDRESS)
+    assert found(plan) == [
+        ("contact.upserted", "erase"),
+        ("contact.upserted", "erase"),
+        ("account.upserted", "erase"),
+        ("note.imported", "erase"),
+        ("note.imported", "erase"),
+        ("run.started", "take out"),
+        ("node.finished", "take out"),
+        ("email.sent", "erase"),
+        ("fact.remembered", "erase"),
+        ("fact.remembered", "erase"),
+        ("fact.superseded", "erase"),
+    ]
+    assert plan.outside == ("/n.md",)
+    assert full.ledger.head() == head
+
+
+def test_a_forgotten_person_is_in_no_file_and_the_rest_is_as_it_was(full, run):
+    forgetting.carry_out(full, forgetting.plan(full, ADA))
+    for text in (ADA, ADA.upper(), ADDRESS, "Quuxington", "aq@work.example", "@ada:example.com", contact_key(ADDRESS)):
+        assert (text, files_with(full.root, text)) == (text, [])
+    assert full.verify(views=True).broken is None
+    assert full.problems() == []
+    assert [hit.title for hit in full.search("Bob", ["contacts"])] == ["Bob Smith"]
+    assert full.search("old version") == []
+    assert [hit.path for hit in full.search("tea", ["notes"])] == ["/other.md"]
+    row = full.run(run.run_id)
+    assert (row["status"], row["last_seq"]) == ("succeeded", 3)
+    with full.reading() as db:
+        assert db.execute("SELECT subject, value, status FROM facts ORDER BY fact_id").fetchall() == [
+            ("the office", "north", "current"),
+            ("manager", "Bob", "superseded"),
+        ]
+        assert db.execute("SELECT count(*) FROM mails").get == 1
+    assert forgetting.plan(full, ADDRESS).mentions == ()
+
+
+def test_a_run_that_has_not_ended_keeps_its_records_and_is_named(kb, contact, run):
+    kb.ledger.append([contact(ADA, ADDRESS)])
+    kb.ledger.append([run_event(run, 1, "run.started", r.RunStarted("d", {"to": ADA}, r.Versions("0"), "local"), "m")])
+    plan = forgetting.plan(kb, ADA)
+    assert [(mention.action, bool(mention.why)) for mention in plan.mentions] == [("erase", False), ("stays", True)]
+    forgetting.carry_out(kb, plan)
+    assert kb.ledger.get(2).payload["meta"]["params"] == {"to": ADA}
+
+
+def test_words_that_mean_several_people_or_too_little_erase_nobody(kb, contact):
+    kb.ledger.append([contact("Ada Quux", "a@x.example"), contact("Ada Brown", "b@x.example")])
+    with pytest.raises(InvalidInput, match="several people") as caught:
+        forgetting.plan(kb, "Ada")
+    assert "Ada Brown" in caught.value.hint
+    with pytest.raises(InvalidInput, match="several people"):
+        forgetting.plan(kb, "Ada Bruwn")
+    with pytest.raises(InvalidInput, match="too short"):
+        forgetting.plan(kb, "Zo")
+
+
+def test_somebody_who_is_no_contact_is_found_by_the_words(kb):
+    kb.ledger.append([passage("Met zoë\nQuark today"), passage("Quarkish Zoë", path="/o.md")])
+    assert [mention.event_id for mention in forgetting.plan(kb, "Zoe\u0308 Quark").mentions] == [1]
+
+
+def test_another_contact_that_mentions_them_only_loses_that(kb, contact):
+    kb.ledger.append([contact(ADA, ADDRESS), contact("Bob", "bob@example.com", org=f"Friends of {ADA}")])
+    forgetting.carry_out(kb, forgetting.plan(kb, ADDRESS))
+    [hit] = kb.search("Bob", ["contacts"], raw_contacts=True)
+    assert (hit.data["email"], hit.data["org"]) == ("bob@example.com", forgetting.TAKEN_OUT)
+
+
+def test_texts_that_are_also_given_are_looked_for(kb, contact):
+    kb.ledger.append([contact(ADA, ADDRESS), passage("The Countess was here")])
+    assert found(forgetting.plan(kb, ADA, ["the countess"]))[-1] == ("note.imported", "erase")
+
+
+def test_files_that_hold_a_text_are_found_and_empty_or_missing_ones_do_no_harm(tmp_path):
+    (tmp_path / "a").write_text(f"x {ADDRESS}")
+    (tmp_path / "b").write_text("x")
+    (tmp_path / "empty").touch()
+    paths = [tmp_path / name for name in ("a", "b", "empty", "missing")]
+    assert forgetting.holding(paths, [ADDRESS.upper()]) == [tmp_path / "a"]
