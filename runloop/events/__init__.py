@@ -8,7 +8,7 @@ from runloop.events.ids import new_uuid
 from runloop.events.kinds import KINDS, LIVE_KINDS, RUN_KINDS, Kind, kind_of, validate, validate_meta
 from runloop.events.model import NewEvent, RunEvent, StoredEvent
 from runloop.events.runrecord import OUTER_KEYS, RunIdentity, is_run_record, live_record, record_of, run_event
-from runloop.events.upcast import ERASED_KEY, NewerVersion, current, is_erased
+from runloop.events.upcast import ERASED_KEY, NewerVersion, current, is_erased, readable
 
 __all__ = [
     "ERASED_KEY",
@@ -42,6 +42,7 @@ __all__ = [
     "new_uuid",
     "outputs_hash",
     "parse",
+    "readable",
     "record_of",
     "restore",
     "run_event",

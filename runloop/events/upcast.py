@@ -60,3 +60,11 @@ def current(event: StoredEvent) -> StoredEvent:
     for step in range(version, kind.version):
         brought = UPCASTERS[kind.name, step](brought)
     return structs.replace(event, payload=brought)
+
+
+def readable(event: StoredEvent) -> StoredEvent:
+    """As :func:`current` for those who only show it: what this program does not know stays as it is stored."""
+    try:
+        return current(event)
+    except InvalidEvent:
+        return event

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from runloop.events import KINDS, NewEvent, StoredEvent
+from runloop.events import KINDS, NewEvent, StoredEvent, readable
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import erasing, evidence, facts, materialise, naming
@@ -211,7 +211,7 @@ class KnowledgeBase:
         sql = f"SELECT DISTINCT event_id FROM entity_history WHERE entity_key IN ({marks}) ORDER BY event_id"  # noqa: S608
         with self.reading() as db:
             ids = [int(row[0]) for row in db.execute(sql, candidates).fetchall()]  # type: ignore[arg-type] # the column is an integer
-        return [event for event_id in ids if (event := self.ledger.get(event_id)) is not None]
+        return [readable(event) for event_id in ids if (event := self.ledger.get(event_id)) is not None]
 
     def find(self, text: str, folder: Path | None = None) -> list[Candidate]:
         """What ``text`` may name (:mod:`runloop.kb.naming`); files and relative paths are looked up from ``folder``, if that is given."""
@@ -394,7 +394,13 @@ class KnowledgeBase:
         event = self.ledger.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else None
         if event is None or (self.until is not None and event.id > self.until):
             return None
-        data = {"kind": event.kind, "actor": event.actor, "scope": event.scope, "ts_ms": event.ts_ms, "payload": dict(event.payload)}
+        data = {
+            "kind": event.kind,
+            "actor": event.actor,
+            "scope": event.scope,
+            "ts_ms": event.ts_ms,
+            "payload": dict(readable(event).payload),
+        }
         return {"domain": "events", "key": f"event:{event.id}", "title": event.kind, "data": redactor.value(data), "event_id": event.id}
 
     def _run_entity(self, run: str, redactor: Redactor) -> dict[str, Any] | None:

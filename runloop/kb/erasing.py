@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from runloop.errors import Where
 from runloop.events import ERASED_KEY, NewEvent, canonical, externalise, is_run_record, parse
-from runloop.events.kinds import kind_of
+from runloop.events.kinds import VERSION_KEY, kind_of
 from runloop.kb.database import connect, fold
 from runloop.kb.errors import EraseRefused, LedgerError
 from runloop.kb.rows import COLUMNS, insert_blobs, stored
@@ -198,7 +198,9 @@ def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
         if not _ended(ledger, run_id):
             raise EraseRefused(f"run {run_id} of event {left.id} has not ended", where=where, hint=f"`rlp cancel {run_id[:8]}`, then again")
     kept = left.payload or {name: event.payload[name] for name in _KEPT.get(event.kind, ())}
-    payload, fresh = externalise({**kept, ERASED_KEY: erasure}, kind_of(event.kind).blob_fields)
+    kind = kind_of(event.kind)
+    version = {VERSION_KEY: kind.version} if left.payload and kind.version > 1 else {}
+    payload, fresh = externalise({**version, **kept, ERASED_KEY: erasure}, kind.blob_fields)
     provenance = {name: event.provenance[name] for name in _KEPT_PROVENANCE if name in event.provenance}
     new = canonical(payload).decode(), canonical(provenance).decode()
     gone = frozenset(name for name in named if name not in new[0])

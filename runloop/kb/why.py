@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runloop.events import is_erased, is_run_record
+from runloop.events import is_erased, is_run_record, readable
 from runloop.kb import why_domain, why_runs
 from runloop.kb.evidence import stated
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS, Explanation, Link, Step, walk
@@ -61,7 +61,7 @@ class Teller:
         event = self.ledger.get(int(rest)) if rest.isdigit() else None
         if event is None:
             return Step(key, "event", key, gone="it is not in the ledger: its run was pruned, or it never was")
-        return self._event_step(event)
+        return self._event_step(readable(event))
 
     def story(self, run_id: str) -> RunStory:
         """The run as its records tell it."""

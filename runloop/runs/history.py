@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.effects.journal import Crossing, Failure
 from runloop.effects.types import MICROS_PER_USD, EffectClass
 from runloop.errors import InvalidInput
-from runloop.events import NodeResult, RunIdentity, outputs_hash
+from runloop.events import NodeResult, RunIdentity, current, outputs_hash
 from runloop.openings.states import (
     Begin,
     Event,
@@ -191,7 +191,7 @@ def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
     """The run that these records tell, oldest first; None where there is not one record."""
     run: RecordedRun | None = None
     open_attempts: dict[str, RecordedAttempt] = {}
-    for event in events:
+    for event in map(current, events):
         payload = event.payload
         if "v" not in payload:
             continue
