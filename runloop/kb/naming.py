@@ -14,7 +14,8 @@ from blake3 import blake3
 from runloop.errors import InvalidInput
 from runloop.kb.derived import contact_key
 from runloop.kb.people import find_people
-from runloop.kb.runs import matching
+from runloop.kb.pruning.archived import ArchivedRuns
+from runloop.kb.runs import matching, run_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from runloop.kb.ledger import Ledger
 MAX_CANDIDATES = 10
 MAX_FILE_BYTES = 256 * 1024 * 1024  # a larger file is not read to find its hash
+_NOW = 2**63  # later than every event
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 _PLACE = re.compile(r"(.+):(\d{1,9})")
 _PREFIXES = (
@@ -84,7 +86,7 @@ def only(text: str, found: list[Candidate], mask: Callable[[str], str]) -> Candi
 class _Search:
     def __init__(self, text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None, until: int | None) -> None:
         self._text, self._ledger, self._db, self._folder = text, ledger, db, folder
-        self._until = 2**63 if until is None else until
+        self._until = _NOW if until is None else until
         prefix, colon, rest = text.partition(":")
         self._sort = prefix if colon and prefix in _PREFIXES else ""
         self._rest = rest if self._sort else text
@@ -123,16 +125,23 @@ class _Search:
 
     def _event(self) -> Iterator[Candidate]:
         number = int(self._rest) if self._rest.isascii() and self._rest.isdigit() and len(self._rest) < 19 else 0
-        if 0 < number <= self._until and self._ledger.get(number) is not None:
+        if 0 < number <= self._until and (self._ledger.get(number) is not None or self._ledger.was_pruned(number)):
             key = f"event:{number}"
             yield Candidate(key, "event", key)
 
     def _run(self) -> Iterator[Candidate]:
-        for run_id in matching(self._ledger, self._rest):
+        prefix = run_prefix(self._rest)
+        archived = ArchivedRuns(self._ledger).run_ids(prefix, MAX_CANDIDATES) if prefix not in {"", "last"} else []
+        own = self._last_then() if prefix == "last" and self._until < _NOW else matching(self._ledger, self._rest)
+        for run_id in dict.fromkeys([*own, *archived]):
             name: Any = self._db.execute("SELECT opening_name FROM runs WHERE run_id = ?", (run_id,)).get
-            if name is None and self._until < 2**63:
+            if name is None and self._until < _NOW:
                 continue
-            yield Candidate(f"run:{run_id}", f"run of {name}", f"run:{run_id}")
+            yield Candidate(f"run:{run_id}", f"run of {name}" if name else "archived run", f"run:{run_id}")
+
+    def _last_then(self) -> list[str]:
+        """The newest run of the past that no other run started."""
+        return [row[0] for row in self._rows("SELECT run_id FROM runs WHERE parent_run_id IS NULL ORDER BY first_event DESC LIMIT 1")]
 
     def _node(self) -> Iterator[Candidate]:
         run, hash_sign, node = self._rest.partition("#")

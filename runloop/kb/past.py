@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.kb import materialise, views
 from runloop.kb.database import connect, translated
+from runloop.kb.pruning.archived import ArchivedRuns
+from runloop.kb.pruning.projection import leave_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 MAX_STATES = 8
 MAX_BYTES = 2 * 1024**3  # of all states; the newest stays, however large it is
 _SUFFIX = ".sqlite"
-_ERASURES = "SELECT 1 FROM events WHERE id > ? AND kind = 'events.erased' LIMIT 1"
+_REMOVALS = "SELECT 1 FROM events WHERE id > ? AND kind IN ('events.erased', 'runs.archived') LIMIT 1"
 
 Tick = Callable[[int, int], None]
 """Called with how many events were applied, and how many there are to apply."""
@@ -109,7 +111,12 @@ class Past:
                 leftover.unlink(missing_ok=True)
 
     def _seal(self, db: apsw.Connection) -> None:
-        """Note how much of the ledger was there when the state was made, and end the log, so that the state is one file."""
+        """Note how much of the ledger was there when the state was made, and end the log, so that the state is one file.
+
+        Of runs that were archived since, records may have stayed; without the others they are no runs.
+        """
+        for run_id in ArchivedRuns(self._ledger).run_ids(limit=-1):
+            leave_tables(db, run_id)
         db.execute("CREATE TABLE IF NOT EXISTS made(one INTEGER PRIMARY KEY CHECK(one = 1), head INTEGER NOT NULL) STRICT")
         db.execute("INSERT OR REPLACE INTO made VALUES(1, ?)", (self._ledger.head().id,))
         db.pragma("journal_mode", "delete")
@@ -123,7 +130,7 @@ class Past:
                 state.path.unlink(missing_ok=True)
 
     def _holds(self, path: Path) -> bool:
-        """Whether the state is of this ledger and these tables, and nothing was erased since it was made."""
+        """Whether the state is of this ledger and these tables, and nothing was erased or archived since it was made."""
         try:
             db = connect(path, readonly=True)
             try:
@@ -139,7 +146,7 @@ class Past:
         if event is None or event.chain_hash != anchor.chain:
             return False
         with self._ledger.reading() as events:
-            return events.execute(_ERASURES, (made,)).fetchone() is None
+            return events.execute(_REMOVALS, (made,)).fetchone() is None
 
     def _bound(self) -> None:
         """Remove the states that were not used for longest, until number and size are within bounds; not what somebody reads."""

@@ -23,6 +23,10 @@ class Telling(Protocol):
         """The records of a run, oldest first, large values loaded, for a fork with those that it shares."""
         ...
 
+    def archive(self, run_id: str) -> str | None:
+        """The file that the run's records were moved to, or None where they are in the ledger."""
+        ...
+
     def feeds(self, submitted: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
         """Of a ``run.submitted``'s meta: for each node the nodes whose outputs it gets; None where the opening cannot be read."""
         ...
@@ -87,7 +91,15 @@ class RunStory:
     artifacts: list[StoredEvent] = field(default_factory=list)
     known: set[int] = field(default_factory=set)
     erased: int = 0
+    archive: str | None = None
     feeds: Mapping[str, Sequence[str]] | None = None
+
+    def steps(self) -> Iterator[StoredEvent]:
+        """The events that are steps of their own: calls, questions to a person, files."""
+        for node in self.nodes.values():
+            yield from (call.asked for call in node.calls.values())
+            yield from (approval.asked for approval in node.approvals.values())
+        yield from self.artifacts
 
     def sources_of(self, node: str) -> list[NodeStory]:
         """The nodes whose outputs this one got: an item of a node gets that node's, and a node's outputs are its items'."""
@@ -102,7 +114,7 @@ class RunStory:
 
 def story_of(run_id: str, telling: Telling) -> RunStory:
     """Fold the records of a run; without any it has no ``submitted``."""
-    story = RunStory(run_id)
+    story = RunStory(run_id, archive=telling.archive(run_id))
     for event in telling.events(run_id):
         _take(story, event)
     if story.submitted is not None:

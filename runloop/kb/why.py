@@ -34,6 +34,7 @@ class Teller:
     def __init__(self, ledger: Ledger, db: apsw.Connection, telling: Telling) -> None:
         self.ledger, self.db, self._telling = ledger, db, telling
         self._stories: dict[str, RunStory] = {}
+        self._archived: dict[int, StoredEvent] = {}
 
     def canonical(self, key: str) -> str:
         """The key under which a step is known: contacts and artifacts are the event that says them, records of a run its parts."""
@@ -45,7 +46,7 @@ class Teller:
         if sort == "note" and "#" in rest:
             path, _, part = rest.rpartition("#")
             return self._source("SELECT source_event FROM notes WHERE path = ? AND part = ?", path, part) or key
-        event = self.ledger.get(int(rest)) if sort == "event" and rest.isdigit() else None
+        event = self.event(int(rest)) if sort == "event" and rest.isdigit() else None
         return key if event is None or not is_run_record(event) else why_runs.key_of(self, event)
 
     def step(self, key: str, whole: bool) -> Step:
@@ -58,9 +59,10 @@ class Teller:
             return why_runs.node_step(self, run_id, node)
         if sort == "note":
             return why_domain.file_step(self, rest)
-        event = self.ledger.get(int(rest)) if rest.isdigit() else None
+        event = self.event(int(rest)) if rest.isdigit() else None
         if event is None:
-            return Step(key, "event", key, gone="it is not in the ledger: its run was pruned, or it never was")
+            pruned = rest.isdigit() and self.ledger.was_pruned(int(rest))
+            return Step(key, "event", key, gone="it was archived with its run" if pruned else "it is not in the ledger, and never was")
         return self._event_step(readable(event))
 
     def story(self, run_id: str) -> RunStory:
@@ -70,7 +72,13 @@ class Teller:
             if len(self._stories) >= _KEPT_STORIES:
                 del self._stories[next(iter(self._stories))]
             found = self._stories[run_id] = story_of(run_id, self._telling)
+            if found.archive is not None:
+                self._archived |= {event.id: event for event in found.steps()}
         return found
+
+    def event(self, event_id: int) -> StoredEvent | None:
+        """The event of the ledger, or of the archived runs that were told so far."""
+        return self.ledger.get(event_id) or self._archived.get(event_id)
 
     def links(self, relation: str, ids: list[int], note: str | None = None) -> list[Link]:
         """Links to events, by their canonical keys."""

@@ -64,7 +64,12 @@ def _note(_teller: Teller, event: StoredEvent) -> _Parts:
 
 def _mail(teller: Teller, event: StoredEvent) -> _Parts:
     data = event.payload
-    asked = teller.ledger.get(data["artifact_id"])
+    run: Any = teller.db.execute(
+        "SELECT target_key FROM edges WHERE source_key = ? AND relation = 'made_in'", (f"mail:{event.id}",)
+    ).fetchone()
+    if run is not None:
+        teller.story(str(run[0]).removeprefix("run:"))  # where the run was archived, its events are known from now on
+    asked = teller.event(data["artifact_id"])
     links: list[Link] = []
     if asked is not None and (meta := _meta(asked)).get("call") is not None:
         story = teller.story(asked.payload["run_id"])

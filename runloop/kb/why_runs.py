@@ -83,6 +83,7 @@ def run_step(teller: Teller, run_id: str, *, whole: bool) -> Step:
         "status": end.get("status") or "unfinished",
         "reason": end.get("reason"),
         **{name: end.get(name) for name in ("ms", "tokens", "usd")},
+        "archive": story.archive,
         "runloop": (meta.get("versions") or {}).get("runloop"),
     }
     links: list[Link] = []
@@ -273,4 +274,6 @@ def _spent(node: NodeStory) -> dict[str, Any]:
 def _why_gone(story: RunStory) -> str:
     if story.erased:
         return "its records were erased"
-    return "its records are not in this ledger: it was pruned, or belongs to another one"
+    if story.archive is not None:
+        return f"its records were archived in {story.archive}, which cannot be read"
+    return "its records are not in this ledger"

@@ -5,27 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.errors import RunloopError
+from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.runs.history import opening_of, run_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runloop.events import StoredEvent
+    from runloop.kb import Ledger
     from runloop.runs.sources import RunSource
 
 
 class RunTelling:
-    """As :class:`runloop.kb.stories.Telling`, from a ledger."""
+    """As :class:`runloop.kb.stories.Telling`, from a ledger and the archives of its pruned runs."""
 
-    def __init__(self, source: RunSource) -> None:
-        self._source = source
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._archived = ledger, ArchivedRuns(ledger)
 
     def events(self, run_id: str) -> Iterator[StoredEvent]:
-        """The run's records; where a value of one is not there any more, all of them as they are stored."""
+        """The run's records; where a value of one is not there any more, all of them as they are stored. None where an archive is gone."""
+        source: RunSource = self._ledger if self.archive(run_id) is None else self._archived
         try:
-            return iter(list(run_events(self._source, run_id)))
+            return iter(list(run_events(source, run_id)))
         except (RunloopError, KeyError):
-            return self._source.read_run(run_id)
+            pass
+        try:
+            return iter(list(source.read_run(run_id)))
+        except RunloopError:
+            return iter(())
+
+    def archive(self, run_id: str) -> str | None:
+        """The archive that the run's records were moved to."""
+        place = self._archived.place(run_id)
+        return None if place is None else str(place)
 
     def feeds(self, submitted: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
         """For each node the nodes whose outputs it gets; the port that only orders does not count."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -213,6 +215,30 @@ def test_what_was_erased_is_named_and_the_rest_is_explained(kb, letter):
     assert steps[f"event:{letter['note']}"]["gone"] == "its content was erased"
     assert said["summary"]["gone"] == [{"step": f"event:{letter['note']}", "why": "its content was erased"}]
     assert said["summary"]["made_by"][0]["agent"] == "mailer"
+
+
+def test_an_archived_run_is_explained_from_its_archive_and_named_when_that_is_gone(kb, letter):
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from runloop.kb.pruning.prune import prune
+
+    before = kb.explain(f"event:{letter['mail']}", RunTelling(kb.ledger))
+    with kb.at(letter["mail"]) as past:
+        assert past.run(RUN) is not None
+    prune(kb.ledger, 2**52, key=Ed25519PrivateKey.generate())
+    assert kb.ledger.was_pruned(letter["model"])
+    steps, _, after = explained(kb, f"event:{letter['mail']}")
+    assert after["summary"] == before["summary"]
+    assert steps[f"event:{letter['model']}"]["facts"]["model"] == "p:m1"
+    archive = steps[f"run:{RUN}"]["facts"]["archive"]
+    assert [each.key for each in kb.find(RUN[:8])] == [f"run:{RUN}"]
+    with kb.at(letter["mail"]) as past:
+        assert past.run(RUN) is None
+    Path(archive).unlink()
+    steps, _, _ = explained(kb, f"run:{RUN}")
+    assert steps[f"run:{RUN}"]["gone"] == f"its records were archived in {archive}, which cannot be read"
+    steps, _, _ = explained(kb, f"event:{letter['model']}")
+    assert steps[f"event:{letter['model']}"]["gone"] == "it was archived with its run"
 
 
 def test_a_contact_that_was_said_again_leads_to_what_it_replaces(kb, contact):

@@ -102,9 +102,7 @@ def step_line(step: Mapping[str, Any]) -> str:
     """A step on one line: what it is, what matters about it, where it is recorded."""
     kind, facts = step["kind"], step["facts"]
     title = step["title"] if kind in _PLAIN or "." in kind else f"{kind} {step['title']}"
-    said = [title, *_DETAILS.get(kind, _nothing)(step, facts)]
-    if step.get("gone"):
-        said.append(f"gone: {step['gone']}")
+    said = [title, f"gone: {step['gone']}"] if step.get("gone") else [title, *_DETAILS.get(kind, _nothing)(step, facts)]
     where = "" if step["event_id"] is None or kind in {"node", "run"} else f"  event:{step['event_id']}"
     return clean_line(", ".join(str(each) for each in said if each) + where)
 
@@ -190,13 +188,12 @@ def _node(_step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
 
 
 def _run(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    if step.get("gone"):
-        return []
     said = [facts["status"], facts.get("mode", ""), date_clock(step["ts_ms"])]
     params = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in (facts.get("params") or {}).items() if value)
     tokens = f"{facts['tokens']} tokens" if facts.get("tokens") else ""
     usd = f"{facts['usd']:.6g} USD" if facts.get("usd") else ""
-    return [*said, tokens, usd, params]
+    archive = f"archived in {short_path(facts['archive'])}" if facts.get("archive") else ""
+    return [*said, tokens, usd, params, archive]
 
 
 def _call(_step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:

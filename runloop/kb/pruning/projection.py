@@ -27,10 +27,15 @@ _OF_A_RUN = ("runs", "run_events", "run_nodes", "effects", "approvals")
 def runs_archived(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
     """The runs leave their tables; their nodes in the graph stay, for what they made points to them."""
     for run in _list(event.payload["runs"], load):
-        for table in _OF_A_RUN:
-            db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run["run_id"],))  # noqa: S608 - our own tables
+        leave_tables(db, run["run_id"])
         see_node(db, event, f"run:{run['run_id']}", "run", run["opening_name"])
         history(db, event, f"run:{run['run_id']}")
+
+
+def leave_tables(db: apsw.Connection, run_id: str) -> None:
+    """Take a run out of the tables of runs."""
+    for table in _OF_A_RUN:
+        db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own tables
 
 
 def outdated(db: apsw.Connection, events: Iterable[StoredEvent], ledger: Ledger) -> bool:

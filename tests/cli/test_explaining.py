@@ -1,0 +1,170 @@
+"""`rlp why`, `rlp kb show`, `rlp kb timeline` and `--at`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from runloop.cli import output
+from runloop.cli.kb import drawing
+from runloop.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "plan.md").write_text("# Plan\n\nThe launch is in March. Ask ada@home.example.\n")
+    monkeypatch.chdir(notes)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def rlp(capsys):
+    def run(*words):
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def twice(rlp, tmp_path):
+    """A note in two versions."""
+    rlp("kb", "import", "notes", tmp_path / "notes")
+    (tmp_path / "notes" / "plan.md").write_text("# Plan\n\nThe launch is in May.\n")
+    rlp("kb", "import", "notes", tmp_path / "notes")
+
+
+def test_the_past_is_shown_searched_and_said_when_there_is_none(rlp, twice):
+    assert json.loads(rlp("kb", "show", "plan.md:1")[1])["properties"]["text"].endswith("in May.")
+    assert "in March" in json.loads(rlp("kb", "show", "plan.md:1", "--at", "2")[1])["properties"]["text"]
+    assert json.loads(rlp("search", "march")[1]) == []
+    [hit] = json.loads(rlp("search", "march", "--at", "event:1")[1])
+    assert hit["event_id"] == 1
+    code, _, err = rlp("kb", "show", "plan.md", "--at", "2020-01-01", "--table")
+    assert code == 2
+    assert "error[kb.no_past]: at 2020-01-01 there was nothing" in err
+    assert "the first event is of 20" in err
+    code, _, err = rlp("search", "march", "--at", "99", "--table")
+    assert code == 2
+    assert "event 99 has not happened: the newest is event 4" in err
+    assert rlp("search", "march", "--at", "tomorrowish")[0] == 2
+    assert json.loads(rlp("search", "may", "--at", "0m")[1]) != []
+
+
+def test_the_past_of_an_empty_base_says_so(rlp):
+    code, _, err = rlp("search", "x", "--at", "1h", "--table")
+    assert code == 2
+    assert "nothing has been recorded yet" in err
+
+
+def test_a_timeline_has_a_line_for_each_thing_that_happened(rlp, twice):
+    code, out, _ = rlp("kb", "timeline", "--table", "--no-wrap")
+    assert code == 0
+    assert [line.split("event:")[1] for line in out.splitlines()] == ["1", "2", "3", "4"]
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  read lines 1 to 3: Plan  \(user, plan.md:1\)  event:1\n", out)
+    assert [entry["event_id"] for entry in json.loads(rlp("kb", "timeline", "plan.md")[1])] == [1, 3]
+    assert rlp("kb", "timeline", "--until", "2020-01-01", "--table")[1] == "nothing happened\n"
+    code, out, err = rlp("kb", "timeline", "-n", "1", "--table")
+    assert "only the newest 1" in err
+
+
+def test_show_prints_what_is_known_and_what_happened(rlp, twice):
+    code, out, _ = rlp("kb", "show", "plan.md:1", "--table", "--no-wrap")
+    assert code == 0
+    assert out.startswith("note Plan\n  key  note:")
+    assert "\nrelated to\n  part_of → " in out
+    assert "\nwhat happened\n" in out
+    code, _, err = rlp("kb", "show", "nobody at all")
+    assert code == 2
+    assert "kb.unknown_entity" in err
+
+
+def test_why_says_what_to_try_and_what_excludes_what(rlp, twice):
+    code, _, err = rlp("why", "nothing like it", "--table")
+    assert code == 2
+    assert "error[kb.unknown_entity]" in err
+    assert "path[:line]" in err
+    assert rlp("why", "event:1", "--json", "--format", "dot")[0] == 2
+
+
+def link(start, relation, end, note=None):
+    return {"from": start, "relation": relation, "to": end, "note": note}
+
+
+def step(key, kind="event", title=None, **facts):
+    return {"key": key, "kind": kind, "title": title or key, "event_id": int(key[6:]), "ts_ms": 0, "who": "u", "facts": facts}
+
+
+def graph(steps, links):
+    empty = {"made_by": [], "approved_by": [], "texts": [], "people": [], "gone": []}
+    cost = {"model_calls": 0, "cached": 0, "failed": 0, "tokens": 0, "usd": 0}
+    return {"root": steps[0]["key"], "summary": {**empty, "cost": cost}, "steps": steps, "links": links, "left_out": 0}
+
+
+def test_a_tree_shows_each_step_once_where_it_is_nearest():
+    said = graph(
+        [step(f"event:{number}") for number in range(1, 5)],
+        [
+            link("event:1", "has", "event:2"),
+            link("event:1", "has", "event:3"),
+            link("event:2", "has", "event:3", "late"),
+            link("event:3", "has", "event:4"),
+            link("event:4", "has", "event:1"),
+        ],
+    )
+    assert list(drawing.tree(said, 8)) == [
+        "event:1  event:1",
+        "├─ has event:2  event:2",
+        "│  └─ has event:3 (shown elsewhere)",
+        "└─ has event:3  event:3",
+        "   └─ has event:4  event:4",
+        "      └─ has event:1 (shown elsewhere)",
+    ]
+    assert list(drawing.tree(said, 1))[-1] == "   └─ … (--depth 2 shows more)"
+
+
+def test_long_lists_and_what_was_only_looked_at_are_counted():
+    steps = [step(f"event:{number}") for number in range(1, 40)]
+    links = [link("event:1", "cites", f"event:{number}") for number in range(2, 22)]
+    links += [link("event:1", "looked at", f"event:{number}") for number in range(22, 40)]
+    lines = list(drawing.tree(graph(steps, links), 8))
+    assert len(lines) == 1 + 12 + 2
+    assert lines[-2].startswith("├─ cites 8 more: event:14, event:15, ")
+    assert lines[-1].startswith("└─ looked at 18 more: event:22, ")
+    assert len(list(drawing.tree(graph(steps, links), 8, whole=True))) == 39
+
+
+NASTY = 'a "b" <c> \\ {d} [e] | #f; `g` \x1b[31m ü\n'
+
+
+def test_drawn_graphs_hold_any_title():
+    said = graph([step("event:1", title=NASTY), step("event:2")], [link("event:1", 'says "so"', "event:2")])
+    lines = list(drawing.mermaid(said))
+    assert (lines[0], len(lines)) == ("flowchart LR", 4)
+    assert all(re.fullmatch(r'  n\d(\["[^"\n]*"\]| -->\|"[^"|\n]*"\| n\d)', line) for line in lines[1:])
+    text = "\n".join(drawing.dot(said))
+    assert "\x1b" not in text
+    if shutil.which("dot"):
+        assert subprocess.run(["dot", "-Tsvg"], input=text.encode(), capture_output=True, check=False).returncode == 0
+    assert text.count("->") == 1
+
+
+@pytest.mark.parametrize("size", [20, 40, 80])
+def test_wrapped_lines_lose_no_word_and_stay_under_their_branch(size):
+    words = " ".join(f"word{number}" for number in range(30))
+    lines = output.wrapped(f"│  ├─ {words}", size)
+    assert all(output.display_width(line) <= size for line in lines)
+    assert lines[0].startswith("│  ├─ word0")
+    assert all(line.startswith("│  │    ") for line in lines[1:])
+    assert " ".join(" ".join(lines).replace("│", " ").replace("├─", " ").split()) == words
