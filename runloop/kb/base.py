@@ -23,7 +23,8 @@ from runloop.kb.ledger import Ledger
 from runloop.kb.materialise import Synced
 from runloop.kb.past import Past, Tick, note
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
-from runloop.kb.query import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
+from runloop.kb.queries import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
+from runloop.kb.queries import Request as QueryRequest
 from runloop.kb.redaction import EVERYTHING, Redactor, Rules
 from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
@@ -280,11 +281,16 @@ class KnowledgeBase:
         return replace(erasure, remarks=(*erasure.remarks, "a reader holds the log of the derived tables; what was erased leaves it later"))
 
     def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryResult:
-        """Run one read-only statement over the masked tables (see ``runloop.kb.query.TABLES``)."""
+        """Run one read-only statement over the masked tables (see ``runloop.kb.queries``), in a process of its own."""
         self.sync()
-        return run_query(
-            sql, views=self._views_path, ledger=self.ledger.path, redactor=self.redactor, max_rows=max_rows, max_seconds=max_seconds
-        )
+        return run_query(self.query_request(sql, max_rows=max_rows, max_seconds=max_seconds))
+
+    def query_request(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryRequest:
+        """What :meth:`query` asks for."""
+        return QueryRequest(
+            sql, str(self._views_path), str(self.ledger.path), self.redactor.salt, self.redactor.rules,
+            until=self.until, max_rows=max_rows, max_seconds=max_seconds,
+        )  # fmt: skip
 
     def runs(self, wanted: RunFilter | None = None) -> list[dict[str, Any]]:
         """The newest runs first, as :func:`runloop.kb.runs.select_runs` gives them."""

@@ -54,7 +54,7 @@ def redaction_rules(settings: Settings) -> Rules:
     """What is masked where text leaves, as the settings say."""
     from runloop.kb.redaction import Rules
 
-    switches = ("enabled", "email", "phone", "card", "iban", "keys", "url_params", "url_param_denylist")
+    switches = ("enabled", "email", "phone", "card", "iban", "keys", "url_params", "url_param_denylist", "drop_masked_rows")
     return Rules(**{name: settings.get(f"security.redaction.{name}") for name in switches})
 
 

@@ -10,7 +10,10 @@ URL_PARAMS = ("token", "key", "password", "signature", "auth")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A switch for each kind of data. ``url_param_denylist`` names parameters, alone or as the last part: ``key`` also is ``api_key``."""
+    """A switch for each kind of data. ``url_param_denylist`` names parameters, alone or as the last part: ``key`` also is ``api_key``.
+
+    ``drop_masked_rows`` leaves rows and hits out in which something would be masked.
+    """
 
     enabled: bool = True
     email: bool = True
@@ -20,6 +23,7 @@ class Rules:
     keys: bool = True
     url_params: bool = True
     url_param_denylist: tuple[str, ...] = URL_PARAMS
+    drop_masked_rows: bool = False
 
     def with_contacts(self) -> Rules:
         """The same without masks on how to reach a person: what the capability ``contacts_raw`` lifts."""

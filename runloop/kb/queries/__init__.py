@@ -1,0 +1,9 @@
+"""SQL for people: read-only, over masked tables, in a process of its own that cannot take more than it is given (docs/privacy.md)."""
+
+from __future__ import annotations
+
+from runloop.kb.queries.asking import run_query
+from runloop.kb.queries.request import MAX_ROWS, MAX_SECONDS, QueryResult, Request
+from runloop.kb.queries.tables import tables_of
+
+__all__ = ["MAX_ROWS", "MAX_SECONDS", "QueryResult", "Request", "run_query", "tables_of"]

@@ -1,0 +1,52 @@
+"""What goes to the process of a query, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runloop.kb.redaction import EVERYTHING, Rules
+
+MAX_ROWS = 1000
+MAX_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One statement, the files it reads, its masks and its limits. ``until`` is the last event that is shown, None is all."""
+
+    sql: str
+    views: str
+    ledger: str
+    salt: str
+    rules: Rules = EVERYTHING
+    until: int | None = None
+    max_rows: int = MAX_ROWS
+    max_seconds: float = MAX_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Columns and rows; ``truncated`` when more rows were there than the limit allows."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+    truncated: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form of spec 15.6: rows as objects."""
+        return {
+            "columns": self.columns,
+            "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows],
+            "truncated": self.truncated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result, or the code, message and hint of what was wrong."""
+
+    result: QueryResult | None = None
+    code: str = ""
+    message: str = ""
+    hint: str = ""
