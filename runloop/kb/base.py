@@ -23,7 +23,7 @@ from runloop.kb.ledger import Ledger
 from runloop.kb.materialise import Synced
 from runloop.kb.past import Past, Tick, note
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
-from runloop.kb.queries import MAX_ROWS, MAX_SECONDS, QueryResult, run_query
+from runloop.kb.queries import MAX_ROWS, MAX_SECONDS, QueryResult, run_query, tables_of
 from runloop.kb.queries import Request as QueryRequest
 from runloop.kb.redaction import EVERYTHING, Redactor, Rules
 from runloop.kb.rows import valid_scope
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from runloop.kb.keeping.checks import Progress
     from runloop.kb.naming import Candidate
+    from runloop.kb.queries.vtable import Table
     from runloop.kb.stories import Telling
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import StallListener
@@ -284,6 +285,12 @@ class KnowledgeBase:
         """Run one read-only statement over the masked tables (see ``runloop.kb.queries``), in a process of its own."""
         self.sync()
         return run_query(self.query_request(sql, max_rows=max_rows, max_seconds=max_seconds))
+
+    def tables(self) -> list[Table]:
+        """The tables that :meth:`query` can read, with their columns and what is masked in them."""
+        with self.reading() as db:
+            db.execute("ATTACH ? AS ledger", (str(self.ledger.path),))
+            return list(tables_of(db, self.until).values())
 
     def query_request(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryRequest:
         """What :meth:`query` asks for."""

@@ -98,8 +98,8 @@ def test_a_query_with_more_rows_than_asked_for_says_so(rlp):
 
 def test_the_tables_are_listed_with_what_is_masked(rlp):
     rows = json.loads(rlp("kb", "tables")[1])
-    assert {"table": "contacts", "column": "email", "masked": "email"} in rows
-    assert {"table": "events", "column": "payload_json", "masked": "json"} in rows
+    assert {"table": "contacts", "column": "email", "type": "text", "masked": True} in rows
+    assert {"table": "events", "column": "kind", "type": "text", "masked": False} in rows
 
 
 def test_why_explains_an_entity_however_it_is_called(rlp, notes, monkeypatch):

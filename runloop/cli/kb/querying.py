@@ -23,7 +23,10 @@ def query(
     max_rows: MaxRowsOption = None,
     no_wrap: NoWrapOption = False,
 ) -> int:
-    """Run one read-only SQL statement. E-mail addresses are masked wherever they come from."""
+    """Run one read-only SQL statement. Addresses, numbers and keys are masked before SQL sees them (docs/privacy.md).
+
+    Examples: `rlp kb query "SELECT kind, count(*) FROM events GROUP BY kind"`, `rlp kb tables`.
+    """
     with open_kb() as kb:
         result = kb.query(sql, max_rows=limit, max_seconds=seconds)
     output.print_rows(
@@ -42,8 +45,8 @@ def query(
 
 def tables(json: JsonOption = False, table: TableOption = False) -> int:
     """List the tables and columns that `rlp kb query` can read, and what is masked in them."""
-    from runloop.kb.query import TABLES
-
-    rows = [(each.name, column.name, column.mask or None) for each in TABLES.values() for column in each.columns]
-    output.print_rows(("table", "column", "masked"), rows, as_json=json, as_table=table)
+    with open_kb() as kb:
+        shown = kb.tables()
+    rows = [(each.name, column.name, column.type.lower() or None, column.masked) for each in shown for column in each.columns]
+    output.print_rows(("table", "column", "type", "masked"), rows, as_json=json, as_table=table)
     return EXIT_OK
