@@ -10,6 +10,7 @@ from runloop.config.registry import Key
 from runloop.config.table_models import MODELS
 from runloop.config.table_policy import ACTIONS, POLICY
 from runloop.config.table_redaction import REDACTION
+from runloop.config.table_vectors import VECTORS
 
 SEARCH = "lookup of agents and openings by name"
 APPROVALS = "admission of actions in every run"
@@ -348,4 +349,4 @@ REST: tuple[Key, ...] = (
     ),
 )
 
-KEYS: tuple[Key, ...] = (*GENERAL, *SANDBOX, *MODELS, *KB, *SECURITY, *REDACTION, *MAIL_KEYS, *POLICY, *REST)
+KEYS: tuple[Key, ...] = (*GENERAL, *SANDBOX, *MODELS, *KB, *VECTORS, *SECURITY, *REDACTION, *MAIL_KEYS, *POLICY, *REST)

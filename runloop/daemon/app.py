@@ -21,6 +21,7 @@ from runloop.bus.token import ensure_token
 from runloop.config import ensure
 from runloop.daemon import metrics
 from runloop.daemon.control import TOPIC, Control
+from runloop.daemon.embedding import Embedding
 from runloop.daemon.feed import RunFeed, run_topic
 from runloop.daemon.hosting import Hosting
 from runloop.daemon.library import Change, Library, Problem, WithWorkdir
@@ -130,7 +131,9 @@ class Daemon:
             left = await self._take_over()
             await self._bus.start(listener)
             stack.push_async_callback(self._bus.close)
-            background = [self._keep(work) for work in (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left))]
+            vectors = Embedding(self.kb, lambda: self.settings)
+            works = (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left), vectors.run())
+            background = [self._keep(work) for work in works]
             stack.push_async_callback(_cancel, background)
             self._ready()
             await self._stopping.wait()

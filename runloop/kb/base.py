@@ -30,6 +30,7 @@ from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
 from runloop.kb.search import Found, Hit, Request, find, find_document, hit_of
 from runloop.kb.timeline import Entry, Span, timeline
+from runloop.kb.vectors import VectorStore, by_meaning
 from runloop.kb.why import explain
 
 if TYPE_CHECKING:
@@ -41,11 +42,13 @@ if TYPE_CHECKING:
     from runloop.kb.naming import Candidate
     from runloop.kb.queries.vtable import Table
     from runloop.kb.stories import Telling
+    from runloop.kb.vectors import Meaning
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import StallListener
 
 EVENTS_DB = "events.sqlite"
 READ_CACHE_KIB = 16 * 1024  # of pages, for each connection that reads: the parts of the search index that every query touches
+VECTORS_DB = "vectors.sqlite"
 VIEWS_DB = "pog.sqlite"
 PAST_DIRECTORY = "past"
 _IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "appointment", "commit", "command"})
@@ -82,6 +85,7 @@ class KnowledgeBase:
         self._views_path = views
         self._lock = threading.Lock()
         self._readers: list[apsw.Connection] = []
+        self._vectors: VectorStore | None = None
         self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
         self.redactor = Redactor(ledger.meta("mask_salt") if salt is None else salt, rules)
         """Masks what people get, as the settings say; what agents get is masked whatever the settings say."""
@@ -176,10 +180,22 @@ class KnowledgeBase:
         request = Request(query, None if domains is None else tuple(domains), limit=limit)
         return self.search_for(request, self.agents_redactor(raw_contacts=raw_contacts)).hits
 
-    def search_for(self, request: Request, redactor: Redactor | None = None) -> Found:
-        """As :meth:`search`, within times too, with what was not understood of the query; for people, unless ``redactor`` is given."""
+    def search_for(self, request: Request, redactor: Redactor | None = None, *, meaning: Meaning | None = None) -> Found:
+        """As :meth:`search`, within times too, with what was not understood of the query; for people, unless ``redactor`` is given.
+
+        With ``meaning`` by vectors as well, as far as there are any; the past has none.
+        """
         with self.reading() as db:
-            return find(db, redactor or self.redactor, request)
+            near = None if meaning is None or self.until is not None else by_meaning(db, lambda: self.vectors, meaning, request)
+            return find(db, redactor or self.redactor, request, near)
+
+    @property
+    def vectors(self) -> VectorStore:
+        """The vectors of the documents, in a file of their own, made where it is missing."""
+        with self._lock:
+            if self._vectors is None:
+                self._vectors = VectorStore(self.root / VECTORS_DB, self._views_path)
+            return self._vectors
 
     def agents_redactor(self, *, raw_contacts: bool) -> Redactor:
         """What masks for an agent: everything, or with the capability ``contacts_raw`` everything but addresses and telephone numbers."""
@@ -380,6 +396,8 @@ class KnowledgeBase:
         while self._readers:
             self._readers.pop().close()
         with self._lock:
+            if self._vectors is not None:
+                self._vectors.close()
             self._views.close()
         if self.until is None:
             self.ledger.close()

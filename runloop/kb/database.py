@@ -38,7 +38,7 @@ def connect(
         if not readonly:
             create(path)
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
-        db = apsw.Connection(str(path), flags=flags)
+        db = apsw.Connection(str(path.absolute()), flags=flags | apsw.SQLITE_OPEN_URI)  # a URI is what may be attached
     try:
         with translated(path, db):
             db.set_busy_timeout(busy_ms)

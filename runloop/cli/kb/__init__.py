@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import typer
 
-from runloop.cli.kb import explaining, exporting, facts, importing, maintaining, mending, moving, pruning, querying, searching, showing
+from runloop.cli.kb import (
+    embedding,
+    explaining,
+    exporting,
+    facts,
+    importing,
+    maintaining,
+    mending,
+    moving,
+    pruning,
+    querying,
+    searching,
+    showing,
+)
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
 )
 app.add_typer(importing.app, name="import")
 app.command()(searching.search)
+app.command()(embedding.embed)
 app.command()(querying.query)
 app.command()(querying.tables)
 app.command()(explaining.why)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runloop.cli import output
+from runloop.cli import context, output
 from runloop.cli.kb.past import AtOption, opened_at
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import day, moment
-from runloop.errors import EXIT_OK
+from runloop.errors import EXIT_OK, RunloopError
 
 if TYPE_CHECKING:
-    from runloop.kb.search import Hit
+    from runloop.kb.search import Hit, Nearest
+    from runloop.kb.vectors import Meaning
 
 KINDS = "contacts, notes, artifacts, facts, messages, appointments, commits, commands or runs"
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Search the knowledge base.")
@@ -23,13 +24,19 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Search the 
 
 @app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help='Words, "a phrase", a prefix*, AND, OR, NOT or -word, ( and ).')],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WORDS...", help='Words, "a phrase", a prefix*, AND, OR, NOT or -word, ( and ); best in one pair of quotes.'
+        ),
+    ],
     *,
     kind: Annotated[list[str] | None, typer.Option("--kind", "-k", help=f"{KINDS}; may be repeated.")] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Not older than (2d, 15m, 09:30, a date).")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Older than.")] = None,
     at: AtOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="Show at most N hits.")] = 10,
+    exact: Annotated[bool, typer.Option("--words", help="By words alone, without vectors.")] = False,
     json: JsonOption = False,
     table: TableOption = False,
     max_cols: MaxColsOption = None,
@@ -44,9 +51,10 @@ def search(
     times = (moment(since, now, "--since"), moment(until, now, "--until"))
     request = Request(query, None if kind is None else tuple(kind), *times, limit).checked()
     with opened_at(at) as kb:
-        found = kb.search_for(request)
+        found = kb.search_for(request, meaning=None if exact else _meaning())
     for remark in found.remarks:
         output.print_warning("kb.query_remark", f"{remark.message} (character {remark.at + 1} of {query!r})")
+    _tell(found.vectors)
     hits = found.hits
     rows = [(f"{hit.score:.3f}", hit.domain, hit.title, _first_line(hit), _when(hit), f"event:{hit.event_id}", _place(hit)) for hit in hits]
     output.print_rows(
@@ -59,6 +67,28 @@ def search(
         data=[hit.explained() for hit in hits],
     )
     return EXIT_OK
+
+
+def _meaning() -> Meaning | None:
+    """What the settings name for vectors; where that cannot be had, the words still find something."""
+    from runloop.runs.meaning import meaning
+
+    try:
+        return meaning(context.settings())
+    except RunloopError as error:
+        output.print_warning(error.code, f"by words alone: {error.message}; {error.hint}")
+        return None
+
+
+def _tell(vectors: Nearest | None) -> None:
+    """Say why vectors had no part in the answer, or that some documents have none yet."""
+    if vectors is None:
+        return
+    if vectors.why_not is not None:
+        output.print_warning(vectors.why_not.code, f"by words alone: {vectors.why_not.message}; {vectors.why_not.hint}")
+    elif vectors.used and vectors.embedded < vectors.documents:
+        said = f"{vectors.embedded} of {vectors.documents} documents have a vector; `rlp kb embed` makes the others"
+        output.print_warning("kb.vectors_behind", said)
 
 
 def _first_line(hit: Hit) -> str:

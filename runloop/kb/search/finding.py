@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, RunloopError
 from runloop.kb.derived import DOMAINS
 from runloop.kb.people import find_people, has_address
 from runloop.kb.search.excerpts import marks_of
-from runloop.kb.search.fusion import fuse
+from runloop.kb.search.fusion import K, fuse
 from runloop.kb.search.hits import Document, Hit, hit_of, load_documents, person_hit
 from runloop.kb.search.language import Query, Remark, parse
 from runloop.kb.search.ranking import Filter, Ranked, ranked
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from runloop.kb.redaction import Redactor
 
 MAX_LIMIT = 200
-WEIGHTS = {"people": 2.0, "text": 1.0, "vectors": 1.0}
-"""What a place counts in each ranking (``fusion``): a person who was named comes first."""
+PEOPLE_WEIGHT, TEXT_WEIGHT = 2.0, 1.0
+"""What a place counts in each ranking (``fusion``): a person who was named comes first. The embedder says what the vectors' counts."""
 _STAGE_SCORE = (0.5, 0.3, 0.1)  # of the text alone: all of the words, some of them, words that start so
 _BM25_SHARE = 0.15
 _Place = tuple[str, float, Mapping[str, Any]]
@@ -64,11 +64,24 @@ class Near:
 
 
 @dataclass(frozen=True, slots=True)
+class Nearest:
+    """What the vectors say: documents, the nearest first, or why they say nothing; ``embedded`` of ``documents`` have a vector."""
+
+    near: tuple[Near, ...] = ()
+    used: bool = True
+    why_not: RunloopError | None = None
+    weight: float = 1.0
+    embedded: int = 0
+    documents: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """The hits, the best first, and what in the query was not taken as it stands."""
+    """The hits, the best first, what in the query was not taken as it stands, and what vectors had to do with it (None: not asked)."""
 
     hits: list[Hit]
     remarks: tuple[Remark, ...] = ()
+    vectors: Nearest | None = None
 
 
 @dataclass(slots=True)
@@ -80,24 +93,24 @@ class _Candidates:
     near: dict[str, tuple[Document, Near]] = field(default_factory=dict)
 
 
-def find(db: apsw.Connection, redactor: Redactor, request: Request, nearest: Iterable[Near] | None = None) -> Found:
-    """The best hits first. With ``nearest`` (documents by likeness, the nearest first) the rankings are fused, else the text decides."""
+def find(db: apsw.Connection, redactor: Redactor, request: Request, nearest: Nearest | None = None) -> Found:
+    """The best hits first. With ``nearest`` the rankings are fused, else the text decides."""
     request = request.checked()
     query = parse(request.query)
     wanted = _Candidates(_people(db, redactor, request, query))
-    enough = request.limit if nearest is None else max(request.limit, _FUSED)
+    fused = nearest is not None and nearest.used
+    enough = max(request.limit, _FUSED) if fused else request.limit
     places = ranked(db, query, request.filter, enough, named=has_address(request.query))
     documents = load_documents(db, [place.document for place in places])
     wanted.text = {documents[place.document].key: (documents[place.document], place) for place in places}
-    if nearest is None:
-        scored = _by_text(wanted, request.limit)
+    if nearest is not None and fused:
+        known = load_documents(db, [each.document for each in nearest.near])
+        wanted.near = {known[each.document].key: (known[each.document], each) for each in nearest.near if each.document in known}
+        scored = _by_fusion(wanted, nearest.weight, request.limit)
     else:
-        listed = list(nearest)
-        known = load_documents(db, [each.document for each in listed])
-        wanted.near = {known[each.document].key: (known[each.document], each) for each in listed if _may(known.get(each.document), request)}
-        scored = _by_fusion(wanted, request.limit)
+        scored = _by_text(wanted, request.limit)
     hits = [hit for each in scored if (hit := _hit(db, redactor, wanted, query.sought, each)) is not None]
-    return Found(hits, query.remarks)
+    return Found(hits, query.remarks, nearest)
 
 
 def _people(db: apsw.Connection, redactor: Redactor, request: Request, query: Query) -> dict[str, Hit]:
@@ -106,13 +119,6 @@ def _people(db: apsw.Connection, redactor: Redactor, request: Request, query: Qu
         return {}
     found = find_people(db, request.query, request.limit)
     return {f"contact:{person.key}": person_hit(person, redactor) for person in found}
-
-
-def _may(document: Document | None, request: Request) -> bool:
-    """Whether a document that the vectors name is there, and of those that are wanted."""
-    if document is None or document.domain not in request.filter.domains:
-        return False
-    return (request.since_ms or 0) <= document.ts_ms < (2**62 if request.until_ms is None else request.until_ms)
 
 
 def _by_text(wanted: _Candidates, limit: int) -> list[_Place]:
@@ -126,12 +132,13 @@ def _by_text(wanted: _Candidates, limit: int) -> list[_Place]:
     return [(key, score, parts) for key, score, parts, _ in scored[:limit]]
 
 
-def _by_fusion(wanted: _Candidates, limit: int) -> list[_Place]:
+def _by_fusion(wanted: _Candidates, weight: float, limit: int) -> list[_Place]:
     """As ``fuse`` orders them; the score is the sum in parts of the most that a document could get."""
     rankings = {"people": list(wanted.people), "text": list(wanted.text), "vectors": list(wanted.near)}
     scored: list[_Place] = []
-    best = sum(WEIGHTS.values()) / 61
-    for each in fuse(rankings, WEIGHTS)[:limit]:
+    weights = {"people": PEOPLE_WEIGHT, "text": TEXT_WEIGHT, "vectors": weight}
+    best = sum(weights.values()) / (K + 1)
+    for each in fuse(rankings, weights)[:limit]:
         parts: dict[str, Any] = {f"{name}_place": place for name, place in each.places.items()}
         if each.item in wanted.people:
             parts["person"] = wanted.people[each.item].data["match"]

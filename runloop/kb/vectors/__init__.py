@@ -1,0 +1,21 @@
+"""Vectors of documents, in a file of their own that can be thrown away: made in the background, never while an event is written."""
+
+from runloop.kb.vectors.asking import by_meaning
+from runloop.kb.vectors.catchup import Progress, catch_up
+from runloop.kb.vectors.hashed import HashedEmbedder
+from runloop.kb.vectors.port import Embedder, EmbedderError, Meaning, VectorIndex, unit
+from runloop.kb.vectors.store import Status, VectorStore
+
+__all__ = [
+    "Embedder",
+    "EmbedderError",
+    "HashedEmbedder",
+    "Meaning",
+    "Progress",
+    "Status",
+    "VectorIndex",
+    "VectorStore",
+    "by_meaning",
+    "catch_up",
+    "unit",
+]
