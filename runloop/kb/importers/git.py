@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runloop.kb.importers.intake import Current, Item
 
 CHUNK = 1 << 16
+_FIRST_SINCE_MS = 100_000_000_000  # git takes times with fewer than nine digits (before 1973) for something else
 _FIELDS = ("%H", "%P", "%an", "%ae", "%at", "%cn", "%ce", "%ct", "%B")
 _FORMAT = "%x01" + "%x00".join(_FIELDS) + "%x00"
 _COMMIT = re.compile(rb"\n?\x01([0-9a-f]{40}(?:[0-9a-f]{24})?)\Z")
@@ -87,7 +88,7 @@ def _items(program: str, root: Path, report: ImportReport, since_ms: int | None)
     if _git(program, root, "rev-parse", "--verify", "--quiet", "HEAD").returncode:
         yield Whole(name)  # no commits yet
         return
-    since = () if since_ms is None else (f"--since=@{max(1, since_ms // 1000)}",)
+    since = (f"--since=@{since_ms // 1000}",) if since_ms is not None and since_ms >= _FIRST_SINCE_MS else ()
     arguments = (
         "log",
         "-z",
