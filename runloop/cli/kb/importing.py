@@ -113,6 +113,23 @@ def shell(
 
 
 @app.command()
+def calendar(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="iCalendar files (.ics).")],
+    encoding: EncodingOption = None,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    table: TableOption = False,
+) -> int:
+    """Import appointments. Recurrences stay rules; what changed replaces what was read before, what is gone is forgotten."""
+    from runloop.kb.importers.calendar.importing import import_calendar
+
+    with open_kb() as kb:
+        report = import_calendar(kb, files, _how(dry_run=dry_run, quiet=quiet), encoding=_encoding(encoding))
+    return _report(report, json=json, table=table)
+
+
+@app.command()
 def git(
     repository: Annotated[Path, typer.Argument(metavar="REPO", help="The directory of a Git repository.")],
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only commits from then on: 30d, 2026-01-31.")] = None,

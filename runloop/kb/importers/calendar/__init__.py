@@ -1,0 +1,1 @@
+"""Calendars in the form of RFC 5545."""
