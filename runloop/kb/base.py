@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +17,7 @@ from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.entity import describe, entity_key, of_event
 from runloop.kb.erasing import Erasure, Left
-from runloop.kb.errors import InvalidDelta, LedgerFull
+from runloop.kb.errors import InvalidDelta, LedgerCorrupt, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.materialise import Synced
@@ -163,7 +163,8 @@ class KnowledgeBase:
         from runloop.kb.verify import verify
 
         if views and not quick:
-            self.sync()
+            with suppress(LedgerCorrupt):  # the checks say better what is wrong
+                self.sync()
         with self._lock:
             anchors = [materialise.anchor(self._views)]
         return verify(

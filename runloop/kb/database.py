@@ -67,6 +67,17 @@ def fold(db: apsw.Connection, *, wait_ms: int) -> bool:
     return not busy
 
 
+@contextmanager
+def connected(path: Path, *, readonly: bool = False) -> Iterator[apsw.Connection]:
+    """A connection for one piece of work, with SQLite's errors translated; the last one to a file folds its log in when it ends."""
+    db = connect(path, readonly=readonly)
+    try:
+        with translated(path, db):
+            yield db
+    finally:
+        abandon(db)
+
+
 def abandon(db: apsw.Connection) -> None:
     """Close a connection that is of no more use, whatever the disk says to that: what was acknowledged is in the log."""
     with suppress(apsw.Error):

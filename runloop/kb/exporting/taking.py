@@ -5,7 +5,6 @@ All of it happens in one transaction: an export that was cut off, edited, or is 
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,7 +15,8 @@ from msgspec import UNSET
 from runloop.errors import VerificationFailed, Where
 from runloop.events import chain_hash, genesis
 from runloop.events.hashes import preimage
-from runloop.kb.database import connect, translated
+from runloop.kb.database import connected
+from runloop.kb.erasing import erasure_of
 from runloop.kb.errors import ExportRefused
 from runloop.kb.exporting import lines
 from runloop.kb.exporting.events import other_tables
@@ -75,14 +75,13 @@ def take_export(source: BinaryIO, name: str, ledger: Path, derived: Iterable[Pat
     """
     with Ledger.open(ledger):
         pass  # made, where there was none
-    with alone(ledger.parent), closing(connect(ledger)) as db, translated(ledger, db):
+    with alone(ledger.parent), connected(ledger) as db:
         db.pragma("secure_delete", True)
         with immediate(db):
             taking = _Taking(db, name, progress)
             taken = taking.run(_read(source, name))
             if taking.was_empty or taken.erased:
                 _remove(derived)
-        db.pragma("wal_checkpoint(truncate)")
     return taken
 
 
@@ -230,7 +229,7 @@ class _Taking:
         if chain_hash(self._last[1], event.id, event.ts_ms, content, event.key) != chain:
             raise _altered(self._name, number, f"event {event.id} does not follow from the one before it")
         whole = blake3(preimage(event.kind, event.actor, event.scope, payload, provenance)).digest() == content
-        if not whole and b'"$erased"' not in payload:
+        if not whole and erasure_of(payload.decode()) is None:
             raise _altered(self._name, number, f"event {event.id} does not say what was written")
         self._last = event.id, chain
         names = [self._bytes(number, name) for name in event.blobs]
@@ -250,7 +249,7 @@ class _Taking:
         own = self._db.execute("SELECT chain_blake3, payload_json, provenance_json FROM events WHERE id = ?", (event_id,)).fetchone()
         if own is None or own[0] != chain:
             raise self._diverged(event_id)
-        if own[1:] != (payload, provenance) and '"$erased"' not in own[1]:
+        if own[1:] != (payload, provenance) and erasure_of(own[1]) is None:
             self._db.execute("UPDATE events SET payload_json = ?, provenance_json = ? WHERE id = ?", (payload, provenance, event_id))
             self._db.execute("DELETE FROM event_blobs WHERE event_id = ?", (event_id,))
             self._name_blobs(event_id, names)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runloop.errors import Where
-from runloop.kb.database import create_directory
+from runloop.kb.database import create_directory, translated
 from runloop.kb.errors import KnowledgeInUse
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ LOCK = "keeping.lock"
 @contextmanager
 def one_keeper(root: Path) -> Iterator[None]:
     """Hold the keepers' lock of the base in ``root``, which is made where it is missing; runs and the daemon go on meanwhile."""
-    create_directory(root)
-    handle = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with translated(root):
+        create_directory(root)
+        handle = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with _held(handle, root, "a backup, restore or the like is under way", "wait for it to end, then try again"):
         yield
 

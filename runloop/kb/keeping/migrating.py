@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runloop.kb.database import connect, translated
+from runloop.kb.database import connected, translated
 from runloop.kb.keeping.backup import copy_ledger, require_ledger, require_room, write_backup
 from runloop.kb.keeping.checks import silent
 from runloop.kb.keeping.locks import alone
@@ -79,12 +78,12 @@ def missing(before: int) -> tuple[tuple[str, str], ...]:
 
 
 def _version(ledger: Path) -> int:
-    with closing(connect(ledger, readonly=True)) as db, translated(ledger, db):
+    with connected(ledger, readonly=True) as db:
         return version(db, ledger)
 
 
 def _take_steps(ledger: Path) -> int:
     start = time.monotonic()
-    with closing(connect(ledger)) as db, translated(ledger, db):
+    with connected(ledger) as db:
         migrate(db, ledger)
     return round((time.monotonic() - start) * 1000)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from runloop.errors import RunloopError
-from runloop.kb.database import abandon, connect, create_directory, sync_directory, translated
+from runloop.kb.database import connected, create_directory, sync_directory, translated
 from runloop.kb.errors import LedgerCorrupt, NotALedger
 from runloop.kb.keeping.backup import LEDGER, copy_ledger, read_backup, refuse_overlap, require_room, write_backup
 from runloop.kb.keeping.checks import silent
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runloop.kb.keeping.backup import Manifest
     from runloop.kb.keeping.checks import Progress
 
-_SIDE_FILES = ("", "-wal", "-shm")
+_SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _UNUSABLE = (RunloopError, apsw.Error)
 
 
@@ -79,7 +79,6 @@ def restore(
     """
     refuse_overlap(backup, [ledger.parent, *beside.values()])
     manifest, _ = read_backup(backup, progress=progress)
-    create_directory(ledger.parent)
     with alone(ledger.parent), translated(ledger):
         old = _old(ledger)
         kept, broken = (None, False) if old is None else _keep_aside(ledger, aside, progress)
@@ -88,11 +87,14 @@ def restore(
         files = sum(_put_back(backup, manifest, name, place) for name, place in beside.items())
         for path in derived:
             _remove(path)
-        if old is None or broken:
-            _replace(backup / LEDGER, ledger)
-        else:
-            _overwrite(backup / LEDGER, ledger)
-        _bring_up(ledger)
+        with scratch(ledger.parent) as part:
+            fresh = part / ledger.name
+            copy_ledger(backup / LEDGER, fresh)
+            _bring_up(fresh)
+            if old is None or broken:
+                _replace(fresh, ledger)
+            else:
+                _overwrite(fresh, ledger)
     undone = max(0, (old or 0) - manifest.head_id)
     return Restored(manifest, kept, broken, undone, erased, files)
 
@@ -117,7 +119,7 @@ def _keep_aside(ledger: Path, aside: Path, progress: Progress) -> tuple[Path, bo
         with scratch(aside.parent) as part:
             made = part / "broken"
             made.mkdir(mode=0o700)
-            for suffix in _SIDE_FILES[:2]:
+            for suffix in ("", "-wal", "-journal"):
                 if (source := ledger.with_name(ledger.name + suffix)).exists():
                     copy(source, made / (LEDGER + suffix))
             sync_tree(made)
@@ -146,38 +148,23 @@ def _erased_after(ledger: Path, manifest: Manifest) -> int:
 
 def _overwrite(source: Path, ledger: Path) -> None:
     """Make the ledger's content that of ``source``, in one transaction."""
-    db = connect(ledger)
-    try:
-        kept = connect(source, readonly=True)
-        try:
-            with translated(ledger, db), db.backup("main", kept, "main") as step:
-                step.step(-1)
-        finally:
-            kept.close()
-        with translated(ledger, db):
-            db.pragma("wal_checkpoint(truncate)")
-    finally:
-        abandon(db)
+    with connected(source, readonly=True) as fresh, connected(ledger) as db, db.backup("main", fresh, "main") as step:
+        step.step(-1)
 
 
 def _replace(source: Path, ledger: Path) -> None:
-    """Put a copy in the place of a file that SQLite cannot use, or of none; what was there is kept aside already."""
-    with scratch(ledger.parent) as part:
-        copy_ledger(source, part / ledger.name)
-        _remove(ledger.with_name(ledger.name + "-wal"))
-        _remove(ledger.with_name(ledger.name + "-shm"))
-        (part / ledger.name).replace(ledger)
-        sync_directory(ledger.parent)
+    """Put a file in the place of one that SQLite cannot use, or of none; what was there is kept aside already."""
+    for suffix in _SIDE_FILES[1:]:
+        ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
+    sync_directory(ledger.parent)
+    source.replace(ledger)
+    sync_directory(ledger.parent)
 
 
 def _bring_up(ledger: Path) -> None:
-    """An older schema becomes this version's: the backup is what it was."""
-    db = connect(ledger)
-    try:
-        with translated(ledger, db):
-            migrate(db, ledger)
-    finally:
-        db.close()
+    """Make a copy what a ledger in use is: of this version's schema, with a log of its own from the next opening on."""
+    with connected(ledger) as db:
+        migrate(db, ledger)
 
 
 def _remove(path: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from runloop.kb.database import connect
+from runloop.kb.database import connected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +37,7 @@ def stats(kb: KnowledgeBase, views: Path, vectors: Path) -> dict[str, Any]:
         page = int(db.pragma("page_size"))
     head = kb.ledger.head()
     file_bytes = _size(kb.ledger.path)
-    with closing(connect(views, readonly=True)) as db:
+    with connected(views, readonly=True) as db:
         watermark = int(db.execute("SELECT watermark FROM state").get)
         runs = {str(status): count for status, count in db.execute("SELECT status, count(*) FROM runs GROUP BY status ORDER BY status")}
         aside = int(db.execute("SELECT count(*) FROM problems").get)

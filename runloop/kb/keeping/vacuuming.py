@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runloop.kb.database import connect, translated
+from runloop.kb.database import connected
 from runloop.kb.keeping.backup import require_ledger, require_room
 from runloop.kb.keeping.locks import alone
 
@@ -51,11 +50,10 @@ def _vacuum(path: Path, *, analyze: bool) -> Vacuumed:
     before = _size(path)
     for folder in (path.parent, _temporary()):  # SQLite writes the new file to the second, and then the log that takes it over
         require_room(folder, before)
-    with closing(connect(path)) as db, translated(path, db):
+    with connected(path) as db:
         db.execute("VACUUM")
         if analyze:
             db.execute("ANALYZE")
-        db.pragma("wal_checkpoint(truncate)")
     return Vacuumed(str(path), before, _size(path))
 
 
