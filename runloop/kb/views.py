@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 9  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 10  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
