@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     Rule = Callable[["Line"], "Decision | None"]
 
 # Scores above which a line is a sentence.
-RESOLVED = 0.5  # its first word is something that the shell runs
-UNRESOLVED = 0.3  # it is not: an agent takes it
-UNSURE = 0.0  # from here to UNRESOLVED: ask
+RESOLVED = 0.4  # its first word is something that the shell runs
+UNRESOLVED = 0.8  # it is not: an agent takes it
+UNSURE = 0.3  # from here to UNRESOLVED: ask
 
 _HISTORY = re.compile(r"!(?:!|-?\d+|\$|\*|\?|[A-Za-z./]\S*)|\^[^^]*\^")
 _TEST = re.compile(r"\[\[?\s|\(\(|[{(]\s")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from runloop.router import words as vocabulary
-from runloop.router.known import EVERYDAY, PROGRAMS
+from runloop.router.known import EVERYDAY, PROGRAMS, TRADITIONAL
 from runloop.router.lexer import Command, Script, Word, read
 from runloop.router.unwrap import PREFIX_KEYWORDS, launched
 from runloop.router.values import Feature, RouterSettings, ShellFacts
@@ -24,10 +24,12 @@ _ELISION = re.compile(r"(?:(?<=\b[lLdDjJnNsScCmMtT])|(?<=\b[qQ]u)|(?<=aujourd))'
 _OPTION = re.compile(r"-[A-Za-z0-9?@#]|--[A-Za-z]|\+[A-Za-z]$")
 _PLAIN = re.compile(r"[^\W\d_]+(?:[-’/][^\W\d_]+)*")
 _LATIN_WORD = re.compile(r"[a-z]+(?:[-’][a-z]+)*")
-_FILE_LIKE = re.compile(r"[^\s/]*/\S*|~\S*|\S*[\w*]\.[A-Za-z][A-Za-z0-9]{0,5}|\.\w[\w.-]*|\.\.?")
+_FILE_LIKE = re.compile(
+    r"[^\s/]*/\S*|~\S*|(?:Make|Docker|Vagrant|Gem|Proc|Jenkins)file|README|LICENSE|CHANGELOG|\S*[\w*]\.[A-Za-z][A-Za-z0-9]{0,5}|\.\w[\w.-]*|\.\.?"
+)
 _ALTERNATIVES = re.compile(r"[^\W\d_]{2,}/[^\W\d_]{2,}|[wW]/o?|n/a|N/A|e\.g\.?|i\.e\.?|a\.m|p\.m")
 _KEY_VALUE = re.compile(r"[A-Za-z_][\w.-]*=\S*")
-_HOST = re.compile(r"[\w.-]+@[\w-]+[\w.-]*(?::\S*)?|[\w.-]+:[\w./~-]+|\d{1,3}(?:\.\d{1,3}){3}(?:[:/]\d+)?")
+_HOST = re.compile(r"(?!\d{1,2}:\d\d$)(?:[\w.-]+@[\w-]+[\w.-]*(?::\S*)?|[\w.-]+:[\w./~-]+|\d{1,3}(?:\.\d{1,3}){3}(?:[:/]\d+)?)")
 _GLOB = re.compile(r"[^*]*\*[^*]*|.*\[[^]]+\].*|.*\{[^}]*,[^}]*\}.*|.*\{\w+\.\.\w+\}.*", re.DOTALL)
 _EMPHASIS = re.compile(r"\*+[\w’-]+\*+[,.:!?]?")
 _SIZE = re.compile(r"\d[\d.,]*\s*[A-Za-z%€$£]{0,3}|")
@@ -35,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z_.+-]*[a-z][\w.+-]*[-_.0-9][\w.+-]*|[a-z]+[A-Z]\w*",
 _PATH_COMMAND = re.compile(r"(?:~[\w.-]*|\.{1,2})?/\S+|[A-Za-z]:[\\/]\S+|\\\\\S+|(?:[\w.-]+/)+[\w.-]+")
 _STRIPPED = ",.;:!?()[]\"'…¿¡«»„“”‘’。、？！"
 
-FREE_TEXT = frozenset("echo printf print cowsay cowthink figlet toilet banner espeak logger wall notify-send apropos rlp task jrnl".split())
+FREE_TEXT = frozenset("echo printf cowsay cowthink figlet toilet banner espeak logger wall notify-send apropos rlp task jrnl".split())
 _NEEDS_COMMAND = frozenset("time watch exec nohup nice command builtin coproc do then else if while until not and or".split())
 _NEEDS_FILES = frozenset(
     """
@@ -43,6 +45,9 @@ at cat clear cut date file find fold head help host join kill less link look mai
 stat strip sum tail test top touch view wc which who write
 """.split()
 )
+
+_SYNTAX = PREFIX_KEYWORDS | frozenset("in done fi esac".split())  # words that join commands where there are several
+_NEEDS_NOTHING = frozenset("exit continue break return jobs times logout history uptime pwd".split())
 
 
 class Shape:
@@ -74,12 +79,12 @@ def shape(line: str, facts: ShellFacts, settings: RouterSettings) -> Shape:
     features: list[Feature] = []
     if outer:
         features += _of_command_word(outer[0], kind, settings)
-    if first is None or first.text not in FREE_TEXT or kind is None:
+    if first is None or first.text not in FREE_TEXT or not (kind or first.text in PROGRAMS):
         if contractions:
             features.append(Feature("contraction", 1.2))
         if elisions:
             features.append(Feature("elision", 1.2))
-        features += _of_words(found, facts, kind)
+        features += _of_words(found, facts, kind, listed=len(outer) > 1)
         if kind and first:
             features += _of_operands(first.text, outer[0], facts)
     features += _of_structure(script, outer, facts, settings)
@@ -103,23 +108,34 @@ def _of_command_word(command: Command, kind: str | None, settings: RouterSetting
     if not command.words:
         return
     word = command.words[0]
-    name, alone = word.text, len(command.words) == 1
-    core = bare(name)
+    name, core = word.text, bare(word.text)
     if word.quoted and kind is None and not word.raw.startswith("\\"):
         yield Feature("quoted_command", -1.5)
     if kind:
-        everyday = name in EVERYDAY or (name in vocabulary.EVERYDAY_WORDS and len(name) > 2)
-        yield Feature(kind, -1.6 if everyday and kind != "alias" else -3.2, name)
+        yield Feature(kind, _resolved_weight(name, kind), name)
     elif name in PROGRAMS or name in settings.known_commands:
         yield Feature("program", -2.8, name)
     elif _PATH_COMMAND.fullmatch(name) and not _ALTERNATIVES.fullmatch(name):
         yield Feature("path", -4.0, name)
     elif word.expands:
         yield Feature("expansion", -2.0)
+    elif core in TRADITIONAL:
+        yield Feature("everyday_program", -1.3, core)
     elif core in EVERYDAY:
-        yield Feature("everyday_program", -1.0 if alone and name == core else 0.6, core)
+        yield Feature("everyday_program", -0.3 if core == name else 0.6, core)
     else:
         yield from _of_unknown_word(name, core)
+
+
+def _resolved_weight(name: str, kind: str) -> float:
+    """How much it says that the shell resolves the first word: less where it also begins sentences."""
+    if kind == "alias":
+        return -3.2
+    if name in TRADITIONAL:
+        return -1.6
+    if name in vocabulary.ASKING or name in vocabulary.QUESTIONS:
+        return -1.2
+    return -1.6 if name in EVERYDAY or (name in vocabulary.EVERYDAY_WORDS and len(name) > 2) else -3.2
 
 
 def _of_unknown_word(name: str, core: str) -> Iterator[Feature]:
@@ -133,32 +149,37 @@ def _of_unknown_word(name: str, core: str) -> Iterator[Feature]:
         yield Feature("everyday_word", 1.0, core)
     elif core in vocabulary.FOREIGN:
         yield Feature("foreign_word", 1.0, core)
+    elif "-" in core and all(part in vocabulary.EVERYDAY_WORDS for part in core.split("-")):
+        yield Feature("everyday_word", 1.0, core)
     elif _NAME.fullmatch(name):
         yield Feature("name_like", -1.2, name)
     else:
-        yield Feature("unknown_word", -0.5 if name[:1].islower() or len(name) < 3 else 0.4, name[:20])
+        yield Feature("unknown_word", -0.8 if name[:1].islower() or len(name) < 3 else 0.4, name[:20])
 
 
 # What one word in a sentence says: a name, its weight, and the words.
 _FUNCTION_WORDS: tuple[tuple[str, float, frozenset[str]], ...] = (
-    ("article", 1.6, vocabulary.ARTICLES),
+    ("article", 1.9, vocabulary.ARTICLES),
+    ("determiner", 1.7, vocabulary.DETERMINERS),
     ("pronoun", 1.3, vocabulary.PRONOUNS),
-    ("polite", 1.6, vocabulary.POLITE),
+    ("polite", 2.2, vocabulary.POLITE),
     ("verb", 1.1, vocabulary.VERBS),
     ("question", 1.0, vocabulary.QUESTIONS),
     ("pointing", 0.9, vocabulary.POINTING),
+    ("strong_link", 1.2, vocabulary.STRONG_LINKS),
     ("link", 0.8, vocabulary.LINKS),
-    ("weak_link", 0.4, vocabulary.WEAK_LINKS),
+    ("weak_link", 0.6, vocabulary.WEAK_LINKS),
     ("foreign", 0.9, vocabulary.FOREIGN),
     ("everyday", 0.3, vocabulary.EVERYDAY_WORDS),
 )
 _WORD_WEIGHTS: dict[str, tuple[str, float]] = {
     word.replace("'", "’"): (name, weight) for name, weight, group in reversed(_FUNCTION_WORDS) for word in group
 }
-_MOST: dict[str, float] = {"everyday": 1.2, "weak_link": 0.8, "foreign": 3.6, "verb": 3.3}
+_HOLDING = frozenset("article determiner pronoun verb pointing link strong_link polite question".split())
+_MOST: dict[str, float] = {"everyday": 0.8, "weak_link": 0.9, "foreign": 3.6, "verb": 3.3}
 
 
-def _of_words(found: list[Word], facts: ShellFacts, kind: str | None) -> Iterator[Feature]:
+def _of_words(found: list[Word], facts: ShellFacts, kind: str | None, *, listed: bool) -> Iterator[Feature]:
     """Function words, punctuation and everyday words after the first one."""
     spent: dict[str, float] = {}
     plain = 0
@@ -167,7 +188,7 @@ def _of_words(found: list[Word], facts: ShellFacts, kind: str | None) -> Iterato
             continue
         core = bare(word.text)
         plain += bool(_PLAIN.fullmatch(core))
-        if position and not word.text.startswith("-") and not facts.has_file(word.text):
+        if position and not word.text.startswith("-") and not (listed and core in _SYNTAX) and not facts.has_file(word.text):
             feature = _of_word(core, found[position + 1 : position + 2])
             if feature and spent.get(feature.name, 0.0) < _MOST.get(feature.name, 4.8):
                 spent[feature.name] = spent.get(feature.name, 0.0) + feature.weight
@@ -175,7 +196,7 @@ def _of_words(found: list[Word], facts: ShellFacts, kind: str | None) -> Iterato
         if word.text.endswith(",") and _PLAIN.fullmatch(core) and position + 1 < len(found) and "comma" not in spent:
             spent["comma"] = 0.8
             yield Feature("comma", 0.8)
-    if plain >= 6 and plain >= 0.8 * len(found):
+    if plain >= 6 and plain >= 0.8 * len(found) and spent.keys() & _HOLDING:
         yield Feature("many_words", 0.8)
     if found:
         yield from _of_ending(found[-1], len(found), facts, kind)
@@ -184,7 +205,7 @@ def _of_words(found: list[Word], facts: ShellFacts, kind: str | None) -> Iterato
 def _of_word(core: str, following: list[Word]) -> Feature | None:
     if core == "a":
         follows = bool(following) and len(following[0].text) > 2 and _PLAIN.fullmatch(bare(following[0].text))
-        return Feature("article", 1.4, core) if follows else None
+        return Feature("article", 1.7, core) if follows else None
     if core in _WORD_WEIGHTS:
         name, weight = _WORD_WEIGHTS[core]
         return Feature(name, weight, core)
@@ -198,7 +219,7 @@ def _of_ending(last: Word, count: int, facts: ShellFacts, kind: str | None) -> I
     if facts.has_file(text):
         return
     if re.search(r"[\w)\"'’]\s*[?？]+[!)\"]*$", text) and not re.search(r"[/*]", text):
-        yield Feature("question_mark", 1.8 if count > 1 or kind is None else 0.6)
+        yield Feature("question_mark", 2.0 if count > 1 or kind is None else 0.6)
     elif count > 2 and re.search(r"[^\W\d_]{2,}[.!。！]+$", text) and not re.search(r"[/*=]", text):
         yield Feature("full_stop", 0.8)
 
@@ -216,10 +237,12 @@ def _of_operands(name: str, command: Command, facts: ShellFacts) -> Iterator[Fea
             yield Feature("no_syntax", 2.4, name)
     elif name in ("case", "select") and operands and "in" not in [word.text for word in operands[:3]]:
         yield Feature("no_syntax", 2.4, name)
+    elif name in _NEEDS_NOTHING and any(_PLAIN.fullmatch(word.text) for word in operands):
+        yield Feature("operand_of_none", 1.4, operands[0].text)
     if name in _NEEDS_FILES and len(operands) >= 2:
         missing = [word for word in operands if _is_everyday(word) and not facts.has_file(word.text)]
         if len(missing) >= 2:
-            yield Feature("operands_no_files", min(0.4 * len(missing), 1.2), " ".join(word.text for word in missing[:3]))
+            yield Feature("operands_no_files", min(0.5 * len(missing), 1.5), " ".join(word.text for word in missing[:3]))
 
 
 def _is_everyday(word: Word) -> bool:
@@ -268,7 +291,7 @@ _FORMS: tuple[tuple[str, float, float, Callable[[str], object]], ...] = (
     ("key_value", -1.6, -0.4, _KEY_VALUE.fullmatch),
     ("glob", -1.4, -0.2, lambda text: _GLOB.fullmatch(text) and not _EMPHASIS.fullmatch(text)),
     ("host", -0.7, -0.2, _HOST.fullmatch),
-    ("file_like", -0.8, -0.2, lambda text: _FILE_LIKE.fullmatch(text) and not _ALTERNATIVES.fullmatch(text)),
+    ("file_like", -0.6, -0.2, lambda text: _FILE_LIKE.fullmatch(text) and not _ALTERNATIVES.fullmatch(text)),
 )
 
 

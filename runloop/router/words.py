@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 ARTICLES = frozenset("the an".split())
+DETERMINERS = frozenset("my your our his her their this these those".split())
 PRONOUNS = frozenset(
     """
 anyone anything everyone everything he her hers him his its me mine my myself nothing our ours she someone something their theirs
@@ -18,7 +19,8 @@ wasn't we're were what's whats where's who's will won't would wouldn't you're yo
 """.split()
 )
 QUESTIONS = frozenset("what what's why how how's when where where's who who's whose whom which".split())
-LINKS = frozenset(
+STRONG_LINKS = frozenset("of for about into because between without during before after since until whether".split())
+LINKS = STRONG_LINKS | frozenset(
     """
 about above across after against and around as because before behind below between but by during for from if inside into like near
 no not of on onto or outside over per since so than then through to toward towards under until upon via whether while with within
@@ -26,7 +28,7 @@ without
 """.split()
 )
 WEAK_LINKS = frozenset("in at up out off down".split())  # also operands and options without dashes
-POLITE = frozenset("please thanks thank kindly sorry hello hi hey pls thx cheers".split())
+POLITE = frozenset("please thanks thank kindly sorry pls thx cheers".split())
 
 # Function words of other languages that are neither English nor usual operands.
 FOREIGN = frozenset(
@@ -75,50 +77,53 @@ able access account accounts action actions activity address addresses advice ag
 almost alone already also always amount annual answer answers anybody api app application appointment appointments april article
 articles asked attachment attachments attendees august available average away awesome back backlog backup backups bad balance bank
 bbc begin beginning best better big bigger biggest bill bills birthday black blank blog blue board body books bored boss both bottom
-box branch branches break breakfast broken budget bug bugs bullet bullets bus business busy bye calendar car card case cause cell
-changed changelog changes chapter chart cheap cheaper cheapest checklist child children city class clear client clients clock close
-code coffee column columns comments commit commits committed common company competitors complaint computer concise conference config
-configuration contact contacts contract contracts conversation correct cost costs country course cover crash crashed crashes
-critical current customer customers daily data database date dates day days dead deadline deadlines december decision decisions
-default deleted delivery dentist department dependencies deployment desk detail details developer difference different difficult
-dinner directory discount disk doc doctor document documents done door download downloads downtime draft drafts driver duplicate
-duplicates early easy eight either else emails employee employees empty end english enough entries entry error errors evening event
-events ever exactly exam example examples excel expense expenses expensive explanation export fail failed failing fails failure
-failures family fast faster fastest father favorite favourite feature features february feedback few field fields file files final
-finance financial fine first five flight flights floor folder folders following food forecast form formal found four free french
-friday friend friendly friends full fun function functions funny game games german gift gone good goodbye grammar great green
-grocery group groups growth half happen happened happening happens happy hard headline headlines health help high highest hint hire
-history holiday holidays home hotel hotels hour hours house huge hundred idea ideas image images impact important inbox incident
-incidents income info information insurance internet interview interviews introduction invitation invoice invoices issue issues item
-items itinerary january job joke july june just key keyword kids kind know language laptop large larger largest last late latency
-later latest launch lead leads left lesson letter letters level library licence license life light line lines link links little
-local log login logs long longer longest lost lot low lowest lunch machine mailbox main man manager many map march market marketing
-match math may maybe mean meaning means meeting meetings members memo memory menu message messages metrics midnight mike milk mind
-minute minutes missing mistake mistakes module mom monday money month monthly months more morning most mother movie movies much
-multiple music name names near need needs network never nevermind new newest news newsletter next nice night nine noon nope normal
-note notes november now number numbers october offer office oil ok okay old older oldest onboarding once one online only option
-options orders organisation original outage outline overdue overview own page pages paper paragraph paragraphs parents part parts
-party password past patient payment payments pdf pdfs people perfect performance period person phone photo photos phrase picture
-pictures piece place plane plans player poem point points policy polite poor popular position possible post posts potential power
-presentation presentations previous price prices priorities priority private problem problems process processes product production
-products professional profit progress project projects proposal pros public purchase python quality quarter quarterly query question
-questions queue quick quickly quiet quite rain random raw ready real really reason reasons receipt receipts recent recently recipe
-recipes red refund regarding related release releases remaining reminder rent replies repo report reports repository requirements
-response responses restaurant restaurants result results resume retrospective return revenue review reviews rid right risk risks
-road roadmap role room round row rows rule rules running safe salary sales same saturday scene school screen screenshot screenshots
-script seats second seconds secret section security sent sentence sentences september series server servers service services session
-seven several shop shopping short shorter shortest side sign simple simpler single situation six size sizes skills slide slides slow
-slower slowest small smaller smallest smart social software solution song songs soon sounds space spam spanish speech spelling
-spreadsheet sprint staff stage stakeholders standup start started station status step steps still stock story straight strategy
-street strong structure student students stuff stupid subject subscription subscriptions such suggestion suggestions summary summer
-sunday sure survey sync system table tables talk target task tasks tax taxes tea team teams technical temperature template ten terms
-tests text thing things third thousand thread three thursday ticket tickets time times tired title titles today tomorrow tone
-tonight too tool tools top topic topics total town traffic train training travel trip true tuesday tweet twice two typo typos unit
-unread unused upcoming update updates urgent usage user users usual vacation value values vegan vendor vendors version versions very
-video videos view visit visitors voice warning warnings wat weather web website wednesday week weekend weekly weeks welcome well
-went what wheel white whole wife wifi wind window winter word words worked working works world worse worst worth wrong yeah year
-yearly years yep yes yesterday yet yours youtube zero zone
+box branch branches break breakfast broken budget bug bugs bullet bullets bus business busy bye calendar capital car card case cause
+cell changed changelog changes chapter chart cheap cheaper cheapest checklist child children city class clear client clients clock
+close code coffee column columns comments commit commits committed common company competitors complaint computer concise conference
+config configuration contact contacts contract contracts conversation cool correct cost costs country course cover crash crashed
+crashes critical current customer customers daily data database date dates day days dead deadline deadlines december decision
+decisions default definition deleted delivery dentist department dependencies deployment desk detail details developer difference
+different difficult dinner directory discount disk doc doctor document documents done door download downloads downtime draft drafts
+driver duplicate duplicates early easy eight either else emails employee employees empty end english enough entries entry error
+errors evening event events ever exactly exam example examples excel expense expenses expensive explanation export fail failed
+failing fails failure failures family fast faster fastest father favorite favourite feature features february feedback few field
+fields file files final finance financial fine first five flight flights floor folder folders following food forecast form formal
+found four free french friday friend friendly friends full fun function functions funny game games german gift gone good goodbye
+grammar great green grocery group groups growth half happen happened happening happens happy hard headline headlines health hello
+help hey hi high highest hint hire history hmm holiday holidays home hotel hotels hour hours house huge huh hundred idea ideas image
+images impact important inbox incident incidents income info information insurance internet interview interviews introduction
+invitation invoice invoices issue issues item items itinerary january job joke july june just key keyword kids kind know language
+laptop large larger largest last late latency later latest launch lead leads left lesson letter letters level library licence
+license life light line lines link links list little local log login logs lol long longer longest lost lot low lowest lunch machine
+mailbox main man manager many map march market marketing match math may maybe mean meaning means meeting meetings members memo
+memory menu message messages metrics midnight mike milk mind minute minutes missing mistake mistakes module mom monday money month
+monthly months more morning most mother movie movies much multiple music name names near need needs neither network never nevermind
+new newest news newsletter next nice night nine noon nope normal note notes november now number numbers october offer office oil ok
+okay old older oldest onboarding once one online only option options orders organisation original outage outline overdue overview
+own page pages paper paragraph paragraphs parents part parts party password past patient payment payments pdf pdfs people perfect
+performance period person phone photo photos phrase picture pictures piece place plane plans player poem point points policy polite
+poor popular position possible post posts potential power presentation presentations previous price prices priorities priority
+private problem problems process processes product production products professional profit progress project projects proposal pros
+public purchase python quality quarter quarterly query question questions queue quick quickly quiet quite rain random raw ready real
+really reason reasons receipt receipts recent recently recipe recipes red refund regarding related release releases remaining
+reminder rent replies repo report reports repository requirements response responses restaurant restaurants result results resume
+retrospective return revenue review reviews rid right risk risks road roadmap role room round row rows rule rules running safe
+salary sales same saturday scene school screen screenshot screenshots script seats second seconds secret section security sent
+sentence sentences september series server servers service services session seven several shop shopping short shorter shortest side
+sign simple simpler single situation six size sizes skills slide slides slow slower slowest small smaller smallest smart social
+software solution song songs soon sounds space spam spanish speech spelling spreadsheet sprint staff stage stakeholders standup
+start started station status step steps still stock story straight strategy street strong structure student students stuff stupid
+subject subscription subscriptions such suggestion suggestions summary summer sunday sure survey sync system table tables talk
+target task tasks tax taxes tea team teams technical temperature template ten terms tests text thing things third thousand thread
+three thursday ticket tickets time times tired title titles today tomorrow tone tonight too tool tools top topic topics total town
+traffic train training travel trip true tuesday tweet twice two typo typos unit unread unused upcoming update updates urgent usage
+user users usual vacation value values vegan vendor vendors version versions very video videos view visit visitors voice warning
+warnings wat weather web website wednesday week weekend weekly weeks welcome well went what wheel white whole wife wifi wind window
+winter word words worked working works world worse worst worth wow wrong yeah year yearly years yep yes yesterday yet yours youtube
+zero zone
 """.split()
 )
 
-EVERYDAY_WORDS = ASKING | COMMON | PRONOUNS | POLITE | QUESTIONS | VERBS | LINKS
+GREETINGS = frozenset("hello hi hey welcome bye goodbye".split())
+
+EVERYDAY_WORDS = ASKING | COMMON | DETERMINERS | GREETINGS | PRONOUNS | POLITE | QUESTIONS | VERBS | LINKS
