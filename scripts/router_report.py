@@ -52,7 +52,7 @@ def environments() -> dict[str, ShellFacts]:
 
 def starts_with_command(line: str) -> bool:
     """Whether the first word of a request is a command somewhere."""
-    first = line.split()[0]
+    first = line.split(maxsplit=1)[0]
     return first in EVERYDAY or first in PROGRAMS or ShellFacts("bash").kind_of(first) is not None
 
 

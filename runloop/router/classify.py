@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import re
 from math import exp
 
 from runloop.router.deny import denied
+from runloop.router.patterns import Pattern
 from runloop.router.shape import Shape, shape
 from runloop.router.values import Decision, Feature, RouterSettings, ShellFacts
 
@@ -23,8 +23,9 @@ RESOLVED = 0.4  # its first word is something that the shell runs
 UNRESOLVED = 0.8  # it is not: an agent takes it
 UNSURE = 0.3  # from here to UNRESOLVED: ask
 
-_HISTORY = re.compile(r"!(?:!|-?\d+|\$|\*|\?|[A-Za-z./]\S*)|\^[^^]*\^")
-_TEST = re.compile(r"\[\[?\s|\(\(|[{(]\s")
+_HISTORY = Pattern(r"!(?:!|-?\d+|\$|\*|\?|[A-Za-z./]\S*)|\^[^^]*\^")
+_TEST = Pattern(r"\[\[?\s|\(\(|[{(]\s")
+_SYNTAX = {"#": ("comment", None), **dict.fromkeys("!^", ("history", _HISTORY)), **dict.fromkeys("[({", ("test", _TEST))}
 
 
 class Line:
@@ -94,10 +95,10 @@ def _fastpath_disabled(line: Line) -> Decision | None:
 
 def _syntax(line: Line) -> Decision | None:
     """Lines that only a shell understands, whatever their words."""
-    for name, seen in (("comment", line.text.startswith("#")), ("history", _HISTORY.match(line.text)), ("test", _TEST.match(line.text))):
-        if seen:
-            return Decision("shell", f"syntax:{name}", f"only a shell reads this: {name}", (Feature(name, -4.0),))
-    return None
+    name, pattern = _SYNTAX.get(line.text[0], ("", None))
+    if not name or (pattern is not None and not pattern.re.match(line.text)):
+        return None
+    return Decision("shell", f"syntax:{name}", f"only a shell reads this: {name}", (Feature(name, -4.0),))
 
 
 def _command(line: Line) -> Decision | None:

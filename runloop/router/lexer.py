@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import re
 
+from runloop.router.patterns import Pattern
+
 MAX_DEPTH = 40
 
+_REDIRECTING = frozenset("<>&0123456789")
+
 _PLAIN = re.compile(r"[^\s'\"\\$`|&;<>()#]+")
-_IN_DOUBLE = re.compile(r"[^\"\\$`]+")
+_IN_DOUBLE = Pattern(r"[^\"\\$`]+")
 _SPACE = re.compile(r"(?:[ \t\r\f\v\0]|\\\n|(?!\n)\s)+")
-_CONTROL = re.compile(r"&&|\|\||;;&|;;|;&|\|&|&(?!>)|[|;]")
-_REDIRECT = re.compile(r"[0-9]*(?:<<<|<<-?|<>|<&|>&|>>|>\||[<>](?!\())|&>>?")
-_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=", re.ASCII)
+_CONTROL = Pattern(r"&&|\|\||;;&|;;|;&|\|&|&(?!>)|[|;]")
+_REDIRECT = Pattern(r"[0-9]*(?:<<<|<<-?|<>|<&|>&|>>|>\||[<>](?!\())|&>>?")
+_VARIABLE = Pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
+_ASSIGNMENT = Pattern(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=", re.ASCII)
 
 
 class Word:
@@ -103,11 +107,11 @@ class _Reader:
                 self.at += 1
                 self.script.marks.add("group")
                 self.nested(")", depth)
-            elif control := _CONTROL.match(text, self.at):
+            elif char in "&|;" and (control := _CONTROL.re.match(text, self.at)):
                 self.at = control.end()
                 self.script.marks.add(control[0])
                 current = self.finish(current, control[0], collect=collect)
-            elif redirect := _REDIRECT.match(text, self.at):
+            elif char in _REDIRECTING and (redirect := _REDIRECT.re.match(text, self.at)):
                 self.at = redirect.end()
                 self.redirect(redirect[0], current, depth)
             else:
@@ -142,7 +146,7 @@ class _Reader:
             self.at += 2
             self.script.marks.add("function")
             return Command("()", depth)
-        if not current.words and _ASSIGNMENT.match(word.raw):
+        if not current.words and "=" in word.raw and _ASSIGNMENT.re.match(word.raw):
             current.assignments.append(word)
         else:
             current.words.append(word)
@@ -249,7 +253,7 @@ class _Reader:
             if char == '"':
                 self.at += 1
                 return expands
-            if inner := _IN_DOUBLE.match(text, self.at):
+            if inner := _IN_DOUBLE.re.match(text, self.at):
                 parts.append(inner[0])
                 self.at = inner.end()
             elif char == "\\":
@@ -288,7 +292,7 @@ class _Reader:
         elif text.startswith(("$'", '$"'), start):
             self.at += 1
             return self.single() if text[self.at] == "'" else ""
-        elif variable := _VARIABLE.match(text, start):
+        elif variable := _VARIABLE.re.match(text, start):
             self.at = variable.end()
             if not variable[0][1:].isdigit():
                 self.script.marks.add("variable")

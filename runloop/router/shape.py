@@ -10,6 +10,7 @@ import re
 from runloop.router import words as vocabulary
 from runloop.router.known import EVERYDAY, PROGRAMS, TRADITIONAL
 from runloop.router.lexer import Command, Script, Word, read
+from runloop.router.patterns import Pattern
 from runloop.router.unwrap import PREFIX_KEYWORDS, launched
 from runloop.router.values import Feature, RouterSettings, ShellFacts
 
@@ -18,23 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAX_WORDS = 300  # of a longer line only so many are looked at
+MAX_LENGTH = 200  # a longer word is neither a name nor a form
 
-_CONTRACTION = re.compile(r"(?<=[A-Za-z])'(?=(?:s|t|re|ll|ve|d|m)\b)|(?<=\bo)'(?=clock\b)")
-_ELISION = re.compile(r"(?:(?<=\b[lLdDjJnNsScCmMtT])|(?<=\b[qQ]u)|(?<=aujourd))'(?=[a-zàâäéèêëîïôöûüh])")
-_OPTION = re.compile(r"-[A-Za-z0-9?@#]|--[A-Za-z]|\+[A-Za-z]$")
-_PLAIN = re.compile(r"[^\W\d_]+(?:[-’/][^\W\d_]+)*")
-_LATIN_WORD = re.compile(r"[a-z]+(?:[-’][a-z]+)*")
-_FILE_LIKE = re.compile(
-    r"[^\s/]*/\S*|~\S*|(?:Make|Docker|Vagrant|Gem|Proc|Jenkins)file|README|LICENSE|CHANGELOG|\S*[\w*]\.[A-Za-z][A-Za-z0-9]{0,5}|\.\w[\w.-]*|\.\.?"
-)
-_ALTERNATIVES = re.compile(r"[^\W\d_]{2,}/[^\W\d_]{2,}|[wW]/o?|n/a|N/A|e\.g\.?|i\.e\.?|a\.m|p\.m")
-_KEY_VALUE = re.compile(r"[A-Za-z_][\w.-]*=\S*")
-_HOST = re.compile(r"(?!\d{1,2}:\d\d$)(?:[\w.-]+@[\w-]+[\w.-]*(?::\S*)?|[\w.-]+:[\w./~-]+|\d{1,3}(?:\.\d{1,3}){3}(?:[:/]\d+)?)")
-_GLOB = re.compile(r"[^*]*\*[^*]*|.*\[[^]]+\].*|.*\{[^}]*,[^}]*\}.*|.*\{\w+\.\.\w+\}.*", re.DOTALL)
-_EMPHASIS = re.compile(r"\*+[\w’-]+\*+[,.:!?]?")
-_SIZE = re.compile(r"\d[\d.,]*\s*[A-Za-z%€$£]{0,3}|")
-_NAME = re.compile(r"[A-Za-z_.+-]*[a-z][\w.+-]*[-_.0-9][\w.+-]*|[a-z]+[A-Z]\w*", re.ASCII)
-_PATH_COMMAND = re.compile(r"(?:~[\w.-]*|\.{1,2})?/\S+|[A-Za-z]:[\\/]\S+|\\\\\S+|(?:[\w.-]+/)+[\w.-]+")
+_CONTRACTION = Pattern(r"(?<=[A-Za-z])'(?=(?:s|t|re|ll|ve|d|m)\b)|(?<=\bo)'(?=clock\b)")
+_ELISION = Pattern(r"(?:(?<=\b[lLdDjJnNsScCmMtT])|(?<=\b[qQ]u)|(?<=aujourd))'(?=[a-zàâäéèêëîïôöûüh])")
+_OPTION = Pattern(r"-[A-Za-z0-9?@#]|--[A-Za-z]|\+[A-Za-z]$")
+_FILE_LIKE = Pattern(r"[^\s/]*/\S*|~\S*|\S*[\w*]\.[A-Za-z][A-Za-z0-9]{0,5}|\.\w[\w.-]*|\.\.?")
+_ALTERNATIVES = Pattern(r"[^\W\d_]{2,}/[^\W\d_]{2,}|[wW]/o?|n/a|N/A|e\.g\.?|i\.e\.?|a\.m|p\.m")
+_KEY_VALUE = Pattern(r"[A-Za-z_][\w.-]*=\S*")
+_HOST = Pattern(r"(?!\d{1,2}:\d\d$)(?:[\w.-]+@[\w-]+[\w.-]*(?::\S*)?|[\w.-]+:[\w./~-]+|\d{1,3}(?:\.\d{1,3}){3}(?:[:/]\d+)?)")
+_GLOB = Pattern(r"[^*]*\*[^*]*|.*\[[^]]+\].*|.*\{[^}]*,[^}]*\}.*|.*\{\w+\.\.\w+\}.*", re.DOTALL)
+_EMPHASIS = Pattern(r"\*+[\w’-]+\*+[,.:!?]?")
+_SIZE = Pattern(r"\d[\d.,]*\s*[A-Za-z%€$£]{0,3}|")
+_NAME = Pattern(r"(?=[A-Z_.+-]*[a-z])(?=\w*[-_.0-9])[A-Za-z_.+-][\w.+-]*|[a-z]+[A-Z]\w*", re.ASCII)
+_PATH_COMMAND = Pattern(r"(?:~[\w.-]*|\.{1,2})?/\S+|[A-Za-z]:[\\/]\S+|\\\\\S+|(?:[\w.-]+/)+[\w.-]+")
+_QUESTION = Pattern(r"[\w)\"'’]\s*[?？]+[!)\"]*$")
+_STOP = Pattern(r"[^\W\d_]{2,}[.!。！]+$")
 _STRIPPED = ",.;:!?()[]\"'…¿¡«»„“”‘’。、？！"
 
 FREE_TEXT = frozenset("echo printf cowsay cowthink figlet toilet banner espeak logger wall notify-send apropos rlp task jrnl".split())
@@ -69,8 +69,10 @@ class Shape:
 
 def shape(line: str, facts: ShellFacts, settings: RouterSettings) -> Shape:
     """Look at the whole line."""
-    prose, contractions = _CONTRACTION.subn("’", line)
-    prose, elisions = _ELISION.subn("’", prose)
+    prose, contractions, elisions = line, 0, 0
+    if "'" in line:
+        prose, contractions = _CONTRACTION.re.subn("’", prose)
+        prose, elisions = _ELISION.re.subn("’", prose)
     script = read(prose)
     outer = [command for command in script.commands if command.depth == 0]
     found = [word for command in outer for word in command.words][: MAX_WORDS + 1]
@@ -99,7 +101,7 @@ def bare(text: str) -> str:
 def names_program(name: str, facts: ShellFacts, settings: RouterSettings) -> bool:
     """Whether ``name`` in command position is plausible: the shell resolves it, or it is the name or path of a program."""
     known = name in PROGRAMS or name in settings.known_commands
-    return bool(known or facts.kind_of(name) or _PATH_COMMAND.fullmatch(name) or name in ("[", "[[", "{", "(("))
+    return bool(known or facts.kind_of(name) or is_path(name) or name in ("[", "[[", "{", "(("))
 
 
 def _of_command_word(command: Command, kind: str | None, settings: RouterSettings) -> Iterator[Feature]:
@@ -115,7 +117,7 @@ def _of_command_word(command: Command, kind: str | None, settings: RouterSetting
         yield Feature(kind, _resolved_weight(name, kind), name)
     elif name in PROGRAMS or name in settings.known_commands:
         yield Feature("program", -2.8, name)
-    elif _PATH_COMMAND.fullmatch(name) and not _ALTERNATIVES.fullmatch(name):
+    elif is_path(name) and not _ALTERNATIVES.re.fullmatch(name):
         yield Feature("path", -4.0, name)
     elif word.expands:
         yield Feature("expansion", -2.0)
@@ -139,7 +141,7 @@ def _resolved_weight(name: str, kind: str) -> float:
 
 
 def _of_unknown_word(name: str, core: str) -> Iterator[Feature]:
-    if not name.isascii() and re.search(r"[^\W\d_]", name):
+    if not name.isascii() and any(map(str.isalpha, name)):
         yield Feature("letters_beyond_ascii", 2.0, name[:20])
     elif core in vocabulary.ASKING:
         yield Feature("asks", 1.5, core)
@@ -151,7 +153,7 @@ def _of_unknown_word(name: str, core: str) -> Iterator[Feature]:
         yield Feature("foreign_word", 1.0, core)
     elif "-" in core and all(part in vocabulary.EVERYDAY_WORDS for part in core.split("-")):
         yield Feature("everyday_word", 1.0, core)
-    elif _NAME.fullmatch(name):
+    elif len(name) <= MAX_LENGTH and _NAME.re.fullmatch(name):
         yield Feature("name_like", -1.2, name)
     else:
         yield Feature("unknown_word", -0.8 if name[:1].islower() or len(name) < 3 else 0.4, name[:20])
@@ -184,16 +186,16 @@ def _of_words(found: list[Word], facts: ShellFacts, kind: str | None, *, listed:
     spent: dict[str, float] = {}
     plain = 0
     for position, word in enumerate(found):
-        if word.quoted or word.expands:
+        if word.quoted or word.expands or len(word.text) > MAX_LENGTH:
             continue
         core = bare(word.text)
-        plain += bool(_PLAIN.fullmatch(core))
+        plain += bool(_is_plain(core))
         if position and not word.text.startswith("-") and not (listed and core in _SYNTAX) and not facts.has_file(word.text):
             feature = _of_word(core, found[position + 1 : position + 2])
             if feature and spent.get(feature.name, 0.0) < _MOST.get(feature.name, 4.8):
                 spent[feature.name] = spent.get(feature.name, 0.0) + feature.weight
                 yield feature
-        if word.text.endswith(",") and _PLAIN.fullmatch(core) and position + 1 < len(found) and "comma" not in spent:
+        if word.text.endswith(",") and _is_plain(core) and position + 1 < len(found) and "comma" not in spent:
             spent["comma"] = 0.8
             yield Feature("comma", 0.8)
     if plain >= 6 and plain >= 0.8 * len(found) and spent.keys() & _HOLDING:
@@ -204,23 +206,23 @@ def _of_words(found: list[Word], facts: ShellFacts, kind: str | None, *, listed:
 
 def _of_word(core: str, following: list[Word]) -> Feature | None:
     if core == "a":
-        follows = bool(following) and len(following[0].text) > 2 and _PLAIN.fullmatch(bare(following[0].text))
+        follows = bool(following) and len(following[0].text) > 2 and _is_plain(bare(following[0].text))
         return Feature("article", 1.7, core) if follows else None
     if core in _WORD_WEIGHTS:
         name, weight = _WORD_WEIGHTS[core]
         return Feature(name, weight, core)
-    if not core.isascii() and _PLAIN.fullmatch(core):
+    if not core.isascii() and _is_plain(core):
         return Feature("foreign", 0.7, core[:20])
     return None
 
 
 def _of_ending(last: Word, count: int, facts: ShellFacts, kind: str | None) -> Iterator[Feature]:
-    text = last.raw
-    if facts.has_file(text):
+    text = last.raw[-MAX_LENGTH:]
+    if not text or text[-1] not in '?？!.。！)"' or facts.has_file(last.raw):
         return
-    if re.search(r"[\w)\"'’]\s*[?？]+[!)\"]*$", text) and not re.search(r"[/*]", text):
+    if _QUESTION.re.search(text) and "/" not in text and "*" not in text:
         yield Feature("question_mark", 2.0 if count > 1 or kind is None else 0.6)
-    elif count > 2 and re.search(r"[^\W\d_]{2,}[.!。！]+$", text) and not re.search(r"[/*=]", text):
+    elif count > 2 and _STOP.re.search(text) and not set(text) & set("/*="):
         yield Feature("full_stop", 0.8)
 
 
@@ -230,14 +232,14 @@ def _of_operands(name: str, command: Command, facts: ShellFacts) -> Iterator[Fea
     if name in _NEEDS_COMMAND and command.words[1:]:
         inner = launched(tuple(word.text for word in command.words)) if name not in PREFIX_KEYWORDS - {"time", "coproc"} else ()
         target = inner[0] if inner else command.words[1].text
-        if not (facts.kind_of(target) or target in PROGRAMS or not _LATIN_WORD.fullmatch(target)):
+        if not (facts.kind_of(target) or target in PROGRAMS or not (target.isascii() and _is_plain(target) and target.islower())):
             yield Feature("operand_no_command", 1.6, target)
     elif name == "for" and operands:
         if len(command.words) > 2 and command.words[2].text != "in" and not operands[0].text.startswith("("):
             yield Feature("no_syntax", 2.4, name)
     elif name in ("case", "select") and operands and "in" not in [word.text for word in operands[:3]]:
         yield Feature("no_syntax", 2.4, name)
-    elif name in _NEEDS_NOTHING and any(_PLAIN.fullmatch(word.text) for word in operands):
+    elif name in _NEEDS_NOTHING and any(_is_plain(word.text) for word in operands):
         yield Feature("operand_of_none", 1.4, operands[0].text)
     if name in _NEEDS_FILES and len(operands) >= 2:
         missing = [word for word in operands if _is_everyday(word) and not facts.has_file(word.text)]
@@ -264,7 +266,7 @@ def _of_structure(script: Script, outer: list[Command], facts: ShellFacts, setti
                 break
     for command in outer:
         for operator, target in command.redirects:
-            weight = -0.4 if _SIZE.fullmatch(target) and operator in "<>" else -2.2
+            weight = -0.4 if _SIZE.re.fullmatch(target) and operator in "<>" else -2.2
             yield Feature("redirection", weight, operator)
             break
     yield from _of_forms([word for command in outer for word in command.words[:MAX_WORDS]][1 : MAX_WORDS + 1], facts)
@@ -285,13 +287,49 @@ def _of_marks(marks: set[str]) -> Iterator[Feature]:
             yield Feature(mark, weight)
 
 
+def is_path(name: str) -> bool:
+    """Whether a word in command position is a path to a program, in the way of Unix or Windows."""
+    return ("/" in name or "\\" in name) and len(name) <= MAX_LENGTH and _PATH_COMMAND.re.fullmatch(name) is not None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a word has letters only, of any script; hyphens, apostrophes and slashes may stand between them."""
+    return text[:1].isalpha() and text[-1:].isalpha() and text.replace("-", "").replace("’", "").replace("/", "").isalpha()
+
+
+def _is_option(text: str) -> bool:
+    return text.startswith(("-", "+")) and _OPTION.re.match(text) is not None
+
+
+def _is_key_value(text: str) -> bool:
+    return "=" in text and _KEY_VALUE.re.fullmatch(text) is not None
+
+
+def _is_glob(text: str) -> bool:
+    return bool(_GLOBBING.intersection(text)) and _GLOB.re.fullmatch(text) is not None and not _EMPHASIS.re.fullmatch(text)
+
+
+def _is_host(text: str) -> bool:
+    return ("@" in text or ":" in text or text[:1].isdigit()) and _HOST.re.fullmatch(text) is not None
+
+
+def _is_file_like(text: str) -> bool:
+    if text in _FILE_NAMES:
+        return True
+    return bool(_PATHING.intersection(text)) and _FILE_LIKE.re.fullmatch(text) is not None and not _ALTERNATIVES.re.fullmatch(text)
+
+
+_GLOBBING = frozenset("*[{")
+_PATHING = frozenset("./~")
+_FILE_NAMES = frozenset("Makefile Dockerfile Vagrantfile Gemfile Procfile Jenkinsfile README LICENSE CHANGELOG".split())
+
 # How an operand may look that a sentence seldom has: a name, the weight of the first, of each further one, and the test.
-_FORMS: tuple[tuple[str, float, float, Callable[[str], object]], ...] = (
-    ("option", -2.6, -0.6, _OPTION.match),
-    ("key_value", -1.6, -0.4, _KEY_VALUE.fullmatch),
-    ("glob", -1.4, -0.2, lambda text: _GLOB.fullmatch(text) and not _EMPHASIS.fullmatch(text)),
-    ("host", -0.7, -0.2, _HOST.fullmatch),
-    ("file_like", -0.6, -0.2, lambda text: _FILE_LIKE.fullmatch(text) and not _ALTERNATIVES.fullmatch(text)),
+_FORMS: tuple[tuple[str, float, float, Callable[[str], bool]], ...] = (
+    ("option", -2.6, -0.6, _is_option),
+    ("key_value", -1.6, -0.4, _is_key_value),
+    ("glob", -1.4, -0.2, _is_glob),
+    ("host", -0.7, -0.2, _is_host),
+    ("file_like", -0.6, -0.2, _is_file_like),
 )
 
 
@@ -300,6 +338,8 @@ def _of_forms(found: list[Word], facts: ShellFacts) -> Iterator[Feature]:
     seen: dict[str, int] = {}
     for word in found:
         text = word.text if word.raw[:1] in "\"'" else word.raw
+        if len(text) > MAX_LENGTH:
+            continue
         if facts.has_file(word.text):
             name, first, further = "file", -1.0, -0.3
         else:
