@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import apsw
 
 MAX_RELATIONS = 200
-_JSON = frozenset({"emails", "nicknames", "recipients", "sources", "spans", "params"})
+_JSON = frozenset({"emails", "nicknames", "recipients", "sources", "spans", "people", "attachments", "rules", "attendees", "files"})
 _TABLES = {
     "account": ("accounts", "account_key"),
     "approval": ("approvals", "approval_id"),
@@ -20,6 +20,10 @@ _TABLES = {
     "fact": ("facts", "fact_id"),
     "contact": ("contacts", "contact_key"),
     "artifact": ("artifacts", "artifact_key"),
+    "message": ("messages", "message_key"),
+    "appointment": ("appointments", "appointment_key"),
+    "commit": ("commits", "commit_key"),
+    "command": ("commands", "command_key"),
 }
 _SAID = """SELECT node_key FROM nodes WHERE source_event = :event AND kind NOT IN ('event', 'agent', 'opening', 'subject')
     ORDER BY node_key LIKE '%:' || :event DESC, kind IN ('contact', 'file'), node_key LIMIT 1"""
@@ -84,7 +88,7 @@ def _properties(db: apsw.Connection, key: str) -> dict[str, Any]:
     if sort in _TABLES:
         table, column = _TABLES[sort]
         return _row(db, f"SELECT * FROM {table} WHERE {column} = ?", rest)  # noqa: S608 - our own names
-    return _row(db, "SELECT domain, title, body, path, line, ts_ms, source_event FROM documents WHERE key = ?", key)
+    return {}
 
 
 def _row(db: apsw.Connection, sql: str, *values: Any) -> dict[str, Any]:

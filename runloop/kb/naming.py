@@ -28,21 +28,8 @@ MAX_FILE_BYTES = 256 * 1024 * 1024  # a larger file is not read to find its hash
 _NOW = 2**63  # later than every event
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 _PLACE = re.compile(r"(.+):(\d{1,9})")
-_PREFIXES = (
-    "contact",
-    "artifact",
-    "note",
-    "run",
-    "event",
-    "node",
-    "mail",
-    "approval",
-    "fact",
-    "account",
-    "message",
-    "appointment",
-    "commit",
-)
+_KEYED = ("account", "message", "appointment", "commit", "command")  # with a table and a key of their own
+_PREFIXES = ("contact", "artifact", "note", "run", "event", "node", "mail", "approval", "fact", *_KEYED)
 HOWTO = "say it by an address, a name, a path[:line], a run (or `last`), event:N, a hash, a Message-ID, or a key of `rlp search --json`"
 
 
@@ -95,7 +82,9 @@ class _Search:
         """What it names without doubt."""
         for sort, look in (
             *(("event", self._event), ("run", self._run), ("node", self._node), ("approval", self._approval), ("mail", self._mail)),
-            *(("message", self._mail), ("contact", self._contact), ("artifact", self._artifact), ("note", self._note)),
+            *(("contact", self._contact), ("artifact", self._artifact), ("note", self._note), ("fact", self._fact)),
+            *((sort, self._keyed) for sort in _KEYED if self._sort == sort),
+            *(("message", self._message), ("commit", self._commit)),
         ):
             if self._sort in ("", sort):
                 yield from look()
@@ -155,9 +144,29 @@ class _Search:
 
     def _mail(self) -> Iterator[Candidate]:
         bare = self._rest.strip("<>")
-        sql = "SELECT event_id, subject FROM mails WHERE message_id IN (?, ?) OR path = ?"
-        for number, subject in self._rows(sql, bare, f"<{bare}>", self._path()):
-            yield Candidate(f"event:{number}", f"mail {subject!r}", f"event:{number}")
+        number = int(bare) if self._sort and bare.isdigit() and len(bare) < 19 else 0
+        sql = "SELECT event_id, subject FROM mails WHERE message_id IN (?, ?) OR path = ? OR event_id = ?"
+        for found, subject in self._rows(sql, bare, f"<{bare}>", self._path(), number):
+            yield Candidate(f"event:{found}", f"mail {subject!r}", f"event:{found}")
+
+    def _message(self) -> Iterator[Candidate]:
+        bare = self._rest.strip("<>")
+        for key, subject in self._rows("SELECT message_key, subject FROM messages WHERE message_id IN (?, ?)", bare, f"<{bare}>"):
+            yield Candidate(f"message:{key}", f"message {subject!r}", f"message:{key}")
+
+    def _commit(self) -> Iterator[Candidate]:
+        word = self._rest.lower()
+        sql = "SELECT commit_key, subject FROM commits WHERE commit_key >= ? AND commit_key < ? LIMIT 10"
+        for key, subject in self._rows(sql, word, word + "g") if _HASH.fullmatch(word) else ():
+            yield Candidate(f"commit:{key}", f"commit {subject!r}", f"commit:{key}")
+
+    def _fact(self) -> Iterator[Candidate]:
+        if self._sort and self._rest.isdigit() and self._rows("SELECT 1 FROM facts WHERE fact_id = ?", int(self._rest[:18])):
+            yield Candidate(f"fact:{self._rest}", "fact", f"fact:{self._rest}")
+
+    def _keyed(self) -> Iterator[Candidate]:
+        if self._rows(f"SELECT 1 FROM {self._sort}s WHERE {self._sort}_key = ?", self._rest):  # noqa: S608 - our own names
+            yield Candidate(self._text, self._sort, self._text)
 
     def _contact(self) -> Iterator[Candidate]:
         sql = """SELECT contact_key, name, email FROM contacts WHERE contact_key = ?

@@ -112,7 +112,7 @@ def summary(explanation: Explanation) -> dict[str, Any]:
             for step in steps.values()
             if step.kind == "approval"
         ],
-        "texts": [_text(step, notes) for step, notes in rests if step.kind in {"note", "message", "fact", "file"}],
+        "texts": [_text(step, notes) for step, notes in rests if step.kind in _TEXTS],
         "people": [{"event": step.key, "name": step.title} for step in steps.values() if step.kind == "contact" and _used(step, rests)],
         "cost": {
             "model_calls": len(calls),
@@ -130,6 +130,7 @@ def _maker(step: Step) -> dict[str, Any]:
     return {"step": step.key, "title": step.title, **{name: step.facts[name] for name in names if step.facts.get(name) is not None}}
 
 
+_TEXTS = frozenset({"note", "message", "fact", "file", "appointment", "commit", "command line"})
 _LOOSE = frozenset({"looked at"})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from runloop.events import current, is_erased, is_run_record
+from runloop.events import is_erased, is_run_record, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -106,14 +106,17 @@ def _last(span: Span) -> int:
 def _entry(event: StoredEvent) -> Entry:
     if is_erased(event.payload):
         return Entry(event.id, event.ts_ms, event.kind, event.actor, "its content was erased")
-    if is_run_record(event):
-        return _record(event)
-    data = current(event).payload
-    say = _SAY.get(event.kind)
-    what = (say(data) if say is not None else _plain(data)) or event.kind
-    path = data.get("path")
+    try:
+        return _record(event) if is_run_record(event) else _other(event, _SAY.get(event.kind, _plain))
+    except (KeyError, TypeError, AttributeError):  # it was set aside by the projections, too
+        return _other(event, _plain)
+
+
+def _other(event: StoredEvent, say: Callable[[Mapping[str, Any]], str]) -> Entry:
+    data = readable(event).payload
+    path = data.get("path") or data.get("repository")
     source = path if path is None or data.get("line") is None else f"{path}:{data['line']}"
-    return Entry(event.id, event.ts_ms, event.kind, event.actor, what, source or data.get("source"))
+    return Entry(event.id, event.ts_ms, event.kind, event.actor, say(data) or event.kind, source or data.get("source"))
 
 
 def _record(event: StoredEvent) -> Entry:
@@ -156,6 +159,11 @@ _SAY: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "fact.remembered": lambda data: f"fact remembered: {data['subject']} {data['predicate']}",
     "fact.superseded": lambda data: f"fact {data['fact']} got a new value",
     "fact.forgotten": lambda data: f"fact {data['fact']} forgotten",
+    "message.imported": lambda data: f"mail {data['subject']!r} read" + (f", sent {data['date']}" if data.get("date") else ""),
+    "appointment.imported": lambda data: f"appointment {data['summary']!r} read",
+    "commit.imported": lambda data: f"commit {data['commit'][:12]} read: {data['subject']}",
+    "command.imported": lambda data: f"command line of {data['shell']} read",
+    "runs.archived": lambda data: f"{data['events']} records of runs archived in {data['archive']}",
     "events.erased": lambda data: f"content of {len(data['events'])} events erased",
     "replay.reported": lambda data: f"run {data['run'][:8]} replayed: {'as recorded' if data['matches'] else 'it diverged'}",
     "archive.imported": lambda data: f"archive with {len(data['runs'])} runs imported",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runloop.kb.ledger import Ledger
     from runloop.kb.stories import Telling
 
+_KEYED = frozenset({"contact", "account", "artifact", "message", "appointment", "commit", "command"})
 _KEPT_STORIES = 32  # runs whose records are folded and at hand
 
 
@@ -39,10 +40,10 @@ class Teller:
     def canonical(self, key: str) -> str:
         """The key under which a step is known: contacts and artifacts are the event that says them, records of a run its parts."""
         sort, _, rest = key.partition(":")
-        if sort == "contact":
-            return self._source("SELECT source_event FROM contacts WHERE contact_key = ?", rest) or key
-        if sort == "artifact":
-            return self._source("SELECT source_event FROM artifacts WHERE artifact_key = ?", rest) or key
+        if sort in _KEYED:
+            return self._source(f"SELECT source_event FROM {sort}s WHERE {sort}_key = ?", rest) or key  # noqa: S608 - our own names
+        if sort in {"mail", "fact"}:
+            return f"event:{rest}"
         if sort == "note" and "#" in rest:
             path, _, part = rest.rpartition("#")
             return self._source("SELECT source_event FROM notes WHERE path = ? AND part = ?", path, part) or key
@@ -88,7 +89,10 @@ class Teller:
         if is_erased(event.payload):
             title = f"event {event.id}, {event.kind}"
             return Step(f"event:{event.id}", "event", title, event.id, event.ts_ms, event.actor, gone="its content was erased")
-        step = why_runs.record_step(self, event) if is_run_record(event) else why_domain.step(self, event)
+        try:
+            step = why_runs.record_step(self, event) if is_run_record(event) else why_domain.step(self, event)
+        except (KeyError, TypeError, AttributeError):  # it was set aside by the projections, too
+            step = None
         return step if step is not None else self._plain(event)
 
     def _plain(self, event: StoredEvent) -> Step:

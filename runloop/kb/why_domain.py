@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb.derived import contact_key
-from runloop.kb.evidence import names_in, stated
+from runloop.kb.evidence import stated
 from runloop.kb.provenance import Link, Step
 
 if TYPE_CHECKING:
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from runloop.kb.why import Teller
 
 _MOST_PARTS = 50
+_MOST_QUOTED = 120
 
 
 def step(teller: Teller, event: StoredEvent) -> Step | None:
     """The step of an event that is no record of a run; None for a kind without anything special to say."""
     make = _STEPS.get(event.kind)
-    if make is None and event.kind.startswith("fact."):
-        make = _fact
     if make is None:
         return None
     kind, title, facts, links = make(teller, event)
@@ -93,39 +92,57 @@ def _artifact(_teller: Teller, event: StoredEvent) -> _Parts:
     return "artifact", data.get("summary") or data["path"], {name: data.get(name) for name in ("path", "kind", "sha256")}, []
 
 
-def _message(_teller: Teller, event: StoredEvent) -> _Parts:
+def _message(teller: Teller, event: StoredEvent) -> _Parts:
     data = event.payload
+    sender = ", ".join(each.get("name") or each.get("email") or "" for each in data.get("sender") or ())
+    facts = {name: data.get(name) for name in ("path", "line", "mailbox", "sent_ms", "message_id")}
+    row: Any = teller.db.execute("SELECT source_event FROM messages WHERE message_id = ?", (data.get("in_reply_to"),)).fetchone()
     return (
         "message",
-        data.get("subject") or "(no subject)",
-        _where(data) | {"from": data.get("from"), "message_id": data.get("message_id")},
-        [],
+        data["subject"] or "(no subject)",
+        facts | {"from": sender or None},
+        [] if row is None else [Link("answers", f"event:{row[0]}")],
     )
 
 
-def _dated(_teller: Teller, event: StoredEvent) -> _Parts:
+def _appointment(_teller: Teller, event: StoredEvent) -> _Parts:
     data = event.payload
-    title = next(
-        (str(data[name]).partition("\n")[0] for name in ("summary", "subject", "message", "command", "title") if data.get(name)), ""
-    )
-    return event.kind.partition(".")[0], title or event.kind, _where(data), []
+    facts = {name: data.get(name) for name in ("path", "line", "location", "status")}
+    return "appointment", data["summary"] or "(no title)", facts | {"starts": (data.get("starts") or {}).get("at")}, []
+
+
+def _commit(_teller: Teller, event: StoredEvent) -> _Parts:
+    data = event.payload
+    author = data["author"].get("name") or data["author"].get("email")
+    facts = {"path": data["repository"], "commit": data["commit"], "authored_ms": data["authored_ms"], "from": author}
+    return "commit", data["subject"] or data["commit"][:12], facts, []
+
+
+def _command(teller: Teller, event: StoredEvent) -> _Parts:
+    data = event.payload
+    row: Any = teller.db.execute("SELECT text FROM commands WHERE command_key = ?", (data["command"],)).fetchone()
+    facts = {name: data.get(name) for name in ("path", "line", "shell", "at_ms")}
+    return "command line", "(no longer known)" if row is None else str(row[0]).partition("\n")[0], facts, []
 
 
 def _fact(teller: Teller, event: StoredEvent) -> _Parts:
-    data = teller.ledger.full(event).payload if _whole(teller, event) else event.payload
-    said = " ".join(str(data[name]) for name in ("subject", "predicate", "value") if isinstance(data.get(name), (str, int, float)))
-    named = [Link("rests on", teller.canonical(f"event:{each.event_id}"), _line(each.path, each.line)) for each in names_in(dict(data))]
-    return "fact", said or event.kind, {}, named
+    """A fact, or the end of one; its value is that of the tables, where it is not when it was forgotten or erased."""
+    data = event.payload
+    ended = data.get("fact")
+    number = ended if event.kind == "fact.forgotten" else event.id
+    row: Any = teller.db.execute("SELECT subject, predicate, value, status FROM facts WHERE fact_id = ?", (number,)).fetchone()
+    subject, predicate, value, status = row or (data.get("subject", ""), data.get("predicate", ""), "", None)
+    said = f"{subject} {predicate} {value}"
+    links = [] if ended is None else [Link("ends" if event.kind == "fact.forgotten" else "replaces", f"event:{ended}")]
+    links += [Link("rests on", teller.canonical(f"event:{span['event_id']}"), _quoted(span)) for span in data.get("spans") or ()]
+    facts = {"status": status, "stamp": (data.get("stamp") or {}).get("by"), "reason": data.get("reason")}
+    return "fact", said.strip() or event.kind, facts, links
 
 
-def _whole(teller: Teller, event: StoredEvent) -> bool:
-    from runloop.errors import RunloopError
-
-    try:
-        teller.ledger.full(event)
-    except RunloopError:
-        return False
-    return True
+def _quoted(span: Mapping[str, Any]) -> str:
+    line = f"line {span['line']}: " if span.get("line") is not None else ""
+    quote = str(span["quote"])
+    return line + repr(quote if len(quote) <= _MOST_QUOTED else quote[:_MOST_QUOTED] + "…")
 
 
 def _maker(teller: Teller, event: StoredEvent) -> list[Link]:
@@ -155,22 +172,16 @@ def _place(meta: Mapping[str, Any]) -> tuple[Any, Any]:
     return meta.get("attempt"), meta.get("call")
 
 
-def _where(data: Mapping[str, Any]) -> dict[str, Any]:
-    """File and line that an import read it from, and when it says it happened."""
-    return {name: data.get(name) for name in ("path", "line", "source", "repository", "commit", "sent_ms", "start_ms", "ts_ms")}
-
-
-def _line(path: str | None, line: int | None) -> str | None:
-    return None if line is None else f"line {line}" if path is None else f"{path}:{line}"
-
-
 _STEPS: dict[str, Callable[[Teller, StoredEvent], _Parts]] = {
     "contact.upserted": _contact,
     "note.imported": _note,
     "email.sent": _mail,
     "artifact.created": _artifact,
     "message.imported": _message,
-    "appointment.imported": _dated,
-    "commit.imported": _dated,
-    "command.imported": _dated,
+    "appointment.imported": _appointment,
+    "commit.imported": _commit,
+    "command.imported": _command,
+    "fact.remembered": _fact,
+    "fact.superseded": _fact,
+    "fact.forgotten": _fact,
 }

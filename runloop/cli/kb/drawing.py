@@ -209,8 +209,9 @@ def _call(_step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
 
 
 def _text(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    who = f"from {step['who']}, {date_clock(step['ts_ms'])}" if step["who"] and step["ts_ms"] else ""
-    return [_place(facts), who]
+    who = f"from {facts.get('from') or step['who']}, {date_clock(step['ts_ms'])}" if step["who"] and step["ts_ms"] is not None else ""
+    status = facts.get("status") if step["kind"] == "fact" and facts.get("status") != "current" else ""
+    return [status or "", _place(facts), who]
 
 
 def _contact(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
@@ -237,7 +238,7 @@ _DETAILS = {
     "mail": _mail,
     "artifact": _artifact,
     **dict.fromkeys(("model call", "file written", "fetch", "command", "answer", "mail call", "call"), _call),
-    **dict.fromkeys(("note", "message", "fact", "appointment", "commit"), _text),
+    **dict.fromkeys(("note", "message", "fact", "appointment", "commit", "command line"), _text),
 }
 
 
