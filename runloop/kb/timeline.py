@@ -114,9 +114,9 @@ def _entry(event: StoredEvent) -> Entry:
 
 def _other(event: StoredEvent, say: Callable[[Mapping[str, Any]], str]) -> Entry:
     data = readable(event).payload
-    path = data.get("path") or data.get("repository")
-    source = path if path is None or data.get("line") is None else f"{path}:{data['line']}"
-    return Entry(event.id, event.ts_ms, event.kind, event.actor, say(data) or event.kind, source or data.get("source"))
+    source = data.get("path") or data.get("repository") or data.get("source")
+    place = None if source is None else f"{source}:{data['line']}" if data.get("line") is not None else str(source)
+    return Entry(event.id, event.ts_ms, event.kind, event.actor, say(data) or event.kind, place)
 
 
 def _record(event: StoredEvent) -> Entry:

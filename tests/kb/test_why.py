@@ -10,6 +10,7 @@ from runloop.errors import InvalidInput
 from runloop.events import KINDS, NewEvent, RunIdentity, run_event
 from runloop.events import records as r
 from runloop.kb import KnowledgeBase, StateDelta
+from runloop.kb.errors import LedgerError
 from runloop.kb.evidence import MAX_NAMED, Named, names_in
 from runloop.kb.naming import MAX_CANDIDATES, only
 from runloop.kb.provenance import Link, Step, walk
@@ -293,7 +294,10 @@ def test_what_was_imported_says_where_it_stood_and_what_it_answers(kb):
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_events_that_nobody_can_apply_are_explained_and_told_all_the_same(tmp_path_factory, kind, payload):
     with KnowledgeBase.open(tmp_path_factory.getbasetemp() / "poisoned") as kb:
-        number = kb.ledger.append([NewEvent(kind, payload, "user")], check=False)[0].id
+        try:
+            number = kb.ledger.append([NewEvent(kind, payload, "user")], check=False)[0].id
+        except LedgerError:  # a run record without its number
+            return
         assert explained(kb, f"event:{number}")[2]["steps"]
         assert [entry.event_id for entry in kb.timeline(None, Span(limit=1, detail=True))[0]] == [number]
 
