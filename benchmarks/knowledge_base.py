@@ -17,8 +17,8 @@ import tempfile
 import threading
 import time
 import uuid
-from pathlib import Path
 
+import apsw
 import wasmtime
 from _base import Words
 from _common import arguments, percentile, report
@@ -41,6 +41,7 @@ from runloop.kb.timeline import Span
 from runloop.openings import parse_opening
 from runloop.runs.compose import session
 from runloop.runs.manager import Submission
+from runloop.runs.sources import OwnRuns
 from runloop.runs.telling import RunTelling
 
 ASKED = 200
@@ -127,7 +128,9 @@ def while_searched(kb, figures, recorded, words, seconds):
     stop.set()
     appender.join()
     figures["ingest while searched events/s"] = round(counts[0] / (time.perf_counter() - began))
-    figures["search while ingesting p50 ms"], figures["search while ingesting p99 ms"] = (round(percentile(took, each), 2) for each in (50, 99))
+    figures["search while ingesting p50 ms"], figures["search while ingesting p99 ms"] = (
+        round(percentile(took, each), 2) for each in (50, 99)
+    )
 
 
 def asked(kb, figures, words, emails):
@@ -139,7 +142,7 @@ def asked(kb, figures, words, emails):
     runs = [row["run_id"] for row in kb.runs()]
     with kb.reading() as db:
         artifacts = [row[0] for row in db.execute("SELECT artifact_key FROM artifacts LIMIT 200")]
-    telling = RunTelling(kb.ledger)
+    telling = RunTelling(OwnRuns(kb))
     figures.often("why of an artifact", artifacts, lambda key: kb.explain(f"artifact:{key}", telling))
     figures.often("timeline of a run", runs[:count], lambda run: kb.timeline(f"run:{run}", Span()))
     figures.often("timeline of everything", range(20), lambda _: kb.timeline(None, Span()))
@@ -154,7 +157,9 @@ def asked(kb, figures, words, emails):
 
 def rebuilt(made, figures):
     """Rebuild in a process of its own, whose largest memory is then that of a rebuild."""
-    done = subprocess.run([sys.executable, __file__, "--rebuild", str(made.state / "pog")], stdout=subprocess.PIPE, check=True, env=made.env)
+    done = subprocess.run(
+        [sys.executable, __file__, "--rebuild", str(made.state / "pog")], stdout=subprocess.PIPE, check=True, env=made.env
+    )
     said = json.loads(done.stdout)
     figures["rebuild s"], figures["rebuild events/s"] = round(said["seconds"], 2), round(said["events"] / said["seconds"])
     figures["memory of a process that opened the base MB"] = round(said["before_mb"], 1)
@@ -189,10 +194,18 @@ def sizes(kb, figures, name):
     kb.sync()
     with kb.ledger.reading() as db:
         events = int(db.execute("SELECT count(*) FROM events").get)
-    files = {path.name: path.stat().st_size for path in (kb.ledger.path, kb.root / "pog.sqlite")}
+    files = {path.name: _size(path) for path in (kb.ledger.path, kb.root / "pog.sqlite")}
     figures[f"{name}: events"] = events
     for file, size in files.items():
         figures[f"{name}: {file} MB"], figures[f"{name}: {file} bytes an event"] = round(size / 1e6, 1), round(size / events)
+
+
+def _size(path):
+    """Of a file once its log is folded in."""
+    with apsw.Connection(str(path)) as db:
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    db.close()
+    return path.stat().st_size
 
 
 def measure(made: Home, events: int, seconds: float) -> Figures:

@@ -80,7 +80,7 @@ def watermark(db: apsw.Connection) -> int:
 def sync(
     db: apsw.Connection, path: Path, ledger: Ledger, *, until: int | None = None, tick: Callable[[int], None] = lambda _done: None
 ) -> Synced:
-    """Apply every event after the watermark, or those up to ``until``; an event that cannot be applied is set aside and reported.
+    """Apply every event after the watermark that is stored now, or those up to ``until``; one that cannot be applied is set aside.
 
     Where an erasure took content from events that were applied before, or records that were applied are in an archive now, the tables
     are made anew. ``tick`` hears after each batch how far it is.
@@ -114,6 +114,8 @@ def sync(
             mine = last.id
             applied += len(events)
             tick(mine)
+            if mine >= head:  # what is stored meanwhile is for the next time: a reader must not wait for writers that never pause
+                return Synced(applied, mine, aside)
 
 
 def rebuild(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events import records as r
-from runloop.kb import KnowledgeBase, projections, views
+from runloop.kb import KnowledgeBase, materialise, projections, views
 from runloop.kb.derived import artifact_key, contact_key
 from runloop.kb.errors import LedgerCorrupt, LedgerIO, SeqTaken
 
@@ -331,3 +331,18 @@ def test_a_damaged_derived_file_says_that_it_can_be_deleted(tmp_path, contact):
     (tmp_path / "pog.sqlite").unlink()
     with KnowledgeBase.open(tmp_path) as kb:
         assert [hit.title for hit in kb.search("A")] == ["A"]
+
+
+def test_a_reader_does_not_wait_for_writers_that_never_pause(kb, contact):
+    kb.ledger.append([contact(f"N{number}", f"{number}@example.com") for number in range(3)])
+    applied = []
+
+    def while_it_is_read(done):
+        applied.append(done)
+        if len(applied) < 100:
+            kb.ledger.append([contact(f"M{done}", f"m{done}@example.com")])
+
+    materialise.sync(kb._views, kb._views_path, kb.ledger, tick=while_it_is_read)
+    assert applied == [3]
+    kb.sync()
+    assert len(rows(kb, "SELECT 1 FROM contacts")) == 4
