@@ -1,20 +1,22 @@
-"""What a person has, as files: contacts, notes, mail, and the like, in the vocabulary of :class:`_base.Words`; and runs as they were recorded.
+"""What a person has, as files: contacts, notes, mail, in the vocabulary of :class:`_base.Words`; and runs as they were recorded.
 
 The runs are copies of one that really ran (``tests/data/golden``): each has ids, a time, a person and a topic of its own.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
-
-from _base import Words
+from typing import TYPE_CHECKING
 
 from runloop.events import NewEvent
 from runloop.runs.archives.archive import open_archive
+
+if TYPE_CHECKING:
+    from _base import Words
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "data" / "golden" / "compose_email.rlz"
 YEAR_MS = 365 * 86_400_000
@@ -44,7 +46,7 @@ def write_mail(words: Words, path: Path, count: int, emails: list[str]) -> None:
     """An mbox."""
     with path.open("wb") as file:
         for number in range(count):
-            when = datetime.datetime.fromtimestamp(START_MS / 1000 + number * 600, datetime.UTC)
+            when = dt.datetime.fromtimestamp(START_MS / 1000 + number * 600, dt.UTC)
             message = EmailMessage()
             message["From"], message["To"] = words.random.choice(emails), words.random.choice(emails)
             message["Subject"] = " ".join(words.some(4))
@@ -80,7 +82,8 @@ class RecordedRuns:
             "Acme": org,
         }
         made = []
-        for event, text in zip(self._records, self._texts, strict=True):
+        for event, recorded in zip(self._records, self._texts, strict=True):
+            text = recorded
             for old, new in changes.items():
                 text = text.replace(old, new)
             provenance = {**event.provenance, "trace_id": f"trace:{run_id}"}
