@@ -37,6 +37,7 @@ def kb_caps(read=(), write=()):
 @dataclass
 class Knowledge:
     entity: dict | None = None
+    hits: tuple = ({"key": "k"},)
     error: RunloopError | None = None
     asked: list = field(default_factory=list)
 
@@ -44,7 +45,7 @@ class Knowledge:
         if self.error:
             raise self.error
         self.asked.append((query, tuple(domains), limit, raw_contacts))
-        return [{"key": "k"}]
+        return list(self.hits)
 
     async def get(self, key, *, raw_contacts):
         if self.error:
@@ -108,6 +109,40 @@ async def test_sql_is_asked_where_the_domain_query_is_named(make_ctx, crossing, 
 
     assert outcome.result == {"columns": ["n"], "rows": [{"n": 1}], "truncated": False}
     assert (kb.asked, denied.kind) == ([("SELECT 1 AS n", 100)], CallErrorKind.DENIED)
+
+
+@pytest.mark.parametrize(
+    ("key", "taint"),
+    [
+        ("message:ab", {"kb:mail"}),
+        ("appointment:ab", {"kb:calendar"}),
+        ("commit:ab", {"kb:git"}),
+        ("note:/a.md#0", set()),
+        ("command:ab", set()),
+        ("mail:7", set()),
+    ],
+)
+async def test_what_others_wrote_is_outside_content_for_whoever_reads_it(make_ctx, crossing, key, taint):
+    caps = make_ctx(kb_caps(["notes", "events"]))
+    kind = key.replace(":", ".").split(".")[0] + ".imported"
+    found = await crossing(KbSearch(Knowledge(hits=({"key": "note:x"}, {"key": key})), DOMAINS), {"query": "q"}, caps)
+    got = await crossing(KbGet(Knowledge({"domain": "notes", "key": key, "data": {}}), DOMAINS), {"key": key}, caps)
+    event = await crossing(
+        KbGet(Knowledge({"domain": "events", "key": "event:3", "data": {"kind": kind}}), DOMAINS), {"key": "event:3"}, caps
+    )
+    assert (found.taint, got.taint, event.taint) == (taint, taint, taint)
+
+
+async def test_a_query_that_may_show_what_others_wrote_gives_outside_content(make_ctx, crossing):
+    ctx = make_ctx(kb_caps(["query"]))
+    queries = {
+        "SELECT 1": set(),
+        "SELECT text FROM notes": set(),
+        'SELECT * FROM "Messages"': {"kb:query"},
+        "SELECT label FROM nodes": {"kb:query"},
+    }
+    for sql, taint in queries.items():
+        assert (await crossing(KbQuery(Knowledge()), {"sql": sql}, ctx)).taint == taint, sql
 
 
 async def test_a_proposal_carries_its_evidence_and_key(make_ctx, crossing, refusal):

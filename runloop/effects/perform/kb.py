@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.perform.ports import KnowledgePort, Proposal
@@ -10,10 +11,20 @@ from runloop.errors import RunloopError
 from runloop.policy.names import CONTACTS_RAW, QUERY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 DEFAULT_LIMIT = 10
 DEFAULT_ROWS = 100
+
+
+# What others wrote and a person imported: an agent that read it does nothing outside without a person's yes (docs/importing.md).
+_OUTSIDE = {"message": "mail", "appointment": "calendar", "commit": "git"}
+_MAY_HOLD_OUTSIDE = re.compile("messages|appointments|commits|documents|events|nodes", re.IGNORECASE)  # a name cannot be written otherwise
+
+
+def _outside(keys: Iterable[str]) -> frozenset[str]:
+    """Where the content of these entities came from, as far as that is outside."""
+    return frozenset(f"kb:{_OUTSIDE[sort]}" for key in keys if (sort := key.partition(":")[0]) in _OUTSIDE)
 
 
 def _raw_contacts(ctx: CallContext) -> bool:
@@ -50,7 +61,7 @@ class KbSearch:
             hits = await self._kb.search(data["query"], data["domains"], data["limit"], raw_contacts=_raw_contacts(ctx))
         except RunloopError as error:
             raise _refused(error) from error
-        return Outcome({"hits": hits})
+        return Outcome({"hits": hits}, taint=_outside(hit["key"] for hit in hits))
 
 
 class KbGet:
@@ -73,7 +84,9 @@ class KbGet:
             raise _refused(error) from error
         if entity is not None:
             require(ctx.caps.check_kb(entity["domain"], write=False))
-        return Outcome(entity)
+            kind = entity["data"].get("kind") if entity["domain"] == "events" else None
+            return Outcome(entity, taint=_outside([str(kind).replace(".", ":") if kind else entity["key"]]))
+        return Outcome(None)
 
 
 class KbQuery:
@@ -90,10 +103,12 @@ class KbQuery:
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Do what was prepared."""
+        sql = prepared.data["sql"]
         try:
-            return Outcome(await self._kb.query(prepared.data["sql"], prepared.data["limit"]))
+            found = await self._kb.query(sql, prepared.data["limit"])
         except RunloopError as error:
             raise _refused(error) from error
+        return Outcome(found, taint=frozenset({"kb:query"} if _MAY_HOLD_OUTSIDE.search(sql) else ()))
 
 
 class KbPropose:
