@@ -59,8 +59,10 @@ def restore(
 ) -> int:
     """Put a backup's ledger in the place of yours, which is kept aside; then verify. Exit code 5 when that finds something.
 
-    The daemon has to be down. Files of agents, archives and artifacts are added where they are missing; nothing else is touched.
+    The daemon has to be down. Runs without an end in the backup are paused. Files of agents, archives and artifacts are added where
+    they are missing; nothing else is touched.
     """
+    from runloop.kb.keeping.restoring import hold_unfinished
     from runloop.kb.keeping.restoring import restore as put_back
 
     at = files()
@@ -68,18 +70,18 @@ def restore(
         done = put_back(source, at.ledger, at.derived, at.beside, at.aside(), progress=tell)
         with open_kb() as kb:
             report = kb.verify(views=True, progress=tell)
-            unfinished = [str(run["run_id"]) for run in kb.open_runs()] if report.ok else []
+            paused = hold_unfinished(kb) if report.ok else []
     if output.wants_json(as_json=json, as_table=table):
-        output.print_json({**done.to_dict(), "unfinished": unfinished, "verify": report.to_dict()})
+        output.print_json({**done.to_dict(), "paused": paused, "verify": report.to_dict()})
         return EXIT_OK if report.ok else EXIT_VERIFICATION
     output.print_line(f"restored {source}: events up to {done.manifest.head_id}")
     for line in _about(done):
         output.print_line(line)
     report.require(str(at.ledger))
     print_report(report)
-    for run in unfinished:
-        what = f"run {run} had no end then, and is taken up from there: what it did since is not known; `rlp cancel {run}` ends it"
-        output.print_warning("kb.unfinished_again", what)
+    for run in paused:
+        what = f"run {run} had no end then and is paused: what it did since is not known; `rlp resume {run}` or `rlp cancel {run}`"
+        output.print_warning("kb.paused", what)
     if done.erased_again:
         what = f"what was erased since the backup is there again ({done.erased_again} times): erase it anew"
         output.print_warning("kb.erased_again", what)

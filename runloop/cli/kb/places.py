@@ -43,12 +43,14 @@ class Files:
 
 def files() -> Files:
     """Those of the settings in force."""
+    from runloop.kb.base import VECTORS_DB
+
     settings = context.settings()
     places = settings.directories
     return Files(
         places.pog / settings.get("kb.events_db"),
         places.pog / settings.get("kb.view_db"),
-        places.pog / "vectors.sqlite",
+        places.pog / VECTORS_DB,
         {**{name: places.pog / name for name in BESIDE}, "artifacts": places.artifacts},
         places.state / "backups",
     )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from runloop.errors import RunloopError
+from runloop.events import RunIdentity, run_event
+from runloop.events.records import RunChanged
 from runloop.kb.database import connected, create_directory, sync_directory, translated
 from runloop.kb.errors import LedgerCorrupt, NotALedger
 from runloop.kb.keeping.backup import LEDGER, copy_ledger, read_backup, refuse_overlap, require_room, write_backup
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from runloop.kb.base import KnowledgeBase
     from runloop.kb.keeping.backup import Manifest
     from runloop.kb.keeping.checks import Progress
 
+RESTORED = "restored from a backup"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _UNUSABLE = (RunloopError, apsw.Error)
 
@@ -97,6 +101,20 @@ def restore(
                 _overwrite(fresh, ledger)
     undone = max(0, (old or 0) - manifest.head_id)
     return Restored(manifest, kept, broken, undone, erased, files)
+
+
+def hold_unfinished(kb: KnowledgeBase) -> list[str]:
+    """Pause the runs that had no end in the backup, and say which: what they did since is not known, and must not be done again unasked."""
+    held = []
+    for row in kb.open_runs():
+        run = kb.run(str(row["run_id"]))
+        if run is None or run["status"] == "paused":
+            continue
+        identity = RunIdentity(run["run_id"], run["trace_id"], run["opening_id"], run["opening_name"])
+        record = run_event(identity, run["last_seq"] + 1, "run.paused", RunChanged(RESTORED), f"run paused: {RESTORED}")
+        kb.ledger.append([record])
+        held.append(identity.run_id)
+    return held
 
 
 def _old(ledger: Path) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -256,3 +257,79 @@ def test_a_page_tells_what_an_entity_is_and_what_happened_to_it(home):
     assert "## History" in page
     assert "event 2: contact.upserted by user" in page
     assert "bo@example.com" not in page
+
+
+def test_what_was_erased_is_erased_in_the_copy_and_in_one_that_follows(home, new, tmp_path):
+    take(new, whole(home))
+    with home.open() as kb:
+        kb.erase([2, 4])
+    data = whole(home)
+    assert b"bo@example.com" not in data
+    fresh = type(home)(tmp_path / "fresh")
+    take(fresh, data)
+    assert fresh.rows() == home.rows()
+    done = take(new, data)
+    assert (done.events, done.erased) == (1, 2)
+    assert new.rows() == home.rows()
+    assert views(new) == views(home)
+    assert b"bo@example.com" not in new.ledger.read_bytes()
+
+
+def test_an_older_export_does_not_bring_back_what_was_erased_since(home):
+    data = whole(home)
+    with home.open() as kb:
+        kb.erase([2, 4])
+    before = home.rows()
+    assert take(home, data).erased == 0
+    assert home.rows() == before
+
+
+def test_nobody_erases_by_an_export_that_only_says_so(home, new):
+    data = whole(home)
+    take(new, data)
+    lines = [json.loads(line) for line in data.splitlines()]
+    lines[4]["event"]["payload"] = {"$erased": "0" * 32}
+    body = b"".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n" for line in lines[:-1])
+    lines[-1]["end"]["blake3"] = blake3(body).hexdigest()
+    before = new.rows()
+    with pytest.raises(ExportAltered, match="event 2"):
+        take(new, body + json.dumps(lines[-1]).encode() + b"\n")
+    assert new.rows() == before
+
+
+def test_a_pruned_ledger_is_taken_in_with_its_checkpoints(home, new, run, contact):
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from runloop.events import RunIdentity, new_uuid, run_event
+    from runloop.events.records import RunFinished, RunStarted, Versions
+    from runloop.kb.pruning.prune import prune
+
+    old = RunIdentity(new_uuid(), f"trace:{new_uuid()}", f"opening:{new_uuid()}", "o")
+    started = RunStarted("0" * 64, {}, Versions("0"), "local")
+    with home.open() as kb:
+        take(new, whole(home))
+        records = (("run.submitted", started), ("run.started", started), ("run.finished", RunFinished("succeeded", 5)))
+        kb.ledger.append([run_event(old, seq, kind, meta, "m", ts_ms=1000) for seq, (kind, meta) in enumerate(records, 1)])
+        kb.ledger.append([contact("After", "after@example.com")])
+        _, pruned = prune(kb.ledger, 5000, key=Ed25519PrivateKey.from_private_bytes(bytes(32)))
+        assert pruned.events
+    data = whole(home)
+    with pytest.raises(ExportRefused, match="pruned since") as caught:
+        take(new, data)
+    assert caught.value.code == "export.pruned"
+    fresh = type(home)(home.root.parent / "fresh")
+    take(fresh, data)
+    assert fresh.rows() == home.rows()
+    assert whole(fresh) == data
+    with fresh.open() as kb:
+        assert kb.verify(views=True).ok
+
+
+def test_backups_hold_the_archives_that_stand_for_pruned_runs(home, tmp_path):
+    archive = home.root / "pog" / "archive" / "runs.jsonl"
+    archive.parent.mkdir()
+    archive.write_text("x")
+    from runloop.kb.keeping.backup import make_backup
+
+    made = make_backup(home.ledger, home.backups / "b", {"archive": archive.parent})
+    assert "archive/runs.jsonl" in {file.path for file in made.manifest.files}

@@ -119,3 +119,27 @@ def test_too_little_room_is_said_and_the_old_ledger_stays(saved, monkeypatch):
     assert saved.rows() == before
     with saved.open() as kb:
         assert kb.verify(views=True).ok
+
+
+def test_runs_without_an_end_are_paused_once(home, run):
+    from runloop.events import run_event
+    from runloop.events.records import RunStarted, Versions
+    from runloop.kb.keeping.restoring import hold_unfinished
+
+    with home.open() as kb:
+        kb.ledger.append([run_event(run, 2, "run.started", RunStarted("0" * 64, {}, Versions("0"), "local"), "began")])
+        assert hold_unfinished(kb) == [run.run_id]
+        assert kb.run(run.run_id)["status"] == "paused"
+        record = kb.ledger.read()[-1]
+        assert (record.kind, record.payload["seq"], record.payload["meta"]["why"]) == ("run.paused", 3, "restored from a backup")
+        assert hold_unfinished(kb) == []
+        assert kb.verify(views=True).ok
+
+
+def test_what_was_erased_since_the_backup_is_counted_because_it_comes_back(saved):
+    with saved.open() as kb:
+        kb.erase([2])
+        assert kb.search("Bo") == []
+    assert back(saved).erased_again == 1
+    with saved.open() as kb:
+        assert len(kb.search("Bo")) == 1
