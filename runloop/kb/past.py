@@ -1,13 +1,15 @@
 """The past: the derived tables as they were at an event, in files of their own beside the base, a few of them kept.
 
-A state is made from the nearest earlier one and the events in between. A file gets its name when it is whole; whoever makes or removes
-one holds the lock of the directory. Readers need none: a file that is removed lives on for those who have it open.
+A state is made from the nearest earlier one and the events in between. A file gets its name, ``EVENT.HEAD.sqlite``, when it is whole; HEAD
+is the newest event of the ledger when it was made. Whoever makes or removes one holds the lock of the directory; readers need none: a file
+that is removed lives on for those who have it open.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_STATES = 8
 MAX_BYTES = 2 * 1024**3  # of all states; the newest stays, however large it is
-_SUFFIX = ".sqlite"
+_NAME = re.compile(r"(\d+)\.(\d+)\.sqlite")
 _REMOVALS = "SELECT 1 FROM events WHERE id > ? AND kind IN ('events.erased', 'runs.archived') LIMIT 1"
 
 Tick = Callable[[int, int], None]
@@ -37,9 +39,10 @@ Tick = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A kept state of the past; ``used_ms`` is when somebody last read it."""
+    """A kept state of the past, made when ``head`` was the newest event; ``used_ms`` is when somebody last read it."""
 
     event_id: int
+    head: int
     path: Path
     bytes: int
     used_ms: int
@@ -58,11 +61,10 @@ class Past:
 
         It stays as long as the context does, unless something is erased.
         """
-        path = self.directory / f"{event_id}{_SUFFIX}"
         with self._locked():
             self._tidy()
-            if not path.exists():
-                self._make(event_id, path, tick)
+            kept = next((state.path for state in self.states() if state.event_id == event_id), None)
+            path = kept or self._make(event_id, tick)
             os.utime(path)
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             fcntl.flock(handle, fcntl.LOCK_SH)
@@ -75,10 +77,10 @@ class Past:
     def states(self) -> list[State]:
         """The kept states, the one that was used last first."""
         found = []
-        for path in self.directory.glob(f"*{_SUFFIX}") if self.directory.is_dir() else ():
-            if path.stem.isdigit():
+        for path in self.directory.iterdir() if self.directory.is_dir() else ():
+            if (name := _NAME.fullmatch(path.name)) is not None:
                 status = path.stat()
-                found.append(State(int(path.stem), path, status.st_size, status.st_mtime_ns // 1_000_000))
+                found.append(State(int(name[1]), int(name[2]), path, status.st_size, status.st_mtime_ns // 1_000_000))
         return sorted(found, key=lambda state: (-state.used_ms, -state.event_id))
 
     def forget(self) -> None:
@@ -89,7 +91,9 @@ class Past:
                     if path.name != "lock":
                         path.unlink(missing_ok=True)
 
-    def _make(self, event_id: int, path: Path, tick: Tick) -> None:
+    def _make(self, event_id: int, tick: Tick) -> Path:
+        head = self._ledger.head().id
+        path = self.directory / f"{event_id}.{head}.sqlite"
         part = path.with_name(f".{event_id}.{os.getpid()}.part")
         before = max((state for state in self.states() if state.event_id < event_id), key=lambda state: state.event_id, default=None)
         try:
@@ -101,7 +105,9 @@ class Past:
             try:
                 materialise.sync(db, part, self._ledger, until=event_id, tick=lambda done: tick(done, event_id))
                 with materialise.derived(part, db):
-                    self._seal(db)
+                    for run_id in ArchivedRuns(self._ledger).run_ids(limit=-1):
+                        leave_tables(db, run_id)  # records of it may have stayed; without the others it is no run
+                    db.pragma("journal_mode", "delete")  # no log beside it: a state is one file
             finally:
                 db.close()
             with translated(path):
@@ -109,33 +115,23 @@ class Past:
         finally:
             for leftover in self.directory.glob(f"{part.name}*"):
                 leftover.unlink(missing_ok=True)
-
-    def _seal(self, db: apsw.Connection) -> None:
-        """Note how much of the ledger was there when the state was made, and end the log, so that the state is one file.
-
-        Of runs that were archived since, records may have stayed; without the others they are no runs.
-        """
-        for run_id in ArchivedRuns(self._ledger).run_ids(limit=-1):
-            leave_tables(db, run_id)
-        db.execute("CREATE TABLE IF NOT EXISTS made(one INTEGER PRIMARY KEY CHECK(one = 1), head INTEGER NOT NULL) STRICT")
-        db.execute("INSERT OR REPLACE INTO made VALUES(1, ?)", (self._ledger.head().id,))
-        db.pragma("journal_mode", "delete")
+        return path
 
     def _tidy(self) -> None:
         """Remove what an interrupted process left, and the states that are not what the ledger makes of its events now."""
         for part in self.directory.glob(".*.part*"):
             part.unlink(missing_ok=True)
         for state in self.states():
-            if not self._holds(state.path):
+            if not self._holds(state):
                 state.path.unlink(missing_ok=True)
 
-    def _holds(self, path: Path) -> bool:
+    def _holds(self, state: State) -> bool:
         """Whether the state is of this ledger and these tables, and nothing was erased or archived since it was made."""
         try:
-            db = connect(path, readonly=True)
+            db = connect(state.path, readonly=True)
             try:
                 version: Any = db.execute("SELECT version FROM state").get
-                anchor, made = materialise.anchor(db), db.execute("SELECT head FROM made").get
+                anchor = materialise.anchor(db)
             finally:
                 db.close()
         except Exception:  # noqa: BLE001 - whatever is wrong with a file that can be made again
@@ -146,7 +142,7 @@ class Past:
         if event is None or event.chain_hash != anchor.chain:
             return False
         with self._ledger.reading() as events:
-            return events.execute(_REMOVALS, (made,)).fetchone() is None
+            return events.execute(_REMOVALS, (state.head,)).fetchone() is None
 
     def _bound(self) -> None:
         """Remove the states that were not used for longest, until number and size are within bounds; not what somebody reads."""

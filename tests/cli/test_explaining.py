@@ -51,6 +51,10 @@ def test_the_past_is_shown_searched_and_said_when_there_is_none(rlp, twice):
     assert json.loads(rlp("search", "march")[1]) == []
     [hit] = json.loads(rlp("search", "march", "--at", "event:1")[1])
     assert hit["event_id"] == 1
+    count = "SELECT (SELECT count(*) FROM events) AS events, (SELECT text FROM notes) AS text"
+    [then], [now] = (json.loads(rlp("kb", "query", count, *more)[1])["rows"] for more in (("--at", "2"), ()))
+    assert (then["events"], "in March" in then["text"]) == (2, True)
+    assert (now["events"], "in May" in now["text"]) == (4, True)
     code, _, err = rlp("kb", "show", "plan.md", "--at", "2020-01-01", "--table")
     assert code == 2
     assert "error[kb.no_past]: at 2020-01-01 there was nothing" in err

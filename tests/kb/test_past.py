@@ -134,7 +134,7 @@ def test_a_state_is_made_from_the_nearest_earlier_one_and_kept(kb, contact):
     assert {state.event_id for state in past.states()} == {5, 12}
     with kb.reading() as db:
         assert db.execute("SELECT event_id, path FROM snapshots ORDER BY event_id").fetchall() == [
-            (place, str(kb.root / "past" / f"{place}.sqlite")) for place in (5, 12)
+            (place, str(kb.root / "past" / f"{place}.20.sqlite")) for place in (5, 12)
         ]
     assert {path.stat().st_mode & 0o777 for path in (kb.root / "past").iterdir()} == {0o600}
 
@@ -146,7 +146,7 @@ def test_few_states_are_kept_and_none_that_somebody_reads_is_removed(kb, contact
             with kb.at(place):
                 pass
         assert [hit.title for hit in held.search("A0")] == ["A0"]
-        assert (kb.root / "past" / "1.sqlite").exists()
+        assert (kb.root / "past" / f"1.{MAX_STATES + 6}.sqlite").exists()
     kept = {state.event_id for state in Past(kb.root / "past", kb.ledger).states()}
     assert kept == {1, *range(5, MAX_STATES + 5)}
     small = Past(kb.root / "past", kb.ledger, max_bytes=1)
@@ -158,7 +158,7 @@ def test_states_of_other_tables_or_damaged_ones_are_made_anew(kb, contact, behin
     kb.ledger.append([contact("Ada"), contact("Grace", "grace@example.com")])
     with kb.at(1):
         pass
-    state = kb.root / "past" / "1.sqlite"
+    state = kb.root / "past" / "1.2.sqlite"
     behind(state, "UPDATE contacts SET name = 'wrong'")
     behind(state, "UPDATE state SET version = 0")
     with kb.at(1) as past:
@@ -167,7 +167,7 @@ def test_states_of_other_tables_or_damaged_ones_are_made_anew(kb, contact, behin
     (kb.root / "past" / ".1.77.part").write_bytes(b"of a process that was killed")
     with kb.at(1) as past:
         assert [hit.title for hit in past.search("Ada")] == ["Ada"]
-    assert sorted(path.name for path in (kb.root / "past").iterdir()) == ["1.sqlite", "lock"]
+    assert sorted(path.name for path in (kb.root / "past").iterdir()) == ["1.2.sqlite", "lock"]
 
 
 def test_a_state_that_cannot_be_made_leaves_no_file(kb, contact):
@@ -215,21 +215,21 @@ def test_whoever_makes_a_state_holds_the_lock(kb, contact):
 def test_what_was_erased_is_gone_from_the_past_too(kb, contact):
     kb.ledger.append([contact("Ada Secret"), contact("Grace", "grace@example.com"), contact("Zoe", "zoe@example.com")])
     with kb.at(2):
-        assert b"Ada Secret" in (kb.root / "past" / "2.sqlite").read_bytes()
+        assert b"Ada Secret" in (kb.root / "past" / "2.3.sqlite").read_bytes()
     kb.erase([1])
     assert [path.name for path in (kb.root / "past").iterdir()] == ["lock"]
     with kb.at(2) as past:
         assert past.search("Ada") == []
         assert [hit.title for hit in past.search("Grace")] == ["Grace"]
-    assert b"Ada Secret" not in (kb.root / "past" / "2.sqlite").read_bytes()
+    assert b"Ada Secret" not in (kb.root / "past" / "2.4.sqlite").read_bytes()
 
 
 def test_a_state_that_was_made_before_an_erasure_is_not_used_whoever_erased(kb, contact):
     kb.ledger.append([contact("Ada"), contact("Grace", "grace@example.com"), contact("Zoe", "zoe@example.com")])
     with kb.at(2):
-        old = (kb.root / "past" / "2.sqlite").read_bytes()
+        old = (kb.root / "past" / "2.3.sqlite").read_bytes()
     kb.erase([1])
-    (kb.root / "past" / "2.sqlite").write_bytes(old)
+    (kb.root / "past" / "2.3.sqlite").write_bytes(old)
     with kb.at(2) as past:
         assert past.search("Ada") == []
     with kb.at(3) as past:

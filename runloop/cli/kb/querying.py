@@ -8,6 +8,7 @@ import typer
 
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
+from runloop.cli.kb.past import AtOption, opened_at
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK
 
@@ -15,6 +16,7 @@ from runloop.errors import EXIT_OK
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; tables: rlp kb tables.")],
     *,
+    at: AtOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Fetch at most N rows.")] = 1000,
     seconds: Annotated[float, typer.Option("--seconds", min=0.01, max=600, help="Stop after this time.")] = 5.0,
     json: JsonOption = False,
@@ -27,7 +29,7 @@ def query(
 
     Examples: `rlp kb query "SELECT kind, count(*) FROM events GROUP BY kind"`, `rlp kb tables`.
     """
-    with open_kb() as kb:
+    with opened_at(at) as kb:
         result = kb.query(sql, max_rows=limit, max_seconds=seconds)
     output.print_rows(
         result.columns,
