@@ -307,7 +307,10 @@ class KnowledgeBase:
         """The tables that :meth:`query` can read, with their columns and what is masked in them."""
         with self.reading() as db:
             db.execute("ATTACH ? AS ledger", (str(self.ledger.path),))
-            return list(tables_of(db, self.until).values())
+            try:
+                return list(tables_of(db, self.until).values())
+            finally:
+                db.execute("DETACH ledger")  # the connection is kept for others
 
     def query_request(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryRequest:
         """What :meth:`query` asks for."""

@@ -235,3 +235,10 @@ def test_a_state_that_was_made_before_an_erasure_is_not_used_whoever_erased(kb, 
     with kb.at(3) as past:
         assert [hit.title for hit in past.search("Zoe")] == ["Zoe"]
         assert past.search("Ada") == []
+
+
+def test_the_tables_of_the_past_are_those_of_now_and_can_be_listed_again(kb, contact):
+    kb.ledger.append([contact("Ada"), contact("Grace", "grace@example.com")])
+    with kb.at(1) as past:
+        assert [each.name for each in past.tables()] == [each.name for each in kb.tables()] == [each.name for each in kb.tables()]
+        assert past.query("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM contacts)").rows == [(1, 1)]
