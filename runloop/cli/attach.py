@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import context, link, output
+from runloop.cli import context, link, masking, output
 from runloop.cli.finding import RunArgument, finding, records_of
 from runloop.errors import EXIT_FAILED, RunloopError, Unavailable
 
@@ -43,7 +43,7 @@ def attach(
     line = output.record_line if as_json or not output.is_terminal(sys.stdout) else text_line
 
     def show(record: Record) -> None:
-        text = line(record)
+        text = line(masking.masked(record))
         if text is not None:
             print(text, flush=True)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runloop.config import Settings
+    from runloop.kb.redaction import Redactor
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Invocation:
     debug: bool = False
     overrides: dict[str, str] = field(default_factory=dict)
     settings: Settings | None = None
+    redactor: Redactor | None = None
 
 
 _CURRENT = Invocation()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import output
+from runloop.cli import masking, output
 from runloop.cli.finding import finding
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_FAILED, EXIT_OK
@@ -45,10 +45,12 @@ def diff(
         (f"{each.run}/{each.node}" if each.run else each.node, each.same, *(_pair(pair) for pair in _pairs(each))) for each in found.nodes
     ]
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
-    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, style=style, data=found.to_dict(), empty="no node had started")
+    output.print_rows(
+        _COLUMNS, rows, as_json=as_json, as_table=as_table, style=style, data=masking.masked(found.to_dict()), empty="no node had started"
+    )
     if not output.wants_json(as_json=as_json, as_table=as_table):
         for line in _lines(found):
-            output.print_line(line)
+            output.print_line(masking.masked_text(line))
     return EXIT_OK if found.same else EXIT_FAILED
 
 

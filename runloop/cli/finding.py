@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import context
+from runloop.cli import context, masking
 from runloop.cli.ledger import require
 from runloop.errors import InvalidInput, RunloopError, Where
 
@@ -96,11 +96,11 @@ def refuse_archived(found: FoundRun) -> None:
 
 
 def records_of(found: FoundRun) -> Iterator[Mapping[str, Any]]:
-    """The records of a run that was found, large values loaded."""
+    """The records of a run that was found, large values loaded, masked."""
     from runloop.events import record_of
     from runloop.runs.history import run_events
 
-    return (record_of(event) for event in run_events(found.source, found.run_id) if "v" in event.payload)
+    return (masking.masked(record_of(event)) for event in run_events(found.source, found.run_id) if "v" in event.payload)
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from runloop.cli import context, output
+from runloop.cli import context, masking, output
 from runloop.cli.attach import follow
 from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.cli.masking import UnmaskedOption
 from runloop.cli.times import clock_ms
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, Where
 
@@ -31,6 +32,7 @@ def logs(
     ] = "info",
     following: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, to the run's end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as NDJSON.")] = False,
+    unmasked: UnmaskedOption = None,
 ) -> int:
     """Show the lines of RUN in order, running or ended: the agents' own, and what became of nodes, calls and approvals.
 
@@ -38,11 +40,13 @@ def logs(
     """
     if level not in _LEVELS:
         raise InvalidInput(f"there is no level {level!r}", code="cli.usage", where=Where(key="--level"), hint="use " + ", ".join(_LEVELS))
+    masking.unmask(unmasked, "logs", run)
     wanted = frozenset(_LEVELS[_LEVELS.index(level) :])
 
     def show(record: Mapping[str, Any]) -> None:
         if record["level"] in wanted and (node is None or _node_of(record) == node):
-            print(output.record_line(record) if as_json else _line(record), flush=True)
+            shown = masking.masked(record)
+            print(output.record_line(shown) if as_json else _line(shown), flush=True)
 
     if following:
         import asyncio

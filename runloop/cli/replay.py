@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import context, output, stalls
+from runloop.cli import context, masking, output, stalls
 from runloop.cli.finding import RunArgument, finding
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput, Where
@@ -74,7 +74,7 @@ def _print(found: FoundRun, report: ReplayReport, *, as_json: bool, as_table: bo
         "matches": report.matches,
         "recorded_hash": report.recorded_hash,
         "final_hash": report.final_hash,
-        "attempts": [each.to_dict() for each in report.attempts],
+        "attempts": masking.masked([each.to_dict() for each in report.attempts]),
     }
     several = len({each.run_id for each in report.attempts}) > 1
     rows = [
@@ -83,7 +83,7 @@ def _print(found: FoundRun, report: ReplayReport, *, as_json: bool, as_table: bo
             each.attempt,
             each.verdict,
             each.calls,
-            "" if each.divergence else each.detail or (each.actual or "")[:12],
+            "" if each.divergence else masking.masked_text(each.detail) or (each.actual or "")[:12],
         )
         for each in report.attempts
     ]
@@ -92,7 +92,7 @@ def _print(found: FoundRun, report: ReplayReport, *, as_json: bool, as_table: bo
         return
     for each in report.attempts:
         if each.divergence is not None:
-            output.print_line(f"{each.node}, attempt {each.attempt}: {each.divergence}")
+            output.print_line(f"{each.node}, attempt {each.attempt}: {masking.masked_text(str(each.divergence))}")
     if report.final_hash != report.recorded_hash:
         output.print_line(f"the run's final hash differs: recorded {report.recorded_hash}, replayed {report.final_hash}")
     output.print_line(f"run {report.run_id}: " + ("the replay is identical" if report.matches else "the replay differs"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import context, output
+from runloop.cli import context, masking, output
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import date_clock, moment, span
 from runloop.errors import InvalidInput, Where
@@ -76,7 +76,7 @@ def runs(
         return _archived(wanted, style, as_json=as_json, as_table=as_table)
     if imported:
         return _imported(wanted, style, as_json=as_json, as_table=as_table)
-    found = _listed(wanted)
+    found = masking.masked(_listed(wanted))
     rows = [_cells(each, now_ms) for each in found]
     used = [at for at, name in enumerate(_COLUMNS) if name not in {"waits for", "usd", "why"} or any(row[at] is not None for row in rows)]
     shown = [[row[at] for at in used] for row in rows]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import output
+from runloop.cli import masking, output
 from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.cli.times import clock, span
 
@@ -32,6 +33,7 @@ def show(
     outputs: Annotated[bool, typer.Option("--outputs", help="Print what each node produced, whole.")] = False,
     as_json: JsonOption = False,
     as_table: TableOption = False,
+    unmasked: UnmaskedOption = None,
 ) -> int:
     """Show RUN: how it was started, each attempt, how it ended or what it waits for, and the runs that it is related to.
 
@@ -39,21 +41,22 @@ def show(
     """
     from runloop.runs.history import load_run
 
+    masking.unmask(unmasked, "show", run)
     with finding(run) as found:
         recorded = load_run(found.source, found.run_id)
         moves = _moves(records_of(found))
         children = found.source.children(found.run_id)
     row, related = (None, []) if found.origin != "own" else _standing(found.run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_json(_json(recorded, found.origin, moves, row, related, children))
+        output.print_json(masking.masked(_json(recorded, found.origin, moves, row, related, children)))
         return 0
     output.print_line(f"run      {found.run_id}" + ("" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"))
     output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
-    output.print_line(f"state    {_state(recorded, row)}" + (f": {recorded.reason}" if recorded.reason else ""))
+    output.print_line(f"state    {_state(recorded, row)}" + (f": {masking.masked_text(recorded.reason)}" if recorded.reason else ""))
     if row is not None and row.get("waiting_for"):
         output.print_line(f"waits    for {row['waiting_for']}, since {span(_now_ms() - row['waiting_since_ms'])}")
     for name, value in (recorded.submitted["params"] or {}).items():
-        output.print_line(f"param    {name} = {output.to_json(value, indent=None)}")
+        output.print_line(f"param    {name} = {output.to_json(masking.redactor().value(value, name), indent=None)}")
     for line in moves.lines():
         output.print_line(line)
     _print_relations(recorded, related, children)
@@ -62,7 +65,7 @@ def show(
         for each in _in_order(recorded):
             if each.outputs is not None:
                 output.print_line(f"\n{each.node}:")
-                output.print_json(each.outputs)
+                output.print_json(masking.masked(each.outputs))
     return 0
 
 
@@ -189,7 +192,7 @@ def _print_nodes(recorded: RecordedRun) -> None:
     from runloop.runs.history import RecordedEnd
 
     rows = [
-        (each.node, None, None, each.status, None, _short(each.outputs_hash), _first_line(each.why))
+        (each.node, None, None, each.status, None, _short(each.outputs_hash), _first_line(masking.masked_text(each.why)))
         if isinstance(each, RecordedEnd)
         else (
             each.node,
@@ -198,7 +201,7 @@ def _print_nodes(recorded: RecordedRun) -> None:
             each.status or "running",
             len(each.crossings),
             _short(each.outputs_hash),
-            _first_line(each.error["message"]) if each.error else None,
+            _first_line(masking.masked_text(each.error["message"])) if each.error else None,
         )
         for each in _in_order(recorded)
     ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runloop.cli import context, output
+from runloop.cli import context, masking, output
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, RunloopError, Where
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class RunShown:
         self._records: list[Mapping[str, Any]] = []
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Show one record."""
+        """Show one record, masked."""
+        record = masking.masked(record)
         if self._trace_out is not None and record["event_id"] is not None:
             self._records.append(record)
         if self.screen is not None:
@@ -65,7 +66,7 @@ class RunShown:
         """Let the view show what was recorded before."""
         for record in records:
             if self.screen is not None:
-                self.screen.view.feed(record)
+                self.screen.view.feed(masking.masked(record))
 
     @contextmanager
     def watching(self, cancel: Callable[[str], None]) -> Iterator[Interrupts]:
@@ -173,7 +174,7 @@ def show_compiling(progress: Any) -> None:
 
 
 def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
-    meta = result.record["meta"]
+    meta = masking.masked(result.record["meta"])
     for artifact in meta.get("artifacts") or ():
         output.print_line(f"saved {artifact['name']}: {artifact['path']}")
     for path in screen.made:
@@ -181,7 +182,7 @@ def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
     if result.status == "succeeded":
         output.print_line(f"run {result.run_id} succeeded; `rlp trace {result.run_id[:8]}` shows every crossing")
     else:
-        output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(result.reason)}")
+        output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(masking.masked_text(result.reason))}")
 
 
 def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:

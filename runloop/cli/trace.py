@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from runloop.cli import output
+from runloop.cli import masking, output
 from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import clock_ms
 
@@ -25,10 +26,12 @@ def trace(
     max_cols: MaxColsOption = None,
     max_rows: MaxRowsOption = None,
     no_wrap: NoWrapOption = False,
+    unmasked: UnmaskedOption = None,
 ) -> int:
     """Show every crossing of RUN in order. With --json: the whole trace, with nodes, hashes and ladder."""
     from runloop.runs.trace import ladder, run_trace
 
+    masking.unmask(unmasked, "trace", run)
     with finding(run) as found:
         records = list(records_of(found))
     if output.wants_json(as_json=as_json, as_table=as_table):

@@ -139,6 +139,15 @@ class EmailSent(Payload, frozen=True):
     content_hash: Hash | None = None
 
 
+class PrivilegedRead(Payload, frozen=True):
+    """A person read something without masks: which command, what it was about, why, and as which user of the system."""
+
+    what: Text
+    subject: str
+    reason: Text
+    uid: Count
+
+
 class CapAudit(Payload, frozen=True):
     """A capability was asked for, and what policy said."""
 

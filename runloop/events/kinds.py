@@ -110,6 +110,7 @@ KINDS: Mapping[str, Kind] = {
         _fact("commit.removed", imported.CommitRemoved, "A commit is gone from the repository it was read from."),
         _fact("command.imported", imported.CommandImported, "A command line of a shell's history was read.", "text"),
         _fact("email.sent", domain.EmailSent, "A message was sent or put into the outbox."),
+        _fact("privileged.read", domain.PrivilegedRead, "A person read something without masks."),
         _fact("cap.audit", domain.CapAudit, "Policy decided about a capability."),
         _fact("import.finished", domain.ImportFinished, "An import ended."),
         _fact("replay.reported", domain.ReplayReported, "A run was replayed.", "attempts"),

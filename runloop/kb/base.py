@@ -25,7 +25,7 @@ from runloop.kb.past import Past, Tick, note
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
 from runloop.kb.queries import MAX_ROWS, MAX_SECONDS, QueryResult, run_query, tables_of
 from runloop.kb.queries import Request as QueryRequest
-from runloop.kb.redaction import EVERYTHING, Redactor, Rules
+from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
 from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
 from runloop.kb.search import Found, Hit, Request, find, find_document, hit_of
@@ -54,7 +54,7 @@ PAST_DIRECTORY = "past"
 _IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "appointment", "commit", "command"})
 HISTORY = 20  # entries of an entity that are shown with it
 _NOT_PROPOSED = frozenset(
-    {"cap.audit", "events.erased", "import.finished", "replay.reported", "archive.imported", "runs.archived", *_IMPORTED}
+    {"cap.audit", "events.erased", "privileged.read", "import.finished", "replay.reported", "archive.imported", "runs.archived", *_IMPORTED}
 )  # what only the host itself may say, as with run records
 
 
@@ -197,6 +197,12 @@ class KnowledgeBase:
             if self._vectors is None:
                 self._vectors = VectorStore(self.root / VECTORS_DB, self._views_path)
             return self._vectors
+
+    def unmask(self, what: str, subject: str, reason: str, uid: int) -> None:
+        """Mask nothing for people any more, once an event says who reads ``subject`` by ``what``, and why; whether it may, the caller knows."""
+        payload = {"what": what, "subject": subject, "reason": reason, "uid": uid}
+        self.ledger.append([NewEvent("privileged.read", payload, "user", "system")])
+        self.redactor = Redactor(self.redactor.salt, NOTHING)
 
     def agents_redactor(self, *, raw_contacts: bool) -> Redactor:
         """What masks for an agent: everything, or with the capability ``contacts_raw`` everything but addresses and telephone numbers."""

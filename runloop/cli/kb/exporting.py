@@ -16,6 +16,7 @@ from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
+from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput, Where
 
@@ -39,15 +40,18 @@ def export(
     entity: Annotated[str | None, typer.Option("--entity", metavar="ENTITY", help="Only this one, as `rlp why` takes it.")] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="TIME|N", help="Only events after event N, or since a time (2d).")] = None,
     into: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE instead of standard output.")] = None,
-    unmasked: Annotated[bool, typer.Option("--unmasked", help="Write everything as it is stored, so that it can be imported.")] = False,
+    unmasked: UnmaskedOption = None,
 ) -> int:
-    """Write the events as JSON Lines, the graph as GraphML, or an entity as Markdown; masked unless told otherwise."""
+    """Write the events as JSON Lines, the graph as GraphML, or an entity as Markdown; masked unless told otherwise.
+
+    What can be imported elsewhere is written with --unmasked.
+    """
     if form is Format.MARKDOWN and entity is None:
         raise InvalidInput("a page is about one entity", code="cli.usage", hint="name it: rlp kb export --format markdown --entity ENTITY")
     if since is not None and form is not Format.JSONL:
         raise InvalidInput("--since is for events", code="cli.usage", hint="leave it out, or use --format jsonl")
-    with open_kb() as kb:
-        mask = _mask(kb, unmasked=unmasked)
+    with open_kb(unmasked, "kb export", entity or form.value) as kb:
+        mask = kb.redactor.value if unmasked is None else None
         key = None if entity is None else _key(kb, entity)
         with _output(into) as out:
             if form is Format.JSONL:
@@ -55,11 +59,6 @@ def export(
             else:
                 _text(kb, out, form, mask, key)
     return EXIT_OK
-
-
-def _mask(kb: KnowledgeBase, *, unmasked: bool) -> Callable[[Any], Any] | None:
-    """What masks values that leave; None where all may leave as it is stored."""
-    return None if unmasked else kb.redactor.value
 
 
 def _key(kb: KnowledgeBase, entity: str) -> str:
@@ -118,7 +117,7 @@ def _output(into: Path | None) -> Iterator[BinaryIO]:
 
 
 def import_events(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `rlp kb export --unmasked` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `rlp kb export --unmasked REASON` wrote.")],
     *,
     json: JsonOption = False,
     table: TableOption = False,

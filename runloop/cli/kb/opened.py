@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runloop.cli import context, stalls
+from runloop.cli import context, masking, stalls
 
 if TYPE_CHECKING:
     from runloop.kb import KnowledgeBase
 
 
-def open_kb() -> KnowledgeBase:
-    """Open it; the caller closes it."""
+def open_kb(unmasked: str | None = None, what: str = "", subject: str = "") -> KnowledgeBase:
+    """Open it; the caller closes it. With a reason for it, without masks: see :func:`runloop.cli.masking.unmask_base`."""
     from runloop.runs.places import open_knowledge
 
-    return open_knowledge(context.settings(), stalls.tell)
+    kb = open_knowledge(context.settings(), stalls.tell)
+    try:
+        masking.unmask_base(kb, unmasked, what, subject)
+    except BaseException:
+        kb.close()
+        raise
+    return kb

@@ -26,9 +26,9 @@ AtOption = Annotated[
 
 
 @contextmanager
-def opened_at(at: str | None) -> Iterator[KnowledgeBase]:
-    """The knowledge base, now or as it was. Raises InvalidInput ``cli.time``, ``kb.no_past``."""
-    with open_kb() as kb:
+def opened_at(at: str | None, unmasked: str | None = None, what: str = "", subject: str = "") -> Iterator[KnowledgeBase]:
+    """The knowledge base, now or as it was. As :func:`open_kb`. Raises InvalidInput ``cli.time``, ``kb.no_past``."""
+    with open_kb(unmasked, what, subject) as kb:
         if at is None:
             yield kb
             return

@@ -9,6 +9,7 @@ import typer
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.past import AtOption, opened_at
+from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK
 
@@ -24,12 +25,13 @@ def query(
     max_cols: MaxColsOption = None,
     max_rows: MaxRowsOption = None,
     no_wrap: NoWrapOption = False,
+    unmasked: UnmaskedOption = None,
 ) -> int:
     """Run one read-only SQL statement. Addresses, numbers and keys are masked before SQL sees them (docs/privacy.md).
 
     Examples: `rlp kb query "SELECT kind, count(*) FROM events GROUP BY kind"`, `rlp kb tables`.
     """
-    with opened_at(at) as kb:
+    with opened_at(at, unmasked, "query", sql) as kb:
         result = kb.query(sql, max_rows=limit, max_seconds=seconds)
     output.print_rows(
         result.columns,

@@ -10,6 +10,7 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.kb.past import AtOption, opened_at
+from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import day, moment
 from runloop.errors import EXIT_OK, RunloopError
@@ -42,15 +43,16 @@ def search(
     max_cols: MaxColsOption = None,
     max_rows: MaxRowsOption = None,
     no_wrap: NoWrapOption = False,
+    unmasked: UnmaskedOption = None,
 ) -> int:
-    """Search everything that is known, best first. E-mail addresses are masked; docs/search.md has the language and the order."""
+    """Search everything that is known, best first; addresses, numbers and keys masked. docs/search.md has the language and the order."""
     from runloop.kb.search import Request
 
     now = time.time_ns() // 1_000_000
     query = " ".join(words)
     times = (moment(since, now, "--since"), moment(until, now, "--until"))
     request = Request(query, None if kind is None else tuple(kind), *times, limit).checked()
-    with opened_at(at) as kb:
+    with opened_at(at, unmasked, "search", query) as kb:
         found = kb.search_for(request, meaning=None if exact else _meaning())
     for remark in found.remarks:
         output.print_warning("kb.query_remark", f"{remark.message} (character {remark.at + 1} of {query!r})")

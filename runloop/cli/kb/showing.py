@@ -11,6 +11,7 @@ from runloop.cli import output
 from runloop.cli.kb.drawing import short_path
 from runloop.cli.kb.explaining import EntityArgument, named
 from runloop.cli.kb.past import AtOption, opened_at
+from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, NoWrapOption, TableOption
 from runloop.cli.times import date_clock, moment
 from runloop.errors import EXIT_OK, InvalidInput
@@ -30,12 +31,13 @@ def show(
     json: JsonOption = False,
     table: TableOption = False,
     no_wrap: NoWrapOption = False,
+    unmasked: UnmaskedOption = None,
 ) -> int:
     """Show ENTITY: what is known of it, what it is related to, and what happened to it last.
 
     Examples: `rlp kb show maria@acme.example`, `rlp kb show notes/plan.md:12 --at 2026-11-01`.
     """
-    with opened_at(at) as kb:
+    with opened_at(at, unmasked, "kb show", entity) as kb:
         key = named(kb, entity).key
         found = kb.entity(key)
     if found is None:
