@@ -122,6 +122,7 @@ class Daemon:
             self._session = await stack.enter_async_context(
                 session(self.settings, self._make_people(), lookup=self.library, on_stall=self._stalled)
             )
+            self._log.mask(self.kb.redactor)
             await loading
             self._compose(token)
             watchers = self._watch()

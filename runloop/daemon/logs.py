@@ -1,10 +1,11 @@
-"""The daemon's log: one structured line an event, in JSON or text, with trace ids and never a secret."""
+"""The daemon's log: one structured line an event, in JSON or text, with trace ids and never a secret; what is said of people is masked."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import secrets
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from runloop.daemon.quickly import without
 
 with without("rich", "better_exceptions"):  # structlog.dev would import them for colours and frames that this log does not have: 100 ms
     import structlog
+
+from runloop.kb.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -34,6 +37,7 @@ class Log:
         self._path: Path | None = None
         self._least = _LEVELS["info"]
         self._hidden: list[str] = []
+        self._masks = Redactor(secrets.token_hex(16))  # until the ledger's salt is known
 
     def configure(self, settings: Settings) -> None:
         """Take level, file and form from the settings; a file that cannot be opened raises OSError."""
@@ -68,6 +72,10 @@ class Log:
         """Never write this text."""
         if len(value) >= 8:
             self._hidden.append(value)
+
+    def mask(self, redactor: Redactor) -> None:
+        """Mask every text from now on by the settings and the ledger's salt; before, everything is masked."""
+        self._masks = redactor
 
     def reopen(self) -> None:
         """Open the file anew, after it was rotated away."""
@@ -112,7 +120,8 @@ class Log:
         if isinstance(value, str):
             for hidden in self._hidden:
                 value = value.replace(hidden, _HIDDEN)
-            return _BEARER.sub(_HIDDEN, value)
+            value = _BEARER.sub(_HIDDEN, value)
+            return self._masks.text(value)
         if isinstance(value, dict):
             return {key: _HIDDEN if _secret(str(key)) else self._without(each) for key, each in value.items()}
         if isinstance(value, list | tuple):

@@ -199,7 +199,7 @@ class KnowledgeBase:
             return self._vectors
 
     def unmask(self, what: str, subject: str, reason: str, uid: int) -> None:
-        """Mask nothing for people any more, once an event says who reads ``subject`` by ``what``, and why; whether it may, the caller knows."""
+        """Mask nothing for people any more, once an event says who reads what, and why. Whether that is allowed is the caller's to ask."""
         payload = {"what": what, "subject": subject, "reason": reason, "uid": uid}
         self.ledger.append([NewEvent("privileged.read", payload, "user", "system")])
         self.redactor = Redactor(self.redactor.salt, NOTHING)

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from runloop.config import load
+from runloop.kb.redaction import NOTHING, Redactor
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.metrics import RunCounters, prometheus, snapshot
 from runloop.daemon.notify import Notifier
@@ -37,6 +38,21 @@ def log(tmp_path):
 
     yield made, configured
     made.close()
+
+
+def test_the_log_masks_people_before_and_after_the_ledger_is_known(log):
+    made, configured = log
+    path = configured(**{"logging.format": "json"})
+    logger().info("mail to ada@example.com", who={"phone": "+49 170 1234567"})
+    made.mask(Redactor(""))
+    logger().info("mail to john@acme.com")
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert "ada@" not in first["event"]
+    assert first["who"]["phone"].startswith("[phone:")
+    assert second["event"] == "mail to jma3uvu@acme.com"
+    made.mask(Redactor("", NOTHING))
+    logger().info("mail to john@acme.com")
+    assert "john@acme.com" in path.read_text()
 
 
 def test_the_log_has_no_secret_whatever_it_is_called_or_wherever_it_stands(log):

@@ -1,0 +1,154 @@
+"""What `rlp` prints about what is stored is masked, and the one way to have it otherwise leaves an event."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runloop.cli.main import main
+from runloop.events import NewEvent, RunIdentity, run_event
+from runloop.events.records import EffectEnded, EffectRequested, NodeFinished, NodeText
+from runloop.kb import KnowledgeBase
+
+ADDRESS = "adalovelace@example.com"
+TEXT = f"mail {ADDRESS}, call +49 170 1234567, pay 4111 1111 1111 1111, password=hunter2"
+SECRETS = ("adalovelace", "1234567", "4111", "hunter2")
+RUN = RunIdentity(
+    "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "trace:7c9e6679-7425-40de-944b-e07fc1f90ae7",
+    "opening:16fd2706-8baf-433b-82eb-8c7fada847da",
+    "write",
+)
+HASH = "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with KnowledgeBase.open(tmp_path / "home" / "pog") as kb:
+        kb.ledger.append([NewEvent("contact.upserted", {"name": f"Ada {TEXT}", "email": ADDRESS}, "user")])
+        started = {"opening_digest": "d", "params": {"to": ADDRESS, "text": TEXT}, "versions": {"runloop": "1"}, "mode": "local"}
+        node = {"node": "writer", "attempt": 1, "agent": {"name": "writer", "version": "1", "digest": HASH}}
+        kb.ledger.append([
+            run_event(RUN, 1, "run.submitted", started, "submitted"),
+            run_event(RUN, 2, "run.started", started, "started"),
+            run_event(RUN, 3, "node.started", {**node, "inputs": {"text": TEXT}}, "writer started"),
+            run_event(RUN, 4, "effect.requested", EffectRequested("writer", 1, 0, "kb.search", "read", HASH, {"query": TEXT}), "asked"),
+            run_event(RUN, 5, "effect.completed", EffectEnded("writer", 1, 0, result={"hits": [TEXT]}), "answered"),
+            run_event(RUN, 6, "node.log", NodeText("writer", TEXT), f"writer: {TEXT}"),
+            run_event(RUN, 7, "node.finished", NodeFinished("writer", 1, "ok", {"out": [TEXT]}), "writer finished"),
+            run_event(RUN, 8, "run.finished", {"status": "failed", "final_hash": HASH, "ms": 1, "reason": TEXT}, f"failed: {TEXT}"),
+        ])  # fmt: skip
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def rlp(capsys):
+    def run(*words):
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+WAYS = [
+    ("show", RUN.run_id, "--outputs", "--table"),
+    ("show", RUN.run_id, "--json"),
+    ("trace", RUN.run_id, "--table"),
+    ("trace", RUN.run_id, "--json"),
+    ("logs", RUN.run_id, "--level", "debug"),
+    ("logs", RUN.run_id, "--level", "debug", "--json"),
+    ("attach", RUN.run_id),
+    ("attach", RUN.run_id, "--json"),
+    ("runs", "--table"),
+    ("runs", "--json"),
+    ("diff", RUN.run_id, RUN.run_id, "--json"),
+    ("why", "event:1", "--format", "tree"),
+    ("why", "event:1", "--format", "json"),
+    ("why", "event:1", "--format", "dot"),
+    ("why", f"run:{RUN.run_id}", "--format", "json"),
+    ("kb", "show", "event:1", "--json"),
+    ("kb", "show", ADDRESS, "--json"),
+    ("kb", "show", ADDRESS, "--table"),
+    ("kb", "timeline", "--all", "--json"),
+    ("kb", "timeline", "--table"),
+    ("kb", "facts", "--all", "--json"),
+    ("kb", "poison", "list", "--json"),
+    ("search", "Ada", "--json"),
+    ("search", "mail", "--table"),
+    ("kb", "query", "SELECT * FROM events", "--json"),
+    ("kb", "query", "SELECT * FROM contacts", "--table"),
+    ("kb", "export"),
+    ("kb", "export", "--format", "graphml"),
+    ("kb", "export", "--format", "markdown", "--entity", "event:1"),
+    ("kb", "export", "--format", "markdown", "--entity", ADDRESS),
+    ("kb", "verify", "--json"),
+    ("kb", "stats", "--json"),
+]
+
+
+@pytest.mark.parametrize("words", WAYS, ids=" ".join)
+def test_no_verb_prints_what_is_to_be_masked(rlp, words):
+    code, out, err = rlp(*words)
+    assert code in {0, 1, 3}, err
+    assert out
+    typed = " ".join(words)
+    for secret in SECRETS:
+        assert secret not in out + err, (typed, secret)
+
+
+SHOWN = [
+    ("show", RUN.run_id, "--json"),
+    ("trace", RUN.run_id, "--json"),
+    ("logs", RUN.run_id),
+    ("search", "Ada", "--json"),
+    ("kb", "show", ADDRESS, "--json"),
+    ("kb", "query", "SELECT * FROM contacts", "--json"),
+    ("kb", "export"),
+]
+
+
+@pytest.mark.parametrize("words", SHOWN, ids=" ".join)
+def test_what_is_stored_is_shown_only_where_that_is_allowed_and_is_recorded(rlp, words, monkeypatch, home):
+    code, out, err = rlp(*words, "--unmasked", "Ada asked what we hold")
+    assert (code, out, "redaction.denied" in err) == (4, "", True)
+    assert privileged(home) == []
+
+    monkeypatch.setenv("RUNLOOP__SECURITY__REDACTION__ALLOW_UNREDACTED_ADMIN", "true")
+    code, out, err = rlp(*words, "--unmasked", "Ada asked what we hold")
+    assert code == 0, err
+    assert "trace" in words or "adalovelace" in out
+    [event] = privileged(home)
+    assert (event.payload["reason"], event.payload["what"] in " ".join(words)) == ("Ada asked what we hold", True)
+    assert isinstance(event.payload["uid"], int)
+
+    code, _, err = rlp(*words, "--unmasked", " ")
+    assert (code, "redaction.no_reason" in err) == (2, True)
+
+
+def privileged(home):
+    with KnowledgeBase.open(home / "pog") as kb:
+        return [event for event in kb.ledger.read(limit=100) if event.kind == "privileged.read"]
+
+
+def test_nothing_is_masked_where_the_settings_say_so(rlp, monkeypatch):
+    monkeypatch.setenv("RUNLOOP__SECURITY__REDACTION__ENABLED", "false")
+    assert "adalovelace" in rlp("show", RUN.run_id, "--json")[1]
+    assert "adalovelace" in rlp("kb", "query", "SELECT email FROM contacts")[1]
+
+
+def test_one_kind_may_be_left_unmasked(rlp, monkeypatch):
+    monkeypatch.setenv("RUNLOOP__SECURITY__REDACTION__EMAIL", "false")
+    out = rlp("show", RUN.run_id, "--json")[1]
+    assert ("adalovelace" in out, "hunter2" in out) == (True, False)
+
+
+def test_the_masks_of_every_verb_are_the_same(rlp):
+    mask = json.loads(rlp("kb", "query", "SELECT email FROM contacts")[1])["rows"][0]["email"]
+    for words in (("show", RUN.run_id, "--json"), ("logs", RUN.run_id), ("search", "Ada", "--json"), ("kb", "export")):
+        assert mask in rlp(*words)[1], words
