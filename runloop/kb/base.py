@@ -188,7 +188,11 @@ class KnowledgeBase:
         """
         with self.reading() as db:
             near = None if meaning is None or self.until is not None else by_meaning(db, lambda: self.vectors, meaning, request)
-            return find(db, redactor or self.redactor, request, near)
+            found = find(db, redactor or self.redactor, request, near)
+            if not (redactor or self.redactor).rules.drop_masked_rows:
+                return found
+            stored = {hit.key: hit for hit in find(db, Redactor(self.redactor.salt, NOTHING), request, near).hits}
+        return replace(found, hits=[hit for hit in found.hits if hit.says_the_same(stored.get(hit.key))])
 
     @property
     def vectors(self) -> VectorStore:

@@ -142,6 +142,16 @@ def test_nothing_is_masked_where_the_settings_say_so(rlp, monkeypatch):
     assert "adalovelace" in rlp("kb", "query", "SELECT email FROM contacts")[1]
 
 
+def test_rows_and_hits_with_something_to_mask_are_left_out_where_the_settings_say_so(rlp, monkeypatch, home):
+    with KnowledgeBase.open(home / "pog") as kb:
+        note = {"path": "/n.md", "line": 1, "end_line": 1, "text": "A call about nothing", "file_hash": HASH, "part": 0, "parts": 1}
+        kb.ledger.append([NewEvent("note.imported", note, "user")])
+    assert len(json.loads(rlp("search", "call", "--json")[1])) > 1
+    monkeypatch.setenv("RUNLOOP__SECURITY__REDACTION__DROP_MASKED_ROWS", "true")
+    assert [hit["key"] for hit in json.loads(rlp("search", "call", "--json")[1])] == ["note:/n.md#0"]
+    assert json.loads(rlp("kb", "query", "SELECT name FROM contacts", "--json")[1])["rows"] == []
+
+
 def test_one_kind_may_be_left_unmasked(rlp, monkeypatch):
     monkeypatch.setenv("RUNLOOP__SECURITY__REDACTION__EMAIL", "false")
     out = rlp("show", RUN.run_id, "--json")[1]

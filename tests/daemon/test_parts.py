@@ -7,7 +7,6 @@ import os
 import pytest
 
 from runloop.config import load
-from runloop.kb.redaction import NOTHING, Redactor
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.metrics import RunCounters, prometheus, snapshot
 from runloop.daemon.notify import Notifier
@@ -15,6 +14,7 @@ from runloop.daemon.people import Answer, People
 from runloop.effects.perform.ports import Question
 from runloop.effects.types import CallContext
 from runloop.errors import InvalidInput
+from runloop.kb.redaction import NOTHING, Redactor
 from runloop.policy import Capabilities, Scope
 from runloop.runs.operator import ApprovalRequest
 from runloop.sandbox.restarts import RestartBudget

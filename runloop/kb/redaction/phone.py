@@ -1,7 +1,6 @@
 """Telephone numbers: only what is written as one. A run of digits is none unless a word or a ``+`` before it says so.
 
-`phonenumbers` was tried and left: it wants a region for national numbers, takes 0.2 s to import and milliseconds for a text, and its
-lenient finder takes dates and ids for numbers.
+`phonenumbers` was tried and left (docs/privacy.md): it wants a region for national numbers, and its lenient finder takes dates for some.
 """
 
 from __future__ import annotations

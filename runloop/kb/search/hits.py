@@ -39,6 +39,10 @@ class Hit:
     marks: list[list[int]] = field(default_factory=list)
     parts: dict[str, Any] = field(default_factory=dict)
 
+    def says_the_same(self, other: Hit | None) -> bool:
+        """Whether the other hit is the same in all that it shows: nothing in one of them is masked and in the other not."""
+        return other is not None and (self.title, {**self.data, "masked": None}) == (other.title, {**other.data, "masked": None})
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that agents get (ADR 1)."""
         names = ("domain", "key", "title", "excerpt", "event_id", "path", "line", "score", "data")
