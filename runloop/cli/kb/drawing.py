@@ -132,7 +132,8 @@ def summary_lines(said: Mapping[str, Any]) -> Iterator[str]:
         others = f", {cost['cached']} from the cache" if cost["cached"] else ""
         others += f", {cost['failed']} failed" if cost["failed"] else ""
         calls = "1 model call" if cost["model_calls"] == 1 else f"{cost['model_calls']} model calls"
-        yield f"cost      {cost['tokens']} tokens, {usd}, {calls}{others}"
+        least = "at least " if said["left_out"] else ""
+        yield f"cost      {least}{cost['tokens']} tokens, {usd}, {calls}{others}"
     for each in found["gone"]:
         yield f"missing   {each['step']}: {each['why']}"
     if said["left_out"]:
