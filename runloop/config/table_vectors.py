@@ -14,7 +14,7 @@ VECTORS: tuple[Key, ...] = (
         Text(),
         "hashed",
         "What turns documents into vectors: `hashed` (local, no model), `wordllama` (local, extra `semantic`), `provider:model` of "
-        "`models.providers` (which then gets the text of every document of `kb.vectors.kinds`), or `off`.",
+        "`models.broker.providers` (which then gets the text of every document of `kb.vectors.kinds`), or `off`.",
         effect=_SEARCHING,
         reload=True,
     ),

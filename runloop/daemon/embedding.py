@@ -26,8 +26,8 @@ TROUBLE_S = 60.0  # before the next try after an error
 class Embedding:
     """Follows the knowledge base until it is cancelled."""
 
-    def __init__(self, kb: KnowledgeBase, settings: Callable[[], Settings]) -> None:
-        self._kb, self._settings = kb, settings
+    def __init__(self, kb: KnowledgeBase, settings: Callable[[], Settings], *, look_s: float = LOOK_S) -> None:
+        self._kb, self._settings, self._look_s = kb, settings, look_s
         self._stop = threading.Event()
         self._done = -1
         self._made_by: Meaning | None = None
@@ -35,9 +35,10 @@ class Embedding:
 
     async def run(self) -> None:
         """Look for documents without a vector, and make those."""
-        log, told = logger(), ""
+        log, told, wait_s = logger(), "", self._look_s
         while True:
-            wait_s = LOOK_S
+            await asyncio.sleep(wait_s)
+            wait_s = self._look_s
             try:
                 await self._follow()
                 told = ""
@@ -46,7 +47,6 @@ class Embedding:
                 if told != error.code:
                     log.warning("vectors are not made", code=error.code, why=error.message, hint=error.hint)
                 told = error.code
-            await asyncio.sleep(wait_s)
 
     async def _follow(self) -> None:
         settings = self._settings()

@@ -15,6 +15,7 @@ from runloop.events.kinds import kind_of, validate
 from runloop.kb import erasing, evidence, facts, materialise, naming
 from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, connect
+from runloop.kb.derived import DOMAINS
 from runloop.kb.entity import describe, entity_key, of_event
 from runloop.kb.erasing import Erasure, Left
 from runloop.kb.errors import InvalidDelta, LedgerCorrupt, LedgerFull
@@ -304,6 +305,8 @@ class KnowledgeBase:
         self._past().forget()
         self.sync()
         Past(self.root / PAST_DIRECTORY, self.ledger).forget()
+        if (self.root / VECTORS_DB).exists():
+            self.vectors.prune(DOMAINS)
         if erasing.emptied(self._views_path):
             return erasure
         return replace(erasure, remarks=(*erasure.remarks, "a reader holds the log of the derived tables; what was erased leaves it later"))
@@ -382,7 +385,10 @@ class KnowledgeBase:
         except BaseException:
             db.close()
             raise
-        self._readers.append(db)
+        if db.in_transaction or db.db_names() != ["main", "temp"]:
+            db.close()
+        else:
+            self._readers.append(db)
 
     @contextmanager
     def at(self, event_id: int, tick: Tick = lambda _done, _of: None) -> Iterator[KnowledgeBase]:

@@ -130,6 +130,7 @@ _SQL_VIEWS = {
         UNION ALL SELECT 'watermark', CAST(watermark AS TEXT) FROM state""",
 }
 _INDEXES = (
+    "CREATE INDEX documents_digest ON documents(digest)",
     "CREATE INDEX contact_names_contact ON contact_names(contact_key)",
     "CREATE INDEX contact_emails_contact ON contact_emails(contact_key)",
     "CREATE INDEX notes_version ON notes(path, file_hash)",

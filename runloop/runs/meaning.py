@@ -49,7 +49,7 @@ def _embedder(name: str, settings: Settings) -> Embedder:
     models, store = model_settings(settings), secret_store(settings.get("security.secrets.provider"))
     provider, model = Broker(models, store.get).route_embedding(name)
     if provider.kind == ProviderKind.NONE:
-        hint = "use hashed, wordllama, off, or provider:model with a provider of models.providers"
+        hint = "use hashed, wordllama, off, or provider:model with a provider of models.broker.providers"
         raise InvalidInput(f"{name!r} names no embedder", code="kb.unknown_embedder", where=Where(key="kb.vectors.embedder"), hint=hint)
     return ProviderEmbedder(models, store, f"{provider.id}:{model}")
 

@@ -37,7 +37,7 @@ def embed(
         made: Progress | None = None
         if not status:
             made = catch_up(kb.vectors, chosen, most=limit, progress=_show if output.is_terminal(sys.stderr) else lambda _: None)
-        now = kb.vectors.status(chosen.domains)
+        now = kb.vectors.status(chosen.domains, counted=True)
     answer: dict[str, Any] = {
         "embedder": chosen.embedder.identity,
         "made_by": now.embedder,

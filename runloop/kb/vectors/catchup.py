@@ -39,26 +39,24 @@ def catch_up(
     """
     embedder, domains = meaning.embedder, meaning.domains
     anew = store.embedder() not in {None, embedder.identity}
-    made, before = 0, 2**62
-    removed = store.prune(domains) if not anew else 0
-    status = store.status(domains)
-    embedded = 0 if anew else status.embedded
+    if anew:
+        store.start(embedder, len(_vectors(embedder, ["dimension"])[0]) // 4)  # it answers: now the old ones may go
+    removed, seen = store.prune(domains), store.newest()
+    status = store.status(domains, counted=True)
+    made, embedded, before = 0, status.embedded, 2**62
     while not stop() and (most is None or made < most):
         count = min(batch or embedder.batch, embedder.batch, most - made if most is not None else embedder.batch)
-        if made == 0 and anew:
-            vectors = _vectors(embedder, ["dimension"])  # before anything is thrown away: the embedder answers
-            store.start(embedder, len(vectors[0]) // 4)
         documents = store.pending(domains, before, count)
         if not documents:
+            store.note(seen, 0)
             break
         vectors = _vectors(embedder, [each.text(embedder.max_chars) for each in documents])
         if store.start(embedder, len(vectors[0]) // 4):  # the model behind the name gives vectors of another length now
             anew, embedded, before = True, 0, 2**62
             continue
         store.put(documents, vectors)
-        made += len(documents)
-        embedded += len(documents)
-        before = documents[-1].document
+        made, embedded, before = made + len(documents), embedded + len(documents), documents[-1].document
+        store.note(seen, status.documents - embedded)
         progress(Progress(made, removed, status.documents, embedded, anew))
     return Progress(made, removed, status.documents, embedded, anew)
 

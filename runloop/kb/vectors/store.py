@@ -1,6 +1,7 @@
-"""``vectors.sqlite``: the vector of each document by its number, with the digest of the text that it was made from.
+"""``vectors.sqlite``: a vector for the digest of each document's text.
 
-A vector counts only while its document has that digest. The file belongs to one embedder; for another one it is started anew.
+Documents that are numbered anew, or whose file changed around them, keep their vectors; texts that are gone lose theirs. The file belongs
+to one embedder; for another one it is started anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import apsw
+
 from runloop.kb.database import connect, translated
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.migrations import immediate
@@ -24,11 +27,20 @@ from runloop.kb.vectors.port import Embedder, VectorIndex, unit
 FORMAT = "1"
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS made(document INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS made(number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE) STRICT",
+    "CREATE TABLE IF NOT EXISTS noted(one INTEGER PRIMARY KEY CHECK(one = 1), seen INTEGER NOT NULL, missing INTEGER NOT NULL) STRICT",
 )
-_TEXT = """SELECT d.id, d.digest, d.title, coalesce(d.body, n.text, '') FROM base.documents d LEFT JOIN made m ON m.document = d.id
+_OF = "d.domain IN (SELECT value FROM json_each(:domains))"
+_PENDING = f"""SELECT d.id, d.digest, d.title, coalesce(d.body, n.text, '') FROM base.documents d LEFT JOIN made m ON m.digest = d.digest
     LEFT JOIN base.notes n ON d.domain = 'notes' AND n.path = d.path AND n.part = CAST(substr(d.key, 7 + length(d.path)) AS INTEGER)
-    WHERE d.id < ? AND m.digest IS NOT d.digest AND d.domain IN (SELECT value FROM json_each(?)) ORDER BY d.id DESC LIMIT ?"""
+    WHERE d.id < :before AND m.number IS NULL AND {_OF} ORDER BY d.id DESC LIMIT :count"""  # noqa: S608
+_GONE = f"SELECT number FROM made m WHERE NOT EXISTS (SELECT 1 FROM base.documents d WHERE d.digest = m.digest AND {_OF})"  # noqa: S608
+_DOCUMENTS = f"SELECT count(*) FROM base.documents d WHERE {_OF}"  # noqa: S608
+_EMBEDDED = f"SELECT count(*) FROM base.documents d JOIN made m ON m.digest = d.digest WHERE {_OF}"  # noqa: S608
+_NUMBERS = """SELECT DISTINCT m.number FROM json_each(?) AS j CROSS JOIN base.documents AS d ON d.id = j.value
+    CROSS JOIN made AS m ON m.digest = d.digest"""
+_WITH_TEXT = """SELECT m.number, d.id FROM json_each(?) AS j CROSS JOIN made AS m ON m.number = j.value
+    CROSS JOIN base.documents AS d ON d.digest = m.digest"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,8 @@ class VectorStore:
     def __init__(self, path: Path, views: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._db = connect(path, synchronous="normal", cache_kib=16 * 1024)
+        with _hinted(path):
+            self._db = connect(path, synchronous="normal", cache_kib=16 * 1024)
         try:
             with self._safely():
                 self._db.pragma("secure_delete", 1)  # text can be guessed from a vector
@@ -99,59 +112,80 @@ class VectorStore:
             had = bool(self._db.execute("SELECT count(*) FROM made").get)
             self.index.drop()
             self._db.execute("DELETE FROM made")
+            self._db.execute("DELETE FROM noted")
             self._db.execute("DELETE FROM meta")
             self._db.executemany("INSERT INTO meta VALUES(?, ?)", list(wanted.items()))
             self.index.create(dimensions)
             return had
 
     def pending(self, domains: Sequence[str], before: int, count: int) -> list[Pending]:
-        """Documents with a number below ``before`` that have no vector, the newest first."""
+        """Documents with an id below ``before`` that have no vector, the newest first."""
         with self._safely():
-            rows: list[Any] = self._db.execute(_TEXT, (before, _json(domains), count)).fetchall()
+            rows: list[Any] = self._db.execute(_PENDING, {"before": before, "domains": _json(domains), "count": count}).fetchall()
         return [Pending(*row) for row in rows]
 
     def put(self, documents: Sequence[Pending], vectors: Sequence[bytes]) -> None:
-        """Keep the vectors of the documents."""
+        """Keep the vectors of the documents' texts."""
         with self._safely(), immediate(self._db):
-            self.index.put([(each.document, vector) for each, vector in zip(documents, vectors, strict=True)])
-            rows = [(each.document, each.digest) for each in documents]
-            self._db.executemany("INSERT OR REPLACE INTO made VALUES(?, ?)", rows)
+            items: list[tuple[int, bytes]] = []
+            for digest, vector in {each.digest: vector for each, vector in zip(documents, vectors, strict=True)}.items():
+                if self._db.execute("SELECT 1 FROM made WHERE digest = ?", (digest,)).get is None:  # nobody else was faster
+                    self._db.execute("INSERT INTO made(digest) VALUES(?)", (digest,))
+                    items.append((self._db.last_insert_rowid(), vector))
+            self.index.put(items)
 
-    def prune(self, domains: Sequence[str] | None = None) -> int:
-        """Remove the vectors of documents that changed, were erased, or are of none of the domains; how many there were."""
-        sql = """SELECT m.document FROM made m LEFT JOIN base.documents d ON d.id = m.document
-                 WHERE d.digest IS NOT m.digest OR (? IS NOT NULL AND d.domain NOT IN (SELECT value FROM json_each(?)))"""
-        listed = None if domains is None else _json(domains)
+    def prune(self, domains: Sequence[str]) -> int:
+        """Remove the vectors of texts that no document of the domains has any more; how many there were."""
         with self._safely(), immediate(self._db):
             if self._embedder() is None:
                 return 0
-            gone = [int(row[0]) for row in self._db.execute(sql, (listed, listed or "[]"))]
+            gone = [int(row[0]) for row in self._db.execute(_GONE, {"domains": _json(domains)})]
             self.index.remove(gone)
-            self._db.executemany("DELETE FROM made WHERE document = ?", [(number,) for number in gone])
-            return len(gone)
+            self._db.executemany("DELETE FROM made WHERE number = ?", [(number,) for number in gone])
+        if gone:
+            with self._safely():
+                self._db.wal_checkpoint(
+                    "main", apsw.SQLITE_CHECKPOINT_TRUNCATE
+                )  # nothing of them stays in the log either, unless a reader holds it
+        return len(gone)
 
     def nearest(self, vector: Sequence[float], count: int, floor: float, among: Sequence[int] | None = None) -> list[Near]:
-        """The nearest documents whose text is still what the vector was made from."""
+        """The nearest documents, those that are like the vector by at least ``floor``; only ``among`` these, if given."""
         with self._safely():
             if self._embedder() is None:
                 return []
-            found = [each for each in self.index.nearest(unit(vector), count, among) if each[1] >= floor]
-            marks = _json([number for number, _ in found])
-            sql = """SELECT m.document FROM json_each(?) AS j CROSS JOIN made AS m ON m.document = j.value
-                     CROSS JOIN base.documents AS d ON d.id = m.document AND d.digest = m.digest"""
-            valid = {row[0] for row in self._db.execute(sql, (marks,))}
-        return [Near(number, likeness) for number, likeness in found if number in valid]
+            numbers = None if among is None else [int(row[0]) for row in self._db.execute(_NUMBERS, (_json(among),))]
+            likeness = {number: like for number, like in self.index.nearest(unit(vector), count, numbers) if like >= floor}
+            rows: list[Any] = self._db.execute(_WITH_TEXT, (_json(list(likeness)),)).fetchall()
+        wanted = None if among is None else frozenset(among)
+        found = [Near(document, likeness[number]) for number, document in rows if wanted is None or document in wanted]
+        return sorted(found, key=lambda each: (-each.likeness, -each.document))
 
-    def status(self, domains: Sequence[str]) -> Status:
-        """How far the vectors of these domains are."""
-        sql = "SELECT count(*) FROM base.documents WHERE domain IN (SELECT value FROM json_each(?))"
+    def note(self, seen: int, missing: int) -> None:
+        """Keep how many of the documents up to the id ``seen`` have no vector yet, for :meth:`status`."""
+        with self._safely(), immediate(self._db):
+            self._db.execute("INSERT OR REPLACE INTO noted VALUES(1, ?, ?)", (seen, max(0, missing)))
+
+    def newest(self) -> int:
+        """The highest id of a document."""
         with self._safely():
-            documents = int(self._db.execute(sql, (_json(domains),)).get)
+            return int(self._db.execute("SELECT coalesce(max(id), 0) FROM base.documents").get)
+
+    def status(self, domains: Sequence[str], *, counted: bool = False) -> Status:
+        """How far the vectors of these domains are; ``counted`` looks at each, else what was noted counts."""
+        values = {"domains": _json(domains)}
+        with self._safely():
+            documents = int(self._db.execute(_DOCUMENTS, values).get)
             name = self._embedder()
             if name is None:
                 return Status(None, self.index.name, None, documents, 0)
-            embedded = int(self._db.execute("SELECT count(*) FROM made").get)
-            return Status(name, self.index.name, int(self._meta()["dimensions"]), documents, min(embedded, documents))
+            dimensions = int(self._meta()["dimensions"])
+            row: Any = self._db.execute("SELECT seen, missing FROM noted").fetchone()
+            if counted or row is None:
+                embedded = int(self._db.execute(_EMBEDDED, values).get)
+            else:
+                embedded = documents - row[1] - int(self._db.execute(f"{_DOCUMENTS} AND d.id > :seen", {**values, "seen": row[0]}).get)
+            return Status(name, self.index.name, dimensions, documents, max(0, embedded))
 
     def _meta(self) -> dict[str, str]:
         return {str(key): str(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
@@ -164,13 +198,18 @@ class VectorStore:
     @contextmanager
     def _safely(self) -> Iterator[None]:
         """Alone, with errors of the file told as ours."""
-        with self._lock:
-            try:
-                with translated(self.path, self._db):
-                    yield
-            except LedgerCorrupt as error:
-                hint = f"delete {self.path.name}: it is made anew from the knowledge base by `rlp kb embed`"
-                raise LedgerCorrupt(error.message, where=error.where, hint=hint) from error
+        with self._lock, _hinted(self.path), translated(self.path, self._db):
+            yield
+
+
+@contextmanager
+def _hinted(path: Path) -> Iterator[None]:
+    """Of a damaged file say that nothing is lost."""
+    try:
+        yield
+    except LedgerCorrupt as error:
+        hint = f"delete {path.name}: it is made anew from the knowledge base by `rlp kb embed`"
+        raise LedgerCorrupt(error.message, where=error.where, hint=hint) from error
 
 
 def _json(values: Sequence[Any]) -> str:
