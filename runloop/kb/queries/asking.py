@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,8 @@ _ERRORS = {"kb.query_limit": QueryLimit, "kb.query_refused": QueryRefused, "kb.b
 
 def run_query(request: Request) -> QueryResult:
     """Run one read-only statement over the masked tables; raises :class:`QueryRefused` or :class:`QueryLimit`."""
+    import subprocess  # not needed in the process that answers, which imports this package too
+
     command = [sys.executable, "-P", "-s", "-B", "-m", _MODULE]
     environment = {"PYTHONPATH": _ROOT, "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}  # of the user's, nothing
     with subprocess.Popen(  # noqa: S603 - our own module

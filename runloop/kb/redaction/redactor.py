@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,7 +18,15 @@ from runloop.kb.redaction.urls import mask_urls
 
 _DEPTH = 3  # encodings inside encodings that are opened
 _DIGITS = frozenset("0123456789")
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_HARMLESS = re.compile(rf"[a-z_. ]*|(?:trace:|opening:|run:)?{_UUID}")  # words and ids, which records are full of
 _KEPT = 4096  # short texts whose masks are remembered: kinds, names and ids come again in every record
+
+
+@lru_cache(maxsize=4096)
+def _is_telling(name: str) -> bool:
+    """Whether the name of a key or column says what its values are."""
+    return is_key_name(name) or is_phone_name(name)
 
 
 class Redactor:
@@ -43,7 +53,8 @@ class Redactor:
 
     def text(self, text: str, name: str = "") -> str:
         """The text with everything masked that the rules name; ``name`` is that of its key or column, which may tell what it is."""
-        if not self.rules.enabled or not text:
+        name = name if name and _is_telling(name) else ""
+        if not self.rules.enabled or (not name and _HARMLESS.fullmatch(text)):
             return text
         if len(text) > 128:
             return self._text(text, name, _DEPTH)
