@@ -51,6 +51,7 @@ def unmask(reason: str | None, what: str, subject: str) -> None:
 
     with open_knowledge(context.settings(), stalls.tell) as kb:
         unmask_base(kb, reason, what, subject)
+        context.current().redactor = kb.redactor
 
 
 def unmask_base(kb: KnowledgeBase, reason: str | None, what: str, subject: str) -> None:
@@ -71,7 +72,6 @@ def unmask_base(kb: KnowledgeBase, reason: str | None, what: str, subject: str) 
     if not reason.strip():
         raise InvalidInput("no reason is given", code="redaction.no_reason", where=Where(key="--unmasked"), hint="say why, for the record")
     kb.unmask(what, subject, reason.strip(), os.getuid())
-    context.current().redactor = kb.redactor
 
 
 def _salt_of_the_ledger() -> str:

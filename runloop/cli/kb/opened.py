@@ -20,4 +20,5 @@ def open_kb(unmasked: str | None = None, what: str = "", subject: str = "") -> K
     except BaseException:
         kb.close()
         raise
+    context.current().redactor = kb.redactor  # what it masked is not masked once more
     return kb

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runloop.cli import context, output
+from runloop.cli import context, masking, output
 from runloop.cli.kb.past import AtOption, opened_at
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
@@ -58,6 +58,7 @@ def search(
         output.print_warning("kb.query_remark", f"{remark.message} (character {remark.at + 1} of {query!r})")
     _tell(found.vectors)
     hits = found.hits
+    shown = masking.masked([hit.explained() for hit in hits])  # keys and paths, too
     rows = [(f"{hit.score:.3f}", hit.domain, hit.title, _first_line(hit), _when(hit), f"event:{hit.event_id}", _place(hit)) for hit in hits]
     output.print_rows(
         ("score", "kind", "title", "excerpt", "time", "source", "place"),
@@ -66,7 +67,7 @@ def search(
         as_table=table,
         style=output.TableStyle(max_cols, max_rows, fit=not no_wrap),
         empty="nothing found",
-        data=[hit.explained() for hit in hits],
+        data=shown,
     )
     return EXIT_OK
 
@@ -111,4 +112,4 @@ def _place(hit: Hit) -> str | None:
     """File name and line; the whole path is in the JSON."""
     if hit.path is None:
         return None
-    return Path(hit.path).name + (f":{hit.line}" if hit.line is not None else "")
+    return masking.masked_text(Path(hit.path).name) + (f":{hit.line}" if hit.line is not None else "")
