@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
@@ -123,6 +124,8 @@ RUN_KINDS = frozenset(name for name, kind in KINDS.items() if kind.meta is not N
 LIVE_KINDS = frozenset(name for name, kind in KINDS.items() if kind.live)
 
 _PAYLOAD_TYPES: dict[str, Any] = {}
+_USED: set[tuple[str, bool | None]] = set()
+_FIRST_USE = threading.Lock()
 
 
 def kind_of(name: str) -> Kind:
@@ -156,7 +159,7 @@ def validate(name: str, payload: Mapping[str, Any]) -> Kind:
     if kind.version > 1:
         payload = _without_version(kind, payload)
     try:
-        value = msgspec.convert(payload, payload_type(kind, run=is_run_payload(kind, payload)), strict=True)
+        value = _convert(payload, kind, run=is_run_payload(kind, payload))
     except msgspec.ValidationError as error:
         raise _invalid(kind, _explain(kind, payload, str(error))) from error
     _check_beyond_types(kind, value)
@@ -167,9 +170,24 @@ def validate_meta(name: str, payload: Mapping[str, Any]) -> None:
     """As :func:`validate` for a run record whose other keys are known to be right."""
     kind = KINDS[name]
     try:
-        msgspec.convert(payload["meta"], kind.meta, strict=True)
+        _convert(payload["meta"], kind)
     except msgspec.ValidationError as error:
         raise _invalid(kind, _explain(kind, payload, str(error))) from error
+
+
+def _convert(value: Any, kind: Kind, *, run: bool | None = None) -> Any:
+    """The value as one form of the kind, its meta where ``run`` is None.
+
+    msgspec makes what it knows of a type at the first use; two threads that did so at once crashed (0.22.0).
+    """
+    wanted = kind.meta if run is None else payload_type(kind, run=run)
+    if (kind.name, run) in _USED:
+        return msgspec.convert(value, wanted, strict=True)
+    with _FIRST_USE:
+        try:
+            return msgspec.convert(value, wanted, strict=True)
+        finally:
+            _USED.add((kind.name, run))
 
 
 def _check_beyond_types(kind: Kind, value: Any) -> None:

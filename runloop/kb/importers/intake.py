@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from runloop.events import InvalidEvent, NewEvent, canonical
+from runloop.events.errors import NotCanonical
 from runloop.kb.importers.report import Refusal
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class _Intake:
             if before == digest:
                 self._report.known += 1
             else:
-                self._report.refuse(found.file, found.line, "stands in this import already, with other content; the first one counts")
+                reason = "stands in this import already, with other content; the first one counts"
+                self._report.refuse(found.file, found.line, reason, read=True)
             return
         self._batch.append(found)
         self._bytes += found.size
@@ -160,7 +162,7 @@ class _Intake:
         batch, self._batch, self._bytes = self._batch, [], 0
         if not batch:
             return
-        with self._kb.reading() as db:
+        with self._kb.reading() as db, db:  # one state of the tables, also while another import writes
             current = self._sort.current(db, [found.key for found in batch])
             touched = _last_touched(db, self._sort.entity, [found.key for found in batch if found.key not in current])
         fresh: list[tuple[Found, list[NewEvent]]] = []
@@ -173,7 +175,7 @@ class _Intake:
                 continue
             try:
                 events = self._events(found, now.event_id if now else touched.get(found.key, 0))
-            except InvalidEvent as error:
+            except (InvalidEvent, NotCanonical) as error:
                 self._report.refuse(found.file, found.line, error.message)
                 continue
             fresh.append((found, events))
@@ -189,10 +191,7 @@ class _Intake:
 
     def _event(self, kind: str, payload: Mapping[str, Any], after: int, blobs: tuple[bytes, ...] = ()) -> NewEvent:
         actor = self._how.actor
-        try:
-            said = blake3(canonical([kind, actor, payload, after])).hexdigest()
-        except (ValueError, TypeError, InvalidEvent) as error:
-            raise InvalidEvent(f"cannot be stored: {error}") from error
+        said = blake3(canonical([kind, actor, payload, after])).hexdigest()
         return NewEvent(kind, payload, actor, "user", {}, None, f"import:{said}", blobs)
 
     def _append(self, fresh: list[tuple[Found, list[NewEvent]]]) -> None:
@@ -203,7 +202,7 @@ class _Intake:
             return
         try:
             fresh_ids = None if self._how.dry_run else self._kb.ledger.append_new(events)
-        except InvalidEvent as error:
+        except (InvalidEvent, NotCanonical) as error:
             if len(fresh) == 1:
                 report.refuse(fresh[0][0].file, fresh[0][0].line, error.message)
                 return
@@ -227,7 +226,7 @@ class _Intake:
         if sort.held is None or sort.gone is None:
             return
         above = {str(parent) for file in report.troubled for parent in (PurePosixPath(file), *PurePosixPath(file).parents)}
-        with self._kb.reading() as db:
+        with self._kb.reading() as db, db:
             gone = [
                 (key, place)
                 for key, place in sort.held(db, source)

@@ -44,12 +44,13 @@ class ImportReport:
     remarks: list[Refusal] = field(default_factory=list)
     events: list[tuple[int, int]] = field(default_factory=list)
     troubled: set[str] = field(default_factory=set)
-    """Files of which something was refused: what is missing from them may be there after all."""
+    """Files of which something could not be read: what is missing from them may be there after all."""
 
-    def refuse(self, file: str, line: int | None, reason: str) -> None:
-        """Note a record that was not taken."""
+    def refuse(self, file: str, line: int | None, reason: str, *, read: bool = False) -> None:
+        """Note a record that was not taken; ``read`` when it could be read, so that nothing is hidden by it."""
         self.refusals += 1
-        self.troubled.add(file)
+        if not read:
+            self.troubled.add(file)
         if len(self.refused) < MAX_LISTED:
             self.refused.append(Refusal(file, line, reason))
 
