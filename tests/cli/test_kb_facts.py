@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runloop.cli.main import main
+from runloop.events import NewEvent
+from runloop.kb import KnowledgeBase
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def rlp(capsys):
+    def run(*words):
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def note(rlp, tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "plan.md").write_text("# Plan\n\nGrace Hopper likes oat milk.\n")
+    assert rlp("kb", "import", "notes", folder, "--quiet")[0] == 0
+    return folder / "plan.md"
+
+
+def test_a_fact_is_remembered_with_its_place_listed_superseded_and_forgotten(rlp, note):
+    assert rlp("kb", "remember", "Grace", "likes", "oat milk", "--source", f"{note}:3", "--source", "event:1")[0] == 0
+    [fact] = json.loads(rlp("kb", "facts", "grace", "--json")[1])
+    assert (fact["value"], fact["spans"][0]["quote"], fact["said_by"]) == ("oat milk", "Grace Hopper likes oat milk.", "user")
+    code, out, _ = rlp("kb", "supersede", fact["fact"], "soy milk", "--json")
+    new = json.loads(out)["fact"]
+    assert code == 0
+    assert "soy milk" in rlp("kb", "facts", "--table")[1]
+    assert "superseded" in rlp("kb", "facts", "--all", "--table", "--no-wrap")[1]
+    code, out, _ = rlp("kb", "forget", new, "--reason", "a test", "--json")
+    assert (code, json.loads(out)["erasure"]) == (0, None)
+    assert rlp("kb", "facts", "--table")[1] == "no facts\n"
+
+
+def test_an_erased_fact_is_in_no_file_any_more(rlp, home):
+    rlp("kb", "remember", "door", "code", "Zyzzogeton")
+    code, out, _ = rlp("kb", "forget", "fact:1", "--erase", "--json")
+    assert (code, json.loads(out)["erasure"]["events"]) == (0, [1])
+    assert [path.name for path in home.rglob("*") if path.is_file() and b"Zyzzogeton" in path.read_bytes()] == []
+    code, _, err = rlp("kb", "forget", "fact:1")
+    assert (code, "there is no fact:1" in err) == (2, True)
+    assert rlp("kb", "verify", "--table")[0] == 0
+
+
+def test_a_fact_that_was_forgotten_can_be_erased_later(rlp):
+    rlp("kb", "remember", "door", "code", "1234")
+    rlp("kb", "forget", "1")
+    code, out, _ = rlp("kb", "forget", "1", "--erase", "--json")
+    answer = json.loads(out)
+    assert (code, answer["event_id"], answer["erasure"]["events"]) == (0, None, [1])
+
+
+@pytest.mark.parametrize("source", ["x", "event:x", "nowhere.md:3", "plan.md:0"])
+def test_a_source_that_is_none_is_invalid_input(rlp, source):
+    code, _, err = rlp("kb", "remember", "a", "b", "c", "--source", source)
+    assert (code, "hint" in err) == (2, True)
+
+
+def test_a_key_makes_a_second_remember_harmless(rlp):
+    first = json.loads(rlp("kb", "remember", "a", "b", "c", "--key", "k", "--json")[1])
+    assert json.loads(rlp("kb", "remember", "a", "b", "c", "--key", "k", "--json")[1]) == first
+
+
+def test_the_tables_are_made_anew_and_what_was_set_aside_is_named(rlp, home):
+    with KnowledgeBase.open(home / "pog") as kb:
+        kb.ledger.append([NewEvent("contact.upserted", {"name": 5}, "user")], check=False)
+    code, out, err = rlp("kb", "rebuild", "--table")
+    assert (code, out.startswith("rebuilt from 1 events in "), "kb.set_aside" in err) == (0, True, True)
+    [problem] = json.loads(rlp("kb", "poison", "list", "--json")[1])
+    assert (problem["event_id"], problem["kind"]) == (1, "contact.upserted")
+    code, out, err = rlp("kb", "poison", "retry", "--table")
+    assert (code, out, "event 1" in err) == (1, "0 applied, 1 still set aside\n", True)
+
+
+def test_an_event_that_could_not_be_applied_is_applied_in_its_place_once_it_can(rlp, home, monkeypatch):
+    from runloop.kb import materialise, projections
+
+    def fails(_db, event, _load):
+        raise ValueError(event.payload["name"])
+
+    with KnowledgeBase.open(home / "pog") as kb:
+        people = [NewEvent("contact.upserted", {"name": name, "email": "a@example.com"}, "user") for name in ("Old", "New")]
+        kb.ledger.append(people[:1])
+        monkeypatch.setattr(materialise, "apply", fails)
+        kb.sync()
+        monkeypatch.setattr(materialise, "apply", projections.apply)
+        kb.ledger.append(people[1:])
+        kb.sync()
+    code, out, _ = rlp("kb", "poison", "retry", "--json")
+    assert (code, json.loads(out)) == (0, {"applied": [1], "set_aside": []})
+    assert json.loads(rlp("kb", "query", "SELECT name FROM contacts", "--json")[1])["rows"] == [{"name": "New"}]
+    assert rlp("kb", "poison", "retry", "--table")[:2] == (0, "nothing was set aside\n")
+
+
+def test_forgetting_a_person_asks_first_and_then_leaves_no_trace(rlp, note, home, tmp_path, monkeypatch):
+    rlp("kb", "remember", "Grace Hopper", "born", "1906")
+    code, out, _ = rlp("forget", "Grace Hopper", "--dry-run", "--json")
+    plan = json.loads(out)
+    assert (code, [each["action"] for each in plan["mentions"]], plan["erasure"]) == (0, ["erase", "erase"], None)
+    assert [each["path"] for each in plan["outside"]] == [str(note)]
+    code, _, err = rlp("forget", "Grace Hopper")
+    assert (code, "cli.needs_answer" in err) == (2, True)
+    code, out, _ = rlp("forget", "Grace Hopper", "--yes", "--table")
+    assert (code, "erased: events 2, blobs 1, by event:" in out) == (0, True)
+    assert [path.name for path in home.rglob("*") if path.is_file() and b"Hopper" in path.read_bytes()] == []
+    assert rlp("forget", "Grace Hopper", "--table")[1].startswith("nothing mentions them\n")
