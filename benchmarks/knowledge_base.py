@@ -50,7 +50,11 @@ BATCH = 64
 
 
 class Figures(dict):
-    """What was measured, by name."""
+    """What was measured, by name; said at once on stderr, for who waits."""
+
+    def __setitem__(self, name, value):
+        super().__setitem__(name, value)
+        print(f"{name}: {value}", file=sys.stderr, flush=True)
 
     def timed(self, name, work):
         """The result of ``work``; its seconds are noted."""

@@ -6,7 +6,7 @@ import json
 import pytest
 from small_runs import BEFORE, LARGE, NEW, identity, records
 
-from runloop.events import NewEvent, record_of
+from runloop.events import NewEvent, record_of, run_event
 from runloop.events import records as r
 from runloop.kb import KnowledgeBase, Ledger
 from runloop.kb.erasing import Left, erase
@@ -22,7 +22,9 @@ from runloop.kb.errors import (
 )
 from runloop.kb.keeping.chain import Anchor
 from runloop.kb.pruning import prune as pruning
+from runloop.kb.pruning.archive import ArchiveReader
 from runloop.kb.pruning.archived import ArchivedRuns
+from runloop.kb.verify import first_broken_after
 
 
 def ids(kb):
@@ -142,6 +144,24 @@ def test_records_that_a_mail_or_a_contact_rests_on_stay(kb, contact, pruned):
     assert pruned().held == 2
     assert ids(kb) == [4, 5, 8, 9, 10]
     whole(kb)
+
+
+def test_what_a_later_run_was_told_of_stays_and_so_does_a_large_value_that_it_shares(kb, pruned):
+    kb.ledger.append(records(identity(), large=LARGE))
+    later = records(identity(), at_ms=NEW, large=LARGE)
+    meta = r.EffectEnded("a", 1, 2, result={"hits": [{"event_id": 3}]})
+    kb.ledger.append([*later[:5], run_event(identity(), 6, "effect.completed", meta, "m", ts_ms=NEW)])
+    assert pruned().events == 6
+    assert ids(kb)[0] == 3
+    assert whole(kb).blobs == 1
+
+
+def test_a_writer_whose_last_event_was_archived_meanwhile_goes_on(kb, three, pruned):
+    before = kb.ledger.get(16)
+    pruned()
+    with kb.ledger.reading() as db:
+        assert first_broken_after(db, 16, before.chain_hash) is None
+        assert first_broken_after(db, 17, before.chain_hash).what == "the event"
 
 
 def test_a_second_prune_signs_after_the_first_and_both_archives_are_read(kb, three, pruned):
@@ -265,7 +285,27 @@ def test_an_archive_that_was_altered_is_not_read(kb, three, pruned, damage):
     assert kb.verify().broken.what.startswith("the archive ")
 
 
+def test_an_archive_whose_lines_were_changed_is_damaged_even_to_who_does_not_know_its_checkpoint(kb, three, pruned, tmp_path):
+    lines = gzip.decompress(pruned().archive.read_bytes()).splitlines(keepends=True)
+    blob = next(number for number, line in enumerate(lines) if line.startswith(b'{"blob"'))
+    event = next(number for number, line in enumerate(lines) if line.startswith(b'{"actor"'))
+    changes = {
+        "a large value": [*lines[:blob], lines[blob].replace(b"eXl5", b"eXl6", 1), *lines[blob + 1 :]],
+        "an event": [*lines[:event], lines[event].replace(b"piers", b"peers", 1), *lines[event + 1 :]],
+        "a line less": [*lines[:event], *lines[event + 1 :]],
+        "no last line": lines[:-1],
+        "another beginning": lines[1:],
+        "a line that is none": [*lines[:event], b"{}\n", *lines[event + 1 :]],
+    }
+    for name, changed in changes.items():
+        (tmp_path / "changed.gz").write_bytes(gzip.compress(b"".join(changed)))
+        with pytest.raises(ArchiveDamaged):
+            print(name, len(list(ArchiveReader(tmp_path / "changed.gz").scan())))
+
+
 FORGERIES = {
+    "a stretch of no checkpoint": """INSERT INTO pruned_stretches SELECT 7, 7, chain_blake3, 2 FROM events WHERE id = 7;
+        DELETE FROM events WHERE id = 7""",
     "a stretch that ends elsewhere": "UPDATE pruned_stretches SET last_id = last_id + 1 WHERE first_id = 8",
     "another chain value": "UPDATE pruned_stretches SET chain = zeroblob(32) WHERE first_id = 2",
     "an event that is deleted as if pruned": """DELETE FROM events WHERE id = 7;
