@@ -122,14 +122,16 @@ def _people(db: apsw.Connection, redactor: Redactor, request: Request, query: Qu
 
 
 def _by_text(wanted: _Candidates, limit: int) -> list[_Place]:
-    """People by how sure they are meant, documents by stage and BM25; ties by domain and key."""
-    scored = [(key, hit.score, {"person": hit.data["match"]}, hit.domain) for key, hit in wanted.people.items()]
-    for number, (key, (document, place)) in enumerate(wanted.text.items(), 1):
+    """People by how sure they are meant, documents by stage and BM25; ties by place, which is that of the newer document."""
+    scored: list[tuple[float, int, str, Mapping[str, Any]]] = [
+        (hit.score, 0, key, {"person": hit.data["match"]}) for key, hit in wanted.people.items()
+    ]
+    for number, (key, (_, place)) in enumerate(wanted.text.items(), 1):
         if key not in wanted.people:
             score = round(_STAGE_SCORE[place.stage] + _BM25_SHARE * place.bm25 / (1 + place.bm25), 6)
-            scored.append((key, score, {"text_place": number, "stage": place.stage, "bm25": place.bm25}, document.domain))
-    scored.sort(key=lambda each: (-each[1], each[3], each[0]))
-    return [(key, score, parts) for key, score, parts, _ in scored[:limit]]
+            scored.append((score, number, key, {"text_place": number, "stage": place.stage, "bm25": place.bm25}))
+    scored.sort(key=lambda each: (-each[0], each[1], each[2]))
+    return [(key, score, parts) for score, _, key, parts in scored[:limit]]
 
 
 def _by_fusion(wanted: _Candidates, weight: float, limit: int) -> list[_Place]:
