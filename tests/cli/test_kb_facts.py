@@ -46,6 +46,8 @@ def test_a_fact_is_remembered_with_its_place_listed_superseded_and_forgotten(rlp
     assert code == 0
     assert "soy milk" in rlp("kb", "facts", "--table")[1]
     assert "superseded" in rlp("kb", "facts", "--all", "--table", "--no-wrap")[1]
+    [before] = json.loads(rlp("kb", "facts", "--at", fact["event_id"], "--json")[1])
+    assert (before["fact"], before["status"]) == (fact["fact"], "current")
     code, out, _ = rlp("kb", "forget", new, "--reason", "a test", "--json")
     assert (code, json.loads(out)["erasure"]) == (0, None)
     assert rlp("kb", "facts", "--table")[1] == "no facts\n"

@@ -9,6 +9,8 @@ import typer
 
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
+from runloop.cli.kb.past import AtOption, opened_at
+from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
 
@@ -87,11 +89,13 @@ def facts(
     max_cols: MaxColsOption = None,
     max_rows: MaxRowsOption = None,
     no_wrap: NoWrapOption = False,
+    at: AtOption = None,
+    unmasked: UnmaskedOption = None,
 ) -> int:
     """List the facts that hold, oldest first, with who said them."""
     from runloop.kb.facts import select
 
-    with open_kb() as kb:
+    with opened_at(at, unmasked, "kb facts", subject or "all") as kb:
         with kb.reading() as db:
             found = select(db, subject, ended=ended)
         data: list[dict[str, Any]] = [kb.redactor.value(fact.to_dict()) for fact in found]
