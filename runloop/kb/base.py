@@ -311,10 +311,10 @@ class KnowledgeBase:
             return erasure
         return replace(erasure, remarks=(*erasure.remarks, "a reader holds the log of the derived tables; what was erased leaves it later"))
 
-    def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryResult:
+    def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS, for_agents: bool = False) -> QueryResult:
         """Run one read-only statement over the masked tables (see ``runloop.kb.queries``), in a process of its own."""
         self.sync()
-        return run_query(self.query_request(sql, max_rows=max_rows, max_seconds=max_seconds))
+        return run_query(self.query_request(sql, max_rows=max_rows, max_seconds=max_seconds, for_agents=for_agents))
 
     def tables(self) -> list[Table]:
         """The tables that :meth:`query` can read, with their columns and what is masked in them."""
@@ -325,10 +325,13 @@ class KnowledgeBase:
             finally:
                 db.execute("DETACH ledger")  # the connection is kept for others
 
-    def query_request(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS) -> QueryRequest:
+    def query_request(
+        self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS, for_agents: bool = False
+    ) -> QueryRequest:
         """What :meth:`query` asks for."""
+        redactor = self._for_agents if for_agents else self.redactor
         return QueryRequest(
-            sql, str(self._views_path), str(self.ledger.path), self.redactor.salt, self.redactor.rules,
+            sql, str(self._views_path), str(self.ledger.path), redactor.salt, redactor.rules,
             until=self.until, max_rows=max_rows, max_seconds=max_seconds,
         )  # fmt: skip
 

@@ -41,7 +41,7 @@ class KnowledgeForAgents:
 
     async def query(self, sql: str, limit: int) -> dict[str, Any]:
         """Columns, rows and whether there are more."""
-        return (await asyncio.to_thread(self._kb.query, sql, max_rows=limit)).to_dict()
+        return (await asyncio.to_thread(self._kb.query, sql, max_rows=limit, for_agents=True)).to_dict()
 
     async def propose(self, proposal: Proposal, ctx: CallContext) -> int:
         """Add the fact, once per idempotency key."""

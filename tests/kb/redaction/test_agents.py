@@ -30,11 +30,12 @@ def kb(tmp_path, request):
 
 def answers(kb, *, raw):
     hits = [hit.to_dict() for query in ("Ada", "Ask", "password", "ada@example.com") for hit in kb.search(query, raw_contacts=raw)]
+    rows = [kb.query(f"SELECT * FROM {table}", for_agents=True).rows for table in ("contacts", "notes", "artifacts", "facts", "events")]
     found = [kb.get(hit["key"], raw_contacts=raw) for hit in hits]
     events = [kb.get(f"event:{number}", raw_contacts=raw) for number in (1, 2, 3, 4)]
     assert {hit["domain"] for hit in hits} >= {"contacts", "notes", "artifacts", "facts"}
     assert None not in [*found, *events]
-    return json.dumps([hits, found, events])
+    return json.dumps([hits, found, events, [] if raw else rows])
 
 
 def test_an_agent_without_the_capability_gets_masks_everywhere(kb):
