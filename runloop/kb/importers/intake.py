@@ -99,6 +99,7 @@ def take_in(kb: KnowledgeBase, sort: Sort, items: Iterable[Item], report: Import
 
     When a person interrupts it, what was appended stays, and the report says so.
     """
+    report.dry_run = how.dry_run
     intake = _Intake(kb, sort, report, how)
     try:
         intake.run(items)

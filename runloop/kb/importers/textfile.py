@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT = re.compile("[\udc80-\udcff]")
+_NO_CHARSETS = frozenset({"punycode", "idna", "undefined", "unicode-escape", "unicode_escape", "raw-unicode-escape", "raw_unicode_escape"})
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -93,15 +94,22 @@ def decode(data: bytes, *, keep_bad: bool = False, encoding: str | None = None) 
     return text
 
 
+def text_codec(name: str) -> str | None:
+    """The codec of a character set, where there is one, it is a text encoding, and it reads any text in one pass."""
+    try:
+        found = codecs.lookup(name)
+    except (LookupError, ValueError):
+        return None
+    return found.name if getattr(found, "_is_text_encoding", True) and found.name not in _NO_CHARSETS else None
+
+
 def known_encoding(name: str) -> str:
     """The codec's own name of a text encoding; raises InvalidInput for anything else."""
-    try:
-        b"".decode(name)
-        return codecs.lookup(name).name
-    except (LookupError, UnicodeError, ValueError):
-        raise InvalidInput(
-            f"{name!r} is not an encoding", code="import.unknown_encoding", hint="use a name such as cp1252, iso-8859-15 or shift_jis"
-        ) from None
+    found = text_codec(name)
+    if found is None:
+        hint = "use a name such as cp1252, iso-8859-15 or shift_jis"
+        raise InvalidInput(f"{name!r} is not an encoding", code="import.unknown_encoding", hint=hint)
+    return found
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import email.utils
 import re
 from calendar import timegm
@@ -10,16 +9,17 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from typing import Any
 
+from runloop.kb.importers.textfile import text_codec
+
 _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _SAFE = {ord("\0"): "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
-_NO_CHARSETS = frozenset({"punycode", "idna", "undefined", "unicode-escape", "unicode_escape", "raw-unicode-escape", "raw_unicode_escape"})
 _ID = re.compile(rb"<([^<>\s]{1,900})>")
 MAX_ADDRESSES = 10_000
 
 
 def text_of(data: bytes, charset: str | None, fallback: str, problems: list[str]) -> str:
     """The characters of bytes in a character set that was stated; what does not fit is read as UTF-8, else as ``fallback``."""
-    stated = _known(charset)
+    stated = None if charset is None else text_codec(charset)
     if charset is not None and stated is None:
         problems.append(f"character set {charset[:40]!r} is unknown")
     for name in dict.fromkeys((stated or "utf-8", "utf-8")):
@@ -86,17 +86,3 @@ def _decoded(text: str, fallback: str) -> str:
     except (HeaderParseError, ValueError, LookupError):
         return text
     return "".join(piece if isinstance(piece, str) else text_of(piece, charset, fallback, []) for piece, charset in pieces)
-
-
-def _known(charset: str | None) -> str | None:
-    """The codec of a character set, where there is one and it is a text encoding."""
-    if charset is None:
-        return None
-    try:
-        found = codecs.lookup(charset)
-    except (LookupError, ValueError, UnicodeError):
-        return None
-    is_text = getattr(found, "_is_text_encoding", True)
-    if not is_text or found.name in _NO_CHARSETS:
-        return None
-    return "utf-8" if found.name == "ascii" else found.name
