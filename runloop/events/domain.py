@@ -187,7 +187,7 @@ class ImportFinished(Payload, frozen=True):
     ``scrubbed`` counts secrets that were taken out of the records before they were stored.
     """
 
-    what: Literal["contacts", "notes", "mail", "calendar", "git", "shell"]
+    what: Literal["contacts", "accounts", "notes", "mail", "calendar", "git", "shell"]
     source: Text
     taken: Count
     known: Count

@@ -203,6 +203,8 @@ def _counts(report: ImportReport) -> str:
     if report.removed:
         things = "file" if report.what == "notes" else "record"
         words.append(f"{report.removed} {things if report.removed == 1 else things + 's'} forgotten")
+    if report.accounts:
+        words.append(f"{report.accounts} {'account' if report.accounts == 1 else 'accounts'}")
     if report.scrubbed:
         words.append(f"{report.scrubbed} {'secret' if report.scrubbed == 1 else 'secrets'} taken out")
     return ", ".join(words) + (" (dry run: nothing was written)" if report.dry_run else "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.kb.derived import contact_key
 from runloop.kb.importers import csvfile, vcard
+from runloop.kb.importers.accounts import found_account, import_accounts
 from runloop.kb.importers.intake import Current, Found, How, Known, Sort, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, bad_byte, decode, read_bytes, shown
@@ -33,11 +34,17 @@ def import_contacts(kb: KnowledgeBase, files: Sequence[str | Path], how: How | N
     ``encoding`` is that of files that are not UTF-8.
     """
     report = ImportReport("contacts", ", ".join(shown(file) for file in files))
-    return take_in(kb, _SORT, _distinct(found for file in files for found in _contacts(Path(file), report, encoding)), report, how or How())
+    accounts: list[Found] = []
+    take_in(
+        kb, _SORT, _distinct(found for file in files for found in _contacts(Path(file), report, encoding, accounts)), report, how or How()
+    )
+    if accounts and not report.interrupted:
+        report.accounts = import_accounts(kb, accounts, report.source, how or How()).taken
+    return report
 
 
-def _contacts(path: Path, report: ImportReport, encoding: str | None) -> Iterator[Found | Refusal]:
-    """The usable contacts of one file."""
+def _contacts(path: Path, report: ImportReport, encoding: str | None, accounts: list[Found]) -> Iterator[Found | Refusal]:
+    """The usable contacts of one file; their accounts go to ``accounts``."""
     name = shown(path)
     try:
         data = read_bytes(path, MAX_BYTES)
@@ -57,6 +64,8 @@ def _contacts(path: Path, report: ImportReport, encoding: str | None) -> Iterato
                 )
                 record.emails.remove(address)
             payload = _payload(record, shown(path.name))
+            profiles = record.accounts if isinstance(record, vcard.Card) else ()
+            accounts += [found_account(each, payload["email"], name, record.line, payload["source"]) for each in profiles]
             yield Found(contact_key(payload["email"]), name, record.line, (payload,), _digest(*_facts(payload)))
     except Unreadable as error:
         yield Refusal(name, error.line, error.message)

@@ -37,6 +37,8 @@ class ImportReport:
     known: int = 0
     removed: int = 0
     scrubbed: int = 0
+    accounts: int = 0
+    """New or changed accounts of the contacts that were read."""
     refusals: int = 0
     read: int = 0
     total: int = 0
@@ -80,6 +82,7 @@ class ImportReport:
             "known": self.known,
             "removed": self.removed,
             "scrubbed": self.scrubbed,
+            "accounts": self.accounts,
             "refusals": self.refusals,
             "refused": [refusal._asdict() for refusal in self.refused],
             "remarks": [remark._asdict() for remark in self.remarks],

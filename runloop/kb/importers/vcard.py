@@ -10,8 +10,11 @@ import binascii
 import quopri
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from runloop.kb.importers.profiles import Profile, profile_of
 
 # Android writes a label of one's own as `X-CUSTOM(CHARSET=UTF-8,ENCODING=QUOTED-PRINTABLE,=57=6F)`.
 _PARAMETER = re.compile(r';(?P<name>[A-Za-z0-9-]+)(?:\([^()]*\))?(?:=(?P<values>(?:"[^"]*"|[^";:,]*)(?:,(?:"[^"]*"|[^";:,]*))*))?')
@@ -47,6 +50,7 @@ class Card:
     emails: list[str] = field(default_factory=list)
     nicknames: list[str] = field(default_factory=list)
     org: str | None = None
+    accounts: list[Profile] = field(default_factory=list)
     problem: str | None = None
     problem_line: int = 0
 
@@ -188,6 +192,11 @@ def _take(card: Card, prop: Property, ranked: list[tuple[int, str]]) -> None:
             ranked.append((_preference(prop), address))
     elif prop.name == "ORG" and card.org is None:
         card.org = ", ".join(part for part in split_value(text_of(prop), ";") if part) or None
+    else:
+        with suppress(ValueError):  # what is not needed may be as odd as it likes
+            profile = profile_of(prop.name, prop.parameters, unescape(text_of(prop)))
+            if profile is not None and profile not in card.accounts:
+                card.accounts.append(profile)
 
 
 def _preference(prop: Property) -> int:
