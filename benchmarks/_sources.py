@@ -1,4 +1,4 @@
-"""What a person has, as files: contacts, notes, mail, in the vocabulary of :class:`_base.Words`; and runs as they were recorded.
+"""What a person has, as files: in the vocabulary of :class:`_base.Words`; and runs as they were recorded.
 
 The runs are copies of one that really ran (``tests/data/golden``): each has ids, a time, a person and a topic of its own.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
@@ -55,6 +56,40 @@ def write_mail(words: Words, path: Path, count: int, emails: list[str]) -> None:
             message.set_content(words.text(words.random.randint(60, 300)))
             file.write(b"From bench@example.com " + when.strftime("%a %b %d %H:%M:%S %Y").encode() + b"\n")
             file.write(bytes(message).replace(b"\nFrom ", b"\n>From ") + b"\n")
+
+
+def write_calendar(words: Words, path: Path, count: int) -> None:
+    """An iCalendar file."""
+    with path.open("w", newline="\r\n") as file:
+        file.write("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//bench//EN\n")
+        for number in range(count):
+            when = dt.datetime.fromtimestamp(START_MS / 1000 + number * 3600, dt.UTC)
+            times = f"DTSTAMP:{when:%Y%m%dT%H%M%SZ}\nDTSTART:{when:%Y%m%dT%H%M%SZ}\nDURATION:PT1H\n"
+            file.write(f"BEGIN:VEVENT\nUID:{words.uuid()}\n{times}SUMMARY:{' '.join(words.some(4))}\nEND:VEVENT\n")
+        file.write("END:VCALENDAR\n")
+
+
+def make_repository(words: Words, directory: Path, commits: int) -> None:
+    """A git repository with so many commits, each to one of a hundred files."""
+    directory.mkdir()
+    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=directory, check=True)
+    lines = []
+    for number in range(commits):
+        message, content = " ".join(words.some(8)), words.text(20)
+        when = f"{START_MS // 1000 + number * 60} +0000"
+        lines += ["commit refs/heads/main", f"committer Ada <ada@bench.example> {when}", f"data {len(message)}", message]
+        lines += [f"M 100644 inline {number % 100}.txt", f"data {len(content)}", content]
+    stream = "\n".join([*lines, "done", ""]).encode()
+    subprocess.run(["git", "fast-import", "--quiet", "--done"], cwd=directory, input=stream, check=True)
+
+
+def write_history(words: Words, path: Path, count: int) -> None:
+    """A history of zsh with times."""
+    with path.open("w") as file:
+        for number in range(count):
+            file.write(
+                f": {START_MS // 1000 + number * 30}:0;{words.random.choice(('ls', 'grep', 'git log', 'make'))} {' '.join(words.some(3))}\n"
+            )
 
 
 class RecordedRuns:

@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, Any
 from runloop.errors import RunloopError
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.runs.history import opening_of, run_events
+from runloop.runs.sources import OwnRuns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runloop.events import StoredEvent
-    from runloop.kb import Ledger
+    from runloop.kb import KnowledgeBase
     from runloop.runs.sources import RunSource
 
 
 class RunTelling:
-    """As :class:`runloop.kb.stories.Telling`, from a ledger and the archives of its pruned runs."""
+    """As :class:`runloop.kb.stories.Telling`, from a base, by its index of records, and the archives of its pruned runs."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._archived = ledger, ArchivedRuns(ledger)
+    def __init__(self, kb: KnowledgeBase) -> None:
+        self._own, self._archived = OwnRuns(kb), ArchivedRuns(kb.ledger)
 
     def events(self, run_id: str) -> Iterator[StoredEvent]:
         """The run's records; where a value of one is not there any more, all of them as they are stored. None where an archive is gone."""
-        source: RunSource = self._ledger if self.archive(run_id) is None else self._archived
+        source: RunSource = self._own if self.archive(run_id) is None else self._archived
         try:
             return iter(list(run_events(source, run_id)))
         except (RunloopError, KeyError):

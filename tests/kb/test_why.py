@@ -131,7 +131,7 @@ def letter(kb, contact):
 
 
 def explained(kb, key, **limits):
-    said = kb.explain(key, RunTelling(kb.ledger), **limits)
+    said = kb.explain(key, RunTelling(kb), **limits)
     return {step["key"]: step for step in said["steps"]}, {(link["from"], link["relation"], link["to"]) for link in said["links"]}, said
 
 
@@ -155,7 +155,7 @@ def test_a_mail_tells_who_made_it_on_which_text_at_what_cost_and_who_approved_it
 
 
 def test_addresses_are_masked_in_an_explanation(kb, letter):
-    assert "maria@acme" not in str(kb.explain(f"event:{letter['mail']}", RunTelling(kb.ledger)))
+    assert "maria@acme" not in str(kb.explain(f"event:{letter['mail']}", RunTelling(kb)))
 
 
 def test_a_run_shows_its_nodes_and_what_it_left(kb, letter):
@@ -182,7 +182,7 @@ def test_a_citation_of_what_nobody_has_read_is_said(kb, contact):
     record = Recording(kb)
     record.begin()
     record.node("gather", [], {"out": [{"event_id": 1}, {"event_id": 99}]})
-    said = kb.explain(f"node:{RUN}#gather", RunTelling(kb.ledger))
+    said = kb.explain(f"node:{RUN}#gather", RunTelling(kb))
     assert {link["to"]: link["note"] for link in said["links"] if link["relation"] == "cites"} == {
         "event:1": "no call of the run returned it",
         "event:99": "no call of the run returned it",
@@ -236,7 +236,7 @@ def test_an_archived_run_is_explained_from_its_archive_and_named_when_that_is_go
 
     from runloop.kb.pruning.prune import prune
 
-    before = kb.explain(f"event:{letter['mail']}", RunTelling(kb.ledger))
+    before = kb.explain(f"event:{letter['mail']}", RunTelling(kb))
     with kb.at(letter["mail"]) as past:
         assert past.run(RUN) is not None
     prune(kb.ledger, 2**52, key=Ed25519PrivateKey.generate())

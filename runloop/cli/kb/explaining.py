@@ -63,7 +63,7 @@ def why(
     if form is None:
         form = Format.JSON if output.wants_json(as_json=json, as_table=table) else Format.TREE
     with open_kb() as kb:
-        said = kb.explain(named(kb, entity).key, RunTelling(kb.ledger), max_steps=limit)
+        said = kb.explain(named(kb, entity).key, RunTelling(kb), max_steps=limit)
     match form:
         case Format.JSON:
             output.print_json(said)
