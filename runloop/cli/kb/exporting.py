@@ -16,6 +16,8 @@ from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
+from runloop.cli.kb.signers import meet_signers
+from runloop.cli.kb.signers import tell as tell_signer
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput, Where
@@ -136,10 +138,12 @@ def import_events(
         raise InvalidInput(f"{error.strerror}", code="export.unreadable", where=Where(file=str(file)), hint=hint) from None
     with source, progress() as tell:
         done = take_export(source, str(file), at.ledger, at.derived, progress=tell)
+    met = meet_signers(at.ledger)
     if output.wants_json(as_json=json, as_table=table):
-        output.print_json(done.to_dict())
+        output.print_json({**done.to_dict(), "signer_met": met})
         return EXIT_OK
     output.print_line(f"ledger {done.ledger_id}: {done.events:,} events and {done.blobs:,} blobs taken, {done.known:,} events were here")
     if done.erased:
         output.print_line(f"{done.erased:,} events were erased there, and now here too")
+    tell_signer(met)
     return EXIT_OK

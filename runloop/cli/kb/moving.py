@@ -12,6 +12,8 @@ from runloop.cli.kb.maintaining import print_report
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files, free
 from runloop.cli.kb.progress import progress
+from runloop.cli.kb.signers import meet_signers
+from runloop.cli.kb.signers import tell as tell_signer
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, EXIT_VERIFICATION
 
@@ -68,15 +70,17 @@ def restore(
     at = files()
     with progress() as tell:
         done = put_back(source, at.ledger, at.derived, at.beside, at.aside(), progress=tell)
+        met = meet_signers(at.ledger)
         with open_kb() as kb:
             report = kb.verify(views=True, progress=tell)
             paused = hold_unfinished(kb) if report.ok else []
     if output.wants_json(as_json=json, as_table=table):
-        output.print_json({**done.to_dict(), "paused": paused, "verify": report.to_dict()})
+        output.print_json({**done.to_dict(), "paused": paused, "signer_met": met, "verify": report.to_dict()})
         return EXIT_OK if report.ok else EXIT_VERIFICATION
     output.print_line(f"restored {source}: events up to {done.manifest.head_id}")
     for line in _about(done):
         output.print_line(line)
+    tell_signer(met)
     report.require(str(at.ledger))
     print_report(report)
     for run in paused:
