@@ -304,7 +304,6 @@ class KnowledgeBase:
         erasure = erasing.erase(self.ledger, lefts, actor=actor, reason=reason)
         self._past().forget()
         self.sync()
-        Past(self.root / PAST_DIRECTORY, self.ledger).forget()
         if (self.root / VECTORS_DB).exists():
             self.vectors.prune(DOMAINS)
         if erasing.emptied(self._views_path):

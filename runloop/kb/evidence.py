@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runloop.events import StoredEvent
     from runloop.kb.ledger import Ledger
@@ -27,8 +27,8 @@ def named_by(payload: Mapping[str, Any]) -> list[int]:
     """The ids of events that a payload names as its evidence, citations, artifact or sources."""
     meta = payload.get("meta")
     body = meta if isinstance(meta, dict) else payload
-    named = [*(body.get("evidence") or ()), *(body.get("citations") or ()), body.get("artifact_id")]
-    named += [source.get("event_id") for source in body.get("sources") or () if isinstance(source, dict)]
+    named = [*_list(body.get("evidence")), *_list(body.get("citations")), body.get("artifact_id")]
+    named += [source.get("event_id") for source in _list(body.get("sources")) if isinstance(source, dict)]
     return [event_id for event_id in named if _is_id(event_id)]
 
 
@@ -75,6 +75,10 @@ def _names(value: Any) -> Iterator[Named]:
             listed = here.get("evidence")
             yield from (Named(each) for each in (listed if isinstance(listed, list) else ()) if _is_id(each))
             waiting.extend(reversed([each for each in here.values() if isinstance(each, (dict, list))]))
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _is_id(value: Any) -> bool:

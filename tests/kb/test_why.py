@@ -246,8 +246,9 @@ def test_an_archived_run_is_explained_from_its_archive_and_named_when_that_is_go
     assert steps[f"event:{letter['model']}"]["facts"]["model"] == "p:m1"
     archive = steps[f"run:{RUN}"]["facts"]["archive"]
     assert [each.key for each in kb.find(RUN[:8])] == [f"run:{RUN}"]
-    with kb.at(letter["mail"]) as past:
+    with kb.at(letter["mail"]) as past, past.reading() as db:
         assert past.run(RUN) is None
+        assert db.execute("SELECT watermark FROM state").get == letter["mail"]  # numbers of events have gaps now
     Path(archive).unlink()
     steps, _, _ = explained(kb, f"run:{RUN}")
     assert steps[f"run:{RUN}"]["gone"] == f"its records were archived in {archive}, which cannot be read"
@@ -339,6 +340,21 @@ def test_a_walk_ends_shows_nothing_twice_and_counts_what_it_left_out(graph, most
     if found.left_out == 0:
         assert {int(key) for key in found.steps} == reached
         assert all(each in reached for key in reached for each in graph.get(key, ()))
+
+
+def test_a_run_that_was_met_in_passing_is_shown_whole_where_something_asks_for_that():
+    links = {"a": (Link("in", "run"), Link("got", "b")), "b": (Link("started", "run", whole=True),)}
+
+    def step_of(key, whole):
+        return Step(key, "x", key, links=(Link("ran", "c"),) if key == "run" and whole else links.get(key, ()))
+
+    assert list(walk("a", step_of).steps) == ["a", "run", "b", "c"]
+
+
+def test_what_is_named_exactly_wins_over_what_is_only_alike(kb, letter, contact):
+    kb.ledger.append([contact("Last Person", "last@x.example"), contact("Event Three", "e@x.example")])
+    assert [each.key for each in kb.find("last")] == [f"run:{RUN}"]
+    assert [each.key for each in kb.find("event:3")] == ["event:3"]
 
 
 @given(JSON)
