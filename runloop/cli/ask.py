@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import context, output
+from runloop.cli import context, masking, output
 from runloop.cli.requests import candidates, chosen_of, fallback
 from runloop.cli.showing import RunShown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
@@ -198,11 +198,13 @@ async def _answer(request: Request, settings: Settings, *, local: bool, as_json:
         return code
     if code != EXIT_OK:
         raise RunloopError(
-            f"no answer: {held.result.reason}", code=held.result.code or "run.failed", hint=f"rlp show {held.result.run_id[:8]}"
+            f"no answer: {masking.masked_text(held.result.reason)}",
+            code=held.result.code or "run.failed",
+            hint=f"rlp show {held.result.run_id[:8]}",
         )
     from runloop.cli.requests import answer_of
 
-    answer = answer_of(held.result)
+    answer = masking.masked(answer_of(held.result))
     if output.wants_json(as_json=as_json, as_table=False):
         output.print_json({**answer, "run_id": held.result.run_id})
         return code

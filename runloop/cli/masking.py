@@ -10,6 +10,10 @@ import typer
 from runloop.cli import context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
     from runloop.kb import KnowledgeBase
     from runloop.kb.redaction import Redactor
 
@@ -28,7 +32,7 @@ def redactor() -> Redactor:
 
         settings = context.settings()
         salt = settings.get("security.redaction.salt")
-        current.redactor = Redactor(_salt_of_the_ledger() if salt is None else salt, redaction_rules(settings))
+        current.redactor = Redactor(_salt_of_the_ledger() if salt is None else salt, redaction_rules(settings), _known_locals())
     return current.redactor
 
 
@@ -72,6 +76,28 @@ def unmask_base(kb: KnowledgeBase, reason: str | None, what: str, subject: str) 
     if not reason.strip():
         raise InvalidInput("no reason is given", code="redaction.no_reason", where=Where(key="--unmasked"), hint="say why, for the record")
     kb.unmask(what, subject, reason.strip(), os.getuid())
+
+
+def _known_locals() -> Callable[[str, str], list[str]]:
+    """The addresses of contacts, looked up where a mask is met: an agent was shown it, and it is in what that agent said."""
+    opened: list[apsw.Connection] = []
+
+    def known(first: str, domain: str) -> list[str]:
+        from runloop.errors import RunloopError
+        from runloop.kb.addresses import known_locals
+        from runloop.kb.database import connect, translated
+
+        settings = context.settings()
+        path = settings.directories.pog / settings.get("kb.view_db")
+        try:
+            if not opened:
+                opened.append(connect(path, readonly=True))
+            with translated(path):
+                return known_locals(opened[0], first, domain)
+        except RunloopError:  # there are no such tables yet
+            return []
+
+    return known
 
 
 def _salt_of_the_ledger() -> str:

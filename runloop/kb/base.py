@@ -13,6 +13,7 @@ from runloop.events import KINDS, NewEvent, StoredEvent, readable
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import erasing, evidence, facts, materialise, naming
+from runloop.kb.addresses import known_locals
 from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.derived import DOMAINS
@@ -88,7 +89,7 @@ class KnowledgeBase:
         self._readers: list[apsw.Connection] = []
         self._vectors: VectorStore | None = None
         self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
-        self.redactor = Redactor(ledger.meta("mask_salt") if salt is None else salt, rules)
+        self.redactor = Redactor(ledger.meta("mask_salt") if salt is None else salt, rules, self._known_locals)
         """Masks what people get, as the settings say; what agents get is masked whatever the settings say."""
         self._for_agents = self.redactor.for_agents()
         self._for_agents_with_contacts = self._for_agents.with_contacts()
@@ -208,6 +209,10 @@ class KnowledgeBase:
         payload = {"what": what, "subject": subject, "reason": reason, "uid": uid}
         self.ledger.append([NewEvent("privileged.read", payload, "user", "system")])
         self.redactor = Redactor(self.redactor.salt, NOTHING)
+
+    def _known_locals(self, first: str, domain: str) -> list[str]:
+        with self.reading() as db:
+            return known_locals(db, first, domain)
 
     def agents_redactor(self, *, raw_contacts: bool) -> Redactor:
         """What masks for an agent: everything, or with the capability ``contacts_raw`` everything but addresses and telephone numbers."""

@@ -40,7 +40,7 @@ def verify(
         noted = None if head is None else Anchor(kb.ledger.id, *_parse_head(head))
         with progress() as tell:
             report = kb.verify(noted, views=True, quick=quick, progress=tell, signers=signers(kb.ledger.id))
-        aside = kb.problems() if report.ok else []
+        aside = kb.redactor.value(kb.problems()) if report.ok else []
     if output.wants_json(as_json=json, as_table=table):
         output.print_json({**report.to_dict(), "set_aside": aside})
         return EXIT_OK if report.ok else EXIT_VERIFICATION

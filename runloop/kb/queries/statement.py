@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from runloop.kb.addresses import known_locals
 from runloop.kb.database import connect, translate
 from runloop.kb.errors import QueryLimit, QueryRefused
 from runloop.kb.queries.request import QueryResult, Request
@@ -86,7 +88,7 @@ class _Statement:
         for limit, value in _LIMITS.items():
             db.limit(limit, value)
         db.pragma("temp_store", 2)
-        redactor = Redactor(request.salt, request.rules)
+        redactor = Redactor(request.salt, request.rules, partial(known_locals, source))
         module: Any = MaskedTables(source, self._tables, redactor)  # apsw lists more methods
         db.create_module("runloop", module, use_bestindex_object=True)
         modules = {str(name) for (name,) in db.execute("SELECT name FROM pragma_module_list")}

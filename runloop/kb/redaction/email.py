@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b32encode
+from collections.abc import Callable, Iterable
 
 from blake3 import blake3
 
@@ -19,16 +20,22 @@ _WHOLE = re.compile(f"[^{re.escape(_OUTSIDE.replace('@', ''))}]+")
 _MASKED = re.compile(r".[a-z2-7]{6}")
 
 
+Known = Callable[[str, str], Iterable[str]]
+"""Gives the local parts of addresses that are known, by their first character and their domain."""
+
+
 class EmailMasker:
     """Masks addresses under one salt. What it made before it leaves alone: a mask given back is not masked again.
 
-    By its form alone a mask cannot be told from an address (``johnson@…``), so it is remembered, the latest ``REMEMBERED`` ones.
+    By its form alone a mask cannot be told from an address (``johnson@…``). So masks are remembered, the latest ``REMEMBERED`` ones, and
+    one that another process made is recognised where it is that of an address that ``known`` gives.
     """
 
     REMEMBERED = 65_536
 
-    def __init__(self, salt: str) -> None:
+    def __init__(self, salt: str, known: Known = lambda _first, _domain: ()) -> None:
         self._salt = salt
+        self._known = known
         self._made: dict[str, None] = {}
 
     def whole(self, address: str) -> str:
@@ -54,13 +61,17 @@ class EmailMasker:
         return "".join((*out, text[done:]))
 
     def _local(self, local: str, domain: str) -> str:
-        if _MASKED.fullmatch(local) and f"{local}@{domain}" in self._made:
-            return local
-        masked = mask_local(local, self._salt)
+        if _MASKED.fullmatch(local) and (f"{local}@{domain}" in self._made or self._is_known(local, domain)):
+            masked = local
+        else:
+            masked = mask_local(local, self._salt)
         if len(self._made) >= self.REMEMBERED:
             del self._made[next(iter(self._made))]
         self._made[f"{masked}@{domain}"] = None
         return masked
+
+    def _is_known(self, mask: str, domain: str) -> bool:
+        return any(each[:1] == mask[0] and mask_local(each, self._salt) == mask for each in self._known(mask[0], domain))
 
 
 def mask_email(email: str, salt: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runloop.kb.redaction.email import EmailMasker
+from runloop.kb.redaction.email import EmailMasker, Known
 from runloop.kb.redaction.encoded import mask_encoded
 from runloop.kb.redaction.keys import is_key_name, mask_keys, mask_named_key
 from runloop.kb.redaction.payment import is_card, mask_cards, mask_ibans
@@ -32,19 +32,20 @@ def _is_telling(name: str) -> bool:
 class Redactor:
     """Masks by ``rules`` under ``salt``, the same for the same value everywhere; a mask given back stays as it is."""
 
-    def __init__(self, salt: str, rules: Rules = EVERYTHING) -> None:
+    def __init__(self, salt: str, rules: Rules = EVERYTHING, known: Known = lambda _first, _domain: ()) -> None:
         self.rules = rules
         self.salt = salt
-        self._emails = EmailMasker(salt)
-        self._known: dict[tuple[str, str], str] = {}
+        self._known = known
+        self._emails = EmailMasker(salt, known)
+        self._done: dict[tuple[str, str], str] = {}
 
     def for_agents(self) -> Redactor:
         """The same with every kind masked: settings loosen what people see, never what agents see."""
-        return Redactor(self.salt, Rules(url_param_denylist=self.rules.url_param_denylist))
+        return Redactor(self.salt, Rules(url_param_denylist=self.rules.url_param_denylist), self._known)
 
     def with_contacts(self) -> Redactor:
         """The same for whoever may see how to reach people."""
-        return Redactor(self.salt, self.rules.with_contacts())
+        return Redactor(self.salt, self.rules.with_contacts(), self._known)
 
     @property
     def hides_contacts(self) -> bool:
@@ -58,13 +59,13 @@ class Redactor:
             return text
         if len(text) > 128:
             return self._text(text, name, _DEPTH)
-        known = self._known.get((text, name))
-        if known is None:
-            known = self._text(text, name, _DEPTH)
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            self._known[text, name] = known
-        return known
+        done = self._done.get((text, name))
+        if done is None:
+            done = self._text(text, name, _DEPTH)
+            if len(self._done) >= _KEPT:
+                self._done.clear()
+            self._done[text, name] = done
+        return done
 
     def value(self, value: Any, name: str = "") -> Any:
         """A JSON value with everything masked in its texts, keys, and numbers that are card numbers."""

@@ -54,6 +54,19 @@ def test_an_agent_that_may_see_contacts_gets_addresses_and_numbers_and_still_no_
     assert '"masked": true' not in text
 
 
+def test_a_mask_that_an_agent_was_shown_stays_the_same_wherever_it_comes_back(tmp_path):
+    with KnowledgeBase.open(tmp_path / "pog") as kb:
+        people = [("Ada", "ada@example.com"), ("J", "johnson@acme.com")]
+        kb.ledger.append([NewEvent("contact.upserted", {"name": name, "email": email}, "user") for name, email in people])
+        told = [kb.search(email)[0].data["email"] for _, email in people]
+    with KnowledgeBase.open(tmp_path / "pog") as kb:
+        for (_, email), mask in zip(people, told, strict=True):
+            assert kb.redactor.text(f"wrote to {mask} and {email}") == f"wrote to {mask} and {mask}"
+            assert kb.query(f"SELECT count(*) FROM contacts WHERE email = '{mask}'").rows == [(1,)]
+        assert "johnson" not in kb.redactor.text("johnson@acme.com")
+        assert "michael" not in kb.redactor.text("michael@acme.com")  # has the form of a mask, and is none
+
+
 def test_no_agent_can_say_that_it_read_without_masks(kb):
     with pytest.raises(InvalidDelta, match=r"privileged\.read cannot be proposed"):
         kb.propose(StateDelta("privileged.read", {"what": "x", "subject": "x", "reason": "x", "uid": 0}, "agent:x"))
