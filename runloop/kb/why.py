@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from runloop.kb.stories import Telling
 
 _KEYED = frozenset({"contact", "account", "artifact", "message", "appointment", "commit", "command"})
+_FAR = 20_000  # events that an import may take before it ends, for its records to name it
+_IMPORTS = """SELECT id, json_extract(payload_json, '$.what'), json_extract(payload_json, '$.source') FROM events
+    WHERE id > ? AND id <= ? AND kind = 'import.finished' ORDER BY id"""
 _KEPT_STORIES = 32  # runs whose records are folded and at hand
 
 
@@ -35,6 +38,7 @@ class Teller:
     def __init__(self, ledger: Ledger, db: apsw.Connection, telling: Telling) -> None:
         self.ledger, self.db, self._telling = ledger, db, telling
         self._stories: dict[str, RunStory] = {}
+        self._imports: dict[int, list[tuple[int, str, str]]] = {}
         self._archived: dict[int, StoredEvent] = {}
 
     def canonical(self, key: str) -> str:
@@ -80,6 +84,15 @@ class Teller:
     def event(self, event_id: int) -> StoredEvent | None:
         """The event of the ledger, or of the archived runs that were told so far."""
         return self.ledger.get(event_id) or self._archived.get(event_id)
+
+    def imports_after(self, event_id: int) -> list[tuple[int, str, str]]:
+        """The next imports that ended after an event, not too far from it: event, what, source."""
+        block = event_id // _FAR
+        if block not in self._imports:
+            with self.ledger.reading() as db:
+                rows: list[Any] = db.execute(_IMPORTS, (block * _FAR, (block + 2) * _FAR)).fetchall()
+            self._imports[block] = [(int(number), str(what), str(source)) for number, what, source in rows]
+        return [each for each in self._imports[block] if event_id < each[0] <= event_id + _FAR]
 
     def links(self, relation: str, ids: list[int], note: str | None = None) -> list[Link]:
         """Links to events, by their canonical keys."""

@@ -24,7 +24,7 @@ def step(teller: Teller, event: StoredEvent) -> Step | None:
     if make is None:
         return None
     kind, title, facts, links = make(teller, event)
-    made = _maker(teller, event)
+    made = [*_maker(teller, event), *_taken_by(teller, event)]
     rests = teller.links("rests on", [number for number in stated(event) if number != facts.get("effect_event")])
     return Step(f"event:{event.id}", kind, title, event.id, event.ts_ms, event.actor, facts, (*made, *links, *rests))
 
@@ -145,6 +145,30 @@ def _quoted(span: Mapping[str, Any]) -> str:
     return line + repr(quote if len(quote) <= _MOST_QUOTED else quote[:_MOST_QUOTED] + "…")
 
 
+def _taken_by(teller: Teller, event: StoredEvent) -> list[Link]:
+    """The import that took the record: the first one to end after it that was about where the record stood."""
+    what = _IMPORTS.get(event.kind)
+    if what is None or event.provenance.get("trace_id"):
+        return []
+    for number, about, source in teller.imports_after(event.id):
+        if about == what and _covers(source, event.payload):
+            return [Link("read by", f"event:{number}")]
+    return []
+
+
+def _covers(source: str, data: Mapping[str, Any]) -> bool:
+    """Whether a record that stood there is of the source: the same, something below it, or a name without its directory."""
+    places = [str(data[name]) for name in ("mailbox", "repository", "path", "source") if data.get(name)]
+    base = source.rstrip("/")
+    return not places or any(place in {source, base, base.rpartition("/")[2]} or place.startswith(f"{base}/") for place in places)
+
+
+def _import(_teller: Teller, event: StoredEvent) -> _Parts:
+    data = event.payload
+    counts = {name: data.get(name) for name in ("taken", "known", "refused", "files")}
+    return "import", f"of {data['what']} from {data['source']}", {"source": data["source"], **counts}, []
+
+
 def _maker(teller: Teller, event: StoredEvent) -> list[Link]:
     """Who made it, for what an agent proposed: the node whose call it was."""
     trace = str(event.provenance.get("trace_id", ""))
@@ -172,6 +196,14 @@ def _place(meta: Mapping[str, Any]) -> tuple[Any, Any]:
     return meta.get("attempt"), meta.get("call")
 
 
+_IMPORTS = {
+    "contact.upserted": "contacts",
+    "note.imported": "notes",
+    "message.imported": "mail",
+    "appointment.imported": "calendar",
+    "commit.imported": "git",
+    "command.imported": "shell",
+}
 _STEPS: dict[str, Callable[[Teller, StoredEvent], _Parts]] = {
     "contact.upserted": _contact,
     "note.imported": _note,
@@ -181,6 +213,7 @@ _STEPS: dict[str, Callable[[Teller, StoredEvent], _Parts]] = {
     "appointment.imported": _appointment,
     "commit.imported": _commit,
     "command.imported": _command,
+    "import.finished": _import,
     "fact.remembered": _fact,
     "fact.superseded": _fact,
     "fact.forgotten": _fact,

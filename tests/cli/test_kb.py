@@ -110,7 +110,8 @@ def test_why_explains_an_entity_however_it_is_called(rlp, notes, monkeypatch):
         said = json.loads(out)
         assert code == 0
         assert "event:1" in [step["key"] for step in said["steps"]]
-    assert (said["root"], said["links"], said["left_out"]) == ("event:1", [], 0)
+    assert (said["root"], said["left_out"]) == ("event:1", 0)
+    assert [(link["relation"], link["to"]) for link in said["links"]] == [("read by", "event:2")]
     assert rlp("why", "plan.md:1", "--table")[1].startswith("note Plan, plan.md:1-3, from user, ")
     code, _, err = rlp("why", "contact:nobody")
     assert code == 2

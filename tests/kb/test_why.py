@@ -303,6 +303,24 @@ def test_events_that_nobody_can_apply_are_explained_and_told_all_the_same(tmp_pa
         assert [entry.event_id for entry in kb.timeline(None, Span(limit=1, detail=True))[0]] == [number]
 
 
+def test_what_was_imported_names_the_import_that_took_it(kb, tmp_path):
+    from runloop.kb.importers.contacts import import_contacts
+    from runloop.kb.importers.notes import import_notes
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "plan.md").write_text("A plan.\n")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "other.md").write_text("Another.\n")
+    (tmp_path / "c.csv").write_text("name,email\nAda,ada@x.example\n")
+    for place in ("a", "b"):
+        import_notes(kb, tmp_path / place)
+    import_contacts(kb, [tmp_path / "c.csv"])
+    kinds = {event.id: event.kind for event in kb.ledger.read()}
+    assert list(kinds.values()) == ["note.imported", "import.finished"] * 2 + ["contact.upserted", "import.finished"]
+    for number in (1, 3, 5):
+        assert explained(kb, f"event:{number}")[1] == {(f"event:{number}", "read by", f"event:{number + 1}")}
+
+
 def test_a_contact_that_was_said_again_leads_to_what_it_replaces(kb, contact):
     kb.ledger.append([contact("Ada"), contact("Grace", "g@x.example"), contact("Ada King")])
     _, links, _ = explained(kb, "event:3")

@@ -231,7 +231,12 @@ def _artifact(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     return [short_path(facts.get("path")), f"sha256 {facts['sha256'][:12]}" if facts.get("sha256") else "", date_clock(step["ts_ms"])]
 
 
+def _import(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    return [f"by {step['who']}", date_clock(step["ts_ms"]), f"{facts['taken']} new"]
+
+
 _DETAILS = {
+    "import": _import,
     "node": _node,
     "run": _run,
     "contact": _contact,
