@@ -9,6 +9,8 @@ from blake3 import blake3
 from runloop.events import canonical
 from runloop.kb.importers.mail import html, mime, words
 
+MAX_HEADERS = 16  # of one sort that are read: a message has one
+
 
 class Read(NamedTuple):
     """A message: its payload without the place it was read from, and the bytes of its attachments."""
@@ -37,9 +39,9 @@ def read_message(raw: bytes, *, fallback: str = "cp1252", keep: bool = False) ->
         "message_id": message_id,
         "date": date,
         "sent_ms": sent,
-        "sender": words.mentions(headers.every("from")[:4], fallback),
-        "to": words.mentions(headers.every("to"), fallback),
-        "cc": words.mentions([*headers.every("cc"), *headers.every("bcc")], fallback),
+        "sender": words.mentions(headers.every("from")[:4], fallback, taken.problems),
+        "to": words.mentions(headers.every("to")[:MAX_HEADERS], fallback, taken.problems),
+        "cc": words.mentions([*headers.every("cc"), *headers.every("bcc")][:MAX_HEADERS], fallback, taken.problems),
         "in_reply_to": next(iter(words.ids(headers.get("in-reply-to"))), None),
         "references": references,
         "attachments": attachments,

@@ -165,12 +165,13 @@ def _boundaries(raw: bytes, start: int, end: int, mark: bytes) -> tuple[list[tup
     at = raw.find(mark, start, end)
     while at >= 0 and len(found) <= MAX_PARTS + 1:
         after = at + len(mark)
-        stop = raw.find(b"\n", after, end)
-        stop = end if stop < 0 else stop + 1
-        tail = raw[after : min(stop, after + 100)].strip()
-        if (at == start or raw[at - 1 : at] == b"\n") and tail in {b"", b"--"}:
-            before = at - (2 if raw[at - 2 : at] == b"\r\n" else 1) if at > start else at
-            found.append((max(before, start), stop))
+        if at == start or raw[at - 1 : at] == b"\n":
+            stop = raw.find(b"\n", after, end)
+            stop = end if stop < 0 else stop + 1
+            tail = raw[after : min(stop, after + 100)].strip()
+            if tail in {b"", b"--"}:
+                before = at - (2 if raw[at - 2 : at] == b"\r\n" else 1) if at > start else at
+                found.append((max(before, start), stop))
             if tail == b"--":
                 return found, True
         at = raw.find(mark, after, end)

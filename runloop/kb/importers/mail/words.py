@@ -14,7 +14,8 @@ from runloop.kb.importers.textfile import text_codec
 _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _SAFE = {ord("\0"): "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 _ID = re.compile(rb"<([^<>\s]{1,900})>")
-MAX_ADDRESSES = 10_000
+LONGEST_DECODED = 64 * 1024  # characters of a header whose encoded words are decoded: the library's time grows with their square
+LONGEST_ADDRESSES = 128 * 1024  # bytes of one address header that are looked at
 
 
 def text_of(data: bytes, charset: str | None, fallback: str, problems: list[str]) -> str:
@@ -42,20 +43,22 @@ def header_text(value: bytes | None, fallback: str) -> str:
     if value is None:
         return ""
     text = text_of(value, None, fallback, [])
-    if "=?" in text:
+    if "=?" in text and len(text) <= LONGEST_DECODED:
         text = _decoded(text, fallback)
     return _BLANKS.sub(" ", text).strip()
 
 
-def mentions(values: list[bytes], fallback: str) -> list[dict[str, Any]]:
+def mentions(values: list[bytes], fallback: str, problems: list[str]) -> list[dict[str, Any]]:
     """The people of address headers, as name and address, whatever stood there as the address."""
-    plain = [_BLANKS.sub(" ", text_of(value, None, fallback, [])) for value in values]
+    if any(len(value) > LONGEST_ADDRESSES for value in values):
+        problems.append(f"more than {LONGEST_ADDRESSES} bytes of addresses in a header; only those were read")
+    plain = [_BLANKS.sub(" ", text_of(value[:LONGEST_ADDRESSES], None, fallback, [])) for value in values]
     found: list[dict[str, Any]] = []
     try:
         pairs = email.utils.getaddresses(plain)
     except (ValueError, IndexError, TypeError, AttributeError, RecursionError):
         pairs = [("", text) for text in plain]
-    for name, address in pairs[:MAX_ADDRESSES]:
+    for name, address in pairs:
         shown = _BLANKS.sub(" ", _decoded(name, fallback) if "=?" in name else name).strip()
         mention = {key: value for key, value in (("name", shown), ("email", address.strip())) if value}
         if mention and mention not in found[-50:]:

@@ -129,6 +129,24 @@ def test_deep_and_wide_messages_are_bounded_and_say_so():
     assert any("nested deeper" in problem for problem in payload(letters)["problems"])
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"Content-Type: multipart/mixed; boundary=a\n\n" + b"--a" * 200_000,
+        b"Subject: " + b"=?utf-8?q?a?= " * 70_000,
+        b"To: " + b"a@b, <" * 150_000,
+        b"Content-Type: text/html\n\n" + b"<p &#x" * 100_000,
+    ],
+)
+def test_what_would_take_long_is_bounded(raw):
+    assert len(payload(raw)["message"]) == 64
+
+
+def test_too_many_addresses_are_named():
+    read = payload(message("To: " + "ada@example.com, " * 20_000))
+    assert read["problems"] == ["more than 131072 bytes of addresses in a header; only those were read"]
+
+
 def test_marks_of_mail_programs_do_not_make_another_message():
     plain = message("From: a@x", "Subject: s")
     marked = message("Status: RO", "X-UID: 7", "From: a@x", "Subject: s")
