@@ -6,9 +6,11 @@ import contextlib
 import pytest
 
 from runloop.config import load
+from runloop.daemon import embedding
 from runloop.daemon.embedding import Embedding
 from runloop.events import NewEvent
 from runloop.kb import KnowledgeBase
+from runloop.kb.vectors import catch_up
 
 KINDS = ("notes",)
 
@@ -69,12 +71,22 @@ async def test_a_switch_or_another_embedder_takes_effect_while_it_runs(kb, setti
         await until(lambda: embedded(kb) == 1)
 
 
-async def test_it_stops_between_two_batches_and_leaves_the_file_whole(kb, settings):
+async def test_it_stops_between_two_batches_and_its_thread_is_over_when_it_is(kb, settings, monkeypatch):
+    ended = []
+
+    def observed(*args, **more):
+        try:
+            return catch_up(*args, **more)
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr(embedding, "catch_up", observed)
     kb.ledger.append([note(number) for number in range(400)])
     async with following(kb, settings) as task:
         await until(lambda: embedded(kb) > 0)
         task.cancel()
         await asyncio.wait([task])
+        assert ended == [True]
         before = embedded(kb)
     assert 0 < before < 400
     assert embedded(kb) == before

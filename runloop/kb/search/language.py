@@ -21,7 +21,6 @@ MAX_DEPTH = 16  # of parentheses
 _TOKEN = re.compile(r'(?P<phrase>"(?P<inside>[^"]*)(?P<close>"?)(?P<star>\*?))|(?P<open>\()|(?P<shut>\))|(?P<word>[^\s()"]+)')
 _OPERATORS = frozenset({"AND", "OR", "NOT"})
 _DASHES = "-\u2212"
-_PRIVATE = re.compile("[\ue000-\uf8ff\0]")  # marks of the index, which nobody may look for
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class Query:
 
 def parse(text: str) -> Query:
     """Read what was typed. Never raises; a query without a word to look for has ``exact`` None and says so."""
-    parser = _Parser(_tokens(_PRIVATE.sub(" ", text)))
+    parser = _Parser(_tokens(text))
     group = parser.alternatives(0)
     remarks = parser.remarks
     if group is None:
