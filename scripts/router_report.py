@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,6 +27,7 @@ ROUTES = ("shell", "ask", "agent")
 PARTS = ("tuned", "held out")
 
 
+@cache
 def corpus(kind: str) -> list[tuple[str, str, str]]:
     """The rows of `commands` or `requests`: source, line, part."""
     rows = [row.split("\t", 1) for row in (DATA / f"{kind}.tsv").read_text(encoding="utf-8").splitlines()]
@@ -38,6 +40,7 @@ def part(source: str, line: str) -> str:
     return "held out" if source == "second" or picked else "tuned"
 
 
+@cache
 def environments() -> dict[str, ShellFacts]:
     """Machines to judge on: a server with little, a developer's, and one that has every program there is a name for."""
     bare = (DATA / "path-bare.txt").read_text().split()
@@ -56,13 +59,20 @@ def starts_with_command(line: str) -> bool:
     return first in EVERYDAY or first in PROGRAMS or ShellFacts("bash").kind_of(first) is not None
 
 
-def count(kind: str, wanted_part: str, facts: ShellFacts, *, only_command_words: bool = False) -> Counter[str]:
+@cache
+def routes(kind: str, machine: str) -> list[str]:
+    """Where every line goes."""
+    facts = environments()[machine]
+    return [classify(line, facts, RouterSettings()).route for _, line, _ in corpus(kind)]
+
+
+def count(kind: str, wanted_part: str, machine: str, *, only_command_words: bool = False) -> Counter[str]:
     """How many lines went where."""
-    lines = [line for _, line, its_part in corpus(kind) if its_part == wanted_part]
-    if only_command_words:
-        lines = [line for line in lines if starts_with_command(line)]
-    settings = RouterSettings()
-    return Counter(classify(line, facts, settings).route for line in lines)
+    return Counter(
+        route
+        for (_, line, its_part), route in zip(corpus(kind), routes(kind, machine), strict=True)
+        if its_part == wanted_part and (not only_command_words or starts_with_command(line))
+    )
 
 
 def tables() -> str:
@@ -74,13 +84,13 @@ def tables() -> str:
             "| machine | lines | number | shell | ask | agent | right |",
             "|---|---|--:|--:|--:|--:|--:|",
         ]
-        for machine, facts in environments().items():
+        for machine in environments():
             for kind, label, narrow in (
                 ("commands", "commands", False),
                 ("requests", "requests", False),
                 ("requests", "of these, beginning with a command word", True),
             ):
-                found = count(kind, wanted, facts, only_command_words=narrow)
+                found = count(kind, wanted, machine, only_command_words=narrow)
                 total = found.total()
                 right = found["shell"] if kind == "commands" else total - found["shell"]
                 cells = " | ".join(str(found[route]) for route in ROUTES)

@@ -96,6 +96,11 @@ def _within(timeout_ms: int, line: str | None, given: dict[str, Any] | None, *, 
     from runloop.cli import route_settings
     from runloop.router import machine
 
+    settings, facts = (
+        route_settings.load(os.environ),
+        machine.facts(os.environ, given),
+    )  # before the clock runs: without them nothing is safe
+
     def give_up(*_: object) -> None:
         raise _TimedOut
 
@@ -104,7 +109,7 @@ def _within(timeout_ms: int, line: str | None, given: dict[str, Any] | None, *, 
     try:
         if line is None:
             line = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").rstrip("\r\n")
-        return route_reply(line, machine.facts(os.environ, given), route_settings.load(os.environ), explain=explain)
+        return route_reply(line, facts, settings, explain=explain)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

@@ -14,6 +14,7 @@ MAX_DEPTH = 40
 
 _REDIRECTING = frozenset("<>&0123456789")
 
+_WORDS_ONLY = re.compile(r"[^'\"\\$`|&;<>()#\n\0]*")
 _PLAIN = re.compile(r"[^\s'\"\\$`|&;<>()#]+")
 _IN_DOUBLE = Pattern(r"[^\"\\$`]+")
 _SPACE = re.compile(r"(?:[ \t\r\f\v\0]|\\\n|(?!\n)\s)+")
@@ -61,9 +62,22 @@ class Script:
 
 def read(text: str) -> Script:
     """The commands in ``text``."""
+    if _WORDS_ONLY.fullmatch(text):
+        return _read_words(text)
     reader = _Reader(text)
     reader.commands(None, 0)
     return reader.script
+
+
+def _read_words(text: str) -> Script:
+    """What :class:`_Reader` makes of a text that has nothing but words, sooner."""
+    script, command = Script(), Command("", 0)
+    for word in text.split():
+        leads = not command.words and "=" in word and _ASSIGNMENT.re.match(word)
+        (command.assignments if leads else command.words).append(Word(word, word, quoted=False, expands=False))
+    if command.words or command.assignments:
+        script.commands.append(command)
+    return script
 
 
 class _Reader:
@@ -75,15 +89,11 @@ class _Reader:
         self.script = Script()
         self.arithmetic = 0
         self.waiting: list[tuple[Command, str, bool]] = []  # here-documents whose body follows the line
-        self.found: dict[str, int] = {}
         self.end: str | None = None  # what closes the innermost commands
 
     def find(self, char: str) -> int:
-        """The next ``char`` from here, -1 for none; linear over all calls, because it remembers."""
-        known = self.found.get(char)
-        if known is None or -1 < known < self.at:
-            known = self.found[char] = self.text.find(char, self.at)
-        return known
+        """The next ``char`` from here, -1 for none; whoever finds none goes to the end, so that all searches together are linear."""
+        return self.text.find(char, self.at)
 
     def commands(self, end: str | None, depth: int, *, collect: bool = True) -> None:
         """Read commands up to and with ``end``."""
@@ -101,8 +111,9 @@ class _Reader:
                 current = self.finish(current, "\n", collect=collect)
                 self.here_documents()
             elif char == ")":
-                self.at += 1  # after the pattern of a case
-                current = Command(")", depth)
+                self.at += 1  # after the pattern of a case, which is no command
+                opens = bool(current.words) and current.words[0].text == "case"
+                current = self.finish(current, ")", collect=collect and opens)
             elif char == "(" and not current.words:
                 self.at += 1
                 self.script.marks.add("group")
@@ -172,7 +183,8 @@ class _Reader:
                 end = self.find("\n")
                 line = self.text[self.at :] if end < 0 else self.text[self.at : end]
                 self.at = len(self.text) if end < 0 else end + 1
-                if (line.lstrip("\t") if strip else line) == delimiter:
+                line = line.lstrip("\t") if strip else line
+                if line == delimiter:
                     break
                 lines.append(line)
             command.inputs.append("\n".join(lines))

@@ -147,5 +147,5 @@ def _is_path(name: str) -> bool:
 def _executable(path: str) -> bool:
     try:
         return os.access(path, os.X_OK) and os.path.isfile(path)  # noqa: PTH113
-    except (ValueError, OSError):
+    except ValueError:  # a character that no file name can have
         return False

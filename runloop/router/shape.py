@@ -78,6 +78,7 @@ def shape(line: str, facts: ShellFacts, settings: RouterSettings) -> Shape:
     found = [word for command in outer for word in command.words][: MAX_WORDS + 1]
     first = outer[0].words[0] if outer and outer[0].words else None
     kind = facts.kind_of(first.text) if first else None
+    files = frozenset(text for text in {word.text for word in found} if not text.startswith("-") and facts.has_file(text))
     features: list[Feature] = []
     if outer:
         features += _of_command_word(outer[0], kind, settings)
@@ -86,10 +87,11 @@ def shape(line: str, facts: ShellFacts, settings: RouterSettings) -> Shape:
             features.append(Feature("contraction", 1.2))
         if elisions:
             features.append(Feature("elision", 1.2))
-        features += _of_words(found, facts, kind, listed=len(outer) > 1)
+        features += _of_words(found, files, kind, listed=len(outer) > 1)
         if kind and first:
-            features += _of_operands(first.text, outer[0], facts)
+            features += _of_operands(first.text, outer[0], facts, files)
     features += _of_structure(script, outer, facts, settings)
+    features += _of_forms(found[1:], files)
     return Shape(script, first, kind, tuple(features))
 
 
@@ -181,7 +183,7 @@ _HOLDING = frozenset("article determiner pronoun verb pointing link strong_link 
 _MOST: dict[str, float] = {"everyday": 0.8, "weak_link": 0.9, "foreign": 3.6, "verb": 3.3}
 
 
-def _of_words(found: list[Word], facts: ShellFacts, kind: str | None, *, listed: bool) -> Iterator[Feature]:
+def _of_words(found: list[Word], files: frozenset[str], kind: str | None, *, listed: bool) -> Iterator[Feature]:
     """Function words, punctuation and everyday words after the first one."""
     spent: dict[str, float] = {}
     plain = 0
@@ -190,7 +192,7 @@ def _of_words(found: list[Word], facts: ShellFacts, kind: str | None, *, listed:
             continue
         core = bare(word.text)
         plain += bool(_is_plain(core))
-        if position and not word.text.startswith("-") and not (listed and core in _SYNTAX) and not facts.has_file(word.text):
+        if position and not word.text.startswith("-") and not (listed and core in _SYNTAX) and word.text not in files:
             feature = _of_word(core, found[position + 1 : position + 2])
             if feature and spent.get(feature.name, 0.0) < _MOST.get(feature.name, 4.8):
                 spent[feature.name] = spent.get(feature.name, 0.0) + feature.weight
@@ -201,7 +203,7 @@ def _of_words(found: list[Word], facts: ShellFacts, kind: str | None, *, listed:
     if plain >= 6 and plain >= 0.8 * len(found) and spent.keys() & _HOLDING:
         yield Feature("many_words", 0.8)
     if found:
-        yield from _of_ending(found[-1], len(found), facts, kind)
+        yield from _of_ending(found[-1], len(found), files, kind)
 
 
 def _of_word(core: str, following: list[Word]) -> Feature | None:
@@ -216,9 +218,9 @@ def _of_word(core: str, following: list[Word]) -> Feature | None:
     return None
 
 
-def _of_ending(last: Word, count: int, facts: ShellFacts, kind: str | None) -> Iterator[Feature]:
+def _of_ending(last: Word, count: int, files: frozenset[str], kind: str | None) -> Iterator[Feature]:
     text = last.raw[-MAX_LENGTH:]
-    if not text or text[-1] not in '?？!.。！)"' or facts.has_file(last.raw):
+    if not text or text[-1] not in '?？!.。！)"' or last.raw in files:
         return
     if _QUESTION.re.search(text) and "/" not in text and "*" not in text:
         yield Feature("question_mark", 2.0 if count > 1 or kind is None else 0.6)
@@ -226,7 +228,7 @@ def _of_ending(last: Word, count: int, facts: ShellFacts, kind: str | None) -> I
         yield Feature("full_stop", 0.8)
 
 
-def _of_operands(name: str, command: Command, facts: ShellFacts) -> Iterator[Feature]:
+def _of_operands(name: str, command: Command, facts: ShellFacts, files: frozenset[str]) -> Iterator[Feature]:
     """Whether the operands of a command are what it takes."""
     operands = [word for word in command.words[1:] if not word.text.startswith("-")]
     if name in _NEEDS_COMMAND and command.words[1:]:
@@ -242,7 +244,7 @@ def _of_operands(name: str, command: Command, facts: ShellFacts) -> Iterator[Fea
     elif name in _NEEDS_NOTHING and any(_is_plain(word.text) for word in operands):
         yield Feature("operand_of_none", 1.4, operands[0].text)
     if name in _NEEDS_FILES and len(operands) >= 2:
-        missing = [word for word in operands if _is_everyday(word) and not facts.has_file(word.text)]
+        missing = [word for word in operands if _is_everyday(word) and word.text not in files]
         if len(missing) >= 2:
             yield Feature("operands_no_files", min(0.5 * len(missing), 1.5), " ".join(word.text for word in missing[:3]))
 
@@ -269,7 +271,6 @@ def _of_structure(script: Script, outer: list[Command], facts: ShellFacts, setti
             weight = -0.4 if _SIZE.re.fullmatch(target) and operator in "<>" else -2.2
             yield Feature("redirection", weight, operator)
             break
-    yield from _of_forms([word for command in outer for word in command.words[:MAX_WORDS]][1 : MAX_WORDS + 1], facts)
 
 
 _MARKS: tuple[tuple[str, float], ...] = (
@@ -333,14 +334,14 @@ _FORMS: tuple[tuple[str, float, float, Callable[[str], bool]], ...] = (
 )
 
 
-def _of_forms(found: list[Word], facts: ShellFacts) -> Iterator[Feature]:
+def _of_forms(found: list[Word], files: frozenset[str]) -> Iterator[Feature]:
     """Options, globs, files, hosts and settings among the operands."""
     seen: dict[str, int] = {}
     for word in found:
         text = word.text if word.raw[:1] in "\"'" else word.raw
         if len(text) > MAX_LENGTH:
             continue
-        if facts.has_file(word.text):
+        if word.text in files:
             name, first, further = "file", -1.0, -0.3
         else:
             matching = next((form for form in _FORMS if form[3](text)), None)

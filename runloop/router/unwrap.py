@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Argv = tuple[str, ...]
 
-MAX_LAYERS = 12
+MAX_LAYERS = 8
 PREFIX_KEYWORDS = frozenset("! { if then elif else while until do time coproc and or not begin nocorrect noglob function".split())
 
 # Options that take a value, by launcher; operands that stand before the command, by launcher.
@@ -118,11 +118,18 @@ def _is_assignment(word: str) -> bool:
 
 
 def _executed(argv: Argv) -> Iterator[Argv]:
-    """The commands of `find -exec`, and `find -delete` as what it is."""
-    for at, word in enumerate(argv):
-        if word in ("-exec", "-execdir", "-ok", "-okdir"):
-            end = next((index for index in range(at + 1, len(argv)) if argv[index] in (";", "+")), len(argv))
-            yield argv[at + 1 : end]
+    """The commands of `find -exec`."""
+    inner: list[str] | None = None
+    for word in argv:
+        if inner is None:
+            inner = [] if word in ("-exec", "-execdir", "-ok", "-okdir") else None
+        elif word in (";", "+"):
+            yield tuple(inner)
+            inner = None
+        else:
+            inner.append(word)
+    if inner:
+        yield tuple(inner)
 
 
 def _scripts(argv: Argv, command: Command, before: tuple[Argv, list[str]]) -> Iterator[str]:

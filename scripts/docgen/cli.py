@@ -9,6 +9,7 @@ from docgen.text import table
 
 from runloop import errors
 from runloop.cli.main import VERBS, command_of, help_text
+from runloop.router import reply
 
 _EXITS = (
     (errors.EXIT_OK, "done, success"),
@@ -17,6 +18,11 @@ _EXITS = (
     (errors.EXIT_UNAVAILABLE, "something needed is unavailable, busy or not ready"),
     (errors.EXIT_DENIED, "denied by policy, or an approval was needed and nobody was there"),
     (errors.EXIT_VERIFICATION, "divergence, or a verification failed"),
+    (reply.EXIT_SHELL, "`rlp route`: the line is for the shell"),
+    (reply.EXIT_AGENT, "`rlp route`: the line is for an agent"),
+    (reply.EXIT_TIMEOUT, "`rlp route`: there was no decision in time"),
+    (reply.EXIT_ASK, "`rlp route`: the person is to be asked"),
+    (reply.EXIT_BLOCKED, "`rlp route`: the line must not be run"),
     (errors.EXIT_INTERRUPTED, "interrupted"),
 )
 
