@@ -229,6 +229,9 @@ class Hosting:
                 if stored is None or (stored.payload["meta"].get("forked_from") or {}).get("run_id") != request.parent:
                     raise self._refusal(run_id)
                 return {**_ids(stored), "state": await self.state_of(run_id), "repeated": True}
+            archived = ArchivedRuns(self.kb.ledger)
+            if archived.place(request.parent) is not None:
+                raise archived.refusal(request.parent)
             self._check_room()
             person = Person(self.people)
             run = await self.manager.fork(self.kb.ledger, request, operator=person, parks=self._park)
