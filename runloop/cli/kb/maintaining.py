@@ -136,6 +136,8 @@ def stats(json: JsonOption = False, table: TableOption = False) -> int:
     output.print_line(f"files: {', '.join(f'{name} {size:,}' for name, size in found['files'].items() if size is not None)} bytes")
     views = found["views"]
     output.print_line(f"derived tables: {views['behind']} events behind, {views['set_aside']} set aside")
+    if (vectors := found["vectors"]) is not None:
+        output.print_line(f"vectors: {vectors['embedded']:,} of {vectors['documents']:,} documents, by {vectors['embedder'] or 'nobody'}")
     if found["days"]:
         total = sum(day["events"] for day in found["days"])
         output.print_line(f"growth: {total:,} events on {len(found['days'])} of the last 30 days")

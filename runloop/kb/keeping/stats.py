@@ -19,7 +19,7 @@ _DAYS = 30  # of growth that are shown
 
 
 def stats(kb: KnowledgeBase, views: Path, vectors: Path) -> dict[str, Any]:
-    """Counts, and sizes in bytes: events, kinds, days, blobs, runs, tables, the head, how far the derived tables are."""
+    """Counts, and sizes in bytes: events, kinds, days, blobs, runs, tables, the head, how far the derived tables and the vectors are."""
     with kb.ledger.reading() as db:
         events, oldest, newest, size = db.execute(
             "SELECT count(*), min(ts_ms), max(ts_ms), coalesce(sum(length(payload_json) + length(provenance_json)), 0) FROM events"
@@ -40,6 +40,7 @@ def stats(kb: KnowledgeBase, views: Path, vectors: Path) -> dict[str, Any]:
     with connected(views, readonly=True) as db:
         watermark = int(db.execute("SELECT watermark FROM state").get)
         runs = {str(status): count for status, count in db.execute("SELECT status, count(*) FROM runs GROUP BY status ORDER BY status")}
+        domains = [str(domain) for (domain,) in db.execute("SELECT DISTINCT domain FROM documents ORDER BY domain")]
         aside = int(db.execute("SELECT count(*) FROM problems").get)
         view_tables = _tables(db)
     return {
@@ -56,10 +57,17 @@ def stats(kb: KnowledgeBase, views: Path, vectors: Path) -> dict[str, Any]:
         "files": {"ledger": file_bytes, "views": _size(views), "vectors": _size(vectors), "free_in_ledger": free * page},
         "runs": runs,
         "views": {"watermark": watermark, "behind": head.id - watermark, "set_aside": aside},
+        "vectors": _vectors(kb, domains) if vectors.exists() else None,
         "kinds": [{"kind": kind, "events": count, "bytes": taken} for kind, count, taken in kinds],
         "days": [{"day": day, "events": count} for day, count in days],
         "tables": [{"file": file, **each} for file, listed in (("ledger", ledger_tables), ("views", view_tables)) for each in listed],
     }
+
+
+def _vectors(kb: KnowledgeBase, domains: list[str]) -> dict[str, Any]:
+    """How many documents there are, and how many of them have a vector of which embedder."""
+    status = kb.vectors.status(domains, counted=True)
+    return {"embedder": status.embedder, "documents": status.documents, "embedded": status.embedded}
 
 
 def _tables(db: apsw.Connection) -> list[dict[str, Any]]:

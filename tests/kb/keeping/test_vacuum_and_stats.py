@@ -70,7 +70,16 @@ def test_stats_count_events_blobs_runs_and_how_far_the_derived_tables_are(home, 
     assert found["views"] == {"watermark": 7, "behind": 1, "set_aside": 0}
     assert {"events", "blobs", "contacts"} <= {each["name"] for each in found["tables"]}
     assert sum(each["bytes"] for each in found["tables"] if each["file"] == "ledger") <= found["files"]["ledger"]
-    assert found["files"]["vectors"] is None
+    assert (found["files"]["vectors"], found["vectors"]) == (None, None)
+
+
+def test_stats_count_the_vectors_where_there_are_some(home):
+    place = home.root / "pog" / "vectors.sqlite"
+    with home.open() as kb:
+        assert kb.vectors.path == place
+        found = stats(kb, home.derived[0], place)
+    assert found["vectors"] == {"embedder": None, "documents": 3, "embedded": 0}
+    assert found["files"]["vectors"] > 0
 
 
 def test_stats_of_an_empty_base_are_no_made_up_numbers(tmp_path):
