@@ -56,12 +56,12 @@ def read_message(raw: bytes, *, fallback: str = "cp1252", keep: bool = False) ->
 
 def _bodies(raw: bytes, taken: mime.Taken, fallback: str, *, keep: bool) -> tuple[list[str], list[dict[str, Any]], list[bytes]]:
     """The texts in order, the attachments, and their bytes where they are kept."""
-    kinds = [mime.content_type(part.headers) for part in taken.parts]
-    plain = {part.alternative for part, kind in zip(taken.parts, kinds, strict=True) if kind.type == "text/plain" and part.alternative}
+    plain = {part.alternative for part in taken.parts if part.kind.type == "text/plain" and part.alternative}
     texts: list[str] = []
     attachments: list[dict[str, Any]] = []
     blobs: list[bytes] = []
-    for part, kind in zip(taken.parts, kinds, strict=True):
+    for part in taken.parts:
+        kind = part.kind
         problems: list[str] = []
         data = mime.body_of(raw, part, problems)
         disposition = (part.headers.get("content-disposition") or b"").lower()

@@ -20,10 +20,20 @@ _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
+class ContentType(NamedTuple):
+    """The media type in lower case, and the parameters that matter."""
+
+    type: str
+    boundary: bytes | None
+    charset: str | None
+    name: str | None
+
+
 class Part(NamedTuple):
-    """A part without parts of its own: its headers, where its body lies, and the ``alternative`` that it belongs to (0 for none)."""
+    """A part without parts of its own: headers, what it says it is, where its body lies, the ``alternative`` it belongs to (0 for none)."""
 
     headers: Headers
+    kind: ContentType
     start: int
     end: int
     alternative: int
@@ -66,15 +76,6 @@ class _Node(NamedTuple):
     alternative: int
 
 
-class ContentType(NamedTuple):
-    """The media type in lower case, and the parameters that matter."""
-
-    type: str
-    boundary: bytes | None
-    charset: str | None
-    name: str | None
-
-
 def take_apart(raw: bytes) -> Taken:
     """The headers and the leaves of a message, in their order."""
     problems: list[str] = []
@@ -96,14 +97,14 @@ def take_apart(raw: bytes) -> Taken:
             alternative = groups if kind.type == "multipart/alternative" else node.alternative
             inner = _children(raw, node, kind, alternative, taken)
         elif kind.type == "message/rfc822":
-            taken.parts.append(Part(node.headers, node.start, node.end, 0))
+            taken.parts.append(Part(node.headers, kind, node.start, node.end, 0))
             attached, start = read_headers(raw, node.start, node.end, taken.problems)
             waiting.append(_Node(attached, start, node.end, node.depth + 1, 0))
             continue
         if inner:
             waiting += reversed(inner)
         else:
-            taken.parts.append(Part(node.headers, node.start, node.end, node.alternative))
+            taken.parts.append(Part(node.headers, kind, node.start, node.end, node.alternative))
     return taken
 
 
