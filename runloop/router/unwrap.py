@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runloop.router.lexer import Command, read
+from runloop.router.patterns import Pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ builtin busybox caffeinate catchsegv chronic command gdb ltrace nohup nsenter pk
 unshare
 """.split()
 )
+_BRACES = Pattern(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
 _JOINING = frozenset("eval ssh watch".split())  # these give their words to a shell as one text
 _SHELLS = frozenset("sh bash dash zsh fish ksh mksh ash rbash su script".split())
 
@@ -77,8 +79,8 @@ def _expanded(command: Command, variables: Mapping[str, str]) -> Argv:
             continue
         if word.expands and (name := word.text.strip("${}")) in variables:
             words += variables[name].split()
-        elif not word.quoted and word.text.startswith("{") and word.text.endswith("}") and "," in word.text:
-            words += word.text[1:-1].split(",")
+        elif not word.quoted and "{" in word.text and (braces := _BRACES.re.fullmatch(word.text)):
+            words += [braces[1] + each + braces[3] for each in braces[2].split(",")]
         else:
             words.append(word.text)
     return tuple(words)
@@ -142,6 +144,8 @@ def _scripts(argv: Argv, command: Command, before: tuple[Argv, list[str]]) -> It
         if name in _JOINING:
             yield " ".join(launched(inner) if name != "eval" else inner[1:])
             return
+        if name == "env" and inner[1:2] == ("-S",):
+            yield " ".join(inner[2:])
         if name in _SHELLS:
             yield from _shell_scripts(inner, command, before)
         inner = launched(inner)

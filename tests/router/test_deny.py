@@ -49,6 +49,22 @@ PATTERNS = ["rm -rf /"]
         "X=rm Y='-rf /'; ${X} $Y",
         "rm${IFS}-rf${IFS}/",
         "{rm,-rf,/}",
+        "rm -{r,f} /",
+        "rm -rf /{,tmp}",
+        "env -S 'rm -rf /'",
+        "r''m -rf /",
+        "$'rm' -rf /",
+        "command -- rm -rf /",
+        "busybox rm -rf /",
+        "sudo -u root bash -c 'rm -rf /' x y",
+        "sudo --user root rm -rf /",
+        "nohup rm -rf / > /dev/null 2>&1 &",
+        "> x rm -rf /",
+        "rm -rf /;",
+        "(cd / && rm -rf /) || true",
+        "[[ -d / ]] && rm -rf /",
+        "echo a; { rm -rf /; }",
+        "tee >(rm -rf /)",
         "find / -exec rm -rf / \\;",
         "find . -name x -ok rm -rf / +",
         "find . -exec rm -rf /",
@@ -150,3 +166,21 @@ def test_launchers_nested_without_end_are_followed_only_so_far():
 
 def test_an_alias_of_itself_ends():
     assert denied("ls -la", PATTERNS, {"ls": "ls --color", "ll": "ll"}) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'git commit -m "$(cat <<E\nrm -rf /\nE\n)"',
+        "sh -c 'echo rm -rf /'",
+        "for x in rm -rf /; do echo $x; done",
+        "man rm -rf /",
+        "alias wipe-tmp='rm -rf /tmp/x'",
+        "python -c 'print(\"rm -rf /\")'",
+        "ssh host ls /",
+        "rm -rf /home/ada/..",
+        "case $1 in rm) echo -rf /;; esac",
+    ],
+)
+def test_commands_that_only_carry_the_words_are_not_denied(line):
+    assert denied(line, PATTERNS, ALIASES) is None
