@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 _LONGEST_SEPARATOR = 1024  # bytes of a "From " line
-_SEPARATOR = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\n]{0,900}\d\d?:\d\d[^\n]{0,90}\d{4}[^\n]{0,90}\r?\n")
+_SEPARATOR = re.compile(rb"From [^\n]{0,900}\d\d?:\d\d[^\n]{0,90}\d{4}[^\n]{0,90}\r?\n")
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 
 
@@ -46,10 +46,10 @@ def split(read: Callable[[int], bytes], limit: int) -> Iterator[Raw]:
             started = bool(held)
         at = max(0, searched - _LONGEST_SEPARATOR)
         begun = 0
-        for found in _SEPARATOR.finditer(held, max(at, 1)):
-            yield _message(line, held[begun : found.start()], dropped, limit)
-            line += held.count(b"\n", begun, found.start())
-            begun, dropped = found.start(), 0
+        for separator in _separators(held, at):
+            yield _message(line, held[begun:separator], dropped, limit)
+            line += held.count(b"\n", begun, separator)
+            begun, dropped = separator, 0
         held = held[begun:]
         searched = len(held)
         if not chunk:
@@ -64,6 +64,16 @@ def split(read: Callable[[int], bytes], limit: int) -> Iterator[Raw]:
             searched = len(held)
 
 
+def _separators(held: bytes, start: int) -> Iterator[int]:
+    """Where separator lines begin behind an empty line, from ``start`` on."""
+    at = held.find(b"\nFrom ", start)
+    while at >= 0:
+        behind_blank = at > 0 and (held[at - 1 : at] == b"\n" or held[max(0, at - 2) : at] == b"\n\r")
+        if behind_blank and _SEPARATOR.match(held, at + 1):
+            yield at + 1
+        at = held.find(b"\nFrom ", at + 6)
+
+
 def quote(text: bytes) -> bytes:
     """A message's text with its "From " lines quoted, as mboxrd writes it."""
     return re.sub(rb"^(>*From )", rb">\1", text, flags=re.MULTILINE)
@@ -74,7 +84,8 @@ def _message(line: int, held: bytes, dropped: int, limit: int) -> Raw:
     if dropped or size > limit:
         return Raw(line, None, size)
     body = held[held.find(b"\n") + 1 :] if held.startswith(b"From ") else held
-    return Raw(line, _QUOTED.sub(rb"\1", _without_last_blank(body)), size)
+    body = _without_last_blank(body)
+    return Raw(line, _QUOTED.sub(rb"\1", body) if b">From " in body else body, size)
 
 
 def _without_last_blank(body: bytes) -> bytes:
