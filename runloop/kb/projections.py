@@ -157,6 +157,7 @@ def _email(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     if event.actor.startswith("agent:"):
         see_node(db, event, event.actor, "agent", event.actor.partition(":")[2])
         link(db, event, mail, "made_by", event.actor)
+        history(db, event, event.actor)
     run: Any = db.execute("SELECT run_id FROM run_events WHERE event_id = ?", (data["artifact_id"],)).get
     if run is not None:
         link(db, event, mail, "made_in", f"run:{run}")

@@ -90,6 +90,7 @@ def _draw_run(db: apsw.Connection, event: StoredEvent, payload: Any, forked_from
     see_node(db, event, run, "run", payload["opening_name"])
     see_node(db, event, opening, "opening", payload["opening_name"])
     link(db, event, run, "follows", opening)
+    history(db, event, opening)
     for relation, other in (("child_of", payload["parent_run_id"]), ("forked_from", forked_from)):
         if other is not None:
             link(db, event, run, relation, f"run:{other}")
@@ -125,6 +126,7 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
         if agent is not None:
             see_node(db, event, f"agent:{agent}", "agent", agent)
             link(db, event, f"run:{run_id}", "used", f"agent:{agent}")
+            history(db, event, f"agent:{agent}")
     elif event.kind == "node.finished":
         if meta["status"] == "ok" and (text := _words(meta.get("outputs"))):  # the index takes them when the run ends
             sql = "UPDATE documents SET body = substr(body || char(10) || ?, 1, ?) WHERE domain = 'runs' AND key = ?"

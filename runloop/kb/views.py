@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 10  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 11  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE IF NOT EXISTS state(
@@ -109,10 +109,6 @@ _NOTED = {
     "snapshots": """(
         event_id INTEGER PRIMARY KEY, path TEXT NOT NULL, bytes INTEGER NOT NULL, made_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL
     ) STRICT""",
-    "embeddings": """(
-        domain TEXT NOT NULL, key TEXT NOT NULL, embedder TEXT NOT NULL, dim INTEGER NOT NULL, text_hash BLOB NOT NULL,
-        PRIMARY KEY(domain, key)
-    ) STRICT, WITHOUT ROWID""",
 }
 _SQL_VIEWS = {
     "run_traces": """SELECT r.run_id, r.trace_id,
@@ -125,6 +121,7 @@ _SQL_VIEWS = {
             sum(cached) AS cached, sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,
             CASE WHEN count(*) = count(usd) THEN sum(usd) END AS usd, max(ended_event) AS source_event
         FROM effects WHERE model IS NOT NULL GROUP BY run_id, node_id, provider, model, day""",
+    "embeddings": "SELECT domain, key, digest, source_event FROM documents",
     "meta": """SELECT 'schema' AS key, CAST(version AS TEXT) AS value FROM state
         UNION ALL SELECT 'ledger_id', ledger_id FROM state
         UNION ALL SELECT 'watermark', CAST(watermark AS TEXT) FROM state""",
@@ -204,5 +201,5 @@ def view_names() -> list[str]:
 
 
 def noted_names() -> list[str]:
-    """Tables about files beside this one (states of the past, vectors): not made from events, and not compared."""
+    """Tables about files beside this one (states of the past): not made from events, and not compared."""
     return list(_NOTED)
