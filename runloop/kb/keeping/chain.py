@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 BLOB_CHUNK = 1 << 20  # bytes of a blob that are in memory at once
+_NO_MORE: tuple[int, bytes] = (1 << 63, b"")
 UNREADABLE = (apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.SQLError, UnicodeDecodeError)
 
 
@@ -70,6 +71,8 @@ class ChainScan:
         self._holes = Holes(db)
         self._erasures = Erasures(db)
         self._tick = tick
+        self._names: Iterator[Any] = iter(())
+        self._named, self._name = _NO_MORE
 
     def first_broken(self) -> Broken | None:
         """Go on to the first event that is not as it was written, or to the end."""
@@ -84,8 +87,12 @@ class ChainScan:
             if anchor.ledger_id != self._ledger_id:
                 yield Broken(1, "the ledger itself", anchor.ledger_id, self._ledger_id)
         rows = self._db.execute(f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id", (self.last_id or -(2**63),))  # noqa: S608 - our constant
+        self._names = iter(self._db.execute("SELECT event_id, hash FROM event_blobs WHERE event_id > ? ORDER BY 1", (self.last_id,)))
+        self._next_named()
         for row in rows:
-            yield from self._event(row)
+            broken = self._event(row)
+            if broken is not None:
+                yield broken
             for anchor in self._anchors:
                 if row[0] == anchor.id and row[8] != anchor.chain:
                     yield Broken(row[0], "chain_hash noted outside the ledger", anchor.chain.hex(), row[8].hex())
@@ -95,41 +102,54 @@ class ChainScan:
         if (head_id, head_chain) != (self.last_id, self.chain):
             yield Broken(self.last_id, "head", f"{self.last_id} {self.chain.hex()}", f"{head_id} {bytes(head_chain).hex()}")
 
-    def _event(self, row: tuple[Any, ...]) -> Iterator[Broken]:
+    def _event(self, row: tuple[Any, ...]) -> Broken | None:
         event_id, ts_ms, kind, actor, scope, payload, provenance, content, chain, key = row
         if event_id != self.last_id + 1:
             self._over_holes(event_id)
-        if event_id != self.last_id + 1:
-            yield Broken(self.last_id + 1, "the event", "present", f"missing; the next one is {event_id}")
+            if event_id != self.last_id + 1:
+                return Broken(self.last_id + 1, "the event", "present", f"missing; the next one is {event_id}")
         stated = preimage(kind, actor, scope, payload.encode(), provenance.encode())
         found = blake3(stated).digest()
         if found != content and not self._erasures.admit(row):
-            yield Broken(event_id, "content_hash", content.hex(), found.hex())
+            return Broken(event_id, "content_hash", content.hex(), found.hex())
         expected = chain_hash(self.chain, event_id, ts_ms, content, key)
         if expected != chain:
-            yield Broken(event_id, "chain_hash", expected.hex(), chain.hex())
-        yield from self._blobs_of(event_id, kind, payload)
+            return Broken(event_id, "chain_hash", expected.hex(), chain.hex())
+        if '"$blob"' in payload or self._named <= event_id:
+            broken = self._blobs_of(event_id, kind, payload)
+            if broken is not None:
+                return broken
         self.last_id, self.chain = event_id, chain
         self.events += 1
         self.bytes += len(stated)
         if event_id % 4096 == 0:
             self._tick(event_id)
+        return None
 
     def _over_holes(self, event_id: int) -> None:
         """Go on behind the stretches that were pruned before that event; whether their checkpoints are sound is another check."""
         while (hole := self._holes.over(self.last_id + 1)) is not None and hole[0] < event_id:
             self.last_id, self.chain = hole
 
-    def _blobs_of(self, event_id: int, kind: str, payload: str) -> Iterator[Broken]:
-        names = {bytes(row[0]) for row in self._db.execute("SELECT hash FROM event_blobs WHERE event_id = ?", (event_id,))}
+    def _blobs_of(self, event_id: int, kind: str, payload: str) -> Broken | None:
+        names = set()
+        while self._named <= event_id:
+            if self._named == event_id:
+                names.add(self._name)
+            self._next_named()
         if '"$blob"' in payload and kind in KINDS:
             names |= {bytes.fromhex(name) for name in blob_names(parse(payload), KINDS[kind].blob_fields)}
         for name in sorted(names):
             rowid = self._db.execute("SELECT rowid FROM blobs WHERE hash = ?", (name,)).get
             if rowid is None:
-                yield Broken(event_id, "blob", name.hex(), "missing")
-            elif self._hash_blobs and (found := hash_blob(self._db, int(rowid))) != name:
-                yield Broken(event_id, "blob", name.hex(), found.hex())
+                return Broken(event_id, "blob", name.hex(), "missing")
+            if self._hash_blobs and (found := hash_blob(self._db, int(rowid))) != name:
+                return Broken(event_id, "blob", name.hex(), found.hex())
+        return None
+
+    def _next_named(self) -> None:
+        """Go on to the next event that brought a blob: the names lie in the order of the events."""
+        self._named, self._name = next(self._names, _NO_MORE)
 
 
 def hash_blob(db: apsw.Connection, rowid: int) -> bytes:
