@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from runloop.kb import KnowledgeBase
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the random histories of tests/kb serve here, too
 
 
 @dataclass(frozen=True)
