@@ -136,8 +136,8 @@ class Past:
                 db.close()
         except Exception:  # noqa: BLE001 - whatever is wrong with a file that can be made again
             return False
-        if version != views.VERSION or anchor.ledger_id != self._ledger.id:
-            return False
+        if version != views.VERSION or anchor.ledger_id != self._ledger.id or state.head > self._ledger.head().id:
+            return False  # the last: an older ledger was restored, which may hold what had been erased
         event = self._ledger.get(anchor.id)
         if event is None or event.chain_hash != anchor.chain:
             return False

@@ -170,6 +170,17 @@ def test_states_of_other_tables_or_damaged_ones_are_made_anew(kb, contact, behin
     assert sorted(path.name for path in (kb.root / "past").iterdir()) == ["1.2.sqlite", "lock"]
 
 
+def test_a_state_that_knew_more_than_the_ledger_holds_is_not_used(kb, contact, behind):
+    kb.ledger.append([contact("Ada"), contact("Grace", "grace@example.com")])
+    with kb.at(1):
+        pass
+    state = kb.root / "past" / "1.2.sqlite"
+    behind(state, "UPDATE contacts SET name = 'of a ledger that was replaced by an older one'")
+    state.rename(kb.root / "past" / "1.9.sqlite")
+    with kb.at(1) as past:
+        assert [hit.title for hit in past.search("Ada")] == ["Ada"]
+
+
 def test_a_state_that_cannot_be_made_leaves_no_file(kb, contact):
     kb.ledger.append([contact("A", "a@x"), contact("B", "b@x")])
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LIST = 12  # links of one sort that are shown one by one
 _NAMED = 6  # of those that are not, so many are named
 _COUNTED = frozenset({"looked at"})
-_BACK = frozenset({"in", "made by", "asked by", "asked for by"})  # links up: nothing is lost where they were shown before
+_BACK = frozenset({"in", "made by", "asked by", "asked for by", "read by"})  # links up: nothing is lost where they were shown before
 _PLAIN = frozenset({"node", "run", "model call", "event", "approval", "call"})  # kinds whose title says what they are
 
 
