@@ -408,6 +408,7 @@ class KnowledgeBase:
             with self._lock:
                 note(self._views, past.states(), time.time_ns() // 1_000_000)
             base = KnowledgeBase(self.root, self.ledger, path, self.redactor.salt, self.redactor.rules, until=event_id)
+            base.redactor = self.redactor  # it knows what it has masked
             try:
                 yield base
             finally:
