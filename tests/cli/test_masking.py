@@ -6,10 +6,14 @@ import json
 
 import pytest
 
+from runloop.cli import person
 from runloop.cli.main import main
-from runloop.events import NewEvent, RunIdentity, run_event
+from runloop.cli.showing import RunShown
+from runloop.events import NewEvent, RunIdentity, record_of, run_event
 from runloop.events.records import EffectEnded, EffectRequested, NodeFinished, NodeText
 from runloop.kb import KnowledgeBase
+from runloop.policy import Scope
+from runloop.runs.operator import ApprovalRequest
 
 ADDRESS = "adalovelace@example.com"
 TEXT = f"mail {ADDRESS}, call +49 170 1234567, pay 4111 1111 1111 1111, password=hunter2"
@@ -162,3 +166,28 @@ def test_the_masks_of_every_verb_are_the_same(rlp):
     mask = json.loads(rlp("kb", "query", "SELECT email FROM contacts")[1])["rows"][0]["email"]
     for words in (("show", RUN.run_id, "--json"), ("logs", RUN.run_id), ("search", "Ada", "--json"), ("kb", "export")):
         assert mask in rlp(*words)[1], words
+
+
+def test_an_approval_shows_the_true_recipient_and_text():
+    names = {"opening_name": "write", "node": "mailer", "agent": "mailer", "action": "mail.smtp", "reason": "it leaves the machine"}
+    request = ApprovalRequest("a", RUN.run_id, **names, what=TEXT, recipients=(ADDRESS,), scopes=(Scope.ONCE,), taint=frozenset())
+    shown = person._approval_text(request)
+    assert f"to       {ADDRESS}" in shown
+    assert TEXT in shown
+
+
+def test_a_live_run_and_its_trace_file_are_masked(capsys, tmp_path):
+    shown = RunShown(None, trace_out=tmp_path / "trace.json")
+    with KnowledgeBase.open(tmp_path / "home" / "pog") as kb:
+        records = [record_of(kb.ledger.full(event)) for event in kb.read_run(RUN.run_id)]
+    for record in records:
+        shown.take(record)
+
+    class Ended:
+        record, status, run_id, reason = records[-1], "failed", RUN.run_id, TEXT
+
+    shown.end(Ended())
+    out = capsys.readouterr().out + (tmp_path / "trace.json").read_text()
+    assert len(out.splitlines()) > len(records)
+    for secret in SECRETS:
+        assert secret not in out

@@ -26,28 +26,23 @@ _HIDDEN_COLUMNS = frozenset({"names_folded", "words", "hash_blake3", "chain_blak
 
 _PLAIN = frozenset(
     {
+        "events.kind",
         "account_key",
         "approval_id",
         "artifact_key",
         "blake3",
         "contact_key",
-        "domain",
-        "error_code",
         "file_hash",
         "final_hash",
-        "kind",
-        "mode",
         "opening_id",
         "outputs_hash",
         "parent_run_id",
-        "relation",
         "run_id",
         "sha256",
-        "status",
         "trace_id",
     }
 )
-"""Columns of identifiers, hashes and words of ours: shown as they are, and compared by the index where there is one."""
+"""Columns of identifiers and hashes that the host made or checked, in any table or in one: shown as they are, compared by the index."""
 
 _TEXTS = frozenset({"TEXT", "ANY", ""})
 
@@ -63,6 +58,11 @@ def tables_of(source: apsw.Connection, until: int | None = None) -> dict[str, Ta
     return shown
 
 
+def is_plain(table: str, column: str) -> bool:
+    """Whether a column cannot tell of anybody."""
+    return column in _PLAIN or f"{table}.{column}" in _PLAIN
+
+
 def _tables(source: apsw.Connection, schema: str) -> list[str]:
     rows = source.execute("SELECT name FROM pragma_table_list WHERE schema = ? AND name NOT LIKE 'sqlite_%' ORDER BY name", (schema,))
     return [str(name) for (name,) in rows]
@@ -70,7 +70,7 @@ def _tables(source: apsw.Connection, schema: str) -> list[str]:
 
 def _table(source: apsw.Connection, schema: str, name: str, condition: str = "") -> Table:
     columns = [
-        Column(str(column), str(declared), masked=declared in _TEXTS and column not in _PLAIN)
+        Column(str(column), str(declared), masked=declared in _TEXTS and not is_plain(name, str(column)))
         for column, declared, hidden in source.execute("SELECT name, type, hidden FROM pragma_table_xinfo(?, ?)", (name, schema)).fetchall()
         if declared != "BLOB" and column not in _HIDDEN_COLUMNS
     ]

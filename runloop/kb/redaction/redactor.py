@@ -88,10 +88,10 @@ class Redactor:
         if text[0] in "{[":
             try:
                 value = msgspec.json.decode(text)
-            except (msgspec.DecodeError, RecursionError):
+                masked = self.value(value, name)
+                return text if masked == value else msgspec.json.encode(masked).decode()
+            except (msgspec.DecodeError, RecursionError):  # broken, or nested deeper than Python goes
                 return self.text(text, name)
-            masked = self.value(value, name)
-            return text if masked == value else msgspec.json.encode(masked).decode()
         return self.text(text, name)
 
     def _text(self, text: str, name: str, depth: int) -> str:

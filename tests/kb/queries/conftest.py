@@ -8,7 +8,7 @@ import pytest
 from runloop.events import NewEvent
 from runloop.kb import KnowledgeBase
 from runloop.kb.queries.statement import answer
-from runloop.kb.queries.tables import _PLAIN, HIDDEN
+from runloop.kb.queries.tables import HIDDEN, is_plain
 
 ADDRESS = "adalovelace@example.com"
 PHONE = "+49 170 1234567"
@@ -39,7 +39,7 @@ def _load(kb):
             continue
         columns = db.execute("SELECT name, type, pk FROM pragma_table_info(?)", (name,)).fetchall()
         values = [
-            "ab" * 32 if column in _PLAIN
+            "ab" * 32 if is_plain(name, column)
             else VALUES.get(str(column), TEXT if not pk else f"{number} {TEXT}") if declared in {"TEXT", "ANY"}
             else TEXT.encode() if declared == "BLOB" else 77
             for number, (column, declared, pk) in enumerate(columns)

@@ -118,6 +118,7 @@ def test_json_that_holds_nothing_to_mask_stays_byte_for_byte():
 def test_a_broken_json_text_is_masked_as_a_text():
     assert "john@" not in Redactor("test").json('{"to": "john@acme.com"')
     assert "john@" not in Redactor("test").json("[" * 5000 + '"john@acme.com"')
+    assert "john@" not in Redactor("test").json("[" * 600 + '"john@acme.com"' + "]" * 600)
 
 
 def test_an_encoded_encoded_address_is_found():
