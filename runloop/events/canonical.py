@@ -23,10 +23,12 @@ _SafeInt = Annotated[int, msgspec.Meta(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER
 _Shallow: Any = None | bool | _SafeInt | str
 for _level in range(6):  # msgspec has no recursive types; most events are no deeper
     _Shallow = None | bool | _SafeInt | str | list[_Shallow] | dict[str, _Shallow]
+_Value: Any = None | bool | _SafeInt | float | str
+for _level in range(9):
+    _Value = None | bool | _SafeInt | float | str | list[_Value] | dict[str, _Value]
+_decode_safe = msgspec.json.Decoder(_Value).decode
 _Box = msgspec.defstruct("_Box", [("value", _Shallow)])
 msgspec.convert({"value": None}, _Box)  # makes what msgspec knows of the type: two threads that did it at once crashed (0.22.0)
-_LONG_NUMBER = re.compile(r"[0-9]{16}")  # only such a run of digits can be an integer beyond 2^53
-_LONG_NUMBER_BYTES = re.compile(rb"[0-9]{16}")
 _BEYOND_SURROGATES = re.compile(rb"[\xee-\xf4]")  # UTF-8 lead bytes of U+E000 and above: there, code-point order is not UTF-16 order
 _PLAIN = frozenset((str, bool, type(None)))
 _FLOAT_LOW, _FLOAT_HIGH = 1e-4, 1e15  # between them every shortest round-trip printer writes the same plain decimals
@@ -57,9 +59,10 @@ def canonical(value: Any) -> bytes:
 
 def parse(data: bytes | str) -> Any:
     """The value of canonical JSON: ``canonical(parse(data)) == data``. Whole doubles above 2^53 come back as the doubles they were."""
-    value = _decode(data)
-    found = _LONG_NUMBER.search(data) if isinstance(data, str) else _LONG_NUMBER_BYTES.search(data)
-    return value if found is None else _with_doubles(value)
+    try:
+        return _decode_safe(data)
+    except msgspec.ValidationError:  # it holds such a double, or is deeper than the type
+        return _with_doubles(_decode(data))
 
 
 def _with_doubles(value: Any) -> Any:
