@@ -42,8 +42,9 @@ def marks_of(excerpt: str, query: str, *, most: int = 32) -> list[list[int]]:
     words = frozenset(WORD.findall(fold(query)))
     beginnings = tuple(word for word in words if len(word) > 2)
     found: list[list[int]] = []
-    for match in WORD.finditer(excerpt):
-        word = fold(match[0])
+    plain = excerpt.isascii()  # then lower case is all that folding does, at the same places
+    for match in WORD.finditer(excerpt.lower() if plain else excerpt):
+        word = match[0] if plain else fold(match[0])
         if word in words or word.startswith(beginnings):
             found.append([match.start(), match.end()])
             if len(found) == most:

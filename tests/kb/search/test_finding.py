@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from runloop.errors import InvalidInput
 from runloop.events import INLINE_LIMIT, NewEvent
-from runloop.kb.search.excerpts import EXCERPT_CHARS, excerpt_of
+from runloop.kb.derived import WORD, fold
+from runloop.kb.search.excerpts import EXCERPT_CHARS, excerpt_of, marks_of
 
 
 def note(text, path="/n/plan.md", line=1, part=0, parts=1, title=None, file_hash="a" * 64):
@@ -241,3 +242,13 @@ def test_an_address_in_a_nickname_or_organisation_is_masked_too(kb, contact):
     assert "ada@" not in str(hit.to_dict())
     [raw] = kb.search("Ada", ["contacts"], raw_contacts=True)
     assert (raw.data["nicknames"], raw.data["org"]) == (["ada@home.example"], "Office of ada@home.example")
+
+
+@given(st.text("ab éÉß_.計画 \n", max_size=60), st.text("ab éß計", max_size=8))
+def test_marks_are_where_the_words_are_whatever_the_letters(text, query):
+    wanted = WORD.findall(fold(query))
+    marked = [text[start:end] for start, end in marks_of(text, query, most=1000)]
+    expected = [
+        word for word in WORD.findall(text) if any(fold(word) == each or (len(each) > 2 and fold(word).startswith(each)) for each in wanted)
+    ]
+    assert marked == expected
