@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runloop.errors import InvalidInput
-from runloop.events import current, is_erased, is_run_record, parse
+from runloop.events import InvalidEvent, current, is_erased, is_run_record, parse
 from runloop.kb.derived import contact_key
 from runloop.kb.erasing import KIND, Erasure, Left, without_texts
 from runloop.kb.people import find_people, load_person
@@ -103,7 +103,7 @@ def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callabl
     with kb.reading() as db:
         older = _replaced(db, [event for event, _ in found])
     known = {event.id for event, _ in found}
-    found += [(event, kb.ledger.full(current(event))) for number in older - known if (event := kb.ledger.get(number)) is not None]
+    found += [(event, _whole(kb, event)) for number in older - known if (event := kb.ledger.get(number)) is not None]
     found.sort(key=lambda each: each[0].id)
     mentions, lefts = [], []
     ended: dict[str, bool] = {}
@@ -178,11 +178,19 @@ def _mentions(kb: KnowledgeBase, texts: Texts, tick: Callable[[int], None]) -> I
             event = stored(row)
             if is_erased(event.payload) or event.kind == KIND:
                 continue
-            full = kb.ledger.full(current(event))
+            full = _whole(kb, event)
             if row[0] in naming or texts.are_in(full.payload) or texts.are_in(full.provenance):
                 yield event, full
         after = int(rows[-1][0])
         tick(after)
+
+
+def _whole(kb: KnowledgeBase, event: StoredEvent) -> StoredEvent:
+    """The event in its kind's form of now with what lies in blobs; as it is stored, where a newer program wrote it."""
+    try:
+        return kb.ledger.full(current(event))
+    except InvalidEvent:
+        return event
 
 
 def _blobs_with(db: apsw.Connection, texts: Texts) -> list[tuple[bytes]]:
@@ -219,6 +227,10 @@ def _replaced(db: apsw.Connection, events: Iterable[StoredEvent]) -> set[int]:
 
 
 def _decided(kb: KnowledgeBase, event: StoredEvent, full: StoredEvent, texts: Texts, ended: dict[str, bool]) -> tuple[Mention, Left | None]:
+    try:
+        current(event)
+    except InvalidEvent:
+        return Mention(event.id, event.kind, "", "stays", "a newer Runloop wrote it: forget with that one"), None
     what = _what(event, full.payload)
     if is_run_record(event):
         run_id = event.payload["run_id"]

@@ -139,3 +139,11 @@ def test_files_that_hold_a_text_are_found_and_empty_or_missing_ones_do_no_harm(t
     (tmp_path / "empty").touch()
     paths = [tmp_path / name for name in ("a", "b", "empty", "missing")]
     assert forgetting.holding(paths, [ADDRESS.upper()]) == [tmp_path / "a"]
+
+
+def test_what_a_newer_program_wrote_stays_and_is_named(kb, contact):
+    kb.ledger.append([contact(ADA, ADDRESS)])
+    kb.ledger.append([NewEvent("contact.upserted", {"$v": 7, "who": ADA}, "user")], check=False)
+    plan = forgetting.plan(kb, ADA)
+    assert [(mention.event_id, mention.action) for mention in plan.mentions] == [(1, "erase"), (2, "stays")]
+    assert "newer" in plan.mentions[1].why
