@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import multiprocessing
+import shutil
 from contextlib import suppress
 
 import pytest
@@ -12,7 +14,7 @@ from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events import records as r
 from runloop.kb import KnowledgeBase, views
 from runloop.kb.clock import BLOCK, last_until
-from runloop.kb.errors import InvalidDelta, SeqTaken
+from runloop.kb.errors import InvalidDelta, LedgerFull, SeqTaken
 from runloop.kb.past import MAX_STATES, Past
 
 OPENING = "opening:16fd2706-8baf-433b-82eb-8c7fada847da"
@@ -190,6 +192,19 @@ def test_a_state_that_cannot_be_made_leaves_no_file(kb, contact):
     with pytest.raises(KeyboardInterrupt), kb.at(1, stop):
         pass
     assert [path.name for path in (kb.root / "past").iterdir()] == ["lock"]
+
+
+def test_a_full_disk_is_said_and_leaves_no_file(kb, contact, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    kb.ledger.append([contact(f"A{number}", f"a{number}@x") for number in range(4)])
+    with kb.at(1):
+        pass
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(LedgerFull, match="no space left"), kb.at(2):
+        pass
+    assert sorted(path.name for path in (kb.root / "past").iterdir()) == ["1.4.sqlite", "lock"]
 
 
 def _look(root, barrier, answers):
