@@ -161,8 +161,9 @@ class _Cursor:
 
     def Next(self) -> None:  # noqa: N802
         self._row = next(self._rows, None)
-        while self._drop and self._row is not None and self._is_masked(self._row):
-            self._row = next(self._rows, None)
+        if self._drop:
+            while self._row is not None and self._is_masked(self._row):
+                self._row = next(self._rows, None)
         self._number += 1
 
     def _is_masked(self, row: tuple[Any, ...]) -> bool:
