@@ -30,7 +30,7 @@ def copy(base, root: Path):
 
 
 @given(STEPS, st.integers(0, 30))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_a_copy_made_in_two_parts_equals_its_original(tmp_path_factory, steps, half):
     folder = tmp_path_factory.mktemp("copies")
     base = Base(folder / "base")
