@@ -25,6 +25,20 @@ find_python() {
     return 1
 }
 
+# ensure_programs NAME…: each a program and the Debian package that has it; installed by root where apt-get is there, else asked for.
+ensure_programs() {
+    local name missing=()
+    for name; do command -v "$name" >/dev/null 2>&1 || missing+=("$name"); done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        printf '== Debian packages: %s\n' "${missing[*]}"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1 || true
+    fi
+    for name in "${missing[@]}"; do
+        command -v "$name" >/dev/null 2>&1 || fail "needs ${missing[*]}. On Debian and Ubuntu: apt-get install ${missing[*]}"
+    done
+}
+
 # ensure_env EXTRA: .venv with Runloop and the extra ("dev" or ""), as the sources say now. Nothing is fetched when that is already so.
 ensure_env() {
     local extra=$1 python stamp wanted

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from asking import LIMIT, asked_of, subject_of, wanted
+from asking import LIMIT, OWN, asked_of, subject_of, wanted
 from telling import SYSTEM, Fact, checked, fact_of, prompt, table
 from when import span_of
 
@@ -62,7 +62,8 @@ def _told(question: str, about: Subject, found: kb.Rows, how: str, when: str, of
 
 def _search(question: str, *, use_model: bool) -> dict[str, Any]:
     """Hits of a search, in words where a model can say what they say."""
-    hits = kb.search(wanted(question)[:MAX_QUESTION], limit=8)
+    found = kb.search(wanted(question)[:MAX_QUESTION], limit=16)
+    hits = [hit for hit in found if (hit.domain, hit.title) != ("runs", OWN)][:8]  # earlier questions answer nothing
     how = "searched what is known for the words of the question"
     if not hits:
         return _out(f"Nothing is known about {question!r}. `rlp kb import` takes in notes, contacts, mail and more.", "nothing", how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from runloop.runs.results import RunResult
     from runloop.runs.services import OpeningText
 
+OPENING_VARIABLE = "RUNLOOP_ROUTER_OPENING_PATH"
+"""Names a file whose opening takes the place of the default one: what `rlp shell enable --opening` sets."""
 LINE_PARAMS = ("question", "prompt", "request", "text")
 """Parameters of the default opening that may take the whole line, the first that it has."""
 
@@ -143,7 +146,9 @@ def fallback(line: str, settings: Settings, known: Sequence[Askable], found: Mea
     from runloop.router.requests.filling import Filled
     from runloop.router.requests.matching import Match, Meant
 
-    name = settings.get("router.default_opening")
+    name = os.environ.get(OPENING_VARIABLE) or settings.get("router.default_opening")
+    if os.path.isabs(name):  # noqa: PTH117 - it may name no file at all
+        known = [*known, _by_path(name)]
     askable = next((each for each in known if each.candidate.name == name), None)
     if askable is None:
         raise InvalidInput(
@@ -160,6 +165,17 @@ def fallback(line: str, settings: Settings, known: Sequence[Askable], found: Mea
         )
     match = Match(name, 0.0, (), None, (Filled(param, line, line, "the line"),))
     return Request(line, known, Meant("none", (match, *found.matches), found.reason), 0, answers=name == "assistant")
+
+
+def _by_path(path: str) -> Askable:
+    """The opening in a file that the shell's block names."""
+    from runloop.openings import parse_opening
+    from runloop.router.requests.matching import Candidate
+    from runloop.runs.lookup import find_opening
+
+    text = find_opening(path, ())
+    opening = parse_opening(text.source, file=text.file)
+    return Askable(Candidate(path, opening.goals, (), opening.params), opening, text)
 
 
 def chosen_of(request: Request) -> Chosen:

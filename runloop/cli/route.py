@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_MS = 200
 MAX_TIMEOUT_MS = 3_600_000
 _TIMEOUT_VARIABLE = "RUNLOOP_ROUTER_TIMEOUT_MS"
-_FLAGS = {"--stdin": "stdin", "--lines": "lines", "--requests": "requests", "--json": "explain"}
+_FLAGS = {"--stdin": "stdin", "--lines": "lines", "--requests": "requests", "--hints": "hints", "--json": "explain"}
 _VALUED = {"--timeout-ms": "timeout_ms", "--shell-facts": "shell_facts"}
 
 
@@ -66,13 +66,19 @@ def run(
     stdin: bool = False,
     lines: bool = False,
     requests: bool = False,
+    hints: bool = False,
     explain: bool = False,
     timeout_ms: str | None = None,
     shell_facts: str | None = None,
 ) -> int:
     """Decide about the line, or about every one of standard input; print JSON and return the exit code."""
-    if (line is not None) + stdin + lines + requests != 1:
-        raise _invalid("give one of LINE, --stdin, --lines and --requests", "For example: rlp route 'git status'")
+    if (line is not None) + stdin + lines + requests + hints != 1:
+        raise _invalid("give one of LINE, --stdin, --lines, --requests and --hints", "For example: rlp route 'git status'")
+    if hints:
+        from runloop.cli import route_settings
+
+        print(route_settings.hints(os.environ), end="")
+        return 0
     timeout = _timeout(timeout_ms)
     given = _given(shell_facts)
     if lines or requests:
@@ -166,11 +172,14 @@ def _build_app() -> object:
         stdin: bool = typer.Option(False, "--stdin", help="Read the line, which may have several lines, from standard input."),
         lines: bool = typer.Option(False, "--lines", help="Read one prompt a line, write one JSON object a line, until the end."),
         requests: bool = typer.Option(False, "--requests", help="As --lines, but each line is a JSON object: line, facts."),
+        hints: bool = typer.Option(False, "--hints", help="Print what a shell needs to let plain commands through by itself."),
         timeout_ms: str = typer.Option(None, "--timeout-ms", metavar="MS", help="Time for the decision; default 200."),
         shell_facts: str = typer.Option(None, "--shell-facts", metavar="FILE", help="What the shell knows, as JSON; - is standard input."),
         json: bool = typer.Option(False, "--json", help="Also print the features with their weights and the reason."),
     ) -> int:
         """Say where a line goes, as JSON and as the exit code: 10 shell, 11 agent, 12 timeout, 13 ask, 14 denied."""
-        return run(line, stdin=stdin, lines=lines, requests=requests, explain=json, timeout_ms=timeout_ms, shell_facts=shell_facts)
+        return run(
+            line, stdin=stdin, lines=lines, requests=requests, hints=hints, explain=json, timeout_ms=timeout_ms, shell_facts=shell_facts
+        )
 
     return app

@@ -40,6 +40,19 @@ def load(environment: Mapping[str, str]) -> RouterSettings:
     return settings
 
 
+def hints(environment: Mapping[str, str]) -> str:
+    """What a shell needs to let plain commands through; also kept in a file, older than the configuration once that has changed."""
+    from runloop.cli import context
+    from runloop.router.hints import hints as text_of
+
+    resolved = context.settings()
+    files = [layer.source for layer in resolved.layers if layer.name in ("system", "user")]
+    where = ":".join(environment.get(name, "") for name in ("RUNLOOP_CONFIG", "XDG_CONFIG_HOME"))
+    text = text_of(load(environment), files, where)
+    _replace(f"{resolved.directories.state}/router.hints", text)
+    return text
+
+
 def _file(environment: Mapping[str, str]) -> str | None:
     cache = environment.get("XDG_CACHE_HOME") or (environment["HOME"] + "/.cache" if environment.get("HOME") else "")
     return f"{cache}/runloop/router.json" if cache.startswith("/") else None
@@ -75,12 +88,17 @@ def _read(file: str) -> dict[str, Any] | None:
 
 
 def _write(file: str, kept: dict[str, Any]) -> None:
+    """Keep the settings."""
+    _replace(file, json.dumps(kept))
+
+
+def _replace(file: str, text: str) -> None:
     """Replace the file whole; what cannot be kept is looked up again the next time."""
     own = f"{file}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
         with open(own, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
-            json.dump(kept, stream)
+            stream.write(text)
         os.replace(own, file)  # noqa: PTH105
     except OSError as error:
         if os.environ.get("RUNLOOP_DEBUG"):

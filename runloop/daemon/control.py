@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 REQUEST = "intent.ctrl.request.v1"
 TOPIC = "rlp/ctrl"
 _MAX_LIST = 1000
+_MAX_LINE = 65_536
 _MAX_BLOB = 4 * 1024 * 1024
 _RUN_STATES = ("queued", "running", "waiting", "paused", "unfinished", "succeeded", "failed", "cancelled")
 Verb = Callable[["Control", Mapping[str, Any], "Peer"], Awaitable[dict[str, Any]]]
@@ -233,6 +234,20 @@ class Control:
         found = self._daemon.snapshot()
         return {"snapshot": found, "prometheus": prometheus(found)}
 
+    async def route(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """Where a line typed at a prompt goes, by what that shell says that it knows (docs/router.md); the reason comes last."""
+        from runloop.router.machine import facts, settings_of
+        from runloop.router.reply import route_reply
+
+        line = fields.get("line")
+        if not isinstance(line, str) or len(line) > _MAX_LINE:
+            raise _bad("line", f"send the line as text of at most {_MAX_LINE} characters")
+        given = _map(fields.get("facts", {}), "facts")
+        missing = [name for name in ("cwd", "path") if not isinstance(given.get(name), str)]
+        if missing:
+            raise _bad(f"facts.{missing[0]}", "send what holds in your shell; the daemon's own is another")
+        return route_reply(line, facts({}, given), settings_of(self._daemon.settings), explain=True)
+
     async def reload(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Read configuration, agents and openings anew."""
         return await self._daemon.reload("asked over the bus")
@@ -294,10 +309,11 @@ VERBS: dict[str, Verb] = {
     "answer": Control.answer,
     "status": Control.status,
     "metrics": Control.metrics,
+    "route": Control.route,
     "reload": Control.reload,
     "drain": Control.drain,
 }
-_FOR_EVERYBODY = frozenset({"describe_agents", "status", "metrics"})
+_FOR_EVERYBODY = frozenset({"describe_agents", "status", "metrics", "route"})
 """What holds nothing that people wrote."""
 _UPSTREAM: dict[str, Verb] = {
     "RunSubmit": Control.run_submit,

@@ -1,0 +1,164 @@
+# Runloop for fish: a request typed at the prompt goes to agents, a command to the shell. docs/shell.md says how.
+# Sourced by the block that `rlp shell enable` writes. `runloop_router_off` and `runloop_router_on` switch it.
+
+status is-interactive; and test "$TERM" != dumb; or return 0
+functions -q __runloop_enter; and return 0
+
+set -g __rl_cache (test -n "$RUNLOOP_HOME"; and echo $RUNLOOP_HOME; or echo $HOME/.runloop)/router.hints
+set -g __rl_nobody 'it may be on the denylist, and nobody could say (runloop_router_off lets it through)'
+set -g __rl_known
+set -g __rl_always
+set -g __rl_sigil
+set -g __rl_needles
+set -g __rl_configs
+set -g __rl_words
+
+function runloop_router_off
+    set -g RUNLOOP_ROUTER_DISABLE 1
+end
+
+function runloop_router_on
+    set -e RUNLOOP_ROUTER_DISABLE
+end
+
+function __runloop_off --description 'Whether lines are left alone: switched off, under CI, or over SSH where it was not asked for'
+    test -n "$RUNLOOP_ROUTER_DISABLE"; and return 0
+    test -n "$RUNLOOP_ROUTER_FORCE"; and return 1
+    test -n "$CI$GITHUB_ACTIONS$BUILDKITE$TEAMCITY_VERSION$JENKINS_URL$GITLAB_CI$CIRCLECI"; and return 0
+    test -n "$SSH_CONNECTION$SSH_TTY" -a -z "$RUNLOOP_ROUTER_SSH"
+end
+
+function __runloop_hints --description 'Read what tells a plain command: from the file, or from rlp where that is older than the configuration'
+    set -l lines
+    if test -r $__rl_cache; and not set -n | string match -qir '^RUNLOOP_(_ROUTER|ROUTER_(SHELL|ALLOW))'
+        read -z --delimiter \n -a lines <$__rl_cache
+        test "$lines[1]" = "for $RUNLOOP_CONFIG:$XDG_CONFIG_HOME"; or set lines
+        for line in $lines
+            if string match -q 'config *' -- $line; and test (string sub -s 8 -- $line) -nt $__rl_cache
+                set lines
+                break
+            end
+        end
+    end
+    set -q lines[1]; or set lines (command rlp route --hints 2>/dev/null </dev/null)
+    set __rl_known
+    set __rl_always
+    set __rl_sigil
+    set __rl_needles
+    set __rl_configs
+    for line in $lines
+        switch $line
+            case 'config *'
+                set -a __rl_configs (string sub -s 8 -- $line)
+            case 'sigil *'
+                set __rl_sigil (string sub -s 7 -- $line)
+            case 'needle *'
+                set -a __rl_needles (string sub -s 8 -- $line)
+            case 'words *'
+                set __rl_words (string split ' ' -- (string sub -s 7 -- $line))
+                set __rl_known 1
+            case always
+                set __rl_always 1
+        end
+    end
+end
+
+function __runloop_stale --description 'Whether what is known has become old, because the configuration changed'
+    test -n "$__rl_known"; or return 0
+    for config in $__rl_configs
+        test $config -nt $__rl_cache; and return 0
+    end
+    return 1
+end
+
+function __runloop_plain --description 'Whether the line is a plain command: nothing in it speaks for a sentence or is on the denylist'
+    set -l line $argv[1]
+    test -n "$__rl_known" -a -z "$__rl_always"; or return 1
+    string match -q '*'\n'*' -- $line; and return 1
+    set -l split (string split -n ' ' -- $line)
+    test -n "$__rl_sigil"; and test (string sub -l (string length -- $__rl_sigil) -- $split[1]) = $__rl_sigil; and return 1
+    string match -qr '[?!,]$|[^/.\s]\.$' -- $split[-1]; and return 1
+    type -q -- $split[1]; or return 1
+    set -l lower (string lower -- $split)
+    for word in $lower
+        contains -- $word $__rl_words; and return 1
+    end
+    test (count (string match -r '^[a-z]+$' -- $lower)) -ge 4; and return 1
+    not __runloop_needled $line
+end
+
+function __runloop_needled --description 'Whether a line holds what could put it on the denylist'
+    set -q __rl_needles[1]; or return 1
+    set -l whole (string replace -ar '[\\\\\'"]' '' -- $argv[1])
+    for word in (string split -n ' ' -- (string replace -a \n ' ' -- $argv[1]))
+        string match -qr '^[\w.-]+$' -- $word; and functions -q -- $word; and set -a whole (functions -- $word) # an alias is a function here
+    end
+    for needle in $__rl_needles
+        string match -q "*$needle*" -- $whole; and return 0
+    end
+    string match -q '*$*' -- $whole; and string match -qr '[({`]' -- $whole
+end
+
+function __runloop_ask --description 'Ask rlp route, which decides by itself: its exit code, and the reason in __rl_reason'
+    set -l functioned
+    for word in (string split -n ' ' -- (string replace -a \n ' ' -- $argv[1]))
+        string match -qr '^[\w.-]+$' -- $word; and functions -q -- $word; and set -a functioned "\"$word\""
+    end
+    set -l facts (printf '{"shell":"fish","functions":[%s]}' (string join , -- $functioned))
+    set -l answer (printf '%s' $argv[1] | command rlp route --json --stdin --shell-facts (printf '%s' $facts | psub) 2>/dev/null)
+    set -l code $pipestatus[2]
+    if not contains -- $code 10 11 13 14
+        set code 12
+        if __runloop_needled $argv[1]
+            set -g __rl_reason $__rl_nobody
+            return 14
+        end
+    end
+    set -g __rl_reason (string replace -r '.*"reason": "(.*)"\}$' '$1' -- $answer)
+    return $code
+end
+
+function __runloop_enter --description 'Run the line, or hand it to agents'
+    set -l line (commandline | string collect)
+    if commandline --paging-mode; or commandline --search-mode; or not string match -qr '\S' -- "$line"; or __runloop_off
+        commandline -f execute
+        return
+    end
+    commandline --is-valid
+    if test $status -eq 2
+        commandline -f execute # not whole yet: fish goes on to the next line
+        return
+    end
+    __runloop_stale; and __runloop_hints
+    if not __runloop_plain $line
+        __runloop_ask $line
+        set -l code $status
+        if test $code -eq 13
+            echo
+            echo 'runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it'
+            set -l key (command head -c 1 </dev/tty)
+            switch "$key"
+                case '' \r r
+                case a
+                    set code 11
+                case '*'
+                    commandline -f repaint
+                    return
+            end
+        end
+        if test $code -eq 14
+            echo
+            echo "runloop: not run: $__rl_reason"
+            commandline -f repaint
+            return
+        end
+        test $code -eq 11; and commandline -r -- "rlp ask -- "(string escape -- $line | string collect)
+    end
+    commandline -f execute
+end
+
+for mode in default insert
+    bind -M $mode \r __runloop_enter
+    bind -M $mode \n __runloop_enter
+end
+__runloop_hints

@@ -1,0 +1,256 @@
+# Runloop for zsh: a request typed at the prompt goes to agents, a command to the shell. docs/shell.md says how.
+# Sourced by the block that `rlp shell enable` writes. `runloop_router_off` and `runloop_router_on` switch it.
+
+[[ -o interactive && -n $ZSH_VERSION ]] || return 0
+zmodload zsh/parameter zsh/system zsh/datetime zsh/net/socket zsh/zleparameter 2>/dev/null || return 0
+[[ $TERM == dumb ]] && return 0
+(( $+functions[runloop-accept-line] )) && return 0
+
+typeset -gA _rl_words
+typeset -ga _rl_needles _rl_configs
+typeset -g _rl_sigil= _rl_always= _rl_known= _rl_typed= _rl_rewritten= _rl_exit= _rl_reason=
+typeset -g _rl_cache=${RUNLOOP_HOME:-$HOME/.runloop}/router.hints
+
+runloop_router_off() { typeset -g RUNLOOP_ROUTER_DISABLE=1 }
+runloop_router_on() { unset RUNLOOP_ROUTER_DISABLE }
+
+# Whether lines are left alone: switched off, under CI, or over SSH where it was not asked for.
+_runloop_off() {
+  [[ -n $RUNLOOP_ROUTER_DISABLE ]] && return 0
+  [[ -n $RUNLOOP_ROUTER_FORCE ]] && return 1
+  [[ -n $CI$GITHUB_ACTIONS$BUILDKITE$TEAMCITY_VERSION$JENKINS_URL$GITLAB_CI$CIRCLECI ]] && return 0
+  [[ -n $SSH_CONNECTION$SSH_TTY && -z $RUNLOOP_ROUTER_SSH ]]
+}
+
+# Read what tells a plain command: from the file, or from rlp where the file is older than the configuration.
+_runloop_hints() {
+  emulate -L zsh
+  setopt extended_glob
+  local line word
+  local -a lines=()
+  if [[ -r $_rl_cache && -z ${(M)${(k)parameters}:#(#i)RUNLOOP_(_ROUTER*|ROUTER_(SHELL|ALLOW)*)} ]]; then
+    lines=("${(@f)$(<$_rl_cache)}")
+    [[ ${lines[1]} == "for $RUNLOOP_CONFIG:$XDG_CONFIG_HOME" ]] || lines=()
+    for line in $lines; do
+      [[ $line == 'config '* && ${line#config } -nt $_rl_cache ]] && lines=() && break
+    done
+  fi
+  (( $#lines )) || lines=("${(@f)$(command rlp route --hints 2>/dev/null </dev/null)}")
+  _rl_words=() _rl_needles=() _rl_configs=() _rl_always= _rl_sigil= _rl_known=
+  for line in $lines; do
+    case $line in
+      'config '*) _rl_configs+=(${line#config }) ;;
+      'sigil '*) _rl_sigil=${line#sigil } ;;
+      'needle '*) _rl_needles+=(${line#needle }) ;;
+      'words '*) for word in ${=line#words }; do _rl_words[$word]=1; done; _rl_known=1 ;;
+      always) _rl_always=1 ;;
+    esac
+  done
+}
+
+# Whether what is known has become old, because the configuration changed.
+_runloop_stale() {
+  emulate -L zsh
+  local config
+  [[ -n $_rl_known ]] || return 0
+  for config in $_rl_configs; do [[ $config -nt $_rl_cache ]] && return 0; done
+  return 1
+}
+
+# Whether the line is a plain command: its first word is one, and nothing in it speaks for a sentence or is on the denylist.
+_runloop_plain() {
+  emulate -L zsh
+  setopt extended_glob
+  local line=$1 word
+  [[ -z $_rl_known || -n $_rl_always ]] && return 1
+  [[ -n $_rl_sigil && $line == [[:space:]]#${(q)_rl_sigil}* ]] && return 1
+  [[ $line == *[?!.,][[:space:]]# && $line != *([[:space:]/.]).[[:space:]]# ]] && return 1
+  local -a split=(${(z)line})
+  local first=${split[1]}
+  (( $+commands[$first] || $+aliases[$first] || $+functions[$first] || $+builtins[$first] || ${reswords[(Ie)$first]} )) ||
+    [[ $first == */* && -x $first && ! -d $first ]] || return 1
+  local -i letters=0
+  for word in ${=${(L)line}}; do
+    (( $+_rl_words[$word] )) && return 1
+    [[ $word == [a-z]## ]] && (( letters++ ))
+  done
+  (( letters >= 4 )) && return 1
+  ! _runloop_needled $line
+}
+
+# Whether a line holds what could put it on the denylist.
+_runloop_needled() {
+  emulate -L zsh
+  (( $#_rl_needles )) || return 1
+  local whole=$1 word needle
+  for word in ${(z)1}; do (( $+aliases[$word] )) && whole+=" ${aliases[$word]}"; done
+  whole=${whole//[\\\'\"]/}
+  for needle in $_rl_needles; do [[ $whole == *${needle}* ]] && return 0; done
+  [[ $whole == *'$'* && $whole == *[\(\{\`]* ]]
+}
+
+# Both need no_multibyte and extended_glob. A number as $2 bytes, and text as a MessagePack string; in REPLY.
+_runloop_int() { printf -v REPLY "%0$(( 2 * $2 ))x" $1; REPLY=${(g::)REPLY//(#m)??/\\x$MATCH} }
+_runloop_str() { _runloop_int $#1 4; REPLY=$'\xdb'$REPLY$1 }
+
+# The MessagePack string that a text begins with, in REPLY; fails where it is not whole.
+_runloop_text() {
+  local one=${1[1]} two=${1[2]} three=${1[3]}
+  local -i size at
+  case $one in
+    $'\xd9') size=$(( #two )) at=3 ;;
+    $'\xda') size=$(( #two * 256 + #three )) at=4 ;;
+    *) size=$(( #one - 0xa0 )) at=2 ;;
+  esac
+  REPLY=${1[at,at+size-1]}
+  (( size == 0 )) && REPLY=
+  (( $#REPLY == size ))
+}
+
+# A frame of RMP (docs/protocol.md): schema id, type, packed payload, packed meta; in REPLY.
+_runloop_frame() {
+  local body head
+  _runloop_str $2; body=$'\x83\xa4type'$REPLY$'\xa7payload'$3$'\xa4meta'$4
+  local -i now=$(( EPOCHREALTIME * 1000 ))
+  printf -v head '%08x%s%04x0000%08x%016x%016x%016x%016x%016x00000000' $(( $#body + 64 )) 524d50300000004000000000 $1 $#body $now 10000 $now \
+    $(( $$ * 65536 + RANDOM )) $(( ++_rl_message ))
+  REPLY=${(g::)head//(#m)??/\\x$MATCH}$body
+}
+typeset -gi _rl_message=0
+
+# Read from the daemon until the pattern $2 has come, at most until $3 (seconds since 1970); everything read is in REPLY.
+_runloop_until() {
+  local piece
+  REPLY=
+  while [[ $REPLY != *${~2}* ]]; do
+    (( $3 > EPOCHREALTIME )) && sysread -i $1 -t $(( $3 - EPOCHREALTIME )) piece || return 1
+    REPLY+=$piece
+  done
+}
+
+# Ask the daemon about the line; _rl_exit and _rl_reason are its answer. Fails where there is no daemon or it takes too long.
+_runloop_ask_daemon() {
+  emulate -L zsh
+  setopt no_multibyte extended_glob
+  local socket=${RUNLOOP_SOCKET:-} line=$1 fd hello facts request inbox word
+  local -F until=$(( EPOCHREALTIME + ${RUNLOOP_ROUTER_TIMEOUT_MS:-200} / 1000.0 ))
+  if [[ -z $socket ]]; then
+    for socket in ${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/runloop/rmp.sock} ${RUNLOOP_HOME:-$HOME/.runloop}/sock/rmp.sock /run/runloop/rmp.sock; do
+      [[ -S $socket ]] && break
+    done
+  fi
+  [[ -S $socket ]] && zsocket $socket 2>/dev/null || return 1
+  fd=$REPLY
+  {
+    _runloop_frame 16 intent.bus.hello.v1 $'\x83\xa4role\xa6client\xa4name\xa3zsh\xa7version\xa11' $'\x80'
+    syswrite -o $fd -- $REPLY && _runloop_until $fd $'\xa5inbox[\xa0-\xbf\xd9]' $until || return 1
+    inbox=${REPLY#*$'\xa5inbox'}
+    _runloop_text $inbox || return 1
+    inbox=$REPLY
+    local -a known=()
+    local aliased= functioned=
+    local -i aliases_count=0 functions_count=0
+    for word in ${(z)line}; do
+      if (( $+aliases[$word] )); then _runloop_str $word; aliased+=$REPLY; _runloop_str $aliases[$word]; aliased+=$REPLY; (( aliases_count++ )); fi
+      if (( $+functions[$word] )); then _runloop_str $word; functioned+=$REPLY; (( functions_count++ )); fi
+      (( aliases_count == 15 || functions_count == 15 )) && break
+    done
+    facts=$'\x85\xa5shell\xa3zsh'
+    _runloop_str $PWD; facts+=$'\xa3cwd'$REPLY
+    _runloop_str $PATH; facts+=$'\xa4path'$REPLY
+    _runloop_int $(( 0x80 + aliases_count )) 1; facts+=$'\xa7aliases'$REPLY$aliased
+    _runloop_int $(( 0x90 + functions_count )) 1; facts+=$'\xa9functions'$REPLY$functioned
+    _runloop_str $line; request=$'\x83\xa4verb\xa5route\xa4line'$REPLY$'\xa5facts'$facts
+    _runloop_str $inbox/$RANDOM$RANDOM
+    _runloop_frame 2001 intent.ctrl.request.v1 $request $'\x82\xa5topic\xa8rlp/ctrl\xa8reply_to'$REPLY
+    local asked=$REPLY
+    _runloop_str $inbox/\*; _runloop_frame 18 intent.bus.subscribe.v1 $'\x82\xa3sub\x01\xa7pattern'$REPLY $'\x80'
+    syswrite -o $fd -- $REPLY$asked && _runloop_until $fd $'toolresult.ctrl.response.v1*(\xa6reason[\xa0-\xbf\xd9\xda]|\xa5error)' $until || return 1
+    local answer=${REPLY##*toolresult.ctrl.response.v1}
+    [[ $answer == *$'\xa4exit'* ]] || return 1
+    local code=${${answer#*$'\xa4exit'}[1]}
+    _rl_exit=$(( #code ))
+    _runloop_text ${answer#*$'\xa6reason'} && _rl_reason=$REPLY || return 1
+    (( _rl_exit >= 10 && _rl_exit <= 14 ))
+  } always {
+    exec {fd}>&-
+  }
+}
+
+# A text as JSON, in REPLY.
+_runloop_json() {
+  emulate -L zsh
+  setopt extended_glob
+  local text=${1//\\/\\\\}
+  text=${text//\"/\\\"}
+  text=${text//$'\n'/\\n}
+  text=${text//$'\t'/\\t}
+  REPLY="\"${text//[[:cntrl:]]/ }\""
+}
+
+# Ask `rlp route`, which decides by itself.
+_runloop_ask_process() {
+  emulate -L zsh
+  local aliased= functioned= said word
+  for word in ${(z)1}; do
+    (( $+aliases[$word] )) && { _runloop_json $word; aliased+=",$REPLY"; _runloop_json $aliases[$word]; aliased+=":$REPLY" }
+    (( $+functions[$word] )) && { _runloop_json $word; functioned+=",$REPLY" }
+  done
+  said=$(print -rn -- $1 | command rlp route --json --stdin --shell-facts =(print -r -- "{\"shell\":\"zsh\",\"aliases\":{${aliased#,}},\"functions\":[${functioned#,}]}") 2>&1)
+  _rl_exit=$?
+  _rl_reason=${${said##*\"reason\": \"}%%\"\}*}
+}
+
+runloop-accept-line() {
+  local line=$BUFFER
+  if [[ $CONTEXT != start || -z ${line//[[:space:]]/} ]] || _runloop_off; then
+    zle runloop-plain-accept-line
+    return
+  fi
+  _runloop_stale && _runloop_hints
+  if ! _runloop_plain "$line"; then
+    _rl_exit=10 _rl_reason=
+    _runloop_ask_daemon "$line" 2>/dev/null || _runloop_ask_process "$line"
+    if [[ $_rl_exit != 1[0134] ]]; then
+      _rl_exit=12
+      _runloop_needled "$line" && _rl_exit=14 _rl_reason='it may be on the denylist, and nobody could say (runloop_router_off lets it through)'
+    fi
+    case $_rl_exit in
+      14) zle -M "runloop: not run: ${_rl_reason}"; return 0 ;;
+      13)
+        if (( PENDING || KEYS_QUEUED_COUNT )); then
+          :  # more is being pasted: this is not the moment to ask
+        else
+          local key=
+          zle -M "runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it"
+          zle -R
+          read -k 1 -s key
+          zle -M ''
+          case $key in
+            ($'\n'|$'\r'|r) ;;
+            (a) _rl_exit=11 ;;
+            (*) return 0 ;;
+          esac
+        fi ;;
+    esac
+    if [[ $_rl_exit == 11 ]]; then
+      _rl_typed=$line
+      _rl_rewritten="rlp ask -- ${(qq)line}"
+      BUFFER=$_rl_rewritten
+    fi
+  fi
+  zle runloop-plain-accept-line
+}
+
+# The history keeps what was typed, not what it became.
+_runloop_history() {
+  [[ -n $_rl_rewritten && ${1%$'\n'} == $_rl_rewritten ]] || return 0
+  _rl_rewritten=
+  print -sr -- $_rl_typed
+  return 1
+}
+
+zle -A accept-line runloop-plain-accept-line
+zle -N accept-line runloop-accept-line
+autoload -Uz add-zsh-hook && add-zsh-hook zshaddhistory _runloop_history
+_runloop_hints

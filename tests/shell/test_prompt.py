@@ -1,0 +1,174 @@
+"""What Enter does in zsh, bash and fish: a command runs, a request goes to agents, a denied line stays where it is. Nothing is lost."""
+
+import pytest
+
+REQUEST = "what failed yesterday?"
+DOUBTFUL = "find the biggest files in my home"
+QUESTION = "this reads like a request"
+DENIED = "zap-everything --now"
+
+
+@pytest.mark.parametrize("daemon", [False, True])
+def test_a_command_runs_a_request_is_asked_and_the_history_has_what_was_typed(home, terminal, daemon):
+    if daemon:
+        assert home.rlp("up", "--wait").returncode == 0
+    screen = terminal()
+
+    screen.enter("echo one && echo two")
+    screen.expect("\ntwo")
+    screen.enter(REQUEST)
+    shown = screen.expect("No run failed (yesterday).")
+    screen.key("Up")
+    screen.expect({"zsh": f"% {REQUEST}", "bash": f"$ {REQUEST}", "fish": "> rlp ask --"}[home.shell], times=1 + (home.shell == "fish"))
+
+    assert "rlp ask -- 'what failed yesterday?'" in shown
+    assert ("no daemon answers" in shown) is not daemon
+
+
+def test_a_denied_line_is_not_run_and_stays_to_be_edited(terminal):
+    screen = terminal()
+
+    screen.enter(DENIED)
+    screen.expect("not run: it would start 'zap-everything --now'")
+    screen.key("BSpace", "BSpace", "BSpace", "BSpace", "BSpace")
+    screen.type("later")
+    screen.key("Enter")
+    screen.expect("ZAPPED later")
+
+    assert "ZAPPED --now" not in screen.screen()
+
+
+@pytest.mark.parametrize(
+    "line", ["true && zap-everything --now", "env zap-everything  '--now'", "z'ap'-everything --now", "sh -c 'zap-everything --now'"]
+)
+def test_a_denied_command_is_found_wherever_it_stands(terminal, line):
+    screen = terminal()
+
+    screen.enter(line)
+    screen.expect("not run: ")
+
+    assert "ZAPPED" not in screen.screen()
+
+
+def test_when_nobody_can_say_whether_a_line_is_denied_it_is_not_run(home, terminal):
+    screen = terminal()
+    home.script("rlp", "exit 3")
+
+    screen.enter(DENIED)
+    screen.expect("nobody could say")
+    screen.key("C-u")
+    screen.enter("runloop_router_off")
+    screen.enter(DENIED)
+    screen.expect("ZAPPED --now")
+
+
+def test_a_sentence_that_begins_with_a_command_is_the_person_s_to_decide(terminal):
+    screen = terminal()
+
+    screen.enter(DOUBTFUL)
+    screen.expect(QUESTION)
+    screen.type("x")
+    screen.key("C-u")
+    screen.enter("echo still" + "here")
+    screen.expect("\nstillhere")
+    screen.enter(DOUBTFUL)
+    screen.expect(QUESTION, times=1)
+    screen.key("Enter")
+    screen.expect("No such file or directory")
+
+
+def test_the_request_can_be_handed_over(terminal):
+    screen = terminal()
+
+    screen.enter(DOUBTFUL)
+    screen.expect(QUESTION)
+    screen.type("a")
+    screen.expect("rlp ask -- 'find the biggest files in my home'")
+    screen.expect("Nothing is known about")
+
+
+def test_the_sigil_always_asks_and_quotes_in_a_request_stay_what_they_are(terminal):
+    screen = terminal()
+
+    screen.enter('? who is Maria\'s "boss"')
+    screen.expect("Nothing is known about")
+    screen.expect('Maria\'s "boss"')
+
+
+def test_lines_that_belong_to_a_command_are_left_to_the_shell(home, terminal):
+    screen = terminal()
+
+    screen.enter('echo "one')
+    screen.enter('what failed yesterday? "')
+    screen.expect("\nwhat failed yesterday?")
+    if home.shell != "fish":
+        screen.enter("cat <<X")
+        screen.enter("please tell me what the cat said")
+        screen.enter("X")
+        screen.expect("\nplease tell me what the cat said", times=1)
+
+    assert "rlp ask" not in screen.screen()
+
+
+def test_a_paste_of_several_lines_waits_for_enter_and_runs_as_it_is(terminal):
+    screen = terminal()
+
+    screen.paste("echo first\necho second")
+    screen.expect("echo second")
+    assert "\nfirst" not in screen.screen()
+    screen.key("Enter")
+    screen.expect("\nsecond")
+
+
+def test_ctrl_c_drops_the_line_and_the_next_one_is_asked_about_again(terminal):
+    screen = terminal()
+
+    screen.type("what failed")
+    screen.expect("what failed")
+    screen.key("C-c")
+    screen.enter("echo after")
+    screen.expect("\nafter")
+    screen.enter(REQUEST)
+    screen.expect("No run failed")
+
+
+@pytest.mark.parametrize("variable", ["CI", "SSH_CONNECTION", "RUNLOOP_ROUTER_DISABLE"])
+def test_where_it_is_off_the_shell_is_as_ever(terminal, variable):
+    screen = terminal(**{variable: "1"})
+
+    screen.enter("wherefore art thou")
+    screen.expect("not found" if screen.home.shell != "fish" else "Unknown command")
+
+    assert "rlp ask" not in screen.screen()
+
+
+def test_over_ssh_it_is_on_when_that_was_asked_for(home, terminal):
+    assert home.rlp("shell", "enable", "--ssh").returncode == 0
+    screen = terminal(SSH_CONNECTION="1")
+
+    screen.enter(REQUEST)
+    screen.expect("No run failed")
+
+
+def test_a_changed_denylist_holds_in_shells_that_are_open(home, terminal):
+    screen = terminal()
+    screen.enter("printf 'un%s\\n' touched")
+    screen.expect("untouched")
+
+    (home.root / "state" / "config.yaml").write_text('router: {denylist: ["printf"]}\n')
+    screen.enter("printf 'un%s\\n' held")
+    screen.expect("not run: ")
+
+    assert "unheld" not in screen.screen()
+
+
+def test_in_vi_mode_it_is_the_same(home, terminal):
+    screen = terminal()
+    screen.enter({"zsh": "bindkey -v", "bash": "set -o vi", "fish": "fish_vi_key_bindings"}[home.shell])
+    if home.shell == "fish":
+        screen.enter("source " + str(home.start))
+
+    screen.enter("echo in" + "vi")
+    screen.expect("\ninvi")
+    screen.enter(REQUEST)
+    screen.expect("No run failed")
