@@ -66,7 +66,9 @@ def _search(question: str, *, use_model: bool) -> dict[str, Any]:
     hits = [hit for hit in found if (hit.domain, hit.title) != ("runs", OWN)][:8]  # earlier questions answer nothing
     how = "searched what is known for the words of the question"
     if not hits:
-        return _out(f"Nothing is known about {question!r}. `rlp kb import` takes in notes, contacts, mail and more.", "nothing", how)
+        return _out(
+            f"Nothing is known about \u201c{question}\u201d. `rlp kb import` takes in notes, contacts, mail and more.", "nothing", how
+        )
     facts = [Fact(f"{hit.title}: {hit.excerpt}", _place(hit)) for hit in hits]
     words = _in_words(question, facts) if use_model else None
     if words is not None:

@@ -178,6 +178,7 @@ def _say_what(request: Request, *, as_json: bool) -> int:
 class _Answered(RunShown):
     """Shows nothing and holds the run's end: what counts is the answer, and the steps are in `rlp show`."""
 
+    wants_outputs = True
     result: RunResult | RemoteResult | None = None
 
     def take(self, record: Mapping[str, Any]) -> None:

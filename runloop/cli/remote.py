@@ -30,6 +30,8 @@ class Shown:
     run: RunHandle
     on_record: Callable[[Mapping[str, Any]], None]
     person: TerminalPerson | None = None
+    outputs: bool = False
+    """Whether the result is to have what the nodes gave."""
     _asking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _lists: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -47,7 +49,7 @@ class Shown:
                     await self._ask_what_is_open()
                 async for record in records:
                     self.on_record(record)
-            return result_of(records.end or {})
+            return await self.run.ended(records) if self.outputs else result_of(records.end or {})
         finally:
             with suppress(ValueError):
                 self.client.bus.on_reconnect.remove(self._ask_again)
@@ -115,7 +117,7 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    following = Shown(client, run, terminal.take, terminal.person() if attended else None)
+    following = Shown(client, run, terminal.take, terminal.person() if attended else None, terminal.wants_outputs)
     with terminal.watching(cancel) as interrupts:
         result = await following.follow(begin=begin)
     terminal.end(result)

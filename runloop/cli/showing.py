@@ -42,6 +42,9 @@ def text_of_many(record: Mapping[str, Any]) -> str | None:
 class RunShown:
     """Where the records of a run go: a live view of its ``opening``, else lines; and a trace file where one is wanted."""
 
+    wants_outputs = False
+    """Whether :meth:`end` is to get what the nodes gave."""
+
     def __init__(self, opening: Opening | None, *, line: Line = output.record_line, trace_out: Path | None = None) -> None:
         self.screen: Screen | None = None
         if opening is not None:

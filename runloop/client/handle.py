@@ -84,9 +84,13 @@ class RunHandle:
             async with self.following(1) as following:
                 async for _ in following:
                     pass
-            outputs = {node: await self._whole(value) for node, value in following.outputs.items()}
-            self._result = result_of(following.end or {}, outputs)
+            self._result = await self.ended(following)
         return self._result
+
+    async def ended(self, following: Following) -> RunResult:
+        """The result of a run that was followed from its first record to its end, with what each node gave."""
+        outputs = {node: await self._whole(value) for node, value in following.outputs.items()}
+        return result_of(following.end or {}, outputs)
 
     async def outputs(self) -> Mapping[str, Mapping[str, list[Any]]]:
         """Wait for the end; what each node gave, by port. Raises the run's error where it did not succeed."""

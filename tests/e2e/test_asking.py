@@ -84,6 +84,18 @@ def test_a_question_that_fits_no_opening_is_answered_from_the_record_with_its_so
     assert (found["sources"][0]["path"].endswith("pier.md"), found["sources"][0]["line"] >= 1) == (True, True)
 
 
+def test_the_daemon_answers_the_same(home):
+    assert home.rlp("up", "--wait").returncode == 0
+    try:
+        found = json.loads(home.rlp("ask", "--json", "when does the pier repair start?").stdout)
+        nothing = json.loads(home.rlp("ask", "--json", "who is Zarquon?").stdout)
+    finally:
+        home.rlp("down")
+
+    assert (found["mode"], found["sources"][0]["path"].endswith("pier.md")) == ("hits", True)
+    assert nothing["text"].startswith("Nothing is known about “who is Zarquon?”.")
+
+
 def test_openings_that_fit_equally_well_are_put_to_the_person(home, terminal):
     for name in ("water_roses", "water_ferns"):
         made = home.rlp("opening", "new", "--from", "pipeline", name)
