@@ -87,12 +87,13 @@ def test_the_request_can_be_handed_over(terminal):
     screen.expect("Nothing is known about")
 
 
-def test_the_sigil_always_asks_and_quotes_in_a_request_stay_what_they_are(terminal):
+def test_the_sigil_always_asks_and_an_apostrophe_is_no_open_quote(terminal):
     screen = terminal()
 
     screen.enter('? who is Maria\'s "boss"')
-    screen.expect("Nothing is known about")
-    screen.expect('Maria\'s "boss"')
+    screen.expect('Nothing is known about “who is Maria\'s "boss"”')
+    screen.enter("who's the owner of the red car?")
+    screen.expect("Nothing is known about “who's the owner of the red car?”")
 
 
 def test_lines_that_belong_to_a_command_are_left_to_the_shell(home, terminal):

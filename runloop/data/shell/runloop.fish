@@ -125,7 +125,8 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
         return
     end
     commandline --is-valid
-    if test $status -eq 2
+    set -l whole $status
+    if test $whole -eq 2; and string match -q '*'\n'*' -- $line
         commandline -f execute # not whole yet: fish goes on to the next line
         return
     end
@@ -133,6 +134,10 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
     if not __runloop_plain $line
         __runloop_ask $line
         set -l code $status
+        if test $whole -eq 2 -a $code -ne 11 -a $code -ne 14
+            commandline -f execute # a quote that is open, and no apostrophe of a sentence
+            return
+        end
         if test $code -eq 13
             echo
             echo 'runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it'
