@@ -102,6 +102,7 @@ def _choose(line: str, near: tuple[Match, ...]) -> int:
         raise InvalidInput(
             f"{line!r} fits {names} equally well", code="ask.ambiguous", hint=f"name one: rlp ask --opening {near[0].name} …"
         )
+    _forget_typed_ahead()
     for number, match in enumerate(near, 1):
         _tell(f"  {number}) {match.name}  ({match.score:.2f})")
     while True:
@@ -122,6 +123,7 @@ def _confirmed(request: Request) -> Request:
     if request.match is not None and request.match.example is None and not request.match.params:
         request = _edited(request)
     while True:
+        _forget_typed_ahead()
         for text in _shown(request):
             _tell(text)
         answer = _line("Run it? [Y]es, [n]o, [e]dit: ").lower()
@@ -235,15 +237,19 @@ def _somebody() -> bool:
 
 
 def _line(prompt: str) -> str:
-    """A line typed after what it answers was on the screen; the end of the input is an interrupt."""
-    from runloop.cli.person import forget_typed_ahead
-
-    forget_typed_ahead()
+    """What is typed after the prompt; the end of the input is an interrupt."""
     print(output.clean_line(prompt), end="", file=sys.stderr, flush=True)
     text = sys.stdin.readline()
     if not text:
         raise KeyboardInterrupt
     return text.strip()
+
+
+def _forget_typed_ahead() -> None:
+    """Nobody agrees to what was not on the screen."""
+    from runloop.cli.person import forget_typed_ahead
+
+    forget_typed_ahead()
 
 
 def _tell(text: str) -> None:

@@ -99,7 +99,7 @@ def status(as_json: JsonOption = False, as_table: TableOption = False) -> int:
     for name in rcblock.SHELLS:
         start = _Start(name, rc_file(name, os.environ))
         try:
-            text = rcblock.current(start.read(), name)
+            text = start.block()
         except RunloopError as error:
             state, source = error.message, None
         else:
@@ -137,9 +137,18 @@ class _Start:
         except OSError as error:
             raise self._failed("cannot be read", error) from error
 
+    def block(self) -> str | None:
+        found: str | None = self._whole(lambda text: rcblock.current(text, self.shell))
+        return found
+
     def edit(self, change: Any) -> rcblock.Edited:
+        edited: rcblock.Edited = self._whole(change)
+        return edited
+
+    def _whole(self, of: Any) -> Any:
+        """What ``of`` makes of the file; a block in it that is not whole is an error with its line."""
         try:
-            edited: rcblock.Edited = change(self.read())
+            return of(self.read())
         except rcblock.Broken as broken:
             raise InvalidInput(
                 f"{broken} in {self.path}",
@@ -147,7 +156,6 @@ class _Start:
                 where=Where(file=str(self.path), line=broken.line),
                 hint="remove what is left of the block by hand, and try again",
             ) from broken
-        return edited
 
     def write(self, text: str) -> Path | None:
         """Keep what is there under another name, then replace it whole; the name of the backup."""

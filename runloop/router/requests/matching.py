@@ -99,8 +99,6 @@ def _match(line: str, candidate: Candidate, weights: Mapping[str, float]) -> Mat
     rest, named = named_values(line, candidate.params)
     said = telling(rest)
     first = rest.split(maxsplit=1)[0] if rest.split() else ""
-    if first == candidate.name:
-        rest = rest[len(first) :].strip()
     laid = _best_example(rest, candidate, weights)
     if laid is None:
         params: dict[str, Filled] = {}

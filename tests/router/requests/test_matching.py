@@ -103,3 +103,11 @@ def test_a_very_long_line_is_a_text_and_no_request():
     found = meant("write an e-mail to Maria about the plan " * 200_000, ALL)
 
     assert (found.outcome, found.reason) == ("none", "the line is longer than 4000 characters")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_examples_that_fit_the_one_that_explains_more_is_taken(order):
+    texts = ["mail {who}", "mail {who} about {topic}"]
+    opening = candidate("mail", (), [texts[number] for number in order], who="x", topic="y")
+
+    assert meant("mail Bob about tea", (opening,)).matches[0].example == texts[1]
