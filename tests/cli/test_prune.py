@@ -70,6 +70,9 @@ def test_an_archived_run_is_listed_shown_traced_replayed_and_exported_and_never_
     (tmp_path / ".runloop/keys/export-ed25519").write_text("1" * 64)
     code, _, err = rlp("kb", "verify", "--table")
     assert (code, "the signer of checkpoint 1 differs" in err) == (5, True)
+    signer = err.partition("found ")[2].split()[0]
+    assert rlp("kb", "verify", "--accept-signer", signer[:-1])[0] == 2
+    assert [rlp("kb", "verify", *more)[0] for more in (("--accept-signer", signer), ())] == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
-from runloop.cli.kb.pruning import signers
+from runloop.cli.kb.pruning import accept, signers
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput
 
@@ -27,6 +27,12 @@ def verify(
     ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Only the events: no contents of blobs, no indexes, no derived tables.")] = False,
+    accept_signer: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-signer", metavar="KEY", help="From now on checkpoints under this public key count, such as an old machine's."
+        ),
+    ] = None,
     json: JsonOption = False,
     table: TableOption = False,
 ) -> int:
@@ -37,6 +43,8 @@ def verify(
     from runloop.kb.verify import Anchor
 
     with open_kb() as kb:
+        if accept_signer is not None:
+            accept(kb.ledger.id, accept_signer)
         noted = None if head is None else Anchor(kb.ledger.id, *_parse_head(head))
         with progress() as tell:
             report = kb.verify(noted, views=True, quick=quick, progress=tell, signers=signers(kb.ledger.id))

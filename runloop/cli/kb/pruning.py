@@ -72,6 +72,16 @@ def signers(ledger_id: str) -> frozenset[str]:
     return own_signers(_keys(), ledger_id)
 
 
+def accept(ledger_id: str, key: str) -> None:
+    """Let checkpoints of this ledger under that public key count from now on. Raises InvalidInput ``cli.usage``."""
+    from runloop.runs.archives.signing import KnownSigners
+
+    if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+        message, hint = f"{key[:80]!r} is no public key", "give the 64 digits that `rlp kb verify` printed"
+        raise InvalidInput(message, code="cli.usage", where=Where(key="--accept-signer"), hint=hint)
+    KnownSigners(_keys()).remember(ledger_id, key)
+
+
 def _keys() -> Path:
     path: Path = context.settings().directories.state / "keys"
     return path
