@@ -162,10 +162,10 @@ def create(db: apsw.Connection, ledger_id: str, genesis: bytes) -> None:
 def recreate(db: apsw.Connection) -> None:
     """Empty every table and start over; what was noted of the ledger's head stays."""
     db.execute("DROP TABLE IF EXISTS search")
-    for name in _SQL_VIEWS:
-        db.execute(f"DROP VIEW IF EXISTS {name}")
-    for name in (*_TABLES, *_NOTED):
-        db.execute(f"DROP TABLE IF EXISTS {name}")
+    there = db.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY type DESC").fetchall()
+    for name, sort in there:  # what is a view now may have been a table
+        if name in _SQL_VIEWS or name in _TABLES or name in _NOTED:
+            db.execute(f"DROP {sort} {name}")
     _create_tables(db)
     db.execute("UPDATE state SET watermark = 0, version = ?", (VERSION,))
 

@@ -79,6 +79,7 @@ class VectorStore:
     def __init__(self, path: Path, views: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._told: tuple[tuple[Any, ...], Status] | None = None  # for as long as neither file changes
         with _hinted(path):
             self._db = connect(path, synchronous="normal", cache_kib=16 * 1024)
         try:
@@ -175,17 +176,26 @@ class VectorStore:
         """How far the vectors of these domains are; ``counted`` looks at each, else what was noted counts."""
         values = {"domains": _json(domains)}
         with self._safely():
-            documents = int(self._db.execute(_DOCUMENTS, values).get)
-            name = self._embedder()
-            if name is None:
-                return Status(None, self.index.name, None, documents, 0)
-            dimensions = int(self._meta()["dimensions"])
-            row: Any = self._db.execute("SELECT seen, missing FROM noted").fetchone()
-            if counted or row is None:
-                embedded = int(self._db.execute(_EMBEDDED, values).get)
-            else:
-                embedded = documents - row[1] - int(self._db.execute(f"{_DOCUMENTS} AND d.id > :seen", {**values, "seen": row[0]}).get)
-            return Status(name, self.index.name, dimensions, documents, max(0, embedded))
+            versions = [self._db.execute(f"PRAGMA {name}.data_version").get for name in ("main", "base")]
+            state = (values["domains"], self._db.total_changes(), *versions)
+            if not counted and self._told is not None and self._told[0] == state:
+                return self._told[1]
+            told = self._count(values, counted=counted)
+            self._told = None if counted else (state, told)
+            return told
+
+    def _count(self, values: dict[str, Any], *, counted: bool) -> Status:
+        documents = int(self._db.execute(_DOCUMENTS, values).get)
+        name = self._embedder()
+        if name is None:
+            return Status(None, self.index.name, None, documents, 0)
+        dimensions = int(self._meta()["dimensions"])
+        row: Any = self._db.execute("SELECT seen, missing FROM noted").fetchone()
+        if counted or row is None:
+            embedded = int(self._db.execute(_EMBEDDED, values).get)
+        else:
+            embedded = documents - row[1] - int(self._db.execute(f"{_DOCUMENTS} AND d.id > :seen", {**values, "seen": row[0]}).get)
+        return Status(name, self.index.name, dimensions, documents, max(0, embedded))
 
     def _meta(self) -> dict[str, str]:
         return {str(key): str(value) for key, value in self._db.execute("SELECT key, value FROM meta")}

@@ -155,6 +155,21 @@ def test_every_document_gets_a_vector_once_the_newest_first(five):
     assert embedded(five, embedder) == (1, 0)
 
 
+def test_how_far_it_is_follows_what_others_do(five):
+    five.sync()
+    other = VectorStore(five.root / "vectors.sqlite", five.root / "pog.sqlite")
+    told = lambda: (other.status(KINDS).embedded, other.status(KINDS).documents)  # noqa: E731
+    assert told() == (0, 5)
+    embedded(five, Letters(), most=4)
+    assert told() == (4, 5)
+    five.ledger.append([note("ggg", path="/new")])
+    five.sync()
+    assert told() == (4, 6)
+    embedded(five, Letters())
+    assert told() == (6, 6)
+    other.close()
+
+
 def test_it_goes_on_where_it_was_stopped(five):
     embedder = Letters()
     assert embedded(five, embedder, most=3) == (3, 0)
