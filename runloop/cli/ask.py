@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runloop.cli import context, masking, output
-from runloop.cli.requests import candidates, chosen_of, fallback
+from runloop.cli.requests import bare, candidates, chosen_of, understood
 from runloop.cli.showing import RunShown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from runloop.runs.results import RunResult
 
 app = typer.Typer(add_completion=False, help="Say in words what you want: an opening does it, or the assistant answers.")
-
-SIGIL = "?"
 
 
 @app.command()
@@ -43,14 +42,14 @@ def ask(
 
     Examples: `rlp ask write to Maria about the Q4 plan`, `rlp ask what failed yesterday`, `rlp ask --dry-run mail Bob on lunch`.
     """
-    line = " ".join(words).strip()
-    line = line.removeprefix(SIGIL).strip()
+    settings = context.settings()
+    line = bare(" ".join(words), settings)
     if not any(char.isalnum() for char in line):
         raise InvalidInput("there is no request", code="ask.empty", hint="say what you want: rlp ask what failed yesterday")
-    settings = context.settings()
     request = _request(line, settings, opening)
     if dry_run:
         return _say_what(request, as_json=as_json)
+    request = _decided(request)
     if request.answers:
         return asyncio.run(_answer(request, settings, local=local, as_json=as_json))
     if not start:
@@ -65,7 +64,7 @@ def ask(
 
 
 def _request(line: str, settings: Settings, opening: str | None) -> Request:
-    """What the line asks for, where a choice has to be made by the person at this terminal."""
+    """What the line asks for; no opening is taken where somebody has to choose."""
     from runloop.cli.requests import Request
     from runloop.router.requests.matching import meant
 
@@ -74,13 +73,12 @@ def _request(line: str, settings: Settings, opening: str | None) -> Request:
         output.print_warning("ask.unusable_opening", why)
     if opening is not None:
         return Request(line, known, meant(line, [_named(opening, known)]), 0)
-    default = settings.get("router.default_opening")
-    found = meant(line, [each.candidate for each in known if each.candidate.name != default])
-    if found.outcome == "none":
-        return fallback(line, settings, known, found)
-    if found.outcome == "one":
-        return Request(line, known, found, 0)
-    return Request(line, known, found, _choose(line, found.near))
+    return understood(line, settings, known)
+
+
+def _decided(request: Request) -> Request:
+    """The request with the opening that the person at this terminal chose, where that was open."""
+    return request if request.match is not None else replace(request, taken=_choose(request.line, request.found.near))
 
 
 def _named(name: str, known: Any) -> Any:
@@ -171,8 +169,12 @@ def _say_what(request: Request, *, as_json: bool) -> int:
     if output.wants_json(as_json=as_json, as_table=False):
         output.print_json(request.to_dict())
         return EXIT_OK
-    for text in _shown(request):
-        output.print_line(text)
+    if request.match is None:
+        for match in request.found.near:
+            output.print_line(f"{match.name}  ({match.score:.2f})")
+    else:
+        for text in _shown(request):
+            output.print_line(text)
     output.print_line(f"because {request.reason}")
     return EXIT_OK
 

@@ -48,7 +48,7 @@ class Request:
 
     @property
     def match(self) -> Match | None:
-        """The opening that is taken, or None."""
+        """The opening that is taken; None where nobody has chosen, or nothing is wanted."""
         return None if self.taken is None else self.found.matches[self.taken]
 
     @property
@@ -111,8 +111,8 @@ class Request:
         return {
             "line": self.line,
             "outcome": "answer" if self.answers else self.found.outcome,
-            "opening": self.name,
-            "params": self.params,
+            "opening": None if self.match is None else self.name,
+            "params": {} if self.match is None else self.params,
             "from_line": sorted(self.own),
             "reason": self.reason,
             "matches": [match.to_dict() for match in self.found.matches],
@@ -139,6 +139,22 @@ def candidates(settings: Settings) -> tuple[list[Askable], list[str]]:
         examples = tuple((example.text, example.pieces) for example in opening.examples)
         found.append(Askable(Candidate(name, opening.goals, examples, opening.params), opening, text))
     return found, unusable
+
+
+def bare(words: str, settings: Settings) -> str:
+    """A request without the sigil that handed it to agents."""
+    return words.strip().removeprefix(settings.get("router.sigil")).strip()
+
+
+def understood(line: str, settings: Settings, known: Sequence[Askable]) -> Request:
+    """What the line asks for. Where openings are too close to tell apart, none is taken: somebody has to choose."""
+    from runloop.router.requests.matching import meant
+
+    default = settings.get("router.default_opening")
+    found = meant(line, [each.candidate for each in known if each.candidate.name != default])
+    if found.outcome == "none":
+        return fallback(line, settings, known, found)
+    return Request(line, known, found, 0 if found.outcome == "one" else None)
 
 
 def fallback(line: str, settings: Settings, known: Sequence[Askable], found: Meant) -> Request:

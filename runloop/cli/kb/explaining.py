@@ -1,4 +1,4 @@
-"""`rlp why` and `rlp kb why`."""
+"""`rlp why` and `rlp kb why`: what made an entity what it is, and what becomes of a line typed at the prompt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runloop.cli import output
+from runloop.cli import context, output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.options import JsonOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
@@ -41,8 +41,16 @@ class Format(StrEnum):
 
 @app.command()
 def why(
-    entity: EntityArgument,
+    entity: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ENTITY|LINE...",
+            help="A person (address, name), path[:line], file, run or `last`, event:N, hash, Message-ID, approval, or a key of "
+            "`rlp search`; anything else of several words, or that a shell would run, is a line for the prompt.",
+        ),
+    ],
     *,
+    line: Annotated[bool, typer.Option("--line", help="It is a line for the prompt, whatever it may name.")] = False,
     form: Annotated[Format | None, typer.Option("--format", "-f", help="How to print it.")] = None,
     depth: Annotated[int, typer.Option("--depth", min=1, max=64, help="Show a tree N links deep.")] = 8,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Follow links to at most N steps.")] = 2000,
@@ -53,7 +61,10 @@ def why(
 ) -> int:
     """Explain ENTITY: who made it, from which texts, who approved it, what it cost; then all that led to it, as a tree.
 
-    Examples: `rlp why last`, `rlp why maria@acme.example`, `rlp why notes/plan.md:12`, `rlp why event:66 --format dot`.
+    Of a LINE: where the prompt would send it and what spoke for that; for agents, which opening with which parameters. Nothing is run.
+
+    Examples: `rlp why last`, `rlp why maria@acme.example`, `rlp why notes/plan.md:12`, `rlp why event:66 --format dot`,
+    `rlp why write to Bob about lunch`.
     """
     from runloop.cli.kb import drawing
     from runloop.runs.telling import RunTelling
@@ -62,8 +73,12 @@ def why(
         raise InvalidInput("--format excludes --json and --table", code="cli.usage", hint="Give one of them.")
     if form is None:
         form = Format.JSON if output.wants_json(as_json=json, as_table=table) else Format.TREE
+    text = " ".join(entity)
     with open_kb() as kb:
-        said = kb.explain(named(kb, entity).key, RunTelling(kb), max_steps=limit)
+        found = None if line else _named_or_line(kb, text)
+        if found is None:
+            return _explain_line(text, form, None if no_wrap else output.terminal_width())
+        said = kb.explain(found.key, RunTelling(kb), max_steps=limit)
     match form:
         case Format.JSON:
             output.print_json(said)
@@ -84,6 +99,28 @@ def named(kb: KnowledgeBase, entity: str) -> Candidate:
     from runloop.kb.naming import only
 
     return only(entity, kb.find(entity, Path.cwd()), kb.redactor.text)
+
+
+def _named_or_line(kb: KnowledgeBase, text: str) -> Candidate | None:
+    """The one entity that is meant; None where nothing is, and the text is a line for the prompt."""
+    from runloop.cli.deciding import is_line
+    from runloop.kb.naming import only
+
+    found = kb.find(text, Path.cwd())
+    return None if not found and is_line(text, context.settings()) else only(text, found, kb.redactor.text)
+
+
+def _explain_line(line: str, form: Format, width: int | None) -> int:
+    from runloop.cli import deciding, masking
+
+    if form in (Format.DOT, Format.MERMAID):
+        raise InvalidInput("the decision for a line is no graph", code="cli.usage", hint="--format tree or json shows it")
+    said = masking.masked(deciding.decision(line, context.settings()))
+    if form is Format.JSON:
+        output.print_json(said)
+    else:
+        _print(deciding.lines(said), width)
+    return EXIT_OK
 
 
 def _print(lines: Iterable[str], width: int | None = None) -> None:
