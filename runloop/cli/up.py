@@ -37,6 +37,7 @@ def up(
     if running is not None:
         _say({"state": "already_running", **running}, as_json=as_json)
         return 0
+    _check_ledger(settings)
     log = _log_file(settings)
     reading, process = _start(settings, log)
     with os.fdopen(reading, "rb") as pipe:
@@ -65,6 +66,17 @@ async def _running(settings: Settings) -> dict[str, Any] | None:
     async with client:
         status = await client.status()
         return {"pid": status["pid"], "socket": status["socket"]}
+
+
+def _check_ledger(settings: Settings) -> None:
+    """Refuse to start a daemon that could only write into its log why it ends: the ledger is of another Runloop."""
+    from runloop.kb.database import connected
+    from runloop.kb.migrations import refuse_other
+
+    path = settings.directories.pog / settings.get("kb.events_db")
+    if path.exists():
+        with connected(path, readonly=True) as db:
+            refuse_other(db, path)
 
 
 def _log_file(settings: Settings) -> Path:

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from runloop.errors import Where
 from runloop.events import KINDS, NewEvent, StoredEvent, readable
 from runloop.events.ids import parse_event_id
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import erasing, evidence, facts, materialise, naming
-from runloop.kb.addresses import known_locals
+from runloop.kb.addresses import known_locals, known_locals_in
 from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, connect
 from runloop.kb.derived import DOMAINS
 from runloop.kb.entity import describe, entity_key, of_event
 from runloop.kb.erasing import Erasure, Left
-from runloop.kb.errors import InvalidDelta, LedgerCorrupt, LedgerFull
+from runloop.kb.errors import InvalidDelta, LedgerClosed, LedgerCorrupt, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.materialise import Synced
@@ -86,6 +87,7 @@ class KnowledgeBase:
         """The event that this base is at, where it shows the past: nothing can be written to it, and nothing later is in it."""
         self._views_path = views
         self._lock = threading.Lock()
+        self._closed = False
         self._readers: list[apsw.Connection] = []
         self._vectors: VectorStore | None = None
         self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
@@ -125,11 +127,13 @@ class KnowledgeBase:
         """Bring the derived tables up to the ledger; cheap when there is nothing new.
 
         On a full disk they stay where they are (``behind`` says why) and follow once there is room: nothing in them is lost by waiting.
-        The past stays as it was.
+        The past stays as it was. Raises LedgerClosed.
         """
-        if self.until is not None:
-            return Synced(0, self.until, 0)
         with self._lock:
+            if self._closed:
+                raise LedgerClosed("the knowledge base was closed", where=Where(file=str(self._views_path)))
+            if self.until is not None:
+                return Synced(0, self.until, 0)
             try:
                 synced = materialise.sync(self._views, self._views_path, self.ledger)
             except LedgerFull as full:
@@ -211,8 +215,11 @@ class KnowledgeBase:
         self.redactor = Redactor(self.redactor.salt, NOTHING)
 
     def _known_locals(self, first: str, domain: str) -> list[str]:
-        with self.reading() as db:
-            return known_locals(db, first, domain)
+        try:
+            with self.reading() as db:
+                return known_locals(db, first, domain)
+        except LedgerClosed:  # what was read before may still have to be masked
+            return known_locals_in(self._views_path, first, domain)
 
     def agents_redactor(self, *, raw_contacts: bool) -> Redactor:
         """What masks for an agent: everything, or with the capability ``contacts_raw`` everything but addresses and telephone numbers."""
@@ -392,7 +399,7 @@ class KnowledgeBase:
         except BaseException:
             db.close()
             raise
-        if db.in_transaction or db.db_names() != ["main", "temp"]:
+        if self._closed or db.in_transaction or db.db_names() != ["main", "temp"]:
             db.close()
         else:
             self._readers.append(db)
@@ -421,9 +428,10 @@ class KnowledgeBase:
 
     def close(self) -> None:
         """Close both files; of a base that shows the past, its own."""
-        while self._readers:
-            self._readers.pop().close()
         with self._lock:
+            self._closed = True
+            while self._readers:
+                self._readers.pop().close()
             if self._vectors is not None:
                 self._vectors.close()
             self._views.close()

@@ -113,7 +113,10 @@ class Erasures:
         said = None if found is None else stored(found)
         if said is None or said.kind != KIND or said.payload.get("erasure") != erasure:
             return {}
-        return {"by": said.id, **{each["id"]: each for each in said.payload["events"]}}
+        try:
+            return {"by": said.id, **{each["id"]: each for each in said.payload["events"]}}
+        except (KeyError, TypeError):  # it says nothing that could be read
+            return {}
 
 
 def erase(ledger: Ledger, lefts: Iterable[Left], *, actor: str = "user", reason: str | None = None) -> Erasure:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import apsw
 
 from runloop.errors import Where
-from runloop.events import current, genesis
+from runloop.events import genesis
 from runloop.kb import views
 from runloop.kb.clock import note_times
 from runloop.kb.database import connect, fold, translated
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.migrations import immediate
-from runloop.kb.projections import apply
+from runloop.kb.projections import ERASING, apply, erased
+from runloop.kb.pruning.projection import KIND as ARCHIVING
 from runloop.kb.pruning.projection import outdated
 from runloop.kb.verify import Anchor
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 BATCH = 512  # events in one transaction (spec 15.5)
 FOLD_MS = 500  # how long a rebuild waits for readers, so that what the old tables held leaves the log as well
-ERASING = "events.erased"
 _OF_THE_FILE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError)  # the file's trouble, not an event's
 
 
@@ -100,8 +100,7 @@ def sync(
                 if not events:
                     return Synced(applied, done, aside)
                 seen = seen if done == mine else done
-                again = any(event.kind == ERASING and _took(event, done if event.id > head else seen) for event in events)
-                again = again or outdated(db, events, ledger)
+                again = any(_undoes(db, event, done if event.id > head else seen, ledger) for event in events)
                 if not again:
                     aside += _apply_all(db, events, ledger)
                     note_times(db, events)
@@ -145,9 +144,19 @@ def rebuild(
     return Synced(synced.applied + behind.applied, behind.watermark, synced.set_aside + behind.set_aside)
 
 
-def _took(event: StoredEvent, applied: int) -> bool:
-    """Whether the erasure names an event up to ``applied``."""
-    return any(each["id"] <= applied for each in current(event).payload["events"])
+def _undoes(db: apsw.Connection, event: StoredEvent, applied: int, ledger: Ledger) -> bool:
+    """Whether the event took something away from what was applied, the last of which is event ``applied``.
+
+    Of one that cannot be read nobody knows what it took, so it may be anything; that it cannot be read is noted when it is applied.
+    """
+    try:
+        if event.kind == ERASING:
+            return any(each <= applied for each in erased(event))
+        return event.kind == ARCHIVING and outdated(db, event, ledger)
+    except _OF_THE_FILE:
+        raise
+    except Exception:  # noqa: BLE001 - whatever is wrong with it
+        return applied > 0
 
 
 def _apply_all(db: apsw.Connection, events: Sequence[StoredEvent], ledger: Ledger) -> int:

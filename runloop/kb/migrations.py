@@ -81,7 +81,13 @@ READABLE_FROM = 1  # the oldest schema that reading alone does with: later steps
 
 
 def open_schema(db: apsw.Connection, path: Path) -> None:
-    """Make the tables of a new file; several processes may try at once. An older schema is refused: `rlp kb migrate` makes a backup first.
+    """Make the tables of a new file; several processes may try at once. Any other schema is refused, as :func:`refuse_other` says."""
+    if refuse_other(db, path) == 0:
+        migrate(db, path)
+
+
+def refuse_other(db: apsw.Connection, path: Path) -> int:
+    """Refuse a ledger that cannot be written as it is: `rlp kb migrate` makes a backup of an older one first. The schema, 0 for a new file.
 
     Raises:
         NotALedger: ``ledger.older``, ``ledger.newer``, or ``ledger.foreign`` for a file of another program.
@@ -91,8 +97,7 @@ def open_schema(db: apsw.Connection, path: Path) -> None:
         message = f"was written by an older Runloop (schema {found}, this one has {len(MIGRATIONS)})"
         hint = "run `rlp kb migrate`: it makes a backup, then brings the file up to date"
         raise NotALedger(message, code="ledger.older", where=Where(file=str(path)), hint=hint)
-    if found == 0:
-        migrate(db, path)
+    return found
 
 
 def migrate(db: apsw.Connection, path: Path) -> list[str]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LoadBlob = Callable[[str], bytes]  # the bytes of a blob that the event names, by hexadecimal BLAKE3
 
+ERASING = "events.erased"
 DEFAULT_TRUST = 0.5
 # Three ranges, each with an index: with `<>` every passage of a file would read all the others.
 _OLD_PASSAGES = """SELECT part FROM notes WHERE path = :path AND file_hash < :hash
@@ -169,6 +170,16 @@ def _email(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     history(db, event, mail, f"artifact:event:{data['artifact_id']}")
 
 
+def erased(event: StoredEvent) -> list[int]:
+    """The events that an erasure names."""
+    return [int(each["id"]) for each in current(event).payload["events"]]
+
+
+def _erased(_db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+    """Nothing is there any more of what it took; it only has to say what that was."""
+    erased(event)
+
+
 _PROJECTIONS: dict[str, Callable[[apsw.Connection, StoredEvent, LoadBlob], None]] = {
     "contact.upserted": _contact,
     "account.upserted": _account,
@@ -180,5 +191,6 @@ _PROJECTIONS: dict[str, Callable[[apsw.Connection, StoredEvent, LoadBlob], None]
     "artifact.created": _artifact_file,
     "email.sent": _email,
     "runs.archived": runs_archived,
+    ERASING: _erased,
     **IMPORTED,
 }

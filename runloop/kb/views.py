@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 VERSION = 11  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
-    CREATE TABLE IF NOT EXISTS state(
+    CREATE TABLE state(
         one INTEGER PRIMARY KEY CHECK(one = 1), version INTEGER NOT NULL, ledger_id TEXT NOT NULL, watermark INTEGER NOT NULL,
         anchor_id INTEGER NOT NULL, anchor_chain BLOB NOT NULL
     ) STRICT
@@ -152,22 +152,33 @@ _SEARCH = """CREATE VIRTUAL TABLE search USING fts5(
 )"""
 
 
+_DROPS = (  # virtual tables before the rest: their shadow tables go with them, and only so
+    ("VIEW", "type = 'view'"),
+    ("TABLE", "type = 'table' AND sql LIKE 'CREATE VIRTUAL%'"),
+    ("TABLE", "type = 'table'"),
+)
+
+
 def create(db: apsw.Connection, ledger_id: str, genesis: bytes) -> None:
     """Make the tables of a new file; the caller holds the write lock."""
-    db.execute(_STATE)
-    db.execute("INSERT INTO state VALUES(1, ?, ?, 0, 0, ?)", (VERSION, ledger_id, genesis))
-    _create_tables(db)
+    _create(db, ledger_id, 0, genesis)
 
 
 def recreate(db: apsw.Connection) -> None:
-    """Empty every table and start over; what was noted of the ledger's head stays."""
-    db.execute("DROP TABLE IF EXISTS search")
-    there = db.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY type DESC").fetchall()
-    for name, sort in there:  # what is a view now may have been a table
-        if name in _SQL_VIEWS or name in _TABLES or name in _NOTED:
-            db.execute(f"DROP {sort} {name}")
+    """Drop whatever the file holds, whichever version made it, and start over; what was noted of the ledger and its head stays."""
+    ledger_id, anchor_id, anchor_chain = db.execute("SELECT ledger_id, anchor_id, anchor_chain FROM state").get
+    for kind, which in _DROPS:
+        sql = f"SELECT name FROM sqlite_schema WHERE {which} AND name NOT LIKE 'sqlite@_%' ESCAPE '@'"  # noqa: S608
+        for (name,) in db.execute(sql).fetchall():
+            quoted = str(name).replace('"', '""')
+            db.execute(f'DROP {kind} "{quoted}"')
+    _create(db, ledger_id, anchor_id, anchor_chain)
+
+
+def _create(db: apsw.Connection, ledger_id: str, anchor_id: int, anchor_chain: bytes) -> None:
+    db.execute(_STATE)
+    db.execute("INSERT INTO state VALUES(1, ?, ?, 0, ?, ?)", (VERSION, ledger_id, anchor_id, anchor_chain))
     _create_tables(db)
-    db.execute("UPDATE state SET watermark = 0, version = ?", (VERSION,))
 
 
 def _create_tables(db: apsw.Connection) -> None:

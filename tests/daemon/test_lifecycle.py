@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -10,6 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+OLDER_LEDGER = Path(__file__).parents[1] / "data" / "ledgers" / "v2.sqlite"
 PATIENT = "version: 0\nname: quick\nnodes:\n  - {id: a, use: agent:quick, retry: {max_attempts: 4, backoff_ms: 20}}\nedges: []\n"
 """A worker's death is noticed a moment after it: until then an attempt may be given to it, and fails retryably."""
 
@@ -163,6 +167,18 @@ def test_up_says_why_the_daemon_could_not_start(daemon):
     daemon.socket.write_text("not a socket")
     up = daemon.rlp("up", "--wait")
     assert (up.returncode, "bus.path" in up.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("more", [(), ("--wait",)])
+def test_up_on_the_ledger_of_an_older_runloop_says_what_to_do(daemon, more):
+    home = daemon.state / "pog"
+    home.mkdir(parents=True, mode=0o700)
+    shutil.copy(OLDER_LEDGER, home / "events.sqlite")
+    up = daemon.rlp("up", *more)
+    assert (up.returncode, up.stdout, "ledger.older" in up.stderr, "rlp kb migrate" in up.stderr) == (2, "", True, True)
+    assert daemon.rlp("kb", "migrate").returncode == 0
+    assert daemon.rlp("up", "--wait").returncode == 0
+    assert daemon.rlp("down").returncode == 0
 
 
 def test_a_socket_that_is_set_and_dead_is_an_error_and_never_a_run_in_this_process(daemon):

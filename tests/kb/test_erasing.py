@@ -199,3 +199,26 @@ def test_erased_content_leaves_a_ledger_that_no_knowledge_base_has_open(tmp_path
         ledger.append([contact(SECRET, "z@x")])
         erasing.erase(ledger, [Left(1)])
         assert files_with(tmp_path, SECRET) == []
+
+
+MALFORMED = [
+    ("events.erased", {}),
+    ("events.erased", {"events": [{"id": None}]}),
+    ("events.erased", {"events": 5}),
+    ("events.erased", {"$v": 9, "events": []}),
+    ("runs.archived", {}),
+    ("runs.archived", {"runs": [{"run": "x"}]}),
+    ("runs.archived", {"runs": {"$blob": "00" * 32, "bytes": 3}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "payload"), MALFORMED)
+def test_an_erasure_or_a_prune_that_cannot_be_read_is_set_aside_and_stops_nothing(kb, contact, kind, payload):
+    kb.ledger.append([contact("A", "a@x")])
+    kb.sync()
+    kb.ledger.append([NewEvent(kind, payload, "user")], check=False)
+    assert kb.sync().set_aside == 1
+    kb.ledger.append([contact("Bea", "b@x")])
+    assert [hit.title for hit in kb.search("Bea")] == ["Bea"]
+    assert [(each["event_id"], each["kind"]) for each in kb.problems()] == [(2, kind)]
+    assert kb.verify(quick=True).checks[0].broken is None

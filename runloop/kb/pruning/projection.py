@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runloop.events import is_blob_ref, parse
+from runloop.events import current, is_blob_ref, parse
 from runloop.kb.derived import history, see_node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import apsw
 
     from runloop.events import StoredEvent
@@ -38,13 +36,11 @@ def leave_tables(db: apsw.Connection, run_id: str) -> None:
         db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own tables
 
 
-def outdated(db: apsw.Connection, events: Iterable[StoredEvent], ledger: Ledger) -> bool:
-    """Whether the tables hold something of records that one of these events says have left the ledger."""
+def outdated(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
+    """Whether the tables hold something of the records that the event says have left the ledger."""
     return any(
         ledger.was_pruned(int(event_id))  # type: ignore[arg-type] # the column is an integer
-        for event in events
-        if event.kind == KIND
-        for run in _list(event.payload["runs"], ledger.blob)
+        for run in _list(current(event).payload["runs"], ledger.blob)
         for (event_id,) in db.execute("SELECT event_id FROM run_events WHERE run_id = ?", (run["run_id"],)).fetchall()
     )
 

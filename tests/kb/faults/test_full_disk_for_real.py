@@ -72,7 +72,7 @@ ON_TMPFS = RECORDS + textwrap.dedent("""
 AT_THE_LIMIT = RECORDS + textwrap.dedent("""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
     room = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     session(sys.argv[1], lambda root: None, lambda root: resource.setrlimit(resource.RLIMIT_FSIZE, room))
 """)

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop.kb import KnowledgeBase
+from runloop.kb.errors import LedgerClosed
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules, mask_email
 from runloop.kb.redaction.payment import is_card, is_iban
 
@@ -253,3 +255,23 @@ def test_a_masked_value_has_the_same_shape(value):
         return [shape(item) for item in each] if isinstance(each, list) else ""
 
     assert shape(Redactor("test").value(value)) == shape(value)
+
+
+def test_a_base_that_was_closed_still_knows_the_masks_of_its_contacts(tmp_path, contact):
+    with KnowledgeBase.open(tmp_path) as kb:
+        kb.ledger.append([contact("John", "john@acme.com")])
+        kb.sync()
+        salt, redactor, agents = kb.redactor.salt, kb.redactor, kb.agents_redactor(raw_contacts=False)
+    mask = mask_email("john@acme.com", salt)
+    assert (redactor.text(f"to {mask}"), agents.text(f"to {mask}")) == (f"to {mask}", f"to {mask}")
+    (tmp_path / "pog.sqlite").unlink()
+    other = "jaaaaaa@acme.com"
+    assert redactor.text(f"to {other}") == f"to {mask_email(other, salt)}"
+
+
+def test_reading_a_closed_base_says_that_it_was_closed(tmp_path):
+    kb = KnowledgeBase.open(tmp_path)
+    kb.close()
+    with pytest.raises(LedgerClosed) as caught:
+        kb.search("x")
+    assert caught.value.code == "ledger.closed"
