@@ -26,7 +26,16 @@ RUNS = [
     )
     for digit in "ab"
 ]
-WITHOUT_PROJECTION = {"cap.audit", "import.finished", "replay.reported", "archive.imported", "privileged.read", "runs.archived", "node.log", "events.erased"}
+WITHOUT_PROJECTION = {
+    "cap.audit",
+    "import.finished",
+    "replay.reported",
+    "archive.imported",
+    "privileged.read",
+    "runs.archived",
+    "node.log",
+    "events.erased",
+}
 """Kinds that change no table of their own here; what a prune takes out has histories of its own in ``tests/kb/pruning``."""
 EMPTY = {"node.evicted", "node.rebuilt", "divergence.found", "effect.unknown"}  # run records that only count as such
 
