@@ -1,85 +1,79 @@
-"""`rlp approve`: what runs of the daemon wait for a person to decide, from any terminal."""
+"""`rlp approve`: say yes to what runs of the daemon wait for, from any terminal."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runloop.cli import context, link, output
+from runloop.cli.answering import PerhapsIdArgument, ReasonOption, decide
 from runloop.cli.options import JsonOption
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
     from runloop.config import Settings
 
-app = typer.Typer(add_completion=False, help="Decide what runs of the daemon wait for.")
-_COLUMNS = ("id", "run", "type", "asked by", "action", "what")
+app = typer.Typer(add_completion=False, help="Approve what runs of the daemon wait for.")
+
+
+def _scopes() -> list[str]:
+    from runloop.policy import Scope
+
+    return [scope.value for scope in Scope]
 
 
 @app.command()
 def approve(
-    approval_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Which one, or the beginning of its id.")] = None,
+    approval_id: PerhapsIdArgument = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Approve it.")] = False,
-    no: Annotated[bool, typer.Option("--no", help="Reject it.")] = False,
-    answer: Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="Answer a question.")] = None,
-    scope: Annotated[str, typer.Option("--scope", help="How far a yes reaches: once or run.")] = "once",
-    reason: Annotated[str | None, typer.Option("--reason", help="Why; it stands in the records.")] = None,
+    answer: Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="Answer a question, or choose an option.")] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help="How far the yes reaches: once, run, opening (this agent in this opening) or always. Policy says which there are.",
+            autocompletion=_scopes,
+        ),
+    ] = None,
+    reason: ReasonOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List what waits; on a terminal, or with ID and an option, decide it. The first answer counts.
+    """Approve ID without asking again; without ID, ask about all that waits, one after the other. The first answer counts.
 
-    Examples: `rlp approve`, `rlp approve 3f2a91c0 --yes --scope run`, `rlp approve 3f2a91c0 --answer blue`.
+    What is approved for `opening` or `always` stands until `rlp inbox --revoke`, or until the agent or the opening changes.
+
+    Examples: `rlp approve`, `rlp approve 3f2a91c0`, `rlp approve last --scope run`, `rlp approve 3f2a91c0 --answer blue`.
     """
-    if (yes + no + (answer is not None)) > 1:
-        raise InvalidInput("--yes, --no and --answer exclude each other", code="cli.usage", hint="give one of them")
-    decided = yes or no or answer is not None
-    if decided and approval_id is None:
-        raise InvalidInput("which one?", code="cli.usage", where=Where(key="ID"), hint="`rlp approve` lists the ids")
-    return asyncio.run(
-        _approve(
-            context.settings(), approval_id, {"approved": yes, "answer": answer, "scope": scope, "rationale": reason}, decided, as_json
-        )
-    )
+    if scope is not None and scope not in _scopes():
+        raise InvalidInput(f"there is no scope {scope!r}", code="cli.usage", where=Where(key="--scope"), hint="use " + ", ".join(_scopes()))
+    if approval_id is not None:
+        return decide(approval_id, "approve", text=answer, scope=scope, reason=reason, as_json=as_json)
+    if answer is not None or scope is not None or reason is not None:
+        raise InvalidInput("which one?", code="cli.usage", where=Where(key="ID"), hint="`rlp inbox` lists the ids")
+    from runloop.cli import inbox
+    from runloop.cli.person import person_present
+
+    if as_json or not person_present():
+        return inbox.inbox(as_json=as_json)
+    return asyncio.run(_ask_about_all(context.settings()))
 
 
-async def _approve(settings: Settings, wanted: str | None, given: dict[str, Any], decided: bool, as_json: bool) -> int:
-    from runloop.cli.person import TerminalPerson, person_present
+async def _ask_about_all(settings: Settings) -> int:
+    from runloop.cli.person import TerminalPerson
     from runloop.cli.remote import answer_at_terminal
 
     async with link.linked(settings) as client:
-        listed = await client.approvals()
-        if wanted is not None:
-            listed = [each for each in listed if each["approval_id"].startswith(wanted)]
-        if decided or wanted is not None:
-            if len(listed) != 1:
-                which = "nothing open has" if not listed else f"{len(listed)} open ones have"
-                raise InvalidInput(
-                    f"{which} an id that begins with {wanted!r}", code="approval.unknown", hint="`rlp approve` lists what is open"
-                )
-            if decided:
-                done = await client.answer(listed[0]["approval_id"], **given)
-                output.print_line(
-                    f"{done['approval_id']}: {'approved' if given['approved'] else 'answered' if given['answer'] else 'rejected'}"
-                )
-                return 0
-        if not as_json and person_present():
-            person = TerminalPerson()
-            for shown in listed:
-                try:
-                    await answer_at_terminal(client, person, shown)
-                except InvalidInput as error:
-                    if error.code != "approval.unknown":
-                        raise
-                    output.print_warning(error.code, error.message)  # somebody else was first, or its run has ended: the others still wait
-            if not listed:
-                output.print_line("nothing waits for a person")
-            return 0
-    rows = [
-        (each["approval_id"], each["run_id"][:8], each["type"], each["agent"], each.get("action"), each.get("what", each.get("question")))
-        for each in listed
-    ]
-    output.print_rows(_COLUMNS, rows, as_json=as_json, data=listed, empty="nothing waits for a person")
+        person, listed = TerminalPerson(), await client.approvals()
+        for shown in listed:
+            try:
+                await answer_at_terminal(client, person, shown)
+            except InvalidInput as error:
+                if error.code != "approval.unknown":
+                    raise
+                output.print_warning(error.code, error.message)  # somebody else was first, or its run has ended: the others still wait
+        if not listed:
+            output.print_line("nothing waits for a person")
     return 0

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _SCOPE_WORDS = {
     Scope.ONCE: ("y", "yes, this once"),
     Scope.RUN: ("r", "yes, and the like for the rest of this run"),
+    Scope.OPENING: ("o", "yes, and the like whenever this opening runs"),
+    Scope.ALWAYS: ("a", "yes, and the like from this agent always"),
 }
 _NO = ("n", "no")
 
@@ -51,13 +53,13 @@ class TerminalPerson:
     async def decide(self, request: ApprovalRequest) -> ApprovalDecision:
         """Show everything the approval is about and wait for a decision; the end of the input is a no."""
         words = {key: scope for scope, (key, _) in _SCOPE_WORDS.items() if scope in request.scopes}
-        choices = "  ".join(f"[{key}] {text}" for scope, (key, text) in _SCOPE_WORDS.items() if scope in request.scopes)
+        choices = [f"  [{key}] {text}" for scope, (key, text) in _SCOPE_WORDS.items() if scope in request.scopes]
         async with self._lock:
             with self._view_hidden():
-                _say(_approval_text(request))
+                _say("\n".join([_approval_text(request), *choices]))
                 forget_typed_ahead()
                 while True:
-                    answer = await self._line(f"{choices}  [{_NO[0]}] {_NO[1]}: ")
+                    answer = await self._line(f"  [{_NO[0]}] {_NO[1]}: ")
                     word = (answer or "").strip().lower()
                     if answer is None or word in {"n", "no"}:
                         why = "the input ended" if answer is None else "rejected at the terminal"

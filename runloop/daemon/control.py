@@ -204,7 +204,7 @@ class Control:
         """What waits for a person."""
         run = _text(fields, "run", optional=True)
         root = None if run is None else self._daemon.hosting.run_id_of(run)
-        return {"open": await asyncio.to_thread(self._daemon.people.listing, root)}
+        return {"open": await asyncio.to_thread(_open, self._daemon, root)}
 
     async def answer(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Decide; the first answer counts."""
@@ -293,6 +293,13 @@ class Control:
         except RunloopError as error:
             return {"AgentsDescribeFailed": {"request_id": request_id, "reason": error.message}}
         return {"AgentsDescribed": {"request_id": request_id, **found}}
+
+
+def _open(daemon: Daemon, root: str | None) -> list[dict[str, Any]]:
+    """What waits, with the opening's name; reads the knowledge base."""
+    listed = daemon.people.listing(root)
+    runs = {each["run_id"]: daemon.kb.run(each["run_id"]) for each in listed if "opening_name" not in each}
+    return [{"opening_name": (runs.get(each["run_id"]) or {}).get("opening_name"), **each} for each in listed]
 
 
 VERBS: dict[str, Verb] = {

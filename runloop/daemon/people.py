@@ -347,15 +347,28 @@ def _check(shown: Mapping[str, Any], given: Answer) -> None:
         options = shown["options"]
         if given.text is None or (options and given.text not in options):
             wanted = "one of " + ", ".join(options) if options else "a text"
-            raise InvalidInput(f"the answer to a question is {wanted}", code="approval.answer", hint="give it with --answer")
+            raise InvalidInput(
+                f"the answer to a question is {wanted}", code="approval.answer", hint="`rlp approve ID --answer TEXT` gives it"
+            )
     elif given.text is not None:
-        raise InvalidInput("this is not a question: it is approved or rejected", code="approval.answer", hint="use --yes or --no")
+        raise InvalidInput(
+            "this is not a question: it is approved or rejected", code="approval.answer", hint="`rlp approve ID` or `rlp deny ID`"
+        )
     elif given.approved and given.scope.value not in shown["scopes"]:
         raise InvalidInput(
-            f"this cannot be approved with the scope {given.scope.value}",
+            f"this cannot be approved with the scope {given.scope.value}: {_why_narrower(given.scope, shown)}",
             code="approval.scope",
             hint="use " + " or ".join(shown["scopes"]),
         )
+
+
+def _why_narrower(scope: Scope, shown: Mapping[str, Any]) -> str:
+    """What policy has against a wider scope."""
+    if shown["taint"] and shown["scopes"] == [Scope.ONCE.value]:
+        return "content from outside leaves this machine, which a person decides each time"
+    if scope is Scope.ALWAYS and Scope.OPENING.value in shown["scopes"]:
+        return "what cannot be taken back is never approved for ever"
+    return str(shown["reason"])
 
 
 @dataclass(slots=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runloop.effects.perform.ports import Question
 from runloop.effects.types import CallError, CallErrorKind
-from runloop.errors import Where
+from runloop.errors import RunloopError, Where
 from runloop.events import NewEvent, value_hash
 from runloop.events.records import ApprovalEnded, ApprovalRequested, Decider, OpenQuestion
 from runloop.policy import Admission, AdmissionRequest, Denial, Grant, OpeningPolicy, Scope, admit
 from runloop.runs.errors import NeedsPerson
+from runloop.runs.grants import STANDING, StandingGrant, StandingGrants
 from runloop.runs.operator import ApprovalDecision, ApprovalRequest, Operator
 from runloop.runs.recorder import Draft, Recorder
 from runloop.runs.services import RunRules
@@ -56,11 +58,16 @@ class ApprovalDesk:
     decisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What was decided before."""
     grants: list[Grant] = field(default_factory=list)
+    standing: StandingGrants = field(default_factory=StandingGrants)
+    """What people approved beyond the run that asked."""
 
     async def admit(self, call: CallInFlight, prepared: Prepared, ctx: CallContext) -> None:
         """Return when the call may go on. Raises :class:`CallError` ``denied`` with what to change."""
         request = self._request(call, prepared, ctx)
         admission = admit(request)
+        if admission.decision != "allow" and (granted := self._granted(request)) is not None:
+            await self._pass_by_grant(granted, prepared, ctx, admission)
+            return
         if admission.decision == "deny":
             raise _denied(admission, request)
         if admission.decision == "ask":
@@ -70,6 +77,21 @@ class ApprovalDesk:
             decision = ApprovalDecision(approved=True, role="advance", rationale=admission.reason)
             asked = self._asked(approval_id, prepared, ctx, admission)
             await self.recorder.write(asked, _decided(approval_id, prepared, ctx, decision))
+
+    def _granted(self, request: AdmissionRequest) -> StandingGrant | None:
+        """The standing grant by which the request may pass."""
+        standing = self.standing.covering()
+        return next((each for each in standing if admit(replace(request, grants=(each.grant,))).rule == "granted"), None)
+
+    async def _pass_by_grant(self, granted: StandingGrant, prepared: Prepared, ctx: CallContext, admission: Admission) -> None:
+        """Record which grant answers in the person's place."""
+        approval_id = ctx.question_id
+        if approval_id in self.decisions:
+            return
+        why = f"grant {granted.id}, given as {granted.grant.scope} with {granted.approval_id}"
+        decided = _decided(approval_id, prepared, ctx, ApprovalDecision(approved=True, role="grant", rationale=why))
+        asked = () if approval_id in self.asked else (self._asked(approval_id, prepared, ctx, admission),)
+        await self.recorder.write(*asked, decided)
 
     def audit(self, call: CallInFlight, error: CallError) -> list[NewEvent]:
         """The ``cap.audit`` event of a refused capability, where the settings want it (spec 11)."""
@@ -150,7 +172,18 @@ class ApprovalDesk:
             why = f": {decision.rationale}" if decision.rationale else ""
             message = f"{prepared.action} was not approved{why}"
             raise CallError(CallErrorKind.DENIED, message, code=DENIED_BY_PERSON, hint="nothing was done; run it again to be asked again")
-        self.grants.append(Grant.for_request(request, decision.scope))
+        if decision.scope in STANDING and known is None:
+            self._keep(Grant.for_request(request, decision.scope), approval_id, ctx)
+        self.grants.append(Grant.for_request(request, Scope.ONCE if decision.scope in STANDING else decision.scope))
+
+    def _keep(self, grant: Grant, approval_id: str, ctx: CallContext) -> None:
+        """Let a grant outlive the run; where that cannot be written, the person is asked again, which is the careful side."""
+        name = self.recorder.identity.opening_name
+        given = StandingGrant.given(
+            grant, agent_name=ctx.agent, opening_name=name, approval_id=approval_id, given_ms=self.recorder.clock_ms()
+        )
+        with suppress(OSError, RunloopError):
+            self.standing.keep(given)
 
     async def _decided_by_person(
         self, call: CallInFlight, asked: ApprovalRequest, prepared: Prepared, ctx: CallContext, event_id: int

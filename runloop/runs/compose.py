@@ -19,6 +19,8 @@ from runloop.kb import AsyncLedger
 from runloop.kb.search import DOMAINS
 from runloop.openings.budget import least
 from runloop.runs.children import SpawnAgent, SpawnOpening
+from runloop.runs.grants import FILE as GRANTS
+from runloop.runs.grants import StandingGrants
 from runloop.runs.history import load_run
 from runloop.runs.kept import DIRECTORY as KEPT
 from runloop.runs.kept import KeptOnDisk
@@ -124,7 +126,7 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
     directories, state = settings.directories, settings.base.state
     own = [
         *(directories.pog, directories.agents, directories.openings, directories.token, directories.outbox, directories.cache),
-        *(state / name for name in ("secrets", "keys", "policy-overrides", "config.yaml", "sock")),
+        *(state / name for name in ("secrets", "keys", "policy-overrides", "config.yaml", "sock", GRANTS)),
         *settings.base.user_files,
         SYSTEM_CONFIG,
     ]
@@ -251,6 +253,7 @@ class _World:
             guest_digest=guest_digest(),
             artifacts_dir=str(settings.directories.artifacts),
             rules=rules_from(settings),
+            grants=StandingGrants(settings.base.state / GRANTS),
             turns=self.turns,
         )
 

@@ -413,7 +413,7 @@ class RunManager:
         if parent is not None:
             in_advance &= parent.desk.opening.approve_in_advance
         rules = OpeningPolicy(opening.digest, policy.confirm_external, in_advance)
-        return ApprovalDesk(recorder, operator or self.services.operator, rules, self.services.rules, yes)
+        return ApprovalDesk(recorder, operator or self.services.operator, rules, self.services.rules, yes, standing=self.services.grants)
 
     def _budget(self, opening: Opening) -> Budget:
         rules = self.services.rules

@@ -39,16 +39,16 @@ def kept_bundles(opening: Opening, submitted: Mapping[str, Any], kept: Kept) -> 
 
 
 def grants_of(recorded: RecordedRun, bundles: Mapping[str, Bundle], opening_digest: str) -> list[Grant]:
-    """The approvals that reach beyond the call that they were given for."""
+    """The approvals that reach beyond the call that they were given for, and not beyond the run: those are kept elsewhere."""
     grants = []
     for approval_id, decision in recorded.decisions.items():
         asked, scope = recorded.asked.get(approval_id), decision.get("scope")
-        if asked is None or decision["decision"] != "approved" or scope in {None, Scope.ONCE.value}:
+        if asked is None or decision["decision"] != "approved" or scope != Scope.RUN.value:
             continue
         bundle = bundles.get(str(asked.meta.get("node")).partition("[")[0])
         if bundle is not None:
             targets = frozenset(asked.meta.get("recipients") or ())
-            grants.append(Grant(Scope(scope), asked.meta["action"], bundle.digest, targets, opening=opening_digest, run_id=recorded.run_id))
+            grants.append(Grant(Scope.RUN, asked.meta["action"], bundle.digest, targets, opening=opening_digest, run_id=recorded.run_id))
     return grants
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from runloop.runs.grants import StandingGrants
 from runloop.runs.turns import Turns
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Services:
     artifacts_dir: str
     rules: RunRules = field(default_factory=RunRules)
     performers: dict[str, Performer] = field(default_factory=dict)
+    grants: StandingGrants = field(default_factory=StandingGrants)
     turns: Turns = field(default_factory=Turns)
     """Who of the nodes may work."""
     driven: Callable[[str | None], bool] = lambda _owner: False

@@ -74,7 +74,7 @@ async def test_a_detached_run_waits_to_be_approved_and_is_followed_to_its_end(ma
     follower = following("attach", run_id, "--from", "2")
     first = json.loads(follower.stdout.readline())
     (opened,) = json.loads(output(mailing.rlp("approve", "--json")))
-    output(mailing.rlp("approve", opened["approval_id"], "--yes"))
+    output(mailing.rlp("approve", opened["approval_id"]))
     rest = [json.loads(line) for line in follower.stdout]
 
     assert (row["run_id"], row["waiting_for"]) == (run_id, "approval of mail.outbox")
@@ -91,7 +91,7 @@ async def test_a_detached_run_waits_to_be_approved_and_is_followed_to_its_end(ma
 def approve(daemon, run_id):
     """Say yes to what a run asks."""
     (opened,) = [each for each in json.loads(output(daemon.rlp("approve", "--json"))) if each["run_id"] == run_id]
-    output(daemon.rlp("approve", opened["approval_id"], "--yes"))
+    output(daemon.rlp("approve", opened["approval_id"]))
 
 
 async def test_followers_outlive_a_daemon_that_is_killed_and_started_again(mailing, following):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -155,6 +156,25 @@ async def test_an_approval_waits_while_somebody_follows_and_the_first_answer_cou
     desk.take({"kind": "approval.decided", "run_id": "r", "meta": {"approval_id": "r/a/1/1"}})
     assert (await answering)["approval_id"] == "r/a/1/1"
     assert (decision.approved, decision.uid, desk.opened, [each["state"] for each in told]) == (True, 5, {}, ["open", "closed"])
+
+
+@pytest.mark.parametrize(
+    ("over", "scope", "why"),
+    [
+        ({"scopes": (Scope.ONCE, Scope.RUN, Scope.OPENING)}, Scope.ALWAYS, "never approved for ever"),
+        ({"taint": frozenset({"http"})}, Scope.OPENING, "content from outside"),
+        ({"scopes": (Scope.ONCE, Scope.RUN), "reason": "rm can destroy"}, Scope.OPENING, "rm can destroy"),
+    ],
+)
+async def test_a_scope_that_policy_does_not_allow_is_refused_with_the_reason_and_stays_open(over, scope, why):
+    desk, _ = people()
+    desk.follow("r", "s1")
+    deciding = asyncio.create_task(desk.decide(replace(REQUEST, **over)))
+    await asyncio.sleep(0)
+    with pytest.raises(InvalidInput, match=why):
+        await desk.answer("r/a/1/1", Answer(approved=True, scope=scope))
+    assert desk.open_count == 1
+    deciding.cancel()
 
 
 async def test_an_approval_is_refused_when_the_last_one_who_follows_is_gone():

@@ -142,7 +142,7 @@ def test_an_answer_from_another_terminal_takes_the_question_off_the_first(asking
     terminal = Terminal(asking, "run", "sender")
     terminal.expect("no: ")
     (opened,) = json.loads(asking.rlp("approve", "--json").stdout)
-    done = asking.rlp("approve", opened["approval_id"], "--yes", "--reason", "looks right")
+    done = asking.rlp("approve", opened["approval_id"], "--reason", "looks right")
     assert (done.returncode, opened["recipients"]) == (0, ["zo@harbour.example"])
     assert terminal.end() == 0
     decided = ended(asking, "approval.decided")
