@@ -13,6 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from runloop.text import UNSAFE
+from runloop.text import clean as clean  # noqa: PLC0414 - the command line finds it here
+from runloop.text import clean_line as clean_line  # noqa: PLC0414 - the command line finds it here
+from runloop.text import display_width as display_width  # noqa: PLC0414 - the command line finds it here
+from runloop.text import fitted as fitted  # noqa: PLC0414 - the command line finds it here
+
 if TYPE_CHECKING:
     from runloop.errors import RunloopError
 
@@ -20,21 +26,6 @@ MIN_COLUMN_WIDTH = 8
 FALLBACK_WIDTH = 80
 _SEPARATOR = " | "
 _BRANCH = re.compile("([ │├└─]*)(.*)", re.DOTALL)
-
-# C1, DEL, bidirectional overrides, isolates and marks, line and paragraph separators, lone surrogates
-_DRIVING = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-# What a terminal shows as nothing: words or whole messages could hide in them from whoever approves the text
-_INVISIBLE = (
-    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
-# Joiners and variation selectors make emoji and several scripts, but only once and after a character that is seen and not ASCII
-# (or in a keycap such as 1\ufe0f\u20e3); anywhere else they are as invisible as the others.
-_JOINERS = "\u200c\u200d\ufe00-\ufe0f"
-_SEEN = f"[^\x00-\x7f{_DRIVING}{_INVISIBLE}{_JOINERS}]"
-_LOOSE_JOINER = f"(?<!{_SEEN})(?<!{_SEEN}\ufe0f(?=\u200d))(?!(?<=[0-9#*])\ufe0f\u20e3)[{_JOINERS}]"
-_UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
-_UNSAFE_IN_CELL = re.compile(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +35,6 @@ class TableStyle:
     max_cols: int | None = None
     max_rows: int | None = None
     fit: bool = True
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    named = {9: "\\t", 10: "\\n", 13: "\\r"}.get(code)
-    return named or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-
-
-def clean(text: str) -> str:
-    """``text`` with every character that could drive a terminal, or hide in it, shown as an escape; newlines and tabs stay."""
-    return _UNSAFE.sub(_escape, text)
-
-
-def clean_line(text: str) -> str:
-    """As :func:`clean`, and on one line: newlines and tabs are shown as escapes too."""
-    return _UNSAFE_IN_CELL.sub(_escape, text)
 
 
 def prepare_streams() -> None:
@@ -152,7 +127,7 @@ def print_changed(answer: Mapping[str, Any], *, as_json: bool) -> None:
 def to_json(value: Any, *, indent: int | None = 2) -> str:
     """JSON text whose control characters are escaped, and whatever the output's encoding lacks; other objects appear as their ``str``."""
     text = json.dumps(value, indent=indent, ensure_ascii=not _writes_unicode(), default=str)
-    return _UNSAFE.sub(_json_escape, text)
+    return UNSAFE.sub(_json_escape, text)
 
 
 def record_line(record: Mapping[str, Any]) -> str:
@@ -234,15 +209,6 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]], style: Ta
     return lines
 
 
-def display_width(text: str) -> int:
-    """Terminal columns that the text takes: wide East Asian characters count two, combining marks none."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
-
-
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
@@ -270,18 +236,6 @@ def _fit(widths: list[int], available: int) -> list[int]:
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     return _SEPARATOR.join(_pad(cell, size, right=at_right) for cell, size, at_right in zip(cells, widths, right, strict=True)).rstrip()
-
-
-def fitted(text: str, size: int) -> str:
-    """The text, cut with ``…`` where it takes more than ``size`` columns."""
-    if display_width(text) <= size:
-        return text
-    kept = ""
-    for char in text:
-        if display_width(kept + char) > size - 1:
-            break
-        kept += char
-    return kept + "…"
 
 
 def wrapped(line: str, size: int) -> list[str]:

@@ -468,6 +468,7 @@ class Daemon:
             "bus_queued": stats.queued_frames,
             "bus_queue_capacity_max": stats.queue_capacity_max,
             "fds_open": metrics.open_descriptors(),
+            "ledger_bytes": metrics.ledger_bytes(self.kb.ledger.path),
             "nodes_at_work": turns.at_work,
             "nodes_waiting": turns.waiting,
             "rss_total_bytes": metrics.memory_of(pids),
@@ -479,6 +480,7 @@ class Daemon:
         counters = {
             **self._counters.shown(),
             "cpu_seconds_total": metrics.cpu_of(pids),
+            "ledger_events_total": self.kb.ledger.head().id,
             "msgs_copies_total": total.published,
             "msgs_recv_total": total.frames,
             "msgs_sent_total": total.delivered,

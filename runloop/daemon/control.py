@@ -227,6 +227,10 @@ class Control:
         """How the daemon is."""
         return self._daemon.status()
 
+    async def library(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+        """The agents and openings that it has loaded, and those that it could not."""
+        return {"entries": self._daemon.library.listing()}
+
     async def metrics(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """A snapshot, and the same for Prometheus."""
         from runloop.daemon.metrics import prometheus
@@ -315,6 +319,7 @@ VERBS: dict[str, Verb] = {
     "approvals": Control.approvals,
     "answer": Control.answer,
     "status": Control.status,
+    "library": Control.library,
     "metrics": Control.metrics,
     "route": Control.route,
     "reload": Control.reload,

@@ -133,6 +133,21 @@ class Library:
         agents = sum(entry.loaded is not None for entry in self._agents.values())
         return {"agents": agents, "openings": sum(entry.loaded is not None for entry in self._openings.values())}
 
+    def listing(self) -> list[dict[str, Any]]:
+        """Every agent and opening: kind, name, version and digest of what serves (None where nothing does), and what is wrong."""
+        agents: list[tuple[str, str, Entry[Any]]] = [("agent", _ref(key), entry) for key, entry in self._agents.items()]
+        openings: list[tuple[str, str, Entry[Any]]] = [("opening", name, entry) for name, entry in self._openings.items()]
+        return [
+            {
+                "what": what,
+                "name": name,
+                "version": getattr(entry.loaded, "version", None),
+                "digest": entry.digest,
+                "error": None if entry.error is None else entry.error.to_dict(),
+            }
+            for what, name, entry in sorted([*agents, *openings], key=lambda each: each[:2])
+        ]
+
     def problems(self) -> list[Problem]:
         """What could not be loaded, sorted."""
         agents: list[tuple[str, str, Entry[Any]]] = [("agent", _ref(key), entry) for key, entry in self._agents.items()]

@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 _MODEL_CALLS = ("model.complete", "model.embed")
@@ -19,6 +20,7 @@ _HELP = {
     "bus_queue_depth_max": "Frames in the fullest subscription queue.",
     "cpu_seconds_total": "Processor time of the daemon and its workers.",
     "fds_open": "Open file descriptors of the daemon.",
+    "ledger_bytes": "Bytes of the ledger's file and its log.",
     "nodes_at_work": "Nodes that have a turn.",
     "nodes_waiting": "Nodes that wait for a turn.",
     "rss_total_bytes": "Resident memory of the daemon and its workers.",
@@ -28,6 +30,7 @@ _HELP = {
     "broker_calls_total": "Model calls that ended.",
     "cache_hits_total": "Model calls that the cache answered.",
     "cap_denied_total": "Calls of agents that were refused.",
+    "ledger_events_total": "Events in the ledger.",
     "msgs_copies_total": "Copies of frames, one for each subscription that a frame matched; each is delivered, dropped or queued.",
     "msgs_dropped_total": "Copies of frames that were dropped.",
     "msgs_recv_total": "Frames that were published.",
@@ -129,6 +132,12 @@ def cpu_of(pids: list[int]) -> float | None:
         except (OSError, ValueError, IndexError):
             continue
     return total / tick if seen else None
+
+
+def ledger_bytes(path: Path) -> int | None:
+    """Bytes of a ledger's file and of what is not yet folded into it."""
+    found = [each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists()]
+    return sum(found) or None
 
 
 def open_descriptors() -> int | None:

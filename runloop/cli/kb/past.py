@@ -32,11 +32,11 @@ def opened_at(at: str | None, unmasked: str | None = None, what: str = "", subje
         if at is None:
             yield kb
             return
-        with kb.at(_event_of(kb, at), _Progress().tick) as past:
+        with kb.at(event_of(kb, at), _Progress().tick) as past:
             yield past
 
 
-def _event_of(kb: KnowledgeBase, at: str) -> int:
+def event_of(kb: KnowledgeBase, at: str) -> int:
     """The last event of the wanted state."""
     word = at.strip().removeprefix("event:")
     head = kb.ledger.head().id

@@ -1,0 +1,216 @@
+"""`agtop`: the monitor with what only the command line has: settings, the knowledge base, masks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from runloop.cli import context, output
+from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import BinaryIO
+
+    from runloop.config import Settings
+    from runloop.tui.ports import Feed, Hit
+
+_EPILOG: Final = """Without --input and --at it follows the daemon. ? shows the keys; docs/agtop.md has the rest.
+
+examples: agtop
+          agtop --run 3f2a91c0
+          rlp attach last --json | agtop --input -
+          agtop --at 2h
+          agtop --plain
+          agtop --web"""
+_PAST_RUNS: Final = 500
+_HITS: Final = 50
+_WHY_DEPTH: Final = 8
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `agtop`; return the exit code."""
+    output.prepare_streams()
+    options = _parser().parse_args(argv)
+    context.begin()
+    try:
+        return _run(options)
+    except RunloopError as error:
+        output.print_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "agtop", description="See what runs, and decide what would leave.", epilog=_EPILOG, formatter_class=argparse.RawTextHelpFormatter
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--connect", action="store_true", help="follow the daemon (this is what it does anyway)")
+    source.add_argument("-i", "--input", metavar="FILE", help="show run records (NDJSON) of a file, - for standard input")
+    source.add_argument("--at", metavar="TIME|SEQ", help="show the runs as they were: 2d, 09:30, a date, or an event's number")
+    parser.add_argument("--run", "--trace-id", metavar="RUN", help="begin with this run: its id, or the beginning of it")
+    parser.add_argument("--socket", metavar="PATH", help="the daemon's socket")
+    parser.add_argument("--theme", metavar="NAME", help="mono, dark, light or contrast, instead of ui.theme")
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--plain", action="store_true", help="lines of text and commands, for screen readers and pipes")
+    shown.add_argument("--web", action="store_true", help="the same in a browser on this machine, behind a token")
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="port for --web (default: a free one)")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = context.settings(None if options.socket is None else {"runtime.socket_path": str(Path(options.socket).absolute())})
+    if options.web:
+        from runloop.tui.web import serve
+
+        serve(_again(options), options.port)
+        return EXIT_OK
+    desk = KnowledgeDesk()
+    feed = _feed(options, settings, desk)
+    if options.plain:
+        from runloop.tui.plain import follow
+
+        return follow(feed, desk, sys.stdin.buffer if options.input != "-" else None, run=options.run)
+    return _screen(options, settings, feed, desk)
+
+
+def _screen(options: argparse.Namespace, settings: Settings, feed: Feed, desk: KnowledgeDesk) -> int:
+    if "TEXTUAL_DRIVER" not in os.environ and not (output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)):
+        raise InvalidInput("the screen needs a terminal", code="tui.no_terminal", hint="use --plain where there is none")
+    from runloop.tui.app import Agtop
+    from runloop.tui.themes import NAMES
+
+    theme = options.theme or settings.get("ui.theme")
+    if theme not in NAMES:
+        where = Where(key="ui.theme" if options.theme is None else "--theme")
+        raise InvalidInput(f"there is no theme {theme!r}", code="tui.theme", where=where, hint="use one of " + ", ".join(NAMES))
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    app = Agtop(feed, desk, theme=theme, ascii_only=options.ascii or not encoding.startswith("utf"), run=options.run)
+    error = app.run()
+    if error is not None:
+        raise error
+    return app.return_code or EXIT_OK
+
+
+def _again(options: argparse.Namespace) -> list[str]:
+    """The command that shows the same in a browser's terminal."""
+    command = [sys.executable, "-P", "-m", "runloop.cli.agtop"]
+    for name in ("input", "at", "run", "socket", "theme"):
+        value = getattr(options, name)
+        if name == "input" and value == "-":
+            raise InvalidInput("--web cannot show a pipe", code="cli.usage", where=Where(key="--input"), hint="write it to a file first")
+        if value is not None:
+            command += [f"--{name}", value]
+    return command
+
+
+# ── where records come from ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _feed(options: argparse.Namespace, settings: Settings, desk: KnowledgeDesk) -> Feed:
+    if options.input is not None:
+        from runloop.tui.recorded import StreamFeed
+
+        name = "standard input" if options.input == "-" else options.input
+        return StreamFeed(_stream(options.input), name, desk.mask)
+    if options.at is not None:
+        return _past(options.at, desk)
+    from runloop.client import Client
+    from runloop.tui.live import LiveFeed
+
+    return LiveFeed(lambda: Client(settings=settings, name="agtop", reconnect_s=0), desk.mask)
+
+
+def _stream(name: str) -> BinaryIO:
+    """The records; where they come on standard input, the keys come from the terminal."""
+    if name != "-":
+        try:
+            return Path(name).open("rb")
+        except OSError as error:
+            hint = "give a file that can be read, or - for standard input"
+            raise InvalidInput(f"it cannot be read: {error.strerror}", code="tui.input", where=Where(file=name), hint=hint) from None
+    stream = os.fdopen(os.dup(0), "rb")
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        return stream
+    os.dup2(terminal, 0)
+    os.close(terminal)
+    return stream
+
+
+def _past(at: str, desk: KnowledgeDesk) -> Feed:
+    from runloop.cli.kb.past import event_of
+    from runloop.cli.ledger import reading_base
+    from runloop.cli.times import date_clock
+    from runloop.events import record_of
+    from runloop.events.runrecord import is_run_record
+    from runloop.kb.runs import RunFilter
+    from runloop.tui.recorded import PastFeed
+
+    with reading_base() as kb:
+        last = event_of(kb, at)
+        at_ms = kb.ledger.read(last - 1, 1)[0].ts_ms
+        with kb.at(last) as past:
+            rows = desk.mask(past.runs(RunFilter(limit=_PAST_RUNS)))
+
+    def history(run_id: str) -> Iterable[Mapping[str, Any]]:
+        with reading_base() as kb:
+            for event in kb.run_events(run_id):
+                if event.id <= last and is_run_record(event):
+                    yield desk.mask(record_of(event))
+
+    return PastFeed(rows, history, at_ms, f"as it was at {date_clock(at_ms)}, event {last}")
+
+
+@dataclass(slots=True)
+class KnowledgeDesk:
+    """The knowledge base of these settings, opened for each question."""
+
+    def mask(self, value: Any) -> Any:
+        """As `rlp` prints it."""
+        from runloop.cli import masking
+
+        return masking.masked(value)
+
+    def search(self, words: str) -> Sequence[Hit]:
+        """As `rlp search` finds it, by words."""
+        from runloop.cli.kb.opened import open_kb
+        from runloop.cli.times import day
+        from runloop.kb.search import Request
+        from runloop.tui.ports import Hit
+
+        with open_kb() as kb:
+            found = kb.search_for(Request(words, limit=_HITS).checked(), meaning=None)
+        return [
+            Hit(f"event:{hit.event_id}", hit.domain, hit.title, _line_of(hit.excerpt), "" if hit.ts_ms is None else day(hit.ts_ms))
+            for hit in found.hits
+        ]
+
+    def why(self, key: str) -> Sequence[str]:
+        """As `rlp why` tells it."""
+        from runloop.cli.kb import drawing
+        from runloop.cli.kb.explaining import named
+        from runloop.cli.kb.opened import open_kb
+        from runloop.runs.telling import RunTelling
+
+        with open_kb() as kb:
+            said = kb.explain(named(kb, key).key, RunTelling(kb))
+        first, *rest = drawing.tree(said, _WHY_DEPTH, whole=False)
+        return [first, *(f"  {line}" for line in drawing.summary_lines(said)), *rest]
+
+
+def _line_of(excerpt: str) -> str:
+    return " ".join(excerpt.split())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

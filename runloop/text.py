@@ -1,0 +1,95 @@
+"""Text, times and sizes as people read them in a terminal, made harmless; shared by everything that shows something."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+# C1, DEL, bidirectional overrides, isolates and marks, line and paragraph separators, lone surrogates
+_DRIVING = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+# What a terminal shows as nothing: words or whole messages could hide in them from whoever approves the text
+_INVISIBLE = (
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Joiners and variation selectors make emoji and several scripts, but only once and after a character that is seen and not ASCII
+# (or in a keycap such as 1\ufe0f\u20e3); anywhere else they are as invisible as the others.
+_JOINERS = "\u200c\u200d\ufe00-\ufe0f"
+_SEEN = f"[^\x00-\x7f{_DRIVING}{_INVISIBLE}{_JOINERS}]"
+_LOOSE_JOINER = f"(?<!{_SEEN})(?<!{_SEEN}\ufe0f(?=\u200d))(?!(?<=[0-9#*])\ufe0f\u20e3)[{_JOINERS}]"
+UNSAFE: Final = re.compile(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
+_UNSAFE_IN_CELL = re.compile(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    named = {9: "\\t", 10: "\\n", 13: "\\r"}.get(code)
+    return named or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+
+
+def clean(text: str) -> str:
+    """``text`` with every character that could drive a terminal, or hide in it, shown as an escape; newlines and tabs stay."""
+    return UNSAFE.sub(_escape, text)
+
+
+def clean_line(text: str) -> str:
+    """As :func:`clean`, and on one line: newlines and tabs are shown as escapes too."""
+    return _UNSAFE_IN_CELL.sub(_escape, text)
+
+
+def display_width(text: str) -> int:
+    """Terminal columns that the text takes: wide East Asian characters count two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def fitted(text: str, size: int) -> str:
+    """The text, cut with ``…`` where it takes more than ``size`` columns."""
+    if display_width(text) <= size:
+        return text
+    kept = ""
+    for char in text:
+        if display_width(kept + char) > size - 1:
+            break
+        kept += char
+    return kept + "…"
+
+
+def span(ms: int | None) -> str:
+    """``ms`` as a short time for people: 0.42s, 12.3s, 3m05s, 2h10m, 3d4h; a dash when it is not known."""
+    if ms is None:
+        return "–"
+    if ms < 10_000:
+        return f"{max(0, ms) / 1000:.2f}s"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f}s"
+    seconds = ms // 1000
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02d}s"
+    if seconds < 86_400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
+    return f"{seconds // 86_400}d{seconds % 86_400 // 3600}h"
+
+
+def clock(ms: int) -> str:
+    """The date and time of day of Unix milliseconds, where this machine is."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%m-%d %H:%M:%S")
+
+
+def date_clock(ms: int) -> str:
+    """As :func:`clock`, with the year."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def day(ms: int) -> str:
+    """The date of Unix milliseconds, where this machine is."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d")
+
+
+def clock_ms(ms: int) -> str:
+    """The time of day, to the millisecond."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]

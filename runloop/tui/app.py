@@ -1,0 +1,428 @@
+"""The screen of agtop: one page at a time, painted at most four times a second, and only when something changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from rich.text import Text
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.widgets import Input, Static
+
+from runloop.errors import RunloopError
+from runloop.tui.board import SORTS, Board
+from runloop.tui.deciding import Decision
+from runloop.tui.dialogs import Asking, Sheet, failure
+from runloop.tui.draw_run import crossing_lines
+from runloop.tui.draw_runs import SORT_OF
+from runloop.tui.model import Crossing
+from runloop.tui.page import line
+from runloop.tui.panel import Panel
+from runloop.tui.themes import NAMES as THEME_NAMES
+from runloop.tui.themes import THEMES, styles_of
+from runloop.tui.views import KEYS, NAMES, OF_A_RUN, Viewing, page_of, status_text
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+    from textual.events import Click
+    from textual.screen import Screen
+
+    from runloop.tui.ports import Desk, Feed
+
+FRAME_S: Final = 0.25
+"""Between two paints of what records change; what a person does is painted at once."""
+TICK_S: Final = 1.0
+"""How often times that run are painted while something runs."""
+_PROMPTS: Final = {
+    "filter": "filter: words, state:waiting, opening:letter",
+    "search": "search for",
+    "jump": "jump to a run: its id begins with",
+}
+
+
+class Tabs(Static):
+    """The line of views; a click goes there."""
+
+    _ends: Sequence[tuple[str, int]] = ()
+    """Where each name ends."""
+
+    def draw(self, current: str, approvals: int, theme: str) -> None:
+        """Paint it."""
+        styles, text = styles_of(theme), Text(no_wrap=True, overflow="crop")
+        ends: list[tuple[str, int]] = []
+        for number, name in enumerate(NAMES, start=1):
+            waits = f"({approvals})" if name == "Inbox" and approvals else ""
+            style = styles["bold"] if name == current else styles["waiting"] if waits else styles["dim"]
+            text.append(f"[{number} {name}{waits}]" if name == current else f" {number} {name}{waits}", style)
+            ends.append((name, len(text)))
+        self._ends = ends
+        self.update(text)
+
+    def on_click(self, event: Click) -> None:
+        """Go where the click is."""
+        name = next((name for name, end in self._ends if event.x < end), None)
+        if name is not None:
+            self.app.call_later(self.app.run_action, f"go('{name}')")
+
+
+class Agtop(App[RunloopError | None]):
+    """The application. It returns the error that ended it, or None."""
+
+    TITLE = "agtop"
+    ENABLE_COMMAND_PALETTE = True
+    CSS = """
+    Screen { layers: base; }
+    #tabs, #status, #hints { height: 1; }
+    #status { background: $panel; }
+    #hints { color: $text-muted; }
+    #prompt { display: none; height: 3; }
+    #prompt.-open { display: block; }
+    """
+    BINDINGS: ClassVar = [
+        Binding("q,ctrl+c", "quit", "Leave", priority=False),
+        Binding("tab", "next(1)", "Next view", priority=True),
+        Binding("shift+tab", "next(-1)", "View before", priority=True),
+        *(Binding(str(number), f"go('{name}')", name, show=False) for number, name in enumerate(NAMES, start=1)),
+        Binding("question_mark", "help", "Help"),
+        Binding("slash", "prompt", "Filter"),
+        Binding("full_stop", "pause", "Hold"),
+        Binding("exclamation_mark", "clear", "Clear"),
+        Binding("s", "sort(1)", "Order"),
+        Binding("S", "reverse", "Reverse"),
+        Binding("g", "jump", "Jump"),
+        Binding("a", "asked", "Approval"),
+        Binding("w", "why", "Why"),
+        Binding("c", "copy", "Copy"),
+        Binding("t", "theme", "Theme"),
+        Binding("escape", "back", "Back"),
+    ]
+
+    def __init__(
+        self,
+        feed: Feed,
+        desk: Desk,
+        *,
+        theme: str = "mono",
+        ascii_only: bool = False,
+        run: str | None = None,
+        painted: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__()
+        for each in THEMES:
+            self.register_theme(each)
+        self.theme = theme
+        self.feed, self.desk, self.board = feed, desk, Board()
+        self.viewing = Viewing(ascii_only=ascii_only)
+        self.paused = False
+        self._prompt = ""
+        self._painted = painted
+        self._begin_with = run
+        self._due: Any = None
+        self._last = -FRAME_S
+
+    def compose(self) -> ComposeResult:
+        """Views, status, hints."""
+        yield Tabs(id="tabs", markup=False)
+        yield Panel(id="body")
+        yield Input(id="prompt")
+        yield Static(id="status", markup=False)
+        yield Static("Enter open  / filter  s order  . hold  g jump  a approve  w why  ? help  q leave", id="hints", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self.query_one("#body", Panel).focus()
+        self.paint(anew=True)
+        self.run_worker(self._fill(), exclusive=True, exit_on_error=True)
+        if self.feed.mode == "LIVE":
+            self.set_interval(TICK_S, self._tick)
+        if self._painted is not None:
+            self.call_after_refresh(self._painted)
+
+    async def _fill(self) -> None:
+        try:
+            await self.feed.fill(self.board, self.changed)
+        except RunloopError as error:
+            self.exit(error)
+
+    # ── painting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def changed(self) -> None:
+        """Something changed: paint soon, once for everything that comes until then."""
+        if self._due is None and not self.paused:
+            wait = max(0.0, self._last + FRAME_S - self._clock())
+            self._due = self.set_timer(wait, self._paint_due)
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _paint_due(self) -> None:
+        self._due = None
+        if self._begin_with is not None:
+            found = [run_id for run_id in self.board.runs if self._begin_with in {run_id[: len(self._begin_with)], f"trace:{run_id}"}]
+            if found:
+                self._begin_with = None
+                self._look_at(found[0])
+                self.action_go("Plan")
+                return
+        if not self.paused:
+            self.paint()
+
+    def _tick(self) -> None:
+        """Times run on where something runs."""
+        if self.board.active() or self.board.approvals:
+            self.changed()
+
+    def paint(self, *, anew: bool = False) -> None:
+        """Paint the view that is looked at."""
+        self._last = self._clock()
+        body = self.query_one("#body", Panel)
+        width = max(20, body.size.width or self.size.width) - 1
+        body.show(page_of(self.board, self.viewing, width, self.feed.now_ms()), anew=anew)
+        self._paint_bars()
+
+    def _paint_bars(self) -> None:
+        styles, told = styles_of(self.theme), Text(no_wrap=True, overflow="ellipsis")
+        for piece, style in status_text(self.board, self.viewing, self.feed.mode, paused=self.paused):
+            told.append(piece, styles[style])
+        bars = (told, self.viewing.view, len(self.board.approvals), self.theme)
+        if bars != getattr(self, "_bars", None):
+            self._bars = bars
+            self.query_one("#status", Static).update(told)
+            self.query_one("#tabs", Tabs).draw(self.viewing.view, len(self.board.approvals), self.theme)
+
+    def on_resize(self) -> None:
+        """Pages are made for a width."""
+        self.call_after_refresh(self.paint)
+
+    def watch_theme(self, theme: str) -> None:
+        """Paint all of it in the new colours."""
+        if self.is_running:
+            self.query_one("#body", Panel).refresh()
+            self.paint()
+
+    # ── going about ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_go(self, name: str) -> None:
+        """Show a view."""
+        body = self.query_one("#body", Panel)
+        if self.viewing.view == "Runs" and name in OF_A_RUN and body.key is not None:
+            self._look_at(body.key)
+        self.viewing.view = name
+        self.paint(anew=True)
+        if name == "Runs" and self.viewing.run_id is not None:
+            body.select(self.viewing.run_id)
+        if name == "Search" and not self.viewing.searched:
+            self._open("search")
+
+    def action_next(self, by: int) -> None:
+        """The next view; in the line that is being typed it changes nothing."""
+        if len(self.screen_stack) == 1 and not self._prompt:
+            self.action_go(NAMES[(NAMES.index(self.viewing.view) + by) % len(NAMES)])
+
+    async def action_back(self) -> None:
+        """To the runs."""
+        if self._prompt:
+            self._close(clear=True)
+        elif self.viewing.view != "Runs":
+            self.action_go("Runs")
+
+    def _look_at(self, run_id: str) -> None:
+        self.viewing.run_id = run_id
+        self.run_worker(self._know(run_id), group="know", exit_on_error=False)
+
+    async def _know(self, run_id: str) -> None:
+        try:
+            await self.feed.know(run_id)
+        except RunloopError as error:
+            self.notify(f"{error.code}: {error.message}", severity="warning", markup=False)
+        self.changed()
+
+    async def on_panel_chosen(self, event: Panel.Chosen) -> None:
+        """Open it."""
+        view = self.viewing.view
+        if view == "Runs":
+            self._look_at(event.key)
+            self.action_go("Plan")
+        elif view == "Inbox":
+            self._show_asked(event.key)
+        elif view == "Ladder" and self.viewing.run_id is not None:
+            await self._show_crossing(self.board.runs[self.viewing.run_id].crossings[event.key])
+        elif view == "Search":
+            await self._show_why(event.key)
+
+    def on_panel_heading(self, event: Panel.Heading) -> None:
+        """Order by the column, and the other way round when clicked again."""
+        sort = SORT_OF.get(event.name)
+        if self.viewing.view == "Runs" and sort is not None:
+            self.viewing.reverse = not self.viewing.reverse if self.viewing.sort == sort else False
+            self.viewing.sort = sort
+            self.paint()
+
+    def action_sort(self, by: int) -> None:
+        """The next order."""
+        self.viewing.sort = SORTS[(SORTS.index(self.viewing.sort) + by) % len(SORTS)]
+        self.paint()
+
+    def action_reverse(self) -> None:
+        """The other way round."""
+        self.viewing.reverse = not self.viewing.reverse
+        self.paint()
+
+    def action_pause(self) -> None:
+        """Hold the view, or let it go on."""
+        self.paused = not self.paused
+        if self.paused:
+            self._paint_bars()
+        else:
+            self.paint()
+
+    def action_clear(self) -> None:
+        """Clear the log's view."""
+        run = self.board.runs.get(self.viewing.run_id or "")
+        if self.viewing.view == "Log" and run is not None:
+            self.viewing.cleared[run.run_id] = run.seq
+            self.paint(anew=True)
+
+    def action_theme(self) -> None:
+        """The next theme."""
+        at = THEME_NAMES.index(self.theme) if self.theme in THEME_NAMES else -1
+        self.theme = THEME_NAMES[(at + 1) % len(THEME_NAMES)]
+
+    # ── the line that is typed ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_prompt(self) -> None:
+        """Filter, or search where that is looked at."""
+        self._open("search" if self.viewing.view == "Search" else "filter")
+
+    def action_jump(self) -> None:
+        """Ask for a run."""
+        self._open("jump")
+
+    def _open(self, kind: str) -> None:
+        self._prompt = kind
+        prompt = self.query_one("#prompt", Input)
+        prompt.placeholder = _PROMPTS[kind]
+        prompt.value = {"filter": self.viewing.words, "search": self.viewing.searched}.get(kind, "")
+        prompt.add_class("-open")
+        prompt.focus()
+
+    def _close(self, *, clear: bool = False) -> None:
+        if clear and self._prompt == "filter":
+            self.viewing.words = ""
+        self._prompt = ""
+        self.query_one("#prompt", Input).remove_class("-open")
+        self.query_one("#body", Panel).focus()
+        self.paint()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """A filter counts while it is typed."""
+        if self._prompt == "filter":
+            self.viewing.words = event.value
+            self.paint()
+
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Done."""
+        kind, text = self._prompt, event.value.strip()
+        self._close()
+        if kind == "search" and text:
+            await self._search(text)
+        elif kind == "jump" and text:
+            found = [run_id for run_id in self.board.runs if run_id.startswith(text.casefold())]
+            if len(found) == 1:
+                self._look_at(found[0])
+                self.action_go("Plan")
+            else:
+                self.notify(f"{len(found) or 'no'} runs begin with {text}", severity="warning", markup=False)
+
+    async def _search(self, words: str) -> None:
+        try:
+            hits = await asyncio.to_thread(self.desk.search, words)
+        except RunloopError as error:
+            self.push_screen(Sheet("Search", failure(error)))
+            return
+        self.viewing.searched, self.viewing.hits = words, tuple(hits)
+        self.paint(anew=True)
+
+    # ── sheets ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_asked(self) -> None:
+        """The oldest of what waits."""
+        oldest = min(self.board.approvals.values(), key=lambda each: each["asked_ms"], default=None)
+        if oldest is None:
+            self.notify("nothing waits for a person")
+        else:
+            self._show_asked(oldest["approval_id"])
+
+    def _show_asked(self, approval_id: str) -> None:
+        shown = self.board.approvals.get(approval_id)
+        if shown is None:
+            return
+
+        async def send(decision: Decision) -> None:
+            await self.feed.answer(approval_id, decision)
+            self.notify("approved" if decision.approved else "answered" if decision.answer is not None else "refused")
+
+        self.run_worker(self._ask(dict(shown), send), group="asking", exit_on_error=True)
+
+    async def _ask(self, shown: dict[str, Any], send: Any) -> None:
+        """Show it whole: a content that was too large for its record is fetched first."""
+        try:
+            if shown["type"] == "approval":
+                shown["what"] = await self.feed.whole(shown["what"])
+        except RunloopError as error:
+            self.push_screen(Sheet("Approval", failure(error)))
+            return
+        self.push_screen(Asking(shown, send))
+
+    async def _show_crossing(self, each: Crossing) -> None:
+        asked, answered = dict(each.asked), None if each.answered is None else dict(each.answered)
+        try:
+            asked["args"] = await self.feed.whole(asked.get("args"))
+            if answered is not None:
+                answered["result"] = await self.feed.whole(answered.get("result"))
+        except RunloopError as error:
+            self.push_screen(Sheet(each.name, failure(error)))
+            return
+        whole = Crossing(each.node, each.attempt, each.call, each.name, each.seq, each.asked_ms, asked, each.state, answered,
+                         each.answered_ms, each.coming)  # fmt: skip
+        self.push_screen(Sheet(each.name, lambda width: crossing_lines(whole, width)))
+
+    async def action_why(self) -> None:
+        """What made the chosen thing what it is."""
+        key = self.query_one("#body", Panel).key if self.viewing.view in {"Runs", "Search"} else self.viewing.run_id
+        if key is not None:
+            await self._show_why(key)
+
+    async def _show_why(self, key: str) -> None:
+        try:
+            lines = await asyncio.to_thread(self.desk.why, key)
+        except RunloopError as error:
+            self.push_screen(Sheet("Why", failure(error)))
+            return
+        self.push_screen(Sheet("Why", lambda _width: [line(each) for each in lines]))
+
+    def action_copy(self) -> None:
+        """The id of what is chosen, into the clipboard of the terminal."""
+        key = self.query_one("#body", Panel).key or self.viewing.run_id
+        if key is not None:
+            self.copy_to_clipboard(key)
+            self.notify(f"copied {key}", markup=False)
+
+    def action_help(self) -> None:
+        """The keys."""
+        self.push_screen(Sheet("agtop: keys", lambda _width: [line(f"{keys:<24} {what}") for keys, what in KEYS]))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Everything by name."""
+        for name in NAMES:
+            yield SystemCommand(name, f"Show {name}", lambda name=name: self.action_go(name))
+        yield SystemCommand("Help", "Show the keys", self.action_help)
+        yield SystemCommand("Filter", "Show only some", self.action_prompt)
+        yield SystemCommand("Jump to run", "By the beginning of its id", self.action_jump)
+        yield SystemCommand("Oldest approval", "See what would leave, and decide", self.action_asked)
+        yield SystemCommand("Hold", "Hold the view, or let it go on", self.action_pause)
+        for theme in THEME_NAMES:
+            yield SystemCommand(f"Theme {theme}", "Change the colours", lambda theme=theme: setattr(self, "theme", theme))
+        yield SystemCommand("Leave", "Leave agtop; runs go on", self.exit)

@@ -1,0 +1,152 @@
+"""What opens over the views: a sheet to read, and the sheet on which something is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from runloop.errors import RunloopError
+from runloop.text import clean
+from runloop.tui.deciding import Decision, choices, decide, needs_comment
+from runloop.tui.draw_runs import asked_lines
+from runloop.tui.page import Page, Row, line
+from runloop.tui.panel import Panel
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+    from textual.events import Resize
+
+Lines = Callable[[int], list[Row]]
+"""Lines for a width."""
+_CSS = """
+Sheet, Asking { align: center middle; }
+#sheet { width: 100%; height: 100%; background: $surface; border: round $accent; padding: 0 1; }
+#choices { height: auto; color: $accent; }
+#problem { height: auto; color: $error; }
+"""
+
+
+class Sheet(ModalScreen[None]):
+    """Lines to read. ``copied`` is what `c` puts into the clipboard."""
+
+    CSS = _CSS
+    BINDINGS: ClassVar = [
+        Binding("escape,q,enter", "dismiss_sheet", "Close"),
+        Binding("c", "copy", "Copy"),
+    ]
+
+    def __init__(self, title: str, lines: Lines, copied: str | None = None) -> None:
+        super().__init__()
+        self._title, self._lines, self._copied = title, lines, copied
+
+    def compose(self) -> ComposeResult:
+        """The sheet."""
+        with Vertical(id="sheet") as sheet:
+            sheet.border_title = self._title
+            sheet.border_subtitle = "Esc closes, c copies"
+            yield Panel()
+
+    def on_resize(self, event: Resize) -> None:
+        """Lines are broken for the width there is."""
+        rows = self._lines(max(20, event.size.width - 6))
+        self.query_one(Panel).show(Page(rows=tuple(rows)))
+
+    def action_dismiss_sheet(self) -> None:
+        """Back."""
+        self.dismiss()
+
+    def action_copy(self) -> None:
+        """The whole text into the clipboard of the terminal."""
+        text = self._copied if self._copied is not None else "\n".join(row.plain for row in self.query_one(Panel).page.rows)
+        self.app.copy_to_clipboard(text)
+        self.notify(f"{len(text)} characters copied")
+
+
+class Asking(ModalScreen[bool]):
+    """Exactly what would leave, whole, and a line to decide it with: a word and Enter.
+
+    What was typed before all this was painted goes nowhere. ``shown`` is what is open; ``send`` carries the decision out. Closed with
+    Escape, nothing is decided.
+    """
+
+    CSS = _CSS
+    BINDINGS: ClassVar = [
+        Binding("escape", "leave", "Decide later"),
+        Binding("pagedown,down", "scroll(1)", show=False, priority=True),
+        Binding("pageup,up", "scroll(-1)", show=False, priority=True),
+    ]
+
+    def __init__(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> None:
+        super().__init__()
+        self.shown, self._send = shown, send
+        self._incomplete: Decision | None = None
+
+    def compose(self) -> ComposeResult:
+        """The content, the choices, the line."""
+        with Vertical(id="sheet") as sheet:
+            sheet.border_title = f"{self.shown['type']} {self.shown['approval_id']}"
+            sheet.border_subtitle = "type a word and press Enter; Esc decides nothing; arrows scroll"
+            yield Panel()
+            yield Static(clean("   ".join(f"{word} = {meaning}" for word, meaning in choices(self.shown))), id="choices", markup=False)
+            yield Static("", id="problem", markup=False)
+            yield Input(placeholder="your decision", id="decision", disabled=True)
+
+    def on_mount(self) -> None:
+        """Only what is typed after it was painted counts."""
+        self.call_after_refresh(self._ready)
+
+    def _ready(self) -> None:
+        decision = self.query_one("#decision", Input)
+        decision.disabled = False
+        decision.focus()
+
+    def on_resize(self, event: Resize) -> None:
+        """Lines are broken for the width there is."""
+        self.query_one(Panel).show(Page(rows=tuple(asked_lines(self.shown, max(20, event.size.width - 6)))))
+
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Decide."""
+        event.stop()
+        try:
+            decision = self._read(event.value)
+            if decision is None:
+                return
+            await self._send(decision)
+        except RunloopError as error:
+            self.query_one("#problem", Static).update(clean(f"{error.message}. {error.hint}"))
+            if error.code == "approval.unknown":
+                self.notify("somebody else was first, or its run has ended", severity="warning")
+                self.dismiss(result=False)
+            return
+        self.dismiss(result=True)
+
+    def _read(self, typed: str) -> Decision | None:
+        """The decision, or None where a second line is needed."""
+        if self._incomplete is not None:
+            return Decision(answer=self._incomplete.answer, rationale=typed.strip() or None)
+        decision = decide(self.shown, typed)
+        if not needs_comment(self.shown, decision):
+            return decision
+        self._incomplete = decision
+        line_in = self.query_one("#decision", Input)
+        line_in.value, line_in.placeholder = "", "What should change?"
+        self.query_one("#choices", Static).update("What should change? Say it in a line and press Enter.")
+        return None
+
+    def action_scroll(self, by: int) -> None:
+        """Read on."""
+        self.query_one(Panel).action_page(by)
+
+    def action_leave(self) -> None:
+        """Nothing is decided."""
+        self.dismiss(result=False)
+
+
+def failure(error: RunloopError) -> Lines:
+    """An error as a sheet shows it."""
+    return lambda _width: [line(f"{error.code}: {error.message}", "error"), line(error.hint or "", "dim")]

@@ -1,0 +1,172 @@
+"""The daemon: what it measures, what it has loaded, what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from runloop.text import span
+from runloop.tui.board import Board
+from runloop.tui.page import NOTHING, Column, Page, Row, cells, count, header, line, paragraphs, size, widths
+from runloop.tui.series import sparkline
+
+GAUGE, RATE, TOTAL = "gauge", "rate", "total"
+GROUPS: Final[tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...]] = (
+    (
+        "BUS",
+        (
+            ("frames in", RATE, "msgs_recv_total", "/s"),
+            ("copies out", RATE, "msgs_sent_total", "/s"),
+            ("dropped", RATE, "msgs_dropped_total", "/s"),
+            ("fullest queue", GAUGE, "bus_queue_depth_max", ""),
+            ("queued", GAUGE, "bus_queued", ""),
+            ("connections", GAUGE, "bus_connections", ""),
+        ),
+    ),
+    (
+        "WORKERS",
+        (
+            ("processes", GAUGE, "workers", ""),
+            ("guests", GAUGE, "agents_running", ""),
+            ("nodes at work", GAUGE, "nodes_at_work", ""),
+            ("nodes waiting", GAUGE, "nodes_waiting", ""),
+            ("lost", TOTAL, "workers_lost_total", ""),
+            ("processor", RATE, "cpu_seconds_total", "%"),
+            ("memory", GAUGE, "rss_total_bytes", "B"),
+        ),
+    ),
+    (
+        "MODELS",
+        (
+            ("calls", RATE, "broker_calls_total", "/s"),
+            ("from cache", TOTAL, "cache_hits_total", ""),
+            ("prompt tokens", RATE, "tokens_prompt_total", "/s"),
+            ("answer tokens", RATE, "tokens_completion_total", "/s"),
+            ("cost", TOTAL, "usd_micros_total", "$"),
+            ("refused calls", TOTAL, "cap_denied_total", ""),
+        ),
+    ),
+    (
+        "RUNS",
+        (
+            ("running", GAUGE, "runs_running", ""),
+            ("queued", GAUGE, "runs_queued", ""),
+            ("parked", GAUGE, "runs_parked", ""),
+            ("succeeded", TOTAL, "runs_succeeded_total", ""),
+            ("failed", TOTAL, "runs_failed_total", ""),
+            ("approvals open", GAUGE, "approvals_open", ""),
+        ),
+    ),
+    (
+        "LEDGER",
+        (
+            ("events", TOTAL, "ledger_events_total", ""),
+            ("written", RATE, "ledger_events_total", "/s"),
+            ("size", GAUGE, "ledger_bytes", "B"),
+        ),
+    ),
+)
+LIBRARY_COLUMNS: Final = (
+    Column("what", 8),
+    Column("name", 14, grows=2),
+    Column("version", 9),
+    Column("digest", 12, first_out=1),
+    Column("state", 18, grows=4),
+)
+
+
+def metrics_page(board: Board, width: int, now_ms: int, *, ascii_only: bool = False) -> Page:
+    """What the daemon measures, each with its last minutes; a dash where nobody measured."""
+    columns = 2 if width >= 150 else 1
+    room = width // columns - 2
+    blocks = [[line(f"── {name} ", "head"), *(_measured(board, each, room, ascii_only) for each in each_of)] for name, each_of in GROUPS]
+    if columns == 1:
+        rows = [row for block in blocks for row in block]
+    else:
+        left: list[Row] = []
+        right: list[Row] = []
+        for block in blocks:
+            (left if len(left) <= len(right) else right).extend(block)
+        rows = [_beside(left, right, at, room) for at in range(max(len(left), len(right)))]
+    age = board.series.ts_ms
+    told = "nothing was measured yet" if age is None else f"measured {span(max(0, now_ms - age))} ago"
+    return Page((line(f"{_daemon(board)}  {told}", "bold"),), tuple(rows), title="Metrics")
+
+
+def _measured(board: Board, each: tuple[str, str, str, str], room: int, ascii_only: bool) -> Row:
+    label, kind, name, unit = each
+    series = board.series
+    value = series.gauge(name) if kind == GAUGE else series.rate(name) if kind == RATE else series.totals.get(name)
+    history = series.rates.get(name, ()) if kind != GAUGE else series.gauges.get(name, ())
+    width = max(0, min(60, room - 30))
+    return Row(
+        ((f"{label:<16}", ""), (f"{_value(value, kind, unit):>12}  ", "bold"), (sparkline(history, width, ascii_only=ascii_only), "bar"))
+    )
+
+
+def _value(value: float | None, kind: str, unit: str) -> str:
+    if value is None:
+        return NOTHING
+    if unit == "B":
+        return size(value)
+    if unit == "%":
+        return f"{100 * value:.1f} %"
+    if unit == "$":
+        return f"${value / 1e6:.4f}"
+    return f"{count(value, digits=1 if kind == RATE else 0)}{' ' + unit if unit else ''}"
+
+
+def _beside(left: Sequence[Row], right: Sequence[Row], at: int, room: int) -> Row:
+    empty = Row(())
+    first = left[at] if at < len(left) else empty
+    used = sum(len(text) for text, _ in first.pieces)
+    return Row((*first.pieces, (" " * max(0, room + 2 - used), ""), *(right[at] if at < len(right) else empty).pieces))
+
+
+def _daemon(board: Board) -> str:
+    status = board.status
+    if not status:
+        return board.link or "no daemon"
+    return f"runloopd {status['version']}: {status['state']}, process {status['pid']}, up {span(status['uptime_ms'])}"
+
+
+def library_page(board: Board, width: int) -> Page:
+    """Agents and openings with their versions, and what could not be loaded with the reason."""
+    sizes = widths(LIBRARY_COLUMNS, width)
+    head, places = header(LIBRARY_COLUMNS, sizes)
+    rows: list[Row] = []
+    for each in board.library.get("entries", ()):
+        rows.append(_entry(each, sizes))
+        error = each.get("error")
+        if error:
+            rows += paragraphs(f"  {error['message']} [{error['code']}]{_place(error)}", width, "error")
+            rows += paragraphs(f"  hint: {error['hint']}", width, "dim") if error.get("hint") else []
+    for problem in board.status.get("problems", ()):
+        if problem["what"] == "config":
+            rows += paragraphs(f"configuration: {problem['error']['message']} [{problem['error']['code']}]", width, "error")
+    if board.status.get("needs_restart"):
+        rows += paragraphs(f"needs a restart to count: {', '.join(board.status['needs_restart'])}", width, "waiting")
+    rows += [line(f"native agent {name}") for name in board.status.get("native_agents", ())]
+    if board.events:
+        rows += [line(""), line("── what the daemon said ", "head"), *(line(text) for text in reversed(board.events))]
+    return Page((head,), tuple(rows or [line("nothing is known of agents and openings here", "dim")]), title="Library", columns=places)
+
+
+def _entry(each: Mapping[str, Any], sizes: Sequence[int]) -> Row:
+    error = each.get("error")
+    state = ("broken" if each.get("digest") is None else "broken; the last good version serves") if error else "loaded"
+    values = (
+        (each["what"], "dim"),
+        (each["name"], "bold"),
+        (each.get("version") or NOTHING, ""),
+        ((each.get("digest") or NOTHING)[:12], "dim"),
+        (state, "error" if error else "ok"),
+    )
+    return cells(LIBRARY_COLUMNS, sizes, values, f"{each['what']}:{each['name']}")
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    where = error.get("where") or {}
+    if not isinstance(where, Mapping) or not where.get("file"):
+        return ""
+    return f" at {where['file']}" + (f":{where['line']}" if where.get("line") else "")

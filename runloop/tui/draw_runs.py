@@ -1,0 +1,107 @@
+"""The lists: runs, and what waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from runloop.text import clean_line, span
+from runloop.tui.board import Board, arranged
+from runloop.tui.model import RunModel
+from runloop.tui.page import NOTHING, Column, Page, Row, cells, count, header, line, money, paragraphs, state_piece, widths
+
+RUN_COLUMNS: Final = (
+    Column("run", 8),
+    Column("opening", 10, grows=3),
+    Column("state", 11),
+    Column("nodes", 7, right=True),
+    Column("elapsed", 8, right=True),
+    Column("waits for", 16, grows=4),
+    Column("tokens", 7, right=True, first_out=1),
+    Column("cost", 8, right=True, first_out=2),
+)
+_HEADINGS: Final = {"newest": "run", "state": "state", "opening": "opening", "elapsed": "elapsed", "tokens": "tokens", "cost": "cost"}
+SORT_OF: Final = {heading: sort for sort, heading in _HEADINGS.items()}
+"""The order that a heading stands for."""
+ASKED_COLUMNS: Final = (
+    Column("run", 8),
+    Column("type", 8),
+    Column("node", 10, grows=1),
+    Column("age", 7, right=True),
+    Column("what", 20, grows=6),
+)
+
+
+def runs_page(board: Board, width: int, now_ms: int, *, words: str = "", sort: str = "newest", reverse: bool = False) -> Page:
+    """The table of runs."""
+    sizes = widths(RUN_COLUMNS, width)
+    head, places = header(RUN_COLUMNS, sizes, _HEADINGS[sort], "▲" if reverse else "▼")
+    rows = [_run_row(run, sizes, now_ms) for run in arranged(board.runs.values(), words, sort, now_ms, reverse=reverse)]
+    if not rows:
+        rows = [line("no runs match the filter" if words else "no runs yet: `rlp run OPENING` begins one", "dim")]
+    return Page((head,), tuple(rows), title="Runs", columns=places)
+
+
+def _run_row(run: RunModel, sizes: Sequence[int], now_ms: int) -> Row:
+    state, progress = run.shown_state, run.progress
+    waits = run.waits_for
+    values = (
+        (run.run_id[:8], "accent"),
+        (run.opening, ""),
+        state_piece(state),
+        (NOTHING if progress is None else f"{progress[0]}/{progress[1]}", ""),
+        (span(run.elapsed_ms(now_ms)), ""),
+        (waits or run.why, "waiting" if waits else "error" if state == "failed" else "dim"),
+        (count(run.spent_tokens()), ""),
+        (money(run.spent_usd()), ""),
+    )
+    return cells(RUN_COLUMNS, sizes, values, run.run_id)
+
+
+def approvals_page(board: Board, width: int, now_ms: int) -> Page:
+    """The inbox: what waits for a person, oldest first."""
+    sizes = widths(ASKED_COLUMNS, width)
+    head, places = header(ASKED_COLUMNS, sizes)
+    rows = [_asked_row(shown, sizes, now_ms) for shown in sorted(board.approvals.values(), key=lambda each: each["asked_ms"])]
+    hint = line("Enter shows exactly what would leave; it is decided there.", "dim")
+    return Page((hint, head), tuple(rows or [line("nothing waits for a person", "dim")]), title="Inbox", columns=places)
+
+
+def _asked_row(shown: Mapping[str, Any], sizes: Sequence[int], now_ms: int) -> Row:
+    question = shown["type"] == "question"
+    what = shown["question"] if question else f"{shown['action']} to {', '.join(shown['recipients']) or 'nobody named'}"
+    values = (
+        (shown["run_id"][:8], "accent"),
+        (shown["type"], "waiting"),
+        (shown["node"], ""),
+        (span(now_ms - shown["asked_ms"]), ""),
+        (what, "bold"),
+    )
+    return cells(ASKED_COLUMNS, sizes, values, shown["approval_id"])
+
+
+def asked_lines(shown: Mapping[str, Any], width: int) -> list[Row]:
+    """Everything that a decision is about, whole: nothing is cut, nothing is masked, nothing in it can drive the terminal."""
+    question = shown["type"] == "question"
+    rows = [line(f"{'Question' if question else 'Approval'} of {shown['agent']}, node {shown['node']}, run {shown['run_id']}", "bold")]
+    if question:
+        rows += [line(""), *paragraphs(shown["question"], width, "bold")]
+        if shown.get("detail"):
+            rows += paragraphs(shown["detail"], width)
+        rows += [line(f"  {number}) {option}") for number, option in enumerate(shown["options"], start=1)]
+        if shown.get("default") is not None:
+            rows.append(line(f"without an answer: {shown['default']}", "dim"))
+        return rows
+    rows.append(line(f"action   {shown['action']}"))
+    rows += _named("to       ", shown["recipients"], width)
+    rows += _named("content from outside: ", shown["taint"], width, "error")
+    rows += paragraphs(f"because  {shown['reason']}", width)
+    rows.append(Row((("┌─ exactly this " + "─" * max(0, width - 16), "dim"),)))
+    rows += paragraphs(str(shown["what"]), width, "bold", indent="│ ")
+    rows.append(Row((("└" + "─" * max(0, width - 2), "dim"),)))
+    return rows
+
+
+def _named(label: str, values: Iterable[str], width: int, style: str = "") -> list[Row]:
+    listed = ", ".join(values)
+    return paragraphs(f"{label}{clean_line(listed)}", width, style) if listed else []

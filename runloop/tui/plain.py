@@ -1,0 +1,216 @@
+"""`agtop --plain`: what happens, as sentences a line each, and commands by name: for screen readers, pipes and slow lines."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final, TypeVar
+
+from runloop.errors import EXIT_OK, InvalidInput, RunloopError
+from runloop.text import clean, clean_line
+from runloop.tui.board import Board
+from runloop.tui.deciding import choices, decide, needs_comment
+from runloop.tui.draw_run import crossing_lines
+from runloop.tui.draw_runs import asked_lines
+from runloop.tui.page import Row
+from runloop.tui.ports import Desk, Feed
+from runloop.tui.views import NAMES, OF_A_RUN, Viewing, page_of
+
+Value = TypeVar("Value")
+WIDTH: Final = 100
+_COMMANDS: Final = (
+    ("runs [WORDS]", "the runs, or those that match"),
+    ("run ID", "choose a run by the beginning of its id, and show its plan"),
+    ("plan, time, ladder, log", "what the chosen run is and does"),
+    ("crossing N", "the Nth crossing of the ladder with its content"),
+    ("inbox", "what waits for you"),
+    ("show N", "the Nth of it, whole: exactly what would leave"),
+    ("answer N WORD", "decide it, after `show N`: yes, no, another word that `show` names, or an answer"),
+    ("metrics, library", "the daemon"),
+    ("search WORDS", "the knowledge base"),
+    ("why [THING]", "what made the chosen run, or a thing, what it is"),
+    ("hold, go", "say nothing of what happens; say it again"),
+    ("quit", "leave; runs go on"),
+)
+
+
+def follow(feed: Feed, desk: Desk, commands: BinaryIO | None, *, run: str | None = None) -> int:
+    """Tell what happens until the feed ends or somebody quits; the exit code. ``commands`` None: nobody gives any."""
+    return asyncio.run(Plain(feed, desk, run=run).follow(commands))
+
+
+@dataclass(slots=True)
+class Plain:
+    """The text mode: tells changes, carries commands out. ``say`` prints one line."""
+
+    feed: Feed
+    desk: Desk
+    run: str | None = None
+    say: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: T201 - it is what it is for
+    board: Board = field(default_factory=Board)
+    viewing: Viewing = field(default_factory=lambda: Viewing(ascii_only=True))
+    _seen: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _asked: set[str] = field(default_factory=set)
+    _shown: set[str] = field(default_factory=set)
+    _link: str = ""
+    _held: bool = False
+    _begun: bool = False
+
+    async def follow(self, commands: BinaryIO | None) -> int:
+        """As :func:`follow`."""
+        filling = asyncio.create_task(self.feed.fill(self.board, self.changed))
+        tasks: list[asyncio.Task[None]] = [filling]
+        if commands is not None:
+            tasks.append(asyncio.create_task(self._hear(commands)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if filling in done and len(tasks) > 1 and sys.stdin.isatty():
+                await tasks[1]  # it is all there: somebody may still look about
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return EXIT_OK
+
+    # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def changed(self) -> None:
+        """Say what is new since the last time."""
+        if self._held:
+            return
+        board = self.board
+        if board.link != self._link:
+            self._link = board.link
+            self.say(clean_line(board.link))
+        for run in board.runs.values():
+            now = (run.shown_state, run.waits_for)
+            if self._seen.get(run.run_id) != now and (self._begun or now[0] not in {"succeeded", "failed", "cancelled"}):
+                waits = f", waits for {now[1]}" if now[1] else f": {run.why}" if run.why else ""
+                self.say(clean_line(f"{run.opening} {run.run_id[:8]} {now[0]}{waits}"))
+            self._seen[run.run_id] = now
+        for approval_id, each in board.approvals.items():
+            if approval_id not in self._asked:
+                what = each["question"] if each["type"] == "question" else each["action"]
+                self.say(clean_line(f"waits for you: {each['type']} of {each['agent']}: {what}. `inbox` lists it"))
+        self._asked = set(board.approvals)
+        self._begun = self._begun or bool(board.link or board.runs)
+
+    def _page(self, view: str) -> None:
+        self.viewing.view = view
+        page = page_of(self.board, self.viewing, WIDTH, self.feed.now_ms())
+        self._lines((*page.head, *page.rows))
+
+    def _lines(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.say(row.plain)
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _hear(self, commands: BinaryIO) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), commands)
+        self.say("agtop: type help for the commands")
+        while line := await reader.readline():
+            try:
+                if not await self.command(line.decode("utf-8", "replace").strip()):
+                    return
+            except RunloopError as error:
+                self.say(clean(f"{error.code}: {error.message}. {error.hint}"))
+
+    async def command(self, line: str) -> bool:
+        """Carry one out; False to leave. Raises RunloopError."""
+        word, _, rest = line.partition(" ")
+        rest = rest.strip()
+        name = word.casefold()
+        if name in {"quit", "q", "exit"}:
+            return False
+        doing: dict[str, Callable[[str], Awaitable[None]]] = {
+            "help": self._help, "runs": self._runs, "run": self._run, "crossing": self._crossing, "show": self._show,
+            "answer": self._answer, "search": self._search, "why": self._why, "hold": self._hold, "go": self._go,
+        }  # fmt: skip
+        view = next((each for each in NAMES if each.casefold() == name), None)
+        if name in doing:
+            await doing[name](rest)
+        elif view is not None:
+            if view in OF_A_RUN and self.viewing.run_id is None:
+                raise InvalidInput("no run is chosen", code="tui.no_run", hint="choose one with `run ID`")
+            self._page(view)
+        elif name:
+            raise InvalidInput(f"there is no command {word!r}", code="tui.command", hint="`help` lists them")
+        return True
+
+    async def _help(self, _rest: str) -> None:
+        for name, what in _COMMANDS:
+            self.say(f"{name}: {what}")
+
+    async def _runs(self, words: str) -> None:
+        self.viewing.words = words
+        self._page("Runs")
+
+    async def _run(self, start: str) -> None:
+        found = [run_id for run_id in self.board.runs if run_id.startswith(start)] if start else []
+        if len(found) != 1:
+            raise InvalidInput(f"{len(found) or 'no'} runs begin with {start!r}", code="tui.no_run", hint="`runs` lists them")
+        self.viewing.run_id = found[0]
+        await self.feed.know(found[0])
+        self._page("Plan")
+
+    async def _crossing(self, number: str) -> None:
+        run = self.board.runs.get(self.viewing.run_id or "")
+        if run is None:
+            raise InvalidInput("no run is chosen", code="tui.no_run", hint="choose one with `run ID`")
+        self._lines(crossing_lines(_nth(list(run.crossings.values()), number, "crossing"), WIDTH))
+
+    async def _show(self, number: str) -> None:
+        shown = dict(_nth(self._open(), number, "thing that waits"))
+        if shown["type"] == "approval":
+            shown["what"] = await self.feed.whole(shown["what"])
+        self._lines(asked_lines(shown, WIDTH))
+        for word, meaning in choices(shown):
+            self.say(clean_line(f"answer {number} {word}: {meaning}"))
+        self._shown.add(shown["approval_id"])
+
+    async def _answer(self, rest: str) -> None:
+        number, _, typed = rest.partition(" ")
+        shown = _nth(self._open(), number, "thing that waits")
+        if shown["approval_id"] not in self._shown:
+            raise InvalidInput("it has not been shown", code="tui.not_shown", hint=f"`show {number}` shows exactly what would leave")
+        decision = decide(shown, typed)
+        if needs_comment(shown, decision):
+            hint = f"`answer {number} {decision.answer} WHAT SHOULD CHANGE`"
+            raise InvalidInput("say what should change", code="tui.answer", hint=hint)
+        await self.feed.answer(shown["approval_id"], decision)
+        self.say("approved" if decision.approved else "answered" if decision.answer is not None else "refused")
+
+    def _open(self) -> list[dict[str, Any]]:
+        return sorted((dict(each) for each in self.board.approvals.values()), key=lambda each: each["asked_ms"])
+
+    async def _search(self, words: str) -> None:
+        for hit in await asyncio.to_thread(self.desk.search, words):
+            self.say(clean_line(f"{hit.kind} {hit.title} {hit.when}: {hit.excerpt} [{hit.key}]"))
+
+    async def _why(self, thing: str) -> None:
+        key = thing or self.viewing.run_id
+        if not key:
+            raise InvalidInput("why what?", code="tui.no_run", hint="choose a run, or name a thing: `why ada@example.org`")
+        for line in await asyncio.to_thread(self.desk.why, key):
+            self.say(clean_line(line))
+
+    async def _hold(self, _rest: str) -> None:
+        self._held = True
+
+    async def _go(self, _rest: str) -> None:
+        self._held = False
+        self.changed()
+
+
+def _nth(values: Sequence[Value], number: str, what: str) -> Value:
+    if not number.isdecimal() or not 1 <= int(number) <= len(values):
+        hint = f"use a number from 1 to {len(values)}" if values else "there is none"
+        raise InvalidInput(f"there is no {what} {number}".rstrip(), code="tui.command", hint=hint)
+    return values[int(number) - 1]

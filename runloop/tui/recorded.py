@@ -1,0 +1,152 @@
+"""Feeds of what is over: records of a file or a pipe, and the ledger as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final
+
+from runloop.errors import Denied, InvalidInput, RunloopError, Where
+from runloop.tui.board import Board
+from runloop.tui.deciding import Decision
+from runloop.tui.model import ENDED, Record
+
+KEYS: Final = ("seq", "ts_ms", "run_id", "opening_name", "parent_run_id", "kind", "level", "message", "meta", "event_id")
+_BATCH: Final = 200
+
+
+def read_record(line: bytes, number: int, name: str) -> Record | None:
+    """A line of NDJSON as a record, None for an empty one. Raises InvalidInput ``tui.input``."""
+    if not line.strip():
+        return None
+    try:
+        found = json.loads(line)
+    except ValueError:
+        raise _wrong(name, number, "it is no JSON") from None
+    if not isinstance(found, dict) or found.get("v") != 1:
+        raise _wrong(name, number, "it is no run record of version 1")
+    missing = [key for key in KEYS if key not in found]
+    if missing or not isinstance(found["meta"], dict):
+        raise _wrong(name, number, f"it lacks {', '.join(missing) or 'an object in meta'}")
+    record: Record = found
+    return record
+
+
+def _wrong(name: str, number: int, why: str) -> InvalidInput:
+    hint = "give what `rlp run --json`, `rlp attach --json` or `rlp logs --json` prints"
+    return InvalidInput(f"line {number} cannot be shown: {why}", code="tui.input", where=Where(file=name, line=number), hint=hint)
+
+
+class _Recorded:
+    """Nothing can be decided in what is over."""
+
+    async def whole(self, value: Any) -> Any:
+        """As it is: a large value stands as the name of its blob."""
+        return value
+
+    async def answer(self, approval_id: str, decision: Decision) -> None:
+        """Raise Denied ``tui.recorded``."""
+        raise Denied("nothing can be decided in what is over", code="tui.recorded", hint="start agtop without --input and --at")
+
+
+@dataclass(slots=True)
+class StreamFeed(_Recorded):
+    """Records of NDJSON in ``stream``, as they come; ``name`` is what errors call it."""
+
+    stream: BinaryIO
+    name: str
+    mask: Callable[[Any], Any] = lambda value: value
+    mode: str = "FILE"
+    _last_ms: int = 0
+
+    def now_ms(self) -> int:
+        """When the newest record was written."""
+        return self._last_ms
+
+    async def know(self, run_id: str) -> None:
+        """There is nothing else."""
+
+    async def fill(self, board: Board, changed: Callable[[], None]) -> None:
+        """As :class:`runloop.tui.ports.Feed`. Raises InvalidInput ``tui.input`` for a line that is no record."""
+        number = 0
+        lines = await asyncio.to_thread(self.stream.readlines, 64 * 1024)
+        while lines:
+            for line in lines:
+                number += 1
+                record = read_record(line, number, self.name)
+                if record is not None:
+                    self._take(board, record)
+                if number % _BATCH == 0:
+                    changed()
+                    await asyncio.sleep(0)  # the screen has its turn
+            changed()
+            lines = await asyncio.to_thread(self.stream.readlines, 1)
+        board.know(link=f"{self.name}: {number} lines, to the end")
+        changed()
+
+    def _take(self, board: Board, record: Record) -> None:
+        self._last_ms = max(self._last_ms, record["ts_ms"])
+        run = board.run(record["run_id"])
+        if not run.seq and record["seq"] > 1:
+            run.seq = record["seq"] - 1  # the file begins in the middle of the run
+        if board.take(self.mask(record)):
+            _ask_or_close(board, record)
+
+
+def _ask_or_close(board: Board, record: Record) -> None:
+    """What was asked, and decided, as the inbox showed it then."""
+    kind, meta = record["kind"], record["meta"]
+    if kind == "approval.requested":
+        node = meta.get("node") or ""
+        known = board.run(record["run_id"]).nodes.get(node)
+        named = {"run_id": record["run_id"], "node": node, "agent": known.agent if known else "", "asked_ms": record["ts_ms"]}
+        lists = {"recipients": meta.get("recipients") or [], "scopes": [], "taint": meta.get("taint") or []}
+        asked = {"action": meta.get("action") or "an action", "what": meta["what"], "reason": meta.get("reason") or ""}
+        board.ask({"state": "open", "type": "approval", "approval_id": meta["approval_id"], **named, **asked, **lists})
+    elif kind in {"approval.decided", "approval.expired"}:
+        board.ask({"state": "closed", "approval_id": meta["approval_id"]})
+    elif kind == "run.finished":
+        for approval_id in [name for name, each in board.approvals.items() if each["run_id"] == record["run_id"]]:
+            board.ask({"state": "closed", "approval_id": approval_id})
+
+
+@dataclass(slots=True)
+class PastFeed(_Recorded):
+    """The runs of the ledger as it was at ``at_ms``: ``rows`` as the daemon lists them, ``history`` gives a run's records up to then."""
+
+    rows: Iterable[Mapping[str, Any]]
+    history: Callable[[str], Iterable[Record]]
+    at_ms: int
+    told: str
+    mode: str = "PAST"
+    _board: Board = field(default_factory=Board)
+    _changed: Callable[[], None] = lambda: None
+
+    def now_ms(self) -> int:
+        """The time that is shown."""
+        return self.at_ms
+
+    async def fill(self, board: Board, changed: Callable[[], None]) -> None:
+        """As :class:`runloop.tui.ports.Feed`."""
+        self._board, self._changed = board, changed
+        rows = list(self.rows)
+        board.list_runs(rows)
+        board.know(link=self.told)
+        changed()
+        for row in rows:
+            if row["state"] not in ENDED:
+                await self.know(row["run_id"])
+
+    async def know(self, run_id: str) -> None:
+        """Read a run's records."""
+        try:
+            records = await asyncio.to_thread(lambda: list(self.history(run_id)))
+        except RunloopError as error:
+            self._board.tell(f"{error.code}: {error.message}")
+            records = []
+        for record in records:
+            if self._board.take(record):
+                _ask_or_close(self._board, record)
+        self._changed()

@@ -1,0 +1,98 @@
+"""`agtop --web`: the screen in a browser here. Every program on the machine can reach the port, so nothing is served without the token."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import shlex
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from textual_serve.server import Server
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler, Middleware
+
+HOST: Final = "127.0.0.1"
+COOKIE: Final = "agtop"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+    "connect-src 'self' {ws}; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+def serve(command: Sequence[str], port: int = 0) -> None:
+    """Serve the screen of ``command`` until interrupted; the address with its token is printed once."""
+    chosen = port or _free_port()
+    token = secrets.token_urlsafe(32)
+    print(f"agtop is at http://{HOST}:{chosen}/?token={token}\nCtrl+C ends it.", flush=True)  # noqa: T201 - the one way to learn the token
+    Guarded(command, chosen, token).serve()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Guarded(Server):
+    """Textual's server, for whoever has the token: in the address once, in a cookie from then on. Nobody else learns anything."""
+
+    def __init__(self, command: Sequence[str], port: int, token: str) -> None:
+        super().__init__(shlex.join(command), host=HOST, port=port, title="agtop", templates_path=Path(__file__).with_name("web_pages"))
+        self._token = token
+        self._cookie = f"{COOKIE}_{port}"
+
+    def initialize_logging(self) -> None:
+        """Say what is wrong, and nothing else: requests hold the token."""
+        logging.basicConfig(level="WARNING")
+
+    async def on_startup(self, app: web.Application) -> None:
+        """The address has been printed."""
+
+    async def _make_app(self) -> web.Application:
+        app = await super()._make_app()
+        app.middlewares.append(self._guard())
+        return app
+
+    def _guard(self) -> Middleware:
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.host != f"{HOST}:{self.port}" or not self._same_origin(request):
+                return _refused("this is for the address that agtop printed")
+            if self._is_token(request.query.get("token")):
+                entered = web.HTTPSeeOther("/")
+                entered.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict", path="/")
+                _harden(entered, self.port)
+                raise entered
+            if not self._is_token(request.cookies.get(self._cookie)):
+                return _refused("open the address with its token, as agtop printed it")
+            response = await handler(request)
+            if not response.prepared:
+                _harden(response, self.port)
+            return response
+
+        return guard
+
+    def _is_token(self, given: str | None) -> bool:
+        return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+
+    def _same_origin(self, request: web.Request) -> bool:
+        """A page of another site may not open the socket, whatever cookies its browser has."""
+        origin = request.headers.get("Origin")
+        return origin is None or origin == f"http://{HOST}:{self.port}"
+
+
+def _refused(why: str) -> web.Response:
+    return web.Response(status=401, text=f"401: {why}\n", headers={"Cache-Control": "no-store"})
+
+
+def _harden(response: web.StreamResponse, port: int) -> None:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = _POLICY.format(ws=f"ws://{HOST}:{port}")

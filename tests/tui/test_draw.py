@@ -1,0 +1,131 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.text import display_width
+from runloop.tui.board import Board
+from runloop.tui.draw_run import crossing_lines
+from runloop.tui.draw_runs import asked_lines
+from runloop.tui.page import count, money, paragraphs, size
+from runloop.tui.views import NAMES, Viewing, page_of
+
+RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
+ASKED = {
+    "type": "approval", "approval_id": f"{RUN}/send/1/1", "run_id": RUN, "node": "send", "agent": "mails", "action": "mail.send",
+    "recipients": ["ada@example.org"], "reason": "it leaves", "scopes": ["once"], "taint": ["web"], "asked_ms": 0,
+    "what": "To: ada@example.org",
+}  # fmt: skip
+
+
+def board_of(records):
+    board = Board()
+    for record in records:
+        assert board.take(record)
+    return board
+
+
+def texts(page):
+    return [row.plain for row in (*page.head, *page.rows)]
+
+
+def page(board, view, width=80, now_ms=0, **viewing):
+    return page_of(board, Viewing(view=view, run_id=RUN, **viewing), width, now_ms)
+
+
+def test_the_list_of_runs_says_what_each_waits_for(waiting):
+    board = board_of(waiting)
+    (line,) = [text for text in texts(page(board, "Runs", 120, waiting[-1]["ts_ms"])) if text.startswith("5a1d4c23")]
+    assert line.split() == ["5a1d4c23", "letter", "⏸", "waiting", "2/4", "1.20s", "answer", "(+1)", "0", "–"]
+
+
+def test_the_plan_marks_each_box_of_the_drawing_with_what_its_node_does(waiting):
+    shown = texts(page(board_of(waiting), "Plan"))
+    assert "│✔contact    │  │✔notes      │  │⏸colour    │" in shown
+    assert "     │⏸send             │" in shown
+
+
+def test_a_plan_for_ascii_has_no_boxes_of_lines(waiting):
+    drawing = "\n".join(texts(page(board_of(waiting), "Plan", ascii_only=True))[7:])
+    assert "|✔contact" in drawing
+    assert "│" not in drawing
+
+
+def test_lanes_stand_where_their_attempts_ran(records):
+    rows = {row.key: row.plain for row in page(board_of(records), "Time").rows}
+    assert rows["contact"] == "contact ███"
+    assert rows["colour"].startswith("colour  ███████")
+    assert rows["send"].startswith("send       █")
+
+
+def test_the_log_is_filtered_and_cleared(records):
+    board = board_of(records)
+    assert [row.plain[13:] for row in page(board, "Log", words="reading").rows] == ["info  contact reading", "info  notes reading"]
+    assert page(board, "Log", cleared={RUN: 24}).rows[0].plain.endswith("run succeeded")
+
+
+def test_a_crossing_shows_all_that_crossed(records):
+    board = board_of(records)
+    shown = "\n".join(row.plain for row in crossing_lines(board.runs[RUN].crossings["send/1/1"], 80))
+    assert '"subject": "The pier"' in shown
+    assert '"status": "outbox"' in shown
+
+
+def test_without_measurements_there_are_dashes_and_no_zeros():
+    shown = texts(page(Board(), "Metrics"))[1:]
+    assert all(text.startswith("──") or text.endswith("–") for text in shown)
+
+
+def test_measurements_are_shown_with_their_units():
+    board = Board()
+    board.measure({"ts_ms": 1_000, "gauges": {"rss_total_bytes": 110_010_368, "workers": 2}, "counters": {"msgs_recv_total": 0}})
+    board.measure({"ts_ms": 2_000, "gauges": {"rss_total_bytes": 110_010_368, "workers": 2}, "counters": {"msgs_recv_total": 25_000}})
+    shown = {text[:16].strip(): text[16:30].strip() for text in texts(page(board, "Metrics"))}
+    assert (shown["frames in"], shown["memory"], shown["processes"], shown["dropped"]) == ("25.0k /s", "104.9 MiB", "2", "–")
+
+
+def test_the_library_names_versions_and_what_could_not_be_loaded():
+    board = Board()
+    error = {
+        "code": "opening.unknown_key",
+        "message": "no key 'nod'",
+        "hint": "did you mean nodes?",
+        "where": {"file": "a.yaml", "line": 3},
+    }
+    board.know(library={"entries": [
+        {"what": "agent", "name": "writer", "version": "1.2.0", "digest": "ab" * 32, "error": None},
+        {"what": "opening", "name": "bad", "version": None, "digest": None, "error": error},
+    ]})  # fmt: skip
+    shown = texts(page(board, "Library"))
+    assert shown[1].split() == ["agent", "writer", "1.2.0", "abababababab", "loaded"]
+    assert shown[2].split() == ["opening", "bad", "–", "–", "broken"]
+    assert shown[3:5] == ["  no key 'nod' [opening.unknown_key] at a.yaml:3", "  hint: did you mean nodes?"]
+
+
+def test_what_is_asked_stands_there_whole_and_harmless():
+    what = "To: ada@example.org\n\n" + "word " * 200 + "\x1b[2J\u202eend"
+    shown = [row.plain for row in asked_lines({**ASKED, "what": what}, 60)]
+    inside = "".join(text[1:] for text in shown if text.startswith("│"))
+    assert "".join(inside.split()) == "To:ada@example.org" + "word" * 200 + "\\x1b[2J\\u202eend"
+    assert "content from outside: web" in shown
+
+
+@given(st.text(max_size=400), st.integers(10, 100))
+def test_paragraphs_lose_nothing_and_fit(text, width):
+    rows = paragraphs(text, width)
+    assert all(display_width(row.plain) <= width for row in rows)
+    kept = "".join(char for row in rows for piece, _ in row.pieces for char in piece)
+    assert all(char in kept for char in text if char.isalnum())
+
+
+@given(st.integers(20, 220), st.sampled_from(NAMES), st.integers(1, 25), st.booleans())
+def test_no_view_is_wider_than_its_screen(records, width, view, known, ascii_only):
+    board = board_of(records[:known])
+    board.ask({"state": "open", **ASKED})
+    shown = page_of(board, Viewing(view=view, run_id=RUN, ascii_only=ascii_only), max(width, 40), records[known - 1]["ts_ms"])
+    tables = [*shown.head[1:], *(row for row in shown.rows if row.key is not None and view not in {"Log", "Search"})]
+    assert all(display_width(row.plain) <= max(width, 40) for row in tables)
+
+
+def test_numbers_for_people():
+    assert [count(each) for each in (None, 0, 950, 12_345, 4_500_000, 7e9)] == ["–", "0", "950", "12.3k", "4.5M", "7.0G"]
+    assert [size(each) for each in (None, 5, 2048, 3 << 20, 5 << 30)] == ["–", "5 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
+    assert [money(each) for each in (None, 0.0, 0.01234)] == ["–", "0.0000", "0.0123"]

@@ -1,0 +1,148 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.tui.board import Board, arranged, matches
+from runloop.tui.model import RunModel, gap, listed, take
+
+RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
+
+
+def folded(records):
+    run = RunModel(records[0]["run_id"])
+    for record in records:
+        take(run, record)
+    return run
+
+
+def row(run_id="aaaa", state="running", **more):
+    return {
+        "run_id": run_id, "opening_name": "letter", "parent_run_id": None, "state": state, "waiting_for": None, "submitted_ms": 5,
+        "started_ms": 6, "finished_ms": None, "ms": None, "tokens": 0, "usd": 0.0, "reason": None, "last_seq": 3, **more,
+    }  # fmt: skip
+
+
+def test_a_run_that_waits_says_for_what_and_how_far_it_is(waiting):
+    run = folded(waiting)
+    assert (run.shown_state, run.waits_for, run.progress) == ("waiting", "answer (+1)", (2, 4))
+    assert run.nodes["send"].waits_for == "approval of mail.outbox"
+
+
+def test_a_run_that_ended_has_its_times_from_its_last_record(records):
+    run = folded(records)
+    assert (run.state, run.ms, run.elapsed_ms(0), run.waits_for, run.progress) == ("succeeded", 3114, 3114, "", (4, 4))
+    assert all(end is not None for node in run.nodes.values() for _, end in node.lanes)
+
+
+def test_crossings_hold_what_was_asked_and_what_was_answered(records):
+    run = folded(records)
+    assert [(each.name, each.state) for each in run.crossings.values()] == [
+        ("ask.person", "ok"), ("approve mail.outbox", "ok"), ("mail.send", "ok"),
+    ]  # fmt: skip
+    sent = run.crossings["send/1/1"]
+    assert (sent.asked["args"]["subject"], sent.answered["result"]["status"], sent.ms()) == ("The pier", "outbox", 16)
+
+
+def test_a_record_that_is_not_the_next_one_is_left(records):
+    run = RunModel(RUN)
+    assert (take(run, records[0]), take(run, records[2]), run.seq, gap(run, records[2])) == (True, False, 1, True)
+
+
+@given(st.lists(st.integers(0, 24), max_size=80))
+def test_whatever_comes_twice_or_out_of_order_the_run_is_a_prefix_of_its_records(records, picks):
+    """What a subscription repeats, and what it dropped, changes nothing: only the next record counts."""
+    run, known = RunModel(RUN), 0
+    for pick in picks:
+        take(run, records[pick])
+        known += records[pick]["seq"] == known + 1
+    assert run.seq == known
+    expected = folded(records[:known]) if known else RunModel(RUN)
+    assert (run.state, run.nodes, run.crossings, list(run.log)) == (
+        expected.state, expected.nodes, expected.crossings, list(expected.log),
+    )  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 24), max_size=60))
+def test_a_board_fed_from_two_sides_ends_where_one_fed_in_order_does(records, lost):
+    """A realtime subscription that drops, and the ledger that fills in: the same board."""
+    board = Board()
+    for number, record in enumerate(records):
+        if number in lost:
+            continue
+        if not board.take(record):
+            for missing in records[: number + 1]:
+                board.take(missing)
+    for record in records:
+        board.take(record)
+    assert board.run(RUN).log == folded(records).log
+
+
+def test_live_records_change_a_run_and_do_not_count(records, waiting):
+    run = folded(waiting[:8])
+    live = {**waiting[8], "kind": "node.progress", "event_id": None, "seq": 8, "meta": {"node": "contact", "text": "half", "fraction": 0.5}}
+    assert (take(run, live), run.seq, run.nodes["contact"].note, run.nodes["contact"].fraction) == (True, 8, "half", 0.5)
+    assert take(folded(records), live) is False
+
+
+def test_text_that_is_still_coming_is_kept_with_its_call(waiting):
+    run = folded(waiting)
+    delta = {
+        **waiting[14],
+        "kind": "effect.delta",
+        "event_id": None,
+        "meta": {"node": "colour", "attempt": 1, "call": 1, "text": "bl", "at": 0},
+    }
+    take(run, delta)
+    take(run, {**delta, "meta": {**delta["meta"], "text": "ue", "at": 2}})
+    assert run.crossings["colour/1/1"].coming == "blue"
+
+
+def test_the_list_tells_only_what_no_record_told(waiting):
+    run = folded(waiting)
+    listed(run, row(RUN, state="running", waiting_for="model"))
+    assert (run.shown_state, run.waits_for) == ("waiting", "answer (+1)")
+    listed(run, row(RUN, state="cancelled", ms=12, reason="by an operator"))
+    assert (run.state, run.why, run.waits_for) == ("cancelled", "by an operator", "")
+    fresh = RunModel("aaaa")
+    listed(fresh, row(waiting_for="a timer"))
+    assert (fresh.waits_for, fresh.progress, fresh.spent_tokens()) == ("a timer", None, None)
+
+
+def test_a_node_that_failed_and_is_tried_again_is_not_over(waiting):
+    run = folded(waiting[:8])
+    failed = {**waiting[10], "seq": 9, "meta": {"node": "contact", "attempt": 1, "status": "error", "retry_ms": 5,
+              "error": {"code": "x.y", "message": "no\nmore", "hint": "", "retryable": True}}}  # fmt: skip
+    take(run, failed)
+    node = run.nodes["contact"]
+    assert (node.state, node.errors, node.note, run.progress) == ("ready", 1, "no", (0, 3))
+
+
+def test_filters_take_words_and_keys(waiting):
+    run = folded(waiting)
+    assert [matches(run, words) for words in ("letter", "5a1d waiting", "state:wait", "state:run", "opening:let", "mail")] == [
+        True, True, True, False, True, False,
+    ]  # fmt: skip
+
+
+def test_every_order_is_turned_round_by_reverse():
+    board = Board()
+    board.list_runs(
+        [row("a", "running", submitted_ms=1), row("b", "succeeded", submitted_ms=2, tokens=5), row("c", "failed", submitted_ms=3)]
+    )
+    runs = board.runs.values()
+    assert [run.run_id for run in arranged(runs, "", "newest", 9)] == ["c", "b", "a"]
+    assert [run.run_id for run in arranged(runs, "", "state", 9)] == ["a", "c", "b"]
+    assert [run.run_id for run in arranged(runs, "", "tokens", 9, reverse=True)][-1] == "b"
+
+
+def test_a_board_keeps_its_bound_by_letting_the_oldest_ended_run_go():
+    board = Board()
+    board.list_runs([row(f"r{number:04}", "succeeded", submitted_ms=number) for number in range(1_001)])
+    assert (len(board.runs), "r0000" in board.runs, "r1000" in board.runs) == (1_000, False, True)
+
+
+def test_what_is_asked_comes_and_goes():
+    board = Board()
+    board.ask({"state": "open", "approval_id": "x", "asked_ms": 1})
+    board.ask({"state": "closed", "approval_id": "x"})
+    board.ask({"state": "closed", "approval_id": "never seen"})
+    assert board.approvals == {}
