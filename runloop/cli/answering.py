@@ -9,29 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from runloop.cli import context, link, output
-from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.errors import InvalidInput, Where
 
 _SHOWN = 8
 _GATE = "gate"
 
 
-def _begin(incomplete: str) -> list[tuple[str, str]]:
-    """What waits, for the shell; nothing where no daemon answers: a shell that completes shows no errors."""
-    try:
-        found = link.ask_if_operator(context.settings(), "approvals")
-    except RunloopError:
-        return []
-    listed = [] if found is None else found["open"]
-    names = short_ids([each["approval_id"] for each in listed])
-    return [(names[each["approval_id"]], line_of(each)) for each in listed if names[each["approval_id"]].startswith(incomplete)]
-
-
-IdArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Which one: as `rlp inbox` lists it, or `last`, the newest.", autocompletion=_begin)
-]
-PerhapsIdArgument = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="Which one: as `rlp inbox` lists it, or `last`, the newest.", autocompletion=_begin)
-]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Which one: as `rlp inbox` lists it, or `last`, the newest.")]
+PerhapsIdArgument = Annotated[str | None, typer.Argument(metavar="[ID]", help="Which one: as `rlp inbox` lists it, or `last`, the newest.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the records.")]
 
 

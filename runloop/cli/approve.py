@@ -35,7 +35,6 @@ def approve(
             "--scope",
             metavar="SCOPE",
             help="How far the yes reaches: once, run, opening (this agent in this opening) or always. Policy says which there are.",
-            autocompletion=_scopes,
         ),
     ] = None,
     reason: ReasonOption = None,

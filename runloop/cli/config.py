@@ -20,13 +20,9 @@ app = typer.Typer(
 NO_FILE = "no config file found; using defaults + environment overrides"
 
 
-def _complete_key(incomplete: str) -> list[str]:
-    return [path for path in registry.all_keys() if path.startswith(incomplete)]
-
-
 @app.command()
 def show(
-    prefix: Annotated[str, typer.Argument(metavar="[SECTION]", help="Only keys of this section.", autocompletion=_complete_key)] = "",
+    prefix: Annotated[str, typer.Argument(metavar="[SECTION]", help="Only keys of this section.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Also show the keys that have their default.")] = False,
     json: JsonOption = False,
     table: TableOption = False,
@@ -60,7 +56,7 @@ def _below(section: str) -> list[str]:
 
 @app.command()
 def explain(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A key such as models.default.", autocompletion=_complete_key)],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A key such as models.default.")],
     json: JsonOption = False,
     table: TableOption = False,
 ) -> None:

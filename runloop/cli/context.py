@@ -17,6 +17,8 @@ class Invocation:
 
     json_errors: bool = False
     debug: bool = False
+    quiet: bool = False
+    pager: bool = True
     overrides: dict[str, str] = field(default_factory=dict)
     settings: Settings | None = None
     redactor: Redactor | None = None

@@ -1,4 +1,7 @@
-"""The `rlp` that is installed: `rlp route` answers within a keystroke, so it starts without what the other verbs need."""
+"""The `rlp` that is installed: `rlp route` answers within a keystroke, so it starts without what the other verbs need.
+
+So does the completion that shells ask for.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,10 @@ def main() -> int:
         code = route.quick(sys.argv[2:])
         if code is not None:
             return code
+    if sys.argv[1:2] == ["__complete"]:
+        from runloop.cli import completion
+
+        return completion.answer(sys.argv[2:])
     from runloop.cli.main import main as whole
 
     return whole()

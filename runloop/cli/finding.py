@@ -10,7 +10,7 @@ import typer
 
 from runloop.cli import context, masking
 from runloop.cli.ledger import require
-from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,45 +19,10 @@ if TYPE_CHECKING:
     from runloop.runs.archives.imported import Imported
     from runloop.runs.sources import FoundRun
 
-_COMPLETED = 200
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, `last`, or a file of `rlp export`.")]
 
-
-def _begin(incomplete: str) -> list[tuple[str, str]]:
-    """Runs whose ids begin so, for the shell: the newest ones."""
-    return _completed(incomplete, unfinished=False)
-
-
-def _begin_unfinished(incomplete: str) -> list[tuple[str, str]]:
-    return _completed(incomplete, unfinished=True)
-
-
-def _completed(incomplete: str, *, unfinished: bool) -> list[tuple[str, str]]:
-    """Ids that begin so, with what they are; nothing where the ledger cannot be read: a shell that completes shows no errors."""
-    from runloop.cli.ledger import reading_base
-    from runloop.kb.runs import ENDS, RunFilter
-
-    try:
-        with reading_base() as kb:
-            rows = kb.runs(RunFilter(limit=_COMPLETED))
-    except RunloopError:
-        return []
-    return [
-        (row["run_id"], f"{row['opening_name']} {row['state']}")
-        for row in rows
-        if row["run_id"].startswith(incomplete) and not (unfinished and row["state"] in ENDS)
-    ]
-
-
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id, its first letters, `last`, or a file of `rlp export`.", autocompletion=_begin)
-]
-
-UnfinishedArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.", autocompletion=_begin_unfinished)
-]
-PerhapsUnfinishedArgument = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="A run's id, its first letters, or `last`.", autocompletion=_begin_unfinished)
-]
+UnfinishedArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.")]
+PerhapsUnfinishedArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id, its first letters, or `last`.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the records.")]
 
 

@@ -23,17 +23,11 @@ _GRANTS = ("id", "scope", "action", "agent", "opening", "for", "given")
 _MOST = 1000
 
 
-def _grant_ids() -> list[tuple[str, str]]:
-    return [(each.id, f"{each.grant.action} {', '.join(sorted(each.grant.targets))}") for each in _standing().covering()]
-
-
 @app.command()
 def inbox(
     *,
     grants: Annotated[bool, typer.Option("--grants", help="What was approved for an opening or always, instead.")] = False,
-    revoke: Annotated[
-        str | None, typer.Option("--revoke", metavar="GRANT", help="Take a grant back, from now on.", autocompletion=_grant_ids)
-    ] = None,
+    revoke: Annotated[str | None, typer.Option("--revoke", metavar="GRANT", help="Take a grant back, from now on.")] = None,
     as_json: JsonOption = False,
     as_table: TableOption = False,
     max_cols: MaxColsOption = None,

@@ -15,11 +15,7 @@ from runloop.cli.times import clock_ms
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, Where
 
 app = typer.Typer(add_completion=False, help="Show what a run and its agents said.")
-_LEVELS = ("debug", "info", "warn", "error")
-
-
-def _levels() -> list[str]:
-    return list(_LEVELS)
+LEVELS = ("debug", "info", "warn", "error")
 
 
 @app.command()
@@ -27,9 +23,7 @@ def logs(
     run: RunArgument = "last",
     *,
     node: Annotated[str | None, typer.Option("--node", metavar="NODE", help="Only what belongs to this node.")] = None,
-    level: Annotated[
-        str, typer.Option("--level", metavar="LEVEL", help="From this level on: debug, info, warn or error.", autocompletion=_levels)
-    ] = "info",
+    level: Annotated[str, typer.Option("--level", metavar="LEVEL", help="From this level on: debug, info, warn or error.")] = "info",
     following: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, to the run's end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as NDJSON.")] = False,
     unmasked: UnmaskedOption = None,
@@ -38,10 +32,10 @@ def logs(
 
     Examples: `rlp logs`, `rlp logs 3f2a91c0 --node draft --level debug`, `rlp logs last --follow`.
     """
-    if level not in _LEVELS:
-        raise InvalidInput(f"there is no level {level!r}", code="cli.usage", where=Where(key="--level"), hint="use " + ", ".join(_LEVELS))
+    if level not in LEVELS:
+        raise InvalidInput(f"there is no level {level!r}", code="cli.usage", where=Where(key="--level"), hint="use " + ", ".join(LEVELS))
     masking.unmask(unmasked, "logs", run)
-    wanted = frozenset(_LEVELS[_LEVELS.index(level) :])
+    wanted = frozenset(LEVELS[LEVELS.index(level) :])
 
     def show(record: Mapping[str, Any]) -> None:
         if record["level"] in wanted and (node is None or _node_of(record) == node):

@@ -66,17 +66,30 @@ VERBS: dict[str, Verb] = {
     "version": Verb("runloop.cli.version", "Show the version and where it is installed."),
 }
 
-GLOBAL_OPTIONS: tuple[tuple[str, str], ...] = (
-    ("--set KEY=VALUE", "Override one setting for this command; may be repeated."),
-    ("--debug", "Print the traceback of an unexpected error (also RUNLOOP_DEBUG=1)."),
-    ("--install-completion [SHELL]", "Install completion for the shell."),
-    ("--show-completion [SHELL]", "Print the completion script."),
-    ("-V, --version", "Show the version and exit."),
-    ("-h, --help", "Show this text and exit."),
-)
 
-_COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
-_COMPLETION_VARIABLE = "_RLP_COMPLETE"
+@dataclass(frozen=True, slots=True)
+class Global:
+    """An option in front of the verb; ``metavar`` is None for a flag, ``value`` what completes it."""
+
+    names: tuple[str, ...]
+    text: str
+    metavar: str | None = None
+    value: Any = None
+
+
+_SHELLS = ["bash", "zsh", "fish"]
+GLOBALS: tuple[Global, ...] = (
+    Global(("--set",), "Override one setting for this command; may be repeated.", "KEY=VALUE", "assignments"),
+    Global(("-q", "--quiet"), "Show no progress."),
+    Global(("--no-pager",), "Print long output at once."),
+    Global(("--debug",), "Print the traceback of an unexpected error (also RUNLOOP_DEBUG=1)."),
+    Global(("--install-completion",), "Install completion for the shell.", "[SHELL]", _SHELLS),
+    Global(("--show-completion",), "Print the completion script.", "[SHELL]", _SHELLS),
+    Global(("-V", "--version"), "Show the version and exit."),
+    Global(("-h", "--help"), "Show this text and exit."),
+)
+TOPICS = {"exit-codes": "What the exit codes mean."}
+"""What `rlp help` explains beside the verbs."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,11 +128,12 @@ def outcome(error: BaseException) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if _COMPLETION_VARIABLE in os.environ or (arguments and arguments[0] in _COMPLETION_OPTIONS):
+    rest = _take_global_options(arguments)
+    if rest and rest[0] in ("--install-completion", "--show-completion"):
         from runloop.cli import completion
 
-        return completion.run(arguments, VERBS, command_of)
-    rest = _take_global_options(arguments)
+        handle = completion.install if rest[0] == "--install-completion" else completion.show
+        return handle(rest[1] if len(rest) > 1 else None, os.environ)
     if _asks_for_version(rest):
         return _print_version()
     if not rest:
@@ -129,11 +143,21 @@ def _dispatch(arguments: list[str]) -> int:
     if verb in ("-h", "--help", "help") and not own:
         print(help_text())
         return EXIT_OK
+    if verb == "help" and own[0] in TOPICS:
+        from runloop.cli import exits
+
+        print(exits.text())
+        return EXIT_OK
     if verb == "help":
         verb, own = own[0], [*own[1:], "--help"]
     if verb == "version" and not own:
         return _print_version()
-    return _run_verb(verb, own)
+    if not output.is_terminal(sys.stdout):
+        return _run_verb(verb, own)
+    from runloop.cli.pager import paged
+
+    with paged(["help"] if "--help" in own else [verb, *own], wanted=context.current().pager):
+        return _run_verb(verb, own)
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
@@ -170,7 +194,25 @@ def _usage(error: Any, verb: str) -> int:
         print(ctx.get_help() if ctx is not None else error.format_message())
         return InvalidInput.exit_code
     path = ctx.command_path if ctx is not None else f"rlp {verb}"
-    raise InvalidInput(error.format_message(), code="cli.usage", hint=f"Run `{path} --help` for what it takes.") from error
+    message, near = _nearest(error.format_message(), getattr(ctx, "command", None))
+    meant = f"Did you mean `{path} {near}`? " if near and not near.startswith("-") else f"Did you mean {near}? " if near else ""
+    raise InvalidInput(message, code="cli.usage", hint=f"{meant}Run `{path} --help` for what it takes.") from error
+
+
+def _nearest(message: str, command: Any) -> tuple[str, str]:
+    """What typer says of an unknown word, without its own guesses, and the name of the command that is nearest to it."""
+    import re
+    from difflib import get_close_matches
+
+    found = re.match(r"No such (?P<sort>option|command):? '?(?P<word>[^\s']+)'?", message)
+    if found is None or command is None:
+        return message, ""
+    if found["sort"] == "command":
+        known = list(getattr(command, "commands", {}))
+    else:
+        known = [name for each in command.params for name in (*each.opts, *each.secondary_opts) if name.startswith("-")]
+    near = get_close_matches(found["word"], known, n=1, cutoff=0.5)
+    return f"there is no {found['sort']} {found['word']}", near[0] if near else ""
 
 
 def _take_global_options(arguments: list[str]) -> list[str]:
@@ -181,6 +223,10 @@ def _take_global_options(arguments: list[str]) -> list[str]:
         argument = arguments[position]
         if argument == "--debug":
             context.current().debug = True
+        elif argument in ("-q", "--quiet"):
+            context.current().quiet = True
+        elif argument == "--no-pager":
+            context.current().pager = False
         elif argument == "--set" or argument.startswith("--set="):
             if argument == "--set":
                 position += 1
@@ -211,7 +257,8 @@ def _print_version() -> int:
 def help_text() -> str:
     """What `rlp --help` prints: every verb and global option, a line each."""
     verbs = [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()]
-    options = [f"  {name:<30} {text}" for name, text in GLOBAL_OPTIONS]
+    named = [(" ".join([", ".join(each.names), *([each.metavar] if each.metavar else [])]), each.text) for each in GLOBALS]
+    options = [f"  {name:<30} {text}" for name, text in named]
     return "\n".join(
         [
             "Usage: rlp [OPTIONS] VERB [ARGUMENTS]",
@@ -224,7 +271,7 @@ def help_text() -> str:
             "Options:",
             *options,
             "",
-            "`rlp VERB --help` explains a verb.",
+            "`rlp help VERB` explains a verb, `rlp help exit-codes` the exit codes.",
         ]
     )
 

@@ -100,6 +100,13 @@ def is_terminal(stream: TextIO) -> bool:
         return False
 
 
+def shows_progress() -> bool:
+    """Whether progress is drawn: a person reads stderr and did not ask for `--quiet`."""
+    from runloop.cli import context
+
+    return is_terminal(sys.stderr) and not context.current().quiet
+
+
 def wants_json(*, as_json: bool, as_table: bool) -> bool:
     """The format to print: what was asked for, else a table on a terminal and JSON otherwise. Both asked for is a usage error."""
     if as_json and as_table:

@@ -24,12 +24,6 @@ _COLUMNS = ("run", "opening", "state", "waits for", "age", "took", "tokens", "us
 _MOST = 1000
 
 
-def _states() -> list[str]:
-    from runloop.kb.runs import STATES
-
-    return list(STATES)
-
-
 @app.command()
 def runs(
     *,
@@ -39,7 +33,6 @@ def runs(
         typer.Option(
             "--state",
             help="Only runs in this state: queued, running, waiting, paused, unfinished, succeeded, failed or cancelled.",
-            autocompletion=_states,
         ),
     ] = None,
     opening: Annotated[str | None, typer.Option("--opening", metavar="NAME", help="Only runs of this opening.")] = None,

@@ -165,7 +165,7 @@ class Printer:
 
 def show_compiling(progress: Any) -> None:
     """A line on stderr while a guest is compiled for the first time on this machine."""
-    if not output.is_terminal(sys.stderr):
+    if not output.shows_progress():
         return
     if progress.done:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

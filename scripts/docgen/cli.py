@@ -7,29 +7,13 @@ from typing import Any
 
 from docgen.text import table
 
-from runloop import errors
+from runloop.cli.exits import EXITS
 from runloop.cli.main import VERBS, command_of, help_text
-from runloop.router import reply
-
-_EXITS = (
-    (errors.EXIT_OK, "done, success"),
-    (errors.EXIT_FAILED, "the run or the work failed"),
-    (errors.EXIT_INVALID, "invalid input: usage, parameters, opening, configuration"),
-    (errors.EXIT_UNAVAILABLE, "something needed is unavailable, busy or not ready"),
-    (errors.EXIT_DENIED, "denied by policy, or an approval was needed and nobody was there"),
-    (errors.EXIT_VERIFICATION, "divergence, or a verification failed"),
-    (reply.EXIT_SHELL, "`rlp route`: the line is for the shell"),
-    (reply.EXIT_AGENT, "`rlp route`: the line is for an agent"),
-    (reply.EXIT_TIMEOUT, "`rlp route`: there was no decision in time"),
-    (reply.EXIT_ASK, "`rlp route`: the person is to be asked"),
-    (reply.EXIT_BLOCKED, "`rlp route`: the line must not be run"),
-    (errors.EXIT_INTERRUPTED, "interrupted"),
-)
 
 
 def exit_codes() -> str:
     """The table of exit codes."""
-    return table(("exit", "meaning"), [(str(code), meaning) for code, meaning in _EXITS])
+    return table(("exit", "meaning"), [(str(code), meaning) for code, meaning in EXITS])
 
 
 def verbs() -> str:

@@ -20,7 +20,7 @@ RLP = [sys.executable, "-c", "import sys; from runloop.cli.main import main; sys
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch, tmp_path):
     for name in list(os.environ):
-        if name.startswith("RUNLOOP") or name in ("NO_COLOR", "_RLP_COMPLETE"):
+        if name.startswith("RUNLOOP") or name in ("NO_COLOR", "PAGER"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -274,23 +274,6 @@ def test_characters_that_the_encoding_lacks_are_printed_as_escapes():
     result = subprocess.run([*RLP, "höh"], capture_output=True, env=env, check=False)
     assert result.returncode == 2
     assert re.match(rb"error\[cli\.unknown_verb\]: unknown verb 'h.*h'", result.stderr)
-
-
-def complete(words, shell="bash"):
-    env = {**os.environ, "_RLP_COMPLETE": f"complete_{shell}", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
-    return subprocess.run([*RLP], capture_output=True, text=True, env=env, check=False).stdout.split()
-
-
-def test_the_shell_completes_verbs_subcommands_and_keys():
-    assert complete(["rlp", "ru"]) == ["run", "runs"]
-    assert complete(["rlp", "config", "ex"]) == ["explain"]
-    assert complete(["rlp", "config", "explain", "mail.smtp.p"]) == ["mail.smtp.port"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completion_script_is_printed_for_every_shell(shell):
-    result = subprocess.run([*RLP, "--show-completion", shell], capture_output=True, text=True, check=False)
-    assert (result.returncode, "_RLP_COMPLETE" in result.stdout) == (0, True)
 
 
 def test_the_streams_are_left_alone_when_they_cannot_be_changed(monkeypatch):

@@ -1,7 +1,6 @@
 """`rlp runs`, `show` and `logs` on a ledger that the test writes, without a daemon."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -142,11 +141,12 @@ def test_a_child_is_taken_up_with_its_parent_only(home, capsys):
 
 
 def complete(home, *words):
-    env = {**os.environ, "_RLP_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
-    return subprocess.run([sys.executable, "-m", "runloop"], capture_output=True, text=True, env=env, check=False).stdout.split()
+    done = subprocess.run([sys.executable, "-m", "runloop", "__complete", "bash", *words[1:]], capture_output=True, text=True, check=False)
+    return done.stdout.split()[1:]
 
 
 def test_the_shell_completes_runs_and_states(home):
+    assert main(["runs"]) == 0  # the derived tables are as they were left
     ids = [identity(number).run_id for number in (3, 2, 1)]
     assert (complete(home, "rlp", "attach", "0000"), complete(home, "rlp", "cancel", "0000")) == (ids, ids[:2])
     assert complete(home, "rlp", "runs", "--state", "un") == ["unfinished"]

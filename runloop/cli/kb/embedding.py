@@ -36,7 +36,7 @@ def embed(
         kb.sync()
         made: Progress | None = None
         if not status:
-            made = catch_up(kb.vectors, chosen, most=limit, progress=_show if output.is_terminal(sys.stderr) else lambda _: None)
+            made = catch_up(kb.vectors, chosen, most=limit, progress=_show if output.shows_progress() else lambda _: None)
         now = kb.vectors.status(chosen.domains, counted=True)
     answer: dict[str, Any] = {
         "embedder": chosen.embedder.identity,

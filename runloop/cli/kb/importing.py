@@ -151,7 +151,7 @@ def git(
 def _how(*, dry_run: bool, quiet: bool) -> How:
     from runloop.kb.importers.intake import How
 
-    return How(dry_run=dry_run, progress=None if quiet or not output.is_terminal(sys.stderr) else _teller())
+    return How(dry_run=dry_run, progress=None if quiet or not output.shows_progress() else _teller())
 
 
 def _encoding(name: str | None) -> str | None:

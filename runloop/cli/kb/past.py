@@ -62,7 +62,7 @@ class _Progress:
     """A line on stderr while a state is made, where a person reads it."""
 
     def __init__(self) -> None:
-        self._shown = output.is_terminal(sys.stderr)
+        self._shown = output.shows_progress()
 
     def tick(self, done: int, of: int) -> None:
         """Say how far it is; at the end the line goes."""

@@ -18,7 +18,7 @@ _EVERY_S = 0.1
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A function for what is under way, how much is done, and of how much; where stderr is no terminal it says nothing."""
-    if not output.is_terminal(sys.stderr):
+    if not output.shows_progress():
         yield lambda _what, _done, _of: None
         return
     said = -_EVERY_S
