@@ -370,6 +370,8 @@ class Hosting:
         except Exception as error:  # noqa: BLE001 - whatever ends a run must reach its followers, and not the others
             if hosted.run.parked is None:
                 self._strand(hosted, error)
+            elif hosted.run.cancelling is not None:  # a moment too late for the run that was here
+                await asyncio.wait({hosted.run.cancelling})
         else:
             self.finished[result.status] += 1
             self._mean_ms += 0.1 * (self.clock_ms() - began_ms - self._mean_ms)
@@ -381,9 +383,10 @@ class Hosting:
             self._hosted.pop(run_id, None)
             self._taken.pop(run_id, None)
             if (parked := hosted.run.parked) is not None:
+                cancelled = hosted.run.cancelling is not None
                 stub = Stub(hosted.run.recorder.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
                 self._parking.put(stub)
-                if self.people.put_aside(run_id, parked.questions):
+                if self.people.put_aside(run_id, parked.questions) or cancelled:
                     self.wake(run_id)
             else:
                 self.people.done(run_id)
@@ -471,10 +474,12 @@ class Hosting:
             hosted = await self._here(run_id)
         finally:
             del self._ending[run_id]
-        hosted.run.cancel(reason)
+        cancelling = hosted.run.cancel(reason)
         if hosted in self._queue:
             self._queue.remove(hosted)  # it ends at once, whatever is before it
             self._start(hosted)
+        if cancelling is not None:
+            await asyncio.shield(cancelling)  # from here on it ends, whatever becomes of the daemon
         return {**hosted.shown(), "state": "cancelling"}
 
     async def pause(self, ref: str, why: str) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class OpenQuestion(RecordMeta, frozen=True):
 
 
 class RunChanged(RecordMeta, frozen=True):
-    """``run.waiting``, ``run.paused``, ``run.resumed``, ``run.recovered``.
+    """``run.waiting``, ``run.paused``, ``run.resumed``, ``run.recovered``, ``run.cancelling``.
 
     ``owner`` is the process that has the run from now on. A waiting run goes on by itself at ``until_ms``;
     ``why``, ``until_ms`` and ``approvals`` are those of its child runs, too.

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from runloop.kb.projections import LoadBlob
 
 RUN_TEXT = 8000  # characters of what a run's nodes gave that it is found by; artifacts and events have the rest
-_RUN_STATUS = {"run.waiting": "waiting", "run.paused": "paused", "run.resumed": "running", "run.recovered": "running"}
+_RUN_STATUS = {
+    "run.waiting": "waiting",
+    "run.paused": "paused",
+    "run.resumed": "running",
+    "run.recovered": "running",
+    "run.cancelling": "running",
+}
 
 
 def project_run_record(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:

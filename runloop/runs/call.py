@@ -90,7 +90,7 @@ class Call:
         except CallError as error:
             return await self.refuse(error, began_ms)
         except asyncio.CancelledError:
-            await self._abandoned(prepared, began_ms)
+            self._abandoned(prepared, began_ms)
             raise
         return await self._complete(outcome, result_hash, began_ms)
 
@@ -190,8 +190,11 @@ class Call:
         self._count(outcome)
         return Answer(dump(outcome.result), written)
 
-    async def _abandoned(self, prepared: Prepared | None, began_ms: int) -> None:
-        """The attempt is being stopped in the middle of this call: its record must have an outcome, unless a recovery will find it."""
+    def _abandoned(self, prepared: Prepared | None, began_ms: int) -> None:
+        """The attempt is being stopped in the middle of this call, whose outcome goes on record with the attempt's end.
+
+        Where the process leaves the run as it is, the call stays open, and a recovery will find it.
+        """
         if self.at.recorder.halted:
             return
         unknown = self.requested and prepared is not None and prepared.klass is EffectClass.EXTERNAL
@@ -199,14 +202,19 @@ class Call:
         info = ErrorInfo(code, "the attempt was stopped during this call", kind=CallErrorKind.CANCELLED.value)
         ended = self._ended(error=info, ms=max(0, self.at.recorder.clock_ms() - began_ms))
         kind = "effect.unknown" if unknown else "effect.failed"
-        await self._write(Draft(kind, f"{self.name} was stopped", ended, level="warn", agent_id=self.at.who.agent_id))
+        end = Draft(kind, f"{self.name} was stopped", ended, level="warn", agent_id=self.at.who.agent_id)
+        self.at.stopped(*self._with_request(end))
 
     async def _write(self, end: Draft, beside: Iterable[NewEvent] = ()) -> int:
         """Put the outcome on disk, after the request where that is not there yet; the time of the outcome's record."""
-        drafts = [end] if self.requested else [self._requested_draft(), end]
-        self.requested = True
+        drafts = self._with_request(end)
         stored = await self.at.recorder.write(*drafts, beside=beside)
         return stored[len(drafts) - 1].ts_ms
+
+    def _with_request(self, end: Draft) -> list[Draft]:
+        drafts = [end] if self.requested else [self._requested_draft(), end]
+        self.requested = True
+        return drafts
 
     def _requested_draft(self) -> Draft:
         who, ctx = self.at.who, self.at.context(self.call)

@@ -88,6 +88,8 @@ class Crossings:
     live: bool = True
     waiting: Callable[[Wait | None], None] = lambda _: None
     away: Callable[[bool], None] = lambda _: None
+    stopped: Callable[..., None] = lambda *_drafts: None
+    """Takes the records that end a call in whose middle the attempt is stopped; they are written with the attempt's end."""
     taken_up: Callable[[], object] = lambda: None
     """Called when the call is made again that an earlier process left open."""
     going: asyncio.Event | None = None
@@ -166,7 +168,7 @@ class Crossings:
         await self.may_go()
 
     async def abandon(self) -> None:
-        """Stop the call that is under way, if there is one, and return when its outcome is recorded."""
+        """Stop the call that is under way, if there is one; ``stopped`` has its outcome then."""
         task, self._inflight = self._inflight, None
         if task is not None:
             task.cancel()

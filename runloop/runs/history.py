@@ -135,6 +135,8 @@ class RecordedRun:
     """When the last record was made, Unix milliseconds."""
     paused: bool = False
     owner: str | None = None
+    cancelled: str | None = None
+    """Why somebody cancelled the run, whatever its process came to after that."""
     waiting: Mapping[str, Any] | None = None
     """The meta of ``run.waiting`` where that is the last record."""
     finished: Mapping[str, Any] | None = None
@@ -248,6 +250,9 @@ def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event
             run.paused = event.kind == "run.paused"
             for attempt in open_attempts.values():
                 (_waits if run.paused else _goes_on)(run, attempt, "pause", event.ts_ms)
+        case "run.cancelling":
+            if event.payload["run_id"] == run.run_id:  # not a fork's parent
+                run.cancelled = meta["why"]
         case "run.recovered" | "run.waiting":
             run.owner = meta.get("owner", run.owner)
             run.waiting = meta if event.kind == "run.waiting" else None

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from blake3 import blake3
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 SEED_BYTES = 32
 _CHILD_SEED = "runloop child run seed v1"
+_STOPPED = "the run that asked for this one was stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +112,23 @@ class RunManager:
         try:
             run = await asyncio.shield(making)
         except asyncio.CancelledError:
-            await self._unmake(parent, making)
+            await self._unmake(parent, call, making)
             raise
         whole = "agent" if call.agent else None
-        return run if isinstance(run, ChildResult) else await self._drive_child(parent, run, whole)
+        return run if isinstance(run, ChildResult) else await self._drive_child(parent, call, run, whole)
 
     async def end_child(self, parent: Run, call: ChildCall, reason: str) -> None:
         """Bring a child to its end that an earlier process began for an attempt which is not taken up again."""
         recorded = await self._recorded_child(child_id(parent.run_id, call))
         if recorded is not None and recorded.finished is None:
-            await self.drive(await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), ending=reason))
+            run = await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), ended=True)
+            await self._end(parent, run, call, reason)
+
+    async def _end(self, parent: Run, run: Run, call: ChildCall, reason: str = _STOPPED) -> None:
+        """Drive a child that has not begun here to its end, which is recorded with that of the node that asked for it."""
+        run.end(reason, partial(parent.closing.child, call.node))
+        with suppress(RunHalted):
+            await self.drive(run)
 
     async def _child_of(self, parent: Run, call: ChildCall) -> Run | ChildResult:
         """The child in this process, or what it came to where it has ended already."""
@@ -148,15 +157,14 @@ class RunManager:
         except InvalidInput:
             return None
 
-    async def _unmake(self, parent: Run, making: asyncio.Task[Run | ChildResult]) -> None:
+    async def _unmake(self, parent: Run, call: ChildCall, making: asyncio.Task[Run | ChildResult]) -> None:
         """Nobody wants the child any more that is being made: once it is recorded it needs an end, unless a recovery will find it."""
         if parent.recorder.halted:
             making.cancel()
         await asyncio.wait({making})
         run = None if making.cancelled() or making.exception() is not None else making.result()
         if isinstance(run, Run) and not parent.recorder.halted:
-            run.cancel("the run that asked for this one was stopped")
-            await self.drive(run)
+            await self._end(parent, run, call)
 
     def _child_opening(self, parent: Run, call: ChildCall) -> Opening:
         if not call.agent:
@@ -193,8 +201,13 @@ class RunManager:
         if self.services.driven(recorded.owner):
             message = f"another process has taken up run {run_id}"
             raise Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)
-        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ending)
+        ended = ending is not None or recorded.cancelled is not None
+        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ended=ended)
         run.parks = parks
+        if recorded.cancelled is not None:
+            run.end(recorded.cancelled)
+        elif ending is not None:
+            run.cancel(ending)
         return run
 
     async def fork(
@@ -329,12 +342,13 @@ class RunManager:
         operator: Operator | None,
         lookup: Lookup | None,
         subscribers: tuple[Subscriber, ...],
-        ending: str | None = None,
+        *,
+        ended: bool = False,
     ) -> Run:
-        """The run of these records, with what it began with, in this process; with ``ending`` it is cancelled for that reason."""
+        """The run of these records, with what it began with, in this process; one that is only to be ``ended`` needs no agents."""
         services, submitted = self.services, recorded.submitted
         opening = opening_of(submitted)
-        bundles = kept_bundles(opening, submitted, services.kept) if ending is None else {}
+        bundles = kept_bundles(opening, submitted, services.kept) if not ended else {}
         guest = submitted["versions"].get("guest")
         recorder = self._recorder(recorded.identity, subscribers, recorded.last_seq)
         desk = self._desk(recorder, opening, operator, parent, yes=bool(submitted.get("approve_in_advance")))
@@ -363,8 +377,6 @@ class RunManager:
             overrides=submitted.get("overrides") or {},
             guest=None if guest == services.guest_digest else guest,
         )
-        if ending is not None:
-            run.cancel(ending)
         await self._prepare(bundles, run.guest)
         if parent is None:
             spent = await spent_by_family(recorded, services.recorded)
@@ -421,7 +433,7 @@ class RunManager:
             least(opening.policy.budget_tokens, rules.max_tokens), least(opening.policy.budget_usd_micros, rules.max_usd_micros)
         )
 
-    async def _drive_child(self, parent: Run, run: Run, whole: str | None) -> ChildResult:
+    async def _drive_child(self, parent: Run, call: ChildCall, run: Run, whole: str | None) -> ChildResult:
         """``whole`` names a node whose ports are the child's outputs; else they are what the opening saves."""
         parent.children[run.run_id] = run
         task = asyncio.create_task(self.drive(run))
@@ -434,8 +446,9 @@ class RunManager:
                 with suppress(RunHalted, asyncio.CancelledError):
                     await task
             else:
-                run.cancel("the run that asked for this one was stopped")
-                await task
+                run.end(_STOPPED, partial(parent.closing.child, call.node))
+                with suppress(RunHalted):
+                    await task
             raise
         finally:
             del parent.children[run.run_id]

@@ -6,8 +6,9 @@ A durable record is appended to the ledger and reaches the subscribers only when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runloop.events import NewEvent, RunIdentity, StoredEvent, live_record, record_of, run_event
@@ -38,6 +39,14 @@ class Draft:
     key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The last records of a run that another one stops: they belong in the commit that says so of the other one."""
+
+    recorder: Recorder
+    drafts: Sequence[Draft]
+
+
 class Recorder:
     """Writes one run's records. Not thread-safe: it lives on the event loop of its run.
 
@@ -57,16 +66,17 @@ class Recorder:
         """Call ``subscriber`` with every record from now on, in order; it must not raise and must not block."""
         self._subscribers.append(subscriber)
 
-    def write(self, *drafts: Draft, beside: Iterable[NewEvent] = ()) -> asyncio.Future[list[StoredEvent]]:
-        """Append ``drafts`` as one commit; done when they are on disk, with the stored events in order.
+    def write(self, *drafts: Draft, beside: Iterable[NewEvent] = (), after: Sequence[Ending] = ()) -> asyncio.Future[list[StoredEvent]]:
+        """Append ``drafts`` as one commit; done when they are on disk, with their stored events in order.
 
-        ``beside`` are events of other kinds (an audit entry) that belong in the same commit, after the records.
+        ``beside`` are events of other kinds (an audit entry) that belong in the same commit, after the records; ``after`` are the last
+        records of other runs, before them.
         The numbers are taken at once, so the order of calls is the order of the records. Once a record could not be stored, its number
         is missing for good: every later write raises what happened then, so that no run with a gap is ever brought to an end.
         """
         if self._lost is not None:
             raise self._lost
-        return self._append(drafts, beside)
+        return self._append(drafts, beside, after)
 
     def note(self, *drafts: Draft) -> None:
         """Append without waiting: for lines whose loss with the process would lose nothing that anybody acted on."""
@@ -77,17 +87,21 @@ class Recorder:
         """Tell the subscribers something that is not kept; its ``seq`` is that of the last numbered record."""
         self._tell(live_record(self.identity, self._last_seq, kind, meta, message, ts_ms=self.clock_ms()))
 
-    def _append(self, drafts: Iterable[Draft], beside: Iterable[NewEvent]) -> asyncio.Future[list[StoredEvent]]:
+    def _append(
+        self, drafts: Iterable[Draft], beside: Iterable[NewEvent], after: Sequence[Ending] = ()
+    ) -> asyncio.Future[list[StoredEvent]]:
         """The caller gets a future of its own: that it stops waiting must not lose the record."""
-        now_ms, before = self.clock_ms(), self._last_seq
+        now_ms, parts = self.clock_ms(), [*after, Ending(self, list(drafts))]
+        before = [part.recorder._last_seq for part in parts]
         try:
-            events = [self._event(draft, now_ms) for draft in drafts]
-            written = self._ledger.append([*events, *beside])
+            events = [[part.recorder._event(draft, now_ms) for draft in part.drafts] for part in parts]
+            written = self._ledger.append([*chain.from_iterable(events), *beside])
         except BaseException:
-            self._last_seq = before  # nothing was queued under these numbers
+            for part, last_seq in zip(parts, before, strict=True):
+                part.recorder._last_seq = last_seq  # nothing was queued under these numbers
             raise
-        count, seen = len(events), written.get_loop().create_future()
-        written.add_done_callback(lambda done: self._publish(done, count, seen))
+        counts, seen = [(part.recorder, len(part.drafts)) for part in parts], written.get_loop().create_future()
+        written.add_done_callback(lambda done: self._publish(done, counts, seen))
         return seen
 
     def _event(self, draft: Draft, now_ms: int) -> NewEvent:
@@ -105,24 +119,30 @@ class Recorder:
             key=draft.key,
         )
 
-    def _publish(self, written: asyncio.Future[list[StoredEvent]], count: int, seen: asyncio.Future[list[StoredEvent]]) -> None:
+    def _publish(
+        self, written: asyncio.Future[list[StoredEvent]], counts: list[tuple[Recorder, int]], seen: asyncio.Future[list[StoredEvent]]
+    ) -> None:
         """Show what is on disk, then let the caller go on; what is not on disk is never shown."""
         if written.cancelled():
             seen.cancel()
             return
         if (error := written.exception()) is not None:
-            self._lost = self._lost or error
+            for recorder, _ in counts:
+                recorder._lost = recorder._lost or error
             if not seen.cancelled():
                 seen.set_exception(error)
                 seen.exception()  # a note has nobody who asks
             return
-        stored = written.result()
+        stored, first = written.result(), 0
+        own = sum(count for recorder, count in counts if recorder is not self)
         try:
-            for event in stored[:count]:
-                self._tell(record_of(event))
+            for recorder, count in counts:
+                for event in stored[first : first + count]:
+                    recorder._tell(record_of(event))
+                first += count
         finally:
             if not seen.cancelled():
-                seen.set_result(stored)
+                seen.set_result(stored[own:])
 
     def _tell(self, record: Mapping[str, Any]) -> None:
         for subscriber in self._subscribers:

@@ -42,13 +42,14 @@ from runloop.runs.attempt import AttemptSpec
 from runloop.runs.attempts import Working
 from runloop.runs.budgets import AttemptBudget
 from runloop.runs.call import SPAWNS, close_open_calls, dollars
+from runloop.runs.closing import Closing
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.gates import Gates, gate_task
 from runloop.runs.history import Spent
 from runloop.runs.parking import park
-from runloop.runs.recorder import Draft
+from runloop.runs.recorder import Draft, Ending
 from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
 from runloop.runs.waits import Wait, Waits
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     from runloop.bundles import Bundle
     from runloop.effects.journal import Crossing
+    from runloop.events import StoredEvent
     from runloop.models.budget import Budget
     from runloop.openings import Opening
     from runloop.runs.approvals import ApprovalDesk
@@ -115,6 +117,10 @@ class Run:
     parks: Callable[[Run], None] | None = None
     """Hears that the run is about to be left to the ledger; None where it must stay in memory."""
     parked: Parked | None = field(default=None, init=False)
+    cancelling: asyncio.Future[list[StoredEvent]] | None = field(default=None, init=False)
+    """Done when it is on disk that somebody cancelled the run."""
+    closing: Closing = field(default_factory=Closing, init=False)
+    _heir: Callable[[list[Ending]], None] | None = field(default=None, init=False)
     children: dict[str, Run] = field(default_factory=dict, init=False)
     """Child runs under way, by run id."""
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict, init=False)
@@ -150,8 +156,25 @@ class Run:
         """The run's UUID."""
         return self.recorder.identity.run_id
 
-    def cancel(self, reason: str) -> None:
-        """Stop the run: what runs is interrupted, what waits is dropped, and the records say so."""
+    def cancel(self, reason: str) -> asyncio.Future[list[StoredEvent]] | None:
+        """Stop the run: what runs is interrupted, what waits is dropped, and the records say so.
+
+        Done once it is on disk that the run ends, whatever becomes of this process; None where its end is on its way already.
+        """
+        if self.ending:
+            return None
+        if self.cancelling is None:
+            meta = RunChanged(reason, owner=self.services.owner)
+            self.cancelling = self.recorder.write(Draft("run.cancelling", f"run is cancelled: {first_line(reason)}", meta))
+            self._inbox.put_nowait(Cancel(reason))
+        return self.cancelling
+
+    def end(self, reason: str, heir: Callable[[list[Ending]], None] | None = None) -> None:
+        """Stop the run, whose records say already that it ends, or are to say so in one commit with those of its parent.
+
+        In that case ``heir`` gets its last records, and :meth:`drive` raises :class:`RunHalted`.
+        """
+        self._heir = heir
         self._inbox.put_nowait(Cancel(reason))
 
     def tell(self, event: Event) -> None:
@@ -331,12 +354,16 @@ class Run:
 
     async def _carry_out(self, commands: list[Command], *first: Draft) -> None:
         """One commit for ``first`` and what the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
+        done = next((command for command in commands if isinstance(command, RunDone)), None)
+        self.ending = done is not None
         stopped = [(command.node, command.attempt) for command in commands if isinstance(command, StopNode)]
         never = {key for key in stopped if (left := self._open.get(key[0])) is not None and left.attempt == key[1]}
         nodes = [node for node, _ in stopped]
         await self._stop([*nodes, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
         await self._close(nodes)
-        drafts = list(first)
+        ended = [command.node for command in commands if isinstance(command, NodeDone | NodeRetrying)]
+        others, calls = self.closing.take([*nodes, *ended])
+        drafts = [*first, *calls]
         starts: list[tuple[StartNode, int | None]] = []
         gates: list[tuple[OpenGate, int | None]] = []
         closed = {(command.node, command.round) for command in commands if isinstance(command, CloseGate)}
@@ -356,11 +383,10 @@ class Run:
                 drafts += [] if draft is None else [draft]
             else:
                 drafts += self._drafts_of(command)
-        done = next((command for command in commands if isinstance(command, RunDone)), None)
         if done is not None:
-            await self._finish(done, drafts)
+            await self._finish(done, drafts, others)
             return
-        stored = await self.recorder.write(*drafts) if drafts else []
+        stored = await self.recorder.write(*drafts, after=others) if drafts else []
         for start, position in starts:
             self._begin_attempt(start, None if position is None else stored[position].ts_ms)
         for gate, position in gates:
@@ -447,8 +473,8 @@ class Run:
         recorded = self._recorded_start(command)
         self.tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
 
-    async def _finish(self, done: RunDone, drafts: list[Draft]) -> None:
-        """The last commit of the run: the ends of its nodes, its artifacts, its own end."""
+    async def _finish(self, done: RunDone, drafts: list[Draft], others: list[Ending]) -> None:
+        """The last commit of the run: the ends of its nodes and of its child runs, its artifacts, its own end."""
         status, reason, code = done.status.value, done.reason, done.code
         saved: list[SavedFile] = []
         try:
@@ -471,9 +497,12 @@ class Run:
             error=ErrorInfo(code, reason) if code else None,
         )
         level = "info" if status == "succeeded" else "error" if status == "failed" else "warn"
-        self.ending = True
         drafts.append(Draft("run.finished", f"run {status}" + (f": {first_line(reason)}" if reason else ""), meta, level=level))
-        stored = await self.recorder.write(*drafts)
+        if self._heir is not None:
+            self.recorder.halted = True
+            self._heir([*others, Ending(self.recorder, drafts)])
+            raise RunHalted
+        stored = await self.recorder.write(*drafts, after=others)
         self._result = RunResult(self.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
 
     # ── attempts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -529,6 +558,7 @@ class Run:
             away=lambda goes: self._leave(goes=goes, outside=True),
             going=self._going,
             spent=lambda tokens, micros: self._inbox.put_nowait(NodeSpent(node, attempt, tokens, micros)),
+            stopped=partial(self.closing.call, node),
             taken_up=lambda: self._open.pop(node, None),
             evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
             usage=spent,
@@ -608,7 +638,7 @@ class Run:
         return frozenset(labels)
 
     async def _stop(self, nodes: list[str]) -> None:
-        """Cancel the attempts of ``nodes`` and wait until their calls are recorded."""
+        """Cancel the attempts of ``nodes`` and wait until it is known what their calls came to."""
         if self._held_starts:
             self._held_starts = [(command, started_ms) for command, started_ms in self._held_starts if command.node not in nodes]
         tasks = [task for node in nodes if (task := self.tasks.pop(node, None)) is not None]
@@ -620,13 +650,12 @@ class Run:
             self.waits.end(node)
 
     async def _close(self, nodes: list[str]) -> None:
-        """Give the calls and children that an earlier process left open, and no guest came to again, an outcome and an end."""
+        """Have an outcome and an end for the calls and children that an earlier process left open, and no guest came to again."""
         for node in nodes:
             left = self._open.pop(node, None)
             if left is not None:
                 await self._end_children(left)
-                if drafts := close_open_calls(left):
-                    await self.recorder.write(*drafts)
+                self.closing.call(node, *close_open_calls(left))
 
     async def _end_children(self, left: RecordedAttempt) -> None:
         calls = [crossing.call for crossing in left.crossings if not crossing.answered and crossing.name in SPAWNS]

@@ -332,7 +332,7 @@ async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for
 
         assert (result.status, result.reason) == ("cancelled", "not any more")
         kinds = [event.kind for event in b.ledger.read_run(run_id)]
-        assert kinds[-4:] == ["effect.unknown", "run.recovered", "node.finished", "run.finished"]
+        assert kinds[-4:] == ["run.recovered", "effect.unknown", "node.finished", "run.finished"]
 
 
 async def test_an_agent_that_asks_for_something_else_than_the_record_says_stops_with_both_calls_named(bench):

@@ -121,6 +121,8 @@ class Check:
             ["run.submitted"],
         ):
             self.problem(f"{name}: it was not submitted and started once")
+        if any(event.kind == "run.cancelling" for event in events) and events[-1].payload["meta"].get("status") != "cancelled":
+            self.problem(f"{name}: it was cancelled and ended otherwise")
         self._pauses(name, events)
         self._ends(name, events)
 

@@ -55,18 +55,19 @@ class World:
         """Whether the end of the run follows from the seed alone, whatever happened when."""
         end = next((e.payload["meta"] for e in reversed(self.disk.events) if e.kind == "run.finished"), {})
         races = any(node.on_failure is OnFailure.FAIL for node in parse_opening(self.scenario.openings["main"]).nodes) and len(self.failed)
-        if any(self._is_race(event) for event in self.disk.events):
-            return False
         return not (
-            self.cancelled or self.scenario.races or self.outside.changed or races or (end.get("error") or {}).get("code") == "budget"
+            any(self._stopped_to_revise(event) for event in self.disk.events)
+            or self.cancelled
+            or self.scenario.races
+            or self.outside.changed
+            or races
+            or (end.get("error") or {}).get("code") == "budget"
         )
 
     @staticmethod
-    def _is_race(event):
-        """A revision stops what is under way elsewhere; a stop that a crash cut in two leaves the guest with its first half."""
-        meta = event.payload.get("meta") or {}
-        revised = event.kind == "approval.decided" and meta["decision"] == "revise"
-        return revised or (event.kind == "node.finished" and (meta.get("error") or {}).get("code") == "effect.cancelled")
+    def _stopped_to_revise(event):
+        """Whether a person's revision found something under way: how far that had come is a matter of time."""
+        return event.kind == "node.finished" and event.payload["meta"]["attempt"] and ": revised after " in event.payload["message"]
 
     @property
     def failed(self):
@@ -199,7 +200,6 @@ class Process:
         if self.points == self.disturbance.dies_at:
             self.world.note(self.clock_ms(), "  DIES")
             self.dead = True
-            self.world.cancelled = self.world.cancelled or self.given_up  # a life later nobody knows that the run was to end
             self.loop.freeze()
             return True
         action = self.disturbance.actions.get(self.points)

@@ -1,0 +1,149 @@
+"""What is stopped, and whoever stops it, end in one commit; what a person cancelled ends, whatever becomes of the process."""
+
+import asyncio
+from contextlib import suppress
+
+from runloop.kb import AsyncLedger
+from runloop.runs.forking import ForkRequest
+from runloop.runs.results import RunHalted
+
+ASKS = "@agent\ndef run():\n    return {'out': model.complete('p').text}\n"
+MODEL = "model = true"
+SLOW = 'version: 0\nname: slow\nnodes: [{id: only, use: "agent:one", timeout_ms: 300}]\nedges: []\n'
+INNER = 'version: 0\nname: inner\nnodes: [{id: deep, use: "agent:one"}]\nedges: []\n'
+OUTER = 'version: 0\nname: outer\nnodes: [{id: only, use: "opening:inner", timeout_ms: 400}]\nedges: []\n'
+SPAWNS = "@agent\ndef run():\n    return {'out': spawn.opening('inner').status}\n"
+SPAWNING = 'version: 0\nname: s\nnodes: [{id: only, use: "agent:spawner"}]\nedges: []\n'
+PLAIN = 'version: 0\nname: plain\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n'
+
+
+class Commits:
+    """The ledger, and which records went to it together: kinds with the opening that they are of."""
+
+    def __init__(self, b):
+        self.ledger, self.made = b.services.ledger, []
+        object.__setattr__(b.services, "ledger", self)
+
+    def append(self, events):
+        events = list(events)
+        self.made.append([(event.payload.get("opening_name"), event.kind) for event in events])
+        return AsyncLedger(self.ledger.ledger).append(events)
+
+    @property
+    def last(self):
+        return self.made[-1]
+
+
+async def test_an_attempt_whose_time_is_up_ends_in_one_commit_with_the_call_that_it_was_in(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        b.model.hold = asyncio.Event()
+        commits = Commits(b)
+
+        result = await b.run(SLOW)
+
+        assert (result.status, result.code) == ("failed", "timeout")
+        assert commits.last == [("slow", "effect.failed"), ("slow", "node.finished"), ("slow", "run.finished")]
+        assert [record["kind"] for record in b.records][-3:] == ["effect.failed", "node.finished", "run.finished"]
+
+
+async def test_a_nested_run_that_is_stopped_ends_in_one_commit_with_the_node_that_it_was(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        b.openings["inner"] = INNER
+        b.model.hold = asyncio.Event()
+        commits, seen = Commits(b), []
+        b.manager.watchers.append(seen.append)
+
+        result = await b.run(OUTER)
+
+        inner = [("inner", kind) for kind in ("effect.failed", "node.finished", "run.finished")]
+        assert (result.status, result.code) == ("failed", "timeout")
+        assert commits.last == [*inner, ("outer", "node.finished"), ("outer", "run.finished")]
+        assert [(record["opening_name"], record["kind"]) for record in seen][-5:] == commits.last
+        child = b.ledger.read(run_id=next(record["run_id"] for record in seen if record["parent_run_id"]))
+        assert [event.payload["seq"] for event in child] == list(range(1, len(child) + 1))
+
+
+async def test_a_spawned_run_that_is_stopped_ends_in_one_commit_with_the_call_that_asked_for_it(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        b.agent("spawner", SPAWNS, caps='spawn = ["opening:inner"]')
+        b.openings["inner"] = INNER
+        b.model.hold = asyncio.Event()
+        commits, run = Commits(b), await b.submit(SPAWNING)
+        driving = asyncio.create_task(b.manager.drive(run))
+        await b.model.hold.wait()
+        run.cancel("enough")
+        await driving
+
+        inner = [("inner", kind) for kind in ("effect.failed", "node.finished", "run.finished")]
+        assert commits.last == [*inner, *(("s", kind) for kind in ("effect.failed", "node.finished", "run.finished"))]
+
+
+async def test_children_that_an_earlier_process_left_end_with_their_parent_too(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        b.openings["inner"] = INNER
+        run_id = await left(b, OUTER.replace(", timeout_ms: 400", ""))
+        commits = Commits(b)
+
+        result = await b.manager.drive(await b.manager.recover(run_id, ending="no more"))
+
+        assert (result.status, result.reason) == ("cancelled", "no more")
+        inner = [("inner", kind) for kind in ("run.recovered", "effect.failed", "node.finished", "run.finished")]
+        assert commits.last == [*inner, *(("outer", kind) for kind in ("run.recovered", "node.finished", "run.finished"))]
+
+
+async def test_a_run_that_was_cancelled_ends_so_when_its_process_dies_before_it_could(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        run_id = await left(b, PLAIN, cancel="enough")
+
+        result = await b.manager.drive(await b.manager.recover(run_id))
+
+        assert (result.status, result.reason, len(b.model.prompts)) == ("cancelled", "enough", 1)
+        kinds = [event.kind for event in b.ledger.read_run(run_id)]
+        assert kinds[-5:] == ["run.cancelling", "run.recovered", "effect.failed", "node.finished", "run.finished"]
+
+
+async def test_a_second_cancellation_adds_nothing(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        run = await b.submit(PLAIN)
+        assert run.cancel("first") is run.cancel("second")
+
+        assert (await b.manager.drive(run)).reason == "first"
+        assert b.kinds() == ["run.submitted", "run.cancelling", "node.finished", "run.finished"]
+        assert run.cancel("third") is None
+
+
+async def test_a_fork_of_a_run_that_was_cancelled_goes_on(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        run_id = await left(b, PLAIN, cancel="enough")
+        end = await b.manager.drive(await b.manager.recover(run_id))
+        at = next(event.payload["seq"] for event in b.ledger.read_run(run_id) if event.kind == "run.cancelling")
+
+        fork = await b.manager.fork(b.ledger, ForkRequest(run_id, str(at)))
+
+        assert end.status == "cancelled"
+        assert (await b.manager.drive(fork)).status == "succeeded"
+
+
+async def left(b, opening, cancel=None):
+    """The id of a run whose process died while a model was asked; just after the run was cancelled, if that is wanted."""
+    held = b.model.hold = asyncio.Event()
+    run = await b.submit(opening)
+    driving = asyncio.create_task(b.manager.drive(run))
+    await held.wait()
+    for each in run.family():
+        each.recorder.halted = True
+    if cancel is not None:
+        run.halt()
+        await run.cancel(cancel)
+    driving.cancel()
+    with suppress(asyncio.CancelledError, RunHalted):
+        await driving
+    b.model.hold = None
+    return run.run_id
