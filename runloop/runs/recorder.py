@@ -50,16 +50,17 @@ class Ending:
 class Recorder:
     """Writes one run's records. Not thread-safe: it lives on the event loop of its run.
 
-    ``halted`` says that the process leaves the run as it is, to be recovered: what is stopped because of it gets no outcome.
+    ``lost`` is what happened to the first record that could not be stored. ``halted`` says that the process leaves the run as it is, to
+    be recovered: what is stopped because of it gets no outcome.
     """
 
     def __init__(self, identity: RunIdentity, ledger: Appender, clock_ms: Callable[[], int], last_seq: int = 0) -> None:
         self.identity = identity
         self.clock_ms = clock_ms
         self._ledger = ledger
-        self._last_seq = last_seq
+        self.last_seq = last_seq
         self._subscribers: list[Subscriber] = []
-        self._lost: BaseException | None = None
+        self.lost: BaseException | None = None
         self.halted = False
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -74,41 +75,43 @@ class Recorder:
         The numbers are taken at once, so the order of calls is the order of the records. Once a record could not be stored, its number
         is missing for good: every later write raises what happened then, so that no run with a gap is ever brought to an end.
         """
-        if self._lost is not None:
-            raise self._lost
+        for recorder in (self, *(ending.recorder for ending in after)):
+            if recorder.lost is not None:
+                raise recorder.lost
         return self._append(drafts, beside, after)
 
     def note(self, *drafts: Draft) -> None:
         """Append without waiting: for lines whose loss with the process would lose nothing that anybody acted on."""
-        if self._lost is None:
+        if self.lost is None:
             self._append(drafts, ())
 
     def live(self, kind: str, message: str, meta: RecordMeta | Mapping[str, Any]) -> None:
         """Tell the subscribers something that is not kept; its ``seq`` is that of the last numbered record."""
-        self._tell(live_record(self.identity, self._last_seq, kind, meta, message, ts_ms=self.clock_ms()))
+        self.tell(live_record(self.identity, self.last_seq, kind, meta, message, ts_ms=self.clock_ms()))
 
     def _append(
         self, drafts: Iterable[Draft], beside: Iterable[NewEvent], after: Sequence[Ending] = ()
     ) -> asyncio.Future[list[StoredEvent]]:
         """The caller gets a future of its own: that it stops waiting must not lose the record."""
         now_ms, parts = self.clock_ms(), [*after, Ending(self, list(drafts))]
-        before = [part.recorder._last_seq for part in parts]
+        before = [part.recorder.last_seq for part in parts]
         try:
-            events = [[part.recorder._event(draft, now_ms) for draft in part.drafts] for part in parts]
+            events = [[part.recorder.numbered(draft, now_ms) for draft in part.drafts] for part in parts]
             written = self._ledger.append([*chain.from_iterable(events), *beside])
         except BaseException:
             for part, last_seq in zip(parts, before, strict=True):
-                part.recorder._last_seq = last_seq  # nothing was queued under these numbers
+                part.recorder.last_seq = last_seq  # nothing was queued under these numbers
             raise
         counts, seen = [(part.recorder, len(part.drafts)) for part in parts], written.get_loop().create_future()
         written.add_done_callback(lambda done: self._publish(done, counts, seen))
         return seen
 
-    def _event(self, draft: Draft, now_ms: int) -> NewEvent:
-        self._last_seq += 1
+    def numbered(self, draft: Draft, now_ms: int) -> NewEvent:
+        """The draft as an event, under the next number."""
+        self.last_seq += 1
         return run_event(
             self.identity,
-            self._last_seq,
+            self.last_seq,
             draft.kind,
             draft.meta,
             draft.message,
@@ -128,7 +131,7 @@ class Recorder:
             return
         if (error := written.exception()) is not None:
             for recorder, _ in counts:
-                recorder._lost = recorder._lost or error
+                recorder.lost = recorder.lost or error
             if not seen.cancelled():
                 seen.set_exception(error)
                 seen.exception()  # a note has nobody who asks
@@ -138,12 +141,13 @@ class Recorder:
         try:
             for recorder, count in counts:
                 for event in stored[first : first + count]:
-                    recorder._tell(record_of(event))
+                    recorder.tell(record_of(event))
                 first += count
         finally:
             if not seen.cancelled():
                 seen.set_result(stored[own:])
 
-    def _tell(self, record: Mapping[str, Any]) -> None:
+    def tell(self, record: Mapping[str, Any]) -> None:
+        """Show a record to the subscribers."""
         for subscriber in self._subscribers:
             subscriber(record)
