@@ -72,7 +72,7 @@ class RunShown:
                 self.screen.view.feed(masking.masked(record))
 
     @contextmanager
-    def watching(self, cancel: Callable[[str], None]) -> Iterator[Interrupts]:
+    def watching(self, cancel: Callable[[str], object]) -> Iterator[Interrupts]:
         """Draw, and let signals and a reader that goes away cancel the run."""
         loop, interrupts = asyncio.get_running_loop(), Interrupts(lambda: cancel(_INTERRUPTED))
         self.printer.on_gone = lambda: cancel(_NO_READER)
