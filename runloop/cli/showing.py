@@ -74,8 +74,12 @@ class RunShown:
     @contextmanager
     def watching(self, cancel: Callable[[str], object]) -> Iterator[Interrupts]:
         """Draw, and let signals and a reader that goes away cancel the run."""
-        loop, interrupts = asyncio.get_running_loop(), Interrupts(lambda: cancel(_INTERRUPTED))
-        self.printer.on_gone = lambda: cancel(_NO_READER)
+
+        def stop(reason: str) -> None:
+            cancel(reason)
+
+        loop, interrupts = asyncio.get_running_loop(), Interrupts(partial(stop, _INTERRUPTED))
+        self.printer.on_gone = partial(stop, _NO_READER)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, interrupts.take)
         try:
