@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Named = list[tuple[str, str]]
 _MOST = 200
+_BUSY_MS = 200
 _ENDS = ("succeeded", "failed", "cancelled")
 
 
@@ -39,17 +40,18 @@ def _runs(begun: str, where: str) -> Named:
 def entities(begun: str) -> Named:
     """Things of the knowledge base whose keys begin so; without a colon in it, the sorts that there are."""
     if ":" not in begun:
-        sql = """SELECT DISTINCT substr(node_key, 1, instr(node_key, ':')), kind FROM nodes
+        sql = """SELECT DISTINCT substr(node_key, 1, instr(node_key, ':')), kind, '' FROM nodes
                  WHERE substr(node_key, 1, ?) = ? AND instr(node_key, ':') > 0"""
     else:
-        sql = f"""SELECT node_key, kind FROM nodes WHERE substr(node_key, 1, ?) = ? AND ended_event IS NULL
+        sql = f"""SELECT node_key, kind, label FROM nodes WHERE substr(node_key, 1, ?) = ? AND ended_event IS NULL
                   ORDER BY source_event DESC LIMIT {_MOST}"""  # noqa: S608 - fixed text
-    return [(str(key), str(kind)) for key, kind in _views(sql, (len(begun), begun))]
+    found = _views(sql, (len(begun), begun))
+    return [(str(key), str(kind) if "@" in label else f"{kind} {label}".strip()) for key, kind, label in found]  # addresses stay masked
 
 
 def people(begun: str) -> Named:
     """Contacts whose names begin so."""
-    sql = f"SELECT name FROM contacts WHERE lower(substr(name, 1, ?)) = lower(?) ORDER BY name LIMIT {_MOST}"  # noqa: S608 - fixed text
+    sql = f"SELECT name FROM contacts WHERE substr(name, 1, ?) = ? ORDER BY name LIMIT {_MOST}"  # noqa: S608 - fixed text
     return [(str(name), "contact") for (name,) in _views(sql, (len(begun), begun))]
 
 
@@ -120,14 +122,15 @@ def _stems(places: Iterable[Path], suffixes: tuple[str, ...]) -> Named:
 
 def _views(sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     """Rows of the derived tables, read-only; none where there are no such tables."""
-    import sqlite3
+    import apsw
 
     now = context.settings()
     path = now.get("kb.root_dir") / now.get("kb.view_db")
     if not path.exists():
         return []
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)) as db:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
+            db.set_busy_timeout(_BUSY_MS)
             return db.execute(sql, values).fetchall()
-    except sqlite3.Error:
+    except apsw.Error:
         return []

@@ -148,7 +148,7 @@ def test_completion_from_the_cache_imports_neither_typer_nor_what_works(tmp_path
                 [sys.executable, "-c", code, "__complete", "zsh", *words], env=env, capture_output=True, text=True, check=True
             )
         loaded = set(done.stderr.split())
-        assert [name for name in ("typer", "asyncio", "apsw", "wasmtime", "pydantic", "yaml", "rich", "keyring") if name in loaded] == []
+        assert [name for name in ("typer", "asyncio", "wasmtime", "pydantic", "yaml", "rich", "keyring") if name in loaded] == []
 
 
 # ── in the shells ────────────────────────────────────────────────────────────────────────────────────────────────────────

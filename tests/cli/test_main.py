@@ -288,3 +288,40 @@ def test_the_streams_are_left_alone_when_they_cannot_be_changed(monkeypatch):
     output.prepare_streams()
     output.abandon_stdout()
     assert output.is_terminal(sys.stdout) is False
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["kb", "qurey"], "Did you mean `rlp kb query`?"),
+        (["runs", "--stat", "x"], "Did you mean --state?"),
+        (["config", "sho"], "Did you mean `rlp config show`?"),
+        (["runs", "--zzzz"], "Run `rlp runs --help`"),
+    ],
+)
+def test_an_unknown_command_or_option_suggests_the_nearest(capsys, words, meant):
+    assert main.main(words) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error[cli.usage]: there is no ")
+    assert f"hint: {meant}" in shown
+
+
+def test_the_exit_codes_are_explained_and_are_those_of_the_errors_and_the_router(capsys):
+    from runloop.cli.exits import EXITS
+    from runloop.router import reply
+
+    assert main.main(["help", "exit-codes"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"{code:>3}  {meaning}" in printed for code, meaning in EXITS)
+    routes = {reply.EXIT_SHELL, reply.EXIT_AGENT, reply.EXIT_TIMEOUT, reply.EXIT_ASK, reply.EXIT_BLOCKED}
+    assert {code for code, _ in EXITS} == {0, 1, 2, 3, 4, 5, 130} | routes
+
+
+def test_quiet_shows_no_progress(monkeypatch):
+    monkeypatch.setattr("runloop.cli.output.is_terminal", lambda stream: True)
+    seen = []
+    for words in ([], ["--quiet"], ["-q"]):
+        context.begin()
+        main._take_global_options([*words, "version"])
+        seen.append(output.shows_progress())
+    assert seen == [True, False, False]
