@@ -56,3 +56,11 @@ docs:
 # build the wheel into dist/
 wheel:
     .venv/bin/python -m pip wheel --no-deps --wheel-dir dist .
+
+# build the Debian package into dist/
+deb *ARGS:
+    scripts/deb "$@"
+
+# install, upgrade, remove and purge it in clean Debian systems (needs root)
+test-deb *ARGS:
+    scripts/test-deb "$@"

@@ -74,6 +74,11 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
         return load_settings(flags)
 
     settings = load()
+    if arguments.prepare:
+        from runloop.daemon.preparing import prepare
+
+        sys.stdout.write(f"{asyncio.run(prepare(settings.directories.cache))}\n")
+        return EXIT_OK
     log = Log()
     try:
         log.configure(settings)
@@ -134,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--group", metavar="NAME", help="share the socket with this group (mode 0660)")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="override one setting; may be repeated")
     parser.add_argument("--foreground", action="store_true", help="stay in the foreground (runloopd always does; `rlp up` detaches it)")
+    parser.add_argument("--prepare", action="store_true", help="compile the Python guest for this machine, and end: packages do it once")
     parser.add_argument("-V", "--version", action="version", version=f"runloopd {__version__}")
     return parser
 
