@@ -87,9 +87,9 @@ def test_the_old_socket_directory_is_rewritten(machine, codes):
 
 
 def test_setting_a_key_that_nothing_reads_is_said_once_for_a_layer(machine):
-    file = machine.user("ui: {theme: dark}\nrouter: {default_opening: x}\nmodels: {default: m}")
+    file = machine.user("ui: {confirm_prompts: inline}\nkb: {wal: true}\nmodels: {default: m}")
     messages = [str(warning) for warning in machine.load().warnings if warning.code == "config.no_effect"]
-    assert messages == [f"ui.theme, router.default_opening have no effect in this version ({file})"]
+    assert messages == [f"ui.confirm_prompts, kb.wal have no effect in this version ({file})"]
 
 
 def test_a_key_that_something_reads_gives_no_warning(machine):
