@@ -112,8 +112,8 @@ class Journal:
 
     @property
     def replaying(self) -> bool:
-        """Whether the next crossing is still inside the record."""
-        return self._asked < len(self._recorded)
+        """Whether the next crossing is inside the record, with its answer."""
+        return self._asked < len(self._recorded) and self._recorded[self._asked].answered
 
     def ask(self, name: str, args_hash: str, args_json: str | None = None) -> Recorded | Live:
         """Take the guest's next crossing; ``args_json`` is for the message of a divergence.
