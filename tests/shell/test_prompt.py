@@ -25,6 +25,22 @@ def test_a_command_runs_a_request_is_asked_and_the_history_has_what_was_typed(ho
     assert ("no daemon answers" in shown) is not daemon
 
 
+def test_the_history_keeps_requests_as_it_keeps_commands(home, terminal):
+    if home.shell == "fish":
+        pytest.skip("its history has what was run")
+    with home.start.open("a") as start:
+        start.write({"zsh": "setopt hist_ignore_space hist_ignore_dups\n", "bash": "HISTCONTROL=ignoreboth\n"}[home.shell])
+    screen = terminal()
+
+    for number, line in enumerate((f" {REQUEST}", REQUEST, REQUEST), 1):
+        screen.enter(line)
+        screen.expect("No run failed (yesterday).", times=number)
+    screen.enter("fc -l && echo li''sted")
+    shown = screen.expect("\nlisted").rpartition("fc -l")[2]
+
+    assert shown.count(REQUEST) == 1
+
+
 def test_a_denied_line_is_not_run_and_stays_to_be_edited(terminal):
     screen = terminal()
 

@@ -205,7 +205,15 @@ __runloop_prompt() {
   [[ -n $__rl_rewritten ]] || return 0
   if [[ $(HISTTIMEFORMAT='' builtin history 1) == *"$__rl_rewritten" ]]; then
     builtin history -d -1
-    builtin history -s -- "$__rl_typed"
+    local before
+    before=$(HISTTIMEFORMAT='' builtin fc -ln -1 2>/dev/null)
+    case :${HISTCONTROL-}: in
+      *:ignorespace:* | *:ignoreboth:*) [[ $__rl_typed == ' '* ]] && __rl_typed='' ;;
+    esac
+    case :${HISTCONTROL-}: in
+      *:ignoredups:* | *:ignoreboth:*) [[ $__rl_typed == "${before#$'\t '}" ]] && __rl_typed='' ;;
+    esac
+    [[ -z $__rl_typed ]] || builtin history -s -- "$__rl_typed"
   fi
   __rl_rewritten=''
 }

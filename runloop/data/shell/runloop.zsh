@@ -8,7 +8,7 @@ zmodload zsh/parameter zsh/system zsh/datetime zsh/net/socket zsh/zleparameter 2
 
 typeset -gA _rl_words
 typeset -ga _rl_needles _rl_configs
-typeset -g _rl_sigil= _rl_always= _rl_known= _rl_typed= _rl_rewritten= _rl_exit= _rl_reason=
+typeset -g _rl_sigil= _rl_always= _rl_known= _rl_typed= _rl_rewritten= _rl_before= _rl_exit= _rl_reason=
 typeset -g _rl_cache=${RUNLOOP_HOME:-$HOME/.runloop}/router.hints
 
 runloop_router_off() { typeset -g RUNLOOP_ROUTER_DISABLE=1 }
@@ -242,15 +242,19 @@ runloop-accept-line() {
   zle runloop-plain-accept-line
 }
 
-# The history keeps what was typed, not what it became.
+# The history keeps what was typed, not what it became: that is not saved, but stays the last entry until something else is put in.
 _runloop_history() {
-  [[ -n $_rl_rewritten && ${1%$'\n'} == $_rl_rewritten ]] || return 0
-  _rl_rewritten=
-  print -sr -- $_rl_typed
+  [[ -z $_rl_rewritten || ${1%$'\n'} != $_rl_rewritten ]] && return 0
+  _rl_before=${history[$HISTCMD]}
   return 1
+}
+_runloop_typed() {
+  [[ -n $_rl_rewritten ]] || return 0
+  _rl_rewritten=
+  [[ -o hist_ignore_space && $_rl_typed == ' '* ]] || [[ -o hist_ignore_dups && $_rl_typed == $_rl_before ]] || print -sr -- $_rl_typed
 }
 
 zle -A accept-line runloop-plain-accept-line
 zle -N accept-line runloop-accept-line
-autoload -Uz add-zsh-hook && add-zsh-hook zshaddhistory _runloop_history
+autoload -Uz add-zsh-hook && add-zsh-hook zshaddhistory _runloop_history && add-zsh-hook preexec _runloop_typed
 _runloop_hints
