@@ -142,12 +142,12 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
             echo
             echo 'runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it'
             set -l key (command head -c 1 </dev/tty)
+            commandline -f repaint
             switch "$key"
                 case '' \r r
                 case a
                     set code 11
                 case '*'
-                    commandline -f repaint
                     return
             end
         end

@@ -1,0 +1,127 @@
+"""Real shells in a real terminal: tmux, a home of its own, and an `rlp` that is this one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+
+PROMPT = {"zsh": "%", "bash": "$", "fish": ">"}
+START = {
+    "zsh": (".zshrc", "PROMPT='%% '\n"),
+    "bash": (".bashrc", "PS1='$ '\n"),
+    "fish": (".config/fish/config.fish", "function fish_prompt; echo -n '> '; end\nfunction fish_greeting; end\n"),
+}
+
+
+class Home:
+    """A home with an `rlp` in its PATH, a program that is on the denylist, and the integration in the shell's start file."""
+
+    def __init__(self, root, shell, cache):
+        self.root, self.shell = root, shell
+        programs = root / "bin"
+        programs.mkdir()
+        self.script("rlp", f'exec {sys.executable} -P -m runloop "$@"')
+        self.script("zap-everything", 'echo ZAPPED "$@"')
+        self.script("write", 'echo "a program of this name"')
+        (root / "state").mkdir()
+        (root / "state" / "config.yaml").write_text('router: {denylist: ["zap-everything --now"]}\n')
+        name, text = START[shell]
+        self.start = root / name
+        self.start.parent.mkdir(parents=True, exist_ok=True)
+        self.start.write_text(text)
+        self.env = {
+            "HOME": str(root),
+            "RUNLOOP_HOME": str(root / "state"),
+            "XDG_CACHE_HOME": str(cache),
+            "XDG_RUNTIME_DIR": str(root / "run"),
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "SHELL": shutil.which(shell),
+        }
+        (root / "run").mkdir(mode=0o700)
+        assert self.rlp("shell", "enable").returncode == 0
+
+    def script(self, name, text):
+        path = self.root / "bin" / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def rlp(self, *arguments):
+        command = [str(self.root / "bin" / "rlp"), *arguments]
+        return subprocess.run(command, env=self.env, cwd=self.root, capture_output=True, text=True, timeout=120, check=False)
+
+
+class Terminal:
+    """A shell in tmux: keys go in, the screen comes out."""
+
+    def __init__(self, home, rows=50, **env):
+        self.home = home
+        self.name = f"rl-{uuid.uuid4().hex[:8]}"
+        variables = {**home.env, **env}
+        settings = [f"{key}={value}" for key, value in variables.items()]
+        size = ["-x", "150", "-y", str(rows)]
+        subprocess.run(
+            ["env", "-i", *settings, "tmux", "-L", self.name, "-f", "/dev/null", "new-session", "-d", *size, home.shell],
+            cwd=home.root,
+            check=True,
+        )
+        self.expect(PROMPT[home.shell])
+        self.type("echo rea''dy")
+        self.key("Enter")
+        self.expect("\nready")
+
+    def _tmux(self, *arguments):
+        return subprocess.run(["tmux", "-L", self.name, *arguments], capture_output=True, text=True, check=False, env=self.home.env).stdout
+
+    def screen(self, back=200):
+        """What can be seen, and so many lines that have gone."""
+        return self._tmux("capture-pane", "-p", "-S", f"-{back}").rstrip()
+
+    def type(self, text):
+        """As a person types."""
+        self._tmux("send-keys", "-l", text)
+
+    def paste(self, text):
+        """As a terminal pastes, between the marks of a bracketed paste."""
+        self._tmux("set-buffer", text)
+        self._tmux("paste-buffer", "-p")
+
+    def key(self, *names):
+        self._tmux("send-keys", *names)
+
+    def enter(self, text):
+        self.type(text)
+        self.expect(text.splitlines()[-1][-40:])
+        self.key("Enter")
+
+    def expect(self, text, seconds=30, times=1):
+        """Wait until the screen holds the text, so many times; fails with the screen."""
+        until = time.monotonic() + seconds
+        while self.screen().count(text) < times:
+            assert time.monotonic() < until, f"{text!r} is not on the screen:\n{self.screen()}"
+            time.sleep(0.05)
+        return self.screen()
+
+    def prompted(self, seconds=30):
+        """Wait until the last line is an empty prompt."""
+        until = time.monotonic() + seconds
+        while self.screen().rpartition("\n")[2].strip() != PROMPT[self.home.shell]:
+            assert time.monotonic() < until, f"there is no prompt:\n{self.screen()}"
+            time.sleep(0.05)
+
+    def quiet(self, seconds=0.3):
+        """Wait until the screen has not changed for so long."""
+        before, since = None, time.monotonic()
+        while time.monotonic() - since < seconds:
+            if (now := self.screen(back=0)) != before:
+                before, since = now, time.monotonic()
+            time.sleep(0.05)
+
+    def close(self):
+        self._tmux("kill-server")
