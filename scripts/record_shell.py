@@ -94,81 +94,91 @@ def record(home: Home) -> list[tuple[str, str]]:
     """The scenario of one shell: what was done, and the screen after it."""
     tape = Recording(home)
     try:
-        at = tape.step("git status: a command runs at once")
-        at.enter("git status")
-        at.expect("letter.txt")
-        at.prompted()
-        tape.seen()
-
-        at = tape.step(f"{DENIED}: it is on the denylist, is not run, and stays to be edited")
-        at.enter(DENIED)
-        at.expect("not run: ")
-        tape.seen()
-        at.key("C-u", "C-l")
-
-        at = tape.step("the same from rlp route, with its exit code")
-        at.enter(f"rlp route --json '{DENIED}'; echo exit {'$status' if home.shell == 'fish' else '$?'}")
-        at.expect("\nexit 14")
-        at.prompted()
-        tape.seen()
-
-        at = tape.step("a request that begins with the name of a program: Enter asks")
-        at.enter(REQUEST)
-        at.expect("this reads like a request")
-        tape.seen()
-
-        at.type("a")
-        at.expect("Run it?")
-        tape.add("`a` hands it over; the opening and its parameters are shown first")
-        tape.seen()
-
-        at.key("Enter")
-        at.expect("Approval needed")
-        at.expect("[n] no")
-        tape.add("it runs, and asks before the message is written")
-        tape.seen()
-
-        at.type("y")
-        at.key("Enter")
-        at.expect("succeeded")
-        at = tape.step("the mail is in the outbox")
-        at.enter("cat $RUNLOOP_HOME/outbox/*.eml")
-        at.expect("Subject: ")
-        at.prompted()
-        tape.seen()
-
-        at = tape.step("? what failed yesterday: the assistant answers")
-        at.enter("? what failed yesterday")
-        at.expect("No run failed (yesterday).")
-        at.prompted()
-        tape.seen()
-
-        at = tape.step("two lines are pasted: they wait for Enter, and run as they are")
-        at.paste("echo first\necho second")
-        at.expect("echo second")
-        at.key("Enter")
-        at.expect("\nsecond")
-        at.prompted()
-        tape.seen()
-
-        at = tape.step("Ctrl-C in the middle of a line; the next line is as ever")
-        at.type("write to Bob about")
-        at.expect("write to Bob about")
-        at.key("C-c")
-        at.prompted()
-        at.enter("echo after")
-        at.expect("\nafter")
-        at.prompted()
-        tape.seen()
-
-        at = tape.step("the history afterwards")
-        at.enter({"zsh": "fc -l 2", "bash": "history", "fish": "history"}[home.shell])
-        at.expect("echo after", times=1)
-        at.prompted()
-        tape.seen()
+        _commands(tape)
+        _requests(tape)
+        _keys(tape)
     finally:
         tape.close()
     return tape.steps
+
+
+def _commands(tape: Recording) -> None:
+    at = tape.step("git status: a command runs at once")
+    at.enter("git status")
+    at.expect("letter.txt")
+    at.prompted()
+    tape.seen()
+
+    at = tape.step(f"{DENIED}: it is on the denylist, is not run, and stays to be edited")
+    at.enter(DENIED)
+    at.expect("not run: ")
+    tape.seen()
+    at.key("C-u", "C-l")
+
+    at = tape.step("the same from rlp route, with its exit code")
+    at.enter(f"rlp route --json '{DENIED}'; echo exit {'$status' if tape.home.shell == 'fish' else '$?'}")
+    at.expect("\nexit 14")
+    at.prompted()
+    tape.seen()
+
+
+def _requests(tape: Recording) -> None:
+    at = tape.step("a request that begins with the name of a program: Enter asks")
+    at.enter(REQUEST)
+    at.expect("this reads like a request")
+    tape.seen()
+
+    at.type("a")
+    at.expect("Run it?")
+    tape.add("`a` hands it over; the opening and its parameters are shown first")
+    tape.seen()
+
+    at.key("Enter")
+    at.expect("Approval needed")
+    at.expect("[n] no")
+    tape.add("it runs, and asks before the message is written")
+    tape.seen()
+
+    at.type("y")
+    at.key("Enter")
+    at.expect("succeeded")
+    at = tape.step("the mail is in the outbox")
+    at.enter("cat $RUNLOOP_HOME/outbox/*.eml")
+    at.expect("Subject: ")
+    at.prompted()
+    tape.seen()
+
+    at = tape.step("? what failed yesterday: the assistant answers")
+    at.enter("? what failed yesterday")
+    at.expect("No run failed (yesterday).")
+    at.prompted()
+    tape.seen()
+
+
+def _keys(tape: Recording) -> None:
+    at = tape.step("two lines are pasted: they wait for Enter, and run as they are")
+    at.paste("echo first\necho second")
+    at.expect("echo second")
+    at.key("Enter")
+    at.expect("\nsecond")
+    at.prompted()
+    tape.seen()
+
+    at = tape.step("Ctrl-C in the middle of a line; the next line is as ever")
+    at.type("write to Bob about")
+    at.expect("write to Bob about")
+    at.key("C-c")
+    at.prompted()
+    at.enter("echo after")
+    at.expect("\nafter")
+    at.prompted()
+    tape.seen()
+
+    at = tape.step("the history afterwards")
+    at.enter({"zsh": "fc -l 2", "bash": "history", "fish": "history"}[tape.home.shell])
+    at.expect("echo after", times=1)
+    at.prompted()
+    tape.seen()
 
 
 def page(shell: str, recordings: dict[str, list[tuple[str, str]]]) -> str:
