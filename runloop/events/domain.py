@@ -22,7 +22,8 @@ class Payload(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 class ContactUpserted(Payload, frozen=True):
     """A person is known under an e-mail address; a later event for the same address replaces the earlier one.
 
-    ``email`` is the preferred address and the key; ``emails`` are all of them. ``source`` says which file it was read from.
+    ``email`` is the preferred address and the key; ``emails`` are all of them. ``source`` says where it comes from, ``path`` and ``line``
+    in which file it stood.
     """
 
     name: Text
@@ -33,6 +34,8 @@ class ContactUpserted(Payload, frozen=True):
     nicknames: list[Text] | None = None
     emails: list[Email] | None = None
     source: str | None = None
+    path: str | None = None
+    line: Line | None = None
 
 
 class AccountUpserted(Payload, frozen=True):
@@ -44,6 +47,8 @@ class AccountUpserted(Payload, frozen=True):
     url: str | None = None
     source: str | None = None
     evidence: list[EventRef] | None = None
+    path: str | None = None
+    line: Line | None = None
 
 
 class Span(Payload, frozen=True):

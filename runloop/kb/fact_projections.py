@@ -13,7 +13,24 @@ if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.kb.projections import LoadBlob
 
-_ENTITIES = ("account", "agent", "artifact", "contact", "event", "fact", "mail", "note", "opening", "run")
+_ENTITIES = frozenset(
+    (
+        "account",
+        "agent",
+        "appointment",
+        "artifact",
+        "command",
+        "commit",
+        "contact",
+        "event",
+        "fact",
+        "mail",
+        "message",
+        "note",
+        "opening",
+        "run",
+    )
+)
 
 
 def fact_remembered(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:

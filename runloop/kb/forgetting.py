@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 TAKEN_OUT = "[erased]"
 _KEPT_FORM = frozenset({"cap.audit", "import.finished", "replay.reported", "archive.imported", "runs.archived", "privileged.read"})
+_PLACES = {  # where the file stands that an event was read from or that it made
+    **dict.fromkeys(("contact.upserted", "account.upserted", "note.imported", "message.imported", "appointment.imported"), "path"),
+    **dict.fromkeys(("command.imported", "artifact.created", "email.sent"), "path"),
+    "commit.imported": "repository",
+}
 _ABOUT = {
     "fact.remembered": ("subject", "predicate"),
     "note.imported": ("path", "line"),
@@ -255,10 +260,8 @@ def _what(event: StoredEvent, payload: Any) -> str:
 def _file_of(event: StoredEvent, full: StoredEvent) -> str | None:
     """The file outside of the ledger that the event was read from or that it made."""
     data = full.payload["meta"] if is_run_record(event) else full.payload
-    if event.kind in {"artifact.created", "email.sent", "note.imported", "message.imported", "appointment.imported", "command.imported"}:
-        path = data.get("path")
-        return path if isinstance(path, str) else None
-    return None
+    path = data.get(_PLACES[event.kind]) if event.kind in _PLACES else None
+    return path if isinstance(path, str) else None
 
 
 def _walk(value: Any) -> Iterator[str]:

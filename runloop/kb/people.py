@@ -37,6 +37,8 @@ class Person:
     org: str | None
     trust: float
     source: str | None
+    path: str | None
+    line: int | None
     event_id: int
     match: str
     score: float
@@ -145,8 +147,7 @@ def _likeness(a: str, b: str) -> float:
 
 
 def _load(db: apsw.Connection, key: Any, match: str, score: float) -> Person:
-    row: Any = db.execute(
-        "SELECT contact_key, name, email, emails, nicknames, org, trust, source, source_event FROM contacts WHERE contact_key = ?", (key,)
-    ).fetchone()
-    key, name, email, emails, nicknames, org, trust, source, event_id = row
-    return Person(key, name, email, json.loads(emails), json.loads(nicknames), org, trust, source, event_id, match, score)
+    columns = "contact_key, name, email, emails, nicknames, org, trust, source, path, line, source_event"
+    row: Any = db.execute(f"SELECT {columns} FROM contacts WHERE contact_key = ?", (key,)).fetchone()  # noqa: S608 - our own names
+    key, name, email, emails, nicknames, *rest = row
+    return Person(key, name, email, json.loads(emails), json.loads(nicknames), *rest, match, score)

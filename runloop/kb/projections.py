@@ -65,11 +65,12 @@ def _contact(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     emails = list(dict.fromkeys((email, *(data.get("emails") or ()))))
     db.execute("DELETE FROM contact_emails WHERE contact_key = ?", (key,))
     db.execute(
-        "INSERT OR REPLACE INTO contacts VALUES(?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO contacts VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             *(key, data["name"], email, as_json(emails), as_json(nicknames), data.get("org")),
             float(DEFAULT_TRUST if data.get("trust") is None else data["trust"]),
-            *("\n".join(fold(name) for name in (data["name"], *nicknames)), data.get("source"), event.id),
+            *("\n".join(fold(name) for name in (data["name"], *nicknames)), data.get("source")),
+            *(data.get("path"), data.get("line"), event.id),
         ),
     )
     for address in emails:
@@ -88,8 +89,8 @@ def _account(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     key = account_key(service, handle)
     owner = contact_key(data["contact"]) if data.get("contact") else None
     db.execute(
-        "INSERT OR REPLACE INTO accounts VALUES(?, ?, ?, ?, ?, ?, ?)",
-        (key, service, handle, owner, data.get("url"), data.get("source"), event.id),
+        "INSERT OR REPLACE INTO accounts VALUES(?,?,?,?,?,?,?,?,?)",
+        (key, service, handle, owner, data.get("url"), data.get("source"), data.get("path"), data.get("line"), event.id),
     )
     node = f"account:{key}"
     db.execute("DELETE FROM edges WHERE source_key = ?", (node,))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 11  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 12  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 _STATE = """
     CREATE TABLE state(
@@ -21,12 +21,13 @@ _STATE = """
 _TABLES = {
     "contacts": """(
         contact_key TEXT PRIMARY KEY, name TEXT NOT NULL, email TEXT NOT NULL, emails TEXT NOT NULL, nicknames TEXT NOT NULL,
-        org TEXT, trust REAL NOT NULL, names_folded TEXT NOT NULL, source TEXT, source_event INTEGER NOT NULL
+        org TEXT, trust REAL NOT NULL, names_folded TEXT NOT NULL, source TEXT, path TEXT, line INTEGER,
+        source_event INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "contact_emails": "(email TEXT NOT NULL, contact_key TEXT NOT NULL, PRIMARY KEY(email, contact_key)) STRICT, WITHOUT ROWID",
     "accounts": """(
         account_key TEXT PRIMARY KEY, service TEXT NOT NULL, handle TEXT NOT NULL, contact_key TEXT, url TEXT, source TEXT,
-        source_event INTEGER NOT NULL
+        path TEXT, line INTEGER, source_event INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "notes": """(
         path TEXT NOT NULL, part INTEGER NOT NULL, line INTEGER NOT NULL, end_line INTEGER NOT NULL, title TEXT, text TEXT NOT NULL,

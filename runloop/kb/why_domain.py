@@ -50,7 +50,7 @@ def _contact(teller: Teller, event: StoredEvent) -> _Parts:
     earlier: list[Any] = teller.db.execute(
         "SELECT event_id FROM entity_history WHERE entity_key = ? AND event_id < ? ORDER BY event_id DESC", (key, event.id)
     ).fetchall()
-    facts = {"org": data.get("org"), "trust": data.get("trust"), "source": data.get("source"), "line": data.get("line"), "key": key}
+    facts = {name: data.get(name) for name in ("org", "trust", "source", "path", "line")} | {"key": key}
     before = next((int(row[0]) for row in earlier if _is(teller, int(row[0]), "contact.upserted")), None)
     return "contact", f"{data['name']} <{data['email']}>", facts, [] if before is None else [Link("replaces", f"event:{before}")]
 
@@ -157,10 +157,11 @@ def _taken_by(teller: Teller, event: StoredEvent) -> list[Link]:
 
 
 def _covers(source: str, data: Mapping[str, Any]) -> bool:
-    """Whether a record that stood there is of the source: the same, something below it, or a name without its directory."""
+    """Whether a record that stood there is of the source (or of several): the same, something below it, or a name without its directory."""
     places = [str(data[name]) for name in ("mailbox", "repository", "path", "source") if data.get(name)]
-    base = source.rstrip("/")
-    return not places or any(place in {source, base, base.rpartition("/")[2]} or place.startswith(f"{base}/") for place in places)
+    bases = {each.rstrip("/") for each in (source, *source.split(", "))}
+    same = bases | {base.rpartition("/")[2] for base in bases}
+    return not places or any(place in same or place.startswith(tuple(f"{base}/" for base in bases)) for place in places)
 
 
 def _import(_teller: Teller, event: StoredEvent) -> _Parts:

@@ -53,6 +53,15 @@ def test_a_fact_is_remembered_with_its_place_listed_superseded_and_forgotten(rlp
     assert rlp("kb", "facts", "--table")[1] == "no facts\n"
 
 
+def test_facts_about_a_person_are_listed_by_their_name(rlp, tmp_path):
+    (tmp_path / "c.csv").write_text("name,email\nAda Lovelace,ada@example.com\n")
+    rlp("kb", "import", "contacts", tmp_path / "c.csv", "--quiet")
+    rlp("kb", "remember", "ada@example.com", "likes", "oat milk")
+    for name in ("Ada Lovelace", "ada", "ada@example.com"):
+        assert [fact["value"] for fact in json.loads(rlp("kb", "facts", name, "--json")[1])] == ["oat milk"]
+    assert json.loads(rlp("kb", "facts", "nobody", "--json")[1]) == []
+
+
 def test_an_erased_fact_is_in_no_file_any_more(rlp, home):
     rlp("kb", "remember", "door", "code", "Zyzzogeton")
     code, out, _ = rlp("kb", "forget", "fact:1", "--erase", "--json")

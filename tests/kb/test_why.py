@@ -321,6 +321,16 @@ def test_what_was_imported_names_the_import_that_took_it(kb, tmp_path):
         assert explained(kb, f"event:{number}")[1] == {(f"event:{number}", "read by", f"event:{number + 1}")}
 
 
+def test_what_was_imported_with_other_files_names_the_import_that_took_it(kb, tmp_path):
+    from runloop.kb.importers.contacts import import_contacts
+
+    (tmp_path / "a.csv").write_text("name,email\nAda,ada@x.example\n")
+    (tmp_path / "b.csv").write_text("name,email\nBo,bo@x.example\n")
+    import_contacts(kb, [tmp_path / "a.csv", tmp_path / "b.csv"])
+    for number in (1, 2):
+        assert explained(kb, f"event:{number}")[1] == {(f"event:{number}", "read by", "event:3")}
+
+
 def test_a_contact_that_was_said_again_leads_to_what_it_replaces(kb, contact):
     kb.ledger.append([contact("Ada"), contact("Grace", "g@x.example"), contact("Ada King")])
     _, links, _ = explained(kb, "event:3")

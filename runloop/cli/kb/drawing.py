@@ -216,7 +216,8 @@ def _text(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
 
 
 def _contact(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    return [facts.get("org", ""), f"from {facts['source']}" if facts.get("source") else f"from {step['who']}", date_clock(step["ts_ms"])]
+    source = _place(facts) or facts.get("source") or step["who"]
+    return [facts.get("org", ""), f"from {source}", date_clock(step["ts_ms"])]
 
 
 def _approval(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:

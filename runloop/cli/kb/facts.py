@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -81,7 +82,10 @@ def forget(
 
 
 def facts(
-    subject: Annotated[str | None, typer.Argument(metavar="[SUBJECT]", help="Only what is about this.")] = None,
+    subject: Annotated[
+        str | None,
+        typer.Argument(metavar="[SUBJECT]", help="Only what is about this: a key, an e-mail address, words, or a name as for `rlp why`."),
+    ] = None,
     *,
     ended: Annotated[bool, typer.Option("--all", "-a", help="Also what was superseded or forgotten.")] = False,
     json: JsonOption = False,
@@ -98,6 +102,9 @@ def facts(
     with opened_at(at, unmasked, "kb facts", subject or "all") as kb:
         with kb.reading() as db:
             found = select(db, subject, ended=ended)
+        if not found and subject is not None and len(meant := kb.find(subject, Path.cwd())) == 1:
+            with kb.reading() as db:
+                found = select(db, meant[0].key, ended=ended)
         data: list[dict[str, Any]] = [kb.redactor.value(fact.to_dict()) for fact in found]
     columns = (*_COLUMNS, "status") if ended else _COLUMNS
     rows = [(*_row(each), each["status"])[: len(columns)] for each in data]

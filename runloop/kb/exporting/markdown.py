@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from runloop.kb.base import KnowledgeBase
 
+_DRIVING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")  # what a terminal obeys, or hides
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _OF_SEARCH = frozenset({"match", "masked"})  # how it was found, which is nothing of its own
 _SHOWN = 200  # characters of a value on a line
@@ -40,7 +41,8 @@ def _page(kb: KnowledgeBase, key: str, mask: Callable[[Any], Any]) -> Iterator[s
     title = (found or {}).get("title") or (node[1] if node else None) or key
     yield f"# {_text(mask(title))}"
     yield ""
-    yield f"`{mask(key)}`{f', a {node[0]}' if node else ''}{', ended' if node and node[3] else ''}."
+    name = _DRIVING.sub("\ufffd", mask(key)).replace("`", "\ufffd")
+    yield f"`{name}`{f', a {node[0]}' if node else ''}{', ended' if node and node[3] else ''}."
     if found is not None:
         yield from _heading("What is stored")
         yield from _properties(mask(found["data"]))
@@ -88,5 +90,5 @@ def _short(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """A text on one line, with what Markdown would take for its own made harmless."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+    """A text on one line, with what Markdown or a terminal would take for its own made harmless."""
+    return _SPECIAL.sub(r"\\\1", _DRIVING.sub("\ufffd", " ".join(str(value).split())))

@@ -10,7 +10,7 @@ from runloop.kb.importers.intake import Current, Found, How, Sort, take_in
 from runloop.kb.importers.report import ImportReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import apsw
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from runloop.kb.importers.profiles import Profile
 
 
-def found_account(profile: Profile, contact: str, file: str, line: int, source: str) -> Found:
-    """The record of an account of the contact with this e-mail address."""
+def found_account(profile: Profile, contact: str, place: Mapping[str, Any]) -> Found:
+    """The record of an account of the contact with this e-mail address; ``place`` is its source, path and line."""
     service, handle, url = profile
-    payload = {"service": service, "handle": handle, "contact": contact, "source": source, **({"url": url} if url else {})}
-    return Found(account_key(service, handle), file, line, (payload,), _digest(service, handle, contact_key(contact), url))
+    payload = {"service": service, "handle": handle, "contact": contact, **place, **({"url": url} if url else {})}
+    digest = _digest(service, handle, contact_key(contact), url)
+    return Found(account_key(service, handle), place["path"], place["line"], (payload,), digest)
 
 
 def import_accounts(kb: KnowledgeBase, found: Iterable[Found], source: str, how: How) -> ImportReport:

@@ -15,7 +15,7 @@ from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, bad_byte, decode, read_bytes, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import apsw
 
@@ -33,11 +33,11 @@ def import_contacts(kb: KnowledgeBase, files: Sequence[str | Path], how: How | N
 
     ``encoding`` is that of files that are not UTF-8.
     """
-    report = ImportReport("contacts", ", ".join(shown(file) for file in files))
+    paths = [Path(file).resolve() for file in files]
+    report = ImportReport("contacts", ", ".join(map(shown, paths)))
     accounts: list[Found] = []
-    take_in(
-        kb, _SORT, _distinct(found for file in files for found in _contacts(Path(file), report, encoding, accounts)), report, how or How()
-    )
+    found = (each for path in paths for each in _contacts(path, report, encoding, accounts))
+    take_in(kb, _SORT, _distinct(found), report, how or How())
     if accounts and not report.interrupted:
         report.accounts = import_accounts(kb, accounts, report.source, how or How()).taken
     return report
@@ -63,9 +63,10 @@ def _contacts(path: Path, report: ImportReport, encoding: str | None, accounts: 
                     name, record.line, f"{address!r} is not an e-mail address; the others of {record.name or 'the contact'} are taken"
                 )
                 record.emails.remove(address)
-            payload = _payload(record, shown(path.name))
+            place = {"source": shown(path.name), "path": name, "line": record.line}
+            payload = _payload(record, place)
             profiles = record.accounts if isinstance(record, vcard.Card) else ()
-            accounts += [found_account(each, payload["email"], name, record.line, payload["source"]) for each in profiles]
+            accounts += [found_account(each, payload["email"], place) for each in profiles]
             yield Found(contact_key(payload["email"]), name, record.line, (payload,), _digest(*_facts(payload)))
     except Unreadable as error:
         yield Refusal(name, error.line, error.message)
@@ -88,9 +89,9 @@ def _unusable(record: vcard.Card | csvfile.Row) -> list[str]:
     return [address for address in record.emails if not _ADDRESS.fullmatch(address) or len(address) > 320]
 
 
-def _payload(record: vcard.Card | csvfile.Row, source: str) -> dict[str, Any]:
+def _payload(record: vcard.Card | csvfile.Row, place: Mapping[str, Any]) -> dict[str, Any]:
     emails = list(dict.fromkeys(record.emails))
-    payload: dict[str, Any] = {"name": record.name or emails[0], "email": emails[0], "source": source}
+    payload: dict[str, Any] = {"name": record.name or emails[0], "email": emails[0], **place}
     if record.org:
         payload["org"] = record.org
     nicknames = [name for name in record.nicknames if name != record.name]

@@ -12,7 +12,7 @@ from runloop.errors import InvalidInput, Where
 from runloop.kb.importers.intake import Current, Found, How, Sort, Whole, held_at, take_in
 from runloop.kb.importers.passages import split_passages
 from runloop.kb.importers.report import ImportReport, Refusal
-from runloop.kb.importers.textfile import Unreadable, decode, read_bytes, shown
+from runloop.kb.importers.textfile import Unreadable, decode, is_folder, read_bytes, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,10 +33,12 @@ def import_notes(kb: KnowledgeBase, place: str | Path, how: How | None = None, *
     Files that were imported from this place before and are gone now lose their passages. ``encoding`` is that of files that are not UTF-8.
     """
     root = Path(place).resolve()
-    if not root.exists():
-        raise InvalidInput(
-            f"{place} does not exist", code="import.missing", where=Where(file=str(place)), hint="name a directory or a text file"
-        )
+    try:
+        root.stat()
+    except OSError as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        hint = "name a directory or a text file"
+        raise InvalidInput(f"{place} {why}", code="import.missing", where=Where(file=str(place)), hint=hint) from None
     report = ImportReport("notes", shown(root))
     return take_in(kb, _SORT, _items(root, report, encoding), report, how or How())
 
@@ -59,6 +61,8 @@ def _items(root: Path, report: ImportReport, encoding: str | None) -> Iterator[I
         report.files += 1
         report.read += len(data)
         yield _found(path, data, text)
+    if not report.files and not report.refusals:
+        report.remark(shown(root), None, f"no file in it ends in {', '.join(sorted(SUFFIXES))}")
     yield Whole(shown(root))
 
 
@@ -120,7 +124,7 @@ def _files(root: Path) -> Iterator[Path | Refusal]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 inner.append(path)
-            elif entry.is_symlink() and path.is_dir():
+            elif entry.is_symlink() and is_folder(path):
                 yield Refusal(shown(path), None, "a link to a directory; not followed")
             elif path.suffix.lower() in SUFFIXES:
                 if entry.is_symlink() and not _inside(os.path.realpath(path), root):

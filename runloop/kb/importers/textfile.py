@@ -124,3 +124,11 @@ def bad_byte(text: str) -> int | None:
     """The first byte of the text that was not UTF-8, as ``keep_bad`` left it."""
     found = _KEPT.search(text)
     return None if found is None else ord(found[0]) - 0xDC00
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a directory or leads to one; False where nobody may look."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

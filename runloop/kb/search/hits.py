@@ -117,7 +117,7 @@ def person_hit(person: Person, redactor: Redactor) -> Hit:
         "masked": redactor.hides_contacts,
     }
     excerpt = f"{name} <{email}>" + (f", {org}" if org else "")
-    return Hit("contacts", f"contact:{person.key}", name, excerpt, person.event_id, None, None, person.score, data)
+    return Hit("contacts", f"contact:{person.key}", name, excerpt, person.event_id, person.path, person.line, person.score, data)
 
 
 def note_hit(db: apsw.Connection, redactor: Redactor, key: str, score: float, query: str = "") -> Hit:

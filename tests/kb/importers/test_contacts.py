@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop.kb import forgetting
 from runloop.kb.importers import csvfile, vcard
 from runloop.kb.importers.contacts import import_contacts
 from runloop.kb.importers.textfile import Unreadable, decode
@@ -35,6 +36,19 @@ def people(kb):
 
 def refusals(report):
     return [(Path(each.file).name, each.line, each.reason) for each in report.refused]
+
+
+def test_a_contact_and_its_account_say_in_which_file_and_line_they_stood_whichever_directory_that_was_named_from(kb, tmp_path, monkeypatch):
+    file = write(tmp_path / "c.vcf", card("FN:Ada", "EMAIL:ada@x.example") + card("FN:Bo", "EMAIL:bo@x.example", "IMPP:xmpp:bo@x.example"))
+    monkeypatch.chdir(tmp_path)
+    import_contacts(kb, ["c.vcf"])
+    with kb.reading() as db:
+        assert db.execute("SELECT name, path, line FROM contacts ORDER BY name").fetchall() == [("Ada", str(file), 1), ("Bo", str(file), 6)]
+        assert db.execute("SELECT handle, path, line FROM accounts").fetchall() == [("bo@x.example", str(file), 6)]
+    [hit] = kb.search("Bo", ["contacts"])
+    assert (hit.path, hit.line) == (str(file), 6)
+    assert forgetting.plan(kb, "bo@x.example").outside == (str(file),)
+    assert (import_contacts(kb, [file]).taken, import_contacts(kb, [file]).known) == (0, 2)
 
 
 def test_a_mixed_vcard_file_gives_its_good_cards_and_the_line_and_reason_of_every_other(kb):

@@ -204,3 +204,33 @@ def test_small_paragraphs_share_a_passage_and_large_ones_do_not():
     small, large = "s " * 200, "l " * 500
     lines = [small, "", small, "", large, "", small]
     assert [(each.line, each.end_line) for each in split_passages("\n".join(lines), markdown=False)] == [(1, 3), (5, 5), (7, 7)]
+
+
+def test_a_link_that_may_not_be_followed_costs_only_itself(kb, folder, monkeypatch):
+    (folder / "closed").symlink_to("elsewhere")
+    real = type(folder).is_dir
+
+    def is_dir(self, **how):
+        if self.name == "closed":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, **how)
+
+    monkeypatch.setattr(type(folder), "is_dir", is_dir)
+    assert import_notes(kb, folder).taken == 3
+
+
+def test_a_directory_without_notes_says_so(kb, tmp_path):
+    write(tmp_path / "notes" / "a.pdf", "x")
+    report = import_notes(kb, tmp_path / "notes")
+    assert [(each.file, each.reason) for each in report.remarks] == [
+        (str(tmp_path / "notes"), "no file in it ends in .markdown, .md, .mdown, .text, .txt")
+    ]
+
+
+def test_a_place_that_may_not_be_read_is_refused_by_name(kb, folder, monkeypatch):
+    def stat(self, **how):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(folder), "stat", stat)
+    with pytest.raises(InvalidInput, match="cannot be read: Permission denied"):
+        import_notes(kb, folder)

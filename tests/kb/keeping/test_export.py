@@ -333,3 +333,13 @@ def test_backups_hold_the_archives_that_stand_for_pruned_runs(home, tmp_path):
 
     made = make_backup(home.ledger, home.backups / "b", {"archive": archive.parent})
     assert "archive/runs.jsonl" in {file.path for file in made.manifest.files}
+
+
+def test_a_page_holds_nothing_that_drives_a_terminal(home, contact):
+    with home.open() as kb:
+        event = kb.ledger.append([contact("Eve \x1b]0;x\x07\u202etxt\x9b31m", "eve@example.com", org="\x1b[2J")])[0]
+        with kb.reading() as db:
+            key = db.execute("SELECT node_key FROM nodes WHERE source_event = ?", (event.id,)).get
+        page = entity_page(kb, key, lambda value: value)
+    assert page.startswith("# Eve �\\]0;x��txt�31m\n")
+    assert not {each for each in page if each != "\n" and not each.isprintable()}

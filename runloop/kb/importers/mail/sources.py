@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runloop.kb.importers.intake import Whole
 from runloop.kb.importers.mail import mbox
 from runloop.kb.importers.report import Refusal
-from runloop.kb.importers.textfile import Unreadable, opened, read_bytes, shown
+from runloop.kb.importers.textfile import Unreadable, is_folder, opened, read_bytes, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _MAILDIR = ("cur", "new")
 _SUFFIXES = frozenset({".mbox", ".mbx", ".eml", ".emlx", ".msg"})
+_OF_MAIL = re.compile(  # at least one of these makes headers those of a message (RFC 5322; what mail programs add)
+    rb"^(?:from|to|cc|bcc|subject|date|message-id|received|return-path|delivered-to|sender|reply-to|mime-version|content-type)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
 _HEADER = re.compile(rb"(?:[!-9;-~]+[ \t]*:|>?From )")
 
 
@@ -33,7 +37,7 @@ class Letter(NamedTuple):
 
 def letters(path: Path, report: ImportReport, limit: int) -> Iterator[Letter | Refusal | Whole]:
     """Every message of a file or directory; what cannot be read is refused by name."""
-    if not path.is_dir():
+    if not is_folder(path):
         yield from _file(path, report, limit, explicit=True)
         return
     folders = [path]
@@ -52,7 +56,7 @@ def letters(path: Path, report: ImportReport, limit: int) -> Iterator[Letter | R
             here = Path(entry.path)
             if entry.is_dir(follow_symlinks=False):
                 inner += [] if boxes and entry.name in {*_MAILDIR, "tmp"} else [here]
-            elif entry.is_symlink() and here.is_dir():
+            elif entry.is_symlink() and is_folder(here):
                 yield Refusal(shown(here), None, "a link to a directory; not followed")
             elif not boxes and not entry.name.startswith("."):
                 yield from _file(here, report, limit, explicit=False)
@@ -87,7 +91,7 @@ def _maildir(folder: Path, boxes: list[Path], report: ImportReport, limit: int) 
             yield Refusal(shown(box), None, error.strerror or str(error))
             continue
         for path in paths:
-            if path.name.startswith(".") or path.is_dir():
+            if path.name.startswith(".") or is_folder(path):
                 continue
             try:
                 data = read_bytes(path, limit)
@@ -121,7 +125,7 @@ def _file(path: Path, report: ImportReport, limit: int, *, explicit: bool) -> It
                 else:
                     yield Whole(name)
                 return
-            if not _HEADER.match(head.lstrip(b"\r\n\xef\xbb\xbf")):
+            if not _HEADER.match(head.lstrip(b"\r\n\xef\xbb\xbf")) or (path.suffix.lower() != ".eml" and not _OF_MAIL.search(head)):
                 if wanted:
                     yield Refusal(name, 1, "neither an mbox file nor a message")
                 return

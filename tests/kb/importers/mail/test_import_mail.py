@@ -231,3 +231,10 @@ def test_a_dry_run_says_what_would_be_taken_and_forgotten(kb, tmp_path):
     head = kb.ledger.head().id
     report = import_mail(kb, [path], How(dry_run=True))
     assert (report.taken, report.removed, kb.ledger.head().id) == (1, 1, head)
+
+
+@pytest.mark.parametrize("text", ["BEGIN:VCARD\nVERSION:3.0\nFN:Ada\nEND:VCARD\n", "key: value\nother: value\n", "note: buy milk\n"])
+def test_a_file_that_only_looks_like_headers_is_no_message(kb, tmp_path, text):
+    (tmp_path / "c.vcf").write_text(text)
+    report = import_mail(kb, [tmp_path / "c.vcf"])
+    assert (report.taken, [each.reason for each in report.refused]) == (0, ["neither an mbox file nor a message"])
