@@ -149,5 +149,5 @@ def _likeness(a: str, b: str) -> float:
 def _load(db: apsw.Connection, key: Any, match: str, score: float) -> Person:
     columns = "contact_key, name, email, emails, nicknames, org, trust, source, path, line, source_event"
     row: Any = db.execute(f"SELECT {columns} FROM contacts WHERE contact_key = ?", (key,)).fetchone()  # noqa: S608 - our own names
-    key, name, email, emails, nicknames, *rest = row
-    return Person(key, name, email, json.loads(emails), json.loads(nicknames), *rest, match, score)
+    key, name, email, emails, nicknames, org, trust, source, path, line, event_id = row
+    return Person(key, name, email, json.loads(emails), json.loads(nicknames), org, trust, source, path, line, event_id, match, score)

@@ -83,7 +83,6 @@ class _Statement:
         self._deadline = time.monotonic() + request.max_seconds
         self._refusal = ""
         self._statements = 0
-        self._says_something = False
         self._tables = tables_of(source, request.until)
         db = self._db = apsw.Connection(":memory:")
         for limit, value in _LIMITS.items():
@@ -105,10 +104,7 @@ class _Statement:
         """The rows. Raises QueryRefused and QueryLimit."""
         try:
             cursor = self._db.cursor()
-            rows = iter(cursor.execute(self._request.sql))
-            if not self._says_something:
-                raise QueryRefused("there is no statement", hint="send one SELECT")
-            return self._fetch(cursor, rows)
+            return self._fetch(cursor, iter(cursor.execute(self._request.sql)))
         except apsw.ExecTraceAbort:
             raise QueryRefused("more than one statement", hint="send one SELECT at a time") from None
         except apsw.InterruptError:
@@ -140,7 +136,6 @@ class _Statement:
         return QueryResult(columns, taken, truncated=False)
 
     def _authorize(self, action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
-        self._says_something = True
         if action in {apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE}:
             return apsw.SQLITE_OK
         if action == apsw.SQLITE_READ:
