@@ -53,7 +53,7 @@ def complete(grammar: Mapping[str, Any], words: Sequence[str], values: Values) -
     if last.startswith("-") and not literal:
         return _of_option(node, last, used, values)
     if node["commands"]:
-        return _matching([(name, each["help"]) for name, each in node["commands"].items()], last)
+        return _matching([(name, each["summary"]) for name, each in node["commands"].items()], last)
     arguments = node["arguments"]
     if not arguments or (at >= len(arguments) and not arguments[-1]["many"]):
         return Answer()

@@ -1,8 +1,8 @@
 """What every verb takes, as plain data: for completion and for the manual. Read from typer's commands once, then from a cache.
 
-A node is ``{"help", "options", "arguments", "commands"}``, an argument ``{"metavar", "help", "many", "required", "value"}``, an option
-``{"names", "metavar", "help", "flag", "many", "default", "value"}``; ``value`` says what stands there: a list of words, or a name of
-:data:`runloop.cli.values.VALUES`, ``files``, ``dirs`` or None.
+A node is ``{"summary", "help", "options", "arguments", "commands"}``, an argument ``{"metavar", "help", "many", "required", "value"}``, an
+option ``{"names", "metavar", "help", "flag", "many", "default", "value"}``; ``value`` says what stands there: a list of words, or a
+name of :data:`runloop.cli.values.VALUES`, ``files``, ``dirs`` or None.
 """
 
 from __future__ import annotations
@@ -82,16 +82,19 @@ def whole() -> Node:
 
     verbs = {name: _node(command_of(name), (name,)) for name in VERBS}
     for name, verb in VERBS.items():
-        verbs[name]["help"] = verb.summary
-    topics = {name: {"help": help_, "options": [], "arguments": [], "commands": {}} for name, help_ in TOPICS.items()}
-    shown = {name: {"help": verb.summary, "options": [], "arguments": [], "commands": {}} for name, verb in VERBS.items()}
-    helping = {"help": "Explain a verb or a topic.", "options": [], "arguments": [], "commands": {**shown, **topics}}
+        verbs[name]["summary"] = verb.summary
+    explained = {**{name: verb.summary for name, verb in VERBS.items()}, **TOPICS}
+    helping = {**_leaf("Explain a verb or a topic."), "commands": {name: _leaf(text) for name, text in explained.items()}}
     options = [
         {"names": list(each.names), "metavar": each.metavar, "help": each.text, "flag": each.metavar is None, "many": False,
          "default": None, "value": each.value}
         for each in GLOBALS
     ]  # fmt: skip
-    return {"help": "", "options": options, "arguments": [], "commands": {**verbs, "help": helping}}
+    return {**_leaf(""), "options": options, "commands": {**verbs, "help": helping}}
+
+
+def _leaf(text: str) -> Node:
+    return {"summary": text, "help": text, "options": [], "arguments": [], "commands": {}}
 
 
 def _node(command: Any, path: tuple[str, ...]) -> Node:
@@ -99,7 +102,9 @@ def _node(command: Any, path: tuple[str, ...]) -> Node:
     options = [_option(each, path, choices) for each in command.params if each.param_type_name == "option" and not each.hidden]
     arguments = [_argument(each, path, choices) for each in command.params if each.param_type_name == "argument"]
     commands = {name: _node(each, (*path, name)) for name, each in getattr(command, "commands", {}).items() if not each.hidden}
-    return {"help": cleandoc(command.help or "").split("\f")[0].strip(), "options": options, "arguments": arguments, "commands": commands}
+    text = cleandoc(command.help or "").split("\f")[0].strip()
+    summary = " ".join(text.split("\n\n")[0].split())
+    return {"summary": summary, "help": text, "options": options, "arguments": arguments, "commands": commands}
 
 
 def _option(parameter: Any, path: tuple[str, ...], choices: Mapping[str, list[str]]) -> dict[str, Any]:

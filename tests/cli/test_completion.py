@@ -28,7 +28,7 @@ def argument(value, many=False):
 
 
 def node(*arguments, options=(), commands=None):
-    return {"help": "", "options": list(options), "arguments": list(arguments), "commands": commands or {}}
+    return {"summary": "", "help": "", "options": list(options), "arguments": list(arguments), "commands": commands or {}}
 
 
 SHOW = node(

@@ -27,6 +27,7 @@ PARTS = (
     "LICENSE",
     "CHANGELOG.md",
     "scripts",
+    "docs/man",
 )
 
 pytestmark = [pytest.mark.wheel, pytest.mark.slow]
@@ -140,6 +141,51 @@ def test_an_agent_runs_from_the_installed_wheel_without_any_build_tool(installed
 def test_the_command_is_installed(installed, tmp_path):
     done = subprocess.run([str(installed.with_name("rlp")), "--help"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, "run" in done.stdout) == (0, True)
+
+
+def _nodes(grammar, path=()):
+    yield path, grammar
+    for name, below in grammar["commands"].items():
+        yield from _nodes(below, (*path, name))
+
+
+GRAMMAR = "import json; from runloop.cli.grammar import whole; print(json.dumps(whole()))"
+HELPS = """
+import contextlib, io, json, sys
+from runloop.cli.main import main
+printed = {}
+for words in json.loads(sys.stdin.read()):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main([*words, "--help"])
+    printed[" ".join(words)] = [code, out.getvalue()]
+print(json.dumps(printed))
+"""
+
+
+def test_every_verb_and_command_of_the_installed_rlp_has_help_a_page_of_the_manual_and_completion(installed, tmp_path):
+    """Help in one process, which is what takes long; the entry point itself is started for every verb."""
+    grammar = json.loads(_run(installed, GRAMMAR, cwd=tmp_path))
+    commands = [path for path, _ in _nodes(grammar) if path and path[0] != "help"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "COLUMNS": "100"}
+    given = {"cwd": tmp_path, "env": env, "capture_output": True, "text": True}
+    printed = json.loads(subprocess.run([str(installed), "-P", "-c", HELPS], input=json.dumps(commands), check=True, **given).stdout)
+    assert {name: code for name, (code, _) in printed.items() if code} == {}
+    assert [name for name, (_, text) in printed.items() if not text.startswith(f"Usage: rlp {name}")] == []
+    rlp = str(installed.with_name("rlp"))
+    for path, node in _nodes(grammar):
+        if len(path) == 1 and path[0] != "help":
+            words = subprocess.run([rlp, "__complete", "fish", *path, "--"], check=True, **given).stdout.splitlines()
+            inner = {name for each in node["options"] for name in each["names"] if name.startswith("--")}
+            assert (words[0], {word.partition("\t")[0] for word in words[1:]}) == (":words", inner | {"--help"})
+    manual = installed.parent.parent / "share/man"
+    assert {f"rlp-{path[0]}.1" for path in commands} | {"rlp.1"} == {page.name for page in (manual / "man1").iterdir()}
+    assert (manual / "man8/runloopd.8").is_file()
+    for path in commands:
+        text = (manual / "man1" / f"rlp-{path[0]}.1").read_text().replace("\\-", "-")
+        assert f"rlp {' '.join(path)}" in text
+    share = installed.parent.parent / "share"
+    for name in ("bash-completion/completions/rlp", "zsh/site-functions/_rlp", "fish/vendor_completions.d/rlp.fish"):
+        assert "__complete" in (share / name).read_text()
 
 
 def test_an_editable_install_uses_the_checkout_and_builds_no_guest_that_is_up_to_date(tree, tmp_path_factory, tmp_path):
