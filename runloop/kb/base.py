@@ -28,6 +28,7 @@ from runloop.kb.past import Past, Tick, note
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
 from runloop.kb.queries import MAX_ROWS, MAX_SECONDS, QueryResult, run_query, tables_of
 from runloop.kb.queries import Request as QueryRequest
+from runloop.kb.rebuilding import Rebuilder
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
 from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
@@ -91,6 +92,7 @@ class KnowledgeBase:
         self._readers: list[apsw.Connection] = []
         self._vectors: VectorStore | None = None
         self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
+        self._rebuilder = Rebuilder(self._views, views, ledger, self._lock)
         self.redactor = Redactor(ledger.meta("mask_salt") if salt is None else salt, rules, self._known_locals)
         """Masks what people get, as the settings say; what agents get is masked whatever the settings say."""
         self._for_agents = self.redactor.for_agents()
@@ -127,6 +129,7 @@ class KnowledgeBase:
         """Bring the derived tables up to the ledger; cheap when there is nothing new.
 
         On a full disk they stay where they are (``behind`` says why) and follow once there is room: nothing in them is lost by waiting.
+        Where something was erased or archived, what it said goes at once, and exact tables are made in the background (:meth:`settle`).
         The past stays as it was. Raises LedgerClosed.
         """
         with self._lock:
@@ -140,12 +143,19 @@ class KnowledgeBase:
                 self.behind = full
                 return Synced(0, materialise.watermark(self._views), 0)
             self.behind = None
+            if synced.outdated:
+                self._rebuilder.settle_later()
             return synced
+
+    def settle(self) -> None:
+        """As :meth:`sync`; where something was erased or archived, returns when exact tables are made. Raises LedgerFull."""
+        self.sync()
+        if self.until is None:
+            self._rebuilder.settle()
 
     def rebuild(self, tick: Callable[[int], None] = lambda _done: None) -> Synced:
         """Make the derived tables anew from every event; readers see the old ones until then. ``tick`` hears how far it is."""
-        with self._lock:
-            return materialise.rebuild(self._views, self._views_path, self.ledger, tick=tick)
+        return self._rebuilder.rebuild(tick)
 
     def problems(self) -> list[dict[str, Any]]:
         """Events that could not be applied and were set aside."""
@@ -170,7 +180,7 @@ class KnowledgeBase:
 
         if views and not quick:
             with suppress(LedgerCorrupt):  # the checks say better what is wrong
-                self.sync()
+                self.settle()
         with self._lock:
             anchors = [materialise.anchor(self._views)]
         return verify(
@@ -315,12 +325,18 @@ class KnowledgeBase:
         lefts = [Left(each) if isinstance(each, int) else each for each in events]
         erasure = erasing.erase(self.ledger, lefts, actor=actor, reason=reason)
         self._past().forget()
-        self.sync()
+        remarks = list(erasure.remarks)
+        try:
+            self.settle()
+        except LedgerFull:
+            remarks.append(
+                "there is no room to make the derived tables anew: until there is, some of what was not erased is missing in them"
+            )
         if (self.root / VECTORS_DB).exists():
             self.vectors.prune(DOMAINS)
-        if erasing.emptied(self._views_path):
-            return erasure
-        return replace(erasure, remarks=(*erasure.remarks, "a reader holds the log of the derived tables; what was erased leaves it later"))
+        if not erasing.emptied(self._views_path):
+            remarks.append("a reader holds the log of the derived tables; what was erased leaves it later")
+        return replace(erasure, remarks=tuple(remarks))
 
     def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS, for_agents: bool = False) -> QueryResult:
         """Run one read-only statement over the masked tables (see ``runloop.kb.queries``), in a process of its own."""
@@ -430,6 +446,8 @@ class KnowledgeBase:
         """Close both files; of a base that shows the past, its own."""
         with self._lock:
             self._closed = True
+        self._rebuilder.join()
+        with self._lock:
             while self._readers:
                 self._readers.pop().close()
             if self._vectors is not None:

@@ -54,6 +54,8 @@ def fold(text: str) -> str:
 
 def spaced(text: str) -> str:
     """The text with blanks around every character of a script that writes without them: the index takes each for a word."""
+    if text.isascii() and "\0" not in text:
+        return text
     return _ONE_UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", _PRIVATE.sub(" ", text)))
 
 
@@ -102,13 +104,29 @@ def index(
         (domain, key, title, body if keep else None, path, line, event.ts_ms if ts_ms is None else ts_ms, event.id, digest),
     )
     values = (db.last_insert_rowid(), spaced(title), spaced(body), domain_mark(domain))
-    db.execute("INSERT INTO search(rowid, title, body, domain) VALUES(?, ?, ?, ?)", values)
+    db.execute("INSERT INTO temp.unwritten VALUES(?, ?, ?, ?)", values)
 
 
 def unindex(db: apsw.Connection, domain: str, key: str) -> None:
     """Take a document out of the search."""
-    for (rowid,) in db.execute("DELETE FROM documents WHERE domain = ? AND key = ? RETURNING id", (domain, key)).fetchall():
+    rowid: Any = db.execute("SELECT id FROM documents WHERE domain = ? AND key = ?", (domain, key)).get
+    if rowid is None:
+        return
+    db.execute("DELETE FROM documents WHERE id = ?", (rowid,))
+    db.execute("DELETE FROM temp.unwritten WHERE id = ?", (rowid,))
+    if not db.changes():
         db.execute("DELETE FROM search WHERE rowid = ?", (rowid,))
+
+
+def gather_words(db: apsw.Connection) -> None:
+    """Have the connection gather the texts for the search index: one that changes again within a transaction is never written."""
+    db.execute("CREATE TEMP TABLE unwritten(id INTEGER PRIMARY KEY, title TEXT, body TEXT, domain TEXT)")
+
+
+def write_words(db: apsw.Connection) -> None:
+    """Write what was gathered into the search index; before the transaction ends."""
+    db.execute("INSERT INTO search(rowid, title, body, domain) SELECT id, title, body, domain FROM temp.unwritten ORDER BY id")
+    db.execute("DELETE FROM temp.unwritten")
 
 
 def domain_mark(domain: str) -> str:

@@ -12,13 +12,14 @@ from runloop.errors import Where
 from runloop.events import genesis
 from runloop.kb import views
 from runloop.kb.clock import note_times
-from runloop.kb.database import connect, fold, translated
+from runloop.kb.cutting import cut
+from runloop.kb.database import connect, translated
+from runloop.kb.derived import gather_words, write_words
 from runloop.kb.errors import LedgerCorrupt
-from runloop.kb.keeping.scratch import scratch
 from runloop.kb.migrations import immediate
 from runloop.kb.projections import ERASING, apply, erased
 from runloop.kb.pruning.projection import KIND as ARCHIVING
-from runloop.kb.pruning.projection import outdated
+from runloop.kb.pruning.projection import holds_archived
 from runloop.kb.verify import Anchor
 
 if TYPE_CHECKING:
@@ -29,17 +30,18 @@ if TYPE_CHECKING:
     from runloop.kb.ledger import Ledger
 
 BATCH = 512  # events in one transaction (spec 15.5)
-FOLD_MS = 500  # how long a rebuild waits for readers, so that what the old tables held leaves the log as well
+_REMOVING = frozenset({ERASING, ARCHIVING})
 _OF_THE_FILE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError)  # the file's trouble, not an event's
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """How many events were applied, up to which, and how many of them were set aside."""
+    """How many events were applied, up to which, how many of them were set aside, and whether the tables have to be made anew."""
 
     applied: int
     watermark: int
     set_aside: int
+    outdated: bool = False
 
 
 @contextmanager
@@ -64,6 +66,7 @@ def open_views(path: Path, ledger: Ledger) -> apsw.Connection:
             views.create(db, ledger.id, genesis(ledger.id))
         elif db.execute("SELECT version FROM state").get != views.VERSION:
             views.recreate(db)
+    gather_words(db)
     return db
 
 
@@ -77,86 +80,75 @@ def watermark(db: apsw.Connection) -> int:
     return int(db.execute("SELECT watermark FROM state").get)
 
 
+def outdated(db: apsw.Connection) -> bool:
+    """Whether something was taken out of the ledger that the tables were made with: only making them anew gives exact ones."""
+    return bool(db.execute("SELECT outdated FROM state").get)
+
+
 def sync(
-    db: apsw.Connection, path: Path, ledger: Ledger, *, until: int | None = None, tick: Callable[[int], None] = lambda _done: None
+    db: apsw.Connection,
+    path: Path,
+    ledger: Ledger,
+    *,
+    until: int | None = None,
+    batch: int | None = None,
+    tick: Callable[[int], None] = lambda _done: None,
 ) -> Synced:
     """Apply every event after the watermark that is stored now, or those up to ``until``; one that cannot be applied is set aside.
 
-    Where an erasure took content from events that were applied before, or records that were applied are in an archive now, the tables
-    are made anew. ``tick`` hears after each batch how far it is.
+    What an erasure took from events that were applied before goes out of the tables at once, and they are ``outdated`` from then on; so
+    they are where records that were applied are in an archive now. ``tick`` hears after each batch how far it is.
     """
     applied = aside = 0
+    size = BATCH if batch is None else batch
     with derived(path, db):
         _check_anchor(anchor(db), ledger)
         seen = mine = watermark(db)
         head = ledger.head().id
         if head == seen:
-            return Synced(0, seen, 0)
+            return Synced(0, seen, 0, outdated(db))
         while True:
             with immediate(db):
                 done = watermark(db)
-                events = ledger.read(done, BATCH if until is None else min(BATCH, max(until - done, 0)))
+                events = ledger.read(done, size if until is None else min(size, max(until - done, 0)))
                 events = events if until is None else [event for event in events if event.id <= until]  # ids may have gaps
                 if not events:
-                    return Synced(applied, done, aside)
+                    return Synced(applied, done, aside, outdated(db))
                 seen = seen if done == mine else done
-                again = any(_undoes(db, event, done if event.id > head else seen, ledger) for event in events)
-                if not again:
-                    aside += _apply_all(db, events, ledger)
-                    note_times(db, events)
-                    last = events[-1]
-                    db.execute("UPDATE state SET watermark = ?", (last.id,))
-                    db.execute("UPDATE state SET anchor_id = ?, anchor_chain = ? WHERE anchor_id < ?", (last.id, last.chain_hash, last.id))
-            if again:
-                made = rebuild(db, path, ledger, until=until, tick=tick)
-                return Synced(made.applied, made.watermark, made.set_aside)
+                for event in events:
+                    if event.kind in _REMOVING:
+                        _take_back(db, event, done if event.id > head else seen, ledger)
+                aside += _apply_all(db, events, ledger)
+                write_words(db)
+                note_times(db, events)
+                last = events[-1]
+                db.execute("UPDATE state SET watermark = ?", (last.id,))
+                db.execute("UPDATE state SET anchor_id = ?, anchor_chain = ? WHERE anchor_id < ?", (last.id, last.chain_hash, last.id))
             mine = last.id
             applied += len(events)
             tick(mine)
             if mine >= head:  # what is stored meanwhile is for the next time: a reader must not wait for writers that never pause
-                return Synced(applied, mine, aside)
+                return Synced(applied, mine, aside, outdated(db))
 
 
-def rebuild(
-    db: apsw.Connection, path: Path, ledger: Ledger, *, until: int | None = None, tick: Callable[[int], None] = lambda _done: None
-) -> Synced:
-    """Apply every event, or those up to ``until``, to new tables in a file of their own, and put them in the place of the old ones at once.
-
-    Until then everybody reads the old tables and brings them up to the ledger as always. Takes as much room again as they do.
-    """
-    with scratch(path.parent) as folder:
-        made = folder / path.name
-        fresh = open_views(made, ledger)
-        try:
-            with derived(made, fresh):
-                fresh.pragma("journal_mode", "memory")  # it is nothing to anybody before it is whole
-                fresh.pragma("synchronous", 0)
-                synced = sync(fresh, made, ledger, until=until, tick=tick)
-                views.carry_over(fresh, path)
-            with derived(path, db):
-                with db.backup("main", fresh, "main") as copy:
-                    while not copy.done:
-                        copy.step()
-                fold(db, wait_ms=FOLD_MS)
-        finally:
-            fresh.close()
-    behind = sync(db, path, ledger, until=until)
-    return Synced(synced.applied + behind.applied, behind.watermark, synced.set_aside + behind.set_aside)
-
-
-def _undoes(db: apsw.Connection, event: StoredEvent, applied: int, ledger: Ledger) -> bool:
-    """Whether the event took something away from what was applied, the last of which is event ``applied``.
+def _take_back(db: apsw.Connection, event: StoredEvent, applied: int, ledger: Ledger) -> None:
+    """Do what the event says has to go of what was applied, the last of which is event ``applied``.
 
     Of one that cannot be read nobody knows what it took, so it may be anything; that it cannot be read is noted when it is applied.
     """
     try:
         if event.kind == ERASING:
-            return any(each <= applied for each in erased(event))
-        return event.kind == ARCHIVING and outdated(db, event, ledger)
+            gone = [each for each in erased(event) if each <= applied]
+            cut(db, gone)
+            stale = bool(gone)
+        else:
+            stale = holds_archived(db, event, ledger)
     except _OF_THE_FILE:
         raise
     except Exception:  # noqa: BLE001 - whatever is wrong with it
-        return applied > 0
+        stale = applied > 0
+    if stale:
+        db.execute("UPDATE state SET outdated = ?", (event.id,))
 
 
 def _apply_all(db: apsw.Connection, events: Sequence[StoredEvent], ledger: Ledger) -> int:

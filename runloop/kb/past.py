@@ -20,6 +20,7 @@ from runloop.kb import materialise, views
 from runloop.kb.database import connect, translated
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.pruning.projection import leave_tables
+from runloop.kb.rebuilding import built
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,25 +98,35 @@ class Past:
         part = path.with_name(f".{event_id}.{os.getpid()}.part")
         before = max((state for state in self.states() if state.event_id < event_id), key=lambda state: state.event_id, default=None)
         try:
-            with translated(part):
-                if before is not None:
-                    shutil.copyfile(before.path, part)
-                    part.chmod(0o600)
-            db = materialise.open_views(part, self._ledger)
-            try:
-                materialise.sync(db, part, self._ledger, until=event_id, tick=lambda done: tick(done, event_id))
-                with materialise.derived(part, db):
-                    for run_id in ArchivedRuns(self._ledger).run_ids(limit=-1):
-                        leave_tables(db, run_id)  # records of it may have stayed; without the others it is no run
-                    db.pragma("journal_mode", "delete")  # no log beside it: a state is one file
-            finally:
-                db.close()
+            if before is None or not self._continue(before.path, part, event_id, tick):
+                with built(part, self._ledger, until=event_id, tick=lambda done: tick(done, event_id)) as (db, _):
+                    self._finish(db, part)
             with translated(path):
                 part.rename(path)
         finally:
             for leftover in self.directory.glob(f"{part.name}*"):
                 leftover.unlink(missing_ok=True)
         return path
+
+    def _continue(self, before: Path, part: Path, event_id: int, tick: Tick) -> bool:
+        """Make the state from an earlier one; not where something was taken in between that the earlier one was made with."""
+        with translated(part):
+            shutil.copyfile(before, part)
+            part.chmod(0o600)
+        db = materialise.open_views(part, self._ledger)
+        try:
+            if materialise.sync(db, part, self._ledger, until=event_id, tick=lambda done: tick(done, event_id)).outdated:
+                return False
+            self._finish(db, part)
+        finally:
+            db.close()
+        return True
+
+    def _finish(self, db: apsw.Connection, part: Path) -> None:
+        with materialise.derived(part, db):
+            for run_id in ArchivedRuns(self._ledger).run_ids(limit=-1):
+                leave_tables(db, run_id)  # records of it may have stayed; without the others it is no run
+            db.pragma("journal_mode", "delete")  # no log beside it: a state is one file
 
     def _tidy(self) -> None:
         """Remove what an interrupted process left, and the states that are not what the ledger makes of its events now."""

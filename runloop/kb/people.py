@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.kb.derived import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import apsw
 
@@ -73,14 +73,34 @@ def find_people(db: apsw.Connection, query: str, limit: int) -> list[Person]:
     return [_load(db, key, how, score) for key, (how, score) in ranked[:limit]]
 
 
-def name_forms(db: apsw.Connection, key: str, names: Iterable[str], org: str) -> None:
-    """Note by which words a contact is found: whole names, their words, those of its organisation, and words with a letter left out."""
-    db.execute("DELETE FROM contact_names WHERE contact_key = ?", (key,))
+def name_forms(db: apsw.Connection, key: str, names: Sequence[str], org: str) -> None:
+    """Note by which words a contact is found, in place of those of its row before: the caller writes the row afterwards."""
+    before, now = _forms_of_row(db, key), _forms(names, org)
+    _forget(db, key, before - now)
+    db.executemany("INSERT INTO contact_names VALUES(?, ?, ?)", [(form, key, sort) for form, sort in sorted(now - before)])
+
+
+def forget_name_forms(db: apsw.Connection, key: str) -> None:
+    """A contact is found by no words any more; its row is still there."""
+    _forget(db, key, _forms_of_row(db, key))
+
+
+def _forms_of_row(db: apsw.Connection, key: str) -> set[tuple[str, str]]:
+    row: Any = db.execute("SELECT name, nicknames, org FROM contacts WHERE contact_key = ?", (key,)).fetchone()
+    return set() if row is None else _forms((row[0], *json.loads(row[1])), row[2] or "")
+
+
+def _forget(db: apsw.Connection, key: str, forms: set[tuple[str, str]]) -> None:
+    sql = "DELETE FROM contact_names WHERE form = ? AND contact_key = ? AND sort = ?"
+    db.executemany(sql, [(form, key, sort) for form, sort in sorted(forms)])
+
+
+def _forms(names: Iterable[str], org: str) -> set[tuple[str, str]]:
+    """Whole names, their words, those of the organisation, and words with a letter left out."""
     whole = [fold(name) for name in names]
     words = {word for name in whole for word in name.split()}
     forms = {(name, "whole") for name in whole} | {(word, "name") for word in words} | {(word, "org") for word in fold(org).split()}
-    forms |= {(form, "near") for word in words for form in _shorter(word)}
-    db.executemany("INSERT INTO contact_names VALUES(?, ?, ?)", [(form, key, sort) for form, sort in sorted(forms)])
+    return forms | {(form, "near") for word in words for form in _shorter(word)}
 
 
 def _shorter(word: str) -> set[str]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import apsw
 
-VERSION = 12  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 13  # raise it with any change of a table or of a projection: older files are then rebuilt
+
+BULK_CACHE_KIB = 64 * 1024  # of pages, while everything is made anew
 
 _STATE = """
     CREATE TABLE state(
         one INTEGER PRIMARY KEY CHECK(one = 1), version INTEGER NOT NULL, ledger_id TEXT NOT NULL, watermark INTEGER NOT NULL,
-        anchor_id INTEGER NOT NULL, anchor_chain BLOB NOT NULL
+        anchor_id INTEGER NOT NULL, anchor_chain BLOB NOT NULL, outdated INTEGER NOT NULL
     ) STRICT
 """
 
@@ -127,32 +131,34 @@ _SQL_VIEWS = {
         UNION ALL SELECT 'ledger_id', ledger_id FROM state
         UNION ALL SELECT 'watermark', CAST(watermark AS TEXT) FROM state""",
 }
-_INDEXES = (
-    "CREATE INDEX documents_digest ON documents(digest)",
-    "CREATE INDEX contact_names_contact ON contact_names(contact_key)",
+_INDEXES = (  # what projections look up
     "CREATE INDEX contact_emails_contact ON contact_emails(contact_key)",
     "CREATE INDEX notes_version ON notes(path, file_hash)",
-    "CREATE INDEX messages_mailbox ON messages(mailbox)",
     "CREATE INDEX messages_id ON messages(message_id) WHERE message_id IS NOT NULL",
     "CREATE INDEX messages_thread ON messages(thread)",
-    "CREATE INDEX appointments_path ON appointments(path)",
-    "CREATE INDEX commits_repository ON commits(repository)",
-    "CREATE INDEX artifacts_run ON artifacts(run_id)",
-    "CREATE INDEX runs_started ON runs(submitted_ms)",
-    "CREATE INDEX runs_open ON runs(submitted_ms) WHERE finished_ms IS NULL",
-    "CREATE INDEX runs_parent ON runs(parent_run_id) WHERE parent_run_id IS NOT NULL",
-    "CREATE INDEX runs_forked ON runs(forked_from) WHERE forked_from IS NOT NULL",
-    "CREATE INDEX approvals_run ON approvals(run_id)",
-    "CREATE INDEX accounts_contact ON accounts(contact_key) WHERE contact_key IS NOT NULL",
-    "CREATE INDEX effects_model ON effects(ended_ms) WHERE model IS NOT NULL",
     "CREATE INDEX nodes_source ON nodes(source_event)",
-    "CREATE INDEX edges_target ON edges(target_key, relation)",
 )
+_READERS_INDEXES = {  # what only readers look up: by name, for they are made last where everything is made anew
+    "documents_digest": "documents(digest)",
+    "messages_mailbox": "messages(mailbox)",
+    "appointments_path": "appointments(path)",
+    "commits_repository": "commits(repository)",
+    "artifacts_run": "artifacts(run_id)",
+    "runs_started": "runs(submitted_ms)",
+    "runs_open": "runs(submitted_ms) WHERE finished_ms IS NULL",
+    "runs_parent": "runs(parent_run_id) WHERE parent_run_id IS NOT NULL",
+    "runs_forked": "runs(forked_from) WHERE forked_from IS NOT NULL",
+    "approvals_run": "approvals(run_id)",
+    "accounts_contact": "accounts(contact_key) WHERE contact_key IS NOT NULL",
+    "effects_model": "effects(ended_ms) WHERE model IS NOT NULL",
+    "edges_target": "edges(target_key, relation)",
+}
 _SEARCH = """CREATE VIRTUAL TABLE search USING fts5(
     title, body, domain, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2", prefix='2 3'
 )"""
 
 
+_BULK_SEARCH = {"automerge": (0, 4), "crisismerge": (1999, 16), "hashsize": (8 << 20, 1 << 20)}  # while it is filled, and FTS5's own
 _DROPS = (  # virtual tables before the rest: their shadow tables go with them, and only so
     ("VIEW", "type = 'view'"),
     ("TABLE", "type = 'table' AND sql LIKE 'CREATE VIRTUAL%'"),
@@ -178,7 +184,7 @@ def recreate(db: apsw.Connection) -> None:
 
 def _create(db: apsw.Connection, ledger_id: str, anchor_id: int, anchor_chain: bytes) -> None:
     db.execute(_STATE)
-    db.execute("INSERT INTO state VALUES(1, ?, ?, 0, ?, ?)", (VERSION, ledger_id, anchor_id, anchor_chain))
+    db.execute("INSERT INTO state VALUES(1, ?, ?, 0, ?, ?, 0)", (VERSION, ledger_id, anchor_id, anchor_chain))
     _create_tables(db)
 
 
@@ -189,7 +195,30 @@ def _create_tables(db: apsw.Connection) -> None:
         db.execute(f"CREATE VIEW {name} AS {query}")
     for index in _INDEXES:
         db.execute(index)
+    _create_readers_indexes(db)
     db.execute(_SEARCH)
+
+
+def _create_readers_indexes(db: apsw.Connection) -> None:
+    for name, what in _READERS_INDEXES.items():
+        db.execute(f"CREATE INDEX {name} ON {what}")
+
+
+@contextmanager
+def in_bulk(db: apsw.Connection) -> Iterator[None]:
+    """Fill new tables that nobody reads yet: what costs less once at the end is done then, and a crash leaves nothing of use."""
+    db.pragma("journal_mode", "memory")
+    db.pragma("synchronous", 0)
+    db.pragma("cache_size", -BULK_CACHE_KIB)
+    for name in _READERS_INDEXES:
+        db.execute(f"DROP INDEX {name}")
+    for option, value in _BULK_SEARCH.items():
+        db.execute("INSERT INTO search(search, rank) VALUES(?, ?)", (option, value[0]))
+    yield
+    _create_readers_indexes(db)
+    db.execute("INSERT INTO search(search) VALUES('optimize')")
+    for option, value in _BULK_SEARCH.items():
+        db.execute("INSERT INTO search(search, rank) VALUES(?, ?)", (option, value[1]))
 
 
 def carry_over(db: apsw.Connection, path: Path) -> None:

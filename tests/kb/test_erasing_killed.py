@@ -14,7 +14,7 @@ from tests.kb.test_erasing import files_with
 SECRET = "Zyzzogeton Quux"
 SCRIPT = """
     import os, signal, sys
-    from runloop.kb import KnowledgeBase, erasing, materialise
+    from runloop.kb import KnowledgeBase, erasing, rebuilding
 
     place, root = sys.argv[1:]
     die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
@@ -26,11 +26,11 @@ SCRIPT = """
     elif place == "before the log is emptied":
         erasing.emptied = die
     elif place == "before the tables are made anew":
-        materialise.rebuild = die
+        rebuilding.built = die
     elif place == "before the tables are exchanged":
-        materialise.views.carry_over = die
+        rebuilding.views.carry_over = die
     elif place == "before their log is emptied":
-        materialise.fold = die
+        rebuilding.fold = die
     kb.erase([1, 2])
 """
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from runloop.events import KINDS, NewEvent, RunIdentity, canonical, run_event
 from runloop.events import records as r
-from runloop.kb import KnowledgeBase, import_projections, materialise, projections, run_projections, views
+from runloop.kb import KnowledgeBase, erasing, import_projections, materialise, projections, run_projections, views
+from runloop.kb.erasing import Left
 from runloop.kb.errors import EraseRefused, SeqTaken
 
 HASH = "c" * 64
@@ -154,7 +155,7 @@ SORTS = (
     *[SAID.map(lambda each: ("say", each))] * 4,
     *[RECORD.map(lambda each: ("record", each))] * 4,
     POISON.map(lambda each: ("poison", each)),
-    *[st.lists(st.integers(0, 30), min_size=1, max_size=3).map(lambda each: ("erase", each))] * 2,
+    *[st.tuples(st.sampled_from(["erase", "vanish"]), st.lists(st.integers(0, 30), min_size=1, max_size=3))] * 2,
     st.sampled_from([("restart", None), ("rebuild", None)]),
 )
 STEP = st.sampled_from(range(len(SORTS))).flatmap(SORTS.__getitem__)  # one_of would choose among all their kinds alike
@@ -181,7 +182,7 @@ def said(kind, payload):
 
 def contents(kb):
     """Every derived table and view without numbers that only have to be distinct, and every word of the search index by document."""
-    kb.sync()
+    kb.settle()
     with kb.reading() as db:
         found = {}
         for name in (*views.table_names(), *views.view_names()):
@@ -216,6 +217,10 @@ class Base:
         elif what == "erase":
             with suppress(EraseRefused):  # a record of a run, or what was erased before
                 kb.erase({1 + number % kb.ledger.head().id for number in value} if kb.ledger.head().id else ())
+        elif what == "vanish":  # somebody else erases it, and is killed before he made the tables anew
+            head = kb.ledger.head().id
+            with suppress(EraseRefused):
+                erasing.erase(kb.ledger, [Left(event_id) for event_id in sorted({1 + number % head for number in value})] if head else [])
         elif what == "rebuild":
             kb.rebuild()
         else:

@@ -49,7 +49,7 @@ def prune(
             return _print_plan(plan, before_ms, as_json=json, as_table=table)
         key = signing_key(_keys())
         plan, done = pruning.prune(kb.ledger, before_ms, key=key, keep_failed=keep_failed, to=to)
-        kb.sync()
+        kb.settle()
     if output.wants_json(as_json=json, as_table=table):
         output.print_json({**_plan(plan, before_ms), "pruned": done and _done(done)})
         return EXIT_OK

@@ -9,6 +9,7 @@ from runloop.kb import materialise, views
 from runloop.kb.database import connect
 from runloop.kb.keeping.chain import Broken
 from runloop.kb.keeping.scratch import scratch
+from runloop.kb.rebuilding import built
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,16 +30,14 @@ def differences(path: Path, ledger: Ledger, tick: Callable[[int, int], None]) ->
     try:
         live.execute("BEGIN")
         upto = materialise.watermark(live)
-        with scratch(path.parent) as folder:
-            fresh = materialise.open_views(folder / path.name, ledger)
-            try:
-                materialise.sync(fresh, folder / path.name, ledger, until=upto, tick=lambda done: tick(done, upto))
-                yield from _file(live)
-                for table in views.table_names():
-                    yield from _table(fresh, live, table)
-                yield from _words(fresh, live)
-            finally:
-                fresh.close()
+        with (
+            scratch(path.parent) as folder,
+            built(folder / path.name, ledger, until=upto, tick=lambda done: tick(done, upto)) as (fresh, _),
+        ):
+            yield from _file(live)
+            for table in views.table_names():
+                yield from _table(fresh, live, table)
+            yield from _words(fresh, live)
     finally:
         live.close()
 

@@ -36,7 +36,7 @@ def leave_tables(db: apsw.Connection, run_id: str) -> None:
         db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own tables
 
 
-def outdated(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
+def holds_archived(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
     """Whether the tables hold something of the records that the event says have left the ledger."""
     return any(
         ledger.was_pruned(int(event_id))  # type: ignore[arg-type] # the column is an integer

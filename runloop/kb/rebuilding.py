@@ -1,0 +1,128 @@
+"""The derived tables made anew: in a file beside, while everybody goes on reading the old ones, and exchanged at once.
+
+Where something was taken out of the ledger (an erasure, a prune), that has to be done. One process at a time does it, whichever is first;
+whoever finds it undone, because that process was killed, does it again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from runloop.errors import RunloopError
+from runloop.kb import views
+from runloop.kb.database import fold, translated
+from runloop.kb.keeping.scratch import scratch
+from runloop.kb.materialise import Synced, derived, open_views, outdated, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import apsw
+
+    from runloop.kb.ledger import Ledger
+
+BATCH = 2048  # events in one transaction, where nobody waits for it
+FOLD_MS = 500  # how long to wait for readers, so that what the old tables held leaves the log as well
+LOCK = "rebuilding.lock"
+
+
+@contextmanager
+def built(
+    path: Path, ledger: Ledger, *, until: int | None = None, tick: Callable[[int], None] = lambda _done: None
+) -> Iterator[tuple[apsw.Connection, Synced]]:
+    """Tables made from nothing, of every event or of those up to ``until``, in a new file that is only the caller's."""
+    fresh = open_views(path, ledger)
+    try:
+        with derived(path, fresh), views.in_bulk(fresh):
+            synced = sync(fresh, path, ledger, until=until, batch=BATCH, tick=tick)
+        yield fresh, synced
+    finally:
+        fresh.close()
+
+
+class Rebuilder:
+    """Makes the tables of one open base anew. ``live`` is their write connection, used only while ``guard`` is held."""
+
+    def __init__(self, live: apsw.Connection, path: Path, ledger: Ledger, guard: threading.Lock) -> None:
+        self._live, self._path, self._ledger, self._guard = live, path, ledger, guard
+        self._thread: threading.Thread | None = None
+        self._failed = False
+
+    def rebuild(self, tick: Callable[[int], None] = lambda _done: None) -> Synced:
+        """Make them anew and exchange them; readers and appends go on. Takes as much room again as they do.
+
+        Raises:
+            LedgerFull: there is no room; the old tables stay.
+
+        """
+        with self._alone(wait=True):
+            return self._rebuild(tick)
+
+    def settle(self) -> None:
+        """Make them anew where they are outdated; returns when they are not. Raises as :meth:`rebuild`."""
+        with self._alone(wait=True):
+            self._settle()
+
+    def settle_later(self) -> None:
+        """As :meth:`settle`, in a thread, if nobody is at it; once where it fails."""
+        if self._failed or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._thread = threading.Thread(target=self._try, name="tables-rebuilder", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the thread."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _try(self) -> None:
+        try:
+            with self._alone(wait=False) as mine:
+                if mine:
+                    self._settle()
+        except RunloopError:  # they stay without what was taken, and whoever opens them next tries again
+            self._failed = True
+
+    def _settle(self) -> None:
+        while self._is_outdated():
+            self._rebuild(lambda _done: None)
+
+    def _is_outdated(self) -> bool:
+        with self._guard, derived(self._path, self._live):
+            return outdated(self._live)
+
+    def _rebuild(self, tick: Callable[[int], None]) -> Synced:
+        with (
+            scratch(self._path.parent) as folder,
+            built(folder / self._path.name, self._ledger, tick=tick) as (fresh, synced),
+            self._guard,
+            derived(self._path, self._live),
+        ):
+            views.carry_over(fresh, self._path)
+            with self._live.backup("main", fresh, "main") as copy:
+                while not copy.done:
+                    copy.step()
+            fold(self._live, wait_ms=FOLD_MS)
+            behind = sync(self._live, self._path, self._ledger)
+        return Synced(synced.applied + behind.applied, behind.watermark, synced.set_aside + behind.set_aside)
+
+    @contextmanager
+    def _alone(self, *, wait: bool) -> Iterator[bool]:
+        """Hold the lock of those who make tables anew, or find that another process does (False)."""
+        place = self._path.with_name(LOCK)
+        with translated(place):
+            handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(handle)
