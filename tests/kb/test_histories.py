@@ -113,6 +113,7 @@ METAS = {
     "run.paused": st.builds(r.RunChanged, WORDS),
     "run.resumed": st.builds(r.RunChanged, WORDS),
     "run.recovered": st.builds(r.RunChanged, WORDS),
+    "run.cancelling": st.builds(r.RunChanged, WORDS),
     "run.finished": st.builds(r.RunFinished, st.sampled_from(["succeeded", "failed"]), st.just(1), usd=st.sampled_from([None, 0.5])),
     "node.ready": st.builds(r.NodeStarted, st.sampled_from("nm"), st.just(1)),
     "node.started": st.builds(r.NodeStarted, st.sampled_from("nm"), st.just(1), st.sampled_from([None, r.AgentRef("w"), r.AgentRef("v")])),
