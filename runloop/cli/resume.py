@@ -22,15 +22,14 @@ app = typer.Typer(add_completion=False, help="Let paused runs go on, and take up
 def resume(
     run: PerhapsUnfinishedArgument = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every paused run; without a daemon, every unfinished one.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every paused run, and every one that no process has.")] = False,
     reason: ReasonOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Let RUN go on. With a daemon that is the end of a pause.
+    """Let RUN go on. With a daemon that is the end of a pause, or it takes up what a killed `rlp run --local` left.
 
-    Without one, or where an earlier `rlp run --local` left it, the run is taken up in this process: what was answered is not asked
-    again, and what it asks is asked here. Exit codes as of `rlp run`; 4 also where only a person can go on and none is there. Ctrl-C
-    leaves it unfinished.
+    Without one the run is taken up in this process: what was answered is not asked again, and what it asks is asked here. Exit codes
+    as of `rlp run`; 4 also where only a person can go on and none is there. Ctrl-C leaves it unfinished.
 
     Examples: `rlp resume 3f2a91c0`, `rlp resume last --json`, `rlp resume --all`.
     """

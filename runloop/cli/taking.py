@@ -97,7 +97,7 @@ class _Taking:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def begun(self, record: Mapping[str, Any]) -> None:
-        """A run, or a child of one, is back; where it was paused it goes on."""
+        """A child run is back; where it was paused it goes on."""
         if record["kind"] not in _BEGINS:
             return
         for run in self.opened.manager.active:
@@ -117,6 +117,7 @@ class _Taking:
         run = await self.opened.manager.recover(run_id, lookup=self._lookup, subscribers=(shown.take,))
         if self.left:
             raise RunHalted
+        await run.resume(self.why)
         return await self.opened.manager.drive(run)
 
     def _lookup(self, workdir: str | None) -> Lookup | None:

@@ -19,6 +19,7 @@ from runloop.openings import parse_opening
 from runloop.runs.manager import Submission, submit_key
 from runloop.runs.parking import waits_for
 from runloop.runs.results import PAUSED, RunHalted
+from runloop.runs.unfinished import unfinished_runs
 
 if TYPE_CHECKING:
     from runloop.daemon.people import People
@@ -459,6 +460,17 @@ class Hosting:
                 waiting += 1
         return going, waiting
 
+    async def adopt(self, run_id: str | None = None) -> int:
+        """Take over the run of that id, or every run, that a process which is gone has left; how many.
+
+        One of this daemon's own that broke off is taken up only by its id; one that is just being submitted is not.
+        """
+        services = self.manager.services
+        coming = run_id is None or run_id in self._taken or self._forking.locked()
+        found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb, run_id)))
+        left = [each for each in found if not services.driven(each.owner) and not (coming and each.owner == services.owner)]
+        return sum(self.take_over(left))
+
     def _strand(self, hosted: Hosted, error: BaseException) -> None:
         self._hosted.pop(hosted.run.run_id, None)
         self._taken.pop(hosted.run.run_id, None)
@@ -495,6 +507,7 @@ class Hosting:
 
     async def resume_all(self, why: str) -> int:
         """Let every run go on; how many."""
+        await self.adopt()
         return await self._each(lambda run_id: self.resume(run_id, why))
 
     async def _each(self, change: Callable[[str], Awaitable[object]]) -> int:
@@ -522,9 +535,11 @@ class Hosting:
         if self.has(run_id):
             return await asyncio.shield(self.wake(run_id))
         state = await self.state_of(run_id)
+        if state == "unfinished" and await self.adopt(run_id):
+            return await asyncio.shield(self.wake(run_id))
         if state == "unfinished":
             message = f"run {run_id} has no end and does not run in this daemon"
-            raise InvalidInput(message, code="run.not_here", hint="it was cut off, or it runs in another process with --local")
+            raise InvalidInput(message, code="run.not_here", hint="it runs in another process with --local, or its parent is the one to name")
         raise InvalidInput(f"run {run_id} has ended: {state}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
 
     async def drain(self, grace_s: float, hurry: asyncio.Event) -> int:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from runloop.errors import Denied
+from runloop.errors import Denied, Unavailable
 
 
 class NeedsPerson(Denied):
     """Only a person can say how a recovered run goes on, and nobody is there. The run stays as it is."""
 
     code = "run.needs_person"
+
+
+def driven(run_id: str) -> Unavailable:
+    """Another process has the run, and lives."""
+    message = f"another process has taken up run {run_id}"
+    return Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from blake3 import blake3
 
 from runloop.effects.types import CallError, CallErrorKind
-from runloop.errors import InvalidInput, Unavailable
+from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
 from runloop.events.records import EffectDelta, NodeText, RunStarted, Versions
 from runloop.openings import parse_opening
@@ -20,6 +20,7 @@ from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
+from runloop.runs.errors import driven
 from runloop.runs.forking import fork_events, plan_fork
 from runloop.runs.history import opening_of
 from runloop.runs.pins import Pins
@@ -199,11 +200,12 @@ class RunManager:
         if recorded.finished is not None:
             raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
         if self.services.driven(recorded.owner):
-            message = f"another process has taken up run {run_id}"
-            raise Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)
+            raise driven(run_id)
         ended = ending is not None or recorded.cancelled is not None
         run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ended=ended)
         run.parks = parks
+        if recorded.owner != self.services.owner:
+            await run.claim(recorded)
         if recorded.cancelled is not None:
             run.end(recorded.cancelled)
         elif ending is not None:

@@ -12,6 +12,7 @@ from runloop.effects.types import CallError
 from runloop.errors import RunloopError
 from runloop.events import final_hash, record_of
 from runloop.events.records import ErrorInfo, NodeText, RunChanged, RunFinished
+from runloop.kb.errors import SeqTaken
 from runloop.openings.budget import least
 from runloop.openings.plan import Plan
 from runloop.openings.states import (
@@ -45,7 +46,7 @@ from runloop.runs.call import SPAWNS, close_open_calls, dollars
 from runloop.runs.closing import Closing
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.drafts import NodeBook, first_line
-from runloop.runs.errors import NeedsPerson
+from runloop.runs.errors import NeedsPerson, driven
 from runloop.runs.gates import Gates, gate_task
 from runloop.runs.history import Spent
 from runloop.runs.parking import park
@@ -121,6 +122,7 @@ class Run:
     """Done when it is on disk that somebody cancelled the run."""
     closing: Closing = field(default_factory=Closing, init=False)
     _heir: Callable[[list[Ending]], None] | None = field(default=None, init=False)
+    _claimed: bool = field(default=False, init=False)
     children: dict[str, Run] = field(default_factory=dict, init=False)
     """Child runs under way, by run id."""
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict, init=False)
@@ -150,6 +152,8 @@ class Run:
         self.book = NodeBook(self.opening, self.bundles)
         self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked)
         self._going.set()
+        if self.recorded is not None and self.recorded.paused:
+            self._hold()
 
     @property
     def run_id(self) -> str:
@@ -185,6 +189,17 @@ class Run:
         """Stop without an end: :meth:`drive` raises :class:`RunHalted`, and nothing more is recorded of what was under way."""
         self.recorder.halted = True
         self._inbox.put_nowait(RunHalted())
+
+    async def claim(self, recorded: RecordedRun) -> None:
+        """Take over a run that another process had; of several that try, the ledger has the record of one.
+
+        Raises Unavailable ``run.driven`` in the others.
+        """
+        try:
+            await self.recorder.write(self._recovered(recorded))
+        except SeqTaken as error:
+            raise driven(self.run_id) from error
+        self._claimed = True
 
     @property
     def paused(self) -> bool:
@@ -253,8 +268,6 @@ class Run:
 
     async def _begin(self) -> None:
         """Start, unless the run was cancelled while it was queued: then it ends without having started."""
-        if self.recorded is not None and self.recorded.paused:
-            self._hold()
         if self._inbox.empty():
             await self._carry_out(self._step(Begin()), self.start)
             return
@@ -275,8 +288,6 @@ class Run:
         self._open = {attempt.node: attempt for attempt in recorded.open_attempts}
         for attempt in self._open.values():
             commands += self._step(NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros))
-        if recorded.paused:
-            self._hold()
         if not self._inbox.empty():
             event = self._inbox.get_nowait()
             if isinstance(event, BaseException):
@@ -285,11 +296,16 @@ class Run:
         if recorded.last_seq == 1:  # a fork that has done nothing yet
             await self._carry_out(commands, self.start)
             return
-        answered = sum(crossing.answered for attempt in self._open.values() for crossing in attempt.crossings)
-        why = "its wait is over" if recorded.waiting is not None else "its process ended"
-        meta = RunChanged(why, nodes=list(self._open) or None, effects_answered=answered, owner=self.services.owner)
-        await self._carry_out(commands, Draft("run.recovered", f"run taken up again: {why}", meta))
+        await self._carry_out(commands, *([] if self._claimed else [self._recovered(recorded)]))
         self.recorded = None  # what is needed of it is in its places
+
+    def _recovered(self, recorded: RecordedRun) -> Draft:
+        left = recorded.open_attempts
+        answered = sum(crossing.answered for attempt in left for crossing in attempt.crossings)
+        why = "its wait is over" if recorded.waiting is not None else "its process ended"
+        nodes = [attempt.node for attempt in left] or None
+        meta = RunChanged(why, nodes=nodes, effects_answered=answered, owner=self.services.owner)
+        return Draft("run.recovered", f"run taken up again: {why}", meta)
 
     def _step(self, event: Event) -> list[Command]:
         return self._plan.step(event, self.services.clock_ms())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from runloop.kb import KnowledgeBase
 
-_OWNING = ("run.submitted", "run.recovered", "run.waiting")
+_OWNING = ("run.submitted", "run.recovered", "run.waiting", "run.cancelling")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Unfinished:
     waiting_ms: int
 
 
-def unfinished_runs(kb: KnowledgeBase) -> Iterator[Unfinished]:
-    """The runs without an end that no other run asked for, oldest first. Blocking; brings the views up to date first."""
+def unfinished_runs(kb: KnowledgeBase, run_id: str | None = None) -> Iterator[Unfinished]:
+    """The runs without an end that no other run asked for, oldest first, or the one of that id. Blocking; brings the views up to date."""
     kb.sync()
-    rows = kb.open_runs()
-    begun = _begun(kb, {str(row["run_id"]): int(row["first_event"]) for row in rows})
+    rows = [row for row in kb.open_runs() if run_id in {None, row["run_id"]}]
+    begun = _begun(kb, {str(row["run_id"]): int(row["first_event"]) for row in rows}, run_id)
     for row in rows:
         run_id = str(row["run_id"])
         last = kb.ledger.get(row["source_event"])
@@ -51,11 +51,11 @@ def unfinished_runs(kb: KnowledgeBase) -> Iterator[Unfinished]:
         )
 
 
-def _begun(kb: KnowledgeBase, first: Mapping[str, int]) -> dict[str, tuple[Mapping[str, Any], str | None]]:
-    """What was submitted and who had it last, by run; in one pass, since the ledger has no index over the records of a run."""
+def _begun(kb: KnowledgeBase, first: Mapping[str, int], only: str | None) -> dict[str, tuple[Mapping[str, Any], str | None]]:
+    """What was submitted and who had it last, by run; of all of them in one pass."""
     found: dict[str, tuple[Mapping[str, Any], str | None]] = {}
     after_id = min(first.values(), default=1) - 1
-    while first and (events := kb.ledger.read(after_id, kinds=_OWNING)):
+    while first and (events := kb.ledger.read(after_id, kinds=_OWNING, run_id=only)):
         after_id = events[-1].id
         for event in events:
             run_id, meta = event.payload["run_id"], event.payload["meta"]

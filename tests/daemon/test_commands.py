@@ -138,7 +138,8 @@ async def test_every_run_is_paused_and_goes_on_over_a_restart_and_without_the_da
     assert len(list((mailing.state / "outbox").glob("*.eml"))) == 1
 
 
-def test_a_local_run_that_was_killed_is_taken_up_beside_the_daemon(mailing, following):
+@pytest.mark.parametrize("verb", [("resume", "RUN"), ("resume", "--all")])
+def test_a_local_run_that_was_killed_is_handed_to_the_daemon(mailing, following, verb):
     mailing.start()
     process = following("run", "naps", "--local")
     for line in process.stdout:
@@ -149,8 +150,23 @@ def test_a_local_run_that_was_killed_is_taken_up_beside_the_daemon(mailing, foll
     process.wait()
     run_id = record["run_id"]
     (row,) = listed(mailing, "--state", "unfinished")
-    done = mailing.rlp("resume", run_id)
+    done = mailing.rlp(*(run_id if word == "RUN" else word for word in verb))
+    records = [json.loads(line) for line in output(mailing.rlp("attach", run_id)).splitlines()]
 
-    assert row["run_id"] == run_id
-    assert json.loads(output(done).splitlines()[-1])["meta"]["status"] == "succeeded"
+    assert (row["run_id"], done.returncode) == (run_id, 0)
+    assert (records[-1]["meta"]["status"], "run.recovered" in [each["kind"] for each in records]) == ("succeeded", True)
     assert listed(mailing)[0]["state"] == "succeeded"
+
+
+def test_a_local_run_that_was_killed_is_cancelled_by_the_daemon_too(mailing, following):
+    mailing.start()
+    process = following("run", "naps", "--local")
+    record = next(record for record in map(json.loads, process.stdout) if record["kind"] == "effect.requested")
+    assert "run.not_here" in mailing.rlp("pause", record["run_id"]).stderr
+    process.kill()
+    process.wait()
+
+    cancelled = mailing.rlp("cancel", record["run_id"])
+    last = json.loads(mailing.rlp("attach", record["run_id"]).stdout.splitlines()[-1])
+
+    assert (cancelled.returncode, last["kind"], last["meta"]["status"]) == (0, "run.finished", "cancelled")

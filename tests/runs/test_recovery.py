@@ -16,6 +16,7 @@ from runloop.events import NewEvent
 from runloop.kb import AsyncLedger
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.history import load_run
+from runloop.runs.manager import RunManager
 from runloop.runs.operator import ApprovalDecision
 from runloop.runs.services import RunRules
 
@@ -338,6 +339,38 @@ async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for
         assert (result.status, result.reason) == ("cancelled", "not any more")
         kinds = [event.kind for event in b.ledger.read_run(run_id)]
         assert kinds[-4:] == ["run.recovered", "effect.unknown", "node.finished", "run.finished"]
+
+
+async def test_of_two_processes_that_take_up_a_run_at_once_one_has_it_and_the_other_is_told(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('p').text}\n", caps="model = true")
+        held = asyncio.Event()
+        b.model.hold = held
+        run_id = await interrupted(b, held)
+        b.model.hold = None
+        others = [RunManager(replace(b.services, owner=letter * 32)) for letter in "ab"]
+
+        found = await asyncio.gather(*(each.recover(run_id) for each in others), return_exceptions=True)
+
+        (won,) = [run for run in found if not isinstance(run, Exception)]
+        (lost,) = [error for error in found if isinstance(error, Exception)]
+        assert (lost.code, lost.retryable) == ("run.driven", False)
+        assert (await others[found.index(won)].drive(won)).status == "succeeded"
+        assert (len(b.model.prompts), b.ledger.read(run_id=run_id)[-1].payload["meta"]["status"]) == (2, "succeeded")
+        assert [event.kind for event in b.ledger.read_run(run_id)].count("run.recovered") == 1
+
+
+async def test_a_run_that_never_began_belongs_to_who_takes_it_up(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        run = await b.submit(ONE)
+        others = [RunManager(replace(b.services, owner=letter * 32)) for letter in "ab"]
+
+        found = await asyncio.gather(*(each.recover(run.run_id) for each in others), return_exceptions=True)
+
+        assert sorted(getattr(each, "code", "") for each in found) == ["", "run.driven"]
+        owner = next(each.services.owner for each in found if not isinstance(each, Exception))
+        assert load_run(b.ledger, run.run_id).owner == owner
 
 
 async def test_an_agent_that_asks_for_something_else_than_the_record_says_stops_with_both_calls_named(bench):
