@@ -539,7 +539,7 @@ class Hosting:
             return await asyncio.shield(self.wake(run_id))
         if state == "unfinished":
             message = f"run {run_id} has no end and does not run in this daemon"
-            raise InvalidInput(message, code="run.not_here", hint="it runs in another process with --local, or its parent is the one to name")
+            raise InvalidInput(message, code="run.not_here", hint="it runs in another process with --local, or is a child run")
         raise InvalidInput(f"run {run_id} has ended: {state}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
 
     async def drain(self, grace_s: float, hurry: asyncio.Event) -> int:
