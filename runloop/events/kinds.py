@@ -71,8 +71,8 @@ def _fact(name: str, payload: type[domain.Payload], doc: str, *blob_fields: str)
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        _run("run.submitted", records.RunStarted, "A run was accepted.", "params", "opening", "overrides"),
-        _run("run.started", records.RunStarted, "A run began.", "params", "opening", "overrides"),
+        _run("run.submitted", records.RunStarted, "A run was accepted.", "params", "opening", "overrides", "nested"),
+        _run("run.started", records.RunStarted, "A run began.", "params", "opening", "overrides", "nested"),
         _run("run.waiting", records.RunChanged, "Nothing can go on until a person, model, timer or lease answers."),
         _run("run.paused", records.RunChanged, "A person or policy paused the run."),
         _run("run.resumed", records.RunChanged, "The run goes on after waiting or a pause."),

@@ -90,7 +90,7 @@ class RunStarted(RecordMeta, frozen=True):
     """``run.submitted`` and ``run.started``: everything a replay needs to begin.
 
     ``overrides`` is what a fork changes of the run that it was forked from: ``params`` by name, ``answers`` (node, attempt, call, result),
-    digests of ``agents`` by name.
+    digests of ``agents`` by name. ``nested`` are the texts of the openings below this one, by name; their agents are among the bundles.
     """
 
     opening_digest: str
@@ -103,6 +103,7 @@ class RunStarted(RecordMeta, frozen=True):
     seed: Hash | None = None
     start_ms: int | None = None
     opening: Value = None
+    nested: Value = None
     taint: list[str] | None = None
     approve_in_advance: bool | None = None
     patient: bool | None = None

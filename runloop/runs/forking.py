@@ -11,6 +11,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.openings import parse_opening
 from runloop.runs.fork import find_point, open_attempts, open_calls, recorded_overrides, shared, told_events
+from runloop.runs.recovery import digest_of
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
@@ -79,7 +80,7 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
         "versions": {
             "runloop": services.runloop_version,
             "guest": guest or services.guest_digest,
-            "bundles": {bundle.ref: bundle.digest for bundle in bundles.values()},
+            "bundles": {**(submitted["versions"].get("bundles") or {}), **{bundle.ref: bundle.digest for bundle in bundles.values()}},
         },
         "mode": request.mode,
         "forked_from": {"run_id": request.parent, "seq": point.seq},
@@ -134,8 +135,7 @@ def _bundles(services: Services, opening: Opening, submitted: Mapping[str, Any],
     digests: Mapping[str, str] = submitted["versions"].get("bundles") or {}
     found: dict[str, Bundle] = {}
     for node in nodes:
-        ref = node.name if node.variant is None else f"{node.name}@{node.variant}"
-        digest = digests.get(ref) or next((each for name, each in digests.items() if name.partition("@")[0] == node.name), "")
+        digest = digest_of(digests, node.name, node.variant) or ""
         found[node.id] = request.agents.get(node.name) or _pinned(services, request, node.name, node.variant, digest)
     return found
 

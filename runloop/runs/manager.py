@@ -28,6 +28,7 @@ from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
 from runloop.runs.results import ChildResult, RunHalted, RunResult
 from runloop.runs.run import ChildCall, Run
+from runloop.runs.tree import Tree, find_tree, nests, recorded_tree
 from runloop.sandbox.spec import Limits
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from runloop.runs.forking import ForkRequest
     from runloop.runs.history import RecordedRun
     from runloop.runs.operator import Operator
-    from runloop.runs.services import Lookup, Services
+    from runloop.runs.services import Lookup, OpeningText, Services
     from runloop.runs.sources import RunSource
 
 SEED_BYTES = 32
@@ -169,7 +170,8 @@ class RunManager:
 
     def _child_opening(self, parent: Run, call: ChildCall) -> Opening:
         if not call.agent:
-            found = (parent.lookup.opening if parent.lookup else self.services.resolve_opening)(call.name)
+            find = parent.lookup.opening if parent.lookup else self.services.resolve_opening
+            found = parent.tree.openings.get(call.name) or find(call.name)
             return parse_opening(found.source, file=found.file, params=dict(call.params))
         import yaml
 
@@ -294,9 +296,21 @@ class RunManager:
 
     async def _submit(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
         services, opening = self.services, submission.opening
-        resolve = submission.lookup.agent if submission.lookup else services.resolve_agent
+        inherited, guest = (Tree(), None) if parent is None else (parent.tree, parent.guest)
+
+        def resolve(name: str, variant: str | None) -> Bundle:
+            find = submission.lookup.agent if submission.lookup else services.resolve_agent
+            return inherited.agent(name, variant, services.kept.bundle) or find(name, variant)
+
+        def text_of(name: str) -> OpeningText:
+            find = submission.lookup.opening if submission.lookup else services.resolve_opening
+            return inherited.openings.get(name) or find(name)
+
         bundles = await self._pins.pin(opening, services, resolve)
-        await services.kept.keep(bundles.values())
+        if guest is not None:
+            await self._prepare(bundles, guest)
+        tree = find_tree(opening, text_of, resolve) if nests(opening) else Tree()
+        await services.kept.keep([*bundles.values(), *tree.agents.values()])
         run_id = submission.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
         identity = RunIdentity(
             run_id=run_id,
@@ -308,7 +322,9 @@ class RunManager:
         recorder = self._recorder(identity, subscribers)
         seed = submission.seed or services.fresh(SEED_BYTES)
         submitted_ms = services.clock_ms()
-        meta = self._started_meta(submission, bundles, seed, submitted_ms, taint)
+        pinned = [*bundles.values(), *tree.agents.values()]
+        versions = Versions(services.runloop_version, guest or services.guest_digest, {bundle.ref: bundle.digest for bundle in pinned})
+        meta = self._started_meta(submission, versions, tree, seed, submitted_ms, taint)
         await recorder.write(Draft("run.submitted", f"run of {opening.name} submitted", meta, key=submission.run_id and submit_key(run_id)))
         return Run(
             opening=opening,
@@ -329,6 +345,8 @@ class RunManager:
             parent=parent,
             patient=submission.patient,
             parks=submission.parks,
+            tree=tree.over(inherited),
+            guest=guest,
         )
 
     def _recorder(self, identity: RunIdentity, subscribers: tuple[Subscriber, ...], last_seq: int = 0) -> Recorder:
@@ -377,6 +395,7 @@ class RunManager:
             patient=bool(submitted.get("patient")),
             recorded=recorded,
             overrides=submitted.get("overrides") or {},
+            tree=recorded_tree(submitted).over(Tree() if parent is None else parent.tree),
             guest=None if guest == services.guest_digest else guest,
         )
         await self._prepare(bundles, run.guest)
@@ -398,7 +417,7 @@ class RunManager:
             await self.services.guests.prepare(spec.guest(bundle, self.services.limits_of(bundle)))
 
     def _started_meta(
-        self, submission: Submission, bundles: Mapping[str, Bundle], seed: bytes, now_ms: int, taint: frozenset[str]
+        self, submission: Submission, versions: Versions, tree: Tree, seed: bytes, now_ms: int, taint: frozenset[str]
     ) -> RunStarted:
         opening, services = submission.opening, self.services
         policy = opening.policy
@@ -406,12 +425,13 @@ class RunManager:
         return RunStarted(
             opening.digest,
             dict(opening.params),
-            Versions(services.runloop_version, services.guest_digest, {bundle.ref: bundle.digest for bundle in bundles.values()}),
+            versions,
             submission.mode,
             budget={name: value for name, value in budget.items() if value is not None} or None,
             seed=seed.hex(),
             start_ms=now_ms,
             opening={"source": opening.source, "file": opening.file},
+            nested=tree.recorded(),
             taint=sorted(taint) or None,
             approve_in_advance=submission.yes or None,
             patient=submission.patient or None,
@@ -477,10 +497,10 @@ def submit_key(run_id: str) -> str:
 
 
 def _start(meta: RunStarted | Mapping[str, Any]) -> Draft:
-    """``run.started``: what was submitted, without the opening's text."""
+    """``run.started``: what was submitted, without the openings' texts."""
     from runloop.events.runrecord import meta_dict
 
-    return Draft("run.started", "run started", {**meta_dict(meta), "opening": None})
+    return Draft("run.started", "run started", {**meta_dict(meta), "opening": None, "nested": None})
 
 
 def _ended_child(recorded: RecordedRun, whole: str | None) -> ChildResult:

@@ -28,14 +28,19 @@ def kept_bundles(opening: Opening, submitted: Mapping[str, Any], kept: Kept) -> 
     for node in opening.nodes:
         if node.kind != "agent":
             continue
-        ref = node.name if node.variant is None else f"{node.name}@{node.variant}"
-        digest = digests.get(ref) or next((each for name, each in digests.items() if name.partition("@")[0] == node.name), None)
+        digest = digest_of(digests, node.name, node.variant)
         if digest is None:
-            raise InvalidInput(f"the record names no version of agent {ref}", code="run.not_pinned", hint="run the opening anew")
+            raise InvalidInput(f"the record names no version of agent {node.name}", code="run.not_pinned", hint="run the opening anew")
         if digest not in loaded:
             loaded[digest] = kept.bundle(digest)
         found[node.id] = loaded[digest]
     return found
+
+
+def digest_of(digests: Mapping[str, str], name: str, variant: str | None) -> str | None:
+    """The digest of an agent among those of a record, by its reference."""
+    ref = name if variant is None else f"{name}@{variant}"
+    return digests.get(ref) or next((each for other, each in digests.items() if other.partition("@")[0] == name), None)
 
 
 def grants_of(recorded: RecordedRun, bundles: Mapping[str, Bundle], opening_digest: str) -> list[Grant]:

@@ -52,6 +52,7 @@ from runloop.runs.history import Spent
 from runloop.runs.parking import park
 from runloop.runs.recorder import Draft, Ending
 from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
+from runloop.runs.tree import Tree
 from runloop.runs.waits import Wait, Waits
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class Run:
     """What a fork has other than the run that it was forked from, as ``run.submitted`` says it."""
     patient: bool = False
     """Approvals wait until somebody answers."""
+    tree: Tree = field(default_factory=Tree)
+    """The openings and agents below this one, as they were when the run was submitted."""
     guest: str | None = None
     """Digest of the Python guest that the run began with, where that is not the installed one."""
     parks: Callable[[Run], None] | None = None

@@ -1,0 +1,100 @@
+"""What nested openings run is what was there when the run was submitted, at every depth."""
+
+import shutil
+
+import pytest
+
+from runloop.errors import RunloopError
+
+TOP = """version: 0
+name: top
+nodes:
+  - {id: first, use: "agent:before"}
+  - {id: below, use: "opening:middle"}
+edges: [{from: first.out, to: below.in}]
+artifacts: {save: [below.out]}
+"""
+MIDDLE = 'version: 0\nname: middle\nnodes: [{id: deep, use: "opening:bottom"}]\nedges: []\nartifacts: {save: [deep.out]}\n'
+BOTTOM = 'version: 0\nname: bottom\nnodes: [{id: only, use: "agent:leaf"}]\nedges: []\nartifacts: {save: [only.out]}\n'
+OTHER = BOTTOM.replace("only", "another")
+BEFORE = "@agent\ndef run():\n    return {'out': 1}\n"
+
+
+def leaf(word):
+    return f"@agent\ndef run():\n    return {{'out': '{word}'}}\n"
+
+
+def install(b):
+    b.agent("before", BEFORE)
+    b.agent("leaf", leaf("as it was"))
+    b.openings |= {"middle": MIDDLE, "bottom": BOTTOM}
+
+
+def change(b):
+    """Another agent, another opening, and one that is gone."""
+    shutil.rmtree(b.agents_dir / "leaf")
+    b.agent("leaf", leaf("changed"))
+    b.openings["bottom"] = OTHER
+    del b.openings["middle"]
+
+
+def came_to(result):
+    below = result.saved["below.out"][0]["outputs"]["deep.out"][0]
+    return below["outputs"]
+
+
+async def test_what_is_installed_while_a_run_waits_its_turn_does_not_reach_its_nested_openings(bench):
+    async with bench() as b:
+        install(b)
+        run = await b.submit(TOP)
+        change(b)
+
+        assert came_to(await b.manager.drive(run)) == {"only.out": ["as it was"]}
+
+
+async def test_a_run_that_is_taken_up_runs_the_nested_openings_that_it_was_submitted_with(bench):
+    async with bench() as b:
+        install(b)
+        run = await b.submit(TOP)
+        change(b)
+
+        assert came_to(await b.manager.drive(await b.manager.recover(run.run_id))) == {"only.out": ["as it was"]}
+
+
+async def test_every_nested_opening_and_its_agents_are_in_the_record(bench):
+    async with bench() as b:
+        install(b)
+        await b.run(TOP)
+
+        submitted, started = b.records[0]["meta"], b.records[1]["meta"]
+        assert {name: said["source"] for name, said in submitted["nested"].items()} == {"middle": MIDDLE, "bottom": BOTTOM}
+        assert sorted(ref.partition("@")[0] for ref in submitted["versions"]["bundles"]) == ["before", "leaf"]
+        assert started.get("nested") is None
+
+
+@pytest.mark.parametrize("gone", ["middle", "bottom"])
+async def test_an_opening_below_that_is_not_here_is_said_when_the_run_is_submitted(bench, gone):
+    async with bench() as b:
+        install(b)
+        source = b.services.resolve_opening
+
+        def resolve(name):
+            if name == gone:
+                raise RunloopError(f"no opening {name}", code="opening.not_found")
+            return source(name)
+
+        object.__setattr__(b.services, "resolve_opening", resolve)
+        with pytest.raises(RunloopError, match=f"no opening {gone}") as caught:
+            await b.submit(TOP)
+        assert caught.value.where.node == {"middle": "below", "bottom": "deep"}[gone]
+        assert b.ledger.run_ids() == []
+
+
+async def test_a_nested_opening_that_cannot_be_read_fails_its_node(bench):
+    async with bench() as b:
+        install(b)
+        b.openings["middle"] = "version: 0\nname: middle\nnodes: 3\n"
+
+        result = await b.run(TOP)
+
+        assert (result.status, result.reason.partition(":")[0]) == ("failed", "node 'below' failed")
