@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runloop.errors import RunloopError, Where
@@ -53,9 +54,9 @@ def find_tree(opening: Opening, text_of: Callable[[str], OpeningText], agent_of:
         for node in at.nodes:
             if node.kind == "agent":
                 if at is not opening and (node.name, node.variant) not in tree.agents:
-                    tree.agents[node.name, node.variant] = _found(node, lambda node=node: agent_of(node.name, node.variant))
+                    tree.agents[node.name, node.variant] = _found(node, partial(agent_of, node.name, node.variant))
             elif node.name not in openings:
-                openings[node.name] = _found(node, lambda node=node: text_of(node.name))
+                openings[node.name] = _found(node, partial(text_of, node.name))
                 pending += _parsed(openings[node.name])
     return Tree(openings, tree.agents)
 
