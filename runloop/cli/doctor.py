@@ -38,9 +38,11 @@ class Finding:
 
 @app.command()
 def doctor(*, as_json: JsonOption = False) -> int:
-    """Check socket, rights, guest, ledger, keyring, models and disk. Exit code 1 where something does not work."""
+    """Check all that runs need, and say how to repair what is not in order. Exit code 1 where something does not work."""
+    from runloop.cli.doctor_more import MORE
+
     settings = context.settings()
-    findings = [_guarded(check, settings) for check in (_daemon, _rights, _sandbox, _guest, _ledger, _keyring, _models, _disk)]
+    findings = [_guarded(check, settings) for check in (_daemon, _rights, _sandbox, _guest, _ledger, *MORE, _keyring, _models, _disk)]
     if output.wants_json(as_json=as_json, as_table=False):
         output.print_json([asdict(finding) for finding in findings])
     else:
@@ -58,7 +60,7 @@ def _guarded(check: Callable[[Settings], Finding], settings: Settings) -> Findin
     except RunloopError as error:
         return Finding(name, "fail", f"{error.message} [{error.code}]", error.hint)
     except OSError as error:
-        return Finding(name, "fail", f"{error.strerror}: {error.filename}")
+        return Finding(name, "fail", f"{error.strerror}: {error.filename}", "check its rights and the file system")
 
 
 def _daemon(settings: Settings) -> Finding:
@@ -71,7 +73,9 @@ def _daemon(settings: Settings) -> Finding:
     problems = found["problems"]
     detail = f"{found['state']}, process {found['pid']} at {found['socket']}"
     if found["workers"]["suspended"]:
-        return Finding("daemon", "fail", f"{detail}; workers die: {found['workers']['last_cause']}", "`rlp status` says more")
+        return Finding(
+            "daemon", "fail", f"{detail}; workers die: {found['workers']['last_cause']}", "`rlp down` and `rlp up`; its log says more"
+        )
     if problems:
         return Finding("daemon", "warn", f"{detail}; {len(problems)} files could not be loaded", "`rlp status` lists them")
     return Finding("daemon", "ok", detail)
@@ -87,7 +91,7 @@ def _rights(settings: Settings) -> Finding:
         return Finding("rights", "warn", f"others may look into {open_ones[0]}", f"chmod 700 {open_ones[0]}")
     unusable = [path for path in private if path.exists() and not os.access(path, os.W_OK)]
     if unusable:
-        return Finding("rights", "fail", f"{unusable[0]} is not writable", "make it yours")
+        return Finding("rights", "fail", f"{unusable[0]} is not writable", f"chown it to this user: sudo chown -R $USER {unusable[0]}")
     return Finding("rights", "ok", f"{directories.state} is this user's alone")
 
 
@@ -96,7 +100,8 @@ def _sandbox(_settings: Settings) -> Finding:
     modules = landlock.read_text(encoding="ascii").strip().split(",") if landlock.exists() else []
     if "landlock" in modules:
         return Finding("sandbox", "ok", "landlock and seccomp confine the workers")
-    return Finding("sandbox", "warn", "the kernel does not show landlock; seccomp and WebAssembly still confine agents")
+    hint = "boot with lsm=landlock,… (Linux 5.13 or newer), and mount securityfs where it is missing"
+    return Finding("sandbox", "warn", "the kernel does not show landlock; seccomp and WebAssembly still confine agents", hint)
 
 
 def _guest(settings: Settings) -> Finding:
@@ -155,7 +160,9 @@ def _models(settings: Settings) -> Finding:
 
     providers = [each for each in settings.get("models.broker.providers") if each["kind"] != "none"]
     if not providers:
-        return Finding("models", "warn", "none is configured; agents that need one say so", "see docs/models.md")
+        return Finding(
+            "models", "warn", "none is configured; agents that need one say so", "`rlp init` looks for one; docs/models.md has examples"
+        )
     unreachable = []
     for provider in providers:
         url = urlsplit(provider["base_url"] or "")
@@ -189,5 +196,7 @@ def _disk(settings: Settings) -> Finding:
     free = shutil.disk_usage(place).free
     text = f"{free / 1e9:.1f} GB free at {place}"
     return (
-        Finding("disk", "ok", text) if free >= _LOW_BYTES else Finding("disk", "fail", text, "free some space: every step is stored first")
+        Finding("disk", "ok", text)
+        if free >= _LOW_BYTES
+        else Finding("disk", "fail", text, "free some space: every step is stored first; `rlp kb prune` archives old runs")
     )

@@ -28,6 +28,7 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
+    "init": Verb("runloop.cli.init", "Set Runloop up for this user: settings, models, shell, daemon, a first import."),
     "run": Verb("runloop.cli.run", "Run an opening and show what happens, node by node."),
     "ask": Verb("runloop.cli.ask", "Say in words what you want: an opening does it, or the assistant answers."),
     "attach": Verb("runloop.cli.attach", "Follow a run, running, waiting or ended, from any record on."),

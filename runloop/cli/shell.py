@@ -112,6 +112,18 @@ def status(as_json: JsonOption = False, as_table: TableOption = False) -> int:
     return EXIT_OK
 
 
+def enabled_in(shell: str) -> bool:
+    """Whether the block stands in the start file of a shell. Raises RunloopError where that cannot be read."""
+    return _Start(shell, rc_file(shell, os.environ)).block() is not None
+
+
+def snippet_of(shell: str) -> Path | None:
+    """The file that the block of a shell names, whether or not it is there; None without a block."""
+    text = _Start(shell, rc_file(shell, os.environ)).block()
+    source = None if text is None else _source_of(text)
+    return None if source is None else Path(source)
+
+
 def rc_file(shell: str, environment: Mapping[str, str]) -> Path:
     """The file that a new interactive shell of this kind reads."""
     home = Path(environment.get("HOME") or Path.home())

@@ -1,0 +1,240 @@
+"""The first set-up: what is found, what is written, and that a second time changes nothing."""
+
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.cli import context, detecting, first_config, init, person
+from runloop.cli.detecting import HOSTED, Found, detect
+from runloop.cli.main import main
+from runloop.config import load
+from runloop.effects.perform.secrets import environment_name
+
+OLLAMA = {"models": [{"name": "nomic-embed-text:latest"}, {"name": "llama3.2:3b"}]}
+OPENAI = {"object": "list", "data": [{"id": "qwen2.5"}]}
+
+
+@contextmanager
+def server(answers):
+    """A server of this machine; ``answers`` by path. Gives its port and the requests that it had."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, dict(self.headers)))
+            data = answers.get(self.path)
+            self.send_response(404 if data is None else 200)
+            self.end_headers()
+            self.wfile.write(data if isinstance(data, bytes) else json.dumps(data).encode())
+
+        def log_message(self, *args):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    try:
+        yield httpd.server_address[1], asked
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+
+
+@pytest.fixture
+def nothing_listens(monkeypatch):
+    with server({}) as (port, _):
+        monkeypatch.setattr(init, "_systemd_runs", lambda: False)
+        monkeypatch.setattr(detecting, "detect", lambda environment: detect(environment, port, (port,)))
+        yield
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, nothing_listens):
+    for name in list(os.environ):
+        if name.startswith(("RUNLOOP", "XDG")) or name.endswith("_API_KEY") or name in ("ZDOTDIR", "SHELL"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def states(capsys):
+    return {each["name"]: each["state"] for each in json.loads(capsys.readouterr().out)}
+
+
+def test_servers_of_this_machine_and_keys_of_the_environment_are_found_and_no_key_is_read():
+    with server({"/api/tags": OLLAMA}) as (ollama, asked), server({"/v1/models": OPENAI}) as (openai, _):
+        found = detect({"ANTHROPIC_API_KEY": "sk-very-secret", "OPENAI_API_KEY": " "}, ollama, (openai,))
+    assert [(each.id, each.kind, each.chat_model, each.embed_model) for each in found] == [
+        ("ollama", "http_ollama", "llama3.2:3b", "nomic-embed-text:latest"),
+        (f"local-{openai}", "http_openai_chat", "qwen2.5", None),
+        ("anthropic", "http_anthropic", None, None),
+    ]
+    assert "sk-very-secret" not in repr(found)
+    assert [path for path, _ in asked] == ["/api/tags"]
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"models": 3}', b'{"models": [3]}', b"{" * 90_000, b" " * 1_000_100, {"data": []}])
+def test_a_server_that_is_something_else_is_not_taken_for_one(answer):
+    with server({"/api/tags": answer}) as (port, _):
+        assert detect({}, port, ()) == []
+
+
+def test_names_of_models_that_could_drive_a_terminal_are_left_out():
+    with server({"/api/tags": {"models": [{"name": "a\x1b[2J"}, {"name": ""}, {"name": 3}, {"name": "good"}]}}) as (port, _):
+        (found,) = detect({}, port, ())
+    assert found.models == ("good",)
+
+
+@pytest.mark.parametrize(("variable", "name"), [(each[0], each[1]) for each in HOSTED])
+def test_the_secret_of_every_hosted_provider_is_looked_up_where_it_was_found(variable, name, nothing_listens):
+    (found,) = detecting.detect({variable: "x"})
+    assert (found.id, environment_name(found.secret_id)) == (name, variable)
+
+
+TEXTS = st.text(min_size=1, max_size=20).filter(str.isprintable)
+FOUND = st.builds(
+    Found, TEXTS, st.sampled_from(["http_ollama", "http_openai_chat"]), TEXTS, st.lists(TEXTS, max_size=3).map(tuple), st.none() | TEXTS
+)
+
+
+@given(st.lists(FOUND, max_size=4))
+def test_whatever_was_found_the_file_says_exactly_that(found):
+    said = yaml.safe_load(first_config.text(found))
+    providers = [] if said is None else said["models"]["broker"]["providers"]
+    assert [(each["id"], each["kind"], each["base_url"], each.get("secret_id")) for each in providers] == [
+        (each.id, each.kind, each.base_url, each.secret_id or None) for each in found
+    ]
+    chat = next((f"{each.id}:{each.chat_model}" for each in found if each.chat_model), None)
+    assert (said or {"models": {}})["models"].get("default") == chat
+
+
+def test_the_file_and_all_its_commented_settings_are_accepted(home):
+    text = first_config.text([Found("ollama", "http_ollama", "http://127.0.0.1:11434", ("llama3.2", "nomic-embed-text"))])
+    text = "\n".join(line.removeprefix("# ") if line[2:3] in " smrp" and ":" in line else line for line in text.splitlines())
+    (home / ".runloop").mkdir(mode=0o700)
+    (home / ".runloop/config.yaml").write_text(text)
+    settings = load()
+    assert [str(each) for each in settings.warnings] == []
+    assert (settings.get("models.default"), settings.get("policy.max_usd"), settings.get("mail.smtp.user")) == (
+        "ollama:llama3.2",
+        1.0,
+        "you",
+    )
+
+
+def test_non_interactive_writes_the_file_and_nothing_else(home, capsys, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    monkeypatch.setenv("MISTRAL_API_KEY", "secret-value")
+    assert main(["init", "--non-interactive", "--json"]) == 0
+    assert states(capsys) == {"config": "done", "completion": "left", "shell": "left", "import": "left", "daemon": "left"}
+    config = home / ".runloop/config.yaml"
+    assert (stat.S_IMODE(config.stat().st_mode), "secret-value" in config.read_text(), "mistral/api_key" in config.read_text()) == (
+        0o600,
+        False,
+        True,
+    )
+    assert sorted(path.name for path in home.iterdir()) == [".runloop"]
+
+
+def test_yes_takes_every_proposal_and_a_second_time_changes_nothing(home, capsys, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    started = []
+    monkeypatch.setattr("runloop.cli.up.up", lambda **options: started.append(options))
+    assert main(["init", "--yes", "--json"]) == 0
+    assert states(capsys) == {"config": "done", "completion": "done", "shell": "done", "import": "left", "daemon": "done"}
+    assert started == [{"wait": True}]
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert main(["init", "--yes", "--json"]) == 0
+    assert states(capsys) == {"config": "there", "completion": "there", "shell": "there", "import": "left", "daemon": "done"}
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+    assert main(["init", "--yes"]) == 0
+    shown = capsys.readouterr().out
+    assert "undo: rlp shell disable --shell bash" in shown
+
+
+def test_on_a_terminal_each_step_is_asked_and_no_is_no(home, capsys, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/zsh")
+    monkeypatch.setattr(person, "person_present", lambda: True)
+    (home / "notes").mkdir()
+    (home / "notes/a.md").write_text("# Pier\nIt is open.\n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\nn\nno\nnotes\nn\n"))
+    assert main(["init"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("not done: ") == 4
+    assert "import      done: notes from notes" in shown
+    assert not (home / ".runloop/config.yaml").exists()
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert main(["init"]) == 130
+
+
+@pytest.mark.parametrize("words", [["init"], ["init", "--yes", "--non-interactive"]])
+def test_without_a_terminal_it_says_which_option_is_missing(home, capsys, words):
+    assert main(words) == 2
+    assert "--non-interactive" in capsys.readouterr().err
+
+
+def test_a_step_that_fails_says_why_and_the_others_are_done(home, capsys, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    (home / ".local").write_text("a file where a directory should be")
+    monkeypatch.setattr("runloop.cli.up.up", lambda **options: None)
+    assert main(["init", "--yes", "--json"]) == 1
+    assert states(capsys) == {"config": "done", "completion": "failed", "shell": "done", "import": "left", "daemon": "done"}
+
+
+def test_where_systemd_runs_the_daemon_becomes_a_service_of_the_user(home, capsys, monkeypatch):
+    (home / "bin").mkdir()
+    for name, text in (("systemctl", f'echo "$@" >> {home}/told'), ("runloopd", "true")):
+        (home / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (home / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{home}/bin:{os.environ['PATH']}")
+    (home / "run/systemd").mkdir(parents=True)
+    (home / "run/systemd/private").write_text("")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+    monkeypatch.setattr(init, "_systemd_runs", lambda: True)
+    context.begin()
+    assert main(["init", "--yes", "--json"]) == 0
+    assert states(capsys)["daemon"] == "done"
+    unit = (home / ".config/systemd/user/runloopd.service").read_text()
+    assert f"ExecStart={home}/bin/runloopd --user --foreground" in unit
+    assert (home / "told").read_text().splitlines() == ["--user daemon-reload", "--user enable --now runloopd.service"]
+    (home / "bin/systemctl").write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
+    assert main(["init", "--yes"]) == 1
+    assert "Failed to connect to bus" in capsys.readouterr().out
+
+
+def test_doctor_checks_the_shell_the_base_the_vectors_space_and_grants_and_says_how_to_repair(home, monkeypatch):
+    def doctor():
+        done = subprocess.run([sys.executable, "-P", "-m", "runloop", "doctor", "--json"], capture_output=True, text=True, check=False)
+        return {each["name"]: each for each in json.loads(done.stdout)}
+
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    first = doctor()
+    assert {"shell", "knowledge", "vectors", "space", "grants"} <= set(first)
+    assert [name for name, each in first.items() if each["state"] != "ok" and not each["hint"]] == []
+    (home / "notes").mkdir()
+    (home / "notes/a.md").write_text("# Pier\nIt is open.\n")
+    assert main(["kb", "import", "notes", "notes"]) == 0
+    assert main(["shell", "enable", "--shell", "bash"]) == 0
+    rc = home / ".bashrc"
+    rc.write_text(rc.read_text().replace("/runloop.bash'", "/gone.bash'"))
+    (home / ".runloop/grants.json").write_text("{")
+    second = doctor()
+    assert {name: (second[name]["state"], bool(second[name]["hint"])) for name in ("shell", "vectors", "grants", "knowledge")} == {
+        "shell": ("fail", True),
+        "vectors": ("warn", True),
+        "grants": ("fail", True),
+        "knowledge": ("ok", False),
+    }
+    assert main(["kb", "embed"]) == 0
+    assert doctor()["vectors"]["state"] == "ok"
