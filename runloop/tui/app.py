@@ -18,7 +18,7 @@ from runloop.tui.dialogs import Asking, Sheet, failure
 from runloop.tui.draw_run import crossing_lines
 from runloop.tui.draw_runs import SORT_OF
 from runloop.tui.model import Crossing
-from runloop.tui.page import line
+from runloop.tui.page import line, paragraphs
 from runloop.tui.panel import Panel
 from runloop.tui.themes import NAMES as THEME_NAMES
 from runloop.tui.themes import THEMES, styles_of
@@ -72,12 +72,13 @@ class Agtop(App[RunloopError | None]):
 
     TITLE = "agtop"
     ENABLE_COMMAND_PALETTE = True
+    NOTIFICATION_TIMEOUT = 2
     CSS = """
     Screen { layers: base; }
     #tabs, #status, #hints { height: 1; }
     #status { background: $panel; }
     #hints { color: $text-muted; }
-    #prompt { display: none; height: 3; }
+    #prompt { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
     #prompt.-open { display: block; }
     """
     BINDINGS: ClassVar = [
@@ -146,13 +147,19 @@ class Agtop(App[RunloopError | None]):
         except RunloopError as error:
             self.exit(error)
 
+    def _fatal_error(self) -> None:
+        """What broke, without the values that it held: they are what people wrote, and a token."""
+        from rich.traceback import Traceback
+
+        self.panic(Traceback(show_locals=False, width=None))
+
     # ── painting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def changed(self) -> None:
         """Something changed: paint soon, once for everything that comes until then."""
         if self._due is None and not self.paused:
-            wait = max(0.0, self._last + FRAME_S - self._clock())
-            self._due = self.set_timer(wait, self._paint_due)
+            loop = asyncio.get_running_loop()  # a timer of Textual's is left out where it comes late
+            self._due = loop.call_at(self._last + FRAME_S, self.call_next, self._paint_due)
 
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()
@@ -192,9 +199,9 @@ class Agtop(App[RunloopError | None]):
             self.query_one("#status", Static).update(told)
             self.query_one("#tabs", Tabs).draw(self.viewing.view, len(self.board.approvals), self.theme)
 
-    def on_resize(self) -> None:
-        """Pages are made for a width."""
-        self.call_after_refresh(self.paint)
+    def on_panel_resized(self) -> None:
+        """Make the page anew."""
+        self.paint()
 
     def watch_theme(self, theme: str) -> None:
         """Paint all of it in the new colours."""
@@ -401,7 +408,7 @@ class Agtop(App[RunloopError | None]):
         except RunloopError as error:
             self.push_screen(Sheet("Why", failure(error)))
             return
-        self.push_screen(Sheet("Why", lambda _width: [line(each) for each in lines]))
+        self.push_screen(Sheet("Why", lambda width: [row for each in lines for row in paragraphs(each, width)]))
 
     def action_copy(self) -> None:
         """The id of what is chosen, into the clipboard of the terminal."""
@@ -412,7 +419,7 @@ class Agtop(App[RunloopError | None]):
 
     def action_help(self) -> None:
         """The keys."""
-        self.push_screen(Sheet("agtop: keys", lambda _width: [line(f"{keys:<24} {what}") for keys, what in KEYS]))
+        self.push_screen(Sheet("agtop: keys", lambda _width: [line(f"{keys:<23} {what}") for keys, what in KEYS]))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything by name."""

@@ -19,7 +19,6 @@ from runloop.tui.panel import Panel
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
-    from textual.events import Resize
 
 Lines = Callable[[int], list[Row]]
 """Lines for a width."""
@@ -27,7 +26,9 @@ _CSS = """
 Sheet, Asking { align: center middle; }
 #sheet { width: 100%; height: 100%; background: $surface; border: round $accent; padding: 0 1; }
 #choices { height: auto; color: $accent; }
-#problem { height: auto; color: $error; }
+#problem { height: auto; color: $error; display: none; }
+#problem.-told { display: block; }
+#decision { height: 1; border: none; padding: 0 1; background: $panel; }
 """
 
 
@@ -51,10 +52,11 @@ class Sheet(ModalScreen[None]):
             sheet.border_subtitle = "Esc closes, c copies"
             yield Panel()
 
-    def on_resize(self, event: Resize) -> None:
+    def on_panel_resized(self, event: Panel.Resized) -> None:
         """Lines are broken for the width there is."""
-        rows = self._lines(max(20, event.size.width - 6))
-        self.query_one(Panel).show(Page(rows=tuple(rows)))
+        event.stop()
+        panel = self.query_one(Panel)
+        panel.show(Page(rows=tuple(self._lines(max(20, panel.size.width - 1)))))
 
     def action_dismiss_sheet(self) -> None:
         """Back."""
@@ -105,9 +107,11 @@ class Asking(ModalScreen[bool]):
         decision.disabled = False
         decision.focus()
 
-    def on_resize(self, event: Resize) -> None:
+    def on_panel_resized(self, event: Panel.Resized) -> None:
         """Lines are broken for the width there is."""
-        self.query_one(Panel).show(Page(rows=tuple(asked_lines(self.shown, max(20, event.size.width - 6)))))
+        event.stop()
+        panel = self.query_one(Panel)
+        panel.show(Page(rows=tuple(asked_lines(self.shown, max(20, panel.size.width - 1)))))
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Decide."""
@@ -118,7 +122,9 @@ class Asking(ModalScreen[bool]):
                 return
             await self._send(decision)
         except RunloopError as error:
-            self.query_one("#problem", Static).update(clean(f"{error.message}. {error.hint}"))
+            problem = self.query_one("#problem", Static)
+            problem.add_class("-told")
+            problem.update(clean(f"{error.message}. {error.hint}"))
             if error.code == "approval.unknown":
                 self.notify("somebody else was first, or its run has ended", severity="warning")
                 self.dismiss(result=False)

@@ -161,7 +161,7 @@ class RunModel:
         waits = [wait for node in self.nodes.values() if (wait := node.waits_for)]
         if not waits:
             return self.listed_wait if not self.seq else self.why if self.state in {"waiting", "paused"} else ""
-        waits.sort(key=lambda wait: not wait.startswith(("approval", "answer")))
+        waits.sort(key=lambda wait: (not wait.startswith("approval"), wait != "answer"))  # what waits for a person first
         return waits[0] + (f" (+{len(waits) - 1})" if len(waits) > 1 else "")
 
     @property

@@ -47,6 +47,9 @@ class Panel(ScrollView, can_focus=True):
             super().__init__()
             self.name = name
 
+    class Resized(Message):
+        """There is another width to make pages for."""
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.page = Page()
@@ -108,8 +111,9 @@ class Panel(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width, base + mark)
 
     def on_resize(self) -> None:
-        """The height that scrolls depends on the page alone."""
+        """Pages are made for a width."""
         self.virtual_size = Size(self.size.width, len(self.page.head) + len(self.page.rows))
+        self.post_message(self.Resized())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Who scrolls up reads; who is at the end follows."""

@@ -23,7 +23,7 @@ def row(run_id="aaaa", state="running", **more):
 
 def test_a_run_that_waits_says_for_what_and_how_far_it_is(waiting):
     run = folded(waiting)
-    assert (run.shown_state, run.waits_for, run.progress) == ("waiting", "answer (+1)", (2, 4))
+    assert (run.shown_state, run.waits_for, run.progress) == ("waiting", "approval of mail.outbox (+1)", (2, 4))
     assert run.nodes["send"].waits_for == "approval of mail.outbox"
 
 
@@ -99,7 +99,7 @@ def test_text_that_is_still_coming_is_kept_with_its_call(waiting):
 def test_the_list_tells_only_what_no_record_told(waiting):
     run = folded(waiting)
     listed(run, row(RUN, state="running", waiting_for="model"))
-    assert (run.shown_state, run.waits_for) == ("waiting", "answer (+1)")
+    assert (run.shown_state, run.waits_for) == ("waiting", "approval of mail.outbox (+1)")
     listed(run, row(RUN, state="cancelled", ms=12, reason="by an operator"))
     assert (run.state, run.why, run.waits_for) == ("cancelled", "by an operator", "")
     fresh = RunModel("aaaa")

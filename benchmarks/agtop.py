@@ -1,0 +1,192 @@
+"""Row 14: agtop's first paint as a process, and its share of a core while 150 runs change four times a second. Prints JSON.
+
+The records come over a real bus from a real daemon only in the test driven by tmux; here they come from a feed in the same process, so that
+what is measured is agtop alone: folding, masking left out, drawing, painting. The screen is a pseudo-terminal of 80×24 and of 200×60.
+
+    python benchmarks/agtop.py [--seconds 10] [--runs 150] [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import pty
+import resource
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+
+
+def spawn(arguments: list[str], size: tuple[int, int], home: str) -> tuple[int, int]:
+    """The process and the terminal's other end."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update({"RUNLOOP_HOME": home, "HOME": home, "TERM": "xterm-256color", "COLORTERM": "truecolor"})
+        for name in ("XDG_RUNTIME_DIR", "PYTHONDONTWRITEBYTECODE"):  # an installed package is compiled
+            os.environ.pop(name, None)
+        os.execv(sys.executable, [sys.executable, "-P", *arguments])
+    ioctl(terminal, TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+    return pid, terminal
+
+
+def first_paint(size: tuple[int, int]) -> float:
+    """Milliseconds from the start of the process until the bar of views is on the screen."""
+    with tempfile.TemporaryDirectory() as home:
+        begun = time.perf_counter()
+        pid, terminal = spawn(["-m", "runloop.cli.agtop"], size, home)
+        seen = b""
+        while b"Search" not in seen and time.perf_counter() - begun < 30:
+            if select.select([terminal], [], [], 1)[0]:
+                seen += os.read(terminal, 65536)
+        took = (time.perf_counter() - begun) * 1000
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+        return took
+
+
+def bare_python() -> float:
+    """Milliseconds of an interpreter that does nothing."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-P", "-c", "pass"], check=True)
+    return (time.perf_counter() - begun) * 1000
+
+
+def busy(size: tuple[int, int], runs: int, seconds: float) -> float:
+    """Percent of a core that agtop takes while every run changes four times a second."""
+    with tempfile.TemporaryDirectory() as home:
+        pid, terminal = spawn([__file__, "--child", str(runs), str(seconds)], size, home)
+        seen = b""
+        ended = time.perf_counter() + seconds + 60
+        while time.perf_counter() < ended:
+            try:
+                if select.select([terminal], [], [], 1)[0]:
+                    seen = (seen + os.read(terminal, 65536))[-4096:]
+            except OSError:
+                break
+        os.waitpid(pid, 0)
+        os.close(terminal)
+        return float(Path(home, "share").read_text())
+
+
+def child(runs: int, seconds: float) -> None:
+    """Inside the terminal: agtop with a feed that changes every run four times a second."""
+    import asyncio
+
+    from runloop.tui.app import Agtop
+
+    class Desk:
+        def mask(self, value: object) -> object:
+            return value
+
+    class Changing:
+        mode = "LIVE"
+
+        def now_ms(self) -> int:
+            return time.time_ns() // 1_000_000
+
+        async def know(self, run_id: str) -> None: ...
+
+        async def fill(self, board, changed) -> None:
+            seqs = dict.fromkeys((f"{number:08x}-0000-4000-8000-000000000000" for number in range(runs)), 0)
+            for run_id in seqs:
+                begin(board, seqs, run_id, self.now_ms())
+            changed()
+            await asyncio.sleep(2)  # what the start costs is the other figure
+            before, begun = cpu(), time.perf_counter()
+            due = begun
+            while time.perf_counter() - begun < seconds:
+                for run_id in seqs:
+                    step(board, seqs, run_id, self.now_ms())
+                    changed()
+                due += 0.25
+                await asyncio.sleep(max(0, due - time.perf_counter()))
+            share = 100 * (cpu() - before) / (time.perf_counter() - begun)
+            Path(os.environ["RUNLOOP_HOME"], "share").write_text(str(share))
+            app.exit()
+
+    app = Agtop(Changing(), Desk())  # type: ignore[arg-type]
+    app.run()
+
+
+def cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def record(seqs: dict[str, int], run_id: str, kind: str, now_ms: int, meta: dict) -> dict:
+    seqs[run_id] += 1
+    return {
+        "v": 1, "seq": seqs[run_id], "ts_ms": now_ms, "run_id": run_id, "trace_id": f"trace:{run_id}", "opening_id": "opening:x",
+        "opening_name": f"opening_{run_id[6:8]}", "parent_run_id": None, "kind": kind, "level": "info", "message": kind, "meta": meta,
+        "event_id": seqs[run_id],
+    }  # fmt: skip
+
+
+def begin(board, seqs: dict[str, int], run_id: str, now_ms: int) -> None:
+    board.take(record(seqs, run_id, "run.submitted", now_ms, {"params": {}}))
+    board.take(record(seqs, run_id, "run.started", now_ms, {}))
+    for number in range(6):
+        board.take(record(seqs, run_id, "node.started", now_ms, {"node": f"node{number}", "attempt": 1}))
+
+
+def step(board, seqs: dict[str, int], run_id: str, now_ms: int) -> None:
+    """Another call begins, or the one under way ends with its tokens: the row is another one each time."""
+    call, asks = divmod(seqs[run_id], 2)
+    meta = {"node": "node0", "attempt": 1, "call": call}
+    if asks:
+        board.take(
+            record(
+                seqs, run_id, "effect.completed", now_ms, {**meta, "call": call, "tokens_in": 7, "tokens_out": 3, "ms": 5, "result": "x"}
+            )
+        )
+    else:
+        board.take(
+            record(seqs, run_id, "effect.requested", now_ms, {**meta, "call": call, "name": "model.complete", "args": {"prompt": "p"}})
+        )
+
+
+def told(values: list[float]) -> dict[str, float]:
+    return {"median": round(statistics.median(values), 1), "least": round(min(values), 1), "most": round(max(values), 1)}
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        child(int(sys.argv[2]), float(sys.argv[3]))
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--runs", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    import textual
+
+    first_paint((80, 24))  # warm
+    sizes = {"80x24": (80, 24), "200x60": (200, 60)}
+    result = {
+        "row": 14,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, textual {textual.__version__}",
+        "bare_python_ms": told([bare_python() for _ in range(options.rounds)]),
+        "first_paint_ms": {name: told([first_paint(size) for _ in range(options.rounds)]) for name, size in sizes.items()},
+        "percent_of_a_core": {
+            name: told([busy(size, options.runs, options.seconds) for _ in range(options.rounds)]) for name, size in sizes.items()
+        },
+        "runs": options.runs,
+        "changes_per_second": options.runs * 4,
+        "load": os.getloadavg()[0],
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""What a person does with agtop, screen by screen. The screens are kept in tests/data/tui/screens, as text: read them."""
+
+import asyncio
+import contextlib
+
+import pytest
+from textual import events
+
+from runloop.errors import Denied, InvalidInput
+from runloop.tui.app import Agtop
+from runloop.tui.deciding import Decision
+
+SIZES = {"80x24": (80, 24), "200x60": (200, 60)}
+RUN = "5a1d4c23-5bb3-4352-b1ac-2ae2ce6ad2cd"
+
+
+@contextlib.asynccontextmanager
+async def at_the_screen(feed, desk, size=(80, 24), **options):
+    app = Agtop(feed, desk, **options)
+    app.animation_level = "none"
+    async with app.run_test(size=size) as pilot:
+        await settled(app, pilot)
+        yield app, pilot
+
+
+async def settled(app, pilot):
+    """Everything that was asked for has been carried out and painted."""
+    await pilot.pause()
+    await app.workers.wait_for_complete([worker for worker in app.workers if worker.group != "default"])
+    while app._due is not None:
+        await pilot.pause(0.02)
+    await pilot.pause()
+
+
+def said(app):
+    """What was said in passing."""
+    return " ".join(each.message for each in app._notifications)
+
+
+async def press(app, pilot, *keys):
+    for key in keys:
+        await pilot.press(key)
+        await settled(app, pilot)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_person_sees_what_runs_and_looks_into_it(feed, desk, same, size):
+    async with at_the_screen(feed, desk, SIZES[size]) as (app, pilot):
+        same(app, f"runs-{size}")
+        await press(app, pilot, "enter")
+        same(app, f"plan-{size}")
+        for key, name in (("3", "time"), ("4", "ladder"), ("5", "log"), ("6", "inbox")):
+            await press(app, pilot, key)
+            same(app, f"{name}-{size}")
+        await press(app, pilot, "question_mark")
+        same(app, f"help-{size}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_person_watches_the_daemon(feed, desk, same, size):
+    async with at_the_screen(feed, desk, SIZES[size]) as (app, pilot):
+        for number in range(40):
+            counters = {"msgs_recv_total": number**2, "cpu_seconds_total": number / 4, "broker_calls_total": number // 3}
+            app.board.measure({"ts_ms": number * 1_000, "gauges": {"workers": 2, "rss_total_bytes": 1 << 27}, "counters": counters})
+        error = {"code": "yaml.syntax", "message": "a bracket is not closed", "hint": "close it", "where": {"file": "x.yaml", "line": 3}}
+        app.board.know(library={"entries": [
+            {"what": "agent", "name": "writer", "version": "1.2.0", "digest": "ab" * 32, "error": None},
+            {"what": "opening", "name": "letter", "version": None, "digest": "cd" * 32, "error": error},
+        ]})  # fmt: skip
+        app.board.tell("opening letter: broken")
+        feed.now = 39_000
+        await press(app, pilot, "7")
+        same(app, f"metrics-{size}")
+        await press(app, pilot, "8")
+        same(app, f"library-{size}")
+
+
+async def test_a_person_reads_the_mail_that_would_leave_and_approves_it(feed, desk, same):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter")
+        same(app, "asking-80x24")
+        await press(app, pilot, *"yes", "enter")
+        same(app, "approved-80x24")
+    assert feed.decided == [(f"{RUN}/send/1/1", Decision(approved=True, scope="once", rationale="approved in agtop"))]
+
+
+async def test_a_large_mail_is_fetched_and_shown_whole(feed, desk, words):
+    feed.blobs["ab"] = "first line\n" + "x" * 5_000 + "\nlast line"
+    feed.opened[1]["what"] = {"$blob": "ab", "bytes": 5_020}
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter")
+        assert "│ first line" in words.text(app)
+        for _ in range(12):
+            await press(app, pilot, "pagedown")
+        assert "│ last line" in words.text(app)
+        assert feed.decided == []
+
+
+async def test_no_key_alone_decides_anything(feed, desk):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter")
+        for key in (*"yYnraoq1", "space", "tab"):
+            await press(app, pilot, key, "enter")
+            app.screen.query_one("#decision").value = ""
+        assert (feed.decided, len(app.screen_stack)) == ([], 2)
+
+
+async def test_what_was_typed_ahead_decides_nothing(feed, desk):
+    """Keys that were already there when the content came onto the screen go nowhere."""
+    async with at_the_screen(feed, desk) as (app, pilot):
+        for key in ("6", "down", "enter", *"yes", "enter"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await settled(app, pilot)
+        assert feed.decided == []
+        await press(app, pilot, "escape")
+        assert len(app.board.approvals) == 2
+
+
+async def test_a_person_answers_a_question_by_its_number(feed, desk):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "a", "2", "enter")
+    assert feed.decided == [(f"{RUN}/colour/1/1", Decision(answer="blue"))]
+
+
+async def test_a_person_asks_for_a_change_in_a_second_line(feed, desk, words):
+    feed.opened = [{**feed.opened[0], "options": ["approve", "revise"], "comment_on": ["revise"]}]
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "a", *"revise", "enter")
+        assert "What should change?" in words.text(app)
+        await press(app, pilot, *"shorter", "enter")
+    assert feed.decided == [(f"{RUN}/colour/1/1", Decision(answer="revise", rationale="shorter"))]
+
+
+async def test_who_is_second_is_told_and_nothing_breaks(feed, desk, words):
+    feed.problem = InvalidInput("nothing with that id is open", code="approval.unknown", hint="somebody else may have answered")
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "a", "1", "enter")
+        assert len(app.screen_stack) == 1
+        assert "somebody else was first" in said(app)
+
+
+async def test_what_is_wrong_with_an_answer_stands_under_it(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "a", "9", "enter")
+        assert "'9' is no answer to this. type one of: 1, 2" in words.text(app)
+
+
+async def test_a_person_filters_holds_and_goes_on(feed, desk, words, records):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "slash", *"nothing", "enter")
+        assert "no runs match the filter" in words.text(app)
+        assert "FILTER nothing" in words.text(app)
+        await press(app, pilot, "slash", "escape")
+        assert "5a1d4c23 letter" in words.text(app)
+        await press(app, pilot, "full_stop")
+        for record in records[18:]:
+            app.board.take(record)
+        feed.changed()
+        await settled(app, pilot)
+        assert "PAUSED" in words.text(app)
+        assert "succeeded" not in words.text(app)
+        await press(app, pilot, "full_stop")
+        assert "✔ succeeded" in words.text(app)
+
+
+async def test_a_person_jumps_to_a_run_and_is_told_when_there_is_none(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "g", *"zz", "enter")
+        assert "no runs begin with zz" in said(app)
+        await press(app, pilot, "g", *"5a1d", "enter")
+        assert (app.viewing.view, app.viewing.run_id, feed.known[-1]) == ("Plan", RUN, RUN)
+
+
+async def test_agtop_begins_with_the_run_that_was_named(feed, desk):
+    async with at_the_screen(feed, desk, run="5a1d") as (app, _):
+        assert (app.viewing.view, app.viewing.run_id) == ("Plan", RUN)
+
+
+async def test_a_person_opens_a_crossing_and_copies_it(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "4", "enter")
+        assert '"question": "Which colour?"' in words.text(app)
+        await press(app, pilot, "c")
+        assert "Which colour?" in app.clipboard
+        await press(app, pilot, "escape", "1", "c")
+        assert app.clipboard == RUN
+
+
+async def test_a_person_searches_and_asks_why(feed, desk, words, same):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "9", *"pier", "enter")
+        same(app, "search-80x24")
+        await press(app, pilot, "enter")
+        assert "approved by operator" in words.text(app)
+        await press(app, pilot, "escape", "1", "w")
+        assert desk.asked == ["pier", "event:24", RUN]
+
+
+async def test_a_failing_why_is_an_error_on_a_sheet(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await app._show_why("nothing")
+        await settled(app, pilot)
+        assert "kb.unknown_entity: nothing is called so" in words.text(app)
+
+
+async def test_keys_of_the_views_go_round(feed, desk):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        seen = []
+        for _ in range(8):
+            await press(app, pilot, "tab")
+            seen.append(app.viewing.view)
+        assert seen == ["Plan", "Time", "Ladder", "Log", "Inbox", "Metrics", "Library", "Search"]
+        await press(app, pilot, "escape", "escape", "shift+tab", "escape")
+        assert app.viewing.view == "Search"
+        await press(app, pilot, "escape")
+        assert app.viewing.view == "Runs"
+
+
+async def test_the_log_is_cleared_and_goes_on(feed, desk, words, records):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "5", "exclamation_mark")
+        assert "nothing was said" in words.text(app)
+        app.board.take(records[18])
+        feed.changed()
+        await settled(app, pilot)
+        assert "ask.person answered" in words.text(app)
+
+
+async def test_the_mouse_goes_to_views_sorts_and_opens(feed, desk):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await pilot.click("#body", offset=(11, 0))
+        assert (app.viewing.sort, app.viewing.reverse) == ("opening", False)
+        await pilot.click("#body", offset=(11, 0))
+        assert app.viewing.reverse is True
+        await pilot.click("#body", offset=(11, 1), times=2)
+        await settled(app, pilot)
+        assert app.viewing.view == "Plan"
+        await pilot.click("#tabs", offset=(2, 0))
+        await settled(app, pilot)
+        assert app.viewing.view == "Runs"
+
+
+async def test_orders_and_themes_go_round(feed, desk):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "s", "S", "t")
+        assert (app.viewing.sort, app.viewing.reverse, app.theme) == ("state", True, "dark")
+
+
+async def test_every_command_has_a_name_in_the_palette(feed, desk):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "ctrl+p", *"inbox")
+        await app.workers.wait_for_complete()
+        await press(app, pilot, "enter", "enter")
+        assert app.viewing.view == "Inbox"
+
+
+@pytest.mark.parametrize("theme", ["mono", "dark", "light", "contrast"])
+async def test_every_theme_tells_states_by_marks_too(feed, desk, words, theme):
+    async with at_the_screen(feed, desk, theme=theme) as (app, _):
+        assert "⏸ waiting" in words.text(app)
+
+
+async def test_without_colour_the_same_is_said(feed, desk, same, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with at_the_screen(feed, desk, (80, 24)) as (app, _):
+        assert app.no_color
+        same(app, "runs-80x24")
+
+
+async def test_a_screen_of_twenty_columns_and_one_that_changes_still_show_something(feed, desk, words):
+    async with at_the_screen(feed, desk, (20, 6)) as (app, pilot):
+        await pilot.resize_terminal(200, 60)
+        await settled(app, pilot)
+        assert "approval of mail.outbox (+1)" in words.text(app)
+
+
+async def test_the_choice_stays_with_its_run_when_others_come(feed, desk, records, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        app.board.take({**records[0], "run_id": "ffff0000-0000-4000-8000-000000000000", "ts_ms": records[0]["ts_ms"] + 99_000})
+        feed.changed()
+        await settled(app, pilot)
+        body = app.query_one("#body")
+        assert ([row.key[:4] for row in body.page.rows], body.key) == (["ffff", "5a1d"], RUN)
+        await press(app, pilot, "up", "enter")
+        assert app.viewing.run_id.startswith("ffff")
+
+
+async def test_only_lines_that_changed_are_painted(feed, desk, records):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        for number in range(20):
+            app.board.take({**records[0], "run_id": f"{number:08}-0000-4000-8000-000000000000", "ts_ms": 5 + number})
+        feed.changed()
+        await settled(app, pilot)
+        body = app.query_one("#body")
+        painted = []
+        refresh = body.refresh
+        body.refresh = lambda *regions, **more: (painted.extend(regions), refresh(*regions, **more))[1]
+        app.board.take({**records[1], "run_id": "00000003-0000-4000-8000-000000000000", "ts_ms": feed.now})
+        feed.changed()
+        await settled(app, pilot)
+        assert [region.height for region in painted] == [1]
+
+
+async def test_a_daemon_that_refuses_ends_agtop_with_its_error(desk):
+    class Refusing:
+        mode = "LIVE"
+
+        def now_ms(self):
+            return 0
+
+        async def fill(self, board, changed):
+            raise Denied("for operators", code="tui.operator", hint="read the token")
+
+    app = Agtop(Refusing(), desk)
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        await asyncio.sleep(0)
+    assert app.return_value.code == "tui.operator"
+
+
+async def test_leaving_is_one_key(feed, desk):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await pilot.press("q")
+        await pilot.pause()
+        assert app._exit
