@@ -112,11 +112,11 @@ def child(runs: int, seconds: float) -> None:
                 due += 0.25
                 await asyncio.sleep(max(0, due - time.perf_counter()))
             share = 100 * (cpu() - before) / (time.perf_counter() - begun)
-            Path(os.environ["RUNLOOP_HOME"], "share").write_text(str(share))
-            app.exit()
+            app.exit(share)
 
     app = Agtop(Changing(), Desk())  # type: ignore[arg-type]
-    app.run()
+    share = app.run()
+    Path(os.environ["RUNLOOP_HOME"], "share").write_text(str(share))
 
 
 def cpu() -> float:

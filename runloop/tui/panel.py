@@ -106,9 +106,10 @@ class Panel(ScrollView, can_focus=True):
 
     def _strip(self, row: Row, width: int, *, chosen: bool) -> Strip:
         base, styles = self.rich_style, styles_of(self.app.theme)
-        mark = Style(reverse=True) if chosen else Style.null()
-        segments = [Segment(text, base + styles[name] + mark) for text, name in row.pieces if text]
-        return Strip(segments).adjust_cell_length(width, base + mark)
+        if chosen:  # in one look from side to side, whatever its parts are
+            base, styles = base + Style(reverse=True), dict.fromkeys(styles, Style.null())
+        segments = [Segment(text, base + styles[name]) for text, name in row.pieces if text]
+        return Strip(segments).adjust_cell_length(width, base)
 
     def on_resize(self) -> None:
         """Pages are made for a width."""

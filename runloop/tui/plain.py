@@ -14,6 +14,7 @@ from runloop.tui.board import Board
 from runloop.tui.deciding import choices, decide, needs_comment
 from runloop.tui.draw_run import crossing_lines
 from runloop.tui.draw_runs import asked_lines
+from runloop.tui.model import ENDED
 from runloop.tui.page import Row
 from runloop.tui.ports import Desk, Feed
 from runloop.tui.views import NAMES, OF_A_RUN, Viewing, page_of
@@ -88,7 +89,7 @@ class Plain:
             self.say(clean_line(board.link))
         for run in board.runs.values():
             now = (run.shown_state, run.waits_for)
-            if self._seen.get(run.run_id) != now and (self._begun or now[0] not in {"succeeded", "failed", "cancelled"}):
+            if self._seen.get(run.run_id) != now and (self._begun or self.feed.mode == "FILE" or now[0] not in ENDED):
                 waits = f", waits for {now[1]}" if now[1] else f": {run.why}" if run.why else ""
                 self.say(clean_line(f"{run.opening} {run.run_id[:8]} {now[0]}{waits}"))
             self._seen[run.run_id] = now

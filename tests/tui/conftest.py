@@ -103,8 +103,9 @@ def opened(waiting):
     shared = {"run_id": run_id, "root_run_id": run_id}
     return [
         {
-            **shared, "type": "question", "approval_id": f"{run_id}/colour/1/1", "node": "colour", "agent": "ask", "question": "Which colour?",
-            "options": ["red", "blue"], "default": None, "detail": "", "comment_on": [], "asked_ms": waiting[14]["ts_ms"],
+            **shared, "type": "question", "approval_id": f"{run_id}/colour/1/1", "node": "colour", "agent": "ask",
+            "question": "Which colour?", "options": ["red", "blue"], "default": None, "detail": "", "comment_on": [],
+            "asked_ms": waiting[14]["ts_ms"],
         },
         {
             **shared, "type": "approval", "approval_id": meta["approval_id"], "node": "send", "agent": "mails", "action": meta["action"],

@@ -118,7 +118,7 @@ def test_a_node_that_failed_and_is_tried_again_is_not_over(waiting):
 
 def test_filters_take_words_and_keys(waiting):
     run = folded(waiting)
-    assert [matches(run, words) for words in ("letter", "5a1d waiting", "state:wait", "state:run", "opening:let", "mail")] == [
+    assert [matches(run, words) for words in ("letter", "5a1d waiting", "state:wait", "state:run", "opening:let", "postcard")] == [
         True, True, True, False, True, False,
     ]  # fmt: skip
 

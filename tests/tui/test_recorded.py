@@ -1,0 +1,80 @@
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runloop.cli.output import record_line
+from runloop.errors import Denied, InvalidInput
+from runloop.tui.board import Board
+from runloop.tui.deciding import Decision
+from runloop.tui.recorded import PastFeed, StreamFeed, read_record
+
+
+def ndjson(records):
+    return "".join(record_line(record) + "\n" for record in records).encode()
+
+
+async def filled(feed):
+    board = Board()
+    await feed.fill(board, lambda: None)
+    return board
+
+
+async def test_a_file_is_shown_to_its_end_and_as_of_its_last_record(records):
+    feed = StreamFeed(io.BytesIO(ndjson(records)), "letter.ndjson")
+    board = await filled(feed)
+    (run,) = board.runs.values()
+    assert (run.state, board.approvals, feed.now_ms()) == ("succeeded", {}, records[-1]["ts_ms"])
+
+
+async def test_what_was_open_when_a_file_ends_is_in_the_inbox(waiting):
+    board = await filled(StreamFeed(io.BytesIO(ndjson(waiting)), "x"))
+    (asked,) = board.approvals.values()
+    assert (asked["agent"], asked["action"], asked["scopes"]) == ("mails", "mail.outbox", [])
+
+
+async def test_a_file_may_begin_in_the_middle_of_a_run(records):
+    board = await filled(StreamFeed(io.BytesIO(ndjson(records[9:])), "x"))
+    (run,) = board.runs.values()
+    assert (run.state, run.seq) == ("succeeded", 25)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [(b"{", "it is no JSON"), (b"[]", "no run record"), (b'{"v": 2}', "no run record"), (b'{"v": 1, "meta": {}}', "it lacks seq, ts_ms")],
+)
+async def test_a_line_that_is_no_record_is_named(records, line, why):
+    data = ndjson(records[:2]) + line + b"\n"
+    with pytest.raises(InvalidInput) as caught:
+        await filled(StreamFeed(io.BytesIO(data), "bad.ndjson"))
+    error = caught.value
+    assert (error.code, error.where.file, error.where.line) == ("tui.input", "bad.ndjson", 3)
+    assert why in error.message
+
+
+@given(st.binary(max_size=200))
+def test_whatever_a_line_is_it_is_a_record_or_our_error(line):
+    try:
+        read_record(line, 1, "x")
+    except InvalidInput as error:
+        assert error.code == "tui.input"  # noqa: PT017
+
+
+async def test_nothing_is_decided_in_what_is_over(waiting):
+    with pytest.raises(Denied) as caught:
+        await StreamFeed(io.BytesIO(b""), "x").answer("id", Decision(approved=True))
+    assert caught.value.code == "tui.recorded"
+
+
+async def test_the_past_has_the_runs_and_what_was_open_then(waiting):
+    row = {"run_id": waiting[0]["run_id"], "opening_name": "letter", "state": "waiting", "submitted_ms": 1}
+    feed = PastFeed([row], lambda _run_id: waiting, waiting[-1]["ts_ms"], "as it was")
+    board = await filled(feed)
+    assert (board.link, len(board.approvals), board.run(row["run_id"]).seq) == ("as it was", 1, 18)
+
+
+async def test_masks_come_before_everything_that_is_shown(waiting):
+    feed = StreamFeed(io.BytesIO(ndjson(waiting)), "x", mask=lambda record: {**record, "opening_name": "masked"})
+    (run,) = (await filled(feed)).runs.values()
+    assert run.opening == "masked"
