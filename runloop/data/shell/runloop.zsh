@@ -107,15 +107,20 @@ _runloop_text() {
   (( $#REPLY == size ))
 }
 
-# A frame of RMP (docs/protocol.md): schema id, type, packed payload, packed meta; in REPLY.
+# A frame of RMP (docs/protocol.md): schema id as two bytes, packed type, packed payload, packed meta; in REPLY. _rl_stamp is what all
+# frames of one question have in common: when they were made, for how long they hold, and two ids.
 _runloop_frame() {
-  local body head
-  _runloop_str $2; body=$'\x83\xa4type'$REPLY$'\xa7payload'$3$'\xa4meta'$4
-  local -i now=$(( EPOCHREALTIME * 1000 ))
-  printf -v head '%08x%s%04x0000%08x%016x%016x%016x%016x%016x00000000' $(( $#body + 64 )) 524d50300000004000000000 $1 $#body $now 10000 $now \
-    $(( $$ * 65536 + RANDOM )) $(( ++_rl_message ))
-  REPLY=${(g::)head//(#m)??/\\x$MATCH}$body
+  local body=$'\x83\xa4type'$2$'\xa7payload'$3$'\xa4meta'$4 sizes
+  printf -v sizes '%08x%08x%016x' $(( $#body + 64 )) $#body $(( ++_rl_message ))
+  sizes=${(g::)sizes//(#m)??/\\x$MATCH}
+  REPLY=${sizes[1,4]}$'RMP0\0\0\0\x40\0\0\0\0'$1$'\0\0'${sizes[5,8]}$_rl_stamp${sizes[9,16]}$'\0\0\0\0'$body
 }
+_runloop_stamp() {
+  local -i now=$(( EPOCHREALTIME * 1000 ))
+  printf -v _rl_stamp '%016x%016x%016x%016x' $now 10000 $now $(( $$ * 65536 + RANDOM ))
+  _rl_stamp=${(g::)_rl_stamp//(#m)??/\\x$MATCH}
+}
+typeset -g _rl_stamp=
 typeset -gi _rl_message=0
 
 # Read from the daemon until the pattern $2 has come, at most until $3 (seconds since 1970); everything read is in REPLY.
@@ -142,7 +147,8 @@ _runloop_ask_daemon() {
   [[ -S $socket ]] && zsocket $socket 2>/dev/null || return 1
   fd=$REPLY
   {
-    _runloop_frame 16 intent.bus.hello.v1 $'\x83\xa4role\xa6client\xa4name\xa3zsh\xa7version\xa11' $'\x80'
+    _runloop_stamp
+    _runloop_frame $'\0\x10' $'\xb3intent.bus.hello.v1' $'\x83\xa4role\xa6client\xa4name\xa3zsh\xa7version\xa11' $'\x80'
     syswrite -o $fd -- $REPLY && _runloop_until $fd $'\xa5inbox[\xa0-\xbf\xd9]' $until || return 1
     inbox=${REPLY#*$'\xa5inbox'}
     _runloop_text $inbox || return 1
@@ -162,9 +168,9 @@ _runloop_ask_daemon() {
     _runloop_int $(( 0x90 + functions_count )) 1; facts+=$'\xa9functions'$REPLY$functioned
     _runloop_str $line; request=$'\x83\xa4verb\xa5route\xa4line'$REPLY$'\xa5facts'$facts
     _runloop_str $inbox/$RANDOM$RANDOM
-    _runloop_frame 2001 intent.ctrl.request.v1 $request $'\x82\xa5topic\xa8rlp/ctrl\xa8reply_to'$REPLY
+    _runloop_frame $'\x07\xd1' $'\xb6intent.ctrl.request.v1' $request $'\x82\xa5topic\xa8rlp/ctrl\xa8reply_to'$REPLY
     local asked=$REPLY
-    _runloop_str $inbox/\*; _runloop_frame 18 intent.bus.subscribe.v1 $'\x82\xa3sub\x01\xa7pattern'$REPLY $'\x80'
+    _runloop_str $inbox/\*; _runloop_frame $'\0\x12' $'\xb7intent.bus.subscribe.v1' $'\x82\xa3sub\x01\xa7pattern'$REPLY $'\x80'
     syswrite -o $fd -- $REPLY$asked && _runloop_until $fd $'toolresult.ctrl.response.v1*(\xa6reason[\xa0-\xbf\xd9\xda]|\xa5error)' $until || return 1
     local answer=${REPLY##*toolresult.ctrl.response.v1}
     [[ $answer == *$'\xa4exit'* ]] || return 1
