@@ -190,3 +190,16 @@ def test_in_vi_mode_it_is_the_same(home, terminal):
     screen.expect("\ninvi")
     screen.enter(REQUEST)
     screen.expect("No run failed")
+
+
+def test_a_long_command_with_options_and_pipes_is_nobody_s_to_ask_about(home, terminal):
+    screen = terminal()
+    home.script("rlp", "echo asked >>$HOME/asked; exit 3")
+
+    screen.enter("echo -n one two three four five | tr a-z A-Z")
+    screen.expect("ONE TWO THREE FOUR FIVE")
+    assert not (home.root / "asked").exists()
+    screen.enter("printf %s sort files alphabetically now")
+    screen.expect("alphabeticallynow")
+
+    assert (home.root / "asked").exists()

@@ -62,7 +62,7 @@ __runloop_stale() {
 
 # Whether the line is a plain command: its first word is one, and nothing in it speaks for a sentence or is on the denylist.
 __runloop_plain() {
-  local line=$1 word letters=0
+  local line=$1 word letters=0 marks=0
   local -a split lower
   [[ -n $__rl_known && -z $__rl_always && $line != *$'\n'* ]] || return 1
   read -ra split <<<"$line"
@@ -73,8 +73,9 @@ __runloop_plain() {
   for word in "${lower[@]}"; do
     [[ -n ${__rl_words[$word]-} ]] && return 1
     [[ $word =~ ^[a-z]+$ ]] && ((letters++))
+    [[ $word == -[a-z0-9-]* || $word == [\|\&\;\<\>]* ]] && ((marks++))
   done
-  ((letters >= 4)) && return 1
+  ((letters >= 4 && marks == 0)) && return 1
   ! __runloop_needled "$line"
 }
 

@@ -83,7 +83,7 @@ function __runloop_plain --description 'Whether the line is a plain command: not
     for word in $lower
         contains -- $word $__rl_words; and return 1
     end
-    test (count (string match -r '^[a-z]+$' -- $lower)) -ge 4; and return 1
+    test (count (string match -r '^[a-z]+$' -- $lower)) -ge 4; and not string match -qr '^(-[a-z0-9-]|[|&;<>])' -- $lower; and return 1
     not __runloop_needled $line
 end
 

@@ -69,12 +69,13 @@ _runloop_plain() {
   local first=${split[1]}
   (( $+commands[$first] || $+aliases[$first] || $+functions[$first] || $+builtins[$first] || ${reswords[(Ie)$first]} )) ||
     [[ $first == */* && -x $first && ! -d $first ]] || return 1
-  local -i letters=0
+  local -i letters=0 marks=0
   for word in ${=${(L)line}}; do
     (( $+_rl_words[$word] )) && return 1
     [[ $word == [a-z]## ]] && (( letters++ ))
+    [[ $word == (-[a-z0-9-]*|[\|\&\;\<\>]*) ]] && (( marks++ ))
   done
-  (( letters >= 4 )) && return 1
+  (( letters >= 4 && marks == 0 )) && return 1
   ! _runloop_needled $line
 }
 
