@@ -11,17 +11,13 @@ import typer
 
 from runloop.cli import context, masking, output
 from runloop.cli.requests import bare, candidates, chosen_of, understood
-from runloop.cli.showing import RunShown
+from runloop.cli.showing import RunShown, Unshown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from runloop.cli.requests import Request
-    from runloop.client import RunResult as RemoteResult
     from runloop.config import Settings
     from runloop.router.requests.matching import Match
-    from runloop.runs.results import RunResult
 
 app = typer.Typer(add_completion=False, help="Say in words what you want: an opening does it, or the assistant answers.")
 
@@ -49,7 +45,7 @@ def ask(
     request = _request(line, settings, opening)
     if dry_run:
         return _say_what(request, as_json=as_json)
-    request = _decided(request)
+    request = _decided(request, settings, local=local)
     if request.answers:
         return asyncio.run(_answer(request, settings, local=local, as_json=as_json))
     if not start:
@@ -76,9 +72,14 @@ def _request(line: str, settings: Settings, opening: str | None) -> Request:
     return understood(line, settings, known)
 
 
-def _decided(request: Request) -> Request:
-    """The request with the opening that the person at this terminal chose, where that was open."""
-    return request if request.match is not None else replace(request, taken=_choose(request.line, request.found.near))
+def _decided(request: Request, settings: Settings, *, local: bool) -> Request:
+    """The request with the opening that the model, where it may, or the person at this terminal chose, where that was open."""
+    if request.match is not None:
+        return request
+    from runloop.cli.choosing import by_model
+
+    chosen = asyncio.run(by_model(request, settings, local=local))
+    return replace(request, taken=_choose(request.line, request.found.near) if chosen is None else chosen)
 
 
 def _named(name: str, known: Any) -> Any:
@@ -179,25 +180,11 @@ def _say_what(request: Request, *, as_json: bool) -> int:
     return EXIT_OK
 
 
-class _Answered(RunShown):
-    """Shows nothing and holds the run's end: what counts is the answer, and the steps are in `rlp show`."""
-
-    wants_outputs = True
-    result: RunResult | RemoteResult | None = None
-
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Nothing is shown."""
-
-    def end(self, result: RunResult | RemoteResult) -> None:
-        """Keep how it ended."""
-        self.result = result
-
-
 async def _answer(request: Request, settings: Settings, *, local: bool, as_json: bool) -> int:
     """Run the opening that answers, and print what it says: the text and its sources."""
     from runloop.cli.run import execute
 
-    held = _Answered(None)
+    held = Unshown(None)
     code = await execute(chosen_of(request), settings, held, local=local)
     if held.result is None:
         return code
@@ -207,9 +194,9 @@ async def _answer(request: Request, settings: Settings, *, local: bool, as_json:
             code=held.result.code or "run.failed",
             hint=f"rlp show {held.result.run_id[:8]}",
         )
-    from runloop.cli.requests import answer_of
+    from runloop.cli.requests import output_of
 
-    answer = masking.masked(answer_of(held.result))
+    answer = masking.masked(output_of(held.result, "answer"))
     if output.wants_json(as_json=as_json, as_table=False):
         output.print_json({**answer, "run_id": held.result.run_id})
         return code

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OPENING_VARIABLE = "RUNLOOP_ROUTER_OPENING_PATH"
 """Names a file whose opening takes the place of the default one: what `rlp shell enable --opening` sets."""
+CHOOSER = "choose_opening"
+"""The opening that asks a model which of several a request means; no request means it."""
 LINE_PARAMS = ("question", "prompt", "request", "text")
 """Parameters of the default opening that may take the whole line, the first that it has."""
 
@@ -150,8 +152,8 @@ def understood(line: str, settings: Settings, known: Sequence[Askable]) -> Reque
     """What the line asks for. Where openings are too close to tell apart, none is taken: somebody has to choose."""
     from runloop.router.requests.matching import meant
 
-    default = settings.get("router.default_opening")
-    found = meant(line, [each.candidate for each in known if each.candidate.name != default])
+    serving = (settings.get("router.default_opening"), CHOOSER)
+    found = meant(line, [each.candidate for each in known if each.candidate.name not in serving])
     if found.outcome == "none":
         return fallback(line, settings, known, found)
     return Request(line, known, found, 0 if found.outcome == "one" else None)
@@ -203,8 +205,8 @@ def chosen_of(request: Request) -> Chosen:
     return Chosen(parse_opening(found.source, file=found.file, params=dict(request.own) or None), found, dict(request.own))
 
 
-def answer_of(result: RunResult | RemoteResult) -> Mapping[str, Any]:
-    """The assistant's answer in a run that succeeded."""
+def output_of(result: RunResult | RemoteResult, node: str) -> Mapping[str, Any]:
+    """What a node gave at its port `out`, in a run that succeeded; empty where it gave no object."""
     saved = getattr(result, "saved", None)
-    values = saved.get("answer.out", []) if saved is not None else result.outputs.get("answer", {}).get("out", [])  # type: ignore[union-attr] # the other kind of result
-    return values[0] if values and isinstance(values[0], dict) else {"text": ""}
+    values = saved.get(f"{node}.out", []) if saved is not None else result.outputs.get(node, {}).get("out", [])  # type: ignore[union-attr] # the other kind of result
+    return values[0] if values and isinstance(values[0], dict) else {}

@@ -134,6 +134,20 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
+class Unshown(RunShown):
+    """Shows nothing and holds the run's end: what counts is what it gave, and the steps are in `rlp show`."""
+
+    wants_outputs = True
+    result: RunResult | RemoteResult | None = None
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Nothing is shown."""
+
+    def end(self, result: RunResult | RemoteResult) -> None:
+        """Keep how it ended."""
+        self.result = result
+
+
 class Printer:
     """Prints each record as a line, at once. When that is no longer possible, nothing more is printed and the run is cancelled."""
 

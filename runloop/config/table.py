@@ -285,6 +285,14 @@ REST: tuple[Key, ...] = (
         effect=ROUTING,
         reload=True,
     ),
+    Key(
+        "router.rerank",
+        Boolean(),
+        "false",
+        "Let a model, where one is configured, choose between openings that fit a request equally well; off asks you.",
+        effect="rlp ask",
+        reload=True,
+    ),
     Key("router.allowlist", _TEXTS, [], "Texts that make any line that contains them a command.", effect=ROUTING, reload=True),
     Key(
         "router.denylist",

@@ -13,7 +13,7 @@ from runloop.bundles.lint import lint
 from runloop.sandbox import Limits, WorkerPool
 from runloop.testing import read_cases, run_cases
 
-NAMES = ("contact_resolver", "context_gatherer", "critic", "mailer", "writer")
+NAMES = ("chooser", "contact_resolver", "context_gatherer", "critic", "mailer", "writer")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

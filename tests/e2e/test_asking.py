@@ -96,7 +96,8 @@ def test_the_daemon_answers_the_same(home):
     assert nothing["text"].startswith("Nothing is known about “who is Zarquon?”.")
 
 
-def test_openings_that_fit_equally_well_are_put_to_the_person(home, terminal):
+def plants(home):
+    """Two openings that `water the plants` means equally well."""
     for name in ("water_roses", "water_ferns"):
         made = home.rlp("opening", "new", "--from", "pipeline", name)
         assert made.returncode == 0, made.stderr
@@ -104,6 +105,10 @@ def test_openings_that_fit_equally_well_are_put_to_the_person(home, terminal):
         text = path.read_text()
         (home.state / "openings").mkdir(exist_ok=True)
         (home.state / "openings" / path.name).write_text(text.replace("goals:", "examples: [water the plants]\ngoals:", 1))
+
+
+def test_openings_that_fit_equally_well_are_put_to_the_person(home, terminal):
+    plants(home)
 
     refused = home.rlp("ask", "water the plants")
     shown = terminal(home, "ask", "water the plants")
@@ -149,3 +154,57 @@ def test_openings_are_listed_with_what_they_are_for_and_how_they_are_asked_for(h
     found = {each["name"]: each for each in json.loads(listed.stdout)}
     assert "write to {recipient} about {topic}" in found["compose_email"]["examples"]
     assert ("assistant" in found, "broken cannot be asked for" in listed.stderr) == (True, True)
+
+
+MODEL = """
+models:
+  default: local:ok
+  broker:
+    providers: [{{id: local, kind: http_openai_chat, base_url: "{url}"}}]
+router:
+  rerank: {rerank}
+"""
+
+
+def test_a_model_chooses_between_them_where_that_is_switched_on_and_the_person_still_confirms(home, terminal, serving):
+    plants(home)
+    with serving("model_server.py", "--port", "0", "--text", "2") as server:
+        home.configure(MODEL.format(url=server.url, rerank="true"))
+        shown = terminal(home, "ask", "water the plants")
+        shown.expect("a model chose it, of water_ferns, water_roses (rlp show ")
+        shown.expect("[e]dit: ")
+        shown.type("n\n")
+        code = shown.end()
+        asked = server.requests()
+
+    assert (code, len(asked)) == (130, 1)
+    assert "water_roses: a model chose it" in shown.shown
+    assert "1. water_ferns: " in json.dumps(asked[0])
+    assert [each["opening_name"] for each in json.loads(home.rlp("runs", "--json").stdout)] == ["choose_opening"]
+
+
+@pytest.mark.parametrize("rerank", ["true", "false"])
+def test_the_person_chooses_where_the_model_cannot_or_may_not(home, terminal, serving, rerank):
+    plants(home)
+    with serving("model_server.py", "--port", "0", "--text", "the second, I think") as server:
+        home.configure(MODEL.format(url=server.url, rerank=rerank))
+        shown = terminal(home, "ask", "water the plants")
+        shown.expect("Which one? ")
+        shown.type("1\n")
+        shown.expect("[e]dit: ")
+        shown.type("n\n")
+        shown.end()
+        asked = server.requests()
+
+    assert ("warning[ask.no_choice]: no model chose: the model's answer is none of the numbers" in shown.shown) is (rerank == "true")
+    assert len(asked) == (rerank == "true")
+
+
+def test_without_a_model_nothing_is_asked_of_one(home):
+    plants(home)
+    home.configure("router: {rerank: true}")
+
+    refused = home.rlp("ask", "water the plants")
+
+    assert (refused.returncode, "ask.ambiguous" in refused.stderr) == (2, True)
+    assert json.loads(home.rlp("runs", "--json").stdout) == []
