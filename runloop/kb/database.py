@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUSY_MS = 30_000  # how long a writer waits for another process
-CHECKPOINT_PAGES = 4000  # 16 MB of log before it is folded in: with SQLite's 1000, one commit in fifty waited 5 ms
+PAGE = 4096  # bytes, SQLite's default
+CHECKPOINT_PAGES = 4000  # of that size, 16 MB of log before it is folded in: with SQLite's 1000, one commit in fifty waited 5 ms
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str], ...] = (
@@ -31,9 +32,9 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str
 
 
 def connect(
-    path: Path, *, readonly: bool = False, synchronous: str = "full", busy_ms: int = BUSY_MS, cache_kib: int = 2000
+    path: Path, *, readonly: bool = False, synchronous: str = "full", busy_ms: int = BUSY_MS, cache_kib: int = 2000, page: int = PAGE
 ) -> apsw.Connection:
-    """A connection in WAL mode; a new file is readable by its owner only. ``cache_kib`` is SQLite's default."""
+    """A connection in WAL mode; a new file is readable by its owner only and has pages of ``page`` bytes. Defaults are SQLite's."""
     with translated(path):
         if not readonly:
             create(path)
@@ -46,10 +47,11 @@ def connect(
             if readonly:
                 db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # it could not, and would complain
             else:
+                db.pragma("page_size", page)  # means nothing to a file that has pages already
                 _wal(db, busy_ms)
                 db.pragma("synchronous", synchronous)
                 db.pragma("foreign_keys", 1)
-                db.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+                db.pragma("wal_autocheckpoint", CHECKPOINT_PAGES * PAGE // db.pragma("page_size"))
                 db.pragma("journal_size_limit", 64 * 1024 * 1024)
     except BaseException:
         abandon(db)

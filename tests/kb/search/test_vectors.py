@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from contextlib import closing
 
 import apsw
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from runloop.errors import Unavailable
 from runloop.events import NewEvent
+from runloop.kb.database import connect
 from runloop.kb.search import Request
 from runloop.kb.vectors import EmbedderError, HashedEmbedder, Meaning, VectorStore, catch_up, unit
 from runloop.kb.vectors.adapters import Plain, SqliteVec, best_index, load_extension
@@ -153,6 +155,16 @@ def test_every_document_gets_a_vector_once_the_newest_first(five):
     assert embedded(five, embedder) == (0, 0)
     five.ledger.append([note("ggg", path="/new")])
     assert embedded(five, embedder) == (1, 0)
+
+
+def test_vectors_lie_in_large_pages_and_their_log_is_folded_in_at_the_same_size(tmp_path, five):
+    five.sync()
+    VectorStore(tmp_path / "new.sqlite", five.root / "pog.sqlite").close()
+    assert int.from_bytes((tmp_path / "new.sqlite").read_bytes()[16:18], "big") == 1  # SQLite's way to write 65,536
+    with closing(connect(tmp_path / "new.sqlite")) as large, closing(connect(tmp_path / "other.sqlite")) as usual:
+        assert large.pragma("page_size") * large.pragma("wal_autocheckpoint") == usual.pragma("page_size") * usual.pragma(
+            "wal_autocheckpoint"
+        )
 
 
 def test_how_far_it_is_follows_what_others_do(five):
