@@ -219,7 +219,7 @@ def test_a_document_that_changed_or_is_gone_loses_its_vector(five):
 
 
 def test_what_is_erased_leaves_the_vectors_too(five):
-    embedder = Letters(size=384)
+    embedder = HashedEmbedder()
     embedded(five, embedder)
     vector = unit(embedder.embed(["\naaa bbb"])[0])
     files = [five.root / "vectors.sqlite", five.root / "vectors.sqlite-wal"]
