@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runloop.kb.ledger import Ledger
 
 BATCH = 512  # events in one transaction (spec 15.5)
+CACHE_KIB = 16 * 1024  # of pages at most: keys of people and of words lie all over their tables
 _REMOVING = frozenset({ERASING, ARCHIVING})
 _OF_THE_FILE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError)  # the file's trouble, not an event's
 
@@ -60,7 +61,7 @@ def derived(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
 def open_views(path: Path, ledger: Ledger) -> apsw.Connection:
     """The write connection of the derived file, made or rebuilt when it is missing or of another version."""
     with derived(path):
-        db = connect(path, synchronous="normal")
+        db = connect(path, synchronous="normal", cache_kib=CACHE_KIB)
     with derived(path, db), immediate(db):
         if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").get:
             views.create(db, ledger.id, genesis(ledger.id))
