@@ -1,7 +1,7 @@
 """Row 14: agtop's first paint as a process, and its share of a core while 150 runs change four times a second. Prints JSON.
 
-The records come over a real bus from a real daemon only in the test driven by tmux; here they come from a feed in the same process, so that
-what is measured is agtop alone: folding, masking left out, drawing, painting. The screen is a pseudo-terminal of 80×24 and of 200×60.
+The records come over a real bus only in tests; here they come from a feed in the same process, so that
+what is measured is agtop alone: masking, folding, drawing, painting. The screen is a pseudo-terminal of 80×24 and of 200×60.
 
     python benchmarks/agtop.py [--seconds 10] [--runs 150] [--rounds 5]
 """
@@ -83,11 +83,12 @@ def child(runs: int, seconds: float) -> None:
     """Inside the terminal: agtop with a feed that changes every run four times a second."""
     import asyncio
 
+    from runloop.cli import context
+    from runloop.cli.agtop import KnowledgeDesk
     from runloop.tui.app import Agtop
 
-    class Desk:
-        def mask(self, value: object) -> object:
-            return value
+    context.begin()
+    desk = KnowledgeDesk()
 
     class Changing:
         mode = "LIVE"
@@ -100,21 +101,21 @@ def child(runs: int, seconds: float) -> None:
         async def fill(self, board, changed) -> None:
             seqs = dict.fromkeys((f"{number:08x}-0000-4000-8000-000000000000" for number in range(runs)), 0)
             for run_id in seqs:
-                begin(board, seqs, run_id, self.now_ms())
+                begin(board, desk.mask, seqs, run_id, self.now_ms())
             changed()
             await asyncio.sleep(2)  # what the start costs is the other figure
             before, begun = cpu(), time.perf_counter()
             due = begun
             while time.perf_counter() - begun < seconds:
                 for run_id in seqs:
-                    step(board, seqs, run_id, self.now_ms())
+                    step(board, desk.mask, seqs, run_id, self.now_ms())
                     changed()
                 due += 0.25
                 await asyncio.sleep(max(0, due - time.perf_counter()))
             share = 100 * (cpu() - before) / (time.perf_counter() - begun)
             app.exit(share)
 
-    app = Agtop(Changing(), Desk())  # type: ignore[arg-type]
+    app = Agtop(Changing(), desk)  # type: ignore[arg-type]
     share = app.run()
     Path(os.environ["RUNLOOP_HOME"], "share").write_text(str(share))
 
@@ -133,27 +134,22 @@ def record(seqs: dict[str, int], run_id: str, kind: str, now_ms: int, meta: dict
     }  # fmt: skip
 
 
-def begin(board, seqs: dict[str, int], run_id: str, now_ms: int) -> None:
-    board.take(record(seqs, run_id, "run.submitted", now_ms, {"params": {}}))
-    board.take(record(seqs, run_id, "run.started", now_ms, {}))
+def begin(board, mask, seqs: dict[str, int], run_id: str, now_ms: int) -> None:
+    board.take(mask(record(seqs, run_id, "run.submitted", now_ms, {"params": {}})))
+    board.take(mask(record(seqs, run_id, "run.started", now_ms, {})))
     for number in range(6):
-        board.take(record(seqs, run_id, "node.started", now_ms, {"node": f"node{number}", "attempt": 1}))
+        board.take(mask(record(seqs, run_id, "node.started", now_ms, {"node": f"node{number}", "attempt": 1})))
 
 
-def step(board, seqs: dict[str, int], run_id: str, now_ms: int) -> None:
+def step(board, mask, seqs: dict[str, int], run_id: str, now_ms: int) -> None:
     """Another call begins, or the one under way ends with its tokens: the row is another one each time."""
     call, asks = divmod(seqs[run_id], 2)
     meta = {"node": "node0", "attempt": 1, "call": call}
     if asks:
-        board.take(
-            record(
-                seqs, run_id, "effect.completed", now_ms, {**meta, "call": call, "tokens_in": 7, "tokens_out": 3, "ms": 5, "result": "x"}
-            )
-        )
+        kind, more = "effect.completed", {"tokens_in": 7, "tokens_out": 3, "ms": 5, "result": {"text": "Dear Ada, the pier is repaired."}}
     else:
-        board.take(
-            record(seqs, run_id, "effect.requested", now_ms, {**meta, "call": call, "name": "model.complete", "args": {"prompt": "p"}})
-        )
+        kind, more = "effect.requested", {"name": "model.complete", "args": {"prompt": "Write to Ada about the pier."}}
+    board.take(mask(record(seqs, run_id, kind, now_ms, {**meta, **more})))
 
 
 def told(values: list[float]) -> dict[str, float]:

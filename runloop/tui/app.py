@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.text import Text
@@ -108,7 +108,6 @@ class Agtop(App[RunloopError | None]):
         theme: str = "mono",
         ascii_only: bool = False,
         run: str | None = None,
-        painted: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         for each in THEMES:
@@ -118,28 +117,27 @@ class Agtop(App[RunloopError | None]):
         self.viewing = Viewing(ascii_only=ascii_only)
         self.paused = False
         self._prompt = ""
-        self._painted = painted
         self._begin_with = run
         self._due: Any = None
         self._last = -FRAME_S
 
     def compose(self) -> ComposeResult:
         """Views, status, hints."""
-        yield Tabs(id="tabs", markup=False)
-        yield Panel(id="body")
-        yield Input(id="prompt")
-        yield Static(id="status", markup=False)
+        self._tabs, self._body = Tabs(id="tabs", markup=False), Panel(id="body")
+        self._line, self._status = Input(id="prompt"), Static(id="status", markup=False)
+        yield from (self._tabs, self._body, self._line, self._status)
         yield Static("Enter open  / filter  s order  . hold  g jump  a approve  w why  ? help  q leave", id="hints", markup=False)
 
     def on_mount(self) -> None:
         """Begin."""
-        self.query_one("#body", Panel).focus()
+        self._body.focus()
         self.paint(anew=True)
-        self.run_worker(self._fill(), exclusive=True, exit_on_error=True)
+        self.call_after_refresh(self._begin)  # the first screen is there before a connection is
         if self.feed.mode == "LIVE":
             self.set_interval(TICK_S, self._tick)
-        if self._painted is not None:
-            self.call_after_refresh(self._painted)
+
+    def _begin(self) -> None:
+        self.run_worker(self._fill(), exclusive=True, exit_on_error=True)
 
     async def _fill(self) -> None:
         try:
@@ -183,8 +181,10 @@ class Agtop(App[RunloopError | None]):
 
     def paint(self, *, anew: bool = False) -> None:
         """Paint the view that is looked at."""
+        body = self._body
+        if not body.is_attached:
+            return  # it is being closed
         self._last = self._clock()
-        body = self.query_one("#body", Panel)
         width = max(20, body.size.width or self.size.width) - 1
         body.show(page_of(self.board, self.viewing, width, self.feed.now_ms()), anew=anew)
         self._paint_bars()
@@ -196,8 +196,8 @@ class Agtop(App[RunloopError | None]):
         bars = (told, self.viewing.view, len(self.board.approvals), self.theme)
         if bars != getattr(self, "_bars", None):
             self._bars = bars
-            self.query_one("#status", Static).update(told)
-            self.query_one("#tabs", Tabs).draw(self.viewing.view, len(self.board.approvals), self.theme)
+            self._status.update(told)
+            self._tabs.draw(self.viewing.view, len(self.board.approvals), self.theme)
 
     def on_panel_resized(self) -> None:
         """Make the page anew."""
@@ -206,14 +206,14 @@ class Agtop(App[RunloopError | None]):
     def watch_theme(self, theme: str) -> None:
         """Paint all of it in the new colours."""
         if self.is_running:
-            self.query_one("#body", Panel).refresh()
+            self._body.refresh()
             self.paint()
 
     # ── going about ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def action_go(self, name: str) -> None:
         """Show a view."""
-        body = self.query_one("#body", Panel)
+        body = self._body
         if self.viewing.view == "Runs" and name in OF_A_RUN and body.key is not None:
             self._look_at(body.key)
         self.viewing.view = name
@@ -309,7 +309,7 @@ class Agtop(App[RunloopError | None]):
 
     def _open(self, kind: str) -> None:
         self._prompt = kind
-        prompt = self.query_one("#prompt", Input)
+        prompt = self._line
         prompt.placeholder = _PROMPTS[kind]
         prompt.value = {"filter": self.viewing.words, "search": self.viewing.searched}.get(kind, "")
         prompt.add_class("-open")
@@ -319,8 +319,8 @@ class Agtop(App[RunloopError | None]):
         if clear and self._prompt == "filter":
             self.viewing.words = ""
         self._prompt = ""
-        self.query_one("#prompt", Input).remove_class("-open")
-        self.query_one("#body", Panel).focus()
+        self._line.remove_class("-open")
+        self._body.focus()
         self.paint()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -398,7 +398,7 @@ class Agtop(App[RunloopError | None]):
 
     async def action_why(self) -> None:
         """What made the chosen thing what it is."""
-        key = self.query_one("#body", Panel).key if self.viewing.view in {"Runs", "Search"} else self.viewing.run_id
+        key = self._body.key if self.viewing.view in {"Runs", "Search"} else self.viewing.run_id
         if key is not None:
             await self._show_why(key)
 
@@ -412,7 +412,7 @@ class Agtop(App[RunloopError | None]):
 
     def action_copy(self) -> None:
         """The id of what is chosen, into the clipboard of the terminal."""
-        key = self.query_one("#body", Panel).key or self.viewing.run_id
+        key = self._body.key or self.viewing.run_id
         if key is not None:
             self.copy_to_clipboard(key)
             self.notify(f"copied {key}", markup=False)

@@ -1,0 +1,148 @@
+"""Against a real daemon: what it publishes, what is missing, what is decided, and a daemon that goes away and comes back."""
+
+import asyncio
+import contextlib
+import importlib.util
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from runloop.errors import Denied
+from runloop.tui.board import Board
+from runloop.tui.deciding import Decision
+from runloop.tui.live import LiveFeed, told
+from runloop.tui.model import ENDED
+
+
+def loaded(path, name):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_daemon = loaded(Path(__file__).parent.parent / "daemon" / "conftest.py", "tests_daemon_conftest_of_tui")
+daemon = _daemon.daemon
+pytest_runtest_makereport = _daemon.pytest_runtest_makereport
+ASKS = _daemon.HEAD + "def run():\n    emit.log('before')\n    return {'out': ask.person('Which colour?', options=['red', 'blue'])}\n"
+
+
+@contextlib.asynccontextmanager
+async def filled(daemon, mask=lambda value: value, **options):
+    """A board that is being filled, and what waits until something is so."""
+    feed, board, changes = LiveFeed(lambda: daemon.connection(**options), mask), Board(), asyncio.Condition()
+
+    async def wake():
+        async with changes:
+            changes.notify_all()
+
+    tasks = set()
+
+    def changed():
+        task = asyncio.ensure_future(wake())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def until(so):
+        async with asyncio.timeout(60), changes:
+            await changes.wait_for(so)
+
+    filling = asyncio.create_task(feed.fill(board, changed))
+    try:
+        yield feed, board, until
+    finally:
+        filling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await filling
+
+
+@pytest.fixture
+def asking(daemon):
+    daemon.agent("asks", ASKS, "ask = true")
+    daemon.opening("asks")
+    daemon.agent("done", _daemon.QUICK)
+    daemon.opening("done")
+    daemon.start()
+    return daemon
+
+
+async def test_runs_that_went_on_before_and_runs_that_begin_are_both_whole(asking):
+    async with asking.client() as link:
+        before = await link.client.submit("asks", patient=True)
+        async with filled(asking) as (feed, board, until):
+            await until(lambda: before.id in board.runs and board.runs[before.id].waits_for == "answer" and board.approvals)
+            after = await link.client.submit("done")
+            await until(lambda: after.id in board.runs and board.runs[after.id].state == "succeeded")
+            assert [line.seq for line in board.runs[before.id].log] == list(range(1, board.runs[before.id].seq + 1))
+            assert [line.seq for line in board.runs[after.id].log] == list(range(1, board.runs[after.id].seq + 1))
+            await feed.answer(next(iter(board.approvals)), Decision(answer="blue"))
+            await until(lambda: board.runs[before.id].state == "succeeded" and not board.approvals)
+            assert board.runs[before.id].nodes["a"].outputs == {"out": [{"answer": "blue", "by": "operator"}]}
+
+
+async def test_an_ended_run_is_fetched_when_somebody_looks_at_it(asking):
+    async with asking.client() as link:
+        run = await link.client.submit("done")
+        await run.result()
+        async with filled(asking) as (feed, board, until):
+            await until(lambda: run.id in board.runs)
+            assert (board.runs[run.id].state, board.runs[run.id].seq) == ("succeeded", 0)
+            await feed.know(run.id)
+            assert board.runs[run.id].seq == board.runs[run.id].log[-1].seq > 0
+
+
+async def test_the_daemon_is_measured_and_its_library_known(asking):
+    async with filled(asking) as (_, board, until):
+        await until(lambda: board.series.gauge("ledger_bytes") and board.library)
+        entries = {(each["what"], each["name"]): each for each in board.library["entries"]}
+        assert (entries["agent", "done"]["version"], entries["agent", "done"]["error"]) == ("1.0.0", None)
+        asking.opening("done", "version: 0\nname: done\nnodes: [\n")
+        await until(lambda: any("opening done: broken" in text for text in board.events))
+        await until(lambda: any(each["error"] for each in board.library["entries"]))
+
+
+async def test_a_daemon_that_is_killed_and_comes_back_costs_no_record(asking):
+    async with filled(asking) as (feed, board, until):
+        async with asking.client() as link:
+            run = await link.client.submit("asks", patient=True)
+            await until(lambda: bool(board.approvals))
+        asking.stop(signal.SIGKILL)
+        await until(lambda: not board.status)
+        asking.start()
+        await until(lambda: bool(board.status) and bool(board.approvals))
+        await feed.answer(next(iter(board.approvals)), Decision(answer="red"))
+        await until(lambda: board.runs[run.id].state in ENDED)
+        assert (board.runs[run.id].state, [line.seq for line in board.runs[run.id].log]) == (
+            "succeeded", list(range(1, board.runs[run.id].seq + 1)),
+        )  # fmt: skip
+
+
+async def test_what_is_shown_is_masked_and_what_is_approved_is_not(asking):
+    async with asking.client() as link:
+        run = await link.client.submit("asks", patient=True)
+        async with filled(asking, lambda value: {**value, "message": "masked"} if isinstance(value, dict) else value) as (_, board, until):
+            await until(lambda: bool(board.approvals) and board.runs[run.id].seq > 3)
+            assert {line.text for line in board.runs[run.id].log} <= {"masked", "before"}
+            assert next(iter(board.approvals.values()))["question"] == "Which colour?"
+
+
+async def test_who_is_no_operator_is_told_why(asking):
+    async with filled(asking, role="client") as (feed, board, _):
+        with pytest.raises(Denied) as caught:
+            await feed.fill(board, lambda: None)
+        assert caught.value.code == "tui.operator"
+
+
+async def test_without_a_daemon_it_says_so_and_waits(daemon):
+    async with filled(daemon) as (_, board, until):
+        await until(lambda: "rlp up" in board.link)
+
+
+def test_what_the_daemon_says_becomes_a_line():
+    error = {"code": "x.y", "message": "m"}
+    assert told({"what": "agent", "name": "a", "state": "broken", "error": error}) == "agent a: broken: m [x.y]"
+    assert told({"state": "draining"}) == "the daemon is draining"
+    assert told({"topic": "t", "dropped": 3}) == "topic=t dropped=3"

@@ -1,0 +1,115 @@
+"""agtop as a person uses it: a real daemon, a real terminal, from the start of a run to the approval and the mail in the outbox."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed: apt-get install tmux")
+
+
+def loaded(path, name):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_daemon = loaded(Path(__file__).parent.parent / "daemon" / "conftest.py", "tests_daemon_conftest_of_tmux")
+daemon = _daemon.daemon
+pytest_runtest_makereport = _daemon.pytest_runtest_makereport
+MAILS = _daemon.HEAD + (
+    "def run():\n    text = 'Dear Ada, the pier is repaired.'\n"
+    "    return {'out': mail.send([{'email': 'ada@example.org'}], subject='The pier', text=text).status}\n"
+)
+
+
+class Terminal:
+    """A terminal of 80×24 in a tmux server of its own."""
+
+    def __init__(self, root, env):
+        self._tmux = ["tmux", "-f", "/dev/null", "-S", str(root / "tmux")]
+        self._env = {**env, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        self._env.pop("COLUMNS", None)
+
+    def run(self, *command):
+        line = [*self._tmux, "new-session", "-d", "-x", "80", "-y", "24", " ".join(command)]
+        subprocess.run(line, env=self._env, check=True, timeout=30)
+
+    def press(self, *keys):
+        subprocess.run([*self._tmux, "send-keys", *keys], env=self._env, check=True, timeout=30)
+
+    def screen(self):
+        return subprocess.run(
+            [*self._tmux, "capture-pane", "-p"], env=self._env, capture_output=True, text=True, check=True, timeout=30
+        ).stdout
+
+    def until(self, pattern):
+        """The screen, once it has this; asked again until then."""
+        ends = time.monotonic() + 60
+        while not re.search(pattern, shown := self.screen()):
+            assert time.monotonic() < ends, f"no {pattern!r} on the screen:\n{shown}"
+            time.sleep(0.05)
+        return shown
+
+    def ended(self):
+        return subprocess.run([*self._tmux, "has-session"], env=self._env, capture_output=True, check=False, timeout=30).returncode != 0
+
+    def close(self):
+        subprocess.run([*self._tmux, "kill-server"], env=self._env, capture_output=True, check=False, timeout=30)
+
+
+@pytest.fixture
+def terminal(daemon):
+    made = Terminal(daemon.root, daemon.env)
+    yield made
+    made.close()
+
+
+def test_a_run_is_seen_read_and_approved_in_a_terminal(daemon, terminal):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.start()
+    terminal.run(sys.executable, "-P", "-m", "runloop.cli.agtop")
+    terminal.until("no runs yet")
+    run_id = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", daemon.rlp("run", "mails", "--detach").stdout)[0]
+    terminal.until(rf"{run_id[:8]} mails +⏸ waiting .* approval of mail")
+    terminal.press("Enter")
+    terminal.until(r"│⏸a")
+    terminal.press("a")
+    terminal.until("To: ada@example.org")
+    terminal.press("y", "Enter")
+    terminal.until("'y' is no answer to this")
+    assert not list((daemon.state / "outbox").glob("*.eml"))
+    terminal.press("C-u")
+    terminal.press("-l", "yes")
+    terminal.press("Enter")
+    terminal.until(r"mails [0-9a-f]{8} ✔ succeeded")
+    terminal.press("4")
+    terminal.until(r"mail\.send +✔ ok")
+    (mail,) = (daemon.state / "outbox").glob("*.eml")
+    assert "the pier is repaired" in mail.read_text()
+    terminal.press("w")
+    terminal.until(r"decided +approved by operator")
+    terminal.press("Escape")
+    terminal.until(r"\[4 Ladder\]")  # an Escape and a letter at once are another key to a terminal
+    terminal.press("q")
+    ends = time.monotonic() + 30
+    while not terminal.ended():
+        assert time.monotonic() < ends, terminal.screen()
+        time.sleep(0.05)
+    assert daemon.socket.exists()
+
+
+def test_records_of_a_pipe_are_shown_while_the_keys_come_from_the_terminal(daemon, terminal):
+    path = Path(__file__).parent.parent / "data" / "tui" / "letter.ndjson"
+    terminal.run("cat", str(path), "|", sys.executable, "-P", "-m", "runloop.cli.agtop", "--input", "-")
+    terminal.until("✔ succeeded")
+    terminal.press("Enter")
+    terminal.until("✔send")
