@@ -43,6 +43,10 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"  a worker was lost: {workers['last_cause']}")
     if workers["suspended"]:
         lines.append(f"  workers die too often: more than {workers['restarts_per_minute']} within a minute, so the next one waits")
+    for run in found["left"]:
+        error, short = run["error"], run["run_id"][:8]
+        why = f"{output.clean_line(error['message'])} [{error['code']}]"
+        lines.append(f"  cannot go on: run {short} of {run['opening_name']}: {why} (`rlp resume {short}` tries again)")
     if found["needs_restart"]:
         lines.append(f"  needs a restart to count: {', '.join(found['needs_restart'])}")
     if found["native_agents"]:

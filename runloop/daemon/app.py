@@ -443,6 +443,7 @@ class Daemon:
                 **hosting.finished,
             },
             "active": hosting.listing()[:100],
+            "left": hosting.left()[:100],
             "nodes": {"at_work": turns.at_work, "waiting": turns.waiting, "limit": turns.limit},
             "approvals_open": self.people.open_count,
             "workers": dict(self._session.pool.health),

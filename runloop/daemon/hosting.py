@@ -123,7 +123,7 @@ class Hosting:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stubs: dict[str, Stub] = field(default_factory=dict)
     """Of runs that are to be taken up, until they are."""
-    _left: dict[str, Stub] = field(default_factory=dict)
+    _left: dict[str, tuple[Stub, RunloopError]] = field(default_factory=dict)
     """Runs that could not be taken up: that is tried again when somebody wants something of them."""
     _ending: dict[str, str] = field(default_factory=dict)
     """Why runs that are being taken up are cancelled."""
@@ -150,6 +150,13 @@ class Hosting:
     def parked(self) -> int:
         """Runs that wait and are not in memory."""
         return len(self._parking.stubs)
+
+    def left(self) -> list[dict[str, Any]]:
+        """The runs that could not be taken up, and why."""
+        return [
+            {"run_id": run_id, "opening_name": stub.identity.opening_name, "error": error.to_dict()}
+            for run_id, (stub, error) in self._left.items()
+        ]
 
     def listing(self) -> list[dict[str, Any]]:
         """The runs that have not ended: those in memory, then those that are parked, each oldest first."""
@@ -404,7 +411,8 @@ class Hosting:
         waking = self._waking.get(run_id)
         if waking is None:
             waking = self._waking[run_id] = asyncio.get_running_loop().create_future()
-            stub = self._parking.take(run_id) or self._left.pop(run_id, None)
+            left = self._left.pop(run_id, None)
+            stub = self._parking.take(run_id) or (left and left[0])
             if stub is not None:
                 self._stubs[run_id] = stub
             self._to_wake.append(run_id)
@@ -417,10 +425,10 @@ class Hosting:
             ending = self._ending.get(run_id)
             run = await self.manager.recover(run_id, operator=person, lookup=self.lookup_of, parks=self._park, ending=ending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
-            self._left[run_id] = self._stubs.pop(run_id)
+            found = error if isinstance(error, RunloopError) else InvalidInput(f"it cannot be read: {error!r}", code="run.broke")
+            self._left[run_id] = self._stubs.pop(run_id), found
             self._running -= 1
             waking = self._waking.pop(run_id)
-            found = error if isinstance(error, RunloopError) else InvalidInput(f"it cannot be read: {error!r}", code="run.broke")
             waking.set_exception(found)
             waking.exception()
             self.not_recovered(stub.identity, found)

@@ -251,7 +251,7 @@ class People:
             "scopes": [scope.value for scope in request.scopes],
             "taint": sorted(request.taint),
         }
-        given = await self._wait(request.approval_id, root, shown)
+        given = await self._wait(request.approval_id, root, shown, request.asked_ms)
         if given is None:
             why = f"nobody answered within {self.wait_ms} ms" if self.wait_ms else "nobody follows the run any more"
             return ApprovalDecision(approved=False, role="nobody", rationale=why)
@@ -283,12 +283,12 @@ class People:
         }
         try:
             async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):
-                given = await self._wait(question_id, root, shown)
+                given = await self._wait(question_id, root, shown, ctx.asked_ms)
         except TimeoutError:
             return None if question.default is None else PersonAnswer(question.default, "default")
         return None if given is None or given.text is None else PersonAnswer(given.text, "operator", given.rationale or "")
 
-    async def _wait(self, approval_id: str, root: str, shown: dict[str, Any]) -> Answer | None:
+    async def _wait(self, approval_id: str, root: str, shown: dict[str, Any], asked_ms: int | None) -> Answer | None:
         """The answer, or None once nobody could give one for long enough."""
         before = self._given.pop(approval_id, None)
         if before is not None:
@@ -297,7 +297,7 @@ class People:
         if (earlier := approval_id.rpartition("/")[0]) in self._given:
             hint = "`rlp approve` shows it as it is now"
             self._refuse(earlier, InvalidInput("what would happen has changed, so it is asked anew", code="approval.changed", hint=hint))
-        shown["asked_ms"] = time.time_ns() // 1_000_000
+        shown["asked_ms"] = asked_ms or time.time_ns() // 1_000_000
         mine = Open(shown, root, asyncio.get_running_loop().create_future())
         self.opened[approval_id] = mine
         self.announce({"state": "open", **shown})

@@ -144,9 +144,9 @@ class Flow(Machine):
         """All items of a for_each node ended."""
         self._pass(step, collect(each, step.items, self._outputs, self._ports_read.get(step.id, ["out"])))
 
-    def _fail(self, step: Step, failure: Failure, *, whole: bool = False) -> None:
+    def _fail(self, step: Step, failure: Failure, *, whole: bool = False, gave: Ports | None = None) -> None:
         """The final failure of a node, or of an item; with ``whole`` it is that of the item's node, whatever the others do."""
-        self._finish(step, State.ERROR, failure)
+        self._finish(step, State.ERROR, failure, gave=gave)
         parent, each = step.parent, step.node.for_each
         if parent is None or each is None:
             self._node_failed(step, failure)

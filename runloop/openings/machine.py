@@ -186,11 +186,14 @@ class Machine:
         self._parked -= 1
         self._dates.clear(step.index)
 
-    def _finish(self, step: Step, state: State, error: Failure | None = None, why: str = "") -> None:
-        """The step's end, in this round; what depends on a node is decided by :meth:`Flow._carry`."""
+    def _finish(self, step: Step, state: State, error: Failure | None = None, why: str = "", gave: Ports | None = None) -> None:
+        """The step's end, in this round; what depends on a node is decided by :meth:`Flow._carry`.
+
+        ``gave`` is what it gave and is refused: that is told, and goes nowhere.
+        """
         self._move(step, state)
         attempt = step.attempt if step.tries else 0
-        self._commands.append(NodeDone(step.id, attempt, state, self._outputs.get(step.id, {}), error, why))
+        self._commands.append(NodeDone(step.id, attempt, state, gave or self._outputs.get(step.id, {}), error, why))
         if step.parent is None:
             self._open -= 1
             self._ended.append(step)

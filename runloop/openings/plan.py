@@ -178,6 +178,12 @@ class Plan(Flow):
         if step is not None and self._resume_held(step):
             self._timers.set(step.index, self._now + step.left_ms)
 
+    def set_clock(self, by_ms: int) -> None:
+        """The clock was set, by so much: what is left of every time-out and pause stays, the dates stay where they are."""
+        self._now += by_ms
+        self._timers.shift(by_ms)
+        self._clock.shift(by_ms)
+
     def _tick(self, _event: Tick) -> None:
         """Deadlines are looked at after every event; this one brings only the time."""
 
@@ -219,7 +225,7 @@ class Plan(Flow):
             self._commands.append(Warn(step.id, failure.message))
             self._pass(step, outputs)
         else:
-            self._fail(step, failure)
+            self._fail(step, failure, gave=outputs)
 
     # ── gates ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

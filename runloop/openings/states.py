@@ -252,7 +252,8 @@ class Warn:
 class NodeDone:
     """The node ended, in this round; ``attempt`` is its last one, 0 if it did not start; ``why`` explains skipped and cancelled.
 
-    A revision brings a node back: NodeReady follows, and another NodeDone.
+    The ``outputs`` of a node that failed are those that broke its contract; nobody gets them. A revision brings a node back: NodeReady
+    follows, and another NodeDone.
     """
 
     node: str

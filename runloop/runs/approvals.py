@@ -166,6 +166,7 @@ class ApprovalDesk:
                 reason=admission.reason,
                 scopes=admission.scopes,
                 taint=ctx.taint,
+                asked_ms=None if before is None else before.at_ms,
             )
             decision = await self._decided_by_person(call, asked, prepared, ctx, event_id)
         if not decision.approved:

@@ -47,7 +47,7 @@ class RecordEnded(Exception):  # noqa: N818 - it says what happened, and is an e
 
 @dataclass(frozen=True, slots=True)
 class AttemptIdentity:
-    """Which attempt crosses: run, node, attempt, its agent, and the wall clock at which its time is up."""
+    """Which attempt crosses: run, node, attempt, its agent, and the time of the steady clock at which its own is up."""
 
     run_id: str
     node: str
@@ -95,6 +95,7 @@ class Crossings:
     going: asyncio.Event | None = None
     spent: Callable[[int, int], None] = lambda _tokens, _micros: None
     evict_after_s: float | None = None
+    steady_ms: Callable[[], int] = lambda: 0
     usage: Spent = field(default_factory=Spent)
     refusal: CallError | None = None
     """The latest call that was refused or failed."""
@@ -217,17 +218,17 @@ class Crossings:
     @contextmanager
     def waits(self, wait: Wait) -> Iterator[None]:
         """The attempt waits for somebody in here; its deadline moves by as much."""
-        began_ms = self.recorder.clock_ms()
+        began_ms = self.steady_ms()
         self.waiting(wait)
         try:
             yield
         finally:
-            self.waited_ms += max(0, self.recorder.clock_ms() - began_ms)
+            self.waited_ms += self.steady_ms() - began_ms
             self.waiting(None)
 
     def context(self, call: int, pending: Crossing | None = None) -> CallContext:
         """The facts that a performer gets with call number ``call``."""
-        who = self.who
+        who, now_ms = self.who, self.recorder.clock_ms()
         return CallContext(
             run_id=who.run_id,
             node=who.node,
@@ -237,8 +238,8 @@ class Crossings:
             agent=who.bundle.name,
             caps=who.caps,
             taint=frozenset(self.taint),
-            now_ms=self.recorder.clock_ms(),
-            deadline_ms=None if who.deadline_ms is None else who.deadline_ms + self.waited_ms,
+            now_ms=now_ms,
+            deadline_ms=None if who.deadline_ms is None else now_ms + who.deadline_ms + self.waited_ms - self.steady_ms(),
             asked_ms=None if pending is None else pending.asked_ms,
             begun_in=who.begun_in,
         )

@@ -80,10 +80,11 @@ class NodeBook:
         return Draft("node.finished", message, meta, level="warn")
 
     def done(self, command: NodeDone, now_ms: int, taint: frozenset[str]) -> Draft:
-        """``node.finished`` of a node."""
+        """``node.finished`` of a node; with what it gave also where that broke its contract."""
         node = command.node
-        outputs = {port: list(values) for port, values in command.outputs.items()} if command.status is State.OK else None
-        hashed = None if outputs is None else outputs_hash(outputs)
+        good = command.status is State.OK
+        outputs = {port: list(values) for port, values in command.outputs.items()} if good or command.outputs else None
+        hashed = outputs_hash(outputs) if good and outputs is not None else None
         error = None
         if command.error is not None:
             error = ErrorInfo(command.error.code, command.error.message, detail=self.details.pop(node, None))

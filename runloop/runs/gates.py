@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.perform.ports import Question
@@ -80,7 +80,7 @@ class Gates:
         question = Question(what, gate.options, None, "", None, commented(gate.options), gate.deadline_ms, gate.on_timeout)
         waiting(gate_task(gate.node), Wait("person", gate.deadline_ms, OpenQuestion(approval_id, event_id, "question")))
         try:
-            given = await self.operator.ask(question, self._context(gate))
+            given = await self.operator.ask(question, replace(self._context(gate), asked_ms=None if before is None else before.at_ms))
         finally:
             waiting(gate_task(gate.node), None)
         if given is None:

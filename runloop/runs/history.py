@@ -386,8 +386,8 @@ def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: Stored
     attempt.outputs_hash, attempt.ms, attempt.ended_in = meta.get("outputs_hash"), meta.get("ms"), event.payload["run_id"]
     attempt.taint = frozenset(meta.get("taint") or ())
     retried = meta.get("retry_ms") is not None
-    if attempt.status == "ok" or (retried and attempt.outputs is not None):
-        _succeeded(run, attempt, at_ms)  # also an output that broke its contract and was tried again
+    if attempt.status == "ok" or attempt.outputs is not None:
+        _succeeded(run, attempt, at_ms)  # also where what it gave broke its contract
     elif attempt.status == "error" and attempt.error is not None:
         error, spent = attempt.error, attempt.spent
         failed = NodeFailed(attempt.node, attempt.attempt, error["message"], error["code"], retried, spent.tokens, spent.usd_micros)

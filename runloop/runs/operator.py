@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from runloop.policy import Scope
@@ -27,6 +27,8 @@ class ApprovalRequest:
     reason: str
     scopes: tuple[Scope, ...]
     taint: frozenset[str]
+    asked_ms: int | None = field(default=None, compare=False)
+    """When it was asked first, where an earlier process did."""
 
 
 @dataclass(frozen=True, slots=True)

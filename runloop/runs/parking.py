@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def waits_for(run: Run) -> str:
     """What the run and its children wait for, in a few words."""
     found = {why for each in run.family() for why in each.waits.why.split(", ")}
+    found |= {"a time" for each in run.family() if each.waits_for_time}
     return ", ".join(sorted(found - {"", "child"}))
 
 

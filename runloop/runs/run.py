@@ -68,6 +68,9 @@ if TYPE_CHECKING:
     from runloop.runs.recorder import Recorder
     from runloop.runs.services import Lookup, Services
 
+_CLOCK_SET_MS = 1000
+"""From here on a difference between the wall clock and the steady one is a clock that was set; less is how clocks drift."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChildCall:
@@ -126,6 +129,8 @@ class Run:
     closing: Closing = field(default_factory=Closing, init=False)
     _heir: Callable[[list[Ending]], None] | None = field(default=None, init=False)
     _claimed: bool = field(default=False, init=False)
+    _wall_ms: int = field(init=False)
+    """By how much the wall clock is ahead of the one that nobody sets."""
     children: dict[str, Run] = field(default_factory=dict, init=False)
     """Child runs under way, by run id."""
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict, init=False)
@@ -155,6 +160,7 @@ class Run:
         self.book = NodeBook(self.opening, self.bundles)
         self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked)
         self._going.set()
+        self._wall_ms = self.services.clock_ms() - self.services.steady_ms()
         if self.recorded is not None and self.recorded.paused:
             self._hold()
 
@@ -311,12 +317,21 @@ class Run:
         return Draft("run.recovered", f"run taken up again: {why}", meta)
 
     def _step(self, event: Event) -> list[Command]:
-        return self._plan.step(event, self.services.clock_ms())
+        return self._plan.step(event, self._look_at_clock())
+
+    def _look_at_clock(self) -> int:
+        """The wall clock. Where somebody set it, or the machine slept, what is left of time-outs stays what it was."""
+        now_ms = self.services.clock_ms()
+        moved_ms = now_ms - self.services.steady_ms() - self._wall_ms
+        if abs(moved_ms) >= _CLOCK_SET_MS:
+            self._wall_ms += moved_ms
+            self._plan.set_clock(moved_ms)
+        return now_ms
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
         self.say_quiet()
-        now_ms, deadline_ms = self.services.clock_ms(), self._plan.next_deadline_ms
+        now_ms, deadline_ms = self._look_at_clock(), self._plan.next_deadline_ms
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
         park_s = self._may_park_in()
         parking = park_s is not None and (seconds is None or park_s < seconds)
@@ -357,6 +372,11 @@ class Run:
         if self.parks is None or after_ms is None or not self.waits.covers(set(self.tasks)):
             return None
         return after_ms / 1000
+
+    @property
+    def waits_for_time(self) -> bool:
+        """Whether a node has not begun because its ``wait`` is not over."""
+        return any(wait.why == "timer" for wait in self._plan.waits())
 
     @property
     def until_ms(self) -> int | None:
@@ -566,7 +586,7 @@ class Run:
         record = [] if recorded is None else recorded.crossings
         spent = Spent() if recorded is None else recorded.spent
         crossings = Crossings(
-            AttemptIdentity(self.run_id, node, attempt, bundle, services.clock_ms() + command.timeout_ms, begun_in),
+            AttemptIdentity(self.run_id, node, attempt, bundle, services.steady_ms() + command.timeout_ms, begun_in),
             self.recorder,
             Journal(node, attempt, record, lenient=begun_in != self.run_id and self._changed(bundle)),
             services.performers,
@@ -582,6 +602,7 @@ class Run:
             evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
             usage=spent,
             lines=0 if recorded is None else recorded.lines,
+            steady_ms=services.steady_ms,
         )
         limits, plan = bundle.limits, self._plan
         self._budgets[node] = AttemptBudget(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -107,5 +108,7 @@ class Services:
     grants: StandingGrants = field(default_factory=StandingGrants)
     turns: Turns = field(default_factory=Turns)
     """Who of the nodes may work."""
+    steady_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000
+    """Milliseconds by a clock that nobody sets; what is left of a time-out is measured by it."""
     driven: Callable[[str | None], bool] = lambda _owner: False
     """Whether another process that lives has the runs of that owner."""

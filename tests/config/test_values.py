@@ -153,6 +153,12 @@ def test_a_null_unsets_a_key_that_may_be_unset(machine):
     assert machine.load().get("sandbox.fuel") is None
 
 
+def test_a_flag_and_a_variable_unset_a_key_too_and_only_one_that_may_be_unset(machine):
+    assert machine.load({"runtime.park_after_ms": "null"}).get("runtime.park_after_ms") is None
+    assert machine.load(RUNLOOP__RUNTIME__PARK_AFTER_MS="null").get("runtime.park_after_ms") is None
+    assert machine.refuse({"runtime.max_nodes_per_run": "null"}).message.startswith("runtime.max_nodes_per_run must be")
+
+
 @pytest.mark.parametrize("kind", ["local", "http", "http_gemini"])
 def test_a_provider_kind_that_is_not_served_says_what_to_use(machine, kind):
     error = refused(machine, f"models: {{broker: {{providers: [{{id: a, kind: {kind}}}]}}}}")

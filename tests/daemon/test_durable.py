@@ -9,6 +9,7 @@ import pytest
 
 from runloop.client import Client
 from runloop.config import load
+from runloop.kb import Ledger
 
 HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
 MAILS = HEAD + "def run():\n    return {'out': mail.send([{'email': 'ada@example.org'}], subject='s', text='t').status}\n"
@@ -46,8 +47,13 @@ async def ended(link, run_id):
 
 
 def kinds(daemon, run_id):
-    shown = daemon.rlp("attach", run_id)
-    return [json.loads(line)["kind"] for line in shown.stdout.splitlines()]
+    return [record["kind"] for record in map(json.loads, daemon.rlp("attach", run_id).stdout.splitlines())]
+
+
+def records(daemon, run_id):
+    """What is on record of a run that goes on."""
+    with Ledger.open(daemon.state / "pog" / "events.sqlite", writable=False) as ledger:
+        return [{"kind": event.kind, "ts_ms": event.ts_ms} for event in ledger.read_run(run_id)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
@@ -139,10 +145,41 @@ async def test_a_run_that_only_waits_at_a_gate_is_parked_and_no_time_is_used_up(
     daemon.start()
     async with daemon.client() as link, asyncio.timeout(25):
         (again,) = await opened(link)
-        assert (again["approval_id"], again["run_id"]) == (asked["approval_id"], asked["run_id"])
+        same = ("approval_id", "run_id", "asked_ms")
+        assert [again[name] for name in same] == [asked[name] for name in same]
         assert {run["state"] for run in (await link.ask("list"))["runs"]} == {"waiting"}
         await link.ask("answer", approval_id=asked["approval_id"], answer="approve")
         assert (await ended(link, run_id))["status"] == "succeeded"
+
+
+async def test_a_gate_that_is_asked_again_was_asked_when_it_was_asked_first(daemon):
+    daemon.agent("says", HEAD + "def run():\n    return {'out': 'a draft'}\n")
+    daemon.opening("gated", GATED)
+    daemon.settings[PARKS] = "null"
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        run_id = await submitted(link, "gated", patient=True)
+        (asked,) = await opened(link)
+        requested = next(r for r in records(daemon, run_id) if r["kind"] == "approval.requested")
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        (again,) = await opened(link)
+        assert (again["approval_id"], again["asked_ms"]) == (asked["approval_id"], requested["ts_ms"])
+        await link.ask("cancel", run=run_id)
+
+
+async def test_a_run_whose_node_waits_for_a_time_is_said_to_wait_for_it(daemon):
+    daemon.agent("says", HEAD + "def run():\n    return {'out': 'a draft'}\n")
+    daemon.opening("later", "version: 0\nname: later\nnodes: [{id: a, use: agent:says, wait: {for: 2h}}]\nedges: []\n")
+    daemon.settings[PARKS] = "null"
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        run_id = await submitted(link, "later")
+        while (row := (await link.ask("list"))["runs"][0])["state"] in {"queued", "running"}:
+            await asyncio.sleep(0.02)
+        assert (row["run_id"], row["state"], row["waiting_for"]) == (run_id, "waiting", "a time")
+        await link.ask("cancel", run=run_id)
 
 
 async def test_a_question_of_a_parked_run_is_answered_with_its_options(daemon):
@@ -194,6 +231,8 @@ async def test_a_run_whose_agents_are_gone_says_so_to_who_answers_goes_on_once_t
             with pytest.raises(AssertionError, match=r"run\.not_kept"):
                 await link.ask("answer", approval_id=asked[one], approved=True)
         assert {each["approval_id"] for each in (await link.ask("approvals"))["open"]} == set(asked.values())
+        (left,) = (await link.ask("status"))["left"]
+        assert (left["run_id"], left["opening_name"], left["error"]["code"]) == (one, "mails", "run.not_kept")
         await link.ask("cancel", run=other)
         assert (await ended(link, other))["status"] == "cancelled"
         (daemon.root / "moved").rename(kept)

@@ -72,7 +72,7 @@ def test_a_fresh_attempt_is_told_nothing(opening):
 def test_every_value_counts_and_one_must_be_there(opening, outputs, message):
     commands = judged(opening, attempts=1).step(NodeSucceeded("a", 1, outputs), 0)
 
-    assert commands[0] == NodeDone("a", 1, State.ERROR, {}, Failure("output.invalid", message))
+    assert commands[0] == NodeDone("a", 1, State.ERROR, outputs, Failure("output.invalid", message))
     assert commands[1].code == "output.invalid"
 
 
@@ -91,7 +91,7 @@ def test_when_the_tries_are_used_up_the_node_fails_or_delivers_with_a_warning(op
     for plan in (fails, warns):
         plan.step(NodeSucceeded("a", 1, BAD), 0)
 
-    assert fails.step(NodeSucceeded("a", 2, BAD), 0)[0] == NodeDone("a", 2, State.ERROR, {}, Failure("output.invalid", MESSAGE))
+    assert fails.step(NodeSucceeded("a", 2, BAD), 0)[0] == NodeDone("a", 2, State.ERROR, BAD, Failure("output.invalid", MESSAGE))
     assert warns.step(NodeSucceeded("a", 2, BAD), 0) == [
         Warn("a", MESSAGE),
         NodeDone("a", 2, State.OK, BAD),

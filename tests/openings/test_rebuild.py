@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from runloop.openings import Plan
 from runloop.openings.states import (
     Begin,
@@ -25,6 +27,7 @@ from runloop.openings.states import (
 )
 
 OUT = {"out": ["x"]}
+DAY_MS = 86_400_000
 RETRY = {"max_attempts": 2, "backoff_ms": 100, "jitter": 0.0}
 
 
@@ -144,3 +147,16 @@ def test_a_node_that_comes_back_to_the_queue_after_folding_stands_at_its_end(ope
     plan.step(GateAnswered("a", 1, "revise"), 0)
 
     assert plan.step(NodeSucceeded("b", 1, OUT), 0)[-1] == StartNode("c", 1, {}, 30_000, "agent:c")
+
+
+@pytest.mark.parametrize("by_ms", [DAY_MS, -DAY_MS])
+def test_a_clock_that_is_set_changes_nothing_of_what_is_left_of_a_time_out(opening, by_ms):
+    plan = Plan(opening("a"), b"")
+    now_ms = 10 * DAY_MS
+    plan.step(Begin(), now_ms)
+
+    plan.set_clock(by_ms)
+
+    assert plan.next_deadline_ms == now_ms + by_ms + 30_000
+    assert plan.step(Tick(), now_ms + by_ms + 29_999) == []
+    assert StopNode("a", 1, "timeout after 30000 ms") in plan.step(Tick(), now_ms + by_ms + 30_000)

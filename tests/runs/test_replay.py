@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from runloop.errors import InvalidInput, VerificationFailed
+from runloop.runs.history import load_run
 from runloop.runs.jsondiff import MISSING, Difference
 from runloop.runs.replay import Replayer
 from runloop.sandbox import guest_digest
@@ -255,8 +256,22 @@ async def test_outputs_that_broke_their_contract_are_compared_where_they_are_in_
 
         report = await replayer(b).replay(b.ledger, result.run_id)
 
-        assert [(each.verdict, each.calls) for each in report.attempts] == [("same", 2), ("cut", 2)]
+        assert [(each.verdict, each.calls) for each in report.attempts] == [("same", 2), ("same", 2)]
         assert report.matches is True
+
+
+async def test_the_last_output_that_broke_its_contract_is_on_record_and_counts_for_nothing(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(CONTRACT)
+
+        ends, run = b.metas("node.finished"), load_run(b.ledger, result.run_id)
+
+        assert [(end["status"], end["outputs"], end.get("outputs_hash")) for end in ends] == [
+            ("error", each.outputs, None) for each in run.attempts
+        ]
+        assert run.attempts[1].outputs["out"]
+        assert (run.outputs["only"], run.results["only"].outputs_hash) == ({}, None)
 
 
 async def test_a_node_of_many_items_replays_item_by_item(bench):

@@ -147,6 +147,7 @@ class Process:
             budget=Budget,
             operator=person,
             clock_ms=self.clock_ms,
+            steady_ms=self.clock_ms,
             fresh=self.chance.randbytes,
             runloop_version="sim",
             guest_digest="sim",
