@@ -1,6 +1,7 @@
 """What every test folder may use: hypothesis profiles, and one compiled-guest cache for the whole session."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,3 +17,17 @@ def guest_cache(request):
     directory = request.config.cache.mkdir("runloop-compiled")
     directory.chmod(0o700)  # the cache refuses a directory that others may read
     return directory
+
+
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """A directory that nobody may look into (the tests may run as root, who may)."""
+    place, real = tmp_path / "closed", Path.stat
+
+    def stat(self, **how):
+        if self.is_relative_to(place):
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    return place

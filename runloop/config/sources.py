@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,9 @@ def read(place: Place, flags: Mapping[str, Any], findings: Findings) -> list[Lay
 
 
 def _file(name: LayerName, path: Path, findings: Findings, *, only_policy: bool = False) -> Layer:
-    if not path.exists() and not path.is_symlink():
-        return Layer(name, str(path), {}, "missing")
+    with suppress(OSError):  # where nobody may look, reading says why
+        if not path.exists() and not path.is_symlink():
+            return Layer(name, str(path), {}, "missing")
     from runloop.config.yamlfile import read_file
 
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -17,6 +16,7 @@ from runloop.events import NewEvent, canonical, current, is_erased, parse
 from runloop.kb.derived import fold
 from runloop.kb.errors import FactRefused, InvalidDelta, KeyConflict
 from runloop.kb.fact_projections import shown, subject_key
+from runloop.kb.naming import at_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -90,7 +90,7 @@ def get(db: apsw.Connection, fact_id: int) -> Fact:
 
 def passage(db: apsw.Connection, file: str, line: int) -> dict[str, Any]:
     """The span of a line of an imported file."""
-    for path in dict.fromkeys((file, str(Path(file).expanduser().resolve()))):
+    for path in dict.fromkeys((file, str(at_home(file).resolve()))):
         row: Any = db.execute(
             "SELECT source_event, line, text FROM notes WHERE path = ? AND line <= ? AND end_line >= ?", (path, line, line)
         ).fetchone()

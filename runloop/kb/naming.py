@@ -230,7 +230,15 @@ class _Search:
         return self._absolute(self._rest)
 
     def _absolute(self, text: str) -> str:
-        return text if self._folder is None else os.path.normpath(self._folder / Path(text).expanduser())
+        return text if self._folder is None else os.path.normpath(self._folder / at_home(text))
+
+
+def at_home(text: str) -> Path:
+    """The path with ``~`` as a home; as it stands where nobody has that name."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _content(path: Path) -> bytes | None:

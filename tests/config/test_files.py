@@ -91,6 +91,14 @@ def test_a_file_that_cannot_be_opened_is_an_error_and_a_dangling_link_is_no_file
     assert machine.load().layers[0].status == "missing"
 
 
+def test_a_place_that_nobody_may_look_into_is_left_to_the_reader(machine, monkeypatch):
+    def stat(self, **how):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert machine.load().layers[0].status == "missing"
+
+
 def test_yaml_is_imported_only_for_a_file(machine, tmp_path):
     import subprocess
     import sys

@@ -98,7 +98,7 @@ def _outside(kb: KnowledgeBase, found: Forgetting) -> list[dict[str, str]]:
     from runloop.kb.pruning.checkpoints import archive_place, checkpoints
 
     places = files()
-    listed = {path: "it was read from here, or a run made it" for path in found.outside if Path(path).exists()}
+    listed = {path: "it was read from here, or a run made it" for path in found.outside if _may_be(Path(path))}
     folders = (*places.beside.values(), places.backups)
     for path in holding(
         (each for folder in folders if folder.is_dir() for each in sorted(folder.rglob("*")) if each.is_file()), found.texts
@@ -111,6 +111,14 @@ def _outside(kb: KnowledgeBase, found: Forgetting) -> list[dict[str, str]]:
         archives = [archive_place(each, kb.ledger.path) for each in checkpoints(db)]
     listed |= {str(path): "an archive of pruned runs, which was not looked into" for path in archives}
     return [{"path": path, "what": what} for path, what in listed.items()]
+
+
+def _may_be(path: Path) -> bool:
+    """Whether the file is there, or is where nobody may look."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _remains(kb: KnowledgeBase, found: Forgetting) -> list[str]:

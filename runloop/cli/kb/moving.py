@@ -35,10 +35,11 @@ def backup(
 
     The default place is `backups` in the state directory.
     """
+    from runloop.kb.importers.textfile import is_folder
     from runloop.kb.keeping.backup import make_backup
 
     at = files()
-    target = at.new_backup() if place is None else free(place) if place.is_dir() else place
+    target = at.new_backup() if place is None else free(place) if is_folder(place) else place
     with progress() as tell:
         made = make_backup(at.ledger, target, at.beside, keep=keep, progress=tell)
     if output.wants_json(as_json=json, as_table=table):

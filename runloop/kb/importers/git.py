@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.errors import InvalidInput, Where
 from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
-from runloop.kb.importers.textfile import shown
+from runloop.kb.importers.textfile import is_folder, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +42,7 @@ def import_git(kb: KnowledgeBase, repository: str | Path, how: How | None = None
     if program is None:
         raise InvalidInput("git is not installed", code="import.no_git", hint="install git; only it can read a repository")
     root = Path(repository).resolve()
-    asked = _git(program, root, "rev-parse", "--show-toplevel", "--absolute-git-dir") if root.is_dir() else None
+    asked = _git(program, root, "rev-parse", "--show-toplevel", "--absolute-git-dir") if is_folder(root) else None
     if asked is None or (asked.returncode and b"work tree" not in asked.stderr):
         why = "" if asked is None else _first_line(asked.stderr)
         raise InvalidInput(

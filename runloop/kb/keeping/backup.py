@@ -95,9 +95,9 @@ def write_backup(ledger: Path, target: Path, beside: Mapping[str, Path], *, keep
     """As :func:`make_backup`, for a caller that is the keeper already."""
     require_ledger(ledger)
     refuse_overlap(target, [ledger.parent, *beside.values()])
-    if target.exists() or target.is_symlink():
-        raise BackupRefused("is there already", code="kb.backup_exists", where=Where(file=str(target)), hint="give a name that is free")
     with translated(target):
+        if target.exists() or target.is_symlink():
+            raise BackupRefused("is there already", code="kb.backup_exists", where=Where(file=str(target)), hint="give a name that is free")
         create_directory(target.parent)
         _require_room(target, [ledger, ledger.with_name(ledger.name + "-wal"), *(path for each in beside.values() for path in tree(each))])
         with scratch(target.parent) as part:

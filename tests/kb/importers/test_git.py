@@ -169,3 +169,8 @@ def test_the_log_is_taken_apart_however_it_is_read(commits, size):
     ]
     file = io.BytesIO(log)
     assert list(parse_log(lambda most: file.read(min(most, size)))) == expected
+
+
+def test_a_place_that_nobody_may_look_into_is_no_repository(kb, closed):
+    with pytest.raises(InvalidInput, match="is not a Git repository"):
+        import_git(kb, closed)

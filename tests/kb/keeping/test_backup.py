@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from runloop.kb import Ledger
-from runloop.kb.errors import BackupBroken, BackupRefused, KnowledgeInUse, LedgerCorrupt, LedgerFull
+from runloop.kb.errors import BackupBroken, BackupRefused, KnowledgeInUse, LedgerCorrupt, LedgerFull, LedgerReadOnly
 from runloop.kb.keeping import backup as module
 from runloop.kb.keeping.backup import make_backup, read_backup, read_list
 from runloop.kb.keeping.locks import one_keeper
@@ -167,3 +167,8 @@ def test_a_list_that_says_something_else_is_refused(home, change, why):
 def test_a_directory_that_is_no_backup_is_said_to_be_none(tmp_path):
     with pytest.raises(BackupBroken, match="is no backup"):
         read_backup(tmp_path)
+
+
+def test_a_place_that_nobody_may_look_into_gets_no_backup(home, closed):
+    with pytest.raises(LedgerReadOnly, match="cannot be written"):
+        make_backup(home.ledger, closed / "one", home.beside)

@@ -10,7 +10,7 @@ from runloop.kb.importers.calendar.appointment import read_appointment
 from runloop.kb.importers.calendar.blocks import Block, blocks
 from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
-from runloop.kb.importers.textfile import Unreadable, opened, shown
+from runloop.kb.importers.textfile import Unreadable, file_size, opened, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ def import_calendar(kb: KnowledgeBase, files: Sequence[str | Path], how: How | N
     """
     paths = [Path(file).resolve() for file in files]
     report = ImportReport("calendar", ", ".join(shown(path) for path in paths))
-    report.total = sum(path.stat().st_size for path in paths if path.is_file())
+    report.total = sum(file_size(path) or 0 for path in paths)
     items = (item for path in paths for item in _items(path, report, encoding))
     return take_in(kb, _SORT, items, report, how or How())
 

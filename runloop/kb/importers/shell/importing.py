@@ -12,7 +12,7 @@ from runloop.kb.importers.intake import Found, How, Sort, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.shell.histories import READERS, shell_of
 from runloop.kb.importers.shell.scrub import LONGEST, scrub
-from runloop.kb.importers.textfile import Unreadable, opened, shown
+from runloop.kb.importers.textfile import Unreadable, file_size, opened, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ def import_shell(
     """
     paths = [Path(file).resolve() for file in files]
     report = ImportReport("shell", ", ".join(shown(path) for path in paths))
-    report.total = sum(path.stat().st_size for path in paths if path.is_file())
+    report.total = sum(file_size(path) or 0 for path in paths)
     sort = Sort("shell", "command", "command.imported", _current)
     items = (item for path in paths for item in _items(path, report, shell, encoding or "utf-8"))
     return take_in(kb, sort, items, report, how or How())
@@ -48,7 +48,7 @@ def usual_histories(environment: Mapping[str, str], home: Path) -> list[Path]:
     places = [home / ".bash_history", zsh / ".zsh_history", zsh / ".zhistory", data / "fish" / "fish_history"]
     if stated := environment.get("HISTFILE"):
         places.insert(0, Path(stated))
-    return [place for place in dict.fromkeys(places) if place.is_file()]
+    return [place for place in dict.fromkeys(places) if file_size(place) is not None]
 
 
 def _items(path: Path, report: ImportReport, shell: str | None, encoding: str) -> Iterator[Item]:

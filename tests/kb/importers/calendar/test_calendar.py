@@ -187,3 +187,8 @@ def test_any_lines_are_taken_apart_and_each_beginning_is_answered_for(lines):
 def test_deep_nesting_is_bounded():
     lines = [b"BEGIN:VCALENDAR", b"BEGIN:VEVENT", *[b"BEGIN:X"] * 5000]
     assert next(blocks(enumerate(lines, 1))).problem == f"components are nested deeper than {MAX_DEPTH}"
+
+
+def test_a_file_in_a_directory_that_nobody_may_look_into_is_refused_by_name(kb, closed):
+    report = import_calendar(kb, [closed / "a.ics"])
+    assert [each.reason for each in report.refused] == ["No such file or directory"]

@@ -74,3 +74,9 @@ def test_the_usual_places_are_looked_at(tmp_path):
     bash = history(tmp_path, b"ls\n")
     own = history(tmp_path, b"ls\n", "own")
     assert usual_histories({"HISTFILE": str(own), "XDG_DATA_HOME": str(tmp_path / "data")}, tmp_path) == [own, bash, fish]
+
+
+def test_a_history_in_a_directory_that_nobody_may_look_into_is_refused_by_name(kb, closed):
+    report = import_shell(kb, [closed / "history"])
+    assert [each.reason for each in report.refused] == ["No such file or directory"]
+    assert usual_histories({"ZDOTDIR": str(closed)}, closed) == []
