@@ -102,7 +102,7 @@ def test_the_secret_of_every_hosted_provider_is_looked_up_where_it_was_found(var
     assert (found.id, environment_name(found.secret_id)) == (name, variable)
 
 
-TEXTS = st.text(min_size=1, max_size=20).filter(str.isprintable)
+TEXTS = st.text(st.characters(categories=("L", "N", "P", "S"), max_codepoint=0x2FFF), min_size=1, max_size=12)
 FOUND = st.builds(
     Found, TEXTS, st.sampled_from(["http_ollama", "http_openai_chat"]), TEXTS, st.lists(TEXTS, max_size=3).map(tuple), st.none() | TEXTS
 )
