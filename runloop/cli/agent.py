@@ -170,6 +170,7 @@ def install(
         Path | None, typer.Option("--root", metavar="DIR", help="Directory to install into (default: your own agents).")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the agent that is there.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Verify an agent and put it where it is found by name."""
     from runloop.bundles.install import install
@@ -183,6 +184,9 @@ def install(
         home=_home(),
         env=os.environ,
     )
+    if json:
+        output.print_json({"agent": done.bundle.ref, "version": done.bundle.version, "digest": done.bundle.digest, "path": str(done.path)})
+        return
     output.print_line(f"installed {done.bundle.ref} to {done.path}")
 
 

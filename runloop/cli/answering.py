@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -86,6 +85,8 @@ def decide(
     ref: str, word: str, *, text: str | None = None, scope: str | None = None, reason: str | None = None, as_json: bool = False
 ) -> int:
     """Decide what ``ref`` names, without asking again, and say what was decided."""
+    import asyncio
+
     return asyncio.run(_decide(ref, word, text, scope, reason, as_json))
 
 

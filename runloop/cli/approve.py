@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,6 +56,8 @@ def approve(
 
     if as_json or not person_present():
         return inbox.inbox(as_json=as_json)
+    import asyncio
+
     return asyncio.run(_ask_about_all(context.settings()))
 
 

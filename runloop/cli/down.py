@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runloop.cli import context, link, output
+from runloop.cli.options import JsonOption
 from runloop.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ def down(
     *,
     grace_s: Annotated[float | None, typer.Option("--grace", min=0, help="Seconds that working nodes may go on.")] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the end, beyond the grace.")] = 30.0,
+    as_json: JsonOption = False,
 ) -> int:
     """Stop the daemon: no new runs, a grace for nodes that work, then the end. Runs without an end stay unfinished in the ledger."""
     settings = context.settings()
     grace_ms = settings.get("runtime.drain_grace_ms") if grace_s is None else int(grace_s * 1000)
     handle = asyncio.run(_ask_to_stop(settings, grace_ms))
     if handle is None:
-        output.print_line("no daemon runs")
+        _say(None, as_json=as_json)
         return 0
     pid, descriptor = handle
     try:
@@ -40,8 +42,15 @@ def down(
         raise Unavailable(
             f"the daemon (process {pid}) has not ended yet", code="daemon.slow", hint=f"its log says why; kill {pid} ends the grace"
         )
-    output.print_line(f"the daemon (process {pid}) has stopped")
+    _say(pid, as_json=as_json)
     return 0
+
+
+def _say(pid: int | None, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json({"state": "none" if pid is None else "stopped", "pid": pid})
+    else:
+        output.print_line("no daemon runs" if pid is None else f"the daemon (process {pid}) has stopped")
 
 
 async def _ask_to_stop(settings: Settings, grace_ms: int) -> tuple[int, int] | None:

@@ -5,11 +5,16 @@ So does the completion that shells ask for.
 
 from __future__ import annotations
 
+import gc
 import sys
+
+_COLLECT = (50_000, 20, 100)
+"""When the collector looks for cycles: imports make many objects and few cycles, and Python looks after every 700."""
 
 
 def main() -> int:
     """Run `rlp` with the arguments of the process; return the exit code."""
+    gc.set_threshold(*_COLLECT)
     if sys.argv[1:2] == ["route"]:
         from runloop.cli import route
 

@@ -7,6 +7,7 @@ differently (unusual floats, text beyond U+DFFF where UTF-16 order matters, exot
 from __future__ import annotations
 
 import re
+from threading import Lock
 from typing import Annotated, Any
 
 import msgspec
@@ -23,10 +24,7 @@ _SafeInt = Annotated[int, msgspec.Meta(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER
 _Shallow: Any = None | bool | _SafeInt | str
 for _level in range(6):  # msgspec has no recursive types; most events are no deeper
     _Shallow = None | bool | _SafeInt | str | list[_Shallow] | dict[str, _Shallow]
-_Value: Any = None | bool | _SafeInt | float | str
-for _level in range(9):
-    _Value = None | bool | _SafeInt | float | str | list[_Value] | dict[str, _Value]
-_decode_safe = msgspec.json.Decoder(_Value).decode
+_making, _made = Lock(), list[Any]()
 _Box = msgspec.defstruct("_Box", [("value", _Shallow)])
 msgspec.convert({"value": None}, _Box)  # makes what msgspec knows of the type: two threads that did it at once crashed (0.22.0)
 _BEYOND_SURROGATES = re.compile(rb"[\xee-\xf4]")  # UTF-8 lead bytes of U+E000 and above: there, code-point order is not UTF-16 order
@@ -60,9 +58,20 @@ def canonical(value: Any) -> bytes:
 def parse(data: bytes | str) -> Any:
     """The value of canonical JSON: ``canonical(parse(data)) == data``. Whole doubles above 2^53 come back as the doubles they were."""
     try:
-        return _decode_safe(data)
+        return (_made[0] if _made else _decoder())(data)
     except msgspec.ValidationError:  # it holds such a double, or is deeper than the type
         return _with_doubles(_decode(data))
+
+
+def _decoder() -> Any:
+    """The decoder that knows the range of integers; made once, when it is needed: its type takes longer than most imports."""
+    with _making:
+        if not _made:
+            value: Any = None | bool | _SafeInt | float | str
+            for _level in range(9):
+                value = None | bool | _SafeInt | float | str | list[value] | dict[str, value]
+            _made.append(msgspec.json.Decoder(value).decode)
+    return _made[0]
 
 
 def _with_doubles(value: Any) -> Any:

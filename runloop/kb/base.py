@@ -1,4 +1,7 @@
-"""The knowledge base: the ledger, the tables derived from it, and everything that reads or adds to them."""
+"""The knowledge base: the ledger, the tables derived from it, and everything that reads or adds to them.
+
+Search, vectors, the timeline and explanations are imported when they are asked for: most processes that open a base need none of them.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,6 @@ from runloop.kb.rebuilding import Rebuilder
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
 from runloop.kb.rows import valid_scope
 from runloop.kb.runs import RunFilter, matching, only_one, select_runs
-from runloop.kb.search import Found, Hit, Request, find, find_document, hit_of
-from runloop.kb.timeline import Entry, Span, timeline
-from runloop.kb.vectors import VectorStore, by_meaning
-from runloop.kb.why import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -45,8 +44,10 @@ if TYPE_CHECKING:
     from runloop.kb.keeping.checks import Progress
     from runloop.kb.naming import Candidate
     from runloop.kb.queries.vtable import Table
+    from runloop.kb.search import Found, Hit, Request
     from runloop.kb.stories import Telling
-    from runloop.kb.vectors import Meaning
+    from runloop.kb.timeline import Entry, Span
+    from runloop.kb.vectors import Meaning, VectorStore
     from runloop.kb.verify import Anchor, VerifyReport
     from runloop.kb.writer import StallListener
 
@@ -194,6 +195,8 @@ class KnowledgeBase:
 
     def search(self, query: str, domains: Sequence[str] | None = None, limit: int = 8, *, raw_contacts: bool = False) -> list[Hit]:
         """The best hits by name and words alone: the same base gives the same answer, whatever vectors there are (for agents)."""
+        from runloop.kb.search import Request
+
         request = Request(query, None if domains is None else tuple(domains), limit=limit)
         return self.search_for(request, self.agents_redactor(raw_contacts=raw_contacts)).hits
 
@@ -202,6 +205,9 @@ class KnowledgeBase:
 
         With ``meaning`` by vectors as well, as far as there are any; the past has none.
         """
+        from runloop.kb.search import find
+        from runloop.kb.vectors import by_meaning
+
         with self.reading() as db:
             near = None if meaning is None or self.until is not None else by_meaning(db, lambda: self.vectors, meaning, request)
             found = find(db, redactor or self.redactor, request, near)
@@ -213,6 +219,8 @@ class KnowledgeBase:
     @property
     def vectors(self) -> VectorStore:
         """The vectors of the documents, in a file of their own, made where it is missing."""
+        from runloop.kb.vectors import VectorStore
+
         with self._lock:
             if self._vectors is None:
                 self._vectors = VectorStore(self.root / VECTORS_DB, self._views_path)
@@ -244,6 +252,8 @@ class KnowledgeBase:
                 return self._event_entity(rest, redactor)
             if domain == "run":
                 return self._run_entity(rest, redactor)
+            from runloop.kb.search import find_document, hit_of
+
             document = find_document(db, key)
             hit = None if document is None else hit_of(db, redactor, document)
         if hit is None:
@@ -272,6 +282,8 @@ class KnowledgeBase:
 
     def explain(self, key: str, telling: Telling, *, max_steps: int = MAX_STEPS, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
         """What an entity rests on, masked, in the JSON form of ``rlp why`` (docs/knowledge.md); ``telling`` knows openings and forks."""
+        from runloop.kb.why import explain
+
         with self.reading() as db:
             found = explain(key, self.ledger, db, telling, max_steps=max_steps, max_depth=max_depth)
         masked: dict[str, Any] = self.redactor.value(found.to_dict())
@@ -286,11 +298,15 @@ class KnowledgeBase:
             found = of_event(event)
         if found is None:
             return None
+        from runloop.kb.timeline import Span
+
         masked: dict[str, Any] = self.redactor.value(found)
         return {**masked, "history": [entry.to_dict() for entry in self.timeline(own, Span(limit=HISTORY))[0]]}
 
     def timeline(self, key: str | None, span: Span) -> tuple[list[Entry], bool]:
         """What happened to an entity, or at all (None), masked and newest last; and whether there is more before it."""
+        from runloop.kb.timeline import timeline
+
         with self.reading() as db:
             own = None if key is None else entity_key(db, key)
             last = self.until if span.last is None else span.last

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from runloop.errors import InvalidInput
 from runloop.kb.derived import as_json, fold
-from runloop.kb.pruning.archived import ArchivedRuns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -85,6 +84,8 @@ def find_run(ledger: Ledger, ref: str) -> str:
     """
     found = matching(ledger, ref)
     if not found and (text := run_prefix(ref)):
+        from runloop.kb.pruning.archived import ArchivedRuns
+
         archived = ArchivedRuns(ledger)
         found = archived.run_ids(text)
         if len(found) == 1:

@@ -95,7 +95,7 @@ def test_show_prints_what_is_known_and_what_happened(rlp, twice):
 
 
 def test_why_says_what_to_try_and_what_excludes_what(rlp, twice):
-    code, _, err = rlp("why", "nothing like it", "--table")
+    code, _, err = rlp("why", "nothing-like-it", "--table")
     assert code == 2
     assert "error[kb.unknown_entity]" in err
     assert "path[:line]" in err

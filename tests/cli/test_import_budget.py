@@ -45,6 +45,7 @@ def test_version_and_help_import_nothing_heavy_and_no_verb(arguments, tmp_path):
     allowed = {
         "runloop",
         "runloop.errors",
+        "runloop.text",
         "runloop.cli",
         "runloop.cli.main",
         "runloop.cli.context",
@@ -58,7 +59,7 @@ def test_config_imports_settings_and_typer_but_nothing_that_works(tmp_path):
     loaded = modules(["config", "show", "--json"], tmp_path)
     assert [name for name in HEAVY if name in loaded and name not in ("typer", "pydantic")] == []  # typer needs pydantic to run a command
     packages = {name.split(".")[1] for name in loaded if name.startswith("runloop.")}
-    assert packages <= {"cli", "config", "errors"}
+    assert packages <= {"cli", "config", "errors", "text"}
 
 
 @pytest.mark.parametrize("arguments", [["runs", "--json"], ["show", "last"], ["logs", "last"]])
