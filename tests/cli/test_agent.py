@@ -157,6 +157,8 @@ def test_install_puts_an_agent_where_it_is_found(rlp, home, tmp_path):
     code, _, err = rlp("install", str(tmp_path / "mine" / "reader"))
     assert (code, err.splitlines()[0]) == (2, f"error[bundle.exists]: path already exists: {home}/.runloop/agents/reader")
     assert rlp("install", str(tmp_path / "mine" / "reader"), "--force")[0] == 0
+    code, out, _ = rlp("install", str(tmp_path / "mine" / "reader"), "--force", "--json")
+    assert (code, json.loads(out)["agent"], set(json.loads(out))) == (0, "reader", {"agent", "version", "digest", "path"})
 
 
 def test_install_refuses_unsigned_agents_where_the_settings_say_so(rlp, tmp_path, monkeypatch):

@@ -158,6 +158,7 @@ def test_up_status_down_from_the_command_line_leave_nothing(daemon):
     after = daemon.rlp("status")
     assert (again.stdout.startswith("the daemon already runs"), status.returncode, down.returncode, after.returncode) == (True, 0, 0, 3)
     assert daemon.rlp("down").stdout == "no daemon runs\n"
+    assert json.loads(daemon.rlp("down", "--json").stdout) == {"state": "none", "pid": None}
     assert not daemon.socket.exists()
     assert (daemon.state / "log" / "runloopd.log").stat().st_mode & 0o777 == 0o600
 
