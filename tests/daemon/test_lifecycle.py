@@ -1,6 +1,7 @@
 """The life of a daemon: ready means ready, one for a socket, drained and gone without a trace."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
