@@ -60,11 +60,11 @@ class Script:
         self.marks: set[str] = set()
 
 
-def read(text: str) -> Script:
-    """The commands in ``text``."""
+def read(text: str, *, grouping: bool = False) -> Script:
+    """The commands in ``text``. With ``grouping`` a parenthesis opens commands wherever it stands unquoted, as in fish and in zsh's ``=(…)``."""
     if _WORDS_ONLY.fullmatch(text):
         return _read_words(text)
-    reader = _Reader(text)
+    reader = _Reader(text, grouping=grouping)
     reader.commands(None, 0)
     return reader.script
 
@@ -83,8 +83,9 @@ def _read_words(text: str) -> Script:
 class _Reader:
     """A position in a text, and what was found up to it."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, grouping: bool = False) -> None:
         self.text = text
+        self.grouping = grouping
         self.at = 0
         self.script = Script()
         self.arithmetic = 0
@@ -114,7 +115,7 @@ class _Reader:
                 self.at += 1  # after the pattern of a case, which is no command
                 opens = bool(current.words) and current.words[0].text == "case"
                 current = self.finish(current, ")", collect=collect and opens)
-            elif char == "(" and not current.words:
+            elif char == "(" and (self.grouping or not current.words):
                 self.at += 1
                 self.script.marks.add("group")
                 self.nested(")", depth)
@@ -215,7 +216,8 @@ class _Reader:
             elif char == "(" and self.at > start and not text.startswith("()", self.at):
                 parts.append(char)
                 self.at += 1
-                self.nested(")", depth, collect=False)  # an array or a pattern
+                array = text[self.at - 2] == "=" and self.at - 2 > start
+                self.nested(")", depth, collect=self.grouping and not array)  # else it is an array or a pattern
             elif plain := _PLAIN.match(text, self.at):
                 parts.append(plain[0])
                 self.at = plain.end()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Argv = tuple[str, ...]
 
 MAX_LAYERS = 8
-PREFIX_KEYWORDS = frozenset("! { if then elif else while until do time coproc and or not begin nocorrect noglob function".split())
+PREFIX_KEYWORDS = frozenset("! - { if then elif else while until do time coproc and or not begin nocorrect noglob function".split())
 
 # Options that take a value, by launcher; operands that stand before the command, by launcher.
 _VALUED: dict[str, frozenset[str]] = {
@@ -34,10 +34,10 @@ _VALUED: dict[str, frozenset[str]] = {
     "parallel": frozenset("-j -S --jobs".split()),
     "systemd-run": frozenset("-u -p -E --unit --property --setenv".split()),
 }
-_LEADING: dict[str, int] = {"timeout": 1, "chroot": 1, "flock": 1, "taskset": 1, "ssh": 1}
+_LEADING: dict[str, int] = {"timeout": 1, "chroot": 1, "flock": 1, "taskset": 1, "ssh": 1, "repeat": 1}
 _LAUNCHERS = frozenset(_VALUED) | frozenset(
     """
-builtin busybox caffeinate catchsegv chronic command gdb ltrace nohup nsenter pkexec proxychains setsid taskset toybox unbuffer
+builtin busybox caffeinate catchsegv chronic command gdb ltrace nohup nsenter pkexec proxychains repeat setsid taskset toybox unbuffer
 unshare
 """.split()
 )
@@ -47,15 +47,16 @@ _SHELLS = frozenset("sh bash dash zsh fish ksh mksh ash rbash su script".split()
 
 
 def program(name: str) -> str:
-    """The name of a program without its folder."""
-    return name.rsplit("/", 1)[-1]
+    """The name of a program without its folder, and without the `=` by which zsh looks it up."""
+    return name.rsplit("/", 1)[-1].removeprefix("=")
 
 
 def started(text: str, aliases: Mapping[str, str], layers: int = MAX_LAYERS) -> Iterator[tuple[str, Argv]]:
     """Every command that running ``text`` would start, each with what joins it to the one before; at most ``layers`` deep."""
     variables: dict[str, str] = {}
     before: tuple[Argv, list[str]] = ((), [])
-    for command in read(text.replace("${IFS}", " ").replace("$IFS", " ")).commands:
+    text = text.replace("${IFS}", " ").replace("$IFS", " ")
+    for command in [*read(text).commands, *(read(text, grouping=True).commands if "(" in text else ())]:
         for assignment in command.assignments:
             name, _, value = assignment.text.partition("=")
             variables[name] = value
@@ -144,6 +145,8 @@ def _scripts(argv: Argv, command: Command, before: tuple[Argv, list[str]]) -> It
         if name in _JOINING:
             yield " ".join(launched(inner) if name != "eval" else inner[1:])
             return
+        if name == "trap":
+            yield from inner[1:2]
         if name == "env" and inner[1:2] == ("-S",):
             yield " ".join(inner[2:])
         if name in _SHELLS:
