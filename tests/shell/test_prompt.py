@@ -203,3 +203,63 @@ def test_a_long_command_with_options_and_pipes_is_nobody_s_to_ask_about(home, te
     screen.expect("alphabeticallynow")
 
     assert (home.root / "asked").exists()
+
+
+def test_a_denied_command_that_is_typed_in_pieces_is_not_run(home, terminal):
+    screen = terminal()
+
+    for line in ("for i in 1", "begin; true" if home.shell == "fish" else "do", DENIED):
+        screen.enter(line)
+    if home.shell == "fish":
+        screen.enter("end; end")
+    screen.expect("not run: it would start 'zap-everything --now'")
+    screen.key("C-c")
+
+    assert "ZAPPED" not in screen.screen()
+
+
+def test_a_quote_or_a_here_document_may_mention_a_denied_command_over_lines(home, terminal):
+    screen = terminal()
+
+    screen.enter('echo "one')
+    screen.enter(f'{DENIED}"')
+    screen.expect(f"\n{DENIED}")
+    if home.shell != "fish":
+        for line in ("cat <<X", DENIED, "X"):
+            screen.enter(line)
+        screen.expect(f"\n{DENIED}", times=2)
+
+    assert "not run" not in screen.screen()
+
+
+def test_the_history_does_not_bring_back_a_denied_command(home, terminal):
+    if home.shell == "fish":
+        pytest.skip("it has no such expansion")
+    screen = terminal(RUNLOOP_ROUTER_DISABLE="1")
+
+    screen.enter(DENIED)
+    screen.expect("ZAPPED --now")
+    screen.enter("unset RUNLOOP_ROUTER_DISABLE")
+    screen.enter("!zap")
+    screen.expect("not run: ")
+    screen.key("C-u")
+    screen.enter("echo one && echo two")
+    screen.enter("!echo")
+    screen.expect("\ntwo", times=2)
+
+    assert screen.screen().count("\nZAPPED --now") == 1
+
+
+def test_an_alias_of_a_denied_command_is_denied(home, terminal):
+    screen = terminal()
+
+    screen.enter("alias zz='zap-everything --now'")
+    screen.enter("zz")
+    screen.expect("not run: ")
+    screen.key("C-u")
+    if home.shell == "fish":
+        screen.enter("abbr -a zq 'zap-everything --now'")
+        screen.enter("zq")
+        screen.expect("not run: ", times=2)
+
+    assert "ZAPPED" not in screen.screen()

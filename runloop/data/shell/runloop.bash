@@ -7,7 +7,7 @@ declare -F __runloop_enter >/dev/null && return 0
 
 declare -gA __rl_words=()
 declare -ga __rl_needles=() __rl_configs=()
-declare -g __rl_sigil='' __rl_always='' __rl_known='' __rl_typed='' __rl_rewritten='' __rl_exit='' __rl_reason='' __rl_primary='' __rl_accepts=1
+declare -g __rl_sigil='' __rl_always='' __rl_known='' __rl_typed='' __rl_rewritten='' __rl_exit='' __rl_reason='' __rl_primary='' __rl_before='' __rl_accepts=1
 declare -g __rl_cache=${RUNLOOP_HOME:-$HOME/.runloop}/router.hints
 
 runloop_router_off() { RUNLOOP_ROUTER_DISABLE=1; }
@@ -155,19 +155,35 @@ __runloop_then() {
   for map in emacs-standard vi-insert vi-command; do bind -m "$map" "\"\\C-x\\C-_a\": $does"; done
 }
 
+# What the line is once the shell has put the history into it, in REPLY.
+__runloop_expanded() {
+  REPLY=$READLINE_LINE
+  [[ $- == *H* && ($REPLY == *'!'* || $REPLY == ^*) ]] || return
+  REPLY=$(builtin history -p -- "$REPLY" 2>/dev/null) && [[ -n $REPLY ]] || REPLY=$READLINE_LINE
+}
+
 __runloop_enter() {
   __runloop_then 1
-  # Not at a prompt of its own, it is the next line of a command that is not whole yet: a quote, a here-document.
-  if [[ -z $__rl_primary || -z ${READLINE_LINE//[[:space:]]/} ]] || __runloop_off; then
+  if [[ -z ${READLINE_LINE//[[:space:]]/} && -n $__rl_primary ]] || __runloop_off; then
     __rl_primary=''
     return
   fi
   __runloop_stale && __runloop_hints
-  if ! __runloop_plain "$READLINE_LINE"; then
-    __runloop_ask "$READLINE_LINE"
-    if [[ $__rl_exit == 12 ]] && __runloop_needled "$READLINE_LINE"; then
+  local REPLY meant
+  __runloop_expanded
+  [[ -n $__rl_primary ]] && __rl_before=''
+  meant=$__rl_before$REPLY
+  # Not at a prompt of its own, it is the next line of a command that is not whole yet: the shell's, unless with it the command is a denied one.
+  if [[ -z $__rl_primary ]] && { [[ -n $__rl_known ]] && ! __runloop_needled "$meant"; }; then
+    __rl_before=$meant$'\n'
+    return
+  fi
+  if [[ -z $__rl_primary ]] || ! __runloop_plain "$meant"; then
+    __runloop_ask "$meant"
+    if [[ $__rl_exit == 12 ]] && __runloop_needled "$meant"; then
       __rl_exit=14 __rl_reason='it may be on the denylist, and nobody could say (runloop_router_off lets it through)'
     fi
+    [[ -z $__rl_primary && $__rl_exit != 14 ]] && __rl_exit=10
     case $__rl_exit in
       14)
         printf '%s\n' "runloop: not run: $__rl_reason"
@@ -197,7 +213,7 @@ __runloop_enter() {
       __rl_rewritten=$READLINE_LINE
     fi
   fi
-  __rl_primary=''
+  __rl_primary='' __rl_before=$meant$'\n'
 }
 
 # Before a prompt: the next line is one of its own, and the history keeps what was typed, not what it became.

@@ -87,11 +87,22 @@ function __runloop_plain --description 'Whether the line is a plain command: not
     not __runloop_needled $line
 end
 
+function __runloop_short --description 'What an abbreviation or an alias stands for: a function that is one line'
+    set -l found (abbr --show 2>/dev/null | string match -r -- "^abbr .*-- "(string escape --style=regex -- $argv[1])' (.*)$')
+    if set -q found[2]
+        string unescape -- $found[2]
+        return
+    end
+    functions -q -- $argv[1]; or return
+    set -l body (functions --no-details -- $argv[1] | string match -rv '^\s*(#.*)?$')
+    test (count $body) -eq 3; and string trim -- (string replace -r '\s*\$argv\s*;?\s*$' '' -- $body[2])
+end
+
 function __runloop_needled --description 'Whether a line holds what could put it on the denylist'
     set -q __rl_needles[1]; or return 1
     set -l whole (string replace -ar '[\\\\\'"]' '' -- $argv[1])
     for word in (string split -n ' ' -- (string replace -a \n ' ' -- $argv[1]))
-        string match -qr '^[\w.-]+$' -- $word; and functions -q -- $word; and set -a whole (functions -- $word) # an alias is a function here
+        string match -qr '^[\w.-]+$' -- $word; and set -a whole (string replace -ar '[\\\\\'"]' '' -- (__runloop_short $word))
     end
     for needle in $__rl_needles
         string match -q "*$needle*" -- $whole; and return 0
@@ -99,12 +110,20 @@ function __runloop_needled --description 'Whether a line holds what could put it
     string match -q '*$*' -- $whole; and string match -qr '[({`]' -- $whole
 end
 
+function __runloop_json --description 'A text as JSON'
+    printf '"%s"' (string replace -a '\\' '\\\\' -- $argv[1] | string replace -a '"' '\\"' | string replace -ar '[[:cntrl:]]' ' ')
+end
+
 function __runloop_ask --description 'Ask rlp route, which decides by itself: its exit code, and the reason in __rl_reason'
     set -l functioned
+    set -l aliased
     for word in (string split -n ' ' -- (string replace -a \n ' ' -- $argv[1]))
-        string match -qr '^[\w.-]+$' -- $word; and functions -q -- $word; and set -a functioned "\"$word\""
+        string match -qr '^[\w.-]+$' -- $word; or continue
+        functions -q -- $word; and set -a functioned "\"$word\""
+        set -l short (__runloop_short $word)
+        set -q short[1]; and set -a aliased "\"$word\":"(__runloop_json "$short")
     end
-    set -l facts (printf '{"shell":"fish","functions":[%s]}' (string join , -- $functioned))
+    set -l facts (printf '{"shell":"fish","functions":[%s],"aliases":{%s}}' (string join , -- $functioned) (string join , -- $aliased))
     set -l answer (printf '%s' $argv[1] | command rlp route --json --stdin --shell-facts (printf '%s' $facts | psub) 2>/dev/null)
     set -l code $pipestatus[2]
     if not contains -- $code 10 11 13 14
@@ -116,6 +135,14 @@ function __runloop_ask --description 'Ask rlp route, which decides by itself: it
     end
     set -g __rl_reason (string replace -r '.*"reason": "(.*)"\}$' '$1' -- $answer)
     return $code
+end
+
+function __runloop_say --description 'A line below what is being edited; fish draws that anew, as many lines above as it has before the cursor'
+    echo
+    echo $argv[1]
+    for line in (seq 2 (commandline --line))
+        echo
+    end
 end
 
 function __runloop_enter --description 'Run the line, or hand it to agents'
@@ -139,8 +166,7 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
             return
         end
         if test $code -eq 13
-            echo
-            echo 'runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it'
+            __runloop_say 'runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it'
             set -l key (command head -c 1 </dev/tty)
             commandline -f repaint
             switch "$key"
@@ -152,8 +178,7 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
             end
         end
         if test $code -eq 14
-            echo
-            echo "runloop: not run: $__rl_reason"
+            __runloop_say "runloop: not run: $__rl_reason"
             commandline -f repaint
             return
         end

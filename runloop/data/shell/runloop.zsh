@@ -208,20 +208,38 @@ _runloop_ask_process() {
   _rl_reason=${${said##*\"reason\": \"}%%\"\}*}
 }
 
+# What the line is once the shell has put the history into it, in REPLY.
+_runloop_expanded() {
+  REPLY=$BUFFER
+  [[ -o bang_hist && -n $histchars[1] && ( $BUFFER == *$histchars[1]* || $BUFFER == $histchars[2]* ) ]] || return
+  local -i at=$CURSOR
+  local typed=$BUFFER
+  zle .expand-history 2>/dev/null
+  REPLY=$BUFFER BUFFER=$typed CURSOR=at
+}
+
 runloop-accept-line() {
-  local line=$BUFFER
-  if [[ $CONTEXT != start || -z ${line//[[:space:]]/} ]] || _runloop_off; then
+  local line=$BUFFER REPLY
+  if [[ $CONTEXT != (start|cont) || -z ${line//[[:space:]]/} ]] || _runloop_off; then
     zle runloop-plain-accept-line
     return
   fi
   _runloop_stale && _runloop_hints
-  if ! _runloop_plain "$line"; then
+  _runloop_expanded
+  local meant=$PREBUFFER$REPLY
+  # The next line of a command that is not whole yet: the shell's, unless with it the command is a denied one.
+  if [[ $CONTEXT == cont ]] && { [[ -n $_rl_known ]] && ! _runloop_needled "$meant" }; then
+    zle runloop-plain-accept-line
+    return
+  fi
+  if [[ $CONTEXT == cont ]] || ! _runloop_plain "$meant"; then
     _rl_exit=10 _rl_reason=
-    _runloop_ask_daemon "$line" 2>/dev/null || _runloop_ask_process "$line"
+    _runloop_ask_daemon "$meant" 2>/dev/null || _runloop_ask_process "$meant"
     if [[ $_rl_exit != 1[0134] ]]; then
       _rl_exit=12
-      _runloop_needled "$line" && _rl_exit=14 _rl_reason='it may be on the denylist, and nobody could say (runloop_router_off lets it through)'
+      _runloop_needled "$meant" && _rl_exit=14 _rl_reason='it may be on the denylist, and nobody could say (runloop_router_off lets it through)'
     fi
+    [[ $CONTEXT == cont && $_rl_exit != 14 ]] && _rl_exit=10
     case $_rl_exit in
       14) zle -M "runloop: not run: ${_rl_reason}"; return 0 ;;
       13)
