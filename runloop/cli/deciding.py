@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
     from runloop.config import Settings
 
+_KEY = re.compile(r"[a-z]+:\S")  # contact:…, run:…: a name of something, whatever else is in it
 _FEATURES = 12  # of a line in the explanation for people; JSON has all
 _OTHERS = 3  # openings that were not taken
 _GOES = {"shell": "the shell", "agent": "agents", "ask": "the person, who decides between the shell and agents"}
@@ -20,6 +22,8 @@ def is_line(text: str, settings: Settings) -> bool:
     from runloop.router.machine import facts
 
     words = text.split()
+    if _KEY.match(text.strip()):
+        return False
     sigil = settings.get("router.sigil")
     return len(words) > 1 or bool(words and ((sigil and words[0].startswith(sigil)) or facts(os.environ, None).kind_of(words[0])))
 
@@ -38,10 +42,12 @@ def decision(line: str, settings: Settings) -> dict[str, Any]:
     return {"line": line, "router": reply, "request": understood(words, settings, known).to_dict()}
 
 
-def lines(said: Mapping[str, Any]) -> Iterator[str]:
-    """The decision for people."""
+def lines(said: Mapping[str, Any], *, sought: bool) -> Iterator[str]:
+    """The decision for people; ``sought`` where the line was first taken for the name of something."""
     router, request = said["router"], said["request"]
     yield said["line"]
+    if sought:
+        yield "  names       nothing that is known; as a line typed at the prompt it"
     goes = "nobody: no shell may run it" if router["route"] == "shell" and router["blocked"] else _GOES[router["route"]]
     yield f"  goes to     {goes}"
     yield f"  because     {router['reason']} (rule {router['rule']}, confidence {router['confidence']:.2f})"

@@ -143,9 +143,14 @@ def candidates(settings: Settings) -> tuple[list[Askable], list[str]]:
     return found, unusable
 
 
+def legible(words: str) -> str:
+    """What was typed, where bytes that are no UTF-8 are shown as such: neither a database nor JSON takes them."""
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def bare(words: str, settings: Settings) -> str:
     """A request without the sigil that handed it to agents."""
-    return words.strip().removeprefix(settings.get("router.sigil")).strip()
+    return legible(words).strip().removeprefix(settings.get("router.sigil")).strip()
 
 
 def understood(line: str, settings: Settings, known: Sequence[Askable]) -> Request:

@@ -97,6 +97,7 @@ def test_what_fits_no_opening_is_the_assistant_s_with_the_nearest_ones(rlp):
 def test_the_explanation_for_people_has_the_features_the_opening_the_words_and_the_parameters(rlp):
     _, out, _ = rlp("why", "tell Maria Lee about the plan", "--table", "--no-wrap")
 
+    assert out.startswith("tell Maria Lee about the plan\n  names       nothing that is known; as a line typed at the prompt it")
     assert "  goes to     agents\n" in out
     assert "(rule sentence, confidence " in out
     assert "article:the +" in out
@@ -126,8 +127,9 @@ def test_openings_that_are_too_close_are_both_told_and_none_is_taken(rlp, home):
     assert json.loads(dry) == {**said, "line": "please write a report about the launch"}
 
 
-def test_a_word_that_names_nothing_is_unknown_and_not_a_line(rlp):
-    code, _, err = rlp("why", "zebra")
+@pytest.mark.parametrize("word", ["zebra", "contact:Nobody At All"])
+def test_what_can_only_be_a_name_is_unknown_and_not_a_line(rlp, word):
+    code, _, err = rlp("why", word)
 
     assert code == 2
     assert "error[kb.unknown_entity]" in err
@@ -155,3 +157,9 @@ def test_the_sigil_of_the_settings_is_no_part_of_the_request(rlp, home):
     assert why(rlp, ",, what failed?")["request"]["line"] == "what failed?"
     assert json.loads(rlp("ask", "--dry-run", ",,what failed?")[1])["line"] == "what failed?"
     assert json.loads(rlp("ask", "--dry-run", "? is it")[1])["line"] == "? is it"
+
+
+def test_bytes_that_are_no_utf_8_are_shown_as_such(rlp):
+    assert why(rlp, "please write to Bob \udcff about lunch")["request"]["params"]["recipient"] == "Bob \ufffd"
+    assert rlp("why", "\udcff")[0] == 2
+    assert json.loads(rlp("ask", "--dry-run", "what \udcff is")[1])["line"] == "what \ufffd is"

@@ -67,17 +67,18 @@ def why(
     `rlp why write to Bob about lunch`.
     """
     from runloop.cli.kb import drawing
+    from runloop.cli.requests import legible
     from runloop.runs.telling import RunTelling
 
     if form is not None and (json or table):
         raise InvalidInput("--format excludes --json and --table", code="cli.usage", hint="Give one of them.")
     if form is None:
         form = Format.JSON if output.wants_json(as_json=json, as_table=table) else Format.TREE
-    text = " ".join(entity)
+    text = legible(" ".join(entity))
     with open_kb() as kb:
         found = None if line else _named_or_line(kb, text)
         if found is None:
-            return _explain_line(text, form, None if no_wrap else output.terminal_width())
+            return _explain_line(text, form, None if no_wrap else output.terminal_width(), sought=not line)
         said = kb.explain(found.key, RunTelling(kb), max_steps=limit)
     match form:
         case Format.JSON:
@@ -110,7 +111,7 @@ def _named_or_line(kb: KnowledgeBase, text: str) -> Candidate | None:
     return None if not found and is_line(text, context.settings()) else only(text, found, kb.redactor.text)
 
 
-def _explain_line(line: str, form: Format, width: int | None) -> int:
+def _explain_line(line: str, form: Format, width: int | None, *, sought: bool) -> int:
     from runloop.cli import deciding, masking
 
     if form in (Format.DOT, Format.MERMAID):
@@ -119,7 +120,7 @@ def _explain_line(line: str, form: Format, width: int | None) -> int:
     if form is Format.JSON:
         output.print_json(said)
     else:
-        _print(deciding.lines(said), width)
+        _print(deciding.lines(said, sought=sought), width)
     return EXIT_OK
 
 
