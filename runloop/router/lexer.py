@@ -61,7 +61,7 @@ class Script:
 
 
 def read(text: str, *, grouping: bool = False) -> Script:
-    """The commands in ``text``. With ``grouping`` a parenthesis opens commands wherever it stands unquoted, as in fish and in zsh's ``=(…)``."""
+    """The commands in ``text``. With ``grouping`` any unquoted parenthesis opens commands, as in fish and in zsh's ``=(…)``."""
     if _WORDS_ONLY.fullmatch(text):
         return _read_words(text)
     reader = _Reader(text, grouping=grouping)
