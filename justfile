@@ -53,6 +53,10 @@ demo-durable:
 docs:
     .venv/bin/python scripts/gen-docs
 
+# build the documentation site into build/site; `just site --serve` shows it on this machine while pages are written
+site *ARGS:
+    scripts/site "$@"
+
 # build the wheel into dist/
 wheel:
     .venv/bin/python -m pip wheel --no-deps --wheel-dir dist .

@@ -49,6 +49,8 @@ class Paged(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
+        if not isinstance(text, str):  # libraries find out with b"" whether a stream takes bytes
+            raise TypeError(f"a stream of text takes str, not {type(text).__name__}")
         if self._pager is None:
             self._kept.append(text)
             self._room -= sum(max(1, -(-output.display_width(line) // self._columns)) for line in text.split("\n")[:-1])

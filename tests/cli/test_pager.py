@@ -92,3 +92,8 @@ def test_what_is_followed_is_not_paged(monkeypatch):
         assert sys.stdout is before
     with paged(["logs", "last"], wanted=True):
         assert sys.stdout is not before
+
+
+def test_a_verbs_help_is_paged_although_its_library_tries_whether_the_stream_takes_bytes(tmp_path, counting):
+    shown, code = on_a_terminal(tmp_path, "runs", "--help", PAGER=counting)
+    assert (code, shown.startswith("PAGED ")) == (0, True)
