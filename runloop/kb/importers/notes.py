@@ -81,11 +81,11 @@ def _found(path: Path, data: bytes, text: str) -> Found:
 
 
 def _current(db: apsw.Connection, keys: Sequence[str]) -> dict[str, Current]:
-    """The imported files: the hash and the number of passages."""
+    """The imported files: the hash and the number of passages, also of those that were erased since."""
     found = {}
     for key in keys:
         rows: Any = db.execute(
-            "SELECT max(source_event), file_hash, count(*) FROM notes WHERE path = ? GROUP BY file_hash", (key,)
+            "SELECT max(source_event), file_hash, max(parts) FROM notes WHERE path = ? GROUP BY file_hash", (key,)
         ).fetchall()
         if rows:
             event_id, file_hash, count = max(rows)

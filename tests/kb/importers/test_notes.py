@@ -234,3 +234,15 @@ def test_a_place_that_may_not_be_read_is_refused_by_name(kb, folder, monkeypatch
     monkeypatch.setattr(type(folder), "stat", stat)
     with pytest.raises(InvalidInput, match="cannot be read: Permission denied"):
         import_notes(kb, folder)
+
+
+def test_a_passage_that_was_erased_does_not_come_back_with_the_same_file(kb, folder):
+    import_notes(kb, folder)
+    [hit] = kb.search("launch", ["notes"])
+    kb.erase([hit.event_id])
+    report = import_notes(kb, folder)
+    assert (report.taken, report.changed, report.known) == (0, 0, 3)
+    assert kb.search("launch", ["notes"]) == []
+    everything = [event.id for event in kb.ledger.read() if event.kind == "note.imported"]
+    kb.erase([number for number in everything if number != hit.event_id])
+    assert import_notes(kb, folder).taken == 0
