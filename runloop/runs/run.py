@@ -49,6 +49,7 @@ from runloop.runs.drafts import NodeBook, first_line
 from runloop.runs.errors import NeedsPerson, driven
 from runloop.runs.gates import Gates, gate_task
 from runloop.runs.history import Spent
+from runloop.runs.inbox import Inbox
 from runloop.runs.parking import park
 from runloop.runs.recorder import Draft, Ending
 from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
@@ -137,7 +138,7 @@ class Run:
     """Event ids of the ``effect.requested`` records that are on disk, by node, attempt and call."""
     book: NodeBook = field(init=False)
     _plan: Plan = field(init=False)
-    _inbox: asyncio.Queue[Event | BaseException] = field(default_factory=asyncio.Queue, init=False)
+    _inbox: Inbox[Event | BaseException] = field(default_factory=Inbox, init=False)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _taint: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
@@ -145,7 +146,9 @@ class Run:
     _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
     """Attempts that an earlier process left under way, by node, until their guest has come to the call that was left open."""
     _result: RunResult | None = field(default=None, init=False)
-    _going: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _going: asyncio.Event | None = field(default=None, init=False)
+    """Set while nothing is held back; there is none before the run is driven."""
+    _held: bool = field(default=False, init=False)
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
     _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
@@ -156,13 +159,18 @@ class Run:
     """Whether the last records are on their way to the disk: nothing may follow them."""
 
     def __post_init__(self) -> None:
+        if self.recorded is not None and self.recorded.paused:
+            self._hold()
+
+    def _prepare(self) -> None:
+        """What a run needs once it is driven: thousands may be queued."""
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
         self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked)
-        self._going.set()
         self._wall_ms = self.services.clock_ms() - self.services.steady_ms()
-        if self.recorded is not None and self.recorded.paused:
-            self._hold()
+        self._going = asyncio.Event()
+        if not self._held:
+            self._going.set()
 
     @property
     def run_id(self) -> str:
@@ -179,7 +187,7 @@ class Run:
         if self.cancelling is None:
             meta = RunChanged(reason, owner=self.services.owner)
             self.cancelling = self.recorder.write(Draft("run.cancelling", f"run is cancelled: {first_line(reason)}", meta))
-            self._inbox.put_nowait(Cancel(reason))
+            self._inbox.put(Cancel(reason))
         return self.cancelling
 
     def end(self, reason: str, heir: Callable[[list[Ending]], None] | None = None) -> None:
@@ -188,16 +196,16 @@ class Run:
         In that case ``heir`` gets its last records, and :meth:`drive` raises :class:`RunHalted`.
         """
         self._heir = heir
-        self._inbox.put_nowait(Cancel(reason))
+        self._inbox.put(Cancel(reason))
 
     def tell(self, event: Event) -> None:
         """Let the plan hear of something that happened outside of this run."""
-        self._inbox.put_nowait(event)
+        self._inbox.put(event)
 
     def halt(self) -> None:
         """Stop without an end: :meth:`drive` raises :class:`RunHalted`, and nothing more is recorded of what was under way."""
         self.recorder.halted = True
-        self._inbox.put_nowait(RunHalted())
+        self._inbox.put(RunHalted())
 
     async def claim(self, recorded: RecordedRun) -> None:
         """Take over a run that another process had; of several that try, the ledger has the record of one.
@@ -213,27 +221,31 @@ class Run:
     @property
     def paused(self) -> bool:
         """Whether nodes and calls are held back."""
-        return not self._going.is_set()
+        return self._held
 
     async def pause(self, why: str) -> None:
         """Begin no node and no call any more; what is under way goes on to its next call."""
-        if not self.ending and self._going.is_set():
+        if not self.ending and not self._held:
             self._hold()
             await self.recorder.write(Draft("run.paused", f"run paused: {first_line(why)}", RunChanged(why)))
 
     def _hold(self) -> None:
-        self._going.clear()
+        self._held = True
+        if self._going is not None:
+            self._going.clear()
         self.services.turns.hold(self.run_id)
 
     async def resume(self, why: str) -> None:
         """Go on after :meth:`pause`."""
-        if not self.ending and not self._going.is_set():
+        if not self.ending and self._held:
             await self.recorder.write(Draft("run.resumed", f"run resumed: {first_line(why)}", RunChanged(why)))
-            self._going.set()
+            self._held = False
+            if self._going is not None:
+                self._going.set()
             self.services.turns.release(self.run_id)
             starts, self._held_starts = self._held_starts, []
             for command, started_ms in starts:
-                self._inbox.put_nowait(NodeResumed(command.node, command.attempt))
+                self._inbox.put(NodeResumed(command.node, command.attempt))
                 self._launch(command, started_ms)
 
     @property
@@ -251,6 +263,7 @@ class Run:
 
     async def drive(self) -> RunResult:
         """Run to the end. Raises what makes going on impossible, above all a ledger that cannot write."""
+        self._prepare()
         try:
             await (self._take_up(self.recorded) if self.recorded is not None and self.recorded.begun else self._begin())
             while self._result is None:
@@ -280,7 +293,7 @@ class Run:
         if self._inbox.empty():
             await self._carry_out(self._step(Begin()), self.start)
             return
-        event = self._inbox.get_nowait()
+        event = self._inbox.first()
         if isinstance(event, BaseException):
             raise event
         await self._carry_out(self._step(event))
@@ -298,7 +311,7 @@ class Run:
         for attempt in self._open.values():
             commands += self._step(NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros))
         if not self._inbox.empty():
-            event = self._inbox.get_nowait()
+            event = self._inbox.first()
             if isinstance(event, BaseException):
                 raise event
             commands = self._step(event)
@@ -337,21 +350,18 @@ class Run:
         parking = park_s is not None and (seconds is None or park_s < seconds)
         try:
             async with asyncio.timeout(park_s if parking else seconds):
-                events = [await self._inbox.get()]
+                return await self._inbox.take()
         except TimeoutError:
             if parking and self.quiet:
                 await park(self)
             return [Tick()]
-        while not self._inbox.empty():
-            events.append(self._inbox.get_nowait())
-        return events
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self.ending or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
+        if self._going is None or self.ending or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
             return False
         if self.waits.children != len(self.children):
             return False  # one is being made, or has just ended
@@ -441,7 +451,7 @@ class Run:
         self.book.started_ms[start.node] = started_ms
         if self.paused and recorded is None:
             self._held_starts.append((start, started_ms))
-            self._inbox.put_nowait(NodeWaiting(start.node, start.attempt))
+            self._inbox.put(NodeWaiting(start.node, start.attempt))
         else:
             self._launch(start, started_ms)
 
@@ -475,17 +485,17 @@ class Run:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
-            self._inbox.put_nowait(error)
+            self._inbox.put(error)
             return
         name = gate_task(gate.node)
         if self.tasks.get(name) is asyncio.current_task():
             del self.tasks[name]
         if said is None:
             self._open_gates.pop(gate.node, None)
-            self._inbox.put_nowait(Cancel(f"nobody is there to answer at the gate of node {gate.node}", NOBODY_TO_ASK))
+            self._inbox.put(Cancel(f"nobody is there to answer at the gate of node {gate.node}", NOBODY_TO_ASK))
         else:
             answered, self._said[gate.node, gate.round] = said
-            self._inbox.put_nowait(answered)
+            self._inbox.put(answered)
 
     def _said_in(self, event: Event) -> list[Draft]:
         """The record of an answer at a gate: in one commit with what follows from it, so that nobody finds the one without the other."""
@@ -502,7 +512,7 @@ class Run:
             self.waits.end(name)
         else:
             self.waits.begin(name, wait)
-            self._inbox.put_nowait(Tick())  # the run may be quiet now: look
+            self._inbox.put(Tick())  # the run may be quiet now: look
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
         found = self._open.get(command.node)
@@ -557,21 +567,21 @@ class Run:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
-            self._inbox.put_nowait(error)
+            self._inbox.put(error)
             return
         if self.tasks.get(node) is asyncio.current_task():
             del self.tasks[node]
             self._open.pop(node, None)
-        self._inbox.put_nowait(event)
+        self._inbox.put(event)
 
     async def _run_agent(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
         turns = self.services.turns
         if recorded is not None:
             turns.come_back(self.run_id)  # it had its turn; and a paused run may come as far as its record goes
         elif not turns.try_take(self.run_id):
-            self._inbox.put_nowait(NodeWaiting(command.node, command.attempt))
+            self._inbox.put(NodeWaiting(command.node, command.attempt))
             await turns.take(self.run_id)
-            self._inbox.put_nowait(NodeResumed(command.node, command.attempt))
+            self._inbox.put(NodeResumed(command.node, command.attempt))
         try:
             return await self._work(command, started_ms, recorded)
         finally:
@@ -596,7 +606,7 @@ class Run:
             waiting=partial(self._wait, node, attempt),
             away=lambda goes: self._leave(goes=goes, outside=True),
             going=self._going,
-            spent=lambda tokens, micros: self._inbox.put_nowait(NodeSpent(node, attempt, tokens, micros)),
+            spent=lambda tokens, micros: self._inbox.put(NodeSpent(node, attempt, tokens, micros)),
             stopped=partial(self.closing.call, node),
             taken_up=lambda: self._open.pop(node, None),
             evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
@@ -641,7 +651,7 @@ class Run:
             self.waits.end(node)
         else:
             self.waits.begin(node, wait)
-        self._inbox.put_nowait(NodeResumed(node, attempt) if wait is None else NodeWaiting(node, attempt))
+        self._inbox.put(NodeResumed(node, attempt) if wait is None else NodeWaiting(node, attempt))
         self._leave(goes=wait is not None)
 
     def _leave(self, *, goes: bool, outside: bool = False) -> None:
