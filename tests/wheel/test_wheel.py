@@ -131,6 +131,18 @@ def test_one_wheel_fits_every_platform_and_carries_guest_agents_openings_and_typ
     assert wheel.stat().st_size < 25_000_000
 
 
+def test_the_same_sources_elsewhere_and_later_make_the_same_bytes(tree, tmp_path):
+    other = tmp_path / "elsewhere"
+    shutil.copytree(tree, other)
+    for number, path in enumerate(sorted(other.rglob("*"))):
+        if path.is_file():
+            os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
+            path.chmod(path.stat().st_mode & 0o100 | 0o600)
+    for what in ("build_sdist", "build_wheel"):
+        made = [_build(source, what, tmp_path / f"{what}-{name}").read_bytes() for name, source in (("here", tree), ("there", other))]
+        assert made[0] == made[1], what
+
+
 def test_an_agent_runs_from_the_installed_wheel_without_any_build_tool(installed, tmp_path):
     place, digest, result = json.loads(_run(installed, AGENT, str(tmp_path / "cache"), cwd=tmp_path))
     assert place.startswith(str(installed.parent.parent))
