@@ -63,7 +63,7 @@ def listen(path: Path, *, group: int | None = None) -> Listener:
             listening.bind(str(path))
             found = path.lstat()
             if group is not None:
-                os.chown(path, -1, group)
+                _share(path, group)
                 path.chmod(0o660)
             else:
                 path.chmod(0o600)
@@ -96,7 +96,13 @@ def _prepare(directory: Path, group: int | None) -> None:
         raise _unusable(directory, error) from None
     else:
         if group is not None:
-            os.chown(directory, -1, group)
+            _share(directory, group)
+
+
+def _share(path: Path, group: int) -> None:
+    """Give a path to a group, unless it is the group's already: a hardened service may not change groups, and need not."""
+    if path.lstat().st_gid != group:
+        os.chown(path, -1, group)
 
 
 def _lock(path: Path) -> int:

@@ -95,6 +95,16 @@ def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
     listener.close()
 
 
+def test_a_service_that_may_not_change_groups_listens_where_the_group_is_right_already(tmp_path, monkeypatch):
+    def refused(*_arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refused)  # as SystemCallFilter=~@privileged does
+    listener = listen(tmp_path / "runloop" / "rmp.sock", group=os.getegid())
+    assert stat.S_IMODE(listener.path.stat().st_mode) == 0o660
+    listener.close()
+
+
 def test_in_system_mode_the_group_may_connect(tmp_path):
     path = tmp_path / "run" / "rmp.sock"
     listener = listen(path, group=os.getgid())
