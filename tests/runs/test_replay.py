@@ -6,7 +6,8 @@ import pytest
 from msgspec import structs
 
 from runloop.errors import InvalidInput, VerificationFailed
-from runloop.runs.history import load_run
+from runloop.openings import OpeningError
+from runloop.runs.history import load_run, opening_of
 from runloop.runs.jsondiff import MISSING, Difference
 from runloop.runs.replay import Replayer
 from runloop.sandbox import guest_digest
@@ -324,3 +325,9 @@ async def test_a_run_is_replayed_with_the_guest_that_it_had_where_that_is_kept(b
         report = await kept.replay(forged, result.run_id)
 
         assert (asked.guests, report.matches) == (["0" * 64], True)
+
+
+def test_an_opening_that_was_erased_from_the_record_is_told_as_that():
+    with pytest.raises(OpeningError) as caught:
+        opening_of({"opening": {"source": "[erased]", "file": "letter.yaml"}, "params": None})
+    assert (caught.value.code, caught.value.where.file) == ("opening.erased", None)
