@@ -13,13 +13,14 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from shells import Home, Terminal  # noqa: E402
 
-COMMANDS = ("git status", "ls -la", "grep -rn TODO src | wc -l", "cd ..", "make -j2 all")
+COMMANDS = ("git status", "ls -la", "grep -rn TODO src | wc -l", "cd ..", "tar -tf backup.tgz")
 OTHERS = (
     "what failed yesterday?",
     "? what did it cost",
     "please write to Maria about the plan",
     "frobnicate --all x.txt",
     "gcc-19 -O2 -o out main.c",
+    "make -j2 all",
 )
 WIDGETS = """
 alias ll='ls -la'
