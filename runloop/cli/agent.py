@@ -106,6 +106,7 @@ def scaffold(
     opening: Annotated[bool, typer.Option("--opening", help="Also write an opening with this one agent.")] = False,
     opening_path: Annotated[Path | None, typer.Option("--opening-path", metavar="FILE", help="Where to write the opening.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write a new Python agent that works: manifest, policy, code, README and tests."""
     from runloop.bundles.scaffold import DEFAULT_DESCRIPTION, Grants, scaffold
@@ -127,6 +128,9 @@ def scaffold(
         home=_home(),
         env=os.environ,
     )
+    if json:
+        output.print_json({"agent": name, "path": str(done.bundle), "opening": None if done.opening is None else str(done.opening)})
+        return
     reference = name if root is None else str(done.bundle)
     output.print_line(f"created agent bundle at {done.bundle}")
     output.print_line(f"manifest: {done.bundle / 'manifest.toml'}")

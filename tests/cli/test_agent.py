@@ -151,7 +151,8 @@ def test_build_says_what_changed_and_refuses_what_is_wrong(rlp, home):
 
 
 def test_install_puts_an_agent_where_it_is_found(rlp, home, tmp_path):
-    rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
+    code, out, _ = rlp("scaffold", "reader", "--root", str(tmp_path / "mine"), "--json")
+    assert (code, json.loads(out)) == (0, {"agent": "reader", "path": str(tmp_path / "mine" / "reader"), "opening": None})
     code, out, _ = rlp("install", str(tmp_path / "mine" / "reader"))
     assert (code, out) == (0, f"installed reader to {home}/.runloop/agents/reader\n")
     code, _, err = rlp("install", str(tmp_path / "mine" / "reader"))
