@@ -1,4 +1,15 @@
+"""Fixtures of the knowledge base.
+
+Its files lie in memory where there is room: every base that is opened syncs two of them, and a disk takes longer for that than a test for
+everything else. What a disk may lose is tried on a file system that loses it (``faults``).
+"""
+
 from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import apsw
 import pytest
@@ -6,6 +17,41 @@ import pytest
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events.records import NodeFinished
 from runloop.kb import KnowledgeBase, Ledger
+
+MEMORY = Path("/dev/shm")
+ROOM = 2 << 30  # bytes that have to be free there
+
+
+class Folders:
+    """New directories in one place, as those of pytest's factory."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def getbasetemp(self):
+        return self.root
+
+    def mktemp(self, name):
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.root))
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(tmp_path_factory):
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM:
+        yield tmp_path_factory
+        return
+    root = Path(tempfile.mkdtemp(prefix="runloop-kb-", dir=MEMORY))
+    try:
+        yield Folders(root)
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("test")
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

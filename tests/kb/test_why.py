@@ -289,9 +289,7 @@ def test_what_was_imported_says_where_it_stood_and_what_it_answers(kb):
         assert kb.entity(key)["properties"]["subject"]
 
 
-@given(
-    st.sampled_from(sorted(KINDS.keys() - {"events.erased", "runs.archived"})), st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5)
-)
+@given(st.sampled_from(sorted(KINDS)), st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5))
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_events_that_nobody_can_apply_are_explained_and_told_all_the_same(tmp_path_factory, kind, payload):
     with KnowledgeBase.open(tmp_path_factory.getbasetemp() / "poisoned") as kb:
