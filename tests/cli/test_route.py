@@ -120,7 +120,7 @@ def test_facts_come_from_a_file_or_the_first_line_of_the_input(home, capsys):
         (["--shell-facts", "/nowhere/x", "a"], "cannot be read"),
         (["a", "b"], "unexpected extra argument"),
         (["--timeout-ms"], "requires an argument"),
-        (["--nonsense"], "No such option"),
+        (["--nonsense"], "there is no option"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong_and_ends_with_2(arguments, problem):
