@@ -15,7 +15,7 @@ from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import BinaryIO
+    from io import BufferedIOBase
 
     from runloop.config import Settings
     from runloop.tui.ports import Feed, Hit
@@ -67,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    settings = context.settings(None if options.socket is None else {"runtime.socket_path": str(Path(options.socket).absolute())})
+    flags: dict[str, object] = {}
+    if options.socket is not None:
+        flags["runtime.socket_path"] = str(Path(options.socket).absolute())
+    if options.theme is not None:
+        flags["ui.theme"] = options.theme
+    settings = context.settings(flags)
     if options.web:
         from runloop.tui.web import serve
 
@@ -86,14 +91,9 @@ def _screen(options: argparse.Namespace, settings: Settings, feed: Feed, desk: K
     if "TEXTUAL_DRIVER" not in os.environ and not (output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)):
         raise InvalidInput("the screen needs a terminal", code="tui.no_terminal", hint="use --plain where there is none")
     from runloop.tui.app import Agtop
-    from runloop.tui.themes import NAMES
 
-    theme = options.theme or settings.get("ui.theme")
-    if theme not in NAMES:
-        where = Where(key="ui.theme" if options.theme is None else "--theme")
-        raise InvalidInput(f"there is no theme {theme!r}", code="tui.theme", where=where, hint="use one of " + ", ".join(NAMES))
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    app = Agtop(feed, desk, theme=theme, ascii_only=options.ascii or not encoding.startswith("utf"), run=options.run)
+    app = Agtop(feed, desk, theme=settings.get("ui.theme"), ascii_only=options.ascii or not encoding.startswith("utf"), run=options.run)
     error = app.run()
     if error is not None:
         raise error
@@ -129,7 +129,7 @@ def _feed(options: argparse.Namespace, settings: Settings, desk: KnowledgeDesk) 
     return LiveFeed(lambda: Client(settings=settings, name="agtop", reconnect_s=0), desk.mask)
 
 
-def _stream(name: str) -> BinaryIO:
+def _stream(name: str) -> BufferedIOBase:
     """The records; where they come on standard input, the keys come from the terminal."""
     if name != "-":
         try:

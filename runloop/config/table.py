@@ -21,6 +21,7 @@ GUESTS = "limits of every guest"
 LEDGER = "the knowledge base"
 MAIL = "mail.send over SMTP"
 ROUTING = "rlp route and the shell"
+MONITOR = "agtop"
 SECRETS = "secrets of models, mail and agents"
 _OTHER_SECRET_PROVIDERS = ("stub", "pass", "age", "secret-service", "os-keyring")
 
@@ -303,7 +304,7 @@ REST: tuple[Key, ...] = (
         reload=True,
     ),
     Key("router.known_commands", _TEXTS, [], "Names of further programs, which need not be installed.", effect=ROUTING, reload=True),
-    Key("ui.theme", _TEXT, "mono", "Theme of the monitor.", reload=True),
+    Key("ui.theme", Text(("mono", "dark", "light", "contrast")), "mono", "Theme of agtop.", effect=MONITOR),
     Key("ui.confirm_prompts", _TEXT, "inline", "Where approvals are asked.", reload=True),
     Key(
         "logging.level",

@@ -18,7 +18,7 @@ from runloop.tui.dialogs import Asking, Sheet, failure
 from runloop.tui.draw_run import crossing_lines
 from runloop.tui.draw_runs import SORT_OF
 from runloop.tui.model import Crossing
-from runloop.tui.page import line, paragraphs
+from runloop.tui.page import ASCII, line, paragraphs
 from runloop.tui.panel import Panel
 from runloop.tui.themes import NAMES as THEME_NAMES
 from runloop.tui.themes import THEMES, styles_of
@@ -124,6 +124,7 @@ class Agtop(App[RunloopError | None]):
     def compose(self) -> ComposeResult:
         """Views, status, hints."""
         self._tabs, self._body = Tabs(id="tabs", markup=False), Panel(id="body")
+        self._body.ascii_only = self.viewing.ascii_only
         self._line, self._status = Input(id="prompt"), Static(id="status", markup=False)
         yield from (self._tabs, self._body, self._line, self._status)
         yield Static("Enter open  / filter  s order  . hold  g jump  a approve  w why  ? help  q leave", id="hints", markup=False)
@@ -192,7 +193,7 @@ class Agtop(App[RunloopError | None]):
     def _paint_bars(self) -> None:
         styles, told = styles_of(self.theme), Text(no_wrap=True, overflow="ellipsis")
         for piece, style in status_text(self.board, self.viewing, self.feed.mode, paused=self.paused):
-            told.append(piece, styles[style])
+            told.append(piece.translate(ASCII) if self.viewing.ascii_only else piece, styles[style])
         bars = (told, self.viewing.view, len(self.board.approvals), self.theme)
         if bars != getattr(self, "_bars", None):
             self._bars = bars

@@ -96,7 +96,7 @@ class Asking(ModalScreen[bool]):
             yield Panel()
             yield Static(clean("   ".join(f"{word} = {meaning}" for word, meaning in choices(self.shown))), id="choices", markup=False)
             yield Static("", id="problem", markup=False)
-            yield Input(placeholder="your decision", id="decision", disabled=True)
+            yield Input(id="decision", disabled=True)
 
     def on_mount(self) -> None:
         """Only what is typed after it was painted counts."""
@@ -104,7 +104,7 @@ class Asking(ModalScreen[bool]):
 
     def _ready(self) -> None:
         decision = self.query_one("#decision", Input)
-        decision.disabled = False
+        decision.disabled, decision.placeholder = False, "your decision"
         decision.focus()
 
     def on_panel_resized(self, event: Panel.Resized) -> None:

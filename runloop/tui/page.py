@@ -34,7 +34,7 @@ MARKS: Final = {
     "ready": "·",
     "running": "▶",
     "under way": "▶",
-    "waiting": "⏸",
+    "waiting": "◆",
     "paused": "‖",
     "unfinished": "?",
     "ok": "✔",
@@ -46,6 +46,8 @@ MARKS: Final = {
     "cancelled": "■",
 }
 """A state is never told by its colour alone."""
+ASCII: Final = str.maketrans("·▶◆‖✔✘–■▼▲…│┌└─├┬┴┤┐┘←↑↓█▒", ".>*=+x-#v^~|++-++++++<^v#%")
+"""What stands for our own signs where a terminal has ASCII only; what others wrote stays what it is."""
 NOTHING: Final = "–"
 """What nobody measured or knows."""
 

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from runloop.tui.page import Page, Row
+from runloop.tui.page import ASCII, Page, Row
 from runloop.tui.themes import styles_of
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Panel(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.page = Page()
+        self.ascii_only = False
         self._key: str | None = None
         self._at_end = True
 
@@ -108,7 +109,8 @@ class Panel(ScrollView, can_focus=True):
         base, styles = self.rich_style, styles_of(self.app.theme)
         if chosen:  # in one look from side to side, whatever its parts are
             base, styles = base + Style(reverse=True), dict.fromkeys(styles, Style.null())
-        segments = [Segment(text, base + styles[name]) for text, name in row.pieces if text]
+        signs = ASCII if self.ascii_only else {}
+        segments = [Segment(text.translate(signs), base + styles[name]) for text, name in row.pieces if text]
         return Strip(segments).adjust_cell_length(width, base)
 
     def on_resize(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, TypeVar
 
@@ -58,6 +60,8 @@ class Plain:
     _link: str = ""
     _held: bool = False
     _begun: bool = False
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once something is known: commands wait for that."""
 
     async def follow(self, commands: BinaryIO | None) -> int:
         """As :func:`follow`."""
@@ -81,6 +85,7 @@ class Plain:
 
     def changed(self) -> None:
         """Say what is new since the last time."""
+        self._ready.set()
         if self._held:
             return
         board = self.board
@@ -112,16 +117,16 @@ class Plain:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _hear(self, commands: BinaryIO) -> None:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), commands)
+        lines = _lines_of(commands)
+        await self._ready.wait()
         self.say("agtop: type help for the commands")
-        while line := await reader.readline():
+        while line := await lines.get():
             try:
                 if not await self.command(line.decode("utf-8", "replace").strip()):
                     return
             except RunloopError as error:
                 self.say(clean(f"{error.code}: {error.message}. {error.hint}"))
+        await asyncio.Event().wait()  # nobody gives commands any more: what happens is told on
 
     async def command(self, line: str) -> bool:
         """Carry one out; False to leave. Raises RunloopError."""
@@ -208,6 +213,21 @@ class Plain:
     async def _go(self, _rest: str) -> None:
         self._held = False
         self.changed()
+
+
+def _lines_of(stream: BinaryIO) -> asyncio.Queue[bytes]:
+    """The lines of a terminal, a pipe or a file as they come, an empty one at the end; a thread reads, which nobody has to wait for."""
+    loop, lines = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+
+    def read() -> None:
+        line = b"-"
+        while line:
+            line = stream.readline()
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    threading.Thread(target=read, name="agtop-commands", daemon=True).start()
+    return lines
 
 
 def _nth(values: Sequence[Value], number: str, what: str) -> Value:

@@ -6,7 +6,8 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final
+from io import BufferedIOBase
+from typing import Any, Final
 
 from runloop.errors import Denied, InvalidInput, RunloopError, Where
 from runloop.tui.board import Board
@@ -15,6 +16,7 @@ from runloop.tui.model import ENDED, Record
 
 KEYS: Final = ("seq", "ts_ms", "run_id", "opening_name", "parent_run_id", "kind", "level", "message", "meta", "event_id")
 _BATCH: Final = 200
+_CHUNK: Final = 64 * 1024
 
 
 def read_record(line: bytes, number: int, name: str) -> Record | None:
@@ -55,7 +57,7 @@ class _Recorded:
 class StreamFeed(_Recorded):
     """Records of NDJSON in ``stream``, as they come; ``name`` is what errors call it."""
 
-    stream: BinaryIO
+    stream: BufferedIOBase
     name: str
     mask: Callable[[Any], Any] = lambda value: value
     mode: str = "FILE"
@@ -70,9 +72,20 @@ class StreamFeed(_Recorded):
 
     async def fill(self, board: Board, changed: Callable[[], None]) -> None:
         """As :class:`runloop.tui.ports.Feed`. Raises InvalidInput ``tui.input`` for a line that is no record."""
-        number = 0
-        lines = await asyncio.to_thread(self.stream.readlines, 64 * 1024)
-        while lines:
+        with self.stream:
+            number = await self._read(board, changed)
+        board.know(link=f"{self.name}: {number} lines, to the end")
+        changed()
+
+    async def _read(self, board: Board, changed: Callable[[], None]) -> int:
+        """Every line, as soon as it is there; how many there were."""
+        number, rest, more = 0, b"", True
+        while more:
+            data = await asyncio.to_thread(self.stream.read1, _CHUNK)
+            more = bool(data)
+            *lines, rest = (rest + (data or b"\n")).split(b"\n")
+            if not more and lines == [b""]:
+                break  # it ended with its last line's end
             for line in lines:
                 number += 1
                 record = read_record(line, number, self.name)
@@ -82,9 +95,7 @@ class StreamFeed(_Recorded):
                     changed()
                     await asyncio.sleep(0)  # the screen has its turn
             changed()
-            lines = await asyncio.to_thread(self.stream.readlines, 1)
-        board.know(link=f"{self.name}: {number} lines, to the end")
-        changed()
+        return number
 
     def _take(self, board: Board, record: Record) -> None:
         self._last_ms = max(self._last_ms, record["ts_ms"])

@@ -93,8 +93,8 @@ def test_explain_names_the_value_the_layer_the_place_and_the_reader(capsys, home
 
 
 def test_explain_says_when_nothing_reads_a_key(capsys):
-    assert "  read by      nothing in this version" in run(capsys, "explain", "ui.theme", "--table")[1]
-    assert json.loads(run(capsys, "explain", "ui.theme", "--json")[1])["read_by"] is None
+    assert "  read by      nothing in this version" in run(capsys, "explain", "ui.confirm_prompts", "--table")[1]
+    assert json.loads(run(capsys, "explain", "ui.confirm_prompts", "--json")[1])["read_by"] is None
 
 
 def test_explain_finds_a_key_by_its_old_name(capsys):

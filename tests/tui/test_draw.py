@@ -34,18 +34,18 @@ def page(board, view, width=80, now_ms=0, **viewing):
 def test_the_list_of_runs_says_what_each_waits_for(waiting):
     board = board_of(waiting)
     (line,) = [text for text in texts(page(board, "Runs", 120, waiting[-1]["ts_ms"])) if text.startswith("5a1d4c23")]
-    assert line.split() == ["5a1d4c23", "letter", "⏸", "waiting", "2/4", "1.20s", "approval", "of", "mail.outbox", "(+1)", "0", "–"]
+    assert line.split() == ["5a1d4c23", "letter", "◆", "waiting", "2/4", "1.20s", "approval", "of", "mail.outbox", "(+1)", "0", "–"]
 
 
 def test_the_plan_marks_each_box_of_the_drawing_with_what_its_node_does(waiting):
     shown = texts(page(board_of(waiting), "Plan"))
-    assert "│✔contact    │  │✔notes      │  │⏸colour    │" in shown
-    assert "     │⏸send             │" in shown
+    assert "│✔contact    │  │✔notes      │  │◆colour    │" in shown
+    assert "     │◆send             │" in shown
 
 
 def test_a_plan_for_ascii_has_no_boxes_of_lines(waiting):
     drawing = "\n".join(texts(page(board_of(waiting), "Plan", ascii_only=True))[7:])
-    assert "|✔contact" in drawing
+    assert "|✔contact" in drawing  # its signs are changed where it is painted
     assert "│" not in drawing
 
 

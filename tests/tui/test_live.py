@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import importlib.util
+import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -146,3 +148,24 @@ def test_what_the_daemon_says_becomes_a_line():
     assert told({"what": "agent", "name": "a", "state": "broken", "error": error}) == "agent a: broken: m [x.y]"
     assert told({"state": "draining"}) == "the daemon is draining"
     assert told({"topic": "t", "dropped": 3}) == "topic=t dropped=3"
+
+
+async def test_a_client_without_the_token_does_not_learn_what_is_loaded(asking):
+    async with asking.client("client") as link:
+        assert (await link.refused("library"))["code"] == "daemon.needs_operator"
+
+
+async def test_the_past_has_the_runs_of_then_and_nothing_of_it_can_be_decided(asking):
+    async with asking.client() as link:
+        run = await link.client.submit("asks", patient=True)
+        async with filled(asking) as (_, board, until):
+            await until(lambda: bool(board.approvals))
+            began = board.run(run.id)
+        await link.ask("cancel", run=run.id)
+    command = [sys.executable, "-P", "-m", "runloop.cli.agtop", "--plain", "--at", str(began.seq)]
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=asking.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(rf"as it was at .*, event {began.seq}", done.stdout)
+    assert f"asks {run.id[:8]} waiting, waits for answer" in done.stdout

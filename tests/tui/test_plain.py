@@ -1,5 +1,6 @@
 """`agtop --plain`: sentences, and commands by name."""
 
+import asyncio
 import io
 
 import pytest
@@ -116,3 +117,22 @@ def test_a_file_is_told_to_its_end(records, desk, capsys):
     lines = "".join(record_line(record) + "\n" for record in records).encode()
     assert follow(StreamFeed(io.BytesIO(lines), "letter.ndjson"), desk, None) == 0
     assert capsys.readouterr().out.splitlines() == ["letter 5a1d4c23 succeeded", "letter.ndjson: 25 lines, to the end"]
+
+
+def test_commands_come_from_a_file_as_well_and_wait_until_something_is_known(records, desk, capsys, tmp_path):
+    from runloop.cli.output import record_line
+
+    lines = "".join(record_line(record) + "\n" for record in records).encode()
+    path = tmp_path / "commands"
+    path.write_text("run 5a1d\nbogus\nquit\n")
+
+    class Patient(StreamFeed):
+        async def fill(self, board, changed):
+            await super().fill(board, changed)
+            await asyncio.Event().wait()
+
+    with path.open("rb") as commands:
+        assert follow(Patient(io.BytesIO(lines), "letter.ndjson"), desk, commands) == 0
+    said = capsys.readouterr().out
+    assert "✔ succeeded" in said
+    assert "tui.command: there is no command 'bogus'" in said

@@ -1,4 +1,6 @@
+import asyncio
 import io
+import os
 
 import pytest
 from hypothesis import given
@@ -78,3 +80,22 @@ async def test_masks_come_before_everything_that_is_shown(waiting):
     feed = StreamFeed(io.BytesIO(ndjson(waiting)), "x", mask=lambda record: {**record, "opening_name": "masked"})
     (run,) = (await filled(feed)).runs.values()
     assert run.opening == "masked"
+
+
+async def test_a_line_of_a_pipe_is_shown_before_the_next_one_comes(waiting):
+    reading, writing = os.pipe()
+    lines = ndjson(waiting).splitlines(keepends=True)
+    board, came = Board(), asyncio.Event()
+    with os.fdopen(reading, "rb") as stream:
+        filling = asyncio.create_task(StreamFeed(stream, "a pipe").fill(board, came.set))
+        for number, line in enumerate(lines[:4], start=1):
+            os.write(writing, line[:40])
+            os.write(writing, line[40:])
+            async with asyncio.timeout(30):
+                while not board.runs or board.run(waiting[0]["run_id"]).seq < number:
+                    came.clear()
+                    await came.wait()
+        os.write(writing, lines[4].rstrip())
+        os.close(writing)
+        await filling
+    assert (board.run(waiting[0]["run_id"]).seq, board.link) == (5, "a pipe: 5 lines, to the end")

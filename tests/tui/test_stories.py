@@ -257,7 +257,7 @@ async def test_every_command_has_a_name_in_the_palette(feed, desk):
 @pytest.mark.parametrize("theme", ["mono", "dark", "light", "contrast"])
 async def test_every_theme_tells_states_by_marks_too(feed, desk, words, theme):
     async with at_the_screen(feed, desk, theme=theme) as (app, _):
-        assert "⏸ waiting" in words.text(app)
+        assert "◆ waiting" in words.text(app)
 
 
 async def test_without_colour_the_same_is_said(feed, desk, same, monkeypatch):
@@ -265,6 +265,13 @@ async def test_without_colour_the_same_is_said(feed, desk, same, monkeypatch):
     async with at_the_screen(feed, desk, (80, 24)) as (app, _):
         assert app.no_color
         same(app, "runs-80x24")
+
+
+async def test_a_terminal_without_unicode_shows_the_same_in_ascii(feed, desk, words):
+    async with at_the_screen(feed, desk, ascii_only=True) as (app, pilot):
+        await press(app, pilot, "enter")
+        assert words.text(app).isascii()
+        assert "|*send" in words.text(app)
 
 
 async def test_a_screen_of_twenty_columns_and_one_that_changes_still_show_something(feed, desk, words):

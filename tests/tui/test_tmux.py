@@ -79,11 +79,12 @@ def test_a_run_is_seen_read_and_approved_in_a_terminal(daemon, terminal):
     terminal.run(sys.executable, "-P", "-m", "runloop.cli.agtop")
     terminal.until("no runs yet")
     run_id = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", daemon.rlp("run", "mails", "--detach").stdout)[0]
-    terminal.until(rf"{run_id[:8]} mails +⏸ waiting .* approval of mail")
+    terminal.until(rf"{run_id[:8]} mails +◆ waiting .* approval of mail")
     terminal.press("Enter")
-    terminal.until(r"│⏸a")
+    terminal.until(r"│◆a")
     terminal.press("a")
     terminal.until("To: ada@example.org")
+    terminal.until("your decision")  # from now on keys count
     terminal.press("y", "Enter")
     terminal.until("'y' is no answer to this")
     assert not list((daemon.state / "outbox").glob("*.eml"))

@@ -1,0 +1,77 @@
+"""What `agtop` does with its options and settings; its screens are tested in tests/tui."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runloop.cli import agtop, context
+from runloop.tui.app import Agtop
+from runloop.tui.board import Board
+
+LETTER = Path(__file__).parent.parent / "data" / "tui" / "letter.ndjson"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir(mode=0o700)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The screens that would have been shown."""
+    shown = []
+    monkeypatch.setenv("TEXTUAL_DRIVER", "none")
+
+    def run(app):
+        shown.append(app)
+        app.feed.stream.close()
+
+    monkeypatch.setattr(Agtop, "run", run)
+    return shown
+
+
+def refused(capsys, *arguments):
+    code = agtop.main(arguments)
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("config", "option", "theme"), [("", [], "mono"), ("light", [], "light"), ("light", ["--theme", "dark"], "dark")])
+def test_the_theme_is_that_of_the_settings_or_of_the_option(home, opened, config, option, theme):
+    if config:
+        (home / "config.yaml").write_text(f"ui: {{theme: {config}}}\n")
+    assert agtop.main(["--input", str(LETTER), *option]) == 0
+    assert [app.theme for app in opened] == [theme]
+
+
+def test_a_theme_that_does_not_exist_names_those_that_do(home, opened, capsys):
+    code, said = refused(capsys, "--theme", "pink")
+    assert (code, opened) == (2, [])
+    assert "contrast" in said
+
+
+def test_a_screen_needs_a_terminal_and_a_file_has_to_be_there(home, capsys):
+    assert "error[tui.no_terminal]" in refused(capsys)[1]
+    code, said = refused(capsys, "--input", str(home / "nothing"))
+    assert (code, said.splitlines()[:2]) == (
+        2,
+        ["error[tui.input]: it cannot be read: No such file or directory", f"  at {home / 'nothing'}"],
+    )
+    assert "error[cli.usage]" in refused(capsys, "--web", "--input", "-")[1]
+
+
+def test_what_is_shown_is_masked_as_rlp_masks_it(home):
+    records = [json.loads(line) for line in LETTER.read_text().splitlines()]
+    records[8]["message"] = records[8]["meta"]["text"] = "wrote to ada@example.org"
+    context.begin()
+    board, desk = Board(), agtop.KnowledgeDesk()
+    for record in records:
+        board.take(desk.mask(record))
+    (run,) = board.runs.values()
+    said = next(line.text for line in run.log if "wrote to" in line.text)
+    assert "ada@example.org" not in said
