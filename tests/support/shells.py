@@ -100,13 +100,23 @@ class Terminal:
         self.expect(text.splitlines()[-1][-40:])
         self.key("Enter")
 
+    def clear(self):
+        """An empty screen with a prompt, and nothing above it."""
+        self.enter("clear")
+        self.until(lambda screen: screen.strip() == PROMPT[self.home.shell])
+        self._tmux("clear-history")
+
     def expect(self, text, seconds=30, times=1):
         """Wait until the screen holds the text, so many times; fails with the screen."""
-        until = time.monotonic() + seconds
-        while self.screen().count(text) < times:
-            assert time.monotonic() < until, f"{text!r} is not on the screen:\n{self.screen()}"
+        return self.until(lambda screen: screen.count(text) >= times, seconds, repr(text))
+
+    def until(self, holds, seconds=30, what="what was waited for"):
+        """Wait until it holds of the screen, which is returned; fails with the screen."""
+        end = time.monotonic() + seconds
+        while not holds(screen := self.screen()):
+            assert time.monotonic() < end, f"{what} is not on the screen:\n{screen}"
             time.sleep(0.05)
-        return self.screen()
+        return screen
 
     def prompted(self, seconds=30):
         """Wait until the last line is an empty prompt."""
