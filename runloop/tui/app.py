@@ -332,7 +332,7 @@ class Agtop(App[RunloopError | None]):
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Done."""
-        kind, text = self._prompt, event.value.strip()
+        kind, text = self._prompt, event.input.value.strip()  # Enter overtakes letters that are still on their way to the line
         self._close()
         if kind == "search" and text:
             await self._search(text)

@@ -117,7 +117,7 @@ class Asking(ModalScreen[bool]):
         """Decide."""
         event.stop()
         try:
-            decision = self._read(event.value)
+            decision = self._read(event.input.value)  # Enter overtakes letters that are still on their way to the line
             if decision is None:
                 return
             await self._send(decision)
