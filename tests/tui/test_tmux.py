@@ -89,6 +89,7 @@ def test_a_run_is_seen_read_and_approved_in_a_terminal(daemon, terminal):
     terminal.until("'y' is no answer to this")
     assert not list((daemon.state / "outbox").glob("*.eml"))
     terminal.press("C-u")
+    terminal.until("your decision")  # the line is empty again
     terminal.press("-l", "yes")
     terminal.press("Enter")
     terminal.until(r"mails [0-9a-f]{8} ✔ succeeded")
