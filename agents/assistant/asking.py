@@ -77,6 +77,13 @@ def _waiting(_: Asked) -> str:
         WHERE approvals.status = 'requested' AND runs.finished_ms IS NULL ORDER BY approvals.requested_ms"""
 
 
+def _decided(asked: Asked) -> str:
+    return f"""SELECT approvals.decided_ms AS at_ms, runs.opening_name AS opening, approvals.action AS action, approvals.decision AS decision,
+        approvals.decided_by AS decided_by, approvals.run_id AS run_id FROM approvals JOIN runs ON runs.run_id = approvals.run_id
+        WHERE approvals.decision IS NOT NULL AND {asked.within("approvals.decided_ms")}
+        ORDER BY approvals.decided_ms DESC"""  # noqa: S608 - numbers of ours
+
+
 def _running(asked: Asked) -> str:
     return f"""SELECT submitted_ms AS at_ms, opening_name AS opening, status, run_id FROM runs
         WHERE finished_ms IS NULL AND parent_run_id IS NULL{asked.but_answers()} ORDER BY submitted_ms DESC"""  # noqa: S608 - numbers of ours, and literal()
@@ -105,8 +112,13 @@ SUBJECTS: tuple[Subject, ...] = (
         "Nothing ran",
     ),
     Subject("failures", ("fail", "error", "broke", "broken", "crash", "wrong"), _failed, "runs that failed", "No run failed"),
+    Subject("decisions", ("approve", "denied", "deny", "rejected", "decided"), _decided, "what was decided", "Nothing was decided"),
     Subject(
-        "approvals", ("approv", "inbox", "decide", "decision", "pending", "wait"), _waiting, "what waits for you", "Nothing waits for you"
+        "approvals",
+        ("approv", "inbox", "decide", "decision", "pending", "wait", "need", "should", "must"),
+        _waiting,
+        "what waits for you",
+        "Nothing waits for you",
     ),
     Subject(
         "unfinished",
