@@ -79,7 +79,8 @@ def _waiting(_: Asked) -> str:
 
 def _decided(asked: Asked) -> str:
     return f"""SELECT approvals.decided_ms AS at_ms, runs.opening_name AS opening, approvals.action AS action,
-        approvals.decision AS decision, approvals.decided_by AS decided_by, approvals.run_id AS run_id FROM approvals JOIN runs ON runs.run_id = approvals.run_id
+        approvals.decision AS decision, approvals.decided_by AS decided_by, approvals.run_id AS run_id
+        FROM approvals JOIN runs ON runs.run_id = approvals.run_id
         WHERE approvals.decision IS NOT NULL AND {asked.within("approvals.decided_ms")}
         ORDER BY approvals.decided_ms DESC"""  # noqa: S608 - numbers of ours
 
