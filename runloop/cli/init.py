@@ -168,7 +168,7 @@ def _completion(_settings: Settings, how: How) -> Step:
     if not shell:
         return Step("completion", "left", "SHELL is none of bash, zsh and fish", "rlp --install-completion SHELL")
     path = completion.place(shell, os.environ)
-    packaged = any(Path(prefix, *_PACKAGED[shell]).exists() for prefix in (sys.prefix, "/usr", "/usr/local"))
+    packaged = any(Path(prefix, place).exists() for prefix in (sys.prefix, "/usr", "/usr/local") for place in _PACKAGED[shell])
     if path.exists() or packaged:
         return Step("completion", "there", f"for {shell}", f"rm {path}" if path.exists() else "")
     if not how.agrees(f"Install completion for {shell} as {path}?"):
@@ -179,7 +179,7 @@ def _completion(_settings: Settings, how: How) -> Step:
 
 _PACKAGED = {
     "bash": ("share/bash-completion/completions/rlp",),
-    "zsh": ("share/zsh/site-functions/_rlp",),
+    "zsh": ("share/zsh/site-functions/_rlp", "share/zsh/vendor-completions/_rlp"),
     "fish": ("share/fish/vendor_completions.d/rlp.fish",),
 }
 
