@@ -54,9 +54,7 @@ def server(answers):
 def nothing_listens(monkeypatch):
     with server({}) as (port, _):
         monkeypatch.setattr(init, "_systemd_runs", lambda: False)
-        monkeypatch.setattr(
-            init, "_PACKAGED", {shell: () for shell in ("bash", "zsh", "fish")}
-        )  # where these tests run, it may be installed
+        monkeypatch.setattr(init, "_PACKAGED", dict.fromkeys(("bash", "zsh", "fish"), ()))  # where these tests run, it may be installed
         monkeypatch.setattr(detecting, "detect", lambda environment: detect(environment, port, (port,)))
         yield
 
