@@ -63,7 +63,12 @@ def ask_once(settings: Settings, verb: str, **fields: Any) -> dict[str, Any]:
 
 
 def ask_if_operator(settings: Settings, verb: str, **fields: Any) -> dict[str, Any] | None:
-    """The daemon's answer, or None where no daemon answers, this process is no operator of it, or `--set` is for this process."""
+    """As :func:`ask_if_there`; None also where this process is no operator of the daemon."""
+    return ask_if_there(settings, verb, operators_only=True, **fields)
+
+
+def ask_if_there(settings: Settings, verb: str, *, operators_only: bool = False, **fields: Any) -> dict[str, Any] | None:
+    """The daemon's answer, or None where no daemon answers or `--set` is for this process. Raises what the daemon refuses."""
     from runloop.client.places import places
 
     if own_settings() or not any(place.explicit or place.socket.is_socket() for place in places(settings)):
@@ -77,6 +82,6 @@ def ask_if_operator(settings: Settings, verb: str, **fields: Any) -> dict[str, A
         if client is None:
             return None
         async with client:
-            return await client.ask(verb, **fields) if client.role == OPERATOR else None
+            return None if operators_only and client.role != OPERATOR else await client.ask(verb, **fields)
 
     return asyncio.run(once())

@@ -57,7 +57,7 @@ class Request:
     """Whose names ``lookup`` adds."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Hosted:
     """A run of this daemon that has not ended."""
 

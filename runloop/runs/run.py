@@ -86,7 +86,7 @@ class ChildCall:
     agent: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """A run in this process. ``drive`` runs it to its end; ``cancel`` may be called at any time from its loop.
 

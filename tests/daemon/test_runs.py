@@ -128,7 +128,7 @@ async def test_a_queued_run_is_cancelled_without_having_started(daemon, words):
     kinds = [record["kind"] for record in found]
     assert (queued["state"], kinds, found[-1]["meta"]["status"]) == (
         "queued",
-        ["run.submitted", "node.finished", "run.finished"],
+        ["run.submitted", "run.cancelling", "node.finished", "run.finished"],
         "cancelled",
     )
 
