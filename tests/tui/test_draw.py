@@ -3,8 +3,9 @@ from hypothesis import strategies as st
 
 from runloop.text import display_width
 from runloop.tui.board import Board
-from runloop.tui.draw_run import crossing_lines
+from runloop.tui.draw_run import crossing_lines, graph_rows
 from runloop.tui.draw_runs import asked_lines
+from runloop.tui.model import NodeState, RunModel
 from runloop.tui.page import count, money, paragraphs, size
 from runloop.tui.views import NAMES, Viewing, page_of
 
@@ -129,3 +130,18 @@ def test_numbers_for_people():
     assert [count(each) for each in (None, 0, 950, 12_345, 4_500_000, 7e9)] == ["–", "0", "950", "12.3k", "4.5M", "7.0G"]
     assert [size(each) for each in (None, 5, 2048, 3 << 20, 5 << 30)] == ["–", "5 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
     assert [money(each) for each in (None, 0.0, 0.01234)] == ["–", "0.0000", "0.0123"]
+
+
+def test_a_port_that_has_the_name_of_a_node_is_not_marked_as_one():
+    source = """version: 0
+name: twice
+nodes: [{id: draft, use: "agent:a"}, {id: send, use: "agent:b"}]
+edges: [{from: draft.out, to: send.draft}]
+"""
+    run = RunModel(RUN)
+    run.source = source
+    run.nodes = {name: NodeState(name) for name in ("draft", "send")}
+
+    drawing = [row.plain for row in graph_rows(run, 80)]
+
+    assert [text for text in drawing if "draft ←" in text] == [text for text in drawing if "│ draft ← draft.out" in text] != []
