@@ -159,7 +159,7 @@ async def test_the_past_has_the_runs_of_then_and_nothing_of_it_can_be_decided(as
     async with asking.client() as link:
         run = await link.client.submit("asks", patient=True)
         async with filled(asking) as (_, board, until):
-            await until(lambda: bool(board.approvals))
+            await until(lambda: bool(board.approvals) and run.id in board.runs and board.run(run.id).state == "waiting")
             began = board.run(run.id)
         await link.ask("cancel", run=run.id)
     command = [sys.executable, "-P", "-m", "runloop.cli.agtop", "--plain", "--at", str(began.seq)]
