@@ -394,7 +394,8 @@ class Hosting:
                 cancelled = hosted.run.cancelling is not None
                 stub = Stub(hosted.run.recorder.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
                 self._parking.put(stub)
-                if self.people.put_aside(run_id, parked.questions) or cancelled:
+                self.people.put_aside(run_id, parked.questions)
+                if cancelled:
                     self.wake(run_id)
             else:
                 self.people.done(run_id)

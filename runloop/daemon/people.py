@@ -75,7 +75,7 @@ class People:
     patient: set[str] = field(default_factory=set)
     """Runs whose approvals wait as long as it takes."""
     parking: set[str] = field(default_factory=set)
-    """Runs that are being parked: what they ask stays open."""
+    """Runs that are being parked: what they ask stays open, and can be answered, until they are put aside."""
     _given: dict[str, Answer] = field(default_factory=dict)
     """Answers to runs that are not back yet."""
     _settled: dict[str, asyncio.Future[None]] = field(default_factory=dict)
@@ -137,7 +137,6 @@ class People:
         """
         found, parked = self.opened.get(approval_id), self.aside.get(approval_id)
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waking = None
         if found is not None and not found.answer.done():
             shown = found.shown
             _check(shown, given)
@@ -148,17 +147,21 @@ class People:
             _check(shown, given)
             self._settled[approval_id] = settled
             self._given[approval_id] = given
-            waking = self.wake(parked.root)
+            self._bring(approval_id, parked.root)
         else:
             hint = "`rlp approve` lists what is open; somebody else may have answered"
             raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=hint)
-        if waking is not None:
-            waking.add_done_callback(lambda woken: self._not_woken(approval_id, woken))
         await asyncio.wait({settled}, timeout=_SETTLED_S)
         self._settled.pop(approval_id, None)
         if settled.done():
             settled.result()
         return shown
+
+    def _bring(self, approval_id: str, root: str) -> None:
+        """Have a parked run taken up that hears the answer."""
+        waking = self.wake(root)
+        if waking is not None:
+            waking.add_done_callback(lambda woken: self._not_woken(approval_id, woken))
 
     def _not_woken(self, approval_id: str, woken: asyncio.Future[Any]) -> None:
         """What asks cannot be taken up: nobody has heard the answer."""
@@ -190,15 +193,19 @@ class People:
 
     # ── parked runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def put_aside(self, root: str, questions: Iterable[OpenQuestion]) -> bool:
-        """The run is parked, with what it asks; whether one of that has been answered meanwhile."""
+    def put_aside(self, root: str, questions: Iterable[OpenQuestion]) -> None:
+        """The run is parked, with what it asks; what of that was answered meanwhile brings it back."""
         self.parking.discard(root)
-        answered = False
+        left = {name: self.opened.pop(name) for name, each in list(self.opened.items()) if each.root == root}
         for question in questions:
             name = question.approval_id
             self.aside[name] = Aside(root, question.run_id or root, question.event_id, question.type == "question")
-            answered = answered or name in self._given
-        return answered
+            here = left.pop(name, None)
+            if here is not None and here.answer.done():
+                self._given[name] = here.answer.result()
+                self._bring(name, root)
+        for name, each in left.items():
+            self._announce_closed(name, root, each.shown["run_id"], each.shown["type"])
 
     def bring_back(self, root: str) -> None:
         """The run is taken up again and asks by itself."""
@@ -312,13 +319,9 @@ class People:
                 if not done and not self.followed(root):
                     return None
             return mine.answer.result()
-        except asyncio.CancelledError:
-            if root in self.parking and mine.answer.done():
-                self._given[approval_id] = mine.answer.result()
-            raise
         finally:
-            del self.opened[approval_id]
             if root not in self.parking:
+                del self.opened[approval_id]
                 self._announce_closed(approval_id, root, shown["run_id"], shown["type"])
 
     def _announce_closed(self, approval_id: str, root: str, run_id: str, kind: str) -> None:

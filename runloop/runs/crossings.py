@@ -168,6 +168,11 @@ class Crossings:
             self.lines = 0
         await self.may_go()
 
+    def drop(self) -> None:
+        """Stop the call that is under way at once, without waiting for that; :meth:`abandon` does."""
+        if self._inflight is not None:
+            self._inflight.cancel()
+
     async def abandon(self) -> None:
         """Stop the call that is under way, if there is one; ``stopped`` has its outcome then."""
         task, self._inflight = self._inflight, None

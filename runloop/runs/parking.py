@@ -33,6 +33,8 @@ async def park(run: Run) -> None:
     run.parked = Parked(_why(run), _until_ms(run), tuple(_asked(run)))
     for each in family:  # in one go: nobody gets an answer in between
         each.recorder.halted = True
+        for attempt in each.attempts.values():
+            attempt.drop()  # by itself it would end only once its guest is gone
         for task in each.tasks.values():
             task.cancel()
     raise RunHalted

@@ -140,6 +140,8 @@ class Run:
     _plan: Plan = field(init=False)
     _inbox: Inbox[Event | BaseException] = field(default_factory=Inbox, init=False)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    attempts: dict[str, Crossings] = field(default_factory=dict, init=False)
+    """What the attempts under way that have a guest ask, by node."""
     _taint: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
     waits: Waits = field(default_factory=Waits, init=False)
@@ -631,7 +633,11 @@ class Run:
             partial(self._crossings_of, node, attempt),
             partial(self.book.details.__setitem__, node),
         )
-        event = await working.run(record)
+        self.attempts[node] = crossings
+        try:
+            event = await working.run(record)
+        finally:
+            del self.attempts[node]
         if isinstance(event, NodeSucceeded):
             self._taint[node] = frozenset(crossings.taint)
         return event

@@ -1,0 +1,95 @@
+"""Who answers what waits for a person while its run is being put aside: the question stays open, and the answer brings the run back."""
+
+import asyncio
+
+import pytest
+
+from runloop.daemon.people import Answer, People
+from runloop.errors import InvalidInput
+from runloop.events.records import OpenQuestion
+from runloop.policy import Scope
+from runloop.runs.operator import ApprovalDecision, ApprovalRequest
+
+ASKED = ApprovalRequest("run/a/1/1", "run", "mails", "a", "mails", "mail.send", "To: a@example.org", (), "", (Scope.ONCE,), frozenset())
+
+
+class Runs:
+    """What People sees of the daemon's runs."""
+
+    def __init__(self):
+        self.woken, self.announced = [], []
+        self.people = People(self.announced.append, lambda run_id: run_id, lambda _event_id: None, wake=self.wake)
+        self.people.patient.add("run")
+
+    def wake(self, root):
+        self.woken.append(asyncio.get_running_loop().create_future())
+        return self.woken[-1]
+
+    @property
+    def states(self):
+        return [each["state"] for each in self.announced]
+
+    async def asks(self):
+        task = asyncio.create_task(self.people.decide(ASKED))
+        await settle()
+        return task
+
+    async def parks(self):
+        """A run that waits is about to leave memory, and the call that asks has been stopped."""
+        task = await self.asks()
+        self.people.parking.add("run")
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def runs():
+    return Runs()
+
+
+def question():
+    return OpenQuestion(ASKED.approval_id, 7, "approval", None)
+
+
+async def test_what_is_asked_stays_open_while_its_run_is_put_aside_and_the_answer_brings_the_run_back(runs):
+    await runs.parks()
+    assert [each["approval_id"] for each in runs.people.listing()] == [ASKED.approval_id]
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    await settle()
+    with pytest.raises(InvalidInput, match="nothing with the id"):
+        await runs.people.answer(ASKED.approval_id, Answer(approved=False))
+    runs.people.put_aside("run", [question()])
+    assert (len(runs.woken), runs.people.open_count, runs.states) == (1, 1, ["open"])
+    runs.people.bring_back("run")
+    assert await runs.people.decide(ASKED) == ApprovalDecision(approved=True)
+    runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
+    assert (await answering)["approval_id"] == ASKED.approval_id
+    assert (runs.people.open_count, runs.states) == (0, ["open", "closed"])
+
+
+async def test_who_answered_while_a_run_was_put_aside_hears_that_it_cannot_be_taken_up(runs):
+    await runs.parks()
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    await settle()
+    runs.people.put_aside("run", [question()])
+    runs.woken[0].set_exception(InvalidInput("its agents are gone", code="run.not_kept", hint=""))
+    with pytest.raises(InvalidInput, match="its agents are gone"):
+        await answering
+    assert runs.people.aside.keys() == {ASKED.approval_id}
+
+
+async def test_nobody_is_woken_where_nothing_was_answered(runs):
+    await runs.parks()
+    runs.people.put_aside("run", [question()])
+    assert (runs.woken, runs.people.open_count, runs.people.opened) == ([], 1, {})
+
+
+async def test_what_is_not_in_the_record_of_a_parked_run_is_closed(runs):
+    await runs.parks()
+    runs.people.put_aside("run", [])
+    assert (runs.people.open_count, runs.states) == (0, ["open", "closed"])
