@@ -29,6 +29,31 @@ async def until(link, check):
     return status
 
 
+def one_is_parked(status):
+    return status["runs"]["parked"] == 1
+
+
+async def parked(link, opening, **fields):
+    """Submit a run and wait until it has left the daemon's memory."""
+    run_id = await submitted(link, opening, **fields)
+    await until(link, one_is_parked)
+    return run_id
+
+
+def mailing(daemon, *, parks):
+    """A daemon with an agent that asks before it sends a mail, and parks what waits after ``parks`` ms."""
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings[PARKS] = parks
+    daemon.start()
+
+
+def killed(daemon):
+    """The daemon dies, and the next one begins."""
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+
+
 async def opened(link):
     """What waits for a person, once something does."""
     while not (found := (await link.ask("approvals"))["open"]):
@@ -78,21 +103,16 @@ async def test_an_approval_outlives_the_daemon_and_the_message_goes_out_once(dae
 
 
 async def test_a_run_that_only_waits_is_parked_and_an_answer_brings_it_back(daemon):
-    daemon.agent("mails", MAILS, "mail = true")
-    daemon.opening("mails")
-    daemon.settings[PARKS] = 0
-    daemon.start()
+    mailing(daemon, parks=0)
     async with daemon.client() as link:
-        run_id = await submitted(link, "mails", patient=True)
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        run_id = await parked(link, "mails", patient=True)
         (shown,) = (await link.ask("list"))["runs"]
         assert (shown["state"], shown["waiting_for"]) == ("waiting", "approval of mail.outbox")
         (asked,) = (await link.ask("approvals"))["open"]
         assert "ada@example.org" in asked["what"]
-        daemon.stop(signal.SIGKILL)
-        daemon.start()
+        killed(daemon)
     async with daemon.client() as link:
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        await until(link, one_is_parked)
         assert (await link.ask("approvals"))["open"][0]["what"] == asked["what"]
         await link.ask("answer", approval_id=asked["approval_id"], approved=True)
         assert (await ended(link, run_id))["status"] == "succeeded"
@@ -118,7 +138,7 @@ async def test_what_a_parked_run_asks_is_shown_as_the_run_itself_showed_it(daemo
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link:
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        await until(link, one_is_parked)
         (parked,) = await opened(link)
         with pytest.raises(AssertionError, match="approved or rejected"):  # never taken for a no
             await link.ask("answer", approval_id=parked["approval_id"], answer="yes, send it")
@@ -137,12 +157,10 @@ async def test_a_run_that_only_waits_at_a_gate_is_parked_and_no_time_is_used_up(
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link, asyncio.timeout(25):
-        run_id = await submitted(link, opening, patient=True)
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        run_id = await parked(link, opening, patient=True)
         assert (await link.ask("list"))["runs"][0]["until_ms"] is None
         (asked,) = await opened(link)
-    daemon.stop(signal.SIGKILL)
-    daemon.start()
+    killed(daemon)
     async with daemon.client() as link, asyncio.timeout(25):
         (again,) = await opened(link)
         same = ("approval_id", "run_id", "asked_ms")
@@ -161,8 +179,7 @@ async def test_a_gate_that_is_asked_again_was_asked_when_it_was_asked_first(daem
         run_id = await submitted(link, "gated", patient=True)
         (asked,) = await opened(link)
         requested = next(r for r in records(daemon, run_id) if r["kind"] == "approval.requested")
-    daemon.stop(signal.SIGKILL)
-    daemon.start()
+    killed(daemon)
     async with daemon.client() as link, asyncio.timeout(25):
         (again,) = await opened(link)
         assert (again["approval_id"], again["asked_ms"]) == (asked["approval_id"], requested["ts_ms"])
@@ -188,8 +205,7 @@ async def test_a_question_of_a_parked_run_is_answered_with_its_options(daemon):
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link:
-        run_id = await submitted(link, "asks", patient=True)
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        run_id = await parked(link, "asks", patient=True)
         (asked,) = (await link.ask("approvals"))["open"]
         assert (asked["question"], asked["options"]) == ("Which?", ["red", "blue"])
         with pytest.raises(AssertionError, match="one of red, blue"):
@@ -204,23 +220,17 @@ async def test_a_time_brings_a_parked_run_back_also_when_it_passed_while_no_daem
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link:
-        one = await submitted(link, "sleeps")
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        one = await parked(link, "sleeps")
         assert (await ended(link, one))["status"] == "succeeded"
-        other = await submitted(link, "sleeps")
-        await until(link, lambda status: status["runs"]["parked"] == 1)
-    daemon.stop(signal.SIGKILL)
-    daemon.start()
+        other = await parked(link, "sleeps")
+    killed(daemon)
     async with daemon.client() as link:
         assert (await ended(link, other))["status"] == "succeeded"
     assert kinds(daemon, one).count("run.waiting") == 1
 
 
 async def test_a_run_whose_agents_are_gone_says_so_to_who_answers_goes_on_once_they_are_back_and_can_be_cancelled(daemon):
-    daemon.agent("mails", MAILS, "mail = true")
-    daemon.opening("mails")
-    daemon.settings[PARKS] = 0
-    daemon.start()
+    mailing(daemon, parks=0)
     async with daemon.client() as link, asyncio.timeout(60):
         one, other = await submitted(link, "mails", patient=True), await submitted(link, "mails", patient=True)
         await until(link, lambda status: status["runs"]["parked"] == 2)
@@ -246,8 +256,7 @@ async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_aske
     daemon.settings |= {PARKS: 0, "mail.from": "one@example.org"}
     daemon.start()
     async with daemon.client() as link:
-        run_id = await submitted(link, "mails", patient=True)
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        run_id = await parked(link, "mails", patient=True)
     daemon.stop(signal.SIGKILL)
     daemon.settings["mail.from"] = "two@example.org"
     daemon.start()
@@ -262,15 +271,10 @@ async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_aske
 
 
 async def test_of_two_daemons_beside_one_ledger_only_the_one_that_took_a_run_up_drives_it(daemon):
-    daemon.agent("mails", MAILS, "mail = true")
-    daemon.opening("mails")
-    daemon.settings[PARKS] = 0
-    daemon.start()
+    mailing(daemon, parks=0)
     async with daemon.client() as link:
-        run_id = await submitted(link, "mails", patient=True)
-        await until(link, lambda status: status["runs"]["parked"] == 1)
-    daemon.stop(signal.SIGKILL)
-    daemon.start()
+        run_id = await parked(link, "mails", patient=True)
+    killed(daemon)
     other = type(daemon)(daemon.root, daemon.env["XDG_CACHE_HOME"])
     socket = {"runtime.socket_path": str(daemon.root / "other.sock")}
     other.settings |= {**socket, PARKS: 60_000}
@@ -298,28 +302,21 @@ async def test_a_time_of_a_nested_opening_counts_also_for_the_next_daemon(daemon
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link:
-        run_id = await submitted(link, "outer")
-        await until(link, lambda status: status["runs"]["parked"] == 1)
-    daemon.stop(signal.SIGKILL)
-    daemon.start()
+        run_id = await parked(link, "outer")
+    killed(daemon)
     async with daemon.client() as link, asyncio.timeout(25):
         assert (await ended(link, run_id))["status"] == "succeeded"
 
 
 async def test_a_pause_and_a_parked_run_that_is_cancelled(daemon):
-    daemon.agent("mails", MAILS, "mail = true")
-    daemon.opening("mails")
-    daemon.settings[PARKS] = 0
-    daemon.start()
+    mailing(daemon, parks=0)
     async with daemon.client() as link:
-        run_id = await submitted(link, "mails", patient=True)
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        run_id = await parked(link, "mails", patient=True)
         assert (await link.ask("pause", all=True))["runs"] == 1
-        await until(link, lambda status: status["runs"]["parked"] == 1)
-    daemon.stop(signal.SIGKILL)
-    daemon.start()
+        await until(link, one_is_parked)
+    killed(daemon)
     async with daemon.client() as link:
-        await until(link, lambda status: status["runs"]["parked"] == 1)
+        await until(link, one_is_parked)
         assert (await link.ask("list"))["runs"][0]["state"] == "paused"
         (asked,) = (await link.ask("approvals"))["open"]
         await link.ask("answer", approval_id=asked["approval_id"], approved=True)
