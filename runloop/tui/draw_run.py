@@ -99,6 +99,7 @@ def graph_rows(run: RunModel, width: int, *, ascii_only: bool = False) -> list[R
     if not drawn:
         return [line("the opening's text is not known here, so there is no drawing", "dim")]
     names = sorted(run.nodes, key=len, reverse=True)
+    # What stands before an arrow is a port, whatever node has its name.
     known = re.compile("(?<=[│|] )(" + "|".join(map(re.escape, names)) + r")(?= )(?! (?:←|<-) )") if names else None
     return [_marked(text, run.nodes, known) for text in drawn]
 

@@ -1,7 +1,11 @@
-"""A real run's records (a letter: two agents read, one asks for a colour, one sends a mail that waits for a person), and a desk."""
+"""A real run's records (a letter: two agents read, one asks for a colour, one sends a mail that waits), a desk, and daemons."""
 
+import importlib.util
 import json
 import os
+import re
+import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +15,68 @@ import pytest
 from runloop.errors import InvalidInput
 from runloop.tui.ports import Hit
 
-DATA = Path(__file__).parent.parent / "data" / "tui"
+TESTS = Path(__file__).parents[1]
+DATA = TESTS / "data" / "tui"
+sys.path.insert(0, str(TESTS / "support"))
+
+
+def loaded(path, name):
+    """A module of another folder of tests, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_daemon = loaded(TESTS / "daemon" / "conftest.py", "tests_daemon_conftest_of_tui")
+daemon = _daemon.daemon
+pytest_runtest_makereport = _daemon.pytest_runtest_makereport
+ASKS = _daemon.HEAD + "def run():\n    emit.log('before')\n    return {'out': ask.person('Which colour?', options=['red', 'blue'])}\n"
+MAILS = _daemon.HEAD + (
+    "def run():\n    text = 'Dear Ada, the pier is repaired.'\n"
+    "    return {'out': mail.send([{'email': 'ada@example.org'}], subject='The pier', text=text).status}\n"
+)
+
+
+def _asking(daemon):
+    """Give it an opening that asks, and one that is done at once, and start it."""
+    daemon.agent("asks", ASKS, "ask = true")
+    daemon.opening("asks")
+    daemon.agent("done", _daemon.QUICK)
+    daemon.opening("done")
+    daemon.start()
+    return daemon
+
+
+@pytest.fixture
+def asking(daemon):
+    """A daemon that asks, for a test that stops it, changes it or counts its events."""
+    return _asking(daemon)
+
+
+@pytest.fixture(scope="module")
+def shared(guest_cache):
+    """A daemon that asks, for all tests of a file that only begin runs in it."""
+    with tempfile.TemporaryDirectory(prefix="rl-") as root:
+        made = _asking(_daemon.Daemon(Path(root), guest_cache))
+        yield made
+        made.stop()
+
+
+@pytest.fixture
+def mailing(daemon):
+    """A daemon with an opening that sends a mail, which waits for a person."""
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.start()
+    return daemon
+
+
+@pytest.fixture
+def begin():
+    """Leave a run to a daemon; its id."""
+    return lambda daemon, name: re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", daemon.rlp("run", name, "--detach").stdout)[0]
 
 
 @pytest.fixture(scope="session")

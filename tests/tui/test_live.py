@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,20 +14,6 @@ from runloop.tui.board import Board
 from runloop.tui.deciding import Decision
 from runloop.tui.live import LiveFeed, told
 from runloop.tui.model import ENDED
-
-
-def loaded(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_daemon = loaded(Path(__file__).parent.parent / "daemon" / "conftest.py", "tests_daemon_conftest_of_tui")
-daemon = _daemon.daemon
-pytest_runtest_makereport = _daemon.pytest_runtest_makereport
-ASKS = _daemon.HEAD + "def run():\n    emit.log('before')\n    return {'out': ask.person('Which colour?', options=['red', 'blue'])}\n"
 
 
 @contextlib.asynccontextmanager
@@ -61,35 +45,30 @@ async def filled(daemon, mask=lambda value: value, **options):
             await filling
 
 
-@pytest.fixture
-def asking(daemon):
-    daemon.agent("asks", ASKS, "ask = true")
-    daemon.opening("asks")
-    daemon.agent("done", _daemon.QUICK)
-    daemon.opening("done")
-    daemon.start()
-    return daemon
+def open_of(board, run):
+    """The ids of what waits in a run."""
+    return [approval_id for approval_id, each in board.approvals.items() if each["run_id"] == run.id]
 
 
-async def test_runs_that_went_on_before_and_runs_that_begin_are_both_whole(asking):
-    async with asking.client() as link:
+async def test_runs_that_went_on_before_and_runs_that_begin_are_both_whole(shared):
+    async with shared.client() as link:
         before = await link.client.submit("asks", patient=True)
-        async with filled(asking) as (feed, board, until):
-            await until(lambda: before.id in board.runs and board.runs[before.id].waits_for == "answer" and board.approvals)
+        async with filled(shared) as (feed, board, until):
+            await until(lambda: before.id in board.runs and board.runs[before.id].waits_for == "answer" and open_of(board, before))
             after = await link.client.submit("done")
             await until(lambda: after.id in board.runs and board.runs[after.id].state == "succeeded")
             assert [line.seq for line in board.runs[before.id].log] == list(range(1, board.runs[before.id].seq + 1))
             assert [line.seq for line in board.runs[after.id].log] == list(range(1, board.runs[after.id].seq + 1))
-            await feed.answer(next(iter(board.approvals)), Decision(answer="blue"))
-            await until(lambda: board.runs[before.id].state == "succeeded" and not board.approvals)
+            await feed.answer(open_of(board, before)[0], Decision(answer="blue"))
+            await until(lambda: board.runs[before.id].state == "succeeded" and not open_of(board, before))
             assert board.runs[before.id].nodes["a"].outputs == {"out": [{"answer": "blue", "by": "operator"}]}
 
 
-async def test_an_ended_run_is_fetched_when_somebody_looks_at_it(asking):
-    async with asking.client() as link:
+async def test_an_ended_run_is_fetched_when_somebody_looks_at_it(shared):
+    async with shared.client() as link:
         run = await link.client.submit("done")
         await run.result()
-        async with filled(asking) as (feed, board, until):
+        async with filled(shared) as (feed, board, until):
             await until(lambda: run.id in board.runs)
             assert (board.runs[run.id].state, board.runs[run.id].seq) == ("succeeded", 0)
             await feed.know(run.id)
@@ -122,17 +101,17 @@ async def test_a_daemon_that_is_killed_and_comes_back_costs_no_record(asking):
         )  # fmt: skip
 
 
-async def test_what_is_shown_is_masked_and_what_is_approved_is_not(asking):
-    async with asking.client() as link:
+async def test_what_is_shown_is_masked_and_what_is_approved_is_not(shared):
+    async with shared.client() as link:
         run = await link.client.submit("asks", patient=True)
-        async with filled(asking, lambda value: {**value, "message": "masked"} if isinstance(value, dict) else value) as (_, board, until):
-            await until(lambda: bool(board.approvals) and board.runs[run.id].seq > 3)
+        async with filled(shared, lambda value: {**value, "message": "masked"} if isinstance(value, dict) else value) as (_, board, until):
+            await until(lambda: open_of(board, run) and board.runs[run.id].seq > 3)
             assert {line.text for line in board.runs[run.id].log} <= {"masked", "before"}
-            assert next(iter(board.approvals.values()))["question"] == "Which colour?"
+            assert board.approvals[open_of(board, run)[0]]["question"] == "Which colour?"
 
 
-async def test_who_is_no_operator_is_told_why(asking):
-    async with filled(asking, role="client") as (feed, board, _):
+async def test_who_is_no_operator_is_told_why(shared):
+    async with filled(shared, role="client") as (feed, board, _):
         with pytest.raises(Denied) as caught:
             await feed.fill(board, lambda: None)
         assert caught.value.code == "tui.operator"
@@ -150,8 +129,8 @@ def test_what_the_daemon_says_becomes_a_line():
     assert told({"topic": "t", "dropped": 3}) == "topic=t dropped=3"
 
 
-async def test_a_client_without_the_token_does_not_learn_what_is_loaded(asking):
-    async with asking.client("client") as link:
+async def test_a_client_without_the_token_does_not_learn_what_is_loaded(shared):
+    async with shared.client("client") as link:
         assert (await link.refused("library"))["code"] == "daemon.needs_operator"
 
 

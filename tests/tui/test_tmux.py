@@ -1,6 +1,5 @@
 """agtop as a person uses it: a real daemon, a real terminal, from the start of a run to the approval and the mail in the outbox."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -11,23 +10,6 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed: apt-get install tmux")
-
-
-def loaded(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_daemon = loaded(Path(__file__).parent.parent / "daemon" / "conftest.py", "tests_daemon_conftest_of_tmux")
-daemon = _daemon.daemon
-pytest_runtest_makereport = _daemon.pytest_runtest_makereport
-MAILS = _daemon.HEAD + (
-    "def run():\n    text = 'Dear Ada, the pier is repaired.'\n"
-    "    return {'out': mail.send([{'email': 'ada@example.org'}], subject='The pier', text=text).status}\n"
-)
 
 
 class Terminal:
@@ -72,13 +54,10 @@ def terminal(daemon):
     made.close()
 
 
-def test_a_run_is_seen_read_and_approved_in_a_terminal(daemon, terminal):
-    daemon.agent("mails", MAILS, "mail = true")
-    daemon.opening("mails")
-    daemon.start()
+def test_a_run_is_seen_read_and_approved_in_a_terminal(mailing, terminal, begin):
     terminal.run(sys.executable, "-P", "-m", "runloop.cli.agtop")
     terminal.until("no runs yet")
-    run_id = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", daemon.rlp("run", "mails", "--detach").stdout)[0]
+    run_id = begin(mailing, "mails")
     terminal.until(rf"{run_id[:8]} mails +◆ waiting .* approval of mail")
     terminal.press("Enter")
     terminal.until(r"│◆a")
@@ -87,7 +66,7 @@ def test_a_run_is_seen_read_and_approved_in_a_terminal(daemon, terminal):
     terminal.until("your decision")  # from now on keys count
     terminal.press("y", "Enter")
     terminal.until("'y' is no answer to this")
-    assert not list((daemon.state / "outbox").glob("*.eml"))
+    assert not list((mailing.state / "outbox").glob("*.eml"))
     terminal.press("C-u")
     terminal.until("your decision")  # the line is empty again
     terminal.press("-l", "yes")
@@ -95,7 +74,7 @@ def test_a_run_is_seen_read_and_approved_in_a_terminal(daemon, terminal):
     terminal.until(r"mails [0-9a-f]{8} ✔ succeeded")
     terminal.press("4")
     terminal.until(r"mail\.send +✔ ok")
-    (mail,) = (daemon.state / "outbox").glob("*.eml")
+    (mail,) = (mailing.state / "outbox").glob("*.eml")
     assert "the pier is repaired" in mail.read_text()
     terminal.press("w")
     terminal.until(r"decided +approved by operator")
@@ -106,10 +85,10 @@ def test_a_run_is_seen_read_and_approved_in_a_terminal(daemon, terminal):
     while not terminal.ended():
         assert time.monotonic() < ends, terminal.screen()
         time.sleep(0.05)
-    assert daemon.socket.exists()
+    assert mailing.socket.exists()
 
 
-def test_records_of_a_pipe_are_shown_while_the_keys_come_from_the_terminal(daemon, terminal):
+def test_records_of_a_pipe_are_shown_while_the_keys_come_from_the_terminal(terminal):
     path = Path(__file__).parent.parent / "data" / "tui" / "letter.ndjson"
     terminal.run("cat", str(path), "|", sys.executable, "-P", "-m", "runloop.cli.agtop", "--input", "-")
     terminal.until("✔ succeeded")

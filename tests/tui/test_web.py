@@ -1,18 +1,17 @@
 """`agtop --web`: nothing without the token, nothing for other sites; and in a browser, where there is one."""
 
 import asyncio
-import json
+import contextlib
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 
+import browser
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from runloop.tui.web import COOKIE, Guarded
+from runloop.tui.web import COOKIE, HOST, Guarded
 
 TOKEN = "t" * 43
 ROUTES = ["/", "/ws", "/static/js/textual.js", "/download/x", "/nothing"]
@@ -63,45 +62,39 @@ async def test_other_names_and_other_sites_are_refused_with_the_cookie_too(site,
     assert (await site.get("/ws", headers=sent)).status == 401
 
 
-async def shown(page, painted, text):
-    """The terminal in the page is a canvas: what it paints is read where it comes in."""
-    async with asyncio.timeout(60):
-        while text not in b"".join(each if isinstance(each, bytes) else each.encode() for each in painted).decode("utf-8", "replace"):
-            await page.wait_for_timeout(50)
+@contextlib.asynccontextmanager
+async def served(env, *arguments):
+    """`agtop --web` as a process; the address that it printed."""
+    command = [sys.executable, "-P", "-m", "runloop.cli.agtop", "--web", *arguments]
+    server = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE, start_new_session=True)
+    try:
+        yield re.search(r"http://\S+", (await server.stdout.readline()).decode())[0]
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        await server.wait()
 
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")
-async def test_in_a_browser_the_screen_is_there_and_takes_keys(tmp_path, records):
-    playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed: pip install playwright")
-    path = tmp_path / "letter.ndjson"
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    env = {**os.environ, "RUNLOOP_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
-    command = [sys.executable, "-P", "-m", "runloop.cli.agtop", "--input", str(path), "--web"]
-    with subprocess.Popen(  # noqa: ASYNC220 - nothing else waits here
-        command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as server:
-        try:
-            address = re.search(r"http://\S+", server.stdout.readline())[0]
-            async with playwright.async_playwright() as driver:
-                browser = await driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-                page = await browser.new_page(viewport={"width": 1200, "height": 700})
-                asked, painted = [], []
-                page.on("request", lambda request: asked.append(request.url))
-                page.on("websocket", lambda socket: socket.on("framereceived", lambda data: painted.append(data)))  # noqa: PLW0108 - it is marked
-                refused = await page.goto(address.partition("?")[0])
-                assert refused.status == 401
-                await page.goto(address)
-                await page.wait_for_selector("body.-first-byte", timeout=60_000)
-                await shown(page, painted, "succeeded")
-                await page.mouse.click(600, 400)
-                await page.keyboard.press("Enter")
-                await shown(page, painted, "agent:mails")
-                if "AGTOP_PICTURES" in os.environ:
-                    await page.screenshot(path=os.environ["AGTOP_PICTURES"])
-                await browser.close()
-            assert all(url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:")) for url in asked)
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
+@pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium is installed: apt-get install chromium")
+async def test_in_a_browser_a_person_reads_a_mail_and_approves_it_and_it_is_in_the_outbox(mailing, begin):
+    """The terminal in the page is a canvas: what it shows is read where it comes in."""
+    outbox = mailing.state / "outbox"
+    run_id = await asyncio.to_thread(begin, mailing, "mails")
+    async with served(mailing.env) as address, browser.opened() as page:
+        assert await page.go(address.partition("?")[0]) == 401
+        assert await page.go(address.replace("token=", "token=x")) == 401
+        assert await page.go(address) == 200
+        await page.shows(run_id[:8], "approval of mail", "1 WAIT FOR YOU")
+        await page.press("a")
+        await page.shows("exactly this", "To: ada@example.org", "Dear Ada, the pier is repaired.", "your decision")
+        await page.press(*"y", "Enter")
+        await page.shows("'y' is no answer to this")
+        assert not list(outbox.glob("*.eml"))
+        await page.press(*"es", "Enter")
+        await page.shows("succeeded")
+        assert all(url.startswith((f"http://{HOST}:", f"ws://{HOST}:", "data:", "about:")) for url in page.asked)
+        if "AGTOP_PICTURES" in os.environ:
+            await page.picture(os.environ["AGTOP_PICTURES"])
+    (mail,) = outbox.glob("*.eml")
+    assert "the pier is repaired" in mail.read_text()
+    async with mailing.client() as link:
+        assert [run["state"] for run in (await link.ask("list"))["runs"]] == ["succeeded"]
