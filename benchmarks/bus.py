@@ -33,6 +33,8 @@ TOPIC = "bench/topic"
 STAMP = struct.Struct(">q")
 CLIENTS_LOOP = "RUNLOOP_BENCH_LOOP"
 """Set to ``uvloop`` for the processes of all clients, ours and the others'."""
+FILL = 5_000
+"""Messages that fill sockets and queues of who stalls, before anything is measured."""
 
 
 class Bus(Protocol):
@@ -274,6 +276,11 @@ def measure(
     kind: str, address: str, server_pid: int, *, count: int, size: int = 256, readers: int = 1, per_ms: int = 0, stalled: int = 0
 ) -> dict[str, float]:
     stalling = [Process("stall", kind, address) for _ in range(stalled)]
+    if stalled:
+        filler = Process("publish", kind, address, str(FILL), str(size), "0")
+        filler.go()
+        filler.line()
+        filler.process.wait()
     reader = Process("subscribe", kind, address, str(count), str(readers))
     writer = Process("publish", kind, address, str(count), str(size), str(per_ms))
     cpu, wall = cpu_s(server_pid), time.monotonic()

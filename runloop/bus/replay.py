@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from runloop.bus import counters
+from runloop.bus import counters, losses
 from runloop.bus.errors import to_wire
 from runloop.bus.subscription import FOREVER, Run, Subscription
 from runloop.errors import RunloopError
@@ -100,7 +100,7 @@ def live(broker: Broker, topic: Topic, subs: Sequence[Subscription], raw: bytes,
                 sub.put(Run(topic, raw, 0, 1, facts.expires_at_ms), now_ms)
                 _go(broker, sub)
             else:
-                broker.count_lost(topic, counters.OVERFLOW, 1, facts)
+                losses.count(broker, topic, counters.OVERFLOW, 1, facts)
         elif sub.live and seq == sub.cursor and fits:
             _queue(sub, topic, raw, seq)
             _go(broker, sub)

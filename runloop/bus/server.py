@@ -14,12 +14,13 @@ import runloop
 from runloop.bus import replay
 from runloop.bus.acl import Acl
 from runloop.bus.connection import Connection
-from runloop.bus.core import Broker, Call, Own
+from runloop.bus.core import Broker
 from runloop.bus.counters import BusStats
 from runloop.bus.encode import Encoder
 from runloop.bus.limits import BusLimits
 from runloop.bus.listen import BACKLOG, Listener, listen
 from runloop.bus.message import Message
+from runloop.bus.publishing import Call, Own
 from runloop.bus.replay import DurableSource
 from runloop.bus.session import Peer
 from runloop.errors import RunloopError

@@ -101,17 +101,23 @@ class Subscription:
         return self._put_tight(run, size, now_ms)
 
     def _put_stalled(self, run: Run, size: int) -> list[Lost]:
-        """For who has not read for a while: whole runs go, not only the frames that are too many, so that the others do not pay for it."""
+        """For who has not read for a while: room for many runs is made at once, so that the others seldom pay for it."""
         queue = self.queue
         lost: list[Lost] = []
         queue.append(run)
-        self.messages += run.frames
-        self.size += size
-        while self._over and len(queue) > 1:
+        messages, held = self.messages + run.frames, self.size + size
+        most, most_bytes = self.max_messages * 3 // 4, self.max_bytes * 3 // 4
+        first, gone = queue[0], 0
+        while (messages > most or held > most_bytes) and len(queue) > 1:
             head = queue.popleft()
-            self.messages -= head.frames
-            self.size -= len(head.data) - head.at
-            self._lose(lost, head, head.frames, counters.BACKPRESSURE, head.at)
+            if head.topic is not first.topic:
+                self._lose(lost, first, gone, counters.BACKPRESSURE, first.at)
+                first, gone = head, 0
+            gone += head.frames
+            messages -= head.frames
+            held -= len(head.data) - head.at
+        self._lose(lost, first, gone, counters.BACKPRESSURE, first.at)
+        self.messages, self.size = messages, held
         return lost
 
     def _put_tight(self, run: Run, size: int, now_ms: int) -> list[Lost]:

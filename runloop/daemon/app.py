@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
-from runloop.bus.core import Own
 from runloop.bus.listen import Listener, activated, listen
+from runloop.bus.publishing import Own
 from runloop.bus.server import BusServer
 from runloop.bus.token import ensure_token
 from runloop.config import ensure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from runloop.bus.core import Own
+from runloop.bus.publishing import Own
 from runloop.bus.topic import Facts
 from runloop.errors import InvalidInput
 from runloop.events import record_of

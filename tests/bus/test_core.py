@@ -285,6 +285,7 @@ def test_what_a_stalled_reader_loses_is_announced_as_backpressure(rig):
     rig.tick()
     (notice,) = rig.payloads(watcher)
     assert (notice["reason"], notice["count"]) == ("backpressure_timeout", 3)
+    assert rig.payloads(stalled) == [3, 4, 5, 6, 7]
 
 
 def test_drop_notices_are_limited_in_number_and_cause_no_notices(make_rig):
@@ -535,9 +536,9 @@ def test_many_topics_that_all_wait_do_not_make_the_next_one_dear(rig):
     assert looked < 2 * 20_000
 
 
-def test_who_has_not_read_for_a_while_loses_whole_batches_and_keeps_the_newest_within_the_bound(rig):
+def test_who_has_not_read_for_a_while_loses_a_quarter_in_whole_batches_and_keeps_the_newest(rig):
     reader, writer = rig.joined("r"), rig.joined("w")
-    sub = rig.subscribe(reader, "a", max_messages=25)
+    sub = rig.subscribe(reader, "a", max_messages=45)
     batches = [b"".join(rig.frame(GENERIC, {"n": (batch, n)}, meta={"topic": "a"}) for n in range(10)) for batch in range(6)]
     rig.raw(writer, batches[0])
     rig.tick(100)
@@ -545,10 +546,25 @@ def test_who_has_not_read_for_a_while_loses_whole_batches_and_keeps_the_newest_w
     for batch in batches[1:]:
         rig.raw(writer, batch)
         kept.append(sub.messages)
-    assert kept == [20, 20, 20, 20, 20]
-    assert [payload["n"] for payload in rig.payloads(reader)] == [[batch, n] for batch in (4, 5) for n in range(10)]
+    assert kept == [20, 30, 40, 30, 40]
+    assert [payload["n"] for payload in rig.payloads(reader)] == [[batch, n] for batch in (2, 3, 4, 5) for n in range(10)]
     counts = rig.broker.stats().topics["a"]
-    assert (counts.published, counts.delivered, counts.dropped) == (60, 20, {"backpressure_timeout": 40})
+    assert (counts.published, counts.delivered, counts.dropped) == (60, 40, {"backpressure_timeout": 20})
+
+
+def test_what_a_stalled_reader_of_many_topics_loses_is_counted_by_topic(rig):
+    reader, writer, watcher = rig.joined("r"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(reader, "t/*", max_messages=8)
+    rig.subscribe(watcher, "rlp/sys/drops")
+    for number in range(8):
+        rig.publish(writer, f"t/{number % 3}", number)
+    rig.now += 50
+    rig.publish(writer, "t/0", 8)
+    rig.tick()
+    assert rig.payloads(reader) == [3, 4, 5, 6, 7, 8]
+    assert {notice["topic"]: notice["count"] for notice in rig.payloads(watcher)} == {"t/0": 1, "t/1": 1, "t/2": 1}
+    topics = rig.broker.stats().topics
+    assert [topics[f"t/{number}"].dropped for number in range(3)] == [{"backpressure_timeout": 1}] * 3
 
 
 def test_losses_that_go_on_do_not_wake_the_broker_before_the_next_notice_may_be_told(rig):

@@ -3,7 +3,7 @@
 import pytest
 
 from runloop import rmp
-from runloop.bus.core import Own
+from runloop.bus.publishing import Own
 from runloop.bus.topic import facts_of
 
 TOPIC = "rlp/runs/trace:1/events"
