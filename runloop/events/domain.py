@@ -22,8 +22,8 @@ class Payload(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 class ContactUpserted(Payload, frozen=True):
     """A person is known under an e-mail address; a later event for the same address replaces the earlier one.
 
-    ``email`` is the preferred address and the key; ``emails`` are all of them. ``source`` says where it comes from, ``path`` and ``line``
-    in which file it stood.
+    ``email`` is the preferred address and the key; ``emails`` are all of them, ``phones`` telephone numbers as they are written.
+    ``source`` says where it comes from, ``path`` and ``line`` in which file it stood.
     """
 
     name: Text
@@ -33,6 +33,7 @@ class ContactUpserted(Payload, frozen=True):
     evidence: list[EventRef] | None = None
     nicknames: list[Text] | None = None
     emails: list[Email] | None = None
+    phones: list[Text] | None = None
     source: str | None = None
     path: str | None = None
     line: Line | None = None

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import apsw
 
 MAX_RELATIONS = 200
-_JSON = frozenset({"emails", "nicknames", "recipients", "sources", "spans", "people", "attachments", "rules", "attendees", "files"})
+_JSON = frozenset(
+    {"emails", "nicknames", "phones", "recipients", "sources", "spans", "people", "attachments", "rules", "attendees", "files"}
+)
 _TABLES = {
     "account": ("accounts", "account_key"),
     "approval": ("approvals", "approval_id"),

@@ -42,6 +42,7 @@ _ABOUT = {
     "email.sent": ("subject",),
     "message.imported": ("subject",),
 }
+_SHORTEST_NUMBER = 7  # digits of a telephone number that is looked for: fewer stand everywhere
 _SHORTEST_NAME = 4  # letters of a name of one word; a shorter one is a part of too many others
 
 
@@ -161,7 +162,17 @@ def _texts_of(db: apsw.Connection, person: str) -> list[str]:
     names = [name for name in (found.name, *found.nicknames) if " " in name.strip()]
     single = [found.name] if " " not in found.name.strip() and len(found.name.strip()) >= _SHORTEST_NAME else []
     keys = [f"contact:{contact_key(address)}" for address in found.emails]
-    return [found.email, *found.emails, *names, *single, *(each for each in handles if "@" in each), *urls, f"contact:{found.key}", *keys]
+    return [
+        found.email,
+        *found.emails,
+        *found.phones,
+        *names,
+        *single,
+        *(each for each in handles if "@" in each),
+        *urls,
+        f"contact:{found.key}",
+        *keys,
+    ]
 
 
 def _mentions(kb: KnowledgeBase, texts: Texts, tick: Callable[[int], None]) -> Iterator[tuple[StoredEvent, StoredEvent]]:

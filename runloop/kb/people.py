@@ -34,6 +34,7 @@ class Person:
     email: str
     emails: list[str]
     nicknames: list[str]
+    phones: list[str]
     org: str | None
     trust: float
     source: str | None
@@ -167,7 +168,8 @@ def _likeness(a: str, b: str) -> float:
 
 
 def _load(db: apsw.Connection, key: Any, match: str, score: float) -> Person:
-    columns = "contact_key, name, email, emails, nicknames, org, trust, source, path, line, source_event"
+    columns = "contact_key, name, email, emails, nicknames, phones, org, trust, source, path, line, source_event"
     row: Any = db.execute(f"SELECT {columns} FROM contacts WHERE contact_key = ?", (key,)).fetchone()  # noqa: S608 - our own names
-    key, name, email, emails, nicknames, org, trust, source, path, line, event_id = row
-    return Person(key, name, email, json.loads(emails), json.loads(nicknames), org, trust, source, path, line, event_id, match, score)
+    key, name, email, *lists, org, trust, source, path, line, event_id = row
+    emails, nicknames, phones = map(json.loads, lists)
+    return Person(key, name, email, emails, nicknames, phones, org, trust, source, path, line, event_id, match, score)

@@ -63,13 +63,14 @@ def _contact(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     key = contact_key(email)
     nicknames = list(data.get("nicknames") or ())
     emails = list(dict.fromkeys((email, *(data.get("emails") or ()))))
+    phones = list(data.get("phones") or ())
     names = (data["name"], *nicknames)
     name_forms(db, key, names, data.get("org") or "")
     db.execute("DELETE FROM contact_emails WHERE contact_key = ?", (key,))
     db.execute(
-        "INSERT OR REPLACE INTO contacts VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO contacts VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
-            *(key, data["name"], email, as_json(emails), as_json(nicknames), data.get("org")),
+            *(key, data["name"], email, as_json(emails), as_json(nicknames), data.get("org"), as_json(phones)),
             float(DEFAULT_TRUST if data.get("trust") is None else data["trust"]),
             *("\n".join(fold(name) for name in names), data.get("source")),
             *(data.get("path"), data.get("line"), event.id),
@@ -77,7 +78,7 @@ def _contact(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     )
     for address in emails:
         db.execute("INSERT OR IGNORE INTO contact_emails VALUES(?, ?)", (address.lower(), key))
-    index(db, event, "contacts", f"contact:{key}", " ".join(names), " ".join((data.get("org") or "", *emails)), keep=False)
+    index(db, event, "contacts", f"contact:{key}", " ".join(names), " ".join((data.get("org") or "", *emails, *phones)), keep=False)
     put_node(db, event, f"contact:{key}", "contact", data["name"])
     cite(db, event, f"contact:{key}", data.get("evidence") or ())
     history(db, event, f"contact:{key}")

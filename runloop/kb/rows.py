@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from runloop.events import (
     INLINE_LIMIT,
@@ -31,6 +31,18 @@ if TYPE_CHECKING:
 COLUMNS = "id, ts_ms, kind, actor, scope, payload_json, provenance_json, hash_blake3, chain_blake3, idempotency_key"
 
 _SCOPE = re.compile(r"user|system|agent:.+", re.DOTALL)
+
+
+class Told(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What lines of files outside of the ledger say of an event first: payload and provenance as they are stored, byte for byte."""
+
+    id: int
+    ts_ms: int
+    kind: str
+    actor: str
+    scope: str
+    payload: Raw
+    provenance: Raw
 
 
 class Row(Struct, frozen=True, gc=False):

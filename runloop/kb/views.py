@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 13  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 14  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 BULK_CACHE_KIB = 64 * 1024  # of pages, while everything is made anew
 
@@ -25,7 +25,7 @@ _STATE = """
 _TABLES = {
     "contacts": """(
         contact_key TEXT PRIMARY KEY, name TEXT NOT NULL, email TEXT NOT NULL, emails TEXT NOT NULL, nicknames TEXT NOT NULL,
-        org TEXT, trust REAL NOT NULL, names_folded TEXT NOT NULL, source TEXT, path TEXT, line INTEGER,
+        org TEXT, phones TEXT NOT NULL, trust REAL NOT NULL, names_folded TEXT NOT NULL, source TEXT, path TEXT, line INTEGER,
         source_event INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "contact_emails": "(email TEXT NOT NULL, contact_key TEXT NOT NULL, PRIMARY KEY(email, contact_key)) STRICT, WITHOUT ROWID",

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runloop.bundles import load_bundle
-from runloop.effects.perform.storage import sync_directory, write_new
+from runloop.effects.perform.storage import write_new
 from runloop.errors import InvalidInput, Unavailable, Where
+from runloop.kb.database import sync_directory
 from runloop.sandbox import keep_guest
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from base64 import b64decode, b64encode
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
+
+from runloop.kb.rows import Told
 
 FORMAT = 1
 WRITERS_OWN = frozenset({"migrations", "run_numbers"})  # tables and facts that a file makes for itself
@@ -57,20 +59,13 @@ class Blob(Struct, frozen=True, forbid_unknown_fields=True):
         return b64decode(self.data, validate=True)
 
 
-class Event(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Event(Told, frozen=True):
     """A row of the ledger; ``blobs`` are the names of those that it brought."""
 
-    id: int
-    ts_ms: int
-    kind: str
-    actor: str
-    scope: str
-    payload: Raw
-    provenance: Raw
     hash: str
     chain: str
     key: str | None = None
-    blobs: list[str] = []
+    blobs: list[str] = field(default_factory=list)
 
 
 class End(Struct, frozen=True, forbid_unknown_fields=True):

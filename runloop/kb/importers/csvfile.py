@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runloop.kb.importers.textfile import Unreadable
+from runloop.kb.importers.vcard import phone_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _DELIMITERS = ",;\t|"
 _FULL_NAME = ("name", "full name", "display name", "fullname", "contact", "contact name", "file as")
@@ -25,7 +25,12 @@ _NAME_PARTS = (
 _NICKNAME = ("nickname", "nick name", "nicknames", "alias", "spitzname")
 _ORG = ("organization name", "organization 1 - name", "organization", "organisation", "company", "company name", "org", "firma")
 _EMAIL = re.compile(r"(?:primary |secondary )?(?:e-?mail|mail)(?: address)?(?: ?\d+)?(?: - value| address)?")
-_STATED = re.compile(r"\"?sep=([,;\t|])\"?(?:\r\n|\r|\n|$)", re.IGNORECASE)
+_PHONE = re.compile(
+    r"(?:(?:primary|home|work|business|mobile|other|company|company main|main|car|private|cell) )?"
+    r"(?:(?:tele)?phone|telefon|tel|mobile|mobil|cell|handy)(?: (?:phone|number))?(?: ?\d+)?(?: - value)?"
+)
+_STATED = re.compile(r"\"?sep=([,;\t|])\"?\n?", re.IGNORECASE)
+MAX_RECORD = 1 << 20  # characters of one record
 _SPLIT = re.compile(r"\s*(?::::|[;,])\s*")
 
 
@@ -37,6 +42,7 @@ class Row:
     name: str = ""
     emails: list[str] = field(default_factory=list)
     nicknames: list[str] = field(default_factory=list)
+    phones: list[str] = field(default_factory=list)
     org: str | None = None
     problem: str | None = None
 
@@ -49,42 +55,89 @@ class Header:
     parts: tuple[int, ...]
     emails: tuple[int, ...]
     nicknames: tuple[int, ...]
+    phones: tuple[int, ...]
     org: tuple[int, ...]
     width: int
 
 
-def read_rows(text: str) -> Iterator[Row]:
-    """Every record of the table; raises :class:`Unreadable` when no header tells which column is what."""
-    skipped, stated, text = _preamble(text)
-    if not text.strip():
-        return
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=stated or sniff(text), strict=True)
+class _Lines:
+    """The lines of a table to a reader of CSV; those of the record that it is at can be read again."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._rest = iter(lines)
+        self._again: list[str] = []
+        self._held: list[str] = []
+        self._size = 0
+        self.first = self.last = 0
+        """The numbers of the lines where the record begins, and up to which it was read."""
+
+    def begin(self) -> None:
+        """The next line begins a record."""
+        self._held, self._size, self.first = [], 0, self.last + 1
+
+    def back(self, *, whole: bool = False) -> None:
+        """The record's lines are still to come, ``whole`` or without the first."""
+        self._again += reversed(self._held if whole else self._held[1:])
+        self.last = self.first - whole
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else next(self._rest)
+        while not line.endswith("\n") and (more := next(self._rest, None)) is not None:  # a piece of a long one
+            line = line + more if len(line) <= MAX_RECORD else line[: MAX_RECORD + 1] + ("\n" if more.endswith("\n") else "")
+        self._held.append(line)
+        self._size += len(line)
+        self.last += 1
+        if self._size > MAX_RECORD:
+            raise csv.Error(f"a record of more than {MAX_RECORD} characters")
+        return line
+
+
+def read_rows(source: Iterable[str]) -> Iterator[Row]:
+    """Every record of the table, in a stream; a broken one costs only its first line.
+
+    Raises :class:`Unreadable` when no header tells which column is what.
+    """
+    lines = _Lines(source)
+    stated, head = _preamble(lines)
+    delimiter = stated or sniff(head)
     header: Header | None = None
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        line = skipped + reader.line_num + 1
+        lines.begin()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Row(line, problem=f"not CSV: {error}")
-            return
+            yield Row(lines.first, problem=f"not CSV: {error}")
+            if header is None:
+                return
+            lines.back()
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            continue
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
             header = find_header(cells)
             continue
-        yield _row(header, line, cells)
+        yield _row(header, lines.first, cells)
 
 
-def _preamble(text: str) -> tuple[int, str | None, str]:
-    """How many lines stand before the table, the delimiter that spreadsheets state there (``sep=;``), and the table."""
-    start = len(text) - len(text.lstrip("\n\r"))
-    stated = _STATED.match(text, start)
-    if stated is not None:
-        start = stated.end()
-    before = text[:start].replace("\r\n", "\n").replace("\r", "\n")
-    return before.count("\n"), stated[1] if stated is not None else None, text[start:]
+def _preamble(lines: _Lines) -> tuple[str | None, str]:
+    """Read up to the table: the delimiter that spreadsheets state there (``sep=;``), and the table's first line, still to come."""
+    stated: str | None = None
+    while True:
+        lines.begin()
+        line = next(lines, "")
+        found = None if stated else _STATED.fullmatch(line)
+        if found is not None:
+            stated = found[1]
+        elif line.strip("\n") or not line:
+            lines.back(whole=True)
+            return stated, line
 
 
 def sniff(text: str) -> str:
@@ -106,6 +159,7 @@ def find_header(cells: Sequence[str]) -> Header:
         parts=parts,
         emails=tuple(position for position, name in enumerate(names) if _EMAIL.fullmatch(name)),
         nicknames=at(*_NICKNAME),
+        phones=tuple(position for position, name in enumerate(names) if _PHONE.fullmatch(name)),
         org=at(*_ORG),
         width=len(cells),
     )
@@ -127,5 +181,8 @@ def _row(header: Header, line: int, cells: list[str]) -> Row:
         row.emails += [address for address in _SPLIT.split(cells[position]) if address and address not in row.emails]
     for position in header.nicknames:
         row.nicknames += [name for name in _SPLIT.split(cells[position]) if name and name not in row.nicknames]
+    for position in header.phones:
+        numbers = (phone_number(part) for part in cells[position].split(" ::: "))
+        row.phones += [number for number in numbers if number is not None and number not in row.phones]
     row.org = next((cells[position] for position in header.org if cells[position]), None)
     return row

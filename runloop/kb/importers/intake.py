@@ -145,7 +145,7 @@ class _Intake:
         self._kb.ledger.append([NewEvent("import.finished", {**counts, "refused": report.refusals}, self._how.actor, "user")])
 
     def _add(self, found: Found) -> None:
-        key, digest = _short(found.key), _short(found.digest)
+        key, digest = short(found.key), short(found.digest)
         before = self._seen.setdefault(key, digest)
         if before is not digest:
             if before == digest:
@@ -231,7 +231,7 @@ class _Intake:
             gone = [
                 (key, place)
                 for key, place in sort.held(db, source)
-                if _short(key) not in self._seen and not _troubled(place, report.troubled, above)
+                if short(key) not in self._seen and not _troubled(place, report.troubled, above)
             ]
             current = sort.current(db, [key for key, _ in gone])
         for start in range(0, len(gone), _BATCH):
@@ -252,7 +252,8 @@ def _troubled(place: str, files: set[str], above: set[str]) -> bool:
     return place in above or any(str(parent) in files for parent in PurePosixPath(place).parents)
 
 
-def _short(text: str) -> bytes:
+def short(text: str) -> bytes:
+    """What stands for a text where many are held."""
     return blake3(text.encode("utf-8", "surrogatepass")).digest(16)
 
 

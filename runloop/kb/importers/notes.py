@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from runloop.errors import InvalidInput, Where
+from runloop.kb.importers.folders import entries
 from runloop.kb.importers.intake import Current, Found, How, Sort, Whole, held_at, take_in
 from runloop.kb.importers.passages import split_passages
 from runloop.kb.importers.report import ImportReport, Refusal
@@ -112,13 +113,12 @@ def _files(root: Path) -> Iterator[Path | Refusal]:
     folders = [root]
     while folders:
         folder = folders.pop()
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            yield Refusal(shown(folder), None, error.strerror or str(error))
+        found = entries(folder)
+        if isinstance(found, Refusal):
+            yield found
             continue
         inner = []
-        for entry in entries:
+        for entry in found:
             path = Path(entry.path)
             if entry.name.startswith("."):
                 continue

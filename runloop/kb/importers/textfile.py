@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import re
 import stat
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from runloop.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
-_KEPT = re.compile("[\udc80-\udcff]")
+_KEEPING = "runloop.keep"  # how bytes that are no text are decoded: each as a lone surrogate
+_KEPT = re.compile("[\udc00-\udcff]")
+MAX_LINE = 1 << 20  # characters that are held of one line
 _NO_CHARSETS = frozenset({"punycode", "idna", "undefined", "unicode-escape", "unicode_escape", "raw-unicode-escape", "raw_unicode_escape"})
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -72,18 +75,17 @@ def shown(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def decode(data: bytes, *, keep_bad: bool = False, encoding: str | None = None) -> str:
+def decode(data: bytes, *, encoding: str | None = None) -> str:
     """The text of UTF-8, or of UTF-16 and UTF-32 with a byte order mark; raises :class:`Unreadable` with the line.
 
-    What is none of these is read in ``encoding`` where one is given. With ``keep_bad`` bytes that are not UTF-8 stay in the text as lone
-    surrogates, for readers that refuse record by record.
+    What is none of these is read in ``encoding`` where one is given.
     """
     other = encoding
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     if other is not None and encoding == "utf-8":
-        encoding, keep_bad = (encoding if _is_utf8(data) else other), False
+        encoding = encoding if _all_utf8(io.BytesIO(data)) else other
     try:
-        text = data.decode(encoding, "surrogateescape" if keep_bad and encoding.startswith("utf-8") else "strict")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1 if encoding.startswith("utf-8") else None
         raise Unreadable(
@@ -92,6 +94,49 @@ def decode(data: bytes, *, keep_bad: bool = False, encoding: str | None = None) 
     if "\0" in text:
         raise Unreadable("binary, not text: it has NUL characters", text[: text.index("\0")].count("\n") + 1)
     return text
+
+
+def text_lines(file: BinaryIO, *, encoding: str | None = None) -> Generator[str]:
+    """The lines of an open file in a stream, to be closed before it; each ends in a newline, but perhaps the last.
+
+    Encodings are those of :func:`decode`.
+    Bytes that are no text stay in it as lone surrogates, for readers that refuse record by record (:func:`bad_byte`). A line of more than
+    ``MAX_LINE`` characters comes in pieces, without newlines but the last. Raises :class:`Unreadable` for a file that is not text.
+    """
+    head = file.read(4)
+    chosen = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+    file.seek(0)
+    if encoding is not None and chosen == "utf-8" and not _all_utf8(file):
+        chosen = encoding
+    file.seek(0)
+    number, text = 1, io.TextIOWrapper(file, chosen, _KEEPING)
+    try:
+        while line := text.readline(MAX_LINE):
+            if "\0" in line:
+                raise Unreadable("binary, not text: it has NUL characters", number)
+            yield line
+            number += line.endswith("\n")
+    finally:
+        text.detach()
+
+
+def _keep(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - files are only read
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_KEEPING, _keep)
+
+
+def _all_utf8(file: BinaryIO) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while piece := file.read(1 << 20):
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def text_codec(name: str) -> str | None:
@@ -110,14 +155,6 @@ def known_encoding(name: str) -> str:
         hint = "use a name such as cp1252, iso-8859-15 or shift_jis"
         raise InvalidInput(f"{name!r} is not an encoding", code="import.unknown_encoding", hint=hint)
     return found
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def bad_byte(text: str) -> int | None:

@@ -9,7 +9,7 @@ import base64
 import binascii
 import quopri
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -22,6 +22,10 @@ _NAME = re.compile(r"(?:(?P<group>[A-Za-z0-9-]+)\.)?(?P<name>[A-Za-z0-9-]+)")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _NEEDED = re.compile(r"(?:[A-Za-z0-9-]+\.)?(?:FN|N|NICKNAME|EMAIL|ORG|VERSION)\b", re.IGNORECASE)
 _VERSIONS = ("2.1", "3.0", "4.0")
+_NUMBER = re.compile(r"[+(*#]?[\w (.+*#/,:=)-]{2,63}")
+_DIGITS = 3  # at least, of a telephone number
+MAX_CARD = 16 << 20  # characters of one card
+MAX_PROPERTY = 4 << 20  # of one property: of a longer one, which is a picture, its beginning stands for it
 
 
 class Line(NamedTuple):
@@ -49,28 +53,31 @@ class Card:
     structured_name: str = ""
     emails: list[str] = field(default_factory=list)
     nicknames: list[str] = field(default_factory=list)
+    phones: list[str] = field(default_factory=list)
     org: str | None = None
     accounts: list[Profile] = field(default_factory=list)
     problem: str | None = None
     problem_line: int = 0
 
 
-def read_cards(text: str) -> Iterator[Card]:
-    """Every card of the text, usable or not, in order; text outside of cards comes as a card with a problem."""
+def read_cards(lines: Iterable[str]) -> Iterator[Card]:
+    """Every card of the lines, usable or not, in order; text outside of cards comes as a card with a problem. Holds one card at a time."""
     card: list[Line] | None = None
-    begun = 0
+    begun = size = 0
     stray = False
-    for line in unfold(text):
+    for line in unfold(lines):
         word = line.text.strip().upper()
         if word == "BEGIN:VCARD":
             if card is not None:
                 yield Card(begun, problem=f"no END:VCARD before the next card on line {line.number}", problem_line=begun)
-            card, begun, stray = [], line.number, False
+            card, begun, size, stray = [], line.number, 0, False
         elif word == "END:VCARD" and card is not None:
-            yield _card(begun, card)
+            yield _card(begun, card) if size <= MAX_CARD else Card(begun, problem=f"{size} characters; the limit is {MAX_CARD}")
             card = None
         elif card is not None:
-            card.append(line)
+            size += len(line.text)
+            if size <= MAX_CARD:
+                card.append(line)
         elif word and not stray:
             stray = True  # once for a run of such lines
             yield Card(line.number, problem="text outside of a card", problem_line=line.number)
@@ -78,22 +85,29 @@ def read_cards(text: str) -> Iterator[Card]:
         yield Card(begun, problem="no END:VCARD before the end of the file", problem_line=begun)
 
 
-def unfold(text: str) -> Iterator[Line]:
-    """Content lines: a line that starts with a blank continues the one before; so does one after a quoted-printable ``=``."""
+def unfold(lines: Iterable[str]) -> Iterator[Line]:
+    """Content lines: a line that starts with a blank continues the one before; so does one after a quoted-printable ``=``.
+
+    ``lines`` end in a newline; what does not is a piece of a line, which the next one continues.
+    """
     parts: list[str] = []
-    first = 0
-    soft = False
-    for number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+    number = first = size = 0
+    soft = going_on = False
+    for line in lines:
+        raw = line.removesuffix("\n")
+        number += not going_on
         if soft:
             parts[-1] = parts[-1][:-1]
-            parts.append(raw)
-        elif raw[:1] in {" ", "\t"} and parts:
-            parts.append(raw[1:])
+        if soft or going_on or (raw[:1] in {" ", "\t"} and parts):
+            size += len(raw)
+            if size <= MAX_PROPERTY:
+                parts.append(raw if soft or going_on else raw[1:])
         else:
             if parts:
                 yield Line(first, "".join(parts))
-            parts, first = [raw], number
-        soft = raw.endswith("=") and "QUOTED-PRINTABLE" in parts[0].upper()
+            parts, first, size = [raw], number, len(raw)
+        going_on = len(raw) == len(line)
+        soft = raw.endswith("=") and size <= MAX_PROPERTY and "QUOTED-PRINTABLE" in parts[0].upper()
     if parts:
         yield Line(first, "".join(parts))
 
@@ -165,20 +179,24 @@ def _card(begun: int, lines: list[Line]) -> Card:
         card.problem = f"{'no VERSION' if version is None else f'version {version}'}; 2.1, 3.0 and 4.0 can be read"
         card.problem_line = begun
         return card
-    ranked: list[tuple[int, str]] = []
+    ranked: dict[str, list[tuple[int, str]]] = {"EMAIL": [], "TEL": []}
     for prop in properties:
         try:
             _take(card, prop, ranked)
         except ValueError as error:
             card.problem, card.problem_line = str(error), prop.number
             return card
-    card.emails = list(dict.fromkeys(address for _, address in sorted(ranked, key=lambda item: item[0])))
+    card.emails, card.phones = (_by_preference(ranked[name]) for name in ("EMAIL", "TEL"))
     card.name = card.name or card.structured_name or card.org or next(iter(card.nicknames), "")
     return card
 
 
-def _take(card: Card, prop: Property, ranked: list[tuple[int, str]]) -> None:
-    """Put one property into the card; addresses go to ``ranked``, with their preference."""
+def _by_preference(ranked: list[tuple[int, str]]) -> list[str]:
+    return list(dict.fromkeys(value for _, value in sorted(ranked, key=lambda item: item[0])))
+
+
+def _take(card: Card, prop: Property, ranked: dict[str, list[tuple[int, str]]]) -> None:
+    """Put one property into the card; addresses and telephone numbers go to ``ranked``, with their preference."""
     if prop.name == "FN":
         card.name = card.name or " ".join(unescape(text_of(prop)).split())
     elif prop.name == "N":
@@ -189,14 +207,22 @@ def _take(card: Card, prop: Property, ranked: list[tuple[int, str]]) -> None:
     elif prop.name == "EMAIL":
         address = unescape(text_of(prop)).strip().removeprefix("mailto:")
         if address:
-            ranked.append((_preference(prop), address))
+            ranked["EMAIL"].append((_preference(prop), address))
     elif prop.name == "ORG" and card.org is None:
         card.org = ", ".join(part for part in split_value(text_of(prop), ";") if part) or None
     else:
         with suppress(ValueError):  # what is not needed may be as odd as it likes
+            if prop.name == "TEL" and (number := phone_number(unescape(text_of(prop)))) is not None:
+                ranked["TEL"].append((_preference(prop), number))
             profile = profile_of(prop.name, prop.parameters, unescape(text_of(prop)))
             if profile is not None and profile not in card.accounts:
                 card.accounts.append(profile)
+
+
+def phone_number(text: str) -> str | None:
+    """A telephone number as it is written, without ``tel:`` and parameters (RFC 3966); None for what is none."""
+    number = " ".join(text.strip().removeprefix("tel:").partition(";")[0].split())
+    return number if _NUMBER.fullmatch(number) and sum(each.isdigit() for each in number) >= _DIGITS else None
 
 
 def _preference(prop: Property) -> int:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import msgspec
 from blake3 import blake3
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from runloop.errors import Where
 from runloop.events import StoredEvent, canonical, parse
 from runloop.events.hashes import preimage
 from runloop.kb.erasing import erasure_of
 from runloop.kb.errors import ArchiveDamaged
+from runloop.kb.rows import Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,16 +59,9 @@ class BlobLine(Struct, frozen=True, forbid_unknown_fields=True):
     data: str
 
 
-class EventLine(Struct, frozen=True, forbid_unknown_fields=True):
+class EventLine(Told, frozen=True):
     """An event as the ledger had it."""
 
-    id: int
-    ts_ms: int
-    kind: str
-    actor: str
-    scope: str
-    payload: Raw
-    provenance: Raw
     content: str
     chain: str
     key: str | None

@@ -111,6 +111,7 @@ def person_hit(person: Person, redactor: Redactor) -> Hit:
         "nicknames": redactor.value(person.nicknames),
         "email": email,
         "emails": redactor.value(person.emails, "emails"),
+        **({"phones": redactor.value(person.phones, "phones")} if person.phones else {}),
         "org": org,
         "trust": person.trust,
         "match": person.match,

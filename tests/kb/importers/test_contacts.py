@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
 import os
+import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.kb import forgetting
-from runloop.kb.importers import csvfile, vcard
+from runloop.kb.importers import csvfile, textfile, vcard
 from runloop.kb.importers.contacts import import_contacts
 from runloop.kb.importers.textfile import Unreadable, decode
 
@@ -24,8 +27,13 @@ def card(*lines, version="4.0"):
     return "\r\n".join(("BEGIN:VCARD", f"VERSION:{version}", *lines, "END:VCARD", ""))
 
 
+def lines_of(text):
+    """The lines as a file gives them."""
+    return io.StringIO(text, newline=None)
+
+
 def only(text):
-    [found] = vcard.read_cards(text)
+    [found] = vcard.read_cards(lines_of(text))
     return found
 
 
@@ -170,7 +178,7 @@ def test_a_row_that_cannot_be_used_is_named_with_its_line(kb, tmp_path, text, li
 
 
 def test_the_lines_of_records_that_span_lines_are_those_where_they_start():
-    rows = list(csvfile.read_rows('name,email\n"A\nB",no\n\nC,no\n'))
+    rows = list(csvfile.read_rows(lines_of('name,email\n"A\nB",no\n\nC,no\n')))
     assert [row.line for row in rows] == [2, 5]
 
 
@@ -272,6 +280,88 @@ def test_what_cannot_be_decoded_is_a_problem_of_its_line(line):
     assert found.problem_line == 4
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["TEL:+44 20 7946 0018"], ["+44 20 7946 0018"]),
+        (["TEL;VALUE=uri;TYPE=home:tel:+1-418-656-9254;ext=102"], ["+1-418-656-9254"]),
+        (["TEL;TYPE=work:030 123456", "TEL;PREF=1:+49 170 1234567", "TEL:030 123456"], ["+49 170 1234567", "030 123456"]),
+        (["TEL;CELL:0170/1234567", "item1.TEL;type=pref:(212) 555-0123"], ["(212) 555-0123", "0170/1234567"]),
+        (["TEL:", "TEL:none", "TEL;ENCODING=BASE64:%%%", "TEL:" + "1" * 70], []),
+    ],
+)
+def test_the_telephone_numbers_of_a_card_stand_as_they_are_written_the_preferred_first(lines, expected):
+    found = only(card("FN:A", "EMAIL:a@x", *lines))
+    assert (found.problem, found.phones) == (None, expected)
+
+
+@pytest.mark.parametrize("form", ["vcf", "csv"])
+def test_a_contact_is_found_by_its_number_which_is_masked_for_everybody_who_may_not_see_it(kb, tmp_path, form):
+    text = {
+        "vcf": card("FN:Ada", "EMAIL:ada@x.example", "TEL:+44 20 7946 0018"),
+        "csv": "Name,E-mail 1 - Value,Phone 1 - Label,Phone 1 - Value,Home Fax\nAda,ada@x.example,Home,+44 20 7946 0018,030 999999\n",
+    }[form]
+    file = write(tmp_path / f"a.{form}", text)
+    assert import_contacts(kb, [file]).taken == 1
+    assert import_contacts(kb, [file]).known == 1
+    [hit] = kb.search("7946", ["contacts"])
+    assert "7946" not in str(hit)
+    assert kb.search("7946", ["contacts"], raw_contacts=True)[0].data["phones"] == ["+44 20 7946 0018"]
+    assert "7946" not in str(kb.entity(hit.key))
+    assert "7946" not in str(kb.query("SELECT substr(phones, 1, 30) AS x FROM contacts").rows)
+    assert "+44 20 7946 0018" in forgetting.plan(kb, "ada@x.example").texts
+
+
+def test_a_row_that_is_not_csv_costs_only_its_first_line(kb, tmp_path):
+    table = 'name,email\nAda,a@x\n"Bo,b@x\nCy,c@x\nD"x"y,"d"@x\nEd,e@x\n' + f"Fa,{'f' * (csvfile.MAX_RECORD + 5)}\nGo,g@x\n"
+    report = import_contacts(kb, [write(tmp_path / "a.csv", table)])
+    assert [(line, reason.partition(":")[0]) for _, line, reason in report.refused] == [(3, "not CSV"), (5, "not CSV"), (7, "not CSV")]
+    assert [row[0] for row in people(kb)] == ["Ada", "Cy", "Ed", "Go"]
+
+
+def test_a_picture_as_long_as_it_may_be_costs_nothing_and_a_longer_card_costs_only_itself(kb, tmp_path, monkeypatch):
+    monkeypatch.setattr(vcard, "MAX_CARD", 10_000)
+    monkeypatch.setattr(vcard, "MAX_PROPERTY", 2_000)
+    monkeypatch.setattr(textfile, "MAX_LINE", 500)
+    photo = "PHOTO;ENCODING=b:" + "x" * 3_000 + "\r\n " + "y" * 3_000
+    folded = ("NOTE:" + "z" * 900, *("X-MORE:" + "z" * 900 for _ in range(12)))
+    text = card("FN:Ada", photo, "EMAIL:a@x") + card("FN:Bo", *folded, "EMAIL:b@x") + card("FN:Cy", "EMAIL:c@x")
+    report = import_contacts(kb, [write(tmp_path / "a.vcf", text)])
+    assert [row[0] for row in people(kb)] == ["Ada", "Cy"]
+    [(_, line, reason)] = report.refused
+    assert line == 8
+    assert reason.endswith("; the limit is 10000")
+
+
+@pytest.mark.parametrize(("encoding", "bad"), [("utf-16-le", b"\x00\xd8"), ("shift_jis", b"\x81\xff"), ("utf-8", b"\xff")])
+def test_what_is_no_text_in_whatever_encoding_costs_only_its_own_record(kb, tmp_path, encoding, bad):
+    texts = [card("FN:Ada", "EMAIL:a@x"), card("FN:BAD", "EMAIL:b@x"), card("FN:Cy", "EMAIL:c@x")]
+    file = tmp_path / "a.vcf"
+    mark = "\ufeff".encode(encoding) if encoding.startswith("utf-16") else b""
+    file.write_bytes(mark + "".join(texts).encode(encoding).replace("BAD".encode(encoding), bad))
+    report = import_contacts(kb, [file], encoding=encoding)
+    assert [row[0] for row in people(kb)] == ["Ada", "Cy"]
+    assert [(line, reason.partition(":")[0]) for _, line, reason in report.refused] == [(6, "not UTF-8 text")]
+
+
+@pytest.mark.parametrize("form", ["vcf", "csv"])
+def test_a_file_of_any_size_is_read_with_little_memory(tmp_path, form):
+    rows = 4_000
+    with (tmp_path / f"big.{form}").open("w") as file:
+        file.write("" if form == "vcf" else "name,email,notes\n")
+        for number in range(rows):
+            name, email, more = f"N{number}", f"n{number}@x.example", "x" * 500
+            file.write(card(f"FN:{name}", f"EMAIL:{email}", f"NOTE:{more}") if form == "vcf" else f"{name},{email},{more}\n")
+    tracemalloc.start()
+    try:
+        with textfile.opened(tmp_path / f"big.{form}") as file, closing(textfile.text_lines(file)) as lines:
+            read = vcard.read_cards if form == "vcf" else csvfile.read_rows
+            assert sum(record.problem is None for record in read(lines)) == rows
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_nicknames_and_organisations_are_lists_with_escapes():
     found = only(card("FN:A", "NICKNAME:One\\, Two,Three", "NICKNAME:Three,Four", "ORG:A\\;B;C"))
     assert (found.nicknames, found.org) == (["One, Two", "Three", "Four"], "A;B, C")
@@ -279,7 +369,7 @@ def test_nicknames_and_organisations_are_lists_with_escapes():
 
 @given(st.text(st.sampled_from('BEGIN:VCARD\nEND:VCARD\nVERSION:4.0\r\n FN:;=,"\\@aé\t'), max_size=300))
 def test_no_text_makes_the_vcard_reader_fail(text):
-    for found in vcard.read_cards(text):
+    for found in vcard.read_cards(lines_of(text)):
         assert found.line >= 1
 
 
@@ -290,11 +380,11 @@ def test_no_text_makes_the_vcard_reader_fail(text):
     )
 )
 def test_every_card_that_begins_is_either_read_or_reported(lines):
-    cards = list(vcard.read_cards("\n".join(lines)))
-    begun = [number for number, line in enumerate(vcard.unfold("\n".join(lines)), 1) if line.text.strip() == "BEGIN:VCARD"]
+    cards = list(vcard.read_cards(lines_of("\n".join(lines))))
+    begun = [number for number, line in enumerate(vcard.unfold(lines_of("\n".join(lines))), 1) if line.text.strip() == "BEGIN:VCARD"]
     assert len([each for each in cards if each.problem != "text outside of a card"]) == len(begun)
 
 
 @given(st.text(st.sampled_from('name,email;\t|"\n\r a@x'), max_size=200))
 def test_no_text_makes_the_csv_reader_fail(text):
-    assert all(row.line >= 2 for row in csvfile.read_rows("name,email\n" + text))
+    assert all(row.line >= 2 for row in csvfile.read_rows(lines_of("name,email\n" + text)))

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from runloop.kb.importers.folders import entries
 from runloop.kb.importers.intake import Whole
 from runloop.kb.importers.mail import mbox
 from runloop.kb.importers.report import Refusal
@@ -43,16 +44,15 @@ def letters(path: Path, report: ImportReport, limit: int) -> Iterator[Letter | R
     folders = [path]
     while folders:
         folder = folders.pop()
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            yield Refusal(shown(folder), None, error.strerror or str(error))
+        found = entries(folder)
+        if isinstance(found, Refusal):
+            yield found
             continue
-        boxes = [Path(entry.path) for entry in entries if entry.name in _MAILDIR and entry.is_dir(follow_symlinks=False)]
+        boxes = [Path(entry.path) for entry in found if entry.name in _MAILDIR and entry.is_dir(follow_symlinks=False)]
         if boxes:
             yield from _maildir(folder, boxes, report, limit)
         inner: list[Path] = []
-        for entry in entries:
+        for entry in found:
             here = Path(entry.path)
             if entry.is_dir(follow_symlinks=False):
                 inner += [] if boxes and entry.name in {*_MAILDIR, "tmp"} else [here]
