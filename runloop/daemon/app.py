@@ -1,4 +1,4 @@
-"""The daemon's life: everything opened in order, ready said once all of it is, settings changed while it runs, drained and closed."""
+"""The daemon's life: everything opened in order, ready said once all of it is, drained and closed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 import gc
 import os
 import signal
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +18,15 @@ from runloop.bus.publishing import Own
 from runloop.bus.server import BusServer
 from runloop.bus.token import ensure_token
 from runloop.config import ensure
-from runloop.daemon import metrics
+from runloop.daemon import metrics, overview
 from runloop.daemon.control import TOPIC, Control
 from runloop.daemon.embedding import Embedding
 from runloop.daemon.feed import RunFeed, run_topic
 from runloop.daemon.hosting import Hosting
-from runloop.daemon.library import Change, Library, Problem, WithWorkdir
+from runloop.daemon.library import Library, WithWorkdir
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.people import People
-from runloop.daemon.watching import Watcher
+from runloop.daemon.reloading import Reloading
 from runloop.errors import RunloopError, VerificationFailed
 from runloop.runs.compose import Session, clock_ms, session
 from runloop.runs.results import RunHalted
@@ -45,12 +44,10 @@ if TYPE_CHECKING:
     from runloop.runs.services import Lookup
 
 STATE_TOPIC = "rlp/sys/state"
-RELOAD_TOPIC = "rlp/sys/reload"
 METRICS_TOPIC = "rlp/sys/metrics"
 APPROVALS_TOPIC = "action.request"
 _HELLO = "observation.runtime.hello.v1"
 _METRICS = "observation.metrics.snapshot.v1"
-_CHANGE = "observation.opening.event.v1"
 _ASKED = "intent.action.request.v1"
 _TROUBLE = "error.report.v1"
 
@@ -65,9 +62,7 @@ class Options:
 
 
 class _Bus(BusServer):
-    """The bus, telling when a connection is gone."""
-
-    on_left: Callable[[], None]
+    """The bus, which a run does not fail by."""
 
     def publish_own(self, topic: str, frames: Sequence[Own]) -> None:
         """As the bus does; the records are in the ledger before: that copies cannot be sent must not stop the run."""
@@ -83,30 +78,28 @@ class Daemon:
     def __init__(self, settings: Settings, options: Options, log: Log, notifier: Notifier) -> None:
         self.settings = settings
         self.pid = os.getpid()
-        self._options = options
+        self.options = options
         self._log = log
         self._notifier = notifier
         self._state = "starting"
-        self._started_ms = clock_ms()
+        self.started_ms = clock_ms()
         self._stopping: asyncio.Event = asyncio.Event()
         self._hurry: asyncio.Event = asyncio.Event()
         self._grace_ms: int | None = None
-        self._session: Session
-        self._bus: _Bus
+        self.session: Session
+        self.bus: _Bus
         self.hosting: Hosting
         self.people: People
         self.library = Library(settings, clock_ms)
-        self._counters = metrics.RunCounters()
-        self._config_error: tuple[RunloopError, int] | None = None
-        self._needs_restart: list[str] = []
-        self._reloading = asyncio.Lock()
-        self._guest = "unknown"
+        self.counters = metrics.RunCounters()
+        self.reloading = Reloading(self, options.load, log, notifier)
+        self.guest = "unknown"
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def kb(self) -> KnowledgeBase:
         """The knowledge base."""
-        return self._session.kb
+        return self.session.kb
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -119,22 +112,21 @@ class Daemon:
             token = ensure_token(self.settings.directories.token)
             self._log.hide(token)
             loading = asyncio.create_task(asyncio.to_thread(self.library.rescan))  # while the workers start
-            self._session = await stack.enter_async_context(
+            self.session = await stack.enter_async_context(
                 session(self.settings, self._make_people(), lookup=self.library, on_stall=self._stalled)
             )
             self._log.mask(self.kb.redactor)
             await loading
             self._compose(token)
-            watchers = self._watch()
-            for watcher in watchers:
+            for watcher in self.reloading.watch():
                 stack.push_async_callback(watcher.close)
             self._on_signals()
             left = await self._take_over()
-            await self._bus.start(listener)
-            stack.push_async_callback(self._bus.close)
+            await self.bus.start(listener)
+            stack.push_async_callback(self.bus.close)
             vectors = Embedding(self.kb, lambda: self.settings)
             works = (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left), vectors.run())
-            background = [self._keep(work) for work in works]
+            background = [self.keep(work) for work in works]
             stack.push_async_callback(_cancel, background)
             self._ready()
             await self._stopping.wait()
@@ -155,9 +147,9 @@ class Daemon:
         if given is not None:
             return given
         path = self.settings.directories.socket
-        if not self._options.system:
+        if not self.options.system:
             ensure(path.parent)
-        return listen(path, group=self._options.group)
+        return listen(path, group=self.options.group)
 
     def _make_people(self) -> People:
         self.people = People(self._announce, self._root_of, self._event, self.settings.get("security.approval_wait_ms"))
@@ -171,7 +163,7 @@ class Daemon:
             logger().error("the disk is full: runs wait for room, nothing is lost", code=full.code, why=full.message, hint=full.hint)
         if self._state != "starting":
             state = {"v": 1, "state": self.state, "pid": self.pid, "version": __version__}
-            self._bus.publish(STATE_TOPIC, _HELLO, state if full is None else {**state, "error": full.to_dict()})
+            self.bus.publish(STATE_TOPIC, _HELLO, state if full is None else {**state, "error": full.to_dict()})
 
     @property
     def state(self) -> str:
@@ -190,13 +182,12 @@ class Daemon:
 
     def _compose(self, token: str) -> None:
         feed = self._feed = RunFeed(self.kb)
-        self._bus = _Bus(token=token, ledger=feed, any_uid=self._options.group is not None, on_error=self._handler_broke)
-        feed.bus = self._bus
-        self._bus.before_flush = feed.flush
-        self._bus.on_left = lambda: self.people.keep(self._bus.broker.sessions)
-        self._bus.on_request(TOPIC, Control(self).handle)
-        manager = self._session.manager
-        manager.watchers += [feed.take, self._counters.take, self.people.take, self._note]
+        self.bus = _Bus(token=token, ledger=feed, any_uid=self.options.group is not None, on_error=self._handler_broke)
+        feed.bus = self.bus
+        self.bus.before_flush = feed.flush
+        self.bus.on_request(TOPIC, Control(self).handle)
+        manager = self.session.manager
+        manager.watchers += [feed.take, self.counters.take, self.people.take, self._note]
         self.hosting = Hosting(
             manager,
             self.kb,
@@ -205,7 +196,7 @@ class Daemon:
             self.settings.get("runtime.max_queued_runs"),
             clock_ms,
             self._stranded,
-            self._rescan,
+            self.reloading.rescan,
             self._lookup_of,
             self._not_recovered,
         )
@@ -214,45 +205,45 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_soon, "SIGHUP")
+        loop.add_signal_handler(signal.SIGHUP, self.reloading.soon, "SIGHUP")
 
     def _ready(self) -> None:
         self._state = "ready"
         gc.freeze()  # what is here now stays: the collector need not walk it again
-        path = str(self._bus.path)
+        path = str(self.bus.path)
         self._notifier.systemd("READY=1", f"STATUS=serving {path}")
         self._notifier.starter({"ready": True, "pid": self.pid, "socket": path})
-        self._bus.publish(STATE_TOPIC, _HELLO, {"v": 1, "state": "ready", "pid": self.pid, "version": __version__})
-        logger().info("ready", pid=self.pid, socket=path, ms=clock_ms() - self._started_ms, **self.library.counts)
+        self.bus.publish(STATE_TOPIC, _HELLO, {"v": 1, "state": "ready", "pid": self.pid, "version": __version__})
+        logger().info("ready", pid=self.pid, socket=path, ms=clock_ms() - self.started_ms, **self.library.counts)
         for problem in self.library.problems():
             logger().warning("not loaded", what=problem.what, name=problem.name, code=problem.error.code, why=problem.error.message)
 
     async def _drain(self) -> None:
         self._state = "draining"
         self._notifier.systemd("STOPPING=1", "STATUS=draining")
-        self._bus.publish(STATE_TOPIC, _HELLO, {"v": 1, "state": "draining", "pid": self.pid, "version": __version__})
+        self.bus.publish(STATE_TOPIC, _HELLO, {"v": 1, "state": "draining", "pid": self.pid, "version": __version__})
         grace_ms = self.settings.get("runtime.drain_grace_ms") if self._grace_ms is None else self._grace_ms
         draining = asyncio.ensure_future(self.hosting.drain(grace_ms / 1000, self._hurry))
         left = await draining
         if left:
             logger().warning("runs left unfinished", runs=left)
         self._feed.flush()
-        self._bus.pump()  # the last records go out before the goodbye
+        self.bus.pump()  # the last records go out before the goodbye
 
     async def _prepare_guest(self) -> None:
         """Compile the Python guest where this machine has not yet, so that no run waits for it."""
-        self._guest = "preparing"
+        self.guest = "preparing"
         try:
-            await self._session.pool.prepare()
+            await self.session.pool.prepare()
         except RunloopError as error:
-            self._guest = f"not prepared: {error.message}"
+            self.guest = f"not prepared: {error.message}"
             logger().error("the Python guest cannot be prepared", code=error.code, why=error.message)
         else:
-            self._guest = "ready"
+            self.guest = "ready"
 
     async def _take_over(self) -> list[Unfinished]:
         """Go on with the runs that a process which is gone has left: nobody is told that they are unfinished. All that have no end."""
-        owner = self._session.owner
+        owner = self.session.owner
         try:
             found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
             going, waiting = self.hosting.take_over(each for each in found if not owner.alive(each.owner))
@@ -265,13 +256,13 @@ class Daemon:
 
     async def _tidy(self, unfinished: list[Unfinished]) -> None:
         """Forget what no run needs any more."""
-        await asyncio.to_thread(self._session.forget_guests, unfinished)
+        await asyncio.to_thread(self.session.forget_guests, unfinished)
 
     def _not_recovered(self, identity: RunIdentity, error: RunloopError) -> None:
         """A run stays unfinished: who follows it is told, the log says why."""
         logger().error("a run cannot be taken up", trace_id=identity.trace_id, run_id=identity.run_id, code=error.code, why=error.message)
         shown = {"run_id": identity.run_id, "error": {**error.to_dict(), "retryable": False}}
-        self._bus.publish(run_topic(identity.run_id), _TROUBLE, shown)
+        self.bus.publish(run_topic(identity.run_id), _TROUBLE, shown)
 
     async def _watchdog(self) -> None:
         """Tell systemd that the loop turns, twice in the time that it allows."""
@@ -283,12 +274,12 @@ class Daemon:
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _announce(self, shown: dict[str, Any]) -> None:
-        self._bus.publish(APPROVALS_TOPIC, _ASKED, {"v": 1, **shown})
+        self.bus.publish(APPROVALS_TOPIC, _ASKED, {"v": 1, **shown})
         if shown["state"] == "open":
             logger().info("waiting for a person", trace_id=f"trace:{shown['root_run_id']}", approval_id=shown["approval_id"])
 
     def _root_of(self, run_id: str) -> str:
-        found = next((run for run in self._session.manager.active if run.run_id == run_id), None)
+        found = next((run for run in self.session.manager.active if run.run_id == run_id), None)
         while found is not None and found.parent is not None:
             found = found.parent
         return run_id if found is None else found.run_id
@@ -314,98 +305,13 @@ class Daemon:
             logger().error("a run broke off", trace_id=run.recorder.identity.trace_id, run_id=run.run_id, why=str(error), exc_info=error)
         self._feed.flush()  # its records come before
         shown = {"run_id": run.run_id, "error": {"code": code, "message": message, "hint": "", "retryable": halted}}
-        self._bus.publish(run_topic(run.run_id), _TROUBLE, shown)
+        self.bus.publish(run_topic(run.run_id), _TROUBLE, shown)
         self._feed.ended(run.run_id)
 
     def _handler_broke(self, error: BaseException, topic: str) -> None:
         logger().error("a request could not be answered", topic=topic, exc_info=error)
 
-    # ── reloading ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _watch(self) -> list[Watcher]:
-        self._files = Watcher(lambda _paths: self._rescan_soon(), self._unwatched)
-        self._files.watch(self.library.watched())
-        configs = {path.name for path in self.settings.base.user_files}
-        watcher = Watcher(lambda paths: self._config_changed(paths, configs), self._unwatched, recursive=False)
-        watcher.watch(path.parent for path in self.settings.base.user_files if path.parent.is_dir())
-        return [self._files, watcher]
-
-    def _unwatched(self, error: Exception) -> None:
-        logger().error("files are not watched any more; `rlp reload` reads them", why=str(error))
-
-    def _config_changed(self, paths: set[Path], names: set[str]) -> None:
-        if any(path.name in names for path in paths):
-            self._reload_soon("a configuration file changed")
-        else:
-            self._rescan_soon(new_places_only=True)
-
-    def _rescan_soon(self, *, new_places_only: bool = False) -> None:
-        if not new_places_only or tuple(self.library.watched()) != self._files.watched:
-            self._keep(self._rescan())
-
-    def _reload_soon(self, why: str) -> None:
-        self._keep(self._reload_logged(why))
-
-    async def _reload_logged(self, why: str) -> None:
-        try:
-            await self.reload(why)
-        except RunloopError as error:
-            logger().error("the reload failed", code=error.code, why=error.message)
-
-    async def _rescan(self) -> list[Change]:
-        async with self._reloading:
-            changes = await asyncio.to_thread(self.library.rescan)
-            self._files.watch(self.library.watched())
-        for change in changes:
-            self._tell(change)
-        return changes
-
-    async def reload(self, why: str) -> dict[str, Any]:
-        """Read everything anew. Raises what is wrong with the configuration; the old one stays in force then."""
-        self._notifier.systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        try:
-            self._log.reopen()
-            self.kb.ledger.poke()
-            try:
-                loaded = await asyncio.to_thread(self._options.load)
-            except RunloopError as error:
-                self._config_error = (error, clock_ms())
-                self._tell(Change("config", str(error.where) or "configuration", "broken", error=error))
-                raise
-            repaired, self._config_error = self._config_error is not None, None
-            changed = await self._take_settings(loaded)
-            if changed or repaired:
-                self._tell(Change("config", ", ".join(changed) or "configuration", "loaded"))
-            changes = await self._rescan()
-        finally:
-            self._notifier.systemd("READY=1")
-        logger().info("reloaded", why=why, changed=changed, needs_restart=self._needs_restart, files=len(changes))
-        return {"changed": changed, "needs_restart": list(self._needs_restart), "files": [change.shown() for change in changes]}
-
-    async def _take_settings(self, loaded: Settings) -> list[str]:
-        """Obey what may change while the daemon runs, and remember what may not; the keys that changed."""
-        old = self.settings
-        differing = [path for path, each in loaded.resolved.items() if each.value != old.resolved[path].value]
-        self._needs_restart = [path for path in differing if not _safe(loaded, path)]
-        changed = [path for path in differing if _safe(loaded, path)]
-        if changed:
-            kept = {path: old.resolved[path] for path in self._needs_restart}
-            self.settings = replace(loaded, resolved={**loaded.resolved, **kept})
-            self.library.change(self.settings)
-            await self._session.reconfigure(self.settings, self.library)
-            self.people.wait_ms = self.settings.get("security.approval_wait_ms")
-            self.hosting.allow(self.settings.get("runtime.max_runs"), self.settings.get("runtime.max_queued_runs"))
-            self._log.configure(self.settings)
-        return changed
-
-    def _tell(self, change: Change) -> None:
-        self._bus.publish(RELOAD_TOPIC, _CHANGE, change.shown())
-        if change.error is not None:
-            logger().warning("not loaded", what=change.what, name=change.name, code=change.error.code, why=change.error.message)
-        else:
-            logger().info(change.state, what=change.what, name=change.name, digest=change.digest)
-
-    def _keep(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def keep(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something that nobody waits for; what breaks in it is logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -417,96 +323,29 @@ class Daemon:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger().error("something in the background broke", why=str(error), exc_info=error)
 
-    # ── how it is ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── how it is, and what it obeys ─────────────────────────────────────────────────────────────────────────────────────────
 
     def status(self) -> dict[str, Any]:
         """What `rlp status` shows."""
-        turns, hosting = self._session.manager.services.turns, self.hosting
-        problems = [problem.shown() for problem in self.library.problems()]
-        if self._config_error is not None:
-            error, since_ms = self._config_error
-            problems.append(Problem("config", "configuration", error, since_ms, kept=True).shown())
-        stats = self._bus.stats()
-        return {
-            "state": self.state,
-            "version": __version__,
-            "pid": self.pid,
-            "socket": str(self._bus.path),
-            "started_ms": self._started_ms,
-            "uptime_ms": clock_ms() - self._started_ms,
-            "mode": "system" if self._options.system else "user",
-            "runs": {
-                "running": hosting.running,
-                "queued": hosting.queued,
-                "parked": hosting.parked,
-                "max_runs": hosting.max_runs,
-                **hosting.finished,
-            },
-            "active": hosting.listing()[:100],
-            "left": hosting.left()[:100],
-            "nodes": {"at_work": turns.at_work, "waiting": turns.waiting, "limit": turns.limit},
-            "approvals_open": self.people.open_count,
-            "workers": dict(self._session.pool.health),
-            "guest": self._guest,
-            "library": self.library.counts,
-            "problems": problems,
-            "needs_restart": list(self._needs_restart),
-            "native_agents": sorted(session.agent for session in self._bus.broker.sessions.values() if session.agent),
-            "bus": {"connections": stats.connections, "subscriptions": stats.subscriptions, "queued_bytes": stats.queued_bytes},
-            "kb": str(self.kb.root),
-        }
+        return overview.status(self)
 
     def snapshot(self) -> dict[str, Any]:
         """The metrics now."""
-        pool, hosting, stats = self._session.pool, self.hosting, self._bus.stats()
-        pids = [self.pid, *pool.pids]
-        turns, health, total = self._session.manager.services.turns, pool.health, stats.total
-        gauges = {
-            "agents_running": pool.live,
-            "approvals_open": self.people.open_count,
-            "bus_connections": stats.connections,
-            "bus_queue_depth_max": stats.queue_depth_max,
-            "bus_queued": stats.queued_frames,
-            "bus_queue_capacity_max": stats.queue_capacity_max,
-            "fds_open": metrics.open_descriptors(),
-            "ledger_bytes": metrics.ledger_bytes(self.kb.ledger.path),
-            "nodes_at_work": turns.at_work,
-            "nodes_waiting": turns.waiting,
-            "rss_total_bytes": metrics.memory_of(pids),
-            "runs_parked": hosting.parked,
-            "runs_queued": hosting.queued,
-            "runs_running": hosting.running,
-            "workers": health["workers"],
-        }
-        counters = {
-            **self._counters.shown(),
-            "cpu_seconds_total": metrics.cpu_of(pids),
-            "ledger_events_total": self.kb.ledger.head().id,
-            "msgs_copies_total": total.published,
-            "msgs_recv_total": total.frames,
-            "msgs_sent_total": total.delivered,
-            "msgs_dropped_total": sum(total.dropped.values()),
-            "runs_refused_total": hosting.refused,
-            "workers_lost_total": health["lost_total"],
-            **{f"runs_{status}_total": count for status, count in hosting.finished.items()},
-        }
-        return metrics.snapshot(clock_ms(), self.settings.get("observability.metrics_interval_ms"), gauges, counters)
+        return overview.snapshot(self)
+
+    async def reload(self, why: str) -> dict[str, Any]:
+        """Read everything anew. Raises what is wrong with the configuration; the old one stays in force then."""
+        return await self.reloading.reload(why)
 
     async def _publish_metrics(self) -> None:
         """A snapshot each interval; the interval may change while it runs."""
         while True:
             interval_ms = self.settings.get("observability.metrics_interval_ms")
             await asyncio.sleep(interval_ms / 1000)
-            self._bus.publish(METRICS_TOPIC, _METRICS, self.snapshot(), ttl_ms=max(2 * interval_ms, interval_ms + 250))
+            self.bus.publish(METRICS_TOPIC, _METRICS, self.snapshot(), ttl_ms=max(2 * interval_ms, interval_ms + 250))
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _safe(settings: Settings, path: str) -> bool:
-    """Whether a key may change while the daemon runs: those that say so, the hard limits, and what these narrow."""
-    key = settings.explain(path).key
-    return key.reload or key.tighten is not None or key.limit is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -88,16 +88,6 @@ class People:
         """Somebody at a terminal follows the run and can be asked there."""
         self._following.setdefault(root, set()).add(session)
         self._tell(root)
-
-    def keep(self, connected: Container[str]) -> None:
-        """Only these connections are left."""
-        for root, sessions in list(self._following.items()):
-            left = {session for session in sessions if session in connected}
-            if left != sessions:
-                self._following[root] = left
-                if not left:
-                    del self._following[root]
-                self._tell(root)
 
     def followed(self, root: str) -> bool:
         """Whether somebody at a terminal follows the run."""

@@ -177,16 +177,6 @@ async def test_a_scope_that_policy_does_not_allow_is_refused_with_the_reason_and
     deciding.cancel()
 
 
-async def test_an_approval_is_refused_when_the_last_one_who_follows_is_gone():
-    desk, _ = people()
-    desk.follow("r", "s1")
-    deciding = asyncio.create_task(desk.decide(REQUEST))
-    await asyncio.sleep(0)
-    desk.keep({"s2"})
-    decision = await deciding
-    assert (decision.approved, decision.role, desk.followed("r")) == (False, "nobody", False)
-
-
 async def test_an_approval_that_may_wait_is_answered_by_somebody_who_comes_later():
     desk, _ = people(wait_ms=60_000)
     deciding = asyncio.create_task(desk.decide(REQUEST))

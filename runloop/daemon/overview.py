@@ -1,0 +1,88 @@
+"""How a daemon is: what `rlp status` shows, and the snapshot of its metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runloop import __version__
+from runloop.daemon import metrics
+from runloop.daemon.library import Problem
+from runloop.runs.compose import clock_ms
+
+if TYPE_CHECKING:
+    from runloop.daemon.app import Daemon
+
+
+def status(daemon: Daemon) -> dict[str, Any]:
+    """What `rlp status` shows."""
+    turns, hosting = daemon.session.manager.services.turns, daemon.hosting
+    problems = [problem.shown() for problem in daemon.library.problems()]
+    if daemon.reloading.config_error is not None:
+        error, since_ms = daemon.reloading.config_error
+        problems.append(Problem("config", "configuration", error, since_ms, kept=True).shown())
+    stats = daemon.bus.stats()
+    return {
+        "state": daemon.state,
+        "version": __version__,
+        "pid": daemon.pid,
+        "socket": str(daemon.bus.path),
+        "started_ms": daemon.started_ms,
+        "uptime_ms": clock_ms() - daemon.started_ms,
+        "mode": "system" if daemon.options.system else "user",
+        "runs": {
+            "running": hosting.running,
+            "queued": hosting.queued,
+            "parked": hosting.parked,
+            "max_runs": hosting.max_runs,
+            **hosting.finished,
+        },
+        "active": hosting.listing()[:100],
+        "left": hosting.left()[:100],
+        "nodes": {"at_work": turns.at_work, "waiting": turns.waiting, "limit": turns.limit},
+        "approvals_open": daemon.people.open_count,
+        "workers": dict(daemon.session.pool.health),
+        "guest": daemon.guest,
+        "library": daemon.library.counts,
+        "problems": problems,
+        "needs_restart": list(daemon.reloading.needs_restart),
+        "native_agents": sorted(session.agent for session in daemon.bus.broker.sessions.values() if session.agent),
+        "bus": {"connections": stats.connections, "subscriptions": stats.subscriptions, "queued_bytes": stats.queued_bytes},
+        "kb": str(daemon.kb.root),
+    }
+
+
+def snapshot(daemon: Daemon) -> dict[str, Any]:
+    """The metrics now."""
+    pool, hosting, stats = daemon.session.pool, daemon.hosting, daemon.bus.stats()
+    pids = [daemon.pid, *pool.pids]
+    turns, health, total = daemon.session.manager.services.turns, pool.health, stats.total
+    gauges = {
+        "agents_running": pool.live,
+        "approvals_open": daemon.people.open_count,
+        "bus_connections": stats.connections,
+        "bus_queue_depth_max": stats.queue_depth_max,
+        "bus_queued": stats.queued_frames,
+        "bus_queue_capacity_max": stats.queue_capacity_max,
+        "fds_open": metrics.open_descriptors(),
+        "ledger_bytes": metrics.ledger_bytes(daemon.kb.ledger.path),
+        "nodes_at_work": turns.at_work,
+        "nodes_waiting": turns.waiting,
+        "rss_total_bytes": metrics.memory_of(pids),
+        "runs_parked": hosting.parked,
+        "runs_queued": hosting.queued,
+        "runs_running": hosting.running,
+        "workers": health["workers"],
+    }
+    counters = {
+        **daemon.counters.shown(),
+        "cpu_seconds_total": metrics.cpu_of(pids),
+        "ledger_events_total": daemon.kb.ledger.head().id,
+        "msgs_copies_total": total.published,
+        "msgs_recv_total": total.frames,
+        "msgs_sent_total": total.delivered,
+        "msgs_dropped_total": sum(total.dropped.values()),
+        "runs_refused_total": hosting.refused,
+        "workers_lost_total": health["lost_total"],
+        **{f"runs_{status}_total": count for status, count in hosting.finished.items()},
+    }
+    return metrics.snapshot(clock_ms(), daemon.settings.get("observability.metrics_interval_ms"), gauges, counters)

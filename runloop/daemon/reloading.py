@@ -1,0 +1,135 @@
+"""What changes while the daemon runs: agents, openings and safe settings, read anew when their files change or somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from runloop.daemon.library import Change
+from runloop.daemon.logs import logger
+from runloop.daemon.watching import Watcher
+from runloop.errors import RunloopError
+from runloop.runs.compose import clock_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runloop.config import Settings
+    from runloop.daemon.app import Daemon
+    from runloop.daemon.logs import Log
+    from runloop.daemon.notify import Notifier
+
+RELOAD_TOPIC = "rlp/sys/reload"
+_CHANGE = "observation.opening.event.v1"
+
+
+class Reloading:
+    """Keeps a daemon's files and settings current; one reading at a time. A file that broke leaves the last good version in force."""
+
+    def __init__(self, daemon: Daemon, load: Callable[[], Settings], log: Log, notifier: Notifier) -> None:
+        """``load`` reads the settings."""
+        self._daemon = daemon
+        self._load = load
+        self._log = log
+        self._notifier = notifier
+        self._files: Watcher
+        self._one_at_a_time = asyncio.Lock()
+        self.config_error: tuple[RunloopError, int] | None = None
+        """What is wrong with the configuration, and since when (epoch ms)."""
+        self.needs_restart: list[str] = []
+        """Keys that changed and cannot be obeyed before the daemon starts anew."""
+
+    def watch(self) -> list[Watcher]:
+        """Follow the files of agents, openings and configuration; what has to be closed."""
+        self._files = Watcher(lambda _paths: self._rescan_soon(), self._unwatched)
+        self._files.watch(self._daemon.library.watched())
+        configs = {path.name for path in self._daemon.settings.base.user_files}
+        watcher = Watcher(lambda paths: self._config_changed(paths, configs), self._unwatched, recursive=False)
+        watcher.watch(path.parent for path in self._daemon.settings.base.user_files if path.parent.is_dir())
+        return [self._files, watcher]
+
+    def _unwatched(self, error: Exception) -> None:
+        logger().error("files are not watched any more; `rlp reload` reads them", why=str(error))
+
+    def _config_changed(self, paths: set[Path], names: set[str]) -> None:
+        if any(path.name in names for path in paths):
+            self.soon("a configuration file changed")
+        else:
+            self._rescan_soon(new_places_only=True)
+
+    def _rescan_soon(self, *, new_places_only: bool = False) -> None:
+        if not new_places_only or tuple(self._daemon.library.watched()) != self._files.watched:
+            self._daemon.keep(self.rescan())
+
+    def soon(self, why: str) -> None:
+        """Read everything anew, without anybody waiting for it."""
+        self._daemon.keep(self._reload_logged(why))
+
+    async def _reload_logged(self, why: str) -> None:
+        try:
+            await self.reload(why)
+        except RunloopError as error:
+            logger().error("the reload failed", code=error.code, why=error.message)
+
+    async def rescan(self) -> list[Change]:
+        """Read agents and openings anew, and tell what changed."""
+        async with self._one_at_a_time:
+            changes = await asyncio.to_thread(self._daemon.library.rescan)
+            self._files.watch(self._daemon.library.watched())
+        for change in changes:
+            self._tell(change)
+        return changes
+
+    async def reload(self, why: str) -> dict[str, Any]:
+        """Read everything anew. Raises what is wrong with the configuration; the old one stays in force then."""
+        self._notifier.systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self._log.reopen()
+            self._daemon.kb.ledger.poke()
+            try:
+                loaded = await asyncio.to_thread(self._load)
+            except RunloopError as error:
+                self.config_error = (error, clock_ms())
+                self._tell(Change("config", str(error.where) or "configuration", "broken", error=error))
+                raise
+            repaired, self.config_error = self.config_error is not None, None
+            changed = await self._take_settings(loaded)
+            if changed or repaired:
+                self._tell(Change("config", ", ".join(changed) or "configuration", "loaded"))
+            changes = await self.rescan()
+        finally:
+            self._notifier.systemd("READY=1")
+        logger().info("reloaded", why=why, changed=changed, needs_restart=self.needs_restart, files=len(changes))
+        return {"changed": changed, "needs_restart": list(self.needs_restart), "files": [change.shown() for change in changes]}
+
+    async def _take_settings(self, loaded: Settings) -> list[str]:
+        """Obey what may change while the daemon runs, and remember what may not; the keys that changed."""
+        old = self._daemon.settings
+        differing = [path for path, each in loaded.resolved.items() if each.value != old.resolved[path].value]
+        self.needs_restart = [path for path in differing if not _safe(loaded, path)]
+        changed = [path for path in differing if _safe(loaded, path)]
+        if changed:
+            kept = {path: old.resolved[path] for path in self.needs_restart}
+            self._daemon.settings = replace(loaded, resolved={**loaded.resolved, **kept})
+            self._daemon.library.change(self._daemon.settings)
+            await self._daemon.session.reconfigure(self._daemon.settings, self._daemon.library)
+            self._daemon.people.wait_ms = self._daemon.settings.get("security.approval_wait_ms")
+            self._daemon.hosting.allow(self._daemon.settings.get("runtime.max_runs"), self._daemon.settings.get("runtime.max_queued_runs"))
+            self._log.configure(self._daemon.settings)
+        return changed
+
+    def _tell(self, change: Change) -> None:
+        self._daemon.bus.publish(RELOAD_TOPIC, _CHANGE, change.shown())
+        if change.error is not None:
+            logger().warning("not loaded", what=change.what, name=change.name, code=change.error.code, why=change.error.message)
+        else:
+            logger().info(change.state, what=change.what, name=change.name, digest=change.digest)
+
+
+def _safe(settings: Settings, path: str) -> bool:
+    """Whether a key may change while the daemon runs: those that say so, the hard limits, and what these narrow."""
+    key = settings.explain(path).key
+    return key.reload or key.tighten is not None or key.limit is not None
