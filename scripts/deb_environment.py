@@ -167,6 +167,7 @@ def _unpack(wheels: list[Path], place: Path, machine: str, python: str) -> None:
     options = ["--no-deps", "--no-index", "--no-compile", *(f"--find-links={house}" for house in sorted(houses))]
     _pip("install", *options, "--target", str(place), *_platform(machine, python), *exact)
     shutil.rmtree(place / "bin", ignore_errors=True)
+    shutil.rmtree(place / "apsw" / "sqlite_extra_binaries", ignore_errors=True)  # a hundred programs and extensions that nothing here uses
     for unwanted in ("REQUESTED", "direct_url.json"):
         for file in place.glob(f"*.dist-info/{unwanted}"):
             file.unlink()

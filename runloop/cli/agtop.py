@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from runloop.config import Settings
     from runloop.tui.ports import Feed, Hit
 
-_EPILOG: Final = """Without --input and --at it follows the daemon. ? shows the keys; docs/agtop.md has the rest.
-
-examples: agtop
-          agtop --run 3f2a91c0
-          rlp attach last --json | agtop --input -
-          agtop --at 2h
-          agtop --plain
-          agtop --web"""
+EXAMPLES: Final = (
+    "agtop",
+    "agtop --run 3f2a91c0",
+    "rlp attach last --json | agtop --input -",
+    "agtop --at 2h",
+    "agtop --plain",
+    "agtop --web",
+)
+_EPILOG: Final = (
+    "Without --input and --at it follows the daemon. ? shows the keys; docs/agtop.md has the rest.\n\nexamples: "
+    + "\n          ".join(EXAMPLES)
+)
 _PAST_RUNS: Final = 500
 _HITS: Final = 50
 _WHY_DEPTH: Final = 8

@@ -1,15 +1,17 @@
-"""The manual: rlp(1), a page for each verb, and runloopd(8), from the same grammar that completion uses."""
+"""The manual: rlp(1) and a page for each verb, from the same grammar that completion uses; agtop(1) and runloopd(8), from their options."""
 
 from __future__ import annotations
 
 import re
+from argparse import ArgumentParser
 from typing import Any
 
 from runloop import __version__
+from runloop.cli import agtop
 from runloop.cli.exits import EXITS
 from runloop.cli.grammar import whole
 from runloop.cli.main import VERBS
-from runloop.daemon.main import _parser
+from runloop.daemon import main as runloopd
 
 _TAGLINE = "sandboxed, durable, replayable Python agents, from the terminal"
 _ENVIRONMENT = (
@@ -32,7 +34,7 @@ _FILES = (
 def pages() -> dict[str, str]:
     """Every page by its place below ``docs/man``."""
     grammar = whole()
-    found = {"man1/rlp.1": _rlp(grammar), "man8/runloopd.8": _daemon()}
+    found = {"man1/rlp.1": _rlp(grammar), "man1/agtop.1": _monitor(), "man8/runloopd.8": _daemon()}
     for name in VERBS:
         found[f"man1/rlp-{name}.1"] = _verb(name, grammar["commands"][name])
     return found
@@ -49,7 +51,7 @@ def _rlp(grammar: dict[str, Any]) -> str:
         _exits(),
         ".SH ENVIRONMENT\n" + "\n".join(_item(f"\\fB{_dash(name)}\\fR", text) for name, text in _ENVIRONMENT),
         ".SH FILES\n" + "\n".join(_item(f"\\fI{_plain(name)}\\fR", text) for name, text in _FILES),
-        ".SH SEE ALSO\n\\fBrunloopd\\fR(8)",
+        ".SH SEE ALSO\n\\fBagtop\\fR(1), \\fBrunloopd\\fR(8)",
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
 
@@ -69,24 +71,42 @@ def _verb(name: str, node: dict[str, Any]) -> str:
 
 
 def _daemon() -> str:
-    options = [
-        (", ".join(action.option_strings), None if action.nargs == 0 else action.metavar or action.dest.upper(), action.help or "")
-        for action in _parser()._actions  # noqa: SLF001 - argparse shows its options nowhere else
-        if action.option_strings
-    ]
-    listed = [_item(_bold(names) + (f" \\fI{_plain(str(value))}\\fR" if value else ""), text) for names, value, text in options]
     parts = [
         _head("RUNLOOPD", 8, "runloopd", "the daemon that runs openings, keeps the ledger and performs what agents may do"),
         ".SH SYNOPSIS\n.B runloopd\n[\\fIOPTIONS\\fR]",
         ".SH DESCRIPTION\n" + _text("`runloopd` is started by `rlp up`, by systemd, or by hand. It is the only process that has keys and "
         "the network; agents run in its workers, which have neither. After a crash it takes up every run where the ledger says it was. "
         "SIGTERM stops it: no new runs, a grace for nodes that work, then the end. SIGHUP lets it read its files anew."),
-        ".SH OPTIONS\n" + "\n".join(listed),
+        _parsed(runloopd._parser()),  # noqa: SLF001 - what the program itself reads
         _exits(routes=False),
         ".SH FILES\n" + "\n".join(_item(f"\\fI{_plain(name)}\\fR", text) for name, text in _FILES),
         ".SH SEE ALSO\n\\fBrlp\\fR(1), \\fBrlp\\-up\\fR(1), \\fBsystemd.service\\fR(5)",
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+def _monitor() -> str:
+    parts = [
+        _head("AGTOP", 1, "agtop", "see what agents do, and decide what would leave"),
+        ".SH SYNOPSIS\n.B agtop\n[\\fIOPTIONS\\fR]",
+        ".SH DESCRIPTION\n" + _text("`agtop` shows every run of the daemon as it goes, what it waits for, and the exact content of what an "
+        "agent would send or change, to be approved or refused there. `?` shows its keys, `q` ends it. It also shows a file of run "
+        "records, or the runs as they were at an earlier time."),
+        _parsed(agtop._parser()),  # noqa: SLF001 - what the program itself reads
+        _exits(routes=False),
+        ".SH EXAMPLES\n" + "\n.br\n".join(f".B {_dash(each)}" for each in agtop.EXAMPLES),
+        ".SH SEE ALSO\n\\fBrlp\\fR(1), \\fBrlp\\-inbox\\fR(1), \\fBrunloopd\\fR(8)",
+    ]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def _parsed(parser: ArgumentParser) -> str:
+    """The options of a program that reads them with argparse, which shows them nowhere else."""
+    listed = []
+    for action in parser._actions:  # noqa: SLF001
+        value = "" if action.nargs == 0 else f" \\fI{_plain(str(action.metavar or action.dest.upper()))}\\fR"
+        listed.append(_item(_bold(", ".join(action.option_strings)) + value, action.help or ""))
+    return ".SH OPTIONS\n" + "\n".join(listed)
 
 
 def _head(title: str, section: int, name: str, summary: str) -> str:

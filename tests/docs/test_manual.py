@@ -2,11 +2,13 @@
 
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
-PAGES = sorted((Path(__file__).resolve().parents[2] / "docs/man").glob("man?/*"))
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs/man").glob("man?/*"))
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="no groff here")
@@ -31,3 +33,8 @@ def test_man_shows_what_a_page_is_about():
     )
     assert "rlp approve [OPTIONS] [ID]" in done.stdout
     assert "EXAMPLES" in done.stdout
+
+
+def test_every_program_has_a_page():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert sorted(scripts) == sorted({page.stem for page in PAGES} & set(scripts))

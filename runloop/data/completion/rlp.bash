@@ -23,4 +23,4 @@ _rlp() {
   esac
   return 0
 }
-complete -F _rlp rlp
+complete -F _rlp rlp runloop

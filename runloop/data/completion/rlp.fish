@@ -15,3 +15,4 @@ function __rlp_complete
     end
 end
 complete -c rlp -f -k -a '(__rlp_complete)'
+complete -c runloop -w rlp
