@@ -183,9 +183,11 @@ def command_of(verb: str) -> Any:
 
     import typer
 
+    from runloop.cli.typed import read_plainly
+
     app: typer.Typer = import_module(VERBS[verb].module).app
     app.rich_markup_mode = None
-    return typer.main.get_command(app)
+    return read_plainly(typer.main.get_command(app))
 
 
 def _usage(error: Any, verb: str) -> int:

@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-from runloop.cli.main import main
-
 TWO = """
 version: 0
 name: {name}
@@ -23,32 +21,17 @@ success: {{any_of: [exists(answer.out)]}}
 """
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "RUNLOOP_ROUTER_OPENING_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    home = tmp_path / "home"
+@pytest.fixture
+def home(home, tmp_path, monkeypatch):
     programs = tmp_path / "bin"
     for folder in (home / "openings", programs, tmp_path / "work"):
         folder.mkdir(parents=True)
     for name in ("git", "find"):
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
-    monkeypatch.setenv("RUNLOOP_HOME", str(home))
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.chdir(tmp_path / "work")
     return home
-
-
-@pytest.fixture
-def rlp(capsys):
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def why(rlp, *words):

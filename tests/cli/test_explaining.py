@@ -11,30 +11,15 @@ import pytest
 
 from runloop.cli import output
 from runloop.cli.kb import drawing
-from runloop.cli.main import main
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HOME", str(tmp_path))
+@pytest.fixture
+def home(home, tmp_path, monkeypatch):
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "plan.md").write_text("# Plan\n\nThe launch is in March. Ask ada@home.example.\n")
     monkeypatch.chdir(notes)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def rlp(capsys):
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return home
 
 
 @pytest.fixture

@@ -4,28 +4,8 @@ import json
 
 import pytest
 
-from runloop.cli.main import main
 from runloop.events import NewEvent
 from runloop.kb import KnowledgeBase
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def rlp(capsys):
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -8,39 +8,19 @@ import subprocess
 import pytest
 
 from runloop.cli import output
-from runloop.cli.main import main
 
 MAIL = b"From a@x Fri Nov 20 09:30:00 2026\nFrom: a@x.example\nSubject: Launch\n\nIn March.\n\n"
 EVENT = b"BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:1\nSUMMARY:Launch\nEND:VEVENT\nEND:VCALENDAR\n"
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "HISTFILE", "ZDOTDIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def rlp(capsys):
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-def file(home, name, data):
-    path = home / name
+def file(folder, name, data):
+    path = folder / name
     path.write_bytes(data)
     return path
 
 
-def test_mail_is_imported_and_found(rlp, home):
-    path = file(home, "in.mbox", MAIL + MAIL.replace(b"Launch", b"Dates").replace(b"\n\nIn", b"\nDate: soon\n\nIn"))
+def test_mail_is_imported_and_found(rlp, tmp_path):
+    path = file(tmp_path, "in.mbox", MAIL + MAIL.replace(b"Launch", b"Dates").replace(b"\n\nIn", b"\nDate: soon\n\nIn"))
     code, out, err = rlp("kb", "import", "mail", path, "--table")
     assert (code, out) == (0, "mail: 2 new, 0 known, 0 refused\n")
     assert err == f"note {path}:7: date 'soon' cannot be read\n"
@@ -48,31 +28,31 @@ def test_mail_is_imported_and_found(rlp, home):
     assert (hit["domain"], hit["path"], hit["line"]) == ("messages", str(path), 1)
 
 
-def test_appointments_commits_and_commands_are_imported(rlp, home):
-    repository = home / "repo"
+def test_appointments_commits_and_commands_are_imported(rlp, tmp_path):
+    repository = tmp_path / "repo"
     subprocess.run(["git", "init", "-q", repository], check=True)
     subprocess.run(
         ["git", "-C", repository, "-c", "user.name=a", "-c", "user.email=a@x", "commit", "-q", "--allow-empty", "-m", "one"], check=True
     )
-    assert rlp("kb", "import", "calendar", file(home, "a.ics", EVENT), "--table")[:2] == (0, "calendar: 1 new, 0 known, 0 refused\n")
+    assert rlp("kb", "import", "calendar", file(tmp_path, "a.ics", EVENT), "--table")[:2] == (0, "calendar: 1 new, 0 known, 0 refused\n")
     assert rlp("kb", "import", "git", repository, "--table")[:2] == (0, "git: 1 new, 0 known, 0 refused\n")
     assert rlp("kb", "import", "git", repository, "--since", "1d", "--table")[:2] == (0, "git: 0 new, 1 known, 0 refused\n")
-    file(home, ".bash_history", b"ls\nexport TOKEN=hunter2\n")
+    file(tmp_path, ".bash_history", b"ls\nexport TOKEN=hunter2\n")
     assert rlp("kb", "import", "shell", "--table")[:2] == (0, "shell: 2 new, 0 known, 0 refused, 1 secret taken out\n")
 
 
-def test_the_report_as_json_names_counts_places_and_events(rlp, home):
-    path = file(home, "a.ics", EVENT + b"rest\n")
+def test_the_report_as_json_names_counts_places_and_events(rlp, tmp_path):
+    path = file(tmp_path, "a.ics", EVENT + b"rest\n")
     code, out, _ = rlp("kb", "import", "calendar", path)
     report = json.loads(out)
     assert (code, report["taken"], report["events"], report["refusals"]) == (0, 1, [[1, 1]], 1)
     assert report["refused"] == [{"file": str(path), "line": 7, "reason": "not a calendar: no BEGIN:VCALENDAR before it"}]
 
 
-def test_changes_and_what_is_gone_are_counted_and_a_dry_run_says_so(rlp, home):
-    path = file(home, "a.ics", EVENT.replace(b"END:VCALENDAR\n", b"BEGIN:VEVENT\nUID:2\nEND:VEVENT\nEND:VCALENDAR\n"))
+def test_changes_and_what_is_gone_are_counted_and_a_dry_run_says_so(rlp, tmp_path):
+    path = file(tmp_path, "a.ics", EVENT.replace(b"END:VCALENDAR\n", b"BEGIN:VEVENT\nUID:2\nEND:VEVENT\nEND:VCALENDAR\n"))
     rlp("kb", "import", "calendar", path)
-    file(home, "a.ics", EVENT.replace(b"Launch", b"Later"))
+    file(tmp_path, "a.ics", EVENT.replace(b"Launch", b"Later"))
     said = "calendar: 0 new, 1 changed, 0 known, 0 refused, 1 record forgotten"
     assert rlp("kb", "import", "calendar", path, "--dry-run", "--table")[1] == f"{said} (dry run: nothing was written)\n"
     assert rlp("kb", "import", "calendar", path, "--table")[1] == f"{said}\n"
@@ -90,21 +70,21 @@ def test_changes_and_what_is_gone_are_counted_and_a_dry_run_says_so(rlp, home):
         (["git", ".", "--since", "soon"], 2, "cli.time"),
     ],
 )
-def test_what_cannot_be_imported_is_named(rlp, home, monkeypatch, words, code, said):
-    monkeypatch.chdir(home)
+def test_what_cannot_be_imported_is_named(rlp, tmp_path, monkeypatch, words, code, said):
+    monkeypatch.chdir(tmp_path)
     found, _, err = rlp("kb", "import", *words, "--table")
     assert found == code
     assert said in err
 
 
-def test_progress_is_shown_on_a_terminal_unless_quiet(rlp, home, monkeypatch):
-    path = file(home, "in.mbox", MAIL)
+def test_progress_is_shown_on_a_terminal_unless_quiet(rlp, tmp_path, monkeypatch):
+    path = file(tmp_path, "in.mbox", MAIL)
     monkeypatch.setattr(output, "is_terminal", lambda stream: True)
     assert "mail: 1 new, 0 known, 0 refused, 0.0 of 0.0 MB" in rlp("kb", "import", "mail", path)[2]
     assert "MB" not in rlp("kb", "import", "mail", path, "--quiet")[2]
 
 
-def test_an_interrupted_import_says_how_to_go_on(rlp, home, monkeypatch):
+def test_an_interrupted_import_says_how_to_go_on(rlp, tmp_path, monkeypatch):
     from runloop.kb.importers.mail import importing
 
     def interrupted(*_):
@@ -112,6 +92,6 @@ def test_an_interrupted_import_says_how_to_go_on(rlp, home, monkeypatch):
         yield
 
     monkeypatch.setattr(importing, "letters", interrupted)
-    code, out, err = rlp("kb", "import", "mail", file(home, "in.mbox", MAIL), "--table")
+    code, out, err = rlp("kb", "import", "mail", file(tmp_path, "in.mbox", MAIL), "--table")
     assert (code, out) == (130, "mail: 0 new, 0 known, 0 refused\n")
     assert "interrupted: what was taken stays; the same command goes on from there" in err

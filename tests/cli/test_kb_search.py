@@ -10,30 +10,10 @@ from pathlib import Path
 import pytest
 
 from runloop.cli.kb.searching import KINDS
-from runloop.cli.main import main
 from runloop.config.table_vectors import DOCUMENTS
 from runloop.kb.derived import DOMAINS
 
 SUPPORT = Path(__file__).parents[1] / "support"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def rlp(capsys):
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

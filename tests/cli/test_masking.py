@@ -7,7 +7,6 @@ import json
 import pytest
 
 from runloop.cli import person
-from runloop.cli.main import main
 from runloop.cli.showing import RunShown
 from runloop.events import NewEvent, RunIdentity, record_of, run_event
 from runloop.events.records import EffectEnded, EffectRequested, NodeFinished, NodeText
@@ -27,13 +26,9 @@ RUN = RunIdentity(
 HASH = "a" * 64
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("RUNLOOP_KB_ROOT_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    with KnowledgeBase.open(tmp_path / "home" / "pog") as kb:
+@pytest.fixture
+def home(home):
+    with KnowledgeBase.open(home / "pog") as kb:
         kb.ledger.append([NewEvent("contact.upserted", {"name": f"Ada {TEXT}", "email": ADDRESS}, "user")])
         started = {"opening_digest": "d", "params": {"to": ADDRESS, "text": TEXT}, "versions": {"runloop": "1"}, "mode": "local"}
         node = {"node": "writer", "attempt": 1, "agent": {"name": "writer", "version": "1", "digest": HASH}}
@@ -47,17 +42,7 @@ def home(tmp_path, monkeypatch):
             run_event(RUN, 7, "node.finished", NodeFinished("writer", 1, "ok", {"out": [TEXT]}), "writer finished"),
             run_event(RUN, 8, "run.finished", {"status": "failed", "final_hash": HASH, "ms": 1, "reason": TEXT}, f"failed: {TEXT}"),
         ])  # fmt: skip
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def rlp(capsys):
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return home
 
 
 WAYS = [
@@ -176,9 +161,9 @@ def test_an_approval_shows_the_true_recipient_and_text():
     assert TEXT in shown
 
 
-def test_a_live_run_and_its_trace_file_are_masked(capsys, tmp_path):
+def test_a_live_run_and_its_trace_file_are_masked(home, capsys, tmp_path):
     shown = RunShown(None, trace_out=tmp_path / "trace.json")
-    with KnowledgeBase.open(tmp_path / "home" / "pog") as kb:
+    with KnowledgeBase.open(home / "pog") as kb:
         records = [record_of(kb.ledger.full(event)) for event in kb.read_run(RUN.run_id)]
     for record in records:
         shown.take(record)
