@@ -15,7 +15,7 @@ _SORTS: Final[dict[type, str]] = {str: "text", Path: "a path", int: "a whole num
 class Plain:
     """How the values of one parameter are read: what typer asks for in the place of its own reader."""
 
-    sort: type
+    sort: type[Any]
     low: float | None = None
     high: float | None = None
 
