@@ -26,7 +26,10 @@ class Job:
     number: int
     hostcall: Hostcall
     wall_s: float
-    ended: asyncio.Future[GuestResult]
+    ended: asyncio.Future[GuestResult | None]
+    """None: it was given back before it began."""
+    ahead: bool = False
+    """Whether it was sent to wait in the worker, and has not been heard of since."""
     feed: Feed = field(default_factory=Feed)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     began: float = field(default_factory=time.monotonic)
@@ -53,6 +56,11 @@ class Job:
         """Give back what was held, after the calls that are left to be compared."""
         held, self._held, self._held_size, self.comparing = self._held, [], 0, False
         return [(frames.HOSTCALL, rest), *held]
+
+    def give_back(self) -> None:
+        """Let the pool find another place for it, unless it has ended."""
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def fail(self, code: str, message: str, *, retryable: bool = False, said: str = "") -> None:
         """End with an error, unless it has ended."""

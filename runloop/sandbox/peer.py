@@ -32,6 +32,8 @@ class Peer(asyncio.Protocol):
         self.jobs: dict[int, Job] = {}
         self.reserved = 0
         self.lost = False
+        self.stuck = False
+        """Whether it gave guests back since the last one ended: those that run there take long."""
         self.cause = ""
         """Why the worker is gone, as far as it is known."""
         self.confinement: Mapping[str, Any] = {}
@@ -47,14 +49,14 @@ class Peer(asyncio.Protocol):
         self._unsent: list[bytes] = []
 
     @classmethod
-    async def start(cls, cache_dir: Path, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
+    async def start(cls, cache_dir: Path, threads: int, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
         """Start a worker and wait until it has given up its privileges."""
         ours, theirs = socket.socketpair()
         errors = os.memfd_create("worker-stderr", os.MFD_CLOEXEC)
         with theirs:
             # On this thread, which must live as long as the pool: the kernel kills the worker with the thread that started it.
             process = subprocess.Popen(  # noqa: ASYNC220, S603 - spawning takes 2 ms; our own module with our own arguments
-                command("runloop.sandbox.worker", [str(theirs.fileno()), str(os.getpid()), str(cache_dir)]),
+                command("runloop.sandbox.worker", [str(theirs.fileno()), str(os.getpid()), str(cache_dir), str(threads)]),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
                 pass_fds=(theirs.fileno(),), env=environment(), cwd=os.sep, start_new_session=True,
             )  # fmt: skip
@@ -102,6 +104,8 @@ class Peer(asyncio.Protocol):
         last = self._last_words()
         self.cause = self.cause or last or "the process died without a word (killed, or out of memory)"
         for job in list(self.jobs.values()):
+            if job.ahead:
+                job.give_back()
             job.fail("worker.crashed", "the worker process died while the agent ran" + (f": {last}" if last else ""), retryable=True)
             self._drop(job)
         if not self.ready.done():
@@ -196,6 +200,7 @@ class Peer(asyncio.Protocol):
         if schema == frames.ENDED:
             self._finish(job, payload)
         elif schema == frames.HOSTCALL and not job.ended.done():
+            job.ahead = False
             if "taped" in payload:
                 self._compare(job, payload["taped"])
             else:
@@ -272,6 +277,9 @@ class Peer(asyncio.Protocol):
             job.fail_with(error)
 
     def _finish(self, job: Job, payload: dict[str, Any]) -> None:
+        self.stuck = "Returned" in payload
+        if self.stuck:
+            job.give_back()
         if not job.ended.done():
             if "Completed" in payload:
                 done = payload["Completed"]

@@ -30,6 +30,8 @@ _GRACE_S = 10.0
 """How much longer than its limit a guest may seem to run (loading and compiling included) before its worker is taken for hung."""
 _STOP_GRACE_S = 1.0
 _MAX_STARTS_FAILED = 5
+_AHEAD = 6
+"""Guests that wait in a worker for those that run there, so that the next begins at once; where these take long it gives them back."""
 RESTARTS_PER_MINUTE = 30
 
 
@@ -94,7 +96,7 @@ class WorkerPool:
         await asyncio.gather(*(peer.close() for peer in peers), *self._reaping)
 
     async def _add_peer(self) -> None:
-        peer = await Peer.start(self._cache.directory, on_idle=self._give, on_lost=self._lost)
+        peer = await Peer.start(self._cache.directory, self._threads, on_idle=self._give, on_lost=self._lost)
         if self._closed:
             await peer.close()
             return
@@ -172,8 +174,8 @@ class WorkerPool:
 
     @property
     def places(self) -> int:
-        """How many guests can run at a time."""
-        return self._size * self._threads
+        """How many guests that do not wait for anybody the workers take."""
+        return self._size * (self._threads + _AHEAD)
 
     @property
     def health(self) -> Mapping[str, Any]:
@@ -220,15 +222,21 @@ class WorkerPool:
         if spec.kind == "python":
             message["sources"], message["digest"] = self._contents.of_sources(spec.digest, spec.sources or {})
         _check_size(spec, message)
-        peer = await self._free_peer()
-        self._numbers += 1
-        job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, asyncio.get_running_loop().create_future(), Feed(tape))
-        peer.begin(job, message)
-        try:
-            return await job.ended
-        finally:
-            if not job.gone.is_set():
-                await self._stop(peer, job)
+        again = False
+        while True:
+            peer = await self._free_peer(first=again)
+            self._numbers += 1
+            ended: asyncio.Future[GuestResult | None] = asyncio.get_running_loop().create_future()
+            job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, ended, peer.busy > self._threads, Feed(tape))
+            peer.begin(job, message)
+            try:
+                result = await ended
+            finally:
+                if not job.gone.is_set():
+                    await self._stop(peer, job)
+            if result is not None:
+                return result
+            again = True
 
     async def _stop(self, peer: Peer, job: Job) -> None:
         """Stop a guest whose caller left, and wait until it is out; a worker that does not obey is killed."""
@@ -272,14 +280,17 @@ class WorkerPool:
             task = self._compiling[digest, fuel] = asyncio.create_task(compile_once())
         return await asyncio.shield(task)
 
-    async def _free_peer(self) -> Peer:
-        peer = self._choose()
-        if peer is not None and not self._waiting:
+    async def _free_peer(self, *, first: bool) -> Peer:
+        """A worker with a place, which is reserved; ``first`` goes before those that wait already."""
+        if not self._waiting and (peer := self._choose()) is not None:
             return peer
         if not self._peers and self._delayed and len(self._starting) == self._delayed:
             raise self._exhausted()
         waiter: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        if first:
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
         self._give()
         try:
             return await waiter
@@ -292,12 +303,16 @@ class WorkerPool:
             raise
 
     def _choose(self) -> Peer | None:
-        ready = [peer for peer in self._peers if not peer.lost and peer.busy < self._threads and len(peer.jobs) + peer.reserved < MAX_LIVE]
+        ready = [peer for peer in self._peers if self._has_place(peer)]
         if not ready:
             return None
         peer = min(ready, key=lambda one: (one.busy, len(one.jobs)))
         peer.reserved += 1
         return peer
+
+    def _has_place(self, peer: Peer) -> bool:
+        most = self._threads if peer.stuck else self._threads + _AHEAD
+        return not peer.lost and peer.busy < most and len(peer.jobs) + peer.reserved < MAX_LIVE
 
     def _give(self) -> None:
         """Hand free places to those who wait, oldest first."""

@@ -1,12 +1,14 @@
 """The worker process: runs guests, forwards their hostcalls to the pool, and holds nothing else.
 
-Started by the pool as ``python -m runloop.sandbox.worker FD PARENT CACHE_DIR`` with a socketpair, an empty environment and no other files.
+Started by the pool as ``python -m runloop.sandbox.worker FD PARENT CACHE_DIR THREADS`` with a socketpair, an empty environment and no
+other files.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import select
 import signal
 import socket
 import sys
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runloop.sandbox import confine, frames, seccomp
+from runloop.sandbox.crew import LOOK_S, Crew
 from runloop.sandbox.engine import THREAD_STACK_BYTES
 from runloop.sandbox.execution import Execution, Stopped
 from runloop.sandbox.guests import Guests
@@ -23,11 +26,8 @@ from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, Limits
 from runloop.sandbox.tape import Player, unpack
 
-_IDLE_KEPT = 8
-"""Threads that stay for the next guest; those beyond end, so that a crowd of waiting guests leaves nothing behind."""
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Run:
     """One guest that is queued or running here."""
 
@@ -41,15 +41,14 @@ class _Run:
 
 
 class Worker:
-    """Reads frames on the main thread, runs guests on as many threads as there are guests."""
+    """Reads frames on the main thread; a crew of at most ``threads`` threads runs guests, beside those that wait for answers."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, threads: int) -> None:
         self._channel = channel
         self._sending = threading.Lock()
         self._guests = Guests()
         self._runs: dict[int, _Run] = {}
-        self._queue: queue.SimpleQueue[_Run] = queue.SimpleQueue()
-        self._idle = 0
+        self._crew = Crew(self._work, threads)
         self._lock = threading.Lock()
 
     def send(self, schema: int, payload: dict[str, Any]) -> None:
@@ -63,21 +62,22 @@ class Worker:
 
     def serve(self) -> None:
         """Handle frames until the pool closes the socket."""
-        reader = frames.from_parent()
-        while data := self._channel.recv(1 << 18):
+        reader, readable = frames.from_parent(), select.poll()
+        readable.register(self._channel, select.POLLIN)
+        while True:
+            while self._crew.behind and not readable.poll(LOOK_S * 1000):
+                self._give_back(self._crew.look())
+            data = self._channel.recv(1 << 18)
+            if not data:
+                return
             for schema, payload in reader.feed(data):
                 self._handle(schema, payload)
 
     def _handle(self, schema: int, payload: dict[str, Any]) -> None:
         if schema == frames.RUN:
             run = _Run(payload["run"], payload)
-            with self._lock:
-                self._runs[run.number] = run
-                spare = self._idle > 0
-                self._idle -= spare
-            self._queue.put(run)
-            if not spare:
-                threading.Thread(target=self._work, daemon=True).start()
+            self._runs[run.number] = run
+            self._crew.add(run)
             return
         run_or_none = self._runs.get(payload["run"])
         if run_or_none is None:
@@ -87,7 +87,16 @@ class Worker:
         elif payload["verb"] == "stop":
             self._stop(run_or_none, payload["code"], payload["message"])
 
+    def _give_back(self, runs: list[_Run]) -> None:
+        """Tell the pool of guests that have not begun and will not soon; the last first, since each goes before those that wait there."""
+        for run in reversed(runs):
+            del self._runs[run.number]
+            self.send(frames.ENDED, {"run": run.number, "Returned": {}})
+
     def _stop(self, run: _Run, code: str, message: str) -> None:
+        if self._crew.take_out(run):
+            self._end(run, Outcome.failed(code, message), 0.0, None)
+            return
         with self._lock:
             run.stopped = (code, message)
             execution = run.execution
@@ -95,23 +104,22 @@ class Worker:
             execution.stop(code, message)
         run.arrived.put(None)
 
-    def _work(self) -> None:
-        while True:
-            run = self._queue.get()
-            try:
-                self._perform(run)
-            except BaseException as error:  # noqa: BLE001 - a thread that died would leave its run without an end
-                self._end(run, Outcome.failed("guest.trap", f"the worker failed: {type(error).__name__}: {error}"), 0.0, None)
-            with self._lock:
-                if self._idle >= _IDLE_KEPT:
-                    return
-                self._idle += 1
+    def _work(self, run: _Run) -> None:
+        try:
+            self._perform(run)
+        except BaseException as error:  # noqa: BLE001 - a thread that died would leave its run without an end
+            self._end(run, Outcome.failed("guest.trap", f"the worker failed: {type(error).__name__}: {error}"), 0.0, None)
 
     def _perform(self, run: _Run) -> None:
         message = run.message
 
         def arrived() -> Answer | list[dict[str, Any]]:
-            item = run.arrived.get()
+            try:
+                item = run.arrived.get_nowait()
+            except queue.Empty:
+                self._crew.leave()
+                item = run.arrived.get()
+                self._crew.come_back()
             if item is None:
                 raise Stopped("the pool stopped this guest")
             return item
@@ -148,8 +156,7 @@ class Worker:
         self._end(run, outcome, time.monotonic() - began, execution)
 
     def _end(self, run: _Run, outcome: Outcome, took_s: float, execution: Execution | None) -> None:
-        with self._lock:
-            self._runs.pop(run.number, None)
+        self._runs.pop(run.number, None)
         waited_s = execution.waited_s if execution else 0.0
         used = {
             "running_ms": max(took_s - waited_s, 0.0) * 1000,
@@ -166,7 +173,7 @@ class Worker:
 
 def main() -> None:
     """Give up privileges, say so, and serve."""
-    descriptor, parent, cache_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    descriptor, parent, cache_dir, threads = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     confine.die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -174,7 +181,7 @@ def main() -> None:
     channel = socket.socket(fileno=descriptor)
     confine.limit()
     given_up = {"no_new_privileges": confine.no_new_privileges(), "landlock": confine.landlock([cache_dir]), "seccomp": seccomp.refuse()}
-    worker = Worker(channel)  # after that: threads have the privileges of the thread that starts them
+    worker = Worker(channel, threads)  # after that: threads have the privileges of the thread that starts them
     worker.send(frames.CONTROL, {"verb": "ready", "pid": os.getpid(), **given_up})
     try:
         worker.serve()

@@ -78,7 +78,8 @@ async def test_cancelling_takes_a_queued_guest_out_of_the_queue(cache_dir):
         await asyncio.sleep(0)
         for task in queued:
             assert await stopped(task)
-        assert pool.live == 1
+        assert not first.done()
+        assert not last.done()
         assert await stopped(first)
         assert (await last).result_json == "1"
 
@@ -303,3 +304,40 @@ async def test_code_is_found_by_what_it_is_and_not_by_the_digest_that_a_caller_n
             await pool.run(dataclasses.replace(code_spec("wasm32-wasip1", code), digest="same"), Host())
         codes.append(failed.value.code)
     assert codes == ["guest.trap", "guest.result"]
+
+
+async def test_guests_behind_one_that_takes_long_go_to_a_worker_that_is_free(cache_dir):
+    async with WorkerPool(cache_dir, workers=2, threads=1) as pool:
+        long = [asyncio.create_task(pool.run(python_spec(LOOP), Host())) for _ in range(2)]
+        await until(lambda: pool.live == 2)
+        short = [asyncio.create_task(pool.run(python_spec(f"def run(): return {n}"), Host())) for n in range(6)]
+        await asyncio.sleep(0)
+        assert await stopped(long[0])
+        assert [done.result_json for done in await asyncio.gather(*short)] == [str(n) for n in range(6)]
+        assert not long[1].done()
+        assert await stopped(long[1])
+
+
+async def test_a_guest_that_waits_behind_another_is_stopped_at_once_and_the_other_goes_on(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
+        before = pool.pids
+        first = asyncio.create_task(pool.run(python_spec(LOOP), Host()))
+        await until(lambda: pool.live == 1)
+        behind = asyncio.create_task(pool.run(python_spec("def run(): return 1"), Host()))
+        await until(lambda: pool.live == 2)
+        assert await stopped(behind)
+        assert (pool.live, pool.pids, first.done()) == (1, before, False)
+        assert await stopped(first)
+
+
+async def test_a_guest_that_had_not_begun_in_a_worker_that_died_runs_in_another(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
+        running = asyncio.create_task(pool.run(python_spec(LOOP), Host()))
+        await until(lambda: pool.live == 1)
+        behind = asyncio.create_task(pool.run(python_spec("def run(): return 2"), Host()))
+        os.kill(pool.pids[0], signal.SIGSTOP)
+        await until(lambda: pool.live == 2)
+        os.kill(pool.pids[0], signal.SIGKILL)
+        with pytest.raises(GuestError):
+            await running
+        assert (await behind).result_json == "2"
