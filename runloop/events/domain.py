@@ -240,3 +240,14 @@ class ArchiveImported(Payload, frozen=True):
     runs: list[Text]
     ledger_id: Text
     signer: Hash | None = None
+
+
+class RunsRestored(Payload, frozen=True):
+    """Archived records are in the ledger again: all that the checkpoint of that number stood for, ``first`` being the lowest id."""
+
+    checkpoint: Annotated[int, Meta(ge=1)]
+    archive: Text
+    digest: Hash
+    events: Annotated[int, Meta(ge=1)]
+    first: EventRef
+    runs: Any  # a list of objects, or the blob that holds it

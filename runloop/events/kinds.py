@@ -117,6 +117,7 @@ KINDS: Mapping[str, Kind] = {
         _fact("import.finished", domain.ImportFinished, "An import ended."),
         _fact("replay.reported", domain.ReplayReported, "A run was replayed.", "attempts"),
         _fact("runs.archived", domain.RunsArchived, "Records of ended runs left the ledger for an archive.", "runs", "stretches"),
+        _fact("runs.restored", domain.RunsRestored, "Archived records are in the ledger again.", "runs"),
         _fact("archive.imported", domain.ArchiveImported, "Runs of another ledger were taken in."),
     )
 }

@@ -59,7 +59,10 @@ PAST_DIRECTORY = "past"
 _IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "appointment", "commit", "command"})
 HISTORY = 20  # entries of an entity that are shown with it
 _NOT_PROPOSED = frozenset(
-    {"cap.audit", "events.erased", "privileged.read", "import.finished", "replay.reported", "archive.imported", "runs.archived", *_IMPORTED}
+    {
+        *("cap.audit", "events.erased", "privileged.read", "import.finished", "replay.reported", "archive.imported"),
+        *("runs.archived", "runs.restored", *_IMPORTED),
+    }
 )  # what only the host itself may say, as with run records
 
 

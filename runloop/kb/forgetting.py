@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from runloop.kb.base import KnowledgeBase
 
 TAKEN_OUT = "[erased]"
-_KEPT_FORM = frozenset({"cap.audit", "import.finished", "replay.reported", "archive.imported", "runs.archived", "privileged.read"})
+_KEPT_FORM = frozenset(
+    {"cap.audit", "import.finished", "replay.reported", "archive.imported", "runs.archived", "runs.restored", "privileged.read"}
+)
 _PLACES = {  # where the file stands that an event was read from or that it made
     **dict.fromkeys(("contact.upserted", "account.upserted", "note.imported", "message.imported", "appointment.imported"), "path"),
     **dict.fromkeys(("command.imported", "artifact.created", "email.sent"), "path"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from runloop.errors import Where
-from runloop.events import genesis
+from runloop.events import current, genesis
 from runloop.kb import views
 from runloop.kb.clock import note_times
 from runloop.kb.cutting import cut
@@ -18,8 +18,9 @@ from runloop.kb.derived import gather_words, write_words
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.migrations import immediate
 from runloop.kb.projections import ERASING, apply, erased
+from runloop.kb.pruning.projection import BACK as RESTORING
 from runloop.kb.pruning.projection import KIND as ARCHIVING
-from runloop.kb.pruning.projection import holds_archived
+from runloop.kb.pruning.projection import take_out_archived
 from runloop.kb.verify import Anchor
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 BATCH = 512  # events in one transaction (spec 15.5)
 CACHE_KIB = 16 * 1024  # of pages at most: keys of people and of words lie all over their tables
-_REMOVING = frozenset({ERASING, ARCHIVING})
+_REMOVING = frozenset({ERASING, ARCHIVING, RESTORING})
 _OF_THE_FILE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError)  # the file's trouble, not an event's
 
 
@@ -133,7 +134,7 @@ def sync(
 
 
 def _take_back(db: apsw.Connection, event: StoredEvent, applied: int, ledger: Ledger) -> None:
-    """Do what the event says has to go of what was applied, the last of which is event ``applied``.
+    """Do what the event says has to go of what was applied, the last of which is event ``applied``, or has come before it since.
 
     Of one that cannot be read nobody knows what it took, so it may be anything; that it cannot be read is noted when it is applied.
     """
@@ -142,8 +143,10 @@ def _take_back(db: apsw.Connection, event: StoredEvent, applied: int, ledger: Le
             gone = [each for each in erased(event) if each <= applied]
             cut(db, gone)
             stale = bool(gone)
+        elif event.kind == RESTORING:
+            stale = current(event).payload["first"] <= applied
         else:
-            stale = holds_archived(db, event, ledger)
+            stale = take_out_archived(db, event, ledger)
     except _OF_THE_FILE:
         raise
     except Exception:  # noqa: BLE001 - whatever is wrong with it

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_STATES = 8
 MAX_BYTES = 2 * 1024**3  # of all states; the newest stays, however large it is
 _NAME = re.compile(r"(\d+)\.(\d+)\.sqlite")
-_REMOVALS = "SELECT 1 FROM events WHERE id > ? AND kind IN ('events.erased', 'runs.archived') LIMIT 1"
+_REMOVALS = "SELECT 1 FROM events WHERE id > ? AND kind IN ('events.erased', 'runs.archived', 'runs.restored') LIMIT 1"
 
 Tick = Callable[[int, int], None]
 """Called with how many events were applied, and how many there are to apply."""

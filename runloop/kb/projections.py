@@ -24,7 +24,7 @@ from runloop.kb.derived import (
 from runloop.kb.fact_projections import fact_forgotten, fact_remembered, fact_superseded
 from runloop.kb.import_projections import PROJECTIONS as IMPORTED
 from runloop.kb.people import name_forms
-from runloop.kb.pruning.projection import runs_archived
+from runloop.kb.pruning.projection import runs_archived, runs_restored
 from runloop.kb.run_projections import project_run_record
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ _PROJECTIONS: dict[str, Callable[[apsw.Connection, StoredEvent, LoadBlob], None]
     "artifact.created": _artifact_file,
     "email.sent": _email,
     "runs.archived": runs_archived,
+    "runs.restored": runs_restored,
     ERASING: _erased,
     **IMPORTED,
 }

@@ -164,6 +164,7 @@ _SAY: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "commit.imported": lambda data: f"commit {data['commit'][:12]} read: {data['subject']}",
     "command.imported": lambda data: f"command line of {data['shell']} read",
     "runs.archived": lambda data: f"{data['events']} records of runs archived in {data['archive']}",
+    "runs.restored": lambda data: f"{data['events']} records of runs taken back from {data['archive']}",
     "events.erased": lambda data: f"content of {len(data['events'])} events erased",
     "replay.reported": lambda data: f"run {data['run'][:8]} replayed: {'as recorded' if data['matches'] else 'it diverged'}",
     "archive.imported": lambda data: f"archive with {len(data['runs'])} runs imported",

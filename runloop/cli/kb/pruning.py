@@ -29,6 +29,10 @@ def prune(
     keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Leave runs that did not succeed.")] = False,
     to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where the archive goes; beside the ledger without it.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    restore: Annotated[
+        str | None,
+        typer.Option("--restore", metavar="ARCHIVE", help="Take back what is in an archive: its file, or a checkpoint's number."),
+    ] = None,
     json: JsonOption = False,
     table: TableOption = False,
 ) -> int:
@@ -37,11 +41,19 @@ def prune(
     The archive is verified before anything is removed, and a signed checkpoint takes the place of what went. What runs made stays known,
     and so do records that something else rests on. `rlp runs --archived` lists the archived runs; show, trace, replay and export read them.
 
-    Examples: `rlp kb prune --older-than 90d --dry-run`, `rlp kb prune --before 2026-01-01 --to /mnt/backup/runs.gz`.
+    `--restore` puts archived runs back where they were, as if they had never gone.
+
+    Examples: `rlp kb prune --older-than 90d --dry-run`, `rlp kb prune --before 2026-01-01 --to /mnt/backup/runs.gz`,
+    `rlp kb prune --restore /mnt/backup/runs.gz`.
     """
     from runloop.kb.pruning import prune as pruning
     from runloop.runs.archives.signing import signing_key
 
+    if restore is not None:
+        if before is not None or older_than is not None or keep_failed or to is not None or dry_run:
+            message, hint = "--restore goes alone", "leave the other options out"
+            raise InvalidInput(message, code="cli.usage", where=Where(key="--restore"), hint=hint)
+        return _restore(restore, as_json=json, as_table=table)
     before_ms = _before(before, older_than)
     with open_kb() as kb:
         if dry_run:
@@ -60,8 +72,31 @@ def prune(
     output.print_line(f"archived {done.runs:,} runs ({done.events:,} records) in {done.archive}, {_mb(done.archive_bytes)}")
     if done.held:
         output.print_line(f"{done.held:,} records stay: they tell what runs made, or other events rest on them")
-    output.print_line(f"checkpoint {done.checkpoint}; {_mb(done.free_bytes)} are free inside the ledger, `rlp kb vacuum` gives them back")
+    last = done.checkpoint + done.checkpoints - 1
+    said = f"checkpoint {last}" if done.checkpoints == 1 else f"checkpoints {done.checkpoint} to {last}"
+    output.print_line(f"{said}; {_mb(done.free_bytes)} are free inside the ledger, `rlp kb vacuum` gives them back")
     _print_staying(plan)
+    return EXIT_OK
+
+
+def _restore(named: str, *, as_json: bool, as_table: bool) -> int:
+    from runloop.kb.pruning.restoring import restore_archive
+
+    with open_kb() as kb:
+        done = restore_archive(kb.ledger, named)
+        kb.settle()
+    if output.wants_json(as_json=as_json, as_table=as_table):
+        said = {"archive": str(done.archive), "runs": done.runs, "events": done.events, "erasures": done.erasures}
+        output.print_json(said)
+        return EXIT_OK
+    if not done.events:
+        output.print_line(f"everything in {done.archive} was taken back already")
+        return EXIT_OK
+    output.print_line(f"took back {done.runs:,} runs ({done.events:,} records) from {done.archive}, which is not needed any more")
+    if done.erasures:
+        output.print_line(
+            f"since they were archived something was erased {done.erasures:,} times: `rlp forget` again, if it was of a person"
+        )
     return EXIT_OK
 
 
@@ -133,7 +168,7 @@ def _plan(plan: Plan, before_ms: int) -> dict[str, Any]:
 
 
 def _done(done: Pruned) -> dict[str, Any]:
-    names = ("checkpoint", "digest", "archive_bytes", "runs", "events", "held", "free_bytes")
+    names = ("checkpoint", "checkpoints", "digest", "archive_bytes", "runs", "events", "held", "free_bytes")
     return {"archive": str(done.archive), **{name: getattr(done, name) for name in names}}
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 BLOB_CHUNK = 1 << 20  # bytes of a blob that are in memory at once
+_AFTER = f"SELECT {COLUMNS} FROM events WHERE id > ?"  # noqa: S608 - our constant
 _NO_MORE: tuple[int, bytes] = (1 << 63, b"")
 UNREADABLE = (apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.SQLError, UnicodeDecodeError)
 
@@ -81,14 +82,19 @@ class ChainScan:
         except UNREADABLE as error:
             return Broken(self.last_id + 1, "the stored bytes", "readable", str(error))
 
+    def first_broken_until(self, last_id: int) -> Broken | None:
+        """As :meth:`first_broken`, of the events up to that one alone."""
+        self._name_after()
+        rows = self._db.execute(f"{_AFTER} AND id <= ? ORDER BY id", (self.last_id, last_id))
+        return next((broken for row in rows if (broken := self._event(row)) is not None), None)
+
     def _problems(self) -> Iterator[Broken]:
         head_id, head_chain = self._db.execute("SELECT last_id, chain FROM head").fetchone() or (0, b"")
         for anchor in self._anchors:
             if anchor.ledger_id != self._ledger_id:
                 yield Broken(1, "the ledger itself", anchor.ledger_id, self._ledger_id)
-        rows = self._db.execute(f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id", (self.last_id or -(2**63),))  # noqa: S608 - our constant
-        self._names = iter(self._db.execute("SELECT event_id, hash FROM event_blobs WHERE event_id > ? ORDER BY 1", (self.last_id,)))
-        self._next_named()
+        rows = self._db.execute(f"{_AFTER} ORDER BY id", (self.last_id or -(2**63),))
+        self._name_after()
         for row in rows:
             broken = self._event(row)
             if broken is not None:
@@ -146,6 +152,10 @@ class ChainScan:
             if self._hash_blobs and (found := hash_blob(self._db, int(rowid))) != name:
                 return Broken(event_id, "blob", name.hex(), found.hex())
         return None
+
+    def _name_after(self) -> None:
+        self._names = iter(self._db.execute("SELECT event_id, hash FROM event_blobs WHERE event_id > ? ORDER BY 1", (self.last_id,)))
+        self._next_named()
 
     def _next_named(self) -> None:
         """Go on to the next event that brought a blob: the names lie in the order of the events."""

@@ -10,7 +10,7 @@ from runloop.events import parse
 from runloop.kb.evidence import named_by
 from runloop.kb.keeping.chain import Anchor, Broken, ChainScan, hash_blob
 from runloop.kb.pruning.archive import ArchiveReader
-from runloop.kb.pruning.checkpoints import archive_place, checkpoints, troubles
+from runloop.kb.pruning.checkpoints import archive_place, checkpoints, troubles, was_taken_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,8 +120,8 @@ def _checkpoints(at: Checked) -> Iterator[Broken]:
 
 
 def _archives(at: Checked) -> Iterator[Broken]:
-    """An archive that was put elsewhere is a remark: a person may keep it where he likes."""
-    for each in checkpoints(at.db):
+    """An archive that was put elsewhere is a remark: a person may keep it where he likes. One that was taken back is not needed."""
+    for each in (each for each in checkpoints(at.db) if not was_taken_back(at.db, each.number)):
         place = archive_place(each, at.ledger.path)
         if not place.exists():
             at.remarks.append(f"the archive of checkpoint {each.number} is not at {place}")

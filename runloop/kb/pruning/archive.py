@@ -142,15 +142,28 @@ class ArchiveReader:
     def family(self, offset: int) -> tuple[list[StoredEvent], dict[str, bytes]]:
         """The events and blobs of the family that begins there, every hash recomputed."""
         events, blobs = [], {}
+        for event, _, brought in self.lines(offset):
+            events.append(event)
+            blobs.update(brought)
+        return events, blobs
+
+    def lines(self, offset: int) -> Iterator[tuple[StoredEvent, EventLine, dict[str, bytes]]]:
+        """The same one by one: each event, as it is stored too, with the blobs that it names first of its family."""
+        brought: dict[str, bytes] = {}
         with self.path.open("rb") as file:
             file.seek(offset)
             for line in self._lines(file, one_member=True):
                 if line.startswith(b'{"blob"'):
                     name, data = self._blob(line)
-                    blobs[name] = data
+                    brought[name] = data
                 else:
-                    events.append(self._event(line))
-        return events, blobs
+                    yield *self._event(line), brought
+                    brought = {}
+
+    def text_bytes(self) -> int:
+        """How many bytes all lines have."""
+        with self.path.open("rb") as file:
+            return sum(len(line) for line in self._lines(file))
 
     def scan(self) -> Iterator[StoredEvent]:
         """Every event, every hash recomputed, the counts and the end compared; in constant memory."""
@@ -169,7 +182,7 @@ class ArchiveReader:
                         blobs += 1
                     elif line.startswith(b'{"actor"'):
                         events += 1
-                        yield self._event(line)
+                        yield self._event(line)[0]
                 previous = line
         if previous is None:
             raise self._damaged("it is empty")
@@ -221,7 +234,7 @@ class ArchiveReader:
             raise self._damaged(f"the large value {form.blob[:12]} has other content than its name says")
         return form.blob, data
 
-    def _event(self, line: bytes) -> StoredEvent:
+    def _event(self, line: bytes) -> tuple[StoredEvent, EventLine]:
         try:
             form = self._decode(line)
             payload, provenance = bytes(form.payload), bytes(form.provenance)
@@ -229,7 +242,7 @@ class ArchiveReader:
             if content == form.content or erasure_of(payload.decode()) is not None:
                 hashes = bytes.fromhex(form.content), bytes.fromhex(form.chain)
                 said = form.id, form.ts_ms, form.kind, form.actor, form.scope
-                return StoredEvent(*said, parse(payload), parse(provenance), *hashes, form.key)
+                return StoredEvent(*said, parse(payload), parse(provenance), *hashes, form.key), form
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise self._damaged(f"an event cannot be read: {error}") from None
         raise self._damaged(f"event {form.id} is not what its hash says")

@@ -91,6 +91,17 @@ def put(db: apsw.Connection, ledger_id: str, key: Ed25519PrivateKey, number: int
     db.execute(f"INSERT INTO checkpoints({_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?)", new._replace(signature=signature))
 
 
+def back_key(number: int) -> str:
+    """The idempotency key of the event that says that what a checkpoint stood for is in the ledger again."""
+    return f"runs.restored:{number}"
+
+
+def was_taken_back(db: apsw.Connection, number: int) -> bool:
+    """Whether the records that a checkpoint stood for are in the ledger again: it carries nothing any more."""
+    sql = "SELECT json_extract(payload_json, '$.checkpoint') FROM events WHERE idempotency_key = ? AND kind = 'runs.restored'"
+    return bool(db.execute(sql, (back_key(number),)).get == number)
+
+
 class Holes:
     """Where events are missing from a ledger by right, for a scan that goes through it."""
 
@@ -125,7 +136,8 @@ def troubles(db: apsw.Connection, ledger_id: str, signers: Collection[str] | Non
         if each.number != expected:
             yield Trouble(each.event_id, "checkpoint", f"number {expected}", f"number {each.number}")
         expected = each.number + 1
-        if (now := carried(db, each.number)) != each.carried:
+        back = was_taken_back(db, each.number)
+        if (now := carried(db, each.number)) != (blake3().digest() if back else each.carried):
             yield Trouble(each.event_id, f"what checkpoint {each.number} carries", each.carried.hex(), now.hex())
         if signers is not None and each.public_key.hex() not in signers:
             known = ", ".join(f"{signer[:16]}…" for signer in sorted(signers)) or "a key of this installation"

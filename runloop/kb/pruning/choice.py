@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping
+
+Key = TypeVar("Key", bound="Hashable")
+Part = TypeVar("Part")
 
 
 class RunSummary(NamedTuple):
@@ -31,22 +34,41 @@ class Stretch(NamedTuple):
 def families(runs: Iterable[RunSummary]) -> list[list[RunSummary]]:
     """The runs, together with those that they started, were started by, share history with by a fork; each family oldest first."""
     known = {run.run_id: run for run in runs}
-    leader = {run_id: run_id for run_id in known}
-
-    def find(run_id: str) -> str:
-        while leader[run_id] != run_id:
-            leader[run_id] = run_id = leader[leader[run_id]]
-        return run_id
-
-    for run in known.values():
-        for other in (run.parent_run_id, run.forked_from):
-            if other in known:
-                leader[find(run.run_id)] = find(other)
-    grouped: dict[str, list[RunSummary]] = defaultdict(list)
-    for run_id, run in known.items():
-        grouped[find(run_id)].append(run)
-    found = [sorted(family, key=lambda run: (run.submitted_ms, run.run_id)) for family in grouped.values()]
+    links = ((run.run_id, other) for run in known.values() for other in (run.parent_run_id, run.forked_from) if other in known)
+    grouped = joined(known, links)
+    found = [sorted((known[each] for each in group), key=lambda run: (run.submitted_ms, run.run_id)) for group in grouped]
     return sorted(found, key=lambda family: (family[0].submitted_ms, family[0].run_id))
+
+
+def joined(keys: Iterable[Key], links: Iterable[tuple[Key, Key]]) -> list[list[Key]]:
+    """The keys in groups: two that are linked, however far, are in the same one. Groups and keys keep the order of the keys."""
+    leader = {key: key for key in keys}
+
+    def find(key: Key) -> Key:
+        while leader[key] != key:
+            leader[key] = key = leader[leader[key]]
+        return key
+
+    for one, other in links:
+        leader[find(one)] = find(other)
+    grouped: dict[Key, list[Key]] = defaultdict(list)
+    for key in leader:
+        grouped[find(key)].append(key)
+    return list(grouped.values())
+
+
+def portions(parts: Iterable[Part], size: Callable[[Part], int], most: int) -> Iterator[list[Part]]:
+    """The parts, in their order, in lists that are no larger than ``most`` together, but for a part that is larger alone."""
+    held: list[Part] = []
+    total = 0
+    for part in parts:
+        if held and total + size(part) > most:
+            yield held
+            held, total = [], 0
+        held.append(part)
+        total += size(part)
+    if held:
+        yield held
 
 
 def may_go(family: Iterable[RunSummary], before_ms: int, *, keep_failed: bool = False) -> bool:

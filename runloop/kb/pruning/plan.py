@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.events import RUN_KINDS, parse
 from runloop.kb.evidence import named_by
-from runloop.kb.pruning.choice import RunSummary, Stretch, families, held_back, may_go, stretches
+from runloop.kb.pruning.choice import RunSummary, Stretch, families, held_back, joined, may_go, portions, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +33,31 @@ _BEGUN = "node.started"
 """What a run made stays known, and by which agent: these records are more than the course of a run."""
 
 
+class Ids:
+    """Ids, ascending, in eight bytes each; those that :meth:`meet` was told of are noted."""
+
+    def __init__(self, ids: array[int]) -> None:
+        self._ids = ids
+        self._met = bytearray(len(ids))
+
+    def __contains__(self, event_id: object) -> bool:
+        return isinstance(event_id, int) and self._place(event_id) is not None
+
+    def _place(self, event_id: int) -> int | None:
+        at = bisect_left(self._ids, event_id)
+        return at if at < len(self._ids) and self._ids[at] == event_id else None
+
+    def meet(self, event_id: int) -> None:
+        """Note one of them."""
+        if (at := self._place(event_id)) is not None:
+            self._met[at] = 1
+
+    @property
+    def all_met(self) -> bool:
+        """Whether none is left."""
+        return all(self._met)
+
+
 @dataclass(frozen=True, slots=True)
 class Going:
     """A run that goes, with the ids of its records that do."""
@@ -42,7 +68,10 @@ class Going:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What goes, by family; how many records of these runs stay because something rests on them; which other families stay and why."""
+    """What goes, by families none of which rests on another.
+
+    ``held`` records of these runs stay because something rests on them; ``staying`` says which other families stay and why.
+    """
 
     head: int
     families: list[list[Going]]
@@ -58,6 +87,11 @@ class Plan:
     def ids(self) -> array[int]:
         """The ids of all events that go, ascending."""
         return array("q", sorted(event_id for going in self.runs for event_id in going.ids))
+
+    def portions(self, most: int) -> Iterator[Plan]:
+        """The same, one after the other, each of about that many events at most; families are whole."""
+        for part in portions(self.families, lambda family: sum(len(going.ids) for going in family), most):
+            yield replace(self, families=part)
 
     def stretches(self) -> list[Stretch]:
         """The same as unbroken rows."""
@@ -75,6 +109,7 @@ def make_plan(db: apsw.Connection, before_ms: int, *, keep_failed: bool = False)
         else:
             staying[_why(family, before_ms)] += len(family)
     ids = {run.run_id: array("q") for family in chosen for run in family}
+    all_ids = array("q")
     held: set[int] = set()
     size = 0
     begun: dict[tuple[str, str], list[int]] = {}
@@ -82,24 +117,35 @@ def make_plan(db: apsw.Connection, before_ms: int, *, keep_failed: bool = False)
         mine = ids.get(run_id)
         if mine is not None:
             mine.append(event_id)
+            all_ids.append(event_id)
             size += length
             if kind == _BEGUN:
                 begun.setdefault((run_id, node), []).append(event_id)
             elif kind == _MADE:
                 held.update((event_id, *begun.get((run_id, node), ())))
-    candidates = {event_id for mine in ids.values() for event_id in mine}
+    candidates = Ids(all_ids)
     named: set[int] = set(held)
     names: dict[int, list[int]] = {}
-    for event_id, found in naming(db, 0) if candidates else ():
+    for event_id, found in naming(db, 0) if all_ids else ():
         if event_id in candidates:
             names[event_id] = found
         else:
             named.update(found)
     held = held_back(named, candidates, names)
     going = [
-        [Going(run, array("q", (event_id for event_id in ids[run.run_id] if event_id not in held))) for run in family] for family in chosen
+        [Going(run, rest) for run in family if (rest := array("q", (event_id for event_id in ids[run.run_id] if event_id not in held)))]
+        for family in chosen
     ]
-    return Plan(head, going, len(held), size, staying)
+    return Plan(head, _whole([family for family in going if family], names), len(held), size, staying)
+
+
+def _whole(going: list[list[Going]], names: Mapping[int, list[int]]) -> list[list[Going]]:
+    """The families, those of which a record names one of another as one: what goes in portions must not rest on what went before."""
+    pairs = [(event_id, other) for event_id, others in names.items() for other in others]
+    wanted = {event_id for pair in pairs for event_id in pair}
+    owner = {event_id: at for at, family in enumerate(going) for each in family for event_id in each.ids if event_id in wanted}
+    links = ((owner[one], owner[other]) for one, other in pairs if one in owner and other in owner)
+    return [[each for at in group for each in going[at]] for group in joined(range(len(going)), links)]
 
 
 def changed_since(db: apsw.Connection, plan: Plan) -> str | None:

@@ -1,7 +1,7 @@
-"""Pruning a ledger: write the archive, read it back, and only then take the records out, in one transaction with the checkpoint.
+"""Pruning a ledger: write the archive, read it back, and only then take the records out, each portion in a transaction with its checkpoint.
 
-At every moment all records are in the ledger, or all are in an archive that was verified and synced. What a crash leaves before the
-transaction is an archive that nothing names: the next prune writes it anew.
+At every moment each run is whole in the ledger, or whole in an archive that was verified and synced. What a crash leaves before the
+first transaction is an archive that nothing names: the next prune writes it anew. After it, the next prune takes what is still there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runloop.errors import Where
 from runloop.events import NewEvent
@@ -18,10 +18,11 @@ from runloop.kb.errors import ArchiveDamaged, LedgerFull, PruneRefused
 from runloop.kb.keeping.locks import one_keeper
 from runloop.kb.pruning import checkpoints
 from runloop.kb.pruning.archive import ArchiveReader, ArchiveWriter
-from runloop.kb.pruning.plan import Plan, changed_since, make_plan
+from runloop.kb.pruning.plan import Ids, Plan, changed_since, make_plan
 from runloop.kb.rows import COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import apsw
@@ -34,15 +35,21 @@ if TYPE_CHECKING:
 DIRECTORY = "archive"
 _ACTOR = "user"
 _BY_ID = f"SELECT {COLUMNS} FROM events WHERE id = ?"  # noqa: S608
+PORTION = 20_000
+"""Events that one transaction takes out, about: others wait for the ledger no longer than that takes, whatever goes in all."""
 _SPARE = 16 << 20
 """Bytes that must be free beyond what a prune writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was taken out, and where it is. ``free_bytes`` is room inside the ledger file that new events will take."""
+    """What was taken out, and where it is. ``free_bytes`` is room inside the ledger file that new events will take.
+
+    ``checkpoint`` is the first of the ``checkpoints`` that name the archive, one for each portion.
+    """
 
     checkpoint: int
+    checkpoints: int
     archive: Path
     digest: str
     archive_bytes: int
@@ -67,6 +74,8 @@ def prune(
 ) -> tuple[Plan, Pruned | None]:
     """Take out the runs that ended before that time, in Unix milliseconds; None where there are none. Other processes go on meanwhile.
 
+    A crash in between leaves each run in the ledger or in the archive, whole.
+
     Raises:
         LedgerCorrupt: the ledger does not verify: nothing is taken out of it.
         PruneRefused: the place of the archive cannot be used, or something was stored meanwhile that rests on what would go.
@@ -88,10 +97,22 @@ def prune(
         _check_room(place, ledger, plan)
         offsets, digest = _write(place, ledger, plan, number)
         name = place.name if to is None else str(place)
-        _remove(ledger, plan, key, number, name, digest, offsets)
+        gone = parts = 0
+        for portion in plan.portions(PORTION):
+            _remove(ledger, portion, key, _Named(number + parts, name, digest, offsets), already=gone)
+            gone, parts = gone + len(portion.runs), parts + 1
         with ledger.reading() as db:
             free = int(db.pragma("freelist_count")) * int(db.pragma("page_size"))
-        return plan, Pruned(number, place, digest.hex(), place.stat().st_size, len(plan.runs), events, plan.held, free)
+        return plan, Pruned(number, parts, place, digest.hex(), place.stat().st_size, len(plan.runs), events, plan.held, free)
+
+
+class _Named(NamedTuple):
+    """A checkpoint to be: its number, the archive's name and digest, and where each run begins in it."""
+
+    number: int
+    archive: str
+    digest: bytes
+    offsets: Mapping[str, int]
 
 
 def _clean(directory: Path, ledger: Ledger) -> None:
@@ -124,8 +145,9 @@ def _free_place(directory: Path, stem: str) -> Path:
 
 
 def _check_room(place: Path, ledger: Ledger, plan: Plan) -> None:
-    """The archive, uncompressed in the worst case, and the log of the transaction, which holds every page that changes."""
-    for directory, wanted in ((place.parent, plan.payload_bytes), (ledger.path.parent, 2 * plan.payload_bytes)):
+    """The archive, uncompressed in the worst case, and the log of a transaction, which holds every page that changes."""
+    portion = plan.payload_bytes * min(1.0, 2 * PORTION / len(plan.ids()))
+    for directory, wanted in ((place.parent, plan.payload_bytes), (ledger.path.parent, 2 * int(portion))):
         if not directory.is_dir():
             hint = "make the directory, or name another file with --to"
             raise PruneRefused(f"there is no directory {directory}", where=Where(key="--to"), hint=hint)
@@ -171,10 +193,10 @@ def _fill(writer: ArchiveWriter, ledger: Ledger, plan: Plan, offsets: dict[str, 
 
 def _read_back(archive: ArchiveReader, plan: Plan, digest: bytes) -> None:
     """Every event of the plan is in the file, as its hash says."""
-    wanted = set(plan.ids())
+    wanted = Ids(plan.ids())
     for event in archive.scan():
-        wanted.discard(event.id)
-    if wanted or archive.digest() != digest:
+        wanted.meet(event.id)
+    if not wanted.all_met or archive.digest() != digest:
         raise ArchiveDamaged(
             "what was written cannot be read back: nothing was removed",
             where=Where(file=str(archive.path)),
@@ -182,8 +204,9 @@ def _read_back(archive: ArchiveReader, plan: Plan, digest: bytes) -> None:
         )
 
 
-def _remove(ledger: Ledger, plan: Plan, key: Ed25519PrivateKey, number: int, name: str, digest: bytes, offsets: dict[str, int]) -> None:
+def _remove(ledger: Ledger, plan: Plan, key: Ed25519PrivateKey, named: _Named, *, already: int) -> None:
     """Take the events out and put the checkpoint in, together or not at all; returns when that is on disk."""
+    number, name, digest, offsets = named
     gone = plan.stretches()
     payload = {
         "checkpoint": number,
@@ -194,11 +217,15 @@ def _remove(ledger: Ledger, plan: Plan, key: Ed25519PrivateKey, number: int, nam
         "stretches": [list(stretch) for stretch in gone],
     }
 
+    def refused(why: str) -> PruneRefused:
+        what = f"{already:,} runs were archived and no more" if already else "nothing was removed"
+        return PruneRefused(f"{what}: {why}", code="kb.prune_changed", hint="run it again")
+
     def take_out(db: apsw.Connection, stored: list[StoredEvent]) -> None:
         if (why := changed_since(db, plan)) is not None:
-            raise PruneRefused(f"nothing was removed: {why} meanwhile", code="kb.prune_changed", hint="run it again")
+            raise refused(f"{why} meanwhile")
         if len(checkpoints.checkpoints(db)) + 1 != number:
-            raise PruneRefused("another prune was faster; nothing was removed", code="kb.prune_changed", hint="run it again")
+            raise refused("another prune was faster")
         db.execute("CREATE TEMP TABLE IF NOT EXISTS going(hash BLOB PRIMARY KEY) WITHOUT ROWID")
         db.execute("DELETE FROM going")
         db.executemany("INSERT OR IGNORE INTO going SELECT hash FROM event_blobs WHERE event_id BETWEEN ? AND ?", gone)
@@ -214,7 +241,7 @@ def _remove(ledger: Ledger, plan: Plan, key: Ed25519PrivateKey, number: int, nam
         before = db.total_changes()
         db.executemany("DELETE FROM events WHERE id BETWEEN ? AND ?", gone)
         if db.total_changes() - before != payload["events"]:
-            raise PruneRefused("the records are not those of the plan; nothing was removed", code="kb.prune_changed", hint="run it again")
+            raise refused("the records are not those of the plan")
         db.executemany("DELETE FROM event_blobs WHERE event_id BETWEEN ? AND ?", gone)
         db.execute("DELETE FROM blobs WHERE hash IN (SELECT hash FROM going) AND hash NOT IN (SELECT hash FROM event_blobs)")
         db.execute("DROP TABLE going")
