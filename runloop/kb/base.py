@@ -19,7 +19,7 @@ from runloop.events.kinds import kind_of, validate
 from runloop.kb import erasing, evidence, facts, materialise, naming
 from runloop.kb.addresses import known_locals, known_locals_in
 from runloop.kb.clock import last_until
-from runloop.kb.database import BUSY_MS, connect
+from runloop.kb.database import BUSY_MS, abandon, connect
 from runloop.kb.derived import DOMAINS
 from runloop.kb.entity import describe, entity_key, of_event
 from runloop.kb.erasing import Erasure, Left
@@ -471,7 +471,7 @@ class KnowledgeBase:
                 self._readers.pop().close()
             if self._vectors is not None:
                 self._vectors.close()
-            self._views.close()
+            abandon(self._views)
         if self.until is None:
             self.ledger.close()
 

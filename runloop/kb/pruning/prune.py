@@ -117,7 +117,8 @@ class _Named(NamedTuple):
 
 def _clean(directory: Path, ledger: Ledger) -> None:
     """Make the directory of archives; what prunes left there that were killed is removed."""
-    create_directory(directory)
+    with translated(directory):
+        create_directory(directory)
     for left in directory.glob(".*.part"):
         left.unlink()
     with ledger.reading() as db:

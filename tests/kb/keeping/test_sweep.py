@@ -20,6 +20,11 @@ STRIDES = {
     "export": 1,
     "import": 13,
     "continue": 7,
+    "prune": 11,
+    "take back": 13,
+    "import notes": 41,
+    "verify": 53,
+    "rebuild": 79,
 }
 
 

@@ -236,7 +236,7 @@ def test_a_portion_that_cannot_go_any_more_leaves_those_before_it_archived(kb, c
     whole(kb)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_went_comes_back_and_the_tables_are_those_of_a_base_that_was_never_pruned(data, signer, scratch_dir):
     root = scratch_dir / f"{data.draw(st.integers(0, 1 << 60))}"
