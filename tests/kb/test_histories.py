@@ -34,6 +34,7 @@ WITHOUT_PROJECTION = {
     "archive.imported",
     "privileged.read",
     "runs.archived",
+    "runs.restored",
     "node.log",
     "events.erased",
 }
@@ -59,7 +60,12 @@ def listed(strategy):
 
 PAYLOADS = {
     "contact.upserted": some(
-        {"name": WORDS, "email": ADDRESS}, org=WORDS, nicknames=listed(WORDS), emails=listed(ADDRESS), evidence=listed(EARLIER)
+        {"name": WORDS, "email": ADDRESS},
+        org=WORDS,
+        nicknames=listed(WORDS),
+        phones=listed(WORDS),
+        emails=listed(ADDRESS),
+        evidence=listed(EARLIER),
     ),
     "account.upserted": some({"service": WORDS, "handle": st.sampled_from("pq")}, contact=ADDRESS, url=WORDS, evidence=listed(EARLIER)),
     "note.imported": some(
@@ -150,6 +156,7 @@ POISON = st.sampled_from(
         ("fact.forgotten", {}),
         ("events.erased", {}),
         ("runs.archived", {"runs": [{}]}),
+        ("runs.restored", {"runs": [{}]}),
     ]
 )
 SORTS = (
