@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.widgets import Input, Static
 
 from runloop.errors import RunloopError
+from runloop.tui.bars import Prompt, Status, Tabs
 from runloop.tui.board import SORTS, Board
 from runloop.tui.deciding import Decision
 from runloop.tui.dialogs import Asking, Sheet, failure
 from runloop.tui.draw_run import crossing_lines
 from runloop.tui.draw_runs import SORT_OF
 from runloop.tui.model import Crossing
-from runloop.tui.page import ASCII, line, paragraphs
+from runloop.tui.page import line, paragraphs
 from runloop.tui.panel import Panel
 from runloop.tui.themes import NAMES as THEME_NAMES
-from runloop.tui.themes import THEMES, styles_of
-from runloop.tui.views import KEYS, NAMES, OF_A_RUN, Viewing, page_of, status_text
+from runloop.tui.themes import THEMES
+from runloop.tui.views import FILTERED, KEYS, NAMES, OF_A_RUN, Viewing, page_of, status_text
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
-    from textual.events import Click
     from textual.screen import Screen
 
     from runloop.tui.ports import Desk, Feed
@@ -35,36 +34,6 @@ FRAME_S: Final = 0.25
 """Between two paints of what records change; what a person does is painted at once."""
 TICK_S: Final = 1.0
 """How often times that run are painted while something runs."""
-_PROMPTS: Final = {
-    "filter": "filter: words, state:waiting, opening:letter",
-    "search": "search for",
-    "jump": "jump to a run: its id begins with",
-}
-
-
-class Tabs(Static):
-    """The line of views; a click goes there."""
-
-    _ends: Sequence[tuple[str, int]] = ()
-    """Where each name ends."""
-
-    def draw(self, current: str, approvals: int, theme: str) -> None:
-        """Paint it."""
-        styles, text = styles_of(theme), Text(no_wrap=True, overflow="crop")
-        ends: list[tuple[str, int]] = []
-        for number, name in enumerate(NAMES, start=1):
-            waits = f"({approvals})" if name == "Inbox" and approvals else ""
-            style = styles["bold"] if name == current else styles["waiting"] if waits else styles["dim"]
-            text.append(f"[{number} {name}{waits}]" if name == current else f" {number} {name}{waits}", style)
-            ends.append((name, len(text)))
-        self._ends = ends
-        self.update(text)
-
-    def on_click(self, event: Click) -> None:
-        """Go where the click is."""
-        name = next((name for name, end in self._ends if event.x < end), None)
-        if name is not None:
-            self.app.call_later(self.app.run_action, f"go('{name}')")
 
 
 class Agtop(App[RunloopError | None]):
@@ -80,6 +49,7 @@ class Agtop(App[RunloopError | None]):
     #hints { color: $text-muted; }
     #prompt { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
     #prompt.-open { display: block; }
+    ToastRack { margin-bottom: 2; }
     """
     BINDINGS: ClassVar = [
         Binding("q,ctrl+c", "quit", "Leave", priority=False),
@@ -116,8 +86,7 @@ class Agtop(App[RunloopError | None]):
         self.feed, self.desk, self.board = feed, desk, Board()
         self.viewing = Viewing(ascii_only=ascii_only)
         self.paused = False
-        self._prompt = ""
-        self._begin_with = run
+        self._begin_with, self._missed = run, False
         self._due: Any = None
         self._last = -FRAME_S
 
@@ -125,7 +94,7 @@ class Agtop(App[RunloopError | None]):
         """Views, status, hints."""
         self._tabs, self._body = Tabs(id="tabs", markup=False), Panel(id="body")
         self._body.ascii_only = self.viewing.ascii_only
-        self._line, self._status = Input(id="prompt"), Static(id="status", markup=False)
+        self._line, self._status = Prompt(id="prompt"), Status(id="status", markup=False)
         yield from (self._tabs, self._body, self._line, self._status)
         yield Static("Enter open  / filter  s order  . hold  g jump  a approve  w why  ? help  q leave", id="hints", markup=False)
 
@@ -166,12 +135,15 @@ class Agtop(App[RunloopError | None]):
     def _paint_due(self) -> None:
         self._due = None
         if self._begin_with is not None:
-            found = [run_id for run_id in self.board.runs if self._begin_with in {run_id[: len(self._begin_with)], f"trace:{run_id}"}]
+            found = self.board.named(self._begin_with)
             if found:
                 self._begin_with = None
                 self._look_at(found[0])
                 self.action_go("Plan")
                 return
+            if not self._missed and (self.board.status or self.feed.mode != "LIVE"):
+                self._missed = True
+                self.notify(f"no run begins with {self._begin_with} yet; it is shown when it comes", severity="warning", markup=False)
         if not self.paused:
             self.paint()
 
@@ -191,13 +163,11 @@ class Agtop(App[RunloopError | None]):
         self._paint_bars()
 
     def _paint_bars(self) -> None:
-        styles, told = styles_of(self.theme), Text(no_wrap=True, overflow="ellipsis")
-        for piece, style in status_text(self.board, self.viewing, self.feed.mode, paused=self.paused):
-            told.append(piece.translate(ASCII) if self.viewing.ascii_only else piece, styles[style])
-        bars = (told, self.viewing.view, len(self.board.approvals), self.theme)
+        pieces = status_text(self.board, self.viewing, self.feed.mode, self.size.width, paused=self.paused)
+        bars = (pieces, self.viewing.view, len(self.board.approvals), self.theme)
         if bars != getattr(self, "_bars", None):
             self._bars = bars
-            self._status.update(told)
+            self._status.draw(pieces, self.theme, ascii_only=self.viewing.ascii_only)
             self._tabs.draw(self.viewing.view, len(self.board.approvals), self.theme)
 
     def on_panel_resized(self) -> None:
@@ -214,27 +184,34 @@ class Agtop(App[RunloopError | None]):
 
     def action_go(self, name: str) -> None:
         """Show a view."""
-        body = self._body
-        if self.viewing.view == "Runs" and name in OF_A_RUN and body.key is not None:
-            self._look_at(body.key)
+        body, chosen = self._body, self._chosen_run()
+        if name in OF_A_RUN and chosen is not None and chosen != self.viewing.run_id:
+            self._look_at(chosen)
         self.viewing.view = name
         self.paint(anew=True)
         if name == "Runs" and self.viewing.run_id is not None:
             body.select(self.viewing.run_id)
         if name == "Search" and not self.viewing.searched:
-            self._open("search")
+            self._line.open("search", "")
 
     def action_next(self, by: int) -> None:
         """The next view; in the line that is being typed it changes nothing."""
-        if len(self.screen_stack) == 1 and not self._prompt:
+        if len(self.screen_stack) == 1 and not self._line.kind:
             self.action_go(NAMES[(NAMES.index(self.viewing.view) + by) % len(NAMES)])
 
     async def action_back(self) -> None:
         """To the runs."""
-        if self._prompt:
+        if self._line.kind:
             self._close(clear=True)
         elif self.viewing.view != "Runs":
             self.action_go("Runs")
+
+    def _chosen_run(self) -> str | None:
+        """The run that is chosen in Runs or asks in Inbox; elsewhere the one that was looked at last."""
+        key = self._body.key
+        if self.viewing.view == "Inbox" and key is not None:
+            return str(self.board.approvals[key]["run_id"]) if key in self.board.approvals else None
+        return key if self.viewing.view == "Runs" else self.viewing.run_id
 
     def _look_at(self, run_id: str) -> None:
         self.viewing.run_id = run_id
@@ -301,43 +278,41 @@ class Agtop(App[RunloopError | None]):
     # ── the line that is typed ───────────────────────────────────────────────────────────────────────────────────────────
 
     def action_prompt(self) -> None:
-        """Filter, or search where that is looked at."""
-        self._open("search" if self.viewing.view == "Search" else "filter")
+        """Search where that is looked at; filter where there is something to filter."""
+        view = self.viewing.view
+        if view == "Search":
+            self._line.open("search", self.viewing.searched)
+        elif view in FILTERED:
+            self._line.open("runs" if view == "Runs" else "filter", self.viewing.words)
+        else:
+            self.notify("nothing is filtered here: Runs, Ladder and Log are", markup=False)
 
     def action_jump(self) -> None:
         """Ask for a run."""
-        self._open("jump")
+        self._line.open("jump", "")
 
-    def _open(self, kind: str) -> None:
-        self._prompt = kind
-        prompt = self._line
-        prompt.placeholder = _PROMPTS[kind]
-        prompt.value = {"filter": self.viewing.words, "search": self.viewing.searched}.get(kind, "")
-        prompt.add_class("-open")
-        prompt.focus()
-
-    def _close(self, *, clear: bool = False) -> None:
-        if clear and self._prompt == "filter":
+    def _close(self, *, clear: bool = False) -> str:
+        if clear and self._line.filters:
             self.viewing.words = ""
-        self._prompt = ""
-        self._line.remove_class("-open")
+        kind = self._line.close()
         self._body.focus()
         self.paint()
+        return kind
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """A filter counts while it is typed."""
-        if self._prompt == "filter":
+        if self._line.filters:
             self.viewing.words = event.value
             self.paint()
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Done."""
-        kind, text = self._prompt, event.input.value.strip()  # Enter overtakes letters that are still on their way to the line
-        self._close()
+        text = event.input.value.strip()  # Enter overtakes letters that are still on their way to the line
+        kind = self._close()
         if kind == "search" and text:
             await self._search(text)
         elif kind == "jump" and text:
-            found = [run_id for run_id in self.board.runs if run_id.startswith(text.casefold())]
+            found = self.board.named(text)
             if len(found) == 1:
                 self._look_at(found[0])
                 self.action_go("Plan")
@@ -357,7 +332,7 @@ class Agtop(App[RunloopError | None]):
 
     def action_asked(self) -> None:
         """The oldest of what waits."""
-        oldest = min(self.board.approvals.values(), key=lambda each: each["asked_ms"], default=None)
+        oldest = next(iter(self.board.waiting()), None)
         if oldest is None:
             self.notify("nothing waits for a person")
         else:
@@ -399,7 +374,7 @@ class Agtop(App[RunloopError | None]):
 
     async def action_why(self) -> None:
         """What made the chosen thing what it is."""
-        key = self._body.key if self.viewing.view in {"Runs", "Search"} else self.viewing.run_id
+        key = self._body.key if self.viewing.view == "Search" else self._chosen_run()
         if key is not None:
             await self._show_why(key)
 

@@ -86,6 +86,15 @@ class Board:
         """Runs without an end."""
         return [run for run in self.runs.values() if run.state not in ENDED]
 
+    def waiting(self) -> list[Mapping[str, Any]]:
+        """What waits for a person, oldest first."""
+        return sorted(self.approvals.values(), key=lambda each: each["asked_ms"])
+
+    def named(self, beginning: str) -> list[str]:
+        """The ids of the runs whose id, or trace id, begins so; a trace id is ``trace:`` and the run's."""
+        start = beginning.casefold().removeprefix("trace:")
+        return [run_id for run_id in self.runs if start and run_id.startswith(start)]
+
     def _bound(self) -> None:
         if len(self.runs) <= MAX_RUNS:
             return

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from runloop.errors import RunloopError
-from runloop.text import clean
+from runloop.text import clean, clean_line, display_width
 from runloop.tui.deciding import Decision, choices, decide, needs_comment
 from runloop.tui.draw_runs import asked_lines
 from runloop.tui.page import Page, Row, line
@@ -94,7 +94,7 @@ class Asking(ModalScreen[bool]):
             sheet.border_title = f"{self.shown['type']} {self.shown['approval_id']}"
             sheet.border_subtitle = "type a word and press Enter; Esc decides nothing; arrows scroll"
             yield Panel()
-            yield Static(clean("   ".join(f"{word} = {meaning}" for word, meaning in choices(self.shown))), id="choices", markup=False)
+            yield Static("", id="choices", markup=False)
             yield Static("", id="problem", markup=False)
             yield Input(id="decision", disabled=True)
 
@@ -112,6 +112,8 @@ class Asking(ModalScreen[bool]):
         event.stop()
         panel = self.query_one(Panel)
         panel.show(Page(rows=tuple(asked_lines(self.shown, max(20, panel.size.width - 1)))))
+        if self._incomplete is None:
+            self.query_one("#choices", Static).update("\n".join(choice_lines(self.shown, panel.size.width)))
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Decide."""
@@ -151,6 +153,18 @@ class Asking(ModalScreen[bool]):
     def action_leave(self) -> None:
         """Nothing is decided."""
         self.dismiss(result=False)
+
+
+def choice_lines(shown: Mapping[str, Any], width: int) -> list[str]:
+    """What may be typed and what it means, as many a line as have room; no choice is torn apart."""
+    lines: list[str] = []
+    for word, meaning in choices(shown):
+        told = clean_line(f"{word} = {meaning}")
+        if lines and display_width(lines[-1]) + 3 + display_width(told) <= width:
+            lines[-1] += f"   {told}"
+        else:
+            lines.append(told)
+    return lines
 
 
 def failure(error: RunloopError) -> Lines:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from runloop.text import span
 from runloop.tui.board import Board
 from runloop.tui.page import NOTHING, Column, Page, Row, cells, count, header, line, paragraphs, size, widths
-from runloop.tui.series import sparkline
+from runloop.tui.series import Series, sparkline
 
 GAUGE, RATE, TOTAL = "gauge", "rate", "total"
 GROUPS: Final[tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...]] = (
@@ -90,21 +90,23 @@ def metrics_page(board: Board, width: int, now_ms: int, *, ascii_only: bool = Fa
         rows = [_beside(left, right, at, room) for at in range(max(len(left), len(right)))]
     age = board.series.ts_ms
     told = "nothing was measured yet" if age is None else f"measured {span(max(0, now_ms - age))} ago"
-    return Page((line(f"{_daemon(board, now_ms)}  {told}", "bold"),), tuple(rows), title="Metrics")
+    return Page((line(f"{daemon_line(board, now_ms)}  {told}", "bold"),), tuple(rows), title="Metrics")
 
 
 def _measured(board: Board, each: tuple[str, str, str, str], room: int, ascii_only: bool) -> Row:
-    label, kind, name, unit = each
+    label, kind, name, _ = each
     series = board.series
-    value = series.gauge(name) if kind == GAUGE else series.rate(name) if kind == RATE else series.totals.get(name)
     history = series.rates.get(name, ()) if kind != GAUGE else series.gauges.get(name, ())
     width = max(0, min(60, room - 30))
     return Row(
-        ((f"{label:<16}", ""), (f"{_value(value, kind, unit):>12}  ", "bold"), (sparkline(history, width, ascii_only=ascii_only), "bar"))
+        ((f"{label:<16}", ""), (f"{measured(series, each):>12}  ", "bold"), (sparkline(history, width, ascii_only=ascii_only), "bar"))
     )
 
 
-def _value(value: float | None, kind: str, unit: str) -> str:
+def measured(series: Series, each: tuple[str, str, str, str]) -> str:
+    """A line of GROUPS as it is now, with its unit; a dash where nobody measured."""
+    _, kind, name, unit = each
+    value = series.gauge(name) if kind == GAUGE else series.rate(name) if kind == RATE else series.totals.get(name)
     if value is None:
         return NOTHING
     if unit == "B":
@@ -123,7 +125,8 @@ def _beside(left: Sequence[Row], right: Sequence[Row], at: int, room: int) -> Ro
     return Row((*first.pieces, (" " * max(0, room + 2 - used), ""), *(right[at] if at < len(right) else empty).pieces))
 
 
-def _daemon(board: Board, now_ms: int) -> str:
+def daemon_line(board: Board, now_ms: int) -> str:
+    """The daemon in a line."""
     status = board.status
     if not status:
         return board.link or "no daemon"
@@ -137,10 +140,7 @@ def library_page(board: Board, width: int) -> Page:
     rows: list[Row] = []
     for each in board.library.get("entries", ()):
         rows.append(_entry(each, sizes))
-        error = each.get("error")
-        if error:
-            rows += paragraphs(f"  {error['message']} [{error['code']}]{_place(error)}", width, "error")
-            rows += paragraphs(f"  hint: {error['hint']}", width, "dim") if error.get("hint") else []
+        rows += [row for text, style in library_remarks(each) for row in paragraphs(f"  {text}", width, style)]
     for problem in board.status.get("problems", ()):
         if problem["what"] == "config":
             rows += paragraphs(f"configuration: {problem['error']['message']} [{problem['error']['code']}]", width, "error")
@@ -152,15 +152,29 @@ def library_page(board: Board, width: int) -> Page:
     return Page((head,), tuple(rows or [line("nothing is known of agents and openings here", "dim")]), title="Library", columns=places)
 
 
-def _entry(each: Mapping[str, Any], sizes: Sequence[int]) -> Row:
+def load_state(each: Mapping[str, Any]) -> str:
+    """What became of an agent or opening."""
+    if not each.get("error"):
+        return "loaded"
+    return "broken" if each.get("digest") is None else "broken; the last good version serves"
+
+
+def library_remarks(each: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is wrong with it and what to do, each with its style; nothing where it was loaded."""
     error = each.get("error")
-    state = ("broken" if each.get("digest") is None else "broken; the last good version serves") if error else "loaded"
+    if not error:
+        return []
+    told = [(f"{error['message']} [{error['code']}]{_place(error)}", "error")]
+    return [*told, (f"hint: {error['hint']}", "dim")] if error.get("hint") else told
+
+
+def _entry(each: Mapping[str, Any], sizes: Sequence[int]) -> Row:
     values = (
         (each["what"], "dim"),
         (each["name"], "bold"),
         (each.get("version") or NOTHING, ""),
         ((each.get("digest") or NOTHING)[:12], "dim"),
-        (state, "error" if error else "ok"),
+        (load_state(each), "error" if each.get("error") else "ok"),
     )
     return cells(LIBRARY_COLUMNS, sizes, values, f"{each['what']}:{each['name']}")
 

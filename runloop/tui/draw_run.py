@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from runloop.errors import RunloopError
 from runloop.text import clock_ms, span
-from runloop.tui.model import Crossing, NodeState, RunModel
+from runloop.tui.model import Crossing, LogLine, NodeState, RunModel
 from runloop.tui.page import (
     MARKS,
     NOTHING,
@@ -29,6 +29,9 @@ from runloop.tui.page import (
     state_piece,
     widths,
 )
+
+if TYPE_CHECKING:
+    from runloop.openings import Opening
 
 NODE_COLUMNS: Final = (
     Column("node", 10, grows=2),
@@ -52,6 +55,8 @@ CROSSING_COLUMNS: Final = (
     Column("content", 12, grows=4),
 )
 _LEVEL_STYLE: Final = {"debug": "dim", "warn": "waiting", "error": "error"}
+_LOG_TEXT: Final = 19
+"""Where the text of a log's line begins."""
 NO_RUN: Final = Page(rows=(line("no run is chosen: choose one in Runs (1) and press Enter", "dim"),), title="Run")
 
 
@@ -105,14 +110,22 @@ def graph_rows(run: RunModel, width: int, *, ascii_only: bool = False) -> list[R
 
 
 @lru_cache(maxsize=16)
-def _drawing(source: str, width: int, ascii_only: bool) -> tuple[str, ...]:
+def opening_of(source: str) -> Opening | None:
+    """An opening's text as its graph; None where it needs parameters, or was written for another version."""
     from runloop.openings import parse_opening
-    from runloop.openings.draw import draw
 
     try:
-        return tuple(draw(parse_opening(source), width=width, ascii_only=ascii_only).split("\n"))
+        return parse_opening(source)
     except RunloopError:
-        return ()  # it needs parameters, or was written for another version
+        return None
+
+
+@lru_cache(maxsize=16)
+def _drawing(source: str, width: int, ascii_only: bool) -> tuple[str, ...]:
+    from runloop.openings.draw import draw
+
+    opening = opening_of(source)
+    return () if opening is None else tuple(draw(opening, width=width, ascii_only=ascii_only).split("\n"))
 
 
 def _marked(text: str, nodes: Mapping[str, NodeState], known: re.Pattern[str] | None) -> Row:
@@ -153,21 +166,26 @@ def _lane(node: NodeState, label: int, room: int, start: int, whole: int, now_ms
     return Row(((name.ljust(label) + " ", "bold"), ("".join(drawn), bar)), node.name)
 
 
-def ladder_page(run: RunModel, width: int, now_ms: int) -> Page:
-    """Every crossing of the boundary in order; Enter shows its content."""
+def ladder_page(run: RunModel, width: int, now_ms: int, *, words: str = "") -> Page:
+    """Every crossing of the boundary in order, or those with these words in what the line tells; Enter shows its content."""
     sizes = widths(CROSSING_COLUMNS, width)
     head, places = header(CROSSING_COLUMNS, sizes)
-    rows = [_crossing_row(key, each, sizes) for key, each in run.crossings.items()]
-    return Page(
-        (title(run, now_ms), head), tuple(rows or [line("nothing has crossed the boundary", "dim")]), title="Ladder", columns=places
-    )
+    wanted = words.casefold().split()
+    shown = {key: each for key, each in run.crossings.items() if _says(f"{each.node} {each.name} {each.state} {content(each)}", wanted)}
+    rows = [_crossing_row(key, each, sizes) for key, each in shown.items()]
+    none = "no crossing matches the filter" if wanted else "nothing has crossed the boundary"
+    return Page((title(run, now_ms), head), tuple(rows or [line(none, "dim")]), title="Ladder", columns=places)
+
+
+def content(each: Crossing) -> str:
+    """What a crossing is about in a line: its error, the end of what is coming, or what was asked."""
+    error = (each.answered or {}).get("error")
+    return str(error["message"]) if error else each.coming[-200:] if each.coming else _short(each.asked.get("args"))
 
 
 def _crossing_row(key: str, each: Crossing, sizes: Sequence[int]) -> Row:
     answered = each.answered or {}
     tokens = (answered.get("tokens_in") or 0) + (answered.get("tokens_out") or 0)
-    error = answered.get("error")
-    content = error["message"] if error else each.coming[-200:] if each.coming else _short(each.asked.get("args"))
     values = (
         (clock_ms(each.asked_ms), "dim"),
         (each.node, "bold"),
@@ -176,7 +194,7 @@ def _crossing_row(key: str, each: Crossing, sizes: Sequence[int]) -> Row:
         (NOTHING if each.ms() is None else str(each.ms()), ""),
         (count(tokens) if tokens else NOTHING, ""),
         (money(answered.get("usd")), ""),
-        (content, "error" if error else "dim"),
+        (content(each), "error" if answered.get("error") else "dim"),
     )
     return cells(CROSSING_COLUMNS, sizes, values, key)
 
@@ -207,22 +225,28 @@ def value_lines(value: Any, width: int) -> list[Row]:
     return paragraphs(json.dumps(value, indent=2, ensure_ascii=False, default=str), width)
 
 
-def log_page(run: RunModel, now_ms: int, *, words: str = "", cleared: int = 0) -> Page:
-    """What the run and its agents said; lines up to ``cleared`` were cleared away."""
+def log_page(run: RunModel, width: int, now_ms: int, *, words: str = "", cleared: int = 0) -> Page:
+    """What the run and its agents said, whole; lines up to ``cleared`` were cleared away."""
     wanted = words.casefold().split()
-    lines = [each for each in run.log if each.seq > cleared and _says(f"{each.level} {each.node} {each.text}".casefold(), wanted)]
-    rows: list[Row] = []
-    for each in lines:
-        pieces = ((f"{clock_ms(each.ts_ms)} ", "dim"), (f"{each.level:<5} ", _LEVEL_STYLE.get(each.level, "")))
-        text, *more = each.text.split("\n")
-        told = line(text).pieces
-        rows.append(Row((*pieces, (f"{each.node} " if each.node else "", "accent"), *told), str(each.seq)))
-        rows += [Row(((" " * 19, ""), *line(one).pieces), str(each.seq)) for one in more]
-    return Page((title(run, now_ms),), tuple(rows or [line("nothing was said", "dim")]), follow=True, title="Log")
+    lines = [each for each in run.log if each.seq > cleared and _says(f"{each.level} {each.node} {each.text}", wanted)]
+    rows = [row for each in lines for row in _log_rows(each, width)]
+    none = "no line matches the filter" if wanted else "nothing was said"
+    return Page((title(run, now_ms),), tuple(rows or [line(none, "dim")]), follow=True, title="Log")
+
+
+def _log_rows(each: LogLine, width: int) -> list[Row]:
+    """A line of the log, broken where it is too long, with what goes on under its text."""
+    when, level = (f"{clock_ms(each.ts_ms)} ", "dim"), (f"{each.level:<5} ", _LEVEL_STYLE.get(each.level, ""))
+    by = len(each.node) + 1 if each.node else 0
+    first, *more = paragraphs(" " * by + each.text, width - _LOG_TEXT)
+    told = (first.pieces[0], (first.pieces[1][0][by:], first.pieces[1][1]))
+    rows = [Row((when, level, (f"{each.node} " if by else "", "accent"), *told), str(each.seq))]
+    return rows + [Row(((" " * _LOG_TEXT, ""), *row.pieces), str(each.seq)) for row in more]
 
 
 def _says(text: str, words: Iterable[str]) -> bool:
-    return all(word in text for word in words)
+    folded = text.casefold()
+    return all(word in folded for word in words)
 
 
 def _bytes(value: Any) -> str:

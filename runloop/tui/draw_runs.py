@@ -12,12 +12,12 @@ from runloop.tui.page import NOTHING, Column, Page, Row, cells, count, header, l
 
 RUN_COLUMNS: Final = (
     Column("run", 8),
-    Column("opening", 10, grows=3),
+    Column("opening", 13, grows=1),
     Column("state", 11),
-    Column("nodes", 7, right=True),
-    Column("elapsed", 8, right=True),
+    Column("nodes", 5, right=True),
+    Column("elapsed", 7, right=True),
     Column("waits for", 16, grows=4),
-    Column("tokens", 7, right=True, first_out=1),
+    Column("tokens", 6, right=True, first_out=1),
     Column("cost", 8, right=True, first_out=2),
 )
 _HEADINGS: Final = {"newest": "run", "state": "state", "opening": "opening", "elapsed": "elapsed", "tokens": "tokens", "cost": "cost"}
@@ -62,7 +62,7 @@ def approvals_page(board: Board, width: int, now_ms: int) -> Page:
     """The inbox: what waits for a person, oldest first."""
     sizes = widths(ASKED_COLUMNS, width)
     head, places = header(ASKED_COLUMNS, sizes)
-    rows = [_asked_row(shown, sizes, now_ms) for shown in sorted(board.approvals.values(), key=lambda each: each["asked_ms"])]
+    rows = [_asked_row(shown, sizes, now_ms) for shown in board.waiting()]
     hint = line("Enter shows exactly what would leave; it is decided there.", "dim")
     return Page((hint, head), tuple(rows or [line("nothing waits for a person", "dim")]), title="Inbox", columns=places)
 
@@ -80,8 +80,11 @@ def _asked_row(shown: Mapping[str, Any], sizes: Sequence[int], now_ms: int) -> R
     return cells(ASKED_COLUMNS, sizes, values, shown["approval_id"])
 
 
-def asked_lines(shown: Mapping[str, Any], width: int) -> list[Row]:
-    """Everything that a decision is about, whole: nothing is cut, nothing is masked, nothing in it can drive the terminal."""
+def asked_lines(shown: Mapping[str, Any], width: int, *, drawn: bool = True) -> list[Row]:
+    """Everything that a decision is about, whole: nothing is cut, nothing is masked, nothing in it can drive the terminal.
+
+    What would leave stands in a frame, or where nothing is drawn in lines that begin with four blanks: nothing in it can pass for ours.
+    """
     question = shown["type"] == "question"
     rows = [line(f"{'Question' if question else 'Approval'} of {shown['agent']}, node {shown['node']}, run {shown['run_id']}", "bold")]
     if question:
@@ -96,6 +99,8 @@ def asked_lines(shown: Mapping[str, Any], width: int) -> list[Row]:
     rows += _named("to       ", shown["recipients"], width)
     rows += _named("content from outside: ", shown["taint"], width, "error")
     rows += paragraphs(f"because  {shown['reason']}", width)
+    if not drawn:
+        return [*rows, line("exactly this:"), *paragraphs(str(shown["what"]), width, indent="    "), line("that is all of it")]
     rows.append(Row((("┌─ exactly this " + "─" * max(0, width - 16), "dim"),)))
     rows += paragraphs(str(shown["what"]), width, "bold", indent="│ ")
     rows.append(Row((("└" + "─" * max(0, width - 2), "dim"),)))

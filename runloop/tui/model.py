@@ -31,6 +31,8 @@ _WAITS_FOR: Final = {
     "exec.run": "command",
     "mail.send": "mail",
 }
+_LONG: Final = frozenset({"ask.person", "timer.sleep"})
+"""Calls that wait for a person or a time, not for work."""
 _LOG_LINES: Final = 5_000
 _COMING: Final = 2_000
 """Characters that are kept of an answer that is still coming: the newest."""
@@ -141,7 +143,14 @@ class RunModel:
     seq: int = 0
     listed_wait: str = ""
     """What the daemon's list says it waits for; counts while none of its records are known."""
+    listed_seq: int = 0
+    """The newest record that the daemon's list knew of."""
     version: int = 0
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether records of what was before are still being taken: what they say is not so any more."""
+        return 0 < self.seq < self.listed_seq
 
     def known_nodes(self) -> list[NodeState]:
         """Its nodes, items of a fan-out left to their node."""
@@ -199,6 +208,7 @@ def listed(run: RunModel, row: Mapping[str, Any]) -> None:
     run.version += 1
     run.opening, run.parent = row["opening_name"], row.get("parent_run_id")
     run.listed_wait = row.get("waiting_for") or ""
+    run.listed_seq = row.get("last_seq") or 0
     run.submitted_ms = row.get("submitted_ms", run.submitted_ms)
     run.started_ms = row.get("started_ms") or run.started_ms
     if run.seq and row["state"] not in ENDED:
@@ -316,7 +326,8 @@ def _take_effect(run: RunModel, node: NodeState, record: Record) -> None:
     key = f"{node.name}/{meta.get('attempt') or node.attempt}/{meta['call']}"
     found = run.crossings.get(key)
     if kind == "effect.requested":
-        run.crossings[key] = Crossing(node.name, meta["attempt"], meta["call"], meta["name"], record["seq"], ts_ms, meta)
+        state = "waiting" if meta["name"] in _LONG else "under way"
+        run.crossings[key] = Crossing(node.name, meta["attempt"], meta["call"], meta["name"], record["seq"], ts_ms, meta, state)
         node.calls[meta["call"]] = meta["name"]
     elif kind == "effect.delta":
         if found is not None:
@@ -342,7 +353,8 @@ def _take_approval(run: RunModel, node: NodeState, record: Record) -> None:
         node.approvals[approval_id] = action
         attempt, call = meta.get("attempt") or node.attempt, meta.get("call") or 0
         told = {"args": meta["what"], "taint": meta.get("taint")}
-        run.crossings[f"approval {approval_id}"] = Crossing(node.name, attempt, call, f"approve {action}", record["seq"], ts_ms, told)
+        asked = Crossing(node.name, attempt, call, f"approve {action}", record["seq"], ts_ms, told, "waiting")
+        run.crossings[f"approval {approval_id}"] = asked
         return
     node.approvals.pop(approval_id, None)
     found = run.crossings.get(f"approval {approval_id}")

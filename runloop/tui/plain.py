@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError
 from runloop.text import clean, clean_line
@@ -19,10 +20,15 @@ from runloop.tui.draw_runs import asked_lines
 from runloop.tui.model import ENDED
 from runloop.tui.page import Row
 from runloop.tui.ports import Desk, Feed
-from runloop.tui.views import NAMES, OF_A_RUN, Viewing, page_of
+from runloop.tui.sentences import said
+from runloop.tui.views import NAMES, OF_A_RUN, Viewing
 
 Value = TypeVar("Value")
 WIDTH: Final = 100
+SOON_S: Final = 0.25
+"""Between a change and its sentence: what passes at once is not worth one."""
+_DRAWN: Final = re.compile("^(?:[│├└ ][─ ][ ])+")
+"""The branches before a line of a tree; without them the depth is told by blanks."""
 _COMMANDS: Final = (
     ("runs [WORDS]", "the runs, or those that match"),
     ("run ID", "choose a run by the beginning of its id, and show its plan"),
@@ -58,7 +64,9 @@ class Plain:
     _asked: set[str] = field(default_factory=set)
     _shown: set[str] = field(default_factory=set)
     _link: str = ""
+    _missed: bool = False
     _held: bool = False
+    _due: asyncio.TimerHandle | None = None
     _begun: bool = False
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once something is known: commands wait for that."""
@@ -76,6 +84,7 @@ class Plain:
             if filling in done and len(tasks) > 1 and sys.stdin.isatty():
                 await tasks[1]  # it is all there: somebody may still look about
         finally:
+            self.tell()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -84,15 +93,24 @@ class Plain:
     # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def changed(self) -> None:
-        """Say what is new since the last time."""
+        """Something changed: say soon what is new, once for everything that comes until then."""
         self._ready.set()
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(SOON_S, self.tell)
+
+    def tell(self) -> None:
+        """Say what is new since the last time."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         if self._held:
             return
         board = self.board
-        if board.link != self._link:
-            self._link = board.link
-            self.say(clean_line(board.link))
+        if self.feed.mode != "FILE":  # whose link says that it has ended
+            self._tell_link()
         for run in board.runs.values():
+            if run.catching_up:
+                continue
             now = (run.shown_state, run.waits_for)
             if self._seen.get(run.run_id) != now and (self._begun or self.feed.mode == "FILE" or now[0] not in ENDED):
                 waits = f", waits for {now[1]}" if now[1] else f": {run.why}" if run.why else ""
@@ -101,14 +119,33 @@ class Plain:
         for approval_id, each in board.approvals.items():
             if approval_id not in self._asked:
                 what = each["question"] if each["type"] == "question" else each["action"]
-                self.say(clean_line(f"waits for you: {each['type']} of {each['agent']}: {what}. `inbox` lists it"))
+                whom = "waits for you" if self.feed.mode == "LIVE" else "waited for a person"
+                self.say(clean_line(f"{whom}: {each['type']} of {each['agent']}: {what}. `inbox` lists it"))
         self._asked = set(board.approvals)
+        self._tell_link()
         self._begun = self._begun or bool(board.link or board.runs)
+        if self.run is not None and (board.status or self.feed.mode != "LIVE"):
+            self._choose(self.run)
+
+    def _tell_link(self) -> None:
+        if self.board.link != self._link:
+            self._link = self.board.link
+            self.say(clean_line(self._link))
+
+    def _choose(self, beginning: str) -> None:
+        """Choose the run that was named at the start, as soon as it is there."""
+        found = self.board.named(beginning)
+        if found:
+            self.run, self.viewing.run_id = None, found[0]
+            self.say(f"{self.board.runs[found[0]].opening} {found[0][:8]} is chosen: `plan` says what it does")
+        elif not self._missed:
+            self._missed = True
+            self.say(clean_line(f"no run begins with {beginning} yet; it is chosen when it comes"))
 
     def _page(self, view: str) -> None:
         self.viewing.view = view
-        page = page_of(self.board, self.viewing, WIDTH, self.feed.now_ms())
-        self._lines((*page.head, *page.rows))
+        for text in said(self.board, self.viewing, self.feed.now_ms()):
+            self.say(text)
 
     def _lines(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -119,8 +156,10 @@ class Plain:
     async def _hear(self, commands: BinaryIO) -> None:
         lines = _lines_of(commands)
         await self._ready.wait()
+        self.tell()
         self.say("agtop: type help for the commands")
         while line := await lines.get():
+            self.tell()
             try:
                 if not await self.command(line.decode("utf-8", "replace").strip()):
                     return
@@ -155,11 +194,11 @@ class Plain:
             self.say(f"{name}: {what}")
 
     async def _runs(self, words: str) -> None:
-        self.viewing.words = words
+        self.viewing.filters["Runs"] = words
         self._page("Runs")
 
     async def _run(self, start: str) -> None:
-        found = [run_id for run_id in self.board.runs if run_id.startswith(start)] if start else []
+        found = self.board.named(start)
         if len(found) != 1:
             raise InvalidInput(f"{len(found) or 'no'} runs begin with {start!r}", code="tui.no_run", hint="`runs` lists them")
         self.viewing.run_id = found[0]
@@ -173,17 +212,17 @@ class Plain:
         self._lines(crossing_lines(_nth(list(run.crossings.values()), number, "crossing"), WIDTH))
 
     async def _show(self, number: str) -> None:
-        shown = dict(_nth(self._open(), number, "thing that waits"))
+        shown = dict(_nth(self.board.waiting(), number, "thing that waits"))
         if shown["type"] == "approval":
             shown["what"] = await self.feed.whole(shown["what"])
-        self._lines(asked_lines(shown, WIDTH))
+        self._lines(asked_lines(shown, WIDTH, drawn=False))
         for word, meaning in choices(shown):
             self.say(clean_line(f"answer {number} {word}: {meaning}"))
         self._shown.add(shown["approval_id"])
 
     async def _answer(self, rest: str) -> None:
         number, _, typed = rest.partition(" ")
-        shown = _nth(self._open(), number, "thing that waits")
+        shown = _nth(self.board.waiting(), number, "thing that waits")
         if shown["approval_id"] not in self._shown:
             raise InvalidInput("it has not been shown", code="tui.not_shown", hint=f"`show {number}` shows exactly what would leave")
         decision = decide(shown, typed)
@@ -192,9 +231,6 @@ class Plain:
             raise InvalidInput("say what should change", code="tui.answer", hint=hint)
         await self.feed.answer(shown["approval_id"], decision)
         self.say("approved" if decision.approved else "answered" if decision.answer is not None else "refused")
-
-    def _open(self) -> list[dict[str, Any]]:
-        return sorted((dict(each) for each in self.board.approvals.values()), key=lambda each: each["asked_ms"])
 
     async def _search(self, words: str) -> None:
         for hit in await asyncio.to_thread(self.desk.search, words):
@@ -205,14 +241,14 @@ class Plain:
         if not key:
             raise InvalidInput("why what?", code="tui.no_run", hint="choose a run, or name a thing: `why ada@example.org`")
         for line in await asyncio.to_thread(self.desk.why, key):
-            self.say(clean_line(line))
+            self.say(clean_line(_DRAWN.sub(lambda found: "  " * (len(found[0]) // 3), line)))
 
     async def _hold(self, _rest: str) -> None:
         self._held = True
 
     async def _go(self, _rest: str) -> None:
         self._held = False
-        self.changed()
+        self.tell()
 
 
 def _lines_of(stream: BinaryIO) -> asyncio.Queue[bytes]:

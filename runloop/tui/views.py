@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from runloop.text import clean_line
+from runloop.text import clean_line, display_width
 from runloop.tui.board import Board
 from runloop.tui.draw_daemon import library_page, metrics_page
 from runloop.tui.draw_run import NO_RUN, ladder_page, log_page, plan_page, timeline_page
@@ -15,18 +15,20 @@ from runloop.tui.ports import Hit
 
 NAMES: Final = ("Runs", "Plan", "Time", "Ladder", "Log", "Inbox", "Metrics", "Library", "Search")
 OF_A_RUN: Final = frozenset({"Plan", "Time", "Ladder", "Log"})
+FILTERED: Final = frozenset({"Runs", "Ladder", "Log"})
+"""Views with a filter, each its own."""
 KEYS: Final = (
     ("1 to 9", "go to a view"),
     ("Tab, Shift+Tab", "the next view, the one before"),
     ("Enter", "open the chosen run, crossing, approval or hit"),
     ("Esc", "close, or back to Runs"),
     ("↑ ↓ PgUp PgDn Home End", "choose and scroll (also j and k)"),
-    ("/", "filter runs or the log; Enter keeps, Esc clears"),
+    ("/", "filter runs, ladder or log; Enter keeps, Esc clears"),
     ("s, S", "another order; the other way (or click a heading)"),
     (".", "hold the view; what happens is shown afterwards"),
     ("g", "jump to a run by the beginning of its id"),
     ("a", "the oldest approval"),
-    ("w", "why the chosen run or hit is what it is"),
+    ("w", "why the chosen run, hit or approval is what it is"),
     ("c", "copy the chosen id, or all of an opened sheet"),
     ("!", "clear the log's view"),
     ("t", "another theme"),
@@ -42,13 +44,23 @@ class Viewing:
 
     view: str = "Runs"
     run_id: str | None = None
-    words: str = ""
+    filters: dict[str, str] = field(default_factory=dict)
+    """The words of each view's filter."""
     sort: str = "newest"
     reverse: bool = False
     cleared: dict[str, int] = field(default_factory=dict)
     searched: str = ""
     hits: tuple[Hit, ...] = ()
     ascii_only: bool = False
+
+    @property
+    def words(self) -> str:
+        """The filter of the view that is looked at."""
+        return self.filters.get(self.view, "")
+
+    @words.setter
+    def words(self, words: str) -> None:
+        self.filters[self.view] = words
 
 
 def page_of(board: Board, viewing: Viewing, width: int, now_ms: int) -> Page:
@@ -71,8 +83,8 @@ def page_of(board: Board, viewing: Viewing, width: int, now_ms: int) -> Page:
     if viewing.view == "Time":
         return timeline_page(run, width, now_ms, ascii_only=viewing.ascii_only)
     if viewing.view == "Ladder":
-        return ladder_page(run, width, now_ms)
-    return log_page(run, now_ms, words=viewing.words, cleared=viewing.cleared.get(run.run_id, 0))
+        return ladder_page(run, width, now_ms, words=viewing.words)
+    return log_page(run, width, now_ms, words=viewing.words, cleared=viewing.cleared.get(run.run_id, 0))
 
 
 def _search_page(viewing: Viewing) -> Page:
@@ -86,23 +98,28 @@ def _search_page(viewing: Viewing) -> Page:
     return Page((head,), tuple(rows or [line("nothing found", "dim")]), title="Search")
 
 
-def status_text(board: Board, viewing: Viewing, mode: str, *, paused: bool) -> list[tuple[str, str]]:
-    """The status bar: mode, run, how much goes on, what waits for the person, what is held or filtered."""
+def status_text(board: Board, viewing: Viewing, mode: str, width: int, *, paused: bool) -> list[tuple[str, str]]:
+    """The status bar: mode, run, how much goes on, what waits for the person, what is held or filtered.
+
+    Where there is no room for all of it, what can be seen elsewhere goes first.
+    """
     active = board.active()
-    pieces = [(f" {mode} ", "head"), (f" {len(active)} of {len(board.runs)} runs active ", "")]
     agents, queued = board.series.gauge("agents_running"), board.series.gauge("runs_queued")
-    pieces.append((f" agents:{_known(agents)} queue:{_known(queued)} ", "dim"))
-    if viewing.run_id is not None:
-        pieces.append((f" run {viewing.run_id[:8]} ", "accent"))
-    if board.approvals:
-        pieces.append((f" {len(board.approvals)} WAIT FOR YOU (a) ", "waiting"))
-    if paused:
-        pieces.append((" PAUSED (.) ", "waiting"))
-    if viewing.words:
-        pieces.append((f" FILTER {clean_line(viewing.words)} ", "accent"))
-    if not board.status:
-        pieces.append((f" {clean_line(board.link)} ", "error" if mode == "LIVE" else "dim"))
-    return pieces
+    waits, run, link = len(board.approvals), viewing.run_id, "" if board.status else board.link
+    pieces = [  # text, style, and its place among what goes: the greatest first
+        (f" {mode} ", "head", 0),
+        (f" {len(active)} of {len(board.runs)} runs active ", "", 5),
+        (f" agents:{_known(agents)} queue:{_known(queued)} ", "dim", 6),
+        (f" run {run[:8]} " if run is not None else "", "accent", 4),
+        (f" {waits} WAIT FOR YOU (a) " if waits else "", "waiting", 1),
+        (" PAUSED (.) " if paused else "", "waiting", 1),
+        (f" FILTER {clean_line(viewing.words)} " if viewing.words else "", "accent", 2),
+        (f" {clean_line(link)} " if link else "", "error" if mode == "LIVE" else "dim", 3),
+    ]
+    shown = [piece for piece in pieces if piece[0]]
+    while len(shown) > 1 and sum(display_width(text) for text, _, _ in shown) > width:
+        shown.remove(max(shown, key=lambda piece: piece[2]))
+    return [(text, style) for text, style, _ in shown]
 
 
 def _known(value: float | None) -> str:

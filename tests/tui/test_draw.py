@@ -59,7 +59,10 @@ def test_lanes_stand_where_their_attempts_ran(records):
 
 def test_the_log_is_filtered_and_cleared(records):
     board = board_of(records)
-    assert [row.plain[13:] for row in page(board, "Log", words="reading").rows] == ["info  contact reading", "info  notes reading"]
+    assert [row.plain[13:] for row in page(board, "Log", filters={"Log": "reading"}).rows] == [
+        "info  contact reading",
+        "info  notes reading",
+    ]
     assert page(board, "Log", cleared={RUN: 24}).rows[0].plain.endswith("run succeeded")
 
 

@@ -21,6 +21,7 @@ def said():
 async def plain(feed, desk, said):
     made = Plain(feed, desk, say=said.append)
     await feed.fill(made.board, made.changed)
+    made.tell()
     return made
 
 
@@ -46,7 +47,7 @@ async def test_what_happens_is_told_in_sentences_and_once(plain, said, records):
     said.clear()
     for record in records[18:]:
         plain.board.take(record)
-        plain.changed()
+        plain.tell()
     assert said == [
         "letter 5a1d4c23 running, waits for approval of mail.outbox",
         "letter 5a1d4c23 running",
@@ -62,7 +63,8 @@ async def test_an_approval_is_decided_only_after_it_was_shown(plain, told, feed)
         await told("answer 2 yes")
     assert (caught.value.code, feed.decided) == ("tui.not_shown", [])
     shown = await told("show 2")
-    assert "│ To: Ada <ada@example.org>" in shown
+    assert "    To: Ada <ada@example.org>" in shown
+    assert [text for text in shown if not text.isascii()] == []
     assert "answer 2 yes: this once" in shown
     assert "approved" in await told("answer 2 yes")
     assert [(name, decision.scope) for name, decision in feed.decided] == [(f"{RUN}/send/1/1", "once")]
@@ -72,15 +74,22 @@ async def test_a_run_is_chosen_and_looked_at(told):
     with pytest.raises(InvalidInput) as caught:
         await told("ladder")
     assert caught.value.code == "tui.no_run"
-    assert any("waits for answer" in line for line in await told("run 5a1d"))
-    assert any("ask.person" in line for line in await told("ladder"))
+    assert await told("run 5a1d") == [
+        "letter 5a1d4c23: waiting, 2 of 4 nodes, 1.70s, 0 tokens, cost –, waits for approval of mail.outbox (+1)",
+        "contact by read: ok, attempt 1, 0.17s: reading",
+        "notes by read: ok, attempt 1, 0.17s: reading",
+        "colour by ask: waiting, attempt 1, 1.70s, waits for answer",
+        "send by mails: waiting, attempt 1, 1.53s, after contact, notes, waits for approval of mail.outbox",
+    ]
+    assert (await told("ladder"))[1].startswith("1. ask.person of colour at 17:01:53.818: waiting: {")
+    assert "send, attempt 1: began after 0.17s, is under way" in await told("time")
     assert '  "question": "Which colour?",' in await told("crossing 1")
     assert any("run started" in line for line in await told("log"))
 
 
 async def test_the_knowledge_base_is_asked(told):
     assert await told("search pier") == ["messages The pier 2026-11-20: the pier is repaired [event:24]"]
-    assert await told("why event:24") == ["why event:24", "└─ approved by operator"]
+    assert await told("why event:24") == ["why event:24", "  approved by operator"]
 
 
 @pytest.mark.parametrize("line", ["dance", "run zz", "show 9", "crossing 1", "why", "answer 0 yes"])
@@ -106,7 +115,7 @@ async def test_held_it_says_nothing_until_it_goes_on(plain, told, said, records)
     await told("hold")
     for record in records[18:]:
         plain.board.take(record)
-    plain.changed()
+    plain.tell()
     assert said == []
     assert await told("go") == ["letter 5a1d4c23 succeeded"]
 
@@ -134,5 +143,54 @@ def test_commands_come_from_a_file_as_well_and_wait_until_something_is_known(rec
     with path.open("rb") as commands:
         assert follow(Patient(io.BytesIO(lines), "letter.ndjson"), desk, commands) == 0
     said = capsys.readouterr().out
-    assert "✔ succeeded" in said
+    assert "letter 5a1d4c23: succeeded, 4 of 4 nodes" in said
     assert "tui.command: there is no command 'bogus'" in said
+
+
+async def test_what_passes_at_once_is_told_as_it_is_afterwards(plain, said, records):
+    said.clear()
+    for record in records[18:]:
+        plain.board.take(record)
+        plain.changed()
+    assert said == []
+    while not said:
+        await asyncio.sleep(0)
+    assert said == ["letter 5a1d4c23 succeeded"]
+
+
+async def test_records_of_what_was_before_are_not_told_as_if_they_happened_now(desk, said, records, words):
+    plain = Plain(words.Feed([]), desk, say=said.append)
+    row = {"run_id": RUN, "opening_name": "letter", "state": "waiting", "waiting_for": "approval of mail.outbox", "last_seq": 18}
+    plain.board.list_runs([row])
+    plain.tell()
+    for record in records[:18]:
+        plain.board.take(record)
+        plain.tell()
+    assert said == ["letter 5a1d4c23 waiting, waits for approval of mail.outbox", said[-1]]
+    assert said[-1].startswith("letter 5a1d4c23 waiting, waits for approval of mail.outbox")
+
+
+async def test_no_view_draws_or_cuts_anything(plain, told):
+    await told("run 5a1d")
+    for view in ("runs", "plan", "time", "ladder", "log", "inbox", "metrics", "library"):
+        assert [text for text in await told(view) if set("│┌└─├█…▁✔◆▶") & set(text)] == []
+
+
+async def test_the_inbox_says_the_numbers_that_its_commands_take(told):
+    assert await told("inbox") == [
+        "1. question of ask, node colour, run 5a1d4c23, for 1.51s: Which colour?",
+        "2. approval of mails, node send, run 5a1d4c23, for 1.50s: mail.outbox to ada@example.org",
+        "`show N` says exactly what would leave",
+    ]
+
+
+async def test_the_run_that_was_named_is_chosen_and_one_that_is_not_there_is_missed_once(feed, desk, said, words):
+    plain = Plain(feed, desk, "5a1d", say=said.append)
+    await feed.fill(plain.board, plain.tell)
+    assert (plain.viewing.run_id, said[-1]) == (RUN, "letter 5a1d4c23 is chosen: `plan` says what it does")
+    other = words.Feed([])
+    said.clear()
+    missing = Plain(other, desk, "zz", say=said.append)
+    await other.fill(missing.board, missing.tell)
+    missing.tell()
+    assert said == ["connected", "no run begins with zz yet; it is chosen when it comes"]

@@ -163,6 +163,53 @@ async def test_a_person_filters_holds_and_goes_on(feed, desk, words, records):
         assert "✔ succeeded" in words.text(app)
 
 
+async def test_each_view_has_its_own_filter_and_the_ladder_has_one(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "slash", *"state:waiting", "enter", "4")
+        assert "FILTER" not in words.text(app)
+        assert "ask.person" in words.text(app)
+        await press(app, pilot, "slash", *"MAIL", "enter")
+        assert "ask.person" not in words.text(app)
+        assert "approve mail" in words.text(app)
+        await press(app, pilot, "5")
+        assert "run started" in words.text(app)
+        await press(app, pilot, "6", "slash")
+        assert "nothing is filtered here" in said(app)
+        await press(app, pilot, "1")
+        assert "FILTER state:waiting" in words.text(app)
+
+
+async def test_on_a_narrow_screen_what_is_held_filtered_and_waited_for_is_still_said(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "enter", "1", "slash", *"state:waiting opening:letter", "enter", "full_stop")
+        status = words.text(app).splitlines()[-2]
+        assert status == " LIVE  2 WAIT FOR YOU (a)  PAUSED (.)  FILTER state:waiting opening:letter"
+
+
+async def test_from_the_inbox_a_person_looks_into_the_run_that_asks(feed, desk, records, words):
+    other = "ffff0000-0000-4000-8000-000000000000"
+    feed.records.append({**records[0], "run_id": other})
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "g", *"ffff", "enter", "6", "2")
+        assert app.viewing.run_id == RUN
+        await press(app, pilot, "6", "w")
+        assert desk.asked == [RUN]
+
+
+async def test_a_long_line_of_the_log_is_there_whole(feed, desk, words, records):
+    text = "word " * 40 + "end"
+    feed.records.append({**records[17], "seq": 19, "kind": "node.log", "meta": {"node": "send", "text": text}})
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "5")
+        shown = words.text(app)
+        assert (shown.count("word"), "                   word word" in shown, "word end" in shown) == (40, True, True)
+
+
+async def test_a_run_that_is_not_there_yet_is_said_to_be_missing(feed, desk):
+    async with at_the_screen(feed, desk, run="zz") as (app, _):
+        assert "no run begins with zz yet" in said(app)
+
+
 async def test_a_person_jumps_to_a_run_and_is_told_when_there_is_none(feed, desk, words):
     async with at_the_screen(feed, desk) as (app, pilot):
         await press(app, pilot, "g", *"zz", "enter")

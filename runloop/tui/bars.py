@@ -1,0 +1,82 @@
+"""The lines above and below the page: the views, how things stand, and the line that is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+from textual.widgets import Input, Static
+
+from runloop.tui.page import ASCII
+from runloop.tui.themes import styles_of
+from runloop.tui.views import NAMES
+
+if TYPE_CHECKING:
+    from textual.events import Click
+
+_PROMPTS: Final = {
+    "runs": "filter: words, state:waiting, opening:letter",
+    "filter": "filter: words that must all be there",
+    "search": "search for",
+    "jump": "jump to a run: its id begins with",
+}
+
+
+class Tabs(Static):
+    """The line of views; a click goes there."""
+
+    _ends: Sequence[tuple[str, int]] = ()
+    """Where each name ends."""
+
+    def draw(self, current: str, approvals: int, theme: str) -> None:
+        """Paint it."""
+        styles, text = styles_of(theme), Text(no_wrap=True, overflow="crop")
+        ends: list[tuple[str, int]] = []
+        for number, name in enumerate(NAMES, start=1):
+            waits = f"({approvals})" if name == "Inbox" and approvals else ""
+            style = styles["bold"] if name == current else styles["waiting"] if waits else styles["dim"]
+            text.append(f"[{number} {name}{waits}]" if name == current else f" {number} {name}{waits}", style)
+            ends.append((name, len(text)))
+        self._ends = ends
+        self.update(text)
+
+    def on_click(self, event: Click) -> None:
+        """Go where the click is."""
+        name = next((name for name, end in self._ends if event.x < end), None)
+        if name is not None:
+            self.app.call_later(self.app.run_action, f"go('{name}')")
+
+
+class Status(Static):
+    """The status bar."""
+
+    def draw(self, pieces: Sequence[tuple[str, str]], theme: str, *, ascii_only: bool) -> None:
+        """Paint it."""
+        styles, told = styles_of(theme), Text(no_wrap=True, overflow="ellipsis")
+        for piece, style in pieces:
+            told.append(piece.translate(ASCII) if ascii_only else piece, styles[style])
+        self.update(told)
+
+
+class Prompt(Input):
+    """The line that is typed; ``kind`` says what for (runs, filter, search, jump), empty while it is closed."""
+
+    kind = ""
+
+    def open(self, kind: str, value: str) -> None:
+        """Take the keys."""
+        self.kind, self.placeholder, self.value = kind, _PROMPTS[kind], value
+        self.add_class("-open")
+        self.focus()
+
+    def close(self) -> str:
+        """Give the keys back; what it was open for."""
+        kind, self.kind = self.kind, ""
+        self.remove_class("-open")
+        return kind
+
+    @property
+    def filters(self) -> bool:
+        """Whether what is typed is a filter, which counts while it is typed."""
+        return self.kind in {"runs", "filter"}
