@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from runloop.errors import Denied, RunloopError, Unavailable
 from runloop.tui.board import Board
 from runloop.tui.deciding import Decision
-from runloop.tui.model import ENDED, Record
+from runloop.tui.model import ENDED, Record, RunModel
 
 if TYPE_CHECKING:
     from runloop.client import Client
@@ -38,6 +38,7 @@ class LiveFeed:
     _changed: Callable[[], None] = lambda: None
     _wanted: dict[str, int] = field(default_factory=dict)
     """Runs that are being fetched, and up to which record."""
+    _fetching: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHES))
 
@@ -65,7 +66,7 @@ class LiveFeed:
                 changed()
             finally:
                 self._client = None
-                self._stop_fetching()
+                await self._stop_fetching()
             await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
             tries += 1
 
@@ -112,7 +113,7 @@ class LiveFeed:
             board.measure(payload)
             return
         board.tell(told(payload))
-        self._spawn(self._look_again())
+        self._spawn(self._look_again)
 
     async def _look_again(self) -> None:
         if self._client is not None:
@@ -126,54 +127,61 @@ class LiveFeed:
         if self._client is None:
             return
         found = await self._client.ask("attach", run=run_id)
-        if (found["last_seq"] or 0) > self._board.run(run_id).seq:
-            self._wanted[run_id] = max(self._wanted.get(run_id, 0), found["last_seq"])
-            await self._fetch(run_id)
+        fetching = self._want(run_id, found["last_seq"] or 0)
+        if fetching is not None:
+            await asyncio.wait([fetching])
 
-    def _want(self, run_id: str, seq: int) -> None:
-        """Let a run be fetched up to a record, unless it is known so far."""
+    def _want(self, run_id: str, seq: int) -> asyncio.Task[None] | None:
+        """Let a run be fetched up to a record, by one task for all who want that; None where it is known so far."""
         if self._board.run(run_id).seq >= seq:
-            return
-        under_way = run_id in self._wanted
+            return None
         self._wanted[run_id] = max(self._wanted.get(run_id, 0), seq)
-        if not under_way:
-            self._spawn(self._fetch(run_id))
+        if run_id not in self._fetching:
+            self._fetching[run_id] = self._spawn(self._fetch, run_id)
+        return self._fetching[run_id]
 
     async def _fetch(self, run_id: str) -> None:
-        client, board = self._client, self._board
-        if client is None:
-            return
+        client, run, before = self._client, self._board.run(run_id), -1
         try:
             async with self._slots:
-                topic = (await client.ask("attach", run=run_id))["topic"]
-                run = board.run(run_id)
-                stored = await client.subscribe(topic, "durable", from_seq=run.seq + 1, max_messages=512, max_bytes=256 * 1024)
-                try:
-                    while run.seq < self._wanted[run_id] and (message := await anext(stored, None)) is not None:
-                        if message.type == RUN_EVENT and message.payload["event_id"] is not None:
-                            board.take(self.mask(message.payload))
-                            self._changed()
-                finally:
-                    await stored.close()
+                while client is not None and before < run.seq < self._wanted[run_id]:  # more may be wanted while it ends
+                    before = run.seq
+                    await self._fetch_on(client, run)
         finally:
             self._wanted.pop(run_id, None)
+            self._fetching.pop(run_id, None)
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(self._quietly(work))
+    async def _fetch_on(self, client: Client, run: RunModel) -> None:
+        topic = (await client.ask("attach", run=run.run_id))["topic"]
+        stored = await client.subscribe(topic, "durable", from_seq=run.seq + 1, max_messages=512, max_bytes=256 * 1024)
+        try:
+            while run.seq < self._wanted[run.run_id] and (message := await anext(stored, None)) is not None:
+                if message.type == RUN_EVENT and message.payload["event_id"] is not None:
+                    self._board.take(self.mask(message.payload))
+                    self._changed()
+        finally:
+            await stored.close()
+
+    def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._quietly(work, *arguments))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _quietly(self, work: Any) -> None:
+    async def _quietly(self, work: Callable[..., Awaitable[None]], *arguments: str) -> None:
         try:
-            await work
+            await work(*arguments)
         except RunloopError as error:
             self._board.tell(f"{error.code}: {error.message}")
             self._changed()
 
-    def _stop_fetching(self) -> None:
+    async def _stop_fetching(self) -> None:
+        """End what fetches: with the connection that it reads from."""
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._wanted.clear()
+        self._fetching.clear()
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -233,7 +233,10 @@ class Plain:
         self.say("approved" if decision.approved else "answered" if decision.answer is not None else "refused")
 
     async def _search(self, words: str) -> None:
-        for hit in await asyncio.to_thread(self.desk.search, words):
+        hits = await asyncio.to_thread(self.desk.search, words)
+        if not hits:
+            self.say("nothing found")
+        for hit in hits:
             self.say(clean_line(f"{hit.kind} {hit.title} {hit.when}: {hit.excerpt} [{hit.key}]"))
 
     async def _why(self, thing: str) -> None:

@@ -89,6 +89,7 @@ async def test_a_run_is_chosen_and_looked_at(told):
 
 async def test_the_knowledge_base_is_asked(told):
     assert await told("search pier") == ["messages The pier 2026-11-20: the pier is repaired [event:24]"]
+    assert await told("search moon") == ["nothing found"]
     assert await told("why event:24") == ["why event:24", "  approved by operator"]
 
 
