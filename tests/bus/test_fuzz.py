@@ -15,4 +15,5 @@ def test_a_short_attack_harms_nobody():
     result = json.loads(done.stdout)
     assert (result["wrong_counts"], result["broken"], result["handling"]) == ({}, [], 0)
     assert result["good"] > 0
+    assert result["passed_on"] > 0
     assert any(code.startswith("rmp.") for code in result)

@@ -26,6 +26,7 @@ from typing import Any
 from runloop import rmp
 from runloop.bus import BusClient, BusLimits, BusServer, frames
 from runloop.bus.acl import agent_token
+from runloop.bus.subscription import BATCHED, REALTIME
 from runloop.rmp import registry
 
 TOPICS = [
@@ -167,6 +168,10 @@ async def attack(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cha
         agent = frames.Hello("agent", name, "1", agent_token(chance.choice([TOKEN, "0"]), name))
         hello = chance.choice([frames.Hello("client", "fuzz", "1"), agent]).payload()
         writer.write(frames.encode(frames.HELLO, hello, msg_id=1, now_ms=time.time_ns() // 1_000_000))
+        if chance.random() < 0.5:  # else hardly anybody hears what the others say
+            klass = chance.choice([REALTIME, BATCHED])
+            wanted = frames.Subscribe(0, chance.choice(["**", "a/*", "a", "rlp/sys/drops"]), klass, None, chance.choice([1, 8, None]))
+            writer.write(frames.encode(frames.SUBSCRIBE, wanted.payload(), msg_id=2, now_ms=time.time_ns() // 1_000_000))
     for _ in range(chance.choice([1, 5, 50, 300])):
         data = frame(chance)
         if chance.random() < 0.03:
@@ -181,7 +186,13 @@ async def attack(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cha
 
 
 def judge(got: rmp.Frame, seen: dict[str, int]) -> None:
-    """Whatever the bus sends to a bad peer is a valid frame, and an error has a code."""
+    """What the bus says to a bad peer is valid, and an error has a code; what it passes on can be routed, the payload is between peers."""
+    if not frames.FIRST_ID <= got.header.schema_id <= frames.LAST_ID:
+        try:
+            seen["passed_on"] += "topic" in got.meta
+        except rmp.RmpError as error:
+            raise Finding(f"passed on, and nobody can route it: {got.raw.hex()}") from error
+        return
     payload = got.envelope.payload
     error = (
         payload if got.type == frames.GOODBYE else payload.get("error") if got.type == frames.ACK and isinstance(payload, dict) else None
@@ -216,7 +227,7 @@ def size_of(pid: int) -> tuple[float, int]:
 
 async def fuzz(seconds: float, path: str, pid: int | None, seed: int) -> dict[str, Any]:
     """Attack for so long; raises Finding."""
-    done, seen = asyncio.Event(), {"sent": 0, "good": 0}
+    done, seen = asyncio.Event(), {"sent": 0, "good": 0, "passed_on": 0}
     bad = [asyncio.create_task(misbehave(path, random.Random(f"{seed}/{number}"), done, seen)) for number in range(8)]
     good = asyncio.create_task(behave(path, done, seen))
     tasks = [good, *bad]
