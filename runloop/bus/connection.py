@@ -10,6 +10,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Final, cast
 
+from runloop.bus import intake
 from runloop.bus.errors import NotAllowed
 from runloop.bus.session import Peer, Session
 
@@ -46,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         )
         session = self._session = self._broker.connect(secrets.token_hex(16), Peer(uid, gid, pid), time.monotonic_ns() // 1_000_000)
         session.owner = self
+        session.direct = transport.write
         self._server.joined(self)
         if uid not in {os.geteuid(), ROOT} and not self._server.any_uid:
             refused = NotAllowed(f"user {uid} may not use this socket", code="bus.uid", hint="each user has a daemon of their own")
@@ -60,7 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         """Hand bytes to the broker, and send what they cause."""
         session = self._session
         if session is not None and not session.closing:
-            self._broker.receive(session, bytes(self._server.buffer[:nbytes]), time.time_ns() // 1_000_000)
+            intake.receive(self._broker, session, bytes(self._server.buffer[:nbytes]), time.time_ns() // 1_000_000)
             self._server.pump()
 
     def flush(self) -> None:
@@ -83,11 +85,15 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The peer reads slowly; what comes for it waits in its queues."""
         self._paused = True
+        if self._session is not None:
+            self._session.direct = None
 
     def resume_writing(self) -> None:
         """The peer has read on."""
         self._paused = False
         self.flush()
+        if not self._paused and self._session is not None and self._transport is not None:
+            self._session.direct = self._transport.write
         self._server.pump()
 
     def abort(self) -> None:

@@ -68,8 +68,8 @@ def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms
         routing = metas.get(meta)  # type: ignore[arg-type]  # an error is never a key
         if routing is not None and routing.topic is not None and expires > now_ms and schema_id not in special:
             if routing.topic is not topic:
-                if count:
-                    deliver(broker, topic, plan, data, begin, stop, count, soonest, now_ms)
+                if count and topic is not None:
+                    deliver(broker, topic, plan, data[begin:stop], count, soonest, now_ms, alone=False)
                     count = 0
                 topic = routing.topic
                 plan = topic.plan
@@ -91,16 +91,16 @@ def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms
                     count += 1
                     stop = end
                     continue
-        if count:
-            deliver(broker, topic, plan, data, begin, stop, count, soonest, now_ms)
-            count = 0
+        if count and topic is not None:
+            deliver(broker, topic, plan, data[begin:stop], count, soonest, now_ms, alone=False)
+        count = 0
         topic = None
         _one(broker, session, data, row, now_ms)
         if session.closing:
             return
         stamp = (broker.epoch, now_ms)
-    if count:
-        deliver(broker, topic, plan, data, begin, stop, count, soonest, now_ms)
+    if count and topic is not None:
+        deliver(broker, topic, plan, data[begin:stop], count, soonest, now_ms, alone=count == len(rows))
 
 
 def _one(broker: Broker, session: Session, data: bytes, row: Row, now_ms: int) -> None:

@@ -122,7 +122,7 @@ def publish_own(broker: Broker, topic: str, frames: Sequence[Own], now_ms: int) 
                 window.cur[own.facts.seen] = stamp
         soonest = min(own.facts.expires_at_ms for own in frames)
         data = b"".join([own.raw for own in frames])
-        deliver(broker, state, plan, data, 0, len(data), len(frames), soonest, now_ms)
+        deliver(broker, state, plan, data, len(frames), soonest, now_ms, alone=False)
         return
     for own in frames:
         routing = Routing(state, ack=False, reply_to=None, seq=own.seq)
@@ -134,18 +134,25 @@ def _unusual(broker: Broker, plan: Plan, facts: Facts) -> bool:
     return facts.schema_id in broker.special or any(facts.seen in window.cur or facts.seen in window.old for window in plan.windows)
 
 
-def deliver(
-    broker: Broker, topic: Topic | None, plan: Plan, data: bytes, begin: int, stop: int, count: int, soonest: int, now_ms: int
-) -> None:
-    """Queue a run of frames for everybody who gets them unchanged."""
-    assert topic is not None  # noqa: S101 - a run has a topic
-    topic.counts.frames += count
-    if plan.plain:
-        run = Run(topic, data if stop - begin == len(data) else data[begin:stop], 0, count, soonest)
-        for sub in plan.plain:
+def deliver(broker: Broker, topic: Topic, plan: Plan, data: bytes, count: int, soonest: int, now_ms: int, *, alone: bool) -> None:
+    """Give ``count`` frames to everybody who gets them unchanged; none expires before ``soonest``.
+
+    ``alone``: nothing else comes with them, so who has nothing waiting gets them past the queue.
+    """
+    counts = topic.counts
+    counts.frames += count
+    run: Run | None = None
+    for sub in plan.plain:
+        session = sub.session
+        if alone and session.direct is not None and not session.dirty and not sub.queue and sub.credit_messages is None:
+            counts.published += count
+            counts.delivered += count
+            session.direct(data)
+        else:
+            run = run or Run(topic, data, 0, count, soonest)
             put(broker, sub, run, now_ms)
-        for window in plan.windows:
-            window.turn(now_ms)
+    for window in plan.windows:
+        window.turn(now_ms)
 
 
 def put(broker: Broker, sub: Subscription, run: Run, now_ms: int) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runloop.bus.subscription import Subscription
 
 
@@ -55,6 +57,8 @@ class Session:
     frame_since_ms: int | None = None
     owner: Any = None
     """Whatever the server attaches: its connection."""
+    direct: Callable[[bytes], None] | None = None
+    """Takes bytes for the peer at once; None while it does not read, when everything waits in the queues."""
 
     @property
     def greeted(self) -> bool:

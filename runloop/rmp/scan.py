@@ -7,7 +7,7 @@ a clock. Apart from the decoder because msgspec takes 25 ms to import, as for :m
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 import msgspec
@@ -33,15 +33,8 @@ _BEGIN: Final = {number.to_bytes(2, "big"): b"\xa4type" + msgpack.packb(type_) +
 
 Row: TypeAlias = tuple[int, int, int, int, bytes, bytes | MessageError]
 """Start and end in the data, schema id, expiry in epoch ms, the 24 bytes of trace and message id, ``meta`` as MsgPack or what is wrong."""
-
-
-class Scanned(NamedTuple):
-    """The whole frames of some bytes; ``rest`` is where the first that is not begins, ``needed`` its length as far as known."""
-
-    rows: list[Row]
-    rest: int
-    needed: int
-    refusal: FramingError | None
+Scanned: TypeAlias = tuple[list[Row], int, int, FramingError | None]
+"""The whole frames of some bytes, where the first that is not begins, its length as far as known, and what ends the stream."""
 
 
 def scan(data: bytes, max_body: int) -> Scanned:  # noqa: PLR0912 - the hot loop: a call costs as much as a check
@@ -62,9 +55,9 @@ def scan(data: bytes, max_body: int) -> Scanned:  # noqa: PLR0912 - the hot loop
                 if end <= size or frame_len - HEADER_LEN > max_body:
                     check_lengths(frame_len, read_header(data, at)[1], max_body)
             except FramingError as refusal:
-                return Scanned(rows, at, 0, refusal)
+                return rows, at, 0, refusal
         if end > size:
-            return Scanned(rows, at, end - at, None)
+            return rows, at, end - at, None
         if frame_len > large:
             view = view or memoryview(data)
             body: bytes | memoryview = view[at + BODY_AT : end]
@@ -90,8 +83,8 @@ def scan(data: bytes, max_body: int) -> Scanned:  # noqa: PLR0912 - the hot loop
         try:
             check_prefix(PREFIX.unpack_from(data, at)[0])
         except FramingError as refusal:
-            return Scanned(rows, at, 0, refusal)
-    return Scanned(rows, at, needed, None)
+            return rows, at, 0, refusal
+    return rows, at, needed, None
 
 
 def _meta_of(raw: bytes) -> bytes | MessageError:

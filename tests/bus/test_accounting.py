@@ -5,6 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop import rmp
 from runloop.bus import frames
 
 TOPICS = ("a", "a/b", "c")
@@ -136,3 +137,54 @@ def test_a_stalled_reader_changes_nothing_for_another(make_rig, bursts):
         return got
 
     assert run(stalled=True) == run(stalled=False)
+
+
+HAND_OVER = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.lists(st.sampled_from(TOPICS), min_size=1, max_size=5)),
+        st.tuples(st.just("reads"), st.booleans()),
+        st.tuples(st.just("own"), st.sampled_from(TOPICS)),
+    ),
+    max_size=40,
+)
+
+
+@given(steps=HAND_OVER)
+def test_what_is_handed_over_at_once_keeps_its_place_among_what_waited(make_rig, steps):
+    rig = make_rig()
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "**", max_messages=9)
+    wire, sent, decoder = [], 0, rmp.FrameDecoder()
+
+    def flush():
+        if reader.direct is not None:
+            wire.extend(rig.broker.outgoing(reader, rig.now))
+            reader.dirty = False
+            rig.broker.dirty = []
+
+    reader.direct = wire.append
+    for step, what in steps:
+        match step:
+            case "publish":
+                made = []
+                for topic in what:
+                    sent += 1
+                    made.append(rig.frame("observation.generic.v1", sent, meta={"topic": topic}))
+                rig.raw(writer, b"".join(made))
+            case "reads":
+                reader.direct = wire.append if what else None
+            case _:  # the hosting process sends at the end of its turn
+                sent += 1
+                rig.broker.publish(rig.frame("observation.generic.v1", sent, meta={"topic": what}), rig.now)
+                check(rig.broker)
+                continue
+        check(rig.broker)
+        flush()
+        check(rig.broker)
+    reader.direct = wire.append
+    flush()
+    decoder.feed(b"".join(wire))
+    got = [frame.envelope.payload for frame in decoder.frames() if frame.header.schema_id == 1]
+    total = rig.broker.stats().total
+    assert got == sorted(got)
+    assert (len(got), total.published, total.queued) == (total.delivered, sent, 0)

@@ -577,3 +577,29 @@ def test_losses_that_go_on_do_not_wake_the_broker_before_the_next_notice_may_be_
     for _ in range(5):
         rig.publish(writer, "a")
     assert rig.broker.due_ms == rig.now + 1000
+
+
+def test_a_message_that_comes_alone_goes_past_the_queue_to_who_reads_and_has_nothing_waiting(rig):
+    reader, slow, gatherer, writer = rig.joined("r"), rig.joined("s"), rig.joined("g"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    rig.subscribe(slow, "a")
+    rig.subscribe(gatherer, "a", klass="batched")
+    rig.publish(writer, "a", 0)
+    rig.tick(10)
+    assert [rig.payloads(each) for each in (reader, slow, gatherer)] == [[0]] * 3
+    rig.broker.dirty = []
+    reader.dirty = slow.dirty = gatherer.dirty = False
+    wire = []
+    reader.direct = gatherer.direct = wire.append
+    alone = rig.frame(GENERIC, 1, meta={"topic": "a"})
+    rig.raw(writer, alone)
+    assert wire == [alone]
+    assert rig.broker.dirty == [slow]
+    slow.dirty, slow.direct = False, wire.append
+    rig.publish(writer, "a", 2)
+    assert wire[1:] == [rig.read(slow)[1].raw]
+    assert rig.payloads(gatherer) == []
+    rig.say(reader, frames.PING, None)
+    rig.publish(writer, "a", 3)
+    assert len(wire) == 3
+    assert [frame.type for frame in rig.read(reader)] == [frames.PONG, GENERIC]

@@ -112,7 +112,7 @@ def test_a_stream_is_refused_as_early_as_the_decoder_refuses_it(raw, code):
     ],
 )
 def test_unusual_envelopes_are_read_as_the_decoder_reads_them(with_body, envelope, expected):
-    (row,) = scan(with_body(msgpack.packb(envelope), schema_id=1), 1 << 20).rows
+    (row,) = scan(with_body(msgpack.packb(envelope), schema_id=1), 1 << 20)[0]
     assert read_meta_bytes(row[5]) == expected
 
 
@@ -134,7 +134,7 @@ def test_one_bad_message_does_not_hide_the_next(with_body, body, schema_id, code
 def test_times_that_break_the_rules_are_refused(with_body):
     body = msgpack.packb({"type": TYPE, "payload": 1})
     for options, code in (({"ttl_ms": 0}, "rmp.invalid_ttl"), ({"ttl_ms": 2**64 - 1}, "rmp.invalid_expiry")):
-        (row,) = scan(with_body(body, schema_id=1, **options), 1 << 20).rows
+        (row,) = scan(with_body(body, schema_id=1, **options), 1 << 20)[0]
         assert row[5].code == code
 
 
@@ -160,7 +160,7 @@ def test_a_meta_that_breaks_the_rules_is_refused_when_it_is_read(packed):
 )
 def test_a_payload_that_breaks_the_rules_is_refused_when_it_is_read(with_body, payload):
     raw = with_body(b"\x82\xa4type\xb6observation.generic.v1\xa7payload" + payload, schema_id=1)
-    assert isinstance(scan(raw, 1 << 20).rows[0][5], bytes)
+    assert isinstance(scan(raw, 1 << 20)[0][0][5], bytes)
     with pytest.raises(rmp.BodyDecodeError):
         read_payload(raw)
     with pytest.raises(rmp.BodyDecodeError):
