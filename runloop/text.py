@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+from runloop.patterns import lazy
+
 # C1, DEL, bidirectional overrides, isolates and marks, line and paragraph separators, lone surrogates
 _DRIVING = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 # What a terminal shows as nothing: words or whole messages could hide in them from whoever approves the text
@@ -18,8 +20,8 @@ _INVISIBLE = (
 _JOINERS = "\u200c\u200d\ufe00-\ufe0f"
 _SEEN = f"[^\x00-\x7f{_DRIVING}{_INVISIBLE}{_JOINERS}]"
 _LOOSE_JOINER = f"(?<!{_SEEN})(?<!{_SEEN}\ufe0f(?=\u200d))(?!(?<=[0-9#*])\ufe0f\u20e3)[{_JOINERS}]"
-UNSAFE: Final = re.compile(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
-_UNSAFE_IN_CELL = re.compile(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
+UNSAFE: Final = lazy(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
+_UNSAFE_IN_CELL = lazy(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 
 
 def _escape(match: re.Match[str]) -> str:

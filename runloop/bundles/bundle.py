@@ -11,7 +11,7 @@ from blake3 import blake3
 from runloop.bundles.errors import BundleAltered, BundleInvalid
 from runloop.bundles.manifest import MANIFEST, Kind, Limits, Manifest, Port, read_manifest
 from runloop.bundles.tools import read_tools
-from runloop.bundles.tree import Tree, read_tree
+from runloop.bundles.tree import Tree, bundle_digest, read_tree
 from runloop.errors import RunloopError, Where
 from runloop.policy import Capabilities, parse_caps
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TESTS = "tests/"
-_DIGEST_CONTEXT = "runloop bundle v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +139,6 @@ def _inspect(tree: Tree, root: Path, home: str | None, env: Mapping[str, str] | 
 def file_digests(files: Mapping[str, bytes]) -> dict[str, str]:
     """Return the BLAKE3 of every file but the manifest, sorted by path: the ``[files]`` table."""
     return {path: blake3(files[path]).hexdigest() for path in sorted(files) if path != MANIFEST}
-
-
-def bundle_digest(files: Mapping[str, bytes]) -> str:
-    """Return one BLAKE3 over the paths and contents of all files, manifest included."""
-    hasher = blake3(derive_key_context=_DIGEST_CONTEXT)
-    for path in sorted(files):
-        name = path.encode("utf-8")
-        hasher.update(len(name).to_bytes(4, "big") + name + blake3(files[path]).digest())
-    return hasher.hexdigest()
 
 
 def _altered(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopError]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from runloop.bundles.bundle import bundle_digest, file_digests, inspect_bundle
+from runloop.bundles.bundle import file_digests, inspect_bundle
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.lint import lint
 from runloop.bundles.manifest import MANIFEST, read_manifest
+from runloop.bundles.tree import bundle_digest
 from runloop.errors import RunloopError, Where
 from runloop.policy.located import TomlDocument, parse_toml
 

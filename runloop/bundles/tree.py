@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blake3 import blake3
+
 from runloop.bundles.errors import BundleAltered, BundleInvalid
 from runloop.errors import RunloopError, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+_DIGEST_CONTEXT = "runloop bundle v1"
 MAX_FILES = 2_000
 MAX_TOTAL_BYTES = 128 << 20
 MAX_DEPTH = 16
@@ -35,6 +38,15 @@ class Tree:
     files: dict[str, bytes] = field(default_factory=dict)
     problems: list[RunloopError] = field(default_factory=list)
     total: int = 0
+
+
+def bundle_digest(files: Mapping[str, bytes]) -> str:
+    """Return one BLAKE3 over the paths and contents of all files, manifest included."""
+    hasher = blake3(derive_key_context=_DIGEST_CONTEXT)
+    for path in sorted(files):
+        name = path.encode("utf-8")
+        hasher.update(len(name).to_bytes(4, "big") + name + blake3(files[path]).digest())
+    return hasher.hexdigest()
 
 
 def read_tree(root: Path) -> Tree:

@@ -6,7 +6,9 @@ pure, is in ``core``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runloop.lazily import importing
 
 if TYPE_CHECKING:
     from runloop.bus.acl import Acl
@@ -54,11 +56,4 @@ __all__ = [
     "read_token",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what is used, when it is used: a command line pays for no part that it does not need."""
-    from importlib import import_module
-
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = importing(__name__, _HOMES)

@@ -5,7 +5,9 @@ It finds the daemon and its token, submits and follows runs, answers what waits 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runloop.lazily import importing
 
 if TYPE_CHECKING:
     from runloop.bus.acl import agent_token
@@ -16,16 +18,16 @@ if TYPE_CHECKING:
     from runloop.client.sync import SyncClient, SyncRun
 
 _HOMES = {
-    "AgentFailed": "client.agents",
-    "Client": "client.client",
-    "Following": "client.following",
-    "Record": "client.following",
-    "RunHandle": "client.handle",
-    "RunResult": "client.handle",
-    "SyncClient": "client.sync",
-    "SyncRun": "client.sync",
-    "Work": "client.agents",
-    "agent_token": "bus.acl",
+    "AgentFailed": "agents",
+    "Client": "client",
+    "Following": "following",
+    "Record": "following",
+    "RunHandle": "handle",
+    "RunResult": "handle",
+    "SyncClient": "sync",
+    "SyncRun": "sync",
+    "Work": "agents",
+    "agent_token": ".bus.acl",
 }
 
 __all__ = [
@@ -41,11 +43,4 @@ __all__ = [
     "agent_token",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what is used, when it is used."""
-    from importlib import import_module
-
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"runloop.{_HOMES[name]}"), name)
+__getattr__ = importing(__name__, _HOMES)

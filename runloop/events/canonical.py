@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated, Any, NewType
 
 import msgspec
 import rfc8785
@@ -21,11 +21,22 @@ MAX_DEPTH = 200  # SQLite's JSON functions stop at 1,000, MsgPack peers at 64
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder().decode
 _SafeInt = Annotated[int, msgspec.Meta(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
-_Shallow: Any = None | bool | _SafeInt | str
-for _level in range(6):  # msgspec has no recursive types; most events are no deeper
-    _Shallow = None | bool | _SafeInt | str | list[_Shallow] | dict[str, _Shallow]
+_named: Any = NewType  # a type that is made at run time, of which no checker can know
+
+
+def _nested(plain: Any, levels: int) -> Any:
+    """The type of ``plain`` values in lists and objects, so many deep: msgspec has no recursive types.
+
+    Each level has a name, because the hash of a name is quick: that of a union is made of all in it, twice for each level.
+    """
+    value = plain
+    for _level in range(levels):
+        value = _named("level", plain | list[value] | dict[str, value])
+    return value
+
+
 _making, _made = Lock(), list[Any]()
-_Box = msgspec.defstruct("_Box", [("value", _Shallow)])
+_Box = msgspec.defstruct("_Box", [("value", _nested(None | bool | _SafeInt | str, 6))])  # most events are no deeper
 msgspec.convert({"value": None}, _Box)  # makes what msgspec knows of the type: two threads that did it at once crashed (0.22.0)
 _BEYOND_SURROGATES = re.compile(rb"[\xee-\xf4]")  # UTF-8 lead bytes of U+E000 and above: there, code-point order is not UTF-16 order
 _PLAIN = frozenset((str, bool, type(None)))
@@ -67,10 +78,7 @@ def _decoder() -> Any:
     """The decoder that knows the range of integers; made once, when it is needed: its type takes longer than most imports."""
     with _making:
         if not _made:
-            value: Any = None | bool | _SafeInt | float | str
-            for _level in range(9):
-                value = None | bool | _SafeInt | float | str | list[value] | dict[str, value]
-            _made.append(msgspec.json.Decoder(value).decode)
+            _made.append(msgspec.json.Decoder(_nested(None | bool | _SafeInt | float | str, 9)).decode)
     return _made[0]
 
 

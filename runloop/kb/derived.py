@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
+
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,12 +22,12 @@ DOMAINS = ("contacts", "notes", "artifacts", "facts", "messages", "appointments"
 
 # Scripts that write without blanks (Thai to Khmer, kana, ideographs, Hangul): a word is wherever its characters are.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-_ONE_UNSPACED = re.compile(f"([{_UNSPACED}])")
+_ONE_UNSPACED = lazy(f"([{_UNSPACED}])")
 _GROUPS = ("agent", "event", "file", "opening", "subject")  # kinds of nodes that an event mentions and that are not what it is about
 _MADE = f"SELECT node_key FROM nodes WHERE source_event = ? AND kind NOT IN ({', '.join(map(repr, _GROUPS))}) ORDER BY node_key LIMIT 1"  # noqa: S608
-_PRIVATE = re.compile("[\ue000-\uf8ff\0]")  # marks of the index, which are no words of anybody's text
-_WORDS = re.compile(r"\w+")
-WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_PRIVATE = lazy("[\ue000-\uf8ff\0]")  # marks of the index, which are no words of anybody's text
+_WORDS = lazy(r"\w+")
+WORD = lazy(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def contact_key(email: str) -> str:

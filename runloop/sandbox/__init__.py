@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runloop.lazily import importing
 
 if TYPE_CHECKING:
     from runloop.sandbox.cache import CompiledCache, CompileFailed, CompileProgress
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from runloop.sandbox.pool import WorkerPool
     from runloop.sandbox.spec import Answer, CallError, GuestError, GuestKind, GuestResult, GuestSpec, Hostcall, Limits, Taped
 
-_HOME = {
+_HOMES = {
     "Answer": "spec", "CallError": "spec", "CompileFailed": "cache", "CompileProgress": "cache", "CompiledCache": "cache",
     "GuestError": "spec",
     "GuestKind": "spec", "GuestResult": "spec", "GuestSpec": "spec", "Hostcall": "spec", "Limits": "spec",
@@ -25,11 +27,4 @@ __all__ = [
     "Limits", "Taped", "WorkerPool", "guest_digest", "guest_facts", "keep_guest",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name's module on first use: a digest needs no event loop, and the pool no wasmtime."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = importing(__name__, _HOMES)

@@ -9,10 +9,9 @@ from blake3 import blake3
 
 from runloop.bundles import inspect_bundle, load_bundle
 from runloop.bundles import tree as tree_module
-from runloop.bundles.bundle import bundle_digest
 from runloop.bundles.errors import BundleAltered, BundleInvalid
 from runloop.bundles.seal import seal
-from runloop.bundles.tree import path_problem, read_tree
+from runloop.bundles.tree import bundle_digest, path_problem, read_tree
 
 
 def test_a_sound_bundle_holds_what_was_verified(write_bundle):

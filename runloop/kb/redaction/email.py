@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable
 
 from blake3 import blake3
 
-_AT = re.compile(r"@|%40|&#64;|&#x40;|\\u0040|＠", re.IGNORECASE)  # noqa: RUF001 - the sign of full-width text is an at sign too
-_DOMAIN = re.compile(
-    r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,}|localhost\b|\[(?:[0-9.]{7,15}|IPv6:[0-9a-f:.]+)\]|xn--[\w.-]+", re.IGNORECASE
-)
-_VERSION = re.compile(r"v?\d+(?:\.\d+)+(?:[-+.](?:alpha|beta|rc|dev|post|pre|next|canary|snapshot|final)[\w.-]*)?", re.IGNORECASE)
+from runloop.patterns import lazy
+
+_AT = lazy(r"@|%40|&#64;|&#x40;|\\u0040|＠", re.IGNORECASE)  # noqa: RUF001 - the sign of full-width text is an at sign too
+_DOMAIN = lazy(r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,}|localhost\b|\[(?:[0-9.]{7,15}|IPv6:[0-9a-f:.]+)\]|xn--[\w.-]+", re.IGNORECASE)
+_VERSION = lazy(r"v?\d+(?:\.\d+)+(?:[-+.](?:alpha|beta|rc|dev|post|pre|next|canary|snapshot|final)[\w.-]*)?", re.IGNORECASE)
 _OUTSIDE = " \t\r\n\f\v\u00a0\u2028\u2029\ufeff@＠<>()[]{},;:\"`|/\\=?&#'“”„«»–—…•"  # noqa: RUF001 - signs of other languages
 _DELIMITERS = frozenset(_OUTSIDE)
 _LONGEST = 254  # characters of a local part that are looked at
-_WHOLE = re.compile(f"[^{re.escape(_OUTSIDE.replace('@', ''))}]+")
-_MASKED = re.compile(r".[a-z2-7]{6}")
+_WHOLE = lazy(f"[^{re.escape(_OUTSIDE.replace('@', ''))}]+")
+_MASKED = lazy(r".[a-z2-7]{6}")
 
 
 Known = Callable[[str, str], Iterable[str]]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from binascii import Error
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runloop.kb.redaction.marks import mark
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from re import Match
 
-_PIECE = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,}={0,2}")
-_HEX = re.compile(r"(?:[0-9a-f]{2})+|(?:[0-9A-F]{2})+")
+_PIECE = lazy(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,}={0,2}")
+_HEX = lazy(r"(?:[0-9a-f]{2})+|(?:[0-9A-F]{2})+")
 _URL_SAFE = str.maketrans("-_", "+/")
 
 

@@ -8,12 +8,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from runloop.kb.redaction.marks import MARK, mark
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from re import Match
 
-_ARMOUR = re.compile(
+_ARMOUR = lazy(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z)", re.DOTALL
 )
 _JWT = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
@@ -54,26 +55,26 @@ _ISSUED: tuple[tuple[str, str], ...] = (
     ("eyJ", _JWT[3:]),
 )
 _BEGINNINGS = tuple(beginning for beginning, _ in _ISSUED)
-_TOKEN = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(re.escape(beginning) + rest for beginning, rest in _ISSUED) + ")")
-_BEARER = re.compile(r"\b(?:bearer|basic)[ \t]+([A-Za-z0-9+/=_.~-]{12,})", re.IGNORECASE)
+_TOKEN = lazy(r"(?<![A-Za-z0-9])(?:" + "|".join(re.escape(beginning) + rest for beginning, rest in _ISSUED) + ")")
+_BEARER = lazy(r"\b(?:bearer|basic)[ \t]+([A-Za-z0-9+/=_.~-]{12,})", re.IGNORECASE)
 
 _PASSWORDS = ("password", "passwd", "passwort", "passphrase", "passcode", "pwd", "kennwort", "contraseña", "senha", "mot_de_passe")
 _TOKENS = ("secret", "token", "credential", "credentials", "authorization", "cookie", "session_id", "session-id", "sessionid", "jwt", "key")
 _KEYS = r"(?:api|access|auth|private|secret|signing|encryption|master|account|shared|client|service)[_-]?"
-_KEY_OF = re.compile(_KEYS + r"\Z")
-_GIVEN = re.compile(  # what follows a telling name
+_KEY_OF = lazy(_KEYS + r"\Z")
+_GIVEN = lazy(  # what follows a telling name
     r"\\?[\"']?(?P<sign>\s{0,3}(?:=>|:=|[:=])\s{0,3}|[ \t])"
     r"(?:\\?\"(?P<double>[^\"\\\n]{1,4096})|\\?'(?P<single>[^'\\\n]{1,4096})|(?P<bare>[^\s\"'`<>{}\[\]()|,;&\\]{1,4096}))(?P<after>.?)"
 )
 _HINTS = (*_PASSWORDS, *_TOKENS, "bearer", "basic")
-_PASSWORD_NAME = re.compile(rf"(?:.*[_\-. ])?(?:{'|'.join(_PASSWORDS)}|pass|pin|otp)", re.IGNORECASE)
-_TOKEN_NAME = re.compile(rf"(?:.*[_\-. ])?(?:[a-z]*(?:{'|'.join(_TOKENS[:-1])}|bearer)|{_KEYS}key)", re.IGNORECASE)
-_PLACEHOLDER = re.compile(
+_PASSWORD_NAME = lazy(rf"(?:.*[_\-. ])?(?:{'|'.join(_PASSWORDS)}|pass|pin|otp)", re.IGNORECASE)
+_TOKEN_NAME = lazy(rf"(?:.*[_\-. ])?(?:[a-z]*(?:{'|'.join(_TOKENS[:-1])}|bearer)|{_KEYS}key)", re.IGNORECASE)
+_PLACEHOLDER = lazy(
     r"[*x.•…_-]+|\$.*|%.*%|<.*|\{.*|null|none|nil|true|false|undefined|changeme|redacted|masked|str|int|bool|bytes|string|required|optional|empty",
     re.IGNORECASE,
 )
-_VALUE = re.compile(r"[A-Za-z0-9_\-./+=~:%!@#$^&*]+")
-_HEX_HASH = re.compile(r"(?:[a-z0-9]+:)?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_VALUE = lazy(r"[A-Za-z0-9_\-./+=~:%!@#$^&*]+")
+_HEX_HASH = lazy(r"(?:[a-z0-9]+:)?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _SIGNS = frozenset("!#$%^&*+~?@")
 
 

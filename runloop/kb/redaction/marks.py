@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 from blake3 import blake3
+
+from runloop.patterns import lazy
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _LENGTH = 8
 _SPACE = len(_LETTERS) ** _LENGTH
 
-MARK = re.compile(r"\[(?:phone|card|iban|key|param|userinfo|encoded):[a-z]{8}(?::[0-9]{2,4})?\]")
+MARK = lazy(r"\[(?:phone|card|iban|key|param|userinfo|encoded):[a-z]{8}(?::[0-9]{2,4})?\]")
 """A mask that is one already; it has no room for what it stands for."""
 
 

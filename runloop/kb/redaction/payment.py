@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from runloop.kb.redaction.marks import mark
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from re import Match
 
 _SEP = r"[ .\-\u00a0\u2009\u202f]"
-_CARD = re.compile(
+_CARD = lazy(
     r"(?<![0-9A-Za-z_])(?<![0-9]\.)"
     rf"(?:[0-9]{{14,19}}|[0-9]{{4}}({_SEP})[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}(?:\1[0-9]{{1,3}})?|[0-9]{{4}}({_SEP})[0-9]{{6}}\2[0-9]{{4,5}})"
     r"(?![0-9A-Za-z_])(?!\.[0-9])"
 )
-_IBAN = re.compile(r"(?<![0-9A-Za-z])([A-Za-z]{2})([0-9]{2})(?=[ \-\u00a0]?[0-9A-Za-z]{4})")
-_NOT_DIGIT = re.compile(r"[^0-9]")
+_IBAN = lazy(r"(?<![0-9A-Za-z])([A-Za-z]{2})([0-9]{2})(?=[ \-\u00a0]?[0-9A-Za-z]{4})")
+_NOT_DIGIT = lazy(r"[^0-9]")
 
 # First digits, as a range, and the lengths that cards with them have (ISO/IEC 7812; issuers' published ranges)
 _ISSUERS: tuple[tuple[int, int, frozenset[int]], ...] = (

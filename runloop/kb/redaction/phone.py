@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from runloop.kb.redaction.marks import mark
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from re import Match
@@ -16,38 +17,38 @@ if TYPE_CHECKING:
 _SEP = r"[ .\-/\u00a0\u2009\u2011\u202f]"
 _END = r"(?![0-9A-Za-z_])(?![.,:][0-9])"
 # +49 (0)30 123456; every further digit may have up to two separators or brackets before it
-_INTERNATIONAL = re.compile(rf"(?<![0-9A-Za-z_+])\+\(?[1-9](?:(?:{_SEP}|[()]){{0,3}}[0-9]){{6,15}}{_END}")
+_INTERNATIONAL = lazy(rf"(?<![0-9A-Za-z_+])\+\(?[1-9](?:(?:{_SEP}|[()]){{0,3}}[0-9]){{6,15}}{_END}")
 # 0049 170 1234567: with separators, for zeros also pad ids
-_DOUBLE_ZERO = re.compile(rf"(?<![0-9A-Za-z_.,:+-])00[1-9][0-9]{{0,2}}(?:{_SEP}{{1,2}}[0-9]{{2,12}}){{1,5}}{_END}")
+_DOUBLE_ZERO = lazy(rf"(?<![0-9A-Za-z_.,:+-])00[1-9][0-9]{{0,2}}(?:{_SEP}{{1,2}}[0-9]{{2,12}}){{1,5}}{_END}")
 # (212) 555-0123, 212-555-0123, 1 212 555 0123: North America's plan, where no area begins with 0 or 1
-_AMERICAN = re.compile(
+_AMERICAN = lazy(
     r"(?<![0-9A-Za-z_.,:+\-/])(?:1[ .\-])?"
     r"(?:\([2-9][0-9]{2}\)[ \-.]?|(?<![0-9] )[2-9][0-9]{2}([ .\-\u2011]))[0-9]{3}(?(1)\1|[ .\-])[0-9]{4}"
     r"(?![0-9A-Za-z_])(?![.,:\-/][0-9])(?! [0-9]{3}\b)"
 )
 # 030 123456, 0170/1234567, (030) 12 34 56, 01 23 45 67 89: a trunk zero and groups
-_NATIONAL = re.compile(rf"(?<![0-9A-Za-z_.,:+\-/#])\(?0[1-9][0-9]{{0,4}}\)?(?:[ \-/.\u00a0\u2011]{{1,3}}[0-9]{{2,9}}){{1,5}}{_END}")
-_PAIRS = re.compile(r"[0-9]{2}(?:[ .\-][0-9]{2})+")
-_BYTE_BEFORE = re.compile(r"\b[0-9A-Fa-f]{2} \Z")
-_BYTE_AFTER = re.compile(r" [0-9A-Fa-f]{2}\b")
-_LABELLED = re.compile(
+_NATIONAL = lazy(rf"(?<![0-9A-Za-z_.,:+\-/#])\(?0[1-9][0-9]{{0,4}}\)?(?:[ \-/.\u00a0\u2011]{{1,3}}[0-9]{{2,9}}){{1,5}}{_END}")
+_PAIRS = lazy(r"[0-9]{2}(?:[ .\-][0-9]{2})+")
+_BYTE_BEFORE = lazy(r"\b[0-9A-Fa-f]{2} \Z")
+_BYTE_AFTER = lazy(r" [0-9A-Fa-f]{2}\b")
+_LABELLED = lazy(
     r"(?<![A-Za-z_])(?:tel|telephone|telefon|phone|mobile|mobil|cell|cellphone|fax|handy|whatsapp|pager|téléphone|teléfono|móvil|portable)"
     r"(?:s|\.|nummer|[ _-]?(?:no|nr|number))?(?![A-Za-z_])(?P<between>[^0-9+(\[\n]{0,32})"
     rf"(?P<number>\(?\+?\(?[0-9](?:(?:{_SEP}|[()]){{0,3}}[0-9]){{5,16}}){_END}",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"\(?(?:(?:19|20)[0-9]{2}[-/.][01]?[0-9][-/.]|[0-3]?[0-9]([-/. ])[01]?[0-9]\1(?:19|20)[0-9]{2}(?![0-9]))")
+_DATE = lazy(r"\(?(?:(?:19|20)[0-9]{2}[-/.][01]?[0-9][-/.]|[0-3]?[0-9]([-/. ])[01]?[0-9]\1(?:19|20)[0-9]{2}(?![0-9]))")
 _LABELS = ("tel", "phone", "mobil", "cell", "fax", "handy", "whatsapp", "pager", "téléphone", "teléfono", "móvil", "portable")
-_NAMES = re.compile(
+_NAMES = lazy(
     r"(?:.*[_\-. ])?(?:tel|telephones?|telefon|phones?|mobiles?|mobil|cell|cellphones?|fax|handy|whatsapp|pager|msisdn)"
     r"(?:[_\-. ]?(?:no|nr|numbers?|home|work|mobile|private|[0-9]))?",
     re.IGNORECASE,
 )
-_NOT_DIGIT = re.compile(r"[^0-9]")
-_PLAUSIBLE = re.compile(r"[0-9+(][0-9 ()+.\-/\u00a0\u2009\u2011\u202f]*(?:(?:ext\.?|x) ?[0-9]{1,6})?")
+_NOT_DIGIT = lazy(r"[^0-9]")
+_PLAUSIBLE = lazy(r"[0-9+(][0-9 ()+.\-/\u00a0\u2009\u2011\u202f]*(?:(?:ext\.?|x) ?[0-9]{1,6})?")
 
 # Country codes (ITU E.164) that are in use, by their first digits
-_COUNTRIES = re.compile(
+_COUNTRIES = lazy(
     r"1|7|2(?:0|7|1[1-368]|[2-6][0-9]|9[0-1789])|3(?:[0-469]|5[0-9]|7[0-8]|8[0-35-79])|4(?:[013-9]|2[0-13])|5(?:[1-8]|0[0-9]|9[0-9])"
     r"|6(?:[0-6]|7[02-9]|8[0-35-9]|9[0-2])|8(?:[1246]|0[08]|5[02356]|7[08]|8[0-368])|9(?:[0-58]|6[0-8]|7[0-79]|9[2-68])"
 )

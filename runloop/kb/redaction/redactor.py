@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +14,12 @@ from runloop.kb.redaction.payment import is_card, mask_cards, mask_ibans
 from runloop.kb.redaction.phone import is_phone_name, mask_named_phone, mask_phones
 from runloop.kb.redaction.rules import EVERYTHING, Rules
 from runloop.kb.redaction.urls import mask_urls
+from runloop.patterns import lazy
 
 _DEPTH = 3  # encodings inside encodings that are opened
 _DIGITS = frozenset("0123456789")
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_HARMLESS = re.compile(rf"[a-z_. ]*|(?:trace:|opening:|run:)?{_UUID}")  # words and ids, which records are full of
+_HARMLESS = lazy(rf"[a-z_. ]*|(?:trace:|opening:|run:)?{_UUID}")  # words and ids, which records are full of
 _KEPT = 4096  # short texts whose masks are remembered: kinds, names and ids come again in every record
 
 

@@ -7,13 +7,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from runloop.kb.redaction.marks import MARK, mark
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from re import Match
 
-_USERINFO = re.compile(r"(?<=://)[^/?#\s\"'<>\\]+(?=@)")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_PARAMETER = re.compile(r"(?<=[?&#;])([A-Za-z0-9_.\-\[\]%]{1,64})=([^&#;\s\"'<>\\]+)")
+_USERINFO = lazy(r"(?<=://)[^/?#\s\"'<>\\]+(?=@)")
+_CAMEL = lazy(r"(?<=[a-z0-9])(?=[A-Z])")
+_PARAMETER = lazy(r"(?<=[?&#;])([A-Za-z0-9_.\-\[\]%]{1,64})=([^&#;\s\"'<>\\]+)")
 
 
 def mask_urls(text: str, salt: str, denylist: tuple[str, ...]) -> str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 from msgspec import structs
 
-from runloop.bundles.bundle import bundle_digest
-from runloop.bundles.tree import path_problem
+from runloop.bundles.tree import bundle_digest, path_problem
 from runloop.errors import VerificationFailed, Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.events.blobs import blob_names
