@@ -31,7 +31,7 @@ def _nested(plain: Any, levels: int) -> Any:
     """
     value = plain
     for _level in range(levels):
-        value = _named("level", plain | list[value] | dict[str, value])
+        value = _named("level", plain | list[value] | dict[str, value])  # type: ignore[valid-type]
     return value
 
 
