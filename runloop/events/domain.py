@@ -103,11 +103,15 @@ class FactForgotten(Payload, frozen=True):
 
 
 class Erased(Payload, frozen=True):
-    """An event that lost its content: its content hash, and the hash of the payload and provenance that were left in its place."""
+    """An event that lost its content: its content hash, and the hash of the payload and provenance that were left in its place.
+
+    ``said`` is a hash under a key of the ledger's, by which an importer knows the record again (``runloop.kb.recognising``).
+    """
 
     id: EventRef
     hash: Hash
     left: Hash
+    said: Hash | None = None
 
 
 class EventsErased(Payload, frozen=True):

@@ -17,6 +17,7 @@ from blake3 import blake3
 from runloop.errors import Where
 from runloop.events import ERASED_KEY, NewEvent, canonical, externalise, is_run_record, parse
 from runloop.events.kinds import VERSION_KEY, kind_of
+from runloop.kb import recognising
 from runloop.kb.database import connect, fold
 from runloop.kb.errors import EraseRefused, LedgerError
 from runloop.kb.rows import COLUMNS, insert_blobs, stored
@@ -70,10 +71,12 @@ class _Change:
     new: tuple[str, str]
     blobs: frozenset[str]
     fresh: tuple[tuple[bytes, bytes], ...]
+    said: str | None
 
     @property
     def named(self) -> dict[str, Any]:
-        return {"id": self.id, "hash": self.content.hex(), "left": left_hash(*self.new)}
+        said = {} if self.said is None else {"said": self.said}
+        return {"id": self.id, "hash": self.content.hex(), "left": left_hash(*self.new), **said}
 
 
 def left_hash(payload_json: str, provenance_json: str) -> str:
@@ -106,7 +109,7 @@ class Erasures:
         if erasure != self._erasure:
             self._erasure, self._said = erasure, self._read(erasure)
         named = {"id": event_id, "hash": bytes(content).hex(), "left": left_hash(payload, provenance)}
-        return self._said.get("by", 0) > event_id and self._said.get(event_id) == named
+        return bool(self._said.get("by", 0) > event_id and named.items() <= self._said.get(event_id, {}).items())
 
     def _read(self, erasure: str) -> dict[Any, Any]:
         found = self._db.execute(f"SELECT {COLUMNS} FROM events WHERE idempotency_key = ?", (_key(erasure),)).fetchone()  # noqa: S608
@@ -207,7 +210,16 @@ def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
     provenance = {name: event.provenance[name] for name in _KEPT_PROVENANCE if name in event.provenance}
     new = canonical(payload).decode(), canonical(provenance).decode()
     gone = frozenset(name for name in named if name not in new[0])
-    return _Change(left.id, event.content_hash, (row[5], row[6]), new, gone, tuple((bytes.fromhex(name), data) for name, data in fresh))
+    blobs = tuple((bytes.fromhex(name), data) for name, data in fresh)
+    return _Change(left.id, event.content_hash, (row[5], row[6]), new, gone, blobs, _said_by(ledger, event, whole=not left.payload))
+
+
+def _said_by(ledger: Ledger, event: StoredEvent, *, whole: bool) -> str | None:
+    """By what an importer will know the record again; nothing where it was erased in part before."""
+    if ERASED_KEY in event.payload:
+        return None
+    recognise = recognising.whole if whole else recognising.content
+    return recognise(recognising.key_of(ledger.meta("mask_salt")), event.kind, ledger.full(event).payload)
 
 
 def _ended(ledger: Ledger, run_id: str) -> bool:

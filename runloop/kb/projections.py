@@ -177,9 +177,12 @@ def erased(event: StoredEvent) -> list[int]:
     return [int(each["id"]) for each in current(event).payload["events"]]
 
 
-def _erased(_db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
-    """Nothing is there any more of what it took; it only has to say what that was."""
+def _erased(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+    """Nothing is there any more of what it took, but by what it is known again; it has to say what that was."""
     erased(event)
+    for each in event.payload["events"]:
+        if said := each.get("said"):
+            db.execute("INSERT OR REPLACE INTO erased_records VALUES(?, ?)", (said, event.id))
 
 
 _PROJECTIONS: dict[str, Callable[[apsw.Connection, StoredEvent, LoadBlob], None]] = {

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 14  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 15  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 BULK_CACHE_KIB = 64 * 1024  # of pages, while everything is made anew
 
@@ -102,6 +102,7 @@ _TABLES = {
     "entity_history": "(entity_key TEXT NOT NULL, event_id INTEGER NOT NULL, PRIMARY KEY(entity_key, event_id)) STRICT, WITHOUT ROWID",
     "clock": "(block INTEGER PRIMARY KEY, latest_ms INTEGER NOT NULL) STRICT",
     "problems": "(event_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, error TEXT NOT NULL) STRICT",
+    "erased_records": "(said TEXT PRIMARY KEY, event_id INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "contact_names": """(
         form TEXT NOT NULL, contact_key TEXT NOT NULL, sort TEXT NOT NULL, PRIMARY KEY(form, contact_key, sort)
     ) STRICT, WITHOUT ROWID""",

@@ -101,6 +101,7 @@ def test_tables_after_an_erasure_equal_those_of_a_base_that_never_heard_of_it(tm
         mine, theirs = dump(kb)[0], dump(other)[0]
     for tables in (mine, theirs):
         del tables["documents"], tables["clock"]  # numbers that were given out, and the time of the erasure
+        del tables["erased_records"]  # by which an importer would know it again
     assert mine == theirs
     assert [row[1] for row in mine["contacts"]] == ["First", "Third"] or [row[1] for row in mine["contacts"]] == ["Third", "First"]
 

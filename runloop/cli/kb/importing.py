@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be taken, and write nothing.")]
+TakeErasedOption = Annotated[bool, typer.Option("--take-erased", help="Take again what was erased (`rlp forget`), too.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 EncodingOption = Annotated[str | None, typer.Option("--encoding", metavar="NAME", help="Of files that are not UTF-8, such as cp1252.")]
 _TELL_S = 0.2
@@ -36,6 +37,7 @@ def contacts(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="vCard (.vcf) or CSV files.")],
     encoding: EncodingOption = None,
     dry_run: DryRunOption = False,
+    take_erased: TakeErasedOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     table: TableOption = False,
@@ -44,7 +46,7 @@ def contacts(
     from runloop.kb.importers.contacts import import_contacts
 
     with open_kb() as kb:
-        report = import_contacts(kb, files, _how(dry_run=dry_run, quiet=quiet), encoding=_encoding(encoding))
+        report = import_contacts(kb, files, _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased), encoding=_encoding(encoding))
     return _report(report, json=json, table=table)
 
 
@@ -53,6 +55,7 @@ def notes(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory with Markdown and text files, or one such file.")],
     encoding: EncodingOption = None,
     dry_run: DryRunOption = False,
+    take_erased: TakeErasedOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     table: TableOption = False,
@@ -61,7 +64,7 @@ def notes(
     from runloop.kb.importers.notes import import_notes
 
     with open_kb() as kb:
-        report = import_notes(kb, directory, _how(dry_run=dry_run, quiet=quiet), encoding=_encoding(encoding))
+        report = import_notes(kb, directory, _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased), encoding=_encoding(encoding))
     return _report(report, json=json, table=table)
 
 
@@ -73,6 +76,7 @@ def mail(
     attachments: Annotated[bool, typer.Option("--attachments", help="Keep what is attached, not only its name, size and hash.")] = False,
     encoding: EncodingOption = None,
     dry_run: DryRunOption = False,
+    take_erased: TakeErasedOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     table: TableOption = False,
@@ -81,7 +85,7 @@ def mail(
     from runloop.kb.importers.mail.importing import FALLBACK, import_mail
 
     with open_kb() as kb:
-        how = _how(dry_run=dry_run, quiet=quiet)
+        how = _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased)
         report = import_mail(kb, paths, how, encoding=_encoding(encoding) or FALLBACK, keep=attachments)
     return _report(report, json=json, table=table)
 
@@ -92,6 +96,7 @@ def shell(
     which: Annotated[str | None, typer.Option("--shell", metavar="NAME", help="Whose they are: bash, zsh or fish; else they tell.")] = None,
     encoding: EncodingOption = None,
     dry_run: DryRunOption = False,
+    take_erased: TakeErasedOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     table: TableOption = False,
@@ -108,7 +113,8 @@ def shell(
     if not chosen:
         raise InvalidInput("no shell history was found", code="import.missing", hint="name the file: rlp kb import shell FILE")
     with open_kb() as kb:
-        report = import_shell(kb, chosen, _how(dry_run=dry_run, quiet=quiet), shell=which, encoding=_encoding(encoding))
+        how = _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased)
+        report = import_shell(kb, chosen, how, shell=which, encoding=_encoding(encoding))
     return _report(report, json=json, table=table)
 
 
@@ -117,6 +123,7 @@ def calendar(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="iCalendar files (.ics).")],
     encoding: EncodingOption = None,
     dry_run: DryRunOption = False,
+    take_erased: TakeErasedOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     table: TableOption = False,
@@ -125,7 +132,7 @@ def calendar(
     from runloop.kb.importers.calendar.importing import import_calendar
 
     with open_kb() as kb:
-        report = import_calendar(kb, files, _how(dry_run=dry_run, quiet=quiet), encoding=_encoding(encoding))
+        report = import_calendar(kb, files, _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased), encoding=_encoding(encoding))
     return _report(report, json=json, table=table)
 
 
@@ -134,6 +141,7 @@ def git(
     repository: Annotated[Path, typer.Argument(metavar="REPO", help="The directory of a Git repository.")],
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only commits from then on: 30d, 2026-01-31.")] = None,
     dry_run: DryRunOption = False,
+    take_erased: TakeErasedOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     table: TableOption = False,
@@ -144,14 +152,14 @@ def git(
 
     since_ms = moment(since, time.time_ns() // 1_000_000, "--since")
     with open_kb() as kb:
-        report = import_git(kb, repository, _how(dry_run=dry_run, quiet=quiet), since_ms=since_ms)
+        report = import_git(kb, repository, _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased), since_ms=since_ms)
     return _report(report, json=json, table=table)
 
 
-def _how(*, dry_run: bool, quiet: bool) -> How:
+def _how(*, dry_run: bool, quiet: bool, take_erased: bool) -> How:
     from runloop.kb.importers.intake import How
 
-    return How(dry_run=dry_run, progress=None if quiet or not output.shows_progress() else _teller())
+    return How(dry_run=dry_run, take_erased=take_erased, progress=None if quiet or not output.shows_progress() else _teller())
 
 
 def _encoding(name: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb.derived import account_key, contact_key
@@ -28,7 +29,7 @@ def found_account(profile: Profile, contact: str, place: Mapping[str, Any]) -> F
 
 def import_accounts(kb: KnowledgeBase, found: Iterable[Found], source: str, how: How) -> ImportReport:
     """Append those that are new or changed; of one account that several contacts name, the first counts."""
-    return take_in(kb, _SORT, found, ImportReport("accounts", source, dry_run=how.dry_run), How(how.actor, how.dry_run))
+    return take_in(kb, _SORT, found, ImportReport("accounts", source, dry_run=how.dry_run), replace(how, progress=None))
 
 
 def _current(db: apsw.Connection, keys: Sequence[str]) -> dict[str, Current]:

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from runloop.events import InvalidEvent, NewEvent, canonical
 from runloop.events.errors import NotCanonical
+from runloop.kb import recognising
 from runloop.kb.importers.report import Refusal
 
 if TYPE_CHECKING:
@@ -87,10 +88,11 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How to import: who says it, whether anything is written, and who hears how far it is."""
+    """How to import: who says it, whether anything is written, whether what was erased is taken again, and who hears how far it is."""
 
     actor: str = "user"
     dry_run: bool = False
+    take_erased: bool = False
     progress: Progress | None = None
 
 
@@ -117,6 +119,7 @@ class _Intake:
         self._bytes = 0
         self._seen: dict[bytes, bytes] = {}  # digests of keys, with the digest of what they say
         self._whole: list[str] = []
+        self._key = recognising.key_of(kb.ledger.meta("mask_salt"))
 
     def run(self, items: Iterable[Item]) -> None:
         report = self._report
@@ -166,22 +169,58 @@ class _Intake:
         with self._kb.reading() as db, db:  # one state of the tables, also while another import writes
             current = self._sort.current(db, [found.key for found in batch])
             touched = _last_touched(db, self._sort.entity, [found.key for found in batch if found.key not in current])
+            erased = self._erased(db, batch)
         fresh: list[tuple[Found, list[NewEvent]]] = []
-        for found in batch:
-            now = current.get(found.key)
-            if now is None and not found.payloads:
+        for each in batch:
+            now = current.get(each.key)
+            if now is None and not each.payloads:
                 continue  # it has nothing to say and never had
-            if now is not None and now.digest == found.digest:
-                self._report.known += max(1, len(found.payloads))
+            known = now is not None and now.digest == each.digest
+            found, again = self._parted(each, erased, known=known)
+            if known and not again:
+                self._report.known += max(1, len(each.payloads))
                 continue
+            if each.payloads and not found.payloads:
+                continue
+            after = again if known else max(again, now.event_id if now else touched.get(found.key, 0))
             try:
-                events = self._events(found, now.event_id if now else touched.get(found.key, 0))
+                events = self._events(found, after)
             except (InvalidEvent, NotCanonical) as error:
                 self._report.refuse(found.file, found.line, error.message)
                 continue
             fresh.append((found, events))
             self._report.changed += len(found.payloads) if now is not None else 0
         self._append(fresh)
+
+    def _said(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
+        """By what a record would be known again, had it been erased, or had something been taken out of it."""
+        kind = self._sort.kind
+        return tuple(said for of in (recognising.whole, recognising.content) if (said := of(self._key, kind, payload)) is not None)
+
+    def _erased(self, db: apsw.Connection, batch: Sequence[Found]) -> dict[str, int]:
+        """What of the records was erased before, and by which event."""
+        if db.execute("SELECT 1 FROM erased_records LIMIT 1").get is None:
+            return {}
+        return recognising.erased_among(db, (said for found in batch for payload in found.payloads for said in self._said(payload)))
+
+    def _parted(self, found: Found, erased: Mapping[str, int], *, known: bool) -> tuple[Found, int]:
+        """The record without what was erased before, which is refused by its place, and 0.
+
+        Where that is to be taken again, the whole record (what was erased alone, of one that is ``known`` otherwise), and the newest
+        erasure: its event's key follows from that, or it would be the key of the event that was erased.
+        """
+        by = [max((erased.get(said, 0) for said in self._said(payload)), default=0) for payload in found.payloads] if erased else []
+        if not any(by) or (known and not self._how.take_erased):
+            return found, 0
+        taken = tuple(payload for payload, event in zip(found.payloads, by, strict=True) if not event)
+        if self._how.take_erased:
+            gone = tuple(payload for payload, event in zip(found.payloads, by, strict=True) if event)
+            return found._replace(payloads=gone) if known else found, max(by)
+        for payload, event in zip(found.payloads, by, strict=True):
+            if event:
+                reason = f"was erased (event {event}); --take-erased takes it again"
+                self._report.refuse(found.file, payload.get("line", found.line), reason, read=True)
+        return found._replace(payloads=taken), 0
 
     def _events(self, found: Found, after: int) -> list[NewEvent]:
         """The events of a record that is new or changed."""

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runloop.kb.database import translated
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,7 +23,8 @@ _NAME = re.compile(r"\.keeping-[0-9a-f]{16}\.part")
 def scratch(beside: Path) -> Iterator[Path]:
     """A new, private directory in ``beside``, gone afterwards unless it was renamed; removes what processes left that were killed."""
     sweep(beside)
-    path, handle = _make(beside)
+    with translated(beside):
+        path, handle = _make(beside)
     try:
         yield path
     finally:

@@ -16,6 +16,7 @@ HIDDEN = {
     "state": "the file's own state; `meta` shows what of it is of use",
     "contact_emails": "addresses, folded to be looked up; `contacts` shows them masked",
     "contact_names": "names, folded to be looked up; `contacts` shows them",
+    "erased_records": "hashes by which importers know what was erased: guesses could be tested by them",
     "run_events": "`events` has run_id and seq",
     "search": "the index of `rlp search`, which no mask reaches",
 }
