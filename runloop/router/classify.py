@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     Rule = Callable[["Line"], "Decision | None"]
 
 # Scores above which a line is a sentence.
-RESOLVED = 0.4  # its first word is something that the shell runs
+RESOLVED = 0.25  # its first word is something that the shell runs
 UNRESOLVED = 0.8  # it is not: an agent takes it
-UNSURE = 0.3  # from here to UNRESOLVED: ask
+UNSURE = 0.35  # from here to UNRESOLVED: ask
 
 _HISTORY = Pattern(r"!(?:!|-?\d+|\$|\*|\?|[A-Za-z./]\S*)|\^[^^]*\^")
 _TEST = Pattern(r"\[\[?\s|\(\(|[{(]\s")

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from runloop.router.lexer import read
-from runloop.router.words import ARTICLES, FOREIGN, LINKS, POINTING, POLITE, PRONOUNS, QUESTIONS, VERBS
+from runloop.router.words import (
+    AMOUNTS,
+    ARTICLES,
+    DESCRIBING,
+    DETERMINERS,
+    FOREIGN,
+    LINKS,
+    POINTING,
+    POLITE,
+    PRONOUNS,
+    QUESTIONS,
+    TIMES,
+    VERBS,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +24,9 @@ if TYPE_CHECKING:
 
     from runloop.router.values import RouterSettings
 
-SENTENCE_WORDS = frozenset({"a"}) | ARTICLES | FOREIGN | LINKS | POINTING | POLITE | PRONOUNS | QUESTIONS | VERBS
+SENTENCE_WORDS = frozenset({"a"}).union(
+    AMOUNTS, ARTICLES, DESCRIBING, DETERMINERS, FOREIGN, LINKS, POINTING, POLITE, PRONOUNS, QUESTIONS, TIMES, VERBS
+)
 """A line without any of these, whose first word the shell resolves, is a command."""
 
 
@@ -33,8 +48,9 @@ def hints(settings: RouterSettings, configs: Sequence[str], where: str) -> str:
     """
     lines = [f"for {where}", *(f"config {path}" for path in configs if "\n" not in path)]
     lines += [f"sigil {settings.sigil}"] if settings.sigil else []
-    lines += [f"needle {each}" for each in needles(settings.denylist) if each]
-    if "" in needles(settings.denylist) or not settings.fastpath_shell:
+    needed = needles(settings.denylist)
+    lines += [f"needle {each}" for each in needed if each]
+    if "" in needed or not settings.fastpath_shell:
         lines.append("always")
     lines.append("words " + " ".join(sorted(SENTENCE_WORDS)))
     return "\n".join(lines) + "\n"

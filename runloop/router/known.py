@@ -40,7 +40,7 @@ ipython irb irssi isort istioctl iw iwconfig iwctl iwlist j2 jar java javac java
 jobs john joshuto journalctl jpegoptim jps jq jrnl jshell julia jupyter just just-install k3d k3s k6 k9s kafka-console-consumer
 kafka-topics kcat kdeconnect-cli kexec keybase keytool killall kind kitty kops kpartx ksh kubeadm kubectl kubectx kubens kubeseal
 kustomize kustomize2 lame last lastb lastlog lastpass-cli latex latexmk lazydocker lazygit lbzip2 ld ldapadd ldapmodify ldapsearch
-ldconfig ldd ledger lein lerna less lftp libreoffice lighttpd ln lnav locale locale-gen localectl logcli loginctl logrotate losetup
+ldconfig ldd ledger lein lerna less lftp libreoffice lighttpd ln lnav locale locale-gen localectl logcli logger loginctl logrotate losetup
 lp lpadmin lpq lpr lprm lpstat ls lsattr lsb_release lsblk lscpu lsd lshw lsinitramfs lsipc lsmod lsns lsof lspci lsusb lsyncd
 ltrace lua luac luarocks lvcreate lvdisplay lvextend lvremove lvresize lvs lxc lxd lynx lz4 lz4cat lzma m4 macchanger macvim magick
 mailq mailx mamba man mapfile mariadb mas masscan maturin mawk mc mcli md5sum mdadm mdbook mdcat mdfind mdls mediainfo mediamtx meld
@@ -111,6 +111,6 @@ watch where which while who write yes
 TRADITIONAL = frozenset(
     """
 at cal cat clear cut date file find finger head history host import info join kill last less let look mail make man more ping read
-say screen service set sleep sort split strip tail talk test time top touch type units view wait wall watch which who write yes
+screen service set sleep sort split strip tail talk test time top touch type units view wait wall watch which who write yes
 """.split()
 )

@@ -53,11 +53,12 @@ class Command:
 class Script:
     """All commands of a text, outer before inner ones of the same start, and marks of what else was seen."""
 
-    __slots__ = ("commands", "marks")
+    __slots__ = ("commands", "ended", "marks")
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
         self.marks: set[str] = set()
+        self.ended = False  # whether it ends with a `;` or `&`
 
 
 def read(text: str, *, grouping: bool = False) -> Script:
@@ -89,6 +90,7 @@ class _Reader:
         self.at = 0
         self.script = Script()
         self.arithmetic = 0
+        self.cases = 0  # that are open
         self.waiting: list[tuple[Command, str, bool]] = []  # here-documents whose body follows the line
         self.end: str | None = None  # what closes the innermost commands
 
@@ -113,8 +115,8 @@ class _Reader:
                 self.here_documents()
             elif char == ")":
                 self.at += 1  # after the pattern of a case, which is no command
-                opens = bool(current.words) and current.words[0].text == "case"
-                current = self.finish(current, ")", collect=collect and opens)
+                pattern = self.cases > 0 and "case" not in [word.text for word in current.words[:2]]
+                current = self.finish(current, ")", collect=collect and not pattern)
             elif char == "(" and (self.grouping or not current.words):
                 self.at += 1
                 self.script.marks.add("group")
@@ -128,6 +130,7 @@ class _Reader:
                 self.redirect(redirect[0], current, depth)
             else:
                 current = self.take_word(current, depth)
+        self.script.ended = current.joined in (";", "&") and not (current.words or current.assignments)
         self.finish(current, "", collect=collect)
         self.end = outer_end
         if end is not None:
@@ -137,6 +140,8 @@ class _Reader:
 
     def finish(self, command: Command, joined: str, *, collect: bool) -> Command:
         """Keep the command unless it is empty, and begin the next."""
+        leading = [word.text for word in command.words[:2]]
+        self.cases += ("case" in leading) - (leading[:1] == ["esac"])
         if collect and (command.words or command.assignments or command.redirects):
             self.script.commands.append(command)
         return Command(joined, command.depth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ARTICLES = frozenset("the an".split())
-DETERMINERS = frozenset("my your our his her their this these those".split())
+DETERMINERS = frozenset("it my your our his her some that their this these those".split())
 PRONOUNS = frozenset(
     """
 anyone anything everyone everything he her hers him his its me mine my myself nothing our ours she someone something their theirs
@@ -27,6 +27,7 @@ no not of on onto or outside over per since so than then through to toward towar
 without
 """.split()
 )
+NAMING = frozenset("about at by for from in into of to with".split())  # names stand after these
 WEAK_LINKS = frozenset("in at up out off down".split())  # also operands and options without dashes
 POLITE = frozenset("please thanks thank kindly sorry pls thx cheers".split())
 
@@ -34,16 +35,44 @@ POLITE = frozenset("please thanks thank kindly sorry pls thx cheers".split())
 FOREIGN = frozenset(
     """
 aber alla alle alstublieft amanhã ao att au auch auf aux avec ayer bei bij bitte ce ces cette che chez chi comment cuál cuáles
-cuándo czy cómo dans dass degli dei dein deine del della delle dello dem demain der dernier dernière deze diese diesen dieser dit
+cuándo czy cómo danke dans dass degli dei dein deine del della delle dello dem demain der dernier dernière deze diese diesen dieser dit
 dlaczego domani dónde een ein eine einem einen einer eines elle elles entre era eso est esta estas este estos está están ett favore
 foi fra från für gestern gibt gisteren gli gracias grazie haben hat hay het heute hier hoe hur ich ieri ik ils inte io isso ist jag
 jak je jouw kannst können las les letzte letzten mañana med mein meine meinen meiner merci mes met meu mia mich mig mij mijn minha
 mio mis mit moi mon morgen naar nach nel nella nicht nie niet noch non nos notre nous nuestra nuestro nächste obrigado och oder ons
 ontem para perché peux por porque pour pourquoi pouvez proszę puedes puoi på qual quale quand quando que quel quelle quelles quels
 quem questa questo qui quién qué sans schon sem semaine semana ses settimana seu sin sind się sobre som sono sont sua sus são ta tes
-till todas todos tous toutes tra tu tuo tus tutte tutti uit um uma una unas und une unos uns unsere unter vad van vandaag varför
+till todas tous toutes tra tu tuo tus tutte tutti uit um uma una unas und une unos uns unsere unter vad van vandaag varför
 você vom von voor vos votre vous waarom wann wanneer warum welche welcher welches welke wenn wer wie wieder wij wir wird yo zum zur
 zwischen à är è était última último über
+""".split()
+)
+
+FOREIGN_THANKS = frozenset("danke gracias grazie merci obrigado obrigada proszę tack".split())
+FOREIGN_PRONOUNS = frozenset("je tu il elle on nous vous moi toi lui leur ce".split())  # a hyphen joins them to a verb
+
+# Small words and times that stand in sentences; a sentence may begin with them.
+TIMES = frozenset(
+    """
+today tomorrow yesterday tonight monday tuesday wednesday thursday friday saturday sunday january february march april june july
+august september october november december morning afternoon evening weekend week weeks month months days hours minutes o’clock
+""".split()
+)
+AMOUNTS = frozenset("couple dozen eight few five four hundred nine seven several six ten thousand three two".split())
+DESCRIBING = frozenset(
+    """
+best better bigger biggest broken cheap cheaper cheapest expensive faster fastest formal friendlier friendly funny important largest
+longer longest missing nearest overdue polite quiet relevant shorter shortest simpler slower slowest smaller smallest strange unpaid
+unread unusual upcoming urgent weird worst wrong
+""".split()
+)
+IDIOMS = frozenset(
+    ("carry on", "come on", "go ahead", "go back", "go on", "hang on", "hold on", "keep going", "start over", "try again", "next one")
+)
+CONVERSATION = frozenset(
+    """
+again agreed anyway awesome better cool correct done exactly excellent fine good great hm hmm huh later lol longer maybe much
+neither never nevermind nice no nope not ok okay perfect right same shorter simpler so sounds sure too true well wow wrong yeah yep yes
 """.split()
 )
 
@@ -126,4 +155,5 @@ zero zone
 
 GREETINGS = frozenset("hello hi hey welcome bye goodbye".split())
 
-EVERYDAY_WORDS = ASKING | COMMON | DETERMINERS | GREETINGS | PRONOUNS | POLITE | QUESTIONS | VERBS | LINKS
+HOLDING = DETERMINERS | PRONOUNS | VERBS | LINKS
+EVERYDAY_WORDS = AMOUNTS | ASKING | COMMON | DESCRIBING | GREETINGS | POLITE | QUESTIONS | TIMES | HOLDING

@@ -36,6 +36,8 @@ def where(line, **changed):
         ("if true; then echo yes; else echo no; fi", "command:keyword"),
         ("while read l; do echo $l; done < notes.txt", "command:keyword"),
         ("time ls", "command:keyword"),
+        ("while getopts ab o; do case $o in a) echo this is the first;; b) echo that is the last;; esac; done", "command:keyword"),
+        ("for f in a b; do echo this is the file $f that I want; done", "command:keyword"),
         ("git commit -m 'fix the thing, please'", "command:command"),
         ("echo how are you?", "command:builtin"),
         ("who am i", "command:command"),
@@ -134,7 +136,49 @@ def test_requests_go_to_an_agent(line):
 def test_little_to_tell_either_way_is_asked_about():
     assert where("draft a") == ("shell", "command:not_found")
     assert where("weather?x") in (("shell", "command:not_found"), ("ask", "unsure"))
-    assert where("Foobar") == ("ask", "unsure")
+    assert where("Foobar") == ("shell", "command:not_found")
+    assert where("Lisbon weather") == ("ask", "unsure")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "crate info",
+        "module load gcc",
+        "license ls",
+        "Fetch-Item user",
+        "choose 1:4",
+        "verify release.tar.gz",
+        "ufw allow in on eth0 from any to any port 53",
+        "drop table table_name;",
+        "mailbox all",
+        "boost power on",
+        "secret-tool lookup key",
+        "no-op from",
+        "EXIT",
+        "snmp x=s'workgroup'",
+    ],
+)
+def test_an_english_name_alone_makes_no_sentence_of_a_program_that_is_not_installed(line):
+    assert where(line) == ("shell", "command:not_found")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "verify the release",
+        "module for the heating?",
+        "display all the files that are new (not the old ones)",
+        "book flights to Lisbon",
+        "collect three ideas",
+        "Peux-tu traduire ce texte",
+        "start over",
+        "in English please",
+        "too late",
+    ],
+)
+def test_words_that_only_sentences_have_make_one(line):
+    assert where(line)[0] in ("agent", "ask")
 
 
 def test_the_sigil_wins_over_everything():

@@ -24,6 +24,9 @@ def commands(text):
         ("diff <(a) >(b)", [("", ["a"]), ("", ["b"]), ("", ["diff", "<(a)", ">(b)"])]),
         ("f() { a; }", [("()", ["{", "a"]), (";", ["}"])]),
         ("case x in a) b;; esac", [("", ["case", "x", "in", "a"]), (")", ["b"]), (";;", ["esac"])]),
+        ("a b (c d) e)", [("", ["a", "b", "(c", "d"]), (")", ["e"])]),
+        ("case x in a) b;; c) d;; esac; f", [("", ["case", "x", "in", "a"]), (")", ["b"]), (")", ["d"]), (";;", ["esac"]), (";", ["f"])]),
+        ("do case x in a) b;; c) d;; esac", [("", ["do", "case", "x", "in", "a"]), (")", ["b"]), (")", ["d"]), (";;", ["esac"])]),
         ("a # b\nc", [("", ["a"]), ("\n", ["c"])]),
         ("# all", []),
         ("a#b", [("", ["a#b"])]),
@@ -41,6 +44,11 @@ def commands(text):
 )
 def test_words_and_what_joins_them(text, expected):
     assert commands(text) == expected
+
+
+@pytest.mark.parametrize(("text", "ended"), [("a;", True), ("a & ", True), ("a; b", False), ("a", False), ("a |", False)])
+def test_a_list_may_end_with_what_ends_a_command(text, ended):
+    assert read(text).ended is ended
 
 
 def test_assignments_stand_before_the_command():
