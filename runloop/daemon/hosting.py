@@ -15,7 +15,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events.records import OpenQuestion
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import find_run
-from runloop.openings import parse_opening
+from runloop.openings import parse_once
 from runloop.runs.manager import Submission, submit_key
 from runloop.runs.parking import waits_for
 from runloop.runs.results import PAUSED, RunHalted
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from runloop.runs.services import Lookup, OpeningText
     from runloop.runs.unfinished import Unfinished
 
-_PARSED = 256
 _REMEMBERED = 4096
 _FIRST_GUESS_MS = 1_000
 _LONGEST_WAIT_MS = 60_000
@@ -55,6 +54,10 @@ class Request:
     """Approvals wait until somebody answers, although nobody follows the run."""
     workdir: str | None = None
     """Whose names ``lookup`` adds."""
+
+    def parsed(self) -> Opening:
+        """The opening with these parameters. Raises OpeningError."""
+        return parse_once(self.opening.source, file=self.opening.file, params=self.params)
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +119,6 @@ class Hosting:
     _running: int = 0
     _coming: int = 0
     _mean_ms: float = _FIRST_GUESS_MS
-    _parsed: OrderedDict[tuple[str, str | None, str], Opening] = field(default_factory=OrderedDict)
     _parking: Parking = field(init=False)
     _to_wake: deque[str] = field(default_factory=deque)
     _waking: dict[str, asyncio.Future[Hosted]] = field(default_factory=dict)
@@ -266,7 +268,7 @@ class Hosting:
         return int(min(_LONGEST_WAIT_MS, max(100, self._mean_ms * max(1.0, ahead) / max(1, self.max_runs) + 100)))
 
     async def _take_in(self, request: Request) -> Hosted:
-        opening = self._opening(request)
+        opening = request.parsed()
         person = Person(self.people)
         patient = request.patient or request.session is not None
         submission = Submission(
@@ -295,21 +297,6 @@ class Hosting:
         self._queue.append(hosted)
         return hosted
 
-    def _opening(self, request: Request) -> Opening:
-        """Parsed anew only where it was not parsed before: the same text with the same parameters is the same opening."""
-        import json
-
-        source, file = request.opening.source, request.opening.file
-        key = (source, file, json.dumps(request.params, sort_keys=True) if request.params else "")
-        opening = self._parsed.get(key)
-        if opening is None:
-            opening = self._parsed[key] = parse_opening(source, file=file, params=dict(request.params) or None)
-            if len(self._parsed) > _PARSED:
-                self._parsed.popitem(last=False)
-        else:
-            self._parsed.move_to_end(key)
-        return opening
-
     def _check_digests(self, request: Request, opening: Opening) -> None:
         """Refuse agents that are not what the client saw (spec 6.2)."""
         resolve = request.lookup.agent if request.lookup else self.manager.services.resolve_agent
@@ -332,7 +319,7 @@ class Hosting:
         return {**_ids(event), "state": await self.state_of(event.payload["run_id"]), "repeated": True}
 
     def _check_same(self, request: Request, digest: str, params: Mapping[str, Any]) -> None:
-        opening = self._opening(request)
+        opening = request.parsed()
         if (opening.digest, dict(opening.params)) != (digest, dict(params)):
             raise _reused(request.run_id)
 

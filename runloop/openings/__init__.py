@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runloop.openings.checks import AgentPorts, Resolve, check
     from runloop.openings.errors import OpeningError, Place, Problem
     from runloop.openings.model import Edge, Node, OnFailure, Opening, Policy, Retry, Success
-    from runloop.openings.parse import Examined, examine, parse_opening
+    from runloop.openings.parse import Examined, examine, parse_once, parse_opening
     from runloop.openings.plan import Plan
 
 _HOMES = {
@@ -33,6 +33,7 @@ _HOMES = {
     "Success": "model",
     "check": "checks",
     "examine": "parse",
+    "parse_once": "parse",
     "parse_opening": "parse",
 }
 
@@ -53,6 +54,7 @@ __all__ = [
     "Success",
     "check",
     "examine",
+    "parse_once",
     "parse_opening",
 ]
 

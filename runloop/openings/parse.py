@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 VERSION = 0
 MAX_PROBLEMS = 200
 """Problems that are told one by one."""
+MAX_KEPT = 256
+"""Openings that :func:`parse_once` keeps."""
 OPENING_KEYS = ("version", "name", "goals", "examples", "params", "policy", "nodes", "edges", "success", "artifacts")
 POLICY_KEYS = ("budget_tokens", "budget_usd", "timeout_ms", "confirm_external", "approve_in_advance", "max_parallel")
 
@@ -49,6 +53,16 @@ def parse_opening(text: str | bytes, *, file: str | None = None, params: Mapping
     if examined.problems or examined.opening is None:
         raise OpeningError(examined.problems)
     return examined.opening
+
+
+def parse_once(text: str, *, file: str | None = None, params: Mapping[str, Json] | None = None) -> Opening:
+    """As :func:`parse_opening`; the same text with the same parameters is the same opening, which all its runs share."""
+    return _parse_once(text, file, json.dumps(dict(params)) if params else "null")
+
+
+@lru_cache(MAX_KEPT)
+def _parse_once(text: str, file: str | None, params: str) -> Opening:
+    return parse_opening(text, file=file, params=json.loads(params))
 
 
 def examine(

@@ -15,7 +15,7 @@ from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
 from runloop.events.records import EffectDelta, NodeText, RunStarted, Versions
-from runloop.openings import parse_opening
+from runloop.openings import parse_once
 from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
@@ -172,7 +172,7 @@ class RunManager:
         if not call.agent:
             find = parent.lookup.opening if parent.lookup else self.services.resolve_opening
             found = parent.tree.openings.get(call.name) or find(call.name)
-            return parse_opening(found.source, file=found.file, params=dict(call.params))
+            return parse_once(found.source, file=found.file, params=dict(call.params))
         import yaml
 
         document = {
@@ -181,7 +181,7 @@ class RunManager:
             "nodes": [{"id": "agent", "use": f"agent:{call.name}", "with": dict(call.params)}],
             "edges": [],
         }
-        return parse_opening(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
+        return parse_once(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
 
     async def recover(
         self, run_id: str, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,

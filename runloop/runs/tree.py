@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runloop.errors import RunloopError, Where
-from runloop.openings import OpeningError, parse_opening
+from runloop.openings import OpeningError, parse_once
 from runloop.runs.recovery import digest_of
 from runloop.runs.services import OpeningText
 
@@ -84,6 +84,6 @@ def _found(node: Node, find: Callable[[], Thing]) -> Thing:
 def _parsed(text: OpeningText) -> Iterable[Opening]:
     """The opening; nothing where it needs parameters to be one, or is none, which its node will tell."""
     try:
-        return [parse_opening(text.source, file=text.file)]
+        return [parse_once(text.source, file=text.file)]
     except OpeningError:
         return []

@@ -20,7 +20,7 @@ class Check:
         self._crossings = defaultdict(Counter)
         self._looked_at = 0
         self._seen = {}
-        self.paused = {}
+        self._parked = []
 
     def problem(self, text):
         self.problems.append(text)
@@ -75,6 +75,10 @@ class Check:
             self.problem(f"record {record['seq']} of {record['run_id']} was seen after {last}")
         self._seen[record["run_id"]] = record["seq"]
 
+    def parked(self, run):
+        """A run and its children are being left to the ledger; what is stopped may take a while to be gone."""
+        self._parked += [(each.recorder.identity, each.recorder.last_seq) for each in run.family()]
+
     def left_over(self, process):
         """A life ended by itself: nothing of it may be left behind."""
         left = [task for task in asyncio.all_tasks(process.loop) if not task.done() and task not in process.background]
@@ -103,6 +107,10 @@ class Check:
                 runs[event.payload["run_id"]].append(event)
         for run_id, events in runs.items():
             self._run(run_id, events)
+        for identity, last_seq in self._parked:
+            following = runs[identity.run_id][last_seq : last_seq + 1]
+            if following and following[0].kind != "run.recovered":
+                self.problem(f"{identity.opening_name}: {following[0].kind} was recorded of a parked run before it was taken up")
         for (name, key), times in self.world.outside.done.items():
             if name == "mail.send" and times > 1 + self.world.outside.resent[key]:
                 self.problem(f"mail {key} went out {times} times")

@@ -21,6 +21,8 @@ from runloop.policy import Capabilities
 from runloop.policy.names import NameGrants
 from runloop.sandbox.spec import Answer, CallError, GuestError, GuestResult
 
+LEAVES_IN_S = (0.001, 0.001, 0.05, 1.0)
+"""How long a guest may take to leave its worker once it is stopped."""
 CAPS = Capabilities(time=True, model=True, mail=True, ask=True, spawn=NameGrants(everything=True))
 PORTS = ("out", "ok", "n")
 CALLS = (
@@ -280,7 +282,7 @@ class Worker:
             await asyncio.wait({asking})
         except asyncio.CancelledError:
             asking.cancel()
-            await asyncio.sleep(0.001)  # until the worker says that the guest is out
+            await asyncio.sleep(self._process.chance.choice(LEAVES_IN_S))  # until the worker says that the guest is out
             raise
         return asking.result()
 

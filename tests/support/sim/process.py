@@ -11,7 +11,7 @@ from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress
 from runloop.effects.perform.timer import TimerSleep
 from runloop.errors import InvalidInput
 from runloop.models.budget import Budget
-from runloop.openings import parse_opening
+from runloop.openings import parse_once
 from runloop.openings.model import OnFailure
 from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.history import load_run
@@ -54,7 +54,7 @@ class World:
     def comparable(self):
         """Whether the end of the run follows from the seed alone, whatever happened when."""
         end = next((e.payload["meta"] for e in reversed(self.disk.events) if e.kind == "run.finished"), {})
-        races = any(node.on_failure is OnFailure.FAIL for node in parse_opening(self.scenario.openings["main"]).nodes) and len(self.failed)
+        races = any(node.on_failure is OnFailure.FAIL for node in parse_once(self.scenario.openings["main"]).nodes) and len(self.failed)
         return not (
             any(self._stopped_to_revise(event) for event in self.disk.events)
             or self.cancelled
@@ -261,10 +261,10 @@ class Process:
 
     @property
     def _parks(self):
-        return (lambda _run: None) if self.world.scenario.parks else None
+        return self.world.check.parked if self.world.scenario.parks else None
 
     async def _submit(self):
-        opening = parse_opening(self.world.scenario.openings["main"])
+        opening = parse_once(self.world.scenario.openings["main"])
         seed = random.Random(f"run {self.world.seed}").randbytes(32)
         scenario = self.world.scenario
         return await self.manager.submit(Submission(opening, "daemon", scenario.yes, seed=seed, run_id=RUN_ID, parks=self._parks))
