@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from runloop.cli.person import TerminalPerson
 from runloop.cli.showing import RunShown, exit_code, show_compiling, text_of_many
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable, Where
 from runloop.runs.errors import NeedsPerson
+from runloop.runs.pausing import resume
 from runloop.runs.results import RunHalted
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from runloop.runs.results import RunResult
     from runloop.runs.services import Lookup
 
-_BEGINS = frozenset({"run.started", "run.recovered"})
 _HINT = "resume it on a terminal; or a daemon that starts (`rlp up`) takes it up, and `rlp approve` decides"
 
 
@@ -94,17 +94,6 @@ class _Taking:
     settings: Settings
     why: str
     left: bool = False
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def begun(self, record: Mapping[str, Any]) -> None:
-        """A child run is back; where it was paused it goes on."""
-        if record["kind"] not in _BEGINS:
-            return
-        for run in self.opened.manager.active:
-            if run.run_id == record["run_id"] and run.paused:
-                task = asyncio.create_task(run.resume(self.why))
-                self.tasks.add(task)
-                task.add_done_callback(self.tasks.discard)
 
     def leave(self, _reason: str) -> None:
         """Stop, and leave every run to the next resumption."""
@@ -117,7 +106,7 @@ class _Taking:
         run = await self.opened.manager.recover(run_id, lookup=self._lookup, subscribers=(shown.take,))
         if self.left:
             raise RunHalted
-        await run.resume(self.why)
+        await resume(run, self.why)
         return await self.opened.manager.drive(run)
 
     def _lookup(self, workdir: str | None) -> Lookup | None:
@@ -143,7 +132,6 @@ async def take_up(settings: Settings, runs: list[str], *, why: str, as_json: boo
         shown = _viewed(runs[0])
     async with session(settings, PersonWanted(shown.person()), progress=show_compiling) as opened:
         taking = _Taking(opened, settings, why)
-        opened.manager.watchers.append(taking.begun)
         with shown.watching(taking.leave) as interrupts:
             ended = await asyncio.gather(*(taking.drive(run_id, shown) for run_id in runs), return_exceptions=True)
         await asyncio.gather(*taking.tasks, return_exceptions=True)

@@ -18,6 +18,7 @@ from runloop.kb.runs import find_run
 from runloop.openings import parse_once
 from runloop.runs.manager import Submission, submit_key
 from runloop.runs.parking import waits_for
+from runloop.runs.pausing import pause, resume
 from runloop.runs.results import PAUSED, RunHalted
 from runloop.runs.unfinished import unfinished_runs
 
@@ -365,8 +366,6 @@ class Hosting:
         except Exception as error:  # noqa: BLE001 - whatever ends a run must reach its followers, and not the others
             if hosted.run.parked is None:
                 self._strand(hosted, error)
-            elif hosted.run.cancelling is not None:  # a moment too late for the run that was here
-                await asyncio.wait({hosted.run.cancelling})
         else:
             self.finished[result.status] += 1
             self._mean_ms += 0.1 * (self.clock_ms() - began_ms - self._mean_ms)
@@ -378,12 +377,9 @@ class Hosting:
             self._hosted.pop(run_id, None)
             self._taken.pop(run_id, None)
             if (parked := hosted.run.parked) is not None:
-                cancelled = hosted.run.cancelling is not None
                 stub = Stub(hosted.run.recorder.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
                 self._parking.put(stub)
                 self.people.put_aside(run_id, parked.questions)
-                if cancelled:
-                    self.wake(run_id)
             else:
                 self.people.done(run_id)
             self._pump()
@@ -493,8 +489,7 @@ class Hosting:
     async def pause(self, ref: str, why: str) -> dict[str, Any]:
         """Let a run and its children begin nothing new."""
         hosted = await self._here(ref)
-        for run in list(hosted.run.family()):
-            await run.pause(why)
+        await pause(hosted.run, why)
         return hosted.shown()
 
     async def pause_all(self, why: str) -> int:
@@ -519,14 +514,14 @@ class Hosting:
     async def resume(self, ref: str, why: str) -> dict[str, Any]:
         """Let it go on."""
         hosted = await self._here(ref)
-        for run in list(hosted.run.family()):
-            await run.resume(why)
+        await resume(hosted.run, why)
         return hosted.shown()
 
     async def _here(self, ref: str) -> Hosted:
-        hosted = self.find(ref)
-        if hosted is not None:
-            return hosted
+        while (hosted := self.find(ref)) is not None:
+            if hosted.run.parked is None or hosted.task is None:
+                return hosted
+            await asyncio.wait({hosted.task})  # it is leaving memory, and hears of nothing any more
         run_id = find_run(self.kb.ledger, ref)
         if self.has(run_id):
             return await asyncio.shield(self.wake(run_id))

@@ -17,9 +17,9 @@ class Inbox(Generic[Item]):
         self._items: list[Item] = []
         self._waiter: asyncio.Future[None] | None = None
 
-    def put(self, item: Item) -> None:
-        """Add something, and wake who waits."""
-        self._items.append(item)
+    def put(self, item: Item, *, first: bool = False) -> None:
+        """Add something, before all that is here with ``first``, and wake who waits."""
+        self._items.insert(0 if first else len(self._items), item)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from runloop.errors import InvalidInput
+from runloop.events import value_hash
 from runloop.policy import Grant, Scope
 from runloop.runs.history import Spent
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from runloop.runs.history import RecordedRun
     from runloop.runs.services import Kept
 
+_NO_PERSON = frozenset({"advance", "grant"})
+"""Who decides by what the opening says, or by a grant that may have been taken back since."""
 _SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
 
 
@@ -44,16 +47,23 @@ def digest_of(digests: Mapping[str, str], name: str, variant: str | None) -> str
 
 
 def grants_of(recorded: RecordedRun, bundles: Mapping[str, Bundle], opening_digest: str) -> list[Grant]:
-    """The approvals that reach beyond the call that they were given for, and not beyond the run: those are kept elsewhere."""
+    """What the person's approvals still answer for in this run: the same call of a further attempt, or with scope ``run`` others like it.
+
+    What reaches beyond the run is kept elsewhere. A fork has the second kind from its parent, and asks anew about the first.
+    """
     grants = []
     for approval_id, decision in recorded.decisions.items():
-        asked, scope = recorded.asked.get(approval_id), decision.get("scope")
-        if asked is None or decision["decision"] != "approved" or scope != Scope.RUN.value:
+        asked, by = recorded.asked.get(approval_id), decision.get("by") or {}
+        if asked is None or decision["decision"] != "approved" or by.get("role") in _NO_PERSON:
             continue
         bundle = bundles.get(str(asked.meta.get("node")).partition("[")[0])
-        if bundle is not None:
-            targets = frozenset(asked.meta.get("recipients") or ())
-            grants.append(Grant(Scope.RUN, asked.meta["action"], bundle.digest, targets, opening=opening_digest, run_id=recorded.run_id))
+        if bundle is None:
+            continue
+        targets = frozenset(asked.meta.get("recipients") or ())
+        crossing = f"{approval_id.partition('/')[0]}/{asked.meta['node']}/{asked.meta['call']}"
+        scope = Scope.RUN if decision.get("scope") == Scope.RUN else Scope.ONCE
+        facts = (asked.meta["action"], bundle.digest, targets, opening_digest, recorded.run_id, crossing, value_hash(asked.meta["what"]))
+        grants.append(Grant(scope, *facts))
     return grants
 
 

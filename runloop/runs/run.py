@@ -51,6 +51,7 @@ from runloop.runs.gates import Gates, gate_task
 from runloop.runs.history import Spent
 from runloop.runs.inbox import Inbox
 from runloop.runs.parking import park
+from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
 from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
 from runloop.runs.tree import Tree
@@ -151,6 +152,8 @@ class Run:
     _going: asyncio.Event | None = field(default=None, init=False)
     """Set while nothing is held back; there is none before the run is driven."""
     _held: bool = field(default=False, init=False)
+    changing: int = field(default=0, init=False)
+    """Pauses and resumptions that are on their way to the disk."""
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
     _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
@@ -162,7 +165,7 @@ class Run:
 
     def __post_init__(self) -> None:
         if self.recorded is not None and self.recorded.paused:
-            self._hold()
+            self.hold()
 
     def _prepare(self) -> None:
         """What a run needs once it is driven: thousands may be queued."""
@@ -189,7 +192,7 @@ class Run:
         if self.cancelling is None:
             meta = RunChanged(reason, owner=self.services.owner)
             self.cancelling = self.recorder.write(Draft("run.cancelling", f"run is cancelled: {first_line(reason)}", meta))
-            self._inbox.put(Cancel(reason))
+            self._inbox.put(Cancel(reason), first=True)  # the record says that it ends so, whatever else has just happened
         return self.cancelling
 
     def end(self, reason: str, heir: Callable[[list[Ending]], None] | None = None) -> None:
@@ -198,7 +201,7 @@ class Run:
         In that case ``heir`` gets its last records, and :meth:`drive` raises :class:`RunHalted`.
         """
         self._heir = heir
-        self._inbox.put(Cancel(reason))
+        self._inbox.put(Cancel(reason), first=True)
 
     def tell(self, event: Event) -> None:
         """Let the plan hear of something that happened outside of this run."""
@@ -225,30 +228,23 @@ class Run:
         """Whether nodes and calls are held back."""
         return self._held
 
-    async def pause(self, why: str) -> None:
-        """Begin no node and no call any more; what is under way goes on to its next call."""
-        if not self.ending and not self._held:
-            self._hold()
-            await self.recorder.write(Draft("run.paused", f"run paused: {first_line(why)}", RunChanged(why)))
-
-    def _hold(self) -> None:
+    def hold(self) -> None:
+        """Begin no node and no call any more."""
         self._held = True
         if self._going is not None:
             self._going.clear()
         self.services.turns.hold(self.run_id)
 
-    async def resume(self, why: str) -> None:
-        """Go on after :meth:`pause`."""
-        if not self.ending and self._held:
-            await self.recorder.write(Draft("run.resumed", f"run resumed: {first_line(why)}", RunChanged(why)))
-            self._held = False
-            if self._going is not None:
-                self._going.set()
-            self.services.turns.release(self.run_id)
-            starts, self._held_starts = self._held_starts, []
-            for command, started_ms in starts:
-                self._inbox.put(NodeResumed(command.node, command.attempt))
-                self._launch(command, started_ms)
+    def release(self) -> None:
+        """Go on after :meth:`hold`."""
+        self._held = False
+        if self._going is not None:
+            self._going.set()
+        self.services.turns.release(self.run_id)
+        starts, self._held_starts = self._held_starts, []
+        for command, started_ms in starts:
+            self._inbox.put(NodeResumed(command.node, command.attempt))
+            self._launch(command, started_ms)
 
     @property
     def taint(self) -> frozenset[str]:
@@ -293,7 +289,7 @@ class Run:
     async def _begin(self) -> None:
         """Start, unless the run was cancelled while it was queued: then it ends without having started."""
         if self._inbox.empty():
-            await self._carry_out(self._step(Begin()), self.start)
+            await self._carry_out(self._step(Begin()), self.start, *in_step(self))
             return
         event = self._inbox.first()
         if isinstance(event, BaseException):
@@ -320,7 +316,7 @@ class Run:
         if recorded.last_seq == 1:  # a fork that has done nothing yet
             await self._carry_out(commands, self.start)
             return
-        await self._carry_out(commands, *([] if self._claimed else [self._recovered(recorded)]))
+        await self._carry_out(commands, *([] if self._claimed else [self._recovered(recorded)]), *in_step(self))
         self.recorded = None  # what is needed of it is in its places
 
     def _recovered(self, recorded: RecordedRun) -> Draft:
@@ -363,7 +359,7 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self._going is None or self.ending or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
+        if self._going is None or self.ending or self.changing or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
             return False
         if self.waits.children != len(self.children):
             return False  # one is being made, or has just ended

@@ -43,7 +43,8 @@ def random_opening(chance):
         retry = ", retry: {max_attempts: 9, initial_ms: 10, max_ms: 20}" if kind == "moody" else ""
         nodes.append((f"n{number}", kind, f'  - {{id: n{number}, use: "{use}"{retry}, on_failure: continue}}'))
         for source in sorted(set(chance.choices(range(number), k=chance.randint(0, 2)))) if number else ():
-            edges.append(f"  - {{from: n{source}.out, to: n{number}.{PORT_OF.get(kind, 'in')}}}")
+            port = "in" if nodes[source][1] == "nested" else PORT_OF.get(kind, "in")
+            edges.append(f"  - {{from: n{source}.out, to: n{number}.{port}}}")
     listed = "\n".join(line for _, _, line in nodes)
     joined = "edges:\n" + "\n".join(edges) if edges else "edges: []"
     return f"version: 0\nname: random\nnodes:\n{listed}\n{joined}\n"

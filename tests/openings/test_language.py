@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runloop.openings import OnFailure, OpeningError, Policy, Retry, examine, parse_opening
+from runloop.openings import OnFailure, OpeningError, Policy, Retry, examine, parse_once, parse_opening
 from runloop.openings.parse import MAX_PROBLEMS
 
 HEAD = "version: 0\nname: t\n"
@@ -494,3 +494,14 @@ def test_templates_cannot_nest_deeper_than_values_may():
 
 def test_a_template_may_stand_between_spaces():
     assert only_node(node('with: {x: " {{  params.n  }} "}', "params: {n: 7}\n")).with_args == {"x": 7}
+
+
+def test_the_same_text_with_the_same_parameters_is_one_opening_and_what_is_wrong_is_told_every_time():
+    text = f"{HEAD}params: {{to: a, n: 1}}\n{REST}"
+    once = parse_once(text, params={"n": 2})
+    assert parse_once(text, params={"n": 2}) is once
+    assert (once, parse_once(text).params["n"]) == (parse_opening(text, params={"n": 2}), 1)
+    assert parse_once(text, params={"n": 2.0}) is not once
+    for _ in range(2):
+        with pytest.raises(OpeningError, match="required field 'edges'"):
+            parse_once(f"{HEAD}{NODES}")

@@ -16,6 +16,13 @@ async def test_everything_that_is_there_is_taken_at_once_and_in_order():
     assert (inbox.first(), await inbox.take(), inbox.empty()) == (0, [1, 2], True)
 
 
+async def test_what_comes_first_is_before_all_that_is_there():
+    inbox = Inbox()
+    inbox.put("the last answer")
+    inbox.put("the cancellation", first=True)
+    assert await inbox.take() == ["the cancellation", "the last answer"]
+
+
 async def test_who_waits_gets_what_comes_and_what_comes_with_it():
     inbox = Inbox()
     taking = asyncio.create_task(inbox.take())

@@ -18,6 +18,7 @@ from runloop.runs.errors import NeedsPerson
 from runloop.runs.history import load_run
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import ApprovalDecision
+from runloop.runs.pausing import pause, resume
 from runloop.runs.services import RunRules
 
 WRITER = """
@@ -310,7 +311,7 @@ async def test_a_pause_lasts_over_the_end_of_the_process(bench):
         b.model.hold = held
         drive = asyncio.create_task(b.manager.drive(run))
         await held.wait()
-        await run.pause("lunch")
+        await pause(run, "lunch")
         await kill(b, drive)
         b.model.hold = None
 
@@ -319,7 +320,7 @@ async def test_a_pause_lasts_over_the_end_of_the_process(bench):
         await _kind(b, run.run_id, "run.recovered")
         assert again.paused
         assert len(b.model.prompts) == 1
-        await again.resume("back")
+        await resume(again, "back")
 
         assert (await driving).status == "succeeded"
         assert len(b.model.prompts) == 2

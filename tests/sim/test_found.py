@@ -1,10 +1,12 @@
 """Seeds that once failed for a defect of the core, each with what it was."""
 
 import pytest
-from sim.seeds import check_seed
+from sim.seeds import check_seed, disturbed, undisturbed
 
 FOUND = {
+    850: "what was approved once was asked again when the node ran again after a crash",
     1361: "an agent went on behind the end of its own call, where the process died before the end of the attempt",
+    2946: "a run was cancelled, by its record, and ended otherwise: its last answer had come in the same moment",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 
@@ -12,3 +14,10 @@ FOUND = {
 @pytest.mark.parametrize("seed", FOUND)
 def test_what_was_found_once_holds(tmp_path, seed):
     assert check_seed(seed, tmp_path).problems == []
+
+
+def test_a_gate_whose_time_ran_out_while_no_process_was_there_goes_by_its_time_and_else_by_the_person(tmp_path):
+    whole, process = undisturbed(422, tmp_path)
+    again, _, _ = disturbed(422, tmp_path, process.points)
+    assert (whole.check.problems, again.check.problems) == ([], [])  # that no gate closed before its time is among them
+    assert (len(whole.run_out), len(again.run_out)) == (0, 1)

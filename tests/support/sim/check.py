@@ -101,16 +101,19 @@ class Check:
         disk = self.world.disk
         if not disk.verify():
             self.problem("the chain does not verify")
+        records = [event for event in disk.events if "v" in event.payload]
+        self._pauses(records)
         runs = defaultdict(list)
-        for event in disk.events:
-            if "v" in event.payload:
-                runs[event.payload["run_id"]].append(event)
+        for event in records:
+            runs[event.payload["run_id"]].append(event)
         for run_id, events in runs.items():
             self._run(run_id, events)
         for identity, last_seq in self._parked:
-            following = runs[identity.run_id][last_seq : last_seq + 1]
-            if following and following[0].kind != "run.recovered":
-                self.problem(f"{identity.opening_name}: {following[0].kind} was recorded of a parked run before it was taken up")
+            following = [event.kind for event in runs[identity.run_id][last_seq : last_seq + 2]]
+            if following[:1] == ["run.cancelling"]:  # that somebody cancelled it can be the first that it is taken up for
+                following = following[1:]
+            if following and following[0] != "run.recovered":
+                self.problem(f"{identity.opening_name}: {following[0]} was recorded of a parked run before it was taken up")
         for (name, key), times in self.world.outside.done.items():
             if name == "mail.send" and times > 1 + self.world.outside.resent[key]:
                 self.problem(f"mail {key} went out {times} times")
@@ -131,8 +134,18 @@ class Check:
             self.problem(f"{name}: it was not submitted and started once")
         if any(event.kind == "run.cancelling" for event in events) and events[-1].payload["meta"].get("status") != "cancelled":
             self.problem(f"{name}: it was cancelled and ended otherwise")
-        self._pauses(name, events)
+        self._times(name, events)
         self._ends(name, events)
+
+    def _times(self, name, events):
+        """Time decides at a gate when it has come, and what the opening says."""
+        asked = {event.payload["meta"]["approval_id"]: event.payload["meta"] for event in events if event.kind == "approval.requested"}
+        for event in events:
+            meta = event.payload["meta"]
+            if event.kind == "approval.expired" and meta["decision"] != "expired":
+                gate = asked[meta["approval_id"]]
+                if meta["decision"] != gate["on_timeout"] or event.ts_ms < gate["deadline"]:
+                    self.problem(f"{name}: gate {meta['approval_id']} closed with {meta['decision']} at {event.ts_ms}, its time is {gate}")
 
     def _ends(self, name, events):
         """Everything that was begun has its end, once. A beginning counts one, an end a thousand."""
@@ -155,17 +168,30 @@ class Check:
             if count // 1000 > 1 or count % 1000 != 1:
                 self.problem(f"{name}: approval {key} has {count % 1000} requests and {count // 1000} decisions")
 
-    def _pauses(self, name, events):
-        """While a run is paused, nothing outside is begun: a request comes only together with its outcome, of what was refused."""
-        paused = False
-        for event, following in zip(events, [*events[1:], None], strict=True):
-            if event.kind in ("run.paused", "run.resumed"):
-                paused = event.kind == "run.paused"
-            elif paused and event.kind == "effect.requested" and event.payload["meta"]["class"] not in ("read", "waiting"):
-                meta = event.payload["meta"]
-                same = following is not None and following.kind in OUTCOMES and following.payload["meta"]["call"] == meta["call"]
-                if not same:
-                    self.problem(f"{name}: {meta['name']} of {meta['node']}/{meta['attempt']}/{meta['call']} was begun in a pause")
+    def _pauses(self, events):
+        """While a run is paused, neither it nor its children begin anything outside: what is requested is refused, in the same commit."""
+        parents = {event.payload["run_id"]: event.payload["parent_run_id"] for event in events}
+        paused = set()
+        for number, event in enumerate(events):
+            run_id, meta = event.payload["run_id"], event.payload["meta"]
+            if event.kind == "run.paused":
+                paused.add(run_id)
+            elif event.kind == "run.resumed":
+                paused.discard(run_id)
+            elif event.kind == "effect.requested" and meta["class"] not in ("read", "waiting") and self._above(run_id, parents) & paused:
+                following = next((each for each in events[number + 1 :] if each.payload["run_id"] == run_id), None)
+                if following is None or following.kind not in OUTCOMES or following.payload["meta"]["call"] != meta["call"]:
+                    where = f"{meta['node']}/{meta['attempt']}/{meta['call']}"
+                    self.problem(f"{event.payload['opening_name']}: {meta['name']} of {where} was begun in a pause")
+
+    @staticmethod
+    def _above(run_id, parents):
+        """The run and those that it is a child of."""
+        found = set()
+        while run_id is not None:
+            found.add(run_id)
+            run_id = parents[run_id]
+        return found
 
     @staticmethod
     def _was_between(attempts, event):

@@ -16,6 +16,7 @@ from runloop.openings.model import OnFailure
 from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.history import load_run
 from runloop.runs.manager import RunManager, Submission
+from runloop.runs.pausing import resume
 from runloop.runs.results import RunHalted
 from runloop.runs.services import OpeningText, RunRules, Services
 from runloop.runs.turns import InTurn, Turns
@@ -54,26 +55,33 @@ class World:
     def comparable(self):
         """Whether the end of the run follows from the seed alone, whatever happened when."""
         end = next((e.payload["meta"] for e in reversed(self.disk.events) if e.kind == "run.finished"), {})
+        items = any("[" in event.payload["meta"]["node"] for event in self._failures)  # what the other items come to is a matter of time
         races = any(node.on_failure is OnFailure.FAIL for node in parse_once(self.scenario.openings["main"]).nodes) and len(self.failed)
         return not (
-            any(self._stopped_to_revise(event) for event in self.disk.events)
-            or self.cancelled
+            self.cancelled
             or self.scenario.races
             or self.outside.changed
+            or items
             or races
             or (end.get("error") or {}).get("code") == "budget"
         )
 
-    @staticmethod
-    def _stopped_to_revise(event):
-        """Whether a person's revision found something under way: how far that had come is a matter of time."""
-        return event.kind == "node.finished" and event.payload["meta"]["attempt"] and ": revised after " in event.payload["message"]
+    @property
+    def run_out(self):
+        """The gates whose time decided: of one that would have been answered while no process was there, too, and both are right."""
+        ends = [event.payload["meta"] for event in self.disk.events if event.kind == "approval.expired"]
+        return {meta["approval_id"] for meta in ends if meta["decision"] != "expired"}
 
     @property
     def failed(self):
         """The nodes of the run that failed for good."""
-        mine = [e.payload["meta"] for e in self.disk.events if e.kind == "node.finished" and e.payload["run_id"] == RUN_ID]
-        return [meta["node"] for meta in mine if meta["status"] == "error" and meta.get("retry_ms") is None]
+        return [event.payload["meta"]["node"] for event in self._failures if event.payload["run_id"] == RUN_ID]
+
+    @property
+    def _failures(self):
+        """The ends of all nodes that failed for good."""
+        ends = [event for event in self.disk.events if event.kind == "node.finished"]
+        return [event for event in ends if event.payload["meta"]["status"] == "error" and event.payload["meta"].get("retry_ms") is None]
 
     def note(self, now_ms, text):
         self.trace.append((now_ms - BEGAN_MS, text))
@@ -298,25 +306,18 @@ class Process:
         except TimeoutError:
             pass
 
-    def family(self):
-        """The run and its children, as they are in memory now."""
-        return [] if self.run is None else list(self.run.family())
-
-    async def resume(self):
-        """A person resumes the run, parked or not, and its children as they come back."""
-        for _ in range(20):
-            if not self.world.disk.paused():
+    async def change(self, how):
+        """A person pauses or resumes the run; one that is parked, or on its way there, is taken up for it."""
+        while not self.world.disk.ended(RUN_ID):
+            if self.run is not None and self.run.parked is None:
+                await how(self.run, "a person wants it")
                 return
             self._wake.set()
-            for _ in range(10):
-                await asyncio.sleep(0.004)
-                for run in self.family():
-                    if run.paused:
-                        await run.resume("a person wants it")
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.004)
 
     async def _resume_later(self):
         """What an earlier life left paused is resumed some time."""
         if self.life:
             await asyncio.sleep(self.chance.choice((1, 100_000)))
-            await self.resume()
+            if self.world.disk.paused():
+                await self.change(resume)

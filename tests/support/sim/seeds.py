@@ -6,6 +6,7 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 
+from runloop.runs.pausing import pause, resume
 from runloop.runs.replay import Replayer
 from sim.check import outcome_of
 from sim.process import RUN_ID, Disturbance, Process, World
@@ -68,11 +69,10 @@ def _disturbance(chance, points):
 async def pause_and_resume(process):
     """A person pauses the run and its children, and later lets them go on."""
     process.world.note(process.clock_ms(), "  PAUSE")
-    for run in process.family():
-        await run.pause("a person wants it")
+    await process.change(pause)
     await asyncio.sleep(process.chance.choice((0.01, 5, 100_000)))
     process.world.note(process.clock_ms(), "  RESUME")
-    await process.resume()
+    await process.change(resume)
 
 
 async def halt(process):
@@ -103,7 +103,7 @@ def check_seed(seed, artifacts_dir):
     report.trace = again.trace
     if not report.problems:
         report.problems += replayed(again)
-    if again.comparable and world.comparable:
+    if again.comparable and world.comparable and again.run_out == world.run_out:
         report.compared = True
         report.problems += differences(outcome_of(world), outcome_of(again))
     return report

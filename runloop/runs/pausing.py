@@ -1,0 +1,59 @@
+"""Pausing a run and its child runs, and letting them go on: both are on record, and last over the end of the process (ADR 5)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from runloop.events.records import RunChanged
+from runloop.runs.drafts import first_line
+from runloop.runs.recorder import Draft
+
+if TYPE_CHECKING:
+    from runloop.runs.run import Run
+
+_WITH_PARENT = "as the run that asked for this one"
+
+
+async def pause(run: Run, why: str) -> None:
+    """Begin no node and no call any more, in the run and its children; what is under way goes on to its next call."""
+    family = [each for each in run.family() if not each.ending and not each.paused]
+    for each in family:
+        each.hold()
+    await _write_of_all(run, family, _paused(why))
+
+
+async def resume(run: Run, why: str) -> None:
+    """Go on after :func:`pause`."""
+    while family := [each for each in run.family() if not each.ending and each.paused]:  # one more may have begun meanwhile
+        await _write_of_all(run, family, _resumed(why))
+        for each in family:
+            each.release()
+
+
+def in_step(child: Run) -> list[Draft]:
+    """A child run is paused while its parent is, whatever either was when the child was left; what is to be recorded of that."""
+    if child.parent is None or child.parent.paused is child.paused:
+        return []
+    if child.paused:
+        child.release()
+        return [_resumed(_WITH_PARENT)]
+    child.hold()
+    return [_paused(_WITH_PARENT)]
+
+
+async def _write_of_all(run: Run, family: list[Run], draft: Draft) -> None:
+    """The same record of each, in one go; until it is on disk ``run`` is not left to the ledger."""
+    run.changing += 1
+    try:
+        await asyncio.gather(*(each.recorder.write(draft) for each in family))
+    finally:
+        run.changing -= 1
+
+
+def _paused(why: str) -> Draft:
+    return Draft("run.paused", f"run paused: {first_line(why)}", RunChanged(why))
+
+
+def _resumed(why: str) -> Draft:
+    return Draft("run.resumed", f"run resumed: {first_line(why)}", RunChanged(why))
