@@ -134,7 +134,6 @@ async def take_up(settings: Settings, runs: list[str], *, why: str, as_json: boo
         taking = _Taking(opened, settings, why)
         with shown.watching(taking.leave) as interrupts:
             ended = await asyncio.gather(*(taking.drive(run_id, shown) for run_id in runs), return_exceptions=True)
-        await asyncio.gather(*taking.tasks, return_exceptions=True)
         if len(runs) == 1 and not isinstance(ended[0], BaseException):
             shown.end(ended[0])
     return _exit_code(runs, ended, interrupted=interrupts.taken > 0)

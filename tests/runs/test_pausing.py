@@ -1,0 +1,75 @@
+"""A run and its child runs are paused and go on together, whatever became of their process in between."""
+
+import asyncio
+
+from runloop.runs.pausing import pause, resume
+
+ASKS = "@agent\ndef run():\n    return {'out': model.complete('p').text}\n"
+INNER = 'version: 0\nname: inner\nnodes: [{id: deep, use: "agent:one"}]\nedges: []\n'
+OUTER = 'version: 0\nname: outer\nnodes: [{id: only, use: "opening:inner"}]\nedges: []\n'
+
+
+async def paused(b):
+    """A run that was paused while the child that it waits for asked a model, and its process, which drives it."""
+    b.agent("one", ASKS, caps="model = true")
+    b.openings["inner"] = INNER
+    held = b.model.hold = asyncio.Event()
+    run = await b.submit(OUTER)
+    driving = asyncio.create_task(b.manager.drive(run))
+    await held.wait()
+    await pause(run, "lunch")
+    return run, driving
+
+
+async def died(b, driving):
+    """The process is gone."""
+    for run in b.manager.active:
+        run.recorder.halted = True
+    driving.cancel()
+    await asyncio.gather(driving, return_exceptions=True)
+    b.model.hold = None
+
+
+async def test_a_child_is_paused_and_resumed_in_the_same_moment_as_its_parent(bench):
+    async with bench() as b:
+        run, driving = await paused(b)
+        await resume(run, "back")
+        child = next(iter(run.children))
+        events = [event for event in b.ledger.read() if event.kind in ("run.paused", "run.resumed")]
+        assert [(event.kind, event.payload["run_id"]) for event in events] == [
+            ("run.paused", run.run_id), ("run.paused", child), ("run.resumed", run.run_id), ("run.resumed", child),
+        ]  # fmt: skip
+        await died(b, driving)
+
+
+async def test_a_child_that_was_left_paused_goes_on_with_a_parent_that_was_resumed_before_it_was_back(bench):
+    async with bench() as b:
+        run, driving = await paused(b)
+        await died(b, driving)
+
+        again = await b.manager.recover(run.run_id)
+        await resume(again, "back")
+
+        assert (await asyncio.wait_for(b.manager.drive(again), 60)).status == "succeeded"
+
+
+async def test_a_child_that_was_left_before_it_could_be_paused_waits_with_its_parent(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps="model = true")
+        b.openings["inner"] = INNER
+        held = b.model.hold = asyncio.Event()
+        run = await b.submit(OUTER)
+        driving = asyncio.create_task(b.manager.drive(run))
+        await held.wait()
+        await died(b, driving)
+
+        again = await b.manager.recover(run.run_id)
+        await pause(again, "lunch")
+        driving = asyncio.create_task(b.manager.drive(again))
+        seen = asyncio.Event()
+        b.manager.watchers.append(lambda record: seen.set() if record["kind"] == "run.paused" else None)
+        await seen.wait()
+        assert [each.paused for each in again.family()] == [True, True]
+        assert len(b.model.prompts) == 1
+        await resume(again, "back")
+        assert (await driving).status == "succeeded"
