@@ -133,7 +133,11 @@ def print_changed(answer: Mapping[str, Any], *, as_json: bool) -> None:
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:
     """JSON text whose control characters are escaped, and whatever the output's encoding lacks; other objects appear as their ``str``."""
-    text = json.dumps(value, indent=indent, ensure_ascii=not _writes_unicode(), default=str)
+    return harmless_json(json.dumps(value, indent=indent, ensure_ascii=not _writes_unicode(), default=str))
+
+
+def harmless_json(text: str) -> str:
+    """JSON text with the escapes of JSON for every character that could drive a terminal, or hide in it: the same value."""
     return UNSAFE.sub(_json_escape, text)
 
 

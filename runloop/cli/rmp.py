@@ -48,8 +48,12 @@ def decode(
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help='Read a line of JSON for each frame, {"frame": hex, "now_ms": n}, and answer each with a line.')
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show a frame's header, expiry and envelope as JSON, or the name of what is wrong with it (exit code 1)."""
+    """Show a frame's header, expiry and envelope as JSON, or the name of what is wrong with it (exit code 1).
+
+    With --json that is JSON too.
+    """
     if every and jsonl:
         raise InvalidInput("--all and --jsonl exclude each other", code="cli.usage", hint="--jsonl has one frame on each line")
     with _opened(file) as stream:
@@ -63,7 +67,7 @@ def decode(
     if every:
         _decode_all(data, now_ms, max_body)
     else:
-        _decode_one(data, now_ms, max_body)
+        _decode_one(data, now_ms, max_body, as_json=as_json)
 
 
 @contextmanager
@@ -80,12 +84,17 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         raise rmp_input.unreadable(file, error) from error
 
 
-def _decode_one(data: bytes, now_ms: int | None, max_body: int) -> None:
+def _decode_one(data: bytes, now_ms: int | None, max_body: int, *, as_json: bool) -> None:
     try:
         frame = decode_frame(data, now_ms=now_ms, max_body=max_body)
     except RmpError as error:
-        print(error.name)
-        _show_header(data)
+        header = _header_of(data)
+        if as_json:
+            output.print_json({"error": error.name, "header": header})
+        else:
+            print(error.name)
+            if header is not None:
+                print(f"header: {json.dumps(header)}", file=sys.stderr)
         raise
     clock = _clock_ms() if now_ms is None else now_ms
     output.print_json(
@@ -98,14 +107,15 @@ def _decode_one(data: bytes, now_ms: int | None, max_body: int) -> None:
     )
 
 
-def _show_header(data: bytes) -> None:
-    """On stderr, what the header of a refused frame says, where it can be read."""
-    if len(data) >= BODY_AT:
-        try:
-            frame_len, header = read_header(data)
-        except FramingError:
-            return
-        print("header: " + json.dumps({"frame_len": frame_len, **header_view(header)}), file=sys.stderr)
+def _header_of(data: bytes) -> dict[str, Any] | None:
+    """What the header of a refused frame says, where it can be read."""
+    if len(data) < BODY_AT:
+        return None
+    try:
+        frame_len, header = read_header(data)
+    except FramingError:
+        return None
+    return {"frame_len": frame_len, **header_view(header)}
 
 
 def _decode_all(data: bytes, now_ms: int | None, max_body: int) -> None:

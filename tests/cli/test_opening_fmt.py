@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from runloop.cli.main import main
-from runloop.cli.opening import TemplateName
+from runloop.cli.opening_files import TemplateName
 from runloop.openings import parse_opening
 from runloop.openings.templates import TEMPLATES
 

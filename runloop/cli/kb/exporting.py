@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from runloop.cli import output
+from runloop.cli.document import require_file, standard_output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
@@ -23,7 +24,7 @@ from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from runloop.kb import KnowledgeBase
 
@@ -43,11 +44,13 @@ def export(
     since: Annotated[str | None, typer.Option("--since", metavar="TIME|N", help="Only events after event N, or since a time (2d).")] = None,
     into: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE instead of standard output.")] = None,
     unmasked: UnmaskedOption = None,
+    json: JsonOption = False,
 ) -> int:
     """Write the events as JSON Lines, the graph as GraphML, or an entity as Markdown; masked unless told otherwise.
 
-    What can be imported elsewhere is written with --unmasked.
+    What can be imported elsewhere is written with --unmasked. With --json it is said what FILE holds.
     """
+    require_file(into, as_json=json)
     if form is Format.MARKDOWN and entity is None:
         raise InvalidInput("a page is about one entity", code="cli.usage", hint="name it: rlp kb export --format markdown --entity ENTITY")
     if since is not None and form is not Format.JSONL:
@@ -55,12 +58,20 @@ def export(
     with open_kb(unmasked, "kb export", entity or form.value) as kb:
         mask = kb.redactor.value if unmasked is None else None
         key = None if entity is None else _key(kb, entity)
-        with _output(into) as out:
-            if form is Format.JSONL:
-                _events(kb, out, mask, key, _after(kb, since))
-            else:
-                _text(kb, out, form, mask, key)
+        with _output(into, form) as out:
+            done = _events(kb, out, mask, key, _after(kb, since)) if form is Format.JSONL else _text(kb, out, form, mask, key)
+    if json:
+        output.print_json({"file": str(into), "format": form.value, "entity": key, **done, "masked": mask is not None})
+    elif form is not Format.MARKDOWN:
+        print(_said(done, masked=mask is not None, whole=key is None), file=sys.stderr)
     return EXIT_OK
+
+
+def _said(done: Mapping[str, int], *, masked: bool, whole: bool) -> str:
+    if "nodes" in done:
+        return f"{done['nodes']:,} nodes, {done['edges']:,} edges"
+    how = "masked, not for importing" if masked else "whole" if whole else "unmasked"
+    return f"{done['events']:,} events and {done['blobs']:,} blobs, {done['bytes']:,} bytes, up to event {done['head_id']}; {how}"
 
 
 def _key(kb: KnowledgeBase, entity: str) -> str:
@@ -78,39 +89,39 @@ def _after(kb: KnowledgeBase, since: str | None) -> int:
     return kb.event_at(int(moment(since, round(time.time() * 1000), "--since") or 0))
 
 
-def _events(kb: KnowledgeBase, out: BinaryIO, mask: Callable[[Any], Any] | None, key: str | None, after: int) -> None:
+def _events(kb: KnowledgeBase, out: BinaryIO, mask: Callable[[Any], Any] | None, key: str | None, after: int) -> dict[str, int]:
     from runloop.kb.exporting.events import export_events
 
     only = None if key is None else [event.id for event in kb.why(key)]
     selected = None if key is None else str(kb.redactor.value(key))
     with progress() as tell:
         done = export_events(kb.ledger, out, mask=mask, after=after, only=only, selected=selected, progress=tell)
-    how = "masked, not for importing" if mask is not None else "whole" if key is None else "unmasked"
-    print(f"{done.events:,} events and {done.blobs:,} blobs, {done.bytes:,} bytes, up to event {done.head_id}; {how}", file=sys.stderr)
+    return done.to_dict()
 
 
-def _text(kb: KnowledgeBase, out: BinaryIO, form: Format, mask: Callable[[Any], Any] | None, key: str | None) -> None:
+def _text(kb: KnowledgeBase, out: BinaryIO, form: Format, mask: Callable[[Any], Any] | None, key: str | None) -> dict[str, int]:
     from runloop.kb.exporting.graphml import write_graphml
     from runloop.kb.exporting.markdown import entity_page
 
     shown = mask or (lambda value: value)
     text = io.TextIOWrapper(out, encoding="utf-8", newline="\n", write_through=False)
+    done: dict[str, int] = {}
     if form is Format.MARKDOWN:
         text.write(entity_page(kb, key or "", shown))
     else:
         with kb.reading() as db:
-            nodes, edges = write_graphml(db, text, shown, entity=key)
-        print(f"{nodes:,} nodes, {edges:,} edges", file=sys.stderr)
+            done["nodes"], done["edges"] = write_graphml(db, text, shown, entity=key)
     text.flush()
     text.detach()
+    return done
 
 
 @contextmanager
-def _output(into: Path | None) -> Iterator[BinaryIO]:
+def _output(into: Path | None, form: Format) -> Iterator[BinaryIO]:
     """Standard output, or a file that gets its name when it is whole and on disk."""
     if into is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with standard_output(of_json=form is Format.JSONL) as out:
+            yield out
         return
     from runloop.kb.keeping.copying import whole_file
 
