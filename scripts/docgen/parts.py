@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from docgen import cli, config, errors, hostcalls
+from docgen import cli, config, error_table, hostcalls
 
 PARTS: dict[str, Callable[[], str]] = {
     "cli-verbs": cli.verbs,
@@ -13,7 +13,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "config-keys": config.keys,
     "config-limits": config.limits,
     "config-variables": config.variables,
-    "errors": errors.table,
+    "errors": error_table.table,
     "hostcalls-world": hostcalls.functions,
     "hostcalls-commands": hostcalls.commands,
 }

@@ -1,0 +1,43 @@
+"""The reference of errors: no code is missing, none is without what it says and what to do, and what it tells people to type is there."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from docgen import error_table, hints
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+ROWS = {row[0].strip("` "): [cell.strip() for cell in row[1:]] for line in PAGE.splitlines() if line.startswith("| `")
+        for row in [re.split(r"(?<!\\)\|", line)[1:-1]]}  # fmt: skip
+RAISED = re.compile(r'\bcode="([a-z]+(?:\.[a-z0-9_]+)+)"')
+"""The plainest form of a code in the source, found without the parser that makes the page."""
+
+
+def test_every_code_that_the_source_raises_is_in_the_reference():
+    raised = {code for path in (ROOT / "runloop").rglob("*.py") for code in RAISED.findall(path.read_text(encoding="utf-8"))}
+    assert len(raised) > 200
+    assert sorted(raised - ROWS.keys()) == []
+
+
+def test_every_code_has_what_it_says_and_what_to_do():
+    assert [code for code, (_, says, do, _) in ROWS.items() if len(says) < 4 or len(do.replace("…", "").split()) < 2] == []
+
+
+def test_what_to_do_names_commands_that_there_are():
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    known = {"rlp help", *re.findall(r"^#+ `(rlp [a-z ]+)`", page, re.MULTILINE)}
+    named = {found for _, _, do, _ in ROWS.values() for found in re.findall(r"`(rlp [a-z]+(?: [a-z]+)?)(?=[ `])", do)}
+    assert sorted(named - known) == []
+
+
+def test_a_code_without_a_remedy_is_named(monkeypatch):
+    real = hints.remedies()
+    without = {"says": real["says"], "do": {code: text for code, text in real["do"].items() if code != "guest.fuel"} | {"no.code": "x"}}
+    monkeypatch.setattr(error_table, "remedies", lambda: without)
+    with pytest.raises(ValueError, match=r"lacks guest\.fuel; no error has the code no\.code"):
+        error_table.entries()
