@@ -71,7 +71,7 @@ def ask_if_there(settings: Settings, verb: str, *, operators_only: bool = False,
     """The daemon's answer, or None where no daemon answers or `--set` is for this process. Raises what the daemon refuses."""
     from runloop.client.places import places
 
-    if own_settings() or not any(place.explicit or place.socket.is_socket() for place in places(settings)):
+    if own_settings() or not any(place.is_there for place in places(settings)):
         return None
     import asyncio  # what is slow to import is for those who have a daemon
 

@@ -82,7 +82,7 @@ class Client:
             return self
         tried = places(self._settings or load(), self._socket)
         for place in tried:
-            if not place.explicit and not place.socket.is_socket():
+            if not place.is_there:
                 continue
             role, token = self._credentials(place)
             if place.of_the_machine and token is None and self._wanted is None:

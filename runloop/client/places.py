@@ -36,6 +36,14 @@ class Place:
         return found, "" if found is not None else f"there is no token file {self.token}"
 
     @property
+    def is_there(self) -> bool:
+        """Whether to try it: what is set is always tried, else there is a socket that this process may see."""
+        try:
+            return self.explicit or self.socket.is_socket()
+        except PermissionError:  # a machine's daemon, to whom this user is a stranger
+            return False
+
+    @property
     def of_the_machine(self) -> bool:
         """Whether the machine's daemon is meant, which is for who may read its token."""
         return self.socket == SYSTEM_SOCKET and not self.explicit

@@ -1,6 +1,7 @@
 """Which daemon, and as whom."""
 
 import os
+import socket
 import warnings
 from pathlib import Path
 
@@ -32,6 +33,25 @@ def test_a_socket_that_is_set_or_given_is_the_only_one(tmp_path):
     configured = load({"runtime.socket_path": str(tmp_path / "a.sock")}, env=env)
     assert [(place.socket, place.explicit) for place in places(configured)] == [(tmp_path / "a.sock", True)]
     assert [place.socket for place in places(configured, tmp_path / "b.sock")] == [tmp_path / "b.sock"]
+
+
+def test_a_socket_in_a_directory_that_is_closed_to_this_user_is_not_there(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    place = Place(closed / "rmp.sock", tmp_path / "token")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place.socket))
+        seen = place.is_there
+        closed.chmod(0)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(NOBODY)
+        try:
+            assert (seen, place.is_there) == (True, False)
+        finally:
+            if is_root:
+                os.seteuid(0)
+            closed.chmod(0o700)
 
 
 def write_token(path, mode=0o600):
