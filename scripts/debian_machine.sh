@@ -78,7 +78,14 @@ as() {
 }
 
 stop_machine() {
-    if [ -n "$holder" ]; then kill -KILL "$holder" 2>/dev/null || true; wait "$holder" 2>/dev/null || true; fi
+    local first
+    if [ -n "$holder" ]; then
+        # The first process takes the others of the machine with it; systemd-nspawn alone would leave them. A zombie has no program any more.
+        first=$(leader)
+        kill -KILL ${first:+"$first"} "$holder" 2>/dev/null || true
+        wait "$holder" 2>/dev/null || true
+        while [ -n "$first" ] && readlink -q "/proc/$first/exe" >/dev/null; do sleep 0.1; done
+    fi
     holder=
     [ -z "$root" ] || rm -rf --one-file-system "$root"
     root=

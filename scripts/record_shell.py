@@ -5,7 +5,6 @@ The program on the denylist is a harmless one that this script puts there, in a 
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+from recording import normal  # noqa: E402
 from shells import Home, Terminal  # noqa: E402
 
 if TYPE_CHECKING:
@@ -27,17 +27,6 @@ ROWS = 60
 RULE = "=" * 100
 DENIED = "zap-everything --now"
 REQUEST = "write an e-mail to Maria Lee about the Q4 launch plan"
-NORMAL = (
-    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "00000000-0000-0000-0000-000000000000"),
-    (re.compile(r"\b[a-z2-7]{32}(?=@|\.eml)"), "0" * 32),
-    (re.compile(r"<M\w{6}@ACME"), "<Mxxxxxx@ACME"),
-    (re.compile(r"\b[0-9a-f]{12,64}\b"), "000000000000"),
-    (re.compile(r"\b(show|attach|why) [0-9a-f]{8}\b"), r"\1 00000000"),
-    (re.compile(r"\b\w{3}, \d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}"), "Thu, 01 Jan 2026 09:00:00 +0000"),
-    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "2026-01-01"),
-    (re.compile(r"\b\d\d:\d\d(:\d\d)?\b"), "09:00"),
-    (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), r"0 \2"),
-)
 
 
 class Recording:
@@ -63,19 +52,11 @@ class Recording:
     def seen(self) -> None:
         """The step has come to this screen."""
         self._terminal.quiet()
-        self.steps[-1] = (self.steps[-1][0], normal(self._terminal.screen(back=0), self.home))
+        self.steps[-1] = (self.steps[-1][0], normal(self._terminal.screen(back=0), self.home.root))
 
     def close(self) -> None:
         """End the shell."""
         self._terminal.close()
-
-
-def normal(screen: str, home: Home) -> str:
-    """The screen without what is different each time."""
-    text = screen.replace(str(home.root), "~")
-    for pattern, instead in NORMAL:
-        text = pattern.sub(instead, text)
-    return "\n".join(line.rstrip() for line in text.strip("\n").split("\n"))
 
 
 def prepare(home: Home) -> None:

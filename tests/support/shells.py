@@ -21,7 +21,7 @@ class Home:
     """A home with an `rlp` in its PATH, a program that is on the denylist, and the integration in the shell's start file."""
 
     def __init__(self, root, shell, cache):
-        self.root, self.shell = root, shell
+        self.root, self.shell, self.command, self.prompt = root, shell, [shell], PROMPT[shell]
         programs = root / "bin"
         programs.mkdir()
         self.script("rlp", f'exec {sys.executable} -P -m runloop "$@"')
@@ -58,20 +58,20 @@ class Home:
 
 
 class Terminal:
-    """A shell in tmux: keys go in, the screen comes out."""
+    """A shell in tmux: keys go in, the screen comes out. ``home`` says which command, its environment and its prompt."""
 
-    def __init__(self, home, rows=50, **env):
+    def __init__(self, home, rows=50, columns=150, **env):
         self.home = home
         self.name = f"rl-{uuid.uuid4().hex[:8]}"
         variables = {**home.env, **env}
         settings = [f"{key}={value}" for key, value in variables.items()]
-        size = ["-x", "150", "-y", str(rows)]
+        size = ["-x", str(columns), "-y", str(rows)]
         subprocess.run(
-            ["env", "-i", *settings, "tmux", "-L", self.name, "-f", "/dev/null", "new-session", "-d", *size, home.shell],
+            ["env", "-i", *settings, "tmux", "-L", self.name, "-f", "/dev/null", "new-session", "-d", *size, *home.command],
             cwd=home.root,
             check=True,
         )
-        self.expect(PROMPT[home.shell])
+        self.expect(home.prompt)
         self.type("echo rea''dy")
         self.key("Enter")
         self.expect("\nready")
@@ -103,7 +103,7 @@ class Terminal:
     def clear(self):
         """An empty screen with a prompt, and nothing above it."""
         self.enter("clear")
-        self.until(lambda screen: screen.strip() == PROMPT[self.home.shell])
+        self.until(lambda screen: screen.strip() == self.home.prompt)
         self._tmux("clear-history")
 
     def expect(self, text, seconds=30, times=1):
@@ -121,7 +121,7 @@ class Terminal:
     def prompted(self, seconds=30):
         """Wait until the last line is an empty prompt."""
         until = time.monotonic() + seconds
-        while self.screen().rpartition("\n")[2].strip() != PROMPT[self.home.shell]:
+        while self.screen().rpartition("\n")[2].strip() != self.home.prompt:
             assert time.monotonic() < until, f"there is no prompt:\n{self.screen()}"
             time.sleep(0.05)
 

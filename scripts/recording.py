@@ -1,0 +1,26 @@
+"""What differs each time something is recorded, and how it is written down instead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+NORMAL = (
+    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "00000000-0000-0000-0000-000000000000"),
+    (re.compile(r"\b[a-z2-7]{32}(?=@|\.eml)"), "0" * 32),
+    (re.compile(r"<M\w{6}@ACME"), "<Mxxxxxx@ACME"),
+    (re.compile(r"\b[0-9a-f]{12,64}\b"), "000000000000"),
+    (re.compile(r"\b(show|attach|why) [0-9a-f]{8}\b"), r"\1 00000000"),
+    (re.compile(r"\b\w{3}, \d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}"), "Thu, 01 Jan 2026 09:00:00 +0000"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "2026-01-01"),
+    (re.compile(r"\b\d\d:\d\d(:\d\d)?\b"), "09:00"),
+    (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), r"0 \2"),
+)
+
+
+def normal(screen: str, home: Path) -> str:
+    """The screen without what is different each time."""
+    text = screen.replace(str(home), "~")
+    for pattern, instead in NORMAL:
+        text = pattern.sub(instead, text)
+    return "\n".join(line.rstrip() for line in text.strip("\n").split("\n"))
