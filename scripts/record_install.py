@@ -71,7 +71,7 @@ def main() -> None:
     """Record all of it, and write the page."""
     leader, deb, suite = sys.argv[1:]
     tape = Tape()
-    root = _opened(Person(leader, ["bash", "--noprofile", "--norc"], "#"))
+    root = _opened(Person(leader, ["env", "DEBIAN_FRONTEND=noninteractive", "bash", "--noprofile", "--norc"], "#"))
     alice = _opened(Person(leader, ["runuser", "--login", "alice"], "%"))
     monitor = _opened(Person(leader, ["runuser", "--login", "alice"], "%"))
     try:
@@ -154,7 +154,7 @@ def _mailed(tape: Tape, alice: Terminal, monitor: Terminal) -> None:
     tape.seen("Alice's second terminal", "Enter: the mail is written, and the run goes on to its end", monitor)
     alice.expect("succeeded", SLOW)
     alice.prompted()
-    tape.seen("Alice", "The first terminal followed: the decision was made elsewhere, and it says so", alice)
+    tape.seen("Alice", "The first terminal followed, to the end", alice)
 
 
 def _explained(tape: Tape, alice: Terminal) -> None:

@@ -10,7 +10,8 @@ NORMAL = (
     (re.compile(r"\b[a-z2-7]{32}(?=@|\.eml)"), "0" * 32),
     (re.compile(r"<M\w{6}@ACME"), "<Mxxxxxx@ACME"),
     (re.compile(r"\b[0-9a-f]{12,64}\b"), "000000000000"),
-    (re.compile(r"\b(show|attach|why) [0-9a-f]{8}\b"), r"\1 00000000"),
+    (re.compile(r"\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8}\b"), "00000000"),
+    (re.compile(r"\b(?=[a-z]*[2-7])[a-z2-7]{26,31}$"), "0" * 26),
     (re.compile(r"\b\w{3}, \d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}"), "Thu, 01 Jan 2026 09:00:00 +0000"),
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "2026-01-01"),
     (re.compile(r"\b\d\d:\d\d(:\d\d)?\b"), "09:00"),
@@ -19,8 +20,14 @@ NORMAL = (
 
 
 def normal(screen: str, home: Path) -> str:
-    """The screen without what is different each time."""
-    text = screen.replace(str(home), "~")
+    """The screen without what is different each time; a frame's right side stays where it was."""
+    return "\n".join(_line(line, str(home)) for line in screen.strip("\n").split("\n"))
+
+
+def _line(line: str, home: str) -> str:
+    text = line.replace(home, "~")
     for pattern, instead in NORMAL:
         text = pattern.sub(instead, text)
-    return "\n".join(line.rstrip() for line in text.strip("\n").split("\n"))
+    if text.endswith("│"):
+        text = text[:-1] + " " * (len(line) - len(text)) + "│"
+    return text.rstrip()

@@ -220,7 +220,7 @@ def _service(settings: Settings, how: How) -> Step:
     from runloop.cli.up import up
 
     _silently(lambda: up(wait=True))
-    return Step("daemon", "done", "started; systemd does not run here, so it does not start by itself", "rlp down")
+    return Step("daemon", "done", "started; this user has no systemd, so it does not start by itself", "rlp down")
 
 
 def _systemd_runs() -> bool:
@@ -229,11 +229,17 @@ def _systemd_runs() -> bool:
     return bool(runtime) and Path(str(runtime), "systemd/private").exists() and shutil.which("systemctl") is not None
 
 
+_PACKAGED_UNITS = tuple(Path(prefix, "lib/systemd/user", _UNIT) for prefix in ("/usr", "/usr/local"))
+"""A unit that a package brought is enabled as it is, so that it changes with the package."""
+
+
 def _unit(settings: Settings, how: How) -> Step:
     if settings.base.home is None or os.environ.get("RUNLOOP_HOME"):
         return Step("daemon", "left", "RUNLOOP_HOME is set, which a service would not know", "rlp up")
-    place = Path(os.environ.get("XDG_CONFIG_HOME") or settings.base.home / ".config") / "systemd/user" / _UNIT
-    undo = f"systemctl --user disable --now {_UNIT}; rm {place}"
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or settings.base.home / ".config") / "systemd/user" / _UNIT
+    packaged = next((each for each in _PACKAGED_UNITS if each.exists() and not own.exists()), None)
+    place = packaged or own
+    undo = f"systemctl --user disable --now {_UNIT}" + ("" if packaged else f"; rm {place}")
     if not how.agrees(f"Start the daemon with every login ({place})?"):
         return Step("daemon", "left", "runs work without it, in their own process", "rlp up, for now")
     if not place.exists():

@@ -138,8 +138,8 @@ class TerminalPerson:
         loop.add_reader(descriptor, readable)
         try:
             return await line
-        except asyncio.CancelledError:
-            print(file=sys.stderr, flush=True)  # somebody else answered, or the time is up: what follows gets a line of its own
+        except asyncio.CancelledError as error:
+            print(*error.args, file=sys.stderr, flush=True)  # closed, or the time is up: what follows gets a line of its own
             raise
         finally:
             loop.remove_reader(descriptor)

@@ -84,7 +84,7 @@ class Shown:
     def _closed(self, approval_id: str) -> None:
         task = self._asking.pop(approval_id, None)
         if task is not None:
-            task.cancel()
+            task.cancel("(no longer asked: it was decided elsewhere, or its time is up)")
 
     async def _ask(self, shown: Mapping[str, Any]) -> None:
         assert self.person is not None  # noqa: S101 - otherwise nothing is asked

@@ -203,12 +203,18 @@ def test_where_systemd_runs_the_daemon_becomes_a_service_of_the_user(home, capsy
     (home / "run/systemd/private").write_text("")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
     monkeypatch.setattr(init, "_systemd_runs", lambda: True)
+    monkeypatch.setattr(init, "_PACKAGED_UNITS", (home / "packaged.service",))
     context.begin()
     assert main(["init", "--yes", "--json"]) == 0
     assert states(capsys)["daemon"] == "done"
     unit = (home / ".config/systemd/user/runloopd.service").read_text()
     assert f"ExecStart={home}/bin/runloopd --user --foreground" in unit
     assert (home / "told").read_text().splitlines() == ["--user daemon-reload", "--user enable --now runloopd.service"]
+    unit_of_its_own = home / ".config/systemd/user/runloopd.service"
+    unit_of_its_own.unlink()
+    (home / "packaged.service").write_text("[Service]\n")
+    assert main(["init", "--yes"]) == 0
+    assert (f"{home}/packaged.service, enabled and started" in capsys.readouterr().out, unit_of_its_own.exists()) == (True, False)
     (home / "bin/systemctl").write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
     assert main(["init", "--yes"]) == 1
     assert "Failed to connect to bus" in capsys.readouterr().out

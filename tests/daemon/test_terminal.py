@@ -109,14 +109,14 @@ def test_what_somebody_else_answered_first_does_not_end_the_list_of_rlp_approve(
     assert json.loads(asking.rlp("approve", "--json").stdout) == []
 
 
-def test_a_prompt_that_is_answered_elsewhere_ends_its_line(asking):
+def test_a_prompt_that_is_answered_elsewhere_says_so(asking):
     assert asking.rlp("run", "curious", "--detach").returncode == 0
     terminal = Terminal(asking, "attach", "last")
     terminal.expect("Number: ")
     (waiting,) = json.loads(asking.rlp("approve", "--json").stdout)
     assert asking.rlp("approve", waiting["approval_id"], "--answer", "red").returncode == 0
     assert terminal.end() == 0
-    assert "Number: \r\n" in terminal.shown
+    assert "(no longer asked: it was decided elsewhere, or its time is up)\r\n" in terminal.shown
 
 
 def test_a_question_is_asked_at_the_terminal_of_rlp_run(asking):
