@@ -75,8 +75,7 @@ class ApprovalDesk:
         elif admission.rule == "approved_in_advance" and ctx.question_id not in self.decisions:
             approval_id = ctx.question_id
             decision = ApprovalDecision(approved=True, role="advance", rationale=admission.reason)
-            asked = self._asked(approval_id, prepared, ctx, admission)
-            await self.recorder.write(asked, _decided(approval_id, prepared, ctx, decision))
+            await self._decided_unasked(approval_id, prepared, ctx, admission, decision)
 
     def _granted(self, request: AdmissionRequest) -> StandingGrant | None:
         """The standing grant by which the request may pass."""
@@ -89,9 +88,14 @@ class ApprovalDesk:
         if approval_id in self.decisions:
             return
         why = f"grant {granted.id}, given as {granted.grant.scope} with {granted.approval_id}"
-        decided = _decided(approval_id, prepared, ctx, ApprovalDecision(approved=True, role="grant", rationale=why))
+        await self._decided_unasked(approval_id, prepared, ctx, admission, ApprovalDecision(approved=True, role="grant", rationale=why))
+
+    async def _decided_unasked(
+        self, approval_id: str, prepared: Prepared, ctx: CallContext, admission: Admission, decision: ApprovalDecision
+    ) -> None:
+        """Record what was decided without the person, who may have been asked by an earlier process under other rules."""
         asked = () if approval_id in self.asked else (self._asked(approval_id, prepared, ctx, admission),)
-        await self.recorder.write(*asked, decided)
+        await self.recorder.write(*asked, _decided(approval_id, prepared, ctx, decision))
 
     def audit(self, call: CallInFlight, error: CallError) -> list[NewEvent]:
         """The ``cap.audit`` event of a refused capability, where the settings want it (spec 11)."""

@@ -686,7 +686,7 @@ class Run:
         labels: set[str] = set(self.base_taint)
         for edge in self.opening.edges:
             if edge.target.node == node:
-                labels |= self._taint.get(edge.source.node, frozenset())
+                labels |= self._taint_of(edge.source.node)
         return frozenset(labels)
 
     async def _stop(self, nodes: list[str]) -> None:

@@ -187,6 +187,13 @@ async def test_a_run_that_dies_at_any_append_ends_as_if_nothing_had_happened(ben
 # ── what a recovery finds ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 ONE = 'version: 0\nname: one\nnodes: [{id: only, use: "agent:one"}]\nedges: []\nartifacts: {save: [only.out]}\n'
+ITEMS = """
+version: 0
+name: items
+params: {each: [1, 2]}
+nodes: [{id: read, use: "agent:reader", for_each: {in: params.each, as: item}}, {id: only, use: "agent:one"}]
+edges: [{from: read.out, to: only.seen}]
+"""
 SENDS = """
 @agent
 def run():
@@ -194,9 +201,9 @@ def run():
 """
 
 
-async def interrupted(b, held, **options):
+async def interrupted(b, held, text=ONE):
     """Submit and drive a run until ``held`` is set, then let the process die."""
-    run = await b.submit(ONE, **options)
+    run = await b.submit(text)
     drive = asyncio.create_task(b.manager.drive(run))
     await held.wait()
     await kill(b, drive)
@@ -301,6 +308,21 @@ async def test_what_was_asked_anew_because_it_changed_is_found_again_under_its_n
         asked = [event.payload["meta"]["approval_id"] for event in b.ledger.read_run(run_id) if event.kind == "approval.requested"]
         assert len(asked) == 2
         assert [shown.approval_id for shown in operator.shown] == [asked[0], asked[1], asked[1]]
+
+
+async def test_what_came_from_outside_through_a_node_of_items_counts_as_such_for_the_next_process_too(bench, desk):
+    operator = desk()
+    async with bench(operator=operator) as b:
+        b.agent("one", SENDS.replace("run()", "run(seen)"), ports_in=["seen"], caps="mail = true")
+        b.agent("reader", "@agent\ndef run(item):\n    return {'out': len(kb.search('tea'))}\n", ports_in=["item"], caps="kb_read = true")
+        held = asyncio.Event()
+        operator.decide = _never(held, operator)
+        run_id = await interrupted(b, held, text=ITEMS)
+        operator.decide = type(operator).decide.__get__(operator)
+        operator.decisions = [ApprovalDecision(approved=True)]
+
+        assert (await recover(b, run_id)).status == "succeeded"
+        assert [shown.taint for shown in operator.shown] == [{"web"}, {"web"}]
 
 
 async def test_a_pause_lasts_over_the_end_of_the_process(bench):
