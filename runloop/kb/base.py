@@ -96,7 +96,8 @@ class KnowledgeBase:
         self._readers: list[apsw.Connection] = []
         self._vectors: VectorStore | None = None
         self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
-        self._rebuilder = Rebuilder(self._views, views, ledger, self._lock)
+        self._rebuilder = Rebuilder(self._views, views, ledger, self._lock, self._keep_half_made)
+        self._past = Past(root / PAST_DIRECTORY, ledger)
         self.redactor = Redactor(ledger.meta("mask_salt") if salt is None else salt, rules, self._known_locals)
         """Masks what people get, as the settings say; what agents get is masked whatever the settings say."""
         self._for_agents = self.redactor.for_agents()
@@ -142,7 +143,7 @@ class KnowledgeBase:
             if self.until is not None:
                 return Synced(0, self.until, 0)
             try:
-                synced = materialise.sync(self._views, self._views_path, self.ledger)
+                synced = materialise.sync(self._views, self._views_path, self.ledger, tick=self._keep_past)
             except LedgerFull as full:
                 self.behind = full
                 return Synced(0, materialise.watermark(self._views), 0)
@@ -343,7 +344,7 @@ class KnowledgeBase:
         """Take the content of events for good: out of the ledger, out of everything that is derived from it, and out of the past."""
         lefts = [Left(each) if isinstance(each, int) else each for each in events]
         erasure = erasing.erase(self.ledger, lefts, actor=actor, reason=reason)
-        self._past().forget()
+        self._past.forget()
         remarks = list(erasure.remarks)
         try:
             self.settle()
@@ -445,10 +446,9 @@ class KnowledgeBase:
         if event_id >= self.ledger.head().id:
             yield self
             return
-        past = self._past()
-        with past.at(event_id, tick) as path:
+        with self._past.at(event_id, tick) as path:
             with self._lock:
-                note(self._views, past.states(), time.time_ns() // 1_000_000)
+                note(self._views, self._past.states(), time.time_ns() // 1_000_000)
             base = KnowledgeBase(self.root, self.ledger, path, self.redactor.salt, self.redactor.rules, until=event_id)
             base.redactor = self.redactor  # it knows what it has masked
             try:
@@ -491,8 +491,13 @@ class KnowledgeBase:
                     hint="name events that are in the ledger",
                 )
 
-    def _past(self) -> Past:
-        return Past(self.root / PAST_DIRECTORY, self.ledger)
+    def _keep_past(self, done: int) -> None:
+        """Keep a state of the past now and then, as the tables grow; the lock is held."""
+        if self._past.grown(self._views, done):
+            note(self._views, self._past.states(), time.time_ns() // 1_000_000)
+
+    def _keep_half_made(self, tables: apsw.Connection, head: int) -> None:
+        self._past.keep(tables, head=head, in_bulk=True)
 
     def _event_entity(self, number: str, redactor: Redactor) -> dict[str, Any] | None:
         event = self.ledger.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else None

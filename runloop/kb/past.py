@@ -1,8 +1,9 @@
 """The past: the derived tables as they were at an event, in files of their own beside the base, a few of them kept.
 
-A state is made from the nearest earlier one and the events in between. A file gets its name, ``EVENT.HEAD.sqlite``, when it is whole; HEAD
-is the newest event of the ledger when it was made. Whoever makes or removes one holds the lock of the directory; readers need none: a file
-that is removed lives on for those who have it open.
+A state is made from the nearest earlier one and the events in between. So that there is one, the tables are copied as the base grows, and
+on the way where they are made anew: whoever asks for a time waits for about a quarter of the events before it, not for all. A file gets
+its name, ``EVENT.HEAD.sqlite``, when it is whole; HEAD is the newest event of the ledger when it was made. Whoever makes or removes one
+holds the lock of the directory; readers need none: a file that is removed lives on for those who have it open.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.errors import RunloopError
 from runloop.kb import materialise, views
-from runloop.kb.database import connect, translated
+from runloop.kb.database import abandon, connect, translated
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.pruning.projection import leave_tables
 from runloop.kb.rebuilding import built
@@ -33,6 +35,9 @@ MAX_STATES = 8
 MAX_BYTES = 2 * 1024**3  # of all states; the newest stays, however large it is
 _NAME = re.compile(r"(\d+)\.(\d+)\.sqlite")
 _REMOVALS = "SELECT 1 FROM events WHERE id > ? AND kind IN ('events.erased', 'runs.archived', 'runs.restored') LIMIT 1"
+
+STEP = 50_000
+"""Events after which the tables are kept on their way, at least; more where there are more: a quarter of all."""
 
 Tick = Callable[[int, int], None]
 """Called with how many events were applied, and how many there are to apply."""
@@ -55,6 +60,7 @@ class Past:
     def __init__(self, directory: Path, ledger: Ledger, *, max_states: int = MAX_STATES, max_bytes: int = MAX_BYTES) -> None:
         self.directory, self._ledger = directory, ledger
         self._max_states, self._max_bytes = max_states, max_bytes
+        self._look_from = STEP
 
     @contextmanager
     def at(self, event_id: int, tick: Tick = lambda _done, _of: None) -> Iterator[Path]:
@@ -83,6 +89,53 @@ class Past:
                 status = path.stat()
                 found.append(State(int(name[1]), int(name[2]), path, status.st_size, status.st_mtime_ns // 1_000_000))
         return sorted(found, key=lambda state: (-state.used_ms, -state.event_id))
+
+    def grown(self, db: apsw.Connection, done: int) -> bool:
+        """As :meth:`keep`, of tables that followed the ledger up to that event; costs next to nothing where they grew little."""
+        if done < self._look_from:
+            return False
+        self._look_from = done + STEP // 8
+        return self.keep(db, head=done)
+
+    def keep(self, db: apsw.Connection, *, head: int, in_bulk: bool = False) -> bool:
+        """Keep a copy of these tables, where no state is near and nobody else makes one; whether that was done.
+
+        ``db`` has no transaction open, and its tables say of the ledger what it said when ``head`` was its newest event. ``in_bulk``:
+        they are being filled (``views.in_bulk``). Whatever stands in the way is no reason for trouble here.
+        """
+        event_id = materialise.watermark(db)
+        if materialise.outdated(db) or not self._is_due(event_id, head):
+            return False
+        part = self.directory / f".{event_id}.{os.getpid()}.part"
+        try:
+            with self._locked(wait=False) as mine:
+                if not mine or not self._is_due(event_id, head):
+                    return False
+                copy = connect(part)
+                try:
+                    with materialise.derived(part, copy):
+                        with copy.backup("main", db, "main") as pages:
+                            pages.step(-1)
+                        if in_bulk:
+                            views.leave_bulk(copy)
+                    self._finish(copy, part)
+                finally:
+                    abandon(copy)
+                part.rename(self.directory / f"{event_id}.{head}.sqlite")
+                self._bound()
+        except (RunloopError, OSError):
+            return False
+        finally:
+            for leftover in self.directory.glob(f"{part.name}*"):
+                leftover.unlink(missing_ok=True)
+        return True
+
+    def _is_due(self, event_id: int, head: int) -> bool:
+        nearest = max((state.event_id for state in self.states() if state.event_id <= event_id), default=0)
+        if event_id - nearest < max(STEP, event_id // 4):
+            return False
+        with self._ledger.reading() as events:
+            return events.execute(_REMOVALS, (head,)).fetchone() is None
 
     def forget(self) -> None:
         """Remove every state: what they hold was erased, or is not to be kept any longer."""
@@ -164,13 +217,17 @@ class Past:
                 state.path.unlink(missing_ok=True)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, *, wait: bool = True) -> Iterator[bool]:
         with translated(self.directory):
             self.directory.mkdir(mode=0o700, exist_ok=True)
             handle = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
         finally:
             os.close(handle)
 

@@ -16,7 +16,7 @@ from runloop.errors import RunloopError
 from runloop.kb import views
 from runloop.kb.database import fold, translated
 from runloop.kb.keeping.scratch import scratch
-from runloop.kb.materialise import Synced, derived, open_views, outdated, sync
+from runloop.kb.materialise import Synced, derived, open_views, outdated, sync, watermark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,23 +33,46 @@ LOCK = "rebuilding.lock"
 
 @contextmanager
 def built(
-    path: Path, ledger: Ledger, *, until: int | None = None, tick: Callable[[int], None] = lambda _done: None
+    path: Path,
+    ledger: Ledger,
+    *,
+    until: int | None = None,
+    tick: Callable[[int], None] = lambda _done: None,
+    pass_by: Callable[[apsw.Connection], object] = lambda _tables: None,
 ) -> Iterator[tuple[apsw.Connection, Synced]]:
-    """Tables made from nothing, of every event or of those up to ``until``, in a new file that is only the caller's."""
+    """Tables made from nothing, of every event or of those up to ``until``, in a new file that is only the caller's.
+
+    ``tick`` hears how far they are, ``pass_by`` sees them on the way, both after each batch.
+    """
     fresh = open_views(path, ledger)
+
+    def on_the_way(done: int) -> None:
+        tick(done)
+        pass_by(fresh)
+
     try:
         with derived(path, fresh), views.in_bulk(fresh):
-            synced = sync(fresh, path, ledger, until=until, batch=BATCH, tick=tick)
+            synced = sync(fresh, path, ledger, until=until, batch=BATCH, tick=on_the_way)
         yield fresh, synced
     finally:
         fresh.close()
 
 
 class Rebuilder:
-    """Makes the tables of one open base anew. ``live`` is their write connection, used only while ``guard`` is held."""
+    """Makes the tables of one open base anew. ``live`` is their write connection, used only while ``guard`` is held.
 
-    def __init__(self, live: apsw.Connection, path: Path, ledger: Ledger, guard: threading.Lock) -> None:
-        self._live, self._path, self._ledger, self._guard = live, path, ledger, guard
+    ``keep`` is given the new ones where they are half and three quarters done, with the newest event of the ledger when they were begun.
+    """
+
+    def __init__(
+        self,
+        live: apsw.Connection,
+        path: Path,
+        ledger: Ledger,
+        guard: threading.Lock,
+        keep: Callable[[apsw.Connection, int], object] = lambda _tables, _head: None,
+    ) -> None:
+        self._live, self._path, self._ledger, self._guard, self._keep = live, path, ledger, guard, keep
         self._thread: threading.Thread | None = None
         self._failed = False
 
@@ -97,9 +120,17 @@ class Rebuilder:
             return outdated(self._live)
 
     def _rebuild(self, tick: Callable[[int], None]) -> Synced:
+        head = self._ledger.head().id
+        marks = [head * 3 // 4, head // 2]
+
+        def pass_by(tables: apsw.Connection) -> None:
+            if marks and watermark(tables) >= marks[-1]:
+                marks.pop()
+                self._keep(tables, head)
+
         with (
             scratch(self._path.parent) as folder,
-            built(folder / self._path.name, self._ledger, tick=tick) as (fresh, synced),
+            built(folder / self._path.name, self._ledger, tick=tick, pass_by=pass_by) as (fresh, synced),
             self._guard,
             derived(self._path, self._live),
         ):

@@ -216,6 +216,11 @@ def in_bulk(db: apsw.Connection) -> Iterator[None]:
     for option, value in _BULK_SEARCH.items():
         db.execute("INSERT INTO search(search, rank) VALUES(?, ?)", (option, value[0]))
     yield
+    leave_bulk(db)
+
+
+def leave_bulk(db: apsw.Connection) -> None:
+    """Do what was left for the end: for tables that were filled :func:`in_bulk`, or a copy of them on the way."""
     _create_readers_indexes(db)
     db.execute("INSERT INTO search(search) VALUES('optimize')")
     for option, value in _BULK_SEARCH.items():

@@ -5,6 +5,7 @@ import fcntl
 import multiprocessing
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events import records as r
-from runloop.kb import KnowledgeBase, views
+from runloop.kb import KnowledgeBase, rebuilding, views
+from runloop.kb import past as past_module
 from runloop.kb.clock import BLOCK, last_until
 from runloop.kb.errors import InvalidDelta, LedgerFull, SeqTaken
 from runloop.kb.past import MAX_STATES, Past
@@ -139,6 +141,79 @@ def test_a_state_is_made_from_the_nearest_earlier_one_and_kept(kb, contact):
             (place, str(kb.root / "past" / f"{place}.20.sqlite")) for place in (5, 12)
         ]
     assert {path.stat().st_mode & 0o777 for path in (kb.root / "past").iterdir()} == {0o600}
+
+
+def kept(kb):
+    return sorted(state.event_id for state in Past(kb.root / "past", kb.ledger).states())
+
+
+def test_the_tables_are_kept_as_the_base_grows_and_the_past_starts_from_there(kb, contact, monkeypatch):
+    monkeypatch.setattr(past_module, "STEP", 4)
+    kb._past._look_from = 4
+    for number in range(20):
+        kb.ledger.append([contact(f"A{number}", f"a{number % 7}@x")])
+        kb.sync()
+    assert kept(kb) == [4, 8, 12, 16, 20][: len(kept(kb))]
+    assert len(kept(kb)) >= 4
+    with kb.reading() as db:
+        assert [row[0] for row in db.execute("SELECT event_id FROM snapshots ORDER BY 1")] == kept(kb)
+    told = []
+    with kb.at(14, lambda done, of: told.append((done, of))) as past:
+        from_there = dump(past)
+        assert [hit.title for hit in past.search("A13")] == ["A13"]
+    assert told == [(14, 14)]
+    Past(kb.root / "past", kb.ledger).forget()
+    with kb.at(14) as past:
+        assert dump(past) == from_there
+
+
+def test_where_the_tables_are_made_anew_they_are_kept_at_half_and_at_three_quarters(kb, contact, monkeypatch):
+    monkeypatch.setattr(past_module, "STEP", 4)
+    monkeypatch.setattr(rebuilding, "BATCH", 5)
+    kb.ledger.append([contact(f"A{number} b x", f"a{number % 7}@x") for number in range(40)])
+    kb.rebuild()
+    assert kept(kb) == [20, 30]
+    states = {}
+    for place in (20, 30):
+        with kb.at(place) as past, past.reading() as db:
+            states[place] = dump(past), db.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2").fetchall()
+    Past(kb.root / "past", kb.ledger).forget()
+    for place in (20, 30):
+        with kb.at(place) as past, past.reading() as db:
+            assert states[place] == (dump(past), db.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2").fetchall())
+
+
+def test_nothing_is_kept_of_tables_that_hold_what_was_erased_or_archived(kb, contact, monkeypatch):
+    monkeypatch.setattr(past_module, "STEP", 4)
+    kb.ledger.append([contact(f"A{number}", f"a{number % 7}@x") for number in range(12)])
+    kb.sync()
+    past = Past(kb.root / "past", kb.ledger)
+    past.forget()
+    assert past.keep(kb._views, head=12)
+    assert not past.keep(kb._views, head=12)  # there is one
+    past.forget()
+    kb.ledger.append([NewEvent("events.erased", {}, "user")], check=False)
+    assert not past.keep(kb._views, head=12)
+    kb.sync()
+    assert not past.keep(kb._views, head=13)  # they wait to be made anew
+
+
+def test_a_state_that_cannot_be_kept_stops_nobody(kb, contact, monkeypatch):
+    monkeypatch.setattr(past_module, "STEP", 4)
+    kb._past._look_from = 4
+    real = Path.rename
+
+    def full(self, target):
+        if self.parent.name == "past":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    kb.ledger.append([contact(f"A{number}", f"a{number}@x") for number in range(9)])
+    assert kb.sync().watermark == 9
+    assert [path.name for path in (kb.root / "past").iterdir()] == ["lock"]
+    with Past(kb.root / "past", kb.ledger)._locked():
+        assert not Past(kb.root / "past", kb.ledger).keep(kb._views, head=9)
 
 
 def test_few_states_are_kept_and_none_that_somebody_reads_is_removed(kb, contact):
