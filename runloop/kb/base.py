@@ -8,41 +8,41 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from runloop.errors import Where
-from runloop.events import KINDS, NewEvent, StoredEvent, readable
+from runloop.events import NewEvent, StoredEvent, readable
 from runloop.events.ids import parse_event_id
-from runloop.events.kinds import kind_of, validate
-from runloop.kb import erasing, evidence, facts, materialise, naming
+from runloop.kb import erasing, evidence, materialise, naming
 from runloop.kb.addresses import known_locals, known_locals_in
 from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, abandon, connect
 from runloop.kb.derived import DOMAINS
 from runloop.kb.entity import describe, entity_key, of_event
 from runloop.kb.erasing import Erasure, Left
-from runloop.kb.errors import InvalidDelta, LedgerClosed, LedgerCorrupt, LedgerFull
+from runloop.kb.errors import LedgerClosed, LedgerCorrupt, LedgerFull
 from runloop.kb.keeping.checks import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.materialise import Synced
 from runloop.kb.past import Past, Tick, note
+from runloop.kb.proposing import propose
 from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
 from runloop.kb.queries import MAX_ROWS, MAX_SECONDS, QueryResult, run_query, tables_of
 from runloop.kb.queries import Request as QueryRequest
 from runloop.kb.rebuilding import Rebuilder
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
-from runloop.kb.rows import valid_scope
-from runloop.kb.runs import RunFilter, matching, only_one, select_runs
+from runloop.kb.runs import RunFilter, open_runs, places_of, select_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     import apsw
 
     from runloop.kb.keeping.checks import Progress
     from runloop.kb.naming import Candidate
+    from runloop.kb.proposing import StateDelta
     from runloop.kb.queries.vtable import Table
     from runloop.kb.search import Found, Hit, Request
     from runloop.kb.stories import Telling
@@ -56,28 +56,7 @@ READ_CACHE_KIB = 16 * 1024  # of pages, for each connection that reads: the part
 VECTORS_DB = "vectors.sqlite"
 VIEWS_DB = "pog.sqlite"
 PAST_DIRECTORY = "past"
-_IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "appointment", "commit", "command"})
 HISTORY = 20  # entries of an entity that are shown with it
-_NOT_PROPOSED = frozenset(
-    {
-        *("cap.audit", "events.erased", "privileged.read", "import.finished", "replay.reported", "archive.imported"),
-        *("runs.archived", "runs.restored", *_IMPORTED),
-    }
-)  # what only the host itself may say, as with run records
-
-
-@dataclass(frozen=True, slots=True)
-class StateDelta:
-    """A change that somebody proposes; ``evidence`` names the events it rests on, ``key`` makes a repeat harmless."""
-
-    kind: str
-    payload: Mapping[str, Any]
-    actor: str
-    scope: str = "user"
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    evidence: tuple[int, ...] = ()
-    rationale: str | None = None
-    key: str | None = None
 
 
 class KnowledgeBase:
@@ -249,21 +228,9 @@ class KnowledgeBase:
 
     def get(self, key: str, *, raw_contacts: bool = False) -> dict[str, Any] | None:
         """The entity ``{domain, key, title, data, event_id}`` of a key: as hits have it, ``event:N`` or ``run:UUID``; else None."""
-        domain, _, rest = key.partition(":")
-        redactor = self.agents_redactor(raw_contacts=raw_contacts)
-        with self.reading() as db:
-            if domain == "event":
-                return self._event_entity(rest, redactor)
-            if domain == "run":
-                return self._run_entity(rest, redactor)
-            from runloop.kb.search import find_document, hit_of
+        from runloop.kb.getting import get
 
-            document = find_document(db, key)
-            hit = None if document is None else hit_of(db, redactor, document)
-        if hit is None:
-            return None
-        data = {**hit.data, "path": hit.path} if hit.path is not None else hit.data
-        return {"domain": hit.domain, "key": hit.key, "title": hit.title, "data": data, "event_id": hit.event_id}
+        return get(self, key, self.agents_redactor(raw_contacts=raw_contacts))
 
     def why(self, key: str) -> list[StoredEvent]:
         """The events that touched an entity, oldest first; a key without prefix is tried as contact, artifact, run and note.
@@ -318,27 +285,8 @@ class KnowledgeBase:
         return [entry.masked(self.redactor.text) for entry in found], more
 
     def propose(self, delta: StateDelta) -> StoredEvent:
-        """Append a change that was proposed, after the checks of spec 15.3 in their order; it is visible to the next read."""
-        if self.until is not None:
-            raise InvalidDelta("the past cannot be changed", code="kb.past", hint="propose it to the base as it is now")
-        if not valid_scope(delta.scope):
-            raise InvalidDelta(f"invalid scope {delta.scope!r}", code="kb.invalid_scope", hint="use user, system, or agent:NAME")
-        kind = kind_of(delta.kind)
-        if kind.payload is None or delta.kind in _NOT_PROPOSED or (kind.meta is not None and "v" in delta.payload):
-            allowed = ", ".join(sorted(name for name, each in KINDS.items() if each.payload is not None and name not in _NOT_PROPOSED))
-            raise InvalidDelta(f"{delta.kind} cannot be proposed", code="kb.not_proposable", hint=f"propose one of {allowed}")
-        provenance = dict(delta.provenance)
-        if delta.rationale is not None:
-            provenance["rationale"] = delta.rationale
-        if delta.evidence:
-            provenance["evidence"] = ",".join(str(event_id) for event_id in delta.evidence)
-        if delta.kind in facts.KINDS:
-            self._check_references(NewEvent(delta.kind, {}, delta.actor), delta.evidence)
-            return facts.propose(self, delta, provenance)
-        event = NewEvent(delta.kind, delta.payload, delta.actor, delta.scope, provenance, None, delta.key)
-        validate(event.kind, event.payload)
-        self._check_references(event, delta.evidence)
-        return self.ledger.append([event])[0]
+        """Append a change that was proposed (:func:`runloop.kb.proposing.propose`); it is visible to the next read."""
+        return propose(self, delta)
 
     def erase(self, events: Iterable[int | Left], *, actor: str = "user", reason: str | None = None) -> Erasure:
         """Take the content of events for good: out of the ledger, out of everything that is derived from it, and out of the past."""
@@ -389,11 +337,8 @@ class KnowledgeBase:
 
     def open_runs(self) -> list[dict[str, Any]]:
         """The runs without an end that no other run asked for, oldest first."""
-        columns = ("run_id", "trace_id", "opening_id", "opening_name", "first_event", "source_event")
-        sql = f"""SELECT {", ".join(columns)} FROM runs
-                  WHERE status NOT IN ('succeeded', 'failed', 'cancelled') AND parent_run_id IS NULL ORDER BY first_event"""  # noqa: S608
         with self.reading() as db:
-            return [dict(zip(columns, row, strict=True)) for row in db.execute(sql)]
+            return open_runs(db)
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """The run with this id, as :meth:`runs` gives it; :func:`runloop.kb.runs.find_run` finds the id."""
@@ -402,22 +347,22 @@ class KnowledgeBase:
     def run_events(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """The stored records of a run after ``after_seq``, oldest first, by the index of the derived tables."""
         with self.reading() as db:
-            rows = db.execute("SELECT event_id FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq", (run_id, after_seq)).fetchall()
-        for (event_id,) in rows:
-            event = self.ledger.get(int(event_id))  # type: ignore[arg-type] # the column is an integer
-            if event is not None:
-                yield event
+            places = places_of(db, run_id, after_seq)
+        yield from (event for event_id, _ in places if (event := self.ledger.get(event_id)) is not None)
 
     def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """As ``Ledger.read_run``, without its look over everything that was stored since a run that has no end began.
 
-        Where an event was set aside, or the derived tables could not follow, they may lack a record: then the ledger is read after all.
+        Where an event was set aside, or the derived tables could not follow, they may lack a record: then the ledger is read instead.
         """
-        found = list(self.run_events(run_id, after_seq))
-        dense = all(event.payload["seq"] == number for number, event in enumerate(found, after_seq + 1))
-        if found and dense and self.behind is None and not self.problems():
-            return iter(found)
-        if not found and not self.ledger.run_ids(run_id, limit=1):
+        with self.reading() as db:
+            places = places_of(db, run_id, after_seq)
+            lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None or self.behind is not None
+        if places and not lacking and all(seq == number for number, (_, seq) in enumerate(places, after_seq + 1)):
+            found = [event for event_id, _ in places if (event := self.ledger.get(event_id)) is not None]
+            if len(found) == len(places):
+                return iter(found)
+        if not places and not self.ledger.run_ids(run_id, limit=1):
             return iter(())
         return self.ledger.read_run(run_id, after_seq)
 
@@ -481,16 +426,6 @@ class KnowledgeBase:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _check_references(self, event: NewEvent, stated: Sequence[int]) -> None:
-        """Every event that the change names must exist."""
-        for event_id in (*stated, *evidence.named_by(event.payload)):
-            if not 0 < event_id < 2**63 or self.ledger.get(event_id) is None:
-                raise InvalidDelta(
-                    f"referential integrity failed for evidence id {event_id}",
-                    code="kb.unknown_evidence",
-                    hint="name events that are in the ledger",
-                )
-
     def _keep_past(self, done: int) -> None:
         """Keep a state of the past now and then, as the tables grow; the lock is held."""
         if self._past.grown(self._views, done):
@@ -498,29 +433,3 @@ class KnowledgeBase:
 
     def _keep_half_made(self, tables: apsw.Connection, head: int) -> None:
         self._past.keep(tables, head=head, in_bulk=True)
-
-    def _event_entity(self, number: str, redactor: Redactor) -> dict[str, Any] | None:
-        event = self.ledger.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 19 else None
-        if event is None or (self.until is not None and event.id > self.until):
-            return None
-        data = {
-            "kind": event.kind,
-            "actor": event.actor,
-            "scope": event.scope,
-            "ts_ms": event.ts_ms,
-            "payload": dict(readable(event).payload),
-        }
-        return {"domain": "events", "key": f"event:{event.id}", "title": event.kind, "data": redactor.value(data), "event_id": event.id}
-
-    def _run_entity(self, run: str, redactor: Redactor) -> dict[str, Any] | None:
-        found = matching(self.ledger, run)
-        row = self.run(only_one(run, found)) if found else None
-        if row is None:
-            return None
-        return {
-            "domain": "runs",
-            "key": f"run:{row['run_id']}",
-            "title": row["opening_name"],
-            "data": redactor.value(row),
-            "event_id": row["source_event"],
-        }

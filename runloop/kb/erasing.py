@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from runloop.errors import Where
-from runloop.events import ERASED_KEY, NewEvent, canonical, externalise, is_run_record, parse
+from runloop.events import ERASED_KEY, InvalidEvent, NewEvent, canonical, externalise, is_run_record, parse
 from runloop.events.kinds import VERSION_KEY, kind_of
 from runloop.kb import recognising
 from runloop.kb.database import connect, fold
-from runloop.kb.errors import EraseRefused, LedgerError
+from runloop.kb.errors import BlobMissing, EraseRefused, LedgerError
 from runloop.kb.rows import COLUMNS, insert_blobs, stored
 
 if TYPE_CHECKING:
@@ -215,11 +215,14 @@ def _change(ledger: Ledger, left: Left, erasure: str) -> _Change | None:
 
 
 def _said_by(ledger: Ledger, event: StoredEvent, *, whole: bool) -> str | None:
-    """By what an importer will know the record again; nothing where it was erased in part before."""
+    """By what an importer will know the record again; nothing where it was erased in part before, or is none that an importer makes."""
     if ERASED_KEY in event.payload:
         return None
     recognise = recognising.whole if whole else recognising.content
-    return recognise(recognising.key_of(ledger.meta("mask_salt")), event.kind, ledger.full(event).payload)
+    try:
+        return recognise(recognising.key_of(ledger.meta("mask_salt")), event.kind, ledger.full(event).payload)
+    except (KeyError, TypeError, AttributeError, ValueError, InvalidEvent, BlobMissing):  # it can be erased nevertheless
+        return None
 
 
 def _ended(ledger: Ledger, run_id: str) -> bool:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.events import StoredEvent
-    from runloop.kb.base import KnowledgeBase, StateDelta
+    from runloop.kb.base import KnowledgeBase
     from runloop.kb.ledger import Ledger
+    from runloop.kb.proposing import StateDelta
 
 KINDS = ("fact.remembered", "fact.superseded", "fact.forgotten")
 MAX_VALUE = 64 * 1024  # bytes of a value's canonical form

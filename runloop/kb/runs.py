@@ -204,3 +204,18 @@ def _dicts(db: apsw.Connection, sql: str, values: Mapping[str, Any]) -> list[dic
         names = names or [column[0] for column in cursor.get_description()]  # there is none once the last row was read
         rows.append(dict(zip(names, row, strict=True)))
     return rows
+
+
+def open_runs(db: apsw.Connection) -> list[dict[str, Any]]:
+    """The runs without an end that no other run asked for, oldest first."""
+    columns = ("run_id", "trace_id", "opening_id", "opening_name", "first_event", "source_event")
+    sql = f"""SELECT {", ".join(columns)} FROM runs
+              WHERE status NOT IN ('succeeded', 'failed', 'cancelled') AND parent_run_id IS NULL ORDER BY first_event"""  # noqa: S608
+    return [dict(zip(columns, row, strict=True)) for row in db.execute(sql)]
+
+
+def places_of(db: apsw.Connection, run_id: str, after_seq: int) -> list[tuple[int, int]]:
+    """The events of a run's records after ``after_seq``, with their numbers, oldest first."""
+    sql = "SELECT event_id, seq FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq"
+    rows: Any = db.execute(sql, (run_id, after_seq)).fetchall()
+    return list(rows)

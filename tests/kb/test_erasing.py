@@ -6,9 +6,9 @@ import pytest
 from runloop.events import NewEvent, RunIdentity, canonical, run_event
 from runloop.events import records as r
 from runloop.kb import KnowledgeBase, Ledger, erasing, rebuilding
-from runloop.kb.base import StateDelta
 from runloop.kb.erasing import Left
 from runloop.kb.errors import EraseRefused
+from runloop.kb.proposing import StateDelta
 from tests.kb.test_materialise import dump
 
 SECRET = "Zyzzogeton Quux"

@@ -4,8 +4,8 @@ import pytest
 
 from runloop.events import NewEvent
 from runloop.kb import facts
-from runloop.kb.base import StateDelta
 from runloop.kb.errors import FactRefused, InvalidDelta, KeyConflict
+from runloop.kb.proposing import StateDelta
 
 TEXT = "Ada likes oat milk\nand calls on Mondays"
 

@@ -6,8 +6,8 @@ from runloop.errors import InvalidInput
 from runloop.events import NewEvent, run_event
 from runloop.events import records as r
 from runloop.kb import forgetting
-from runloop.kb.base import StateDelta
 from runloop.kb.derived import contact_key
+from runloop.kb.proposing import StateDelta
 from tests.kb.test_erasing import files_with
 
 ADA, ADDRESS = "Ada Quuxington", "ada.quux@example.com"

@@ -131,7 +131,7 @@ def _propose(kind: str, payload: dict[str, Any], sources: list[str] | None, key:
 
 
 def _append(kb: KnowledgeBase, kind: str, payload: dict[str, Any], evidence: tuple[int, ...] = (), key: str | None = None) -> int:
-    from runloop.kb.base import StateDelta
+    from runloop.kb.proposing import StateDelta
 
     return kb.propose(StateDelta(kind, payload, "user", evidence=evidence, key=key)).id
 

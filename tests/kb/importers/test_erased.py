@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from runloop.events import NewEvent
 from runloop.kb import forgetting
 from runloop.kb.importers.calendar.importing import import_calendar
 from runloop.kb.importers.contacts import import_contacts
@@ -136,3 +137,11 @@ def test_queries_do_not_show_by_what_erased_records_are_known(kb, tmp_path):
     with kb.reading() as db:
         assert db.execute("SELECT count(*) FROM erased_records").get == 2
     assert "erased_records" not in {table.name for table in kb.tables()}
+
+
+@pytest.mark.parametrize("payload", [{"name": 5}, {"email": 5}, {"email": "a@x", "name": {"$blob": "0" * 64}}])
+def test_an_event_that_cannot_be_read_as_its_kind_is_erased_nevertheless(kb, payload):
+    [event] = kb.ledger.append([NewEvent("contact.upserted", payload, "user")], check=False)
+    kb.erase([event.id])
+    assert kb.ledger.get(event.id).payload.keys() == {"$erased"}
+    assert kb.ledger.verify().ok

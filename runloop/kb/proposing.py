@@ -1,0 +1,74 @@
+"""Changes that somebody proposes to the knowledge base, and the checks that they pass (spec 15.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runloop.events import KINDS, NewEvent, StoredEvent
+from runloop.events.kinds import kind_of, validate
+from runloop.kb import evidence, facts
+from runloop.kb.errors import InvalidDelta
+from runloop.kb.rows import valid_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runloop.kb.base import KnowledgeBase
+
+_IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "appointment", "commit", "command"})
+_NOT_PROPOSED = frozenset(
+    {
+        *("cap.audit", "events.erased", "privileged.read", "import.finished", "replay.reported", "archive.imported"),
+        *("runs.archived", "runs.restored", *_IMPORTED),
+    }
+)  # what only the host itself may say, as with run records
+
+
+@dataclass(frozen=True, slots=True)
+class StateDelta:
+    """A change that somebody proposes; ``evidence`` names the events it rests on, ``key`` makes a repeat harmless."""
+
+    kind: str
+    payload: Mapping[str, Any]
+    actor: str
+    scope: str = "user"
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    evidence: tuple[int, ...] = ()
+    rationale: str | None = None
+    key: str | None = None
+
+
+def propose(kb: KnowledgeBase, delta: StateDelta) -> StoredEvent:
+    """Append a change that was proposed, after the checks of spec 15.3 in their order."""
+    if kb.until is not None:
+        raise InvalidDelta("the past cannot be changed", code="kb.past", hint="propose it to the base as it is now")
+    if not valid_scope(delta.scope):
+        raise InvalidDelta(f"invalid scope {delta.scope!r}", code="kb.invalid_scope", hint="use user, system, or agent:NAME")
+    kind = kind_of(delta.kind)
+    if kind.payload is None or delta.kind in _NOT_PROPOSED or (kind.meta is not None and "v" in delta.payload):
+        allowed = ", ".join(sorted(name for name, each in KINDS.items() if each.payload is not None and name not in _NOT_PROPOSED))
+        raise InvalidDelta(f"{delta.kind} cannot be proposed", code="kb.not_proposable", hint=f"propose one of {allowed}")
+    provenance = dict(delta.provenance)
+    if delta.rationale is not None:
+        provenance["rationale"] = delta.rationale
+    if delta.evidence:
+        provenance["evidence"] = ",".join(str(event_id) for event_id in delta.evidence)
+    if delta.kind in facts.KINDS:
+        _check_references(kb, NewEvent(delta.kind, {}, delta.actor), delta.evidence)
+        return facts.propose(kb, delta, provenance)
+    event = NewEvent(delta.kind, delta.payload, delta.actor, delta.scope, provenance, None, delta.key)
+    validate(event.kind, event.payload)
+    _check_references(kb, event, delta.evidence)
+    return kb.ledger.append([event])[0]
+
+
+def _check_references(kb: KnowledgeBase, event: NewEvent, stated: Sequence[int]) -> None:
+    """Every event that the change names must exist."""
+    for event_id in (*stated, *evidence.named_by(event.payload)):
+        if not 0 < event_id < 2**63 or kb.ledger.get(event_id) is None:
+            raise InvalidDelta(
+                f"referential integrity failed for evidence id {event_id}",
+                code="kb.unknown_evidence",
+                hint="name events that are in the ledger",
+            )
