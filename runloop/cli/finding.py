@@ -63,9 +63,9 @@ def refuse_archived(found: FoundRun) -> None:
 def records_of(found: FoundRun) -> Iterator[Mapping[str, Any]]:
     """The records of a run that was found, large values loaded, masked."""
     from runloop.events import record_of
-    from runloop.runs.history import run_events
+    from runloop.runs.fork import told_events
 
-    return (masking.masked(record_of(event)) for event in run_events(found.source, found.run_id) if "v" in event.payload)
+    return (masking.masked(record_of(event)) for event in told_events(found.source, found.run_id) if "v" in event.payload)
 
 
 @contextmanager

@@ -143,10 +143,11 @@ def _viewed(run_id: str) -> RunShown:
     """A live view that shows what was recorded before."""
     from runloop.cli.ledger import reading_ledger
     from runloop.events import record_of
-    from runloop.runs.history import opening_of, run_events
+    from runloop.runs.fork import told_events
+    from runloop.runs.submitted import opening_of
 
     with reading_ledger() as ledger:
-        records = [record_of(event) for event in run_events(ledger, run_id)]
+        records = [record_of(event) for event in told_events(ledger, run_id)]
     shown = RunShown(opening_of(records[0]["meta"]))
     shown.recall(records)
     return shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ from runloop.runs.fork import told_events
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
-    from runloop.openings import Opening
     from runloop.runs.sources import RunSource
 
 GATE = "gate"
@@ -163,32 +162,14 @@ class RecordedRun:
         return next((each for each in reversed(self.attempts) if (each.node, each.attempt) == (node, number)), None)
 
 
-def opening_of(submitted: Mapping[str, Any]) -> Opening:
-    """The opening that a ``run.submitted`` (its meta) holds, with its parameters. Raises OpeningError."""
-    from runloop.kb.forgetting import TAKEN_OUT
-    from runloop.openings import OpeningError, parse_once
-    from runloop.openings.errors import Problem
-
-    said = submitted["opening"]
-    if said["source"] == TAKEN_OUT:
-        hint = "a run that lost texts can be shown, and not be run again"
-        raise OpeningError([Problem("opening.erased", "the text of the opening was erased from the record of the run", hint=hint)])
-    return parse_once(said["source"], file=said.get("file"), params=submitted["params"] or None)
-
-
 def asked_by(crossing: Crossing) -> dict[str, Any]:
     """What a call asked, as replays and diffs compare it."""
     return {"name": crossing.name, "args": crossing.args}
 
 
-def run_events(ledger: RunSource, run_id: str) -> Iterator[StoredEvent]:
-    """The run's events in order, blobs loaded; for a fork with those that it shares."""
-    return told_events(ledger, run_id)
-
-
 def load_run(ledger: RunSource, run_id: str) -> RecordedRun:
     """Fold the records of one run. Raises InvalidInput ``run.unknown``."""
-    run = fold(run_id, run_events(ledger, run_id))
+    run = fold(run_id, told_events(ledger, run_id))
     if run is None:
         raise InvalidInput(f"there is no run {run_id}", code="run.unknown", hint="`rlp runs` lists the runs in the ledger")
     return run

@@ -22,12 +22,12 @@ from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.errors import driven
 from runloop.runs.forking import fork_events, plan_fork
-from runloop.runs.history import opening_of
 from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
 from runloop.runs.results import ChildResult, RunHalted, RunResult
 from runloop.runs.run import ChildCall, Run
+from runloop.runs.submitted import opening_of
 from runloop.runs.tree import Tree, find_tree, nests, recorded_tree
 from runloop.sandbox.spec import Limits
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.errors import RunloopError
 from runloop.kb.pruning.archived import ArchivedRuns
-from runloop.runs.history import opening_of, run_events
+from runloop.runs.fork import told_events
 from runloop.runs.sources import OwnRuns
+from runloop.runs.submitted import opening_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ class RunTelling:
         """The run's records; where a value of one is not there any more, all of them as they are stored. None where an archive is gone."""
         source: RunSource = self._own if self.archive(run_id) is None else self._archived
         try:
-            return iter(list(run_events(source, run_id)))
+            return iter(list(told_events(source, run_id)))
         except (RunloopError, KeyError):
             pass
         try:

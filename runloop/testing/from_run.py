@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from runloop.errors import InvalidInput, Where
-from runloop.runs.history import opening_of
+from runloop.runs.submitted import opening_of
 from runloop.testing.cases import read_cases
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from msgspec import structs
 
 from runloop.errors import InvalidInput, VerificationFailed
 from runloop.openings import OpeningError
-from runloop.runs.history import load_run, opening_of
+from runloop.runs.history import load_run
 from runloop.runs.jsondiff import MISSING, Difference
 from runloop.runs.replay import Replayer
+from runloop.runs.submitted import opening_of
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
 

@@ -8,7 +8,8 @@ import pytest
 from runloop.errors import RunloopError
 from runloop.events import outputs_hash
 from runloop.events.kinds import validate
-from runloop.runs.history import load_run, run_events
+from runloop.runs.fork import told_events
+from runloop.runs.history import load_run
 from runloop.runs.run import Run
 
 CHAIN = """version: 0
@@ -54,7 +55,7 @@ async def test_records_are_dense_and_equal_to_what_the_ledger_holds(bench):
         result = await b.run(CHAIN)
 
         assert [record["seq"] for record in b.records] == list(range(1, len(b.records) + 1))
-        stored = list(run_events(b.ledger, result.run_id))
+        stored = list(told_events(b.ledger, result.run_id))
         assert [(e.id, e.kind, e.payload["meta"]) for e in stored] == [(r["event_id"], r["kind"], r["meta"]) for r in b.records]
         for event in stored:
             validate(event.kind, event.payload)
