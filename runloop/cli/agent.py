@@ -21,6 +21,7 @@ from runloop.cli.agent_views import (
     print_problems,
     problem_code,
 )
+from runloop.cli.link import waited
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
 
@@ -208,8 +209,6 @@ def run_tests(
     table: TableOption = False,
 ) -> int:
     """Run an agent's own cases (tests/cases.yaml) in the sandbox, with recorded answers."""
-    import asyncio
-
     from runloop.testing import read_cases
     from runloop.testing.cases import CASES
 
@@ -230,7 +229,7 @@ def run_tests(
     if not cases:
         raise InvalidInput(f"no case has {only!r} in its name", code="agent.no_tests", hint="leave --only out to run them all")
     as_json = output.wants_json(as_json=json, as_table=table)
-    results = asyncio.run(_run_cases(bundle, cases, as_json=as_json))
+    results = waited(_run_cases(bundle, cases, as_json=as_json))
     failed = [result for result in results if not result.ok]
     if as_json:
         shown = [
@@ -273,7 +272,6 @@ def _guest_compiles(path: str, source: bytes) -> bool:
     """Ask the Python guest whether it compiles a source that this Python does not read; a newer Python than the guest's knows best."""
     if sys.version_info >= _GUEST_PYTHON:
         return False
-    import asyncio
     import json
 
     from runloop.errors import RunloopError
@@ -290,7 +288,7 @@ def _guest_compiles(path: str, source: bytes) -> bool:
             return (await pool.run(spec, no_calls)).result_json == "true"
 
     try:
-        return asyncio.run(ask())
+        return waited(ask())
     except (RunloopError, UnicodeDecodeError):
         return False
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from runloop.cli import context, link, output
+from runloop.cli.link import waited
 from runloop.errors import InvalidInput, Where
 
 _SHOWN = 8
@@ -85,9 +86,7 @@ def decide(
     ref: str, word: str, *, text: str | None = None, scope: str | None = None, reason: str | None = None, as_json: bool = False
 ) -> int:
     """Decide what ``ref`` names, without asking again, and say what was decided."""
-    import asyncio
-
-    return asyncio.run(_decide(ref, word, text, scope, reason, as_json))
+    return waited(_decide(ref, word, text, scope, reason, as_json))
 
 
 async def _decide(ref: str, word: str, text: str | None, scope: str | None, reason: str | None, as_json: bool) -> int:

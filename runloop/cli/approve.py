@@ -8,6 +8,7 @@ import typer
 
 from runloop.cli import context, link, output
 from runloop.cli.answering import PerhapsIdArgument, ReasonOption, decide
+from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
 from runloop.errors import InvalidInput, Where
 
@@ -56,9 +57,7 @@ def approve(
 
     if as_json or not person_present():
         return inbox.inbox(as_json=as_json)
-    import asyncio
-
-    return asyncio.run(_ask_about_all(context.settings()))
+    return waited(_ask_about_all(context.settings()))
 
 
 async def _ask_about_all(settings: Settings) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, masking, output
+from runloop.cli.link import waited
 from runloop.cli.requests import bare, candidates, chosen_of, understood
 from runloop.cli.showing import RunShown, Unshown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
@@ -47,7 +47,7 @@ def ask(
         return _say_what(request, as_json=as_json)
     request = _decided(request, settings, local=local)
     if request.answers:
-        return asyncio.run(_answer(request, settings, local=local, as_json=as_json))
+        return waited(_answer(request, settings, local=local, as_json=as_json))
     if not start:
         request = _confirmed(request)
     if request.match is None:
@@ -56,7 +56,7 @@ def ask(
 
     chosen = chosen_of(request)
     with_view = not as_json and output.is_terminal(sys.stdout)
-    return asyncio.run(execute(chosen, settings, RunShown(chosen.opening if with_view else None), local=local))
+    return waited(execute(chosen, settings, RunShown(chosen.opening if with_view else None), local=local))
 
 
 def _request(line: str, settings: Settings, opening: str | None) -> Request:
@@ -78,7 +78,7 @@ def _decided(request: Request, settings: Settings, *, local: bool) -> Request:
         return request
     from runloop.cli.choosing import by_model
 
-    chosen = asyncio.run(by_model(request, settings, local=local))
+    chosen = waited(by_model(request, settings, local=local))
     return replace(request, taken=_choose(request.line, request.found.near) if chosen is None else chosen)
 
 

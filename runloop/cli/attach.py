@@ -10,6 +10,7 @@ import typer
 
 from runloop.cli import context, link, masking, output
 from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.cli.link import waited
 from runloop.errors import EXIT_FAILED, RunloopError, Unavailable
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ def attach(
 
     Examples: `rlp attach`, `rlp attach 3f2a91c0 --from 40`, `rlp attach last --watch --json`.
     """
-    import asyncio  # slow to import, and `rlp logs` seldom needs it
-
     from runloop.cli.person import TerminalPerson, person_present
     from runloop.cli.showing import exit_code, text_line
 
@@ -48,7 +47,7 @@ def attach(
             print(text, flush=True)
 
     person = TerminalPerson() if person_present() and not watch else None
-    result = asyncio.run(follow(context.settings(), run, show, from_seq=from_seq, person=person))
+    result = waited(follow(context.settings(), run, show, from_seq=from_seq, person=person))
     return EXIT_FAILED if result is None else exit_code(result, interrupted=False)
 
 

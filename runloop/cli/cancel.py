@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from runloop.cli import context, link, output
 from runloop.cli.finding import ReasonOption, UnfinishedArgument
+from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
 from runloop.errors import RunloopError
 
@@ -26,7 +26,7 @@ def cancel(run: UnfinishedArgument, *, reason: ReasonOption = None, as_json: Jso
 
     Example: `rlp cancel 3f2a91c0 --reason "wrong recipient"`.
     """
-    found = asyncio.run(_cancel(context.settings(), run, reason))
+    found = waited(_cancel(context.settings(), run, reason))
     output.print_changed(found, as_json=as_json)
     return 0
 

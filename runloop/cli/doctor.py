@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import stat
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from runloop.cli import context, link, output
+from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
 from runloop.errors import RunloopError
 
@@ -167,7 +167,7 @@ def _models(settings: Settings) -> Finding:
     for provider in providers:
         url = urlsplit(provider["base_url"] or "")
         port = url.port or (80 if url.scheme == "http" else 443)
-        if url.hostname is not None and not asyncio.run(_connects(url.hostname, port)):
+        if url.hostname is not None and not waited(_connects(url.hostname, port)):
             unreachable.append(f"{provider['id']} ({url.hostname}:{port})")
     if unreachable:
         return Finding(
@@ -180,6 +180,8 @@ def _models(settings: Settings) -> Finding:
 
 
 async def _connects(host: str, port: int) -> bool:
+    import asyncio
+
     try:
         async with asyncio.timeout(_CONNECT_S):
             _, writer = await asyncio.open_connection(host, port)

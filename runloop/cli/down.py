@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runloop.cli import context, link, output
+from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
 from runloop.errors import Unavailable
 
@@ -29,7 +29,7 @@ def down(
     """Stop the daemon: no new runs, a grace for nodes that work, then the end. Runs without an end stay unfinished in the ledger."""
     settings = context.settings()
     grace_ms = settings.get("runtime.drain_grace_ms") if grace_s is None else int(grace_s * 1000)
-    handle = asyncio.run(_ask_to_stop(settings, grace_ms))
+    handle = waited(_ask_to_stop(settings, grace_ms))
     if handle is None:
         _say(None, as_json=as_json)
         return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import uuid
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.finding import finding, refuse_archived
+from runloop.cli.link import waited
 from runloop.cli.run import param_pairs, strict_json
 from runloop.cli.showing import RunShown, exit_code, show_compiling
 from runloop.errors import EXIT_OK, InvalidInput, Where
@@ -70,8 +70,8 @@ def fork(
     with_view = not as_json and not detach and output.is_terminal(sys.stdout)
     shown = RunShown(wanted.opening if with_view else None)
     if detach:
-        return asyncio.run(_detach(wanted, settings, as_json=as_json))
-    return asyncio.run(_fork(wanted, settings, shown, local=local))
+        return waited(_detach(wanted, settings, as_json=as_json))
+    return waited(_fork(wanted, settings, shown, local=local))
 
 
 def _wanted(ref: str, at: str | None, params: list[str], answers: list[str], agents: list[str], *, yes: bool) -> _Wanted:

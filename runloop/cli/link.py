@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runloop.cli import context
 from runloop.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from runloop.client import Client
     from runloop.config import Settings
 
 
+T = TypeVar("T")
 RECONNECT_S = 2.0
 """How long a terminal that waits for a run's end waits for a daemon that is gone to come back."""
 RESTART_S = 30.0
@@ -22,6 +23,13 @@ RESTART_S = 30.0
 NOT_HERE = "run.not_here"
 """What the daemon says of an unfinished run that it does not have."""
 _OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})
+
+
+def waited(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What the coroutine gives, in an event loop of its own; nothing of loops is imported before there is something to wait for."""
+    import asyncio
+
+    return asyncio.run(coroutine)
 
 
 def own_settings() -> list[str]:
@@ -53,13 +61,12 @@ async def linked(settings: Settings, *, reconnect_s: float = 0) -> AsyncIterator
 
 def ask_once(settings: Settings, verb: str, **fields: Any) -> dict[str, Any]:
     """Connect, ask, leave."""
-    import asyncio
 
     async def once() -> dict[str, Any]:
         async with linked(settings) as client:
             return await client.ask(verb, **fields)
 
-    return asyncio.run(once())
+    return waited(once())
 
 
 def ask_if_operator(settings: Settings, verb: str, **fields: Any) -> dict[str, Any] | None:
@@ -73,9 +80,7 @@ def ask_if_there(settings: Settings, verb: str, *, operators_only: bool = False,
 
     if own_settings() or not any(place.is_there for place in places(settings)):
         return None
-    import asyncio  # what is slow to import is for those who have a daemon
-
-    from runloop.bus.acl import OPERATOR
+    from runloop.bus.acl import OPERATOR  # what is slow to import is for those who have a daemon
 
     async def once() -> dict[str, Any] | None:
         client = await find(settings)
@@ -84,4 +89,4 @@ def ask_if_there(settings: Settings, verb: str, *, operators_only: bool = False,
         async with client:
             return None if operators_only and client.role != OPERATOR else await client.ask(verb, **fields)
 
-    return asyncio.run(once())
+    return waited(once())

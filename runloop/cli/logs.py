@@ -10,6 +10,7 @@ import typer
 from runloop.cli import context, masking, output
 from runloop.cli.attach import follow
 from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.cli.link import waited
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.times import clock_ms
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, Where
@@ -43,9 +44,7 @@ def logs(
             print(output.record_line(shown) if as_json else _line(shown), flush=True)
 
     if following:
-        import asyncio
-
-        return EXIT_FAILED if asyncio.run(follow(context.settings(), run, show)) is None else EXIT_OK
+        return EXIT_FAILED if waited(follow(context.settings(), run, show)) is None else EXIT_OK
     with finding(run) as found:
         for record in records_of(found):
             show(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from runloop.cli import context, masking, output, stalls
 from runloop.cli.finding import RunArgument, finding
+from runloop.cli.link import waited
 from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput, Where
 
@@ -46,7 +46,7 @@ def replay(
 
     settings, replaced = context.settings(), _replaced(with_agent or [])
     with finding(run) as found:
-        report = asyncio.run(replay_found(settings, found, agents_dir=agents_dir, replaced=replaced, any_guest=any_guest))
+        report = waited(replay_found(settings, found, agents_dir=agents_dir, replaced=replaced, any_guest=any_guest))
         event = report_event(found, report, replaced)
         with open_knowledge(settings, stalls.tell) as kb:
             kb.ledger.append([event])

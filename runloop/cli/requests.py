@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from runloop.config import Settings
     from runloop.openings import Opening
     from runloop.router.requests.matching import Candidate, Match, Meant
+    from runloop.runs.lookup import OpeningText
     from runloop.runs.results import RunResult
-    from runloop.runs.services import OpeningText
 
 OPENING_VARIABLE = "RUNLOOP_ROUTER_OPENING_PATH"
 """Names a file whose opening takes the place of the default one: what `rlp shell enable --opening` sets."""

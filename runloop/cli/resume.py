@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runloop.cli import context, link, output
 from runloop.cli.finding import PerhapsUnfinishedArgument, ReasonOption, one_or_all
+from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
 from runloop.errors import RunloopError
 
@@ -35,7 +35,7 @@ def resume(
     """
     one_or_all(run, every=every)
     settings = context.settings()
-    changed = asyncio.run(_in_daemon(settings, run, reason))
+    changed = waited(_in_daemon(settings, run, reason))
     if changed is not None:
         output.print_changed(changed, as_json=as_json)
         return 0
@@ -45,7 +45,7 @@ def resume(
     if not found:
         output.print_line("no run is unfinished")
         return 0
-    return asyncio.run(taking.take_up(settings, found, why=reason or "resumed at the terminal", as_json=as_json))
+    return waited(taking.take_up(settings, found, why=reason or "resumed at the terminal", as_json=as_json))
 
 
 async def _in_daemon(settings: Settings, ref: str | None, reason: str | None) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, output
+from runloop.cli.link import waited
 from runloop.cli.showing import RunShown, exit_code, show_compiling
 from runloop.errors import InvalidInput, RunloopError, Where
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runloop.client import Client
     from runloop.config import Settings
     from runloop.openings import Opening
-    from runloop.runs.services import OpeningText
+    from runloop.runs.lookup import OpeningText
 
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
 
@@ -52,13 +52,13 @@ def run(
     settings = _settings({"agents.search_dirs": agents_dir, "openings.search_dirs": openings_dir})
     chosen = _load(opening, settings, params, param or [])
     if detach:
-        return asyncio.run(_detach(chosen, settings, yes=yes, as_json=as_json))
+        return waited(_detach(chosen, settings, yes=yes, as_json=as_json))
     with_view = not as_json and output.is_terminal(sys.stdout)
     if trace_out is not None:
         _check_trace_out(trace_out)
     shown = RunShown(chosen.opening if with_view else None, trace_out=trace_out)
     in_process = local or agents_dir is not None or openings_dir is not None
-    return asyncio.run(execute(chosen, settings, shown, yes=yes, local=in_process))
+    return waited(execute(chosen, settings, shown, yes=yes, local=in_process))
 
 
 def _settings(first: Mapping[str, Path | None]) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, link, output
+from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
 from runloop.errors import RunloopError, Unavailable, Where
 
@@ -33,7 +33,7 @@ def up(
 ) -> int:
     """Start the daemon in the background; nothing to do where one answers already."""
     settings = context.settings()
-    running = asyncio.run(_running(settings))
+    running = waited(_running(settings))
     if running is not None:
         _say({"state": "already_running", **running}, as_json=as_json)
         return 0

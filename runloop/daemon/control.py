@@ -18,8 +18,8 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.kb.runs import RunFilter
 from runloop.policy import Scope
 from runloop.runs.forking import ForkRequest
+from runloop.runs.lookup import OpeningText
 from runloop.runs.owners import living_owners
-from runloop.runs.services import OpeningText
 
 if TYPE_CHECKING:
     from runloop.bus.server import Request as BusRequest

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from runloop.kb import KnowledgeBase
     from runloop.openings import Opening
     from runloop.runs.forking import ForkRequest
+    from runloop.runs.lookup import OpeningText
     from runloop.runs.manager import RunManager
     from runloop.runs.run import Run
-    from runloop.runs.services import Lookup, OpeningText
+    from runloop.runs.services import Lookup
     from runloop.runs.unfinished import Unfinished
 
 _REMEMBERED = 4096

@@ -18,9 +18,8 @@ from runloop.bundles.errors import BundleNotFound
 from runloop.errors import InvalidInput, RunloopError
 from runloop.openings.parse import examine
 from runloop.runs.compose import DiskLookup
-from runloop.runs.lookup import SUFFIXES, find_opening
+from runloop.runs.lookup import SUFFIXES, OpeningText, find_opening
 from runloop.runs.places import opening_dirs
-from runloop.runs.services import OpeningText
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle

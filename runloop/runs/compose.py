@@ -24,13 +24,13 @@ from runloop.runs.grants import StandingGrants
 from runloop.runs.history import load_run
 from runloop.runs.kept import DIRECTORY as KEPT
 from runloop.runs.kept import KeptOnDisk
-from runloop.runs.lookup import find_opening
+from runloop.runs.lookup import OpeningText, find_opening
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
 from runloop.runs.places import bundle_store, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
-from runloop.runs.services import OpeningText, RunRules, Services
+from runloop.runs.services import RunRules, Services
 from runloop.runs.sources import OwnRuns
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox import WorkerPool, guest_digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import shutil
 import time
@@ -39,6 +38,8 @@ class KeptOnDisk:
         """As :class:`runloop.runs.services.Kept`; free of cost for what this process has kept before."""
         new = {bundle.digest: bundle for bundle in bundles if bundle.digest not in self._there}
         if new:
+            import asyncio
+
             try:
                 await asyncio.to_thread(self._keep, new.values())
             except OSError as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runloop.errors import InvalidInput, Where
-from runloop.runs.services import OpeningText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,14 @@ MAX_BYTES = 4 << 20
 """More than any opening has; the language's own limit, with its own message, is lower."""
 SUFFIXES = (".yaml", ".yml", ".opening")
 """How the names of files with openings end, in the order of the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningText:
+    """An opening as it was found: its source and the file it came from."""
+
+    source: str
+    file: str | None = None
 
 
 def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from runloop.openings import Opening
     from runloop.runs.forking import ForkRequest
     from runloop.runs.history import RecordedRun
+    from runloop.runs.lookup import OpeningText
     from runloop.runs.operator import Operator
-    from runloop.runs.services import Lookup, OpeningText, Services
+    from runloop.runs.services import Lookup, Services
     from runloop.runs.sources import RunSource
 
 SEED_BYTES = 32

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runloop.effects.types import Performer
     from runloop.models.budget import Budget
     from runloop.runs.history import RecordedRun
+    from runloop.runs.lookup import OpeningText
     from runloop.runs.operator import Operator
     from runloop.runs.recorder import Appender
     from runloop.sandbox.spec import GuestResult, GuestSpec, Hostcall, Limits, Taped
@@ -30,14 +31,6 @@ class Guests(Protocol):
     async def run(self, spec: GuestSpec, hostcall: Hostcall, tape: Sequence[Taped] = ()) -> GuestResult:
         """Run one guest to its result, answered from ``tape`` as far as that goes. Raises GuestError."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class OpeningText:
-    """An opening as it was found: its source and the file it came from."""
-
-    source: str
-    file: str | None = None
 
 
 class Lookup(Protocol):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from runloop.errors import RunloopError, Where
 from runloop.openings import OpeningError, parse_once
+from runloop.runs.lookup import OpeningText
 from runloop.runs.recovery import digest_of
-from runloop.runs.services import OpeningText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

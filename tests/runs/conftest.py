@@ -21,9 +21,10 @@ from runloop.openings import parse_opening
 from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.history import load_run
 from runloop.runs.kept import KeptOnDisk
+from runloop.runs.lookup import OpeningText
 from runloop.runs.manager import RunManager, Submission
 from runloop.runs.operator import ApprovalDecision, Nobody
-from runloop.runs.services import OpeningText, RunRules, Services
+from runloop.runs.services import RunRules, Services
 from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.spec import Limits
 

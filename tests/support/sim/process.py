@@ -15,10 +15,11 @@ from runloop.openings import parse_once
 from runloop.openings.model import OnFailure
 from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.history import load_run
+from runloop.runs.lookup import OpeningText
 from runloop.runs.manager import RunManager, Submission
 from runloop.runs.pausing import resume
 from runloop.runs.results import RunHalted
-from runloop.runs.services import OpeningText, RunRules, Services
+from runloop.runs.services import RunRules, Services
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox.spec import Limits
 from sim.check import Check
