@@ -27,11 +27,12 @@ _SWITCH_S = 0.0005
 """How long the event loop waits for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
 
 _COLLECT = (20_000, 20, 20)
-"""When the collector looks for cycles: a run leaves few, and Python's 700 objects would be a look for every second run."""
+"""When the collector looks for cycles: imports and runs leave few, and Python's 700 objects would be a look for every second run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; the exit codes are those of `rlp`. Never prints a traceback for an error with a name."""
+    gc.set_threshold(*_COLLECT)
     arguments = _parser().parse_args(argv)
     notifier = Notifier.of(os.environ, os.getpid())
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNLOOP_READY_FD"):
@@ -87,7 +88,6 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
         raise InvalidInput(why, code="daemon.log", where=where, hint="set logging.file") from error
     os.umask(0o077)
     sys.setswitchinterval(_SWITCH_S)
-    gc.set_threshold(*_COLLECT)
     options = Options(load, arguments.system, _group(arguments))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_live(Daemon, settings, options, log, notifier))
