@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from runloop.rmp.scan import Row
 
 _GATHER: Final = 64 * 1024
+_SOON_S: Final = 0.0001
+"""Who sends again within this time is likely to go on: the end of the turn is worth waiting for."""
 _HIGH_WATER: Final = 256 * 1024
 _ROUTES: Final = 4096
 _READ_BYTES: Final = 256 * 1024
@@ -34,7 +37,7 @@ _GOODBYE: Final = ID_OF[frames.GOODBYE]
 class Wire(asyncio.BufferedProtocol):
     """Frames of one connection.
 
-    What is sent goes out at once if it is the first of a turn of the event loop, else together with the rest of the turn.
+    What is sent goes out at once where nothing was sent just before, else together with the rest of the turn of the event loop.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Wire(asyncio.BufferedProtocol):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._turn = False
+        self._sent_s = 0.0
         self._routes: dict[bytes, tuple[Subscription, ...]] = {}
         self._patterns: dict[int, tuple[str, ...]] = {}
         self._asked: dict[int, tuple[int, str]] = {}
@@ -76,10 +80,14 @@ class Wire(asyncio.BufferedProtocol):
             self._out_bytes += len(raw)
             if self._out_bytes > _GATHER:
                 self._flush()
-        else:
-            self._turn = True
-            self._flush()
+            return
+        now = time.monotonic()
+        if now - self._sent_s < _SOON_S:
+            self._turn, self._out_bytes = True, len(raw)
             self._loop.call_soon(self._end_turn)
+        else:
+            self._flush()
+        self._sent_s = now
 
     def _flush(self) -> None:
         out, self._out = self._out, []
