@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from runloop.config import Settings
+    from runloop.router.values import ShellFacts
 
 _KEY = re.compile(r"[a-z]+:\S")  # contact:…, run:…: a name of something, whatever else is in it
 _FEATURES = 12  # of a line in the explanation for people; JSON has all
@@ -19,27 +21,42 @@ _GOES = {"shell": "the shell", "agent": "agents", "ask": "the person, who decide
 
 def is_line(text: str, settings: Settings) -> bool:
     """Whether a text that names nothing known is a line for the prompt: of several words, with the sigil, or a command of this machine."""
-    from runloop.router.machine import facts
-
     words = text.split()
     if _KEY.match(text.strip()):
         return False
     sigil = settings.get("router.sigil")
-    return len(words) > 1 or bool(words and ((sigil and words[0].startswith(sigil)) or facts(os.environ, None).kind_of(words[0])))
+    return len(words) > 1 or bool(words and ((sigil and words[0].startswith(sigil)) or _facts().kind_of(words[0])))
 
 
 def decision(line: str, settings: Settings) -> dict[str, Any]:
     """The whole decision: ``line``, ``router`` (route, rule, reason, features with weights) and ``request``, None for the shell's lines."""
     from runloop.cli.requests import bare, candidates, understood
-    from runloop.router.machine import facts, settings_of
+    from runloop.router.machine import settings_of
     from runloop.router.reply import route_reply
 
-    reply = route_reply(line, facts(os.environ, None), settings_of(settings), explain=True)
+    reply = route_reply(line, _facts(), settings_of(settings), explain=True)
     words = bare(line, settings)
     if reply["route"] == "shell" or not any(char.isalnum() for char in words):
         return {"line": line, "router": reply, "request": None}
     known, _ = candidates(settings)
     return {"line": line, "router": reply, "request": understood(words, settings, known).to_dict()}
+
+
+def _facts() -> ShellFacts:
+    """What is known here, and what the shell at whose prompt this was typed said of its aliases and functions (docs/shell.md)."""
+    from runloop.errors import InvalidInput
+    from runloop.router.machine import facts
+
+    text = os.environ.get("RUNLOOP_SHELL_FACTS")
+    try:
+        given = json.loads(text) if text else {}
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        hint = "The shell integration sets and unsets it; `unset RUNLOOP_SHELL_FACTS`."
+        raise InvalidInput("RUNLOOP_SHELL_FACTS is not a JSON object", code="route.facts", hint=hint)
+    given.pop("expanded", None)  # that of the whole line, `rlp why` and all
+    return facts(os.environ, given)
 
 
 def lines(said: Mapping[str, Any], *, sought: bool) -> Iterator[str]:
@@ -85,6 +102,4 @@ def _spoken_for(match: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    import json
-
     return value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False)

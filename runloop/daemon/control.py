@@ -24,7 +24,9 @@ from runloop.runs.owners import living_owners
 if TYPE_CHECKING:
     from runloop.bus.server import Request as BusRequest
     from runloop.bus.session import Peer
+    from runloop.config import Settings
     from runloop.daemon.app import Daemon
+    from runloop.router.values import RouterSettings
 
 REQUEST = "intent.ctrl.request.v1"
 TOPIC = "rlp/ctrl"
@@ -36,10 +38,11 @@ Verb = Callable[["Control", Mapping[str, Any], "Peer"], Awaitable[dict[str, Any]
 
 
 class Control:
-    """Answers requests; holds nothing itself."""
+    """Answers requests; holds nothing itself but what the router needs of the settings in force."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._routing: tuple[Settings, RouterSettings] | None = None
 
     async def handle(self, request: BusRequest) -> dict[str, Any]:
         """The payload of the reply: ``ok`` or ``error``, or upstream's words for an upstream request."""
@@ -239,7 +242,10 @@ class Control:
         return {"snapshot": found, "prometheus": prometheus(found)}
 
     async def route(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
-        """Where a line typed at a prompt goes, by what that shell says that it knows (docs/router.md); the reason comes last."""
+        """Where a line typed at a prompt goes, by what that shell says that it knows (docs/router.md); the reason comes last.
+
+        ``brief`` leaves the features out.
+        """
         from runloop.router.machine import facts, settings_of
         from runloop.router.reply import route_reply
 
@@ -250,7 +256,13 @@ class Control:
         missing = [name for name in ("cwd", "path") if not isinstance(given.get(name), str)]
         if missing:
             raise _bad(f"facts.{missing[0]}", "send what holds in your shell; the daemon's own is another")
-        return route_reply(line, facts({}, given), settings_of(self._daemon.settings), explain=True)
+        settings = self._daemon.settings
+        if self._routing is None or self._routing[0] is not settings:
+            self._routing = (settings, settings_of(settings))
+        reply = route_reply(line, facts({}, given), self._routing[1], explain=True)
+        if _flag(fields, "brief"):
+            del reply["features"]
+        return reply
 
     async def reload(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Read configuration, agents and openings anew."""

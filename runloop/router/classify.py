@@ -70,7 +70,10 @@ def _sigil(line: Line) -> Decision | None:
 
 
 def _denylist(line: Line) -> Decision | None:
+    expanded = line.facts.expanded
     pattern = denied(line.text, line.settings.denylist, line.facts.aliases)
+    if pattern is None and expanded and expanded != line.text:
+        pattern = denied(expanded, line.settings.denylist, line.facts.aliases)
     if pattern is None:
         return None
     features = (Feature("pattern", -9.0, pattern),)

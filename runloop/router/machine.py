@@ -15,6 +15,7 @@ _MEMBERS: dict[str, type | tuple[type, ...]] = {
     "shell": str,
     "path": str,
     "cwd": str,
+    "expanded": str,
     "aliases": dict,
     "functions": list,
     "builtins": list,
@@ -34,7 +35,7 @@ class Programs:
         self._directories = [os.path.join(cwd, each or ".") for each in path.split(os.pathsep)]  # noqa: PTH118 - pathlib is slow to start
         self._cwd = cwd
         self._known: dict[str, bool] = {}
-        self._stamps = self._read_stamps()
+        self._stamps: list[int] | None = None  # read when they first matter: a line that is asked about alone needs none
 
     def refresh(self) -> None:
         """Forget what was found if a directory has changed."""
@@ -98,6 +99,7 @@ def facts(environment: Mapping[str, str], given: Mapping[str, Any] | None = None
         functions=frozenset(said.get("functions", ())),
         builtins=frozenset(said["builtins"]) if "builtins" in said else None,
         keywords=frozenset(said["keywords"]) if "keywords" in said else None,
+        expanded=said.get("expanded", ""),
     )
 
 
@@ -129,7 +131,7 @@ def _unusable(problem: str) -> Exception:
     return InvalidInput(
         problem,
         code="route.facts",
-        hint="Members: shell, path and cwd are text; aliases maps text to text; functions, builtins, keywords, commands, files are lists.",
+        hint="shell, path, cwd, expanded are text, aliases maps text to text, functions, builtins, keywords, commands, files are lists.",
     )
 
 

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 class ShellFacts:
     """What the shell that asks knows. ``commands`` and ``files`` are names, or a function that says whether a name is one.
 
-    ``commands`` are programs of PATH; ``files`` are names as one would type them in the working directory.
+    ``commands`` are programs of PATH; ``files`` are names as one would type them in the working directory. ``expanded`` is the line as
+    far as the shell knows what it becomes: variables and aliases put in.
     """
 
-    __slots__ = ("aliases", "builtins", "functions", "has_command", "has_file", "keywords", "shell")
+    __slots__ = ("aliases", "builtins", "expanded", "functions", "has_command", "has_file", "keywords", "shell")
 
     def __init__(
         self,
@@ -29,10 +30,12 @@ class ShellFacts:
         functions: Collection[str] = (),
         builtins: Collection[str] | None = None,
         keywords: Collection[str] | None = None,
+        expanded: str = "",
     ) -> None:
         from runloop.router import shells
 
         self.shell = shell
+        self.expanded = expanded
         self.aliases: Mapping[str, str] = aliases or {}
         self.functions = functions
         self.builtins: Collection[str] = shells.builtins(shell) if builtins is None else builtins

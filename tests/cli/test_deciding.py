@@ -51,6 +51,24 @@ def test_a_request_is_explained_down_to_its_parameters(rlp):
     assert "email" in [each["word"] for each in said["request"]["matches"][0]["terms"]]
 
 
+def test_what_the_shell_at_the_prompt_knows_is_looked_at(rlp, monkeypatch):
+    before = why(rlp, "zz all of the things that I did")
+    monkeypatch.setenv("RUNLOOP_SHELL_FACTS", '{"shell": "zsh", "aliases": {"zz": "git log"}, "functions": []}')
+    after = why(rlp, "zz all of the things that I did")
+
+    assert (before["router"]["rule"], after["router"]["rule"]) == ("sentence", "sentence:command_word")
+    assert why(rlp, "zz -n 3")["router"]["rule"] == "command:alias"
+
+
+@pytest.mark.parametrize("facts", ["[1]", "{", '{"aliases": 3}'])
+def test_facts_that_cannot_be_read_are_said_so(rlp, monkeypatch, facts):
+    monkeypatch.setenv("RUNLOOP_SHELL_FACTS", facts)
+    code, _, err = rlp("why", "zz -n 3")
+
+    assert code == 2
+    assert "shell" in err.lower()
+
+
 def test_a_command_goes_to_the_shell_and_no_opening_is_sought(rlp):
     said = why(rlp, "git status -s")
 

@@ -212,3 +212,15 @@ async def test_a_gate_that_closes_by_itself_stays_open_although_nobody_follows_t
 async def test_a_gate_without_a_time_out_has_nobody_where_nobody_follows_the_run():
     desk, _ = people()
     assert await desk.ask(Question("Good?", ("approve", "revise"), None, "", None), AT_GATE) is None
+
+
+async def test_a_prompt_is_told_where_its_line_goes_by_the_settings_in_force(daemon):
+    daemon.start()
+    facts = {"shell": "zsh", "cwd": "/", "path": "/bin", "expanded": "zap --now"}
+    async with daemon.client() as link:
+        first = await link.ask("route", line="$X --now", facts=facts, brief=True)
+        (daemon.state / "config.yaml").write_text('router: {denylist: ["zap --now"]}\n')
+        await link.ask("reload")
+        second = await link.ask("route", line="$X --now", facts=facts)
+    assert list(first) == ["version", "route", "rule", "blocked", "confidence", "exit", "reason"]
+    assert (first["exit"], second["exit"], second["features"][0]["feature"]) == (10, 14, "pattern:zap --now")

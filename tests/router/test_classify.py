@@ -181,6 +181,13 @@ def test_words_that_only_sentences_have_make_one(line):
     assert where(line)[0] in ("agent", "ask")
 
 
+def test_what_the_shell_makes_of_a_line_is_held_against_the_denylist_too():
+    facts = ShellFacts("zsh", commands=COMMANDS, expanded="rm -rf /")
+
+    assert classify("$X", facts, RouterSettings()).blocked
+    assert not classify("$X", facts, RouterSettings(denylist=[])).blocked
+
+
 def test_the_sigil_wins_over_everything():
     assert where("? ls -la") == ("agent", "sigil")
     assert where("? rm -rf /") == ("agent", "sigil")

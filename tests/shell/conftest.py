@@ -19,10 +19,13 @@ def shell(request):
 
 
 @pytest.fixture
-def home(tmp_path, shell, guest_cache):
-    made = Home(tmp_path, shell, guest_cache)
+def home(request, tmp_path, shell, guest_cache):
+    """A home in which `rlp ask` only says what it was asked; with the parameter True it answers."""
+    answers = getattr(request, "param", False)
+    made = Home(tmp_path, shell, guest_cache, answers=answers)
     yield made
-    made.rlp("down")
+    if answers:
+        made.rlp("down")
 
 
 @pytest.fixture

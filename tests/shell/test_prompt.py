@@ -3,11 +3,13 @@
 import pytest
 
 REQUEST = "what failed yesterday?"
+ASKED = f"ASKED <{REQUEST}>"
 DOUBTFUL = "find the biggest files in my home"
 QUESTION = "this reads like a request"
 DENIED = "zap-everything --now"
 
 
+@pytest.mark.parametrize("home", [True], indirect=True, ids=["answering"])
 @pytest.mark.parametrize("daemon", [False, True])
 def test_a_command_runs_a_request_is_asked_and_the_history_has_what_was_typed(home, terminal, daemon):
     if daemon:
@@ -34,7 +36,7 @@ def test_the_history_keeps_requests_as_it_keeps_commands(home, terminal):
 
     for number, line in enumerate((f" {REQUEST}", REQUEST, REQUEST), 1):
         screen.enter(line)
-        screen.expect("No run failed (yesterday).", times=number)
+        screen.expect(ASKED, times=number)
     screen.enter("fc -l && echo li''sted")
     shown = screen.expect("\nlisted").rpartition("fc -l")[2]
 
@@ -54,16 +56,11 @@ def test_a_denied_line_is_not_run_and_stays_to_be_edited(terminal):
     assert "ZAPPED --now" not in screen.screen()
 
 
-@pytest.mark.parametrize(
-    "line", ["true && zap-everything --now", "env zap-everything  '--now'", "z'ap'-everything --now", "sh -c 'zap-everything --now'"]
-)
-def test_a_denied_command_is_found_wherever_it_stands(terminal, line):
+def test_a_denied_command_is_found_wherever_it_stands(terminal):
     screen = terminal()
 
-    screen.enter(line)
-    screen.expect("not run: ")
-
-    assert "ZAPPED" not in screen.screen()
+    for line in ("true && zap-everything --now", "env zap-everything  '--now'", "z'ap'-everything --now", "sh -c 'zap-everything --now'"):
+        screen.denied(line)
 
 
 def test_when_nobody_can_say_whether_a_line_is_denied_it_is_not_run(home, terminal):
@@ -100,16 +97,16 @@ def test_the_request_can_be_handed_over(terminal):
     screen.expect(QUESTION)
     screen.type("a")
     screen.expect("rlp ask -- 'find the biggest files in my home'")
-    screen.expect("Nothing is known about")
+    screen.expect("ASKED <find the biggest files in my home>")
 
 
 def test_the_sigil_always_asks_and_an_apostrophe_is_no_open_quote(terminal):
     screen = terminal()
 
     screen.enter('? who is Maria\'s "boss"')
-    screen.expect('Nothing is known about “who is Maria\'s "boss"”')
+    screen.expect('ASKED <? who is Maria\'s "boss">')
     screen.enter("who's the owner of the red car?")
-    screen.expect("Nothing is known about “who's the owner of the red car?”")
+    screen.expect("ASKED <who's the owner of the red car?>")
 
 
 def test_lines_that_belong_to_a_command_are_left_to_the_shell(home, terminal):
@@ -147,7 +144,7 @@ def test_ctrl_c_drops_the_line_and_the_next_one_is_asked_about_again(terminal):
     screen.enter("echo after")
     screen.expect("\nafter")
     screen.enter(REQUEST)
-    screen.expect("No run failed")
+    screen.expect(ASKED)
 
 
 @pytest.mark.parametrize("variable", ["CI", "SSH_CONNECTION", "RUNLOOP_ROUTER_DISABLE"])
@@ -165,7 +162,7 @@ def test_over_ssh_it_is_on_when_that_was_asked_for(home, terminal):
     screen = terminal(SSH_CONNECTION="1")
 
     screen.enter(REQUEST)
-    screen.expect("No run failed")
+    screen.expect(ASKED)
 
 
 def test_a_changed_denylist_holds_in_shells_that_are_open(home, terminal):
@@ -189,15 +186,15 @@ def test_in_vi_mode_it_is_the_same(home, terminal):
     screen.enter("echo in" + "vi")
     screen.expect("\ninvi")
     screen.enter(REQUEST)
-    screen.expect("No run failed")
+    screen.expect(ASKED)
 
 
 def test_a_long_command_with_options_and_pipes_is_nobody_s_to_ask_about(home, terminal):
     screen = terminal()
     home.script("rlp", "echo asked >>$HOME/asked; exit 3")
 
-    screen.enter("echo -n one two three four five | tr a-z A-Z")
-    screen.expect("ONE TWO THREE FOUR FIVE")
+    screen.enter("echo -n alpha beta gamma delta | tr a-z A-Z")
+    screen.expect("ALPHA BETA GAMMA DELTA")
     assert not (home.root / "asked").exists()
     screen.enter("printf %s sort files alphabetically now")
     screen.expect("alphabeticallynow")
@@ -230,6 +227,28 @@ def test_a_quote_or_a_here_document_may_mention_a_denied_command_over_lines(home
         screen.expect(f"\n{DENIED}", times=2)
 
     assert "not run" not in screen.screen()
+
+
+def test_why_knows_the_aliases_of_the_shell(terminal):
+    screen = terminal()
+
+    screen.enter("alias zz='echo hi'")
+    screen.enter("rlp why 'zz --now'")
+    screen.expect("command:alias")
+    screen.enter('echo "left:$RUNLOOP_SHELL_FACTS."')
+    screen.expect("\nleft:.")
+
+
+def test_a_variable_or_a_global_alias_does_not_hide_a_denied_command(home, terminal):
+    screen = terminal()
+    if home.shell == "zsh":
+        screen.enter("alias -g GG=zap-everything; alias -s gg='zap-everything --now'")
+    screen.enter("set ZQ zap-everything" if home.shell == "fish" else "ZQ=zap-everything")
+
+    for line in ("$ZQ --now", *(("true && GG --now", "x.gg") if home.shell == "zsh" else ("env $ZQ --now",))):
+        screen.denied(line)
+    screen.enter("echo $ZQ")
+    screen.expect("\nzap-everything")
 
 
 def test_the_history_does_not_bring_back_a_denied_command(home, terminal):

@@ -18,13 +18,17 @@ START = {
 
 
 class Home:
-    """A home with an `rlp` in its PATH, a program that is on the denylist, and the integration in the shell's start file."""
+    """A home with an `rlp` in its PATH, a program that is on the denylist, and the integration in the shell's start file.
 
-    def __init__(self, root, shell, cache):
+    ``answers``: whether `rlp ask` does what it does; else it only says what it was asked (a whole run takes seconds).
+    """
+
+    def __init__(self, root, shell, cache, *, answers=True):
         self.root, self.shell, self.command, self.prompt = root, shell, [shell], PROMPT[shell]
         programs = root / "bin"
         programs.mkdir()
-        self.script("rlp", f'exec {sys.executable} -P -m runloop "$@"')
+        said = "" if answers else """[ "$1 $2" = "ask --" ] && { printf 'ASKED <%s>\\n' "$3"; exit; }\n"""
+        self.script("rlp", f'{said}exec {sys.executable} -P -m runloop "$@"')
         self.script("zap-everything", 'echo ZAPPED "$@"')
         self.script("write", 'echo "a program of this name"')
         (root / "state").mkdir()
@@ -124,6 +128,13 @@ class Terminal:
         while self.screen().rpartition("\n")[2].strip() != self.home.prompt:
             assert time.monotonic() < until, f"there is no prompt:\n{self.screen()}"
             time.sleep(0.05)
+
+    def denied(self, line):
+        """Enter a line, wait until it was not run, and take it away; fails if it was."""
+        self.enter(line)
+        assert "ZAPPED" not in self.expect("not run: ")
+        self.key("C-u")
+        self.clear()
 
     def quiet(self, seconds=0.3):
         """Wait until the screen has not changed for so long."""

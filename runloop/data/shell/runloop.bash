@@ -7,7 +7,7 @@ declare -F __runloop_enter >/dev/null && return 0
 
 declare -gA __rl_words=()
 declare -ga __rl_needles=() __rl_configs=()
-declare -g __rl_sigil='' __rl_always='' __rl_known='' __rl_typed='' __rl_rewritten='' __rl_exit='' __rl_reason='' __rl_primary='' __rl_before='' __rl_accepts=1
+declare -g __rl_filled='' __rl_sigil='' __rl_always='' __rl_known='' __rl_typed='' __rl_rewritten='' __rl_exit='' __rl_reason='' __rl_primary='' __rl_before='' __rl_accepts=1
 declare -g __rl_cache=${RUNLOOP_HOME:-$HOME/.runloop}/router.hints
 
 runloop_router_off() { RUNLOOP_ROUTER_DISABLE=1; }
@@ -79,10 +79,24 @@ __runloop_plain() {
   ! __runloop_needled "$line"
 }
 
-# Whether a line holds what could put it on the denylist.
+# The line with the values of variables in the place of their names, in __rl_filled. Nothing in it is run.
+__runloop_fill() {
+  __rl_filled=$1
+  [[ $1 == *'$'* ]] || return 0
+  local rest=$1 name
+  __rl_filled=''
+  while [[ $rest =~ \$\{?([A-Za-z_][A-Za-z0-9_]*)\}? ]]; do
+    name=${BASH_REMATCH[1]}
+    __rl_filled+=${rest%%"${BASH_REMATCH[0]}"*}${!name-}
+    rest=${rest#*"${BASH_REMATCH[0]}"}
+  done
+  __rl_filled+=$rest
+}
+
+# Whether a line holds what could put it on the denylist; __rl_filled is that line.
 __runloop_needled() {
   ((${#__rl_needles[@]})) || return 1
-  local whole=$1 word needle
+  local whole="$1 $__rl_filled" word needle
   local -a split
   read -ra split <<<"${1//$'\n'/ }"
   for word in "${split[@]}"; do [[ -n ${BASH_ALIASES[$word]-} ]] && whole+=" ${BASH_ALIASES[$word]}"; done
@@ -119,8 +133,10 @@ __runloop_facts() {
   done
   __runloop_json "$PWD"
   local cwd=$REPLY
+  __runloop_json "$__rl_filled"
+  local filled=$REPLY
   __runloop_json "$PATH"
-  REPLY="{\"shell\":\"bash\",\"cwd\":$cwd,\"path\":$REPLY,\"aliases\":{${aliased#,}},\"functions\":[${functioned#,}]}"
+  REPLY="{\"shell\":\"bash\",\"expanded\":$filled,\"cwd\":$cwd,\"path\":$REPLY,\"aliases\":{${aliased#,}},\"functions\":[${functioned#,}]}"
 }
 
 # Ask the coprocess, which starts with the first question; __rl_exit and __rl_reason are its answer. No answer in time is 12.
@@ -170,9 +186,15 @@ __runloop_enter() {
   fi
   __runloop_stale && __runloop_hints
   local REPLY meant
+  if [[ $READLINE_LINE =~ ^[[:space:]]*rlp[[:space:]]+why[[:space:]] ]]; then
+    __rl_filled=''
+    __runloop_facts "${READLINE_LINE//[\'\"]/}"
+    export RUNLOOP_SHELL_FACTS=$REPLY
+  fi
   __runloop_expanded
   [[ -n $__rl_primary ]] && __rl_before=''
   meant=$__rl_before$REPLY
+  __runloop_fill "$meant"
   # Not at a prompt of its own, it is the next line of a command that is not whole yet: the shell's, unless with it the command is a denied one.
   if [[ -z $__rl_primary ]] && { [[ -n $__rl_known ]] && ! __runloop_needled "$meant"; }; then
     __rl_before=$meant$'\n'
@@ -219,6 +241,7 @@ __runloop_enter() {
 # Before a prompt: the next line is one of its own, and the history keeps what was typed, not what it became.
 __runloop_prompt() {
   __rl_primary=1
+  unset RUNLOOP_SHELL_FACTS
   [[ -n $__rl_rewritten ]] || return 0
   if [[ $(HISTTIMEFORMAT='' builtin history 1) == *"$__rl_rewritten" ]]; then
     builtin history -d -1

@@ -98,9 +98,18 @@ function __runloop_short --description 'What an abbreviation or an alias stands 
     test (count $body) -eq 3; and string trim -- (string replace -r '\s*\$argv\s*;?\s*$' '' -- $body[2])
 end
 
+function __runloop_filled --description 'The line with the values of variables in the place of their names; nothing in it is run'
+    set -l filled (string replace -a \n ' ' -- $argv[1])
+    for name in (string match -ar '\$\w+' -- $filled | string sub -s 2 | sort -ru)
+        set -q $name; and set filled (string replace -a -- \$$name "$$name" $filled)
+    end
+    echo -- $filled
+end
+
 function __runloop_needled --description 'Whether a line holds what could put it on the denylist'
     set -q __rl_needles[1]; or return 1
     set -l whole (string replace -ar '[\\\\\'"]' '' -- $argv[1])
+    string match -q '*$*' -- $argv[1]; and set -a whole (string replace -ar '[\\\\\'"]' '' -- (__runloop_filled $argv[1]))
     for word in (string split -n ' ' -- (string replace -a \n ' ' -- $argv[1]))
         string match -qr '^[\w.-]+$' -- $word; and set -a whole (string replace -ar '[\\\\\'"]' '' -- (__runloop_short $word))
     end
@@ -114,7 +123,7 @@ function __runloop_json --description 'A text as JSON'
     printf '"%s"' (string replace -a '\\' '\\\\' -- $argv[1] | string replace -a '"' '\\"' | string replace -ar '[[:cntrl:]]' ' ')
 end
 
-function __runloop_ask --description 'Ask rlp route, which decides by itself: its exit code, and the reason in __rl_reason'
+function __runloop_facts --description 'What the shell knows of the words of a line, as JSON'
     set -l functioned
     set -l aliased
     for word in (string split -n ' ' -- (string replace -a \n ' ' -- $argv[1]))
@@ -123,7 +132,16 @@ function __runloop_ask --description 'Ask rlp route, which decides by itself: it
         set -l short (__runloop_short $word)
         set -q short[1]; and set -a aliased "\"$word\":"(__runloop_json "$short")
     end
-    set -l facts (printf '{"shell":"fish","functions":[%s],"aliases":{%s}}' (string join , -- $functioned) (string join , -- $aliased))
+    set -l filled (__runloop_json (__runloop_filled $argv[1]))
+    printf '{"shell":"fish","expanded":%s,"functions":[%s],"aliases":{%s}}' $filled (string join , -- $functioned) (string join , -- $aliased)
+end
+
+function __runloop_told --on-event fish_postexec
+    set -e RUNLOOP_SHELL_FACTS
+end
+
+function __runloop_ask --description 'Ask rlp route, which decides by itself: its exit code, and the reason in __rl_reason'
+    set -l facts (__runloop_facts $argv[1])
     set -l answer (printf '%s' $argv[1] | command rlp route --json --stdin --shell-facts (printf '%s' $facts | psub) 2>/dev/null)
     set -l code $pipestatus[2]
     if not contains -- $code 10 11 13 14
@@ -158,6 +176,7 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
         return
     end
     __runloop_stale; and __runloop_hints
+    string match -qr '^\s*rlp\s+why\s' -- $line; and set -gx RUNLOOP_SHELL_FACTS (__runloop_facts (string replace -ar '[\'"]' '' -- $line))
     if not __runloop_plain $line
         __runloop_ask $line
         set -l code $status

@@ -8,7 +8,7 @@ zmodload zsh/parameter zsh/system zsh/datetime zsh/net/socket zsh/zleparameter 2
 
 typeset -gA _rl_words
 typeset -ga _rl_needles _rl_configs
-typeset -g _rl_sigil= _rl_always= _rl_known= _rl_typed= _rl_rewritten= _rl_before= _rl_exit= _rl_reason=
+typeset -g _rl_filled= _rl_sigil= _rl_always= _rl_known= _rl_typed= _rl_rewritten= _rl_before= _rl_exit= _rl_reason=
 typeset -g _rl_cache=${RUNLOOP_HOME:-$HOME/.runloop}/router.hints
 
 runloop_router_off() { typeset -g RUNLOOP_ROUTER_DISABLE=1 }
@@ -79,59 +79,92 @@ _runloop_plain() {
   ! _runloop_needled $line
 }
 
-# Whether a line holds what could put it on the denylist.
+# The line as far as the shell can tell what it will be without running anything: variables put in, and aliases, global and suffix ones
+# too (a function's text is parsed, never run); in _rl_filled.
+_runloop_fill() {
+  emulate -L zsh
+  setopt extended_glob
+  _rl_filled=$1
+  [[ $1 == *'$'* ]] && _rl_filled=${1//(#m)\$(\{|)[A-Za-z_][A-Za-z0-9_]#(\}|)/${(P)${MATCH//[\$\{\}]/}}}
+  (( $#galiases + $#saliases )) || return 0
+  functions[_runloop_parsed]=$_rl_filled 2>/dev/null && _rl_filled=${functions[_runloop_parsed]}
+  unset 'functions[_runloop_parsed]' 2>/dev/null
+  return 0
+}
+
+# Whether a line holds what could put it on the denylist; _rl_filled is that line.
 _runloop_needled() {
   emulate -L zsh
   (( $#_rl_needles )) || return 1
-  local whole=$1 word needle
+  local whole="$1 $_rl_filled" word needle
   for word in ${(z)1}; do (( $+aliases[$word] )) && whole+=" ${aliases[$word]}"; done
   whole=${whole//[\\\'\"]/}
   for needle in $_rl_needles; do [[ $whole == *${needle}* ]] && return 0; done
   [[ $whole == *'$'* && $whole == *[\(\{\`]* ]]
 }
 
-# Both need no_multibyte and extended_glob. A number as $2 bytes, and text as a MessagePack string; in REPLY.
-_runloop_int() { printf -v REPLY "%0$(( 2 * $2 ))x" $1; REPLY=${(g::)REPLY//(#m)??/\\x$MATCH} }
-_runloop_str() { _runloop_int $#1 4; REPLY=$'\xdb'$REPLY$1 }
+# What follows needs no_multibyte. Every byte by its number, from 1; made when the first line is asked about.
+typeset -ga _rl_byte=()
+_runloop_bytes() { local -i code; for (( code = 0; code < 256; code++ )); do _rl_byte+=(${(#)code}); done }
 
-# The MessagePack string that a text begins with, in REPLY; fails where it is not whole.
+# A text as a MessagePack string, in REPLY. Few functions: zsh pays for each call with a dozen system calls.
+_runloop_str() { REPLY=$'\xdb'${_rl_byte[(($#1>>24)&255)+1]}${_rl_byte[(($#1>>16)&255)+1]}${_rl_byte[(($#1>>8)&255)+1]}${_rl_byte[($#1&255)+1]}$1 }
+
+# The MessagePack string after the first $2 of $1, in REPLY; fails where there is none, or it is not whole. (`%%` looks once at each
+# place, `#*` many times.)
 _runloop_text() {
-  local one=${1[1]} two=${1[2]} three=${1[3]}
+  local rest=${1%%$2*}
+  (( $#rest < $#1 )) || return 1
+  rest=${1[$#rest+$#2+1,-1]}
+  local one=${rest[1]} two=${rest[2]} three=${rest[3]}
   local -i size at
   case $one in
     $'\xd9') size=$(( #two )) at=3 ;;
     $'\xda') size=$(( #two * 256 + #three )) at=4 ;;
-    *) size=$(( #one - 0xa0 )) at=2 ;;
+    [$'\xa0'-$'\xbf']) size=$(( #one - 0xa0 )) at=2 ;;
+    *) return 1 ;;
   esac
-  REPLY=${1[at,at+size-1]}
-  (( size == 0 )) && REPLY=
+  REPLY=
+  (( size == 0 )) || REPLY=${rest[at,at+size-1]}
   (( $#REPLY == size ))
 }
 
 # A frame of RMP (docs/protocol.md): schema id as two bytes, packed type, packed payload, packed meta; in REPLY. _rl_stamp is what all
 # frames of one question have in common: when they were made, for how long they hold, and two ids.
 _runloop_frame() {
-  local body=$'\x83\xa4type'$2$'\xa7payload'$3$'\xa4meta'$4 sizes
-  printf -v sizes '%08x%08x%016x' $(( $#body + 64 )) $#body $(( ++_rl_message ))
-  sizes=${(g::)sizes//(#m)??/\\x$MATCH}
-  REPLY=${sizes[1,4]}$'RMP0\0\0\0\x40\0\0\0\0'$1$'\0\0'${sizes[5,8]}$_rl_stamp${sizes[9,16]}$'\0\0\0\0'$body
+  local body=$'\x83\xa4type'$2$'\xa7payload'$3$'\xa4meta'$4
+  local -i size=$#body whole=$(( $#body + 64 ))
+  REPLY=${_rl_byte[(whole>>24&255)+1]}${_rl_byte[(whole>>16&255)+1]}${_rl_byte[(whole>>8&255)+1]}${_rl_byte[(whole&255)+1]}
+  REPLY+=$'RMP0\0\0\0\x40\0\0\0\0'$1$'\0\0'
+  REPLY+=${_rl_byte[(size>>24&255)+1]}${_rl_byte[(size>>16&255)+1]}${_rl_byte[(size>>8&255)+1]}${_rl_byte[(size&255)+1]}
+  REPLY+=$_rl_stamp$'\0\0\0\0\0\0\0'${_rl_byte[(++_rl_message&255)+1]}$'\0\0\0\0'$body
 }
 _runloop_stamp() {
-  local -i now=$(( EPOCHREALTIME * 1000 ))
-  printf -v _rl_stamp '%016x%016x%016x%016x' $now 10000 $now $(( $$ * 65536 + RANDOM ))
-  _rl_stamp=${(g::)_rl_stamp//(#m)??/\\x$MATCH}
+  local -i now=$(( EPOCHREALTIME * 1000 )) shift=56
+  local made=
+  for (( ; shift >= 0; shift -= 8 )); do made+=${_rl_byte[(now>>shift&255)+1]}; done
+  _rl_stamp=$made$'\0\0\0\0\0\0\x27\x10'$made
+  now=$(( $$ * 65536 + RANDOM ))
+  for (( shift = 56; shift >= 0; shift -= 8 )); do _rl_stamp+=${_rl_byte[(now>>shift&255)+1]}; done
 }
-typeset -g _rl_stamp=
+typeset -g _rl_stamp= _rl_read=
 typeset -gi _rl_message=0
 
-# Read from the daemon until the pattern $2 has come, at most until $3 (seconds since 1970); everything read is in REPLY.
-_runloop_until() {
-  local piece
-  REPLY=
-  while [[ $REPLY != *${~2}* ]]; do
-    (( $3 > EPOCHREALTIME )) && sysread -i $1 -t $(( $3 - EPOCHREALTIME )) piece || return 1
-    REPLY+=$piece
+# The next frame from the daemon, in REPLY, at most until $2 (seconds since 1970); _rl_read is what was read and comes after it.
+_runloop_next() {
+  local piece one two three four
+  local -i size=0
+  while :; do
+    if (( size == 0 && $#_rl_read >= 4 )); then
+      one=${_rl_read[1]} two=${_rl_read[2]} three=${_rl_read[3]} four=${_rl_read[4]}
+      size=$(( (#one << 24) + (#two << 16) + (#three << 8) + #four + 4 ))
+    fi
+    (( size && $#_rl_read >= size )) && break
+    (( $2 > EPOCHREALTIME )) && sysread -i $1 -t $(( $2 - EPOCHREALTIME )) piece || return 1
+    _rl_read+=$piece
   done
+  REPLY=${_rl_read[1,size]}
+  _rl_read=${_rl_read[size+1,-1]}
 }
 
 # Ask the daemon about the line; _rl_exit and _rl_reason are its answer. Fails where there is no daemon or it takes too long.
@@ -148,13 +181,11 @@ _runloop_ask_daemon() {
   [[ -S $socket ]] && zsocket $socket 2>/dev/null || return 1
   fd=$REPLY
   {
+    (( $#_rl_byte )) || _runloop_bytes
+    _rl_read=
     _runloop_stamp
     _runloop_frame $'\0\x10' $'\xb3intent.bus.hello.v1' $'\x83\xa4role\xa6client\xa4name\xa3zsh\xa7version\xa11' $'\x80'
-    syswrite -o $fd -- $REPLY && _runloop_until $fd $'\xa5inbox[\xa0-\xbf\xd9]' $until || return 1
-    inbox=${REPLY#*$'\xa5inbox'}
-    _runloop_text $inbox || return 1
-    inbox=$REPLY
-    local -a known=()
+    syswrite -o $fd -- $REPLY || return 1
     local aliased= functioned=
     local -i aliases_count=0 functions_count=0
     for word in ${(z)line}; do
@@ -162,22 +193,24 @@ _runloop_ask_daemon() {
       if (( $+functions[$word] )); then _runloop_str $word; functioned+=$REPLY; (( functions_count++ )); fi
       (( aliases_count == 15 || functions_count == 15 )) && break
     done
-    facts=$'\x85\xa5shell\xa3zsh'
+    facts=$'\x86\xa5shell\xa3zsh'
+    _runloop_str $_rl_filled; facts+=$'\xa8expanded'$REPLY
     _runloop_str $PWD; facts+=$'\xa3cwd'$REPLY
     _runloop_str $PATH; facts+=$'\xa4path'$REPLY
-    _runloop_int $(( 0x80 + aliases_count )) 1; facts+=$'\xa7aliases'$REPLY$aliased
-    _runloop_int $(( 0x90 + functions_count )) 1; facts+=$'\xa9functions'$REPLY$functioned
-    _runloop_str $line; request=$'\x83\xa4verb\xa5route\xa4line'$REPLY$'\xa5facts'$facts
+    facts+=$'\xa7aliases'${_rl_byte[0x81+aliases_count]}$aliased$'\xa9functions'${_rl_byte[0x91+functions_count]}$functioned
+    _runloop_str $line; request=$'\x84\xa4verb\xa5route\xa5brief\xc3\xa4line'$REPLY$'\xa5facts'$facts
+    _runloop_next $fd $until && _runloop_text $REPLY $'\xa5inbox' || return 1
+    inbox=$REPLY
     _runloop_str $inbox/$RANDOM$RANDOM
     _runloop_frame $'\x07\xd1' $'\xb6intent.ctrl.request.v1' $request $'\x82\xa5topic\xa8rlp/ctrl\xa8reply_to'$REPLY
     local asked=$REPLY
     _runloop_str $inbox/\*; _runloop_frame $'\0\x12' $'\xb7intent.bus.subscribe.v1' $'\x82\xa3sub\x01\xa7pattern'$REPLY $'\x80'
-    syswrite -o $fd -- $REPLY$asked && _runloop_until $fd $'toolresult.ctrl.response.v1*(\xa6reason[\xa0-\xbf\xd9\xda]|\xa5error)' $until || return 1
-    local answer=${REPLY##*toolresult.ctrl.response.v1}
-    [[ $answer == *$'\xa4exit'* ]] || return 1
-    local code=${${answer#*$'\xa4exit'}[1]}
-    _rl_exit=$(( #code ))
-    _runloop_text ${answer#*$'\xa6reason'} && _rl_reason=$REPLY || return 1
+    syswrite -o $fd -- $REPLY$asked || return 1
+    REPLY=
+    while [[ ${REPLY[64,200]} != *toolresult.ctrl.response.v1* ]]; do _runloop_next $fd $until || return 1; done
+    local answer=$REPLY before=${REPLY%%$'\xa4exit'*} code
+    code=${answer[$#before+6]}
+    (( $#before < $#answer )) && _rl_exit=$(( #code )) && _runloop_text $answer $'\xa6reason' && _rl_reason=$REPLY || return 1
     (( _rl_exit >= 10 && _rl_exit <= 14 ))
   } always {
     exec {fd}>&-
@@ -195,15 +228,24 @@ _runloop_json() {
   REPLY="\"${text//[[:cntrl:]]/ }\""
 }
 
-# Ask `rlp route`, which decides by itself.
-_runloop_ask_process() {
+# What the shell knows of the words of a line, as JSON without its last brace, in REPLY.
+_runloop_facts() {
   emulate -L zsh
-  local aliased= functioned= said word
+  local aliased= functioned= word
   for word in ${(z)1}; do
     (( $+aliases[$word] )) && { _runloop_json $word; aliased+=",$REPLY"; _runloop_json $aliases[$word]; aliased+=":$REPLY" }
     (( $+functions[$word] )) && { _runloop_json $word; functioned+=",$REPLY" }
   done
-  said=$(print -rn -- $1 | command rlp route --json --stdin --shell-facts =(print -r -- "{\"shell\":\"zsh\",\"aliases\":{${aliased#,}},\"functions\":[${functioned#,}]}") 2>&1)
+  REPLY="{\"shell\":\"zsh\",\"aliases\":{${aliased#,}},\"functions\":[${functioned#,}]"
+}
+
+# Ask `rlp route`, which decides by itself.
+_runloop_ask_process() {
+  emulate -L zsh
+  local said facts
+  _runloop_facts $1; facts=$REPLY
+  _runloop_json $_rl_filled
+  said=$(print -rn -- $1 | command rlp route --json --stdin --shell-facts =(print -r -- "$facts,\"expanded\":$REPLY}") 2>&1)
   _rl_exit=$?
   _rl_reason=${${said##*\"reason\": \"}%%\"\}*}
 }
@@ -225,8 +267,10 @@ runloop-accept-line() {
     return
   fi
   _runloop_stale && _runloop_hints
+  [[ ${${=line}[1,2]} == 'rlp why' ]] && _runloop_facts ${(Q)line} && export RUNLOOP_SHELL_FACTS="$REPLY}"
   _runloop_expanded
   local meant=$PREBUFFER$REPLY
+  _runloop_fill "$meant"
   # The next line of a command that is not whole yet: the shell's, unless with it the command is a denied one.
   if [[ $CONTEXT == cont ]] && { [[ -n $_rl_known ]] && ! _runloop_needled "$meant" }; then
     zle runloop-plain-accept-line
@@ -279,7 +323,9 @@ _runloop_typed() {
   [[ -o hist_ignore_space && $_rl_typed == ' '* ]] || [[ -o hist_ignore_dups && $_rl_typed == $_rl_before ]] || print -sr -- $_rl_typed
 }
 
+_runloop_told() { unset RUNLOOP_SHELL_FACTS }
+
 zle -A accept-line runloop-plain-accept-line
 zle -N accept-line runloop-accept-line
-autoload -Uz add-zsh-hook && add-zsh-hook zshaddhistory _runloop_history && add-zsh-hook preexec _runloop_typed
+autoload -Uz add-zsh-hook && add-zsh-hook zshaddhistory _runloop_history && add-zsh-hook preexec _runloop_typed && add-zsh-hook precmd _runloop_told
 _runloop_hints
