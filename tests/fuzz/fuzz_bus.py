@@ -189,7 +189,7 @@ def judge(got: rmp.Frame, seen: dict[str, int]) -> None:
     """What the bus says to a bad peer is valid, and an error has a code; what it passes on can be routed, the payload is between peers."""
     if not frames.FIRST_ID <= got.header.schema_id <= frames.LAST_ID:
         try:
-            seen["passed_on"] += "topic" in got.meta
+            seen["passed_on"] = seen.get("passed_on", 0) + ("topic" in got.meta)
         except rmp.RmpError as error:
             raise Finding(f"passed on, and nobody can route it: {got.raw.hex()}") from error
         return
