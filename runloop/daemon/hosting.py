@@ -13,6 +13,7 @@ from runloop.daemon.parking import Parking, Stub
 from runloop.daemon.people import Person
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events.records import OpenQuestion
+from runloop.kb.errors import LedgerFull
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import find_run
 from runloop.openings import parse_once
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _REMEMBERED = 4096
 _FIRST_GUESS_MS = 1_000
 _LONGEST_WAIT_MS = 60_000
+_LOOK_FOR_ROOM_S = 1.0
 _ENDS = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -131,6 +133,8 @@ class Hosting:
     """Runs that could not be taken up: that is tried again when somebody wants something of them."""
     _ending: dict[str, str] = field(default_factory=dict)
     """Why runs that are being taken up are cancelled."""
+    _changes: set[asyncio.Future[object]] = field(default_factory=set)
+    """Of runs, on their way to the disk."""
     _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One fork is made at a time, so that a repeated request finds the first."""
 
@@ -484,14 +488,25 @@ class Hosting:
             self._queue.remove(hosted)  # it ends at once, whatever is before it
             self._start(hosted)
         if cancelling is not None:
-            await asyncio.shield(cancelling)  # from here on it ends, whatever becomes of the daemon
+            await self._on_disk(cancelling)  # from here on it ends, whatever becomes of the daemon
         return {**hosted.shown(), "state": "cancelling"}
 
     async def pause(self, ref: str, why: str) -> dict[str, Any]:
         """Let a run and its children begin nothing new."""
         hosted = await self._here(ref)
-        await pause(hosted.run, why)
+        await self._on_disk(pause(hosted.run, why))
         return hosted.shown()
+
+    async def _on_disk(self, change: Awaitable[object]) -> None:
+        """Wait until a change of a run is on record. Raises LedgerFull where it has to wait for room, and happens then."""
+        changing = asyncio.ensure_future(change)
+        self._changes.add(changing)
+        changing.add_done_callback(self._changes.discard)
+        while not (await asyncio.wait({changing}, timeout=_LOOK_FOR_ROOM_S))[0]:
+            if self.kb.ledger.stalled is not None:
+                hint = "make room; what was asked for is forgotten only if the daemon ends before"
+                raise LedgerFull("the disk is full: the run does that as soon as there is room", hint=hint)
+        changing.result()
 
     async def pause_all(self, why: str) -> int:
         """Pause every run that has not ended; how many."""
@@ -515,7 +530,7 @@ class Hosting:
     async def resume(self, ref: str, why: str) -> dict[str, Any]:
         """Let it go on."""
         hosted = await self._here(ref)
-        await resume(hosted.run, why)
+        await self._on_disk(resume(hosted.run, why))
         return hosted.shown()
 
     async def _here(self, ref: str) -> Hosted:

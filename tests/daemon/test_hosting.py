@@ -1,0 +1,95 @@
+"""What a client wants of a run that is on its way out of memory, or while the disk is full."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from runloop.daemon import hosting as module
+from runloop.daemon.hosting import Hosted, Hosting
+from runloop.events import RunIdentity
+from runloop.kb.errors import LedgerFull
+from runloop.runs.results import Parked, RunHalted
+
+RUN_ID = "00000000-0000-4000-8000-000000000001"
+
+
+class Run:
+    """A run as its host sees it: it is parked when ``leaves`` says so, and out of memory when its guests ``are_out``."""
+
+    def __init__(self):
+        self.run_id = RUN_ID
+        self.recorder = SimpleNamespace(identity=RunIdentity(RUN_ID, "trace:1", "opening:1", "waits"))
+        self.opening = SimpleNamespace(params={})
+        self.parked, self.paused, self.quiet, self.patient = None, False, False, False
+        self.leaves, self.are_out, self.cancelled = asyncio.Event(), asyncio.Event(), []
+        self.recorded = asyncio.get_running_loop().create_future()
+
+    def cancel(self, reason):
+        self.cancelled.append((reason, self.parked))
+        return self.recorded
+
+    async def drive(self):
+        await self.leaves.wait()
+        self.parked = Parked("person", None, ())
+        await self.are_out.wait()
+        raise RunHalted
+
+
+class Runs:
+    """The run manager: the run that is here, and those that it is taken up as."""
+
+    def __init__(self):
+        self.taken_up = []
+
+    async def drive(self, run):
+        return await run.drive()
+
+    async def recover(self, _run_id, **_options):
+        self.taken_up.append(Run())
+        return self.taken_up[-1]
+
+
+@pytest.fixture
+async def host(monkeypatch):
+    """A daemon's runs, one of them driven: (hosting, run, ledger)."""
+    monkeypatch.setattr(module, "find_run", lambda _ledger, ref: ref)
+    monkeypatch.setattr(module, "_LOOK_FOR_ROOM_S", 0)
+    nothing, ledger = lambda *_args: None, SimpleNamespace(stalled=None)
+    people = SimpleNamespace(parking=set(), put_aside=nothing, bring_back=nothing, done=nothing, patient=set())
+    hosting = Hosting(Runs(), SimpleNamespace(ledger=ledger), people, 4, 4, lambda: 0, nothing, nothing, nothing, nothing)
+    run = Run()
+    hosting._hosted[RUN_ID] = hosted = Hosted(run, {}, None)
+    hosting._start(hosted)
+    yield hosting, run, ledger
+    for each in (run, *hosting.manager.taken_up):
+        each.leaves.set()
+        each.are_out.set()
+    await asyncio.gather(*(each.task for each in hosting._hosted.values() if each.task is not None), return_exceptions=True)
+
+
+async def test_a_run_that_is_being_parked_is_taken_up_for_what_is_wanted_of_it(host):
+    hosting, run, _ledger = host
+    run.leaves.set()
+    while run.parked is None:
+        await asyncio.sleep(0)
+    cancelling = asyncio.create_task(hosting.cancel(RUN_ID, "enough"))
+    run.are_out.set()
+    async with asyncio.timeout(10):
+        while not hosting.manager.taken_up or not hosting.manager.taken_up[0].cancelled:
+            await asyncio.sleep(0)
+    again = hosting.manager.taken_up[0]
+    again.recorded.set_result([])
+    assert (await cancelling)["state"] == "cancelling"
+    assert (run.cancelled, again.cancelled) == ([], [("enough", None)])
+
+
+async def test_who_cancels_while_the_disk_is_full_is_told_so_and_it_happens_once_there_is_room(host):
+    hosting, run, ledger = host
+    ledger.stalled = LedgerFull("no room")
+    with pytest.raises(LedgerFull, match="the run does that as soon as there is room"):
+        await hosting.cancel(RUN_ID, "enough")
+    assert run.cancelled == [("enough", None)]
+    ledger.stalled = None
+    run.recorded.set_result([])
+    assert (await hosting.cancel(RUN_ID, "enough"))["state"] == "cancelling"
