@@ -230,6 +230,9 @@ class Agtop(App[RunloopError | None]):
         if view == "Runs":
             self._look_at(event.key)
             self.action_go("Plan")
+        elif view == "Plan":
+            self.viewing.filters["Ladder"] = event.key
+            self.action_go("Ladder")
         elif view == "Inbox":
             self._show_asked(event.key)
         elif view == "Ladder" and self.viewing.run_id is not None:

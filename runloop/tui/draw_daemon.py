@@ -148,7 +148,11 @@ def library_page(board: Board, width: int) -> Page:
         rows += paragraphs(f"needs a restart to count: {', '.join(board.status['needs_restart'])}", width, "waiting")
     rows += [line(f"native agent {name}") for name in board.status.get("native_agents", ())]
     if board.events:
-        rows += [line(""), line("── what the daemon said ", "head"), *(line(text) for text in reversed(board.events))]
+        rows += [
+            line(""),
+            line("── what the daemon said ", "head"),
+            *(row for text in reversed(board.events) for row in paragraphs(text, width)),
+        ]
     return Page((head,), tuple(rows or [line("nothing is known of agents and openings here", "dim")]), title="Library", columns=places)
 
 

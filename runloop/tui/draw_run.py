@@ -66,7 +66,7 @@ def title(run: RunModel, now_ms: int) -> Row:
     mark, style = state_piece(state)
     told = f"  {span(run.elapsed_ms(now_ms))}  tokens {count(run.spent_tokens())}  usd {money(run.spent_usd())}"
     waits = f"  waits for {run.waits_for}" if run.waits_for else ""
-    return Row(((f"{run.opening} ", "bold"), (f"{run.run_id[:8]} ", "accent"), (mark, style), (told, ""), (waits, "waiting")))
+    return Row(((f"{run.opening} ", "bold"), (f"{run.run_id[:8]} ", "accent"), (mark, style), (waits, "waiting"), (told, "")))
 
 
 def plan_page(run: RunModel, width: int, now_ms: int, *, ascii_only: bool = False) -> Page:
@@ -163,7 +163,7 @@ def _lane(node: NodeState, label: int, room: int, start: int, whole: int, now_ms
         drawn[first:last] = (full if number % 2 == 0 else "▒" if full == "█" else "=") * (last - first)
     name = node.name if len(node.name) <= label else node.name[: label - 1] + "…"
     bar = STATE_STYLE.get(node.shown_state, "") or "bar"
-    return Row(((name.ljust(label) + " ", "bold"), ("".join(drawn), bar)), node.name)
+    return Row(((name.ljust(label) + " ", "bold"), ("".join(drawn), bar)))
 
 
 def ladder_page(run: RunModel, width: int, now_ms: int, *, words: str = "") -> Page:

@@ -20,7 +20,7 @@ FILTERED: Final = frozenset({"Runs", "Ladder", "Log"})
 KEYS: Final = (
     ("1 to 9", "go to a view"),
     ("Tab, Shift+Tab", "the next view, the one before"),
-    ("Enter", "open the chosen run, crossing, approval or hit"),
+    ("Enter", "open the chosen run, node, crossing, approval or hit"),
     ("Esc", "close, or back to Runs"),
     ("↑ ↓ PgUp PgDn Home End", "choose and scroll (also j and k)"),
     ("/", "filter runs, ladder or log; Enter keeps, Esc clears"),

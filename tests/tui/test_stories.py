@@ -179,6 +179,14 @@ async def test_each_view_has_its_own_filter_and_the_ladder_has_one(feed, desk, w
         assert "FILTER state:waiting" in words.text(app)
 
 
+async def test_from_a_node_a_person_goes_to_what_it_asked_for(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "enter", "down", "down", "enter")
+        assert (app.viewing.view, "ask.person" in words.text(app), "approve mail" in words.text(app)) == ("Ladder", True, False)
+        await press(app, pilot, "slash", "escape")
+        assert "approve mail" in words.text(app)
+
+
 async def test_on_a_narrow_screen_what_is_held_filtered_and_waited_for_is_still_said(feed, desk, words):
     async with at_the_screen(feed, desk) as (app, pilot):
         await press(app, pilot, "enter", "1", "slash", *"state:waiting opening:letter", "enter", "full_stop")
