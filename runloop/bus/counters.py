@@ -8,11 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from runloop.bus.acl import INBOX
+
 TTL_EXPIRED: Final = "ttl_expired"
 DUPLICATE: Final = "duplicate"
 BACKPRESSURE: Final = "backpressure_timeout"
 OVERFLOW: Final = "overflow"
 CLOSED: Final = "closed"
+OTHERS: Final = "all others"
+"""No topic: those have no blanks."""
 REASONS: Final = (TTL_EXPIRED, DUPLICATE, BACKPRESSURE, OVERFLOW, CLOSED)
 
 
@@ -42,6 +46,12 @@ class TopicCounts:
         for reason, count in other.dropped.items():
             self.drop(reason, count)
 
+    def subtract(self, other: TopicCounts) -> None:
+        """Take away the counts of a part."""
+        self.add(
+            TopicCounts(-other.frames, -other.published, -other.delivered, {reason: -count for reason, count in other.dropped.items()})
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """For metrics."""
         return {
@@ -67,6 +77,18 @@ class BusStats:
     queued_bytes: int
     queued_frames: int
     """Copies in the queues of subscriptions, counted there: what :attr:`TopicCounts.queued` must agree with."""
+
+    def by_topic(self, most: int) -> dict[str, TopicCounts]:
+        """The counts of the ``most`` busiest topics and of all others together; inboxes are one, because their names are secrets."""
+        grouped: dict[str, TopicCounts] = {}
+        for name, counts in self.topics.items():
+            grouped.setdefault(INBOX if name.startswith(INBOX + "/") else name, TopicCounts()).add(counts)
+        busiest = sorted(grouped, key=lambda name: grouped[name].published, reverse=True)[:most]
+        others = TopicCounts()
+        others.add(self.total)
+        for name in busiest:
+            others.subtract(grouped[name])
+        return {**{name: grouped[name] for name in busiest}, OTHERS: others}
 
     def to_dict(self) -> dict[str, Any]:
         """For metrics; what is not known is absent."""

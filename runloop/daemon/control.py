@@ -234,12 +234,14 @@ class Control:
         """The agents and openings that it has loaded, and those that it could not."""
         return {"entries": self._daemon.library.listing()}
 
-    async def metrics(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
-        """A snapshot, and the same for Prometheus."""
+    async def metrics(self, _fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """A snapshot, and the same for Prometheus; for operators also the topics of the bus, whose names say what there is."""
         from runloop.daemon.metrics import prometheus
+        from runloop.daemon.overview import topics
 
         found = self._daemon.snapshot()
-        return {"snapshot": found, "prometheus": prometheus(found)}
+        shown = {"topics": topics(self._daemon)} if peer.role == "operator" else {}
+        return {"snapshot": found, **shown, "prometheus": prometheus(found, **shown)}
 
     async def route(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Where a line typed at a prompt goes, by what that shell says that it knows (docs/router.md); the reason comes last.

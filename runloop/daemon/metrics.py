@@ -91,8 +91,8 @@ def snapshot(
     }
 
 
-def prometheus(found: Mapping[str, Any]) -> str:
-    """A snapshot in the text form that Prometheus reads."""
+def prometheus(found: Mapping[str, Any], topics: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """A snapshot, and the counts of topics, in the text form that Prometheus reads."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
     from prometheus_client.registry import Collector
@@ -103,6 +103,18 @@ def prometheus(found: Mapping[str, Any]) -> str:
                 yield GaugeMetricFamily(f"runloop_{name}", _HELP.get(name, name), value=value)
             for name, value in found["counters"].items():
                 yield CounterMetricFamily(f"runloop_{name.removesuffix('_total')}", _HELP.get(name, name), value=value)
+            copies = CounterMetricFamily(
+                "runloop_topic_copies", "Copies of frames by topic and what became of them.", labels=("topic", "what")
+            )
+            queued = GaugeMetricFamily("runloop_topic_queued", "Copies that wait, by topic.", labels=("topic",))
+            for topic, counts in (topics or {}).items():
+                copies.add_metric((topic, "published"), counts["published"])
+                copies.add_metric((topic, "delivered"), counts["delivered"])
+                for reason, count in counts["dropped"].items():
+                    copies.add_metric((topic, f"dropped: {reason}"), count)
+                queued.add_metric((topic,), counts["queued"])
+            if topics:
+                yield from (copies, queued)
 
     registry = CollectorRegistry()
     registry.register(Once())

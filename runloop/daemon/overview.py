@@ -12,6 +12,9 @@ from runloop.runs.compose import clock_ms
 if TYPE_CHECKING:
     from runloop.daemon.app import Daemon
 
+_TOPICS = 100
+"""Topics that are shown one by one."""
+
 
 def status(daemon: Daemon) -> dict[str, Any]:
     """What `rlp status` shows."""
@@ -86,3 +89,8 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         **{f"runs_{status}_total": count for status, count in hosting.finished.items()},
     }
     return metrics.snapshot(clock_ms(), daemon.settings.get("observability.metrics_interval_ms"), gauges, counters)
+
+
+def topics(daemon: Daemon) -> dict[str, dict[str, Any]]:
+    """What became of the copies of frames, by topic: published = delivered + dropped + queued, at the instant of the look."""
+    return {name: counts.to_dict() for name, counts in daemon.bus.stats().by_topic(_TOPICS).items()}

@@ -603,3 +603,18 @@ def test_a_message_that_comes_alone_goes_past_the_queue_to_who_reads_and_has_not
     rig.publish(writer, "a", 3)
     assert len(wire) == 3
     assert [frame.type for frame in rig.read(reader)] == [frames.PONG, GENERIC]
+
+
+def test_the_busiest_topics_are_counted_one_by_one_and_all_others_together(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "**", max_messages=4)
+    rig.subscribe(reader, "rlp/inbox/r/*", sub=2)
+    for topic, times in (("a", 3), ("b", 2), ("c", 1), ("d", 1), ("rlp/inbox/r/7", 4)):
+        for _ in range(times):
+            rig.publish(writer, topic)
+    stats = rig.broker.stats()
+    found = stats.by_topic(3)
+    assert {name: counts.published for name, counts in found.items()} == {"rlp/inbox": 4, "a": 3, "b": 2, "all others": 2}
+    assert sum(counts.published for counts in found.values()) == stats.total.published
+    assert sum(counts.queued for counts in found.values()) == stats.queued_frames
+    assert found["a"].dropped == {"overflow": 3}

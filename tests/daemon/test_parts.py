@@ -107,6 +107,29 @@ def test_what_is_not_known_is_absent_from_the_snapshot_and_from_prometheus():
     assert lines == ["runloop_workers 2.0", "runloop_runs_failed_total 1.0"]
 
 
+def test_topics_are_told_to_prometheus_with_what_became_of_their_copies():
+    counts = {"published": 5, "delivered": 3, "dropped": {"overflow": 1}, "queued": 1}
+    lines = prometheus({"gauges": {}, "counters": {}}, {"a/b": counts}).splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        'runloop_topic_copies_total{topic="a/b",what="published"} 5.0',
+        'runloop_topic_copies_total{topic="a/b",what="delivered"} 3.0',
+        'runloop_topic_copies_total{topic="a/b",what="dropped: overflow"} 1.0',
+        'runloop_topic_queued{topic="a/b"} 1.0',
+    ]
+
+
+async def test_the_copies_of_each_topic_add_up_and_only_operators_see_the_topics(running):
+    async with running.client() as link, running.client("client") as other:
+        await link.client.subscribe("a/*", max_messages=1)
+        await other.client.publish("a/b", "observation.generic.v1", 1, ack=True)
+        found, theirs = await link.ask("metrics"), await other.ask("metrics")
+    topics = found["topics"]
+    assert (topics["a/b"]["published"], topics["a/b"]["frames"]) == (1, 1)
+    assert all(each["published"] == each["delivered"] + sum(each["dropped"].values()) + each["queued"] for each in topics.values())
+    assert [name for name in topics if name.startswith("rlp/inbox/")] == []
+    assert ("topics" in theirs, "a/b" in theirs["prometheus"], 'topic="a/b"' in found["prometheus"]) == (False, False, True)
+
+
 async def test_snapshots_come_at_the_interval_with_real_values(running):
     async with running.client() as link:
         published = await link.client.subscribe("rlp/sys/metrics")

@@ -99,9 +99,10 @@ export class Bus {
   async request (topic, payload, deadline = 30000) {
     const reply = `${this.inbox}/${randomBytes(6).readUIntBE(0, 6)}` // nobody who was asked before can guess it
     const answer = this.#promise(reply)
-    this.send('intent.ctrl.request.v1', payload, { topic, reply_to: reply }, { ttl: deadline })
+    const id = this.send('intent.ctrl.request.v1', payload, { topic, reply_to: reply }, { ttl: deadline })
+    this.#waiting.set(id, { reject: error => this.#settle(reply, null, error) }) // a refusal comes as an ack
     const timer = setTimeout(() => this.#settle(reply, null, new Error('no reply in time')), deadline)
-    return await answer.finally(() => clearTimeout(timer))
+    return await answer.finally(() => { clearTimeout(timer); this.#waiting.delete(id) })
   }
 
   #receive (data) {
