@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runloop.bundles import Bundle
+    from runloop.effects.journal import Crossing
     from runloop.effects.types import Performer
     from runloop.events import NewEvent, StoredEvent
     from runloop.openings import Opening
@@ -235,7 +236,7 @@ class _Rerun:
         journal, crossings = self._prepare(bundle)
         actual: str | None = None
         try:
-            ended = await self._end(bundle, with_args, crossings)
+            ended = await self._end(bundle, with_args, crossings, self.attempt.crossings)
             journal.finish()
             actual = outputs_hash(ended["outputs"]) if "outputs" in ended else f"error {ended['error']['code']}"
             divergence = self._compare(ended, actual)
@@ -255,7 +256,8 @@ class _Rerun:
         if not recorded:
             return self._result("cut", 0, None, None, detail)
         try:
-            ended = await self._end(bundle, with_args, _UpTo(crossings, journal, recorded))
+            before = self.attempt.crossings[:-1]  # answered ahead; the guest never goes on behind the last one
+            ended = await self._end(bundle, with_args, _UpTo(crossings, journal, recorded), before)
         except RecordEnded:
             return self._result("cut", recorded, None, None, detail)
         except Diverged as found:
@@ -275,8 +277,10 @@ class _Rerun:
         who = AttemptIdentity(attempt.run_id, attempt.node, attempt.attempt, bundle, None)
         return journal, Crossings(who, recorder, journal, self.replayer.virtual, desk, live=False)
 
-    async def _end(self, bundle: Bundle, with_args: Mapping[str, Any], crossings: Crossings | _UpTo) -> dict[str, Any]:
-        """How the guest ended, ``outputs`` or ``error``. Raises what the crossings raise."""
+    async def _end(
+        self, bundle: Bundle, with_args: Mapping[str, Any], crossings: Crossings | _UpTo, ahead: list[Crossing]
+    ) -> dict[str, Any]:
+        """How the guest ended, ``outputs`` or ``error``; ``ahead`` are answered ahead. Raises what the crossings raise."""
         run, attempt = self.run, self.attempt
         spec = AttemptSpec(attempt.run_id, attempt.node, attempt.attempt, with_args, attempt.inputs, run.seed, attempt.start_ms)
 
@@ -285,8 +289,8 @@ class _Rerun:
             return await crossings(name, args_json)
 
         try:
-            tape = tape_of(attempt.crossings)
-            result = await self.replayer.guests.run(spec.guest(bundle, self.replayer.limits_of(bundle), self.python_guest), watched, tape)
+            guest = spec.guest(bundle, self.replayer.limits_of(bundle), self.python_guest)
+            result = await self.replayer.guests.run(guest, watched, tape_of(ahead))
             return {"outputs": ports_of(json.loads(result.result_json), bundle.ports_out)}
         except GuestError as error:
             failed = failure_of(error, crossings.refusal)

@@ -8,6 +8,7 @@ FOUND = {
     1361: "an agent went on behind the end of its own call, where the process died before the end of the attempt",
     2946: "a run was cancelled, by its record, and ended otherwise: its last answer had come in the same moment",
     400687: "after a crash what had come from outside through a node of items did not count as such any more",
+    402220: "a replay let an attempt that had been stopped go on behind its last call, where it crashed its worker",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 
