@@ -15,22 +15,18 @@ from typing import TYPE_CHECKING, Any, Self
 from runloop.errors import Where
 from runloop.events import NewEvent, StoredEvent, readable
 from runloop.events.ids import parse_event_id
-from runloop.kb import erasing, evidence, materialise, naming
+from runloop.kb import materialise
 from runloop.kb.addresses import known_locals, known_locals_in
 from runloop.kb.clock import last_until
 from runloop.kb.database import BUSY_MS, abandon, connect
 from runloop.kb.derived import DOMAINS
 from runloop.kb.entity import describe, entity_key, of_event
-from runloop.kb.erasing import Erasure, Left
 from runloop.kb.errors import LedgerClosed, LedgerCorrupt, LedgerFull
-from runloop.kb.keeping.checks import silent
+from runloop.kb.keeping.progress import silent
 from runloop.kb.ledger import Ledger
+from runloop.kb.limits import MAX_DEPTH, MAX_ROWS, MAX_SECONDS, MAX_STEPS
 from runloop.kb.materialise import Synced
 from runloop.kb.past import Past, Tick, note
-from runloop.kb.proposing import propose
-from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS
-from runloop.kb.queries import MAX_ROWS, MAX_SECONDS, QueryResult, run_query, tables_of
-from runloop.kb.queries import Request as QueryRequest
 from runloop.kb.rebuilding import Rebuilder
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
 from runloop.kb.runs import RunFilter, open_runs, places_of, select_runs
@@ -40,15 +36,19 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from runloop.kb.keeping.checks import Progress
+    from runloop.kb.erasing import Erasure, Left
+    from runloop.kb.keeping.anchor import Anchor
+    from runloop.kb.keeping.progress import Progress
     from runloop.kb.naming import Candidate
     from runloop.kb.proposing import StateDelta
+    from runloop.kb.queries import QueryResult
+    from runloop.kb.queries import Request as QueryRequest
     from runloop.kb.queries.vtable import Table
     from runloop.kb.search import Found, Hit, Request
     from runloop.kb.stories import Telling
     from runloop.kb.timeline import Entry, Span
     from runloop.kb.vectors import Meaning, VectorStore
-    from runloop.kb.verify import Anchor, VerifyReport
+    from runloop.kb.verify import VerifyReport
     from runloop.kb.writer import StallListener
 
 EVENTS_DB = "events.sqlite"
@@ -238,7 +238,9 @@ class KnowledgeBase:
         ``event:N`` gives the event and, before it, the events that it rests on.
         """
         if key.startswith("event:"):
-            return evidence.chain(self.ledger, parse_event_id(key))
+            from runloop.kb.evidence import chain
+
+            return chain(self.ledger, parse_event_id(key))
         candidates = [key] if ":" in key else [key, *(f"{prefix}:{key}" for prefix in ("contact", "artifact", "run", "note"))]
         marks = ", ".join("?" * len(candidates))
         sql = f"SELECT DISTINCT event_id FROM entity_history WHERE entity_key IN ({marks}) ORDER BY event_id"  # noqa: S608
@@ -248,8 +250,10 @@ class KnowledgeBase:
 
     def find(self, text: str, folder: Path | None = None) -> list[Candidate]:
         """What ``text`` may name (:mod:`runloop.kb.naming`); files and relative paths are looked up from ``folder``, if that is given."""
+        from runloop.kb.naming import find
+
         with self.reading() as db:
-            return naming.find(text, self.ledger, db, folder, until=self.until)
+            return find(text, self.ledger, db, folder, until=self.until)
 
     def explain(self, key: str, telling: Telling, *, max_steps: int = MAX_STEPS, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
         """What an entity rests on, masked, in the JSON form of ``rlp why`` (docs/knowledge.md); ``telling`` knows openings and forks."""
@@ -286,12 +290,16 @@ class KnowledgeBase:
 
     def propose(self, delta: StateDelta) -> StoredEvent:
         """Append a change that was proposed (:func:`runloop.kb.proposing.propose`); it is visible to the next read."""
+        from runloop.kb.proposing import propose
+
         return propose(self, delta)
 
     def erase(self, events: Iterable[int | Left], *, actor: str = "user", reason: str | None = None) -> Erasure:
         """Take the content of events for good: out of the ledger, out of everything that is derived from it, and out of the past."""
+        from runloop.kb.erasing import Left, emptied, erase
+
         lefts = [Left(each) if isinstance(each, int) else each for each in events]
-        erasure = erasing.erase(self.ledger, lefts, actor=actor, reason=reason)
+        erasure = erase(self.ledger, lefts, actor=actor, reason=reason)
         self._past.forget()
         remarks = list(erasure.remarks)
         try:
@@ -302,17 +310,21 @@ class KnowledgeBase:
             )
         if (self.root / VECTORS_DB).exists():
             self.vectors.prune(DOMAINS)
-        if not erasing.emptied(self._views_path):
+        if not emptied(self._views_path):
             remarks.append("a reader holds the log of the derived tables; what was erased leaves it later")
         return replace(erasure, remarks=tuple(remarks))
 
     def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS, for_agents: bool = False) -> QueryResult:
         """Run one read-only statement over the masked tables (see ``runloop.kb.queries``), in a process of its own."""
+        from runloop.kb.queries import run_query
+
         self.sync()
         return run_query(self.query_request(sql, max_rows=max_rows, max_seconds=max_seconds, for_agents=for_agents))
 
     def tables(self) -> list[Table]:
         """The tables that :meth:`query` can read, with their columns and what is masked in them."""
+        from runloop.kb.queries import tables_of
+
         with self.reading() as db:
             db.execute("ATTACH ? AS ledger", (str(self.ledger.path),))
             try:
@@ -324,6 +336,8 @@ class KnowledgeBase:
         self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS, for_agents: bool = False
     ) -> QueryRequest:
         """What :meth:`query` asks for."""
+        from runloop.kb.queries import Request as QueryRequest
+
         redactor = self._for_agents if for_agents else self.redactor
         return QueryRequest(
             sql, str(self._views_path), str(self.ledger.path), redactor.salt, redactor.rules,

@@ -14,7 +14,7 @@ from runloop.errors import Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.kb.database import BUSY_MS, abandon, connect, translated
 from runloop.kb.errors import BlobMissing, LedgerReadOnly
-from runloop.kb.keeping.checks import silent
+from runloop.kb.keeping.progress import silent
 from runloop.kb.migrations import check
 from runloop.kb.rows import COLUMNS, prepare, stored
 from runloop.kb.submission import Submission
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
     from runloop.events import NewEvent
     from runloop.kb.errors import LedgerFull
-    from runloop.kb.keeping.checks import Progress
+    from runloop.kb.keeping.anchor import Anchor
+    from runloop.kb.keeping.progress import Progress
     from runloop.kb.submission import Waiter
-    from runloop.kb.verify import Anchor, VerifyReport
+    from runloop.kb.verify import VerifyReport
     from runloop.kb.writer import StallListener
 
 _RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs

@@ -16,12 +16,12 @@ from runloop.kb.cutting import cut
 from runloop.kb.database import connect, translated
 from runloop.kb.derived import gather_words, write_words
 from runloop.kb.errors import LedgerCorrupt
+from runloop.kb.keeping.anchor import Anchor
 from runloop.kb.migrations import immediate
 from runloop.kb.projections import ERASING, apply, erased
 from runloop.kb.pruning.projection import BACK as RESTORING
 from runloop.kb.pruning.projection import KIND as ARCHIVING
 from runloop.kb.pruning.projection import take_out_archived
-from runloop.kb.verify import Anchor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from runloop.errors import RunloopError
 from runloop.kb import materialise, views
 from runloop.kb.database import abandon, connect, translated
-from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.pruning.projection import leave_tables
 from runloop.kb.rebuilding import built
 
@@ -176,6 +175,8 @@ class Past:
         return True
 
     def _finish(self, db: apsw.Connection, part: Path) -> None:
+        from runloop.kb.pruning.archived import ArchivedRuns
+
         with materialise.derived(part, db):
             for run_id in ArchivedRuns(self._ledger).run_ids(limit=-1):
                 leave_tables(db, run_id)  # records of it may have stayed; without the others it is no run

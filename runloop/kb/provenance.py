@@ -6,11 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runloop.kb.limits import MAX_DEPTH, MAX_STEPS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-MAX_STEPS = 2000
-MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)

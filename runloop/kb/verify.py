@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.errors import Where
 from runloop.kb.errors import LedgerCorrupt
-from runloop.kb.keeping.chain import UNREADABLE, Anchor, Broken, ChainScan
-from runloop.kb.keeping.checks import CHECKS, Check, Checked, silent
+from runloop.kb.keeping.chain import UNREADABLE, Broken, ChainScan
+from runloop.kb.keeping.checks import CHECKS, Check, Checked
+from runloop.kb.keeping.progress import silent
 from runloop.kb.pruning.checkpoints import Holes
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from runloop.kb.keeping.checks import Progress
+    from runloop.kb.keeping.anchor import Anchor
+    from runloop.kb.keeping.progress import Progress
     from runloop.kb.ledger import Ledger
 
-__all__ = ["Anchor", "Broken", "CheckReport", "VerifyReport", "first_broken_after", "verify"]
+__all__ = ["Broken", "CheckReport", "VerifyReport", "first_broken_after", "verify"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from runloop.events import is_erased, is_run_record, readable
 from runloop.kb import why_domain, why_runs
 from runloop.kb.evidence import stated
-from runloop.kb.provenance import MAX_DEPTH, MAX_STEPS, Explanation, Link, Step, walk
+from runloop.kb.limits import MAX_DEPTH, MAX_STEPS
+from runloop.kb.provenance import Explanation, Link, Step, walk
 from runloop.kb.stories import RunStory, story_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from runloop.events import INLINE_LIMIT
 from runloop.kb import KnowledgeBase, Ledger
 from runloop.kb.errors import LedgerCorrupt
-from runloop.kb.verify import Anchor
+from runloop.kb.keeping.anchor import Anchor
 
 COLUMNS = ("ts_ms", "actor", "kind", "scope", "payload_json", "provenance_json", "hash_blake3", "chain_blake3")
 REST = ", ".join(COLUMNS)

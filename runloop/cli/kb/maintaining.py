@@ -40,7 +40,7 @@ def verify(
 
     Exit code 5 if there is one.
     """
-    from runloop.kb.verify import Anchor
+    from runloop.kb.keeping.anchor import Anchor
 
     with open_kb() as kb:
         if accept_signer is not None:

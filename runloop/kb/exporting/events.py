@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct
 from runloop.events import canonical, genesis
 from runloop.kb.exporting import lines
 from runloop.kb.exporting.lines import KEPT_APART, WRITERS_OWN, At, End, Event, Header, Line, TableRow
-from runloop.kb.keeping.checks import silent
+from runloop.kb.keeping.progress import silent
 from runloop.kb.rows import COLUMNS, stored
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from runloop.kb.keeping.checks import Progress
+    from runloop.kb.keeping.progress import Progress
     from runloop.kb.ledger import Ledger
 
     Mask = Callable[[Any], Any]

@@ -21,8 +21,8 @@ from runloop.kb.errors import ExportRefused
 from runloop.kb.exporting import lines
 from runloop.kb.exporting.events import other_tables
 from runloop.kb.keeping.chain import ChainScan
-from runloop.kb.keeping.checks import silent
 from runloop.kb.keeping.locks import alone
+from runloop.kb.keeping.progress import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.migrations import MIGRATIONS, immediate
 from runloop.kb.pruning.checkpoints import Holes
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.kb.exporting.lines import Event, Header, Line
-    from runloop.kb.keeping.checks import Progress
+    from runloop.kb.keeping.progress import Progress
 
 MAX_LINE = 1 << 30  # bytes: SQLite holds no larger value
 _INSERT = f"INSERT INTO events({COLUMNS}) VALUES({', '.join('?' * 10)})"

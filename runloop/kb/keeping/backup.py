@@ -19,9 +19,9 @@ from runloop import __version__
 from runloop.errors import Where
 from runloop.kb.database import connect, create_directory, sync_directory, translated
 from runloop.kb.errors import BackupBroken, BackupRefused, LedgerFull
-from runloop.kb.keeping.checks import silent
 from runloop.kb.keeping.copying import Copied, copy_tree, digest, sync_tree, tree
 from runloop.kb.keeping.locks import one_keeper
+from runloop.kb.keeping.progress import silent
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from runloop.kb.keeping.checks import Progress
+    from runloop.kb.keeping.progress import Progress
     from runloop.kb.verify import VerifyReport
 
 LEDGER = "events.sqlite"  # its name in every backup

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import apsw
 from blake3 import blake3
@@ -12,6 +12,7 @@ from runloop.events import KINDS, chain_hash, genesis, parse
 from runloop.events.blobs import blob_names
 from runloop.events.hashes import preimage
 from runloop.kb.erasing import Erasures
+from runloop.kb.keeping.anchor import Anchor
 from runloop.kb.pruning.checkpoints import Holes
 from runloop.kb.rows import COLUMNS
 
@@ -22,14 +23,6 @@ BLOB_CHUNK = 1 << 20  # bytes of a blob that are in memory at once
 _AFTER = f"SELECT {COLUMNS} FROM events WHERE id > ?"  # noqa: S608 - our constant
 _NO_MORE: tuple[int, bytes] = (1 << 63, b"")
 UNREADABLE = (apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.SQLError, UnicodeDecodeError)
-
-
-class Anchor(NamedTuple):
-    """A head that was noted outside the ledger: this event must still be there, with this chain value."""
-
-    ledger_id: str
-    id: int
-    chain: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from runloop.events import parse
 from runloop.kb.evidence import named_by
-from runloop.kb.keeping.chain import Anchor, Broken, ChainScan, hash_blob
+from runloop.kb.keeping.anchor import Anchor
+from runloop.kb.keeping.chain import Broken, ChainScan, hash_blob
+from runloop.kb.keeping.progress import Progress, silent
 from runloop.kb.pruning.archive import ArchiveReader
 from runloop.kb.pruning.checkpoints import archive_place, checkpoints, troubles, was_taken_back
 
@@ -19,14 +21,7 @@ if TYPE_CHECKING:
 
     from runloop.kb.ledger import Ledger
 
-Progress = Callable[[str, int, int], None]
-"""Called with a check's name, how much of it is done, and how much there is."""
-
 _NAMING = " OR ".join(f"instr(payload_json, '\"{name}\"')" for name in ("evidence", "citations", "artifact_id", "sources"))
-
-
-def silent(_check: str, _done: int, _of: int) -> None:
-    """A progress that nobody watches."""
 
 
 @dataclass(slots=True)

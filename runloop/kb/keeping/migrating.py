@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.kb.database import connected, translated
 from runloop.kb.keeping.backup import copy_ledger, require_ledger, require_room, write_backup
-from runloop.kb.keeping.checks import silent
 from runloop.kb.keeping.locks import alone
+from runloop.kb.keeping.progress import silent
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
 from runloop.kb.migrations import MIGRATIONS, migrate, version
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from runloop.kb.keeping.checks import Progress
+    from runloop.kb.keeping.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from runloop.events.records import RunChanged
 from runloop.kb.database import connected, create_directory, sync_directory, translated
 from runloop.kb.errors import LedgerCorrupt, NotALedger
 from runloop.kb.keeping.backup import LEDGER, copy_ledger, read_backup, refuse_overlap, require_room, write_backup
-from runloop.kb.keeping.checks import silent
 from runloop.kb.keeping.copying import copy, make_directory, put, sync_tree
 from runloop.kb.keeping.locks import alone
+from runloop.kb.keeping.progress import silent
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
 from runloop.kb.migrations import migrate
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from runloop.kb.base import KnowledgeBase
     from runloop.kb.keeping.backup import Manifest
-    from runloop.kb.keeping.checks import Progress
+    from runloop.kb.keeping.progress import Progress
 
 RESTORED = "restored from a backup"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runloop.kb.queries.asking import run_query
-from runloop.kb.queries.request import MAX_ROWS, MAX_SECONDS, QueryResult, Request
+from runloop.kb.queries.request import QueryResult, Request
 from runloop.kb.queries.tables import tables_of
 
-__all__ = ["MAX_ROWS", "MAX_SECONDS", "QueryResult", "Request", "run_query", "tables_of"]
+__all__ = ["QueryResult", "Request", "run_query", "tables_of"]

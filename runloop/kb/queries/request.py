@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runloop.kb.limits import MAX_ROWS, MAX_SECONDS
 from runloop.kb.redaction import EVERYTHING, Rules
-
-MAX_ROWS = 1000
-MAX_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)

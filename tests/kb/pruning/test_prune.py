@@ -20,7 +20,7 @@ from runloop.kb.errors import (
     RunArchived,
     SeqTaken,
 )
-from runloop.kb.keeping.chain import Anchor
+from runloop.kb.keeping.anchor import Anchor
 from runloop.kb.pruning import prune as pruning
 from runloop.kb.pruning.archive import ArchiveReader
 from runloop.kb.pruning.archived import ArchivedRuns
