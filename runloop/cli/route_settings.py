@@ -44,11 +44,12 @@ def hints(environment: Mapping[str, str]) -> str:
     """What a shell needs to let plain commands through; also kept in a file, older than the configuration once that has changed."""
     from runloop.cli import context
     from runloop.router.hints import hints as text_of
+    from runloop.router.machine import settings_of
 
     resolved = context.settings()
     files = [layer.source for layer in resolved.layers if layer.name in ("system", "user")]
     where = ":".join(environment.get(name, "") for name in ("RUNLOOP_CONFIG", "XDG_CONFIG_HOME"))
-    text = text_of(load(environment), files, where)
+    text = text_of(settings_of(resolved), files, where)
     _replace(f"{resolved.directories.state}/router.hints", text)
     return text
 

@@ -73,8 +73,12 @@ def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
     """The openings that fit a request, best first, and whether one of them is meant. Deterministic; ties go by name."""
     if len(line) > MAX_LINE:
         return Meant("none", (), f"the line is longer than {MAX_LINE} characters")
-    weights = _weights(candidates)
-    matches = sorted((_match(line, each, weights) for each in candidates), key=lambda match: (-match.score, match.name))
+    known = [frozenset[str]().union(*map(telling, _texts(each))) for each in candidates]
+    weights = _weights(known)
+    matches = sorted(
+        (_match(line, each, words, weights) for each, words in zip(candidates, known, strict=True)),
+        key=lambda match: (-match.score, match.name),
+    )
     if not matches or matches[0].score < MATCHES:
         reason = "there are no openings" if not matches else f"no opening reaches {MATCHES}; the nearest is {matches[0].name}"
         return Meant("none", tuple(matches), reason)
@@ -84,10 +88,10 @@ def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
     return found
 
 
-def _weights(candidates: Sequence[Candidate]) -> dict[str, float]:
-    """How much each word tells: less, the more openings have it."""
-    having = Counter(word for each in candidates for word in set().union(*map(telling, _texts(each))))
-    return {word: math.log(1 + (1 + len(candidates)) / count) for word, count in having.items()}
+def _weights(known: Sequence[frozenset[str]]) -> dict[str, float]:
+    """How much each word tells, by the words of each opening: less, the more openings have it."""
+    having = Counter(word for words in known for word in words)
+    return {word: math.log(1 + (1 + len(known)) / count) for word, count in having.items()}
 
 
 def _texts(candidate: Candidate) -> list[str]:
@@ -95,14 +99,14 @@ def _texts(candidate: Candidate) -> list[str]:
     return [candidate.name.replace("_", " "), *candidate.goals, *spoken]
 
 
-def _match(line: str, candidate: Candidate, weights: Mapping[str, float]) -> Match:
+def _match(line: str, candidate: Candidate, known: frozenset[str], weights: Mapping[str, float]) -> Match:
     rest, named = named_values(line, candidate.params)
     said = telling(rest)
     first = rest.split(maxsplit=1)[0] if rest.split() else ""
-    laid = _best_example(rest, candidate, weights)
+    laid = _best_example(rest, frozenset(said), candidate, weights)
     if laid is None:
         params: dict[str, Filled] = {}
-        terms = _shared(said, candidate, weights)
+        terms = _shared(said, known, weights)
         score = min(1.0, sum(weight for _, weight in terms) / _all(said, weights))
         example = None
     else:
@@ -112,7 +116,7 @@ def _match(line: str, candidate: Candidate, weights: Mapping[str, float]) -> Mat
             if (value := typed(text, candidate.params.get(name))) is not None
         }
         outside = _outside(said, laid)
-        terms = _shared(outside, candidate, weights)
+        terms = _shared(outside, known, weights)
         share = sum(weight for _, weight in terms) / _all(outside, weights)
         score = min(1.0, (1 - _WHOLE) * share + _WHOLE * laid.found / laid.of)
         example = laid.example
@@ -122,14 +126,14 @@ def _match(line: str, candidate: Candidate, weights: Mapping[str, float]) -> Mat
     return Match(candidate.name, round(score, 4), terms, example, tuple(params[name] for name in candidate.params if name in params))
 
 
-def _best_example(line: str, candidate: Candidate, weights: Mapping[str, float]) -> Aligned | None:
+def _best_example(line: str, said: frozenset[str], candidate: Candidate, weights: Mapping[str, float]) -> Aligned | None:
     """The example that explains most of the line: all its slots filled, most of its words there, most of the line's own words its."""
     best: tuple[float, int, Aligned] | None = None
     for number, (text, pieces) in enumerate(candidate.examples):
         laid = align(line, pieces, text)
         if laid is None or not laid.found:
             continue
-        own = sum(weights.get(word, 0.0) for word in telling(" ".join(pieces[::2])) if word in telling(line))
+        own = sum(weights.get(word, 0.0) for word in telling(" ".join(pieces[::2])) if word in said)
         value = (own + laid.found / laid.of + 0.5 * len(laid.slots), -number, laid)
         if best is None or value[:2] > best[:2]:
             best = value
@@ -148,8 +152,7 @@ def _outside(said: Sequence[str], laid: Aligned) -> list[str]:
     return outside
 
 
-def _shared(said: Sequence[str], candidate: Candidate, weights: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    known = set().union(*map(telling, _texts(candidate)))
+def _shared(said: Sequence[str], known: frozenset[str], weights: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     return tuple((word, round(weights[word], 4)) for word in dict.fromkeys(said) if word in known)
 
 
