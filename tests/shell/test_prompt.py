@@ -36,7 +36,7 @@ def test_the_history_keeps_requests_as_it_keeps_commands(home, terminal):
 
     for number, line in enumerate((f" {REQUEST}", REQUEST, REQUEST), 1):
         screen.enter(line)
-        screen.expect(ASKED, times=number)
+        screen.expect(f"{REQUEST}>", times=number)
     screen.enter("fc -l && echo li''sted")
     shown = screen.expect("\nlisted").rpartition("fc -l")[2]
 
