@@ -137,11 +137,11 @@ def _unusual(broker: Broker, plan: Plan, facts: Facts) -> bool:
 def deliver(broker: Broker, topic: Topic, plan: Plan, data: bytes, count: int, soonest: int, now_ms: int, *, alone: bool) -> None:
     """Give ``count`` frames to everybody who gets them unchanged; none expires before ``soonest``.
 
-    ``alone``: nothing else comes with them, so who has nothing waiting gets them past the queue.
+    ``alone``: nothing else comes with them, so who has nothing waiting gets them past the queue, and before all others.
     """
     counts = topic.counts
     counts.frames += count
-    run: Run | None = None
+    waiting: list[Subscription] = []
     for sub in plan.plain:
         session = sub.session
         if alone and session.direct is not None and not session.dirty and not sub.queue and sub.credit_messages is None:
@@ -149,7 +149,10 @@ def deliver(broker: Broker, topic: Topic, plan: Plan, data: bytes, count: int, s
             counts.delivered += count
             session.direct(data)
         else:
-            run = run or Run(topic, data, 0, count, soonest)
+            waiting.append(sub)
+    if waiting:
+        run = Run(topic, data, 0, count, soonest)
+        for sub in waiting:
             put(broker, sub, run, now_ms)
     for window in plan.windows:
         window.turn(now_ms)

@@ -86,16 +86,18 @@ class Subscription:
 
     def put(self, run: Run, now_ms: int) -> list[Lost]:
         """Queue frames; what does not fit is dropped by the policy of the class and returned. Counts ``published`` and the drops."""
-        run.topic.counts.published += run.frames
-        if not self.queue:
+        topic, data, at, frames, _ = run
+        topic.counts.published += frames
+        queue = self.queue
+        if not queue:
             self.taken_ms = now_ms
-        size = len(run.data) - run.at
-        if self.messages + run.frames <= self.max_messages and self.size + size <= self.max_bytes:
-            self.queue.append(run)
-            self.messages += run.frames
-            self.size += size
+        size = len(data) - at
+        messages, held = self.messages + frames, self.size + size
+        if messages <= self.max_messages and held <= self.max_bytes:
+            queue.append(run)
+            self.messages, self.size = messages, held
             return []
-        fits = run.frames <= self.max_messages and size <= self.max_bytes
+        fits = frames <= self.max_messages and size <= self.max_bytes
         if fits and self.klass != BATCHED and now_ms - self.taken_ms >= STALLED_MS:
             return self._put_stalled(run, size)
         return self._put_tight(run, size, now_ms)

@@ -618,3 +618,16 @@ def test_the_busiest_topics_are_counted_one_by_one_and_all_others_together(rig):
     assert sum(counts.published for counts in found.values()) == stats.total.published
     assert sum(counts.queued for counts in found.values()) == stats.queued_frames
     assert found["a"].dropped == {"overflow": 3}
+
+
+def test_who_can_take_a_message_at_once_does_not_wait_for_those_whose_queues_it_goes_into(rig):
+    slow, reader, writer = rig.joined("s"), rig.joined("r"), rig.joined("w")
+    waiting = rig.subscribe(slow, "a")
+    rig.subscribe(reader, "a")
+    rig.publish(writer, "a", 0)
+    rig.read(reader)
+    reader.dirty = False
+    seen = []
+    reader.direct = lambda _raw: seen.append(waiting.messages)
+    rig.publish(writer, "a", 1)
+    assert (seen, waiting.messages) == ([1], 2)
