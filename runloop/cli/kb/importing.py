@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -15,6 +18,7 @@ from runloop.cli.options import JsonOption, TableOption
 from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
+    from runloop.kb import KnowledgeBase
     from runloop.kb.importers.intake import How, Progress
     from runloop.kb.importers.report import ImportReport
 
@@ -25,82 +29,110 @@ app = typer.Typer(
     help="Import contacts, notes, mail, calendars, commits, shell histories.",
 )
 
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be taken, and write nothing.")]
-TakeErasedOption = Annotated[bool, typer.Option("--take-erased", help="Take again what was erased (`rlp forget`), too.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-EncodingOption = Annotated[str | None, typer.Option("--encoding", metavar="NAME", help="Of files that are not UTF-8, such as cp1252.")]
 _TELL_S = 0.2
 
 
-@app.command()
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """An import under way: where what is taken goes, how, and the encoding of files that are not UTF-8."""
+
+    kb: KnowledgeBase
+    how: How
+    encoding: str | None
+
+
+_EncodingOption = Annotated[str | None, typer.Option("--encoding", metavar="NAME", help="Of files that are not UTF-8, such as cp1252.")]
+_DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be taken, and write nothing.")]
+_TakeErasedOption = Annotated[bool, typer.Option("--take-erased", help="Take again what was erased (`rlp forget`), too.")]
+_QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "encoding": (_EncodingOption, None),
+    "dry_run": (_DryRunOption, False),
+    "take_erased": (_TakeErasedOption, False),
+    "quiet": (_QuietOption, False),
+    "json": (JsonOption, False),
+    "table": (TableOption, False),
+}
+"""What every import is asked, with the defaults."""
+
+
+def _importer(*, encoded: bool = True) -> Callable[[Callable[..., ImportReport]], Callable[..., ImportReport]]:
+    """Make a function a command: with its own words, and the options that all imports have. It is called with a :class:`Taking`."""
+
+    def register(take: Callable[..., ImportReport]) -> Callable[..., ImportReport]:
+        hints = get_type_hints(take, localns={"ImportReport": object}, include_extras=True)
+        own = [each.replace(annotation=hints[each.name]) for each in signature(take).parameters.values() if each.name != "taking"]
+
+        def command(**given: Any) -> int:
+            with open_kb() as kb:
+                report = take(_taking(kb, given), **{each.name: given[each.name] for each in own})
+            return _report(report, json=given["json"], table=given["table"])
+
+        shared = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, (kind, default) in _SHARED.items()
+            if encoded or name != "encoding"
+        ]
+        command.__name__, command.__doc__ = take.__name__, take.__doc__
+        command.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
+        command.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined] # what typer reads
+        app.command()(command)
+        return take
+
+    return register
+
+
+def _taking(kb: KnowledgeBase, given: Mapping[str, Any]) -> Taking:
+    from runloop.kb.importers.intake import How
+    from runloop.kb.importers.textfile import known_encoding
+
+    progress = None if given["quiet"] or not output.shows_progress() else _teller()
+    encoding = given.get("encoding")
+    how = How(dry_run=given["dry_run"], take_erased=given["take_erased"], progress=progress)
+    return Taking(kb, how, None if encoding is None else known_encoding(encoding))
+
+
+@_importer()
 def contacts(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="vCard (.vcf) or CSV files.")],
-    encoding: EncodingOption = None,
-    dry_run: DryRunOption = False,
-    take_erased: TakeErasedOption = False,
-    quiet: QuietOption = False,
-    json: JsonOption = False,
-    table: TableOption = False,
-) -> int:
+    taking: Taking, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="vCard (.vcf) or CSV files.")]
+) -> ImportReport:
     """Import contacts. What is refused is listed with file, line and reason; a second import takes nothing new."""
     from runloop.kb.importers.contacts import import_contacts
 
-    with open_kb() as kb:
-        report = import_contacts(kb, files, _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased), encoding=_encoding(encoding))
-    return _report(report, json=json, table=table)
+    return import_contacts(taking.kb, files, taking.how, encoding=taking.encoding)
 
 
-@app.command()
+@_importer()
 def notes(
+    taking: Taking,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory with Markdown and text files, or one such file.")],
-    encoding: EncodingOption = None,
-    dry_run: DryRunOption = False,
-    take_erased: TakeErasedOption = False,
-    quiet: QuietOption = False,
-    json: JsonOption = False,
-    table: TableOption = False,
-) -> int:
+) -> ImportReport:
     """Import notes as passages with their lines. Changed files replace what was read before; files that are gone are forgotten."""
     from runloop.kb.importers.notes import import_notes
 
-    with open_kb() as kb:
-        report = import_notes(kb, directory, _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased), encoding=_encoding(encoding))
-    return _report(report, json=json, table=table)
+    return import_notes(taking.kb, directory, taking.how, encoding=taking.encoding)
 
 
-@app.command()
+@_importer()
 def mail(
+    taking: Taking,
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="mbox files, Maildir folders, .eml files, or directories of them.")
     ],
     attachments: Annotated[bool, typer.Option("--attachments", help="Keep what is attached, not only its name, size and hash.")] = False,
-    encoding: EncodingOption = None,
-    dry_run: DryRunOption = False,
-    take_erased: TakeErasedOption = False,
-    quiet: QuietOption = False,
-    json: JsonOption = False,
-    table: TableOption = False,
-) -> int:
+) -> ImportReport:
     """Import mail. Each message is taken once, whichever mailboxes hold it; one that is gone from its mailbox is forgotten."""
     from runloop.kb.importers.mail.importing import FALLBACK, import_mail
 
-    with open_kb() as kb:
-        how = _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased)
-        report = import_mail(kb, paths, how, encoding=_encoding(encoding) or FALLBACK, keep=attachments)
-    return _report(report, json=json, table=table)
+    return import_mail(taking.kb, paths, taking.how, encoding=taking.encoding or FALLBACK, keep=attachments)
 
 
-@app.command()
+@_importer()
 def shell(
+    taking: Taking,
     files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="Histories; without them those of your shells.")] = None,
     which: Annotated[str | None, typer.Option("--shell", metavar="NAME", help="Whose they are: bash, zsh or fish; else they tell.")] = None,
-    encoding: EncodingOption = None,
-    dry_run: DryRunOption = False,
-    take_erased: TakeErasedOption = False,
-    quiet: QuietOption = False,
-    json: JsonOption = False,
-    table: TableOption = False,
-) -> int:
+) -> ImportReport:
     """Import shell histories. Passwords, tokens and keys are taken out of the commands before anything is stored."""
     import os
 
@@ -112,60 +144,30 @@ def shell(
     chosen = files or usual_histories(os.environ, Path.home())
     if not chosen:
         raise InvalidInput("no shell history was found", code="import.missing", hint="name the file: rlp kb import shell FILE")
-    with open_kb() as kb:
-        how = _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased)
-        report = import_shell(kb, chosen, how, shell=which, encoding=_encoding(encoding))
-    return _report(report, json=json, table=table)
+    return import_shell(taking.kb, chosen, taking.how, shell=which, encoding=taking.encoding)
 
 
-@app.command()
+@_importer()
 def calendar(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="iCalendar files (.ics).")],
-    encoding: EncodingOption = None,
-    dry_run: DryRunOption = False,
-    take_erased: TakeErasedOption = False,
-    quiet: QuietOption = False,
-    json: JsonOption = False,
-    table: TableOption = False,
-) -> int:
+    taking: Taking, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="iCalendar files (.ics).")]
+) -> ImportReport:
     """Import appointments. Recurrences stay rules; what changed replaces what was read before, what is gone is forgotten."""
     from runloop.kb.importers.calendar.importing import import_calendar
 
-    with open_kb() as kb:
-        report = import_calendar(kb, files, _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased), encoding=_encoding(encoding))
-    return _report(report, json=json, table=table)
+    return import_calendar(taking.kb, files, taking.how, encoding=taking.encoding)
 
 
-@app.command()
+@_importer(encoded=False)
 def git(
+    taking: Taking,
     repository: Annotated[Path, typer.Argument(metavar="REPO", help="The directory of a Git repository.")],
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only commits from then on: 30d, 2026-01-31.")] = None,
-    dry_run: DryRunOption = False,
-    take_erased: TakeErasedOption = False,
-    quiet: QuietOption = False,
-    json: JsonOption = False,
-    table: TableOption = False,
-) -> int:
+) -> ImportReport:
     """Import the commits of every branch of a repository. Those that can no longer be reached are forgotten, unless --since is given."""
     from runloop.cli.times import moment
     from runloop.kb.importers.git import import_git
 
-    since_ms = moment(since, time.time_ns() // 1_000_000, "--since")
-    with open_kb() as kb:
-        report = import_git(kb, repository, _how(dry_run=dry_run, quiet=quiet, take_erased=take_erased), since_ms=since_ms)
-    return _report(report, json=json, table=table)
-
-
-def _how(*, dry_run: bool, quiet: bool, take_erased: bool) -> How:
-    from runloop.kb.importers.intake import How
-
-    return How(dry_run=dry_run, take_erased=take_erased, progress=None if quiet or not output.shows_progress() else _teller())
-
-
-def _encoding(name: str | None) -> str | None:
-    from runloop.kb.importers.textfile import known_encoding
-
-    return None if name is None else known_encoding(name)
+    return import_git(taking.kb, repository, taking.how, since_ms=moment(since, time.time_ns() // 1_000_000, "--since"))
 
 
 def _teller() -> Progress:
