@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
 _SORTS: Final[dict[type, str]] = {str: "text", Path: "a path", int: "a whole number", float: "a number", bool: "a flag"}
+_SIGNS: Final[dict[type, str]] = {str: "TEXT", Path: "PATH", int: "N", float: "N"}
+"""What stands for the value of an option in its help, where the option has no word for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,14 @@ def read_plainly(command: Any) -> Any:
         parameters: list[Any] = given(ctx)
         for each in parameters:
             own = _plain(getattr(each, "type_descriptor", None))
-            if own is not None:
-                each.get_runtime_param = _always(own)
+            if own is None:
+                continue
+            each.get_runtime_param = _always(own)
+            if each.param_type_name == "argument":  # its word says what it is: no braces, no name of a Python type
+                each.get_usage_pieces = _always([_word(each)])
+                each.display_type_rich = _always("")
+            elif each.metavar is None and own.sort in _SIGNS:
+                each.display_type_rich = _always(_SIGNS[own.sort])
         return parameters
 
     command.get_params = plain
@@ -76,8 +84,16 @@ def _plain(described: Any) -> Plain | None:
     return Plain(sort, own.min, own.max) if known and own.parser is None else None
 
 
-def _always(plain: Plain) -> Callable[[], Plain]:
-    return lambda: plain
+def _always(answer: Any) -> Callable[..., Any]:
+    return lambda *_, **__: answer
+
+
+def _word(argument: Any) -> str:
+    """An argument in the line of usage: ``RUN``, ``FILE...``, in brackets where it may be left out."""
+    word = argument.metavar or argument.name.upper()
+    if argument.nargs != 1 and "..." not in word:
+        word += "..."
+    return word if argument.required or word.startswith("[") else f"[{word}]"
 
 
 def _chosen(sort: type[Enum], word: str) -> Enum:

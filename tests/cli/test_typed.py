@@ -78,3 +78,11 @@ def test_no_value_of_a_verb_needs_more_than_this(verb):
     found = list(parameters(command_of(verb)))
     assert found
     assert [each.name for each in found if not isinstance(each.get_runtime_param(), Plain)] == []
+
+
+def test_help_has_words_and_no_names_of_types():
+    shown = read_plainly(command()).get_help(command().make_context("rlp pick", [], resilient_parsing=True))
+    assert shown.startswith("Usage: rlp pick [OPTIONS] PLACE [REST...]\n")
+    assert "--also PATH" in shown
+    assert "--count N" in shown
+    assert "<" not in shown.replace("<=x<=", "").replace("<apple|pear>", "")
