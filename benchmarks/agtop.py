@@ -3,20 +3,16 @@
 The records come over a real bus only in tests; here they come from a feed in the same process, so that
 what is measured is agtop alone: masking, folding, drawing, painting. The screen is a pseudo-terminal of 80×24 and of 200×60.
 
-    python benchmarks/agtop.py [--seconds 10] [--runs 150] [--rounds 5]
+    python benchmarks/agtop.py [--small] [--runs 5] [--seconds 10] [--changing 150]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import pty
 import resource
 import select
 import signal
-import statistics
 import struct
 import subprocess
 import sys
@@ -25,6 +21,8 @@ import time
 from fcntl import ioctl
 from pathlib import Path
 from termios import TIOCSWINSZ
+
+SIZES = {"80x24": (80, 24), "200x60": (200, 60)}
 
 
 def spawn(arguments: list[str], size: tuple[int, int], home: str) -> tuple[int, int]:
@@ -152,36 +150,38 @@ def step(board, mask, seqs: dict[str, int], run_id: str, now_ms: int) -> None:
     board.take(mask(record(seqs, run_id, kind, now_ms, {**meta, **more})))
 
 
-def told(values: list[float]) -> dict[str, float]:
-    return {"median": round(statistics.median(values), 1), "least": round(min(values), 1), "most": round(max(values), 1)}
+def measured(changing: int, seconds: float) -> dict[str, float]:
+    """One round: every figure at both sizes."""
+    found = {"bare_python_ms": bare_python()}
+    for name, size in SIZES.items():
+        found[f"first_paint_{name}_ms"] = first_paint(size)
+        found[f"share_{name}_percent"] = busy(size, changing, seconds)
+    return found
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         child(int(sys.argv[2]), float(sys.argv[3]))
         return
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--runs", type=int, default=150)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    import textual
+    from _common import arguments, repeat, report, summary  # the child is started as an installed program, without this directory
 
-    first_paint((80, 24))  # warm
-    sizes = {"80x24": (80, 24), "200x60": (200, 60)}
-    result = {
+    options = arguments(
+        __doc__, seconds="how long each share of a core is measured (default 10)", changing="runs that change (default 150)"
+    )
+    changing = int(options.changing or (10 if options.small else 150))
+    seconds = float(options.seconds or (1 if options.small else 10))
+    if options.small:
+        figures = {name: summary([value]) for name, value in measured(changing, seconds).items()}
+    else:
+        figures = repeat(lambda: measured(changing, seconds), runs=options.runs)
+    facts = {
         "row": 14,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, textual {textual.__version__}",
-        "bare_python_ms": told([bare_python() for _ in range(options.rounds)]),
-        "first_paint_ms": {name: told([first_paint(size) for _ in range(options.rounds)]) for name, size in sizes.items()},
-        "percent_of_a_core": {
-            name: told([busy(size, options.runs, options.seconds) for _ in range(options.rounds)]) for name, size in sizes.items()
-        },
-        "runs": options.runs,
-        "changes_per_second": options.runs * 4,
+        "rounds": 1 if options.small else options.runs,
+        "runs": changing,
+        "changes_per_second": changing * 4,
         "load": os.getloadavg()[0],
     }
-    print(json.dumps(result, indent=2))
+    report("agtop", figures, "textual", "rich", **facts)
 
 
 if __name__ == "__main__":
