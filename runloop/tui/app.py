@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.filter import Monochrome, NoColor
 from textual.widgets import Input, Static
 
 from runloop.errors import RunloopError
@@ -50,6 +51,7 @@ class Agtop(App[RunloopError | None]):
     #prompt { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
     #prompt.-open { display: block; }
     ToastRack { margin-bottom: 2; }
+    CommandPalette:nocolor CommandList > .option-list--option-highlighted { text-style: underline; }
     """
     BINDINGS: ClassVar = [
         Binding("q,ctrl+c", "quit", "Leave", priority=False),
@@ -80,6 +82,8 @@ class Agtop(App[RunloopError | None]):
         run: str | None = None,
     ) -> None:
         super().__init__()
+        if self.no_color:  # none at all: greys on black of Textual's are colours to a terminal that is light
+            self._filters = [NoColor() if isinstance(each, Monochrome) else each for each in self._filters]
         for each in THEMES:
             self.register_theme(each)
         self.theme = theme

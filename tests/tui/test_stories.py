@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 from textual import events
+from textual.color import Color
 
 from runloop.errors import Denied, InvalidInput
 from runloop.tui.app import Agtop
@@ -318,8 +319,14 @@ async def test_every_theme_tells_states_by_marks_too(feed, desk, words, theme):
 async def test_without_colour_the_same_is_said(feed, desk, same, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     async with at_the_screen(feed, desk, (80, 24)) as (app, _):
-        assert app.no_color
         same(app, "runs-80x24")
+        shown = [
+            filtered
+            for strip in app.screen._compositor.render_strips()
+            for filtered in strip.apply_filter(app._filters[-1], Color(0, 0, 0))
+        ]
+        assert {each.style.color.is_default and each.style.bgcolor.is_default for each in shown} == {True}
+        assert any(each.style.reverse and "letter" in each.text for each in shown)
 
 
 async def test_a_terminal_without_unicode_shows_the_same_in_ascii(feed, desk, words):
