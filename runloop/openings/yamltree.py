@@ -132,10 +132,11 @@ class _Composer:
         mark = error.problem_mark or error.context_mark
         context = f" ({error.context})" if error.context else ""
         at = self.place(mark.index) if mark else Place(1, 1)
+        tabs = error.problem and ("'\\t'" in error.problem or "cannot start any token" in error.problem)
         hint = (
             "indent with spaces, not tabs"
-            if error.problem and ("'\\t'" in error.problem or "cannot start any token" in error.problem)
-            else ""
+            if tabs
+            else "look there and on the line before: a bracket or quote not closed, or another indentation"
         )
         return self._report.fatal("yaml", f"{error.problem or error}{context}", at, hint=hint)
 

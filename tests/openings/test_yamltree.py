@@ -105,6 +105,12 @@ def test_a_tab_that_indents_gets_a_hint(parser):
     assert caught.value.hint == "indent with spaces, not tabs"
 
 
+def test_any_other_syntax_error_says_where_to_look(parser):
+    with pytest.raises(OpeningError) as caught:
+        compose("a: [1, 2\nb: 3", Report())
+    assert caught.value.hint.startswith("look there and on the line before: a bracket")
+
+
 @pytest.mark.parametrize(("text", "place"), [("a: \x00", (1, 4)), ("a: 1\nbü: \x1b[0m", (2, 5)), ("a: '\ud800'", (1, 5))])
 def test_characters_that_are_no_text_are_refused(refused, text, place):
     line, column, message = refused(text)
