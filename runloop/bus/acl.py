@@ -27,6 +27,8 @@ CONTROL: Final = "rlp/ctrl"
 DROPS: Final = "rlp/sys/drops"
 DECISION: Final = "toolresult.action.decision.v1"
 
+_BEGINNINGS: Final = 256
+"""Beginnings of topics whose rules are remembered."""
 _EVERY: Final = frozenset((*ROLES, DAEMON))
 _OURS: Final = frozenset({DAEMON})
 _TRUSTED: Final = frozenset({OPERATOR, DAEMON})
@@ -68,10 +70,12 @@ class Acl:
     ``agent`` is everywhere the name that a connection of the role agent has proved, empty for all others.
     """
 
-    __slots__ = ("_rules", "_schemas")
+    __slots__ = ("_near", "_rules", "_schemas")
 
     def __init__(self, rules: tuple[Rule, ...] = RULES, *, decide: frozenset[str] = frozenset({OPERATOR})) -> None:
         self._rules = tuple((check_pattern(rule.pattern), rule) for rule in rules)
+        self._near: dict[str, tuple[tuple[tuple[str, ...], Rule], ...]] = {}
+        """The rules that topics with this beginning, two levels, can follow."""
         self._schemas = {ID_OF[DECISION]: decide | _OURS}
 
     @property
@@ -113,7 +117,25 @@ class Acl:
         return True
 
     def _find(self, topic: str) -> Rule | None:
-        return next((rule for pattern, rule in self._rules if matches(pattern, topic)), None)
+        first, _, rest = topic.partition("/")
+        begins = f"{first}/{rest.partition('/')[0]}"
+        near = self._near.get(begins)
+        if near is None:
+            if len(self._near) >= _BEGINNINGS:
+                self._near.clear()
+            levels = begins.split("/")
+            near = self._near[begins] = tuple(each for each in self._rules if _begins_so(each[0], levels))
+        return next((rule for pattern, rule in near if matches(pattern, topic)), None)
+
+
+def _begins_so(pattern: tuple[str, ...], levels: list[str]) -> bool:
+    """Whether the pattern may cover a topic that begins with these levels, the last of which is empty where the topic has no more."""
+    for want, level in zip(pattern, levels, strict=False):
+        if want == REST:
+            return True
+        if want not in {ONE, level}:
+            return False
+    return True
 
 
 def agent_token(operator_token: str, name: str) -> str:

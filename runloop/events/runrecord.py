@@ -27,6 +27,7 @@ OUTER_KEYS = (
     *("kind", "level", "message", "meta", "event_id"),
 )
 _LEVELS: Final = {level: b'{"level":"%b",' % level.encode() for level in get_args(Level)}
+_SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 _STORED_KINDS: Final = RUN_KINDS - LIVE_KINDS
 _RUN_ID: Final = re.compile(UUID_PATTERN)
 _OPENING_ID: Final = re.compile(f"opening:{UUID_PATTERN}")
@@ -174,30 +175,31 @@ def one_line(text: str) -> str:
 
 
 class _Shape(NamedTuple):
-    """How a struct becomes an object: its values at once, and for each the name shown and whether None leaves it out."""
+    """How a struct becomes an object: its values at once, the name shown of each, and the names that are there whatever they hold."""
 
     values: Callable[[Struct], tuple[Any, ...]]
-    fields: tuple[tuple[str, bool], ...]
+    names: tuple[str, ...]
+    required: frozenset[str]
 
 
 @cache
 def _shape(kind: type[Struct]) -> _Shape:
     names, shown = kind.__struct_fields__, kind.__struct_encode_fields__
-    required = len(names) - len(kind.__struct_defaults__)
-    optional = [position >= required for position in range(len(names))]
+    required = frozenset(shown[: len(names) - len(kind.__struct_defaults__)])
     one_by_one = attrgetter(*names)
     values = one_by_one if len(names) > 1 else lambda struct: (one_by_one(struct),)
-    return _Shape(values, tuple(zip(shown, optional, strict=True)))
+    return _Shape(values, shown, required)
 
 
 def _plain(struct: Struct) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    values, fields = _shape(type(struct))
-    for (shown, optional), value in zip(fields, values(struct), strict=True):
+    values, names, required = _shape(type(struct))
+    out = {name: value for name, value in zip(names, values(struct), strict=True) if value is not None or name in required}
+    for name, value in out.items():
+        kind = type(value)
+        if kind in _SCALARS:
+            continue
         if isinstance(value, Struct):
-            out[shown] = _plain(value)
-        elif type(value) is list and value and isinstance(value[0], Struct):
-            out[shown] = [_plain(item) for item in value]
-        elif value is not None or not optional:
-            out[shown] = value
+            out[name] = _plain(value)
+        elif kind is list and value and isinstance(value[0], Struct):
+            out[name] = [_plain(item) for item in value]
     return out

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from runloop.errors import RunloopError
-
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
@@ -46,12 +44,9 @@ class AsyncLedger:
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
-        for submission in gathered:
-            try:
-                self.ledger.put(submission)
-            except RunloopError as error:
-                submission.error = error
-                self._resolve([submission])
+        for submission, error in self.ledger.put_all(gathered):
+            submission.error = error
+            self._resolve([submission])
 
     def deliver(self, submissions: list[Submission]) -> None:
         """Called by the writer thread after each commit."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from msgspec import structs
 
-from runloop.errors import Where
+from runloop.errors import RunloopError, Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.kb.database import BUSY_MS, abandon, connect, translated
 from runloop.kb.errors import BlobMissing, LedgerReadOnly
@@ -143,6 +143,11 @@ class Ledger:
         """The second half: queue what was prepared. Raises LedgerClosed."""
         assert self._writer is not None  # noqa: S101 - it was prepared
         self._writer.put(submission)
+
+    def put_all(self, submissions: list[Submission]) -> list[tuple[Submission, RunloopError]]:
+        """As :meth:`put` for several at once; those that could not be queued, and why."""
+        assert self._writer is not None  # noqa: S101 - they were prepared
+        return self._writer.put_all(submissions)
 
     def read(
         self,

@@ -71,8 +71,12 @@ def prepare(event: NewEvent, *, check: bool) -> Row:
         payload_json = canonical(payload)
         blobs = [(bytes.fromhex(name), data) for name, data in values]
     if check:
-        (validate_meta if made else validate)(event.kind, payload)
-        _check_outer(event)
+        if made:
+            validate_meta(event.kind, payload)
+        else:
+            validate(event.kind, payload)
+        if not made or not event.actor:
+            _check_outer(event)
     if event.blobs:
         blobs += [(blake3(data).digest(), data) for data in event.blobs]
     content = blake3(preimage(event.kind, event.actor, event.scope, payload_json, provenance_json)).digest()

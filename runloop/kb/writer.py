@@ -54,14 +54,27 @@ class Writer:
 
     def put(self, submission: Submission) -> None:
         """Queue a submission; its waiter hears of it after the commit. Raises ``kb.disk_full`` when too much waits for room already."""
+        for _, error in self.put_all([submission]):
+            raise error
+
+    def put_all(self, submissions: list[Submission]) -> list[tuple[Submission, RunloopError]]:
+        """As :meth:`put` for several at once; those that could not be queued, and why."""
+        refused: list[tuple[Submission, RunloopError]] = []
         with self._lock:
-            if self._closed:
-                raise LedgerClosed("the ledger was closed", where=Where(file=str(self._path)))
-            if self.stalled is not None:
-                self._hold(submission, self.stalled)
-            self._pending.append(submission)
-            if len(self._pending) == 1:
+            idle = not self._pending
+            for submission in submissions:
+                try:
+                    if self._closed:
+                        raise LedgerClosed("the ledger was closed", where=Where(file=str(self._path)))
+                    if self.stalled is not None:
+                        self._hold(submission, self.stalled)
+                except RunloopError as error:
+                    refused.append((submission, error))
+                else:
+                    self._pending.append(submission)
+            if idle and self._pending:
                 self._wake.release()
+        return refused
 
     def poke(self) -> None:
         """Look for room now, when the queue stands still."""

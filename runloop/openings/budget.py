@@ -38,4 +38,4 @@ class Account:
 
 def least(first: int | None, second: int | None) -> int | None:
     """The smaller of two limits."""
-    return min((limit for limit in (first, second) if limit is not None), default=None)
+    return second if first is None or (second is not None and second < first) else first

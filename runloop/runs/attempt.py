@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runloop.openings.expressions import Ports
     from runloop.sandbox.spec import Limits
 
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _SEED_CONTEXT = "runloop attempt seed v1"
 DEFAULT_PORT = "out"
 _REFUSAL_CLASSES = "runloop_agent."
@@ -54,7 +55,7 @@ class AttemptSpec:
             kind=bundle.kind,
             digest=bundle.digest,
             entry=bundle.entry,
-            request_json=json.dumps(request, ensure_ascii=False, separators=(",", ":"), sort_keys=True),
+            request_json=_as_json(request),
             seed=self.seed,
             start_ms=self.start_ms,
             limits=limits,

@@ -9,6 +9,7 @@ import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from runloop import __version__
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runloop.bundles import Bundle
+    from runloop.bundles.manifest import Limits as BundleLimits
     from runloop.config import Settings
     from runloop.effects.perform.mail import MailSettings
     from runloop.effects.perform.secrets import SecretHandles, SecretStore
@@ -91,8 +93,8 @@ def limits_from(settings: Settings) -> Callable[[Bundle], Limits]:
     memory, wall = settings.get("sandbox.memory_mb") * MIB, settings.get("sandbox.wall_ms")
     output, hostcalls, fuel = (settings.get(f"sandbox.{name}") for name in ("output_bytes", "hostcalls", "fuel"))
 
-    def limits_of(bundle: Bundle) -> Limits:
-        own = bundle.limits
+    @lru_cache(256)
+    def capped(own: BundleLimits) -> Limits:
         return Limits(
             memory_bytes=least(own.memory_bytes, memory) or memory,
             wall_ms=least(own.wall_ms, wall) or wall,
@@ -101,7 +103,7 @@ def limits_from(settings: Settings) -> Callable[[Bundle], Limits]:
             hostcalls=hostcalls if own.hostcalls is None else min(own.hostcalls, hostcalls),
         )
 
-    return limits_of
+    return lambda bundle: capped(bundle.limits)
 
 
 def rules_from(settings: Settings) -> RunRules:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec import Struct
+
 from runloop.events import NewEvent, RunIdentity, StoredEvent, live_record, record_of, run_event
 from runloop.events.records import RecordMeta
 
@@ -26,8 +28,7 @@ class Appender(Protocol):
     def append(self, events: Iterable[NewEvent]) -> asyncio.Future[list[StoredEvent]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A record about to be written: its kind, the line for people, and what belongs to the kind."""
 
     kind: str
@@ -90,10 +91,10 @@ class Recorder:
         self.tell(live_record(self.identity, self.last_seq, kind, meta, message, ts_ms=self.clock_ms()))
 
     def _append(
-        self, drafts: Iterable[Draft], beside: Iterable[NewEvent], after: Sequence[Ending] = ()
+        self, drafts: Sequence[Draft], beside: Iterable[NewEvent], after: Sequence[Ending] = ()
     ) -> asyncio.Future[list[StoredEvent]]:
         """The caller gets a future of its own: that it stops waiting must not lose the record."""
-        now_ms, parts = self.clock_ms(), [*after, Ending(self, list(drafts))]
+        now_ms, parts = self.clock_ms(), [*after, Ending(self, drafts)]
         before = [part.recorder.last_seq for part in parts]
         try:
             events = [[part.recorder.numbered(draft, now_ms) for draft in part.drafts] for part in parts]

@@ -277,6 +277,7 @@ class Run:
                 else:
                     await self._carry_out(commands, *said)
         finally:
+            self._inbox.close()
             self.services.turns.release(self.run_id)
             await self._stop_all()
         return self._result
@@ -342,17 +343,16 @@ class Run:
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
         self.say_quiet()
+        if not self._inbox.empty():
+            return await self._inbox.take()
         now_ms, deadline_ms = self._look_at_clock(), self._plan.next_deadline_ms
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
         park_s = self._may_park_in()
         parking = park_s is not None and (seconds is None or park_s < seconds)
-        try:
-            async with asyncio.timeout(park_s if parking else seconds):
-                return await self._inbox.take()
-        except TimeoutError:
-            if parking and self.quiet:
-                await park(self)
-            return [Tick()]
+        found = await self._inbox.take(park_s if parking else seconds)
+        if not found and parking and self.quiet:
+            await park(self)
+        return found or [Tick()]
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -401,19 +401,17 @@ class Run:
 
     async def _carry_out(self, commands: list[Command], *first: Draft) -> None:
         """One commit for ``first`` and what the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
-        done = next((command for command in commands if isinstance(command, RunDone)), None)
+        done, stopped, closed, ended = _ends(commands)
         self.ending = done is not None
-        stopped = [(command.node, command.attempt) for command in commands if isinstance(command, StopNode)]
         never = {key for key in stopped if (left := self._open.get(key[0])) is not None and left.attempt == key[1]}
         nodes = [node for node, _ in stopped]
-        await self._stop([*nodes, *(gate_task(command.node) for command in commands if isinstance(command, CloseGate))])
-        await self._close(nodes)
-        ended = [command.node for command in commands if isinstance(command, NodeDone | NodeRetrying)]
+        if stopped or closed:
+            await self._stop([*nodes, *(gate_task(node) for node, _ in closed)])
+            await self._close(nodes)
         others, calls = self.closing.take([*nodes, *ended])
         drafts = [*first, *calls]
         starts: list[tuple[StartNode, int | None]] = []
         gates: list[tuple[OpenGate, int | None]] = []
-        closed = {(command.node, command.round) for command in commands if isinstance(command, CloseGate)}
         for command in commands:
             if isinstance(command, StartNode):
                 if (command.node, command.attempt) in never:
@@ -717,6 +715,24 @@ class Run:
 
     async def _stop_all(self) -> None:
         await self._stop(list(self.tasks))
+
+
+def _ends(commands: list[Command]) -> tuple[RunDone | None, list[tuple[str, int]], list[tuple[str, int]], list[str]]:
+    """What the commands end: the run, attempts, gates by their round, and nodes."""
+    done: RunDone | None = None
+    stopped: list[tuple[str, int]] = []
+    closed: list[tuple[str, int]] = []
+    ended: list[str] = []
+    for command in commands:
+        if isinstance(command, NodeDone | NodeRetrying):
+            ended.append(command.node)
+        elif isinstance(command, RunDone):
+            done = command
+        elif isinstance(command, StopNode):
+            stopped.append((command.node, command.attempt))
+        elif isinstance(command, CloseGate):
+            closed.append((command.node, command.round))
+    return done, stopped, closed, ended
 
 
 def _left(limit: int | None, spent: int) -> int | None:

@@ -54,3 +54,22 @@ async def test_a_run_that_waits_for_its_turn_has_no_plan_and_no_queues_yet(bench
             tracemalloc.stop()
         parts = [tracemalloc.Filter(inclusive=True, filename_pattern=f"*/{name}") for name in ("openings/machine.py", "asyncio/queues.py")]
         assert sum(each.size for each in taken.filter_traces(parts).statistics("filename")) == 0
+
+
+async def test_who_waits_for_a_time_gets_nothing_when_it_is_over():
+    assert await Inbox().take(0) == []
+
+
+async def test_a_timer_set_for_an_earlier_time_ends_no_later_wait():
+    inbox = Inbox()
+    early = asyncio.create_task(inbox.take(0.01))
+    await asyncio.sleep(0)
+    inbox.put("a")
+    assert await early == ["a"]
+    late = asyncio.create_task(inbox.take(3600))
+    while inbox._alarm is None or inbox._alarm.when() < asyncio.get_running_loop().time() + 60:
+        await asyncio.sleep(0.001)
+    assert not late.done()
+    inbox.put("b")
+    assert await late == ["b"]
+    inbox.close()
