@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 5.0  # between two looks for new documents
 BATCH = 32  # documents at a time, some milliseconds of work
+EVENTS = 256  # brought into the tables at a time
 SHARE = 0.25  # of the time that may go into it
 TROUBLE_S = 60.0  # before the next try after an error
 
@@ -73,12 +74,17 @@ class Embedding:
         return self._made_by
 
     def _work(self, chosen: Meaning) -> Progress:
-        self._kb.sync()
         began = time.monotonic()
 
-        def rest(_: Progress) -> None:
+        def rest(_: object) -> None:
             nonlocal began
             self._stop.wait((time.monotonic() - began) * (1 - SHARE) / SHARE)
             began = time.monotonic()
 
+        head = self._kb.ledger.head().id
+        while (synced := self._kb.sync(EVENTS)).watermark < head and not self._stop.is_set():
+            if not synced.applied:  # the disk is full, or many that stood here are in an archive
+                self._kb.sync()
+                break
+            rest(synced)
         return catch_up(self._kb.vectors, chosen, batch=BATCH, stop=self._stop.is_set, progress=rest)

@@ -109,8 +109,8 @@ class KnowledgeBase:
             ledger.close()
             raise
 
-    def sync(self) -> Synced:
-        """Bring the derived tables up to the ledger; cheap when there is nothing new.
+    def sync(self, most: int | None = None) -> Synced:
+        """Bring the derived tables up to the ledger, or by at most so many events nearer to it; cheap when there is nothing new.
 
         On a full disk they stay where they are (``behind`` says why) and follow once there is room: nothing in them is lost by waiting.
         Where something was erased or archived, what it said goes at once, and exact tables are made in the background (:meth:`settle`).
@@ -122,7 +122,8 @@ class KnowledgeBase:
             if self.until is not None:
                 return Synced(0, self.until, 0)
             try:
-                synced = materialise.sync(self._views, self._views_path, self.ledger, tick=self._keep_past)
+                until = None if most is None else materialise.watermark(self._views) + most
+                synced = materialise.sync(self._views, self._views_path, self.ledger, until=until, tick=self._keep_past)
             except LedgerFull as full:
                 self.behind = full
                 return Synced(0, materialise.watermark(self._views), 0)

@@ -61,6 +61,17 @@ async def test_documents_get_their_vectors_as_they_come(kb, settings):
         await until(lambda: embedded(kb) == 4)
 
 
+async def test_the_tables_follow_in_pieces(kb, settings, monkeypatch):
+    monkeypatch.setattr(embedding, "EVENTS", 3)
+    kb.ledger.append([note(number) for number in range(10)])
+    synced = []
+    plain = kb.sync
+    monkeypatch.setattr(kb, "sync", lambda most=None: synced.append((most, plain(most))) or synced[-1][1])
+    async with following(kb, settings):
+        await until(lambda: embedded(kb) == 10)
+    assert [(most, each.applied) for most, each in synced[:4]] == [(3, 3), (3, 3), (3, 3), (3, 1)]
+
+
 async def test_a_switch_or_another_embedder_takes_effect_while_it_runs(kb, settings, monkeypatch):
     monkeypatch.setenv("RUNLOOP__KB__VECTORS__EMBEDDER", "off")
     kb.ledger.append([note(1)])
