@@ -64,13 +64,13 @@ def test_a_loop_that_was_closed_does_not_stop_the_writer(ledger, contact):
 
 
 async def test_appends_of_one_turn_are_handed_over_together_when_it_ends(ledger, contact, monkeypatch):
-    put, seen = ledger.put, []
-    monkeypatch.setattr(ledger, "put", lambda submission: (seen.append(submission), put(submission))[1])
+    put_all, seen = ledger.put_all, []
+    monkeypatch.setattr(ledger, "put_all", lambda submissions: (seen.append(len(submissions)), put_all(submissions))[1])
     aio = AsyncLedger(ledger)
     futures = [aio.append([contact()]) for _ in range(3)]
     assert seen == []
     await asyncio.sleep(0)
-    assert len(seen) == 3
+    assert seen == [3]
     await asyncio.gather(*futures)
 
 
