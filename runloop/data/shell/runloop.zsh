@@ -84,7 +84,6 @@ _runloop_plain() {
 _runloop_fill() {
   emulate -L zsh
   setopt extended_glob
-  _rl_filled=$1
   [[ $1 == *'$'* ]] && _rl_filled=${1//(#m)\$(\{|)[A-Za-z_][A-Za-z0-9_]#(\}|)/${(P)${MATCH//[\$\{\}]/}}}
   (( $#galiases + $#saliases )) || return 0
   functions[_runloop_parsed]=$_rl_filled 2>/dev/null && _rl_filled=${functions[_runloop_parsed]}
@@ -270,7 +269,8 @@ runloop-accept-line() {
   [[ ${${=line}[1,2]} == 'rlp why' ]] && _runloop_facts ${(Q)line} && export RUNLOOP_SHELL_FACTS="$REPLY}"
   _runloop_expanded
   local meant=$PREBUFFER$REPLY
-  _runloop_fill "$meant"
+  _rl_filled=$meant
+  [[ $meant == *'$'* ]] || (( $#galiases + $#saliases )) && _runloop_fill "$meant"
   # The next line of a command that is not whole yet: the shell's, unless with it the command is a denied one.
   if [[ $CONTEXT == cont ]] && { [[ -n $_rl_known ]] && ! _runloop_needled "$meant" }; then
     zle runloop-plain-accept-line
