@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import apsw
 import wasmtime
@@ -50,6 +50,7 @@ from runloop.kb.keeping.backup import make_backup
 from runloop.kb.keeping.restoring import restore
 from runloop.kb.keeping.vacuuming import vacuum
 from runloop.kb.pruning.prune import prune
+from runloop.kb.pruning.restoring import restore_archive
 from runloop.kb.search import Request
 from runloop.kb.timeline import Span
 from runloop.openings import parse_opening
@@ -193,13 +194,31 @@ def rebuild_here(root):
     """What :func:`rebuilt` starts."""
 
     def peak():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        """Of this program alone: what getrusage says begins with what the one that started it had."""
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
 
     with KnowledgeBase.open(root) as kb:
         kb.sync()
         before, began = peak(), time.perf_counter()
         events = kb.rebuild().applied
         print(json.dumps({"seconds": time.perf_counter() - began, "events": events, "before_mb": before, "after_mb": peak()}))
+
+
+def past(kb, figures):
+    """The first look at a time, with states that were kept as the base grew and without any; and a second one."""
+    head = kb.ledger.head().id
+
+    def look(place):
+        with kb.at(place) as then:
+            then.search_for(Request("plan"))
+
+    places = head * 5 // 8, head * 7 // 8
+    for place in places:
+        figures.timed(f"a first look at {place * 100 // head} % of the events, from a kept state", lambda place=place: look(place))
+    figures.timed("a second one", lambda: look(places[0]))
+    kb._past.forget()  # noqa: SLF001 - as if none had been kept
+    figures.timed("a first look at 62 % of the events, from nothing", lambda: look(places[0]))
 
 
 def sound(kb, figures, name, *, views=True):
@@ -249,6 +268,7 @@ def measure(made: Home, events: int, seconds: float) -> Figures:
         asked(kb, figures, words, emails)
         while_searched(kb, figures, recorded, words, seconds)
         sound(kb, figures, "verify")
+        past(kb, figures)
     rebuilt(made, figures)
     copy = figures.timed("backup", lambda: make_backup(root / "events.sqlite", made.root / "backup", {}))
     with KnowledgeBase.open(root) as kb:
@@ -257,8 +277,13 @@ def measure(made: Home, events: int, seconds: float) -> Figures:
         )
         figures["pruned events"], figures["archive MB"] = done.events, round(done.archive_bytes / 1e6, 1)
         figures["archive bytes an event"], figures["records that stayed"] = round(done.archive_bytes / done.events), plan.held
-        figures.timed("views after the prune", kb.sync)
+        figures["transactions of the prune"] = done.checkpoints
+        figures.timed("views after the prune", kb.settle)
         sound(kb, figures, "verify after the prune")
+        figures.timed("the archive taken back", lambda: restore_archive(kb.ledger, str(done.archive)))
+        figures.timed("views after that", kb.settle)
+        prune(kb.ledger, START_MS + YEAR_MS // 2, key=Ed25519PrivateKey.generate())
+        kb.settle()
     figures.timed("vacuum", lambda: vacuum(root / "events.sqlite", [root / "pog.sqlite"]))
     with KnowledgeBase.open(root) as kb:
         sizes(kb, figures, "pruned")
