@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from runloop.errors import RunloopError
 from runloop.text import clock_ms, span
 from runloop.tui.model import Crossing, LogLine, NodeState, RunModel
+from runloop.tui.opening import opening_of
 from runloop.tui.page import (
     MARKS,
     NOTHING,
@@ -29,9 +29,6 @@ from runloop.tui.page import (
     state_piece,
     widths,
 )
-
-if TYPE_CHECKING:
-    from runloop.openings import Opening
 
 NODE_COLUMNS: Final = (
     Column("node", 10, grows=2),
@@ -107,17 +104,6 @@ def graph_rows(run: RunModel, width: int, *, ascii_only: bool = False) -> list[R
     # What stands before an arrow is a port, whatever node has its name.
     known = re.compile("(?<=[│|] )(" + "|".join(map(re.escape, names)) + r")(?= )(?! (?:←|<-) )") if names else None
     return [_marked(text, run.nodes, known) for text in drawn]
-
-
-@lru_cache(maxsize=16)
-def opening_of(source: str) -> Opening | None:
-    """An opening's text as its graph; None where it needs parameters, or was written for another version."""
-    from runloop.openings import parse_opening
-
-    try:
-        return parse_opening(source)
-    except RunloopError:
-        return None
 
 
 @lru_cache(maxsize=16)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from runloop.tui.opening import opening_of
+
 Record = Mapping[str, Any]
 ENDED: Final = frozenset({"succeeded", "failed", "cancelled"})
 NODE_ENDED: Final = frozenset({"ok", "error", "skipped", "cancelled"})
@@ -135,6 +137,8 @@ class RunModel:
     usd: float | None = None
     source: str = ""
     """The text of its opening, where that is known."""
+    planned: int = 0
+    """How many nodes its opening has, as far as known."""
     params: Mapping[str, Any] = field(default_factory=dict)
     nodes: dict[str, NodeState] = field(default_factory=dict)
     crossings: dict[str, Crossing] = field(default_factory=dict)
@@ -158,9 +162,10 @@ class RunModel:
 
     @property
     def progress(self) -> tuple[int, int] | None:
-        """How many nodes ended, of how many; None where nothing is known of them."""
+        """How many nodes ended, of how many the opening has, or of those that began; None where nothing is known of them."""
         nodes = self.known_nodes()
-        return (sum(node.state in NODE_ENDED for node in nodes), len(nodes)) if nodes else None
+        known = max(self.planned, len(nodes))
+        return (sum(node.state in NODE_ENDED for node in nodes), known) if known else None
 
     @property
     def waits_for(self) -> str:
@@ -263,6 +268,8 @@ def _take_run(run: RunModel, kind: str, meta: Mapping[str, Any], ts_ms: int) -> 
         run.submitted_ms = ts_ms
         run.params = meta["params"] if isinstance(meta.get("params"), Mapping) else {}
         run.source = _source(meta.get("opening"))
+        opening = opening_of(run.source)
+        run.planned = 0 if opening is None else len(opening.nodes)
     elif kind == "run.started":
         run.started_ms = ts_ms
 

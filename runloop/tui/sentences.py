@@ -8,8 +8,9 @@ from typing import Final
 from runloop.text import clean_line, clock_ms, span
 from runloop.tui.board import Board, arranged
 from runloop.tui.draw_daemon import GROUPS, daemon_line, library_remarks, load_state, measured
-from runloop.tui.draw_run import content, opening_of
+from runloop.tui.draw_run import content
 from runloop.tui.model import NodeState, RunModel
+from runloop.tui.opening import opening_of
 from runloop.tui.page import count, money
 from runloop.tui.views import OF_A_RUN, Viewing
 
@@ -41,7 +42,7 @@ def _runs(board: Board, viewing: Viewing, now_ms: int) -> Iterator[str]:
 
 
 def _plan(run: RunModel, now_ms: int) -> Iterator[str]:
-    opening = opening_of(run.source) if run.source else None
+    opening = opening_of(run.source)
     before: dict[str, list[str]] = {}
     for edge in opening.edges if opening is not None else ():
         before.setdefault(edge.target.node, []).append(edge.source.node)

@@ -27,6 +27,15 @@ def test_a_run_that_waits_says_for_what_and_how_far_it_is(waiting):
     assert run.nodes["send"].waits_for == "approval of mail.outbox"
 
 
+def test_how_far_a_run_is_counts_nodes_that_have_not_begun(waiting):
+    submitted = {**waiting[0], "meta": {**waiting[0]["meta"], "opening": {"source": "no opening"}}}
+    assert (folded(waiting[:1]).progress, folded([submitted]).progress, folded([submitted, *waiting[1:18]]).progress) == (
+        (0, 4),
+        None,
+        (2, 4),
+    )
+
+
 def test_a_run_that_ended_has_its_times_from_its_last_record(records):
     run = folded(records)
     assert (run.state, run.ms, run.elapsed_ms(0), run.waits_for, run.progress) == ("succeeded", 3114, 3114, "", (4, 4))
@@ -113,7 +122,7 @@ def test_a_node_that_failed_and_is_tried_again_is_not_over(waiting):
               "error": {"code": "x.y", "message": "no\nmore", "hint": "", "retryable": True}}}  # fmt: skip
     take(run, failed)
     node = run.nodes["contact"]
-    assert (node.state, node.errors, node.note, run.progress) == ("ready", 1, "no", (0, 3))
+    assert (node.state, node.errors, node.note, run.progress) == ("ready", 1, "no", (0, 4))
 
 
 def test_filters_take_words_and_keys(waiting):
