@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runloop.daemon import reading
 from runloop.daemon.errors import NeedsOperator
 from runloop.daemon.feed import run_topic
 from runloop.daemon.hosting import Request
@@ -48,14 +47,14 @@ class Control:
         """The payload of the reply: ``ok`` or ``error``, or upstream's words for an upstream request."""
         payload = request.payload
         if isinstance(payload, dict) and len(payload) == 1 and (found := next(iter(payload))) in _UPSTREAM:
-            return await _UPSTREAM[found](self, _map(payload[found], found), request.peer)
+            return await _UPSTREAM[found](self, reading.map_of(payload[found], found), request.peer)
         try:
             return {"ok": await self._verb(payload, request.peer)}
         except RunloopError as error:
             return {"error": {**error.to_dict(), "exit_code": error.exit_code}}
 
     async def _verb(self, payload: Any, peer: Peer) -> dict[str, Any]:
-        fields = _map(payload, "the request")
+        fields = reading.map_of(payload, "the request")
         name = fields.get("verb")
         verb = VERBS.get(name) if isinstance(name, str) else None
         if verb is None:
@@ -70,24 +69,24 @@ class Control:
     async def submit(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Take a run in; see :class:`runloop.daemon.hosting.Request`."""
         library = self._daemon.library
-        workdir = _text(fields, "workdir", optional=True)
-        lookup = WithWorkdir(library, _directory(workdir)) if workdir is not None else None
-        source, name = _text(fields, "opening_source", optional=True), _text(fields, "opening", optional=True)
+        workdir = reading.text(fields, "workdir", optional=True)
+        lookup = WithWorkdir(library, reading.directory(workdir)) if workdir is not None else None
+        source, name = reading.text(fields, "opening_source", optional=True), reading.text(fields, "opening", optional=True)
         if (source is None) == (name is None):
-            raise _bad("opening_source", "give the text of an opening, or the name of one as `opening`")
+            raise reading.bad("opening_source", "give the text of an opening, or the name of one as `opening`")
         if source is not None:
-            opening = OpeningText(source, _text(fields, "opening_file", optional=True))
+            opening = OpeningText(source, reading.text(fields, "opening_file", optional=True))
         else:
             opening = (lookup or library).opening(str(name))
         request = Request(
-            run_id=_uuid(fields, "request_id"),
+            run_id=reading.uuid_of(fields, "request_id"),
             opening=opening,
-            params=_map(fields.get("params") or {}, "params"),
-            yes=_flag(fields, "yes"),
-            digests=_digests(fields.get("agent_digests")),
+            params=reading.map_of(fields.get("params") or {}, "params"),
+            yes=reading.flag(fields, "yes"),
+            digests=reading.digests(fields.get("agent_digests")),
             lookup=lookup,
-            session=peer.session if _flag(fields, "attended") else None,
-            patient=_flag(fields, "patient"),
+            session=peer.session if reading.flag(fields, "attended") else None,
+            patient=reading.flag(fields, "patient"),
             workdir=workdir,
         )
         shown = await self._daemon.hosting.submit(request)
@@ -97,22 +96,23 @@ class Control:
         """Begin a run that shares the history of another one; see :class:`runloop.runs.forking.ForkRequest`."""
         agents = {}
         for each in fields.get("agents") or ():
-            given = _map(each, "agents")
-            name, bundle = str(_text(given, "name")), self._daemon.library.bundle_at(_directory(str(_text(given, "path"))))
+            given = reading.map_of(each, "agents")
+            name = str(reading.text(given, "name"))
+            bundle = self._daemon.library.bundle_at(reading.directory(str(reading.text(given, "path"))))
             if given.get("digest") not in {None, bundle.digest}:
-                raise _bad("agents", f"the agent in {bundle.root} changed since it was asked for; ask again")
+                raise reading.bad("agents", f"the agent in {bundle.root} changed since it was asked for; ask again")
             agents[name] = bundle
-        session = peer.session if _flag(fields, "attended") else None
+        session = peer.session if reading.flag(fields, "attended") else None
         request = ForkRequest(
-            self._daemon.hosting.run_id_of(str(_text(fields, "run"))),
-            _text(fields, "at", optional=True),
-            _map(fields.get("params") or {}, "params"),
-            _map(fields.get("answers") or {}, "answers"),
+            self._daemon.hosting.run_id_of(str(reading.text(fields, "run"))),
+            reading.text(fields, "at", optional=True),
+            reading.map_of(fields.get("params") or {}, "params"),
+            reading.map_of(fields.get("answers") or {}, "answers"),
             agents,
             mode="daemon",
-            yes=_flag(fields, "yes"),
-            patient=session is not None or _flag(fields, "patient"),
-            run_id=_uuid(fields, "request_id"),
+            yes=reading.flag(fields, "yes"),
+            patient=session is not None or reading.flag(fields, "patient"),
+            run_id=reading.uuid_of(fields, "request_id"),
         )
         shown = await self._daemon.hosting.fork(request, session)
         return {**shown, "topic": run_topic(shown["run_id"])}
@@ -121,11 +121,11 @@ class Control:
         """Version, digest, ports and schema of agents (spec 6.1)."""
         wanted = fields.get("agents")
         if not isinstance(wanted, list) or not wanted:
-            raise _bad("agents", "give a list of {name, variant?}")
+            raise reading.bad("agents", "give a list of {name, variant?}")
         found = []
         for each in wanted:
-            ref = _map(each, "agents")
-            name, variant = str(_text(ref, "name")), _text(ref, "variant", optional=True)
+            ref = reading.map_of(each, "agents")
+            name, variant = str(reading.text(ref, "name")), reading.text(ref, "variant", optional=True)
             bundle = self._daemon.library.agent(name, variant)
             schema = {"with": dict(bundle.with_schema)} if bundle.with_schema is not None else {}
             found.append(
@@ -142,18 +142,18 @@ class Control:
 
     async def list(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """The newest runs first; those of this daemon with the state that they have now."""
-        state = _text(fields, "state", optional=True)
+        state = reading.text(fields, "state", optional=True)
         if state is not None and state not in _RUN_STATES:
-            raise _bad("state", "use one of " + ", ".join(_RUN_STATES))
+            raise reading.bad("state", "use one of " + ", ".join(_RUN_STATES))
         here = {each["run_id"]: each for each in self._daemon.hosting.listing()}
         wanted = RunFilter(
             state,
-            _text(fields, "opening", optional=True),
-            _number(fields, "since_ms", None),
-            _number(fields, "until_ms", None),
-            _text(fields, "text", optional=True),
-            _number(fields, "limit", 50, low=1, high=_MAX_LIST) or 50,
-            _number(fields, "offset", 0) or 0,
+            reading.text(fields, "opening", optional=True),
+            reading.number(fields, "since_ms", None),
+            reading.number(fields, "until_ms", None),
+            reading.text(fields, "text", optional=True),
+            reading.number(fields, "limit", 50, low=1, high=_MAX_LIST) or 50,
+            reading.number(fields, "offset", 0) or 0,
             living=frozenset(living_owners(self._daemon.kb.root)),
             here={run_id: each["state"] for run_id, each in here.items()},
         )
@@ -162,29 +162,29 @@ class Control:
 
     async def cancel(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Stop a run."""
-        return await self._daemon.hosting.cancel(str(_text(fields, "run")), _reason(fields, "cancelled by an operator"))
+        return await self._daemon.hosting.cancel(str(reading.text(fields, "run")), reading.reason(fields, "cancelled by an operator"))
 
     async def pause(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Let a run, or with ``all`` every run, begin nothing new."""
-        if _flag(fields, "all"):
-            return {"runs": await self._daemon.hosting.pause_all(_reason(fields, "paused by an operator"))}
-        return await self._daemon.hosting.pause(str(_text(fields, "run")), _reason(fields, "paused by an operator"))
+        if reading.flag(fields, "all"):
+            return {"runs": await self._daemon.hosting.pause_all(reading.reason(fields, "paused by an operator"))}
+        return await self._daemon.hosting.pause(str(reading.text(fields, "run")), reading.reason(fields, "paused by an operator"))
 
     async def resume(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Let it go on."""
-        if _flag(fields, "all"):
-            return {"runs": await self._daemon.hosting.resume_all(_reason(fields, "resumed by an operator"))}
-        return await self._daemon.hosting.resume(str(_text(fields, "run")), _reason(fields, "resumed by an operator"))
+        if reading.flag(fields, "all"):
+            return {"runs": await self._daemon.hosting.resume_all(reading.reason(fields, "resumed by an operator"))}
+        return await self._daemon.hosting.resume(str(reading.text(fields, "run")), reading.reason(fields, "resumed by an operator"))
 
     async def attach(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Which subscription shows a run; ``attended`` says that a person follows there and can be asked."""
         hosting = self._daemon.hosting
-        run_id = hosting.run_id_of(str(_text(fields, "run")))
+        run_id = hosting.run_id_of(str(reading.text(fields, "run")))
         from_seq = fields.get("from_seq", 1)
         if isinstance(from_seq, bool) or not isinstance(from_seq, int) or from_seq < 1:
-            raise _bad("from_seq", "use a number from 1 on")
+            raise reading.bad("from_seq", "use a number from 1 on")
         state = await hosting.state_of(run_id)
-        if _flag(fields, "attended") and hosting.find(run_id) is not None:
+        if reading.flag(fields, "attended") and hosting.find(run_id) is not None:
             self._daemon.people.follow(run_id, peer.session)
         row = await asyncio.to_thread(self._daemon.kb.run, run_id)
         parent = None if row is None else row["parent_run_id"]
@@ -194,10 +194,10 @@ class Control:
 
     async def blob(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """A part of a large value that records name by its hash: canonical JSON, from ``offset`` on, at most ``limit`` bytes."""
-        name = str(_text(fields, "blob"))
-        offset, limit = _count(fields, "offset", 0, 0), _count(fields, "limit", 1, _MAX_BLOB)
+        name = str(reading.text(fields, "blob"))
+        offset, limit = reading.count(fields, "offset", 0, 0), reading.count(fields, "limit", 1, _MAX_BLOB)
         if not re.fullmatch(r"[0-9a-f]{64}", name):
-            raise _bad("blob", "give the 64 hex digits that the record has")
+            raise reading.bad("blob", "give the 64 hex digits that the record has")
         data = await asyncio.to_thread(self._daemon.kb.ledger.blob, name)
         return {"blob": name, "bytes": len(data), "offset": offset, "data": data[offset : offset + min(limit, _MAX_BLOB)]}
 
@@ -205,23 +205,23 @@ class Control:
 
     async def approvals(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """What waits for a person."""
-        run = _text(fields, "run", optional=True)
+        run = reading.text(fields, "run", optional=True)
         root = None if run is None else self._daemon.hosting.run_id_of(run)
         return {"open": await asyncio.to_thread(_open, self._daemon, root)}
 
     async def answer(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Decide; the first answer counts."""
-        scope = _text(fields, "scope", optional=True) or Scope.ONCE.value
+        scope = reading.text(fields, "scope", optional=True) or Scope.ONCE.value
         if scope not in {each.value for each in Scope}:
-            raise _bad("scope", "use one of " + ", ".join(each.value for each in Scope))
+            raise reading.bad("scope", "use one of " + ", ".join(each.value for each in Scope))
         given = Answer(
-            approved=_flag(fields, "approved"),
+            approved=reading.flag(fields, "approved"),
             scope=Scope(scope),
-            text=_text(fields, "answer", optional=True),
-            rationale=_text(fields, "rationale", optional=True),
+            text=reading.text(fields, "answer", optional=True),
+            rationale=reading.text(fields, "rationale", optional=True),
             uid=peer.uid,
         )
-        shown = await self._daemon.people.answer(str(_text(fields, "approval_id")), given)
+        shown = await self._daemon.people.answer(str(reading.text(fields, "approval_id")), given)
         return {"approval_id": shown["approval_id"], "run_id": shown["run_id"], "approved": given.approved}
 
     # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -253,16 +253,16 @@ class Control:
 
         line = fields.get("line")
         if not isinstance(line, str) or len(line) > _MAX_LINE:
-            raise _bad("line", f"send the line as text of at most {_MAX_LINE} characters")
-        given = _map(fields.get("facts", {}), "facts")
+            raise reading.bad("line", f"send the line as text of at most {_MAX_LINE} characters")
+        given = reading.map_of(fields.get("facts", {}), "facts")
         missing = [name for name in ("cwd", "path") if not isinstance(given.get(name), str)]
         if missing:
-            raise _bad(f"facts.{missing[0]}", "send what holds in your shell; the daemon's own is another")
+            raise reading.bad(f"facts.{missing[0]}", "send what holds in your shell; the daemon's own is another")
         settings = self._daemon.settings
         if self._routing is None or self._routing[0] is not settings:
             self._routing = (settings, settings_of(settings))
         reply = route_reply(line, facts({}, given), self._routing[1], explain=True)
-        if _flag(fields, "brief"):
+        if reading.flag(fields, "brief"):
             del reply["features"]
         return reply
 
@@ -274,7 +274,7 @@ class Control:
         """Stop the daemon: no new runs, a grace for nodes that work, then the end."""
         grace = fields.get("grace_ms")
         if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int) or grace < 0):
-            raise _bad("grace_ms", "use a number of milliseconds")
+            raise reading.bad("grace_ms", "use a number of milliseconds")
         self._daemon.stop("asked over the bus", grace_ms=grace)
         return {"state": "draining", "pid": self._daemon.pid}
 
@@ -286,7 +286,7 @@ class Control:
         try:
             _operator(peer, "RunSubmit")
             digests = [{**each.get("reference", {}), "digest": each.get("digest")} for each in fields.get("agent_digests") or ()]
-            ours = {"request_id": _bare(request_id), "opening_source": fields.get("opening_yaml"), "agent_digests": digests}
+            ours = {"request_id": reading.bare(request_id), "opening_source": fields.get("opening_yaml"), "agent_digests": digests}
             found = await self.submit(ours, peer)
         except RunloopError as error:
             return {"RunRejected": {"request_id": request_id, "reason": error.message}}
@@ -298,7 +298,7 @@ class Control:
         trace_id = fields.get("trace_id")
         try:
             _operator(peer, "RunCancel")
-            await self._daemon.hosting.cancel(_bare(trace_id), "cancelled by an operator")
+            await self._daemon.hosting.cancel(reading.bare(trace_id), "cancelled by an operator")
         except RunloopError as error:
             return {"RunRejected": {"request_id": trace_id, "reason": error.message}}
         return {"RunCancelled": {"request_id": trace_id, "trace_id": trace_id}}
@@ -354,87 +354,9 @@ def _with_waits(row: Mapping[str, Any], here: Mapping[str, Any] | None) -> dict[
     return {**row, **known}
 
 
-def _number(fields: Mapping[str, Any], key: str, default: int | None, low: int = 0, high: int = 2**53) -> int | None:
-    value = fields.get(key, default)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
-        raise _bad(key, f"use a number from {low} to {high}")
-    return value
-
-
 def _operator(peer: Peer, verb: str) -> None:
     if peer.role != "operator":
         raise NeedsOperator(
             f"{verb} needs the operator role, and this connection has the role {peer.role or 'none'}",
             hint="send the token of the daemon's token file in the hello, with the role operator",
         )
-
-
-def _bad(key: str, hint: str) -> InvalidInput:
-    return InvalidInput(f"{key} cannot be used", code="ctrl.invalid", where=Where(key=key), hint=hint)
-
-
-def _map(value: Any, key: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _bad(key, "give a map")
-    return value
-
-
-def _text(fields: Mapping[str, Any], key: str, *, optional: bool = False) -> str | None:
-    value = fields.get(key)
-    if value is None and optional:
-        return None
-    if not isinstance(value, str) or not value:
-        raise _bad(key, "give a text")
-    return value
-
-
-def _flag(fields: Mapping[str, Any], key: str) -> bool:
-    value = fields.get(key, False)
-    if not isinstance(value, bool):
-        raise _bad(key, "use true or false")
-    return value
-
-
-def _count(fields: Mapping[str, Any], key: str, least: int, default: int) -> int:
-    value = fields.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise _bad(key, f"use a number from {least} on")
-    return value
-
-
-def _uuid(fields: Mapping[str, Any], key: str) -> str:
-    text = str(_text(fields, key))
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise _bad(key, "give a UUID that you made for this run alone: it becomes the run's id") from None
-
-
-def _bare(value: Any) -> str:
-    """A trace id in any of upstream's forms as a bare UUID."""
-    if isinstance(value, bytes) and len(value) == 16:
-        return str(uuid.UUID(bytes=value))
-    return value.removeprefix("trace:") if isinstance(value, str) else ""
-
-
-def _directory(text: str) -> Path:
-    path = Path(text)
-    if not path.is_absolute():
-        raise _bad("workdir", "give an absolute path")
-    return path
-
-
-def _reason(fields: Mapping[str, Any], default: str) -> str:
-    return _text(fields, "reason", optional=True) or default
-
-
-def _digests(value: Any) -> tuple[dict[str, Any], ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise _bad("agent_digests", "give a list of {name, variant?, digest}")
-    found = []
-    for each in value:
-        entry = _map(each, "agent_digests")
-        found.append({"name": _text(entry, "name"), "variant": _text(entry, "variant", optional=True), "digest": _text(entry, "digest")})
-    return tuple(found)
