@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
+from runloop.daemon.memory import EVERY, give_back
 from runloop.daemon.parking import Parking, Stub
 from runloop.daemon.people import Person
 from runloop.errors import InvalidInput, RunloopError, Where
@@ -135,6 +136,8 @@ class Hosting:
     """Why runs that are being taken up are cancelled."""
     _changes: set[asyncio.Future[object]] = field(default_factory=set)
     """Of runs, on their way to the disk."""
+    _left_memory: int = 0
+    """How many runs were parked so far."""
     _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One fork is made at a time, so that a repeated request finds the first."""
 
@@ -385,6 +388,9 @@ class Hosting:
                 stub = Stub(hosted.run.recorder.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
                 self._parking.put(stub)
                 self.people.put_aside(run_id, parked.questions)
+                self._left_memory += 1
+                if self._left_memory % EVERY == 0:
+                    give_back()
             else:
                 self.people.done(run_id)
             self._pump()
