@@ -161,7 +161,7 @@ class Peer(asyncio.Protocol):
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(unsent))
 
     def stop(self, job: Job, code: str, message: str) -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _SWEEP_S = 0.5
 _GRACE_S = 10.0
-"""How much longer than its limit a guest may seem to run (loading and compiling included) before its worker is taken for hung."""
-_STOP_GRACE_S = 1.0
+"""How much longer than its limit a guest may seem to run (loading and compiling included), or than it was stopped, before its worker is
+taken for hung: all guests in there go with it, and a machine that is busy makes a good one wait for seconds."""
 _MAX_STARTS_FAILED = 5
 _AHEAD = 6
 """Guests that wait in a worker for those that run there, so that the next begins at once; where these take long it gives them back."""
@@ -242,7 +242,7 @@ class WorkerPool:
         """Stop a guest whose caller left, and wait until it is out; a worker that does not obey is killed."""
         peer.stop(job, "guest.stopped", "the run was stopped")
         try:
-            async with asyncio.timeout(_STOP_GRACE_S):
+            async with asyncio.timeout(_GRACE_S):
                 await job.gone.wait()
         except TimeoutError:
             peer.cause = "a guest that was to stop did not"
