@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import App, SystemCommand
@@ -12,18 +12,16 @@ from textual.filter import Monochrome, NoColor
 from textual.widgets import Input, Static
 
 from runloop.errors import RunloopError
+from runloop.tui import sheets
 from runloop.tui.bars import Prompt, Status, Tabs
 from runloop.tui.board import SORTS, Board
 from runloop.tui.deciding import Decision
-from runloop.tui.dialogs import Asking, Sheet, failure
-from runloop.tui.draw_run import crossing_lines
+from runloop.tui.dialogs import Sheet, failure
 from runloop.tui.draw_runs import SORT_OF
-from runloop.tui.model import Crossing
-from runloop.tui.page import line, paragraphs
 from runloop.tui.panel import Panel
 from runloop.tui.themes import NAMES as THEME_NAMES
 from runloop.tui.themes import THEMES
-from runloop.tui.views import FILTERED, KEYS, NAMES, OF_A_RUN, Viewing, page_of, status_text
+from runloop.tui.views import FILTERED, NAMES, OF_A_RUN, Viewing, page_of, status_text
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -240,7 +238,7 @@ class Agtop(App[RunloopError | None]):
         elif view == "Inbox":
             self._show_asked(event.key)
         elif view == "Ladder" and self.viewing.run_id is not None:
-            await self._show_crossing(self.board.runs[self.viewing.run_id].crossings[event.key])
+            self.push_screen(await sheets.crossing(self.feed, self.board.runs[self.viewing.run_id].crossings[event.key]))
         elif view == "Search":
             await self._show_why(event.key)
 
@@ -354,30 +352,10 @@ class Agtop(App[RunloopError | None]):
             await self.feed.answer(approval_id, decision)
             self.notify("approved" if decision.approved else "answered" if decision.answer is not None else "refused")
 
-        self.run_worker(self._ask(dict(shown), send), group="asking", exit_on_error=True)
+        self.run_worker(self._ask(shown, send), group="asking", exit_on_error=True)
 
-    async def _ask(self, shown: dict[str, Any], send: Any) -> None:
-        """Show it whole: a content that was too large for its record is fetched first."""
-        try:
-            if shown["type"] == "approval":
-                shown["what"] = await self.feed.whole(shown["what"])
-        except RunloopError as error:
-            self.push_screen(Sheet("Approval", failure(error)))
-            return
-        self.push_screen(Asking(shown, send))
-
-    async def _show_crossing(self, each: Crossing) -> None:
-        asked, answered = dict(each.asked), None if each.answered is None else dict(each.answered)
-        try:
-            asked["args"] = await self.feed.whole(asked.get("args"))
-            if answered is not None:
-                answered["result"] = await self.feed.whole(answered.get("result"))
-        except RunloopError as error:
-            self.push_screen(Sheet(each.name, failure(error)))
-            return
-        whole = Crossing(each.node, each.attempt, each.call, each.name, each.seq, each.asked_ms, asked, each.state, answered,
-                         each.answered_ms, each.coming)  # fmt: skip
-        self.push_screen(Sheet(each.name, lambda width: crossing_lines(whole, width)))
+    async def _ask(self, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> None:
+        self.push_screen(await sheets.asking(self.feed, shown, send))
 
     async def action_why(self) -> None:
         """What made the chosen thing what it is."""
@@ -386,12 +364,7 @@ class Agtop(App[RunloopError | None]):
             await self._show_why(key)
 
     async def _show_why(self, key: str) -> None:
-        try:
-            lines = await asyncio.to_thread(self.desk.why, key)
-        except RunloopError as error:
-            self.push_screen(Sheet("Why", failure(error)))
-            return
-        self.push_screen(Sheet("Why", lambda width: [row for each in lines for row in paragraphs(each, width)]))
+        self.push_screen(await sheets.why(self.desk, key))
 
     def action_copy(self) -> None:
         """The id of what is chosen, into the clipboard of the terminal."""
@@ -402,7 +375,7 @@ class Agtop(App[RunloopError | None]):
 
     def action_help(self) -> None:
         """The keys."""
-        self.push_screen(Sheet("agtop: keys", lambda _width: [line(f"{keys:<23} {what}") for keys, what in KEYS]))
+        self.push_screen(sheets.keys())
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything by name."""

@@ -1,0 +1,55 @@
+"""What is opened from a view, made of what has to be fetched first; where that fails, a sheet with the error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from runloop.errors import RunloopError
+from runloop.tui.dialogs import Asking, Sheet, failure
+from runloop.tui.draw_run import crossing_lines
+from runloop.tui.page import line, paragraphs
+from runloop.tui.views import KEYS
+
+if TYPE_CHECKING:
+    from runloop.tui.deciding import Decision
+    from runloop.tui.model import Crossing
+    from runloop.tui.ports import Desk, Feed
+
+
+async def asking(feed: Feed, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> Asking | Sheet:
+    """What waits for a person, whole: a content that was too large for its record is fetched."""
+    try:
+        content = {"what": await feed.whole(shown["what"])} if shown["type"] == "approval" else {}
+    except RunloopError as error:
+        return Sheet("Approval", failure(error))
+    return Asking({**shown, **content}, send)
+
+
+async def crossing(feed: Feed, each: Crossing) -> Sheet:
+    """What was asked and answered, whole."""
+    asked, answered = dict(each.asked), None if each.answered is None else dict(each.answered)
+    try:
+        asked["args"] = await feed.whole(asked.get("args"))
+        if answered is not None:
+            answered["result"] = await feed.whole(answered.get("result"))
+    except RunloopError as error:
+        return Sheet(each.name, failure(error))
+    whole = replace(each, asked=asked, answered=answered)
+    return Sheet(each.name, lambda width: crossing_lines(whole, width))
+
+
+async def why(desk: Desk, key: str) -> Sheet:
+    """What made a thing what it is."""
+    try:
+        lines = await asyncio.to_thread(desk.why, key)
+    except RunloopError as error:
+        return Sheet("Why", failure(error))
+    return Sheet("Why", lambda width: [row for each in lines for row in paragraphs(each, width)])
+
+
+def keys() -> Sheet:
+    """The keys, and what they do."""
+    return Sheet("agtop: keys", lambda _width: [line(f"{names:<23} {what}") for names, what in KEYS])
