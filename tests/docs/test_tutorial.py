@@ -88,7 +88,7 @@ def terminal(tmp_path, guest_cache):
         "SHELL": "/bin/bash",
         "PAGER": "cat",
     }
-    opened = shells.Terminal(SimpleNamespace(root=tmp_path, shell="bash", env=env), rows=120)
+    opened = shells.Terminal(SimpleNamespace(root=tmp_path, command=["bash"], prompt="$", env=env), rows=120)
     yield opened
 
     opened.close()
