@@ -14,23 +14,61 @@ from _base import Words
 from _common import arguments, percentile, repeat, report
 from _sources import write_contacts, write_notes
 
+from runloop.events import RunIdentity, run_event
+from runloop.kb import KnowledgeBase
+
 START = "import sys; from runloop.cli.entry import main; sys.exit(main())"
 VERBS = {
-    "version": ["version"],
+    "version": ["--version"],
     "help": ["--help"],
+    "help_of_a_verb": ["runs", "--help"],
     "runs": ["runs"],
-    "search": ["search", "harbour OR note"],
-    "status": ["status"],
+    "show": ["show", "last"],
+    "logs": ["logs", "last"],
+    "trace": ["trace", "last"],
+    "diff": ["diff", "last", "last"],
     "inbox": ["inbox"],
+    "status": ["status"],
+    "search": ["search", "harbour OR note"],
+    "why": ["why", "last"],
+    "kb_show": ["kb", "show", "event:1"],
+    "kb_timeline": ["kb", "timeline"],
+    "kb_facts": ["kb", "facts"],
+    "kb_query": ["kb", "query", "SELECT count(*) AS count FROM contacts"],
+    "kb_tables": ["kb", "tables"],
+    "kb_stats": ["kb", "stats"],
+    "agent_list": ["agent", "list"],
+    "agent_show": ["agent", "show", "critic"],
+    "opening_list": ["opening", "list"],
+    "opening_graph": ["opening", "graph", "compose_email"],
+    "opening_check": ["opening", "check", "compose_email"],
+    "rmp_registry": ["rmp", "registry"],
     "config": ["config", "show"],
+    "shell_status": ["shell", "status"],
     "complete": ["__complete", "zsh", "runs", "--st"],
     "complete_run": ["__complete", "zsh", "show", ""],
 }
+"""Every family of verbs that only look at something. `run`, `replay`, `fork` and the like work; what they take is in other rows."""
 
 
 def _processor_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def _record_a_run(base: Path) -> None:
+    """A run of one node, for the verbs that look at runs."""
+    run_id = "3f2a91c0-0000-4000-8000-000000000001"
+    identity = RunIdentity(run_id, f"trace:{run_id}", f"opening:{run_id}", "bench")
+    source = "version: 0\nname: bench\nnodes:\n  - id: a\n    agent: critic\nsuccess: exists(a.out)\n"
+    opening = {"source": source, "file": None}
+    started = {"opening_digest": "0" * 64, "params": {}, "versions": {"runloop": "1"}, "mode": "local"}
+    with KnowledgeBase.open(base) as kb:
+        kb.ledger.append([
+            run_event(identity, 1, "run.submitted", {**started, "opening": opening}, "submitted"),
+            run_event(identity, 2, "run.started", started, "started"),
+            run_event(identity, 3, "run.finished", {"status": "failed", "final_hash": "0" * 64, "ms": 1, "reason": "a bench"}, "failed"),
+        ])  # fmt: skip
 
 
 def main() -> None:
@@ -53,6 +91,7 @@ def main() -> None:
 
         run(["-c", START, "kb", "import", "contacts", str(home / "contacts.vcf")])
         run(["-c", START, "kb", "import", "notes", str(home / "notes")])
+        _record_a_run(home / ".runloop" / "pog")
         commands = {"bare_python": ["-c", "pass"], **{name: ["-c", START, *verb] for name, verb in VERBS.items()}}
         for command in commands.values():
             run(command)

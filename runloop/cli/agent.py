@@ -61,6 +61,7 @@ def list_agents(
         as_table=table,
         style=output.TableStyle(max_cols, max_rows, fit=not no_wrap),
         empty=f"no agents found (searched: {', '.join(map(str, store.search_dirs))}); `rlp agent scaffold NAME` writes one",
+        optional=("variant",),
         data={"agents": [listed_json(each) for each in listed], "search_dirs": [str(path) for path in store.search_dirs]},
     )
 

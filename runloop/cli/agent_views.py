@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 LIST_COLUMNS = ("agent", "variant", "version", "digest", "status", "source", "manifest")
 
 
-def listed_row(listed: Listed) -> tuple[str, ...]:
+def listed_row(listed: Listed) -> tuple[str | None, ...]:
     """A row of `rlp agent list`."""
     form = listed_json(listed)
     values = ("name", "variant", "version", "digest", "status", "source_dir", "manifest")
-    return tuple((form[key] or "–")[:12] if key == "digest" else form[key] or "–" for key in values)
+    return tuple(form[key] and form[key][:12] if key == "digest" else form[key] for key in values)
 
 
 def listed_json(listed: Listed) -> dict[str, Any]:

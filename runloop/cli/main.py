@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -205,7 +205,6 @@ def _usage(error: Any, verb: str) -> int:
 def _nearest(message: str, command: Any) -> tuple[str, str]:
     """What typer says of an unknown word, without its own guesses, and the name of the command that is nearest to it."""
     import re
-    from difflib import get_close_matches
 
     found = re.match(r"No such (?P<sort>option|command):? '?(?P<word>[^\s']+)'?", message)
     if found is None or command is None:
@@ -214,8 +213,15 @@ def _nearest(message: str, command: Any) -> tuple[str, str]:
         known = list(getattr(command, "commands", {}))
     else:
         known = [name for each in command.params for name in (*each.opts, *each.secondary_opts) if name.startswith("-")]
-    near = get_close_matches(found["word"], known, n=1, cutoff=0.5)
-    return f"there is no {found['sort']} {found['word']}", near[0] if near else ""
+    return f"there is no {found['sort']} {found['word']}", _near(found["word"], known)
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """The known word that is meant: the one with the same letters in another order, else the one that is most alike; none may be."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, known, n=3, cutoff=0.5)
+    return next((each for each in found if sorted(each) == sorted(word)), found[0] if found else "")
 
 
 def _take_global_options(arguments: list[str]) -> list[str]:
@@ -280,11 +286,9 @@ def help_text() -> str:
 
 
 def _unknown_verb(verb: str) -> InvalidInput:
-    from difflib import get_close_matches
-
     kind = "option" if verb.startswith("-") else "verb"
-    near = get_close_matches(verb, VERBS, n=1, cutoff=0.5)
-    hint = f"Did you mean `rlp {near[0]}`?" if near else "`rlp --help` lists what there is."
+    near = _near(verb, VERBS)
+    hint = f"Did you mean `rlp {near}`?" if near else "`rlp --help` lists what there is."
     return InvalidInput(f"unknown {kind} {verb!r}", code="cli.unknown_verb", hint=hint)
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -179,8 +179,12 @@ def print_rows(
     style: TableStyle | None = None,
     empty: str = "",
     data: Any = None,
+    optional: Collection[str] = (),
 ) -> None:
-    """Print rows as a table or as JSON (``data``, or a list of objects by column); ``empty`` is said where a table has no rows."""
+    """Print rows as a table or as JSON (``data``, or a list of objects by column); ``empty`` is said where a table has no rows.
+
+    A table leaves ``optional`` columns out where no row has anything in them.
+    """
     listed = [list(row) for row in rows]
     if wants_json(as_json=as_json, as_table=as_table):
         print_json(data if data is not None else [dict(zip(columns, row, strict=True)) for row in listed])
@@ -188,8 +192,9 @@ def print_rows(
     if not listed and empty:
         print(clean(empty))
         return
-    width = terminal_width()
-    for line in table_lines(columns, listed, style or TableStyle(), width):
+    used = [at for at, name in enumerate(columns) if name not in optional or any(row[at] is not None for row in listed)]
+    shown = [[row[at] for at in used] for row in listed]
+    for line in table_lines([columns[at] for at in used], shown, style or TableStyle(), terminal_width()):
         print(line)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, help="List runs, with their state and what they wait for.")
 _COLUMNS = ("run", "opening", "state", "waits for", "age", "took", "tokens", "usd", "why")
+_OPTIONAL = ("waits for", "usd", "why")
 _MOST = 1000
 
 
@@ -71,10 +72,9 @@ def runs(
         return _imported(wanted, style, as_json=as_json, as_table=as_table)
     found = masking.masked(_listed(wanted))
     rows = [_cells(each, now_ms) for each in found]
-    used = [at for at, name in enumerate(_COLUMNS) if name not in {"waits for", "usd", "why"} or any(row[at] is not None for row in rows)]
-    shown = [[row[at] for at in used] for row in rows]
-    columns = [_COLUMNS[at] for at in used]
-    output.print_rows(columns, shown, as_json=as_json, as_table=as_table, style=style, data=found, empty="no runs match")
+    output.print_rows(
+        _COLUMNS, rows, as_json=as_json, as_table=as_table, style=style, data=found, empty="no runs match", optional=_OPTIONAL
+    )
     return 0
 
 

@@ -84,7 +84,7 @@ def test_list_has_the_fields_of_the_specification(rlp, home):
     assert entry["issues"][0].startswith("'agent.py' has changed")
     _, table, _ = rlp("list", "--table", "--no-wrap")
     columns = [cell.strip() for cell in table.splitlines()[0].split("|")]
-    assert columns == ["agent", "variant", "version", "digest", "status", "source", "manifest"]
+    assert columns == ["agent", "version", "digest", "status", "source", "manifest"]
     assert entry["digest"][:12] in table
 
 

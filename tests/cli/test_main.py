@@ -82,7 +82,12 @@ def test_help_for_a_verb_is_the_verbs_own(capsys, verb):
 
 @pytest.mark.parametrize(
     ("word", "hint"),
-    [("rnu", "Did you mean `rlp run`?"), ("agents", "Did you mean `rlp agent`?"), ("zzzzzz", "`rlp --help` lists what there is.")],
+    [
+        ("rnu", "Did you mean `rlp run`?"),
+        ("rusn", "Did you mean `rlp runs`?"),
+        ("agents", "Did you mean `rlp agent`?"),
+        ("zzzzzz", "`rlp --help` lists what there is."),
+    ],
 )
 def test_an_unknown_verb_suggests_the_nearest(capsys, word, hint):
     assert main.main([word]) == 2

@@ -143,3 +143,11 @@ def test_rows_are_objects_in_json(capsys):
 def test_an_empty_table_says_so(capsys):
     output.print_rows(("a",), [], as_table=True, empty="nothing here")
     assert capsys.readouterr().out == "nothing here\n"
+
+
+def test_an_optional_column_is_left_out_of_a_table_where_nothing_is_in_it(capsys):
+    for filled, header in ((None, "a        | b"), (1, "a        | x        | b")):
+        output.print_rows(["a", "x", "b"], [[1, filled, 2]], as_table=True, optional=["x"])
+        assert capsys.readouterr().out.splitlines()[0].rstrip() == header
+    output.print_rows(["a", "x"], [[1, None]], as_json=True, optional=["x"])
+    assert json.loads(capsys.readouterr().out) == [{"a": 1, "x": None}]
