@@ -113,7 +113,7 @@ def _again(options: argparse.Namespace) -> list[str]:
             raise InvalidInput("--web cannot show a pipe", code="cli.usage", where=Where(key="--input"), hint="write it to a file first")
         if value is not None:
             command += [f"--{name}", value]
-    return command
+    return [*command, "--ascii"] if options.ascii else command
 
 
 # ── where records come from ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ import browser
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from runloop.cli import agtop
 from runloop.tui.web import COOKIE, HOST, Guarded
 
 TOKEN = "t" * 43
@@ -60,6 +61,11 @@ async def test_the_token_in_the_address_becomes_a_cookie_and_leaves_the_address(
 async def test_other_names_and_other_sites_are_refused_with_the_cookie_too(site, headers):
     sent = {**site.headers, "Cookie": f"{COOKIE}_{site.port}={TOKEN}", **headers}
     assert (await site.get("/ws", headers=sent)).status == 401
+
+
+def test_what_is_served_is_what_was_asked_for():
+    options = agtop._parser().parse_args(["--web", "--input", "x.ndjson", "--run", "5a1d", "--theme", "light", "--ascii"])
+    assert agtop._again(options)[4:] == ["--input", "x.ndjson", "--run", "5a1d", "--theme", "light", "--ascii"]
 
 
 @contextlib.asynccontextmanager
