@@ -147,6 +147,7 @@ _HOLDING = _GRAMMAR | frozenset("weak_link foreign time comma contraction elisio
 _LINKING = frozenset("link strong_link weak_link pointing".split())  # subcommands and operands of some programs, too: `ip`, `tc`, `tar`
 _MOST: dict[str, float] = {"everyday": 0.8, "weak_link": 0.9, "foreign": 3.6, "verb": 3.3, "time": 1.4, "name": 0.6}
 _MOST_LINKING = 2.2  # of a line that begins with the name of a program
+_QUANTIFYING = frozenset("all any both".split())
 _SPOKEN_LAST = frozenset("some that these this those".split())
 _TRAILING = 0.3  # what links and points says nothing more at the end of a line
 
@@ -202,8 +203,15 @@ def _at(found: list[Word], position: int, core: str) -> Iterator[Feature]:
         yield Feature("trailing", min(feature.weight, _TRAILING), core)
     else:
         yield feature
+    if core in _QUANTIFYING and any(_is_plural(each) for each in found[position + 1 : position + 4]):
+        yield Feature("quantified", 0.5, core)
     if position == 1 and not last and feature.name in ("article", "determiner", "amount"):
         yield Feature("object", 0.6, core)
+
+
+def _is_plural(word: Word) -> bool:
+    core = bare(word.text)
+    return len(core) > 3 and core.endswith("s") and is_plain(core) and not word.quoted
 
 
 def _of_word(core: str, following: list[Word]) -> Feature | None:

@@ -175,6 +175,7 @@ def test_an_english_name_alone_makes_no_sentence_of_a_program_that_is_not_instal
         "start over",
         "in English please",
         "too late",
+        "find all executable files",
     ],
 )
 def test_words_that_only_sentences_have_make_one(line):
