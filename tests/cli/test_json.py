@@ -3,12 +3,13 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from runloop.cli import document, output
 from runloop.cli.grammar import whole
-from runloop.events import NewEvent
+from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.kb import KnowledgeBase
 
 WITHOUT = {"opening schema": "prints a JSON document, whatever one asks for"}
@@ -35,7 +36,7 @@ def test_every_verb_takes_json():
 @pytest.fixture
 def contact(home):
     with KnowledgeBase.open(home / "pog") as kb:
-        kb.ledger.append([NewEvent("contact.upserted", {"name": PLAN, "email": "ada@home.example"}, "user")])
+        kb.ledger.append([NewEvent("contact.upserted", {"name": f"Ada {PLAN}", "email": "ada@home.example"}, "user")])
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_an_export_to_a_terminal_cannot_drive_it_and_is_still_what_it_was(rlp, c
     assert "\u202e" not in out
     assert "\x9b" not in out
     [name] = [json.loads(line)["event"]["payload"]["name"] for line in out.splitlines() if '"contact.upserted"' in line]
-    assert name == PLAN
+    assert name == f"Ada {PLAN}"
     graph = rlp("kb", "export", "--format", "graphml")[1]
     assert (r"\u202e evil \x9b31m" in graph, "\u202e" in graph) == (True, False)
 
@@ -106,3 +107,32 @@ def test_a_frame_that_cannot_be_decoded_is_json_too(rlp, tmp_path):
     (tmp_path / "frame").write_bytes(b"\0")
     code, out, err = rlp("rmp", "decode", tmp_path / "frame", "--json")
     assert (code, json.loads(out), json.loads(err)["error"]["code"]) == (1, {"error": "Incomplete", "header": None}, "rmp.incomplete")
+
+
+KEYS = json.loads((Path(__file__).parents[1] / "data/cli/json_keys.json").read_text())
+"""The keys of what verbs print, which programs may rely on: more may come, none goes."""
+RUN = "3f2a91c0-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def run(contact, home):
+    identity = RunIdentity(RUN, f"trace:{RUN}", f"opening:{RUN}", "bench")
+    started = {"opening_digest": "0" * 64, "params": {}, "versions": {"runloop": "1"}, "mode": "local"}
+    ended = {"status": "failed", "final_hash": "0" * 64, "ms": 1, "reason": "a test"}
+    with KnowledgeBase.open(home / "pog") as kb:
+        kb.ledger.append([run_event(identity, 1, "run.submitted", started, ""), run_event(identity, 2, "run.finished", ended, "")])
+
+
+def test_no_key_goes_that_programs_may_rely_on(rlp, run):
+    assert rlp("kb", "remember", "ada@home.example", "likes", "tea", "--source", "event:1")[0] == 0
+    missing = {}
+    for line, keys in KEYS.items():
+        words = line.split(" ", 2) if line.startswith("kb query") else line.split(" ")
+        code, out, err = rlp(*words, "--json")
+        assert code in {0, 2}, (line, err)
+        said = json.loads(out)
+        rows = said if isinstance(said, list) else [said]
+        assert rows, line
+        if gone := set(keys) - set().union(*rows):
+            missing[line] = gone
+    assert missing == {}
