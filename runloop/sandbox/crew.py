@@ -18,7 +18,7 @@ Work = TypeVar("Work")
 
 LOOK_S = 0.002
 """How often to look whether the queue moves, while there is one."""
-_STUCK_S = 0.006
+_STUCK_S = 0.03
 """After that, with every hand at work, what is queued had better go to another worker."""
 _IDLE_KEPT = 8
 """Threads that stay for the next guest; those beyond end, so that a crowd of waiting guests leaves nothing behind."""
