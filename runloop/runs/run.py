@@ -192,7 +192,7 @@ class Run:
         if self.cancelling is None:
             meta = RunChanged(reason, owner=self.services.owner)
             self.cancelling = self.recorder.write(Draft("run.cancelling", f"run is cancelled: {first_line(reason)}", meta))
-            self._inbox.put(Cancel(reason), first=True)  # the record says that it ends so, whatever else has just happened
+            self._inbox.put(Cancel(reason), first=not self.recorder.halted)  # it ends so, whatever else has just happened
         return self.cancelling
 
     def end(self, reason: str, heir: Callable[[list[Ending]], None] | None = None) -> None:
@@ -299,7 +299,8 @@ class Run:
 
     async def _take_up(self, recorded: RecordedRun) -> None:
         """Go on from the record: what had ended stays, what was under way is re-run, what was cancelled meanwhile ends."""
-        now_ms = self.services.clock_ms()
+        ends = not self._inbox.empty()
+        now_ms = 0 if ends else self.services.clock_ms()  # of a run that is only taken up to be ended no time comes any more
         self._plan, commands = Plan.rebuild(self.opening, self.seed, recorded.events, now_ms, max_parallel=self.services.rules.max_parallel)
         self.book.restore(recorded)
         for attempt in recorded.attempts:
@@ -308,12 +309,14 @@ class Run:
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
         self._open = {attempt.node: attempt for attempt in recorded.open_attempts}
         for attempt in self._open.values():
-            commands += self._step(NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros))
-        if not self._inbox.empty():
+            spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
+            commands += self._plan.step(spent, now_ms)
+        if ends:
             event = self._inbox.first()
             if isinstance(event, BaseException):
                 raise event
-            commands = self._step(event)
+            self._open_gates = {command.node: command for command in commands if isinstance(command, OpenGate)}
+            commands = self._step(event) or commands
         if recorded.last_seq == 1:  # a fork that has done nothing yet
             await self._carry_out(commands, self.start)
             return

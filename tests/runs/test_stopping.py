@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from runloop.kb import AsyncLedger
 from runloop.runs.forking import ForkRequest
@@ -14,6 +15,8 @@ INNER = 'version: 0\nname: inner\nnodes: [{id: deep, use: "agent:one"}]\nedges: 
 OUTER = 'version: 0\nname: outer\nnodes: [{id: only, use: "opening:inner", timeout_ms: 400}]\nedges: []\n'
 SPAWNS = "@agent\ndef run():\n    return {'out': spawn.opening('inner').status}\n"
 SPAWNING = 'version: 0\nname: s\nnodes: [{id: only, use: "agent:spawner"}]\nedges: []\n'
+GATE = "{ask: good, timeout: 1h, on_timeout: approve}"
+GATED = f'version: 0\nname: gated\nnodes: [{{id: only, use: "agent:one", gate: {GATE}}}]\nedges: []\n'
 PLAIN = 'version: 0\nname: plain\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n'
 
 
@@ -105,6 +108,24 @@ async def test_a_run_that_was_cancelled_ends_so_when_its_process_dies_before_it_
         assert (result.status, result.reason, len(b.model.prompts)) == ("cancelled", "enough", 1)
         kinds = [event.kind for event in b.ledger.read_run(run_id)]
         assert kinds[-5:] == ["run.cancelling", "run.recovered", "effect.failed", "node.finished", "run.finished"]
+
+
+async def test_a_run_that_is_cancelled_after_the_time_of_its_gate_has_passed_ends_and_is_cancelled(bench, desk):
+    async with bench(operator=desk()) as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        run = await b.submit(GATED)
+        driving = asyncio.create_task(b.manager.drive(run))
+        while "approval.requested" not in b.kinds():
+            await asyncio.sleep(0)
+        run.halt()
+        await asyncio.gather(driving, return_exceptions=True)
+        clock_ms = b.services.clock_ms
+        b.manager.services = replace(b.services, clock_ms=lambda: clock_ms() + 7_200_000)
+
+        result = await asyncio.wait_for(b.manager.drive(await b.manager.recover(run.run_id, ending="enough")), 60)
+
+        assert (result.status, result.reason) == ("cancelled", "enough")
+        assert [event.kind for event in b.ledger.read_run(run.run_id)][-3:] == ["approval.expired", "node.finished", "run.finished"]
 
 
 async def test_a_second_cancellation_adds_nothing(bench):

@@ -9,6 +9,7 @@ FOUND = {
     2946: "a run was cancelled, by its record, and ended otherwise: its last answer had come in the same moment",
     400687: "after a crash what had come from outside through a node of items did not count as such any more",
     402220: "a replay let an attempt that had been stopped go on behind its last call, where it crashed its worker",
+    404738: "a run hung for ever that was cancelled while it was taken up for the time of a gate of its child",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 
