@@ -240,13 +240,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _fit(widths: list[int], available: int) -> list[int]:
-    """Take from the widest columns until all fit; no column goes under the minimum."""
+    """Take from the widest columns until all fit; no column goes under the minimum, and the first, which names the row, gives way last."""
     fitted = list(widths)
-    while sum(fitted) > available:
-        widest = max(range(len(fitted)), key=fitted.__getitem__)
-        if fitted[widest] <= MIN_COLUMN_WIDTH:
-            break
-        fitted[widest] -= 1
+    for first in (1, 0):
+        while sum(fitted) > available and len(fitted) > first:
+            widest = max(range(first, len(fitted)), key=fitted.__getitem__)
+            if fitted[widest] <= MIN_COLUMN_WIDTH:
+                break
+            fitted[widest] -= 1
     return fitted
 
 

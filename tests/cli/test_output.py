@@ -151,3 +151,9 @@ def test_an_optional_column_is_left_out_of_a_table_where_nothing_is_in_it(capsys
         assert capsys.readouterr().out.splitlines()[0].rstrip() == header
     output.print_rows(["a", "x"], [[1, None]], as_json=True, optional=["x"])
     assert json.loads(capsys.readouterr().out) == [{"a": 1, "x": None}]
+
+
+def test_the_column_that_names_the_rows_gives_way_last():
+    rows = [["a_name_of_some_length", "x" * 40, "y" * 40]]
+    assert output.table_lines(["a", "b", "c"], rows, output.TableStyle(), 50)[2].startswith("a_name_of_some_length | xxxxxxxx")
+    assert output.table_lines(["a", "b", "c"], rows, output.TableStyle(), 40)[2].startswith("a_name_of_some_le… | xxxxxxx… | yyyyyyy…")
