@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from runloop.errors import Where
-from runloop.events import NewEvent, StoredEvent, readable
-from runloop.events.ids import parse_event_id
+from runloop.events import NewEvent, StoredEvent
 from runloop.kb import materialise
 from runloop.kb.addresses import known_locals, known_locals_in
 from runloop.kb.clock import last_until
@@ -29,7 +28,7 @@ from runloop.kb.materialise import Synced
 from runloop.kb.past import Past, Tick, note
 from runloop.kb.rebuilding import Rebuilder
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
-from runloop.kb.runs import RunFilter, open_runs, places_of, select_runs
+from runloop.kb.runs import RunFilter, open_runs, places_of, read_run, select_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -238,16 +237,9 @@ class KnowledgeBase:
 
         ``event:N`` gives the event and, before it, the events that it rests on.
         """
-        if key.startswith("event:"):
-            from runloop.kb.evidence import chain
+        from runloop.kb.evidence import of_entity
 
-            return chain(self.ledger, parse_event_id(key))
-        candidates = [key] if ":" in key else [key, *(f"{prefix}:{key}" for prefix in ("contact", "artifact", "run", "note"))]
-        marks = ", ".join("?" * len(candidates))
-        sql = f"SELECT DISTINCT event_id FROM entity_history WHERE entity_key IN ({marks}) ORDER BY event_id"  # noqa: S608
-        with self.reading() as db:
-            ids = [int(row[0]) for row in db.execute(sql, candidates).fetchall()]  # type: ignore[arg-type] # the column is an integer
-        return [readable(event) for event_id in ids if (event := self.ledger.get(event_id)) is not None]
+        return of_entity(self, key)
 
     def find(self, text: str, folder: Path | None = None) -> list[Candidate]:
         """What ``text`` may name (:mod:`runloop.kb.naming`); files and relative paths are looked up from ``folder``, if that is given."""
@@ -370,16 +362,7 @@ class KnowledgeBase:
 
         Where an event was set aside, or the derived tables could not follow, they may lack a record: then the ledger is read instead.
         """
-        with self.reading() as db:
-            places = places_of(db, run_id, after_seq)
-            lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None or self.behind is not None
-        if places and not lacking and all(seq == number for number, (_, seq) in enumerate(places, after_seq + 1)):
-            found = [event for event_id, _ in places if (event := self.ledger.get(event_id)) is not None]
-            if len(found) == len(places):
-                return iter(found)
-        if not places and not self.ledger.run_ids(run_id, limit=1):
-            return iter(())
-        return self.ledger.read_run(run_id, after_seq)
+        return read_run(self, run_id, after_seq)
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:

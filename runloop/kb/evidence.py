@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runloop.events import readable
+from runloop.events.ids import parse_event_id
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runloop.events import StoredEvent
+    from runloop.kb.base import KnowledgeBase
     from runloop.kb.ledger import Ledger
 
 MAX_CHAIN = 1000  # events in one explanation
@@ -91,3 +95,17 @@ def _text(value: Any) -> str | None:
 
 def _line(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def of_entity(kb: KnowledgeBase, key: str) -> list[StoredEvent]:
+    """The events that touched an entity, oldest first; of ``event:N`` the event and, before it, what it rests on."""
+    if key.startswith("event:"):
+        from runloop.kb.evidence import chain
+
+        return chain(kb.ledger, parse_event_id(key))
+    candidates = [key] if ":" in key else [key, *(f"{prefix}:{key}" for prefix in ("contact", "artifact", "run", "note"))]
+    marks = ", ".join("?" * len(candidates))
+    sql = f"SELECT DISTINCT event_id FROM entity_history WHERE entity_key IN ({marks}) ORDER BY event_id"  # noqa: S608
+    with kb.reading() as db:
+        ids = [int(row[0]) for row in db.execute(sql, candidates).fetchall()]  # type: ignore[arg-type] # the column is an integer
+    return [readable(event) for event_id in ids if (event := kb.ledger.get(event_id)) is not None]

@@ -9,10 +9,12 @@ from runloop.errors import InvalidInput
 from runloop.kb.derived import as_json, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import apsw
 
+    from runloop.events import StoredEvent
+    from runloop.kb.base import KnowledgeBase
     from runloop.kb.ledger import Ledger
 
 ENDS = ("succeeded", "failed", "cancelled")
@@ -219,3 +221,17 @@ def places_of(db: apsw.Connection, run_id: str, after_seq: int) -> list[tuple[in
     sql = "SELECT event_id, seq FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq"
     rows: Any = db.execute(sql, (run_id, after_seq)).fetchall()
     return list(rows)
+
+
+def read_run(kb: KnowledgeBase, run_id: str, after_seq: int) -> Iterator[StoredEvent]:
+    """The records of a run after ``after_seq``, oldest first: by the index, or from the ledger where the index may lack one."""
+    with kb.reading() as db:
+        places = places_of(db, run_id, after_seq)
+        lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None or kb.behind is not None
+    if places and not lacking and all(seq == number for number, (_, seq) in enumerate(places, after_seq + 1)):
+        found = [event for event_id, _ in places if (event := kb.ledger.get(event_id)) is not None]
+        if len(found) == len(places):
+            return iter(found)
+    if not places and not kb.ledger.run_ids(run_id, limit=1):
+        return iter(())
+    return kb.ledger.read_run(run_id, after_seq)
