@@ -153,8 +153,13 @@ __runloop_ask() {
     ((wait < 1000)) && wait=1000
   fi
   printf -v wait '%d.%03d' $((wait / 1000)) $((wait % 1000))
-  if ! { printf '%s\n' "$request" >&"${__RL_ROUTER[1]}"; } 2>/dev/null || ! IFS= read -r -t "$wait" -u "${__RL_ROUTER[0]}" answer 2>/dev/null; then
-    kill "${__RL_ROUTER_PID:-0}" 2>/dev/null  # its answer would be taken for that to the next question
+  local asked='' traps
+  traps=$(trap -p PIPE)
+  trap '' PIPE  # a coprocess that has just ended must not take the shell with it
+  { printf '%s\n' "$request" >&"${__RL_ROUTER[1]}"; } 2>/dev/null && asked=1
+  eval "${traps:-trap - PIPE}"
+  if [[ -z $asked ]] || ! IFS= read -r -t "$wait" -u "${__RL_ROUTER[0]}" answer 2>/dev/null; then
+    [[ -z ${__RL_ROUTER_PID-} ]] || kill "$__RL_ROUTER_PID" 2>/dev/null  # its answer would be taken for that to the next question
     unset __RL_ROUTER_PID
     return
   fi
