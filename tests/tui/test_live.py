@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from runloop.errors import Denied
+from runloop.kb import Ledger
 from runloop.tui.board import Board
 from runloop.tui.deciding import Decision
 from runloop.tui.live import LiveFeed, told
@@ -139,12 +140,13 @@ async def test_the_past_has_the_runs_of_then_and_nothing_of_it_can_be_decided(as
         run = await link.client.submit("asks", patient=True)
         async with filled(asking) as (_, board, until):
             await until(lambda: bool(board.approvals) and run.id in board.runs and board.run(run.id).state == "waiting")
-            began = board.run(run.id)
+        with Ledger.open(asking.state / "pog" / "events.sqlite", writable=False) as ledger:
+            then = ledger.head().id
         await link.ask("cancel", run=run.id)
-    command = [sys.executable, "-P", "-m", "runloop.cli.agtop", "--plain", "--at", str(began.seq)]
+    command = [sys.executable, "-P", "-m", "runloop.cli.agtop", "--plain", "--at", str(then)]
     done = await asyncio.to_thread(
         subprocess.run, command, env=asking.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(rf"as it was at .*, event {began.seq}", done.stdout)
+    assert re.search(rf"as it was at .*, event {then}", done.stdout)
     assert f"asks {run.id[:8]} waiting, waits for answer" in done.stdout
