@@ -364,6 +364,12 @@ async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for
         assert kinds[-4:] == ["run.recovered", "effect.unknown", "node.finished", "run.finished"]
 
 
+def two_processes(b):
+    """Processes that live side by side and know of each other."""
+    alive = {letter * 32 for letter in "ab"}
+    return [RunManager(replace(b.services, owner=owner, driven=alive.__contains__)) for owner in alive]
+
+
 async def test_of_two_processes_that_take_up_a_run_at_once_one_has_it_and_the_other_is_told(bench):
     async with bench() as b:
         b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('p').text}\n", caps="model = true")
@@ -371,7 +377,7 @@ async def test_of_two_processes_that_take_up_a_run_at_once_one_has_it_and_the_ot
         b.model.hold = held
         run_id = await interrupted(b, held)
         b.model.hold = None
-        others = [RunManager(replace(b.services, owner=letter * 32)) for letter in "ab"]
+        others = two_processes(b)
 
         found = await asyncio.gather(*(each.recover(run_id) for each in others), return_exceptions=True)
 
@@ -387,7 +393,7 @@ async def test_a_run_that_never_began_belongs_to_who_takes_it_up(bench):
     async with bench() as b:
         b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
         run = await b.submit(ONE)
-        others = [RunManager(replace(b.services, owner=letter * 32)) for letter in "ab"]
+        others = two_processes(b)
 
         found = await asyncio.gather(*(each.recover(run.run_id) for each in others), return_exceptions=True)
 
