@@ -34,6 +34,8 @@ class Shown:
     """Whether the result is to have what the nodes gave."""
     _asking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _lists: list[asyncio.Task[None]] = field(default_factory=list)
+    _gone: set[str] = field(default_factory=set)
+    """What was closed, as this connection heard: a list that was made before still has it."""
 
     async def follow(self, from_seq: int | None = None, *, begin: Callable[[], Awaitable[object]] | None = None) -> RunResult:
         """Every record to the run's end. ``begin`` is awaited once nothing can be missed any more. Raises what a Following raises."""
@@ -58,33 +60,37 @@ class Shown:
     # ── the person ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _ask_again(self) -> None:
-        """The connection is a new one: what was opened and closed meanwhile was not heard."""
+        """The connection is new: what was opened and closed meanwhile was not heard, and what was typed meant the one that is gone."""
+        self._gone.clear()
+        for approval_id in list(self._asking):
+            self._closed(approval_id, "(the daemon was away: what is still open is asked again)")
         self._lists.append(asyncio.create_task(self._ask_what_is_open()))
 
     async def _ask_what_is_open(self) -> None:
-        shown = [each for each in await self.client.approvals() if each["root_run_id"] == self.run.id]
-        for approval_id in self._asking.keys() - {each["approval_id"] for each in shown}:
-            self._closed(approval_id)
-        for each in shown:
-            self._opened(each)
+        for shown in await self.client.approvals():
+            if shown["approval_id"] not in self._gone:
+                self._opened(shown)
 
     async def _serve_person(self, requests: Any) -> None:
         async for message in requests:
             shown = message.payload
-            if shown["root_run_id"] == self.run.id:
-                if shown["state"] == "open":
-                    self._opened(shown)
-                else:
-                    self._closed(shown["approval_id"])
+            if shown["root_run_id"] != self.run.id:
+                continue
+            if shown["state"] == "open":
+                self._gone.discard(shown["approval_id"])
+                self._opened(shown)
+            else:
+                self._gone.add(shown["approval_id"])
+                self._closed(shown["approval_id"], "(no longer asked: it was decided elsewhere, or its time is up)")
 
     def _opened(self, shown: Mapping[str, Any]) -> None:
         if shown["root_run_id"] == self.run.id and shown["approval_id"] not in self._asking:
             self._asking[shown["approval_id"]] = asyncio.create_task(self._ask(shown))
 
-    def _closed(self, approval_id: str) -> None:
+    def _closed(self, approval_id: str, why: str) -> None:
         task = self._asking.pop(approval_id, None)
         if task is not None:
-            task.cancel("(no longer asked: it was decided elsewhere, or its time is up)")
+            task.cancel(why)
 
     async def _ask(self, shown: Mapping[str, Any]) -> None:
         assert self.person is not None  # noqa: S101 - otherwise nothing is asked
