@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from math import exp
 
+from runloop.patterns import lazy
 from runloop.router.deny import denied
-from runloop.router.patterns import Pattern
 from runloop.router.shape import Shape, shape
 from runloop.router.values import Decision, Feature, RouterSettings, ShellFacts
 
@@ -23,8 +23,8 @@ RESOLVED = 0.25  # its first word is something that the shell runs
 UNRESOLVED = 0.8  # it is not: an agent takes it
 UNSURE = 0.35  # from here to UNRESOLVED: ask
 
-_HISTORY = Pattern(r"!(?:!|-?\d+|\$|\*|\?|[A-Za-z./]\S*)|\^[^^]*\^")
-_TEST = Pattern(r"\[\[?\s|\(\(|[{(]\s")
+_HISTORY = lazy(r"!(?:!|-?\d+|\$|\*|\?|[A-Za-z./]\S*)|\^[^^]*\^")
+_TEST = lazy(r"\[\[?\s|\(\(|[{(]\s")
 _SYNTAX = {"#": ("comment", None), **dict.fromkeys("!^", ("history", _HISTORY)), **dict.fromkeys("[({", ("test", _TEST))}
 
 
@@ -99,7 +99,7 @@ def _fastpath_disabled(line: Line) -> Decision | None:
 def _syntax(line: Line) -> Decision | None:
     """Lines that only a shell understands, whatever their words."""
     name, pattern = _SYNTAX.get(line.text[0], ("", None))
-    if not name or (pattern is not None and not pattern.re.match(line.text)):
+    if not name or (pattern is not None and not pattern.match(line.text)):
         return None
     return Decision("shell", f"syntax:{name}", f"only a shell reads this: {name}", (Feature(name, -4.0),))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from runloop.patterns import lazy
 from runloop.router import words as vocabulary
 from runloop.router.known import EVERYDAY, PROGRAMS, TRADITIONAL
-from runloop.router.patterns import Pattern
 from runloop.router.tokens import MAX_LENGTH, bare, is_path, is_plain, may_be_path
 from runloop.router.values import Feature, RouterSettings
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from runloop.router.lexer import Command
 
-_NAME = Pattern(r"(?=[A-Z_.+-]*[a-z])(?=\w*[-_.0-9])[A-Za-z_.+-][\w.+-]*|[A-Za-z]*[a-z][A-Z]\w*", re.ASCII)
+_NAME = lazy(r"(?=[A-Z_.+-]*[a-z])(?=\w*[-_.0-9])[A-Za-z_.+-][\w.+-]*|[A-Za-z]*[a-z][A-Z]\w*", re.ASCII)
 _CONTINUING = frozenset("in do then else".split())  # no command begins with these
 _CONVERSING = vocabulary.CONVERSATION | vocabulary.FOREIGN_THANKS | vocabulary.GREETINGS | vocabulary.POLITE | vocabulary.QUESTIONS
 
@@ -78,7 +78,7 @@ def _of_unknown_word(name: str, core: str, *, held: bool) -> Feature:
         return Feature("foreign_word", 1.0 if held else 0.2, core)
     if core.rpartition("-")[2] in vocabulary.FOREIGN_PRONOUNS:
         return Feature("foreign_word", 1.0, core)
-    if len(name) <= MAX_LENGTH and _NAME.re.fullmatch(name):
+    if len(name) <= MAX_LENGTH and _NAME.fullmatch(name):
         return Feature("name_like", -1.2, name)
     if name[:1].islower() or len(name) < 3 or not is_plain(core) or (name.isupper() and not held):
         return Feature("unknown_word", -0.8, name[:20])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from runloop.router.patterns import Pattern
+from runloop.patterns import lazy
 
 MAX_DEPTH = 40
 
@@ -16,12 +16,12 @@ _REDIRECTING = frozenset("<>&0123456789")
 
 _WORDS_ONLY = re.compile(r"[^'\"\\$`|&;<>()#\n\0]*")
 _PLAIN = re.compile(r"[^\s'\"\\$`|&;<>()#]+")
-_IN_DOUBLE = Pattern(r"[^\"\\$`]+")
+_IN_DOUBLE = lazy(r"[^\"\\$`]+")
 _SPACE = re.compile(r"(?:[ \t\r\f\v\0]|\\\n|(?!\n)\s)+")
-_CONTROL = Pattern(r"&&|\|\||;;&|;;|;&|\|&|&(?!>)|[|;]")
-_REDIRECT = Pattern(r"[0-9]*(?:<<<|<<-?|<>|<&|>&|>>|>\||[<>](?!\())|&>>?")
-_VARIABLE = Pattern(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
-_ASSIGNMENT = Pattern(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=", re.ASCII)
+_CONTROL = lazy(r"&&|\|\||;;&|;;|;&|\|&|&(?!>)|[|;]")
+_REDIRECT = lazy(r"[0-9]*(?:<<<|<<-?|<>|<&|>&|>>|>\||[<>](?!\())|&>>?")
+_VARIABLE = lazy(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
+_ASSIGNMENT = lazy(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=", re.ASCII)
 
 
 class Word:
@@ -74,7 +74,7 @@ def _read_words(text: str) -> Script:
     """What :class:`_Reader` makes of a text that has nothing but words, sooner."""
     script, command = Script(), Command("", 0)
     for word in text.split():
-        leads = not command.words and "=" in word and _ASSIGNMENT.re.match(word)
+        leads = not command.words and "=" in word and _ASSIGNMENT.match(word)
         (command.assignments if leads else command.words).append(Word(word, word, quoted=False, expands=False))
     if command.words or command.assignments:
         script.commands.append(command)
@@ -121,11 +121,11 @@ class _Reader:
                 self.at += 1
                 self.script.marks.add("group")
                 self.nested(")", depth)
-            elif char in "&|;" and (control := _CONTROL.re.match(text, self.at)):
+            elif char in "&|;" and (control := _CONTROL.match(text, self.at)):
                 self.at = control.end()
                 self.script.marks.add(control[0])
                 current = self.finish(current, control[0], collect=collect)
-            elif char in _REDIRECTING and (redirect := _REDIRECT.re.match(text, self.at)):
+            elif char in _REDIRECTING and (redirect := _REDIRECT.match(text, self.at)):
                 self.at = redirect.end()
                 self.redirect(redirect[0], current, depth)
             else:
@@ -163,7 +163,7 @@ class _Reader:
             self.at += 2
             self.script.marks.add("function")
             return Command("()", depth)
-        if not current.words and "=" in word.raw and _ASSIGNMENT.re.match(word.raw):
+        if not current.words and "=" in word.raw and _ASSIGNMENT.match(word.raw):
             current.assignments.append(word)
         else:
             current.words.append(word)
@@ -272,7 +272,7 @@ class _Reader:
             if char == '"':
                 self.at += 1
                 return expands
-            if inner := _IN_DOUBLE.re.match(text, self.at):
+            if inner := _IN_DOUBLE.match(text, self.at):
                 parts.append(inner[0])
                 self.at = inner.end()
             elif char == "\\":
@@ -311,7 +311,7 @@ class _Reader:
         elif text.startswith(("$'", '$"'), start):
             self.at += 1
             return self.single() if text[self.at] == "'" else ""
-        elif variable := _VARIABLE.re.match(text, start):
+        elif variable := _VARIABLE.match(text, start):
             self.at = variable.end()
             if not variable[0][1:].isdigit():
                 self.script.marks.add("variable")

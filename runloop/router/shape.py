@@ -5,11 +5,11 @@ Weights are in one unit: 1 is about what one article says. They add up to the sc
 
 from __future__ import annotations
 
+from runloop.patterns import lazy
 from runloop.router import words as vocabulary
 from runloop.router.head import of_command_word
 from runloop.router.known import EVERYDAY, PROGRAMS, TRADITIONAL
 from runloop.router.lexer import Command, Script, Word, read
-from runloop.router.patterns import Pattern
 from runloop.router.tokens import (
     MAX_LENGTH,
     bare,
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 300  # of a longer line only so many are looked at
 
-_CONTRACTION = Pattern(r"(?<=[A-Za-z])'(?=(?:s|t|re|ll|ve|d|m)\b)|(?<=\bo)'(?=clock\b)")
-_ELISION = Pattern(r"(?:(?<=(?<![\w=/$])[lLdDjJnNsScCmMtT])|(?<=\b[qQ]u)|(?<=aujourd))'(?=[a-zàâäéèêëîïôöûüh])")
-_SIZE = Pattern(r"\d[\d.,]*\s*[A-Za-z%€$£]{0,3}|")
-_QUESTION = Pattern(r"[\w)\"'’]\s*[?？]+[!)\"]*$")
-_STOP = Pattern(r"[^\W\d_]{2,}[.!。！]+$")
+_CONTRACTION = lazy(r"(?<=[A-Za-z])'(?=(?:s|t|re|ll|ve|d|m)\b)|(?<=\bo)'(?=clock\b)")
+_ELISION = lazy(r"(?:(?<=(?<![\w=/$])[lLdDjJnNsScCmMtT])|(?<=\b[qQ]u)|(?<=aujourd))'(?=[a-zàâäéèêëîïôöûüh])")
+_SIZE = lazy(r"\d[\d.,]*\s*[A-Za-z%€$£]{0,3}|")
+_QUESTION = lazy(r"[\w)\"'’]\s*[?？]+[!)\"]*$")
+_STOP = lazy(r"[^\W\d_]{2,}[.!。！]+$")
 
 FREE_TEXT = frozenset(
     "echo printf cowsay cowthink figlet toilet banner espeak logger wall notify-send apropos rlp task jrnl say toot".split()
@@ -85,8 +85,8 @@ def shape(line: str, facts: ShellFacts, settings: RouterSettings) -> Shape:
     """Look at the whole line."""
     prose, contractions, elisions = line, 0, 0
     if "'" in line:
-        prose, contractions = _CONTRACTION.re.subn("’", prose)
-        prose, elisions = _ELISION.re.subn("’", prose)
+        prose, contractions = _CONTRACTION.subn("’", prose)
+        prose, elisions = _ELISION.subn("’", prose)
     script = read(prose)
     outer = [command for command in script.commands if command.depth == 0]
     found = [word for command in outer for word in command.words][: MAX_WORDS + 1]
@@ -230,9 +230,9 @@ def _of_ending(last: Word, count: int, files: frozenset[str], kind: str | None) 
     text = last.raw[-MAX_LENGTH:]
     if not text or text[-1] not in '?？!.。！)"' or last.raw in files:
         return
-    if _QUESTION.re.search(text) and "/" not in text and "*" not in text:
+    if _QUESTION.search(text) and "/" not in text and "*" not in text:
         yield Feature("question_mark", 2.0 if count > 1 or kind is None else 0.6)
-    elif count > 2 and _STOP.re.search(text) and not set(text) & set("/*="):
+    elif count > 2 and _STOP.search(text) and not set(text) & set("/*="):
         yield Feature("full_stop", 0.8)
 
 
@@ -281,7 +281,7 @@ def _of_structure(script: Script, outer: list[Command], facts: ShellFacts, setti
                 break
     for command in outer:
         for operator, target in command.redirects:
-            weight = -0.4 if _SIZE.re.fullmatch(target) and operator in "<>" else -2.2
+            weight = -0.4 if _SIZE.fullmatch(target) and operator in "<>" else -2.2
             yield Feature("redirection", weight, operator)
             break
 

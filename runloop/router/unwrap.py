@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from runloop.patterns import lazy
 from runloop.router.lexer import Command, read
-from runloop.router.patterns import Pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ builtin busybox caffeinate catchsegv chronic command gdb ltrace nohup nsenter pk
 unshare
 """.split()
 )
-_BRACES = Pattern(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
+_BRACES = lazy(r"([^{}]*)\{([^{}]*,[^{}]*)\}([^{}]*)")
 _JOINING = frozenset("eval ssh watch".split())  # these give their words to a shell as one text
 _SHELLS = frozenset("sh bash dash zsh fish ksh mksh ash rbash su script".split())
 
@@ -80,7 +80,7 @@ def _expanded(command: Command, variables: Mapping[str, str]) -> Argv:
             continue
         if word.expands and (name := word.text.strip("${}")) in variables:
             words += variables[name].split()
-        elif not word.quoted and "{" in word.text and (braces := _BRACES.re.fullmatch(word.text)):
+        elif not word.quoted and "{" in word.text and (braces := _BRACES.fullmatch(word.text)):
             words += [braces[1] + each + braces[3] for each in braces[2].split(",")]
         else:
             words.append(word.text)

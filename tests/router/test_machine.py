@@ -27,6 +27,7 @@ def test_programs_are_executable_files_of_the_path(programs, tmp_path):
 
 def test_a_program_that_arrives_is_found_after_the_directory_changed(programs):
     found = machine.Programs(str(programs), "/")
+    found.refresh()
     assert not found("later")
     (programs / "later").write_text("")
     (programs / "later").chmod(0o755)
@@ -36,6 +37,18 @@ def test_a_program_that_arrives_is_found_after_the_directory_changed(programs):
     assert found("later")
     found.refresh()
     assert found("later")
+
+
+def test_a_directory_of_the_path_may_come_later_and_go_again(programs, tmp_path):
+    found = machine.Programs(f"{tmp_path / 'gone'}:/nowhere", "/")
+    found.refresh()
+    assert not found("tool")
+    programs.rename(tmp_path / "gone")
+    found.refresh()
+    assert found("tool")
+    (tmp_path / "gone").rename(programs)
+    found.refresh()
+    assert not found("tool")
 
 
 def test_an_empty_part_of_the_path_is_the_working_directory(programs):
