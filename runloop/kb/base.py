@@ -319,6 +319,7 @@ class KnowledgeBase:
         from runloop.kb.queries import tables_of
 
         with self.reading() as db:
+            db.execute("COMMIT")  # files are attached outside of a transaction
             db.execute("ATTACH ? AS ledger", (str(self.ledger.path),))
             try:
                 return list(tables_of(db, self.until).values())
@@ -366,7 +367,10 @@ class KnowledgeBase:
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
-        """A read-only connection to the derived tables, up to date with the ledger; kept for the next reader where nothing went wrong."""
+        """A read-only connection to the derived tables, up to date with the ledger: all that is read there is of one moment.
+
+        It is kept for the next reader where nothing went wrong.
+        """
         self.sync()
         try:
             db = self._readers.pop()
@@ -374,11 +378,14 @@ class KnowledgeBase:
             db = connect(self._views_path, readonly=True, cache_kib=READ_CACHE_KIB)
         try:
             with materialise.derived(self._views_path, db):
+                db.execute("BEGIN")
                 yield db
+                if db.in_transaction:
+                    db.execute("COMMIT")
         except BaseException:
             db.close()
             raise
-        if self._closed or db.in_transaction or db.db_names() != ["main", "temp"]:
+        if self._closed or db.db_names() != ["main", "temp"]:
             db.close()
         else:
             self._readers.append(db)

@@ -12,6 +12,7 @@ from runloop.events import records as r
 from runloop.kb import KnowledgeBase, materialise, projections, views
 from runloop.kb.derived import artifact_key, contact_key
 from runloop.kb.errors import LedgerCorrupt, LedgerIO, SeqTaken
+from runloop.kb.search import finding
 
 HASH = "c" * 64
 OPENING = "opening:16fd2706-8baf-433b-82eb-8c7fada847da"
@@ -48,6 +49,30 @@ def test_the_keys_are_those_of_the_published_vectors():
     assert contact_key("john@acme.com") == "5610cea0d283172462e57be79f9bf0e15ae509b791cb274e7599d38aee04d776"
     assert artifact_key("notes.md", None) == "749b9e0af8aba6d0c86c1b0614a2d8eb0edeea678f66d48e69a03c0da0b33719"
     assert artifact_key("notes.md", "AB" * 32) == "ab" * 32
+
+
+def test_all_that_is_read_at_once_is_of_one_moment_whoever_writes_meanwhile(kb, contact):
+    kb.ledger.append([contact()])
+    with kb.reading() as db:
+        names = [db.execute("SELECT name FROM contacts").fetchall()]
+        kb.ledger.append([contact("Ada King")])
+        assert rows(kb, "SELECT name FROM contacts") == [("Ada King",)]
+        names.append(db.execute("SELECT name FROM contacts").fetchall())
+    assert names == [[("Ada Lovelace",)]] * 2
+    assert rows(kb, "SELECT name FROM contacts") == [("Ada King",)]
+
+
+def test_a_search_finds_what_it_ranked_although_a_writer_replaces_it_meanwhile(kb, contact, monkeypatch):
+    kb.ledger.append([contact()])
+    load = finding.load_documents
+
+    def later(db, wanted):
+        kb.ledger.append([contact("Ada King")])
+        kb.sync()
+        return load(db, wanted)
+
+    monkeypatch.setattr(finding, "load_documents", later)
+    assert [hit.title for hit in kb.search("ada")] == ["Ada Lovelace"]
 
 
 def test_two_upserts_of_one_address_are_one_contact_with_the_latest_values_and_both_events_explain_it(kb, contact):
