@@ -167,7 +167,7 @@ def _texts_of(db: apsw.Connection, person: str) -> list[str]:
     return [
         found.email,
         *found.emails,
-        *found.phones,
+        *(number for number in found.phones if sum(map(str.isdigit, number)) >= _SHORTEST_NUMBER),
         *names,
         *single,
         *(each for each in handles if "@" in each),

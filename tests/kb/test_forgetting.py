@@ -128,6 +128,15 @@ def test_another_contact_that_mentions_them_only_loses_that(kb, contact):
     assert (hit.data["email"], hit.data["org"]) == ("bob@example.com", forgetting.TAKEN_OUT)
 
 
+def test_a_number_of_a_person_is_looked_for_and_none_so_short_that_others_mean_something_else_by_it(kb, contact):
+    kb.ledger.append([contact("Cy Adler", "cy@example.org", phones=["+49 30 1234567", "112"])])
+    kb.ledger.append([passage("In an emergency call 112.")])
+    found = forgetting.plan(kb, "Cy Adler")
+    assert "+49 30 1234567" in found.texts
+    assert "112" not in found.texts
+    assert [mention.event_id for mention in found.mentions] == [1]
+
+
 def test_texts_that_are_also_given_are_looked_for(kb, contact):
     kb.ledger.append([contact(ADA, ADDRESS), passage("The Countess was here")])
     assert found(forgetting.plan(kb, ADA, ["the countess"]))[-1] == ("note.imported", "erase")
