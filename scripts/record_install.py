@@ -59,6 +59,14 @@ class Tape:
     def __init__(self) -> None:
         self.parts: list[str] = []
 
+    def done(self, where: str, terminal: Terminal, command: str, shows: str, caption: str) -> None:
+        """Type a command on a clear screen, wait for what it shows and its end, and write the screen down."""
+        terminal.clear()
+        terminal.enter(command)
+        terminal.expect(shows)
+        terminal.prompted()
+        self.seen(where, caption, terminal)
+
     def seen(self, where: str, caption: str, terminal: Terminal) -> None:
         """Write down the screen as it is."""
         terminal.quiet()
@@ -97,11 +105,7 @@ def _installed(tape: Tape, root: Terminal, deb: str) -> None:
     root.expect("Setting up runloop", SLOW)
     root.prompted(SLOW)
     tape.seen("The administrator", "The package is installed; nothing is fetched", root)
-    root.clear()
-    root.enter("systemctl is-active runloopd; rlp --version")
-    root.expect("\nrlp ")
-    root.prompted()
-    tape.seen("The administrator", "The machine's own daemon runs", root)
+    tape.done("The administrator", root, "systemctl is-active runloopd; rlp --version", "\nrlp ", "The machine's own daemon runs")
 
 
 def _set_up(tape: Tape, alice: Terminal) -> None:
@@ -158,21 +162,10 @@ def _mailed(tape: Tape, alice: Terminal, monitor: Terminal) -> None:
 
 
 def _explained(tape: Tape, alice: Terminal) -> None:
-    alice.clear()
-    alice.enter("cat .runloop/outbox/*.eml")
-    alice.expect("Subject: ")
-    alice.prompted()
-    tape.seen("Alice", "The mail in the outbox", alice)
-    alice.clear()
-    alice.enter("rlp why .runloop/outbox/*.eml")
-    alice.expect("decided")
-    alice.prompted()
-    tape.seen("Alice", "Why it is what it is: who made it, who approved it, and on which lines of her notes it rests", alice)
-    alice.clear()
-    alice.enter("rlp kb verify")
-    alice.expect("intact:")
-    alice.prompted()
-    tape.seen("Alice", "Nobody edited the record behind her back", alice)
+    tape.done("Alice", alice, "cat .runloop/outbox/*.eml", "Subject: ", "The mail in the outbox")
+    why = "Why it is what it is: who made it, who approved it, and on which lines of her notes it rests"
+    tape.done("Alice", alice, "rlp why .runloop/outbox/*.eml", "decided", why)
+    tape.done("Alice", alice, "rlp kb verify", "intact:", "Nobody edited the record behind her back")
 
 
 if __name__ == "__main__":

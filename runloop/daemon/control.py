@@ -180,9 +180,7 @@ class Control:
         """Which subscription shows a run; ``attended`` says that a person follows there and can be asked."""
         hosting = self._daemon.hosting
         run_id = hosting.run_id_of(str(reading.text(fields, "run")))
-        from_seq = fields.get("from_seq", 1)
-        if isinstance(from_seq, bool) or not isinstance(from_seq, int) or from_seq < 1:
-            raise reading.bad("from_seq", "use a number from 1 on")
+        from_seq = reading.count(fields, "from_seq", 1, 1)
         state = await hosting.state_of(run_id)
         if reading.flag(fields, "attended") and hosting.find(run_id) is not None:
             self._daemon.people.follow(run_id, peer.session)

@@ -121,8 +121,7 @@ def _no_room(error: Exception, db: apsw.Connection | None) -> bool:
 
 def _full(error: Exception, path: Path) -> LedgerFull:
     try:
-        disk = os.statvfs(path.parent)
-        free = f"{disk.f_bavail * disk.f_frsize:,} bytes free"
+        free = f"{free_in(path.parent):,} bytes free"
     except OSError:
         free = "free space unknown"
     return LedgerFull(
@@ -139,6 +138,12 @@ def create(path: Path) -> None:
     """
     create_directory(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def free_in(folder: Path) -> int:
+    """How many bytes a file there may still take."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def create_directory(folder: Path) -> None:

@@ -100,8 +100,6 @@ def _line(value: Any) -> int | None:
 def of_entity(kb: KnowledgeBase, key: str) -> list[StoredEvent]:
     """The events that touched an entity, oldest first; of ``event:N`` the event and, before it, what it rests on."""
     if key.startswith("event:"):
-        from runloop.kb.evidence import chain
-
         return chain(kb.ledger, parse_event_id(key))
     candidates = [key] if ":" in key else [key, *(f"{prefix}:{key}" for prefix in ("contact", "artifact", "run", "note"))]
     marks = ", ".join("?" * len(candidates))

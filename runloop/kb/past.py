@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.errors import RunloopError
 from runloop.kb import materialise, views
 from runloop.kb.database import abandon, connect, translated
+from runloop.kb.keeping.locks import exclusive
 from runloop.kb.pruning.projection import leave_tables
 from runloop.kb.rebuilding import built
 
@@ -221,16 +222,8 @@ class Past:
     def _locked(self, *, wait: bool = True) -> Iterator[bool]:
         with translated(self.directory):
             self.directory.mkdir(mode=0o700, exist_ok=True)
-            handle = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)
+        with exclusive(self.directory / "lock", wait=wait) as mine:
+            yield mine
 
 
 def note(db: apsw.Connection, states: list[State], now_ms: int) -> None:

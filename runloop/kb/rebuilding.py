@@ -6,15 +6,14 @@ whoever finds it undone, because that process was killed, does it again.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runloop.errors import RunloopError
 from runloop.kb import views
-from runloop.kb.database import fold, translated
+from runloop.kb.database import fold
+from runloop.kb.keeping.locks import exclusive
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.materialise import Synced, derived, open_views, outdated, sync, watermark
 
@@ -73,6 +72,7 @@ class Rebuilder:
         keep: Callable[[apsw.Connection, int], object] = lambda _tables, _head: None,
     ) -> None:
         self._live, self._path, self._ledger, self._guard, self._keep = live, path, ledger, guard, keep
+        self._lock = path.with_name(LOCK)  # of those who make tables anew
         self._thread: threading.Thread | None = None
         self._failed = False
 
@@ -83,12 +83,12 @@ class Rebuilder:
             LedgerFull: there is no room; the old tables stay.
 
         """
-        with self._alone(wait=True):
+        with exclusive(self._lock, wait=True):
             return self._rebuild(tick)
 
     def settle(self) -> None:
         """Make them anew where they are outdated; returns when they are not. Raises as :meth:`rebuild`."""
-        with self._alone(wait=True):
+        with exclusive(self._lock, wait=True):
             self._settle()
 
     def settle_later(self) -> None:
@@ -105,7 +105,7 @@ class Rebuilder:
 
     def _try(self) -> None:
         try:
-            with self._alone(wait=False) as mine:
+            with exclusive(self._lock, wait=False) as mine:
                 if mine:
                     self._settle()
         except RunloopError:  # they stay without what was taken, and whoever opens them next tries again
@@ -141,19 +141,3 @@ class Rebuilder:
             fold(self._live, wait_ms=FOLD_MS)
             behind = sync(self._live, self._path, self._ledger)
         return Synced(synced.applied + behind.applied, behind.watermark, synced.set_aside + behind.set_aside)
-
-    @contextmanager
-    def _alone(self, *, wait: bool) -> Iterator[bool]:
-        """Hold the lock of those who make tables anew, or find that another process does (False)."""
-        place = self._path.with_name(LOCK)
-        with translated(place):
-            handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)

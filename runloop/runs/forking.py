@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events import NewEvent, RunIdentity, run_event
-from runloop.openings import parse_once
 from runloop.runs.fork import find_point, open_attempts, open_calls, recorded_overrides, shared, told_events
 from runloop.runs.recovery import digest_of
+from runloop.runs.submitted import opening_of
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
@@ -68,7 +68,7 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     point = find_point(told, request.parent, request.at, request.answers)
     submitted = told[0].payload["meta"]
     params = {**(submitted["params"] or {}), **request.params}
-    opening = parse_once(submitted["opening"]["source"], file=submitted["opening"].get("file"), params=params or None)
+    opening = opening_of({**submitted, "params": params})
     bundles = _bundles(services, opening, submitted, request)
     history = shared(told, request.parent, point.seq)
     guest = submitted["versions"].get("guest") if open_attempts(history) else None

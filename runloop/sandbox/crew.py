@@ -50,7 +50,8 @@ class Crew(Generic[Work]):
             if not self._queue:
                 self._moved = self._clock_s()
             self._queue.append(work)
-            self._hire_if(not self._working)
+            if not self._working:
+                self._hire()
 
     def take_out(self, work: Work) -> bool:
         """Take a piece of work back; False where it has begun."""
@@ -65,7 +66,8 @@ class Crew(Generic[Work]):
         """The work of this thread waits for somebody: another may begin."""
         with self._lock:
             self._working -= 1
-            self._hire_if(bool(self._queue) and self._working < self._wanted)
+            if self._queue and self._working < self._wanted:
+                self._hire()
 
     def come_back(self) -> None:
         """The work of this thread goes on."""
@@ -81,7 +83,7 @@ class Crew(Generic[Work]):
             if self._working < self._most:
                 self._wanted = self._working + 1
                 self._moved = self._clock_s()
-                self._hire_if(True)
+                self._hire()
                 return []
             if stood_s < _STUCK_S:
                 return []
@@ -89,9 +91,7 @@ class Crew(Generic[Work]):
             self._queue.clear()
             return left
 
-    def _hire_if(self, needed: bool) -> None:
-        if not needed:
-            return
+    def _hire(self) -> None:
         self._working += 1
         if self._idle:
             self._idle -= 1

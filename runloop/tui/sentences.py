@@ -96,7 +96,7 @@ def _inbox(board: Board, _viewing: Viewing, now_ms: int) -> Iterator[str]:
 def _metrics(board: Board, _viewing: Viewing, now_ms: int) -> Iterator[str]:
     yield daemon_line(board, now_ms)
     for name, each_of in GROUPS:
-        yield f"{name.lower()}: " + ", ".join(f"{label} {measured(board.series, each)}" for each in each_of for label in each[:1])
+        yield f"{name.lower()}: " + ", ".join(f"{each[0]} {measured(board.series, each)}" for each in each_of)
 
 
 def _library(board: Board, _viewing: Viewing, _now_ms: int) -> Iterator[str]:

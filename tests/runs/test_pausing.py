@@ -9,14 +9,20 @@ INNER = 'version: 0\nname: inner\nnodes: [{id: deep, use: "agent:one"}]\nedges: 
 OUTER = 'version: 0\nname: outer\nnodes: [{id: only, use: "opening:inner"}]\nedges: []\n'
 
 
-async def paused(b):
-    """A run that was paused while the child that it waits for asked a model, and its process, which drives it."""
+async def asking(b):
+    """A run while the child that it waits for asks a model, and its process, which drives it."""
     b.agent("one", ASKS, caps="model = true")
     b.openings["inner"] = INNER
     held = b.model.hold = asyncio.Event()
     run = await b.submit(OUTER)
     driving = asyncio.create_task(b.manager.drive(run))
     await held.wait()
+    return run, driving
+
+
+async def paused(b):
+    """The same, paused."""
+    run, driving = await asking(b)
     await pause(run, "lunch")
     return run, driving
 
@@ -55,12 +61,7 @@ async def test_a_child_that_was_left_paused_goes_on_with_a_parent_that_was_resum
 
 async def test_a_child_that_was_left_before_it_could_be_paused_waits_with_its_parent(bench):
     async with bench() as b:
-        b.agent("one", ASKS, caps="model = true")
-        b.openings["inner"] = INNER
-        held = b.model.hold = asyncio.Event()
-        run = await b.submit(OUTER)
-        driving = asyncio.create_task(b.manager.drive(run))
-        await held.wait()
+        run, driving = await asking(b)
         await died(b, driving)
 
         again = await b.manager.recover(run.run_id)

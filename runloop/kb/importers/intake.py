@@ -171,12 +171,12 @@ class _Intake:
             touched = _last_touched(db, self._sort.entity, [found.key for found in batch if found.key not in current])
             erased = self._erased(db, batch)
         fresh: list[tuple[Found, list[NewEvent]]] = []
-        for each in batch:
+        for each, by in zip(batch, erased, strict=True):
             now = current.get(each.key)
             if now is None and not each.payloads:
                 continue  # it has nothing to say and never had
             known = now is not None and now.digest == each.digest
-            found, again = self._parted(each, erased, known=known)
+            found, again = self._parted(each, by, known=known)
             if known and not again:
                 self._report.known += max(1, len(each.payloads))
                 continue
@@ -197,19 +197,20 @@ class _Intake:
         kind = self._sort.kind
         return tuple(said for of in (recognising.whole, recognising.content) if (said := of(self._key, kind, payload)) is not None)
 
-    def _erased(self, db: apsw.Connection, batch: Sequence[Found]) -> dict[str, int]:
-        """What of the records was erased before, and by which event."""
+    def _erased(self, db: apsw.Connection, batch: Sequence[Found]) -> list[list[int]]:
+        """For each record the events by which its payloads were erased before, 0 for those that were not; empty where nothing was."""
         if db.execute("SELECT 1 FROM erased_records LIMIT 1").get is None:
-            return {}
-        return recognising.erased_among(db, (said for found in batch for payload in found.payloads for said in self._said(payload)))
+            return [[] for _ in batch]
+        said = [[self._said(payload) for payload in found.payloads] for found in batch]
+        erased = recognising.erased_among(db, (each for payloads in said for names in payloads for each in names))
+        return [[max((erased.get(each, 0) for each in names), default=0) for names in payloads] for payloads in said]
 
-    def _parted(self, found: Found, erased: Mapping[str, int], *, known: bool) -> tuple[Found, int]:
-        """The record without what was erased before, which is refused by its place, and 0.
+    def _parted(self, found: Found, by: Sequence[int], *, known: bool) -> tuple[Found, int]:
+        """The record without what was erased before (``by`` which events), which is refused by its place, and 0.
 
         Where that is to be taken again, the whole record (what was erased alone, of one that is ``known`` otherwise), and the newest
         erasure: its event's key follows from that, or it would be the key of the event that was erased.
         """
-        by = [max((erased.get(said, 0) for said in self._said(payload)), default=0) for payload in found.payloads] if erased else []
         if not any(by) or (known and not self._how.take_erased):
             return found, 0
         taken = tuple(payload for payload, event in zip(found.payloads, by, strict=True) if not event)

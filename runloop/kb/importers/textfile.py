@@ -158,7 +158,7 @@ def known_encoding(name: str) -> str:
 
 
 def bad_byte(text: str) -> int | None:
-    """The first byte of the text that was not UTF-8, as ``keep_bad`` left it."""
+    """The first byte of the text that was not UTF-8, as :func:`text_lines` left it."""
     found = _KEPT.search(text)
     return None if found is None else ord(found[0]) - 0xDC00
 

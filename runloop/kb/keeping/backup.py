@@ -17,7 +17,7 @@ import msgspec
 
 from runloop import __version__
 from runloop.errors import Where
-from runloop.kb.database import connect, create_directory, sync_directory, translated
+from runloop.kb.database import connect, create_directory, free_in, sync_directory, translated
 from runloop.kb.errors import BackupBroken, BackupRefused, LedgerFull
 from runloop.kb.keeping.copying import Copied, copy_tree, digest, sync_tree, tree
 from runloop.kb.keeping.locks import one_keeper
@@ -217,8 +217,7 @@ def _require_room(target: Path, sources: Iterable[Path]) -> None:
 
 def require_room(folder: Path, needed: int) -> None:
     """Raise ``kb.no_room`` unless so many bytes are free where ``folder`` lies."""
-    disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize
+    free = free_in(folder)
     if free < needed:
         message = f"{needed:,} bytes are needed and {free:,} are free"
         raise LedgerFull(message, code="kb.no_room", where=Where(file=str(folder)), hint="make room, or name a place on another disk")

@@ -38,6 +38,22 @@ def alone(root: Path) -> Iterator[None]:
 
 
 @contextmanager
+def exclusive(place: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a file, which is made where it is missing; False where another process has it and nobody waits for it."""
+    with translated(place):
+        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def _held(handle: int, root: Path, why: str, hint: str) -> Iterator[None]:
     try:
         try:

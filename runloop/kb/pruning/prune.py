@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runloop.errors import Where
 from runloop.events import NewEvent
-from runloop.kb.database import create_directory, sync_directory, translated
+from runloop.kb.database import create_directory, free_in, sync_directory, translated
 from runloop.kb.errors import ArchiveDamaged, LedgerFull, PruneRefused
 from runloop.kb.keeping.locks import one_keeper
 from runloop.kb.pruning import checkpoints
@@ -152,8 +152,7 @@ def _check_room(place: Path, ledger: Ledger, plan: Plan) -> None:
         if not directory.is_dir():
             hint = "make the directory, or name another file with --to"
             raise PruneRefused(f"there is no directory {directory}", where=Where(key="--to"), hint=hint)
-        disk = os.statvfs(directory)
-        free = disk.f_bavail * disk.f_frsize
+        free = free_in(directory)
         if free < wanted + _SPARE:
             raise LedgerFull(
                 f"a prune of {len(plan.runs)} runs may need {(wanted + _SPARE) >> 20} MiB in {directory}, where {free >> 20} MiB are free",

@@ -7,20 +7,19 @@ whole; the same command goes on from there.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop.errors import Where
 from runloop.events import NewEvent, genesis
-from runloop.kb.database import translated
+from runloop.kb.database import free_in, translated
 from runloop.kb.errors import ArchiveDamaged, ArchiveMissing, LedgerFull, PruneRefused
 from runloop.kb.keeping.chain import ChainScan
 from runloop.kb.keeping.locks import one_keeper
 from runloop.kb.pruning.archive import ArchiveReader
 from runloop.kb.pruning.checkpoints import Holes, archive_place, back_key, checkpoints, was_taken_back
-from runloop.kb.rows import COLUMNS
+from runloop.kb.rows import COLUMNS, insert_blobs
 from runloop.kb.verify import verify
 
 if TYPE_CHECKING:
@@ -104,8 +103,7 @@ def _checked(place: Path, checkpoint: Checkpoint) -> ArchiveReader:
 def _check_room(ledger: Ledger, archive: ArchiveReader) -> None:
     """The records, and the log of the transaction that puts them in."""
     wanted = 2 * archive.text_bytes() + _SPARE
-    disk = os.statvfs(ledger.path.parent)
-    free = disk.f_bavail * disk.f_frsize
+    free = free_in(ledger.path.parent)
     if free < wanted:
         raise LedgerFull(
             f"to take the archive back may need {wanted >> 20} MiB in {ledger.path.parent}, where {free >> 20} MiB are free",
@@ -152,10 +150,9 @@ def _insert(db: apsw.Connection, archive: ArchiveReader, offset: int) -> int:
         payload = bytes(line.payload).decode()
         said = event.id, event.ts_ms, event.kind, event.actor, event.scope, payload, bytes(line.provenance).decode()
         db.execute(_INSERT, (*said, event.content_hash, event.chain_hash, event.key))
-        for name, data in brought.items():
-            db.execute("INSERT INTO blobs(hash, data) VALUES(?, ?) ON CONFLICT DO NOTHING", (bytes.fromhex(name), data))
-        named = {*brought, *(name for name in known if name in payload)}
-        db.executemany("INSERT INTO event_blobs VALUES(?, ?)", [(event.id, bytes.fromhex(name)) for name in sorted(named)])
+        insert_blobs(db, event.id, ((bytes.fromhex(name), data) for name, data in brought.items()))
+        again = sorted(name for name in known - brought.keys() if name in payload)
+        db.executemany("INSERT INTO event_blobs VALUES(?, ?)", [(event.id, bytes.fromhex(name)) for name in again])
         known |= brought.keys()
         count += 1
     return count

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -145,7 +146,7 @@ def test_without_room_nothing_is_taken_back(kb, three, pruned, monkeypatch):
     class Full:
         f_bavail, f_frsize = 1, 4096
 
-    monkeypatch.setattr(restoring.os, "statvfs", lambda _path: Full)
+    monkeypatch.setattr(os, "statvfs", lambda _path: Full)
     with pytest.raises(LedgerFull):
         restore_archive(kb.ledger, "1")
     assert kb.ledger.head() == head
