@@ -6,8 +6,9 @@ An error says what was wrong (``message``), where (``where``), and what to chang
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from runloop.dataclass import dataclass
 
 EXIT_OK = 0
 EXIT_FAILED = 1

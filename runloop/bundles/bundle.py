@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -12,6 +12,7 @@ from runloop.bundles.errors import BundleAltered, BundleInvalid
 from runloop.bundles.manifest import MANIFEST, Kind, Limits, Manifest, Port, read_manifest
 from runloop.bundles.tools import read_tools
 from runloop.bundles.tree import Tree, bundle_digest, read_tree
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.policy import Capabilities, parse_caps
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -16,6 +16,7 @@ from runloop.bundles.bundle import Bundle, Inspection, inspect_bundle
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.manifest import MANIFEST
 from runloop.bundles.tree import IGNORED_DIRS, read_tree
+from runloop.dataclass import dataclass
 from runloop.errors import Denied, Where
 
 if TYPE_CHECKING:

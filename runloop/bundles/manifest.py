@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.tree import path_problem
 from runloop.bundles.units import SIZES, TIMES, amount
+from runloop.dataclass import dataclass
 from runloop.policy.located import TomlDocument, did_you_mean, parse_toml
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from runloop.bundles import templates
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.manifest import MANIFEST, NAME
 from runloop.bundles.seal import seal
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.policy import parse_caps
 

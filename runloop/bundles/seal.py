@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -14,6 +13,7 @@ from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.lint import lint
 from runloop.bundles.manifest import MANIFEST, read_manifest
 from runloop.bundles.tree import bundle_digest
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.policy.located import TomlDocument, parse_toml
 

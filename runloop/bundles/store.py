@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from runloop.bundles.bundle import Bundle, Inspection, inspect_bundle, load_bund
 from runloop.bundles.errors import BundleInvalid, BundleNotFound
 from runloop.bundles.manifest import MANIFEST, VARIANT
 from runloop.bundles.tree import IGNORED_DIRS
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.policy import Capabilities, override_key, parse_override
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from runloop.bundles.errors import BundleAltered, BundleInvalid
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 
 if TYPE_CHECKING:

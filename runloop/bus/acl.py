@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from typing import Final
 
 from runloop.bus.topics import ONE, REST, check_pattern, covers, matches, overlaps
+from runloop.dataclass import dataclass
 from runloop.rmp.registry import ID_OF
 
 OPERATOR: Final = "operator"

@@ -5,10 +5,11 @@ All four are in copies, one for each subscription that a frame matched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from runloop.bus.acl import INBOX
+from runloop.dataclass import dataclass
 
 TTL_EXPIRED: Final = "ttl_expired"
 DUPLICATE: Final = "duplicate"

@@ -5,9 +5,9 @@ The first loss of a topic and reason is told at once; what follows within a seco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
+from runloop.dataclass import dataclass
 from runloop.rmp.header import U64_MAX
 
 NOTICE: Final = "error.bus.drop.notice.v1"

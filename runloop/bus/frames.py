@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from runloop.bus.acl import ROLES
 from runloop.bus.errors import bad
 from runloop.bus.subscription import CLASSES, DURABLE, REALTIME
 from runloop.bus.topics import check_pattern
+from runloop.dataclass import dataclass
 from runloop.rmp import Envelope, encode_frame
 
 HELLO: Final = "intent.bus.hello.v1"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from runloop.dataclass import dataclass
 from runloop.rmp import DEFAULT_MAX_BODY
 
 MIB = 1024 * 1024

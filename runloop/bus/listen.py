@@ -7,11 +7,11 @@ import os
 import socket
 import stat
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from runloop.bus.errors import AlreadyRunning, bad
+from runloop.dataclass import dataclass
 from runloop.errors import Unavailable, Where
 
 _FIRST_FD: Final = 3

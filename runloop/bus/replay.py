@@ -8,12 +8,12 @@ it is published, so a reading that began after a frame was published finds it: t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from runloop.bus import counters, losses
 from runloop.bus.errors import to_wire
 from runloop.bus.subscription import FOREVER, Run, Subscription
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from runloop.bus.message import Message
 from runloop.bus.publishing import Call, Own
 from runloop.bus.replay import DurableSource
 from runloop.bus.session import Peer
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 from runloop.rmp import DEFAULT_TTL_MS
 

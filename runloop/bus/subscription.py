@@ -7,11 +7,12 @@ subscriptions share the bytes. Only who falls behind is taken apart frame by fra
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runloop.bus import counters
 from runloop.bus.limits import STALLED_MS
+from runloop.dataclass import dataclass
 from runloop.rmp.header import PREFIX, PREFIX_LEN, read_header
 
 if TYPE_CHECKING:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runloop.bus.counters import TopicCounts
 from runloop.bus.topics import check_topic
+from runloop.dataclass import dataclass
 from runloop.rmp import Header
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from runloop.cli import context, output
+from runloop.dataclass import dataclass
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from runloop.dataclass import dataclass
 
 FILES, DIRS, WORDS = ":files", ":dirs", ":words"
 _PATHS: Final = {"files": FILES, "dirs": DIRS}

@@ -9,8 +9,9 @@ import http.client
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final
+
+from runloop.dataclass import dataclass
 
 OLLAMA_PORT: Final = 11434
 OPENAI_PORTS: Final = (1234, 8080, 8000, 1337, 4891, 5001)

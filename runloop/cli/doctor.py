@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ import typer
 from runloop.cli import context, link, output
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:

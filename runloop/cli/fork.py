@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +16,7 @@ from runloop.cli.finding import finding, refuse_archived
 from runloop.cli.link import waited
 from runloop.cli.run import param_pairs, strict_json
 from runloop.cli.showing import RunShown, exit_code, show_compiling
+from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, Where
 
 if TYPE_CHECKING:

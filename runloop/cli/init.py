@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +14,7 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.options import JsonOption
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from runloop.cli.output import FALLBACK_WIDTH, clean_line, display_width
 from runloop.cli.times import span
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,10 +9,10 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runloop.cli import context, output
+from runloop.dataclass import dataclass
 from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable
 
 if TYPE_CHECKING:

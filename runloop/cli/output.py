@@ -10,9 +10,9 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from runloop.dataclass import dataclass
 from runloop.text import UNSAFE
 from runloop.text import clean as clean  # noqa: PLC0414 - the command line finds it here
 from runloop.text import clean_line as clean_line  # noqa: PLC0414 - the command line finds it here

@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from runloop.cli.output import clean, clean_line, is_terminal, use_color
 from runloop.cli.times import clock
+from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision

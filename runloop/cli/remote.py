@@ -6,12 +6,13 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from runloop.cli.output import print_warning
 from runloop.cli.showing import exit_code
 from runloop.client.handle import result_of
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:

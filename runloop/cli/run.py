@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ import typer
 from runloop.cli import context, output
 from runloop.cli.link import waited
 from runloop.cli.showing import RunShown, exit_code, show_compiling
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ import typer
 
 from runloop.cli import output
 from runloop.cli.options import JsonOption, TableOption
+from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError, Where
 from runloop.router import rcblock
 

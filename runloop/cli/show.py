@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ from runloop.cli.finding import RunArgument, finding, records_of
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.cli.times import clock, span
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop.cli import output
 from runloop.cli.person import TerminalPerson
 from runloop.cli.showing import RunShown, exit_code, show_compiling, text_of_many
+from runloop.dataclass import dataclass
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable, Where
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.pausing import resume

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
+
+from runloop.dataclass import dataclass
 
 _SORTS: Final[dict[type, str]] = {str: "text", Path: "a path", int: "a whole number", float: "a number", bool: "a flag"}
 _SIGNS: Final[dict[type, str]] = {str: "TEXT", Path: "PATH", int: "N", float: "N"}

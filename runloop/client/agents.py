@@ -7,12 +7,12 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import runloop
 from runloop.bus.errors import DeadlinePassed, Disconnected
 from runloop.bus.topics import check_topic
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.rmp import EncodeError
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runloop.bus.errors import from_wire
 from runloop.client.following import Following, Record
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:

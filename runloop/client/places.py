@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runloop.bus.token import TokenError, TokenHidden, read_token
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from runloop.config import Settings

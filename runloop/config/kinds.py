@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from runloop.config.errors import ConfigError
 from runloop.config.paths import Expansion, expand
 from runloop.config.raw import Raw
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 
 TRUE = ("true", "yes", "on", "1")

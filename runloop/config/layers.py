@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from runloop.config import raw as raws
 from runloop.config import registry
 from runloop.config.errors import ConfigError, ConfigWarning
 from runloop.config.raw import Raw
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 
 LayerName = Literal["default", "system", "user", "environment", "flag"]

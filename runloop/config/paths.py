@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from runloop.config.errors import ConfigError
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 
 SYSTEM_CONFIG = Path("/etc/runloop")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from runloop.config.errors import ConfigError
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
 from runloop.config.errors import ConfigError
 from runloop.config.kinds import Kind
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 
 Tighten = Literal["min", "any", "all", "intersect", "union"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from runloop.config.kinds import Field, ListOf, Record, Text
 from runloop.config.paths import Expansion
 from runloop.config.raw import Raw
+from runloop.dataclass import dataclass
 
 PATTERN = r"[^*\s]+\*?|\*"
 """A pattern of model names: `*`, `prefix*` or one exact name."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from runloop.config.errors import ConfigError, ConfigWarning
 from runloop.config.layers import Findings, Layer
 from runloop.config.paths import SOCKET_NAME, Base, Directories
 from runloop.config.registry import Key
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 
 

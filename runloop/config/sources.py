@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from runloop.config.errors import ConfigError
 from runloop.config.layers import Findings, Layer, LayerName
 from runloop.config.paths import SYSTEM_CONFIG, Expansion, expand, find_base
 from runloop.config.raw import Raw
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 
 FILE_NAME = "config.yaml"

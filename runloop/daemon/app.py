@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from runloop.daemon.library import Library, WithWorkdir
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.people import People
 from runloop.daemon.reloading import Reloading
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, VerificationFailed
 from runloop.runs.compose import Session, clock_ms, session
 from runloop.runs.results import RunHalted

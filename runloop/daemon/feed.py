@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from runloop.bus.publishing import Own
 from runloop.bus.topic import Facts
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.events import record_of
 from runloop.events.runrecord import is_run_record

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
 from runloop.daemon.memory import EVERY, give_back
 from runloop.daemon.parking import Parking, Stub
 from runloop.daemon.people import Person
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events.records import OpenQuestion
 from runloop.kb.errors import LedgerFull

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from blake3 import blake3
 
 from runloop.bundles.errors import BundleNotFound
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.openings.parse import examine
 from runloop.runs.compose import DiskLookup

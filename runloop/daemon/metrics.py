@@ -6,9 +6,11 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+from runloop.dataclass import dataclass
 
 _MODEL_CALLS = ("model.complete", "model.embed")
 _HELP = {

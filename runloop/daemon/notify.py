@@ -6,8 +6,9 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from runloop.dataclass import dataclass
 
 READY_FD = "RUNLOOP_READY_FD"
 """Number of an inherited pipe: one line of JSON is written to it when the daemon is ready, or why it could not start."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

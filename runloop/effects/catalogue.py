@@ -7,10 +7,11 @@ Classes: contracts section 2. Arguments and results: ADR 1.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind, EffectClass, invalid
 
 if TYPE_CHECKING:

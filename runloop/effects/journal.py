@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from runloop.dataclass import dataclass
 from runloop.errors import VerificationFailed, Where
 
 _SHOWN = 1000

@@ -5,10 +5,11 @@ Values only; the table of hostcalls is in :mod:`runloop.effects.catalogue`, the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from runloop.dataclass import dataclass
 from runloop.events import domain, imported, records
 from runloop.events.errors import InvalidEvent, UnknownKind
 from runloop.events.ids import UUID_PATTERN

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from msgspec import Struct
 
+from runloop.dataclass import dataclass
 from runloop.events.canonical import canonical
 from runloop.events.ids import UUID_PATTERN
 from runloop.events.kinds import LIVE_KINDS, RUN_KINDS

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.events import ERASED_KEY, InvalidEvent, NewEvent, canonical, externalise, is_run_record, parse
 from runloop.events.kinds import VERSION_KEY, kind_of

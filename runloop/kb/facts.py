@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.events import NewEvent, canonical, current, is_erased, parse
 from runloop.kb.derived import fold
 from runloop.kb.errors import FactRefused, InvalidDelta, KeyConflict

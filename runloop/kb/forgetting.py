@@ -9,9 +9,9 @@ from __future__ import annotations
 import mmap
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.events import InvalidEvent, current, is_erased, is_run_record, parse
 from runloop.kb.derived import contact_key

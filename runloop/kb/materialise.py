@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import apsw
 
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.events import current, genesis
 from runloop.kb import views

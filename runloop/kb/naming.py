@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.kb.derived import contact_key
 from runloop.kb.people import find_people

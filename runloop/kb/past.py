@@ -14,9 +14,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 from runloop.kb import materialise, views
 from runloop.kb.database import abandon, connect, translated

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.kb.derived import fold
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.events import KINDS, NewEvent, StoredEvent
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import evidence, facts

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.kb.derived import as_json, fold
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runloop.dataclass import dataclass
 from runloop.events import is_erased
 from runloop.kb.evidence import Named, names_in
 

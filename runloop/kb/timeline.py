@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.events import is_erased, is_run_record, readable
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.keeping.chain import UNREADABLE, Broken, ChainScan

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.models.errors import ModelError
 from runloop.models.settings import PriceSettings, matches
 

@@ -7,8 +7,9 @@ Sources: WHATWG HTML 9.2.6 (event streams), the NDJSON of Ollama.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ Reasoning: ``reasoning_content`` (DeepSeek, llama.cpp) or ``reasoning`` (OpenRou
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from runloop.dataclass import dataclass
 from runloop.models.decode import NdjsonDecoder, SseDecoder
 from runloop.models.reading import Growing, Json, Partial, Stream
 from runloop.models.settings import ProviderKind

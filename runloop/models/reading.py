@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.models.decode import BrokenStreamError, Decoder, StreamEvent, StreamSizeError
 from runloop.models.types import Completion, well_formed
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 
 NO_MODEL = "none"

@@ -9,12 +9,12 @@ import asyncio
 import json
 import random
 import time
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from runloop.dataclass import dataclass
 from runloop.models.decode import BrokenStreamError, StreamSizeError
 from runloop.models.dialects import ShapeError
 from runloop.models.errors import Kind, ModelError

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from runloop.dataclass import dataclass
 
 BYTES_PER_TOKEN = 4  # the estimate of spec section 16: ceil(len / 4) of the UTF-8 form
 

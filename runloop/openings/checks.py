@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeAlias
 
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 from runloop.openings.clauses import ERRORS_PORT, GATE_PORT
 from runloop.openings.errors import Report

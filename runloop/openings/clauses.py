@@ -5,10 +5,11 @@ Values only; ``read_clauses`` reads them, the plan acts on them, docs/openings.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.openings.durations import duration_text, moment_text
 
 if TYPE_CHECKING:

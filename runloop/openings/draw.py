@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.openings.excerpt import text_width
 from runloop.openings.layout import Item, lay_out, layer_numbers
 

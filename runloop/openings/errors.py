@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from operator import eq, ge, gt, le, lt, ne
 from typing import TypeAlias
 
+from runloop.dataclass import dataclass
 from runloop.openings.scalars import Json
 
 Ports: TypeAlias = Mapping[str, Sequence[Json]]

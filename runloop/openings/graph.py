@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.openings.budget import Account
 from runloop.openings.clauses import FEEDBACK_PORT, REVISE_PORT, MergeRule
 from runloop.openings.model import DEFAULT_TIMEOUT_MS, ORDER_PORT

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.openings.clauses import Contract, ForEach, Gate, Merge, Wait, notes
 from runloop.openings.errors import START, Place
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.openings import brace
 from runloop.openings.brace_tokens import BRACE_SUFFIX, is_brace
 from runloop.openings.checks import check, check_arguments

@@ -15,10 +15,11 @@ have one (a vote without a winner, too many items). A revision brings nodes back
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TypeAlias
 
+from runloop.dataclass import dataclass
 from runloop.openings.expressions import Ports
 from runloop.openings.scalars import Json
 

@@ -7,11 +7,12 @@ own composer recurses on the C stack. Places come from character offsets: a line
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
+from runloop.dataclass import dataclass
 from runloop.openings.errors import Place
 from runloop.openings.lines import Lines, first_not_text
 from runloop.openings.scalars import SCALAR_TAGS, Json, UnsupportedScalarError, plain, tagged

@@ -7,10 +7,10 @@ counts as a deny, and an ask that nobody can answer is a deny.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
+from runloop.dataclass import dataclass
 from runloop.policy.approvals import Grant, Scope, covers
 from runloop.policy.commands import is_destructive
 

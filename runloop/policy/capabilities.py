@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.policy.commands import ExecGrants
 from runloop.policy.denial import Denial
 from runloop.policy.names import ONLY_BY_NAME, NameGrants

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:

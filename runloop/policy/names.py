@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from runloop.dataclass import dataclass
 
 #: Unmasked addresses. "Everything" does not include it: whoever lifts redaction has to write the word.
 CONTACTS_RAW = "contacts_raw"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
+from runloop.dataclass import dataclass
 from runloop.rmp.body import Refused, bad_body, pack, unpack
 from runloop.rmp.errors import BodyTypeMismatch, EncodeError
 from runloop.rmp.header import U8_MAX, U64_MAX, U128_MAX

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from runloop.dataclass import dataclass
 from runloop.rmp.envelope import Envelope, decode_body, encode_body
 from runloop.rmp.errors import EncodeError, Incomplete, UnknownSchema
 from runloop.rmp.header import (

@@ -5,8 +5,9 @@ Published as a table in ``docs/protocol.md``. Ids are never given a second meani
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from runloop.dataclass import dataclass
 
 FAMILIES: Final = ("observation", "intent", "artifact", "toolresult", "critique", "statedelta", "error")
 

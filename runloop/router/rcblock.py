@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from runloop.dataclass import dataclass
 
 SHELLS = ("zsh", "bash", "fish")
 

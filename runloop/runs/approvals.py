@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import Question
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import RunloopError, Where

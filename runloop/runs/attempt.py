@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.sandbox.spec import GuestError, GuestSpec
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing, Diverged
 from runloop.errors import RunloopError
 from runloop.events import value_hash

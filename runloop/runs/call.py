@@ -10,9 +10,10 @@ import asyncio
 import json
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.effects.types import MICROS_PER_USD, CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Witness
 from runloop.errors import RunloopError
 from runloop.events import value_hash

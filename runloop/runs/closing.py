@@ -6,8 +6,10 @@ end of its own call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,13 +8,14 @@ import os
 import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from runloop import __version__
 from runloop.bundles import load_bundle
 from runloop.config.paths import SYSTEM_CONFIG
+from runloop.dataclass import dataclass
 from runloop.errors import Denied, Where
 from runloop.kb import AsyncLedger
 from runloop.kb.search import DOMAINS

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.effects.catalogue import CATALOGUE, decode_args
 from runloop.effects.journal import Crossing, Journal, Live, Recorded
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Performer

@@ -7,10 +7,10 @@ message ids, in the outputs of nested openings); before the comparison they are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Any
 
+from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing
 from runloop.effects.types import MICROS_PER_USD
 from runloop.runs.history import RecordedAttempt, RecordedRun, Spent, asked_by

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.events import NodeResult, outputs_hash, value_hash
 from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted
 from runloop.openings.states import NodeDone, NodeRetrying, StartNode, State

@@ -7,11 +7,11 @@ own ``run.submitted`` applied. Costs, approvals and pauses of the parent stay th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.runs.fork import find_point, open_attempts, open_calls, recorded_overrides, shared, told_events

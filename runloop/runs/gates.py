@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import Question
 from runloop.effects.types import CallContext
 from runloop.events.records import ApprovalEnded, ApprovalRequested, Decider, OpenQuestion

@@ -10,12 +10,12 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 from runloop.config import ensure
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.policy import Grant, Scope
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing, Failure
 from runloop.effects.types import MICROS_PER_USD, EffectClass
 from runloop.errors import InvalidInput

@@ -6,11 +6,12 @@ import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runloop.bundles import load_bundle
+from runloop.dataclass import dataclass
 from runloop.effects.perform.storage import write_new
 from runloop.errors import InvalidInput, Unavailable, Where
 from runloop.kb.database import sync_directory

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:

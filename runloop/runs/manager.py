@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of

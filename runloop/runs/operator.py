@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
+from runloop.dataclass import dataclass
 from runloop.policy import Scope
 
 if TYPE_CHECKING:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import is_
 from typing import TYPE_CHECKING, TypeAlias
 
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.openings import AgentPorts, OpeningError, check
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import SentMail
 from runloop.events import NewEvent
 from runloop.kb import StateDelta

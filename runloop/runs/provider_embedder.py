@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.models.broker import Broker
 from runloop.models.budget import Budget
 from runloop.models.types import EmbedRequest

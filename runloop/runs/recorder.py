@@ -7,12 +7,12 @@ A durable record is appended to the ledger and reaches the subscribers only when
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
+from runloop.dataclass import dataclass
 from runloop.events import NewEvent, RunIdentity, StoredEvent, live_record, record_of, run_event
 from runloop.events.records import RecordMeta
 

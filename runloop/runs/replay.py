@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.effects.catalogue import decode_args
 from runloop.effects.journal import Diverged, Journal
 from runloop.effects.types import CallError

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from runloop.dataclass import dataclass
 from runloop.effects.journal import Journal
 from runloop.effects.types import CallError
 from runloop.errors import RunloopError

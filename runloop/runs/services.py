@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
+from runloop.dataclass import dataclass
 from runloop.runs.grants import StandingGrants
 from runloop.runs.turns import Turns
 

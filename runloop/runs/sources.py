@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from runloop.dataclass import dataclass
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import matching, only_one, run_prefix
 from runloop.runs.archives.archive import Archive, open_archive

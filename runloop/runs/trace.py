@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runloop.dataclass import dataclass
 from runloop.events import canonical, is_blob_ref
 
 _PEERS = {

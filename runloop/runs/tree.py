@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.openings import OpeningError, parse_once
 from runloop.runs.lookup import OpeningText

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.events import RunIdentity
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ import secrets
 import stat
 import sys
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
 from runloop.sandbox.configuration import CONFIGURATION
 

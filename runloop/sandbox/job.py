@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 import types
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.sandbox import frames
 from runloop.sandbox.spec import HINTS, Answer, GuestError, GuestResult, Hostcall
 from runloop.sandbox.tape import Feed

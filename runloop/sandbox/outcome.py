@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.sandbox.execution import Stopped
 from runloop.sandbox.jsontext import BadJson, check
 from runloop.sandbox.spec import MAX_REQUEST_BYTES

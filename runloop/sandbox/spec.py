@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.sandbox.world import LIVE_NAMES, NAMES
 

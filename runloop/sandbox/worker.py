@@ -15,9 +15,10 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from runloop.dataclass import dataclass
 from runloop.sandbox import confine, frames, seccomp
 from runloop.sandbox.crew import LOOK_S, Crew
 from runloop.sandbox.engine import THREAD_STACK_BYTES

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from runloop.dataclass import dataclass
 from runloop.effects.catalogue import CATALOGUE
 from runloop.errors import InvalidInput, Where
 from runloop.openings.errors import OpeningError, Report

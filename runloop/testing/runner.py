@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.effects.catalogue import CATALOGUE, decode_args
 from runloop.effects.perform.secrets import handle_of
 from runloop.effects.types import CallError as Refused

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
+from runloop.dataclass import dataclass
 from runloop.tui.model import ENDED, Record, RunModel, gap, listed, take
 from runloop.tui.series import Series
 

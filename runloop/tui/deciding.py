@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 
 

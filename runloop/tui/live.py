@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import TYPE_CHECKING, Any, Final
 
+from runloop.dataclass import dataclass
 from runloop.errors import Denied, RunloopError, Unavailable
 from runloop.tui.board import Board
 from runloop.tui.deciding import Decision

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
+from runloop.dataclass import dataclass
 from runloop.tui.opening import opening_of
 
 Record = Mapping[str, Any]

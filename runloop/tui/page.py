@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from runloop.dataclass import dataclass
 from runloop.text import clean_line, display_width, fitted
 
 Piece = tuple[str, str]

@@ -8,9 +8,10 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, Final, TypeVar
 
+from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError
 from runloop.text import clean, clean_line
 from runloop.tui.board import Board

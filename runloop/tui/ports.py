@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from runloop.dataclass import dataclass
 from runloop.tui.board import Board
 from runloop.tui.deciding import Decision
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from io import BufferedIOBase
 from typing import Any, Final
 
+from runloop.dataclass import dataclass
 from runloop.errors import Denied, InvalidInput, RunloopError, Where
 from runloop.tui.board import Board
 from runloop.tui.deciding import Decision

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
+
+from runloop.dataclass import dataclass
 
 KEPT: Final = 240
 """Samples that are kept of each series."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from runloop.dataclass import dataclass
 from runloop.text import clean_line, display_width
 from runloop.tui.board import Board
 from runloop.tui.draw_daemon import library_page, metrics_page

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -15,6 +14,7 @@ import typer
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.options import JsonOption, TableOption
+from runloop.dataclass import dataclass
 from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runloop.cli import context
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,11 +6,11 @@ import asyncio
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.effects.perform.paths import PathRules, directory, read_up_to, refused, regular_file, require_regular
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Prepared
 from runloop.errors import Where

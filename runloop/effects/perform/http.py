@@ -6,11 +6,11 @@ import asyncio
 import base64
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
+from runloop.dataclass import dataclass
 from runloop.effects.perform.http_request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_MS, HttpRequest, build, redirected
 from runloop.effects.perform.secrets import SecretHandles, hide, substitute
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require

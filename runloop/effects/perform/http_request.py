@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from runloop.dataclass import dataclass
 from runloop.effects.perform.secrets import HANDLE, SecretHandles, handle_of
 from runloop.effects.types import CallContext, invalid, require
 from runloop.policy.net import Target, parse_target

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.effects.perform.mail_message import Mail, compose, mail_key, parse_mailbox
 from runloop.effects.perform.mail_smtp import SmtpSession, SmtpSettings, check_smtp
 from runloop.effects.perform.ports import SentLog, SentMail

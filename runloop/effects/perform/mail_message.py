@@ -10,7 +10,6 @@ import base64
 import email
 import email.policy
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.header import Header, decode_header, make_header
 from email.headerregistry import Address
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.effects.types import invalid
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import smtplib
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput, Where
 

@@ -10,10 +10,10 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind, require
 from runloop.errors import Where
 

@@ -16,9 +16,10 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
+
+from runloop.dataclass import dataclass
 
 SHELL = "/bin/sh"
 MARK = "RUNLOOP_EXEC"

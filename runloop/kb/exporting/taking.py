@@ -5,13 +5,13 @@ All of it happens in one transaction: an export that was cut off, edited, or is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 from blake3 import blake3
 from msgspec import UNSET
 
+from runloop.dataclass import dataclass
 from runloop.errors import VerificationFailed, Where
 from runloop.events import chain_hash, genesis
 from runloop.events.hashes import preimage

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.kb.importers.textfile import Unreadable
 from runloop.kb.importers.vcard import phone_number
 

@@ -7,12 +7,12 @@ imports at once write each record once, an interrupted one goes on, and what wen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.events import InvalidEvent, NewEvent, canonical
 from runloop.events.errors import NotCanonical
 from runloop.kb import recognising

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
+
+from runloop.dataclass import dataclass
 
 MAX_LISTED = 10_000  # refusals and remarks that are kept one by one; further ones are counted
 

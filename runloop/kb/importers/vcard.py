@@ -11,9 +11,10 @@ import quopri
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
+from runloop.dataclass import dataclass
 from runloop.kb.importers.profiles import Profile, profile_of
 
 # Android writes a label of one's own as `X-CUSTOM(CHARSET=UTF-8,ENCODING=QUOTED-PRINTABLE,=57=6F)`.

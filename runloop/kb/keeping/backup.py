@@ -9,13 +9,14 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import apsw
 import msgspec
 
 from runloop import __version__
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.kb.database import connect, create_directory, free_in, sync_directory, translated
 from runloop.kb.errors import BackupBroken, BackupRefused, LedgerFull

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import apsw
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.events import KINDS, chain_hash, genesis, parse
 from runloop.events.blobs import blob_names
 from runloop.events.hashes import preimage

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.events import parse
 from runloop.kb.evidence import named_by
 from runloop.kb.keeping.anchor import Anchor

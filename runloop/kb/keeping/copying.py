@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.kb.database import sync_directory, translated
 from runloop.kb.keeping.scratch import scratch
 

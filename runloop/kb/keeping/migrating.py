@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.kb.database import connected, translated
 from runloop.kb.keeping.backup import copy_ledger, require_ledger, require_room, write_backup
 from runloop.kb.keeping.locks import alone

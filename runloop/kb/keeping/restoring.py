@@ -6,11 +6,11 @@ The ledger changes in one transaction of SQLite's, so a crash leaves the old one
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 from runloop.events import RunIdentity, run_event
 from runloop.events.records import RunChanged

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.kb.database import connected
 from runloop.kb.keeping.backup import require_ledger, require_room
 from runloop.kb.keeping.locks import alone

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.kb.errors import ArchiveDamaged, ArchiveMissing, RunArchived

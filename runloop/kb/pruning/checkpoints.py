@@ -6,12 +6,12 @@ idempotency keys that are remembered; and for the archive. It names the checkpoi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
+from runloop.dataclass import dataclass
 from runloop.events import canonical
 
 if TYPE_CHECKING:

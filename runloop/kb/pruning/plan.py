@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.events import RUN_KINDS, parse
 from runloop.kb.evidence import named_by
 from runloop.kb.pruning.choice import RunSummary, Stretch, families, held_back, joined, may_go, portions, stretches

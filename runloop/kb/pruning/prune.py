@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.events import NewEvent
 from runloop.kb.database import create_directory, free_in, sync_directory, translated

@@ -7,10 +7,10 @@ whole; the same command goes on from there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.events import NewEvent, genesis
 from runloop.kb.database import free_in, translated

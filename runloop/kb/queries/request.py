@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from runloop.dataclass import dataclass
 from runloop.kb.limits import MAX_ROWS, MAX_SECONDS
 from runloop.kb.redaction import EVERYTHING, Rules
 

@@ -6,10 +6,11 @@ An SQLite authorizer alone does not do that: `JOIN … USING (email)` compares a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import apsw
+
+from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from runloop.dataclass import dataclass
 
 URL_PARAMS = ("token", "key", "password", "signature", "auth")
 """Names of URL parameters whose values are masked, unless the settings name others."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.kb.derived import DOMAINS
 from runloop.kb.people import find_people, has_address

@@ -8,8 +8,9 @@ one with the lower name, so that the same rankings always give the same order.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from runloop.dataclass import dataclass
 
 K = 60  # of the paper: how little the first places count more than the next
 

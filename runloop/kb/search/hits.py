@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.kb.derived import DOMAINS
 from runloop.kb.people import Person, load_person
 from runloop.kb.search.excerpts import excerpt_of

@@ -12,8 +12,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from runloop.dataclass import dataclass
 from runloop.kb.derived import spaced
 
 MAX_TERMS = 32  # of a query; more words say no more, and the cost grows with each

@@ -7,9 +7,9 @@ says nothing about which is meant, so little is lost; below that number the orde
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runloop.dataclass import dataclass
 from runloop.kb.derived import DOMAINS, domain_mark
 from runloop.kb.search.language import Query
 

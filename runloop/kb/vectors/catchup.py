@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from runloop.dataclass import dataclass
 from runloop.kb.vectors.port import Embedder, EmbedderError, Meaning, unit
 from runloop.kb.vectors.store import VectorStore
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from runloop.dataclass import dataclass
 from runloop.errors import Unavailable
 
 

@@ -10,13 +10,13 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import apsw
 
+from runloop.dataclass import dataclass
 from runloop.kb.database import connect, translated
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.migrations import immediate

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.openings.templates import graphs
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from textwrap import wrap
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.openings.errors import did_you_mean
 from runloop.openings.fmt import format_opening

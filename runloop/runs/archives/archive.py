@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 from msgspec import structs
 
 from runloop.bundles.tree import bundle_digest, path_problem
+from runloop.dataclass import dataclass
 from runloop.errors import VerificationFailed, Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.events.blobs import blob_names

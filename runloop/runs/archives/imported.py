@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.runs.archives.archive import Archive, peek
 from runloop.runs.archives.container import ArchiveInvalid

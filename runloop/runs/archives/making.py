@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 from msgspec import structs
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.events import StoredEvent, canonical, content_hash, externalise, is_run_record, kind_of
 from runloop.events.blobs import blob_names

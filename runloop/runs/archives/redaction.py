@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from runloop.dataclass import dataclass
 
 _SAID = frozenset(
     {"params", "opening", "inputs", "outputs", "args", "result", "what", "text", "expected", "actual", "detail", "summary", "reason"}

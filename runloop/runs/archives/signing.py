@@ -8,10 +8,10 @@ key is refused until a person says otherwise.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, VerificationFailed, Where
 from runloop.runs.archives.manifest import Signature
 

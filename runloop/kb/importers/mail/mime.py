@@ -8,9 +8,11 @@ from __future__ import annotations
 import binascii
 import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.message import Message as _Parameters
 from typing import NamedTuple
+
+from runloop.dataclass import dataclass
 
 MAX_PARTS = 1000
 MAX_DEPTH = 32
