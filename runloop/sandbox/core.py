@@ -34,10 +34,8 @@ class PreparedModule:
         if self._results is None:
             return Outcome.failed("guest.request", "the module exports no function _start: it is no WASI command")
         store = new_store(self._engine, memory_bytes=execution.limits.memory_bytes, fuel=execution.limits.fuel)
-        try:
-            instance = self._ready.instantiate(store)
-            execution.command = command
-            call_export(store, instance, b"_start", self._results)
-        finally:
-            store.close()
+        execution.closing.append(store.close)
+        instance = self._ready.instantiate(store)
+        execution.command = command
+        call_export(store, instance, b"_start", self._results)
         return None

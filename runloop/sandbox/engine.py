@@ -63,7 +63,7 @@ def _set_aside(config: wasmtime.Config, slots: int) -> None:
         "total_tables": TABLES * slots, "max_tables_per_module": TABLES, "max_tables_per_component": TABLES,
         "table_elements": TABLE_ELEMENTS,
         "total_core_instances": INSTANCES * slots, "max_core_instances_per_component": INSTANCES, "max_core_instance_size": 1 << 20,
-        "total_component_instances": slots, "max_component_instance_size": 1 << 20,
+        "total_component_instances": slots + INSTANCES, "max_component_instance_size": 1 << 20,
         "linear_memory_keep_resident": 0, "table_keep_resident": 0, "max_unused_warm_slots": 8,
     }.items():  # fmt: skip
         getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pooling, value)

@@ -47,6 +47,13 @@ class Execution:
         self._began = time.monotonic()
         self._reason: tuple[str, str] | None = None
         self._lock = threading.Lock()
+        self.closing: list[Callable[[], object]] = []
+        """What :meth:`close` is to do."""
+
+    def close(self) -> None:
+        """Drop what the guest left behind."""
+        while self.closing:
+            self.closing.pop()()
 
     def begin(self) -> None:
         """Start the count of running time: loading and compiling are not the guest's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from typing import Any
@@ -71,6 +72,13 @@ class Guests:
             return Outcome.failed(*execution.reason)
         return checked(execution, answer) if ok else failure(answer)
 
+    def clear_up(self, execution: Execution, message: dict[str, Any], *, idle: bool) -> None:
+        """Drop what a guest left; on a thread that is ``idle`` then, make the next Python guest ready."""
+        execution.close()
+        if idle and message["kind"] == "python":
+            with contextlib.suppress(wasmtime.WasmtimeError, wasmtime.Trap):
+                self.prepare("python", message["path"], fuel=message["limits"]["fuel"] is not None).keep_spare(execution.limits)
+
     def _run_command(self, prepared: PreparedModule, execution: Execution, message: dict[str, Any]) -> Outcome:
         command = Command(execution, message["entry"], message["request"])
         enter(execution)
@@ -112,6 +120,7 @@ class Guests:
             return "{}"
         finally:
             enter(None)
+            execution.close()
         return codes if ok else "{}"
 
 

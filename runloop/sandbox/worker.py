@@ -170,9 +170,14 @@ class Worker:
             stopped = run.stopped
         if stopped is not None:
             execution.stop(*stopped)
-        outcome = self._guests.run(execution, message)
-        player.flush()
-        self._end(run, outcome, time.monotonic() - began, execution)
+        try:
+            outcome = self._guests.run(execution, message)
+            if outcome.code is not None:
+                execution.close()  # who stopped it hears that it is gone
+            player.flush()
+            self._end(run, outcome, time.monotonic() - began, execution)
+        finally:
+            self._guests.clear_up(execution, message, idle=not self._crew.behind)
 
     def _end(self, run: _Run, outcome: Outcome, took_s: float, execution: Execution | None) -> None:
         self._runs.pop(run.number, None)
