@@ -225,11 +225,12 @@ class Prepared:
         try:
             instance = self._linker.instantiate(store, self._component)
             function = instance.get_func(store, self._run) if self._run is not None else None
-            if function is None:
-                raise WasmtimeError("the component does not export run of the world runloop:agent")
         except BaseException:
             store.close()
             raise
+        if function is None:
+            store.close()
+            raise WasmtimeError("the component does not export run of the world runloop:agent")
         return Live(store, function, limits.memory_bytes, limits.fuel)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from typing import Any
@@ -75,9 +74,17 @@ class Guests:
     def clear_up(self, execution: Execution, message: dict[str, Any], *, idle: bool) -> None:
         """Drop what a guest left; on a thread that is ``idle`` then, make the next Python guest ready."""
         execution.close()
-        if idle and message["kind"] == "python":
-            with contextlib.suppress(wasmtime.WasmtimeError, wasmtime.Trap):
-                self.prepare("python", message["path"], fuel=message["limits"]["fuel"] is not None).keep_spare(execution.limits)
+        if not idle or message["kind"] != "python":
+            return
+        enter(Execution(execution.limits, bytes(32), 0, _no_calls))  # it may have to go on at a tick
+        try:
+            prepared = self.prepare("python", message["path"], fuel=message["limits"]["fuel"] is not None)
+            if isinstance(prepared, Prepared):
+                prepared.keep_spare(execution.limits)
+        except (wasmtime.WasmtimeError, wasmtime.Trap, Stopped):
+            return  # the next guest makes its own, and says what is wrong
+        finally:
+            enter(None)
 
     def _run_command(self, prepared: PreparedModule, execution: Execution, message: dict[str, Any]) -> Outcome:
         command = Command(execution, message["entry"], message["request"])
@@ -125,4 +132,4 @@ class Guests:
 
 
 def _no_calls(name: str, _args: str) -> Answer:
-    raise Stopped(f"{name} while compiling")
+    raise Stopped(f"{name} outside of a run")

@@ -9,7 +9,7 @@ from tests_sandbox_helpers import Host, python_spec
 
 from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.component import Prepared
-from runloop.sandbox.execution import Execution, enter
+from runloop.sandbox.execution import Execution
 from runloop.sandbox.guests import Guests
 from runloop.sandbox.spec import Answer, GuestError, Limits
 
@@ -44,7 +44,6 @@ async def one_after_another(cache_dir, *limits):
         execution = Execution(each, message["seed"], 0, lambda _name, _args: Answer("{}", 0))
         results.append(guests.run(execution, message).text)
         guests.clear_up(execution, message, idle=True)
-        enter(None)
         assert execution.closing == []
     return results
 
