@@ -146,11 +146,12 @@ class Opening:
     source: str = field(default="", compare=False, repr=False)
     save_at: tuple[Place, ...] = field(default=(), compare=False, repr=False)
     success_at: tuple[Place, ...] = field(default=(), compare=False, repr=False)
+    _by_id: dict[str, Node] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for node in self.nodes:
+            self._by_id.setdefault(node.id, node)
 
     def node(self, node_id: str) -> Node:
         """The node of that id, or of that instance (``node[3]``); raises KeyError."""
-        own = node_id.partition("[")[0]
-        for node in self.nodes:
-            if node.id == own:
-                return node
-        raise KeyError(node_id)
+        return self._by_id[node_id.partition("[")[0]]

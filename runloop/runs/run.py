@@ -55,6 +55,7 @@ from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
 from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
+from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
 from runloop.runs.waits import Wait, Waits
 
@@ -144,7 +145,7 @@ class Run:
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     attempts: dict[str, Crossings] = field(default_factory=dict, init=False)
     """What the attempts under way that have a guest ask, by node."""
-    _taint: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
+    _taint: Taint = field(init=False)
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
     waits: Waits = field(default_factory=Waits, init=False)
     _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
@@ -172,6 +173,7 @@ class Run:
         """What a run needs once it is driven: thousands may be queued."""
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
+        self._taint = Taint(self.opening, self.base_taint)
         self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked)
         self._wall_ms = self.services.clock_ms() - self.services.steady_ms()
         self._going = asyncio.Event()
@@ -250,7 +252,7 @@ class Run:
     @property
     def taint(self) -> frozenset[str]:
         """Where content that reached any of the run's nodes came from."""
-        return self.base_taint.union(*self._taint.values())
+        return self._taint.everywhere()
 
     def budget_of(self, node: str) -> Budget:
         """What the running attempt of ``node`` may spend."""
@@ -306,7 +308,7 @@ class Run:
         self.book.restore(recorded)
         for attempt in recorded.attempts:
             if attempt.status == "ok":
-                self._taint[attempt.node] = attempt.taint
+                self._taint.put(attempt.node, attempt.taint)
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
         self._open = {attempt.node: attempt for attempt in recorded.open_attempts}
         for attempt in self._open.values():
@@ -425,7 +427,7 @@ class Run:
                 if not recorded:
                     drafts.append(self.book.start(command))
             elif isinstance(command, OpenGate):
-                draft = self._gates.draft(command, self._taint_of(command.node))
+                draft = self._gates.draft(command, self._taint.of(command.node))
                 self._open_gates[command.node] = command
                 if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
                     gates.append((command, None if draft is None else len(drafts)))
@@ -463,7 +465,8 @@ class Run:
             case NodeRetrying():
                 return [self.book.retry(command, now_ms)]
             case NodeDone():
-                taint = self._taint[command.node] = self._taint_of(command.node)
+                taint = self._taint.of(command.node)
+                self._taint.put(command.node, taint)
                 return [self.book.done(command, now_ms, taint)]
             case CloseGate():
                 gate = self._open_gates.pop(command.node, None)
@@ -471,10 +474,6 @@ class Run:
             case Warn(node, message):
                 return [Draft("node.log", message, NodeText(node, message, level="warn"), level="warn")]
         return []
-
-    def _taint_of(self, node: str) -> frozenset[str]:
-        """The labels of a node's outputs; of one with many items, of all of these."""
-        return frozenset().union(*(labels for name, labels in self._taint.items() if name == node or name.startswith(f"{node}[")))
 
     async def _ask_at(self, gate: OpenGate, event_id: int) -> None:
         """Wait for a person at a gate and report the answer; never raises."""
@@ -601,7 +600,7 @@ class Run:
             Journal(node, attempt, record, lenient=begun_in != self.run_id and self._changed(bundle)),
             services.performers,
             self.desk,
-            self._inherited_taint(declared.id),
+            self._taint.inherited(declared.id),
             requests=self.requests,
             waiting=partial(self._wait, node, attempt),
             away=lambda goes: self._leave(goes=goes, outside=True),
@@ -637,7 +636,7 @@ class Run:
         finally:
             del self.attempts[node]
         if isinstance(event, NodeSucceeded):
-            self._taint[node] = frozenset(crossings.taint)
+            self._taint.put(node, frozenset(crossings.taint))
         return event
 
     def _changed(self, bundle: Bundle) -> bool:
@@ -667,7 +666,7 @@ class Run:
         params = {**node.with_args, **{port: values[-1] for port, values in command.inputs.items() if port != "in" and values}}
         self.waits.begin(command.node, Wait("child"))
         try:
-            call = ChildCall(node.name, params, self._inherited_taint(node.id), command.node, attempt)
+            call = ChildCall(node.name, params, self._taint.inherited(node.id), command.node, attempt)
             self._open.pop(command.node, None)
             child = await self.child(self, call)
         except NeedsPerson:
@@ -680,16 +679,9 @@ class Run:
             self.waits.end(command.node)
         if child.status != "succeeded":
             return NodeFailed(command.node, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")
-        self._taint[command.node] = child.taint
+        self._taint.put(command.node, child.taint)
         result = {"run_id": child.run_id, "status": child.status, "outputs": dict(child.outputs)}
         return NodeSucceeded(command.node, attempt, {"out": [result]})
-
-    def _inherited_taint(self, node: str) -> frozenset[str]:
-        labels: set[str] = set(self.base_taint)
-        for edge in self.opening.edges:
-            if edge.target.node == node:
-                labels |= self._taint_of(edge.source.node)
-        return frozenset(labels)
 
     async def _stop(self, nodes: list[str]) -> None:
         """Cancel the attempts of ``nodes`` and wait until it is known what their calls came to."""
