@@ -78,7 +78,8 @@ def cached(cache: Path) -> Node:
 
 def whole() -> Node:
     """The grammar of `rlp`; imports every verb."""
-    from runloop.cli.main import GLOBALS, TOPICS, VERBS, command_of
+    from runloop.cli.commands import command_of
+    from runloop.cli.main import GLOBALS, TOPICS, VERBS
 
     verbs = {name: _node(command_of(name), (name,)) for name in VERBS}
     for name, verb in VERBS.items():

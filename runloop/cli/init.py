@@ -282,7 +282,7 @@ def _import(settings: Settings, how: How) -> Step:
         return Step("import", "left", "the knowledge base is empty", usual)
     path = Path(answer).expanduser()
     sort = "notes" if path.is_dir() else "contacts"
-    from runloop.cli.main import command_of
+    from runloop.cli.commands import command_of
 
     code = command_of("kb")(args=["import", sort, str(path)], prog_name="rlp kb", standalone_mode=False)
     if code:

@@ -9,14 +9,11 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runloop.cli import context, output
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable
-
-if TYPE_CHECKING:
-    import typer
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,37 +163,27 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
         raise _unknown_verb(verb)
     import typer
 
-    command = command_of(verb)
+    from runloop.cli.commands import named_command
+
+    command, names = named_command(verb, arguments)
+    path = " ".join(["rlp", verb, *names])
     usage_error = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
     try:
-        result = command(args=arguments, prog_name=f"rlp {verb}", standalone_mode=False)
+        result = command(args=arguments[len(names) :], prog_name=path, standalone_mode=False)
     except typer.Abort:
         return EXIT_INTERRUPTED
     except usage_error as error:  # type: ignore[misc] # a class found at run time: its module moved between typer's versions
-        return _usage(error, verb)
+        return _usage(error, path)
     return result if isinstance(result, int) else EXIT_OK
 
 
-def command_of(verb: str) -> Any:
-    """The command of a verb, ready to be called with its arguments; imports its module. Help is plain text, like all that `rlp` says."""
-    from importlib import import_module
-
-    import typer
-
-    from runloop.cli.typed import read_plainly
-
-    app: typer.Typer = import_module(VERBS[verb].module).app
-    app.rich_markup_mode = None
-    return read_plainly(typer.main.get_command(app))
-
-
-def _usage(error: Any, verb: str) -> int:
+def _usage(error: Any, path: str) -> int:
     """A usage error of typer as one of ours; asking for nothing shows the help."""
     ctx = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         print(ctx.get_help() if ctx is not None else error.format_message())
         return InvalidInput.exit_code
-    path = ctx.command_path if ctx is not None else f"rlp {verb}"
+    path = ctx.command_path if ctx is not None else path
     message, near = _nearest(error.format_message(), getattr(ctx, "command", None))
     meant = f"Did you mean `{path} {near}`? " if near and not near.startswith("-") else f"Did you mean {near}? " if near else ""
     raise InvalidInput(message, code="cli.usage", hint=f"{meant}Run `{path} --help` for what it takes.") from error

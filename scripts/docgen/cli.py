@@ -7,8 +7,9 @@ from typing import Any
 
 from docgen.text import table
 
+from runloop.cli.commands import command_of
 from runloop.cli.exits import EXITS
-from runloop.cli.main import VERBS, command_of, help_text
+from runloop.cli.main import VERBS, help_text
 
 
 def exit_codes() -> str:

@@ -79,7 +79,8 @@ def test_in_a_pipe_nothing_is_paged(tmp_path, counting):
 
 
 def test_every_verb_that_is_paged_is_one():
-    from runloop.cli.main import VERBS, command_of
+    from runloop.cli.commands import command_of
+    from runloop.cli.main import VERBS
 
     known = {*VERBS, "help"} | {f"{verb} {name}" for verb in ("kb", "agent", "opening", "config") for name in command_of(verb).commands}
     assert PAGED - known == set()

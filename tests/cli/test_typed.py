@@ -9,7 +9,8 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.cli.main import VERBS, command_of
+from runloop.cli.commands import command_of
+from runloop.cli.main import VERBS
 from runloop.cli.typed import Plain, read_plainly
 
 

@@ -1,47 +1,49 @@
-"""`rlp kb`: everything about the knowledge base, a module for each subject."""
+"""`rlp kb`: everything about the knowledge base, a module for each subject. A command imports its own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib import import_module
+
 import typer
 
-from runloop.cli.kb import (
-    embedding,
-    explaining,
-    exporting,
-    facts,
-    importing,
-    maintaining,
-    mending,
-    moving,
-    pruning,
-    querying,
-    searching,
-    showing,
-)
+COMMANDS = {
+    "import": "importing.app",
+    "search": "searching.search",
+    "embed": "embedding.embed",
+    "query": "querying.query",
+    "tables": "querying.tables",
+    "why": "explaining.why",
+    "remember": "facts.remember",
+    "supersede": "facts.supersede",
+    "forget": "facts.forget",
+    "facts": "facts.facts",
+    "show": "showing.show",
+    "timeline": "showing.timeline",
+    "rebuild": "mending.rebuild",
+    "poison": "mending.poison",
+    "verify": "maintaining.verify",
+    "migrate": "maintaining.migrate",
+    "vacuum": "maintaining.vacuum",
+    "stats": "maintaining.stats",
+    "backup": "moving.backup",
+    "restore": "moving.restore",
+    "prune": "pruning.prune",
+    "export": "exporting.export",
+}
+"""Where each command, or family of commands, is defined."""
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
-)
-app.add_typer(importing.app, name="import")
-app.command()(searching.search)
-app.command()(embedding.embed)
-app.command()(querying.query)
-app.command()(querying.tables)
-app.command()(explaining.why)
-app.command()(facts.remember)
-app.command()(facts.supersede)
-app.command()(facts.forget)
-app.command()(facts.facts)
-app.command()(showing.show)
-app.command()(showing.timeline)
-app.command()(mending.rebuild)
-app.add_typer(mending.poison, name="poison")
-app.command()(maintaining.verify)
-app.command()(maintaining.migrate)
-app.command()(maintaining.vacuum)
-app.command()(maintaining.stats)
-app.command()(moving.backup)
-app.command()(moving.restore)
-app.command()(pruning.prune)
-app.command()(exporting.export)
-importing.app.command("events")(exporting.import_events)
+
+def app_of(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """`rlp kb` with these commands."""
+    app = typer.Typer(
+        add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Query, search, import into and verify the knowledge base."
+    )
+    for name in names:
+        module, _, defined = COMMANDS[name].partition(".")
+        found = getattr(import_module(f"{__name__}.{module}"), defined)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app

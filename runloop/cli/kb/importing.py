@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from runloop.cli import output
+from runloop.cli.kb.exporting import import_events
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.options import JsonOption, TableOption
 from runloop.dataclass import dataclass
@@ -28,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Import contacts, notes, mail, calendars, commits, shell histories.",
 )
+app.command("events")(import_events)
 
 _TELL_S = 0.2
 
