@@ -24,7 +24,7 @@ def test_what_is_no_pattern_is_refused_when_it_is_used():
 
 
 def test_every_lazy_pattern_compiles():
-    for package in ("kb.redaction", "config", "cli", "router"):
+    for package in ("kb.redaction", "config", "cli", "openings", "policy", "router"):
         for each in walk_packages(import_module(f"runloop.{package}").__path__, f"runloop.{package}."):
             import_module(each.name)
     found = {

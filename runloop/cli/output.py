@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from runloop.dataclass import dataclass
+from runloop.patterns import lazy
 from runloop.text import UNSAFE
 from runloop.text import clean as clean  # noqa: PLC0414 - the command line finds it here
 from runloop.text import clean_line as clean_line  # noqa: PLC0414 - the command line finds it here
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 MIN_COLUMN_WIDTH = 8
 FALLBACK_WIDTH = 80
 _SEPARATOR = " | "
-_BRANCH = re.compile("([ │├└─]*)(.*)", re.DOTALL)
+_BRANCH = lazy("([ │├└─]*)(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 from runloop.errors import InvalidInput, Where
+from runloop.patterns import lazy
 from runloop.text import clock, clock_ms, date_clock, day, span
 
 __all__ = ["clock", "clock_ms", "date_clock", "day", "moment", "span"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"(\d{1,6})([smhdw])")
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_SPAN = lazy(r"(\d{1,6})([smhdw])")
+_CLOCK = lazy(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def moment(text: str | None, now_ms: int, option: str) -> int | None:

@@ -18,10 +18,11 @@ from runloop.config.paths import Expansion, expand
 from runloop.config.raw import Raw
 from runloop.dataclass import dataclass
 from runloop.errors import Where
+from runloop.patterns import lazy
 
 TRUE = ("true", "yes", "on", "1")
 FALSE = ("false", "no", "off", "0")
-_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*(_[0-9]+)*)")
+_INTEGER = lazy(r"[+-]?(0|[1-9][0-9]*(_[0-9]+)*)")
 
 
 class Kind(Protocol):

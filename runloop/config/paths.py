@@ -6,17 +6,17 @@ Nothing here reads the process environment by itself: it comes in as a mapping.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from runloop.config.errors import ConfigError
 from runloop.dataclass import dataclass
 from runloop.errors import Where
+from runloop.patterns import lazy
 
 SYSTEM_CONFIG = Path("/etc/runloop")
 SOCKET_NAME = "rmp.sock"
-_VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_VARIABLE = lazy(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ A payload that says it was erased counts only where such an event says so too, w
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,7 @@ def erase(ledger: Ledger, lefts: Iterable[Left], *, actor: str = "user", reason:
     parts: list[list[_Change]] = []
     events: list[NewEvent] = []
     for start in range(0, len(wanted), NAMED):
-        erasure = secrets.token_hex(16)
+        erasure = os.urandom(16).hex()
         part = [change for left in wanted[start : start + NAMED] if (change := _change(ledger, left, erasure)) is not None]
         if part:
             parts.append(part)

@@ -5,8 +5,8 @@ The validator is this module: an agent's fact has a place where it stands, the p
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -111,7 +111,7 @@ def propose(kb: KnowledgeBase, delta: StateDelta, provenance: Mapping[str, Any])
     payload, value = _stamped(kb, delta)
     blobs: tuple[bytes, ...] = ()
     if value is not None:
-        blob = canonical({"salt": secrets.token_hex(_SALT_BYTES), "value": value})
+        blob = canonical({"salt": os.urandom(_SALT_BYTES).hex(), "value": value})
         payload, blobs = {**payload, "value": blake3(blob).hexdigest()}, (blob,)
     event = NewEvent(delta.kind, payload, delta.actor, delta.scope, provenance, None, delta.key, blobs)
     try:

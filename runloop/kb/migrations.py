@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ def m001_events(db: apsw.Connection) -> None:
     """)
     ledger_id = new_uuid()
     db.execute("INSERT INTO head VALUES(1, 0, ?)", (genesis(ledger_id),))
-    db.executemany("INSERT INTO meta VALUES(?, ?)", [("ledger_id", ledger_id), ("mask_salt", secrets.token_hex(16))])
+    db.executemany("INSERT INTO meta VALUES(?, ?)", [("ledger_id", ledger_id), ("mask_salt", os.urandom(16).hex())])
 
 
 def m002_run_numbers(db: apsw.Connection) -> None:

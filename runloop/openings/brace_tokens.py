@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from runloop.openings.lines import Lines, first_not_text
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from runloop.openings.errors import OpeningError, Report
@@ -15,7 +16,7 @@ BRACE_SUFFIX = ".opening"
 """How a file's name ends if it holds the brace form, and nothing else."""
 COMPARISONS = frozenset({"==", "!=", ">=", "<=", ">", "<"})
 
-_TOKEN = re.compile(
+_TOKEN = lazy(
     r"""(?P<space>[ \t\r\n]++)
     | (?P<comment>\#[^\r\n]*+)
     | (?P<string>"(?:[^"\\\r\n]++|\\[^\r\n])*+")
@@ -24,9 +25,9 @@ _TOKEN = re.compile(
     | (?P<word>(?:[\w.+]|-(?!>))++)""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(r'\\(?:(["\\/bfnrt])|u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))')
+_ESCAPE = lazy(r'\\(?:(["\\/bfnrt])|u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))')
 _SIMPLE = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_OPENS = re.compile(r"(?:[ \t\r\n]++|#[^\r\n]*+)*+opening\b(?![ \t]*+:)(?!-)")
+_OPENS = lazy(r"(?:[ \t\r\n]++|#[^\r\n]*+)*+opening\b(?![ \t]*+:)(?!-)")
 
 
 class Token(NamedTuple):

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from runloop.dataclass import dataclass
 from runloop.openings.scalars import Json
+from runloop.patterns import lazy
 
 Ports: TypeAlias = Mapping[str, Sequence[Json]]
 """What a node produced: every port with its values, in order."""
@@ -28,10 +29,10 @@ Literal: TypeAlias = bool | int | float | str
 EPSILON = 2.220446049250313e-16
 """Floats nearer than this are equal (spec 9.1: machine epsilon)."""
 
-_OPERATOR = re.compile(r">=|<=|==|!=|>|<")
-_INTEGER = re.compile(r"[-+]?[0-9]{1,60}")
-_FLOAT = re.compile(r"[-+]?(?:inf|infinity|nan|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)", re.IGNORECASE)
-_NAME = re.compile(r"[\w-]{1,64}")
+_OPERATOR = lazy(r">=|<=|==|!=|>|<")
+_INTEGER = lazy(r"[-+]?[0-9]{1,60}")
+_FLOAT = lazy(r"[-+]?(?:inf|infinity|nan|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)", re.IGNORECASE)
+_NAME = lazy(r"[\w-]{1,64}")
 _ORDER: dict[str, Callable[..., bool]] = {"==": eq, "!=": ne, ">": gt, ">=": ge, "<": lt, "<=": le}
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from runloop.dataclass import dataclass
-from runloop.openings import brace
 from runloop.openings.brace_tokens import BRACE_SUFFIX, is_brace
 from runloop.openings.checks import check, check_arguments
 from runloop.openings.clause_checks import check_clauses
@@ -95,6 +94,8 @@ def examine(
 def compose_either(source: str, report: Report) -> Tree:
     """The tree of a document in the brace form (by its first word, or a file name that ends in ``.opening``), else in YAML."""
     if is_brace(source) or (report.file or "").endswith(BRACE_SUFFIX):
+        from runloop.openings import brace
+
         return brace.compose(source, report)
     return compose(source, report)
 

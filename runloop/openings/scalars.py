@@ -7,8 +7,9 @@ anything with a leading zero (``007``, ``01234``). Beyond JSON only YAML 1.2's `
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
+
+from runloop.patterns import lazy
 
 Json = Any
 """A JSON value: None, bool, int, float, str, list or dict of them."""
@@ -18,11 +19,11 @@ INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
-_HEX = re.compile(r"0x[0-9a-fA-F]+")
-_OCTAL = re.compile(r"0o[0-7]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_INT = lazy(r"[-+]?(?:0|[1-9][0-9]*)")
+_HEX = lazy(r"0x[0-9a-fA-F]+")
+_OCTAL = lazy(r"0o[0-7]+")
+_FLOAT = lazy(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = lazy(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 class UnsupportedScalarError(ValueError):

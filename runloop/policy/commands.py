@@ -6,32 +6,33 @@ import re
 from typing import TYPE_CHECKING, Self
 
 from runloop.dataclass import dataclass
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Argv = tuple[str, ...]
 
-_SHELLS = re.compile(r"sh|bash|dash|zsh|fish|m?ksh|t?csh|ash")
-_INTERPRETERS = re.compile(r"(?:python|pypy|perl|ruby|node|deno|bun|php|lua|tclsh|Rscript|osascript|[gm]?awk)[0-9.]*")
-_LAUNCHERS = re.compile(
+_SHELLS = lazy(r"sh|bash|dash|zsh|fish|m?ksh|t?csh|ash")
+_INTERPRETERS = lazy(r"(?:python|pypy|perl|ruby|node|deno|bun|php|lua|tclsh|Rscript|osascript|[gm]?awk)[0-9.]*")
+_LAUNCHERS = lazy(
     r"env|sudo|doas|su|pkexec|xargs|nohup|setsid|nice|ionice|timeout|stdbuf|busybox|toybox|chroot|unshare|nsenter|ssh|parallel|watch|script"
 )
-_DESTRUCTIVE = re.compile(
+_DESTRUCTIVE = lazy(
     r"rm|rmdir|shred|dd|mkfs(\..*)?|wipefs|fdisk|parted|truncate|shutdown|reboot|halt|poweroff|kill|killall|pkill|userdel|chown|chmod|mv"
 )
 _DESTRUCTIVE_WORDS = {
-    "git": re.compile(r"push|reset|clean|rebase|filter-branch|gc|prune|checkout|restore"),
-    "docker": re.compile(r"rm|rmi|prune|system|volume|kill|stop"),
-    "kubectl": re.compile(r"delete|drain|replace"),
-    "systemctl": re.compile(r"stop|disable|mask|kill|isolate|poweroff|reboot|halt"),
-    "apt": re.compile(r"remove|purge|autoremove"),
-    "apt-get": re.compile(r"remove|purge|autoremove"),
-    "pip": re.compile(r"uninstall"),
-    "sed": re.compile(r"-i.*"),
-    "terraform": re.compile(r"destroy|apply"),
+    "git": lazy(r"push|reset|clean|rebase|filter-branch|gc|prune|checkout|restore"),
+    "docker": lazy(r"rm|rmi|prune|system|volume|kill|stop"),
+    "kubectl": lazy(r"delete|drain|replace"),
+    "systemctl": lazy(r"stop|disable|mask|kill|isolate|poweroff|reboot|halt"),
+    "apt": lazy(r"remove|purge|autoremove"),
+    "apt-get": lazy(r"remove|purge|autoremove"),
+    "pip": lazy(r"uninstall"),
+    "sed": lazy(r"-i.*"),
+    "terraform": lazy(r"destroy|apply"),
 }
-_DESTRUCTIVE_OPTIONS = re.compile(r"(?:--?delete|--force|-exec|-execdir|--remove|--purge|--in-place)(?:=.*)?", re.DOTALL)
+_DESTRUCTIVE_OPTIONS = lazy(r"(?:--?delete|--force|-exec|-execdir|--remove|--purge|--in-place)(?:=.*)?", re.DOTALL)
 
 
 def program(argv: Argv) -> str:

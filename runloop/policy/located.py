@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
+from runloop.patterns import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 TomlPath = tuple[str | int, ...]
 
-_SPACE = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
-_KEY = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*'""")
-_DOT = re.compile(r"[ \t]*\.[ \t]*")
-_STRING = re.compile(r'''"""(?:\\.|[^\\])*?""""{0,2}|\'\'\'.*?\'\'\'\'{0,2}|"(?:[^"\\]|\\.)*"|'[^']*\'''', re.DOTALL)
-_SCALAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^,\]}\s#]+|[^,\]}\s#]+")
-_TOMLLIB_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_SPACE = lazy(r"(?:[ \t\n]|#[^\n]*)*")
+_KEY = lazy(r"""[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*'""")
+_DOT = lazy(r"[ \t]*\.[ \t]*")
+_STRING = lazy(r'''"""(?:\\.|[^\\])*?""""{0,2}|\'\'\'.*?\'\'\'\'{0,2}|"(?:[^"\\]|\\.)*"|'[^']*\'''', re.DOTALL)
+_SCALAR = lazy(r"\d{4}-\d\d-\d\d \d\d:[^,\]}\s#]+|[^,\]}\s#]+")
+_TOMLLIB_PLACE = lazy(r" \(at line (\d+), column (\d+)\)$")
 
 
 @dataclass(frozen=True, slots=True)

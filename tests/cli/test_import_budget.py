@@ -176,7 +176,7 @@ def test_a_verb_imports_no_more_than_it_needs(verb, loaded):
 
 
 def test_version_and_help_import_no_verb(loaded):
-    parts = ("cli", "cli.context", "cli.entry", "cli.main", "cli.output", "cli.version", "errors", "patterns", "text", "values")
+    parts = ("cli", "cli.context", "cli.entry", "cli.main", "cli.output", "cli.version", "errors", "patterns", "text", "dataclass")
     light = {"runloop", *(f"runloop.{name}" for name in parts)}
     for verb in ("--version", "--help"):
         assert {name for name in loaded[verb][1] if name.startswith("runloop")} <= light
