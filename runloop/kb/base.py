@@ -309,10 +309,10 @@ class KnowledgeBase:
 
     def query(self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS, for_agents: bool = False) -> QueryResult:
         """Run one read-only statement over the masked tables (see ``runloop.kb.queries``), in a process of its own."""
-        from runloop.kb.queries import run_query
+        from runloop.kb.queries import query_process
 
-        self.sync()
-        return run_query(self.query_request(sql, max_rows=max_rows, max_seconds=max_seconds, for_agents=for_agents))
+        with query_process() as ask:
+            return ask(self.query_request(sql, max_rows=max_rows, max_seconds=max_seconds, for_agents=for_agents))
 
     def tables(self) -> list[Table]:
         """The tables that :meth:`query` can read, with their columns and what is masked in them."""
@@ -329,9 +329,10 @@ class KnowledgeBase:
     def query_request(
         self, sql: str, *, max_rows: int = MAX_ROWS, max_seconds: float = MAX_SECONDS, for_agents: bool = False
     ) -> QueryRequest:
-        """What :meth:`query` asks for."""
+        """What :meth:`query` asks for, of the base as it is now."""
         from runloop.kb.queries import Request as QueryRequest
 
+        self.sync()
         redactor = self._for_agents if for_agents else self.redactor
         return QueryRequest(
             sql, str(self._views_path), str(self.ledger.path), redactor.salt, redactor.rules,

@@ -31,8 +31,10 @@ def query(
 
     Examples: `rlp kb query "SELECT kind, count(*) FROM events GROUP BY kind"`, `rlp kb tables`.
     """
-    with opened_at(at, unmasked, "query", sql) as kb:
-        result = kb.query(sql, max_rows=limit, max_seconds=seconds)
+    from runloop.kb.queries import query_process
+
+    with query_process() as ask, opened_at(at, unmasked, "query", sql) as kb:  # it starts while the base is opened
+        result = ask(kb.query_request(sql, max_rows=limit, max_seconds=seconds))
     output.print_rows(
         result.columns,
         result.rows,

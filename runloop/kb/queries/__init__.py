@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runloop.kb.queries.asking import run_query
+from runloop.kb.queries.asking import query_process
 from runloop.kb.queries.request import QueryResult, Request
 from runloop.kb.queries.tables import tables_of
 
-__all__ = ["QueryResult", "Request", "run_query", "tables_of"]
+__all__ = ["QueryResult", "Request", "query_process", "tables_of"]

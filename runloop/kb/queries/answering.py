@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
+from typing import Any
 
 import apsw
-import msgspec
 
 from runloop.errors import RunloopError
-from runloop.kb.queries.request import Answer, Request
+from runloop.kb.queries.request import decoded
 from runloop.kb.queries.statement import MAX_HEAP, answer, greedy
 
 MAX_MEMORY = 512 * 1024 * 1024  # bytes beyond what the process takes when it starts
@@ -17,20 +18,20 @@ MAX_MEMORY = 512 * 1024 * 1024  # bytes beyond what the process takes when it st
 
 def main() -> None:
     """Answer one request."""
-    request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Request)
+    request = decoded(sys.stdin.buffer.read())
     _confine(request.max_seconds)
     try:
-        said = Answer(answer(request))
-        data = msgspec.msgpack.encode(said)
+        result = answer(request)
+        said = json.dumps({"columns": result.columns, "rows": result.rows, "truncated": result.truncated})
     except MemoryError:
-        data = msgspec.msgpack.encode(_error(greedy()))
+        said = json.dumps(_error(greedy()))
     except RunloopError as error:
-        data = msgspec.msgpack.encode(_error(error))
-    sys.stdout.buffer.write(data)
+        said = json.dumps(_error(error))
+    sys.stdout.buffer.write(said.encode())
 
 
-def _error(error: RunloopError) -> Answer:
-    return Answer(code=error.code, message=error.message, hint=error.hint or "")
+def _error(error: RunloopError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def _confine(seconds: float) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
 from runloop.kb.redaction.email import EmailMasker, Known
 from runloop.kb.redaction.encoded import mask_encoded
 from runloop.kb.redaction.keys import is_key_name, mask_keys, mask_named_key
@@ -86,6 +84,8 @@ class Redactor:
         if not self.rules.enabled or not text:
             return text
         if text[0] in "{[":
+            import msgspec  # a query that meets no JSON starts without it
+
             try:
                 value = msgspec.json.decode(text)
                 masked = self.value(value, name)
