@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from runloop.kb.errors import LedgerFull
     from runloop.runs.run import Run
     from runloop.runs.services import Lookup
+    from runloop.sandbox.starting import Started
 
 STATE_TOPIC = "rlp/sys/state"
 METRICS_TOPIC = "rlp/sys/metrics"
@@ -54,11 +56,15 @@ _TROUBLE = "error.report.v1"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the daemon was started. ``load`` reads the settings, again at every reload; ``group`` shares the socket with a group."""
+    """How the daemon was started. ``load`` reads the settings, again at every reload; ``group`` shares the socket with a group.
+
+    ``workers`` run already, for the pool to take.
+    """
 
     load: Callable[[], Settings]
     system: bool = False
     group: int | None = None
+    workers: list[Started] = field(default_factory=list)
 
 
 class _Bus(BusServer):
@@ -113,7 +119,7 @@ class Daemon:
             self._log.hide(token)
             loading = asyncio.create_task(asyncio.to_thread(self.library.rescan))  # while the workers start
             self.session = await stack.enter_async_context(
-                session(self.settings, self._make_people(), lookup=self.library, on_stall=self._stalled)
+                session(self.settings, self._make_people(), lookup=self.library, on_stall=self._stalled, started=self.options.workers)
             )
             self._log.mask(self.kb.redactor)
             await loading
@@ -323,26 +329,12 @@ class Daemon:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger().error("something in the background broke", why=str(error), exc_info=error)
 
-    # ── how it is, and what it obeys ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def status(self) -> dict[str, Any]:
-        """What `rlp status` shows."""
-        return overview.status(self)
-
-    def snapshot(self) -> dict[str, Any]:
-        """The metrics now."""
-        return overview.snapshot(self)
-
-    async def reload(self, why: str) -> dict[str, Any]:
-        """Read everything anew. Raises what is wrong with the configuration; the old one stays in force then."""
-        return await self.reloading.reload(why)
-
     async def _publish_metrics(self) -> None:
         """A snapshot each interval; the interval may change while it runs."""
         while True:
             interval_ms = self.settings.get("observability.metrics_interval_ms")
             await asyncio.sleep(interval_ms / 1000)
-            self.bus.publish(METRICS_TOPIC, _METRICS, self.snapshot(), ttl_ms=max(2 * interval_ms, interval_ms + 250))
+            self.bus.publish(METRICS_TOPIC, _METRICS, overview.snapshot(self), ttl_ms=max(2 * interval_ms, interval_ms + 250))
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runloop.daemon import reading
+from runloop.daemon import overview, reading
 from runloop.daemon.errors import NeedsOperator
 from runloop.daemon.feed import run_topic
 from runloop.daemon.hosting import Request
@@ -226,7 +226,7 @@ class Control:
 
     async def status(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """How the daemon is."""
-        return self._daemon.status()
+        return overview.status(self._daemon)
 
     async def library(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """The agents and openings that it has loaded, and those that it could not."""
@@ -235,10 +235,9 @@ class Control:
     async def metrics(self, _fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """A snapshot, and the same for Prometheus; for operators also the topics of the bus, whose names say what there is."""
         from runloop.daemon.metrics import prometheus
-        from runloop.daemon.overview import topics
 
-        found = self._daemon.snapshot()
-        shown = {"topics": topics(self._daemon)} if peer.role == "operator" else {}
+        found = overview.snapshot(self._daemon)
+        shown = {"topics": overview.topics(self._daemon)} if peer.role == "operator" else {}
         return {"snapshot": found, **shown, "prometheus": prometheus(found, **shown)}
 
     async def route(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
@@ -266,7 +265,7 @@ class Control:
 
     async def reload(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Read configuration, agents and openings anew."""
-        return await self._daemon.reload("asked over the bus")
+        return await self._daemon.reloading.reload("asked over the bus")
 
     async def drain(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Stop the daemon: no new runs, a grace for nodes that work, then the end."""

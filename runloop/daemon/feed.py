@@ -174,8 +174,6 @@ class RunFeed:
                 self.ended(run_id)
             elif record["kind"] == "run.waiting":
                 del self._tails[run_id]  # it may wait for days: until it goes on, its records are read from the ledger
-            elif record["kind"] == "run.waiting":
-                del self._tails[run_id]  # it is being parked; the ledger has all of it
         if not self._fresh:
             self.bus.flush_soon()
         known = self._fresh.get(form.topic)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import grp
 import os
@@ -17,7 +16,10 @@ from runloop.daemon.notify import Notifier
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, RunloopError, Where
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from runloop.config import Settings
+    from runloop.sandbox.starting import Started
 
 SYSTEM_SOCKET = Path("/run/runloop/rmp.sock")
 SYSTEM_STATE = Path("/var/lib/runloop")
@@ -51,9 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
-    from runloop.daemon.app import Daemon, Options
-    from runloop.daemon.logs import Log
-
     if arguments.system:
         _system_environment()
     if arguments.config is not None:
@@ -76,10 +75,27 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
 
     settings = load()
     if arguments.prepare:
+        import asyncio
+
         from runloop.daemon.preparing import prepare
 
         sys.stdout.write(f"{asyncio.run(prepare(settings.directories.cache))}\n")
         return EXIT_OK
+    from runloop.sandbox.starting import started_ahead, workers_for
+
+    with started_ahead(settings.directories.cache, workers_for(settings.get("sandbox.workers"))) as workers:
+        return _live(arguments, settings, load, workers, notifier)
+
+
+def _live(
+    arguments: argparse.Namespace, settings: Settings, load: Callable[[], Settings], workers: list[Started], notifier: Notifier
+) -> int:
+    """Import the rest, which takes as long as the workers do, and be a daemon."""
+    import asyncio
+
+    from runloop.daemon.app import Daemon, Options
+    from runloop.daemon.logs import Log
+
     log = Log()
     try:
         log.configure(settings)
@@ -88,24 +104,24 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
         raise InvalidInput(why, code="daemon.log", where=where, hint="set logging.file") from error
     os.umask(0o077)
     sys.setswitchinterval(_SWITCH_S)
-    options = Options(load, arguments.system, _group(arguments))
+    options = Options(load, arguments.system, _group(arguments), workers)
+
+    async def live() -> None:
+        await Daemon(settings, options, log, notifier).run()
+
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_live(Daemon, settings, options, log, notifier))
+        runner.run(live())
     return EXIT_OK
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
     """The loop of uvloop where that is installed (the extra `fast`), else the one of the standard library."""
     try:
         import uvloop
     except ImportError:
         return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    factory: Callable[[], AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-async def _live(daemon: Any, *parts: Any) -> None:
-    await daemon(*parts).run()
 
 
 def _system_environment() -> None:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import re
 
 _LINE_END = lazy(r"\r\n|\r|\n")
-_NOT_ASCII_TEXT = lazy("[^\t\n\r\x20-\x7e]")
-_NOT_TEXT = lazy("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_TEXT = lazy("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+"""By what it is not, which compiles in a tenth of the time of what it is."""
 
 
 class Lines:
@@ -30,4 +30,4 @@ class Lines:
 
 def first_not_text(text: str) -> re.Match[str] | None:
     """The first character that a document may not hold unescaped: controls, halves of surrogate pairs, noncharacters."""
-    return (_NOT_ASCII_TEXT if text.isascii() else _NOT_TEXT).search(text)  # the second one takes 4 ms to compile
+    return _NOT_TEXT.search(text)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from runloop.runs.services import Lookup
     from runloop.runs.unfinished import Unfinished
     from runloop.sandbox import CompileProgress
+    from runloop.sandbox.starting import Started
 
 
 @dataclass(slots=True)
@@ -180,10 +181,12 @@ async def session(
     progress: Callable[[CompileProgress], None] | None = None,
     lookup: Lookup | None = None,
     on_stall: StallListener | None = None,
+    started: list[Started] | None = None,
 ) -> AsyncIterator[Session]:
     """Open everything a run needs, and close it whatever happens; no process is left behind.
 
     ``on_stall`` is called on the loop: with the error when a full disk makes the ledger wait, with None when it goes on.
+    ``started`` are workers that run already.
     """
     directories = settings.directories
     async with AsyncExitStack() as stack:
@@ -197,6 +200,7 @@ async def session(
             workers=settings.get("sandbox.workers") or None,
             progress=progress,
             restarts_per_minute=settings.get("sandbox.restarts_per_minute"),
+            started=started,
         )
         turns, models = Turns(*node_limits(settings, pool.places)), Turns(*model_limits(settings))
         ledger = AsyncLedger(kb.ledger)
@@ -205,11 +209,19 @@ async def session(
         world = _World(settings, kb, ledger, pool, operator or Nobody(), turns, models, owner)
         stack.push_async_callback(world.close_brokers)
         stack.push_async_callback(pool.close)
-        await pool.start()
+        starting = asyncio.ensure_future(pool.start())
+        stack.push_async_callback(_ended, starting)
+        await asyncio.sleep(0)  # they start while the rest is made
         manager = RunManager(world.services(lookup or DiskLookup(settings)))
         world.fill(manager)
+        await starting
         yield Session(manager, kb, pool, models, owner, world)
         await asyncio.to_thread(kb.sync)
+
+
+async def _ended(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass(slots=True)

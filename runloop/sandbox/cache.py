@@ -18,7 +18,6 @@ import secrets
 import stat
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +63,8 @@ def cpu_features() -> str:
 @functools.cache
 def build_key() -> str:
     """Name everything but the code and fuel that compiled code depends on."""
+    from importlib.metadata import version
+
     parts = (version("wasmtime"), platform.machine(), sys.platform, CONFIGURATION, cpu_features())
     return blake3.blake3("\0".join(parts).encode()).hexdigest()[:16]
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import socket
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any, cast
 
 from runloop.errors import RunloopError, Unavailable
 from runloop.sandbox import frames
 from runloop.sandbox.job import Job, at_once
-from runloop.sandbox.process import command, environment
 from runloop.sandbox.spec import Answer, GuestResult
 from runloop.sandbox.tape import pack
 from runloop.sandbox.world import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+
+    from runloop.sandbox.starting import Started
 
 _READY_S = 30.0
 
@@ -28,7 +26,7 @@ _READY_S = 30.0
 class Peer(asyncio.Protocol):
     """The parent side of one worker."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors: int, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> None:
+    def __init__(self, started: Started, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> None:
         self.jobs: dict[int, Job] = {}
         self.reserved = 0
         self.lost = False
@@ -37,8 +35,8 @@ class Peer(asyncio.Protocol):
         self.cause = ""
         """Why the worker is gone, as far as it is known."""
         self.confinement: Mapping[str, Any] = {}
-        self._process = process
-        self._errors = errors
+        self._process = started.process
+        self._errors = started.errors
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._frames = frames.from_worker()
@@ -49,19 +47,10 @@ class Peer(asyncio.Protocol):
         self._unsent: list[bytes] = []
 
     @classmethod
-    async def start(cls, cache_dir: Path, threads: int, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
-        """Start a worker and wait until it has given up its privileges."""
-        ours, theirs = socket.socketpair()
-        errors = os.memfd_create("worker-stderr", os.MFD_CLOEXEC)
-        with theirs:
-            # On this thread, which must live as long as the pool: the kernel kills the worker with the thread that started it.
-            process = subprocess.Popen(  # noqa: ASYNC220, S603 - spawning takes 2 ms; our own module with our own arguments
-                command("runloop.sandbox.worker", [str(theirs.fileno()), str(os.getpid()), str(cache_dir), str(threads)]),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-                pass_fds=(theirs.fileno(),), env=environment(), cwd=os.sep, start_new_session=True,
-            )  # fmt: skip
+    async def of(cls, started: Started, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
+        """Take up a worker and wait until it has given up its privileges."""
         loop = asyncio.get_running_loop()
-        _, peer = await loop.create_unix_connection(lambda: cls(process, errors, on_idle, on_lost), sock=ours)
+        _, peer = await loop.create_unix_connection(lambda: cls(started, on_idle, on_lost), sock=started.channel)
         try:
             async with asyncio.timeout(_READY_S):
                 await peer.ready

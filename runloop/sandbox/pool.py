@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +18,7 @@ from runloop.sandbox.kept import kept_code
 from runloop.sandbox.peer import Peer
 from runloop.sandbox.restarts import RestartBudget
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, Taped
+from runloop.sandbox.starting import THREADS, Started, start_worker, workers_for
 from runloop.sandbox.tape import Feed
 
 if TYPE_CHECKING:
@@ -43,15 +43,20 @@ class WorkerPool:
         cache_dir: Path,
         *,
         workers: int | None = None,
-        threads: int = 2,
+        threads: int = THREADS,
         progress: Callable[[CompileProgress], None] | None = None,
         restarts_per_minute: int = RESTARTS_PER_MINUTE,
         kept: Path | None = None,
+        started: list[Started] | None = None,
     ) -> None:
-        """``kept`` is the directory of the Python guests that :func:`keep_guest` put aside for runs under way."""
+        """``kept`` is the directory of the Python guests that :func:`keep_guest` put aside for runs under way.
+
+        ``started`` are workers that run already; the pool takes them out of the list as it needs them.
+        """
+        self._started = [] if started is None else started
         self._kept = kept
         self._cache = CompiledCache(cache_dir)
-        self._size = workers or len(os.sched_getaffinity(0))
+        self._size = workers_for(workers)
         self._threads = threads
         self._progress = progress
         self._peers: list[Peer] = []
@@ -96,7 +101,8 @@ class WorkerPool:
         await asyncio.gather(*(peer.close() for peer in peers), *self._reaping)
 
     async def _add_peer(self) -> None:
-        peer = await Peer.start(self._cache.directory, self._threads, on_idle=self._give, on_lost=self._lost)
+        started = self._started.pop() if self._started else start_worker(self._cache.directory, self._threads)
+        peer = await Peer.of(started, on_idle=self._give, on_lost=self._lost)
         if self._closed:
             await peer.close()
             return

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
 
 _ROOT = str(Path(__file__).parent.parent.parent)
 
@@ -27,8 +30,10 @@ def command(module: str, arguments: list[str]) -> list[str]:
     return [sys.executable, "-P", "-s", "-B", "-m", module, *arguments]
 
 
-async def start_python(module: str, arguments: list[str], *, keep: int) -> asyncio.subprocess.Process:
+async def start_python(module: str, arguments: list[str], *, keep: int) -> Process:
     """Start a module with pipes on its standard streams; it inherits ``keep`` and no other file."""
+    import asyncio
+
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
         *command(module, arguments),

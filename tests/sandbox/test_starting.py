@@ -1,0 +1,58 @@
+"""Workers that were started before there was a pool."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from tests_sandbox_helpers import Host, python_spec
+
+from runloop.errors import Unavailable
+from runloop.sandbox import WorkerPool
+from runloop.sandbox.starting import started_ahead, workers_for
+
+
+async def test_a_pool_takes_the_workers_that_run_already(cache_dir):
+    with started_ahead(cache_dir, 2) as started:
+        pids = {each.process.pid for each in started}
+        async with WorkerPool(cache_dir, workers=2, started=started) as pool:
+            assert started == []
+            assert pids == set(pool.pids)
+            result = await pool.run(python_spec("def run():\n    return 7"), Host())
+            assert result.result_json == "7"
+
+
+async def test_a_pool_starts_what_is_missing(cache_dir):
+    with started_ahead(cache_dir, 1) as started:
+        first = started[0].process.pid
+        async with WorkerPool(cache_dir, workers=2, started=started) as pool:
+            assert len(pool.pids) == 2
+            assert first in pool.pids
+
+
+def test_workers_that_nobody_took_are_ended(cache_dir):
+    with started_ahead(cache_dir, 2) as started:
+        processes, files = [each.process for each in started], [each.errors for each in started]
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
+    for file in files:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(file)
+
+
+async def test_a_worker_that_died_before_the_pool_came_is_an_error_with_a_name(cache_dir):
+    with started_ahead(cache_dir, 1) as started:
+        started[0].process.kill()
+        started[0].process.wait()
+        with pytest.raises(Unavailable) as caught:
+            await WorkerPool(cache_dir, workers=1, started=started).start()
+    assert caught.value.code == "worker.start"
+
+
+def test_without_a_cache_nothing_starts_ahead_because_a_worker_could_not_read_what_comes_later(tmp_path):
+    with started_ahead(tmp_path / "none", 2) as started:
+        assert started == []
+
+
+def test_there_is_a_worker_for_each_core_unless_the_settings_say_how_many():
+    assert [len(os.sched_getaffinity(0)), 3] == [workers_for(None), workers_for(3)]
