@@ -112,6 +112,7 @@ def scaffold(
 ) -> None:
     """Write a new Python agent that works: manifest, policy, code, README and tests."""
     from runloop.bundles.scaffold import DEFAULT_DESCRIPTION, Grants, scaffold
+    from runloop.config import ensure
 
     directories = context.settings().directories
     grants = Grants(
@@ -122,10 +123,10 @@ def scaffold(
     )
     done = scaffold(
         name,
-        root or directories.agents,
+        root or ensure(directories.agents),
         description=DEFAULT_DESCRIPTION if description is None else description,
         grants=grants,
-        opening=opening_path or (directories.openings / f"{name}.yaml" if opening else None),
+        opening=opening_path or (ensure(directories.openings) / f"{name}.yaml" if opening else None),
         force=force,
         home=_home(),
         env=os.environ,
@@ -180,11 +181,12 @@ def install(
 ) -> None:
     """Verify an agent and put it where it is found by name."""
     from runloop.bundles.install import install
+    from runloop.config import ensure
 
     settings = context.settings()
     done = install(
         source,
-        root or settings.directories.agents,
+        root or ensure(settings.directories.agents),
         force=force,
         allow_unsigned=settings.get("security.allow_unsigned_agents"),
         home=_home(),

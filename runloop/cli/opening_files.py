@@ -101,6 +101,7 @@ def new(
     as_json: JsonOption = False,
 ) -> None:
     """Begin an opening from a template: plain nodes with comments, which run as soon as the agents are there."""
+    from runloop.config import ensure
     from runloop.openings.templates import TEMPLATES, expand
 
     text = expand(TEMPLATES[template], name, _cast(agents or []), rounds=rounds, branches=branches)
@@ -111,7 +112,7 @@ def new(
         else:
             print_document(text)
         return
-    path = to_file or context.settings().directories.openings / f"{name}.yaml"
+    path = to_file or ensure(context.settings().directories.openings) / f"{name}.yaml"
     _create(path, text, force=force)
     if as_json:
         output.print_json({**made, "file": str(path)})

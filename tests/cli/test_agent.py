@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -55,6 +56,17 @@ def test_scaffold_check_and_show_fit_together(rlp, home):
     assert (code, shown["name"], shown["description"]) == (0, "reader", "Reads notes.")
     assert shown["capabilities"]["net"]["hosts"] == ["a.example", "b.example:443"]
     assert shown["ports_in"] == {"topic": {"type": "string", "description": "what to look for"}}
+
+
+@pytest.mark.parametrize("words", [("agent", "scaffold", "reader"), ("opening", "new", "mine", "--from", "pipeline")])
+def test_the_home_that_the_first_thing_written_makes_is_for_nobody_else(home, words):
+    before = os.umask(0o022)
+    try:
+        assert main(list(words)) == 0
+    finally:
+        os.umask(before)
+    made = home / ".runloop"
+    assert {place.stat().st_mode & 0o777 for place in (made, made / f"{words[0]}s")} == {0o700}
 
 
 def test_show_for_people_names_what_it_may_and_what_narrows_it(rlp, home):
