@@ -15,7 +15,7 @@ from runloop.rmp.scan import read_meta_bytes
 SUB: Final = "sub"
 """The key of ``meta`` that only the bus sets."""
 _METAS: Final = 4096
-_TOPICS: Final = 4096
+_TOPICS: Final = 1024
 _INBOX_LEVELS: Final = tuple(INBOX.split("/"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
@@ -386,7 +386,7 @@ class Hosting:
             self._hosted.pop(run_id, None)
             self._taken.pop(run_id, None)
             if (parked := hosted.run.parked) is not None:
-                stub = Stub(hosted.run.recorder.identity, parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
+                stub = Stub(replace(hosted.run.recorder.identity), parked.why, self.clock_ms(), parked.until_ms, hosted.run.paused)
                 self._parking.put(stub)
                 self.people.put_aside(run_id, parked.questions)
                 self._left_memory += 1

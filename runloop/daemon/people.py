@@ -305,8 +305,10 @@ class People:
                 seconds = None if stays_open else self.wait_ms / 1000
                 moved = self._change_of(root)
                 waited: set[asyncio.Future[Any]] = {mine.answer, moved}
-                done, _ = await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-                self._forget(root, moved)
+                try:
+                    done, _ = await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    self._forget(root, moved)
                 if not done and not self.followed(root):
                     return None
             return mine.answer.result()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +25,7 @@ from runloop.runs.waits import Wait
 if TYPE_CHECKING:
     from runloop.effects.types import CallContext, Evidence, Prepared
     from runloop.runs.crossings import Crossings
-    from runloop.runs.history import Asked
+    from runloop.runs.history import Asked, RecordedAttempt
 
 DENIED_BY_PERSON = "approval.rejected"
 NOBODY_TO_ASK = "approval.nobody"
@@ -61,6 +61,8 @@ class ApprovalDesk:
     grants: list[Grant] = field(default_factory=list)
     standing: StandingGrants = field(default_factory=StandingGrants)
     """What people approved beyond the run that asked."""
+    _again: set[str] = field(default_factory=set, init=False)
+    """What this process has asked or asked again, and has brought to an end or will."""
 
     async def admit(self, call: CallInFlight, prepared: Prepared, ctx: CallContext) -> None:
         """Return when the call may go on. Raises :class:`CallError` ``denied`` with what to change."""
@@ -73,10 +75,11 @@ class ApprovalDesk:
             raise _denied(admission, request)
         if admission.decision == "ask":
             await self._ask(call, prepared, ctx, request, admission)
-        elif admission.rule == "approved_in_advance" and ctx.question_id not in self.decisions:
-            approval_id = ctx.question_id
-            decision = ApprovalDecision(approved=True, role="advance", rationale=admission.reason)
-            await self._decided_unasked(approval_id, prepared, ctx, admission, decision)
+        elif ctx.question_id not in self.decisions:
+            in_advance = admission.rule == "approved_in_advance"
+            if in_advance or ctx.question_id in self.asked:  # what an earlier process asked may be granted by now
+                decision = ApprovalDecision(approved=True, role="advance" if in_advance else "grant", rationale=admission.reason)
+                await self._decided_unasked(ctx.question_id, prepared, ctx, admission, decision)
 
     def _granted(self, request: AdmissionRequest) -> StandingGrant | None:
         """The standing grant by which the request may pass."""
@@ -195,18 +198,30 @@ class ApprovalDesk:
         self, call: CallInFlight, asked: ApprovalRequest, prepared: Prepared, ctx: CallContext, event_id: int
     ) -> ApprovalDecision:
         """Wait for the person, and record what was decided; an approval that nobody can give any more expires."""
-        try:
-            with call.at.waits(Wait("person", None, OpenQuestion(asked.approval_id, event_id))):
-                decision = await self.operator.decide(asked)
-        except asyncio.CancelledError:
-            if not self.recorder.halted:
-                expired = ApprovalEnded(asked.approval_id, "expired", node=ctx.node, attempt=ctx.attempt, call=ctx.call)
-                await self.recorder.write(Draft("approval.expired", f"{prepared.action} was stopped before anybody decided", expired))
-            raise
+        with (
+            self._asks(asked.approval_id, asked.action, call),
+            call.at.waits(Wait("person", None, OpenQuestion(asked.approval_id, event_id))),
+        ):
+            decision = await self.operator.decide(asked)
         if decision.approved and decision.scope not in asked.scopes:
             decision = ApprovalDecision(approved=True, scope=Scope.ONCE, role=decision.role, uid=decision.uid, rationale=decision.rationale)
         await self.recorder.write(_decided(asked.approval_id, prepared, ctx, decision))
         return decision
+
+    @contextmanager
+    def _asks(self, approval_id: str, action: str, call: CallInFlight) -> Iterator[None]:
+        """What is asked in here has its end with that of the attempt, where that is stopped meanwhile."""
+        self._again.add(approval_id)
+        try:
+            yield
+        except asyncio.CancelledError:
+            call.at.stopped(_expired(approval_id, action, call.at.who.node, call.at.who.attempt, call.call))
+            raise
+
+    def close(self, left: RecordedAttempt) -> list[Draft]:
+        """The ends of what an attempt asks that is stopped before it is taken up again."""
+        open_ = [(name, asked.meta) for name, asked in self.asked.items() if name in left.waits_for - self._again]
+        return [_expired(name, meta["action"], left.node, left.attempt, meta["call"]) for name, meta in open_]
 
     def asked_at(self, ctx: CallContext) -> int:
         """When a person was asked about this call last, else when the call was made, else now: what is prepared then is what was shown."""
@@ -243,7 +258,8 @@ class ApprovalDesk:
             else:
                 event_id = before.event_id
             question = Question(what, _OUTCOMES, None, "", None)
-            with call.at.waits(Wait("person", None, OpenQuestion(approval_id, event_id, "question"))):
+            wait = Wait("person", None, OpenQuestion(approval_id, event_id, "question"))
+            with self._asks(approval_id, prepared.action, call), call.at.waits(wait):
                 given = await self.operator.ask(question, asking)
             if given is None:
                 raise NeedsPerson(
@@ -284,6 +300,12 @@ class ApprovalDesk:
             reason=admission.reason,
         )
         return Draft("approval.requested", f"{ctx.node} asks for approval of {prepared.action}", meta, agent_id=f"agent:{ctx.agent}")
+
+
+def _expired(approval_id: str, action: str, node: str, attempt: int, call: int | None) -> Draft:
+    """``approval.expired`` of a call that is stopped before anybody decided."""
+    meta = ApprovalEnded(approval_id, "expired", node=node, attempt=attempt, call=call)
+    return Draft("approval.expired", f"{action} was stopped before anybody decided", meta)
 
 
 def _decision_of(meta: Mapping[str, Any]) -> ApprovalDecision:

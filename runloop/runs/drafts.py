@@ -48,10 +48,13 @@ class NodeBook:
         for attempt in recorded.attempts:
             node = attempt.node
             self.started_ms[node] = attempt.start_ms
-            if attempt.status is not None:
-                self.spent[node] = attempt.spent
-                self.every.append(attempt.spent)
+            self.spend(node, attempt.spent)  # also of one that ends before it is taken up
         self.results.update(recorded.results)
+
+    def spend(self, node: str, spent: Spent) -> None:
+        """Count what a new attempt of the node uses, from now on too."""
+        self.spent[node] = spent
+        self.every.append(spent)
 
     def ready(self, node: str) -> Draft:
         """``node.ready``."""

@@ -619,8 +619,8 @@ class Run:
             least(_left(limits.tokens, spent.tokens), plan.remaining_tokens(node)),
             least(_left(limits.usd_micros, spent.usd_micros), plan.remaining_usd_micros(node)),
         )
-        self.book.spent[node] = spent
-        self.book.every.append(spent)
+        if recorded is None:
+            self.book.spend(node, spent)
         guest = spec.guest(bundle, services.limits_of(bundle), self.guest)
         working = Working(
             services.guests,
@@ -701,7 +701,7 @@ class Run:
             left = self._open.pop(node, None)
             if left is not None:
                 await self._end_children(left)
-                self.closing.call(node, *close_open_calls(left))
+                self.closing.call(node, *self.desk.close(left), *close_open_calls(left))
 
     async def _end_children(self, left: RecordedAttempt) -> None:
         calls = [crossing.call for crossing in left.crossings if not crossing.answered and crossing.name in SPAWNS]

@@ -168,6 +168,7 @@ class Peer(asyncio.Protocol):
             self._waiting -= 1
         if job.asking is not None:
             job.asking.cancel()
+            job.asking = None  # how it was stopped leads back to here: the whole run would wait for the collector
         job.gone.set()
         self._on_idle()
 

@@ -93,3 +93,9 @@ async def test_what_is_not_in_the_record_of_a_parked_run_is_closed(runs):
     await runs.parks()
     runs.people.put_aside("run", [])
     assert (runs.people.open_count, runs.states) == (0, ["open", "closed"])
+
+
+async def test_nothing_of_a_wait_is_left_when_its_run_has_left_memory(runs):
+    await runs.parks()
+    runs.people.put_aside("run", [question()])
+    assert runs.people._moved == {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,21 @@ async def test_cancelling_stops_a_guest_that_waits_for_a_hostcall_and_the_hostca
     await host.asked.wait()
     assert await stopped(task)
     assert (pool.live, host.cancelled) == (0, True)
+
+
+async def test_nothing_of_a_guest_that_was_stopped_in_a_call_waits_for_the_collector(pool):
+    host = Slow()
+    task = asyncio.create_task(pool.run(python_spec(WAIT), host))
+    await host.asked.wait()
+    left = weakref.ref(host)
+    gc.disable()
+    try:
+        assert await stopped(task)
+        del task, host
+        await asyncio.sleep(0)
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_cancelling_takes_a_queued_guest_out_of_the_queue(cache_dir):

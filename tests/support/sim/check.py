@@ -165,7 +165,7 @@ class Check:
                 if count != 1001 and not (what == "attempt" and count == 1000):  # a node of items has an end, but it is they that start
                     self.problem(f"{name}: {what} {key} has {count % 1000} beginnings and {count // 1000} ends")
         for key, count in approvals.items():
-            if count // 1000 > 1 or count % 1000 != 1:
+            if count != 1001:
                 self.problem(f"{name}: approval {key} has {count % 1000} requests and {count // 1000} decisions")
 
     def _pauses(self, events):

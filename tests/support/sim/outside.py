@@ -32,6 +32,8 @@ class Outside:
     """Calls that the person let be made again although they had been made."""
     changed: bool = False
     """Whether something was answered otherwise than it would have been without a crash, because nobody could know."""
+    hung: bool = False
+    """Whether a model never answered: who had to wait for its turn behind that lost time, and who that was is chance."""
     silent: bool = False
     """Nobody answers any more."""
 
@@ -120,6 +122,7 @@ class Model(Performer):
             raise CallError(CallErrorKind.TIMEOUT, "no time is left for the model", code="model.timeout", retryable=True)
         fate = self.outside.draw("slow", ctx.agent, ctx.node, ctx.attempt, ctx.call).random()
         if fate < 0.01:
+            self.outside.hung = True
             await self.process.never()  # until the node's time is up
         if fate < 0.1:
             await asyncio.sleep(fate * 50)

@@ -62,6 +62,7 @@ class World:
             self.cancelled
             or self.scenario.races
             or self.outside.changed
+            or (self.outside.hung and self.scenario.model_turns[0] is not None)
             or items
             or races
             or (end.get("error") or {}).get("code") == "budget"
