@@ -148,6 +148,8 @@ class Run:
     _taint: Taint = field(init=False)
     _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
     waits: Waits = field(default_factory=Waits, init=False)
+    _in_line: set[str] = field(default_factory=set, init=False)
+    """Nodes whose attempt has no turn yet."""
     _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
     """Attempts that an earlier process left under way, by node, until their guest has come to the call that was left open."""
     _result: RunResult | None = field(default=None, init=False)
@@ -236,6 +238,7 @@ class Run:
         self._held = True
         if self._going is not None:
             self._going.clear()
+            self._inbox.put(Tick())  # all of it may wait now: look
         self.services.turns.hold(self.run_id)
 
     def release(self) -> None:
@@ -365,11 +368,16 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self._going is None or self.ending or self.changing or not self._inbox.empty() or not self.waits.covers(set(self.tasks)):
+        if self._going is None or self.ending or self.changing or not self._inbox.empty() or not self._all_waits:
             return False
         if self.waits.children != len(self.children):
             return False  # one is being made, or has just ended
         return all(child.quiet for child in self.children.values())
+
+    @property
+    def _all_waits(self) -> bool:
+        """Whether nothing is at work here; nobody in line gets a turn in a pause."""
+        return self.waits.covers(self.tasks.keys() - self._in_line if self.paused else self.tasks.keys())
 
     def say_quiet(self) -> None:
         """A nested opening that only waits does not use up the time of the node that it is, at whatever depth."""
@@ -383,7 +391,7 @@ class Run:
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work."""
         after_ms = self.services.rules.park_after_ms
-        if self.parks is None or after_ms is None or not self.waits.covers(set(self.tasks)):
+        if self.parks is None or after_ms is None or not self._all_waits:
             return None
         return after_ms / 1000
 
@@ -414,6 +422,8 @@ class Run:
         if stopped or closed:
             await self._stop([*nodes, *(gate_task(node) for node, _ in closed)])
             await self._close(nodes)
+            if self.recorder.halted:
+                raise RunHalted  # meanwhile the process began to leave: what calls came to is for a recovery to say
         others, calls = self.closing.take([*nodes, *ended])
         drafts = [*first, *calls]
         starts: list[tuple[StartNode, int | None]] = []
@@ -579,7 +589,11 @@ class Run:
             turns.come_back(self.run_id)  # it had its turn; and a paused run may come as far as its record goes
         elif not turns.try_take(self.run_id):
             self._inbox.put(NodeWaiting(command.node, command.attempt))
-            await turns.take(self.run_id)
+            self._in_line.add(command.node)
+            try:
+                await turns.take(self.run_id)
+            finally:
+                self._in_line.discard(command.node)
             self._inbox.put(NodeResumed(command.node, command.attempt))
         try:
             return await self._work(command, started_ms, recorded)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from runloop.events.records import OpenQuestion
 
 Why = Literal["person", "timer", "child", "paused"]
@@ -36,7 +38,7 @@ class Waits:
         """It does not wait any more."""
         self._by_node.pop(node, None)
 
-    def covers(self, nodes: set[str]) -> bool:
+    def covers(self, nodes: AbstractSet[str]) -> bool:
         """Whether each of these waits."""
         return nodes <= self._by_node.keys()
 

@@ -4,6 +4,8 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
+import pytest
+
 from runloop.kb import AsyncLedger
 from runloop.runs.forking import ForkRequest
 from runloop.runs.results import RunHalted
@@ -108,6 +110,29 @@ async def test_a_run_that_was_cancelled_ends_so_when_its_process_dies_before_it_
         assert (result.status, result.reason, len(b.model.prompts)) == ("cancelled", "enough", 1)
         kinds = [event.kind for event in b.ledger.read_run(run_id)]
         assert kinds[-5:] == ["run.cancelling", "run.recovered", "effect.failed", "node.finished", "run.finished"]
+
+
+async def test_a_process_that_leaves_while_it_stops_a_cancelled_run_leaves_its_end_to_the_next(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        b.model.hold = asyncio.Event()
+        run = await b.submit(PLAIN)
+        driving = asyncio.create_task(b.manager.drive(run))
+        while not b.model.prompts:
+            await asyncio.sleep(0)
+        cancelling = run.cancel("enough")
+        while run.tasks:  # until the attempt is told to stop
+            await asyncio.sleep(0)
+        run.halt()
+
+        await cancelling
+        with pytest.raises(RunHalted):
+            await driving
+        assert b.kinds()[-2:] == ["effect.requested", "run.cancelling"]
+
+        result = await b.manager.drive(await b.manager.recover(run.run_id))
+        assert (result.status, result.reason) == ("cancelled", "enough")
+        assert [event.kind for event in b.ledger.read_run(run.run_id)][-3:] == ["effect.failed", "node.finished", "run.finished"]
 
 
 async def test_a_run_that_is_cancelled_after_the_time_of_its_gate_has_passed_ends_and_is_cancelled(bench, desk):

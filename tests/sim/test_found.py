@@ -6,13 +6,14 @@ from sim.seeds import check_seed, disturbed, undisturbed
 FOUND = {
     850: "what was approved once was asked again when the node ran again after a crash",
     1361: "an agent went on behind the end of its own call, where the process died before the end of the attempt",
-    2798: "what an attempt had cost was missing in its record, where a run was taken up after a crash only to be ended",
+    7357: "what an attempt had cost was missing in its record, where a run was taken up after a crash only to be ended",
     260: "what a person was asked before a crash, and a grant answered after it, stayed open in the record",
     7109: "an approval had expired, where the process died before what had stopped its call was on record: it counted as a refusal",
     2946: "a run was cancelled, by its record, and ended otherwise: its last answer had come in the same moment",
     400687: "after a crash what had come from outside through a node of items did not count as such any more",
     402220: "a replay let an attempt that had been stopped go on behind its last call, where it crashed its worker",
     404738: "a run hung for ever that was cancelled while it was taken up for the time of a gate of its child",
+    16730: "a nested opening ran out of time in a pause, where its agents had not got a turn before",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 

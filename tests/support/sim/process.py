@@ -57,6 +57,9 @@ class World:
         """Whether the end of the run follows from the seed alone, whatever happened when."""
         end = next((e.payload["meta"] for e in reversed(self.disk.events) if e.kind == "run.finished"), {})
         items = any("[" in event.payload["meta"]["node"] for event in self._failures)  # what the other items come to is a matter of time
+        ready = {event.payload["meta"]["node"] for event in self.disk.events if event.kind == "node.ready"}
+        never = {end.payload["meta"]["node"] for end in self._ends if not end.payload["meta"]["attempt"]}
+        places = self.outside.silent and ready & never  # who had the last place when it was seen that nobody would answer
         races = any(node.on_failure is OnFailure.FAIL for node in parse_once(self.scenario.openings["main"]).nodes) and len(self.failed)
         return not (
             self.cancelled
@@ -64,6 +67,7 @@ class World:
             or self.outside.changed
             or (self.outside.hung and self.scenario.model_turns[0] is not None)
             or items
+            or places
             or races
             or (end.get("error") or {}).get("code") == "budget"
         )
@@ -80,10 +84,16 @@ class World:
         return [event.payload["meta"]["node"] for event in self._failures if event.payload["run_id"] == RUN_ID]
 
     @property
+    def _ends(self):
+        """The ends of all attempts, and of nodes that had none."""
+        return [event for event in self.disk.events if event.kind == "node.finished"]
+
+    @property
     def _failures(self):
         """The ends of all nodes that failed for good."""
-        ends = [event for event in self.disk.events if event.kind == "node.finished"]
-        return [event for event in ends if event.payload["meta"]["status"] == "error" and event.payload["meta"].get("retry_ms") is None]
+        return [
+            event for event in self._ends if event.payload["meta"]["status"] == "error" and event.payload["meta"].get("retry_ms") is None
+        ]
 
     def note(self, now_ms, text):
         self.trace.append((now_ms - BEGAN_MS, text))
