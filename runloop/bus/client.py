@@ -17,6 +17,7 @@ from runloop.bus.acl import CLIENT
 from runloop.bus.encode import Encoder
 from runloop.bus.errors import DeadlinePassed, Disconnected, from_wire
 from runloop.bus.inbox import Subscription
+from runloop.bus.limits import fair_bytes
 from runloop.bus.message import Message
 from runloop.bus.pending import Pending
 from runloop.bus.subscription import DURABLE, REALTIME
@@ -30,7 +31,6 @@ ACK_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
 _QUEUE_MESSAGES: Final = 1024
-_QUEUE_BYTES: Final = 4 * 1024 * 1024
 _FATAL: Final = frozenset({"bus.token", "bus.uid", "bus.forbidden", "bus.hello", "bus.invalid", "bus.resumed"})
 """Goodbyes after which connecting again would end the same way."""
 
@@ -178,15 +178,19 @@ class BusClient:
         *,
         from_seq: int | None = None,
         max_messages: int = _QUEUE_MESSAGES,
-        max_bytes: int = _QUEUE_BYTES,
+        max_bytes: int | None = None,
         on_message: Callable[[Message], None] | None = None,
     ) -> Subscription:
         """Subscribe to a topic or pattern (``*`` one level, ``**`` the rest); active when this returns. Raises what the bus refuses with.
 
-        Iterate over what is returned, or give ``on_message``, which must be quick and not block.
+        Iterate over what is returned, or give ``on_message``, which must be quick and not block. Without ``max_bytes`` the queue is as long
+        as leaves room for all the others that the connection may have.
         """
         check_pattern(pattern)
         wire = self._wire or await self._connected()
+        if max_bytes is None:
+            reserved = self.limits["queue_bytes"] + sum(sub.max_bytes for sub in self._subs.values())
+            max_bytes = fair_bytes(self.limits, 1 + len(self._subs), reserved)  # the other one is the inbox
         self._sub_ids += 1
         sub = Subscription(
             self, self._sub_ids, pattern, klass, from_seq=from_seq, max_messages=max_messages, max_bytes=max_bytes, on_message=on_message

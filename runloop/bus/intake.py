@@ -63,6 +63,7 @@ def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms
     topic: Topic | None = None
     plan = NO_PLAN
     begin = stop = count = soonest = 0
+    session.published += len(rows)  # the others are taken off where they are met
     for row in rows:
         at, end, schema_id, expires, key, meta = row
         routing = metas.get(meta)  # type: ignore[arg-type]  # an error is never a key
@@ -113,6 +114,7 @@ def _one(broker: Broker, session: Session, data: bytes, row: Row, now_ms: int) -
             raise meta
         if frames.FIRST_ID <= schema_id <= frames.LAST_ID:
             dialogue.handle(broker, session, data[at:end], facts, now_ms)
+            session.published -= 1
             return
         if not session.greeted:
             raise bad("the first frame of a connection is a hello", key="schema_id", hint="send intent.bus.hello.v1", code="bus.hello")
@@ -120,6 +122,7 @@ def _one(broker: Broker, session: Session, data: bytes, row: Row, now_ms: int) -
         ack = routing.ack
         copies = publish_one(broker, session, data[at:end], facts, routing, now_ms)
     except RunloopError as error:
+        session.published -= 1
         broker.refused += 1
         if not session.greeted:
             broker.goodbye(session, error, now_ms)

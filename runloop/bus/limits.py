@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from runloop.dataclass import dataclass
 from runloop.rmp import DEFAULT_MAX_BODY
 
@@ -47,5 +49,15 @@ class BusLimits:
 
     def to_wire(self) -> dict[str, int]:
         """What the welcome tells a client."""
-        names = ("max_body", "subscriptions", "queue_messages", "queue_bytes", "max_queue_messages", "max_queue_bytes", "frame_ms")
-        return {name: getattr(self, name) for name in names}
+        queues = ("queue_messages", "queue_bytes", "max_queue_messages", "max_queue_bytes", "session_bytes")
+        return {name: getattr(self, name) for name in ("max_body", "subscriptions", *queues, "frame_ms")}
+
+
+def fair_bytes(limits: Mapping[str, int], others: int, reserved: int) -> int:
+    """Bytes for a subscription that asks for none, beside ``others`` that have ``reserved`` bytes together.
+
+    What the bus gives unasked, as long as each that may still come is left its part of half the connection's bytes.
+    """
+    share = limits["session_bytes"] // (2 * limits["subscriptions"])
+    kept = share * (limits["subscriptions"] - others - 1)
+    return min(limits["queue_bytes"], max(share, limits["session_bytes"] - reserved - kept))

@@ -147,6 +147,7 @@ def deliver(broker: Broker, topic: Topic, plan: Plan, data: bytes, count: int, s
         if alone and session.direct is not None and not session.dirty and not sub.queue and sub.credit_messages is None:
             counts.published += count
             counts.delivered += count
+            session.delivered += count
             session.direct(data)
         else:
             waiting.append(sub)

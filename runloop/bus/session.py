@@ -51,6 +51,12 @@ class Session:
     """What the subscriptions may hold together."""
     requests: int = 0
     """Calls that handlers have not answered."""
+    published: int = 0
+    """Messages from the peer that were published."""
+    delivered: int = 0
+    """Messages that went to the peer, in copies, as in the counts of topics."""
+    lost: int = 0
+    """Copies for the peer that a full queue or an expiry cost."""
     sent_ids: int = 0
     opened_ms: int = 0
     heard: bool = True

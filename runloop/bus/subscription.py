@@ -171,9 +171,9 @@ class Subscription:
         """Whether the queue is too long; one frame is never too large, or it could not be delivered to anybody."""
         return self.messages > self.max_messages or (self.size > self.max_bytes and self.messages > 1)
 
-    @staticmethod
-    def _lose(lost: list[Lost], run: Run, count: int, reason: str, at: int) -> None:
+    def _lose(self, lost: list[Lost], run: Run, count: int, reason: str, at: int) -> None:
         run.topic.counts.drop(reason, count)
+        self.session.lost += count
         lost.append(Lost(run.topic, reason, count, run.data, at))
 
     def take_whole(self, max_bytes: int, now_ms: int) -> bytes | None:
@@ -188,6 +188,7 @@ class Subscription:
         self.messages = self.size = 0
         self.taken_ms = now_ms
         run.topic.counts.delivered += run.frames
+        self.session.delivered += run.frames
         return run.data
 
     def take(self, max_bytes: int, now_ms: int, lost: list[Lost]) -> Iterator[bytes]:
@@ -213,6 +214,7 @@ class Subscription:
             self.messages -= run.frames
             self.size -= size
             run.topic.counts.delivered += run.frames
+            self.session.delivered += run.frames
             max_bytes -= size
             yield run.data[run.at :] if run.at else run.data
 

@@ -25,6 +25,7 @@ from runloop.daemon.feed import RunFeed, run_topic
 from runloop.daemon.hosting import Hosting
 from runloop.daemon.library import Library, WithWorkdir
 from runloop.daemon.logs import Log, logger
+from runloop.daemon.natives import HELLO_TOPIC, Natives
 from runloop.daemon.people import People
 from runloop.daemon.reloading import Reloading
 from runloop.dataclass import dataclass
@@ -96,6 +97,7 @@ class Daemon:
         self.bus: _Bus
         self.hosting: Hosting
         self.people: People
+        self.natives: Natives
         self.library = Library(settings, clock_ms)
         self.counters = metrics.RunCounters()
         self.reloading = Reloading(self, options.load, log, notifier)
@@ -192,6 +194,8 @@ class Daemon:
         feed.bus = self.bus
         self.bus.before_flush = feed.flush
         self.bus.on_request(TOPIC, Control(self).handle)
+        self.natives = Natives(self.bus.broker)
+        self.bus.on_request(HELLO_TOPIC, self.natives.hello)
         manager = self.session.manager
         manager.watchers += [feed.take, self.counters.take, self.people.take, self._note]
         self.hosting = Hosting(
@@ -334,7 +338,10 @@ class Daemon:
         while True:
             interval_ms = self.settings.get("observability.metrics_interval_ms")
             await asyncio.sleep(interval_ms / 1000)
-            self.bus.publish(METRICS_TOPIC, _METRICS, overview.snapshot(self), ttl_ms=max(2 * interval_ms, interval_ms + 250))
+            ttl_ms = max(2 * interval_ms, interval_ms + 250)
+            self.bus.publish(METRICS_TOPIC, _METRICS, overview.snapshot(self), ttl_ms=ttl_ms)
+            for topic, snapshot in self.natives.snapshots(clock_ms(), interval_ms):
+                self.bus.publish(topic, _METRICS, snapshot, ttl_ms=ttl_ms)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

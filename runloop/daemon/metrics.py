@@ -78,16 +78,26 @@ class RunCounters:
         return {name: self.counts[name] for name in (*names, "usd_micros_total")}
 
 
+def labels() -> dict[str, str]:
+    """Whose snapshot it is: this machine's."""
+    return {"executor_id": socket.gethostname() or "runloopd", "node_id": "host"}
+
+
 def snapshot(
-    now_ms: int, interval_ms: int, gauges: Mapping[str, float | None], counters: Mapping[str, float | None], host: str | None = None
+    scope: str,
+    labels: Mapping[str, str],
+    now_ms: int,
+    interval_ms: int,
+    gauges: Mapping[str, float | None],
+    counters: Mapping[str, float | None],
 ) -> dict[str, Any]:
-    """The payload of ``observation.metrics.snapshot.v1`` (spec 22); what is None is left out."""
+    """The payload of ``observation.metrics.snapshot.v1`` (spec 22), of the ``system`` or an ``agent``; what is None is left out."""
     return {
         "v": 1,
-        "scope": "system",
+        "scope": scope,
         "ts_ms": now_ms,
         "interval_ms": interval_ms,
-        "labels": {"executor_id": host or socket.gethostname() or "runloopd", "node_id": "host"},
+        "labels": dict(labels),
         "gauges": {name: value for name, value in sorted(gauges.items()) if value is not None},
         "counters": {name: value for name, value in sorted(counters.items()) if value is not None},
     }

@@ -88,7 +88,8 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "workers_lost_total": health["lost_total"],
         **{f"runs_{status}_total": count for status, count in hosting.finished.items()},
     }
-    return metrics.snapshot(clock_ms(), daemon.settings.get("observability.metrics_interval_ms"), gauges, counters)
+    interval_ms = daemon.settings.get("observability.metrics_interval_ms")
+    return metrics.snapshot("system", metrics.labels(), clock_ms(), interval_ms, gauges, counters)
 
 
 def topics(daemon: Daemon) -> dict[str, dict[str, Any]]:

@@ -188,3 +188,14 @@ def test_what_is_handed_over_at_once_keeps_its_place_among_what_waited(make_rig,
     total = rig.broker.stats().total
     assert got == sorted(got)
     assert (len(got), total.published, total.queued) == (total.delivered, sent, 0)
+
+
+def test_each_connection_has_counts_of_its_own(rig):
+    publisher, reader = rig.joined("publisher"), rig.joined("reader")
+    rig.say(reader, frames.SUBSCRIBE, frames.Subscribe(1, "a/b", max_messages=2).payload())
+    for _ in range(3):
+        rig.publish(publisher, "a/b")
+    rig.raw(publisher, rig.frame("observation.generic.v1", 1, meta={"topic": "rlp/sys/metrics"}))  # refused
+    rig.read(reader)
+    assert (publisher.published, publisher.delivered, publisher.lost) == (3, 0, 0)
+    assert (reader.published, reader.delivered, reader.lost) == (0, 2, 1)

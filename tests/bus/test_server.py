@@ -13,7 +13,7 @@ import pytest
 
 from runloop import rmp
 from runloop.bus import BusClient, BusLimits, BusServer, frames
-from runloop.bus.errors import AlreadyRunning, BadFrame, DeadlinePassed, Disconnected, NotAllowed
+from runloop.bus.errors import AlreadyRunning, BadFrame, DeadlinePassed, Disconnected, LimitExceeded, NotAllowed
 from runloop.errors import InvalidInput, RunloopError
 
 GENERIC = "observation.generic.v1"
@@ -493,3 +493,17 @@ async def test_a_frame_that_claims_more_than_the_limit_is_refused_before_its_bod
     header = struct.pack(">I4sHHIHHIQQQQQI", 64 + (1 << 30), b"RMP0", 0, 64, 0, 1, 0, 1 << 30, 1, 1, 0, 0, 1, 0)
     peer.writer.write(header)
     assert await peer.end() == (frames.GOODBYE, "rmp.body_too_large")
+
+
+async def test_a_client_may_have_all_the_subscriptions_that_the_welcome_tells_of(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        subs = [
+            await client.subscribe(f"topic/{number}") for number in range(client.limits["subscriptions"] - 1)
+        ]  # the other one is its inbox
+        sizes = [sub.max_bytes for sub in subs]
+        assert (sizes[0], sizes[-1], server.stats().subscriptions) == (4 << 20, 256 << 10, 256)
+        assert sum(sizes) + client.limits["queue_bytes"] <= client.limits["session_bytes"]
+        with pytest.raises(LimitExceeded) as caught:
+            await client.subscribe("one/more")
+        assert caught.value.code == "bus.subscriptions"

@@ -98,9 +98,9 @@ def test_counters_follow_from_the_records():
 
 
 def test_what_is_not_known_is_absent_from_the_snapshot_and_from_prometheus():
-    found = snapshot(5, 1000, {"workers": 2, "rss_total_bytes": None}, {"runs_failed_total": 1}, host="h")
+    found = snapshot("system", {"node_id": "host"}, 5, 1000, {"workers": 2, "rss_total_bytes": None}, {"runs_failed_total": 1})
     assert found == {
-        "v": 1, "scope": "system", "ts_ms": 5, "interval_ms": 1000, "labels": {"executor_id": "h", "node_id": "host"},
+        "v": 1, "scope": "system", "ts_ms": 5, "interval_ms": 1000, "labels": {"node_id": "host"},
         "gauges": {"workers": 2}, "counters": {"runs_failed_total": 1},
     }  # fmt: skip
     lines = [line for line in prometheus(found).splitlines() if not line.startswith("#")]
