@@ -24,12 +24,13 @@ DEFAULT_DESCRIPTION = "Sums up what the knowledge base says about a topic."
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What the new agent may ask for beside the knowledge base and a model; each entry as in ``policy.caps``."""
+    """What the new agent may ask for; each entry as in ``policy.caps``."""
 
     fs: Sequence[str] = ()
     net: Sequence[str] = ()
     kb_read: Sequence[str] | None = None
     kb_write: Sequence[str] = ()
+    model: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def scaffold(
     check_name(name)
     if not description.strip() or not description.isprintable():
         raise InvalidInput("the description must be one printable line", code="agent.description", hint="give it a short sentence")
-    policy = _policy(name, grants or Grants())
+    grants = grants or Grants()
+    policy = _policy(name, grants)
     parse_caps(policy, file="policy.caps (from the --cap options)", home=home, env=env)
     bundle = root / name
     for path in (bundle, *([opening] if opening else [])):
@@ -88,9 +90,11 @@ def scaffold(
     texts = {
         MANIFEST: templates.MANIFEST_TOML,
         "policy.caps": policy,
-        "agent.py": templates.AGENT_PY,
+        "agent.py": templates.AGENT_PY if grants.model else templates.AGENT_WITHOUT_MODEL_PY,
         "README.md": templates.README_MD,
-        "tests/cases.yaml": templates.CASES_YAML,
+        "tests/cases.yaml": templates.CASES_HEAD_YAML
+        + (templates.CASES_OF_MODEL_YAML if grants.model else templates.CASES_WITHOUT_MODEL_YAML)
+        + templates.CASES_YAML,
     }
     _write(bundle, {path: _filled(text, values) for path, text in texts.items()}, home=home, env=env)
     if opening:
@@ -101,7 +105,7 @@ def scaffold(
 
 def _policy(name: str, grants: Grants) -> str:
     kb_read = ["notes", "events"] if grants.kb_read is None else list(grants.kb_read)
-    lines = [f"kb_read = {json.dumps(kb_read)}", "model   = true"]
+    lines = [f"kb_read = {json.dumps(kb_read)}", *(["model   = true"] if grants.model else [])]
     for key, entries in (("fs", grants.fs), ("net", grants.net), ("kb_write", grants.kb_write)):
         if entries:
             lines.append(f"{key:<7} = {json.dumps(list(entries), ensure_ascii=False)}")

@@ -75,6 +75,22 @@ def run(topic: str, sentences: int = 3) -> dict:
     return {"out": {"text": text, "mode": mode, "sources": sources}}
 '''
 
+AGENT_WITHOUT_MODEL_PY = '''\
+"""@DOCSTRING@"""
+
+from runloop_agent import agent, kb
+
+
+@agent
+def run(topic: str, sentences: int = 3) -> dict:
+    """List what the knowledge base says about ``topic``, a sentence of each note."""
+    hits = kb.search(topic, limit=sentences)
+    if not hits:
+        return {"out": {"text": f"Nothing is known about {topic}.", "mode": "empty", "sources": []}}
+    sources = [{"title": hit.title, "event_id": hit.event_id} for hit in hits]
+    return {"out": {"text": "\\n".join(f"- {hit.title}: {hit.excerpt}" for hit in hits), "mode": "list", "sources": sources}}
+'''
+
 README_MD = """\
 # @NAME@
 
@@ -93,9 +109,12 @@ rlp agent build @NAME@    # after a change: check it, and renew the digests in m
 `agent.py` is the agent, `policy.caps` what it may ask for, `manifest.toml` what it takes and gives.
 """
 
-CASES_YAML = """\
+CASES_HEAD_YAML = """\
 # Each case runs the agent in the sandbox; `answers` are what the host says to its calls.
 cases:
+"""
+
+CASES_OF_MODEL_YAML = """\
   - name: the model sums up what was found
     with: {topic: tea, sentences: 1}
     answers:
@@ -117,6 +136,21 @@ cases:
     expect:
       out: {text: "- Tea: Steep for three minutes.", mode: list, sources: [{title: Tea, event_id: 7}]}
 
+"""
+
+CASES_WITHOUT_MODEL_YAML = """\
+  - name: the notes are listed
+    inputs: {topic: [tea]}
+    answers:
+      - call: kb.search
+        args: {query: tea, limit: 3}
+        answer: {hits: [{domain: notes, key: tea.md, title: Tea, excerpt: Steep for three minutes., event_id: 7}]}
+    expect:
+      out: {text: "- Tea: Steep for three minutes.", mode: list, sources: [{title: Tea, event_id: 7}]}
+
+"""
+
+CASES_YAML = """\
   - name: a topic that nobody wrote about is said to be unknown
     with: {topic: dragons}
     answers:

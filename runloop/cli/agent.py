@@ -105,6 +105,7 @@ def scaffold(
     cap_net: Annotated[str, typer.Option("--cap-net", metavar="HOST,...", help="Hosts that it may fetch from.")] = "",
     cap_kb_read: Annotated[str | None, typer.Option("--cap-kb-read", metavar="DOMAIN,...", help="Domains that it may read.")] = None,
     cap_kb_write: Annotated[str, typer.Option("--cap-kb-write", metavar="DOMAIN,...", help="Domains that it may add to.")] = "",
+    model: Annotated[bool, typer.Option("--model/--no-model", help="Whether it may ask a model.")] = True,
     opening: Annotated[bool, typer.Option("--opening", help="Also write an opening with this one agent.")] = False,
     opening_path: Annotated[Path | None, typer.Option("--opening-path", metavar="FILE", help="Where to write the opening.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
@@ -120,6 +121,7 @@ def scaffold(
         net=_comma_list(cap_net),
         kb_read=None if cap_kb_read is None else _comma_list(cap_kb_read),
         kb_write=_comma_list(cap_kb_write),
+        model=model,
     )
     done = scaffold(
         name,

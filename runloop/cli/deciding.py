@@ -19,6 +19,9 @@ _OTHERS = 3  # openings that were not taken
 _GOES = {"shell": "the shell", "agent": "agents", "ask": "the person, who decides between the shell and agents"}
 
 
+COLUMNS = ("route", "rule", "blocked", "features", "reason")
+
+
 def is_line(text: str, settings: Settings) -> bool:
     """Whether a text that names nothing known is a line for the prompt: of several words, with the sigil, or a command of this machine."""
     words = text.split()
@@ -57,6 +60,13 @@ def _facts() -> ShellFacts:
         raise InvalidInput("RUNLOOP_SHELL_FACTS is not a JSON object", code="route.facts", hint=hint)
     given.pop("expanded", None)  # that of the whole line, `rlp why` and all
     return facts(os.environ, given)
+
+
+def row(said: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The router's part of a decision as a row of :data:`COLUMNS`."""
+    router = said["router"]
+    features = " ".join(each["feature"] for each in router["features"]) or "—"
+    return router["route"], router["rule"], router["blocked"], features, router["reason"]
 
 
 def lines(said: Mapping[str, Any], *, sought: bool) -> Iterator[str]:

@@ -11,7 +11,7 @@ from runloop.cli import context, masking, output, stalls
 from runloop.cli.finding import RunArgument, finding
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption, TableOption
-from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput, Where
+from runloop.errors import EXIT_OK, EXIT_VERIFICATION, InvalidInput, VerificationFailed, Where
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
@@ -33,6 +33,10 @@ def replay(
     agents_dir: Annotated[
         Path | None, typer.Option("--agents-dir", metavar="DIR", help="Look for the run's agents in DIR before those that are installed.")
     ] = None,
+    opening: Annotated[
+        Path | None,
+        typer.Option("--opening", metavar="FILE", help="Refuse unless FILE, with the run's parameters, is the run's opening."),
+    ] = None,
     any_guest: Annotated[bool, typer.Option("--any-guest", help="Replay also with another build of the Python guest.")] = False,
     as_json: JsonOption = False,
     as_table: TableOption = False,
@@ -46,12 +50,31 @@ def replay(
 
     settings, replaced = context.settings(), _replaced(with_agent or [])
     with finding(run) as found:
+        if opening is not None:
+            _check_opening(found, opening)
         report = waited(replay_found(settings, found, agents_dir=agents_dir, replaced=replaced, any_guest=any_guest))
         event = report_event(found, report, replaced)
         with open_knowledge(settings, stalls.tell) as kb:
             kb.ledger.append([event])
         _print(found, report, as_json=as_json, as_table=as_table)
     return EXIT_OK if report.matches else EXIT_VERIFICATION
+
+
+def _check_opening(found: FoundRun, file: Path) -> None:
+    from runloop.cli.opening_source import read
+    from runloop.openings import parse_opening
+    from runloop.runs.history import load_run
+
+    name, data = read(str(file))
+    submitted = load_run(found.source, found.run_id).submitted
+    now, then = parse_opening(data, file=name, params=submitted["params"]).digest, submitted["opening_digest"]
+    if now != then:
+        raise VerificationFailed(
+            f"the run was of another opening ({then[:12]}) than this one ({now[:12]})",
+            code="replay.opening",
+            where=Where(file=name),
+            hint=f"`rlp why {found.run_id[:8]}` names the run's; without --opening it is the one that is replayed",
+        )
 
 
 def _replaced(pairs: list[str]) -> dict[str, Bundle]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from runloop.config import Settings
     from runloop.openings import Opening
     from runloop.runs.lookup import OpeningText
+
+
+class ErrorsFormat(StrEnum):
+    """How errors are said on stderr."""
+
+    TABLE = "table"
+    JSON = "json"
+
 
 app = typer.Typer(add_completion=False, help="Run an opening and show what happens, node by node.")
 
@@ -40,6 +49,9 @@ def run(
     trace_out: Annotated[
         Path | None, typer.Option("--trace-out", metavar="FILE", help="Write the run's trace there when it ended.")
     ] = None,
+    errors_format: Annotated[
+        ErrorsFormat | None, typer.Option("--errors-format", help="Say errors in lines, or as JSON; without it as --json says.")
+    ] = None,
     agents_dir: Annotated[Path | None, typer.Option("--agents-dir", metavar="DIR", help="Look for agents there first.")] = None,
     openings_dir: Annotated[Path | None, typer.Option("--openings-dir", metavar="DIR", help="Look for openings there first.")] = None,
 ) -> int:
@@ -47,6 +59,8 @@ def run(
 
     Examples: `rlp run compose_email -p topic="Q4 plan"`, `rlp run ./letter.yaml --json`, `rlp run nightly --detach`.
     """
+    if errors_format is not None:
+        context.current().json_errors = errors_format is ErrorsFormat.JSON
     if detach:
         _check_detach({"--local": local, "--trace-out": trace_out, "--agents-dir": agents_dir, "--openings-dir": openings_dir})
     settings = _settings({"agents.search_dirs": agents_dir, "openings.search_dirs": openings_dir})

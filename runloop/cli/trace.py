@@ -21,6 +21,9 @@ def trace(
     run: RunArgument = "last",
     *,
     relative: Annotated[bool, typer.Option("--relative", help="Show times since the run's first record.")] = False,
+    control: Annotated[
+        bool, typer.Option("--include-control", help="Also what happened to the run as a whole: submitted, paused, recovered, ….")
+    ] = False,
     as_json: JsonOption = False,
     as_table: TableOption = False,
     max_cols: MaxColsOption = None,
@@ -35,9 +38,9 @@ def trace(
     with finding(run) as found:
         records = list(records_of(found))
     if output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_json(run_trace(records))
+        output.print_json(run_trace(records, control=control))
         return 0
-    hops = ladder(records)
+    hops = ladder(records, control=control)
     start = records[0]["ts_ms"]
     rows = [
         (

@@ -55,9 +55,22 @@ class Hop:
         }
 
 
-def ladder(records: Iterable[Mapping[str, Any]]) -> list[Hop]:
-    """The crossings of a run in order: starts and ends of nodes, calls and their answers, approvals, files."""
-    return [hop for record in records if (hop := _hop(record)) is not None]
+def ladder(records: Iterable[Mapping[str, Any]], *, control: bool = False) -> list[Hop]:
+    """The crossings of a run in order: starts and ends of nodes, calls and their answers, approvals, files.
+
+    With ``control`` the other records too: what happened to the run as a whole, and to a node between its calls.
+    """
+    kept = list(records)
+    own = kept[0]["run_id"] if kept else None
+    return [hop for record in kept if (hop := _hop(record) or (_control(record, own) if control else None)) is not None]
+
+
+def _control(record: Mapping[str, Any], own: str | None) -> Hop:
+    """A record that is no crossing: of the run, of one of its nodes, or of a child run."""
+    meta = record["meta"]
+    source = {"operator": "person"}.get((meta.get("by") or {}).get("role", ""), "runloop")
+    run = "run" if record["run_id"] == own else f"run {record['run_id'][:8]}"
+    return Hop(record["seq"], record["ts_ms"], source, meta.get("node") or run, record["kind"], note=_after_colon(record["message"]))
 
 
 def _hop(record: Mapping[str, Any]) -> Hop | None:
@@ -106,8 +119,8 @@ def _hop(record: Mapping[str, Any]) -> Hop | None:
             return None
 
 
-def run_trace(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The trace of a run as one JSON object (spec 9.3), nodes in the order in which they ended."""
+def run_trace(records: Iterable[Mapping[str, Any]], *, control: bool = False) -> dict[str, Any]:
+    """The trace of a run as one JSON object (spec 9.3), nodes in the order in which they ended, the ladder as :func:`ladder` has it."""
     kept = list(records)
     nodes: dict[str, dict[str, Any]] = {}
     inputs: dict[str, Any] = {}
@@ -128,7 +141,7 @@ def run_trace(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "opening_id": first.get("opening_id"),
         "opening_name": first.get("opening_name"),
         "nodes": list(nodes.values()),
-        "ladder": [hop.to_dict() for hop in ladder(kept)],
+        "ladder": [hop.to_dict() for hop in ladder(kept, control=control)],
         "final_hash": final.get("final_hash"),
         "success": final.get("status") == "succeeded",
     }

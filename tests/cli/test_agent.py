@@ -69,6 +69,14 @@ def test_the_home_that_the_first_thing_written_makes_is_for_nobody_else(home, wo
     assert {place.stat().st_mode & 0o777 for place in (made, made / f"{words[0]}s")} == {0o700}
 
 
+def test_an_agent_without_a_model_passes_its_check_and_its_tests(rlp, compiled):
+    assert rlp("scaffold", "lister", "--no-model")[0] == 0
+    assert rlp("check", "lister")[0] == 0
+    assert json.loads(rlp("show", "lister")[1])["capabilities"]["model"] is False
+    code, out, _ = rlp("test", "lister")
+    assert (code, json.loads(out)["failed"]) == (0, 0)
+
+
 def test_show_for_people_names_what_it_may_and_what_narrows_it(rlp, home):
     rlp("scaffold", "reader")
     override = home / ".runloop" / "policy-overrides" / "reader.caps"

@@ -87,6 +87,19 @@ def test_why_says_what_to_try_and_what_excludes_what(rlp, twice):
     assert rlp("why", "event:1", "--json", "--format", "dot")[0] == 2
 
 
+def test_why_as_a_table_is_cut_as_every_table_is(rlp, twice):
+    code, out, _ = rlp("why", "plan.md", "--max-cols", "3", "--max-rows", "1")
+    lines = out.splitlines()
+    assert code == 0
+    assert [name.strip() for name in lines[0].split("|")] == ["time", "event", "kind"]
+    assert lines[3] == "… 2 more rows (use --max-rows to adjust)"
+    assert lines[-1] == "columns truncated to first 3; use --max-cols to adjust"
+    code, out, _ = rlp("why", "--line", "git status", "--format", "table")
+    header, _, row = (line.split("|") for line in out.splitlines())
+    assert [name.strip() for name in header] == ["route", "rule", "blocked", "features", "reason"]
+    assert row[2].strip() == "false"
+
+
 def link(start, relation, end, note=None):
     return {"from": start, "relation": relation, "to": end, "note": note}
 

@@ -157,3 +157,13 @@ def test_the_column_that_names_the_rows_gives_way_last():
     rows = [["a_name_of_some_length", "x" * 40, "y" * 40]]
     assert output.table_lines(["a", "b", "c"], rows, output.TableStyle(), 50)[2].startswith("a_name_of_some_length | xxxxxxxx")
     assert output.table_lines(["a", "b", "c"], rows, output.TableStyle(), 40)[2].startswith("a_name_of_some_le… | xxxxxxx… | yyyyyyy…")
+
+
+@pytest.mark.parametrize(
+    ("words", "as_json"),
+    [((), False), (("--json",), True), (("--errors-format", "json"), True), (("--json", "--errors-format", "table"), False)],
+)
+def test_how_a_run_says_its_errors_can_be_chosen_beside_what_it_prints(rlp, words, as_json):
+    code, out, err = rlp("run", "no-such-opening", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith('{"error": {"code": "opening.not_found"' if as_json else "error[opening.not_found]")

@@ -122,6 +122,20 @@ def test_a_run_is_shown_with_its_waits_its_moves_and_its_relations(home, capsys)
     )  # fmt: skip
 
 
+def test_a_trace_shows_what_happened_to_the_whole_run_where_that_is_asked_for(home, capsys):
+    plain = json.loads(rlp(capsys, "trace", "00000002"))["ladder"]
+    every = json.loads(rlp(capsys, "trace", "00000002", "--include-control"))["ladder"]
+    assert [hop["kind"] for hop in plain] == ["start", "approve mail.smtp?"]
+    assert [hop for hop in every if hop in plain] == plain
+    assert [(hop["to"], hop["kind"]) for hop in every if hop not in plain] == [
+        ("run", "run.submitted"), ("run", "run.started"), ("run 00000003", "run.started"), ("a", "node.log"), ("a", "node.evicted"),
+        ("a", "node.rebuilt"), ("run", "run.waiting"), ("run", "run.recovered"),
+    ]  # fmt: skip
+    shown = rlp(capsys, "trace", "00000002", "--include-control", "--table")
+    assert "runloop → run" in shown
+    assert "run.recovered" in shown
+
+
 def test_lines_of_a_log_stand_under_each_other_and_drive_no_terminal(home, capsys):
     lines = [line[14:] for line in rlp(capsys, "logs", "00000002", "--node", "a").splitlines()]
     assert lines == [

@@ -1,4 +1,4 @@
-"""An explanation as a tree for people, as Graphviz DOT, and as Mermaid; all from its masked JSON form."""
+"""An explanation as a tree or rows for people, as Graphviz DOT, and as Mermaid; all from its masked JSON form."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _NAMED = 6  # of those that are not, so many are named
 _COUNTED = frozenset({"looked at"})
 _BACK = frozenset({"in", "made by", "asked by", "asked for by", "read by"})  # links up: nothing is lost where they were shown before
 _PLAIN = frozenset({"node", "run", "model call", "event", "approval", "call"})  # kinds whose title says what they are
+
+COLUMNS = ("time", "event", "kind", "actor", "summary")
 
 
 def tree(said: Mapping[str, Any], depth: int, *, whole: bool = False) -> Iterator[str]:
@@ -100,11 +102,22 @@ class _Tree:
 
 def step_line(step: Mapping[str, Any]) -> str:
     """A step on one line: what it is, what matters about it, where it is recorded."""
-    kind, facts = step["kind"], step["facts"]
+    kind = step["kind"]
     title = step["title"] if kind in _PLAIN or "." in kind else f"{kind} {step['title']}"
-    said = [title, f"gone: {step['gone']}"] if step.get("gone") else [title, *_DETAILS.get(kind, _nothing)(step, facts)]
     where = "" if step["event_id"] is None or kind in {"node", "run"} else f"  event:{step['event_id']}"
-    return clean_line(", ".join(str(each) for each in said if each) + where)
+    return clean_line(_described(step, title) + where)
+
+
+def rows(said: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The steps as rows of :data:`COLUMNS`, nearest first."""
+    for step in said["steps"]:
+        when = None if step["ts_ms"] is None else date_clock(step["ts_ms"])
+        yield when, step["event_id"], step["kind"], step["who"], clean_line(_described(step, step["title"]))
+
+
+def _described(step: Mapping[str, Any], title: str) -> str:
+    said = [title, f"gone: {step['gone']}"] if step.get("gone") else [title, *_DETAILS.get(step["kind"], _nothing)(step, step["facts"])]
+    return ", ".join(str(each) for each in said if each)
 
 
 def summary_lines(said: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.kb.opened import open_kb
-from runloop.cli.options import JsonOption, NoWrapOption, TableOption
+from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Format(StrEnum):
 
     TREE = "tree"
     JSON = "json"
+    TABLE = "table"
     DOT = "dot"
     MERMAID = "mermaid"
 
@@ -57,6 +58,8 @@ def why(
     everything: Annotated[bool, typer.Option("--all", help="Show long lists in full.")] = False,
     json: JsonOption = False,
     table: TableOption = False,
+    max_cols: MaxColsOption = None,
+    max_rows: MaxRowsOption = None,
     no_wrap: NoWrapOption = False,
 ) -> int:
     """Explain ENTITY: who made it, from which texts, who approved it, what it cost; then all that led to it, as a tree.
@@ -72,13 +75,16 @@ def why(
 
     if form is not None and (json or table):
         raise InvalidInput("--format excludes --json and --table", code="cli.usage", hint="Give one of them.")
+    style = output.TableStyle(max_cols, max_rows, fit=not no_wrap)
     if form is None:
-        form = Format.JSON if output.wants_json(as_json=json, as_table=table) else Format.TREE
+        cut = max_cols is not None or max_rows is not None
+        as_json = output.wants_json(as_json=json, as_table=table or cut)
+        form = Format.JSON if as_json else Format.TABLE if cut else Format.TREE
     text = legible(" ".join(entity))
     with open_kb() as kb:
         found = None if line else _named_or_line(kb, text)
         if found is None:
-            return _explain_line(text, form, None if no_wrap else output.terminal_width(), sought=not line)
+            return _explain_line(text, form, style, sought=not line)
         said = kb.explain(found.key, RunTelling(kb), max_steps=limit)
     match form:
         case Format.JSON:
@@ -87,6 +93,8 @@ def why(
             _print(drawing.dot(said))
         case Format.MERMAID:
             _print(drawing.mermaid(said))
+        case Format.TABLE:
+            output.print_rows(drawing.COLUMNS, drawing.rows(said), as_table=True, style=style)
         case Format.TREE:
             summary = list(drawing.summary_lines(said))
             lines = [*drawing.tree(said, depth, whole=everything)]
@@ -111,16 +119,18 @@ def _named_or_line(kb: KnowledgeBase, text: str) -> Candidate | None:
     return None if not found and is_line(text, context.settings()) else only(text, found, kb.redactor.text)
 
 
-def _explain_line(line: str, form: Format, width: int | None, *, sought: bool) -> int:
+def _explain_line(line: str, form: Format, style: output.TableStyle, *, sought: bool) -> int:
     from runloop.cli import deciding, masking
 
     if form in (Format.DOT, Format.MERMAID):
-        raise InvalidInput("the decision for a line is no graph", code="cli.usage", hint="--format tree or json shows it")
+        raise InvalidInput("the decision for a line is no graph", code="cli.usage", hint="--format tree, table or json shows it")
     said = masking.masked(deciding.decision(line, context.settings()))
     if form is Format.JSON:
         output.print_json(said)
+    elif form is Format.TABLE:
+        output.print_rows(deciding.COLUMNS, [deciding.row(said)], as_table=True, style=style)
     else:
-        _print(deciding.lines(said, sought=sought), width)
+        _print(deciding.lines(said, sought=sought), output.terminal_width() if style.fit else None)
     return EXIT_OK
 
 
