@@ -66,7 +66,7 @@ def ladder(records: Iterable[Mapping[str, Any]], *, control: bool = False) -> li
 
 
 def _control(record: Mapping[str, Any], own: str | None) -> Hop:
-    """A record that is no crossing: of the run, of one of its nodes, or of a child run."""
+    """A record that is no crossing: of the run, of one of its nodes, or of the run that it was forked from."""
     meta = record["meta"]
     source = {"operator": "person"}.get((meta.get("by") or {}).get("role", ""), "runloop")
     run = "run" if record["run_id"] == own else f"run {record['run_id'][:8]}"

@@ -128,7 +128,7 @@ def test_a_trace_shows_what_happened_to_the_whole_run_where_that_is_asked_for(ho
     assert [hop["kind"] for hop in plain] == ["start", "approve mail.smtp?"]
     assert [hop for hop in every if hop in plain] == plain
     assert [(hop["to"], hop["kind"]) for hop in every if hop not in plain] == [
-        ("run", "run.submitted"), ("run", "run.started"), ("run 00000003", "run.started"), ("a", "node.log"), ("a", "node.evicted"),
+        ("run", "run.submitted"), ("run 00000001", "run.started"), ("run", "run.started"), ("a", "node.log"), ("a", "node.evicted"),
         ("a", "node.rebuilt"), ("run", "run.waiting"), ("run", "run.recovered"),
     ]  # fmt: skip
     shown = rlp(capsys, "trace", "00000002", "--include-control", "--table")
