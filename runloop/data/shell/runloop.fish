@@ -138,6 +138,25 @@ end
 
 function __runloop_told --on-event fish_postexec
     set -e RUNLOOP_SHELL_FACTS
+    set -q __rl_typed; or return
+    set -e __rl_typed
+    builtin history merge # what __runloop_remember wrote, and in the place of what was run instead
+end
+
+function __runloop_remember --description 'Put a line into the history that is not run. fish 3 can only be told through the file of its history'
+    test -n "$fish_private_mode"; or string match -q ' *' -- $argv[1]; and return
+    if string match -qr '^([4-9]|\d\d)' -- $version
+        builtin history append -- $argv[1]
+        return
+    end
+    set -q fish_history; and test -z "$fish_history"; and return
+    set -l place (set -q XDG_DATA_HOME; and echo $XDG_DATA_HOME; or echo $HOME/.local/share)/fish
+    test -d $place; or return
+    set -l name (set -q fish_history; and test $fish_history != default; and echo $fish_history; or echo fish)
+    builtin history save
+    set -l line (string replace -a '\\' '\\\\' -- $argv[1] | string replace -a \n '\\n' | string collect)
+    printf '%s cmd: %s\n  when: %s\n' - $line (date +%s) >>$place/{$name}_history
+    set -g __rl_typed 1
 end
 
 function __runloop_ask --description 'Ask rlp route, which decides by itself: its exit code, and the reason in __rl_reason'
@@ -201,7 +220,10 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
             commandline -f repaint
             return
         end
-        test $code -eq 11; and commandline -r -- "rlp ask -- "(string escape -- $line | string collect)
+        if test $code -eq 11
+            __runloop_remember $line
+            commandline -r -- " rlp ask -- "(string escape -- $line | string collect) # with a space in front: not for the history
+        end
     end
     commandline -f execute
 end
