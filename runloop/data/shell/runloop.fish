@@ -154,7 +154,8 @@ function __runloop_remember --description 'Put a line into the history that is n
     test -d $place; or return
     set -l name (set -q fish_history; and test $fish_history != default; and echo $fish_history; or echo fish)
     builtin history save
-    set -l line (string replace -a '\\' '\\\\' -- $argv[1] | string replace -a \n '\\n' | string collect)
+    set -l line (string replace -a '\\' '\\\\' -- $argv[1] | string collect)
+    set line (string replace -a \n '\\n' -- $line)
     printf '%s cmd: %s\n  when: %s\n' - $line (date +%s) >>$place/{$name}_history
     set -g __rl_typed 1
 end

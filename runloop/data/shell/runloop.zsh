@@ -14,14 +14,6 @@ typeset -g _rl_cache=${RUNLOOP_HOME:-$HOME/.runloop}/router.hints
 runloop_router_off() { typeset -g RUNLOOP_ROUTER_DISABLE=1 }
 runloop_router_on() { unset RUNLOOP_ROUTER_DISABLE }
 
-# Whether lines are left alone: switched off, under CI, or over SSH where it was not asked for.
-_runloop_off() {
-  [[ -n $RUNLOOP_ROUTER_DISABLE ]] && return 0
-  [[ -n $RUNLOOP_ROUTER_FORCE ]] && return 1
-  [[ -n $CI$GITHUB_ACTIONS$BUILDKITE$TEAMCITY_VERSION$JENKINS_URL$GITLAB_CI$CIRCLECI ]] && return 0
-  [[ -n $SSH_CONNECTION$SSH_TTY && -z $RUNLOOP_ROUTER_SSH ]]
-}
-
 # Read what tells a plain command: from the file, or from rlp where the file is older than the configuration.
 _runloop_hints() {
   emulate -L zsh
@@ -48,34 +40,28 @@ _runloop_hints() {
   done
 }
 
-# Whether what is known has become old, because the configuration changed.
-_runloop_stale() {
-  emulate -L zsh
-  local config
-  [[ -n $_rl_known ]] || return 0
-  for config in $_rl_configs; do [[ $config -nt $_rl_cache ]] && return 0; done
-  return 1
-}
-
-# Whether the line is a plain command: its first word is one, and nothing in it speaks for a sentence or is on the denylist.
+# Whether the line is a plain command: its first word is one, and nothing in it speaks for a sentence or is on the denylist. This is what
+# every command waits for, so it is one function: zsh pays for each call with a dozen system calls.
 _runloop_plain() {
   emulate -L zsh
   setopt extended_glob
   local line=$1 word
+  for word in $_rl_configs; do [[ $word -nt $_rl_cache ]] && _rl_known= && break; done
+  [[ -n $_rl_known ]] || _runloop_hints
   [[ -z $_rl_known || -n $_rl_always ]] && return 1
   [[ -n $_rl_sigil && $line == [[:space:]]#${(q)_rl_sigil}* ]] && return 1
   [[ $line == *[?!.,][[:space:]]# && $line != *([[:space:]/.]).[[:space:]]# ]] && return 1
-  local -a split=(${(z)line})
+  local -a split=(${(z)line}) words=(${=${(L)line}})
   local first=${split[1]}
   (( $+commands[$first] || $+aliases[$first] || $+functions[$first] || $+builtins[$first] || ${reswords[(Ie)$first]} )) ||
     [[ $first == */* && -x $first && ! -d $first ]] || return 1
-  local -i letters=0 marks=0
-  for word in ${=${(L)line}}; do
-    (( $+_rl_words[$word] )) && return 1
-    [[ $word == [a-z]## ]] && (( letters++ ))
-    [[ $word == (-[a-z0-9-]*|[\|\&\;\<\>]*) ]] && (( marks++ ))
-  done
-  (( letters >= 4 && marks == 0 )) && return 1
+  for word in $words; do (( $+_rl_words[$word] )) && return 1; done
+  (( $#words >= 4 && ${#${(M)words:#[a-z]##}} >= 4 && ! ${#${(M)words:#(-[a-z0-9-]*|[\|\&\;\<\>]*)}} )) && return 1
+  # Nothing that could hide a program, and none of the denylist in sight: that is enough. Else it takes a closer look.
+  local hidden=${(M)_rl_filled:#*[\\\'\"\$\`]*}
+  for word in $split; do (( $+aliases[$word] )) && hidden=1; done
+  for word in $_rl_needles; do [[ $_rl_filled == *${word}* ]] && hidden=1; done
+  [[ -n $hidden ]] || return 0
   ! _runloop_needled $line
 }
 
@@ -251,8 +237,6 @@ _runloop_ask_process() {
 
 # What the line is once the shell has put the history into it, in REPLY.
 _runloop_expanded() {
-  REPLY=$BUFFER
-  [[ -o bang_hist && -n $histchars[1] && ( $BUFFER == *$histchars[1]* || $BUFFER == $histchars[2]* ) ]] || return
   local -i at=$CURSOR
   local typed=$BUFFER
   zle .expand-history 2>/dev/null
@@ -260,14 +244,16 @@ _runloop_expanded() {
 }
 
 runloop-accept-line() {
-  local line=$BUFFER REPLY
-  if [[ $CONTEXT != (start|cont) || -z ${line//[[:space:]]/} ]] || _runloop_off; then
+  local line=$BUFFER REPLY=$BUFFER
+  # Lines are left alone where that was asked for, under CI, and over SSH where it was not asked for.
+  if [[ $CONTEXT != (start|cont) || -z ${line//[[:space:]]/} || -n $RUNLOOP_ROUTER_DISABLE || ( -z $RUNLOOP_ROUTER_FORCE &&
+    ( -n $CI$GITHUB_ACTIONS$BUILDKITE$TEAMCITY_VERSION$JENKINS_URL$GITLAB_CI$CIRCLECI ||
+      ( -n $SSH_CONNECTION$SSH_TTY && -z $RUNLOOP_ROUTER_SSH ) ) ) ]]; then
     zle runloop-plain-accept-line
     return
   fi
-  _runloop_stale && _runloop_hints
-  [[ ${${=line}[1,2]} == 'rlp why' ]] && _runloop_facts ${(Q)line} && export RUNLOOP_SHELL_FACTS="$REPLY}"
-  _runloop_expanded
+  [[ $line == *rlp*why* && ${${=line}[1,2]} == 'rlp why' ]] && _runloop_facts ${(Q)line} && export RUNLOOP_SHELL_FACTS="$REPLY}" && REPLY=$line
+  [[ -o bang_hist && -n $histchars[1] && ( $line == *$histchars[1]* || $line == $histchars[2]* ) ]] && _runloop_expanded
   local meant=$PREBUFFER$REPLY
   _rl_filled=$meant
   [[ $meant == *'$'* ]] || (( $#galiases + $#saliases )) && _runloop_fill "$meant"
