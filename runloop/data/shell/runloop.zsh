@@ -56,7 +56,10 @@ _runloop_plain() {
   (( $+commands[$first] || $+aliases[$first] || $+functions[$first] || $+builtins[$first] || ${reswords[(Ie)$first]} )) ||
     [[ $first == */* && -x $first && ! -d $first ]] || return 1
   for word in $words; do (( $+_rl_words[$word] )) && return 1; done
-  (( $#words >= 4 && ${#${(M)words:#[a-z]##}} >= 4 && ! ${#${(M)words:#(-[a-z0-9-]*|[\|\&\;\<\>]*)}} )) && return 1
+  if (( $#words >= 4 )); then
+    local -a plain=(${(M)words:#[a-z]##}) marks=(${(M)words:#(-[a-z0-9-]*|[\|\&\;\<\>]*)})
+    (( $#plain >= 4 && ! $#marks )) && return 1
+  fi
   # Nothing that could hide a program, and none of the denylist in sight: that is enough. Else it takes a closer look.
   local hidden=${(M)_rl_filled:#*[\\\'\"\$\`]*}
   for word in $split; do (( $+aliases[$word] )) && hidden=1; done
