@@ -209,6 +209,7 @@ class Daemon:
             self.reloading.rescan,
             self._lookup_of,
             self._not_recovered,
+            self._feed.put_away,
         )
 
     def _on_signals(self) -> None:

@@ -203,6 +203,10 @@ class RunFeed:
         while len(self._ended) > _ENDED:
             self._tails.pop(self._ended.popitem(last=False)[0], None)
 
+    def put_away(self, run_id: str) -> None:
+        """Keep nothing of a run that has not begun: until it does, its record is read from the ledger."""
+        self._tails.pop(run_id, None)
+
     async def read(self, topic: str, from_seq: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """As :class:`runloop.bus.replay.DurableSource`. A run that nobody submitted yet has no records."""
         run_id = run_of_topic(topic)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from runloop.daemon.backlog import Backlog
 from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
 from runloop.daemon.memory import EVERY, give_back
 from runloop.daemon.parking import Parking, Stub
@@ -19,6 +20,7 @@ from runloop.kb.errors import LedgerFull
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import find_run
 from runloop.openings import parse_once
+from runloop.runs.history import fold
 from runloop.runs.manager import Submission, submit_key
 from runloop.runs.parking import waits_for
 from runloop.runs.pausing import pause, resume
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from runloop.kb import KnowledgeBase
     from runloop.openings import Opening
     from runloop.runs.forking import ForkRequest
+    from runloop.runs.history import RecordedRun
     from runloop.runs.lookup import OpeningText
     from runloop.runs.manager import RunManager
     from runloop.runs.run import Run
@@ -115,13 +118,15 @@ class Hosting:
     """Where a run finds names that was submitted in that working directory."""
     not_recovered: Callable[[RunIdentity, RunloopError], None]
     """Hears of a run that cannot be taken up again."""
+    put_away: Callable[[str], object]
+    """Hears of a queued run that is left to the ledger until its turn is near."""
     draining: bool = False
     finished: dict[str, int] = field(default_factory=lambda: {"succeeded": 0, "failed": 0, "cancelled": 0})
     refused: int = 0
     _hosted: dict[str, Hosted] = field(default_factory=dict)
     _taken: dict[str, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
     _ended: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    _queue: deque[Hosted] = field(default_factory=deque)
+    _queue: Backlog = field(default_factory=Backlog)
     _running: int = 0
     _coming: int = 0
     _mean_ms: float = _FIRST_GUESS_MS
@@ -172,7 +177,7 @@ class Hosting:
 
     def listing(self) -> list[dict[str, Any]]:
         """The runs that have not ended: those in memory, then those that are parked, each oldest first."""
-        aside = {**self._parking.stubs, **self._stubs}
+        aside = {**self._queue.behind, **self._parking.stubs, **self._stubs}
         return [*(hosted.shown() for hosted in self._hosted.values()), *(stub.shown() for stub in aside.values())]
 
     def find(self, ref: str) -> Hosted | None:
@@ -187,7 +192,7 @@ class Hosting:
 
     def has(self, run_id: str) -> bool:
         """Whether the run has not ended and is this daemon's, in memory or parked."""
-        return any(run_id in each for each in (self._hosted, self._stubs, self._parking.stubs, self._left))
+        return any(run_id in each for each in (self._hosted, self._queue.behind, self._stubs, self._parking.stubs, self._left))
 
     def run_id_of(self, ref: str) -> str:
         """The id of a run here or in the ledger. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
@@ -230,6 +235,8 @@ class Hosting:
             self._coming -= 1
         shown = hosted.shown()
         answer.set_result({**shown, "digest": hosted.run.opening.digest, "params": dict(hosted.run.opening.params)})
+        if request.run_id in self._queue.behind:
+            del self._taken[request.run_id]  # whoever asks again is answered from the ledger
         self._pump()
         return {**shown, "state": hosted.state, "repeated": False}
 
@@ -304,7 +311,12 @@ class Hosting:
         if self.draining:
             self._strand(hosted, RunHalted())
             raise DaemonDraining("the daemon is stopping; the run is recorded and unfinished", hint="start the daemon again with `rlp up`")
-        self._queue.append(hosted)
+        if self._queue.full and run.recorder.last_seq == 1:
+            del self._hosted[run.run_id]
+            self._queue.behind[run.run_id] = Stub(replace(run.recorder.identity), "", hosted.queued_ms, None, queued=True)
+            self.put_away(run.run_id)
+        else:
+            self._queue.ready.append(hosted)
         return hosted
 
     def _check_digests(self, request: Request, opening: Opening) -> None:
@@ -338,7 +350,7 @@ class Hosting:
         hosted = self._hosted.get(run_id)
         if hosted is not None:
             return str(hosted.shown()["state"])
-        stub = self._parking.stubs.get(run_id) or self._stubs.get(run_id)
+        stub = self._parking.stubs.get(run_id) or self._stubs.get(run_id) or self._queue.behind.get(run_id)
         if stub is not None:
             return str(stub.shown()["state"])
         if run_id in self._ended:
@@ -354,14 +366,16 @@ class Hosting:
         self._pump()
 
     def _pump(self) -> None:
-        while (self._queue or self._to_wake) and self._running < self.max_runs and not self.draining:
+        while (self._queue.ready or self._to_wake) and self._running < self.max_runs and not self.draining:
             if self._to_wake:  # they were here before
                 self._running += 1
                 task = asyncio.create_task(self._take_up(self._to_wake.popleft()))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             else:
-                self._start(self._queue.popleft())
+                self._start(self._queue.ready.popleft())
+        if (wanted := self._queue.wanted) is not None and wanted not in self._waking and not self.draining:
+            self._make_ready(wanted)
 
     def _start(self, hosted: Hosted) -> None:
         hosted.state = "running"
@@ -405,6 +419,8 @@ class Hosting:
     def wake(self, run_id: str) -> asyncio.Future[Hosted]:
         """Take a parked run up again, as soon as there is a place."""
         waking = self._waking.get(run_id)
+        if waking is None and run_id in self._queue.behind:
+            return self._make_ready(run_id)
         if waking is None:
             waking = self._waking[run_id] = asyncio.get_running_loop().create_future()
             left = self._left.pop(run_id, None)
@@ -415,28 +431,57 @@ class Hosting:
             self._pump()
         return waking
 
-    async def _take_up(self, run_id: str) -> None:
-        stub, person = self._stubs[run_id], Person(self.people, run_id)
+    def _make_ready(self, run_id: str) -> asyncio.Future[Hosted]:
+        """Read a queued run back that was left to the ledger; it is the last then of those that are ready."""
+        waking = self._waking[run_id] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._read_back(run_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return waking
+
+    async def _read_back(self, run_id: str) -> None:
+        hosted = await self._recovered(run_id, self._queue.behind, "queued")
+        if hosted is not None and self.draining:
+            self._strand(hosted, RunHalted())
+        elif hosted is not None:
+            self._queue.ready.append(hosted)
+        self._pump()
+
+    async def _recovered(self, run_id: str, stubs: dict[str, Stub], state: str) -> Hosted | None:
+        """The run of one of these stubs, in memory again; None where that cannot be, which is told."""
+        stub, person = stubs[run_id], Person(self.people, run_id)
         try:
-            ending = self._ending.get(run_id)
-            run = await self.manager.recover(run_id, operator=person, lookup=self.lookup_of, parks=self._park, ending=ending)
+            run = await self.manager.recover(
+                run_id, operator=person, lookup=self.lookup_of, parks=self._park, ending=self._ending.get(run_id),
+                recorded=self._submitted(run_id) if stub.queued else None,
+            )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
             found = error if isinstance(error, RunloopError) else InvalidInput(f"it cannot be read: {error!r}", code="run.broke")
-            self._left[run_id] = self._stubs.pop(run_id), found
-            self._running -= 1
+            self._left[run_id] = stubs.pop(run_id), found
             waking = self._waking.pop(run_id)
             waking.set_exception(found)
             waking.exception()
             self.not_recovered(stub.identity, found)
-            self._pump()
-            return
+            return None
         if run.patient:
             self.people.patient.add(run_id)
         self.people.bring_back(run_id)
-        del self._stubs[run_id]
-        hosted = Hosted(run, dict(run.opening.params), person, "running", self.clock_ms())
-        self._hosted[run_id] = hosted
+        del stubs[run_id]
+        hosted = self._hosted[run_id] = Hosted(run, dict(run.opening.params), person, state, self.clock_ms())
         self._waking.pop(run_id).set_result(hosted)
+        return hosted
+
+    def _submitted(self, run_id: str) -> RecordedRun | None:
+        """A run that has done nothing yet, by its only record."""
+        event = self.kb.ledger.by_key(submit_key(run_id))
+        return None if event is None else fold(run_id, [self.kb.ledger.full(event)])
+
+    async def _take_up(self, run_id: str) -> None:
+        hosted = await self._recovered(run_id, self._stubs, "running")
+        if hosted is None:
+            self._running -= 1
+            self._pump()
+            return
         if self.draining:
             self._running -= 1
             self._hosted.pop(run_id, None)
@@ -491,8 +536,8 @@ class Hosting:
         finally:
             del self._ending[run_id]
         cancelling = hosted.run.cancel(reason)
-        if hosted in self._queue:
-            self._queue.remove(hosted)  # it ends at once, whatever is before it
+        if hosted in self._queue.ready:
+            self._queue.ready.remove(hosted)  # it ends at once, whatever is before it
             self._start(hosted)
         if cancelling is not None:
             await self._on_disk(cancelling)  # from here on it ends, whatever becomes of the daemon
@@ -526,7 +571,7 @@ class Hosting:
 
     async def _each(self, change: Callable[[str], Awaitable[object]]) -> int:
         count = 0
-        for run_id in [*self._hosted, *self._stubs, *self._parking.stubs]:
+        for run_id in [*self._hosted, *self._queue.behind, *self._stubs, *self._parking.stubs]:
             try:
                 await change(run_id)
             except RunloopError:
@@ -565,10 +610,10 @@ class Hosting:
         self._parking.close()
         turns = self.manager.services.turns
         turns.close()
-        for hosted in self._queue:
+        for hosted in self._queue.ready:
             self._strand(hosted, RunHalted())
         left = len(self._queue)
-        self._queue.clear()
+        self._queue.ready.clear()
         tasks = [hosted.task for hosted in self._hosted.values() if hosted.task is not None]
         if tasks and grace_s > 0:
             quiet = asyncio.ensure_future(turns.quiet())

@@ -27,20 +27,22 @@ class Stub:
     since_ms: int
     until_ms: int | None
     paused: bool = False
+    queued: bool = False
+    """It waits for its turn, not for something that happens."""
 
     def shown(self) -> dict[str, Any]:
         """Ids, state, and what it waits for."""
         identity = self.identity
-        return {
+        shown: dict[str, Any] = {
             "run_id": identity.run_id,
             "trace_id": identity.trace_id,
             "opening_id": identity.opening_id,
             "opening_name": identity.opening_name,
-            "state": "paused" if self.paused else "waiting",
-            "waiting_for": self.why,
-            "waiting_since_ms": self.since_ms,
-            "waiting_until_ms": self.until_ms,
         }
+        if self.queued:
+            return {**shown, "state": "queued", "waiting_for": None}
+        waits = {"waiting_for": self.why, "waiting_since_ms": self.since_ms, "waiting_until_ms": self.until_ms}
+        return {**shown, "state": "paused" if self.paused else "waiting", **waits}
 
 
 @dataclass(slots=True)

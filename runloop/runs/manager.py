@@ -188,9 +188,11 @@ class RunManager:
     async def recover(
         self, run_id: str, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,
         lookup: Callable[[str | None], Lookup | None] = lambda _workdir: None, subscribers: tuple[Subscriber, ...] = (),
-        ending: str | None = None,
+        ending: str | None = None, recorded: RecordedRun | None = None,
     ) -> Run:  # fmt: skip
         """Take up an unfinished run from its records; :meth:`drive` goes on with it. ``lookup`` gives the names of its working directory.
+
+        ``recorded`` is what these tell, where the caller has read them.
 
         With ``ending``, why it is cancelled, that is all that it goes on to, and it needs neither its agents nor a guest.
 
@@ -200,7 +202,7 @@ class RunManager:
             RunloopError: what it needs is not here any more.
 
         """
-        recorded = await self.services.recorded(run_id)
+        recorded = recorded or await self.services.recorded(run_id)
         if recorded.finished is not None:
             raise InvalidInput(f"run {run_id} has ended: {recorded.status}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
         if self.services.driven(recorded.owner):

@@ -57,7 +57,7 @@ async def host(monkeypatch):
     monkeypatch.setattr(module, "_LOOK_FOR_ROOM_S", 0)
     nothing, ledger = lambda *_args: None, SimpleNamespace(stalled=None)
     people = SimpleNamespace(parking=set(), put_aside=nothing, bring_back=nothing, done=nothing, patient=set())
-    hosting = Hosting(Runs(), SimpleNamespace(ledger=ledger), people, 4, 4, lambda: 0, nothing, nothing, nothing, nothing)
+    hosting = Hosting(Runs(), SimpleNamespace(ledger=ledger), people, 4, 4, lambda: 0, nothing, nothing, nothing, nothing, nothing)
     run = Run()
     hosting._hosted[RUN_ID] = hosted = Hosted(run, {}, None)
     hosting._start(hosted)

@@ -10,6 +10,9 @@ import uuid
 
 import pytest
 
+from runloop.daemon.backlog import READY
+from runloop.kb import Ledger
+
 NOTED = "def run() -> dict:\n    emit.progress('half', 0.5)\n    emit.log('a line')\n    return {'out': {'b': 1.0, 'a': [1, 2.5]}}\n"
 WAITS_FOR_MODEL = "def run() -> dict:\n    return {'out': model.complete('hi').text}\n"
 ASKS = "def run() -> dict:\n    return {'out': ask.person('Which one?', options=['red', 'blue']).answer}\n"
@@ -415,3 +418,35 @@ async def test_an_agent_runs_a_command_under_the_daemons_loop(daemon, words):
         approving.cancel()
     outputs = [record["meta"]["outputs"] for record in records if record["kind"] == "node.finished"]
     assert outputs == [{"out": ["hi\n"]}]
+
+
+async def test_queued_runs_that_are_left_to_the_ledger_are_queued_like_all_others(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.agent("quick", words.quick)
+    daemon.settings["runtime.max_runs"] = 1
+    daemon.start()
+    ids, source = [str(uuid.uuid4()) for _ in range(READY + 20)], words.one("quick")
+    cancelled, paused = ids[-10], ids[-5]
+    async with daemon.client() as link:
+        first = await link.submit(words.one("loop"))
+        answers = [await link.submit(source, request_id=run_id) for run_id in ids]
+        again = await link.submit(source, request_id=ids[-1])
+        queued = (await link.ask("status"))["runs"]["queued"]
+        listed = {each["run_id"]: each["state"] for each in (await link.ask("list", limit=1000))["runs"]}
+        records, last = await link.follow(cancelled), await link.follow(ids[-1])
+        await link.ask("cancel", run=cancelled)
+        ended = await words.to_end(records)
+        held = await link.ask("pause", run=paused)
+        await link.ask("cancel", run=first["run_id"])
+        assert (await words.to_end(last))[-1]["meta"]["status"] == "succeeded"
+        await link.ask("resume", run=paused)
+        assert (await words.to_end(await link.follow(paused)))[-1]["meta"]["status"] == "succeeded"
+        status = (await link.ask("status"))["runs"]
+    daemon.stop()
+    with Ledger.open(daemon.state / "pog" / "events.sqlite", writable=False) as ledger:
+        began = [event.payload["run_id"] for event in ledger.read(kinds=["run.started"], limit=1000)]
+    assert {answer["state"] for answer in answers} == {"queued"}
+    assert (again["repeated"], again["state"], queued, listed[ids[-1]], held["state"]) == (True, "queued", len(ids), "queued", "paused")
+    assert [record["kind"] for record in ended] == ["run.submitted", "run.cancelling", "node.finished", "run.finished"]
+    assert (status["succeeded"], status["cancelled"], status["queued"]) == (len(ids) - 1, 2, 0)
+    assert [run_id for run_id in began[1:] if run_id != paused] == [run_id for run_id in ids if run_id not in {cancelled, paused}]
