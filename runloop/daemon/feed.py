@@ -224,7 +224,7 @@ class RunFeed:
         if not self.kb.ledger.run_ids(run_id, limit=1):
             return []
         found: list[tuple[int, bytes]] = []
-        for event in self.kb.run_events(run_id, from_seq - 1):
+        for event in self.kb.read_run(run_id, from_seq - 1):
             if is_run_record(event):
                 found.append(_stored_frame(topic, event))
                 if len(found) == limit:

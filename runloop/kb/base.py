@@ -362,17 +362,18 @@ class KnowledgeBase:
     def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """As ``Ledger.read_run``, without its look over everything that was stored since a run that has no end began.
 
-        Where an event was set aside, or the derived tables could not follow, they may lack a record: then the ledger is read instead.
+        Where an event was set aside, the derived tables may lack a record: then the ledger is read instead.
         """
         return read_run(self, run_id, after_seq)
 
     @contextmanager
-    def reading(self) -> Iterator[apsw.Connection]:
-        """A read-only connection to the derived tables, up to date with the ledger: all that is read there is of one moment.
+    def reading(self, *, synced: bool = True) -> Iterator[apsw.Connection]:
+        """A read-only connection to the derived tables, brought up to date with the ledger before: all that is read there is of one moment.
 
         It is kept for the next reader where nothing went wrong.
         """
-        self.sync()
+        if synced:
+            self.sync()
         try:
             db = self._readers.pop()
         except IndexError:

@@ -224,14 +224,21 @@ def places_of(db: apsw.Connection, run_id: str, after_seq: int) -> list[tuple[in
 
 
 def read_run(kb: KnowledgeBase, run_id: str, after_seq: int) -> Iterator[StoredEvent]:
-    """The records of a run after ``after_seq``, oldest first: by the index, or from the ledger where the index may lack one."""
-    with kb.reading() as db:
-        places = places_of(db, run_id, after_seq)
-        lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None or kb.behind is not None
-    if places and not lacking and all(seq == number for number, (_, seq) in enumerate(places, after_seq + 1)):
-        found = [event for event_id, _ in places if (event := kb.ledger.get(event_id)) is not None]
-        if len(found) == len(places):
-            return iter(found)
+    """The records of a run after ``after_seq``, oldest first: by the index as far as that is, and from the ledger where it may lack one.
+
+    Nothing waits for the index to be brought up to date: after a burst that can take seconds.
+    """
+    from runloop.kb.materialise import watermark  # it is there where a knowledge base is, and many look for runs without one
+
+    with kb.reading(synced=False) as db:
+        places, followed = places_of(db, run_id, after_seq), watermark(db)
+        lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None
+    found = [event for event_id, _ in places if (event := kb.ledger.get(event_id)) is not None]
+    newer = kb.ledger.newer(run_id, max(after_seq, places[-1][1] if places else 0), followed) if kb.until is None else []
+    places += [(event.id, event.payload["seq"]) for event in newer]
+    found += newer
+    if places and not lacking and len(found) == len(places) and all(seq == at for at, (_, seq) in enumerate(places, after_seq + 1)):
+        return iter(found)
     if not places and not kb.ledger.run_ids(run_id, limit=1):
         return iter(())
     return kb.ledger.read_run(run_id, after_seq)

@@ -213,6 +213,16 @@ def test_a_run_is_read_by_its_index_and_from_the_ledger_where_that_may_lack_a_re
     assert [event.payload["seq"] for event in kb.read_run(run.run_id)] == [1, 2, 3]
 
 
+def test_a_run_is_read_whole_without_waiting_for_tables_that_are_behind(kb, run, monkeypatch):
+    finished = [run_event(run, seq, "node.finished", r.NodeFinished("a", seq, "ok"), "m") for seq in range(1, 5)]
+    kb.ledger.append(finished[:2])
+    kb.sync()
+    kb.ledger.append(finished[2:])
+    monkeypatch.setattr(type(kb), "sync", lambda *_: pytest.fail("it was brought up to date"))
+    assert [event.payload["seq"] for event in kb.read_run(run.run_id)] == [1, 2, 3, 4]
+    assert [event.payload["seq"] for event in kb.read_run(run.run_id, 3)] == [4]
+
+
 def test_trouble_with_the_file_is_not_blamed_on_the_event(kb, contact, monkeypatch):
     from runloop.kb import materialise
 
