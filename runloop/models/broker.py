@@ -95,9 +95,9 @@ class Broker:
         price = price_of(self._settings.prices, provider.id, model)
         if cached is not None:
             reply = replace(cached, cached=True, usage=replace(cached.usage, usd_micros=0))
-            budget.settle(budget.reserve(reply.usage.tokens, 0), reply.usage)
+            budget.settle(await budget.set_aside(reply.usage.tokens, 0), reply.usage)
             return reply
-        held = budget.reserve(estimate + max_tokens, cost_micros(price, estimate, max_tokens))
+        held = await budget.set_aside(estimate + max_tokens, cost_micros(price, estimate, max_tokens))
         try:
             dialect = self._dialect(provider)
             body = dialect.complete_body(request, model, max_tokens, provider.base_url or "")
@@ -135,7 +135,7 @@ class Broker:
             raise ModelError("unavailable", "model.no_embeddings", f"{provider.id} ({provider.kind}) has no embeddings", hint=hint)
         estimate = estimate_tokens(*request.texts)
         price = price_of(self._settings.prices, provider.id, model)
-        held = budget.reserve(estimate, cost_micros(price, estimate, 0))
+        held = await budget.set_aside(estimate, cost_micros(price, estimate, 0))
         try:
             body = dialect.embed_body(request, model)
             post = await self._make_post(provider, dialect.embed_path, body, extra={}, trace_id=request.trace_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
@@ -40,7 +41,7 @@ class Reservation:
 class Budget:
     """Tokens and money of one run, shared by its parallel nodes. None means no limit.
 
-    ``reserve`` before a call and ``settle`` or ``release`` after it, so that two calls at once cannot both spend the rest.
+    ``set_aside`` before a call and ``settle`` or ``release`` after it, so that two calls at once cannot both spend the rest.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Budget:
         self.tokens, self.usd_micros = tokens, usd_micros
         self.spent_tokens, self.spent_usd_micros = spent_tokens, spent_usd_micros
         self._held_tokens = self._held_usd = 0
+        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def remaining_tokens(self) -> int | None:
@@ -95,10 +97,39 @@ class Budget:
         self._held_usd += held.usd_micros
         return held
 
+    async def set_aside(self, tokens: int, usd_micros: int | None) -> Reservation:
+        """As :meth:`reserve`; where nothing but what calls under way have set aside is in the way, waits until one of them ends.
+
+        What a run comes to therefore does not depend on how many of its calls happen to be under way at once.
+        """
+        while True:
+            try:
+                return self.reserve(tokens, usd_micros)
+            except ModelError:
+                if not self.fits_alone(tokens, usd_micros):
+                    raise
+            await self.changed()
+
+    def fits_alone(self, tokens: int, usd_micros: int | None) -> bool:
+        """Whether a call could be made if no other were under way."""
+        in_tokens = self.tokens is None or self.spent_tokens + tokens <= self.tokens
+        in_usd = self.usd_micros is None or (usd_micros is not None and self.spent_usd_micros + usd_micros <= self.usd_micros)
+        return in_tokens and in_usd
+
+    async def changed(self) -> None:
+        """Return when something was given back that had been set aside."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
     def release(self, held: Reservation) -> None:
         """Give back what a failed call had set aside."""
         self._held_tokens -= held.tokens
         self._held_usd -= held.usd_micros
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def settle(self, held: Reservation, usage: Usage) -> None:
         """Book what the call did use.

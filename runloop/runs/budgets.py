@@ -27,6 +27,14 @@ class AttemptBudget(Budget):
             raise
         return held
 
+    def fits_alone(self, tokens: int, usd_micros: int | None) -> bool:
+        """Whether a call could be made in both if no other were under way."""
+        return super().fits_alone(tokens, usd_micros) and self._run.fits_alone(tokens, usd_micros)
+
+    async def changed(self) -> None:
+        """As the run's: an attempt makes one call at a time."""
+        await self._run.changed()
+
     def release(self, held: Reservation) -> None:
         """Give back in both what a failed call had set aside."""
         super().release(held)

@@ -1,5 +1,7 @@
 """An attempt spends within its agent's and its node's limits and within the run's, and both accounts always agree."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,23 @@ def test_two_attempts_share_what_the_run_has_left():
 
     assert (run.spent_tokens, run.remaining_tokens) == (10, 90)
     assert second.reserve(40, 0).tokens == 40
+
+
+async def test_a_call_waits_for_what_others_have_set_aside_and_is_refused_at_once_where_that_would_not_help():
+    run = Budget(100)
+    first, second = AttemptBudget(run, None, None), AttemptBudget(run, 50, None)
+    held = await first.set_aside(70, 0)
+
+    waiting = asyncio.create_task(second.set_aside(40, 0))
+    await asyncio.sleep(0)
+    with pytest.raises(ModelError, match="60 tokens, 50 of 50"):
+        await second.set_aside(60, 0)
+    with pytest.raises(ModelError, match="110 tokens, 30 of 100"):
+        await first.set_aside(110, 0)
+    assert not waiting.done()
+    first.settle(held, Usage(30, 20, 0, False))
+    assert (await waiting).tokens == 40
+    assert (run.spent_tokens, run.remaining_tokens) == (50, 10)
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 80), st.booleans()), max_size=12), st.integers(0, 200), st.integers(0, 200))
