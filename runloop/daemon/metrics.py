@@ -28,6 +28,7 @@ _HELP = {
     "rss_total_bytes": "Resident memory of the daemon and its workers.",
     "runs_queued": "Runs that wait to begin.",
     "runs_running": "Runs under way.",
+    "sqlite_bytes": "Memory of SQLite in the daemon, most of it pages of the ledger and its tables, up to a bound for each connection.",
     "workers": "Worker processes.",
     "broker_calls_total": "Model calls that ended.",
     "cache_hits_total": "Model calls that the cache answered.",

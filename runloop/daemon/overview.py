@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from runloop import __version__
 from runloop.daemon import metrics
 from runloop.daemon.library import Problem
+from runloop.kb import database
 from runloop.runs.compose import clock_ms
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "runs_parked": hosting.parked,
         "runs_queued": hosting.queued,
         "runs_running": hosting.running,
+        "sqlite_bytes": database.memory(),
         "workers": health["workers"],
     }
     counters = {

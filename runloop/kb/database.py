@@ -59,6 +59,11 @@ def connect(
     return db
 
 
+def memory() -> int:
+    """Bytes that SQLite holds in this process: mostly pages, which each connection keeps up to a bound of its own."""
+    return apsw.status(apsw.SQLITE_STATUS_MEMORY_USED)[0]
+
+
 def fold(db: apsw.Connection, *, wait_ms: int) -> bool:
     """Write the log back into the file and empty it; whether nobody stood in the way for ``wait_ms``."""
     db.set_busy_timeout(wait_ms)

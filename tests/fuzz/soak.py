@@ -317,15 +317,23 @@ async def sample(daemon: Daemon, every_s: float) -> None:
     """Memory and descriptors of the daemon and its workers."""
     while not daemon.done.is_set():
         await daemon.pause(every_s)
-        daemon.samples.append(measured(daemon.pid))
+        async with await daemon.client() as client:
+            answer = (await client.request("rlp/ctrl", "intent.ctrl.request.v1", {"verb": "metrics"}, 60_000)).payload
+        daemon.samples.append(measured(daemon.pid, answer["ok"]["snapshot"]["gauges"]["sqlite_bytes"] / 1e6))
 
 
-def measured(pid: int) -> dict[str, float]:
-    """Resident MB and descriptors of the daemon, and of its workers together."""
+def measured(pid: int, sqlite_mb: float) -> dict[str, float]:
+    """Resident MB and descriptors of the daemon, and of its workers together; SQLite's pages, which fill up to a bound, by themselves."""
     mb, descriptors = size_of(pid)
     workers = [size_of(child) for child in children_of(pid)]
     workers_mb, workers_fds = (sum(column) for column in zip(*workers, strict=True))
-    return {"daemon_mb": mb, "daemon_fds": descriptors, "workers_mb": workers_mb, "workers_fds": workers_fds}
+    return {
+        "daemon_mb": mb - sqlite_mb,
+        "sqlite_mb": sqlite_mb,
+        "daemon_fds": descriptors,
+        "workers_mb": workers_mb,
+        "workers_fds": workers_fds,
+    }
 
 
 def children_of(pid: int) -> list[int]:
