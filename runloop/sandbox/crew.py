@@ -1,6 +1,7 @@
 """The threads of a worker: one takes the queued guests one after the other, so that they do not fight for the interpreter.
 
-Another helps where a guest takes long, and what nobody comes to is given back.
+Who reads the socket may do so itself, between two looks at it. Another helps where a guest takes long, and what nobody comes to is
+given back.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Crew(Generic[Work]):
         self._working = 0
         self._wanted = 1
         self._idle = 0
-        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     @property
     def behind(self) -> bool:
@@ -45,13 +46,44 @@ class Crew(Generic[Work]):
         return bool(self._queue)
 
     def add(self, work: Work) -> None:
-        """Queue a piece of work."""
+        """Queue a piece of work; somebody must :meth:`take` it, or :meth:`call` for a thread."""
         with self._lock:
             if not self._queue:
                 self._moved = self._clock_s()
             self._queue.append(work)
-            if not self._working:
+
+    def call(self) -> None:
+        """Have a thread begin with what is queued, if nobody is at work."""
+        with self._lock:
+            if self._queue and not self._working:
                 self._hire()
+
+    def take(self) -> Work | None:
+        """The next piece of work for the calling thread, which is at work until it says :meth:`rest` or :meth:`go_on`.
+
+        None where somebody is at work already, or nothing is queued.
+        """
+        with self._lock:
+            if self._working or not self._queue:
+                return None
+            self._working = 1
+            self._moved = self._clock_s()
+            return self._queue.popleft()
+
+    def rest(self) -> None:
+        """The calling thread did what it took."""
+        with self._lock:
+            self._working -= 1
+
+    def go_on(self) -> None:
+        """The calling thread did what it took, and goes on with what is queued for as long as one of the crew would."""
+        while (work := self._next()) is not None:
+            self._perform(work)
+
+    def lend(self, task: Callable[[], None]) -> None:
+        """Run something else on a thread; it does not count as being at work."""
+        with self._lock:
+            self._start(task)
 
     def take_out(self, work: Work) -> bool:
         """Take a piece of work back; False where it has begun."""
@@ -93,21 +125,23 @@ class Crew(Generic[Work]):
 
     def _hire(self) -> None:
         self._working += 1
+        self._start(self.go_on)
+
+    def _start(self, task: Callable[[], None]) -> None:
         if self._idle:
             self._idle -= 1
-            self._calls.put(None)
+            self._calls.put(task)
         else:
-            threading.Thread(target=self._work, daemon=True).start()
+            threading.Thread(target=self._live, args=(task,), daemon=True).start()
 
-    def _work(self) -> None:
+    def _live(self, task: Callable[[], None]) -> None:
         while True:
-            while (work := self._next()) is not None:
-                self._perform(work)
+            task()
             with self._lock:
                 if self._idle >= _IDLE_KEPT:
                     return
                 self._idle += 1
-            self._calls.get()
+            task = self._calls.get()
 
     def _next(self) -> Work | None:
         """The next piece of work; without one this thread has given up its place."""

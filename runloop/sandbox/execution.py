@@ -49,6 +49,8 @@ class Execution:
         self._lock = threading.Lock()
         self.closing: list[Callable[[], object]] = []
         """What :meth:`close` is to do."""
+        self.at_tick: Callable[[], None] | None = None
+        """Called every 10 ms of the guest's running, on its thread."""
 
     def close(self) -> None:
         """Drop what the guest left behind."""
@@ -84,6 +86,8 @@ class Execution:
 
     def must_stop(self) -> bool:
         """Look at the clock; called every 10 ms of the guest's running."""
+        if self.at_tick is not None:
+            self.at_tick()
         if self._outer is not None and self._outer.reason is not None:
             self.stop(*self._outer.reason)
         if self._reason is None and self.ran_s * 1000 > self.limits.wall_ms:

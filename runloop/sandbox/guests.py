@@ -119,6 +119,7 @@ class Guests:
     def _compile(self, prepared: Prepared, sources: str, outer: Execution) -> str:
         """Let one guest compile for all that follow; what does not compile is left to the run, which will say so."""
         execution = Execution(_COMPILE_LIMITS, bytes(32), 0, _no_calls, outer=outer)
+        execution.at_tick = outer.at_tick
         enter(execution)
         try:
             with self._ticker:

@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from dataclasses import field
 from typing import Any
 
@@ -45,13 +46,30 @@ class _Run:
     calls: int = 0
 
 
+_HOLD_S = 0.001
+"""The end of a guest is not held longer than this, to go with the next."""
+
+
 class Worker:
-    """Reads frames on the main thread; a crew of at most ``threads`` threads runs guests, beside those that wait for answers."""
+    """Reads frames and runs guests, on at most ``threads`` threads at a time beside those that wait for answers.
+
+    One thread reads. While no guest waits here for an answer, it runs them itself, one after the other, and looks at the socket in
+    between: a guest that is done in a millisecond costs no change of threads. One that runs longer than a tick, or waits, leaves the
+    reading to another thread.
+    """
 
     def __init__(self, channel: socket.socket, threads: int) -> None:
         self._channel = channel
         self._sending = threading.Lock()  # guards what is held
         self._held: list[bytes] = []
+        self._held_since = 0.0
+        self._frames = frames.from_parent()
+        self._readable = select.poll()
+        self._readable.register(channel, select.POLLIN)
+        self._reader = 0
+        """The thread that reads."""
+        self._begun = 0
+        """Guests that have begun and not ended."""
         self._guests = Guests()
         self._runs: dict[int, _Run] = {}
         self._crew = Crew(self._work, threads)
@@ -59,10 +77,12 @@ class Worker:
 
     def send(self, schema: int, payload: dict[str, Any]) -> None:
         """Send one frame; the end of a guest behind which another begins at once is held for a moment, to go with the next."""
-        data = frames.encode(schema, payload)
+        data, now = frames.encode(schema, payload), time.monotonic()
         with self._sending:
+            if not self._held:
+                self._held_since = now
             self._held.append(data)
-            if schema != frames.ENDED or not self._crew.behind:
+            if schema != frames.ENDED or not self._crew.behind or now - self._held_since > _HOLD_S:
                 self._flush()
 
     def _flush(self) -> None:
@@ -74,19 +94,50 @@ class Worker:
             os._exit(0)
 
     def serve(self) -> None:
-        """Handle frames until the pool closes the socket."""
-        reader, readable = frames.from_parent(), select.poll()
-        readable.register(self._channel, select.POLLIN)
+        """Handle frames and run guests until the pool closes the socket; then the process ends."""
+        self._crew.lend(self._read)
+        threading.Event().wait()
+
+    def _read(self) -> None:
+        """Be the thread that reads, until :meth:`_hand_over`; without one this process has no purpose."""
+        try:
+            self._serve()
+        except BaseException:  # noqa: BLE001 - the pool shows the last words of a worker
+            traceback.print_exc()
+            os._exit(1)
+
+    def _serve(self) -> None:
+        self._reader = threading.get_ident()
         while True:
-            while self._is_busy() and not readable.poll(LOOK_S * 1000):
-                self._give_back(self._crew.look())
-                with self._sending:
-                    self._flush()
-            data = self._channel.recv(1 << 18)
-            if not data:
+            run = None if self._begun else self._crew.take()
+            if run is None:
+                self._crew.call()
+                while self._is_busy() and not self._readable.poll(LOOK_S * 1000):
+                    self._give_back(self._crew.look())
+                    with self._sending:
+                        self._flush()
+                self._receive()
+                continue
+            self._work(run)
+            if self._reader != threading.get_ident():
+                self._crew.go_on()
                 return
-            for schema, payload in reader.feed(data):
-                self._handle(schema, payload)
+            self._crew.rest()
+            if self._readable.poll(0):
+                self._receive()
+
+    def _receive(self) -> None:
+        data = self._channel.recv(1 << 18)
+        if not data:
+            os._exit(0)
+        for schema, payload in self._frames.feed(data):
+            self._handle(schema, payload)
+
+    def _hand_over(self) -> None:
+        """If this thread reads, another one does from now on: this one's guest takes its time."""
+        if self._reader == threading.get_ident():
+            self._reader = 0
+            self._crew.lend(self._read)
 
     def _is_busy(self) -> bool:
         with self._sending:
@@ -124,10 +175,15 @@ class Worker:
         run.arrived.put(None)
 
     def _work(self, run: _Run) -> None:
+        with self._lock:
+            self._begun += 1
         try:
             self._perform(run)
         except BaseException as error:  # noqa: BLE001 - a thread that died would leave its run without an end
             self._end(run, Outcome.failed("guest.trap", f"the worker failed: {type(error).__name__}: {error}"), 0.0, None)
+        finally:
+            with self._lock:
+                self._begun -= 1
 
     def _perform(self, run: _Run) -> None:
         message = run.message
@@ -136,6 +192,7 @@ class Worker:
             try:
                 item = run.arrived.get_nowait()
             except queue.Empty:
+                self._hand_over()
                 self._crew.leave()
                 item = run.arrived.get()
                 self._crew.come_back()
@@ -165,6 +222,7 @@ class Worker:
 
         began = time.monotonic()
         execution = Execution(Limits(**message["limits"]), message["seed"], message["start_ms"], ask)
+        execution.at_tick = self._hand_over
         with self._lock:
             run.execution = execution
             stopped = run.stopped
@@ -209,10 +267,7 @@ def main() -> None:
     gc.set_threshold(*_COLLECT)
     worker = Worker(channel, threads)  # after that: threads have the privileges of the thread that starts them
     worker.send(frames.CONTROL, {"verb": "ready", "pid": os.getpid(), **given_up})
-    try:
-        worker.serve()
-    finally:
-        os._exit(0)
+    worker.serve()
 
 
 if __name__ == "__main__":

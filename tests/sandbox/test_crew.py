@@ -38,6 +38,7 @@ class Shop:
         pieces = [Piece(name) for name in names]
         for piece in pieces:
             self.crew.add(piece)
+        self.crew.call()
         return pieces
 
     def heard(self, count: int = 1) -> list[str]:
@@ -110,3 +111,37 @@ def test_work_that_comes_when_all_threads_rest_is_begun(shop):
         (piece,) = shop.add(name)
         piece.go_on.put("end")
         assert shop.heard(2) == [f"{name} begins", f"{name} ends"]
+
+
+def test_the_calling_thread_takes_work_only_while_nobody_is_at_work(shop):
+    a, b = Piece("a"), Piece("b")
+    assert shop.crew.take() is None
+    shop.crew.add(a)
+    shop.crew.add(b)
+    assert (shop.crew.take(), shop.crew.take()) == (a, None)
+    shop.crew.call()
+    assert shop.said.empty()  # somebody is at work: the calling thread
+    shop.crew.rest()
+    assert shop.crew.take() is b
+    shop.crew.rest()
+
+
+def test_who_took_work_gets_help_with_what_stands_behind_it_and_goes_on_with_the_rest(shop):
+    taken, b, c = Piece("taken"), Piece("b"), Piece("c")
+    for piece in (taken, b, c):
+        shop.crew.add(piece)
+    assert shop.crew.take() is taken
+    assert shop.look_after(LOOK_S) == []
+    assert shop.heard() == ["b begins"]
+    c.go_on.put("end")
+    shop.crew.go_on()
+    assert shop.heard(2) == ["c begins", "c ends"]
+    b.go_on.put("end")
+    assert shop.heard() == ["b ends"]
+
+
+def test_a_thread_that_was_lent_does_not_count_as_being_at_work(shop):
+    shop.crew.lend(lambda: shop.said.put("lent"))
+    assert shop.heard() == ["lent"]
+    shop.crew.add(Piece("a"))
+    assert shop.crew.take() is not None
