@@ -1,9 +1,10 @@
 """Row 6: durable, sandboxed no-op nodes in a chain and 200 side by side, beside LangGraph and DBOS with SQLite.
 
-The nodes run through the run manager of this process with the real ledger: each node's start is on disk before it runs, its end before
-the next begins. Beside the clock stands processor time, which says more on a shared machine. The rivals run plain functions in their own
-process. ``--peers PYTHON`` names a Python that has ``langgraph``, ``langgraph-checkpoint-sqlite`` and ``dbos``; what is missing there is
-left out, and the result says so. Everybody takes turns in one series.
+The nodes run through the run manager of this process with the real ledger, on the loop that the daemon takes (uvloop where it is
+installed): each node's start is on disk before it runs, its end before the next begins. Beside the clock stands processor time, which
+says more on a shared machine. The rivals run plain functions in their own process. ``--peers PYTHON`` names a Python that has
+``langgraph``, ``langgraph-checkpoint-sqlite`` and ``dbos``; what is missing there is left out, and the result says so. Everybody takes
+turns in one series.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from _cpu import Meter
 from _daemon import COMMAND, Home, home
 
 from runloop.config import load
+from runloop.daemon.main import loop_factory
 from runloop.openings import parse_opening
 from runloop.runs.compose import Session, session
 from runloop.runs.manager import Submission
@@ -101,8 +103,9 @@ def main() -> None:
         made.agent("core", "wasm32-wasip1", "agent.wasm", bytes(wasmtime.wat2wasm(COMMAND)))
         made.agent("python", "python", "agent.py", PYTHON)
         for _ in range(runs):
-            for name, value in asyncio.run(ours(made, nodes)).items():
-                series.setdefault(name, []).append(value)
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                for name, value in runner.run(ours(made, nodes)).items():
+                    series.setdefault(name, []).append(value)
             for each in list(rivals):
                 found = rival(python, each, nodes)
                 if found is None:
@@ -114,7 +117,8 @@ def main() -> None:
                     series.setdefault(f"{each}_{name}", []).append(value)
     figures = {name: summary(values) for name, values in series.items()}
     goal = ">= 1500 / 400 nodes/s in a chain, >= 6000 / 700 fanned out (core WebAssembly / Python)"
-    report("nodes_durable", figures, "wasmtime", "apsw", row=6, goal=goal, nodes=nodes, peers=versions, missing=missing)
+    loop = getattr(loop_factory(), "__module__", "asyncio")
+    report("nodes_durable", figures, "wasmtime", "apsw", row=6, goal=goal, nodes=nodes, peers=versions, missing=missing, loop=loop)
 
 
 if __name__ == "__main__":

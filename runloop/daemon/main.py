@@ -109,12 +109,12 @@ def _live(
     async def live() -> None:
         await Daemon(settings, options, log, notifier).run()
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(live())
     return EXIT_OK
 
 
-def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], AbstractEventLoop] | None:
     """The loop of uvloop where that is installed (the extra `fast`), else the one of the standard library."""
     try:
         import uvloop
