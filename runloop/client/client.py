@@ -223,10 +223,10 @@ class Client:
         return RunHandle(self, found["run_id"], found["topic"], opening_name=found["opening_name"], attended=attended)
 
     async def attach(self, run: str, from_seq: int = 1, *, attended: bool = False) -> RunHandle:
-        """A run by its id, the beginning of one, its trace id, or ``last``; its ``records()`` begin with ``from_seq``."""
+        """A run by its id, the beginning of one, its trace id, or ``last``; its ``records()`` begin with ``from_seq``, or with its end."""
         found = await self.ask("attach", run=run, from_seq=from_seq, attended=attended or None)
         last_seq = found["last_seq"] if found["state"] == "unfinished" else None
-        return RunHandle(self, found["run_id"], found["topic"], from_seq=from_seq, attended=attended, last_seq=last_seq)
+        return RunHandle(self, found["run_id"], found["topic"], from_seq=found["from_seq"], attended=attended, last_seq=last_seq)
 
     def handle(self, run_id: str, *, attended: bool = False) -> RunHandle:
         """The run of an id, without asking whether there is one: follow it before it is submitted, and no live record is missed."""

@@ -177,7 +177,10 @@ class Control:
         return await self._daemon.hosting.resume(str(reading.text(fields, "run")), reading.reason(fields, "resumed by an operator"))
 
     async def attach(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
-        """Which subscription shows a run; ``attended`` says that a person follows there and can be asked."""
+        """Which subscription shows a run; ``attended`` says that a person follows there and can be asked.
+
+        Whoever wants to begin behind the run's last record begins with its end, or with the next one where it has none.
+        """
         hosting = self._daemon.hosting
         run_id = hosting.run_id_of(str(reading.text(fields, "run")))
         from_seq = reading.count(fields, "from_seq", 1, 1)
@@ -188,6 +191,8 @@ class Control:
         parent = None if row is None else row["parent_run_id"]
         topic = run_topic(run_id) if parent is None else f"rlp/runs/run:{run_id}/events"
         last = None if row is None else row["last_seq"]
+        if last is not None:
+            from_seq = min(from_seq, last if row is not None and row["finished_ms"] is not None else last + 1)
         return {"run_id": run_id, "state": state, "topic": topic, "class": "durable", "from_seq": from_seq, "last_seq": last}
 
     async def blob(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:

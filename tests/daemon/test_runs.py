@@ -450,3 +450,20 @@ async def test_queued_runs_that_are_left_to_the_ledger_are_queued_like_all_other
     assert [record["kind"] for record in ended] == ["run.submitted", "run.cancelling", "node.finished", "run.finished"]
     assert (status["succeeded"], status["cancelled"], status["queued"]) == (len(ids) - 1, 2, 0)
     assert [run_id for run_id in began[1:] if run_id != paused] == [run_id for run_id in ids if run_id not in {cancelled, paused}]
+
+
+async def test_who_attaches_behind_the_last_record_hears_of_the_end(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.agent("asks", words.head + ASKS, ASK_CAPS)
+    daemon.start()
+    async with daemon.client() as link:
+        ended = (await link.run(words.one("quick")))[-1]
+        waits = await link.submit(words.one("asks"), patient=True)
+        async with asyncio.timeout(60):
+            handle = await link.client.attach(ended["run_id"], 1000)
+            assert [record["seq"] async for record in handle.records()] == [ended["seq"]]
+            while not (opened := (await link.ask("approvals"))["open"]):
+                await asyncio.sleep(0.01)
+            handle = await link.client.attach(waits["run_id"], 1000)
+            await link.ask("answer", approval_id=opened[0]["approval_id"], answer="red")
+            assert [record["kind"] async for record in handle.records()][-1] == "run.finished"
