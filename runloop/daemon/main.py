@@ -81,9 +81,10 @@ def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:
 
         sys.stdout.write(f"{asyncio.run(prepare(settings.directories.cache))}\n")
         return EXIT_OK
-    from runloop.sandbox.starting import started_ahead, workers_for
+    from runloop.sandbox.starting import ahead_of, cores, started_ahead
 
-    with started_ahead(settings.directories.cache, workers_for(settings.get("sandbox.workers"))) as workers:
+    ahead = ahead_of(settings.get("sandbox.workers") or cores(), cores())
+    with started_ahead(settings.directories.cache, ahead) as workers:
         return _live(arguments, settings, load, workers, notifier)
 
 

@@ -209,9 +209,9 @@ async def session(
         world = _World(settings, kb, ledger, pool, operator or Nobody(), turns, models, owner)
         stack.push_async_callback(world.close_brokers)
         stack.push_async_callback(pool.close)
+        pool.launch()  # the processes start while the rest is made
         starting = asyncio.ensure_future(pool.start())
         stack.push_async_callback(_ended, starting)
-        await asyncio.sleep(0)  # they start while the rest is made
         manager = RunManager(world.services(lookup or DiskLookup(settings)))
         world.fill(manager)
         await starting

@@ -18,7 +18,7 @@ from runloop.sandbox.kept import kept_code
 from runloop.sandbox.peer import Peer
 from runloop.sandbox.restarts import RestartBudget
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, Taped
-from runloop.sandbox.starting import THREADS, Started, start_worker, workers_for
+from runloop.sandbox.starting import THREADS, Started, cores, start_worker
 from runloop.sandbox.tape import Feed
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class WorkerPool:
         self._started = [] if started is None else started
         self._kept = kept
         self._cache = CompiledCache(cache_dir)
-        self._size = workers_for(workers)
+        self._size = workers or cores()
         self._threads = threads
         self._progress = progress
         self._peers: list[Peer] = []
@@ -75,8 +75,14 @@ class WorkerPool:
 
     # -- life
 
+    def launch(self) -> None:
+        """Start the processes that are missing, on this thread, which must live as long as the pool; :meth:`start` waits for them."""
+        while len(self._started) < self._size:
+            self._started.append(start_worker(self._cache.directory, self._threads))
+
     async def start(self) -> None:
         """Start the workers; returns when all are ready."""
+        self.launch()
         await asyncio.gather(*(self._add_peer() for _ in range(self._size)))
         self._sweeper = asyncio.create_task(self._sweep())
 
@@ -97,6 +103,8 @@ class WorkerPool:
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_exception(Unavailable("the pool was closed", code="pool.closed"))
+        while self._started:
+            self._started.pop().end()
         peers, self._peers = self._peers, []
         await asyncio.gather(*(peer.close() for peer in peers), *self._reaping)
 

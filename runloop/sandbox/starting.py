@@ -32,9 +32,9 @@ class Started:
         os.close(self.errors)
 
 
-def workers_for(configured: int | None) -> int:
-    """How many workers there are to be: what the settings say, else one for each core."""
-    return configured or len(os.sched_getaffinity(0))
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def start_worker(cache_dir: Path, threads: int = THREADS) -> Started:
@@ -48,6 +48,11 @@ def start_worker(cache_dir: Path, threads: int = THREADS) -> Started:
             pass_fds=(theirs.fileno(),), env=environment(), cwd=os.sep, start_new_session=True,
         )  # fmt: skip
     return Started(process, ours, errors)
+
+
+def ahead_of(workers: int, cores: int) -> int:
+    """How many of the workers to start ahead: on a core that the importing process needs itself one would only delay it."""
+    return min(workers, max(1, cores - 1))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from tests_sandbox_helpers import Host, python_spec
 
 from runloop.errors import Unavailable
 from runloop.sandbox import WorkerPool
-from runloop.sandbox.starting import started_ahead, workers_for
+from runloop.sandbox.starting import ahead_of, started_ahead
 
 
 async def test_a_pool_takes_the_workers_that_run_already(cache_dir):
@@ -54,5 +54,16 @@ def test_without_a_cache_nothing_starts_ahead_because_a_worker_could_not_read_wh
         assert started == []
 
 
-def test_there_is_a_worker_for_each_core_unless_the_settings_say_how_many():
-    assert [len(os.sched_getaffinity(0)), 3] == [workers_for(None), workers_for(3)]
+@pytest.mark.parametrize(("workers", "cores", "ahead"), [(2, 2, 1), (4, 4, 3), (1, 4, 1), (8, 4, 3), (1, 1, 1), (2, 1, 1)])
+def test_one_core_is_left_to_the_process_that_starts_them(workers, cores, ahead):
+    assert ahead == ahead_of(workers, cores)
+
+
+async def test_a_pool_that_is_closed_before_it_was_started_leaves_no_process(cache_dir):
+    started = []
+    pool = WorkerPool(cache_dir, workers=2, started=started)
+    pool.launch()
+    processes = [each.process for each in started]
+    await pool.close()
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
+    assert started == []
