@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from runloop.client import Client, RunHandle, RunResult
 
 APPROVALS = "action.request"
+_SOON_S = 0.5
+"""A run that has not been taken in by then waits for something that people had better know."""
 
 
 @dataclass(slots=True)
@@ -111,7 +113,13 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
 
     async def begin() -> None:
         nonlocal begun
-        await submit(run.id, attended)
+        submitting = asyncio.ensure_future(submit(run.id, attended))
+        try:
+            if not (await asyncio.wait({submitting}, timeout=_SOON_S))[0] and await _guest_is_being_prepared(client):
+                terminal.say("the daemon prepares the Python guest, once per machine; the run begins then")
+            await submitting
+        finally:
+            submitting.cancel()
         begun = True
 
     async def cancel_there(reason: str) -> None:
@@ -129,6 +137,12 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
         result = await following.follow(begin=begin)
     terminal.end(result)
     return exit_code(result, interrupted=interrupts.taken > 0)
+
+
+async def _guest_is_being_prepared(client: Client) -> bool:
+    with suppress(RunloopError):  # then nothing is said
+        return bool((await client.status())["guest"] == "preparing")
+    return False
 
 
 async def answer_at_terminal(client: Client, person: TerminalPerson, shown: Mapping[str, Any]) -> bool:

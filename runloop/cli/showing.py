@@ -66,6 +66,16 @@ class RunShown:
         else:
             self.printer.take(record)
 
+    def say(self, note: str) -> None:
+        """Tell the person why nothing happens; not where output is piped, and not with ``--quiet``."""
+        if not output.shows_progress():
+            return
+        if self.screen is not None:
+            self.screen.hide()
+        print(f"note: {note}", file=sys.stderr, flush=True)
+        if self.screen is not None:
+            self.screen.show()
+
     def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Let the view show what was recorded before."""
         for record in records:

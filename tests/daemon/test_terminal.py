@@ -181,3 +181,14 @@ async def test_an_approval_may_wait_for_somebody_to_come(daemon, words):
         await link.ask("answer", approval_id=opened["approval_id"], approved=True)
         records = await running
     assert records[-1]["meta"]["status"] == "succeeded"
+
+
+def test_a_run_that_waits_for_the_guest_to_be_compiled_says_so_and_then_begins(daemon, words):
+    daemon.env["XDG_CACHE_HOME"] = str(daemon.root / "empty")
+    daemon.agent("quick", words.head + "def run() -> dict:\n    return {'out': 'done'}\n")
+    daemon.opening("quick")
+    daemon.start()
+    terminal = Terminal(daemon, "run", "quick")
+    terminal.expect("note: the daemon prepares the Python guest, once per machine; the run begins then")
+    terminal.expect("succeeded")
+    assert terminal.end() == 0
