@@ -154,8 +154,7 @@ class ApprovalDesk:
         if before is not None and before.what != prepared.what:
             before, approval_id = None, f"{ctx.question_id}/{ctx.now_ms}"  # what stands there now is not what was shown then
         if before is None:
-            stored = await self.recorder.write(self._asked(approval_id, prepared, ctx, admission))
-            event_id = stored[0].id
+            event_id = await self._requested(call, approval_id, prepared, self._asked(approval_id, prepared, ctx, admission))
         else:
             event_id = before.event_id
         known = self.decisions.get(approval_id)
@@ -208,6 +207,11 @@ class ApprovalDesk:
         await self.recorder.write(_decided(asked.approval_id, prepared, ctx, decision))
         return decision
 
+    async def _requested(self, call: CallInFlight, approval_id: str, prepared: Prepared, draft: Draft) -> int:
+        """Record what is asked; its event."""
+        with self._asks(approval_id, prepared.action, call):  # an attempt may be stopped while that is on its way to the disk
+            return (await self.recorder.write(draft))[0].id
+
     @contextmanager
     def _asks(self, approval_id: str, action: str, call: CallInFlight) -> Iterator[None]:
         """What is asked in here has its end with that of the attempt, where that is stopped meanwhile."""
@@ -254,7 +258,7 @@ class ApprovalDesk:
                 )  # fmt: skip
                 says = f"{ctx.node} asks whether {prepared.action} happened"
                 draft = Draft("approval.requested", says, meta, agent_id=f"agent:{ctx.agent}")
-                event_id = (await self.recorder.write(draft))[0].id
+                event_id = await self._requested(call, approval_id, prepared, draft)
             else:
                 event_id = before.event_id
             question = Question(what, _OUTCOMES, None, "", None)
