@@ -53,7 +53,7 @@ _runloop_plain() {
   [[ $line == *[?!.,][[:space:]]# && $line != *([[:space:]/.]).[[:space:]]# ]] && return 1
   local -a split=(${(z)line}) words=(${=${(L)line}})
   local first=${split[1]}
-  (( $+commands[$first] || $+aliases[$first] || $+functions[$first] || $+builtins[$first] || ${reswords[(Ie)$first]} )) ||
+  (( $+commands[$first] )) || (( $+aliases[$first] )) || (( $+builtins[$first] )) || (( $+functions[$first] )) || (( ${reswords[(Ie)$first]} )) ||
     [[ $first == */* && -x $first && ! -d $first ]] || return 1
   for word in $words; do (( $+_rl_words[$word] )) && return 1; done
   if (( $#words >= 4 )); then
@@ -249,7 +249,7 @@ _runloop_expanded() {
 runloop-accept-line() {
   local line=$BUFFER REPLY=$BUFFER
   # Lines are left alone where that was asked for, under CI, and over SSH where it was not asked for.
-  if [[ $CONTEXT != (start|cont) || -z ${line//[[:space:]]/} || -n $RUNLOOP_ROUTER_DISABLE || ( -z $RUNLOOP_ROUTER_FORCE &&
+  if [[ $CONTEXT != (start|cont) || $line != *[^[:space:]]* || -n $RUNLOOP_ROUTER_DISABLE || ( -z $RUNLOOP_ROUTER_FORCE &&
     ( -n $CI$GITHUB_ACTIONS$BUILDKITE$TEAMCITY_VERSION$JENKINS_URL$GITLAB_CI$CIRCLECI ||
       ( -n $SSH_CONNECTION$SSH_TTY && -z $RUNLOOP_ROUTER_SSH ) ) ) ]]; then
     zle runloop-plain-accept-line
