@@ -207,7 +207,10 @@ def terminal_width() -> int:
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]], style: TableStyle, width: int) -> list[str]:
-    """A table as lines: header, rule, rows, and notes on what was cut. Numbers stand right, long cells end in ``…``."""
+    """A table as lines: header, rule, rows, and notes on what was cut. Numbers stand right, long cells end in ``…``.
+
+    Where not even columns of the least width fit beside each other, each row is a block of lines instead: column, value.
+    """
     count = len(columns) if style.max_cols is None else max(1, min(style.max_cols, len(columns)))
     shown = rows if style.max_rows is None else rows[: style.max_rows]
     header = [clean_line(column) for column in columns[:count]]
@@ -216,13 +219,27 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]], style: Ta
     widths = [max(MIN_COLUMN_WIDTH, *(display_width(row[index]) for row in [header, *cells])) for index in range(count)]
     if style.fit:
         widths = _fit(widths, width - len(_SEPARATOR) * (count - 1))
-    lines = [_line(header, widths, [False] * count), "-+-".join("-" * size for size in widths)]
-    lines += [_line(row, widths, numeric) for row in cells]
+    if style.fit and count > 1 and sum(widths) + len(_SEPARATOR) * (count - 1) > width:
+        lines = _blocks(header, cells, width)
+    else:
+        lines = [_line(header, widths, [False] * count), "-+-".join("-" * size for size in widths)]
+        lines += [_line(row, widths, numeric) for row in cells]
     if len(shown) < len(rows):
         hidden = len(rows) - len(shown)
         lines.append(f"… {hidden} more {'row' if hidden == 1 else 'rows'} (use --max-rows to adjust)")
     if count < len(columns):
         lines.append(f"columns truncated to first {count}; use --max-cols to adjust")
+    return lines
+
+
+def _blocks(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """A line for each cell with its column's name in front, a blank line between rows."""
+    size = max(map(display_width, header))
+    lines: list[str] = []
+    for row in rows:
+        lines += [""] if lines else []
+        for name, cell in zip(header, row, strict=True):
+            lines.append(f"{_pad(name, size, right=False)}  {fitted(cell, max(1, width - size - 2))}")
     return lines
 
 

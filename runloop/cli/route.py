@@ -26,7 +26,7 @@ class _TimedOut(Exception):  # noqa: N818 - never leaves this module
 def quick(arguments: list[str]) -> int | None:
     """Run `rlp route` if the arguments are plain; None leaves them to the command-line library, which explains itself."""
     options = _plain(arguments)
-    if options is None:
+    if options is None or None in (sys.stdin, sys.stdout, sys.stderr):  # a stream that was closed: the usual way has something in its place
         return None
     try:
         code = run(**options)

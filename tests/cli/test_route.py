@@ -53,6 +53,12 @@ def test_the_answer_is_a_line_of_json_and_an_exit_code(line, code, short, capsys
     assert answer == {"version": 1, **short, "confidence": answer["confidence"], "exit": code}
 
 
+def test_a_line_is_decided_about_where_no_stream_is_open():
+    code = "import sys\nsys.argv = ['rlp', 'route', 'what failed yesterday?']\nfrom runloop.cli.entry import main\nsys.exit(main())"
+    closed = subprocess.run(["/bin/sh", "-c", 'exec "$0" -P -c "$1" <&- >&- 2>&-', sys.executable, code], check=False)
+    assert closed.returncode == 11
+
+
 def test_json_adds_features_and_reason(capsys):
     assert route.quick(["--json", "--", "-x"]) == 10
     assert {"features", "reason"} < json.loads(capsys.readouterr().out).keys()
