@@ -164,6 +164,20 @@ def test_ctrl_c_drops_the_line_and_the_next_one_is_asked_about_again(terminal):
     screen.expect(ASKED)
 
 
+def test_ctrl_c_at_the_question_drops_the_line(terminal):
+    screen = terminal()
+
+    screen.enter(DOUBTFUL)
+    screen.expect(QUESTION)
+    screen.quiet()  # until the question is listened to: before, an interrupt is the shell's own
+    screen.key("C-c")
+    screen.prompted()
+    screen.enter("echo af''ter")
+    screen.expect("\nafter")
+
+    assert "No such file" not in screen.screen()
+
+
 @pytest.mark.parametrize("variable", ["CI", "SSH_CONNECTION", "RUNLOOP_ROUTER_DISABLE"])
 def test_where_it_is_off_the_shell_is_as_ever(terminal, variable):
     screen = terminal(**{variable: "1"})

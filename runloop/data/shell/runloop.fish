@@ -206,12 +206,16 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
         end
         if test $code -eq 13
             __runloop_say 'runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it'
-            set -l key (command head -c 1 </dev/tty)
+            # Ctrl-C as a key: as a signal it would end this function before the line is drawn again.
+            set -l key (command stty -isig </dev/tty; command head -c 1 </dev/tty; command stty isig </dev/tty)
             commandline -f repaint
             switch "$key"
                 case '' \r r
                 case a
                     set code 11
+                case \cc
+                    commandline -f cancel-commandline
+                    return
                 case '*'
                     return
             end
