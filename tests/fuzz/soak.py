@@ -36,6 +36,10 @@ from runloop.bus import BusClient
 from runloop.errors import RunloopError
 
 GROWTH_MB = 48
+"""From the first quarter, in which windows and caches fill up to their bounds, to the last."""
+FLAT_MB = 10
+"""From the second quarter to the last, where the time is long enough that they are full then; beside SQLite's pages."""
+LONG_S = 300
 GROWTH_FDS = 16
 SAMPLES = 80
 QUIET_S = 60
@@ -351,11 +355,14 @@ def growth(samples: list[dict[str, float]]) -> dict[str, list[float]]:
     return {name: [round(statistics.median(each[name] for each in quarter), 1) for quarter in quarters] for name in samples[0]}
 
 
-def check_growth(quarters: dict[str, list[float]]) -> None:
-    """Raise Finding if the last quarter of the time lies too far above the first."""
+def check_growth(quarters: dict[str, list[float]], seconds: float) -> None:
+    """Raise Finding if the last quarter of the time lies too far above the first, or above the second of a long time."""
     for name, values in quarters.items():
         if values[-1] - values[0] > (GROWTH_MB if name.endswith("_mb") else GROWTH_FDS):
             raise Finding(f"{name} grew over the quarters of the time: {quarters}")
+    for name in ("daemon_mb", "workers_mb") if seconds >= LONG_S else ():
+        if quarters[name][-1] - quarters[name][1] > FLAT_MB:
+            raise Finding(f"{name} still grew when everything was full: {quarters}")
 
 
 async def accounts(daemon: Daemon) -> dict[str, Any]:
@@ -439,7 +446,7 @@ def main() -> None:
             daemon.start()
             result = asyncio.run(soak(daemon, args.seconds))
             result |= verified(daemon)
-            check_growth(result["quarters"])
+            check_growth(result["quarters"], args.seconds)
             print(json.dumps(result))
         except Finding as finding:
             print(f"seed {seed}: {finding}", file=sys.stderr)
