@@ -81,7 +81,7 @@ class Check:
 
     def left_over(self, process):
         """A life ended by itself: nothing of it may be left behind."""
-        left = [task for task in asyncio.all_tasks(process.loop) if not task.done() and task not in process.background]
+        left = [task for task in process.loop.left if task not in process.background]
         if left:
             self.problem(f"{len(left)} tasks are left: {sorted(task.get_coro().__qualname__ for task in left)}")
         for complaint in process.loop.complaints:

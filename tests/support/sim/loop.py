@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from weakref import WeakSet
 
 MAX_TURNS = 50_000
 
@@ -29,6 +30,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._clock_resolution = 1e-9
         self.slow_callback_duration = 1e9
         self.complaints = []
+        self._tasks = WeakSet()
         self.set_exception_handler(lambda _loop, context: self.complaints.append(context))
 
     def time(self):
@@ -36,6 +38,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def call_at(self, when, callback, *args, context=None):
         return super().call_at(when + self._chance.random() * 1e-7, callback, *args, context=context)
+
+    def create_task(self, coro, **options):
+        task = super().create_task(coro, **options)
+        self._tasks.add(task)
+        return task
+
+    @property
+    def left(self):
+        """The tasks that are not done. asyncio knows them too, among those of every loop that the collector has not come to."""
+        return [task for task in self._tasks if not task.done()]
 
     def run_in_executor(self, executor, func, *args):
         """Work of a thread is done at once; its answer comes back like one from a thread, a little later."""
@@ -101,7 +113,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if callback is not None:
                 self.call_soon(callback, *args)
         for _ in range(20):
-            left = asyncio.all_tasks(self)
+            left = self.left
             if not left:
                 break
             for task in left:
