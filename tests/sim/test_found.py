@@ -8,6 +8,7 @@ FOUND = {
     1361: "an agent went on behind the end of its own call, where the process died before the end of the attempt",
     7357: "what an attempt had cost was missing in its record, where a run was taken up after a crash only to be ended",
     260: "what a person was asked before a crash, and a grant answered after it, stayed open in the record",
+    4228: "what a call had just asked stayed open in the record, where the call was stopped before the question was on the disk",
     7109: "an approval had expired, where the process died before what had stopped its call was on record: it counted as a refusal",
     2946: "a run was cancelled, by its record, and ended otherwise: its last answer had come in the same moment",
     400687: "after a crash what had come from outside through a node of items did not count as such any more",
