@@ -215,6 +215,7 @@ class Peer(asyncio.Protocol):
             raise
         except BaseException as error:  # noqa: BLE001 - it comes out of WorkerPool.run, where the caller is
             job.fail_with(error)
+            del job  # the error knows this frame, and the job the error
             return
         if job.asked_at is not None and self._transport is not None and job.number in self.jobs:
             job.waited_s += time.monotonic() - job.asked_at

@@ -248,6 +248,7 @@ class WorkerPool:
             finally:
                 if not job.gone.is_set():
                     await self._stop(peer, job)
+                del job, ended  # what is raised here knows this frame, and they know what is raised
             if result is not None:
                 return result
             again = True

@@ -86,6 +86,28 @@ async def test_nothing_of_a_guest_that_was_stopped_in_a_call_waits_for_the_colle
         gc.enable()
 
 
+async def test_nothing_of_a_guest_that_its_host_threw_out_waits_for_the_collector(pool):
+    class Out(Exception):  # noqa: N818 - the test's own
+        pass
+
+    class Host:
+        async def __call__(self, name: str, args: str) -> Answer:
+            await asyncio.sleep(0)
+            raise Out
+
+    host = Host()
+    left = weakref.ref(host)
+    gc.disable()
+    try:
+        with pytest.raises(Out):
+            await pool.run(python_spec(WAIT), host)
+        del host
+        await asyncio.sleep(0)
+        assert left() is None
+    finally:
+        gc.enable()
+
+
 async def test_cancelling_takes_a_queued_guest_out_of_the_queue(cache_dir):
     async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
         first = asyncio.create_task(pool.run(python_spec(LOOP), Host()))
