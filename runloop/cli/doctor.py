@@ -14,7 +14,7 @@ import typer
 
 from runloop.cli import context, link, output
 from runloop.cli.link import waited
-from runloop.cli.options import JsonOption
+from runloop.cli.options import JsonOption, TableOption
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 
@@ -38,13 +38,13 @@ class Finding:
 
 
 @app.command()
-def doctor(*, as_json: JsonOption = False) -> int:
+def doctor(*, as_json: JsonOption = False, as_table: TableOption = False) -> int:
     """Check all that runs need, and say how to repair what is not in order. Exit code 1 where something does not work."""
     from runloop.cli.doctor_more import MORE
 
     settings = context.settings()
     findings = [_guarded(check, settings) for check in (_daemon, _rights, _sandbox, _guest, _ledger, *MORE, _keyring, _models, _disk)]
-    if output.wants_json(as_json=as_json, as_table=False):
+    if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:

@@ -7,16 +7,16 @@ from typing import Any
 import typer
 
 from runloop.cli import context, link, output
-from runloop.cli.options import JsonOption
+from runloop.cli.options import JsonOption, TableOption
 
 app = typer.Typer(add_completion=False, help="Show how the daemon is.")
 
 
 @app.command()
-def status(*, as_json: JsonOption = False) -> int:
+def status(*, as_json: JsonOption = False, as_table: TableOption = False) -> int:
     """Show state, runs, workers and problems of the daemon. Exit code 3 where none answers."""
     found = link.ask_once(context.settings(), "status")
-    if output.wants_json(as_json=as_json, as_table=False):
+    if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json(found)
         return 0
     for line in _lines(found):

@@ -220,7 +220,7 @@ def test_where_systemd_runs_the_daemon_becomes_a_service_of_the_user(home, capsy
     assert "Failed to connect to bus" in capsys.readouterr().out
 
 
-def test_doctor_checks_the_shell_the_base_the_vectors_space_and_grants_and_says_how_to_repair(home, monkeypatch):
+def test_doctor_checks_the_shell_the_base_the_vectors_space_and_grants_and_says_how_to_repair(home, monkeypatch, capsys):
     def doctor():
         done = subprocess.run([sys.executable, "-P", "-m", "runloop", "doctor", "--json"], capture_output=True, text=True, check=False)
         return {each["name"]: each for each in json.loads(done.stdout)}
@@ -228,6 +228,8 @@ def test_doctor_checks_the_shell_the_base_the_vectors_space_and_grants_and_says_
     monkeypatch.setenv("SHELL", "/bin/bash")
     first = doctor()
     assert {"shell", "knowledge", "vectors", "space", "grants"} <= set(first)
+    main(["doctor", "--table"])
+    assert capsys.readouterr().out.splitlines()[0].split()[0] in {"ok", "warn", "fail"}
     assert [name for name, each in first.items() if each["state"] != "ok" and not each["hint"]] == []
     (home / "notes").mkdir()
     (home / "notes/a.md").write_text("# Pier\nIt is open.\n")

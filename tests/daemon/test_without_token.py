@@ -32,6 +32,7 @@ def test_what_is_for_operators_says_who_may_and_why_this_process_may_not(without
 
 def test_how_the_daemon_is_may_be_asked_by_everybody(without_token):
     assert json.loads(without_token.rlp("status", "--json").stdout)["state"] == "ready"
+    assert ": ready, process " in without_token.rlp("status", "--table").stdout
     assert json.loads(without_token.rlp("metrics", "--json").stdout)["v"] == 1
 
 
