@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -55,8 +54,8 @@ def ensure_token(path: Path) -> str:
     if found is not None:
         return found
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = secrets.token_hex(_BYTES)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    made = os.urandom(_BYTES).hex()
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "w") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import shutil
 import time
 from contextlib import suppress
@@ -56,7 +56,7 @@ class KeptOnDisk:
         for bundle in bundles:
             place = self._place(bundle.digest)
             if not place.exists():
-                part = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+                part = place.with_name(f".{place.name}.{os.urandom(8).hex()}")
                 for path, content in bundle.files.items():
                     write_new(part / path, content)
                 try:

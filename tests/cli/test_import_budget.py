@@ -14,7 +14,20 @@ from runloop.kb import KnowledgeBase
 
 HEAVY = {
     *("aiohttp", "apsw", "asyncio", "cryptography", "email.message", "httpx2", "jsonschema", "keyring", "logging", "msgpack", "msgspec"),
-    *("numpy", "prometheus_client", "pydantic", "rich", "sqlite3", "sqlite_vec", "ssl", "structlog", "tarfile", "textual", "tomllib"),
+    *(
+        "numpy",
+        "prometheus_client",
+        "pydantic",
+        "rich",
+        "secrets",
+        "sqlite3",
+        "sqlite_vec",
+        "ssl",
+        "structlog",
+        "tarfile",
+        "textual",
+        "tomllib",
+    ),
     *("typer", "wasmtime", "yaml"),
 }
 PROBE = """
@@ -40,7 +53,7 @@ print(json.dumps([loaded(words) for words in json.load(sys.stdin)]))
 """
 STORE = {"typer", "apsw", "msgspec"}
 LOOP = {"asyncio", "logging", "ssl"}  # asyncio needs the other two
-DAEMON = {"typer", *LOOP, "msgspec", "msgpack"}
+DAEMON = {"typer", *LOOP, "msgspec", "msgpack", "secrets"}
 BUDGET: dict[str, tuple[str, set[str], int]] = {
     "init": ("init --help", {"typer"}, 15),
     "run": ("run --help", {*LOOP, "typer"}, 20),

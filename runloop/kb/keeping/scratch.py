@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,7 +47,7 @@ def sweep(beside: Path) -> None:
 def _make(beside: Path) -> tuple[Path, int]:
     """A directory that is locked and still has its name: between its making and its lock a sweep may have taken it."""
     while True:
-        path = beside / f".keeping-{secrets.token_hex(8)}.part"
+        path = beside / f".keeping-{os.urandom(8).hex()}.part"
         path.mkdir(mode=0o700)
         try:
             handle = _open(path)
