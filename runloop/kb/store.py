@@ -15,6 +15,7 @@ from runloop.errors import Where
 from runloop.events import StoredEvent, chain_hash
 from runloop.kb.database import CHECKPOINT_PAGES, abandon, connect, create, translate, translated
 from runloop.kb.errors import KeyArchived, KeyConflict, LedgerCorrupt
+from runloop.kb.log_room import LogRoom
 from runloop.kb.migrations import immediate, open_schema
 from runloop.kb.numbers import RunNumbers
 from runloop.kb.rows import COLUMNS, insert_blobs, stored
@@ -49,6 +50,7 @@ class Store:
         self._numbers = RunNumbers(path)
         self._log_pages = 0
         self._presence: Presence
+        self._room: LogRoom
         db = self._open()
         self._db: apsw.Connection | None = db
         self._acknowledged = _head(db, path)
@@ -74,15 +76,21 @@ class Store:
         self._numbers.commit(head[0])
         self._acknowledged = head
 
-    def fold(self) -> None:
-        """Write the log back into the file once it is long. Nothing depends on its success: what was acknowledged is in the log."""
-        if self._db is None or self._log_pages < CHECKPOINT_PAGES:
+    def tend(self) -> None:
+        """Write the log back into the file once it is long, and keep room behind it before.
+
+        Nothing depends on its success: what was acknowledged is in the log.
+        """
+        if self._db is None:
             return
         try:
-            self._db.wal_checkpoint()
+            if self._log_pages >= CHECKPOINT_PAGES:
+                self._db.wal_checkpoint()
+            else:
+                self._room.keep(self._log_pages)
         except _DEVICE:
             self._give_up()
-        except apsw.Error:
+        except (apsw.Error, OSError):
             return  # no room, or somebody reads: after the next commit again
 
     def close(self) -> None:
@@ -112,7 +120,7 @@ class Store:
             except BaseException:
                 abandon(db)
                 raise
-        self._presence = presence
+        self._presence, self._room = presence, LogRoom(db)
         return db
 
     def _reopen(self) -> apsw.Connection:

@@ -99,7 +99,7 @@ class Writer:
                 batch, self._pending, closed = self._pending, [], self._closed
             for start in range(0, len(batch), MAX_BATCH):
                 self._decide(batch[start : start + MAX_BATCH], batch[start + MAX_BATCH :])
-                self._store.fold()
+                self._store.tend()
         self._store.close()
 
     def _decide(self, batch: list[Submission], behind: list[Submission]) -> None:

@@ -23,7 +23,7 @@ from faulty_disk import HOW, Disk, Fault, FaultyVFS, chance, faulty, follow, pie
 from runloop.errors import RunloopError
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events.records import NodeFinished, RunStarted, Versions
-from runloop.kb import Ledger, numbers, store, writer
+from runloop.kb import Ledger, log_room, numbers, store, writer
 
 FILE = "events.sqlite"
 RUN = RunIdentity(
@@ -83,18 +83,23 @@ def fact(name: str, text: str) -> NewEvent:
 @contextmanager
 def hurried(idle: threading.Semaphore):
     """Everything that happens once in many megabytes or seconds happens all the time; ``idle`` is released after each batch."""
-    fold = store.Store.fold
+    tend = store.Store.tend
 
-    def fold_and_tell(self):
+    def tend_and_tell(self):
         try:
-            fold(self)
+            tend(self)
         finally:
             idle.release()
 
     with ExitStack() as stack:
         for owner, name, value in (
-            (store.Store, "fold", fold_and_tell),
+            (store.Store, "tend", tend_and_tell),
             (store, "CHECKPOINT_PAGES", 12),
+            (log_room, "CHECKPOINT_PAGES", 12),
+            (log_room, "_FROM_PAGES", 4),
+            (log_room, "_LEAST_BYTES", 1 << 13),
+            (log_room, "_STEP_BYTES", 1 << 14),
+            (log_room, "_WRITE_BYTES", 1 << 13),
             (numbers, "SAVE_EVERY", 5),
             (writer, "FIRST_RETRY_S", 0),
             (writer, "LAST_RETRY_S", 0),
