@@ -51,11 +51,11 @@ function __runloop_hints --description 'Read what tells a plain command: from th
             case 'config *'
                 set -a __rl_configs (string sub -s 8 -- $line)
             case 'sigil *'
-                set __rl_sigil (string sub -s 7 -- $line)
+                set __rl_sigil '^'(string sub -s 7 -- $line | string escape --style=regex)
             case 'needle *'
                 set -a __rl_needles (string sub -s 8 -- $line)
             case 'words *'
-                set __rl_words (string split ' ' -- (string sub -s 7 -- $line))
+                set __rl_words ' '(string sub -s 7 -- $line)' '
                 set __rl_known 1
             case always
                 set __rl_always 1
@@ -76,14 +76,16 @@ function __runloop_plain --description 'Whether the line is a plain command: not
     test -n "$__rl_known" -a -z "$__rl_always"; or return 1
     string match -q '*'\n'*' -- $line; and return 1
     set -l split (string split -n ' ' -- $line)
-    test -n "$__rl_sigil"; and test (string sub -l (string length -- $__rl_sigil) -- $split[1]) = $__rl_sigil; and return 1
+    test -n "$__rl_sigil"; and string match -qr -- $__rl_sigil $split[1]; and return 1
     string match -qr '[?!,]$|[^/.\s]\.$' -- $split[-1]; and return 1
     type -q -- $split[1]; or return 1
     set -l lower (string lower -- $split)
     for word in $lower
-        contains -- $word $__rl_words; and return 1
+        not string match -qr '[*?]' -- $word; and string match -q -- "* $word *" $__rl_words; and return 1
     end
-    test (count (string match -r '^[a-z]+$' -- $lower)) -ge 4; and not string match -qr '^(-[a-z0-9-]|[|&;<>])' -- $lower; and return 1
+    if set -q lower[4]
+        test (count (string match -r '^[a-z]+$' -- $lower)) -ge 4; and not string match -qr '^(-[a-z0-9-]|[|&;<>])' -- $lower; and return 1
+    end
     not __runloop_needled $line
 end
 
@@ -108,11 +110,16 @@ end
 
 function __runloop_needled --description 'Whether a line holds what could put it on the denylist'
     set -q __rl_needles[1]; or return 1
-    set -l whole (string replace -ar '[\\\\\'"]' '' -- $argv[1])
-    string match -q '*$*' -- $argv[1]; and set -a whole (string replace -ar '[\\\\\'"]' '' -- (__runloop_filled $argv[1]))
-    for word in (string split -n ' ' -- (string replace -a \n ' ' -- $argv[1]))
-        string match -qr '^[\w.-]+$' -- $word; and set -a whole (string replace -ar '[\\\\\'"]' '' -- (__runloop_short $word))
+    set -l words (string split -n ' ' -- (string replace -a \n ' ' -- $argv[1]))
+    set -l whole $argv[1]
+    string match -q '*$*' -- $argv[1]; and set -a whole (__runloop_filled $argv[1])
+    for word in $words
+        string match -qr '^[\w.-]+$' -- $word; or continue
+        if abbr -q -- $word; or functions -q -- $word
+            set -a whole (__runloop_short $word)
+        end
     end
+    string match -qr '[\\\\\'"]' -- $whole; and set whole (string replace -ar '[\\\\\'"]' '' -- $whole)
     for needle in $__rl_needles
         string match -q "*$needle*" -- $whole; and return 0
     end
