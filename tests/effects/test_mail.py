@@ -2,9 +2,11 @@
 
 import email
 import email.policy
+import gc
 import json
 import ssl
 from dataclasses import dataclass, field
+from email.headerregistry import ContentTypeHeader
 
 import pytest
 from hypothesis import given
@@ -450,3 +452,15 @@ async def test_addresses_outside_ascii_need_a_server_that_takes_them(make, serve
 
 def test_the_message_depends_on_nothing_but_the_call():
     assert composed().content == composed().content
+
+
+def test_the_classes_of_a_messages_headers_are_made_once(make, make_ctx):
+    performer = make()
+    performer.prepare(ARGS, make_ctx(MAIL))
+    gc.disable()  # the collector would free what is made anew for every message
+    try:
+        before = len(ContentTypeHeader.__subclasses__())
+        performer.prepare(ARGS, make_ctx(MAIL))
+        assert len(ContentTypeHeader.__subclasses__()) == before
+    finally:
+        gc.enable()

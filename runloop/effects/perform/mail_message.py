@@ -12,7 +12,7 @@ import email.policy
 import re
 from datetime import UTC, datetime
 from email.header import Header, decode_header, make_header
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.utils import format_datetime, getaddresses, parseaddr
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,24 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # Line ends of every kind, controls, and what turns the direction of text around, so that an address shows as another.
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
+
+
+class _Headers(HeaderRegistry):
+    """The classes of headers, each made once: the standard library makes a new one for every look at a header, and only the collector frees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[type, type] = {}
+
+    def __getitem__(self, name: str) -> type:
+        kind = self.registry.get(name.lower(), self.default_class)
+        made = self._made.get(kind)
+        if made is None:
+            made = self._made[kind] = super().__getitem__(name)
+        return made
+
+
+_POLICY = email.policy.SMTP.clone(header_factory=_Headers())
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +135,7 @@ def _body(text: str) -> str:
 def _part(text: str) -> bytes:
     """The content with its own headers; encoded where a line is long or not ASCII, so that no server on the way changes it."""
     plain = text.isascii() and all(len(line) <= LONGEST_LINE for line in text.split("\n"))
-    part = EmailMessage(policy=email.policy.SMTP)
+    part = EmailMessage(policy=_POLICY)
     part.set_content(text, charset="us-ascii" if plain else "utf-8", cte="7bit" if plain else "quoted-printable")
     return part.as_bytes()
 
@@ -185,7 +203,7 @@ def read_people(content: bytes) -> list[tuple[str, str]]:
 
 def _verify(content: bytes, to: Sequence[Address], cc: Sequence[Address], subject: str, text: str) -> None:
     """Read the bytes back: what a receiver will see is what was asked for, or there is no message."""
-    read = email.message_from_string(content.decode(), policy=email.policy.SMTP)
+    read = email.message_from_string(content.decode(), policy=_POLICY)
     people = read_people(content)
     wanted = [(a.display_name, a.addr_spec) for a in (*to, *cc)]
     seen = (people, str(read["subject"]), read.get_content().replace("\r\n", "\n"))
