@@ -40,7 +40,7 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 
 
 class _Headers(HeaderRegistry):
-    """The classes of headers, each made once: the standard library makes a new one for every look at a header, and only the collector frees it."""
+    """The classes of headers, each made once: the standard library makes new ones for every message, which only the collector frees."""
 
     def __init__(self) -> None:
         super().__init__()
