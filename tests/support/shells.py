@@ -42,6 +42,7 @@ class Home:
             "RUNLOOP_HOME": str(root / "state"),
             "XDG_CACHE_HOME": str(cache),
             "XDG_RUNTIME_DIR": str(root / "run"),
+            "RUNLOOP_ROUTER_TIMEOUT_MS": "20000",  # no screen depends on the load of the machine
             "PATH": f"{programs}:/usr/bin:/bin",
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "LANG": "C.UTF-8",
