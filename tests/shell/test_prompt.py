@@ -20,6 +20,7 @@ def test_a_command_runs_a_request_is_asked_and_the_history_has_what_was_typed(ho
     screen.expect("\ntwo")
     screen.enter(REQUEST)
     shown = screen.expect("No run failed (yesterday).")
+    screen.prompted()
     screen.key("Up")
     screen.until(lambda shown: shown.rpartition("\n")[2] == f"{home.prompt} {REQUEST}")
 
