@@ -154,7 +154,7 @@ def _dispatch(arguments: list[str]) -> int:
         return _run_verb(verb, own)
     from runloop.cli.pager import paged
 
-    with paged(["help"] if "--help" in own else [verb, *own], wanted=context.current().pager):
+    with paged(["help"] if {"-h", "--help"} & set(own) else [verb, *own], wanted=context.current().pager):
         return _run_verb(verb, own)
 
 

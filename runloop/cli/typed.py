@@ -52,8 +52,12 @@ class Plain:
 
 
 def read_plainly(command: Any) -> Any:
-    """Let every parameter of the command, and of those under it, be read here; what has a sort of its own stays with typer."""
+    """Let every parameter of the command, and of those under it, be read here; what has a sort of its own stays with typer.
+
+    ``-h`` is ``--help``, as it is in front of the verb.
+    """
     given = command.get_params
+    command.context_settings = {**(command.context_settings or {}), "help_option_names": ["-h", "--help"]}
 
     def plain(ctx: Any) -> list[Any]:
         parameters: list[Any] = given(ctx)

@@ -330,3 +330,12 @@ def test_quiet_shows_no_progress(monkeypatch):
         main._take_global_options([*words, "version"])
         seen.append(output.shows_progress())
     assert seen == [True, False, False]
+
+
+@pytest.mark.parametrize("words", [["runs"], ["kb"], ["kb", "import"], ["kb", "import", "notes"], ["route"]])
+def test_a_short_h_explains_a_verb_as_the_long_one_does(words, capsys):
+    assert main.main([*words, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert main.main([*words, "-h"]) == 0
+    assert capsys.readouterr().out == said
+    assert said.startswith(f"Usage: rlp {' '.join(words)} ")

@@ -157,7 +157,7 @@ function __runloop_remember --description 'Put a line into the history that is n
         return
     end
     set -q fish_history; and test -z "$fish_history"; and return
-    set -l place (set -q XDG_DATA_HOME; and echo $XDG_DATA_HOME; or echo $HOME/.local/share)/fish
+    set -l place (test -n "$XDG_DATA_HOME"; and echo $XDG_DATA_HOME; or echo $HOME/.local/share)/fish
     test -d $place; or return
     set -l name (set -q fish_history; and test $fish_history != default; and echo $fish_history; or echo fish)
     builtin history save
