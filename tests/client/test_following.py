@@ -42,7 +42,7 @@ def serve_attach(server, state, last_seq, asked=None):
     async def control(request):
         if asked is not None:
             asked.append(request.payload)
-        return {"ok": {"run_id": RUN, "state": state, "topic": TOPIC, "last_seq": last_seq}}
+        return {"ok": {"run_id": RUN, "state": state, "topic": TOPIC, "from_seq": request.payload.get("from_seq", 1), "last_seq": last_seq}}
 
     server.on_request("rlp/ctrl", control)
 
