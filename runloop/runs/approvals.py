@@ -99,6 +99,7 @@ class ApprovalDesk:
     ) -> None:
         """Record what was decided without the person, who may have been asked by an earlier process under other rules."""
         asked = () if approval_id in self.asked else (self._asked(approval_id, prepared, ctx, admission),)
+        self._again.add(approval_id)
         await self.recorder.write(*asked, _decided(approval_id, prepared, ctx, decision))
 
     def audit(self, call: CallInFlight, error: CallError) -> list[NewEvent]:
