@@ -56,7 +56,10 @@ class World:
     def comparable(self):
         """Whether the end of the run follows from the seed alone, whatever happened when."""
         end = next((e.payload["meta"] for e in reversed(self.disk.events) if e.kind == "run.finished"), {})
-        items = any("[" in event.payload["meta"]["node"] for event in self._failures)  # what the other items come to is a matter of time
+        failed = {event.payload["meta"]["node"].partition("[") for event in self._failures}
+        items = any(
+            among and node in self.scenario.side_by_side for node, among, _ in failed
+        )  # what the others come to is a matter of time
         ready = {event.payload["meta"]["node"] for event in self.disk.events if event.kind == "node.ready"}
         never = {end.payload["meta"]["node"] for end in self._ends if not end.payload["meta"]["attempt"]}
         places = self.outside.silent and ready & never  # who had the last place when it was seen that nobody would answer

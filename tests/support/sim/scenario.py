@@ -29,6 +29,8 @@ class Scenario:
     evict_after_ms: int | None = None
     park_after_ms: int | None = None
     parks: bool = False
+    side_by_side: set = field(default_factory=set)
+    """Nodes whose items are worked on side by side."""
     races: bool = False
     """Whether which of several nodes is first decides what others get."""
 
@@ -101,6 +103,7 @@ def _clauses(chance, scenario, nodes, edges):
             node["wait"] = {"for": chance.choice(("500ms", "5s", "2h"))}
         if chance.random() < 0.1 and node["use"].startswith("agent:"):
             node["for_each"] = {"in": "params.items", "as": "item", **({"width": 1} if chance.random() < 0.5 else {})}
+            scenario.side_by_side |= set() if "width" in node["for_each"] else {node["id"]}
         if chance.random() < 0.12:
             limits = {"timeout": "1h", "on_timeout": "approve"} if chance.random() < 0.5 else {}
             again = {"revise_to": node["id"], "max_revisions": 1} if node["use"].startswith("agent:") and chance.random() < 0.5 else {}
