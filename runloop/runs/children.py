@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.types import CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
-from runloop.runs.run import ChildCall
+from runloop.runs.results import ChildCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

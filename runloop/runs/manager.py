@@ -26,8 +26,8 @@ from runloop.runs.forking import fork_events, plan_fork
 from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
-from runloop.runs.results import ChildResult, RunHalted, RunResult
-from runloop.runs.run import ChildCall, Run
+from runloop.runs.results import ChildCall, ChildResult, RunHalted, RunResult
+from runloop.runs.run import Run
 from runloop.runs.submitted import opening_of
 from runloop.runs.tree import Tree, find_tree, nests, recorded_tree
 from runloop.sandbox.spec import Limits

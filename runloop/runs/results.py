@@ -1,4 +1,4 @@
-"""How a run in this process came to its end, or to a stop."""
+"""How a run in this process came to its end, or to a stop; and what is asked of, and what comes of, a child run."""
 
 from __future__ import annotations
 
@@ -54,3 +54,16 @@ class Parked:
     why: str
     until_ms: int | None
     questions: tuple[OpenQuestion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCall:
+    """A child run that is asked for: an opening by ``name``, or one ``agent``, by which call of which attempt (0: by the node itself)."""
+
+    name: str
+    params: Mapping[str, Any]
+    taint: frozenset[str]
+    node: str
+    attempt: int
+    call: int = 0
+    agent: bool = False

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.dataclass import dataclass
-from runloop.effects.journal import Journal
-from runloop.effects.types import CallError
 from runloop.errors import RunloopError
 from runloop.events import final_hash, record_of
 from runloop.events.records import ErrorInfo, NodeText, RunChanged, RunFinished
@@ -24,12 +21,10 @@ from runloop.openings.states import (
     Event,
     GateAnswered,
     NodeDone,
-    NodeFailed,
     NodeReady,
     NodeResumed,
     NodeRetrying,
     NodeSpent,
-    NodeSucceeded,
     NodeWaiting,
     OpenGate,
     RunDone,
@@ -40,21 +35,18 @@ from runloop.openings.states import (
 )
 from runloop.runs.approvals import NOBODY_TO_ASK
 from runloop.runs.artifacts import SavedFile, save_ports
-from runloop.runs.attempt import AttemptSpec
-from runloop.runs.attempts import Working
-from runloop.runs.budgets import AttemptBudget
+from runloop.runs.attempting import make_attempt
 from runloop.runs.call import SPAWNS, close_open_calls, dollars
 from runloop.runs.closing import Closing
-from runloop.runs.crossings import AttemptIdentity, Crossings
+from runloop.runs.crossings import Crossings
 from runloop.runs.drafts import NodeBook, first_line
-from runloop.runs.errors import NeedsPerson, driven
+from runloop.runs.errors import driven
 from runloop.runs.gates import Gates, gate_task
-from runloop.runs.history import Spent
 from runloop.runs.inbox import Inbox
 from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
-from runloop.runs.results import ChildResult, Parked, RunHalted, RunResult
+from runloop.runs.results import ChildCall, ChildResult, Parked, RunHalted, RunResult
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
 from runloop.runs.waits import Wait, Waits
@@ -63,7 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from runloop.bundles import Bundle
-    from runloop.effects.journal import Crossing
     from runloop.events import StoredEvent
     from runloop.models.budget import Budget
     from runloop.openings import Opening
@@ -74,19 +65,6 @@ if TYPE_CHECKING:
 
 _CLOCK_SET_MS = 1000
 """From here on a difference between the wall clock and the steady one is a clock that was set; less is how clocks drift."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChildCall:
-    """A child run that is asked for: an opening by ``name``, or one ``agent``, by which call of which attempt (0: by the node itself)."""
-
-    name: str
-    params: Mapping[str, Any]
-    taint: frozenset[str]
-    node: str
-    attempt: int
-    call: int = 0
-    agent: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -145,15 +123,15 @@ class Run:
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     attempts: dict[str, Crossings] = field(default_factory=dict, init=False)
     """What the attempts under way that have a guest ask, by node."""
-    _taint: Taint = field(init=False)
-    _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
+    labels: Taint = field(init=False)
+    budgets: dict[str, Budget] = field(default_factory=dict, init=False)
     waits: Waits = field(default_factory=Waits, init=False)
-    _in_line: set[str] = field(default_factory=set, init=False)
+    in_line: set[str] = field(default_factory=set, init=False)
     """Nodes whose attempt has no turn yet."""
-    _open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
+    left_open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
     """Attempts that an earlier process left under way, by node, until their guest has come to the call that was left open."""
     _result: RunResult | None = field(default=None, init=False)
-    _going: asyncio.Event | None = field(default=None, init=False)
+    going: asyncio.Event | None = field(default=None, init=False)
     """Set while nothing is held back; there is none before the run is driven."""
     _held: bool = field(default=False, init=False)
     changing: int = field(default=0, init=False)
@@ -175,12 +153,12 @@ class Run:
         """What a run needs once it is driven: thousands may be queued."""
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
-        self._taint = Taint(self.opening, self.base_taint)
+        self.labels = Taint(self.opening, self.base_taint)
         self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked)
         self._wall_ms = self.services.clock_ms() - self.services.steady_ms()
-        self._going = asyncio.Event()
+        self.going = asyncio.Event()
         if not self._held:
-            self._going.set()
+            self.going.set()
 
     @property
     def run_id(self) -> str:
@@ -208,8 +186,8 @@ class Run:
         self._heir = heir
         self._inbox.put(Cancel(reason), first=True)
 
-    def tell(self, event: Event) -> None:
-        """Let the plan hear of something that happened outside of this run."""
+    def tell(self, event: Event | BaseException) -> None:
+        """Let the plan hear of something that happened in an attempt or outside of this run."""
         self._inbox.put(event)
 
     def halt(self) -> None:
@@ -236,16 +214,16 @@ class Run:
     def hold(self) -> None:
         """Begin no node and no call any more."""
         self._held = True
-        if self._going is not None:
-            self._going.clear()
+        if self.going is not None:
+            self.going.clear()
             self._inbox.put(Tick())  # all of it may wait now: look
         self.services.turns.hold(self.run_id)
 
     def release(self) -> None:
         """Go on after :meth:`hold`."""
         self._held = False
-        if self._going is not None:
-            self._going.set()
+        if self.going is not None:
+            self.going.set()
         self.services.turns.release(self.run_id)
         starts, self._held_starts = self._held_starts, []
         for command, started_ms in starts:
@@ -255,11 +233,15 @@ class Run:
     @property
     def taint(self) -> frozenset[str]:
         """Where content that reached any of the run's nodes came from."""
-        return self._taint.everywhere()
+        return self.labels.everywhere()
+
+    def left(self, node: str) -> tuple[int | None, int | None]:
+        """Tokens and micro-dollars that a node may still use; None is no limit."""
+        return self._plan.remaining_tokens(node), self._plan.remaining_usd_micros(node)
 
     def budget_of(self, node: str) -> Budget:
         """What the running attempt of ``node`` may spend."""
-        return self._budgets[node]
+        return self.budgets[node]
 
     def outputs_of(self, node: str) -> Mapping[str, list[Any]]:
         """What a node that ended well produced, by port."""
@@ -311,10 +293,10 @@ class Run:
         self.book.restore(recorded)
         for attempt in recorded.attempts:
             if attempt.status == "ok":
-                self._taint.put(attempt.node, attempt.taint)
+                self.labels.put(attempt.node, attempt.taint)
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
-        self._open = {attempt.node: attempt for attempt in recorded.open_attempts}
-        for attempt in self._open.values():
+        self.left_open = {attempt.node: attempt for attempt in recorded.open_attempts}
+        for attempt in self.left_open.values():
             spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
             commands += self._plan.step(spent, now_ms)
         if ends:
@@ -368,7 +350,7 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self._going is None or self.ending or self.changing or not self._inbox.empty() or not self._all_waits:
+        if self.going is None or self.ending or self.changing or not self._inbox.empty() or not self._all_waits:
             return False
         if self.waits.children != len(self.children):
             return False  # one is being made, or has just ended
@@ -377,7 +359,7 @@ class Run:
     @property
     def _all_waits(self) -> bool:
         """Whether nothing is at work here; nobody in line gets a turn in a pause."""
-        return self.waits.covers(self.tasks.keys() - self._in_line if self.paused else self.tasks.keys())
+        return self.waits.covers(self.tasks.keys() - self.in_line if self.paused else self.tasks.keys())
 
     def say_quiet(self) -> None:
         """A nested opening that only waits does not use up the time of the node that it is, at whatever depth."""
@@ -417,7 +399,7 @@ class Run:
         """One commit for ``first`` and what the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
         done, stopped, closed, ended = _ends(commands)
         self.ending = done is not None
-        never = {key for key in stopped if (left := self._open.get(key[0])) is not None and left.attempt == key[1]}
+        never = {key for key in stopped if (left := self.left_open.get(key[0])) is not None and left.attempt == key[1]}
         nodes = [node for node, _ in stopped]
         if stopped or closed:
             await self._stop([*nodes, *(gate_task(node) for node, _ in closed)])
@@ -437,7 +419,7 @@ class Run:
                 if not recorded:
                     drafts.append(self.book.start(command))
             elif isinstance(command, OpenGate):
-                draft = self._gates.draft(command, self._taint.of(command.node))
+                draft = self._gates.draft(command, self.labels.of(command.node))
                 self._open_gates[command.node] = command
                 if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
                     gates.append((command, None if draft is None else len(drafts)))
@@ -475,8 +457,8 @@ class Run:
             case NodeRetrying():
                 return [self.book.retry(command, now_ms)]
             case NodeDone():
-                taint = self._taint.of(command.node)
-                self._taint.put(command.node, taint)
+                taint = self.labels.of(command.node)
+                self.labels.put(command.node, taint)
                 return [self.book.done(command, now_ms, taint)]
             case CloseGate():
                 gate = self._open_gates.pop(command.node, None)
@@ -524,12 +506,12 @@ class Run:
             self._inbox.put(Tick())  # the run may be quiet now: look
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
-        found = self._open.get(command.node)
+        found = self.left_open.get(command.node)
         return found if found is not None and found.attempt == command.attempt else None
 
     def _launch(self, command: StartNode, started_ms: int) -> None:
         recorded = self._recorded_start(command)
-        self.tasks[command.node] = asyncio.create_task(self._attempt(command, started_ms, recorded))
+        self.tasks[command.node] = asyncio.create_task(make_attempt(self, command, started_ms, recorded))
 
     async def _finish(self, done: RunDone, drafts: list[Draft], others: list[Ending]) -> None:
         """The last commit of the run: the ends of its nodes and of its child runs, its artifacts, its own end."""
@@ -563,139 +545,7 @@ class Run:
         stored = await self.recorder.write(*drafts, after=others)
         self._result = RunResult(self.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
 
-    # ── attempts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _attempt(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> None:
-        """Run one attempt and report its end; never raises."""
-        node = command.node
-        try:
-            if self.opening.node(node).kind == "agent":
-                event = await self._run_agent(command, started_ms, recorded)
-            else:
-                event = await self._run_opening(command)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
-            self._inbox.put(error)
-            return
-        if self.tasks.get(node) is asyncio.current_task():
-            del self.tasks[node]
-            self._open.pop(node, None)
-        self._inbox.put(event)
-
-    async def _run_agent(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
-        turns = self.services.turns
-        if recorded is not None:
-            turns.come_back(self.run_id)  # it had its turn; and a paused run may come as far as its record goes
-        elif not turns.try_take(self.run_id):
-            self._inbox.put(NodeWaiting(command.node, command.attempt))
-            self._in_line.add(command.node)
-            try:
-                await turns.take(self.run_id)
-            finally:
-                self._in_line.discard(command.node)
-            self._inbox.put(NodeResumed(command.node, command.attempt))
-        try:
-            return await self._work(command, started_ms, recorded)
-        finally:
-            turns.give_back(self.run_id)
-
-    async def _work(self, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
-        node, attempt, services = command.node, command.attempt, self.services
-        declared = self.opening.node(node)
-        bundle = self.bundles[declared.id]
-        begun_in = self.run_id if recorded is None else recorded.run_id
-        spec = AttemptSpec(begun_in, node, attempt, declared.with_args, command.inputs, self.seed, started_ms)
-        record = [] if recorded is None else recorded.crossings
-        spent = Spent() if recorded is None else recorded.spent
-        crossings = Crossings(
-            AttemptIdentity(self.run_id, node, attempt, bundle, services.steady_ms() + command.timeout_ms, begun_in),
-            self.recorder,
-            Journal(node, attempt, record, lenient=begun_in != self.run_id and self._changed(bundle)),
-            services.performers,
-            self.desk,
-            self._taint.inherited(declared.id),
-            requests=self.requests,
-            waiting=partial(self._wait, node, attempt),
-            away=lambda goes: self._leave(goes=goes, outside=True),
-            going=self._going,
-            spent=lambda tokens, micros: self._inbox.put(NodeSpent(node, attempt, tokens, micros)),
-            stopped=partial(self.closing.call, node),
-            taken_up=lambda: self._open.pop(node, None),
-            evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
-            usage=spent,
-            lines=0 if recorded is None else recorded.lines,
-            steady_ms=services.steady_ms,
-        )
-        limits, plan = bundle.limits, self._plan
-        self._budgets[node] = AttemptBudget(
-            self.budget,
-            least(_left(limits.tokens, spent.tokens), plan.remaining_tokens(node)),
-            least(_left(limits.usd_micros, spent.usd_micros), plan.remaining_usd_micros(node)),
-        )
-        if recorded is None:
-            self.book.spend(node, spent)
-        guest = spec.guest(bundle, services.limits_of(bundle), self.guest)
-        working = Working(
-            services.guests,
-            guest,
-            bundle,
-            crossings,
-            partial(self._crossings_of, node, attempt),
-            partial(self.book.details.__setitem__, node),
-        )
-        self.attempts[node] = crossings
-        try:
-            event = await working.run(record)
-        finally:
-            del self.attempts[node]
-        if isinstance(event, NodeSucceeded):
-            self._taint.put(node, frozenset(crossings.taint))
-        return event
-
-    def _changed(self, bundle: Bundle) -> bool:
-        """Whether this fork runs its agent with other code or other parameters than the run that it was forked from."""
-        return bool(self.overrides.get("params")) or bundle.name in (self.overrides.get("agents") or {})
-
-    async def _crossings_of(self, node: str, attempt: int) -> list[Crossing]:
-        """What the ledger has of an attempt by now."""
-        recorded = await self.services.recorded(self.run_id)
-        found = recorded.attempt_of(node, attempt)
-        return [] if found is None else found.crossings
-
-    def _wait(self, node: str, attempt: int, wait: Wait | None) -> None:
-        if wait is None:
-            self.waits.end(node)
-        else:
-            self.waits.begin(node, wait)
-        self._inbox.put(NodeResumed(node, attempt) if wait is None else NodeWaiting(node, attempt))
-        self._leave(goes=wait is not None)
-
-    def _leave(self, *, goes: bool, outside: bool = False) -> None:
-        turns = self.services.turns
-        (turns.leave if goes else turns.come_back)(self.run_id, outside=outside)
-
-    async def _run_opening(self, command: StartNode) -> Event:
-        node, attempt = self.opening.node(command.node), command.attempt
-        params = {**node.with_args, **{port: values[-1] for port, values in command.inputs.items() if port != "in" and values}}
-        self.waits.begin(command.node, Wait("child"))
-        try:
-            call = ChildCall(node.name, params, self._taint.inherited(node.id), command.node, attempt)
-            self._open.pop(command.node, None)
-            child = await self.child(self, call)
-        except NeedsPerson:
-            raise
-        except CallError as error:
-            return NodeFailed(command.node, attempt, error.message, error.code)
-        except RunloopError as error:
-            return NodeFailed(command.node, attempt, str(error), error.code)
-        finally:
-            self.waits.end(command.node)
-        if child.status != "succeeded":
-            return NodeFailed(command.node, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")
-        self._taint.put(command.node, child.taint)
-        result = {"run_id": child.run_id, "status": child.status, "outputs": dict(child.outputs)}
-        return NodeSucceeded(command.node, attempt, {"out": [result]})
+    # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _stop(self, nodes: list[str]) -> None:
         """Cancel the attempts of ``nodes`` and wait until it is known what their calls came to."""
@@ -712,7 +562,7 @@ class Run:
     async def _close(self, nodes: list[str]) -> None:
         """Have an outcome and an end for the calls and children that an earlier process left open, and no guest came to again."""
         for node in nodes:
-            left = self._open.pop(node, None)
+            left = self.left_open.pop(node, None)
             if left is not None:
                 await self._end_children(left)
                 self.closing.call(node, *self.desk.close(left), *close_open_calls(left))
@@ -743,7 +593,3 @@ def _ends(commands: list[Command]) -> tuple[RunDone | None, list[tuple[str, int]
         elif isinstance(command, CloseGate):
             closed.append((command.node, command.round))
     return done, stopped, closed, ended
-
-
-def _left(limit: int | None, spent: int) -> int | None:
-    return None if limit is None else max(0, limit - spent)

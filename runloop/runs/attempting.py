@@ -1,0 +1,170 @@
+"""What an attempt of a node is, while its run is driven: an agent's guest, or a child run of a nested opening."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from runloop.effects.journal import Journal
+from runloop.effects.types import CallError
+from runloop.errors import RunloopError
+from runloop.openings.budget import least
+from runloop.openings.states import NodeFailed, NodeResumed, NodeSpent, NodeSucceeded, NodeWaiting
+from runloop.runs.attempt import AttemptSpec
+from runloop.runs.attempts import Working
+from runloop.runs.budgets import AttemptBudget
+from runloop.runs.crossings import AttemptIdentity, Crossings
+from runloop.runs.errors import NeedsPerson
+from runloop.runs.history import Spent
+from runloop.runs.results import ChildCall
+from runloop.runs.waits import Wait
+
+if TYPE_CHECKING:
+    from runloop.bundles import Bundle
+    from runloop.effects.journal import Crossing
+    from runloop.openings.states import Event, StartNode
+    from runloop.runs.history import RecordedAttempt
+    from runloop.runs.run import Run
+
+
+async def make_attempt(run: Run, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> None:
+    """Run one attempt and report its end; never raises."""
+    node = command.node
+    try:
+        if run.opening.node(node).kind == "agent":
+            event = await _agent(run, command, started_ms, recorded)
+        else:
+            event = await _opening(run, command)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
+        run.tell(error)
+        return
+    if run.tasks.get(node) is asyncio.current_task():
+        del run.tasks[node]
+        run.left_open.pop(node, None)
+    run.tell(event)
+
+
+async def _agent(run: Run, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
+    turns = run.services.turns
+    if recorded is not None:
+        turns.come_back(run.run_id)  # it had its turn; and a paused run may come as far as its record goes
+    elif not turns.try_take(run.run_id):
+        run.tell(NodeWaiting(command.node, command.attempt))
+        run.in_line.add(command.node)
+        try:
+            await turns.take(run.run_id)
+        finally:
+            run.in_line.discard(command.node)
+        run.tell(NodeResumed(command.node, command.attempt))
+    try:
+        return await _guest(run, command, started_ms, recorded)
+    finally:
+        turns.give_back(run.run_id)
+
+
+async def _guest(run: Run, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
+    node, attempt, services = command.node, command.attempt, run.services
+    declared = run.opening.node(node)
+    bundle = run.bundles[declared.id]
+    begun_in = run.run_id if recorded is None else recorded.run_id
+    spec = AttemptSpec(begun_in, node, attempt, declared.with_args, command.inputs, run.seed, started_ms)
+    record = [] if recorded is None else recorded.crossings
+    spent = Spent() if recorded is None else recorded.spent
+    crossings = Crossings(
+        AttemptIdentity(run.run_id, node, attempt, bundle, services.steady_ms() + command.timeout_ms, begun_in),
+        run.recorder,
+        Journal(node, attempt, record, lenient=begun_in != run.run_id and _changed(run, bundle)),
+        services.performers,
+        run.desk,
+        run.labels.inherited(declared.id),
+        requests=run.requests,
+        waiting=partial(_wait, run, node, attempt),
+        away=lambda goes: _leave(run, goes=goes, outside=True),
+        going=run.going,
+        spent=lambda tokens, micros: run.tell(NodeSpent(node, attempt, tokens, micros)),
+        stopped=partial(run.closing.call, node),
+        taken_up=lambda: run.left_open.pop(node, None),
+        evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
+        usage=spent,
+        lines=0 if recorded is None else recorded.lines,
+        steady_ms=services.steady_ms,
+    )
+    limits, (tokens, usd_micros) = bundle.limits, run.left(node)
+    run.budgets[node] = AttemptBudget(
+        run.budget, least(_left(limits.tokens, spent.tokens), tokens), least(_left(limits.usd_micros, spent.usd_micros), usd_micros)
+    )
+    if recorded is None:
+        run.book.spend(node, spent)
+    guest = spec.guest(bundle, services.limits_of(bundle), run.guest)
+    working = Working(
+        services.guests,
+        guest,
+        bundle,
+        crossings,
+        partial(_crossings_of, run, node, attempt),
+        partial(run.book.details.__setitem__, node),
+    )
+    run.attempts[node] = crossings
+    try:
+        event = await working.run(record)
+    finally:
+        del run.attempts[node]
+    if isinstance(event, NodeSucceeded):
+        run.labels.put(node, frozenset(crossings.taint))
+    return event
+
+
+def _changed(run: Run, bundle: Bundle) -> bool:
+    """Whether this fork runs its agent with other code or other parameters than the run that it was forked from."""
+    return bool(run.overrides.get("params")) or bundle.name in (run.overrides.get("agents") or {})
+
+
+async def _crossings_of(run: Run, node: str, attempt: int) -> list[Crossing]:
+    """What the ledger has of an attempt by now."""
+    recorded = await run.services.recorded(run.run_id)
+    found = recorded.attempt_of(node, attempt)
+    return [] if found is None else found.crossings
+
+
+def _wait(run: Run, node: str, attempt: int, wait: Wait | None) -> None:
+    if wait is None:
+        run.waits.end(node)
+    else:
+        run.waits.begin(node, wait)
+    run.tell(NodeResumed(node, attempt) if wait is None else NodeWaiting(node, attempt))
+    _leave(run, goes=wait is not None)
+
+
+def _leave(run: Run, *, goes: bool, outside: bool = False) -> None:
+    turns = run.services.turns
+    (turns.leave if goes else turns.come_back)(run.run_id, outside=outside)
+
+
+async def _opening(run: Run, command: StartNode) -> Event:
+    node, attempt = run.opening.node(command.node), command.attempt
+    params = {**node.with_args, **{port: values[-1] for port, values in command.inputs.items() if port != "in" and values}}
+    run.waits.begin(command.node, Wait("child"))
+    try:
+        call = ChildCall(node.name, params, run.labels.inherited(node.id), command.node, attempt)
+        run.left_open.pop(command.node, None)
+        child = await run.child(run, call)
+    except NeedsPerson:
+        raise
+    except CallError as error:
+        return NodeFailed(command.node, attempt, error.message, error.code)
+    except RunloopError as error:
+        return NodeFailed(command.node, attempt, str(error), error.code)
+    finally:
+        run.waits.end(command.node)
+    if child.status != "succeeded":
+        return NodeFailed(command.node, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")
+    run.labels.put(command.node, child.taint)
+    result = {"run_id": child.run_id, "status": child.status, "outputs": dict(child.outputs)}
+    return NodeSucceeded(command.node, attempt, {"out": [result]})
+
+
+def _left(limit: int | None, spent: int) -> int | None:
+    return None if limit is None else max(0, limit - spent)
