@@ -46,19 +46,29 @@ def test_the_history_keeps_requests_as_it_keeps_commands(home, terminal):
 
 def test_a_request_of_several_lines_comes_back_from_the_history_as_it_was(home, terminal):
     screen = terminal()
+    if home.shell == "fish":  # which merges nothing in the second in which it began
+        screen.enter("set second (date +%s); while test (date +%s) = $second; end; echo on''ward")
+        screen.expect("\nonward")
     typed = ("tell ada and bob what failed yesterday", r"with C:\new \\ and why, please?")
     screen.paste("\n".join(typed))
     screen.expect(typed[1])
     screen.key("Enter")
     screen.expect("ASKED <")
     screen.clear()
-    screen.key("Up", "Up")
-    screen.until(lambda shown: all(line in shown for line in typed))
+    assert goes_back_to(screen, typed)
     screen.key("C-c")
     if home.shell == "fish":
-        other = terminal()
-        other.key("Up", "Up", "Up")
-        other.until(lambda shown: all(line in shown for line in typed))
+        assert goes_back_to(terminal(), typed)
+
+
+def goes_back_to(screen, lines):
+    """Whether one of the last entries of the history has these lines; fish shows the very last one a moment late."""
+    for _ in range(5):
+        screen.key("Up")
+        screen.quiet()
+        if all(line in screen.screen(back=0) for line in lines):
+            return True
+    return False
 
 
 def test_a_denied_line_is_not_run_and_stays_to_be_edited(terminal):

@@ -146,6 +146,9 @@ end
 function __runloop_told --on-event fish_postexec
     set -e RUNLOOP_SHELL_FACTS
     set -q __rl_typed; or return
+    set -l now (date +%s)
+    test "$now" = "$__rl_merged"; and return # fish merges once a second at most: after the next command then
+    set -g __rl_merged $now
     set -e __rl_typed
     builtin history merge # what __runloop_remember wrote, and in the place of what was run instead
 end
