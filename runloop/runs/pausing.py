@@ -10,6 +10,8 @@ from runloop.runs.drafts import first_line
 from runloop.runs.recorder import Draft
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runloop.runs.run import Run
 
 _WITH_PARENT = "as the run that asked for this one"
@@ -24,11 +26,19 @@ async def pause(run: Run, why: str) -> None:
 
 
 async def resume(run: Run, why: str) -> None:
-    """Go on after :func:`pause`."""
-    while family := [each for each in run.family() if not each.ending and each.paused]:  # one more may have begun meanwhile
+    """Go on after :func:`pause`; what is about to end, and what it is about to stop, stays as it is."""
+    while family := [each for each in _going_on(run) if each.paused]:  # one more may have begun meanwhile
         await _write_of_all(run, family, _resumed(why))
         for each in family:
             each.release()
+
+
+def _going_on(run: Run) -> Iterator[Run]:
+    """The run and its child runs, without those that are ending and what is below them."""
+    if not run.ending:
+        yield run
+        for child in run.children.values():
+            yield from _going_on(child)
 
 
 def in_step(child: Run) -> list[Draft]:

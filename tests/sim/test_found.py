@@ -15,6 +15,7 @@ FOUND = {
     402220: "a replay let an attempt that had been stopped go on behind its last call, where it crashed its worker",
     404738: "a run hung for ever that was cancelled while it was taken up for the time of a gate of its child",
     19915: "what an earlier process had asked and a grant answered expired, too, where its attempt was stopped right after",
+    81508: "a child run that was about to be stopped went on to a model when its parent, which was ending, was resumed",
     16730: "a nested opening ran out of time in a pause, where its agents had not got a turn before",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
