@@ -10,7 +10,7 @@ from _common import RUNS, arguments, repeat, report
 
 from runloop.kb import Ledger
 from runloop.kb.database import connect
-from runloop.kb.queries import Request, run_query
+from runloop.kb.queries import Request, query_process
 from runloop.kb.redaction import Redactor
 from runloop.kb.views import create
 
@@ -29,7 +29,8 @@ TEXT = "Ask Ada about the Q4 plan on 2026-03-11 at 10:00: it costs 1,200.50 EUR,
 
 def asked(request, sql):
     begin = time.perf_counter()
-    run_query(request(sql))
+    with query_process() as ask:
+        ask(request(sql))
     return (time.perf_counter() - begin) * 1000
 
 
