@@ -103,6 +103,7 @@ def behind():
 
     def run_sql(path, sql, *values):
         db = apsw.Connection(str(path))
+        db.set_busy_timeout(10_000)  # the writer may be looking after its log
         try:
             return db.execute(sql, values).fetchall()
         finally:
