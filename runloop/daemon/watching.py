@@ -18,7 +18,8 @@ _IGNORED = ("__pycache__", ".git")
 class Watcher:
     """Calls ``changed`` on the loop with the paths that changed; ``watch`` begins anew with other directories.
 
-    ``changed`` is called once with none soon after it began. ``failed`` hears why nothing is watched any more. A thread waits for the kernel: watchfiles with asyncio costs 25 ms of imports.
+    ``changed`` is called once with none soon after it began. ``failed`` hears why nothing is watched any more.
+    A thread waits for the kernel: watchfiles with asyncio costs 25 ms of imports.
     """
 
     def __init__(self, changed: Callable[[set[Path]], None], failed: Callable[[Exception], None], *, recursive: bool = True) -> None:
