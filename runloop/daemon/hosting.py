@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -369,9 +369,7 @@ class Hosting:
         while (self._queue.ready or self._to_wake) and self._running < self.max_runs and not self.draining:
             if self._to_wake:  # they were here before
                 self._running += 1
-                task = asyncio.create_task(self._take_up(self._to_wake.popleft()))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._go(self._take_up(self._to_wake.popleft()))
             else:
                 self._start(self._queue.ready.popleft())
         if (wanted := self._queue.wanted) is not None and wanted not in self._waking and not self.draining:
@@ -434,10 +432,14 @@ class Hosting:
     def _make_ready(self, run_id: str) -> asyncio.Future[Hosted]:
         """Read a queued run back that was left to the ledger; it is the last then of those that are ready."""
         waking = self._waking[run_id] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._read_back(run_id))
+        self._go(self._read_back(run_id))
+        return waking
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it beside everything else; the daemon's end waits for it."""
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return waking
 
     async def _read_back(self, run_id: str) -> None:
         hosted = await self._recovered(run_id, self._queue.behind, "queued")

@@ -1,4 +1,4 @@
-"""Runs that the daemon has and does not hold in memory: parked until an answer or a time, a few hundred bytes each."""
+"""Runs that the daemon has and does not hold in memory: parked until an answer or a time, or queued; a few hundred bytes each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Stub:
-    """What is left of a parked run."""
+    """What is left of a run that is parked, or queued behind many others."""
 
     identity: RunIdentity
     why: str

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from runloop.kb.database import CHECKPOINT_PAGES, PAGE
-from runloop.kb.migrations import immediate
+from runloop.kb.unsynced import log_file
 
 _HEADER, _FRAME = 32, 24 + PAGE  # bytes of the log before its first page, and of each page in it
 _FROM_PAGES = 32
@@ -35,20 +35,15 @@ class LogRoom:
         """
         if not self._enough_to <= pages < CHECKPOINT_PAGES:
             return
-        log = Path(self._db.filename_wal)
-        size = log.stat().st_size
+        size = Path(self._db.filename_wal).stat().st_size
         if size - _HEADER - pages * _FRAME < _LEAST_BYTES:
-            size = self._lengthen(log)
+            size = self._lengthen()
         self._enough_to = max(_FROM_PAGES, (size - _HEADER - _LEAST_BYTES) // _FRAME)
 
-    def _lengthen(self, log: Path) -> int:
-        with immediate(self._db):
-            file = apsw.VFSFile("", str(log), [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
-            try:
-                size = file.xFileSize()
-                for offset in range(size, size + _STEP_BYTES, _WRITE_BYTES):
-                    file.xWrite(bytes(_WRITE_BYTES), offset)
-                file.xSync(apsw.SQLITE_SYNC_NORMAL)
-            finally:
-                file.xClose()
+    def _lengthen(self) -> int:
+        with log_file(self._db) as file:
+            size = file.xFileSize()
+            for offset in range(size, size + _STEP_BYTES, _WRITE_BYTES):
+                file.xWrite(bytes(_WRITE_BYTES), offset)
+            file.xSync(apsw.SQLITE_SYNC_NORMAL)
         return size + _STEP_BYTES

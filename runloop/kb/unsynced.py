@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +20,7 @@ import apsw
 from runloop.kb.migrations import immediate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 _COPY_BYTES = 1 << 16  # SQLite's own files take less than 128 KiB at once, and write nothing of more
@@ -61,20 +63,24 @@ def fold_on_close(db: apsw.Connection, *, yes: bool) -> None:
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(not yes))
 
 
-def write_log_again(db: apsw.Connection) -> None:
-    """Write the log where it is, byte for byte, and sync it through a handle that no failed sync has touched; keeps writers out meanwhile.
+@contextmanager
+def log_file(db: apsw.Connection) -> Iterator[apsw.VFSFile]:
+    """The log's file, with all writers kept out meanwhile. Through SQLite's own files: what they open and close does not end its locks."""
+    with immediate(db):
+        file = apsw.VFSFile("", db.filename_wal, [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
+        try:
+            yield file
+        finally:
+            file.xClose()
 
-    Through SQLite's own files: what they open and close does not end its locks.
-    """
+
+def write_log_again(db: apsw.Connection) -> None:
+    """Write the log where it is, byte for byte, and sync it through a handle that no failed sync has touched."""
     log = Path(db.filename_wal)
     if not log.exists() or log.stat().st_size == 0:
         return
-    with immediate(db):
-        file = apsw.VFSFile("", str(log), [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
-        try:
-            size = file.xFileSize()
-            for offset in range(0, size, _COPY_BYTES):
-                file.xWrite(file.xRead(min(_COPY_BYTES, size - offset), offset), offset)
-            file.xSync(apsw.SQLITE_SYNC_FULL)
-        finally:
-            file.xClose()
+    with log_file(db) as file:
+        size = file.xFileSize()
+        for offset in range(0, size, _COPY_BYTES):
+            file.xWrite(file.xRead(min(_COPY_BYTES, size - offset), offset), offset)
+        file.xSync(apsw.SQLITE_SYNC_FULL)

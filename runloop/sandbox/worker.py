@@ -31,6 +31,8 @@ from runloop.sandbox.tape import Player, unpack
 
 _COLLECT = (20_000, 20, 20)
 """When the collector looks for cycles, as in the daemon."""
+_HOLD_S = 0.001
+"""The end of a guest is not held longer than this, to go with the next."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,10 +46,6 @@ class _Run:
     execution: Execution | None = None
     stopped: tuple[str, str] | None = None
     calls: int = 0
-
-
-_HOLD_S = 0.001
-"""The end of a guest is not held longer than this, to go with the next."""
 
 
 class Worker:
