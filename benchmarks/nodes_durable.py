@@ -1,10 +1,10 @@
 """Row 6: durable, sandboxed no-op nodes in a chain and 200 side by side, beside LangGraph and DBOS with SQLite.
 
 The nodes run through the run manager of this process with the real ledger, on the loop that the daemon takes (uvloop where it is
-installed): each node's start is on disk before it runs, its end before the next begins. Beside the clock stands processor time, which
-says more on a shared machine. The rivals run plain functions in their own process. ``--peers PYTHON`` names a Python that has
-``langgraph``, ``langgraph-checkpoint-sqlite`` and ``dbos``; what is missing there is left out, and the result says so. Everybody takes
-turns in one series.
+installed) and with its interpreter's settings: every record is on disk before anybody sees it, and the run's end before it has ended.
+Beside the clock stands processor time, which says more on a shared machine. The rivals run plain functions in their own process.
+``--peers PYTHON`` names a Python that has ``langgraph``, ``langgraph-checkpoint-sqlite`` and ``dbos``; what is missing there is left
+out, and the result says so. Everybody takes turns in one series.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from _cpu import Meter
 from _daemon import COMMAND, Home, home
 
 from runloop.config import load
-from runloop.daemon.main import loop_factory
+from runloop.daemon.main import loop_factory, tune_interpreter
 from runloop.openings import parse_opening
 from runloop.runs.compose import Session, session
 from runloop.runs.manager import Submission
@@ -99,6 +99,7 @@ def main() -> None:
     series: dict[str, list[float]] = {}
     versions: dict[str, str] = {}
     missing = []
+    tune_interpreter()
     with home() as made:
         made.agent("core", "wasm32-wasip1", "agent.wasm", bytes(wasmtime.wat2wasm(COMMAND)))
         made.agent("python", "python", "agent.py", PYTHON)

@@ -14,6 +14,7 @@ from _daemon import COMMAND, Home, home
 from runs_throughput import EVENTS, OPENING, SUBMITTERS
 
 from runloop.config import load
+from runloop.daemon.main import tune_interpreter
 from runloop.openings import parse_opening
 from runloop.runs.compose import session
 from runloop.runs.manager import Submission
@@ -46,6 +47,7 @@ def main() -> None:
     """Make a home, run."""
     options = arguments(__doc__ or "")
     count = 2 if options.small else 15
+    tune_interpreter()
     with home() as made:
         made.agent("core", "wasm32-wasip1", "agent.wasm", bytes(wasmtime.wat2wasm(COMMAND)))
         figures = repeat(lambda: asyncio.run(measure(made, count)), runs=1 if options.small else options.runs)

@@ -34,7 +34,7 @@ _COLLECT = (20_000, 20, 20)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; the exit codes are those of `rlp`. Never prints a traceback for an error with a name."""
-    gc.set_threshold(*_COLLECT)
+    tune_interpreter()
     arguments = _parser().parse_args(argv)
     notifier = Notifier.of(os.environ, os.getpid())
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNLOOP_READY_FD"):
@@ -104,7 +104,6 @@ def _live(
         where, why = Where(file=str(settings.get("logging.file")), key="logging.file"), f"the log cannot be written: {error.strerror}"
         raise InvalidInput(why, code="daemon.log", where=where, hint="set logging.file") from error
     os.umask(0o077)
-    sys.setswitchinterval(_SWITCH_S)
     options = Options(load, arguments.system, _group(arguments), workers)
 
     async def live() -> None:
@@ -113,6 +112,12 @@ def _live(
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(live())
     return EXIT_OK
+
+
+def tune_interpreter() -> None:
+    """Set the interpreter up for a loop beside the ledger's writer: for this process, as long as it lives."""
+    gc.set_threshold(*_COLLECT)
+    sys.setswitchinterval(_SWITCH_S)
 
 
 def loop_factory() -> Callable[[], AbstractEventLoop] | None:

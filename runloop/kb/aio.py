@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from runloop.kb.writer import StallListener
 
 T = TypeVar("T")
+_GATHER_S = 0.004
+"""How long what nobody waits for gathers: fewer commits, and fewer changes between the loop and the writer."""
 
 
 class AsyncLedger:
@@ -25,24 +27,35 @@ class AsyncLedger:
         self.ledger = ledger
         self._loop = get_running_loop()
         self._gathered: list[Submission] = []
+        self._urgent = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, on_stall: StallListener) -> None:
         """As ``Ledger.watch``, with ``on_stall`` called on the loop."""
         self.ledger.watch(lambda full: self._call(on_stall, full))
 
-    def append(self, events: Iterable[NewEvent], *, check: bool = True) -> asyncio.Future[list[StoredEvent]]:
+    def append(self, events: Iterable[NewEvent], *, check: bool = True, urgent: bool = True) -> asyncio.Future[list[StoredEvent]]:
         """Store the events together, or none; the future is done when they are on disk.
 
         Invalid events raise here. Calls are stored in their order, those of one turn of the loop together: that is fewer commits, and the
-        writer is woken when the turn is over instead of fighting for the interpreter. Cancelling the future does not take them back.
+        writer is woken when the turn is over instead of fighting for the interpreter. What is not ``urgent`` gathers for some milliseconds,
+        or until something urgent comes. Cancelling the future does not take them back.
         """
         future: asyncio.Future[list[StoredEvent]] = self._loop.create_future()
         self._gathered.append(self.ledger.prepare(events, self, check=check, future=future))
-        if len(self._gathered) == 1:
-            self._loop.call_soon(self._hand_over)
+        if urgent:
+            if not self._urgent:
+                self._urgent = True
+                self._loop.call_soon(self._hand_over)
+        elif self._timer is None and not self._urgent:
+            self._timer = self._loop.call_later(_GATHER_S, self._hand_over)
         return future
 
     def _hand_over(self) -> None:
+        self._urgent = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         gathered, self._gathered = self._gathered, []
         for submission, error in self.ledger.put_all(gathered):
             submission.error = error

@@ -30,6 +30,12 @@ class SeqTaken(LedgerError):  # noqa: N818 - named for what it is, like the rest
     code = "kb.seq_taken"
 
 
+class SeqMissing(LedgerError):  # noqa: N818
+    """A record of the run that comes before this one was not stored: a run's records have no gap."""
+
+    code = "kb.seq_missing"
+
+
 class LedgerReadOnly(LedgerError):  # noqa: N818 - named for what it is, like the rest of the tree
     """The file or its directory cannot be written."""
 

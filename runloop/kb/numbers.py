@@ -1,4 +1,4 @@
-"""The numbers of run records: no record of a run is stored under a number that the run has used, whichever process writes it.
+"""The numbers of run records: each is stored once and after the one before it, whichever process writes it.
 
 The last number of every run that has not ended is kept in memory, brought up to date inside each write transaction with what
 other processes stored since, and saved every thousand events, so that a new process reads only what came after. An index over
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.errors import Where
 from runloop.events import RUN_KINDS
-from runloop.kb.errors import RunArchived, SeqTaken
+from runloop.kb.errors import RunArchived, SeqMissing, SeqTaken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,8 +60,8 @@ class RunNumbers:
                 del self._last[run_id]
         self._at = last_id
 
-    def admit(self, db: apsw.Connection, rows: Iterable[Row]) -> SeqTaken | RunArchived | None:
-        """Take the numbers of one submission's rows, all or none; the error says which one is taken, or what they rest on is gone."""
+    def admit(self, db: apsw.Connection, rows: Iterable[Row]) -> SeqTaken | SeqMissing | RunArchived | None:
+        """Take the numbers of one submission's rows, all or none; the error says which one is taken, or what they rest on is missing."""
         mine: dict[str, int] = {}
         for row in rows:
             kind, payload = row.event.kind, row.payload
@@ -75,6 +75,8 @@ class RunNumbers:
                 last = self._last_of(db, run_id)
             if seq <= last:
                 return self._taken(run_id, seq, last)
+            if 0 < last < seq - 1:
+                return self._missing(run_id, seq, last)
             mine[run_id] = _ENDED if kind == _END else seq
         self._new.update(mine)
         return None
@@ -117,6 +119,13 @@ class RunNumbers:
             f"record {seq} of run {run_id} cannot be stored: the run {state}",
             where=Where(file=str(self._path)),
             hint=f"another process drives this run; follow it with `rlp attach {run_id}`",
+        )
+
+    def _missing(self, run_id: str, seq: int, last: int) -> SeqMissing:
+        return SeqMissing(
+            f"record {seq} of run {run_id} cannot be stored: record {last + 1} is not there",
+            where=Where(file=str(self._path)),
+            hint=f"what kept that one from being stored was said before; `rlp resume {run_id}` goes on from what is there",
         )
 
 

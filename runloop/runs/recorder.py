@@ -6,6 +6,7 @@ A durable record is appended to the ledger and reaches the subscribers only when
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,7 +26,7 @@ Subscriber = Callable[[Mapping[str, Any]], None]
 class Appender(Protocol):
     """The ledger as a run sees it: resolves in order, once the events are durable."""
 
-    def append(self, events: Iterable[NewEvent]) -> asyncio.Future[list[StoredEvent]]: ...
+    def append(self, events: Iterable[NewEvent], *, urgent: bool = True) -> asyncio.Future[list[StoredEvent]]: ...
 
 
 class Draft(Struct, frozen=True):
@@ -63,46 +64,64 @@ class Recorder:
         self._subscribers: list[Subscriber] = []
         self.lost: BaseException | None = None
         self.halted = False
+        self.queued = 0
+        """Commits so far."""
+        self._shown = 0
+        self._behind: deque[tuple[int, Mapping[str, Any]]] = deque()  # live records, and how many commits come before
+
+    @property
+    def ahead(self) -> int:
+        """How many commits are on their way to the disk."""
+        return self.queued - self._shown
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber`` with every record from now on, in order; it must not raise and must not block."""
         self._subscribers.append(subscriber)
 
-    def write(self, *drafts: Draft, beside: Iterable[NewEvent] = (), after: Sequence[Ending] = ()) -> asyncio.Future[list[StoredEvent]]:
+    def write(
+        self, *drafts: Draft, beside: Iterable[NewEvent] = (), after: Sequence[Ending] = (), at_ms: int | None = None, urgent: bool = True
+    ) -> asyncio.Future[list[StoredEvent]]:
         """Append ``drafts`` as one commit; done when they are on disk, with their stored events in order.
 
         ``beside`` are events of other kinds (an audit entry) that belong in the same commit, after the records; ``after`` are the last
-        records of other runs, before them.
+        records of other runs, before them. ``at_ms`` is the time that all of them bear (None: now). Where nobody waits for the commit it is
+        not ``urgent``, and may come with the next.
+
         The numbers are taken at once, so the order of calls is the order of the records. Once a record could not be stored, its number
         is missing for good: every later write raises what happened then, so that no run with a gap is ever brought to an end.
         """
         for recorder in (self, *(ending.recorder for ending in after)):
             if recorder.lost is not None:
                 raise recorder.lost
-        return self._append(drafts, beside, after)
+        return self._append([*after, Ending(self, drafts)], beside, self.clock_ms() if at_ms is None else at_ms, urgent=urgent)
 
     def note(self, *drafts: Draft) -> None:
         """Append without waiting: for lines whose loss with the process would lose nothing that anybody acted on."""
         if self.lost is None:
-            self._append(drafts, ())
+            self._append([Ending(self, drafts)], (), self.clock_ms())
 
     def live(self, kind: str, message: str, meta: RecordMeta | Mapping[str, Any]) -> None:
-        """Tell the subscribers something that is not kept; its ``seq`` is that of the last numbered record."""
-        self.tell(live_record(self.identity, self.last_seq, kind, meta, message, ts_ms=self.clock_ms()))
+        """Tell the subscribers something that is not kept, after the numbered records before it; its ``seq`` is that of the last one."""
+        record = live_record(self.identity, self.last_seq, kind, meta, message, ts_ms=self.clock_ms())
+        if self.ahead:
+            self._behind.append((self.queued, record))
+        else:
+            self.tell(record)
 
     def _append(
-        self, drafts: Sequence[Draft], beside: Iterable[NewEvent], after: Sequence[Ending] = ()
+        self, parts: Sequence[Ending], beside: Iterable[NewEvent], now_ms: int, *, urgent: bool = True
     ) -> asyncio.Future[list[StoredEvent]]:
         """The caller gets a future of its own: that it stops waiting must not lose the record."""
-        now_ms, parts = self.clock_ms(), [*after, Ending(self, drafts)]
         before = [part.recorder.last_seq for part in parts]
         try:
             events = [[part.recorder.numbered(draft, now_ms) for draft in part.drafts] for part in parts]
-            written = self._ledger.append([*chain.from_iterable(events), *beside])
+            written = self._ledger.append([*chain.from_iterable(events), *beside], urgent=urgent)
         except BaseException:
             for part, last_seq in zip(parts, before, strict=True):
                 part.recorder.last_seq = last_seq  # nothing was queued under these numbers
             raise
+        for part in parts:
+            part.recorder.queued += 1
         counts, seen = [(part.recorder, len(part.drafts)) for part in parts], written.get_loop().create_future()
         written.add_done_callback(lambda done: self._publish(done, counts, seen))
         return seen
@@ -128,11 +147,14 @@ class Recorder:
     ) -> None:
         """Show what is on disk, then let the caller go on; what is not on disk is never shown."""
         if written.cancelled():
+            for recorder, _ in counts:
+                recorder.decided(show=False)
             seen.cancel()
             return
         if (error := written.exception()) is not None:
             for recorder, _ in counts:
                 recorder.lost = recorder.lost or error
+                recorder.decided(show=False)
             if not seen.cancelled():
                 seen.set_exception(error)
                 seen.exception()  # a note has nobody who asks
@@ -143,10 +165,19 @@ class Recorder:
             for recorder, count in counts:
                 for event in stored[first : first + count]:
                     recorder.tell(record_of(event))
+                recorder.decided()
                 first += count
         finally:
             if not seen.cancelled():
                 seen.set_result(stored[own:])
+
+    def decided(self, *, show: bool = True) -> None:
+        """One more commit is on disk, or never will be (``show`` false): what waited behind it is shown now, or not at all."""
+        self._shown += 1
+        while self._behind and self._behind[0][0] <= self._shown:
+            record = self._behind.popleft()[1]
+            if show:
+                self.tell(record)
 
     def tell(self, record: Mapping[str, Any]) -> None:
         """Show a record to the subscribers."""

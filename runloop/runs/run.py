@@ -1,4 +1,4 @@
-"""One run: feeds what happens into the plan and carries out what the plan says, each step on disk before the next."""
+"""One run: feeds what happens into the plan and carries out what the plan says, each step recorded before the next."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from runloop.openings.states import (
     OpenGate,
     RunDone,
     StartNode,
-    StopNode,
     Tick,
     Warn,
 )
@@ -38,6 +37,7 @@ from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempting import make_attempt
 from runloop.runs.call import SPAWNS, close_open_calls, dollars
 from runloop.runs.closing import Closing
+from runloop.runs.commands import ends_of, portions
 from runloop.runs.crossings import Crossings
 from runloop.runs.drafts import NodeBook, first_line
 from runloop.runs.errors import driven
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
 _CLOCK_SET_MS = 1000
 """From here on a difference between the wall clock and the steady one is a clock that was set; less is how clocks drift."""
+_MOST_AHEAD = 8
+"""Commits on their way to the disk with which a run goes on; with as many it waits, so a full disk holds it up soon."""
 
 
 @dataclass(slots=True, eq=False)
@@ -142,6 +144,8 @@ class Run:
     _said: dict[tuple[str, int], Draft] = field(default_factory=dict, init=False)
     """Answers at gates, by node and round, until the plan hears of them."""
     _said_quiet: bool = field(default=False, init=False)
+    _unseen: asyncio.Future[list[StoredEvent]] | None = field(default=None, init=False)
+    """The latest commit that nobody waited for."""
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
 
@@ -268,6 +272,8 @@ class Run:
             self._inbox.close()
             self.services.turns.release(self.run_id)
             await self._stop_all()
+            if self._unseen is not None:
+                await asyncio.wait({self._unseen})  # who takes the run up again finds all of it
         return self._result
 
     def _raise_unless_ended(self, event: BaseException) -> None:
@@ -396,8 +402,20 @@ class Run:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_out(self, commands: list[Command], *first: Draft) -> None:
-        """One commit for ``first`` and what the plan said, then the starts: a node runs, and a gate asks, only after that is on disk."""
-        done, stopped, closed, ended = _ends(commands)
+        """Carry out what the plan said; many starts at once in portions, so that the first work while the others are written."""
+        for number, portion in enumerate(portions(commands)):
+            if number:
+                await asyncio.sleep(0)
+            await self._commit(portion, *first)
+            first = ()
+
+    async def _commit(self, commands: list[Command], *first: Draft) -> None:
+        """One commit for ``first`` and what the plan said, then the starts.
+
+        A gate asks, and a nested run begins, only after that is on disk. An agent begins at once: what it does outside, and what anybody
+        sees of it, comes after these records on the disk (ADR 5, "Ahead of the disk").
+        """
+        done, stopped, closed, ended = ends_of(commands)
         self.ending = done is not None
         never = {key for key in stopped if (left := self.left_open.get(key[0])) is not None and left.attempt == key[1]}
         nodes = [node for node, _ in stopped]
@@ -407,34 +425,57 @@ class Run:
             if self.recorder.halted:
                 raise RunHalted  # meanwhile the process began to leave: what calls came to is for a recovery to say
         others, calls = self.closing.take([*nodes, *ended])
-        drafts = [*first, *calls]
-        starts: list[tuple[StartNode, int | None]] = []
-        gates: list[tuple[OpenGate, int | None]] = []
+        drafts, starts, gates = [*first, *calls], list[tuple[StartNode, bool]](), list[tuple[OpenGate, int | None]]()
         for command in commands:
             if isinstance(command, StartNode):
                 if (command.node, command.attempt) in never:
                     continue  # an attempt of an earlier process that ends before it is taken up
                 recorded = self._recorded_start(command) is not None
-                starts.append((command, None if recorded else len(drafts)))
-                if not recorded:
-                    drafts.append(self.book.start(command))
+                starts.append((command, recorded))
+                drafts += [] if recorded else [self.book.start(command)]
             elif isinstance(command, OpenGate):
-                draft = self._gates.draft(command, self.labels.of(command.node))
-                self._open_gates[command.node] = command
+                asked = self._gate_opens(command)
                 if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
-                    gates.append((command, None if draft is None else len(drafts)))
-                drafts += [] if draft is None else [draft]
+                    gates.append((command, len(drafts) if asked else None))
+                drafts += asked
             else:
                 drafts += self._drafts_of(command)
         if done is not None:
             await self._finish(done, drafts, others)
             return
-        stored = await self.recorder.write(*drafts, after=others) if drafts else []
-        for start, position in starts:
-            self._begin_attempt(start, None if position is None else stored[position].ts_ms)
+        now_ms = self.services.clock_ms()
+        goes_on = not (gates or stopped or others) and all(self._is_agent(start.node) for start, _ in starts)
+        stored = await self._write(drafts, others, now_ms, goes_on=goes_on)
+        for start, recorded in starts:
+            self._begin_attempt(start, None if recorded else now_ms)
         for gate, position in gates:
             event_id = 0 if position is None else stored[position].id
             self.tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
+
+    async def _write(self, drafts: list[Draft], others: list[Ending], now_ms: int, *, goes_on: bool) -> list[StoredEvent]:
+        """Queue a commit, and wait for it unless the run goes on meanwhile; nothing stored then."""
+        if not drafts:
+            return []
+        goes_on = goes_on and self.recorder.ahead < _MOST_AHEAD
+        written = self.recorder.write(*drafts, after=others, at_ms=now_ms, urgent=not goes_on)
+        if not goes_on:
+            return await written
+        written.add_done_callback(self._heed)
+        self._unseen = written
+        return []
+
+    def _gate_opens(self, command: OpenGate) -> list[Draft]:
+        draft = self._gates.draft(command, self.labels.of(command.node))
+        self._open_gates[command.node] = command
+        return [] if draft is None else [draft]
+
+    def _is_agent(self, node: str) -> bool:
+        return self.opening.node(node).kind == "agent"
+
+    def _heed(self, written: asyncio.Future[list[StoredEvent]]) -> None:
+        """A commit that nobody waited for: what went wrong ends the drive."""
+        if not written.cancelled() and (error := written.exception()) is not None:
+            self._inbox.put(error)
 
     def _begin_attempt(self, start: StartNode, started_ms: int | None) -> None:
         """Launch it, or hold it while the run is paused; without a time it is one that an earlier process has begun."""
@@ -575,21 +616,3 @@ class Run:
 
     async def _stop_all(self) -> None:
         await self._stop(list(self.tasks))
-
-
-def _ends(commands: list[Command]) -> tuple[RunDone | None, list[tuple[str, int]], list[tuple[str, int]], list[str]]:
-    """What the commands end: the run, attempts, gates by their round, and nodes."""
-    done: RunDone | None = None
-    stopped: list[tuple[str, int]] = []
-    closed: list[tuple[str, int]] = []
-    ended: list[str] = []
-    for command in commands:
-        if isinstance(command, NodeDone | NodeRetrying):
-            ended.append(command.node)
-        elif isinstance(command, RunDone):
-            done = command
-        elif isinstance(command, StopNode):
-            stopped.append((command.node, command.attempt))
-        elif isinstance(command, CloseGate):
-            closed.append((command.node, command.round))
-    return done, stopped, closed, ended

@@ -33,6 +33,25 @@ async def test_a_commit_wakes_the_loop_once_however_many_tasks_wait(ledger, cont
     assert len(wakes) < 100
 
 
+async def test_what_nobody_waits_for_gathers_and_comes_before_what_is_urgent(ledger, contact, monkeypatch):
+    commits = []
+    append = ledger._writer._store.append
+    monkeypatch.setattr(ledger._writer._store, "append", lambda batch: (commits.append(len(batch)), append(batch))[1])
+    aio = AsyncLedger(ledger)
+    late = []
+    for number in range(3):
+        late.append(aio.append([contact(f"N{number}")], urgent=False))
+        await asyncio.sleep(0)
+    await aio.append([contact("urgent")])
+    assert (all(each.done() for each in late), commits) == (True, [4])
+    assert [event.payload["name"] for event in ledger.read()] == ["N0", "N1", "N2", "urgent"]
+
+    alone = aio.append([contact("alone")], urgent=False)
+    async with asyncio.timeout(5):
+        await alone
+    assert commits == [4, 1]
+
+
 async def test_an_invalid_event_raises_at_the_call(ledger):
     with pytest.raises(InvalidEvent):
         AsyncLedger(ledger).append([NewEvent("contact.upserted", {}, "user")])

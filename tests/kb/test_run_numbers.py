@@ -13,7 +13,7 @@ from msgspec import structs
 from runloop.events import RunIdentity, run_event
 from runloop.events import records as r
 from runloop.kb import Ledger, numbers
-from runloop.kb.errors import SeqTaken
+from runloop.kb.errors import KeyConflict, SeqMissing, SeqTaken
 from runloop.kb.keeping.migrating import migrate_ledger
 
 
@@ -91,6 +91,18 @@ def test_a_repeat_under_its_key_is_answered_and_no_conflict(ledger, run):
     assert [stored.id for stored in ledger.append([twice, twice])] == [2, 2]
 
 
+def test_a_record_whose_predecessor_was_not_stored_is_refused(ledger, run):
+    ledger.append([started(run)])
+    wrong = structs.replace(line(run, 2), key="k")
+    ledger.append([structs.replace(line(other(run), 1), key="k")])
+    refused = [ledger.submit([event]) for event in (wrong, line(run, 3), line(run, 4))]
+    assert [type(future.exception()) for future in refused] == [KeyConflict, SeqMissing, SeqMissing]
+    error = refused[1].exception()
+    assert (error.code, "record 2 is not there" in error.message, run.run_id in error.hint) == ("kb.seq_missing", True, True)
+    ledger.append([line(run, 2), line(run, 3)])
+    assert seqs(ledger, run) == [1, 2, 3]
+
+
 def test_numbers_of_a_transaction_that_was_rolled_back_are_free(ledger, run):
     db = ledger._writer._store._db
     ledger.append([started(run)])
@@ -140,7 +152,7 @@ WRITES = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 6), st.s
 
 @given(st.lists(WRITES, max_size=30), st.integers(1, 8))
 @settings(max_examples=60)
-def test_whoever_writes_the_numbers_of_a_run_rise_and_nothing_follows_its_end(tmp_path_factory, writes, save_every):
+def test_whoever_writes_the_numbers_of_a_run_have_no_gap_and_nothing_follows_its_end(tmp_path_factory, writes, save_every):
     path = tmp_path_factory.mktemp("numbers") / "e.sqlite"
     runs = [RunIdentity(f"{n}f8fad5b-d9cb-469f-a165-70867728950e", "trace:x", "opening:x", "o") for n in range(3)]
     make = {"start": started, "line": line, "end": ended}
@@ -153,13 +165,15 @@ def test_whoever_writes_the_numbers_of_a_run_rise_and_nothing_follows_its_end(tm
                 writers.pop(0).close()
                 writers.append(Ledger.open(path))
             run = runs[which]
-            allowed = seq > model.get(run.run_id, 0)
+            last = model.get(run.run_id, 0)
             try:
                 writers[who % 2].append([make[what](run, seq)], check=False)
             except SeqTaken:
-                assert not allowed
+                assert seq <= last
+            except SeqMissing:
+                assert 0 < last < seq - 1
             else:
-                assert allowed
+                assert seq == last + 1 or not last
                 model[run.run_id] = 99 if what == "end" else seq
         for writer in writers:
             writer.close()

@@ -140,7 +140,7 @@ class SimLedger:
         self._committing = False
         self._heard = 0.0
 
-    def append(self, events, *, check=True):
+    def append(self, events, *, check=True, urgent=True):
         self._process.alive()
         future = self._process.loop.create_future()
         rows = [prepare(event, check=check) for event in events]
