@@ -61,6 +61,8 @@ class ApprovalDesk:
     grants: list[Grant] = field(default_factory=list)
     standing: StandingGrants = field(default_factory=StandingGrants)
     """What people approved beyond the run that asked."""
+    _open: dict[str, tuple[AdmissionRequest, asyncio.Future[ApprovalDecision]]] = field(default_factory=dict, init=False)
+    """What is asked now: what was wanted, and who waits."""
     _again: set[str] = field(default_factory=set, init=False)
     """What this process has asked or asked again, and has brought to an end or will."""
 
@@ -88,11 +90,8 @@ class ApprovalDesk:
 
     async def _pass_by_grant(self, granted: StandingGrant, prepared: Prepared, ctx: CallContext, admission: Admission) -> None:
         """Record which grant answers in the person's place."""
-        approval_id = ctx.question_id
-        if approval_id in self.decisions:
-            return
-        why = f"grant {granted.id}, given as {granted.grant.scope} with {granted.approval_id}"
-        await self._decided_unasked(approval_id, prepared, ctx, admission, ApprovalDecision(approved=True, role="grant", rationale=why))
+        if ctx.question_id not in self.decisions:
+            await self._decided_unasked(ctx.question_id, prepared, ctx, admission, _by_standing(granted))
 
     async def _decided_unasked(
         self, approval_id: str, prepared: Prepared, ctx: CallContext, admission: Admission, decision: ApprovalDecision
@@ -176,7 +175,7 @@ class ApprovalDesk:
                 taint=ctx.taint,
                 asked_ms=None if before is None else before.at_ms,
             )
-            decision = await self._decided_by_person(call, asked, prepared, ctx, event_id)
+            decision = await self._decided_by_person(call, asked, prepared, ctx, event_id, request)
         if not decision.approved:
             why = f": {decision.rationale}" if decision.rationale else ""
             message = f"{prepared.action} was not approved{why}"
@@ -184,6 +183,7 @@ class ApprovalDesk:
         if decision.scope in STANDING and known is None:
             self._keep(Grant.for_request(request, decision.scope), approval_id, ctx)
         self.grants.append(Grant.for_request(request, Scope.ONCE if decision.scope in STANDING else decision.scope))
+        self._look_again()
 
     def _keep(self, grant: Grant, approval_id: str, ctx: CallContext) -> None:
         """Let a grant outlive the run; where that cannot be written, the person is asked again, which is the careful side."""
@@ -195,18 +195,53 @@ class ApprovalDesk:
             self.standing.keep(given)
 
     async def _decided_by_person(
-        self, call: CallInFlight, asked: ApprovalRequest, prepared: Prepared, ctx: CallContext, event_id: int
+        self,
+        call: CallInFlight,
+        asked: ApprovalRequest,
+        prepared: Prepared,
+        ctx: CallContext,
+        event_id: int,
+        request: AdmissionRequest,
     ) -> ApprovalDecision:
         """Wait for the person, and record what was decided; an approval that nobody can give any more expires."""
         with (
             self._asks(asked.approval_id, asked.action, call),
             call.at.waits(Wait("person", None, OpenQuestion(asked.approval_id, event_id))),
         ):
-            decision = await self.operator.decide(asked)
+            decision = await self._said_of(asked, request)
         if decision.approved and decision.scope not in asked.scopes:
             decision = ApprovalDecision(approved=True, scope=Scope.ONCE, role=decision.role, uid=decision.uid, rationale=decision.rationale)
         await self.recorder.write(_decided(asked.approval_id, prepared, ctx, decision))
         return decision
+
+    async def _said_of(self, asked: ApprovalRequest, request: AdmissionRequest) -> ApprovalDecision:
+        """What the person says, or what follows from what she says meanwhile about something else: nobody is asked what is granted."""
+        granted: asyncio.Future[ApprovalDecision] = asyncio.get_running_loop().create_future()
+        person = asyncio.ensure_future(self.operator.decide(asked))
+        self._open[asked.approval_id] = (request, granted)
+        self.standing.told.add(self._look_again)
+        try:
+            await asyncio.wait({person, granted}, return_when=asyncio.FIRST_COMPLETED)
+            return person.result() if person.done() else granted.result()
+        finally:
+            del self._open[asked.approval_id]
+            if not self._open:
+                self.standing.told.discard(self._look_again)
+            if not person.done():
+                person.cancel()
+                await asyncio.wait({person})
+            del person, granted  # what is raised here knows this frame, and they know what is raised
+
+    def _look_again(self) -> None:
+        """A grant was given: what is asked and covered by it needs no other answer."""
+        for request, granted in self._open.values():
+            admission = admit(replace(request, grants=tuple(self.grants)))
+            if granted.done():
+                continue
+            if admission.rule == "granted":
+                granted.set_result(ApprovalDecision(approved=True, role="grant", rationale=admission.reason))
+            elif admission.decision != "allow" and (standing := self._granted(request)) is not None:
+                granted.set_result(_by_standing(standing))
 
     async def _requested(self, call: CallInFlight, approval_id: str, prepared: Prepared, draft: Draft) -> int:
         """Record what is asked; its event."""
@@ -305,6 +340,11 @@ class ApprovalDesk:
             reason=admission.reason,
         )
         return Draft("approval.requested", f"{ctx.node} asks for approval of {prepared.action}", meta, agent_id=f"agent:{ctx.agent}")
+
+
+def _by_standing(granted: StandingGrant) -> ApprovalDecision:
+    why = f"grant {granted.id}, given as {granted.grant.scope} with {granted.approval_id}"
+    return ApprovalDecision(approved=True, role="grant", rationale=why)
 
 
 def _expired(approval_id: str, action: str, node: str, attempt: int, call: int | None) -> Draft:

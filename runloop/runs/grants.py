@@ -8,8 +8,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +61,8 @@ class StandingGrants:
     """
 
     path: Path | None = None
+    told: set[Callable[[], None]] = field(default_factory=set)
+    """Who wants to hear, in this process, that one was given."""
     _known: tuple[StandingGrant, ...] = ()
     _stamp: tuple[int, int, int] | None = None
 
@@ -91,6 +94,8 @@ class StandingGrants:
         """Add a grant; the same one twice is one."""
         with self._changing() as grants:
             grants[granted.id] = granted
+        for hears in tuple(self.told):
+            hears()
 
     def revoke(self, grant_id: str) -> StandingGrant:
         """Take a grant back, from now on. Raises InvalidInput ``grants.unknown``."""

@@ -1,5 +1,6 @@
 """What a person approves beyond a run is kept, passes later runs on record, and ends when it is taken back."""
 
+import asyncio
 import json
 import stat
 
@@ -132,3 +133,73 @@ async def test_a_grant_that_cannot_be_written_lets_the_run_go_on(bench, desk, tm
         b.services.grants.path = tmp_path / "file" / "grants.json"
         b.agent("one", MAILER, caps=CAPS)
         assert (await b.run(opening())).status == "succeeded"
+
+
+class Both:
+    """A person who is asked twice before she says anything, answers the second question and never the first."""
+
+    present = True
+
+    def __init__(self, scope):
+        self.scope, self.shown, self.withdrawn, self.both = scope, [], [], asyncio.Event()
+
+    async def decide(self, request):
+        self.shown.append(request)
+        if len(self.shown) == 2:
+            self.both.set()
+            return ApprovalDecision(approved=True, scope=self.scope)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.withdrawn.append(request.approval_id)
+
+
+TWO = opening().replace("edges", '  - {id: other, use: "agent:one"}\nedges')
+
+
+async def test_a_question_that_another_answer_covers_is_answered_with_it(bench):
+    person = Both(Scope.RUN)
+    async with bench(person) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        async with asyncio.timeout(20):
+            result = await b.run(TWO)
+
+        assert (result.status, len(b.outbox.sent)) == ("succeeded", 2)
+        said = {meta["approval_id"]: (meta["decision"], meta["by"]["role"]) for meta in b.metas("approval.decided")}
+        first, second = (request.approval_id for request in person.shown)
+        assert said == {second: ("approved", "operator"), first: ("approved", "grant")}
+        assert person.withdrawn == [first]
+        assert b.services.grants.told == set()
+
+
+async def test_a_question_that_another_answer_does_not_cover_stays(bench):
+    person = Both(Scope.ONCE)
+    async with bench(person) as b:
+        b.agent("one", MAILER, caps=CAPS)
+        run = await b.submit(TWO)
+        driven = asyncio.ensure_future(b.manager.drive(run))
+        await person.both.wait()
+        while len(b.outbox.sent) < 1:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+
+        assert (len(b.metas("approval.decided")), person.withdrawn) == (1, [])
+        run.cancel("enough")
+        assert (await driven).status == "cancelled"
+        assert [meta["decision"] for meta in b.metas("approval.expired")] == ["expired"]
+        assert b.services.grants.told == set()
+
+
+async def test_what_is_approved_for_the_opening_answers_what_another_run_of_it_asks(bench):
+    person = Both(Scope.OPENING)
+    async with bench(person) as b:
+        b.agent("one", MAILER, caps=CAPS)
+
+        async with asyncio.timeout(20):
+            results = await asyncio.gather(b.run(opening()), b.run(opening()))
+
+        assert ([result.status for result in results], len(b.outbox.sent)) == (["succeeded"] * 2, 2)
+        (granted,) = b.services.grants.all()
+        by = {meta["by"]["role"]: meta.get("rationale") or "" for meta in b.metas("approval.decided")}
+        assert granted.id in by["grant"]
