@@ -272,7 +272,7 @@ class Run:
             self._inbox.close()
             self.services.turns.release(self.run_id)
             await self._stop_all()
-            if self._unseen is not None:
+            if self._unseen is not None and not self._unseen.done():
                 await asyncio.wait({self._unseen})  # who takes the run up again finds all of it
         return self._result
 
