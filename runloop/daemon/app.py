@@ -29,6 +29,7 @@ from runloop.daemon.natives import HELLO_TOPIC, Natives
 from runloop.daemon.people import People
 from runloop.daemon.reloading import Reloading
 from runloop.dataclass import dataclass
+from runloop.effects import catalogue
 from runloop.errors import RunloopError, VerificationFailed
 from runloop.runs.compose import Session, clock_ms, session
 from runloop.runs.results import RunHalted
@@ -242,7 +243,7 @@ class Daemon:
         self.bus.pump()  # the last records go out before the goodbye
 
     async def _prepare_guest(self) -> None:
-        """Compile the Python guest where this machine has not yet, so that no run waits for it."""
+        """Have ready what runs that wait will need; above all the Python guest, where this machine has not compiled it yet."""
         self.guest = "preparing"
         try:
             await self.session.pool.prepare()
@@ -251,6 +252,8 @@ class Daemon:
             logger().error("the Python guest cannot be prepared", code=error.code, why=error.message)
         else:
             self.guest = "ready"
+        if self.hosting.parked:  # the first answer goes as fast as the next
+            await asyncio.to_thread(catalogue.prepare)
 
     async def _take_over(self) -> list[Unfinished]:
         """Go on with the runs that a process which is gone has left: nobody is told that they are unfinished. All that have no end."""

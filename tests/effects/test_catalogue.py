@@ -1,6 +1,8 @@
 """The table of hostcalls: strict about arguments, complete, and the source of its page."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,3 +160,12 @@ def test_any_text_is_accepted_or_refused_with_our_error(text):
 
 def test_a_cost_is_shown_in_dollars_or_not_at_all():
     assert (Outcome({}, usd_micros=1_500_000).usd, Outcome({}).usd) == (1.5, None)
+
+
+def test_what_checks_arguments_can_be_had_ready_before_the_first_call():
+    script = (
+        "import sys\nfrom runloop.effects import catalogue\nassert 'jsonschema' not in sys.modules\ncatalogue.prepare()\n"
+        "before = set(sys.modules)\ncatalogue.decode_args('timer.sleep', '{\"ms\": 5}')\nprint(sorted(set(sys.modules) - before))\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
