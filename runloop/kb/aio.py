@@ -46,12 +46,13 @@ class AsyncLedger:
         if urgent:
             if not self._urgent:
                 self._urgent = True
-                self._loop.call_soon(self._hand_over)
+                self._loop.call_soon(self.hand_over)
         elif self._timer is None and not self._urgent:
-            self._timer = self._loop.call_later(_GATHER_S, self._hand_over)
+            self._timer = self._loop.call_later(_GATHER_S, self.hand_over)
         return future
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Give the writer what gathers; call it before the ledger is closed, which stores what the writer has."""
         self._urgent = False
         if self._timer is not None:
             self._timer.cancel()

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from runloop.runs.history import RecordedAttempt
     from runloop.runs.run import Run
 
+_UNTOLD_MS = 50
+_UNTOLD = 0.01
+"""So long, and so much of its time, an attempt may wait for its turn without the plan hearing of it."""
+
 
 async def make_attempt(run: Run, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> None:
     """Run one attempt and report its end; never raises."""
@@ -52,17 +56,31 @@ async def _agent(run: Run, command: StartNode, started_ms: int, recorded: Record
     if recorded is not None:
         turns.come_back(run.run_id)  # it had its turn; and a paused run may come as far as its record goes
     elif not turns.try_take(run.run_id):
-        run.tell(NodeWaiting(command.node, command.attempt))
-        run.in_line.add(command.node)
-        try:
-            await turns.take(run.run_id)
-        finally:
-            run.in_line.discard(command.node)
-        run.tell(NodeResumed(command.node, command.attempt))
+        await _in_line(run, command)
     try:
         return await _guest(run, command, started_ms, recorded)
     finally:
         turns.give_back(run.run_id)
+
+
+async def _in_line(run: Run, command: StartNode) -> None:
+    """Wait for a turn, which does not count against the attempt's time; what is shorter than it could notice is not told."""
+    told = False
+
+    def tell() -> None:
+        nonlocal told
+        told = True
+        run.tell(NodeWaiting(command.node, command.attempt))
+
+    run.in_line.add(command.node)
+    telling = asyncio.get_running_loop().call_later(min(_UNTOLD_MS, command.timeout_ms * _UNTOLD) / 1000, tell)
+    try:
+        await run.services.turns.take(run.run_id)
+    finally:
+        telling.cancel()
+        run.in_line.discard(command.node)
+    if told:
+        run.tell(NodeResumed(command.node, command.attempt))
 
 
 async def _guest(run: Run, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:

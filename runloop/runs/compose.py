@@ -204,6 +204,7 @@ async def session(
         )
         turns, models = Turns(*node_limits(settings, pool.places)), Turns(*model_limits(settings))
         ledger = AsyncLedger(kb.ledger)
+        stack.callback(ledger.hand_over)
         if on_stall is not None:
             ledger.watch(on_stall)
         world = _World(settings, kb, ledger, pool, operator or Nobody(), turns, models, owner)

@@ -26,7 +26,7 @@ Subscriber = Callable[[Mapping[str, Any]], None]
 class Appender(Protocol):
     """The ledger as a run sees it: resolves in order, once the events are durable."""
 
-    def append(self, events: Iterable[NewEvent], *, urgent: bool = True) -> asyncio.Future[list[StoredEvent]]: ...
+    def append(self, events: Iterable[NewEvent], *, check: bool = True, urgent: bool = True) -> asyncio.Future[list[StoredEvent]]: ...
 
 
 class Draft(Struct, frozen=True):
@@ -67,12 +67,20 @@ class Recorder:
         self.queued = 0
         """Commits so far."""
         self._shown = 0
+        self._latest: asyncio.Future[list[StoredEvent]] | None = None
         self._behind: deque[tuple[int, Mapping[str, Any]]] = deque()  # live records, and how many commits come before
 
     @property
     def ahead(self) -> int:
         """How many commits are on their way to the disk."""
         return self.queued - self._shown
+
+    async def settled(self, seconds: float) -> None:
+        """Return when everything that was written is on disk and shown, or never will be; after so many seconds anyway."""
+        from asyncio import wait  # slow to import, and the command line never waits for it
+
+        if self.ahead and self._latest is not None:
+            await wait({self._latest}, timeout=seconds)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber`` with every record from now on, in order; it must not raise and must not block."""
@@ -115,13 +123,15 @@ class Recorder:
         before = [part.recorder.last_seq for part in parts]
         try:
             events = [[part.recorder.numbered(draft, now_ms) for draft in part.drafts] for part in parts]
-            written = self._ledger.append([*chain.from_iterable(events), *beside], urgent=urgent)
+            typed = not beside and all(isinstance(draft.meta, Struct) for part in parts for draft in part.drafts)
+            written = self._ledger.append([*chain.from_iterable(events), *beside], check=not typed, urgent=urgent)
         except BaseException:
             for part, last_seq in zip(parts, before, strict=True):
                 part.recorder.last_seq = last_seq  # nothing was queued under these numbers
             raise
         for part in parts:
             part.recorder.queued += 1
+        self._latest = written
         counts, seen = [(part.recorder, len(part.drafts)) for part in parts], written.get_loop().create_future()
         written.add_done_callback(lambda done: self._publish(done, counts, seen))
         return seen

@@ -112,7 +112,7 @@ class ReplayReport:
 class _NoLedger:
     """A replay writes nothing; a try to is a defect."""
 
-    def append(self, events: Iterable[NewEvent], *, urgent: bool = True) -> Future[list[StoredEvent]]:
+    def append(self, events: Iterable[NewEvent], *, check: bool = True, urgent: bool = True) -> Future[list[StoredEvent]]:
         raise AssertionError("a replay must not record")
 
 

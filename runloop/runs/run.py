@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
 _CLOCK_SET_MS = 1000
 """From here on a difference between the wall clock and the steady one is a clock that was set; less is how clocks drift."""
+_SETTLE_S = 1.0
+"""So long a run that breaks off waits for what it has queued; a full disk takes nothing."""
 _MOST_AHEAD = 8
 """Commits on their way to the disk with which a run goes on; with as many it waits, so a full disk holds it up soon."""
 
@@ -144,8 +146,6 @@ class Run:
     _said: dict[tuple[str, int], Draft] = field(default_factory=dict, init=False)
     """Answers at gates, by node and round, until the plan hears of them."""
     _said_quiet: bool = field(default=False, init=False)
-    _unseen: asyncio.Future[list[StoredEvent]] | None = field(default=None, init=False)
-    """The latest commit that nobody waited for."""
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
 
@@ -255,26 +255,32 @@ class Run:
         """Run to the end. Raises what makes going on impossible, above all a ledger that cannot write."""
         self._prepare()
         try:
-            await (self._take_up(self.recorded) if self.recorded is not None and self.recorded.begun else self._begin())
-            while self._result is None:
-                commands: list[Command] = []
-                said: list[Draft] = []
-                for event in await self._next_events():
-                    if isinstance(event, BaseException):
-                        await self._carry_out(commands, *said)  # what happened before stays recorded
-                        self._raise_unless_ended(event)
-                        break
-                    said += self._said_in(event)
-                    commands.extend(self._step(event))
-                else:
-                    await self._carry_out(commands, *said)
+            await self._drive()
+        except Exception:
+            await self.recorder.settled(_SETTLE_S)  # who hears of it, or takes the run up again, finds what came before
+            raise
         finally:
             self._inbox.close()
             self.services.turns.release(self.run_id)
             await self._stop_all()
-            if self._unseen is not None and not self._unseen.done():
-                await asyncio.wait({self._unseen})  # who takes the run up again finds all of it
+        assert self._result is not None  # noqa: S101 - it was driven to its end
         return self._result
+
+    async def _drive(self) -> None:
+        await (self._take_up(self.recorded) if self.recorded is not None and self.recorded.begun else self._begin())
+        while self._result is None:
+            commands: list[Command] = []
+            said: list[Draft] = []
+            for event in await self._next_events():
+                if isinstance(event, BaseException):
+                    await self._carry_out(commands, *said)  # what happened before stays recorded
+                    self._raise_unless_ended(event)
+                    break
+                said += self._said_in(event)
+                commands.extend(self._step(event))
+            else:
+                if commands or said:
+                    await self._carry_out(commands, *said)
 
     def _raise_unless_ended(self, event: BaseException) -> None:
         if self._result is None:
@@ -461,7 +467,6 @@ class Run:
         if not goes_on:
             return await written
         written.add_done_callback(self._heed)
-        self._unseen = written
         return []
 
     def _gate_opens(self, command: OpenGate) -> list[Draft]:

@@ -127,6 +127,8 @@ async def test_draining_refuses_new_runs_lets_a_working_node_end_and_leaves_the_
                 break
     assert refused["error"]["code"] == "daemon.draining"
     assert seen[-1].payload["error"]["code"] == "daemon.stopped"
+    ended = [message.payload["meta"]["node"] for message in seen[:-1] if message.payload["kind"] == "node.finished"]
+    assert ended == ["a"]  # also that it ended is on disk and shown, though nothing went on from there
     assert daemon.process.wait(60) == 0
     daemon.process = None
     shown = daemon.rlp("runs", "--json").stdout

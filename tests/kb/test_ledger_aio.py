@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from runloop.events import InvalidEvent, NewEvent
-from runloop.kb import AsyncLedger
+from runloop.kb import AsyncLedger, Ledger
 from runloop.kb.errors import KeyConflict, LedgerClosed
 
 
@@ -50,6 +50,15 @@ async def test_what_nobody_waits_for_gathers_and_comes_before_what_is_urgent(led
     async with asyncio.timeout(5):
         await alone
     assert commits == [4, 1]
+
+
+async def test_what_gathers_when_the_ledger_is_closed_is_stored(tmp_path, contact):
+    with Ledger.open(tmp_path / "e.sqlite") as ledger:
+        aio = AsyncLedger(ledger)
+        aio.append([contact("late")], urgent=False)
+        aio.hand_over()
+    with Ledger.open(tmp_path / "e.sqlite") as again:
+        assert [event.payload["name"] for event in again.read()] == ["late"]
 
 
 async def test_an_invalid_event_raises_at_the_call(ledger):

@@ -24,7 +24,7 @@ class Slow:
         self.aio, self.queue, self.open, self.fails = b.services.ledger, [], True, None
         object.__setattr__(b.services, "ledger", self)
 
-    def append(self, events, *, urgent=True):
+    def append(self, events, *, check=True, urgent=True):
         done = asyncio.get_running_loop().create_future()
         self.queue.append((list(events), done))
         if self.open:

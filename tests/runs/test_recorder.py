@@ -22,7 +22,7 @@ class Ledger:
         self.failing = list(failing)
         self.stored = []
 
-    def append(self, events, *, urgent=True):
+    def append(self, events, *, check=True, urgent=True):
         refused = self.failing.pop(0) if self.failing else None
         if isinstance(refused, ValueError):
             raise refused

@@ -70,7 +70,7 @@ class CutLedger:
         self.ledger, self.cut, self.after, self.count = ledger, cut, after, 0
         self.dead = asyncio.Event()
 
-    def append(self, events, *, urgent=True):
+    def append(self, events, *, check=True, urgent=True):
         self.count += 1
         if self.count < self.cut:
             return AsyncLedger(self.ledger).append(events)

@@ -29,7 +29,7 @@ class Commits:
         self.ledger, self.made = b.services.ledger, []
         object.__setattr__(b.services, "ledger", self)
 
-    def append(self, events, *, urgent=True):
+    def append(self, events, *, check=True, urgent=True):
         events = list(events)
         self.made.append([(event.payload.get("opening_name"), event.kind) for event in events])
         return AsyncLedger(self.ledger.ledger).append(events)

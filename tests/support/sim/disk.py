@@ -143,7 +143,7 @@ class SimLedger:
     def append(self, events, *, check=True, urgent=True):
         self._process.alive()
         future = self._process.loop.create_future()
-        rows = [prepare(event, check=check) for event in events]
+        rows = [prepare(event, check=True) for event in events]  # also what the ledger believes of typed records
         self._queue.append((rows, future))
         if not self._committing:
             self._committing = True
