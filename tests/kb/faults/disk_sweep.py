@@ -35,6 +35,8 @@ RUN = RunIdentity(
 SESSIONS = ("alone", "read", "shared")
 """One process; one whose readers keep the log's index alive; two processes that write in turn."""
 TRIES = 12  # a fault that keeps a ledger from being opened lasts no longer than this
+ERRORS = {"kb.io", "kb.disk_full", "kb.seq_taken", "kb.seq_missing", "ledger.failed"}
+"""What an append may end with."""
 
 
 @dataclass
@@ -205,7 +207,9 @@ def check_session(folder: Path, session: Session) -> None:
     """As :func:`check` for a session that came to its end, and that every error was one of those that are promised."""
     for each in session.appends:
         assert (each.stored is None) != (each.error is None)
-        assert each.error is None or each.error.code in {"kb.io", "kb.disk_full", "kb.seq_taken", "ledger.failed"}, each.error.to_dict()
+        assert each.error is None or each.error.code in {"kb.io", "kb.disk_full", "kb.seq_taken", "kb.seq_missing", "ledger.failed"}, (
+            each.error.to_dict()
+        )
     check(folder, session.appends, [each for each in session.appends if each.stored is not None])
 
 
