@@ -110,6 +110,7 @@ class Crossings:
     _inflight: asyncio.Task[Answer] | None = None
     _again: int = field(init=False)
     _rewound_ms: int | None = None
+    _waits: int = 0
 
     def __post_init__(self) -> None:
         self.taint = set(self.inherited)
@@ -223,14 +224,22 @@ class Crossings:
 
     @contextmanager
     def waits(self, wait: Wait) -> Iterator[None]:
-        """The attempt waits for somebody in here; its deadline moves by as much."""
+        """The attempt waits for somebody in here; its deadline moves by as much.
+
+        Where a call that waits for a pause to end is stopped because its worker died, the attempt itself waits for that before the call
+        has stopped: it is one wait until both have ended.
+        """
         began_ms = self.steady_ms()
-        self.waiting(wait)
+        self._waits += 1
+        if self._waits == 1:
+            self.waiting(wait)
         try:
             yield
         finally:
             self.waited_ms += self.steady_ms() - began_ms
-            self.waiting(None)
+            self._waits -= 1
+            if not self._waits:
+                self.waiting(None)
 
     def context(self, call: int, pending: Crossing | None = None) -> CallContext:
         """The facts that a performer gets with call number ``call``."""

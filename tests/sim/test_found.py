@@ -17,6 +17,7 @@ FOUND = {
     19915: "what an earlier process had asked and a grant answered expired, too, where its attempt was stopped right after",
     81508: "a child run that was about to be stopped went on to a model when its parent, which was ending, was resumed",
     16730: "a nested opening ran out of time in a pause, where its agents had not got a turn before",
+    546633: "a node ran out of time in a pause, where its worker had died under a call that waited for the pause to end",
     510639: "what a person had approved for the whole run answered a question that was open only where a crash came in between",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
