@@ -64,16 +64,15 @@ class Recorder:
         self._subscribers: list[Subscriber] = []
         self.lost: BaseException | None = None
         self.halted = False
-        self.queued = 0
-        """Commits so far."""
-        self._shown = 0
+        self._queued = 0  # commits so far
+        self._shown = 0  # of these, decided
         self._latest: asyncio.Future[list[StoredEvent]] | None = None
         self._behind: deque[tuple[int, Mapping[str, Any]]] = deque()  # live records, and how many commits come before
 
     @property
     def ahead(self) -> int:
         """How many commits are on their way to the disk."""
-        return self.queued - self._shown
+        return self._queued - self._shown
 
     async def settled(self, seconds: float) -> None:
         """Return when everything that was written is on disk and shown, or never will be; after so many seconds anyway."""
@@ -112,7 +111,7 @@ class Recorder:
         """Tell the subscribers something that is not kept, after the numbered records before it; its ``seq`` is that of the last one."""
         record = live_record(self.identity, self.last_seq, kind, meta, message, ts_ms=self.clock_ms())
         if self.ahead:
-            self._behind.append((self.queued, record))
+            self._behind.append((self._queued, record))
         else:
             self.tell(record)
 
@@ -130,8 +129,7 @@ class Recorder:
                 part.recorder.last_seq = last_seq  # nothing was queued under these numbers
             raise
         for part in parts:
-            part.recorder.queued += 1
-        self._latest = written
+            part.recorder.queued(written)
         counts, seen = [(part.recorder, len(part.drafts)) for part in parts], written.get_loop().create_future()
         written.add_done_callback(lambda done: self._publish(done, counts, seen))
         return seen
@@ -180,6 +178,11 @@ class Recorder:
         finally:
             if not seen.cancelled():
                 seen.set_result(stored[own:])
+
+    def queued(self, written: asyncio.Future[list[StoredEvent]]) -> None:
+        """One more commit is on its way."""
+        self._queued += 1
+        self._latest = written
 
     def decided(self, *, show: bool = True) -> None:
         """One more commit is on disk, or never will be (``show`` false): what waited behind it is shown now, or not at all."""

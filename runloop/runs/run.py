@@ -489,6 +489,8 @@ class Run:
             assert recorded is not None  # noqa: S101 - only a recorded start has no record of its own now
             started_ms = recorded.start_ms
         self.book.started_ms[start.node] = started_ms
+        if self.cancelling is not None and recorded is None:
+            return  # it is stopped before it begins
         if self.paused and recorded is None:
             self._held_starts.append((start, started_ms))
             self._inbox.put(NodeWaiting(start.node, start.attempt))

@@ -8,6 +8,7 @@ import pytest
 from runloop.errors import Unavailable
 from runloop.openings.states import NodeReady, RunDone, StartNode, Status
 from runloop.runs.commands import AT_ONCE, portions
+from runloop.runs.services import RunRules
 
 NEXT = "@agent\ndef run(**inputs):\n    return {'out': 1}\n"
 SENDS = "@agent\ndef run(**inputs):\n    mail.send([{'email': 'ada@example.org'}], subject='Hello', text='there')\n    return {'out': 1}\n"
@@ -147,6 +148,26 @@ async def test_a_commit_that_fails_though_nobody_waited_for_it_ends_the_drive_an
             async with asyncio.timeout(5):  # the guest that hangs is not waited for
                 await driven
         assert [event.payload["seq"] for event in b.ledger.read(run_id=run.run_id)] == list(range(1, 2 + len(first[0])))
+
+
+async def test_after_a_cancellation_nothing_begins_of_what_was_about_to(bench):
+    async with bench(rules=RunRules(max_parallel=100)) as b:
+        b.agent("hangs", HANGS)
+        nodes = ", ".join(f"{{id: n{number}, use: agent:hangs}}" for number in range(100))
+        run = await b.submit(f"version: 0\nname: wide\nnodes: [{nodes}]\nedges: []\n")
+        guests, begin = [], b.pool.run
+
+        async def cancels(spec, hostcall, tape):
+            guests.append(spec)
+            run.cancel("enough")
+            return await begin(spec, hostcall, tape)
+
+        b.pool.run = cancels
+        assert (await b.manager.drive(run)).status == "cancelled"
+
+        assert len(guests) <= AT_ONCE
+        ended = [(meta["node"], meta["status"]) for meta in b.metas("node.finished")]
+        assert sorted(ended) == sorted((f"n{number}", "cancelled") for number in range(100))
 
 
 async def test_a_nested_run_begins_only_when_the_node_that_it_is_is_on_disk(bench):
