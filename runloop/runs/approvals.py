@@ -46,6 +46,15 @@ class CallInFlight(Protocol):
 
 
 @dataclass(slots=True)
+class _Open:
+    """A question that a person has before her; ``until`` ends it where a grant answers."""
+
+    request: AdmissionRequest
+    until: asyncio.Timeout
+    granted: ApprovalDecision | None = None
+
+
+@dataclass(slots=True)
 class ApprovalDesk:
     """Decides about prepared calls of one run; keeps the grants that its person gave."""
 
@@ -61,8 +70,8 @@ class ApprovalDesk:
     grants: list[Grant] = field(default_factory=list)
     standing: StandingGrants = field(default_factory=StandingGrants)
     """What people approved beyond the run that asked."""
-    _open: dict[str, tuple[AdmissionRequest, asyncio.Future[ApprovalDecision]]] = field(default_factory=dict, init=False)
-    """What is asked now: what was wanted, and who waits."""
+    _open: dict[str, _Open] = field(default_factory=dict, init=False)
+    """What is asked now, by approval id."""
     _again: set[str] = field(default_factory=set, init=False)
     """What this process has asked or asked again, and has brought to an end or will."""
 
@@ -216,32 +225,32 @@ class ApprovalDesk:
 
     async def _said_of(self, asked: ApprovalRequest, request: AdmissionRequest) -> ApprovalDecision:
         """What the person says, or what follows from what she says meanwhile about something else: nobody is asked what is granted."""
-        granted: asyncio.Future[ApprovalDecision] = asyncio.get_running_loop().create_future()
-        person = asyncio.ensure_future(self.operator.decide(asked))
-        self._open[asked.approval_id] = (request, granted)
         self.standing.told.add(self._look_again)
         try:
-            await asyncio.wait({person, granted}, return_when=asyncio.FIRST_COMPLETED)
-            return person.result() if person.done() else granted.result()
+            async with asyncio.timeout(None) as until:
+                mine = self._open[asked.approval_id] = _Open(request, until)
+                return await self.operator.decide(asked)
+        except TimeoutError:
+            if mine.granted is None:
+                raise
+            return mine.granted
         finally:
             del self._open[asked.approval_id]
             if not self._open:
                 self.standing.told.discard(self._look_again)
-            if not person.done():
-                person.cancel()
-                await asyncio.wait({person})
-            del person, granted  # what is raised here knows this frame, and they know what is raised
 
     def _look_again(self) -> None:
         """A grant was given: what is asked and covered by it needs no other answer."""
-        for request, granted in self._open.values():
-            admission = admit(replace(request, grants=tuple(self.grants)))
-            if granted.done():
+        for mine in self._open.values():
+            if mine.granted is not None:
                 continue
+            admission = admit(replace(mine.request, grants=tuple(self.grants)))
             if admission.rule == "granted":
-                granted.set_result(ApprovalDecision(approved=True, role="grant", rationale=admission.reason))
-            elif admission.decision != "allow" and (standing := self._granted(request)) is not None:
-                granted.set_result(_by_standing(standing))
+                mine.granted = ApprovalDecision(approved=True, role="grant", rationale=admission.reason)
+            elif admission.decision != "allow" and (standing := self._granted(mine.request)) is not None:
+                mine.granted = _by_standing(standing)
+            if mine.granted is not None:
+                mine.until.reschedule(asyncio.get_running_loop().time())
 
     async def _requested(self, call: CallInFlight, approval_id: str, prepared: Prepared, draft: Draft) -> int:
         """Record what is asked; its event."""
