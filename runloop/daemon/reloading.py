@@ -57,8 +57,23 @@ class Reloading:
     def _config_changed(self, paths: set[Path], names: set[str]) -> None:
         if any(path.name in names for path in paths):
             self.soon("a configuration file changed")
+        elif not paths:
+            self._daemon.keep(self._look_at_settings())
         else:
             self._rescan_soon(new_places_only=True)
+
+    async def _look_at_settings(self) -> None:
+        """Obey what was saved while the watch was being set up, of which nobody was told."""
+        old = self._daemon.settings.resolved
+        try:
+            loaded = await asyncio.to_thread(self._load)
+        except RunloopError:
+            differs = True
+        else:
+            differs = any(each.value != old[path].value for path, each in loaded.resolved.items())
+        if differs:
+            self.soon("a configuration file changed")
+        self._rescan_soon(new_places_only=True)
 
     def _rescan_soon(self, *, new_places_only: bool = False) -> None:
         if not new_places_only or tuple(self._daemon.library.watched()) != self._files.watched:

@@ -3,7 +3,12 @@
 import asyncio
 import signal
 import uuid
+from types import SimpleNamespace
 
+import pytest
+
+from runloop.daemon.reloading import Reloading
+from runloop.errors import InvalidInput
 from runloop.openings.fmt import Form, format_opening
 
 CHANGES = "rlp/sys/reload"
@@ -149,3 +154,23 @@ async def test_a_policy_that_is_narrowed_while_the_daemon_runs_holds_for_the_nex
         await changed(changes, "agent", "loaded")
         records = await link.run(words.one("asks"))
     assert records[-1]["meta"]["error"]["code"].startswith("denied.")
+
+
+@pytest.mark.parametrize(("now", "reads"), [(9, 1), (7, 0), (None, 1)])
+async def test_settings_that_were_saved_before_anybody_watched_are_found_when_the_watch_looks_for_itself(now, reads):
+    def settings(max_runs):
+        return SimpleNamespace(resolved={"runtime.max_runs": SimpleNamespace(value=max_runs)})
+
+    def load():
+        if now is None:
+            raise InvalidInput("many is no number", code="config.invalid_value")
+        return settings(now)
+
+    kept, soon = [], []
+    library = SimpleNamespace(watched=list)
+    reloading = Reloading(SimpleNamespace(settings=settings(7), keep=kept.append, library=library), load, None, None)
+    reloading._files = SimpleNamespace(watched=())
+    reloading.soon = soon.append
+    reloading._config_changed(set(), {"config.yaml"})
+    await kept.pop()
+    assert len(soon) == reads
