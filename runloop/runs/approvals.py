@@ -238,6 +238,7 @@ class ApprovalDesk:
             del self._open[asked.approval_id]
             if not self._open:
                 self.standing.told.discard(self._look_again)
+            del mine, until  # what is raised here knows this frame, and these know the task that it is raised in
 
     def _look_again(self) -> None:
         """A grant was given: what is asked and covered by it needs no other answer."""
