@@ -64,13 +64,10 @@ class Reloading:
 
     async def _look_at_settings(self) -> None:
         """Obey what was saved while the watch was being set up, of which nobody was told."""
-        old = self._daemon.settings.resolved
         try:
-            loaded = await asyncio.to_thread(self._load)
+            differs = bool(_differing(self._daemon.settings, await asyncio.to_thread(self._load)))
         except RunloopError:
             differs = True
-        else:
-            differs = any(each.value != old[path].value for path, each in loaded.resolved.items())
         if differs:
             self.soon("a configuration file changed")
         self._rescan_soon(new_places_only=True)
@@ -123,7 +120,7 @@ class Reloading:
     async def _take_settings(self, loaded: Settings) -> list[str]:
         """Obey what may change while the daemon runs, and remember what may not; the keys that changed."""
         old = self._daemon.settings
-        differing = [path for path, each in loaded.resolved.items() if each.value != old.resolved[path].value]
+        differing = _differing(old, loaded)
         self.needs_restart = [path for path in differing if not _safe(loaded, path)]
         changed = [path for path in differing if _safe(loaded, path)]
         if changed:
@@ -142,6 +139,11 @@ class Reloading:
             logger().warning("not loaded", what=change.what, name=change.name, code=change.error.code, why=change.error.message)
         else:
             logger().info(change.state, what=change.what, name=change.name, digest=change.digest)
+
+
+def _differing(old: Settings, loaded: Settings) -> list[str]:
+    """The keys that have another value now."""
+    return [path for path, each in loaded.resolved.items() if each.value != old.resolved[path].value]
 
 
 def _safe(settings: Settings, path: str) -> bool:

@@ -431,14 +431,13 @@ class Run:
             if self.recorder.halted:
                 raise RunHalted  # meanwhile the process began to leave: what calls came to is for a recovery to say
         others, calls = self.closing.take([*nodes, *ended])
-        drafts, starts, gates = [*first, *calls], list[tuple[StartNode, bool]](), list[tuple[OpenGate, int | None]]()
+        drafts, starts, gates = [*first, *calls], list[StartNode](), list[tuple[OpenGate, int | None]]()
         for command in commands:
             if isinstance(command, StartNode):
                 if (command.node, command.attempt) in never:
                     continue  # an attempt of an earlier process that ends before it is taken up
-                recorded = self._recorded_start(command) is not None
-                starts.append((command, recorded))
-                drafts += [] if recorded else [self.book.start(command)]
+                starts.append(command)
+                drafts += [] if self._recorded_start(command) else [self.book.start(command)]
             elif isinstance(command, OpenGate):
                 asked = self._gate_opens(command)
                 if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
@@ -450,10 +449,10 @@ class Run:
             await self._finish(done, drafts, others)
             return
         now_ms = self.services.clock_ms()
-        goes_on = not (gates or stopped or others) and all(self._is_agent(start.node) for start, _ in starts)
+        goes_on = not (gates or stopped or others) and all(self._is_agent(start.node) for start in starts)
         stored = await self._write(drafts, others, now_ms, goes_on=goes_on)
-        for start, recorded in starts:
-            self._begin_attempt(start, None if recorded else now_ms)
+        for start in starts:
+            self._begin_attempt(start, now_ms)
         for gate, position in gates:
             event_id = 0 if position is None else stored[position].id
             self.tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
@@ -482,12 +481,10 @@ class Run:
         if not written.cancelled() and (error := written.exception()) is not None:
             self._inbox.put(error)
 
-    def _begin_attempt(self, start: StartNode, started_ms: int | None) -> None:
-        """Launch it, or hold it while the run is paused; without a time it is one that an earlier process has begun."""
+    def _begin_attempt(self, start: StartNode, now_ms: int) -> None:
+        """Launch it, or hold it while the run is paused. One that an earlier process has begun keeps its time."""
         recorded = self._recorded_start(start)
-        if started_ms is None:
-            assert recorded is not None  # noqa: S101 - only a recorded start has no record of its own now
-            started_ms = recorded.start_ms
+        started_ms = now_ms if recorded is None else recorded.start_ms
         self.book.started_ms[start.node] = started_ms
         if self.cancelling is not None and recorded is None:
             return  # it is stopped before it begins
