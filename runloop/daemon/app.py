@@ -19,6 +19,7 @@ from runloop.bus.server import BusServer
 from runloop.bus.token import ensure_token
 from runloop.config import ensure
 from runloop.daemon import metrics, overview
+from runloop.daemon.changing import Changing
 from runloop.daemon.control import TOPIC, Control
 from runloop.daemon.embedding import Embedding
 from runloop.daemon.feed import RunFeed, run_topic
@@ -28,6 +29,7 @@ from runloop.daemon.logs import Log, logger
 from runloop.daemon.natives import HELLO_TOPIC, Natives
 from runloop.daemon.people import People
 from runloop.daemon.reloading import Reloading
+from runloop.daemon.submitting import Submitting
 from runloop.dataclass import dataclass
 from runloop.effects import catalogue
 from runloop.errors import RunloopError, VerificationFailed
@@ -97,6 +99,8 @@ class Daemon:
         self.session: Session
         self.bus: _Bus
         self.hosting: Hosting
+        self.submitting: Submitting
+        self.changing: Changing
         self.people: People
         self.natives: Natives
         self.library = Library(settings, clock_ms)
@@ -207,11 +211,12 @@ class Daemon:
             self.settings.get("runtime.max_queued_runs"),
             clock_ms,
             self._stranded,
-            self.reloading.rescan,
             self._lookup_of,
             self._not_recovered,
             self._feed.put_away,
         )
+        self.submitting = Submitting(self.hosting, self.reloading.rescan)
+        self.changing = Changing(self.hosting, self.submitting)
 
     def _on_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -252,7 +257,7 @@ class Daemon:
             logger().error("the Python guest cannot be prepared", code=error.code, why=error.message)
         else:
             self.guest = "ready"
-        if self.hosting.parked:  # the first answer goes as fast as the next
+        if self.hosting.roster.parking.stubs:  # the first answer goes as fast as the next
             await asyncio.to_thread(catalogue.prepare)
 
     async def _take_over(self) -> list[Unfinished]:

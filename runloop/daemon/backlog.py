@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from runloop.daemon.hosting import Hosted
-    from runloop.daemon.parking import Stub
+    from runloop.daemon.hosted import Hosted, Stub
 
 READY = 256
 """Queued runs that are kept in memory, about 10 kB each; a further one is a stub, as cheap as a parked one."""

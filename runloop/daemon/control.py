@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from runloop.daemon import overview, reading
 from runloop.daemon.errors import NeedsOperator
 from runloop.daemon.feed import run_topic
-from runloop.daemon.hosting import Request
 from runloop.daemon.library import WithWorkdir
 from runloop.daemon.people import Answer
+from runloop.daemon.submitting import Request
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.kb.runs import RunFilter
 from runloop.policy import Scope
@@ -67,7 +67,7 @@ class Control:
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def submit(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
-        """Take a run in; see :class:`runloop.daemon.hosting.Request`."""
+        """Take a run in; see :class:`runloop.daemon.submitting.Request`."""
         library = self._daemon.library
         workdir = reading.text(fields, "workdir", optional=True)
         lookup = WithWorkdir(library, reading.directory(workdir)) if workdir is not None else None
@@ -89,7 +89,7 @@ class Control:
             patient=reading.flag(fields, "patient"),
             workdir=workdir,
         )
-        shown = await self._daemon.hosting.submit(request)
+        shown = await self._daemon.submitting.submit(request)
         return {**shown, "topic": run_topic(shown["run_id"])}
 
     async def fork(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Control:
             agents[name] = bundle
         session = peer.session if reading.flag(fields, "attended") else None
         request = ForkRequest(
-            self._daemon.hosting.run_id_of(str(reading.text(fields, "run"))),
+            self._daemon.hosting.roster.run_id_of(str(reading.text(fields, "run"))),
             reading.text(fields, "at", optional=True),
             reading.map_of(fields.get("params") or {}, "params"),
             reading.map_of(fields.get("answers") or {}, "answers"),
@@ -114,7 +114,7 @@ class Control:
             patient=session is not None or reading.flag(fields, "patient"),
             run_id=reading.uuid_of(fields, "request_id"),
         )
-        shown = await self._daemon.hosting.fork(request, session)
+        shown = await self._daemon.submitting.fork(request, session)
         return {**shown, "topic": run_topic(shown["run_id"])}
 
     async def describe_agents(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Control:
         state = reading.text(fields, "state", optional=True)
         if state is not None and state not in _RUN_STATES:
             raise reading.bad("state", "use one of " + ", ".join(_RUN_STATES))
-        here = {each["run_id"]: each for each in self._daemon.hosting.listing()}
+        here = {each["run_id"]: each for each in self._daemon.hosting.roster.listing()}
         wanted = RunFilter(
             state,
             reading.text(fields, "opening", optional=True),
@@ -162,30 +162,30 @@ class Control:
 
     async def cancel(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Stop a run."""
-        return await self._daemon.hosting.cancel(str(reading.text(fields, "run")), reading.reason(fields, "cancelled by an operator"))
+        return await self._daemon.changing.cancel(str(reading.text(fields, "run")), reading.reason(fields, "cancelled by an operator"))
 
     async def pause(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Let a run, or with ``all`` every run, begin nothing new."""
         if reading.flag(fields, "all"):
-            return {"runs": await self._daemon.hosting.pause_all(reading.reason(fields, "paused by an operator"))}
-        return await self._daemon.hosting.pause(str(reading.text(fields, "run")), reading.reason(fields, "paused by an operator"))
+            return {"runs": await self._daemon.changing.pause_all(reading.reason(fields, "paused by an operator"))}
+        return await self._daemon.changing.pause(str(reading.text(fields, "run")), reading.reason(fields, "paused by an operator"))
 
     async def resume(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Let it go on."""
         if reading.flag(fields, "all"):
-            return {"runs": await self._daemon.hosting.resume_all(reading.reason(fields, "resumed by an operator"))}
-        return await self._daemon.hosting.resume(str(reading.text(fields, "run")), reading.reason(fields, "resumed by an operator"))
+            return {"runs": await self._daemon.changing.resume_all(reading.reason(fields, "resumed by an operator"))}
+        return await self._daemon.changing.resume(str(reading.text(fields, "run")), reading.reason(fields, "resumed by an operator"))
 
     async def attach(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Which subscription shows a run; ``attended`` says that a person follows there and can be asked.
 
         Whoever wants to begin behind the run's last record begins with its end, or with the next one where it has none.
         """
-        hosting = self._daemon.hosting
-        run_id = hosting.run_id_of(str(reading.text(fields, "run")))
+        roster = self._daemon.hosting.roster
+        run_id = roster.run_id_of(str(reading.text(fields, "run")))
         from_seq = reading.count(fields, "from_seq", 1, 1)
-        state = await hosting.state_of(run_id)
-        if reading.flag(fields, "attended") and hosting.find(run_id) is not None:
+        state = await roster.state_of(run_id)
+        if reading.flag(fields, "attended") and roster.find(run_id) is not None:
             self._daemon.people.follow(run_id, peer.session)
         row = await asyncio.to_thread(self._daemon.kb.run, run_id)
         parent = None if row is None else row["parent_run_id"]
@@ -209,7 +209,7 @@ class Control:
     async def approvals(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """What waits for a person."""
         run = reading.text(fields, "run", optional=True)
-        root = None if run is None else self._daemon.hosting.run_id_of(run)
+        root = None if run is None else self._daemon.hosting.roster.run_id_of(run)
         return {"open": await asyncio.to_thread(_open, self._daemon, root)}
 
     async def answer(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
@@ -300,7 +300,7 @@ class Control:
         trace_id = fields.get("trace_id")
         try:
             _operator(peer, "RunCancel")
-            await self._daemon.hosting.cancel(reading.bare(trace_id), "cancelled by an operator")
+            await self._daemon.changing.cancel(reading.bare(trace_id), "cancelled by an operator")
         except RunloopError as error:
             return {"RunRejected": {"request_id": trace_id, "reason": error.message}}
         return {"RunCancelled": {"request_id": trace_id, "trace_id": trace_id}}

@@ -20,6 +20,7 @@ _TOPICS = 100
 def status(daemon: Daemon) -> dict[str, Any]:
     """What `rlp status` shows."""
     turns, hosting = daemon.session.manager.services.turns, daemon.hosting
+    roster = hosting.roster
     problems = [problem.shown() for problem in daemon.library.problems()]
     if daemon.reloading.config_error is not None:
         error, since_ms = daemon.reloading.config_error
@@ -35,13 +36,13 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "mode": "system" if daemon.options.system else "user",
         "runs": {
             "running": hosting.running,
-            "queued": hosting.queued,
-            "parked": hosting.parked,
+            "queued": len(roster.queue),
+            "parked": len(roster.parking.stubs),
             "max_runs": hosting.max_runs,
             **hosting.finished,
         },
-        "active": hosting.listing()[:100],
-        "left": hosting.left()[:100],
+        "active": roster.listing()[:100],
+        "left": roster.not_taken_up()[:100],
         "nodes": {"at_work": turns.at_work, "waiting": turns.waiting, "limit": turns.limit},
         "approvals_open": daemon.people.open_count,
         "workers": dict(daemon.session.pool.health),
@@ -72,8 +73,8 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "nodes_at_work": turns.at_work,
         "nodes_waiting": turns.waiting,
         "rss_total_bytes": metrics.memory_of(pids),
-        "runs_parked": hosting.parked,
-        "runs_queued": hosting.queued,
+        "runs_parked": len(hosting.roster.parking.stubs),
+        "runs_queued": len(hosting.roster.queue),
         "runs_running": hosting.running,
         "sqlite_bytes": database.memory(),
         "workers": health["workers"],
@@ -86,7 +87,7 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "msgs_recv_total": total.frames,
         "msgs_sent_total": total.delivered,
         "msgs_dropped_total": sum(total.dropped.values()),
-        "runs_refused_total": hosting.refused,
+        "runs_refused_total": daemon.submitting.refused,
         "workers_lost_total": health["lost_total"],
         **{f"runs_{status}_total": count for status, count in hosting.finished.items()},
     }

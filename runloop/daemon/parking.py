@@ -1,48 +1,21 @@
-"""Runs that the daemon has and does not hold in memory: parked until an answer or a time, or queued; a few hundred bytes each."""
+"""The runs that wait and are not in memory, until an answer or a time."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runloop.events import RunIdentity
+    from runloop.daemon.hosted import Stub
 
 _LONGEST_S = 30.0
 """How long at most until the clock is looked at again: a machine that slept, or whose clock was set, is at most so late."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stub:
-    """What is left of a run that is parked, or queued behind many others."""
-
-    identity: RunIdentity
-    why: str
-    since_ms: int
-    until_ms: int | None
-    paused: bool = False
-    queued: bool = False
-    """It waits for its turn, not for something that happens."""
-
-    def shown(self) -> dict[str, Any]:
-        """Ids, state, and what it waits for."""
-        identity = self.identity
-        shown: dict[str, Any] = {
-            "run_id": identity.run_id,
-            "trace_id": identity.trace_id,
-            "opening_id": identity.opening_id,
-            "opening_name": identity.opening_name,
-        }
-        if self.queued:
-            return {**shown, "state": "queued", "waiting_for": None}
-        waits = {"waiting_for": self.why, "waiting_since_ms": self.since_ms, "waiting_until_ms": self.until_ms}
-        return {**shown, "state": "paused" if self.paused else "waiting", **waits}
 
 
 @dataclass(slots=True)

@@ -5,8 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from runloop.daemon import hosting as module
-from runloop.daemon.hosting import Hosted, Hosting
+from runloop.daemon import changing as module
+from runloop.daemon.changing import Changing
+from runloop.daemon.hosted import Hosted
+from runloop.daemon.hosting import Hosting
+from runloop.daemon.submitting import Submitting
 from runloop.events import RunIdentity
 from runloop.kb.errors import LedgerFull
 from runloop.runs.results import Parked, RunHalted
@@ -52,28 +55,29 @@ class Runs:
 
 @pytest.fixture
 async def host(monkeypatch):
-    """A daemon's runs, one of them driven: (hosting, run, ledger)."""
+    """A daemon's runs, one of them driven: (what changes them, the hosting, that run, the ledger)."""
     monkeypatch.setattr(module, "find_run", lambda _ledger, ref: ref)
     monkeypatch.setattr(module, "_LOOK_FOR_ROOM_S", 0)
     nothing, ledger = lambda *_args: None, SimpleNamespace(stalled=None)
     people = SimpleNamespace(parking=set(), put_aside=nothing, bring_back=nothing, done=nothing, patient=set())
-    hosting = Hosting(Runs(), SimpleNamespace(ledger=ledger), people, 4, 4, lambda: 0, nothing, nothing, nothing, nothing, nothing)
+    hosting = Hosting(Runs(), SimpleNamespace(ledger=ledger), people, 4, 4, lambda: 0, nothing, nothing, nothing, nothing)
     run = Run()
-    hosting._hosted[RUN_ID] = hosted = Hosted(run, {}, None)
-    hosting._start(hosted)
-    yield hosting, run, ledger
+    hosted = hosting.roster.hosted[RUN_ID] = Hosted(run)
+    hosting.roster.queue.ready.append(hosted)
+    hosting.pump()
+    yield Changing(hosting, Submitting(hosting, nothing)), hosting, run, ledger
     for each in (run, *hosting.manager.taken_up):
         each.leaves.set()
         each.are_out.set()
-    await asyncio.gather(*(each.task for each in hosting._hosted.values() if each.task is not None), return_exceptions=True)
+    await asyncio.gather(*(each.task for each in hosting.roster.hosted.values() if each.task is not None), return_exceptions=True)
 
 
 async def test_a_run_that_is_being_parked_is_taken_up_for_what_is_wanted_of_it(host):
-    hosting, run, _ledger = host
+    changing, hosting, run, _ledger = host
     run.leaves.set()
     while run.parked is None:
         await asyncio.sleep(0)
-    cancelling = asyncio.create_task(hosting.cancel(RUN_ID, "enough"))
+    cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
     run.are_out.set()
     async with asyncio.timeout(10):
         while not hosting.manager.taken_up or not hosting.manager.taken_up[0].cancelled:
@@ -85,11 +89,11 @@ async def test_a_run_that_is_being_parked_is_taken_up_for_what_is_wanted_of_it(h
 
 
 async def test_who_cancels_while_the_disk_is_full_is_told_so_and_it_happens_once_there_is_room(host):
-    hosting, run, ledger = host
+    changing, _hosting, run, ledger = host
     ledger.stalled = LedgerFull("no room")
     with pytest.raises(LedgerFull, match="the run does that as soon as there is room"):
-        await hosting.cancel(RUN_ID, "enough")
+        await changing.cancel(RUN_ID, "enough")
     assert run.cancelled == [("enough", None)]
     ledger.stalled = None
     run.recorded.set_result([])
-    assert (await hosting.cancel(RUN_ID, "enough"))["state"] == "cancelling"
+    assert (await changing.cancel(RUN_ID, "enough"))["state"] == "cancelling"

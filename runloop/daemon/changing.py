@@ -1,0 +1,118 @@
+"""What people want of runs that have not ended: cancel, pause, go on. A run that is not in memory is taken up for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from runloop.dataclass import dataclass
+from runloop.errors import InvalidInput, RunloopError
+from runloop.kb.errors import LedgerFull
+from runloop.kb.runs import find_run
+from runloop.runs.pausing import pause, resume
+from runloop.runs.unfinished import unfinished_runs
+
+if TYPE_CHECKING:
+    from runloop.daemon.hosted import Hosted
+    from runloop.daemon.hosting import Hosting
+    from runloop.daemon.submitting import Submitting
+
+_LOOK_FOR_ROOM_S = 1.0
+
+
+@dataclass(slots=True)
+class Changing:
+    """Every change is on record before it is answered. Lives on the event loop of ``hosting``."""
+
+    hosting: Hosting
+    submitting: Submitting
+    _changes: set[asyncio.Future[object]] = field(default_factory=set)
+    """On their way to the disk."""
+
+    async def cancel(self, ref: str, reason: str) -> dict[str, Any]:
+        """Stop a run, running, waiting or queued. Raises InvalidInput ``run.unknown``, ``run.ended`` or ``run.ambiguous``."""
+        hosting = self.hosting
+        run_id = hosting.roster.run_id_of(ref)
+        hosting.ending[run_id] = reason  # what is not in memory needs nothing but its records to be ended
+        try:
+            hosted = await self._here(run_id)
+        finally:
+            del hosting.ending[run_id]
+        cancelling = hosted.run.cancel(reason)
+        hosting.start_now(hosted)  # it ends at once, whatever is before it
+        if cancelling is not None:
+            await self._on_disk(cancelling)  # from here on it ends, whatever becomes of the daemon
+        return {**hosted.shown(), "state": "cancelling"}
+
+    async def pause(self, ref: str, why: str) -> dict[str, Any]:
+        """Let a run and its children begin nothing new."""
+        hosted = await self._here(ref)
+        await self._on_disk(pause(hosted.run, why))
+        return hosted.shown()
+
+    async def resume(self, ref: str, why: str) -> dict[str, Any]:
+        """Let it go on."""
+        hosted = await self._here(ref)
+        await self._on_disk(resume(hosted.run, why))
+        return hosted.shown()
+
+    async def pause_all(self, why: str) -> int:
+        """Pause every run that has not ended; how many."""
+        return await self._each(lambda run_id: self.pause(run_id, why))
+
+    async def resume_all(self, why: str) -> int:
+        """Let every run go on, also those that a process which is gone has left; how many."""
+        await self._adopt()
+        return await self._each(lambda run_id: self.resume(run_id, why))
+
+    async def _each(self, change: Callable[[str], Awaitable[object]]) -> int:
+        count = 0
+        for run_id in self.hosting.roster.ids():
+            try:
+                await change(run_id)
+            except RunloopError:
+                continue  # it ended meanwhile, or cannot be taken up, which is reported
+            count += 1
+        return count
+
+    async def _on_disk(self, change: Awaitable[object]) -> None:
+        """Wait until a change of a run is on record. Raises LedgerFull where it has to wait for room, and happens then."""
+        changing = asyncio.ensure_future(change)
+        self._changes.add(changing)
+        changing.add_done_callback(self._changes.discard)
+        while not (await asyncio.wait({changing}, timeout=_LOOK_FOR_ROOM_S))[0]:
+            if self.hosting.kb.ledger.stalled is not None:
+                hint = "make room; what was asked for is forgotten only if the daemon ends before"
+                raise LedgerFull("the disk is full: the run does that as soon as there is room", hint=hint)
+        changing.result()
+
+    async def _here(self, ref: str) -> Hosted:
+        """The run, in memory. Raises InvalidInput ``run.unknown``, ``run.ambiguous``, ``run.ended``, ``run.not_here``, or why it is not."""
+        hosting = self.hosting
+        while (hosted := hosting.roster.find(ref)) is not None:
+            if hosted.run.parked is None or hosted.task is None:
+                return hosted
+            await asyncio.wait({hosted.task})  # it is leaving memory, and hears of nothing any more
+        run_id = find_run(hosting.kb.ledger, ref)
+        if hosting.roster.has(run_id):
+            return await asyncio.shield(hosting.wake(run_id))
+        state = await hosting.roster.state_of(run_id)
+        if state == "unfinished" and await self._adopt(run_id):
+            return await asyncio.shield(hosting.wake(run_id))
+        if state == "unfinished":
+            message = f"run {run_id} has no end and does not run in this daemon"
+            raise InvalidInput(message, code="run.not_here", hint="it runs in another process with --local, or is a child run")
+        raise InvalidInput(f"run {run_id} has ended: {state}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
+
+    async def _adopt(self, run_id: str | None = None) -> int:
+        """Take over the run of that id, or every run, that a process which is gone has left; how many.
+
+        One of this daemon's own that broke off is taken up only by its id; one that is just being submitted is not.
+        """
+        services = self.hosting.manager.services
+        coming = run_id is None or self.submitting.under_way(run_id)
+        found = await asyncio.to_thread(lambda: list(unfinished_runs(self.hosting.kb, run_id)))
+        left = [each for each in found if not services.driven(each.owner) and not (coming and each.owner == services.owner)]
+        return sum(self.hosting.take_over(left))

@@ -1,0 +1,202 @@
+"""Taking runs in: each request once, whoever repeats it and when, within the room that there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from runloop.daemon.errors import DaemonBusy, DaemonDraining, RequestReused
+from runloop.daemon.hosted import ids_of
+from runloop.daemon.people import Person
+from runloop.dataclass import dataclass
+from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.events import RunIdentity
+from runloop.kb.pruning.archived import ArchivedRuns
+from runloop.openings import parse_once
+from runloop.runs.manager import Submission, submit_key
+
+if TYPE_CHECKING:
+    from runloop.daemon.hosted import Hosted
+    from runloop.daemon.hosting import Hosting
+    from runloop.events import StoredEvent
+    from runloop.openings import Opening
+    from runloop.runs.forking import ForkRequest
+    from runloop.runs.lookup import OpeningText
+    from runloop.runs.services import Lookup
+
+_LONGEST_WAIT_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run that a client wants, under a UUID that becomes the run's; ``digests`` are the agents as the client sees them."""
+
+    run_id: str
+    opening: OpeningText
+    params: Mapping[str, Any]
+    yes: bool = False
+    digests: tuple[Mapping[str, Any], ...] = ()
+    lookup: Lookup | None = None
+    session: str | None = None
+    """The connection whose person can be asked about the run."""
+    patient: bool = False
+    """Approvals wait until somebody answers, although nobody follows the run."""
+    workdir: str | None = None
+    """Whose names ``lookup`` adds."""
+
+    def parsed(self) -> Opening:
+        """The opening with these parameters. Raises OpeningError."""
+        return parse_once(self.opening.source, file=self.opening.file, params=self.params)
+
+
+@dataclass(slots=True)
+class Submitting:
+    """What was taken in is in the ledger, and the request again is answered from there. Lives on the event loop of ``hosting``."""
+
+    hosting: Hosting
+    refresh: Callable[[], Awaitable[object]]
+    """Looks at the files of agents and openings now."""
+    refused: int = 0
+    _coming: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    """Submissions on their way to the ledger, by run id."""
+    _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One fork is made at a time, so that a repeated request finds the first."""
+
+    def under_way(self, run_id: str) -> bool:
+        """Whether the run may be in the ledger already although nobody has it yet."""
+        return run_id in self._coming or self._forking.locked()
+
+    async def submit(self, request: Request) -> dict[str, Any]:
+        """Take a run in; its ids and state. The same request again, also after a restart, is answered with the same run.
+
+        Raises:
+            DaemonBusy, DaemonDraining: not now.
+            RequestReused: the id stands for another opening or other parameters.
+            RunloopError: the opening or its agents cannot be used.
+
+        """
+        run_id = request.run_id
+        if (coming := self._coming.get(run_id)) is not None:
+            await asyncio.shield(coming)
+        if (stored := self._stored(run_id)) is not None:
+            self._check_same(request, stored)
+            return await self._repeated(stored)
+        self._check_room()
+        taken = self._coming[run_id] = asyncio.get_running_loop().create_future()
+        try:
+            hosted = await self._take_in(request)
+        except BaseException as error:
+            taken.set_exception(error if isinstance(error, RunloopError) else DaemonDraining("the daemon is stopping"))
+            taken.exception()
+            raise
+        else:
+            taken.set_result(None)
+        finally:
+            del self._coming[run_id]
+        return self._taken_in(hosted)
+
+    async def fork(self, request: ForkRequest, session: str | None) -> dict[str, Any]:
+        """Take in a fork; its ids and state. The same request again is answered with the same run.
+
+        Raises:
+            DaemonBusy, DaemonDraining: not now.
+            RequestReused: the id stands for another run.
+            RunloopError: as :meth:`RunManager.fork`.
+
+        """
+        run_id, hosting = str(request.run_id), self.hosting
+        async with self._forking:
+            if (stored := self._stored(run_id)) is not None:
+                if (stored.payload["meta"].get("forked_from") or {}).get("run_id") != request.parent:
+                    raise _reused(run_id)
+                return await self._repeated(stored)
+            archived = ArchivedRuns(hosting.kb.ledger)
+            if archived.place(request.parent) is not None:
+                raise archived.refusal(request.parent)
+            self._check_room()
+            person = Person(hosting.people)
+            run = await hosting.manager.fork(hosting.kb.ledger, request, operator=person, parks=hosting.park)
+            hosted = hosting.host(run, person, session, patient=request.patient)
+        return self._taken_in(hosted)
+
+    def _taken_in(self, hosted: Hosted) -> dict[str, Any]:
+        shown = hosted.shown()
+        self.hosting.pump()
+        return {**shown, "state": hosted.state, "repeated": False}
+
+    # ── a request that came before ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _stored(self, run_id: str) -> StoredEvent | None:
+        """What the ledger has of a request with that id, None where it is new. Raises why it cannot be answered."""
+        ledger = self.hosting.kb.ledger
+        if not ledger.knows(submit_key(run_id), run_id):
+            return None
+        stored = ledger.by_key(submit_key(run_id))
+        if stored is None:
+            archived = ArchivedRuns(ledger)
+            raise archived.refusal(run_id) if archived.place(run_id) is not None else _reused(run_id)
+        return ledger.full(stored)
+
+    async def _repeated(self, stored: StoredEvent) -> dict[str, Any]:
+        payload = stored.payload
+        identity = RunIdentity(payload["run_id"], stored.provenance["trace_id"], payload["opening_id"], payload["opening_name"])
+        return {**ids_of(identity), "state": await self.hosting.roster.state_of(identity.run_id), "repeated": True}
+
+    def _check_same(self, request: Request, stored: StoredEvent) -> None:
+        opening, meta = request.parsed(), stored.payload["meta"]
+        if (opening.digest, dict(opening.params)) != (meta["opening_digest"], meta["params"]):
+            raise _reused(request.run_id)
+
+    # ── a new one ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check_room(self) -> None:
+        hosting = self.hosting
+        if hosting.draining:
+            raise DaemonDraining("the daemon is stopping and takes no new runs", hint="start it again with `rlp up`")
+        queued = len(hosting.roster.queue)
+        if hosting.running + queued + len(self._coming) >= hosting.max_runs + hosting.max_queued:
+            self.refused += 1
+            raise DaemonBusy(f"{queued} runs are queued already", retry_after_ms=self._retry_after_ms(queued))
+
+    def _retry_after_ms(self, queued: int) -> int:
+        """When a place is likely to be free, from how long runs took lately."""
+        side_by_side, mean_ms = max(1, self.hosting.max_runs), self.hosting.mean_ms
+        return int(min(_LONGEST_WAIT_MS, max(100, mean_ms * max(1.0, queued / side_by_side) / side_by_side + 100)))
+
+    async def _take_in(self, request: Request) -> Hosted:
+        hosting, opening = self.hosting, request.parsed()
+        person = Person(hosting.people)
+        patient = request.patient or request.session is not None
+        submission = Submission(
+            opening, "daemon", request.yes, run_id=request.run_id, operator=person, lookup=request.lookup, workdir=request.workdir,
+            patient=patient, parks=hosting.park,
+        )  # fmt: skip
+        if request.digests:
+            try:
+                self._check_digests(request, opening)
+            except RunloopError:
+                await self.refresh()  # the client may have seen a change a moment before the daemon
+                self._check_digests(request, opening)
+        return hosting.host(await hosting.manager.submit(submission), person, request.session, patient=patient)
+
+    def _check_digests(self, request: Request, opening: Opening) -> None:
+        """Refuse agents that are not what the client saw (spec 6.2)."""
+        resolve = request.lookup.agent if request.lookup else self.hosting.manager.services.resolve_agent
+        given = {(each["name"], each.get("variant")): each["digest"] for each in request.digests}
+        needed = {(node.name, node.variant) for node in opening.nodes if node.kind == "agent"}
+        if set(given) != needed:
+            raise InvalidInput("agent digest count mismatch between CLI and daemon", code="run.agent_digests", hint="submit it again")
+        for (name, variant), digest in given.items():
+            here = resolve(name, variant)
+            if digest not in (here.digest, here.manifest_digest):
+                message = f"agent {here.ref!r} digest mismatch (cli {digest[:12]}, daemon {here.digest[:12]})"
+                where = Where(file=str(here.root))
+                hint = "`rlp status` shows what the daemon could not load; `rlp agent build` seals a bundle you changed"
+                raise InvalidInput(message, code="run.agent_digests", where=where, hint=hint)
+
+
+def _reused(run_id: str) -> RequestReused:
+    message = f"the request id {run_id} stands for another run"
+    return RequestReused(message, where=Where(key="request_id"), hint="use a new UUID for a new run")
