@@ -32,8 +32,7 @@ def _shipped(name: str, package: Path) -> Path:
 def agent_search_dirs(configured: Iterable[Path], *, override: Path | None = None, shipped: Path | None = None) -> tuple[Path, ...]:
     """Return the directories to look in, first wins: the one asked for, then the configured, then what ships; each once.
 
-    A directory that was asked for must exist, or nothing would be found where the person pointed; the others may be missing.
+    None of them needs to exist yet: a daemon that runs finds what is put there later.
     """
     last = shipped_agents_dir() if shipped is None else shipped
-    ordered = dict.fromkeys([*([override] if override else []), *(path for path in configured if path.is_dir()), last])
-    return tuple(ordered)
+    return tuple(dict.fromkeys([*([override] if override else []), *configured, last]))

@@ -40,7 +40,7 @@ def bundle_store(settings: Settings, root: Path | None = None, workdir: Path | N
 
     if root is not None and not root.is_dir():
         raise InvalidInput(f"there is no directory {root}", code="agent.root", hint="give --root a directory that exists")
-    local = (path for name in LOCAL_AGENTS if (path := (workdir or Path.cwd()) / name).is_dir())
+    local = ((workdir or Path.cwd()) / name for name in LOCAL_AGENTS)
     home = settings.base.home
     return BundleStore(
         tuple(dict.fromkeys([*agent_search_dirs(settings.get("agents.search_dirs"), override=root), *local])),

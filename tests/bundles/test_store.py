@@ -174,12 +174,12 @@ def test_an_override_that_is_a_dangling_link_stops_the_agent(write_bundle, store
 # -- where to look
 
 
-def test_search_directories_are_the_one_asked_for_then_those_that_exist_then_what_ships(tmp_path):
+def test_search_directories_are_the_one_asked_for_then_the_configured_then_what_ships_each_once(tmp_path):
     (tmp_path / "mine").mkdir()
     dirs = agent_search_dirs(
         [tmp_path / "mine", tmp_path / "gone", tmp_path / "mine"], override=tmp_path / "asked", shipped=tmp_path / "shipped"
     )
-    assert dirs == (tmp_path / "asked", tmp_path / "mine", tmp_path / "shipped")
+    assert dirs == (tmp_path / "asked", tmp_path / "mine", tmp_path / "gone", tmp_path / "shipped")
     assert agent_search_dirs([])[-1] == shipped_agents_dir()
 
 

@@ -61,6 +61,17 @@ async def test_an_opening_in_the_brace_form_is_taken_in_like_any_other(daemon, w
     assert (records[-1]["kind"], records[-1]["meta"]["status"]) == ("run.finished", "succeeded")
 
 
+async def test_the_first_agent_of_a_user_is_found_although_there_was_no_directory_for_agents_when_the_daemon_started(daemon, words):
+    daemon.start()
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        daemon.agent("quick", words.quick)
+        digest = (await changed(changes, "agent", "loaded"))["digest"]
+        (described,) = (await link.ask("describe_agents", agents=[{"name": "quick"}]))["agents"]
+        records = await link.run(words.one("quick"))
+    assert (described["digest"], records[-1]["meta"]["status"]) == (digest, "succeeded")
+
+
 async def test_a_bundle_that_is_being_edited_leaves_the_sealed_version_in_place_until_it_is_sealed_again(daemon, words):
     bundle = daemon.agent("quick", words.quick)
     daemon.start()
