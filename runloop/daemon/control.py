@@ -59,7 +59,8 @@ class Control:
         verb = VERBS.get(name) if isinstance(name, str) else None
         if verb is None:
             known = ", ".join(VERBS)
-            raise InvalidInput(f"there is no verb {name!r}", code="ctrl.verb", where=Where(key="verb"), hint=f"the verbs are {known}")
+            wrong = "the request names no verb" if name is None else f"there is no verb {name!r}"
+            raise InvalidInput(wrong, code="ctrl.verb", where=Where(key="verb"), hint=f"the verbs are {known}")
         if name not in _FOR_EVERYBODY:
             _operator(peer, str(name))
         return await verb(self, fields, peer)
@@ -70,7 +71,7 @@ class Control:
         """Take a run in; see :class:`runloop.daemon.submitting.Request`."""
         library = self._daemon.library
         workdir = reading.text(fields, "workdir", optional=True)
-        lookup = WithWorkdir(library, reading.directory(workdir)) if workdir is not None else None
+        lookup = WithWorkdir(library, reading.directory(fields, "workdir")) if workdir is not None else None
         source, name = reading.text(fields, "opening_source", optional=True), reading.text(fields, "opening", optional=True)
         if (source is None) == (name is None):
             raise reading.bad("opening_source", "give the text of an opening, or the name of one as `opening`")
@@ -81,9 +82,9 @@ class Control:
         request = Request(
             run_id=reading.uuid_of(fields, "request_id"),
             opening=opening,
-            params=reading.map_of(fields.get("params") or {}, "params"),
+            params=reading.map_in(fields, "params"),
             yes=reading.flag(fields, "yes"),
-            digests=reading.digests(fields.get("agent_digests")),
+            digests=reading.digests(fields),
             lookup=lookup,
             session=peer.session if reading.flag(fields, "attended") else None,
             patient=reading.flag(fields, "patient"),
@@ -95,10 +96,9 @@ class Control:
     async def fork(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Begin a run that shares the history of another one; see :class:`runloop.runs.forking.ForkRequest`."""
         agents = {}
-        for each in fields.get("agents") or ():
-            given = reading.map_of(each, "agents")
+        for given in reading.maps_in(fields, "agents", "{name, path, digest?}"):
             name = str(reading.text(given, "name"))
-            bundle = self._daemon.library.bundle_at(reading.directory(str(reading.text(given, "path"))))
+            bundle = self._daemon.library.bundle_at(reading.directory(given, "path"))
             if given.get("digest") not in {None, bundle.digest}:
                 raise reading.bad("agents", f"the agent in {bundle.root} changed since it was asked for; ask again")
             agents[name] = bundle
@@ -106,8 +106,8 @@ class Control:
         request = ForkRequest(
             self._daemon.hosting.roster.run_id_of(str(reading.text(fields, "run"))),
             reading.text(fields, "at", optional=True),
-            reading.map_of(fields.get("params") or {}, "params"),
-            reading.map_of(fields.get("answers") or {}, "answers"),
+            reading.map_in(fields, "params"),
+            reading.map_in(fields, "answers"),
             agents,
             mode="daemon",
             yes=reading.flag(fields, "yes"),
@@ -119,12 +119,11 @@ class Control:
 
     async def describe_agents(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Version, digest, ports and schema of agents (spec 6.1)."""
-        wanted = fields.get("agents")
-        if not isinstance(wanted, list) or not wanted:
-            raise reading.bad("agents", "give a list of {name, variant?}")
+        wanted = reading.maps_in(fields, "agents", form := "{name, variant?}")
+        if not wanted:
+            raise reading.bad("agents", f"give a list of {form}")
         found = []
-        for each in wanted:
-            ref = reading.map_of(each, "agents")
+        for ref in wanted:
             name, variant = str(reading.text(ref, "name")), reading.text(ref, "variant", optional=True)
             bundle = self._daemon.library.agent(name, variant)
             schema = {"with": dict(bundle.with_schema)} if bundle.with_schema is not None else {}
@@ -256,7 +255,7 @@ class Control:
         line = fields.get("line")
         if not isinstance(line, str) or len(line) > _MAX_LINE:
             raise reading.bad("line", f"send the line as text of at most {_MAX_LINE} characters")
-        given = reading.map_of(fields.get("facts", {}), "facts")
+        given = reading.map_in(fields, "facts")
         missing = [name for name in ("cwd", "path") if not isinstance(given.get(name), str)]
         if missing:
             raise reading.bad(f"facts.{missing[0]}", "send what holds in your shell; the daemon's own is another")
@@ -287,7 +286,8 @@ class Control:
         request_id = fields.get("request_id")
         try:
             _operator(peer, "RunSubmit")
-            digests = [{**each.get("reference", {}), "digest": each.get("digest")} for each in fields.get("agent_digests") or ()]
+            given = reading.maps_in(fields, "agent_digests", "{reference: {name, variant?}, digest}")
+            digests = [{**reading.map_in(each, "reference"), "digest": each.get("digest")} for each in given]
             ours = {"request_id": reading.bare(request_id), "opening_source": fields.get("opening_yaml"), "agent_digests": digests}
             found = await self.submit(ours, peer)
         except RunloopError as error:

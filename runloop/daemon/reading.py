@@ -22,6 +22,22 @@ def map_of(value: Any, key: str) -> dict[str, Any]:
     return value
 
 
+def map_in(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A map; an empty one where it is left out."""
+    value = fields.get(key)
+    return {} if value is None else map_of(value, key)
+
+
+def maps_in(fields: Mapping[str, Any], key: str, form: str) -> list[dict[str, Any]]:
+    """A list of maps of that form; an empty one where it is left out."""
+    value = fields.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise bad(key, f"give a list of {form}")
+    return value
+
+
 def text(fields: Mapping[str, Any], key: str, *, optional: bool = False) -> str | None:
     """A text that is not empty; None where it may be left out."""
     value = fields.get(key)
@@ -64,11 +80,11 @@ def bare(value: Any) -> str:
     return value.removeprefix("trace:") if isinstance(value, str) else ""
 
 
-def directory(given: str) -> Path:
+def directory(fields: Mapping[str, Any], key: str) -> Path:
     """An absolute path."""
-    path = Path(given)
-    if not path.is_absolute():
-        raise bad("workdir", "give an absolute path")
+    path = Path(str(text(fields, key)))
+    if not path.is_absolute() or "\0" in str(path):
+        raise bad(key, "give an absolute path")
     return path
 
 
@@ -77,17 +93,12 @@ def reason(fields: Mapping[str, Any], default: str) -> str:
     return text(fields, "reason", optional=True) or default
 
 
-def digests(value: Any) -> tuple[dict[str, Any], ...]:
+def digests(fields: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Agents and the digests that they must have."""
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise bad("agent_digests", "give a list of {name, variant?, digest}")
-    found = []
-    for each in value:
-        entry = map_of(each, "agent_digests")
-        found.append({"name": text(entry, "name"), "variant": text(entry, "variant", optional=True), "digest": text(entry, "digest")})
-    return tuple(found)
+    return tuple(
+        {"name": text(entry, "name"), "variant": text(entry, "variant", optional=True), "digest": text(entry, "digest")}
+        for entry in maps_in(fields, "agent_digests", "{name, variant?, digest}")
+    )
 
 
 def number(fields: Mapping[str, Any], key: str, default: int | None, low: int = 0, high: int = 2**53) -> int | None:

@@ -56,7 +56,11 @@ def parse_opening(text: str | bytes, *, file: str | None = None, params: Mapping
 
 def parse_once(text: str, *, file: str | None = None, params: Mapping[str, Json] | None = None) -> Opening:
     """As :func:`parse_opening`; the same text with the same parameters is the same opening, which all its runs share."""
-    return _parse_once(text, file, json.dumps(dict(params)) if params else "null")
+    try:
+        key = json.dumps(dict(params)) if params else "null"
+    except TypeError:  # what JSON cannot hold, such as bytes from the bus
+        return parse_opening(text, file=file, params=params)
+    return _parse_once(text, file, key)
 
 
 @lru_cache(MAX_KEPT)

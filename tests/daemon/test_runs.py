@@ -291,6 +291,11 @@ async def test_a_client_without_the_token_changes_nothing(daemon, verb):
         ({"verb": "submit", "opening_source": "x", "opening": "y", "request_id": str(uuid.uuid4())}, "ctrl.invalid"),
         ({"verb": "submit", "opening_source": "x", "request_id": str(uuid.uuid4()), "params": [1]}, "ctrl.invalid"),
         ({"verb": "submit", "opening_source": "x", "request_id": str(uuid.uuid4()), "workdir": "rel"}, "ctrl.invalid"),
+        ({"verb": "submit", "opening_source": "x", "request_id": str(uuid.uuid4()), "params": 0}, "ctrl.invalid"),
+        ({"verb": "submit", "opening_source": "x", "request_id": str(uuid.uuid4()), "workdir": "/a\0b"}, "ctrl.invalid"),
+        ({"verb": "submit", "opening": "assistant", "request_id": str(uuid.uuid4()), "params": {"question": b"x"}}, "opening.param"),
+        ({"verb": "fork", "run": "last", "request_id": str(uuid.uuid4()), "agents": 5}, "ctrl.invalid"),
+        ({"verb": "fork", "run": "last", "request_id": str(uuid.uuid4()), "agents": [{"name": "x", "path": "/a\0b"}]}, "ctrl.invalid"),
         ({"verb": "submit", "opening": "none", "request_id": str(uuid.uuid4())}, "opening.not_found"),
         ({"verb": "list", "limit": 0}, "ctrl.invalid"),
         ({"verb": "list", "state": "odd"}, "ctrl.invalid"),
@@ -314,6 +319,7 @@ async def test_the_words_of_upstream_are_understood(daemon, words):
     daemon.start()
     request_id = str(uuid.uuid4())
     async with daemon.client() as link:
+        odd = [await link.raw({"RunSubmit": {"request_id": request_id, "opening_yaml": "x", "agent_digests": each}}) for each in (5, [1])]
         described = await link.raw({"DescribeAgents": {"request_id": request_id, "agents": [{"name": "quick"}]}})
         agent = described["AgentsDescribed"]["agents"][0]
         submit = {
@@ -334,6 +340,7 @@ async def test_the_words_of_upstream_are_understood(daemon, words):
         await words.to_end(await link.follow(request_id))
         cancelled = await link.raw({"RunCancel": {"trace_id": f"trace:{request_id}"}})
     assert (accepted["RunAccepted"]["trace_id"], agent["ports"]) == (f"trace:{request_id}", {"in": [], "out": ["out"]})
+    assert [each["RunRejected"]["reason"] for each in odd] == ["agent_digests cannot be used"] * 2
     assert "digest mismatch" in wrong["RunRejected"]["reason"]
     assert "has ended" in cancelled["RunRejected"]["reason"]
     assert bundle.is_dir()
