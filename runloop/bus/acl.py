@@ -93,6 +93,10 @@ class Acl:
         rule = self._find(topic)
         return None if rule is None or rule.agent_publishes is None else topic.split("/")[rule.agent_publishes]
 
+    def may_publish(self, role: str, agent: str, topic: str) -> bool:
+        """Whether a session of this role, and of this agent, may publish on a topic."""
+        return role in self.publishers(topic) or (bool(agent) and agent == self.publishing_agent(topic))
+
     def may_receive(self, role: str, session: str, topic: str, agent: str = "") -> bool:
         """Whether a session of this role gets frames of a topic; an inbox is read by its owner only."""
         if topic.startswith(INBOX + "/"):
@@ -106,6 +110,8 @@ class Acl:
         """Whether any topic of a pattern is one that a session of this role gets frames of."""
         if not {ONE, REST} & set(pattern):
             return self.may_receive(role, session, "/".join(pattern), agent)
+        if "/".join(pattern[:2]) == INBOX and len(pattern) > 2 and pattern[2] not in {session, ONE, REST}:
+            return False
         for decides, rule in self._rules:
             if not overlaps(decides, pattern):
                 continue

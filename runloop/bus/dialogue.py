@@ -113,6 +113,8 @@ def _subscribe(broker: Broker, session: Session, payload: Any, now_ms: int) -> N
         hint = "connect with the role operator: the hello carries the content of the daemon's token file"
         if session.role == AGENT:
             hint = "an agent receives on agent/<its name>, once its hello proved the name with the agent's token"
+        if wanted.pattern.startswith(INBOX + "/"):
+            hint = "your own inbox stands in the welcome"
         raise NotAllowed(f"the role {session.role} may not receive from {wanted.pattern!r}", hint=hint)
     broker.epoch += 1
     key = (pattern, session.party)

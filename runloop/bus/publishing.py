@@ -57,6 +57,10 @@ def publish_one(broker: Broker, session: Session, raw: bytes, facts: Facts, rout
     if (session.role not in topic.publishers and not its_agent) or (restricted is not None and session.role not in restricted):
         hint = "connect with the role operator and its token" if "operator" in topic.publishers else "only the daemon publishes here"
         raise NotAllowed(f"the role {session.role} may not publish schema {facts.schema_id} on {topic.name!r}", hint=hint)
+    if routing.reply_to is not None and not broker.acl.may_publish(session.role, session.agent, routing.reply_to):
+        # Whoever serves the request publishes there, with rights that are not the asker's.
+        hint = "take a topic below the inbox of the welcome"
+        raise NotAllowed(f"the role {session.role} may not have answers published on {routing.reply_to!r}", hint=hint)
     plan = broker.routes.plan(topic)
     topic.counts.frames += 1
     if facts.expires_at_ms <= now_ms:

@@ -124,6 +124,34 @@ def test_an_agent_answers_where_its_name_stands_and_nowhere_else(rig):
     assert rig.payloads(operator) == ["rlp/runs/trace:1/agents/x/u"]
 
 
+FOREIGN = ("rlp/runs/trace:x/events", "rlp/sys/state", "action.request", "action.decision", "agent/x", "rlp/runs/x/agents/x/y")
+
+
+@pytest.mark.parametrize("topic", FOREIGN)
+def test_nobody_has_an_answer_published_where_publishing_is_not_allowed_to_it(rig, topic):
+    rig.broker.routes.serve("rlp/ctrl")
+    client = rig.joined("c")
+    for asked in ("rlp/ctrl", "any/service"):
+        rig.publish(client, asked, {}, meta={"reply_to": topic})
+        assert [answer["error"]["code"] for answer in rig.payloads(client)] == ["bus.forbidden"]
+    assert not rig.broker.calls
+
+
+def test_answers_go_to_inboxes_to_free_topics_and_where_the_asker_may_publish(rig):
+    rig.broker.routes.serve("rlp/ctrl")
+    client, agent = rig.joined("c"), rig.agent("x")
+    rig.publish(client, "rlp/ctrl", {}, meta={"reply_to": "rlp/inbox/c/1"})
+    rig.publish(client, "rlp/ctrl", {}, meta={"reply_to": "news/today"})
+    rig.publish(agent, "rlp/ctrl", {}, meta={"reply_to": "rlp/runs/x/agents/x/y"})
+    assert [call.reply_to for call in rig.broker.calls] == ["rlp/inbox/c/1", "news/today", "rlp/runs/x/agents/x/y"]
+
+
+@pytest.mark.parametrize("pattern", ["rlp/inbox/other/*", "rlp/inbox/other/**", "rlp/inbox/other/1"])
+def test_the_inbox_of_somebody_else_is_refused_also_as_a_pattern(rig, pattern):
+    error = refused(rig, rig.joined("c"), pattern)
+    assert (error["code"], error["hint"]) == ("bus.forbidden", "your own inbox stands in the welcome")
+
+
 @pytest.mark.parametrize(
     ("name", "token", "code"),
     [
