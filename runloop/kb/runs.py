@@ -33,9 +33,11 @@ _NOT_DRIVEN = """WHEN (r.owner IS NULL OR r.owner NOT IN (SELECT value FROM json
     AND NOT EXISTS (SELECT 1 FROM json_each(:here) h WHERE 'trace:' || h.key = r.trace_id) THEN 'unfinished'"""
 _OPEN = """SELECT run_id, 'approval' AS sort, coalesce(action, '') AS name, requested_ms FROM approvals
         WHERE status = 'requested' AND run_id IN (SELECT value FROM json_each(:runs))
-    UNION ALL SELECT run_id, class, name, requested_ms FROM effects
+    UNION ALL SELECT run_id, class, name, requested_ms FROM effects e
         WHERE status = 'requested' AND run_id IN (SELECT value FROM json_each(:runs))
+        AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.run_id = e.run_id AND a.node_id = e.node_id AND a.status = 'requested')
     ORDER BY requested_ms"""
+"""What is open; a node makes one call at a time, so a question about a call that was cut off is that call."""
 _SPENT = """SELECT run_id, sum(tokens_in + tokens_out), CASE WHEN count(*) = count(usd) THEN sum(usd) END FROM effects
     WHERE run_id IN (SELECT value FROM json_each(:runs)) GROUP BY run_id"""
 _WAITS_FOR = {"ask.person": "an answer", "timer.sleep": "a time", "spawn.agent": "a child run", "spawn.opening": "a child run"}

@@ -104,9 +104,15 @@ def answered(call):
         ([asked(1, "spawn.agent", "waiting"), answered(1)], "running", None, None),
         ([("approval.requested", r.ApprovalRequested("p", "t", "a", action="mail.smtp"))], "waiting", "approval of mail.smtp", 4000),
         (
-            [asked(1, "model.complete", "idempotent"), ("approval.requested", r.ApprovalRequested("p", "t", "a", action="mail.smtp"))],
-            "waiting",
+            [asked(1, "model.complete", "idempotent"), ("approval.requested", r.ApprovalRequested("p", "t", "b", action="mail.smtp"))],
+            "running",
             "approval of mail.smtp (+1)",
+            5000,
+        ),
+        (
+            [asked(1, "mail.send", "external"), ("approval.requested", r.ApprovalRequested("p", "t", "a", 1, 1, action="mail.smtp"))],
+            "waiting",
+            "approval of mail.smtp",
             5000,
         ),
         ([asked(1, "timer.sleep", "waiting"), ("node.started", r.NodeStarted("a", 2, r.AgentRef("w")))], "running", "a time", 4000),
