@@ -1,8 +1,18 @@
 """Nothing leaves without an approval that policy accepts, and every step of it is in the ledger."""
 
+import asyncio
+import contextlib
+import gc
+import weakref
+
 from runloop.effects.perform.ports import PersonAnswer
+from runloop.openings import parse_opening
 from runloop.policy import Scope
+from runloop.runs.approvals import ApprovalDesk
+from runloop.runs.manager import Submission
 from runloop.runs.operator import ApprovalDecision
+from runloop.runs.results import RunHalted
+from runloop.runs.run import Run
 from runloop.runs.services import RunRules
 
 MAILER = """@agent
@@ -175,8 +185,6 @@ async def test_a_question_reaches_the_person_and_its_answer_the_agent(bench, des
 
 
 async def test_time_spent_waiting_for_a_person_does_not_count_against_the_node(bench, desk):
-    import asyncio
-
     operator = desk(True)
     decide = operator.decide
 
@@ -190,3 +198,33 @@ async def test_time_spent_waiting_for_a_person_does_not_count_against_the_node(b
         text = opening().replace('use: "agent:one"', 'use: "agent:one", timeout_ms: 400')
 
         assert (await b.run(text)).status == "succeeded"
+
+
+async def test_of_a_parked_run_nothing_that_it_asked_stays_in_memory_without_the_collector(bench, desk):
+    class Shown:
+        """What a person has before her."""
+
+    shown = []
+
+    async def decide(_):
+        mine = Shown()
+        shown.append(weakref.ref(mine))
+        await asyncio.get_running_loop().create_future()
+
+    operator = desk()
+    operator.decide = decide
+    async with bench(operator, RunRules(evict_after_ms=0, park_after_ms=0)) as b:
+        b.agent("one", MAILER, caps=CAPS)
+        gc.collect()
+        gc.disable()
+        try:
+            run = await b.manager.submit(Submission(parse_opening(opening()), parks=lambda _: None))
+            with contextlib.suppress(RunHalted):
+                await b.manager.drive(run)
+            parked = run.parked
+            del run
+            await asyncio.sleep(0.05)  # what was cancelled ends in the next turns
+            left = [each for each in gc.get_objects() if isinstance(each, (Run, ApprovalDesk))]
+            assert (parked.why, [each() for each in shown], left) == ("person", [None], [])
+        finally:
+            gc.enable()
