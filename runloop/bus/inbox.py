@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from runloop.bus.message import Message
 from runloop.bus.subscription import DURABLE, REALTIME
+from runloop.rmp import MessageError
 
 if TYPE_CHECKING:
     from runloop.bus.client import BusClient
@@ -21,7 +22,8 @@ class Subscription(AsyncIterator[Message]):
     With ``on_message`` each is handed to that function instead, straight from the socket: a turn of the event loop earlier.
 
     Of the realtime class the newest ``max_messages`` wait here, what is older is counted in ``dropped``; of the others the bus
-    sends no more than there is room for. ``seq`` is the number of the last durable record that was handed out.
+    sends no more than there is room for. A message whose payload breaks the rules of RMP is dropped and counted as well.
+    ``seq`` is the number of the last durable record that was handed out.
     """
 
     __slots__ = (
@@ -86,6 +88,8 @@ class Subscription(AsyncIterator[Message]):
         message = Message(raw)
         try:
             on_message(message)
+        except MessageError:  # met where the function reads it: the bus forwards payloads without looking into them
+            self.dropped += 1
         except Exception as error:  # noqa: BLE001 - the messages after it, and other subscriptions, go on
             context = {"message": f"a subscriber to {self.pattern!r} failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
@@ -105,6 +109,16 @@ class Subscription(AsyncIterator[Message]):
         self.wake()
 
     async def __anext__(self) -> Message:
+        while True:
+            message = Message(await self._next())
+            sound = message.is_sound()
+            self.dropped += not sound
+            if self.klass != REALTIME:
+                self._read(message)
+            if sound:
+                return message
+
+    async def _next(self) -> bytes:
         queue = self._queue
         while not queue:
             if self._error is not None:
@@ -116,15 +130,11 @@ class Subscription(AsyncIterator[Message]):
                 await self._waiter
             finally:
                 self._waiter = None
-        raw = queue.popleft()
-        message = Message(raw)
-        if self.klass != REALTIME:
-            self._read(message)
-        return message
+        return queue.popleft()
 
     def _read(self, message: Message) -> None:
         """Grant credit in steps of a quarter, so that granting costs little."""
-        if self.klass == DURABLE:
+        if self.klass == DURABLE and message.is_sound():
             self.seq = message.seq or self.seq
         self._granted += 1
         self._granted_bytes += len(message.raw)

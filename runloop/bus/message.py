@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from runloop.rmp import BODY_AT, Envelope, UnknownSchema
+from runloop.rmp import BODY_AT, Envelope, MessageError, UnknownSchema
 from runloop.rmp.envelope import decode_body
 from runloop.rmp.header import Header, read_header
 from runloop.rmp.registry import TYPE_OF
 from runloop.rmp.scan import read_payload
 
+_UNREAD: Final = object()
+
 
 class Message:
     """A frame whose routing was checked.
 
-    Reading ``payload`` checks the rest, each time, and raises an RmpError for what breaks the rules: keep what it returns.
+    Reading ``payload`` checks the rest, and raises a MessageError for what breaks the rules.
     """
 
-    __slots__ = ("_envelope", "_header", "raw")
+    __slots__ = ("_envelope", "_header", "_payload", "raw")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self._envelope: Envelope | None = None
         self._header: Header | None = None
+        self._payload: Any = _UNREAD
 
     @property
     def header(self) -> Header:
@@ -45,8 +48,18 @@ class Message:
     @property
     def payload(self) -> Any:
         """What the message says."""
-        known = self._envelope
-        return read_payload(self.raw) if known is None else known.payload
+        if self._payload is _UNREAD:
+            known = self._envelope
+            self._payload = read_payload(self.raw) if known is None else known.payload
+        return self._payload
+
+    def is_sound(self) -> bool:
+        """Whether the payload keeps the rules."""
+        try:
+            self.payload  # noqa: B018 - reading it is the check
+        except MessageError:
+            return False
+        return True
 
     @property
     def type(self) -> str:

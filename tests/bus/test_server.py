@@ -460,6 +460,56 @@ async def test_a_durable_subscription_replays_follows_and_resumes_without_gap_or
         assert caught.value.code == "run.unknown"
 
 
+POISON = (b"\xd4\x01\x01", b"\xa2\xff\xfe", b"\x82\xa1a\x01\xa1a\x02", b"\x91" * 64 + b"\xc0")
+"""Payloads that break a rule: an extension type, text that is not UTF-8, a key twice, too deep. The bus does not look into them."""
+
+
+def poisoned(topic, number, payload):
+    """A frame whose ``meta`` is sound and whose payload is not."""
+    good = rmp.encode_frame(rmp.Envelope(GENERIC, None, {"topic": topic}), trace_id=9, msg_id=number, created_at_ms=1000, ttl_ms=1 << 60)
+    key = b"\xa7payload"
+    body = good[68:].replace(key + b"\xc0", key + payload)
+    header = bytearray(good[4:68])
+    header[16:20] = len(body).to_bytes(4, "big")
+    return (64 + len(body)).to_bytes(4, "big") + header + body
+
+
+@pytest.mark.parametrize(("klass", "room"), [("realtime", 100), ("batched", 20)])
+async def test_a_payload_that_breaks_the_rules_reaches_no_reader_and_costs_the_subscription_nothing(serve, klass, room):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        news = await client.subscribe("news", klass, max_messages=room)
+        peer = await Raw.connect(server)
+        peer.writer.write(b"".join(poisoned("news", number, payload) for number, payload in enumerate(POISON * 3, 10)))
+        await peer.writer.drain()
+        peer.send(GENERIC, "sound", topic="news")
+        async with asyncio.timeout(30):
+            got = (await anext(news)).payload
+        assert (got, news.dropped) == ("sound", 12)
+        peer.writer.close()
+
+
+async def test_a_function_that_reads_a_broken_payload_goes_on_with_the_next_message(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        heard, done = [], asyncio.Event()
+
+        def take(message):
+            heard.append(message.payload)
+            done.set()
+
+        news = await client.subscribe("news", on_message=take)
+        broken = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: broken.append(context))
+        peer = await Raw.connect(server)
+        peer.writer.write(b"".join(poisoned("news", number, payload) for number, payload in enumerate(POISON, 10)))
+        peer.send(GENERIC, "sound", topic="news")
+        async with asyncio.timeout(30):
+            await done.wait()
+        assert (heard, news.dropped, broken) == (["sound"], 4, [])
+        peer.writer.close()
+
+
 async def test_closing_says_goodbye_to_everybody(serve):
     server = await serve()
     peers = [await Raw.connect(server) for _ in range(3)]
