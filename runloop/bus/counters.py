@@ -18,7 +18,6 @@ OVERFLOW: Final = "overflow"
 CLOSED: Final = "closed"
 OTHERS: Final = "all others"
 """No topic: those have no blanks."""
-REASONS: Final = (TTL_EXPIRED, DUPLICATE, BACKPRESSURE, OVERFLOW, CLOSED)
 
 
 @dataclass(slots=True)

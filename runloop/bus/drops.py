@@ -28,22 +28,19 @@ class _Gathered:
 class DropNotices:
     """Gathers losses by topic and reason; at most ``per_second`` notices, and at most 256 topics and reasons at a time."""
 
-    __slots__ = ("_known", "_left", "_per_second", "_refilled_ms", "untold")
+    __slots__ = ("_known", "_left", "_per_second", "_refilled_ms")
 
     def __init__(self, per_second: int) -> None:
         self._known: dict[tuple[str, str], _Gathered] = {}
         self._per_second = per_second
         self._left = per_second
         self._refilled_ms = 0
-        self.untold = 0
-        """Losses that found no place among those gathered."""
 
     def add(self, topic: str, reason: str, count: int, *, trace_id: int, msg_id: int, expires_at_ms: int | None) -> None:
         """Note copies of frames that were lost; the frame named is the first of those that the next notice tells of."""
         known = self._known.get((topic, reason))
         if known is None:
             if len(self._known) >= _GATHERED:
-                self.untold += count
                 return
             known = self._known[topic, reason] = _Gathered(trace_id, msg_id, expires_at_ms)
         elif not known.count:

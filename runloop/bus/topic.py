@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runloop.bus.counters import TopicCounts
 from runloop.bus.topics import check_topic
 from runloop.dataclass import dataclass
-from runloop.rmp import Header
 
 if TYPE_CHECKING:
     from runloop.bus.subscription import Subscription
@@ -77,12 +76,6 @@ class Facts(NamedTuple):
     def trace_id(self) -> int:
         """What the frame belongs to."""
         return int.from_bytes(self.seen[:16], "big")
-
-
-def facts_of(header: Header) -> Facts:
-    """The facts of a frame that was read singly."""
-    seen = header.trace_id.to_bytes(16, "big") + header.msg_id.to_bytes(8, "big")
-    return Facts(header.schema_id, header.expires_at_ms, seen)
 
 
 def checked_reply_to(meta: dict[str, Any]) -> str | None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from runloop.daemon.app import Daemon
     from runloop.router.values import RouterSettings
 
-REQUEST = "intent.ctrl.request.v1"
 TOPIC = "rlp/ctrl"
 _MAX_LIST = 1000
 _MAX_LINE = 65_536

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind, EffectClass, invalid
@@ -30,10 +30,7 @@ MAX_WAIT_MS = 31 * 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One hostcall. ``served_by``: the guest's own clock and generator, a performer, or the run manager.
-
-    ``actions`` are the names that approvals know it by.
-    """
+    """One hostcall; ``actions`` are the names that approvals know it by."""
 
     name: str
     klass: EffectClass
@@ -41,7 +38,6 @@ class Effect:
     summary: str
     args_schema: Json
     result: str
-    served_by: Literal["guest", "performer", "runs"] = "performer"
     actions: tuple[str, ...] = field(default=())
 
     @property
@@ -95,8 +91,8 @@ _V, _R, _I, _X, _W, _L = (
 )
 
 _TABLE = (
-    Effect("time.now", _V, "none", "The run's own clock, in milliseconds; it moves only when a call is answered.", _args(), "ms", "guest"),
-    Effect("random.bytes", _V, "none", "Random bytes derived from the run's seed.", _args({"count": _int(1, 65_536)}), "bytes", "guest"),
+    Effect("time.now", _V, "none", "The run's own clock, in milliseconds; it moves only when a call is answered.", _args(), "ms"),
+    Effect("random.bytes", _V, "none", "Random bytes derived from the run's seed.", _args({"count": _int(1, 65_536)}), "bytes"),
     Effect(
         "model.complete", _I, "model", "Complete a prompt with the configured model.",
         _args(
@@ -164,9 +160,9 @@ _TABLE = (
     Effect("secrets.handle", _V, "secrets", "An opaque handle for a secret; its value is put in at the edge of the host.",
            _args({"name": _name()}), "handle"),
     Effect("spawn.agent", _W, "spawn", "Run another agent as a child run.", _args({"name": _name()}, **{"with": {"type": "object"}}),
-           "outputs, run_id, status", "runs"),
+           "outputs, run_id, status"),
     Effect("spawn.opening", _W, "spawn", "Run another opening as a child run.", _args({"name": _name()}, params={"type": "object"}),
-           "outputs, run_id, status", "runs"),
+           "outputs, run_id, status"),
     Effect("timer.sleep", _W, "time", "Wait; a replay does not.", _args({"ms": _int(0, MAX_WAIT_MS)}), "{}"),
     Effect("emit.progress", _L, "none", "Tell the person how far the work is.",
            _args({"text": _text(2000)}, fraction={"type": "number", "minimum": 0, "maximum": 1}), "{}"),

@@ -245,8 +245,3 @@ def table_names() -> list[str]:
 def view_names() -> list[str]:
     """What SQL itself derives from those tables: nothing of it is stored."""
     return list(_SQL_VIEWS)
-
-
-def noted_names() -> list[str]:
-    """Tables about files beside this one (states of the past): not made from events, and not compared."""
-    return list(_NOTED)

@@ -50,11 +50,6 @@ class Capabilities:
         """Return the same set with each directory granted at its resolved place too (see :meth:`PathGrants.also_at`)."""
         return replace(self, fs=self.fs.also_at(resolve))
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing at all is granted (upstream audits such a launch as ``caps.empty``)."""
-        return self == Capabilities()
-
     def check_path(self, path: str, write: bool = False, *, protected: Iterable[str] = ()) -> Denial | None:
         """Whether ``path`` may be read or written; ``protected`` paths (and what is below them) never may."""
         op = "fs_write" if write else "fs_read"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from runloop.dataclass import dataclass
-from runloop.errors import Denied
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +25,6 @@ class Denial:
         """One line for people; the form upstream's denials have."""
         text = f"capability denied: {self.cap} ({self.reason})"
         return f"{text} for {self.target}" if self.target else text
-
-    def to_error(self) -> Denied:
-        """Return the same as an error to raise."""
-        return Denied(self.message, code=self.code, hint=self.hint)
 
     def to_dict(self) -> dict[str, str]:
         """Return the JSON form, as an audit event holds it."""

@@ -4,7 +4,7 @@ import pytest
 
 from runloop import rmp
 from runloop.bus.publishing import Own
-from runloop.bus.topic import facts_of
+from runloop.bus.topic import Facts
 
 TOPIC = "rlp/runs/trace:1/events"
 RECORD = "observation.run.event.v1"
@@ -13,7 +13,9 @@ RECORD = "observation.run.event.v1"
 def own(rig, seq=None, **options):
     meta = {"topic": options.pop("topic", TOPIC)} if seq is None else {"topic": TOPIC, "seq": seq}
     raw = rig.frame(RECORD, {"seq": seq}, meta=meta, **options)
-    return Own(raw, facts_of(rmp.decode_frame(raw, now_ms=None).header), seq)
+    header = rmp.decode_frame(raw, now_ms=None).header
+    seen = header.trace_id.to_bytes(16, "big") + header.msg_id.to_bytes(8, "big")
+    return Own(raw, Facts(header.schema_id, header.expires_at_ms, seen), seq)
 
 
 def raws(rig, session):

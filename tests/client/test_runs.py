@@ -12,7 +12,6 @@ from runloop.errors import Denied, InvalidInput, RunloopError, Unavailable
 
 ECHO = "def run(word: str = 'none') -> dict:\n    emit.log('working')\n    return {'out': word}\n"
 BIG = "def run() -> dict:\n    return {'out': 'x' * 40_000}\n"
-MARKED = "def run() -> dict:\n    return {'$blob': 'not one'}\n"
 FAILS = "def run() -> dict:\n    raise ValueError('no')\n"
 CHATTY = "def run() -> dict:\n    for n in range(1500):\n        emit.log(f'line {n}')\n    return {'out': 'done'}\n"
 ASKS = "def run() -> dict:\n    return {'out': ask.person('Which one?', options=['red', 'blue']).answer}\n"

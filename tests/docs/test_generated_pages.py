@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PART = re.compile(r"<!-- generated: ([a-z0-9-]+) -->")
 
 
 def test_the_generated_parts_of_every_page_agree_with_the_source():

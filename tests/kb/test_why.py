@@ -41,7 +41,6 @@ JSON = st.recursive(
     ),
     max_leaves=20,
 )
-OF_THE_HOST = {"events.erased", "runs.archived"}
 FIELDS = ["name", "email", "path", "line", "text", "meta", "v", "run_id", "seq", "to", "fact", "spans", "evidence", "sources", "subject"]
 
 

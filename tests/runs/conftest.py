@@ -14,7 +14,7 @@ from runloop.effects.perform.artifact import EmitArtifact
 from runloop.effects.perform.ask import AskPerson
 from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress
 from runloop.effects.perform.timer import TimerSleep
-from runloop.effects.types import CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+from runloop.effects.types import EffectClass, Outcome, Prepared, require
 from runloop.kb import AsyncLedger, Ledger
 from runloop.models.budget import Budget
 from runloop.openings import parse_opening
@@ -220,10 +220,6 @@ def bench(tmp_path, guest_cache):
                 yield Bench(tmp_path, pool, ledger, operator, rules)
 
     return open_bench
-
-
-def call_error(kind, message, **over):
-    return CallError(CallErrorKind(kind), message, code=over.pop("code", "test.failed"), **over)
 
 
 @pytest.fixture

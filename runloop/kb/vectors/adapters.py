@@ -27,7 +27,6 @@ class SqliteVec:
 
     def create(self, dimensions: int) -> None:
         """Make the empty index."""
-        self._dimensions = dimensions
         self._db.execute(f"CREATE VIRTUAL TABLE vectors USING vec0(vector float[{dimensions:d}])")
 
     def drop(self) -> None:

@@ -74,11 +74,6 @@ def _separators(held: bytes, start: int) -> Iterator[int]:
         at = held.find(b"\nFrom ", at + 6)
 
 
-def quote(text: bytes) -> bytes:
-    """A message's text with its "From " lines quoted, as mboxrd writes it."""
-    return re.sub(rb"^(>*From )", rb">\1", text, flags=re.MULTILINE)
-
-
 def _message(line: int, held: bytes, dropped: int, limit: int) -> Raw:
     size = dropped + len(held)
     if dropped or size > limit:
