@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests_openings_helpers import DAY, OUT
 
 from runloop.openings import Plan
 from runloop.openings.states import (
@@ -26,8 +27,6 @@ from runloop.openings.states import (
     Tick,
 )
 
-OUT = {"out": ["x"]}
-DAY_MS = 86_400_000
 RETRY = {"max_attempts": 2, "backoff_ms": 100, "jitter": 0.0}
 
 
@@ -149,10 +148,10 @@ def test_a_node_that_comes_back_to_the_queue_after_folding_stands_at_its_end(ope
     assert plan.step(NodeSucceeded("b", 1, OUT), 0)[-1] == StartNode("c", 1, {}, 30_000, "agent:c")
 
 
-@pytest.mark.parametrize("by_ms", [DAY_MS, -DAY_MS])
+@pytest.mark.parametrize("by_ms", [DAY, -DAY])
 def test_a_clock_that_is_set_changes_nothing_of_what_is_left_of_a_time_out(opening, by_ms):
     plan = Plan(opening("a"), b"")
-    now_ms = 10 * DAY_MS
+    now_ms = 10 * DAY
     plan.step(Begin(), now_ms)
 
     plan.set_clock(by_ms)

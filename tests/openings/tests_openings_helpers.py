@@ -1,4 +1,4 @@
-"""Helpers to drive a plan by hand."""
+"""Helpers to drive a plan by hand, and the parts of a small document."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from runloop.openings.states import Begin, Command, NodeDone, StartNode
 
 OUT = {"out": ["x"]}
 DAY = 86_400_000
+RETRY = {"max_attempts": 3, "backoff_ms": 100, "jitter": 0.0}
+HEAD = "version: 0\nname: t\n"
+NODES = "nodes: [{id: a, use: agent:a}, {id: b, use: agent:b}]\n"
+REST = NODES + "edges: [{from: a.out, to: b.in}]\n"
+
+
+def node(fields: str, top: str = "") -> str:
+    """A document whose only node has ``fields``; ``top`` stands before the nodes."""
+    return f"{HEAD}{top}nodes: [{{id: a, use: agent:a, {fields}}}]\nedges: []\n"
 
 
 def begun(opening: Opening, now: int = 0, **options: Any) -> Plan:

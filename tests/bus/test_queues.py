@@ -1,0 +1,243 @@
+"""What waits for readers: order, bounds by class, what is lost and how that is told and counted."""
+
+import pytest
+
+from runloop.bus import frames
+
+GENERIC = "observation.generic.v1"
+
+
+def test_a_frame_that_expires_while_it_waits_is_not_delivered_but_its_neighbours_are(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    rig.raw(writer, b"".join(rig.frame(GENERIC, ttl, meta={"topic": "a"}, ttl_ms=ttl) for ttl in (100, 10, 100)))
+    rig.now += 50
+    assert rig.payloads(reader) == [100, 100]
+    assert rig.broker.stats().topics["a"].dropped == {"ttl_expired": 1}
+
+
+def test_control_frames_overtake_a_flood_of_data(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "data", 1)
+    rig.subscribe(reader, "rlp/inbox/r/*", 2)
+    for number in range(500):
+        rig.publish(writer, "data", number)
+    rig.publish(writer, "rlp/inbox/r/1", "reply")
+    rig.say(reader, frames.PING, 1)
+    first = rig.read(reader)[:2]
+    assert [frame.type for frame in first] == [frames.PONG, GENERIC]
+    assert first[1].envelope.payload == "reply"
+
+
+def test_a_full_realtime_queue_keeps_the_newest_in_order(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", max_messages=10)
+    for start in range(0, 36, 4):
+        rig.raw(writer, b"".join(rig.frame(GENERIC, number, meta={"topic": "a"}) for number in range(start, start + 4)))
+    assert rig.payloads(reader) == list(range(26, 36))
+    assert rig.broker.stats().topics["a"].dropped == {"overflow": 26}
+
+
+def test_a_queue_is_bounded_in_bytes_too(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    sub = rig.subscribe(reader, "a", max_bytes=5_000)
+    for number in range(50):
+        rig.publish(writer, "a", [number, b"x" * 900])
+        assert sub.size <= 5_000
+    assert [payload[0] for payload in rig.payloads(reader)] == [46, 47, 48, 49]
+
+
+def test_a_full_batched_queue_keeps_the_oldest_and_waits_for_credit(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", klass="batched", max_messages=4)
+    rig.raw(writer, b"".join(rig.frame(GENERIC, number, meta={"topic": "a"}) for number in range(7)))
+    rig.tick(10)
+    assert rig.payloads(reader) == [0, 1, 2, 3]
+    rig.publish(writer, "a", 7)
+    rig.tick(10)
+    assert rig.payloads(reader) == []
+    rig.say(reader, frames.CREDIT, {"sub": 1, "messages": 4, "bytes": 4096})
+    assert rig.payloads(reader) == [7]
+    assert rig.broker.stats().topics["a"].dropped == {"overflow": 3}
+
+
+def test_a_batched_subscription_gathers_before_it_delivers(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", klass="batched")
+    rig.publish(writer, "a", 1)
+    rig.publish(writer, "a", 2)
+    assert rig.payloads(reader) == []
+    assert rig.broker.tick(rig.now, rig.mono) == 10
+    rig.tick(10)
+    assert rig.payloads(reader) == [1, 2]
+
+
+def test_what_a_stalled_reader_loses_is_announced_as_backpressure(rig):
+    stalled, writer, watcher = rig.joined("s"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(stalled, "a", max_messages=5)
+    rig.subscribe(watcher, "rlp/sys/drops")
+    for number in range(5):
+        rig.publish(writer, "a", number)
+    rig.now += 50
+    for number in range(5, 8):
+        rig.publish(writer, "a", number)
+    rig.tick()
+    (notice,) = rig.payloads(watcher)
+    assert (notice["reason"], notice["count"]) == ("backpressure_timeout", 3)
+    assert rig.payloads(stalled) == [3, 4, 5, 6, 7]
+
+
+def test_drop_notices_are_limited_in_number_and_cause_no_notices(make_rig):
+    rig = make_rig(notices_per_s=3)
+    reader, writer, watcher = rig.joined("r"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(reader, "t/*", max_messages=1)
+    watching = rig.subscribe(watcher, "rlp/sys/drops", max_messages=2)
+    for _ in range(10):
+        for topic in range(10):
+            rig.publish(writer, f"t/{topic}")
+            rig.publish(writer, f"t/{topic}")
+    for _ in range(20):
+        rig.tick(1)
+    assert rig.broker.stats().topics["rlp/sys/drops"].frames == 3
+    assert watching.messages == 2
+    assert all(payload["topic"] != "rlp/sys/drops" for payload in rig.payloads(watcher))
+
+
+def test_disconnecting_drops_what_waits_as_closed_and_leaves_nothing_behind(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a/**")
+    rig.publish(writer, "a/b")
+    rig.raw(reader, b"\x00\x00")
+    for session in (reader, writer):
+        rig.broker.disconnect(session)
+        rig.broker.disconnect(session)
+    assert rig.broker.stats().topics["a/b"].dropped == {"closed": 1}
+    assert (rig.broker.sessions, rig.broker.windows, bool(rig.broker.routes.index), rig.broker.buffered) == ({}, {}, False, 0)
+
+
+@pytest.mark.parametrize("klass", ["realtime", "batched"])
+def test_a_frame_larger_than_the_queue_is_delivered_alone(rig, klass):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", klass=klass, max_bytes=1000)
+    for payload in (1, b"x" * 5000):
+        rig.publish(writer, "a", payload)
+        rig.tick(10)
+        assert rig.payloads(reader) == [payload]
+        rig.say(reader, frames.CREDIT, {"sub": 1, "messages": 1, "bytes": 10_000})
+
+
+def test_many_topics_that_all_wait_do_not_make_the_next_one_dear(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "t/*", max_messages=100_000, max_bytes=64 << 20)
+    looked = 0
+    fold = type(rig.broker.routes)._fold
+
+    def counted(routes):
+        nonlocal looked
+        looked += len(routes.topics)
+        fold(routes)
+
+    type(rig.broker.routes)._fold = counted
+    try:
+        for number in range(20_000):
+            rig.publish(writer, f"t/{number}")
+    finally:
+        type(rig.broker.routes)._fold = fold
+    assert looked < 2 * 20_000
+
+
+def test_who_has_not_read_for_a_while_loses_a_quarter_in_whole_batches_and_keeps_the_newest(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    sub = rig.subscribe(reader, "a", max_messages=45)
+    batches = [b"".join(rig.frame(GENERIC, {"n": (batch, n)}, meta={"topic": "a"}) for n in range(10)) for batch in range(6)]
+    rig.raw(writer, batches[0])
+    rig.tick(100)
+    kept = []
+    for batch in batches[1:]:
+        rig.raw(writer, batch)
+        kept.append(sub.messages)
+    assert kept == [20, 30, 40, 30, 40]
+    assert [payload["n"] for payload in rig.payloads(reader)] == [[batch, n] for batch in (2, 3, 4, 5) for n in range(10)]
+    counts = rig.broker.stats().topics["a"]
+    assert (counts.published, counts.delivered, counts.dropped) == (60, 40, {"backpressure_timeout": 20})
+
+
+def test_what_a_stalled_reader_of_many_topics_loses_is_counted_by_topic(rig):
+    reader, writer, watcher = rig.joined("r"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(reader, "t/*", max_messages=8)
+    rig.subscribe(watcher, "rlp/sys/drops")
+    for number in range(8):
+        rig.publish(writer, f"t/{number % 3}", number)
+    rig.now += 50
+    rig.publish(writer, "t/0", 8)
+    rig.tick()
+    assert rig.payloads(reader) == [3, 4, 5, 6, 7, 8]
+    assert {notice["topic"]: notice["count"] for notice in rig.payloads(watcher)} == {"t/0": 1, "t/1": 1, "t/2": 1}
+    topics = rig.broker.stats().topics
+    assert [topics[f"t/{number}"].dropped for number in range(3)] == [{"backpressure_timeout": 1}] * 3
+
+
+def test_losses_that_go_on_do_not_wake_the_broker_before_the_next_notice_may_be_told(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a", max_messages=2)
+    for _ in range(5):
+        rig.publish(writer, "a")
+    assert rig.broker.due_ms <= rig.now
+    rig.tick()
+    for _ in range(5):
+        rig.publish(writer, "a")
+    assert rig.broker.due_ms == rig.now + 1000
+
+
+def test_a_message_that_comes_alone_goes_past_the_queue_to_who_reads_and_has_nothing_waiting(rig):
+    reader, slow, gatherer, writer = rig.joined("r"), rig.joined("s"), rig.joined("g"), rig.joined("w")
+    rig.subscribe(reader, "a")
+    rig.subscribe(slow, "a")
+    rig.subscribe(gatherer, "a", klass="batched")
+    rig.publish(writer, "a", 0)
+    rig.tick(10)
+    assert [rig.payloads(each) for each in (reader, slow, gatherer)] == [[0]] * 3
+    rig.broker.dirty = []
+    reader.dirty = slow.dirty = gatherer.dirty = False
+    wire = []
+    reader.direct = gatherer.direct = wire.append
+    alone = rig.frame(GENERIC, 1, meta={"topic": "a"})
+    rig.raw(writer, alone)
+    assert wire == [alone]
+    assert rig.broker.dirty == [slow]
+    slow.dirty, slow.direct = False, wire.append
+    rig.publish(writer, "a", 2)
+    assert wire[1:] == [rig.read(slow)[1].raw]
+    assert rig.payloads(gatherer) == []
+    rig.say(reader, frames.PING, None)
+    rig.publish(writer, "a", 3)
+    assert len(wire) == 3
+    assert [frame.type for frame in rig.read(reader)] == [frames.PONG, GENERIC]
+
+
+def test_the_busiest_topics_are_counted_one_by_one_and_all_others_together(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "**", max_messages=4)
+    rig.subscribe(reader, "rlp/inbox/r/*", sub=2)
+    for topic, times in (("a", 3), ("b", 2), ("c", 1), ("d", 1), ("rlp/inbox/r/7", 4)):
+        for _ in range(times):
+            rig.publish(writer, topic)
+    stats = rig.broker.stats()
+    found = stats.by_topic(3)
+    assert {name: counts.published for name, counts in found.items()} == {"rlp/inbox": 4, "a": 3, "b": 2, "all others": 2}
+    assert sum(counts.published for counts in found.values()) == stats.total.published
+    assert sum(counts.queued for counts in found.values()) == stats.queued_frames
+    assert found["a"].dropped == {"overflow": 3}
+
+
+def test_who_can_take_a_message_at_once_does_not_wait_for_those_whose_queues_it_goes_into(rig):
+    slow, reader, writer = rig.joined("s"), rig.joined("r"), rig.joined("w")
+    waiting = rig.subscribe(slow, "a")
+    rig.subscribe(reader, "a")
+    rig.publish(writer, "a", 0)
+    rig.read(reader)
+    reader.dirty = False
+    seen = []
+    reader.direct = lambda _raw: seen.append(waiting.messages)
+    rig.publish(writer, "a", 1)
+    assert (seen, waiting.messages) == ([1], 2)
