@@ -21,6 +21,7 @@ _RUN_STATUS = {
     "run.recovered": "running",
     "run.cancelling": "running",
 }
+_PAUSE_OUTLIVES = frozenset({"run.waiting", "run.recovered"})
 
 
 def project_run_record(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
@@ -85,9 +86,10 @@ def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> No
     else:
         status = _RUN_STATUS[event.kind]
         held = (meta["why"], event.ts_ms, meta.get("until_ms")) if status != "running" else (None, None, None)
+        db.execute("UPDATE runs SET owner = coalesce(?, owner) WHERE run_id = ?", (meta.get("owner"), run_id))
         db.execute(
-            "UPDATE runs SET status = ?, owner = coalesce(?, owner), why = ?, why_ms = ?, until_ms = ? WHERE run_id = ?",
-            (status, meta.get("owner"), *held, run_id),
+            "UPDATE runs SET status = ?, why = ?, why_ms = ?, until_ms = ? WHERE run_id = ? AND NOT (status = 'paused' AND ?)",
+            (status, *held, run_id, event.kind in _PAUSE_OUTLIVES),
         )
 
 

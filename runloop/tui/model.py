@@ -22,6 +22,7 @@ _RUN_STATES: Final = {
     "run.resumed": "running",
     "run.recovered": "running",
 }
+_PAUSE_OUTLIVES: Final = frozenset({"run.waiting", "run.recovered"})
 _WAITS_FOR: Final = {
     "model.complete": "model",
     "model.stream": "model",
@@ -262,6 +263,8 @@ def _take_run(run: RunModel, kind: str, meta: Mapping[str, Any], ts_ms: int) -> 
         run.why = meta.get("reason") or ""
         for node in run.nodes.values():
             _close(node, ts_ms)
+        return
+    if run.state == "paused" and kind in _PAUSE_OUTLIVES:
         return
     run.state = _RUN_STATES.get(kind, run.state)
     run.why = "" if run.state in {"running", "queued"} else meta.get("why") or ""

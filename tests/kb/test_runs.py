@@ -120,6 +120,13 @@ def answered(call):
         ([("run.waiting", r.RunChanged("timer")), ("run.recovered", r.RunChanged("over", owner=OTHER))], "running", None, None),
         ([("run.paused", r.RunChanged("lunch"))], "paused", "a resumption", 4000),
         ([("run.paused", r.RunChanged("lunch")), ("run.resumed", r.RunChanged("back"))], "running", None, None),
+        (
+            [("run.paused", r.RunChanged("lunch")), ("run.recovered", r.RunChanged("died")), ("run.waiting", r.RunChanged("timer"))],
+            "paused",
+            "a resumption",
+            4000,
+        ),
+        ([("run.paused", r.RunChanged("lunch")), ("run.cancelling", r.RunChanged("enough"))], "running", None, None),
     ],
 )
 def test_a_run_without_an_end_says_what_it_waits_for(kb, records, state, waiting_for, since_ms):

@@ -27,6 +27,16 @@ def test_a_run_that_waits_says_for_what_and_how_far_it_is(waiting):
     assert run.nodes["send"].waits_for == "approval of mail.outbox"
 
 
+def test_a_pause_outlives_the_process_and_the_parking_of_a_run(waiting):
+    later = [("run.paused", "lunch"), ("run.recovered", "its process ended"), ("run.waiting", "a time")]
+    told = [
+        {**waiting[-1], "event_id": waiting[-1]["event_id"] + n, "seq": waiting[-1]["seq"] + n, "kind": kind, "meta": {"why": why}}
+        for n, (kind, why) in enumerate(later, 1)
+    ]
+    run = folded([*waiting, *told])
+    assert (run.seq, run.state, run.why) == (told[-1]["seq"], "paused", "lunch")
+
+
 def test_how_far_a_run_is_counts_nodes_that_have_not_begun(waiting):
     submitted = {**waiting[0], "meta": {**waiting[0]["meta"], "opening": {"source": "no opening"}}}
     assert (folded(waiting[:1]).progress, folded([submitted]).progress, folded([submitted, *waiting[1:18]]).progress) == (
