@@ -45,13 +45,14 @@ class Connection(asyncio.BufferedProtocol):
         pid, uid, gid = _CREDENTIALS.unpack(
             transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
-        session = self._session = self._broker.connect(secrets.token_hex(16), Peer(uid, gid, pid), time.monotonic_ns() // 1_000_000)
+        mono_ms, now_ms = time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000
+        session = self._session = self._broker.connect(secrets.token_hex(16), Peer(uid, gid, pid), mono_ms, now_ms)
         session.owner = self
         session.direct = transport.write
         self._server.joined(self)
         if uid not in {os.geteuid(), ROOT} and not self._server.any_uid:
             refused = NotAllowed(f"user {uid} may not use this socket", code="bus.uid", hint="each user has a daemon of their own")
-            self._broker.goodbye(session, refused, time.time_ns() // 1_000_000)
+            self._broker.goodbye(session, refused, now_ms)
         self._server.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -64,12 +64,15 @@ class Broker:
 
     # -- connections
 
-    def connect(self, session_id: str, peer: Peer, mono_ms: int) -> Session:
-        """A new connection; past the limit it gets a goodbye at once."""
+    def connect(self, session_id: str, peer: Peer, mono_ms: int, now_ms: int) -> Session:
+        """A new connection; past the limit the oldest that has not said hello makes room, or else it gets a goodbye at once."""
         session = Session(session_id, peer, opened_ms=mono_ms, heard_ms=mono_ms)
-        if len(self.sessions) >= self.limits.connections:
-            hint = "close connections that are not used, or raise the limit"
-            self.goodbye(session, LimitExceeded(f"{self.limits.connections} connections are open", code="bus.connections", hint=hint), 0)
+        most = self.limits.connections
+        if len(self.sessions) >= most and sum(not each.closing for each in self.sessions.values()) >= most:
+            silent = next((each for each in self.sessions.values() if not each.greeted and not each.closing), None)
+            hint = "close connections that are not used" if silent is None else "send the hello as soon as it is connected"
+            error = LimitExceeded(f"{most} connections are open", code="bus.connections", hint=hint, retryable=True)
+            self.goodbye(session if silent is None else silent, error, now_ms)
         self.sessions[session_id] = session
         return session
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from runloop.kb import KnowledgeBase
 
 RUN_EVENT = "observation.run.event.v1"
-RECORD_TTL_MS = 24 * 3_600_000
-"""Of a stored record's frame: what it says stays true, so only absurdly late copies are dropped."""
+RECORD_TTL_MS = 1000 * 365 * 24 * 3_600_000
+"""Of a stored record's frame: what it says stays true, however old the run and whatever the clock of a reader."""
 LIVE_TTL_MS = 30_000
 _KEPT = 2048
 """Frames of one run in memory; older ones are read from the ledger."""

@@ -26,7 +26,7 @@ class Rig:
     ids: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     def connect(self, name: str, role: str = "client", token: str | None = None):
-        session = self.broker.connect(name, Peer(1000, 1000, 1), self.mono)
+        session = self.broker.connect(name, Peer(1000, 1000, 1), self.mono, self.now)
         self.say(session, frames.HELLO, frames.Hello(role, name, "1", token).payload())
         return session
 
@@ -38,7 +38,7 @@ class Rig:
 
     def agent(self, name: str):
         """A connected agent that has proved its name."""
-        session = self.broker.connect(f"session of {name}", Peer(1000, 1000, 1), self.mono)
+        session = self.broker.connect(f"session of {name}", Peer(1000, 1000, 1), self.mono, self.now)
         self.say(session, frames.HELLO, frames.Hello("agent", name, "1", agent_token(TOKEN, name)).payload())
         assert [frame.type for frame in self.read(session)] == [frames.WELCOME]
         return session

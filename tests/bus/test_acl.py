@@ -163,7 +163,7 @@ def test_the_inbox_of_somebody_else_is_refused_also_as_a_pattern(rig, pattern):
     ],
 )
 def test_a_name_that_is_not_proved_ends_the_connection(rig, name, token, code):
-    session = rig.broker.connect("s", rig.joined("p").peer, 0)
+    session = rig.broker.connect("s", rig.joined("p").peer, 0, rig.now)
     rig.say(session, frames.HELLO, frames.Hello("agent", name, "1", token).payload())
     assert [frame.envelope.payload["code"] for frame in rig.read(session)] == [code]
 
@@ -185,7 +185,7 @@ def test_an_agent_that_connects_again_takes_the_place_of_its_connection_before(r
     rig.subscribe(before, "agent/x")
     other = rig.agent("y")
     rig.broker.disconnect(rig.broker.sessions["session of y"])
-    after = rig.broker.connect("after", before.peer, 0)
+    after = rig.broker.connect("after", before.peer, 0, rig.now)
     rig.say(after, frames.HELLO, frames.Hello("agent", "x", "1", agent_token(TOKEN, "x")).payload())
     assert rig.payloads(before)[-1]["code"] == "bus.resumed"
     assert (after.closing, other.closed) == (False, True)

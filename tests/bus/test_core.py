@@ -33,7 +33,7 @@ def test_nothing_arrives_that_no_pattern_covers_and_nothing_after_unsubscribing(
 
 
 def test_the_first_frame_must_be_a_hello(rig):
-    session = rig.broker.connect("x", rig.broker.local.peer, 0)
+    session = rig.broker.connect("x", rig.broker.local.peer, 0, rig.now)
     rig.publish(session, "a")
     assert [frame.type for frame in rig.read(session)] == [frames.GOODBYE]
     assert session.closing
@@ -52,7 +52,7 @@ def test_the_first_frame_must_be_a_hello(rig):
     ],
 )
 def test_a_hello_that_cannot_be_granted_ends_with_a_goodbye_that_says_why(rig, payload, code):
-    session = rig.broker.connect("x", rig.broker.local.peer, 0)
+    session = rig.broker.connect("x", rig.broker.local.peer, 0, rig.now)
     rig.say(session, frames.HELLO, payload)
     (goodbye,) = rig.read(session)
     assert (goodbye.type, goodbye.envelope.payload["code"]) == (frames.GOODBYE, code)
@@ -257,9 +257,22 @@ def test_any_slicing_of_the_stream_delivers_the_same(rig):
 def test_too_many_connections_get_a_goodbye_and_harm_nobody(make_rig):
     rig = make_rig(connections=2)
     first, second = rig.joined("1"), rig.joined("2")
-    third = rig.broker.connect("3", first.peer, 0)
-    assert rig.payloads(third)[0]["code"] == "bus.connections"
+    third = rig.broker.connect("3", first.peer, 0, rig.now)
+    (goodbye,) = rig.read(third)
+    assert (goodbye.envelope.payload["code"], goodbye.header.created_at_ms) == ("bus.connections", rig.now)
     rig.broker.disconnect(third)
+    rig.subscribe(first, "a")
+    rig.publish(second, "a", 1)
+    assert rig.payloads(first) == [1]
+
+
+def test_connections_that_never_say_hello_keep_nobody_out(make_rig):
+    rig = make_rig(connections=3)
+    first = rig.joined("1")
+    silent = [rig.broker.connect(f"silent {number}", first.peer, 0, rig.now) for number in range(4)]
+    second = rig.joined("2")
+    codes = [[payload["code"] for payload in rig.payloads(each)] for each in silent]
+    assert codes == [["bus.connections"], ["bus.connections"], ["bus.connections"], []]
     rig.subscribe(first, "a")
     rig.publish(second, "a", 1)
     assert rig.payloads(first) == [1]
@@ -300,7 +313,7 @@ def test_who_never_reads_answers_is_sent_away(make_rig):
 
 def test_nothing_after_connect_half_a_frame_and_unanswered_pings_end_a_connection(rig):
     limits = rig.broker.limits
-    mute = rig.broker.connect("mute", rig.broker.local.peer, rig.mono)
+    mute = rig.broker.connect("mute", rig.broker.local.peer, rig.mono, rig.now)
     slow, silent, alive = rig.joined("slow"), rig.joined("silent"), rig.joined("alive")
     frame = iter(rig.frame(GENERIC, b"x" * 500, meta={"topic": "a"}))
     for _ in range(0, 75_000, 1000):
@@ -326,7 +339,7 @@ def test_a_peer_that_answers_pings_stays(rig):
 
 def test_a_client_that_goes_on_elsewhere_ends_its_session_before(rig):
     before = rig.joined("before")
-    session = rig.broker.connect("after", before.peer, 0)
+    session = rig.broker.connect("after", before.peer, 0, rig.now)
     rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, "before").payload())
     assert rig.payloads(before)[0]["code"] == "bus.resumed"
     assert not session.closing
@@ -334,7 +347,7 @@ def test_a_client_that_goes_on_elsewhere_ends_its_session_before(rig):
 
 def test_nobody_ends_the_session_of_another_role_by_resuming_it(rig):
     operator = rig.joined("op", "operator")
-    session = rig.broker.connect("x", operator.peer, 0)
+    session = rig.broker.connect("x", operator.peer, 0, rig.now)
     rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, "op").payload())
     assert not operator.closing
 

@@ -34,6 +34,12 @@ def test_a_frame_is_what_rmp_makes_of_the_record(value, seq):
     assert Form.of(made).frame(made) == expected
 
 
+def test_the_record_of_an_old_run_is_not_too_old_for_a_reader_that_looks_at_the_time_to_live():
+    made = record()
+    century_ms = 100 * 366 * 24 * 3_600_000
+    assert rmp.decode_frame(Form.of(made).frame(made), now_ms=made["ts_ms"] + century_ms).envelope.payload == made
+
+
 @pytest.mark.parametrize("depth", [40, 61])
 def test_a_deep_record_is_a_frame_too(depth):
     value = 1

@@ -21,7 +21,7 @@ HELLO = "observation.agent.hello.v1"
 
 def joined(broker, session_id="s1", agent="doubler", pid=0):
     """A connection of an agent that proved its name."""
-    session = broker.connect(session_id, Peer(os.getuid(), os.getgid(), pid, "agent", session_id), 0)
+    session = broker.connect(session_id, Peer(os.getuid(), os.getgid(), pid, "agent", session_id), 0, 0)
     session.role, session.agent = "agent", agent
     return session
 
