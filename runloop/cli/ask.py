@@ -228,7 +228,12 @@ def _somebody() -> bool:
 def _line(prompt: str) -> str:
     """What is typed after the prompt; the end of the input is an interrupt."""
     print(output.clean_line(prompt), end="", file=sys.stderr, flush=True)
-    text = sys.stdin.readline()
+    text = ""
+    try:
+        text = sys.stdin.readline()
+    finally:
+        if not text:
+            print(file=sys.stderr)
     if not text:
         raise KeyboardInterrupt
     return text.strip()

@@ -196,6 +196,7 @@ def draw(view: RunView, now_ms: int, width: int = FALLBACK_WIDTH) -> RenderableT
     table.add_column(_HEADINGS[-1], no_wrap=True, overflow="ellipsis")
     for row, shown in zip(view.rows.values(), cells, strict=True):
         last = Text(_tail(clean_line(row.coming), room)) if row.coming else shown[-1]
+        last.truncate(max(1, room), overflow="ellipsis")  # a longer one would take its columns from the others, marks and times first
         table.add_row(*shown[:-1], last)
     return table
 

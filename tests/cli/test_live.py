@@ -20,7 +20,7 @@ def view(*records):
 
 def text_of(rows, now_ms=3000, width=100):
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(draw(rows, now_ms))
+    console.print(draw(rows, now_ms, width))
     return console.file.getvalue()
 
 
@@ -118,6 +118,17 @@ def test_of_a_long_answer_the_end_is_shown():
 
     assert shown.rstrip().endswith("word and the end")
     assert "…" in shown
+
+
+def test_a_long_word_takes_no_room_from_the_other_columns():
+    rows = view(
+        record("node.started", node="draft", attempt=3, ts_ms=1000),
+        record("node.progress", node="draft", text="outbox: /home/somebody/" + "x" * 300),
+        record("node.finished", node="draft", attempt=3, status="ok", ts_ms=1500),
+    )
+    shown = next(line for line in text_of(rows, width=80).splitlines() if "draft" in line)
+
+    assert shown.split()[:5] == ["✔", "draft", "agent:writer", "3", "0.50s"]
 
 
 def test_an_answer_that_begins_again_takes_the_place_of_the_first_try():

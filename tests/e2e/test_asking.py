@@ -33,6 +33,33 @@ def test_no_runs_nothing(home, terminal):
     assert json.loads(home.rlp("runs", "--json").stdout) == []
 
 
+def test_an_interrupted_question_leaves_the_next_prompt_a_line_of_its_own(home, terminal):
+    shown = terminal(home, "ask", WRITE)
+    shown.expect("[e]dit: ")
+    shown.type("\x03")
+
+    assert shown.end() == 130
+    assert shown.shown.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "recipient", "topic"),
+    [
+        ("mail Sam Rivers about the pier", "Sam Rivers", "the pier"),
+        ("please mail Sam about the pier", "Sam", "the pier"),
+        ("could you email Sam about the pier?", "Sam", "the pier"),
+        ("send an email to Sam about the pier", "Sam", "the pier"),
+        ("Write an email to Sam regarding the pier", "Sam", "the pier"),
+        ("write Sam an email on the pier", "Sam", "the pier"),
+    ],
+)
+def test_the_ways_in_which_people_ask_for_a_mail(home, line, recipient, topic):
+    said = json.loads(home.rlp("ask", "--dry-run", "--json", line).stdout)
+
+    assert (said["opening"], said["outcome"]) == ("compose_email", "one")
+    assert (said["params"]["recipient"], said["params"]["topic"]) == (recipient, topic)
+
+
 def test_what_is_typed_over_a_parameter_is_what_runs(home, terminal):
     shown = terminal(home, "ask", WRITE)
     shown.expect("[e]dit: ")

@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
-from runloop.kb.importers.textfile import Unreadable
+from runloop.kb.importers.textfile import Unreadable, legible
 from runloop.kb.importers.vcard import phone_number
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ _NAME_PARTS = (
 )
 _NICKNAME = ("nickname", "nick name", "nicknames", "alias", "spitzname")
 _ORG = ("organization name", "organization 1 - name", "organization", "organisation", "company", "company name", "org", "firma")
-_EMAIL = re.compile(r"(?:primary |secondary )?(?:e-?mail|mail)(?: address)?(?: ?\d+)?(?: - value| address)?")
+_EMAIL = re.compile(r"(?:primary |secondary )?(?:e-?mail|mail)(?: address|[- ]?adresse)?(?: ?\d+)?(?: - value| address|: adresse)?")
 _PHONE = re.compile(
     r"(?:(?:primary|home|work|business|mobile|other|company|company main|main|car|private|cell) )?"
-    r"(?:(?:tele)?phone|telefon|tel|mobile|mobil|cell|handy)(?: (?:phone|number))?(?: ?\d+)?(?: - value)?"
+    r"(?:(?:tele)?phone|(?:mobil)?telefon|tel|mobile|mobil|cell|handy)(?: (?:phone|number|geschäftlich|privat))?(?: ?\d+)?(?: - value)?"
 )
 _STATED = re.compile(r"\"?sep=([,;\t|])\"?\n?", re.IGNORECASE)
 MAX_RECORD = 1 << 20  # characters of one record
@@ -166,7 +166,7 @@ def find_header(cells: Sequence[str]) -> Header:
     )
     if not header.emails or not (header.name or header.parts):
         missing = "e-mail" if not header.emails else "name"
-        raise Unreadable(f"the first row names no {missing} column; it has: {', '.join(cells)[:200]}", 1)
+        raise Unreadable(f"the first row names no {missing} column; it has: {legible(', '.join(cells)[:200])}", 1)
     return header
 
 

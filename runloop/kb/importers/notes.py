@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4 * 1024 * 1024
 MARKDOWN = frozenset({".md", ".markdown", ".mdown"})
-SUFFIXES = MARKDOWN | {".txt", ".text"}
+SUFFIXES = MARKDOWN | {".txt", ".text", ".org", ".rst"}
 
 
 def import_notes(kb: KnowledgeBase, place: str | Path, how: How | None = None, *, encoding: str | None = None) -> ImportReport:

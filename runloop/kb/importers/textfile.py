@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _KEEPING = "runloop.keep"  # how bytes that are no text are decoded: each as a lone surrogate
 _KEPT = re.compile("[\udc00-\udcff]")
 MAX_LINE = 1 << 20  # characters that are held of one line
+_BINARY_WITHIN = 1000  # characters: a NUL among the first ones says that a file is no text; a later one costs the record that it stands in
 _NO_CHARSETS = frozenset({"punycode", "idna", "undefined", "unicode-escape", "unicode_escape", "raw-unicode-escape", "raw_unicode_escape"})
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -101,7 +102,7 @@ def text_lines(file: BinaryIO, *, encoding: str | None = None) -> Generator[str]
 
     Encodings are those of :func:`decode`.
     Bytes that are no text stay in it as lone surrogates, for readers that refuse record by record (:func:`bad_byte`). A line of more than
-    ``MAX_LINE`` characters comes in pieces, without newlines but the last. Raises :class:`Unreadable` for a file that is not text.
+    ``MAX_LINE`` characters comes in pieces, without newlines but the last. Raises :class:`Unreadable` for a file that begins with no text.
     """
     head = file.read(4)
     chosen = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
@@ -109,13 +110,14 @@ def text_lines(file: BinaryIO, *, encoding: str | None = None) -> Generator[str]
     if encoding is not None and chosen == "utf-8" and not _all_utf8(file):
         chosen = encoding
     file.seek(0)
-    number, text = 1, io.TextIOWrapper(file, chosen, _KEEPING)
+    number, before, text = 1, 0, io.TextIOWrapper(file, chosen, _KEEPING)
     try:
         while line := text.readline(MAX_LINE):
-            if "\0" in line:
+            if -1 < line.find("\0") < _BINARY_WITHIN - before:
                 raise Unreadable("binary, not text: it has NUL characters", number)
-            yield line
+            yield line.replace("\0", chr(0xDC00))
             number += line.endswith("\n")
+            before += len(line)
     finally:
         text.detach()
 
@@ -161,6 +163,11 @@ def bad_byte(text: str) -> int | None:
     """The first byte of the text that was not UTF-8, as :func:`text_lines` left it."""
     found = _KEPT.search(text)
     return None if found is None else ord(found[0]) - 0xDC00
+
+
+def legible(text: str) -> str:
+    """The text with every byte that is no text as its number, as messages show it."""
+    return _KEPT.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
 
 
 def is_folder(path: Path) -> bool:

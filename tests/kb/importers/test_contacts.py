@@ -149,6 +149,7 @@ def test_an_outlook_export_is_read(kb):
         ('name,email\n"A ""B"" C",ada@x.example\n', [('A "B" C', "ada@x.example")]),
         ("sep=;\r\nname;email\r\nAda;ada@x.example\r\n", [("Ada", "ada@x.example")]),
         ('"sep=|"\nname|email\nAda, B, C|ada@x.example\n', [("Ada, B, C", "ada@x.example")]),
+        ("Vorname;Nachname;E-Mail-Adresse\nAda;Löw;ada@x.example\n", [("Ada Löw", "ada@x.example")]),
     ],
 )
 def test_plain_tables_are_read_whatever_their_delimiter_and_header(kb, tmp_path, text, expected):
@@ -204,6 +205,21 @@ def test_bytes_that_are_not_utf8_cost_only_their_own_record(kb, tmp_path):
     reason = "not UTF-8 text: byte 0x{}; save the file as UTF-8"
     assert refusals(report) == [("a.vcf", 6, reason.format("e9")), ("a.csv", 2, reason.format("f6"))]
     assert [row[0] for row in people(kb)] == ["Ada", "Grace"]
+
+
+def test_nul_bytes_behind_the_beginning_cost_only_their_own_record(kb, tmp_path):
+    many = [card(f"FN:P{number}", f"EMAIL:p{number}@x") for number in range(100)]
+    many[50] = many[50].replace("FN:P50", "FN:P\0\0") + "\0\0\0\n"
+    report = import_contacts(kb, [write(tmp_path / "a.vcf", "".join(many))])
+    reasons = ["not UTF-8 text: byte 0x00; save the file as UTF-8", "text outside of a card"]
+    assert [each.reason for each in report.refused] == reasons
+    assert report.taken == 99
+
+
+def test_columns_in_another_encoding_are_named_as_their_bytes(kb, tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_bytes("Name;Stra\xdfe\nAda;x\n".encode("latin-1"))
+    assert refusals(import_contacts(kb, [table])) == [("a.csv", 1, "the first row names no e-mail column; it has: Name, Stra\\xdfe")]
 
 
 def test_a_card_that_names_its_character_set_is_decoded_with_it(kb, tmp_path):

@@ -223,7 +223,7 @@ def test_a_directory_without_notes_says_so(kb, tmp_path):
     write(tmp_path / "notes" / "a.pdf", "x")
     report = import_notes(kb, tmp_path / "notes")
     assert [(each.file, each.reason) for each in report.remarks] == [
-        (str(tmp_path / "notes"), "no file in it ends in .markdown, .md, .mdown, .text, .txt")
+        (str(tmp_path / "notes"), "no file in it ends in .markdown, .md, .mdown, .org, .rst, .text, .txt")
     ]
 
 
