@@ -69,10 +69,9 @@ class Broker:
         session = Session(session_id, peer, opened_ms=mono_ms, heard_ms=mono_ms)
         most = self.limits.connections
         if len(self.sessions) >= most and sum(not each.closing for each in self.sessions.values()) >= most:
-            silent = next((each for each in self.sessions.values() if not each.greeted and not each.closing), None)
-            hint = "close connections that are not used" if silent is None else "send the hello as soon as it is connected"
-            error = LimitExceeded(f"{most} connections are open", code="bus.connections", hint=hint, retryable=True)
-            self.goodbye(session if silent is None else silent, error, now_ms)
+            silent = next((each for each in self.sessions.values() if not each.greeted and not each.closing), session)
+            hint = "send the hello as soon as it is connected, and close connections that are not used"
+            self.goodbye(silent, LimitExceeded(f"{most} connections are open", code="bus.connections", hint=hint, retryable=True), now_ms)
         self.sessions[session_id] = session
         return session
 
