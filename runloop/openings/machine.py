@@ -61,6 +61,8 @@ class Machine:
         self._failures: dict[int, Failure] = {}
         self._folding = False
         self._commands: list[Command] = []
+        self.ended: dict[str, NodeDone] = {}
+        """The last ends of nodes in the history of a plan that was rebuilt."""
 
     @property
     def states(self) -> Mapping[str, State]:

@@ -33,6 +33,7 @@ from runloop.openings.states import (
     Event,
     Failure,
     GateAnswered,
+    NodeDone,
     NodeFailed,
     NodeReady,
     NodeResumed,
@@ -98,6 +99,7 @@ class Plan(Flow):
                 plan._handlers[type(event)](plan, event)
                 plan._advance()
         plan._folding = False
+        plan.ended = {command.node: command for command in plan._commands if isinstance(command, NodeDone)}
         plan._commands = []
         if plan.final is not None:
             return plan, [plan.final]

@@ -317,8 +317,9 @@ class Run:
                 raise event
             self._open_gates = {command.node: command for command in commands if isinstance(command, OpenGate)}
             commands = self._step(event) or commands
-        if recorded.last_seq == 1:  # a fork that has done nothing yet
-            await self._carry_out(commands, self.start)
+        if recorded.last_seq == 1:  # a fork that has done nothing yet; its point may lie within a step, before ends that follow in it
+            follows = [end for node, end in self._plan.ended.items() if recorded.states.get(node, "running") == "running"]
+            await self._carry_out([*follows, *commands], self.start)
             return
         await self._carry_out(commands, *([] if self._claimed else [self._recovered(recorded)]), *in_step(self))
         self.recorded = None  # what is needed of it is in its places

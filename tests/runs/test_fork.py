@@ -425,3 +425,32 @@ async def test_a_fork_before_a_node_of_many_items_starts_all_of_them_with_other_
         assert result.status == "succeeded"
         assert [meta["node"] for meta in b.metas("node.started")] == ["each[0]", "each[1]", "each[2]"]
         assert load_run(b.ledger, result.run_id).ends[-1].outputs == {"out": [[10, 12, 14]]}
+
+
+STEPS = """version: 0
+name: steps
+params: {items: [1, 2]}
+nodes:
+  - {id: each, use: "agent:one", for_each: {in: params.items, as: n}}
+  - {id: looked, use: "agent:one", gate: {ask: "good?", options: [approve, reject]}}
+  - {id: last, use: "agent:one"}
+  - {id: never, use: "agent:one"}
+edges:
+  - {from: each.out, to: looked.n}
+  - {from: looked.out, to: last.n}
+  - {from: last.out == 7, to: never.n}
+"""
+
+
+@pytest.mark.parametrize(("said", "status"), [("approve", "succeeded"), ("reject", "failed")])
+async def test_a_point_within_a_step_leaves_no_node_without_its_end(bench, desk, said, status):
+    async with bench(desk(answers=[PersonAnswer(said, "operator")] * 40)) as b:
+        b.agent("one", "@agent\ndef run(n=None):\n    return {'out': n}\n", ports_in=("n",))
+        parent = await b.run(STEPS)
+        recorded = load_run(b.ledger, parent.run_id)
+        assert (parent.status, set(recorded.states)) == (status, {"each", "each[0]", "each[1]", "looked", "last", "never"})
+
+        for seq in range(1, recorded.last_seq + 1):
+            result = await fork(b, parent.run_id, str(seq))
+            forked = load_run(b.ledger, result.run_id)
+            assert (seq, forked.states, forked.final_hash) == (seq, recorded.states, recorded.final_hash)
