@@ -7,6 +7,7 @@ from pathlib import Path
 from runloop.bus import BusLimits, frames
 from runloop.bus.acl import RULES
 from runloop.bus.drops import DropNotices
+from runloop.daemon import control, people, reading
 from runloop.rmp.registry import ID_OF
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,24 @@ def test_every_rule_of_who_may_do_what_is_on_the_page():
     assert [rule.pattern for rule in RULES if f"`{rule.pattern}`" not in part("Who may do what")] == []
     assert str(BusLimits().connections) in part("Limits and codes")
     assert str(BusLimits().subscriptions) in part("Limits and codes")
+
+
+def test_every_verb_of_the_daemon_and_every_field_that_it_reads_is_on_the_page():
+    text = part("The daemon's verbs")
+    verbs = re.findall(r"`(\w+)`(\*?)", "".join(re.findall(r"^\| (`.+?) \|", text, re.MULTILINE)))
+    assert {name for name, _ in verbs} == set(control.VERBS)
+    assert {name for name, free in verbs if free} == control._FOR_EVERYBODY
+    source = Path(control.__file__).read_text() + Path(reading.__file__).read_text()
+    fields = re.findall(r"(?:reading\.\w+|text|maps_in)\(fields, \"(\w+)\"|fields\.get\(\"(\w+)\"", source.split("upstream's forms")[0])
+    assert [name for pair in fields for name in pair if name and f"`{name}`" not in text] == []
+    assert [each for each in _asked() if f"`{each}`" not in text] == []
+
+
+def _asked():
+    """The keys of what waits for a person."""
+    source = Path(people.__file__).read_text()
+    shown = re.findall(r"shown = \{(.*?)\n        \}", source, re.DOTALL)
+    return {key for each in shown for key in re.findall(r'"(\w+)":', each)}
 
 
 async def test_the_python_example_runs(serve, capsys):
