@@ -55,15 +55,10 @@ def diff(
 
 
 def _family(ref: str) -> list[RecordedRun]:
-    from runloop.runs.history import load_run
+    from runloop.runs.diff import family
 
     with finding(ref) as found:
-        runs, left = [], [found.run_id]
-        while left:
-            run_id = left.pop(0)
-            runs.append(load_run(found.source, run_id))
-            left += found.source.children(run_id)
-    return runs
+        return family(found.source, found.run_id)
 
 
 def _pairs(node: NodeDiff) -> tuple[tuple[Any, Any], ...]:

@@ -1,4 +1,4 @@
-"""Two runs compared, node by node: states, attempts, calls, outputs; cost and time beside them. Pure.
+"""Two runs compared, node by node: states, attempts, calls, outputs; cost and time beside them.
 
 Times and costs never make two runs differ: they are told, and whoever reads them judges. A run's own ids stand in what it said (in
 message ids, in the outputs of nested openings); before the comparison they are replaced by the same words on both sides.
@@ -13,8 +13,10 @@ from typing import Any
 from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing
 from runloop.effects.types import MICROS_PER_USD
-from runloop.runs.history import RecordedAttempt, RecordedRun, Spent, asked_by
+from runloop.runs.fork import shared_children
+from runloop.runs.history import RecordedAttempt, RecordedRun, Spent, asked_by, load_run
 from runloop.runs.jsondiff import MISSING, Difference, differences, first_difference
+from runloop.runs.sources import RunSource
 
 MAX_DIFFERENCES = 50
 """Of one node's outputs, at most so many places are listed."""
@@ -112,6 +114,16 @@ class RunDiff:
             "ms": list(self.ms),
             "nodes": [each.to_dict() for each in self.nodes],
         }
+
+
+def family(source: RunSource, run_id: str) -> list[RecordedRun]:
+    """The run and its child runs, in the order in which they began; those that a fork shares with its parent are its own here."""
+    runs, left = list[RecordedRun](), [run_id]
+    while left:
+        run = load_run(source, left.pop(0))
+        runs.append(run)
+        left += [*shared_children(run, source.children), *source.children(run.run_id)]
+    return runs
 
 
 def diff_runs(first: Sequence[RecordedRun], second: Sequence[RecordedRun]) -> RunDiff:

@@ -12,6 +12,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.runs.fork import find_point, open_attempts, open_calls, recorded_overrides, shared, told_events
 from runloop.runs.recovery import digest_of
+from runloop.runs.results import child_id
 from runloop.runs.submitted import opening_of
 
 if TYPE_CHECKING:
@@ -110,13 +111,12 @@ def _children(
 ) -> Iterator[NewEvent]:
     """Forks of the child runs that were under way: what they did before the parent's next record (event ``until``) is not done again."""
     for node, attempt, call in open_calls(told, parent, seq):
-        name = f"{node}/{attempt}/{call}"
-        old = str(uuid.uuid5(uuid.UUID(parent), name))
+        old = child_id(parent, node, attempt, call)
         below = list(told_events(source, old))
         before = [event.payload["seq"] for event in below if event.payload["run_id"] == old and (until is None or event.id < until)]
         if not before:
             continue  # the child had not begun
-        child = str(uuid.uuid5(uuid.UUID(fork.run_id), name))
+        child = child_id(fork.run_id, node, attempt, call)
         identity = RunIdentity(child, fork.trace_id, _opening_id(services), below[0].payload["opening_name"], fork.run_id)
         meta = {
             **_carried(services, below[0].payload["meta"], owner=services.owner),

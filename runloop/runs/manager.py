@@ -26,7 +26,7 @@ from runloop.runs.forking import fork_events, plan_fork
 from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
-from runloop.runs.results import ChildCall, ChildResult, RunHalted, RunResult
+from runloop.runs.results import ChildCall, ChildResult, RunHalted, RunResult, child_id
 from runloop.runs.run import Run
 from runloop.runs.submitted import opening_of
 from runloop.runs.tree import Tree, find_tree, nests, recorded_tree
@@ -123,7 +123,7 @@ class RunManager:
 
     async def end_child(self, parent: Run, call: ChildCall, reason: str) -> None:
         """Bring a child to its end that an earlier process began for an attempt which is not taken up again."""
-        recorded = await self._recorded_child(child_id(parent.run_id, call))
+        recorded = await self._recorded_child(child_id(parent.run_id, call.node, call.attempt, call.call))
         if recorded is not None and recorded.finished is None:
             run = await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), ended=True)
             await self._end(parent, run, call, reason)
@@ -136,7 +136,7 @@ class RunManager:
 
     async def _child_of(self, parent: Run, call: ChildCall) -> Run | ChildResult:
         """The child in this process, or what it came to where it has ended already."""
-        recorded = await self._recorded_child(run_id := child_id(parent.run_id, call))
+        recorded = await self._recorded_child(run_id := child_id(parent.run_id, call.node, call.attempt, call.call))
         if recorded is not None and recorded.finished is not None:
             return _ended_child(recorded, whole="agent" if call.agent else None)
         if recorded is not None:
@@ -480,11 +480,6 @@ class RunManager:
             del parent.children[run.run_id]
         outputs = result.saved if whole is None else run.outputs_of(whole)
         return ChildResult(run.run_id, result.status, result.reason, result.code, outputs, run.taint)
-
-
-def child_id(parent_id: str, call: ChildCall) -> str:
-    """The run id of the child that a call asks for."""
-    return str(uuid.uuid5(uuid.UUID(parent_id), f"{call.node}/{call.attempt}/{call.call}"))
 
 
 def _child_seed(parent: bytes, call: ChildCall) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from runloop.errors import InvalidInput
 from runloop.events import value_hash
 from runloop.policy import Grant, Scope
 from runloop.runs.history import Spent
+from runloop.runs.results import child_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -74,9 +74,8 @@ async def spent_by_family(recorded: RecordedRun, load: Callable[[str], Awaitable
         total.add(attempt.spent)
         calls = [crossing.call for crossing in attempt.crossings if crossing.name in _SPAWNS]
         for call in calls or ([0] if not attempt.agent.get("digest") else []):
-            child_id = uuid.uuid5(uuid.UUID(recorded.run_id), f"{attempt.node}/{attempt.attempt}/{call}")
             try:
-                child = await load(str(child_id))
+                child = await load(child_id(recorded.run_id, attempt.node, attempt.attempt, call))
             except InvalidInput:
                 continue  # it was never submitted
             total.add(await spent_by_family(child, load))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
@@ -67,3 +68,8 @@ class ChildCall:
     attempt: int
     call: int = 0
     agent: bool = False
+
+
+def child_id(parent_id: str, node: str, attempt: int, call: int) -> str:
+    """The run id of the child that a call asks for; call 0 is a node that is a nested opening itself."""
+    return str(uuid.uuid5(uuid.UUID(parent_id), f"{node}/{attempt}/{call}"))

@@ -1,7 +1,8 @@
 """Two runs compared: what they did counts, what it cost and how long it took is told."""
 
 from runloop.effects.perform.ports import PersonAnswer
-from runloop.runs.diff import diff_runs
+from runloop.runs.diff import diff_runs, family
+from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.jsondiff import MISSING, Difference
 
@@ -16,10 +17,6 @@ TEXT = (
 OUTER = 'version: 0\nname: outer\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n'
 
 
-def family(b, run_id):
-    return [load_run(b.ledger, each) for each in (run_id, *b.ledger.children(run_id))]
-
-
 async def test_a_run_is_the_same_as_itself_and_as_a_later_one_that_did_the_same(bench):
     async with bench() as b:
         b.agent("relay", RELAY, caps="model = true")
@@ -28,10 +25,10 @@ async def test_a_run_is_the_same_as_itself_and_as_a_later_one_that_did_the_same(
             b.model.prompts.clear()  # the scripted model numbers its answers
             runs.append((await b.run(TEXT)).run_id)
 
-        found = diff_runs(family(b, runs[0]), family(b, runs[1]))
+        found = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[1]))
 
         assert (found.same, [each.same for each in found.nodes]) == (True, [True])
-        assert diff_runs(family(b, runs[0]), family(b, runs[0])).same is True
+        assert diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[0])).same is True
 
 
 async def test_another_answer_is_named_and_what_came_of_it(bench):
@@ -39,7 +36,7 @@ async def test_another_answer_is_named_and_what_came_of_it(bench):
         b.agent("relay", RELAY, caps="model = true")
         runs = [(await b.run(TEXT)).run_id for _ in range(2)]
 
-        found = diff_runs(family(b, runs[0]), family(b, runs[1]))
+        found = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[1]))
         (node,) = found.nodes
 
         assert found.same is False
@@ -57,7 +54,7 @@ async def test_another_parameter_another_question_and_another_code_are_named(ben
         b.agent("relay", RELAY.replace("'first'", "'first about ' + topic"), caps="model = true")
         second = (await b.run(TEXT, params={"topic": "rum"})).run_id
 
-        found = diff_runs(family(b, first), family(b, second))
+        found = diff_runs(family(b.ledger, first), family(b.ledger, second))
         (node,) = found.nodes
 
         assert found.params == (Difference("$.params.topic", "tea", "rum"),)
@@ -74,7 +71,7 @@ async def test_a_call_that_only_one_run_made_has_no_other_side(bench):
         b.agent("relay", "@agent\ndef run(topic):\n    return {'out': 1}\n", caps="model = true")
         second = (await b.run(TEXT)).run_id
 
-        call = diff_runs(family(b, first), family(b, second)).nodes[0].first_call
+        call = diff_runs(family(b.ledger, first), family(b.ledger, second)).nodes[0].first_call
 
         assert (call.call, call.what, call.difference.actual) == (1, "asked", MISSING)
 
@@ -88,7 +85,7 @@ async def test_a_failure_and_more_attempts_are_named(bench):
         retried = TEXT.replace('use: "agent:relay"', 'use: "agent:relay", retry: {max_attempts: 2, backoff_ms: 1}')
         second = (await b.run(retried)).run_id
 
-        found = diff_runs(family(b, first), family(b, second))
+        found = diff_runs(family(b.ledger, first), family(b.ledger, second))
         (node,) = found.nodes
 
         assert (found.states, node.states, node.attempts) == (("succeeded", "failed"), ("ok", "error"), (1, 2))
@@ -105,7 +102,7 @@ async def test_child_runs_are_compared_and_the_ids_of_runs_are_not(bench):
             b.model.prompts.clear()
             runs.append((await b.run(OUTER)).run_id)
 
-        found = diff_runs(family(b, runs[0]), family(b, runs[1]))
+        found = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[1]))
 
         assert [(each.run, each.node, each.same) for each in found.nodes] == [("", "below", True), ("CHILD-1", "only", True)]
 
@@ -116,7 +113,7 @@ async def test_a_child_run_that_only_one_has_differs(bench):
         b.openings["inner"] = TEXT
         run_id = (await b.run(OUTER)).run_id
 
-        found = diff_runs(family(b, run_id), family(b, run_id)[:1])
+        found = diff_runs(family(b.ledger, run_id), family(b.ledger, run_id)[:1])
 
         assert [(each.node, each.states) for each in found.nodes if not each.same][-1] == ("only", ("ok", None))
 
@@ -138,7 +135,33 @@ async def test_what_a_node_ended_with_counts_also_where_its_attempts_did_the_sam
         b.agent("same", "@agent\ndef run(n):\n    return {'out': n}\n", ports_in=("n",))
         runs = [(await b.run(ENDS)).run_id for _ in range(2)]
 
-        found = diff_runs(family(b, runs[0]), family(b, runs[1]))
+        found = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[1]))
 
         assert {node.node: node.same for node in found.nodes} == {"each": False, "each[0]": True, "each[1]": True, "voted": True}
         assert found.nodes[0].outputs == (Difference("$.gate[0]", "left", "right"),)
+
+
+AROUND = """version: 0
+name: around
+nodes:
+  - {id: below, use: "opening:inner"}
+  - {id: asks, use: "agent:asks"}
+edges: [{from: below.out, to: asks.said}]
+"""
+ASKS = "@agent\ndef run(said):\n    return {'out': [said, spawn.opening('inner').run_id]}\n"
+
+
+async def test_child_runs_that_a_fork_shares_with_its_parent_are_those_of_both(bench):
+    async with bench() as b:
+        b.agent("relay", "@agent\ndef run(topic):\n    return {'out': topic}\n")
+        b.agent("asks", ASKS, ports_in=("said",), caps="spawn = true")
+        b.openings["inner"] = TEXT
+        parent = (await b.run(AROUND)).run_id
+        for seq in range(1, load_run(b.ledger, parent).last_seq + 1):
+            run = await b.manager.fork(b.ledger, ForkRequest(parent, str(seq)))
+            await b.manager.drive(run)
+
+            found = diff_runs(family(b.ledger, parent), family(b.ledger, run.run_id))
+
+            names = [f"{each.run}/{each.node}" for each in found.nodes]
+            assert (seq, names, found.same) == (seq, ["/below", "/asks", "CHILD-1/only", "CHILD-2/only"], True)
