@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 from docgen.text import table
@@ -26,9 +28,18 @@ def functions() -> str:
             interface = opened[1]
         elif found := re.match(r"%?([a-z-]+): func\(request: string\) -> result<string, call-error>", word):
             name = f"{interface}.{found[1].replace('-', '_')}"
-            rows.append((f"`{name}`", f"`runloop_agent.{name}()`", f"{CATALOGUE[name].klass.value}", said.strip(), CATALOGUE[name].result))
+            rows.append((f"`{name}`", _in_python(name), f"{CATALOGUE[name].klass.value}", said.strip(), CATALOGUE[name].result))
         said = ""
     return table(("hostcall", "in Python", "class", "what for", "answer"), rows)
+
+
+def _in_python(name: str) -> str:
+    """The function of ``runloop_agent`` that makes a hostcall, as it is called, and what it returns."""
+    module, function = name.split(".")
+    form = signature(getattr(import_module(f"runloop_agent.{module}"), function))
+    parameters = [each.replace(annotation=each.empty, default=each.empty) for each in form.parameters.values()]
+    called = form.replace(parameters=parameters, return_annotation=form.empty)
+    return f"`{name}{called}`" + ("" if form.return_annotation == "None" else f" → `{form.return_annotation}`")
 
 
 def commands() -> str:
