@@ -51,7 +51,7 @@ demo-durable:
 
 # write the generated pages of docs/
 docs:
-    .venv/bin/python scripts/gen-docs
+    scripts/python scripts/gen-docs
 
 # build the documentation site into build/site; `just site --serve` shows it on this machine while pages are written
 site *ARGS:
@@ -59,7 +59,7 @@ site *ARGS:
 
 # build the wheel into dist/
 wheel:
-    .venv/bin/python -m pip wheel --no-deps --wheel-dir dist .
+    scripts/python -m pip wheel --no-deps --wheel-dir dist .
 
 # build the Debian package into dist/
 deb *ARGS:
