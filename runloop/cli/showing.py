@@ -26,7 +26,8 @@ Line = Callable[[Mapping[str, Any]], str | None]
 """A record as a line, or None where it is not shown."""
 _INTERRUPTED = "interrupted at the terminal"
 _NO_READER = "the output can no longer be written"
-_DENIED = ("denied.", "policy.denied", "approval.")
+_DENIED = ("denied.", "policy.denied", "approval.", "http.link_local", "secrets.host_not_permitted")
+"""How the codes of refusals begin."""
 
 
 def text_line(record: Mapping[str, Any]) -> str | None:

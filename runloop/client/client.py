@@ -261,7 +261,10 @@ class Client:
         scope: str | None = None,
         rationale: str | None = None,
     ) -> dict[str, Any]:
-        """Decide an approval, or answer a question with ``answer``; the first one counts. ``scope`` is once (if left out) or run."""
+        """Decide an approval, or answer a question with ``answer``; the first one counts.
+
+        ``scope`` is once (if left out), run, opening or always, as far as what is asked allows it.
+        """
         return await self.ask("answer", approval_id=approval_id, approved=approved, answer=answer, scope=scope, rationale=rationale)
 
     async def blob(self, name: str) -> Any:

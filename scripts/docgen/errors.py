@@ -1,7 +1,8 @@
 """The list of error codes, read out of the source: whatever code the source can raise is in the list, and nothing else.
 
 A code is a dotted lower-case literal that stands where errors are made: the ``code`` of a class, an argument ``code=``, or beside
-a message in a call or a table that makes errors.
+a message in a call or a table that makes errors; also where it has a name before, or is one of two. The problems of openings are reported
+by the second half of their code.
 """
 
 from __future__ import annotations
@@ -12,11 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parents[2] / "runloop"
 CODE = re.compile(r"[a-z]+(\.[a-z0-9_]+)+")
 MAKES_NO_ERROR = frozenset({"Key", "Effect", "Verb", "Kind", "EventKind", "import_module", "getLogger", "Content", "ContentType"})
+WARNS = frozenset({"print_warning", "_answered"})
+"""What makes an error or a warning of a code and of texts that are made elsewhere."""
+PROBLEM = re.compile(r"[a-z]+(_[a-z]+)*")
 EXITS = {"RunloopError": 1, "InvalidInput": 2, "Unavailable": 3, "Denied": 4, "VerificationFailed": 5}
+
+
+Named: TypeAlias = dict[str, tuple[str, ...]]
+"""The codes that a name may stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,15 @@ def _is_code(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(CODE.fullmatch(node.value))
 
 
+def _codes(node: ast.expr | None, named: Named) -> tuple[str, ...]:
+    """The codes that an expression may be: a literal, a name that has some, or either branch of a choice."""
+    if isinstance(node, ast.IfExp):
+        return (*_codes(node.body, named), *_codes(node.orelse, named))
+    if isinstance(node, ast.Name):
+        return named.get(node.id, ())
+    return (text_of(node),) if _is_code(node) else ()
+
+
 def name_of(node: ast.expr) -> str:
     """The last part of a name."""
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -58,6 +76,27 @@ def name_of(node: ast.expr) -> str:
 def _message(nodes: list[ast.expr], local: dict[str, str]) -> str:
     texts = (local.get(node.id, "") if isinstance(node, ast.Name) else text_of(node) for node in nodes)
     return next((text for text in texts if " " in text), "")
+
+
+@cache
+def codes_before(tree: ast.Module) -> dict[ast.expr, Named]:
+    """For each call and each map, the codes that have names in its module, and in its function before it."""
+    constants: Named = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and (codes := _codes(node.value, constants)):
+            constants[node.targets[0].id] = codes
+    found: dict[ast.expr, Named] = {}
+    for function in nodes_of(tree):
+        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        known = dict(constants)
+        nodes = (node for node in ast.walk(function) if isinstance(node, (ast.Assign, ast.Call, ast.Dict)))
+        for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
+            if not isinstance(node, ast.Assign):
+                found[node] = dict(known)
+            elif isinstance(node.targets[0], ast.Name) and node.targets[0].id == "code":
+                known["code"] = _codes(node.value, known)
+    return found
 
 
 @cache
@@ -80,9 +119,11 @@ def texts_before(tree: ast.Module) -> dict[ast.Call, dict[str, str]]:
     return found
 
 
-def in_call(node: ast.Call, local: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """The codes that a call names, each with its message and its maker."""
-    maker = name_of(node.func)
+def in_call(node: ast.Call, local: dict[str, str], named: Named | None = None) -> Iterator[tuple[str, str, str]]:
+    """The codes that a call names, each with its message and its maker; ``named``: what has a name there."""
+    named, maker = named or {}, name_of(node.func)
+    if maker == "CallError" and any(name_of(each) == "DENIED" for each in node.args):
+        maker = "Denied"  # the run that fails over it ends so
     if maker in MAKES_NO_ERROR:
         return
     if maker == "Denial":  # (cap, op, reason, target, hint); its code is made of the first and the third
@@ -90,16 +131,32 @@ def in_call(node: ast.Call, local: dict[str, str]) -> Iterator[tuple[str, str, s
             yield f"denied.{text_of(node.args[0])}.{text_of(node.args[2])}", "", "Denied"
         return
     message = _message([*node.args, *(word.value for word in node.keywords if word.arg == "message")], local)
+    yield from ((f"opening.{half}", message, "OpeningError") for half in _problems(node))
     for word in node.keywords:
-        if word.arg == "code" and _is_code(word.value):
-            yield text_of(word.value), message, maker
-        elif word.arg == "code" and isinstance(word.value, ast.IfExp):
-            for branch in (word.value.body, word.value.orelse):
-                if _is_code(branch):
-                    yield text_of(branch), message, maker
+        if word.arg == "code":
+            yield from ((code, message, maker) for code in _codes(word.value, named))
     for argument in node.args:
-        if _is_code(argument) and message:
-            yield text_of(argument), message, maker
+        if (message or maker in WARNS) if _is_code(argument) else name_of(argument) == "code":
+            yield from ((code, message, maker) for code in _codes(argument, named))
+
+
+def _problems(node: ast.Call) -> list[str]:
+    """What `report.add(…)`, `report.fatal(…)` or `section.problem(…)` says of an opening, whoever holds the report."""
+    function = node.func
+    if not (isinstance(function, ast.Attribute) and node.args):
+        return []
+    if function.attr != "problem" and not (function.attr in {"add", "fatal"} and name_of(function.value).removeprefix("_") == "report"):
+        return []
+    first = node.args[0]
+    choices = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
+    return [text_of(each) for each in choices if PROBLEM.fullmatch(text_of(each))]
+
+
+def _in_map(node: ast.Dict, named: Named) -> Iterator[tuple[str, str, str]]:
+    """The codes of an error that is written as a map."""
+    given = {text_of(key): value for key, value in zip(node.keys, node.values, strict=True) if key is not None}
+    if "message" in given:
+        yield from ((code, text_of(given["message"]), "") for code in _codes(given.get("code"), named))
 
 
 def _defaults_of_code(arguments: ast.arguments) -> list[ast.expr | None]:
@@ -120,10 +177,12 @@ def codes_of_class(node: ast.ClassDef) -> Iterator[str]:
 
 
 def _scan(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
-    local = texts_before(tree)
+    local, named = texts_before(tree), codes_before(tree)
     for node in nodes_of(tree):
         if isinstance(node, ast.Call):
-            yield from in_call(node, local.get(node, {}))
+            yield from in_call(node, local.get(node, {}), named.get(node))
+        elif isinstance(node, ast.Dict):
+            yield from _in_map(node, named.get(node, {}))
         elif isinstance(node, ast.ClassDef):
             yield from ((code, (ast.get_docstring(node) or "").split("\n")[0], node.name) for code in codes_of_class(node))
         elif isinstance(node, ast.Tuple) and any(" " in text_of(each) for each in node.elts):

@@ -27,9 +27,10 @@ def found(trees: Mapping[str, ast.Module]) -> Texts:
     hints: Texts = {}
     for tree in trees.values():
         known, helpers, local = _constants(tree), dict(_helpers(tree)), errors.texts_before(tree)
+        named = errors.codes_before(tree)
         for call in (node for node in errors.nodes_of(tree) if isinstance(node, ast.Call)):
             names = known | local.get(call, {})
-            codes = [code for code, _, _ in errors.in_call(call, names)] or [classes.get(errors.name_of(call.func), "")]
+            codes = [code for code, _, _ in errors.in_call(call, names, named.get(call))] or [classes.get(errors.name_of(call.func), "")]
             hint = _hint(call, names) or helpers.get(errors.name_of(call.func), "")
             for code in codes:
                 if code and _SAYS_SOMETHING.search(hint):

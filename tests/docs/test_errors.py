@@ -10,6 +10,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from docgen import error_table, hints
 
+from runloop.cli.showing import exit_code
+from runloop.runs.results import RunResult
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
 ROWS = {row[0].strip("` "): [cell.strip() for cell in row[1:]] for line in PAGE.splitlines() if line.startswith("| `")
@@ -22,6 +25,17 @@ def test_every_code_that_the_source_raises_is_in_the_reference():
     raised = {code for path in (ROOT / "runloop").rglob("*.py") for code in RAISED.findall(path.read_text(encoding="utf-8"))}
     assert len(raised) > 200
     assert sorted(raised - ROWS.keys()) == []
+
+
+def test_the_codes_of_openings_are_those_that_their_page_names():
+    page = (ROOT / "docs/openings.md").read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r"`(opening\.[a-z_]+)`", page)) - ROWS.keys()) == []
+
+
+@pytest.mark.parametrize("code", [code for code, (exit_code, _, _, places) in ROWS.items() if exit_code == "4" and "`effects/" in places])
+def test_a_run_that_fails_over_a_refusal_ends_with_the_exit_code_of_the_reference(code):
+    failed = RunResult("", "failed", "refused", code, {}, {})
+    assert exit_code(failed, interrupted=False) == 4
 
 
 def test_every_code_has_what_it_says_and_what_to_do():
