@@ -53,10 +53,9 @@ def read(place: Place, flags: Mapping[str, Any], findings: Findings) -> list[Lay
     if place.only_file is not None:
         layer = _file("user", place.only_file, findings)
         if layer.status == "missing":
-            message = f"RUNLOOP_CONFIG names {place.only_file}, which does not exist"
-            findings.errors.append(
-                ConfigError(message, code="config.missing_file", where=Where(key="RUNLOOP_CONFIG"), hint="Unset it, or create the file.")
-            )
+            message = f"the configuration file {place.only_file} does not exist"
+            hint = "RUNLOOP_CONFIG or --config names it: name another, or create it."
+            findings.errors.append(ConfigError(message, code="config.missing_file", where=Where(key="RUNLOOP_CONFIG"), hint=hint))
         found.append(layer)
     else:
         found += [_file("user", path, findings) for path in place.expansion.base.user_files]

@@ -65,6 +65,7 @@ def test_runloop_config_cannot_lift_the_hard_limits_of_the_system(machine):
 def test_runloop_config_that_names_no_file_is_an_error(machine):
     error = machine.refuse(RUNLOOP_CONFIG="/nowhere/config.yaml")
     assert (error.code, error.where.key) == ("config.missing_file", "RUNLOOP_CONFIG")
+    assert "--config" in error.hint
 
 
 def test_runloop_home_moves_the_user_file_and_the_state(machine, tmp_path):
