@@ -84,8 +84,11 @@ def _prepare(directory: Path, group: int | None) -> None:
     try:
         directory.mkdir(mode=0o750 if group is not None else 0o700, parents=True)
     except FileExistsError:
-        mode = directory.stat().st_mode
-        if mode & 0o022 and not mode & stat.S_ISVTX and group is None:
+        try:
+            found = directory.stat()
+        except OSError as error:
+            raise _unusable(directory, error) from None
+        if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX and group is None:
             raise bad(
                 f"others can write to {directory}, so they could replace the socket",
                 key="path",
@@ -117,6 +120,12 @@ def _lock(path: Path) -> int:
     except BlockingIOError:
         holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
         os.close(lock)
+        if holder.isdigit() and not path.exists():
+            raise AlreadyRunning(
+                f"a daemon (process {holder}) holds {path}, and there is no socket",
+                where=Where(file=str(path)),
+                hint=f"it is about to start or to stop; if its socket was removed, end it with `kill {holder}`",
+            ) from None
         raise _running(path, f" (process {holder})" if holder.isdigit() else "") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

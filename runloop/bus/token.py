@@ -12,6 +12,8 @@ from runloop.errors import RunloopError, Where
 
 _BYTES: Final = 32
 _LEAST: Final = 32
+_MOST: Final = 512
+"""As long as a hello may have it."""
 _NOT_OURS: Final = "only the daemon's user is its operator; a sandboxed program is none on purpose"
 
 
@@ -31,19 +33,21 @@ def read_token(path: Path) -> str | None:
     Raises TokenError for one that others could read or that is no token, and TokenHidden where this process may not read it.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except PermissionError:
         raise TokenHidden(f"this process may not read the token file {path}", where=Where(file=str(path)), hint=_NOT_OURS) from None
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror}", "check its owner and mode") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077 or found.st_uid != os.geteuid():
             raise _unusable(path, "is not a file of this user alone", f"chmod 600 {path}, or remove it: the daemon makes a new one")
-        text = file.read(1024).decode("ascii", "replace").strip()
-    if len(text) < _LEAST or not text.isalnum():
+        text = os.read(handle, 2 * _MOST).decode("ascii", "replace").strip()
+    finally:
+        os.close(handle)
+    if not _LEAST <= len(text) <= _MOST or not text.isalnum():
         raise _unusable(path, "holds no token", "remove it: the daemon makes a new one")
     return text
 

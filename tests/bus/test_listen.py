@@ -10,6 +10,7 @@ import pytest
 from runloop.bus.errors import AlreadyRunning, BadFrame
 from runloop.bus.listen import activated, listen
 from runloop.bus.token import TokenError, ensure_token, read_token
+from runloop.errors import Unavailable
 
 
 def connects(path):
@@ -60,6 +61,23 @@ def test_the_lock_ends_with_its_process_even_if_that_is_killed(tmp_path):
         assert str(other.pid) in caught.value.message
         other.kill()
     listen(path).close()
+
+
+def test_a_daemon_whose_socket_was_removed_is_named_with_what_ends_it(tmp_path):
+    path = tmp_path / "rmp.sock"
+    listener = listen(path)
+    path.unlink()
+    with pytest.raises(AlreadyRunning) as caught:
+        listen(path)
+    assert ("there is no socket" in caught.value.message, f"kill {os.getpid()}" in caught.value.hint) == (True, True)
+    listener.close()
+
+
+def test_a_directory_that_is_a_link_to_nowhere_is_refused_with_its_name(tmp_path):
+    (tmp_path / "sock").symlink_to(tmp_path / "gone")
+    with pytest.raises(Unavailable) as caught:
+        listen(tmp_path / "sock" / "rmp.sock")
+    assert (caught.value.code, str(tmp_path / "sock") in caught.value.message) == ("bus.socket", True)
 
 
 def test_a_file_that_is_no_socket_stays_and_is_an_error(tmp_path):
@@ -156,7 +174,7 @@ def test_many_processes_that_make_the_token_at_once_agree(tmp_path):
     assert len({process.communicate()[0] for process in started}) == 1
 
 
-@pytest.mark.parametrize(("content", "mode"), [("short", 0o600), ("f" * 64, 0o644), ("é" * 64, 0o600), ("", 0o600)])
+@pytest.mark.parametrize(("content", "mode"), [("short", 0o600), ("f" * 64, 0o644), ("é" * 64, 0o600), ("", 0o600), ("f" * 600, 0o600)])
 def test_a_token_file_that_is_none_or_that_others_read_is_refused(tmp_path, content, mode):
     path = tmp_path / "token"
     path.write_text(content)
@@ -165,6 +183,16 @@ def test_a_token_file_that_is_none_or_that_others_read_is_refused(tmp_path, cont
         ensure_token(path)
     assert str(path) in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_in_place_of_the_token_is_refused(tmp_path, make):
+    path = tmp_path / "token"
+    make(path)
+    path.chmod(0o700)
+    with pytest.raises(TokenError) as caught:
+        ensure_token(path)
+    assert "is not a file of this user alone" in caught.value.message
 
 
 def test_a_link_in_place_of_the_token_is_not_followed(tmp_path):
