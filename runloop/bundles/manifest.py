@@ -12,7 +12,8 @@ from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.tree import path_problem
 from runloop.bundles.units import SIZES, TIMES, amount
 from runloop.dataclass import dataclass
-from runloop.policy.located import TomlDocument, did_you_mean, parse_toml
+from runloop.nearest import did_you_mean
+from runloop.policy.located import TomlDocument, parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

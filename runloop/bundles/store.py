@@ -13,6 +13,7 @@ from runloop.bundles.manifest import MANIFEST, VARIANT
 from runloop.bundles.tree import IGNORED_DIRS
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.nearest import nearest
 from runloop.policy import Capabilities, override_key, parse_override
 
 if TYPE_CHECKING:
@@ -135,11 +136,9 @@ class BundleStore:
         return caps.intersect(replace(override, caps=override.caps.also_at(os.path.realpath)))
 
     def _suggestion(self, name: str) -> str:
-        from difflib import get_close_matches
-
         names = {listed.inspection.manifest.name for listed in self.list() if listed.inspection.manifest}
-        near = get_close_matches(name, names, n=1)
-        return f"did you mean {near[0]!r}?" if near else "`rlp agent list` shows what there is"
+        near = nearest(name, names)
+        return f"did you mean {near!r}?" if near else "`rlp agent list` shows what there is"
 
 
 def _candidates(base: Path, name: str, variant: str | None) -> Iterable[Path]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.bundles.errors import BundleInvalid
 from runloop.errors import Where
-from runloop.policy.located import did_you_mean
+from runloop.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

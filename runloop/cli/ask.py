@@ -13,6 +13,7 @@ from runloop.cli.link import waited
 from runloop.cli.requests import bare, candidates, chosen_of, understood
 from runloop.cli.showing import RunShown, Unshown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
+from runloop.nearest import nearest
 
 if TYPE_CHECKING:
     from runloop.cli.requests import Request
@@ -86,11 +87,9 @@ def _named(name: str, known: Any) -> Any:
     for each in known:
         if each.candidate.name == name:
             return each.candidate
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, [each.candidate.name for each in known], n=1)
+    near = nearest(name, [each.candidate.name for each in known])
     raise InvalidInput(
-        f"there is no opening {name!r}", code="opening.not_found", hint=f"did you mean {near[0]}?" if near else "`rlp opening list`"
+        f"there is no opening {name!r}", code="opening.not_found", hint=f"did you mean {near}?" if near else "`rlp opening list`"
     )
 
 

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from runloop.config.paths import Expansion, expand
 from runloop.config.raw import Raw
 from runloop.dataclass import dataclass
 from runloop.errors import Where
+from runloop.nearest import nearest
 from runloop.patterns import lazy
 
 TRUE = ("true", "yes", "on", "1")
@@ -163,8 +163,8 @@ class Text:
             lowered = text.strip().lower()
             if lowered in self.choices:
                 return lowered
-            near = get_close_matches(lowered, self.choices, n=1, cutoff=0.6)
-            hint = self.unserved.get(lowered) or (f"Did you mean {near[0]}?" if near else "")
+            near = nearest(lowered, self.choices)
+            hint = self.unserved.get(lowered) or (f"Did you mean {near}?" if near else "")
             raise _wrong(raw, f"one of {', '.join(self.choices)}", hint)
         if not self.blank and not text.strip():
             raise _wrong(raw, f"{self.wanted} that is not blank")
@@ -275,6 +275,6 @@ class Record:
 
 def unknown_key(message: str, key: str, known: tuple[str, ...], where: Where) -> ConfigError:
     """The error for a key that does not exist, with the nearest that does."""
-    near = get_close_matches(key, known, n=1, cutoff=0.6)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(known)}."
+    near = nearest(key, known)
+    hint = f"Did you mean {near!r}?" if near else f"Known here: {', '.join(known)}."
     return ConfigError(message, code="config.unknown_key", where=where, hint=hint)

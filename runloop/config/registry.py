@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from runloop.config.errors import ConfigError
 from runloop.config.kinds import Kind
 from runloop.dataclass import dataclass
 from runloop.errors import Where
+from runloop.nearest import nearest
 
 Tighten = Literal["min", "any", "all", "intersect", "union"]
 
@@ -100,11 +100,11 @@ def _suggestion(path: str, section: str, name: str) -> str:
     if path in sections():
         return f"It is a section; its keys are {', '.join(children(path))}."
     siblings = children(section) if section in sections() else ()
-    if near := get_close_matches(name, siblings, n=1, cutoff=0.6):
-        return f"Did you mean {section + '.' if section else ''}{near[0]}?"
-    elsewhere = [known for known in all_keys() if known.rpartition(".")[2] == name]
-    if near := elsewhere or get_close_matches(path, all_keys(), n=1, cutoff=0.6):
-        return f"Did you mean {near[0]}?"
+    if near := nearest(name, siblings):
+        return f"Did you mean {section + '.' if section else ''}{near}?"
+    elsewhere = (known for known in all_keys() if known.rpartition(".")[2] == name)
+    if near := next(elsewhere, "") or nearest(path, all_keys()):
+        return f"Did you mean {near}?"
     if siblings:
         return f"Known {'under ' + section if section else 'at the top'}: {', '.join(siblings)}."
     return "`rlp config show --all` lists every key."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind, EffectClass, invalid
+from runloop.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,10 +184,8 @@ def effect_named(name: str) -> Effect:
     """The hostcall of that name. Raises :class:`CallError` (invalid) with the nearest name."""
     found = CATALOGUE.get(name)
     if found is None:
-        import difflib
-
-        near = difflib.get_close_matches(name, CATALOGUE, 1)
-        hint = f"did you mean {near[0]}?" if near else f"hostcalls are: {', '.join(CATALOGUE)}"
+        near = nearest(name, CATALOGUE)
+        hint = f"did you mean {near}?" if near else f"hostcalls are: {', '.join(CATALOGUE)}"
         raise CallError(CallErrorKind.INVALID, f"there is no hostcall {name[:80]!r}", code="call.unknown", hint=hint)
     return found
 

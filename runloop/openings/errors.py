@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
+from runloop.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -23,6 +24,8 @@ START = Place(1, 1)
 
 _HINTED_PROBLEMS = 50
 """Problems that get a suggestion: comparing names is slow, and nobody reads the hundredth."""
+_LISTED = 12
+"""Names that are listed where none is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Report:
         line, column = at or (None, None)
         where = Where(file=self.file if at else None, line=line, column=column, node=node, port=port, key=key)
         if near is not None and len(self._problems) < _HINTED_PROBLEMS:
-            hint = did_you_mean(*near) or hint
+            hint = did_you_mean(*near, most=_LISTED) or hint
         self._problems.append(Problem(f"opening.{code}", message, where, hint))
 
     def fatal(self, code: str, message: str, at: Place, *, hint: str = "") -> OpeningError:
@@ -103,17 +106,3 @@ class Report:
     def problems(self) -> list[Problem]:
         """All problems in document order; those without a place come first."""
         return sorted(self._problems, key=lambda problem: (problem.where.line or 0, problem.where.column or 0))
-
-
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """A hint that names the nearest of ``known``, or all of them if none is near."""
-    from difflib import get_close_matches
-
-    names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.6) or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean '{near[0]}'?"
-    if not names:
-        return ""
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"known: {shown}"

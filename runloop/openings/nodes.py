@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from runloop.openings.errors import did_you_mean
+from runloop.nearest import did_you_mean
 from runloop.openings.expressions import valid_name
 from runloop.openings.fields import Section, place_at, to_json
 from runloop.openings.hints import HintError, to_schema

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
+from runloop.nearest import did_you_mean
 from runloop.patterns import lazy
 
 if TYPE_CHECKING:
@@ -72,16 +73,6 @@ def parse_toml(text: str, *, file: str | None, code: str, max_bytes: int = 1 << 
         hint = "flatten the nested lists or tables"
         raise InvalidInput("values are nested too deeply", code=code, where=Where(file=file), hint=hint) from None
     return TomlDocument(data, places, file)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Write a hint that names the likeliest of ``known`` for a mistyped ``word``, or all of them when none is near."""
-    from difflib import get_close_matches
-
-    options = sorted(known)
-    if near := get_close_matches(word, options, n=1, cutoff=0.6):
-        return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(options)}"
 
 
 def dotted(path: Iterable[str | int]) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 from runloop.dataclass import dataclass
 from runloop.effects.catalogue import CATALOGUE
 from runloop.errors import InvalidInput, Where
+from runloop.nearest import did_you_mean
 from runloop.openings.errors import OpeningError, Report
 from runloop.openings.fields import place_at, to_json
 from runloop.openings.yamltree import compose
-from runloop.policy.located import did_you_mean, dotted
+from runloop.policy.located import dotted
 
 CASES = "tests/cases.yaml"
 _CASE_KEYS = ("name", "recorded", "with", "inputs", "answers", "expect", "expect_error")

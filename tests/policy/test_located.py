@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.errors import InvalidInput
-from runloop.policy.located import did_you_mean, dotted, parse_toml
+from runloop.policy.located import dotted, parse_toml
 
 
 def places(text: str) -> dict[str, tuple[int, int]]:
@@ -158,11 +158,6 @@ def test_any_text_is_read_or_refused_with_our_error(text):
     except InvalidInput:
         return
     assert set(document.places) == set(_paths(document.data))
-
-
-def test_a_mistyped_word_gets_the_nearest_known_one_and_a_strange_one_all():
-    assert did_you_mean("modle", ["model", "mail"]) == "did you mean 'model'?"
-    assert did_you_mean("xyz", ["model", "mail"]) == "known: mail, model"
 
 
 def test_paths_are_written_as_people_write_them():

@@ -9,7 +9,7 @@ from textwrap import wrap
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
-from runloop.openings.errors import did_you_mean
+from runloop.nearest import did_you_mean
 from runloop.openings.fmt import format_opening
 from runloop.openings.templates.catalogue import Template
 from runloop.openings.templates.graphs import Parts, Plan
