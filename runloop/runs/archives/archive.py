@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import field
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -18,6 +19,7 @@ from runloop.runs.archives.container import MAX_BYTES, ArchiveInvalid, first_mem
 from runloop.runs.archives.lines import read_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, Signature, digest_of, read_part
 from runloop.runs.archives.signing import verify
+from runloop.runs.history import load_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +117,9 @@ def read_archive(data: bytes, *, file: str | None = None) -> Archive:
             raise ArchiveAltered("the signature does not fit", code="archive.signature", where=Where(file=file), hint=_ALTERED)
         signer = signature.public_key
     reader = _Reader(manifest, members, file)
-    return Archive(manifest, digest, signer, data, reader.events(), reader.objects())
+    archive = Archive(manifest, digest, signer, data, reader.events(), reader.objects())
+    reader.tell(archive)
+    return archive
 
 
 def _unreadable(path: Path, error: OSError) -> ArchiveInvalid:
@@ -157,6 +161,24 @@ class _Reader:
             if bundle_digest({path: objects[name] for path, name in bundle.files.items()}) != digest:
                 raise self._altered(f"the bundle {bundle.name} is not {digest[:12]}")
         return objects
+
+    def tell(self, archive: Archive) -> None:
+        """Whether the records, each of which is sound, tell runs: of none that comes from itself, no end of what had not begun."""
+        related: dict[str, set[str]] = {}
+        for entry in self._manifest.runs:
+            submitted = next(archive.read_run(entry.run_id)).payload["meta"]
+            forked_from = (submitted.get("forked_from") or {}).get("run_id")
+            related[entry.run_id] = {each for each in (entry.parent_run_id, forked_from) if each is not None}
+        try:
+            TopologicalSorter(related).prepare()
+        except CycleError:
+            raise self._invalid("a run in it is its own parent, or was forked from itself", "archive.record") from None
+        for run_id in related:
+            try:
+                load_run(archive, run_id)
+            except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                said = f"{type(error).__name__}: {error}"
+                raise self._invalid(f"the records of {run_id} do not follow from one another ({said})", "archive.record") from None
 
     def _run(self, entry: RunEntry) -> list[StoredEvent]:
         name = f"runs/{entry.run_id}.jsonl"

@@ -16,7 +16,7 @@ from runloop.runs.archives.container import ArchiveInvalid
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 P = TypeVar("P", bound="Part")
-RunId = Annotated[str, Meta(pattern=f"^{UUID_PATTERN}$")]
+Uuid = Annotated[str, Meta(pattern=f"^{UUID_PATTERN}$")]
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,9 +26,9 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True):
 class RunEntry(Part, frozen=True):
     """A run that is inside: its records are the lines of ``runs/<run_id>.jsonl``, whose BLAKE3 is ``blake3``."""
 
-    run_id: RunId
+    run_id: Uuid
     opening_name: str
-    parent_run_id: RunId | None
+    parent_run_id: Uuid | None
     status: str | None
     records: Count
     blake3: Hash
@@ -52,8 +52,8 @@ class Manifest(Part, frozen=True):
     """
 
     format: Literal["runloop.archive.v1"]
-    root: RunId
-    ledger_id: str
+    root: Uuid
+    ledger_id: Uuid
     runs: list[RunEntry]
     bundles: dict[Hash, BundleEntry]
     missing: list[Hash]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from runloop.bundles import bundle_from_files
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events import canonical
+from runloop.events.hashes import preimage
 from runloop.runs.archives.archive import ArchiveAltered, open_archive, peek, read_archive
 from runloop.runs.archives.container import ArchiveInvalid, pack, unpack
 from runloop.runs.archives.imported import Imported
@@ -165,6 +166,40 @@ def move_file(path):
     return change
 
 
+def retold(change):
+    """The records of the root after ``change`` of their list, numbered and hashed anew."""
+
+    def spoil(manifest, members):
+        root = next(entry for entry in manifest["runs"] if entry["run_id"] == manifest["root"])
+        name = f"runs/{manifest['root']}.jsonl"
+        records = [json.loads(line) for line in members[name].splitlines()]
+        change(root, records)
+        for seq, record in enumerate(records, 1):
+            record["payload"]["seq"] = seq
+            hashed = preimage(
+                record["kind"], record["actor"], record["scope"], canonical(record["payload"]), canonical(record["provenance"])
+            )
+            record["content"] = blake3(hashed).hexdigest()
+        members[name] = b"".join(canonical(record) + b"\n" for record in records)
+        root.update(blake3=blake3(members[name]).hexdigest(), records=len(records))
+
+    return spoil
+
+
+def own_parent(root, records):
+    root["parent_run_id"] = root["run_id"]
+    for record in records:
+        record["payload"]["parent_run_id"] = root["run_id"]
+
+
+def from_itself(root, records):
+    records[0]["payload"]["meta"]["forked_from"] = {"run_id": root["run_id"], "seq": 2}
+
+
+def without(kind):
+    return lambda root, records: records.remove(next(record for record in records if record["kind"] == kind))
+
+
 def no_final_line(data):
     return b"\n".join(data.split(b"\n")[:-2]) + b"\n"
 
@@ -196,6 +231,12 @@ def no_final_line(data):
         (lambda m, members: rewrite(m, members, lambda data: data.split(b"\n", 1)[1]), "archive.record"),
         (lambda m, members: rewrite(m, members, no_final_line), "archive.manifest"),
         (lambda m, members: rewrite(m, members, lambda data: b""), "archive.record"),
+        (lambda manifest, members: manifest.update(ledger_id=f"{manifest['ledger_id']} {'a' * 64}\nx"), "archive.manifest"),
+        (lambda manifest, members: manifest.update(ledger_id="über"), "archive.manifest"),
+        (retold(own_parent), "archive.record"),
+        (retold(from_itself), "archive.record"),
+        (retold(without("node.started")), "archive.record"),
+        (retold(without("effect.requested")), "archive.record"),
     ],
 )
 async def test_an_archive_that_lies_is_refused_by_name(recorded, archived, change, code):
