@@ -122,7 +122,8 @@ def family(source: RunSource, run_id: str) -> list[RecordedRun]:
     while left:
         run = load_run(source, left.pop(0))
         runs.append(run)
-        left += [*shared_children(run, source.children), *source.children(run.run_id)]
+        below = [*shared_children(run, source.children), *source.children(run.run_id)]
+        left += [each for each in below if each not in {*left, *(other.run_id for other in runs)}]
     return runs
 
 
