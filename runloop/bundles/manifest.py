@@ -12,7 +12,6 @@ from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.tree import path_problem
 from runloop.bundles.units import SIZES, TIMES, amount
 from runloop.dataclass import dataclass
-from runloop.nearest import did_you_mean
 from runloop.policy.located import TomlDocument, parse_toml
 
 if TYPE_CHECKING:
@@ -126,6 +125,8 @@ class _Reader:
         wasm = self._entry_wasm(agent)
         kind = agent.get("kind", "wasm32-wasip1" if wasm else "python")
         if kind not in KINDS:
+            from runloop.nearest import did_you_mean
+
             hint = did_you_mean(kind, KINDS) if isinstance(kind, str) else f"known: {', '.join(KINDS)}"
             self._wrong(f"unknown kind {kind!r}", "agent", "kind", hint=hint)
             kind = "python"

@@ -13,7 +13,6 @@ from runloop.bundles.manifest import MANIFEST, VARIANT
 from runloop.bundles.tree import IGNORED_DIRS
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
-from runloop.nearest import nearest
 from runloop.policy import Capabilities, override_key, parse_override
 
 if TYPE_CHECKING:
@@ -136,6 +135,8 @@ class BundleStore:
         return caps.intersect(replace(override, caps=override.caps.also_at(os.path.realpath)))
 
     def _suggestion(self, name: str) -> str:
+        from runloop.nearest import nearest
+
         names = {listed.inspection.manifest.name for listed in self.list() if listed.inspection.manifest}
         near = nearest(name, names)
         return f"did you mean {near!r}?" if near else "`rlp agent list` shows what there is"

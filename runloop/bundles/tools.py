@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.bundles.errors import BundleInvalid
 from runloop.errors import Where
-from runloop.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,6 +79,8 @@ def _check_transport(transport: Any, prefix: str, file: str | None) -> None:
 def _known(table: Mapping[str, Any], allowed: Iterable[str], prefix: str, file: str | None) -> None:
     for key in table:
         if key not in allowed:
+            from runloop.nearest import did_you_mean
+
             raise _wrong(f"{prefix}unknown key {key!r}", file, did_you_mean(key, allowed), key=key)
 
 

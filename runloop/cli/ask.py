@@ -13,7 +13,6 @@ from runloop.cli.link import waited
 from runloop.cli.requests import bare, candidates, chosen_of, understood
 from runloop.cli.showing import RunShown, Unshown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
-from runloop.nearest import nearest
 
 if TYPE_CHECKING:
     from runloop.cli.requests import Request
@@ -87,6 +86,8 @@ def _named(name: str, known: Any) -> Any:
     for each in known:
         if each.candidate.name == name:
             return each.candidate
+    from runloop.nearest import nearest
+
     near = nearest(name, [each.candidate.name for each in known])
     raise InvalidInput(
         f"there is no opening {name!r}", code="opening.not_found", hint=f"did you mean {near}?" if near else "`rlp opening list`"

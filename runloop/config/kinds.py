@@ -17,7 +17,6 @@ from runloop.config.paths import Expansion, expand
 from runloop.config.raw import Raw
 from runloop.dataclass import dataclass
 from runloop.errors import Where
-from runloop.nearest import nearest
 from runloop.patterns import lazy
 
 TRUE = ("true", "yes", "on", "1")
@@ -163,6 +162,8 @@ class Text:
             lowered = text.strip().lower()
             if lowered in self.choices:
                 return lowered
+            from runloop.nearest import nearest  # only who mistypes needs it
+
             near = nearest(lowered, self.choices)
             hint = self.unserved.get(lowered) or (f"Did you mean {near}?" if near else "")
             raise _wrong(raw, f"one of {', '.join(self.choices)}", hint)
@@ -275,6 +276,8 @@ class Record:
 
 def unknown_key(message: str, key: str, known: tuple[str, ...], where: Where) -> ConfigError:
     """The error for a key that does not exist, with the nearest that does."""
+    from runloop.nearest import nearest
+
     near = nearest(key, known)
     hint = f"Did you mean {near!r}?" if near else f"Known here: {', '.join(known)}."
     return ConfigError(message, code="config.unknown_key", where=where, hint=hint)

@@ -10,7 +10,6 @@ from runloop.config.errors import ConfigError
 from runloop.config.kinds import Kind
 from runloop.dataclass import dataclass
 from runloop.errors import Where
-from runloop.nearest import nearest
 
 Tighten = Literal["min", "any", "all", "intersect", "union"]
 
@@ -97,6 +96,8 @@ def unknown(path: str, where: Where) -> ConfigError:
 
 
 def _suggestion(path: str, section: str, name: str) -> str:
+    from runloop.nearest import nearest  # only who mistypes needs it
+
     if path in sections():
         return f"It is a section; its keys are {', '.join(children(path))}."
     siblings = children(section) if section in sections() else ()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind, EffectClass, invalid
-from runloop.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,6 +183,8 @@ def effect_named(name: str) -> Effect:
     """The hostcall of that name. Raises :class:`CallError` (invalid) with the nearest name."""
     found = CATALOGUE.get(name)
     if found is None:
+        from runloop.nearest import nearest
+
         near = nearest(name, CATALOGUE)
         hint = f"did you mean {near}?" if near else f"hostcalls are: {', '.join(CATALOGUE)}"
         raise CallError(CallErrorKind.INVALID, f"there is no hostcall {name[:80]!r}", code="call.unknown", hint=hint)

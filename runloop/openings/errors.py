@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
-from runloop.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -89,6 +88,8 @@ class Report:
         line, column = at or (None, None)
         where = Where(file=self.file if at else None, line=line, column=column, node=node, port=port, key=key)
         if near is not None and len(self._problems) < _HINTED_PROBLEMS:
+            from runloop.nearest import did_you_mean
+
             hint = did_you_mean(*near, most=_LISTED) or hint
         self._problems.append(Problem(f"opening.{code}", message, where, hint))
 

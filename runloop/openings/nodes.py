@@ -6,7 +6,6 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from runloop.nearest import did_you_mean
 from runloop.openings.expressions import valid_name
 from runloop.openings.fields import Section, place_at, to_json
 from runloop.openings.hints import HintError, to_schema
@@ -83,6 +82,8 @@ def parse_use(use: str, section: Section, at: Place) -> tuple[str, str, str | No
         message = "node.use must be of the form 'agent:<name>' or 'opening:<name>'"
         hint = f"did you mean 'agent:{use.strip()}'?" if kind not in ("agent", "opening") else f"write '{kind}:<name>'"
     elif kind not in ("agent", "opening"):
+        from runloop.nearest import did_you_mean
+
         message, hint = f"unknown use prefix '{kind}'", did_you_mean(kind, ("agent", "opening"))
     else:
         name, at_sign, variant = reference.partition("@")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
-from runloop.nearest import did_you_mean
 from runloop.patterns import lazy
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ class TomlDocument:
         known = sorted(allowed)
         for key in table:
             if key not in known:
+                from runloop.nearest import did_you_mean
+
                 where = self.where(*path, key)
                 yield InvalidInput(f"unknown {what} {key!r}", code=code, where=where, hint=did_you_mean(key, known))
 

@@ -9,7 +9,6 @@ from textwrap import wrap
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
-from runloop.nearest import did_you_mean
 from runloop.openings.fmt import format_opening
 from runloop.openings.templates.catalogue import Template
 from runloop.openings.templates.graphs import Parts, Plan
@@ -57,6 +56,8 @@ def _check(template: Template, cast: Cast) -> None:
     roles = {role.name: role for role in template.roles}
     for role, agents in cast.roles.items():
         if role not in roles:
+            from runloop.nearest import did_you_mean
+
             hint = did_you_mean(role, tuple(roles))
             raise InvalidInput(f"template '{template.name}' has no role '{role}'", code="opening.role", hint=hint)
         if len(agents) > 1 and not roles[role].several:
