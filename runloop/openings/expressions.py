@@ -131,7 +131,7 @@ def parse_expression(text: str) -> Expression:
     if ref_and_condition is None:
         raise ExpressionError(
             "comparison expression must include an operator (==, !=, >, >=, <, <=)",
-            f"to ask whether the port has a value, write exists({stripped})",
+            f"to ask whether the port has a value, write exists({stripped.partition(' ')[0]})",
         )
     return Expression(*ref_and_condition)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from runloop.text import clock_ms, span
+from runloop.text import clean_line, clock_ms, fitted, span
 from runloop.tui.model import Crossing, LogLine, NodeState, RunModel
 from runloop.tui.opening import opening_of
 from runloop.tui.page import (
@@ -54,6 +54,8 @@ CROSSING_COLUMNS: Final = (
 _LEVEL_STYLE: Final = {"debug": "dim", "warn": "waiting", "error": "error"}
 _LOG_TEXT: Final = 19
 """Where the text of a log's line begins."""
+_NAME: Final = 30
+"""Columns of an opening's name above a view of a run, where its state has to be seen too."""
 NO_RUN: Final = Page(rows=(line("no run is chosen: choose one in Runs (1) and press Enter", "dim"),), title="Run")
 
 
@@ -63,7 +65,8 @@ def title(run: RunModel, now_ms: int) -> Row:
     mark, style = state_piece(state)
     told = f"  {span(run.elapsed_ms(now_ms))}  tokens {count(run.spent_tokens())}  usd {money(run.spent_usd())}"
     waits = f"  waits for {run.waits_for}" if run.waits_for else ""
-    return Row(((f"{run.opening} ", "bold"), (f"{run.run_id[:8]} ", "accent"), (mark, style), (waits, "waiting"), (told, "")))
+    name = fitted(clean_line(run.opening), _NAME)
+    return Row(((f"{name} ", "bold"), (f"{run.run_id[:8]} ", "accent"), (mark, style), (waits, "waiting"), (told, "")))
 
 
 def plan_page(run: RunModel, width: int, now_ms: int, *, ascii_only: bool = False) -> Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from runloop.text import clean_line, span
@@ -34,28 +35,40 @@ ASKED_COLUMNS: Final = (
 
 def runs_page(board: Board, width: int, now_ms: int, *, words: str = "", sort: str = "newest", reverse: bool = False) -> Page:
     """The table of runs."""
-    sizes = widths(RUN_COLUMNS, width)
-    head, places = header(RUN_COLUMNS, sizes, _HEADINGS[sort], "▲" if reverse else "▼")
-    rows = [_run_row(run, sizes, now_ms) for run in arranged(board.runs.values(), words, sort, now_ms, reverse=reverse)]
+    runs = arranged(board.runs.values(), words, sort, now_ms, reverse=reverse)
+    columns = _run_columns(runs)
+    sizes = widths(columns, width)
+    head, places = header(columns, sizes, _HEADINGS[sort], "▲" if reverse else "▼")
+    rows = [_run_row(run, columns, sizes, now_ms) for run in runs]
     if not rows:
         rows = [line("no runs match the filter" if words else "no runs yet: `rlp run OPENING` begins one", "dim")]
     return Page((head,), tuple(rows), title="Runs", columns=places)
 
 
-def _run_row(run: RunModel, sizes: Sequence[int], now_ms: int) -> Row:
-    state, progress = run.shown_state, run.progress
+def _run_columns(runs: Iterable[RunModel]) -> list[Column]:
+    """The columns, that of nodes as wide as the longest count: half of a count says something else."""
+    widest = max((len(_progress(run)) for run in runs), default=0)
+    return [replace(each, least=max(each.least, widest)) if each.name == "nodes" else each for each in RUN_COLUMNS]
+
+
+def _progress(run: RunModel) -> str:
+    return NOTHING if run.progress is None else "{}/{}".format(*run.progress)
+
+
+def _run_row(run: RunModel, columns: Sequence[Column], sizes: Sequence[int], now_ms: int) -> Row:
+    state = run.shown_state
     waits = run.waits_for
     values = (
         (run.run_id[:8], "accent"),
         (run.opening, ""),
         state_piece(state),
-        (NOTHING if progress is None else f"{progress[0]}/{progress[1]}", ""),
+        (_progress(run), ""),
         (span(run.elapsed_ms(now_ms)), ""),
         (waits or run.why, "waiting" if waits else "error" if state == "failed" else "dim"),
         (count(run.spent_tokens()), ""),
         (money(run.spent_usd()), ""),
     )
-    return cells(RUN_COLUMNS, sizes, values, run.run_id)
+    return cells(columns, sizes, values, run.run_id)
 
 
 def approvals_page(board: Board, width: int, now_ms: int) -> Page:

@@ -38,6 +38,18 @@ def test_the_list_of_runs_says_what_each_waits_for(waiting):
     assert line.split() == ["5a1d4c23", "letter", "◆", "waiting", "2/4", "1.20s", "approval", "of", "mail.outbox", "(+1)", "0", "–"]
 
 
+def test_a_count_of_nodes_is_never_cut(waiting):
+    board = board_of(waiting)
+    board.runs[RUN].planned = 12_000
+    assert " 2/12000 " in next(text for text in texts(page(board, "Runs", 80, waiting[-1]["ts_ms"])) if text.startswith("5a1d4c23"))
+
+
+def test_a_long_name_of_an_opening_leaves_room_for_the_state(waiting):
+    board = board_of([record | {"opening_name": "große Öffnung 長い名前 " * 9} for record in waiting])
+    for view in ("Plan", "Time", "Ladder", "Log"):
+        assert "◆ waiting" in texts(page(board, view, 80))[0][:80]
+
+
 def test_the_plan_marks_each_box_of_the_drawing_with_what_its_node_does(waiting):
     shown = texts(page(board_of(waiting), "Plan"))
     assert "│✔contact    │  │✔notes      │  │◆colour    │" in shown
