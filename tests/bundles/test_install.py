@@ -212,10 +212,12 @@ def test_folders_and_the_root_itself_may_be_entries(tmp_path):
         member("lib/", kind=tarfile.DIRTYPE),
         member("./lib/a.py", b"x"),
         member("lib", kind=tarfile.DIRTYPE),
+        member("data/empty", kind=tarfile.DIRTYPE),
     ]
     (tmp_path / "into").mkdir()
     unpack(write_tar(tmp_path / "x.tgz", *entries), tmp_path / "into")
     assert (tmp_path / "into" / "lib" / "a.py").read_bytes() == b"x"
+    assert (tmp_path / "into" / "data" / "empty").is_dir()
 
 
 def test_modes_of_an_archive_do_not_reach_the_disk(tmp_path):

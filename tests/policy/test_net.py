@@ -19,6 +19,8 @@ def caps(*hosts: str, allow_http: bool = False, allow_private: bool = False) -> 
     [
         ("https://api.example", Target("https", "api.example", 443)),
         ("HTTPS://API.Example:8443/x?y#z", Target("https", "api.example", 8443)),
+        ("https://api.example:1", Target("https", "api.example", 1)),
+        ("https://api.example:65535", Target("https", "api.example", 65_535)),
         ("http://api.example./x", Target("http", "api.example", 80)),
         ("https://Bücher.example/", Target("https", "xn--bcher-kva.example", 443)),
         ("https://faß.example/", Target("https", "xn--fa-hia.example", 443)),
