@@ -271,7 +271,6 @@ def test_a_flood_of_problems_is_cut_and_counted():
         (f"{HEAD}policy:\n{REST}", "write {} or leave the key out"),
         (node("timeout_ms: 0"), "leave the key out for the default of 30000"),
         (node("timeout_ms: 9007199254740992"), ""),
-        (f"{HEAD}polcy: {{}}\n{REST}", "did you mean 'policy'?"),
         (f"{HEAD}POLICY: {{}}\n{REST}", "did you mean 'policy'?"),
         (node("on_failure: skipp"), "did you mean 'skip'?"),
         (f"{HEAD}nodes: [{{id: a, use: writer}}]\nedges: []\n", "did you mean 'agent:writer'?"),
