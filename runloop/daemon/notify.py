@@ -13,6 +13,9 @@ from runloop.dataclass import dataclass
 READY_FD = "RUNLOOP_READY_FD"
 """Number of an inherited pipe: one line of JSON is written to it when the daemon is ready, or why it could not start."""
 
+_PATIENCE_S = 0.05
+"""How long the daemon stands still for a systemd that does not read."""
+
 
 @dataclass(slots=True)
 class Notifier:
@@ -37,8 +40,11 @@ class Notifier:
             return
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.settimeout(_PATIENCE_S)
             try:
                 notify.sendto("\n".join(lines).encode(), address)
+            except TimeoutError:  # it does not read; the next message may find room
+                pass
             except OSError:
                 self.address = None  # nobody is there any more: the daemon goes on
 

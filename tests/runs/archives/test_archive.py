@@ -233,6 +233,10 @@ def no_final_line(data):
         (lambda m, members: rewrite(m, members, lambda data: b""), "archive.record"),
         (lambda manifest, members: manifest.update(ledger_id=f"{manifest['ledger_id']} {'a' * 64}\nx"), "archive.manifest"),
         (lambda manifest, members: manifest.update(ledger_id="über"), "archive.manifest"),
+        (lambda manifest, members: manifest.update(format="v" * 1_000_000), "archive.manifest"),
+        (lambda manifest, members: manifest["runs"][0].update(status="v" * 1_000_000), "archive.manifest"),
+        (lambda manifest, members: next(iter(manifest["bundles"].values())).update(name="n" * 9999, files={}), "archive.altered"),
+        (retold(lambda root, records: records[1].update(kind="k" * 1_000_000)), "archive.record"),
         (retold(own_parent), "archive.record"),
         (retold(from_itself), "archive.record"),
         (retold(without("node.started")), "archive.record"),
@@ -244,7 +248,7 @@ async def test_an_archive_that_lies_is_refused_by_name(recorded, archived, chang
         members = unpack(archived(b, run_id).data)
     with pytest.raises((ArchiveInvalid, ArchiveAltered)) as caught:
         read_archive(lie(members, change), file="run.rlz")
-    assert (caught.value.code, caught.value.where.file) == (code, "run.rlz")
+    assert (caught.value.code, caught.value.where.file, len(caught.value.message) < 1000) == (code, "run.rlz", True)
 
 
 async def test_members_out_of_order_are_refused(recorded, archived):
