@@ -3,7 +3,10 @@
 import asyncio
 import json
 import os
+import select
+import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -154,6 +157,20 @@ def test_the_notifier_keeps_quiet_where_nobody_listens_and_its_pipe_gets_one_lin
         assert pipe.read() == '{"ready": true}\n'
     assert (notifier.watchdog_s, notifier.address) == (4.0, None)
     assert Notifier.of({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "8"}, 7).watchdog_s is None
+
+
+def test_a_systemd_that_does_not_read_holds_nobody_up_and_hears_what_comes_once_it_does(tmp_path):
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        notifier = Notifier(str(address), None, None)
+        room = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+        for _ in range(room + 3):
+            notifier.systemd("WATCHDOG=1")
+        while select.select([systemd], [], [], 0)[0]:
+            assert systemd.recv(64) == b"WATCHDOG=1"
+        notifier.systemd("READY=1")
+        assert systemd.recv(64) == b"READY=1"
 
 
 REQUEST = ApprovalRequest("r/a/1/1", "r", "o", "a", "agent", "mail.smtp", "text", ("x@y",), "why", (Scope.ONCE,), frozenset())

@@ -15,7 +15,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import VerificationFailed, Where
 from runloop.events import StoredEvent, kind_of, restore
 from runloop.events.blobs import blob_names
-from runloop.runs.archives.container import MAX_BYTES, ArchiveInvalid, first_member, unpack
+from runloop.runs.archives.container import MAX_BYTES, ArchiveInvalid, brief, first_member, unpack
 from runloop.runs.archives.lines import read_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, Signature, digest_of, read_part
 from runloop.runs.archives.signing import verify
@@ -203,7 +203,7 @@ class _Reader:
         return events
 
     def _invalid(self, message: str, code: str) -> ArchiveInvalid:
-        return ArchiveInvalid(message, code=code, where=Where(file=self._file), hint=_ALTERED)
+        return ArchiveInvalid(brief(message), code=code, where=Where(file=self._file), hint=_ALTERED)
 
     def _altered(self, message: str) -> ArchiveAltered:
-        return ArchiveAltered(message, where=Where(file=self._file), hint=_ALTERED)
+        return ArchiveAltered(brief(message), where=Where(file=self._file), hint=_ALTERED)

@@ -19,6 +19,7 @@ MAX_MEMBER_BYTES = 128 << 20
 MAX_MEMBERS = 50_000
 _NAME = re.compile(rb"[a-z]+(?:/[0-9a-f-]{1,64})?(?:\.jsonl?)?")
 _NAME_BYTES = 100
+_SAID = 500
 _END = bytes(2 * BLOCK)
 _SIZE = slice(124, 136)
 _HINT = "get the archive again from whoever made it; `rlp export` writes a sound one"
@@ -28,6 +29,11 @@ class ArchiveInvalid(InvalidInput):
     """The bytes are not an archive that ``rlp export`` writes."""
 
     code = "archive.invalid"
+
+
+def brief(said: str) -> str:
+    """A message about what somebody else wrote, which may be as long as the archive."""
+    return said if len(said) <= _SAID else f"{said[:_SAID]}…"
 
 
 def pack(members: Iterable[tuple[str, bytes]]) -> bytes:

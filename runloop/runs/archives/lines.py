@@ -12,7 +12,7 @@ from runloop.errors import RunloopError, Where
 from runloop.events import StoredEvent, canonical, is_run_record, validate
 from runloop.events.canonical import parse
 from runloop.events.hashes import preimage
-from runloop.runs.archives.container import ArchiveInvalid
+from runloop.runs.archives.container import ArchiveInvalid, brief
 
 _KEYS = frozenset({"id", "ts_ms", "kind", "actor", "scope", "payload", "provenance", "content", "chain", "key"})
 
@@ -81,5 +81,5 @@ def _checked(form: Any, line: bytes) -> StoredEvent:
 def _invalid(said: str, name: str, number: int, file: str | None) -> ArchiveInvalid:
     where = Where(file=file, line=number, key=name)
     return ArchiveInvalid(
-        f"record {number} of {name}: {said}", code="archive.record", where=where, hint="the archive was damaged or altered"
+        brief(f"record {number} of {name}: {said}"), code="archive.record", where=where, hint="the archive was damaged or altered"
     )

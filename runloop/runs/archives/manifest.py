@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from runloop.errors import Where
 from runloop.events.domain import Count, Hash
 from runloop.events.ids import UUID_PATTERN
-from runloop.runs.archives.container import ArchiveInvalid
+from runloop.runs.archives.container import ArchiveInvalid, brief
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
@@ -79,7 +79,7 @@ def read_part(data: bytes, kind: type[P], *, name: str, file: str | None) -> P:
         return msgspec.json.decode(data, type=kind, strict=True)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         hint = "it was made by another version of Runloop, or damaged"
-        raise ArchiveInvalid(f"{name}: {error}", code="archive.manifest", where=Where(file=file, key=name), hint=hint) from None
+        raise ArchiveInvalid(brief(f"{name}: {error}"), code="archive.manifest", where=Where(file=file, key=name), hint=hint) from None
 
 
 def digest_of(manifest: bytes) -> str:
