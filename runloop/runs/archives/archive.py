@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import field
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -19,7 +18,6 @@ from runloop.runs.archives.container import MAX_BYTES, ArchiveInvalid, brief, fi
 from runloop.runs.archives.lines import read_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, Signature, digest_of, read_part
 from runloop.runs.archives.signing import verify
-from runloop.runs.history import load_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,6 +162,10 @@ class _Reader:
 
     def tell(self, archive: Archive) -> None:
         """Whether the records, each of which is sound, tell runs: of none that comes from itself, no end of what had not begun."""
+        from graphlib import CycleError, TopologicalSorter  # verbs load this module that read no archive
+
+        from runloop.runs.history import load_run
+
         related: dict[str, set[str]] = {}
         for entry in self._manifest.runs:
             submitted = next(archive.read_run(entry.run_id)).payload["meta"]
