@@ -217,7 +217,7 @@ def past(kb, figures):
     for place in places:
         figures.timed(f"a first look at {place * 100 // head} % of the events, from a kept state", lambda place=place: look(place))
     figures.timed("a second one", lambda: look(places[0]))
-    kb._past.forget()  # noqa: SLF001 - as if none had been kept
+    kb._views.past.forget()  # noqa: SLF001 - as if none had been kept
     figures.timed("a first look at 62 % of the events, from nothing", lambda: look(places[0]))
 
 

@@ -1,37 +1,34 @@
 """The knowledge base: the ledger, the tables derived from it, and everything that reads or adds to them.
 
-Search, vectors, the timeline and explanations are imported when they are asked for: most processes that open a base need none of them.
+Search, vectors, entities, the timeline and explanations are imported when they are asked for: most that open a base need none of them.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from runloop.errors import Where
 from runloop.events import NewEvent, StoredEvent
-from runloop.kb import materialise
 from runloop.kb.addresses import known_locals, known_locals_in
 from runloop.kb.clock import last_until
-from runloop.kb.database import BUSY_MS, abandon, connect
+from runloop.kb.database import BUSY_MS
 from runloop.kb.derived import DOMAINS
-from runloop.kb.entity import describe, entity_key, of_event
 from runloop.kb.errors import LedgerClosed, LedgerCorrupt, LedgerFull
+from runloop.kb.following import Views
 from runloop.kb.keeping.progress import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.limits import MAX_DEPTH, MAX_ROWS, MAX_SECONDS, MAX_STEPS
 from runloop.kb.materialise import Synced
-from runloop.kb.past import Past, Tick, note
-from runloop.kb.rebuilding import Rebuilder
+from runloop.kb.past import Tick
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
 from runloop.kb.runs import RunFilter, open_runs, places_of, read_run, select_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     import apsw
 
@@ -51,10 +48,8 @@ if TYPE_CHECKING:
     from runloop.kb.writer import StallListener
 
 EVENTS_DB = "events.sqlite"
-READ_CACHE_KIB = 16 * 1024  # of pages, for each connection that reads: the parts of the search index that every query touches
 VECTORS_DB = "vectors.sqlite"
 VIEWS_DB = "pog.sqlite"
-PAST_DIRECTORY = "past"
 HISTORY = 20  # entries of an entity that are shown with it
 
 
@@ -68,20 +63,13 @@ class KnowledgeBase:
         self.ledger = ledger
         self.until = until
         """The event that this base is at, where it shows the past: nothing can be written to it, and nothing later is in it."""
-        self._views_path = views
         self._lock = threading.Lock()
-        self._closed = False
-        self._readers: list[apsw.Connection] = []
         self._vectors: VectorStore | None = None
-        self._views = materialise.open_views(views, ledger) if until is None else connect(views, readonly=True)
-        self._rebuilder = Rebuilder(self._views, views, ledger, self._lock, self._keep_half_made)
-        self._past = Past(root / PAST_DIRECTORY, ledger)
+        self._views = Views(root, views, ledger, until)
         self.redactor = Redactor(ledger.meta("mask_salt") if salt is None else salt, rules, self._known_locals)
         """Masks what people get, as the settings say; what agents get is masked whatever the settings say."""
         self._for_agents = self.redactor.for_agents()
         self._for_agents_with_contacts = self._for_agents.with_contacts()
-        self.behind: LedgerFull | None = None
-        """Why the derived tables do not follow the ledger at the moment."""
 
     @classmethod
     def open(
@@ -108,6 +96,11 @@ class KnowledgeBase:
             ledger.close()
             raise
 
+    @property
+    def behind(self) -> LedgerFull | None:
+        """Why the derived tables do not follow the ledger at the moment."""
+        return self._views.behind
+
     def sync(self, most: int | None = None) -> Synced:
         """Bring the derived tables up to the ledger, or by at most so many events nearer to it; cheap when there is nothing new.
 
@@ -115,31 +108,15 @@ class KnowledgeBase:
         Where something was erased or archived, what it said goes at once, and exact tables are made in the background (:meth:`settle`).
         The past stays as it was. Raises LedgerClosed.
         """
-        with self._lock:
-            if self._closed:
-                raise LedgerClosed("the knowledge base was closed", where=Where(file=str(self._views_path)))
-            if self.until is not None:
-                return Synced(0, self.until, 0)
-            try:
-                until = None if most is None else materialise.watermark(self._views) + most
-                synced = materialise.sync(self._views, self._views_path, self.ledger, until=until, tick=self._keep_past)
-            except LedgerFull as full:
-                self.behind = full
-                return Synced(0, materialise.watermark(self._views), 0)
-            self.behind = None
-            if synced.outdated:
-                self._rebuilder.settle_later()
-            return synced
+        return self._views.sync(most)
 
     def settle(self) -> None:
         """As :meth:`sync`; where something was erased or archived, returns when exact tables are made. Raises LedgerFull."""
-        self.sync()
-        if self.until is None:
-            self._rebuilder.settle()
+        self._views.settle()
 
     def rebuild(self, tick: Callable[[int], None] = lambda _done: None) -> Synced:
         """Make the derived tables anew from every event; readers see the old ones until then. ``tick`` hears how far it is."""
-        return self._rebuilder.rebuild(tick)
+        return self._views.rebuild(tick)
 
     def problems(self) -> list[dict[str, Any]]:
         """Events that could not be applied and were set aside."""
@@ -165,12 +142,11 @@ class KnowledgeBase:
         if views and not quick:
             with suppress(LedgerCorrupt):  # the checks say better what is wrong
                 self.settle()
-        with self._lock:
-            anchors = [materialise.anchor(self._views)]
+        anchors = [self._views.anchor()]
         return verify(
             self.ledger,
             anchors=anchors if noted is None else [*anchors, noted],
-            views=self._views_path if views else None,
+            views=self._views.path if views else None,
             quick=quick,
             progress=progress,
             signers=signers,
@@ -206,7 +182,7 @@ class KnowledgeBase:
 
         with self._lock:
             if self._vectors is None:
-                self._vectors = VectorStore(self.root / VECTORS_DB, self._views_path)
+                self._vectors = VectorStore(self.root / VECTORS_DB, self._views.path)
             return self._vectors
 
     def unmask(self, what: str, subject: str, reason: str, uid: int) -> None:
@@ -220,7 +196,7 @@ class KnowledgeBase:
             with self.reading() as db:
                 return known_locals(db, first, domain)
         except LedgerClosed:  # what was read before may still have to be masked
-            return known_locals_in(self._views_path, first, domain)
+            return known_locals_in(self._views.path, first, domain)
 
     def agents_redactor(self, *, raw_contacts: bool) -> Redactor:
         """What masks for an agent: everything, or with the capability ``contacts_raw`` everything but addresses and telephone numbers."""
@@ -259,6 +235,8 @@ class KnowledgeBase:
 
     def entity(self, key: str) -> dict[str, Any] | None:
         """What is known of an entity, masked (:func:`runloop.kb.entity.describe`), with its ``history``; None where nothing is."""
+        from runloop.kb.entity import describe, entity_key, of_event
+
         with self.reading() as db:
             own = entity_key(db, key)
             found = describe(db, own)
@@ -273,6 +251,7 @@ class KnowledgeBase:
 
     def timeline(self, key: str | None, span: Span) -> tuple[list[Entry], bool]:
         """What happened to an entity, or at all (None), masked and newest last; and whether there is more before it."""
+        from runloop.kb.entity import entity_key
         from runloop.kb.timeline import timeline
 
         with self.reading() as db:
@@ -293,7 +272,7 @@ class KnowledgeBase:
 
         lefts = [Left(each) if isinstance(each, int) else each for each in events]
         erasure = erase(self.ledger, lefts, actor=actor, reason=reason)
-        self._past.forget()
+        self._views.past.forget()
         remarks = list(erasure.remarks)
         try:
             self.settle()
@@ -303,7 +282,7 @@ class KnowledgeBase:
             )
         if (self.root / VECTORS_DB).exists():
             self.vectors.prune(DOMAINS)
-        if not emptied(self._views_path):
+        if not emptied(self._views.path):
             remarks.append("a reader holds the log of the derived tables; what was erased leaves it later")
         return replace(erasure, remarks=tuple(remarks))
 
@@ -335,7 +314,7 @@ class KnowledgeBase:
         self.sync()
         redactor = self._for_agents if for_agents else self.redactor
         return QueryRequest(
-            sql, str(self._views_path), str(self.ledger.path), redactor.salt, redactor.rules,
+            sql, str(self._views.path), str(self.ledger.path), redactor.salt, redactor.rules,
             until=self.until, max_rows=max_rows, max_seconds=max_seconds,
         )  # fmt: skip
 
@@ -366,31 +345,12 @@ class KnowledgeBase:
         """
         return read_run(self, run_id, after_seq)
 
-    @contextmanager
-    def reading(self, *, synced: bool = True) -> Iterator[apsw.Connection]:
+    def reading(self, *, synced: bool = True) -> AbstractContextManager[apsw.Connection]:
         """A read-only connection to the derived tables, brought up to date with the ledger before: all that is read there is of one moment.
 
         It is kept for the next reader where nothing went wrong.
         """
-        if synced:
-            self.sync()
-        try:
-            db = self._readers.pop()
-        except IndexError:
-            db = connect(self._views_path, readonly=True, cache_kib=READ_CACHE_KIB)
-        try:
-            with materialise.derived(self._views_path, db):
-                db.execute("BEGIN")
-                yield db
-                if db.in_transaction:
-                    db.execute("COMMIT")
-        except BaseException:
-            db.close()
-            raise
-        if self._closed or db.db_names() != ["main", "temp"]:
-            db.close()
-        else:
-            self._readers.append(db)
+        return self._views.reading(synced=synced)
 
     @contextmanager
     def at(self, event_id: int, tick: Tick = lambda _done, _of: None) -> Iterator[KnowledgeBase]:
@@ -398,9 +358,7 @@ class KnowledgeBase:
         if event_id >= self.ledger.head().id:
             yield self
             return
-        with self._past.at(event_id, tick) as path:
-            with self._lock:
-                note(self._views, self._past.states(), time.time_ns() // 1_000_000)
+        with self._views.at(event_id, tick) as path:
             base = KnowledgeBase(self.root, self.ledger, path, self.redactor.salt, self.redactor.rules, until=event_id)
             base.redactor = self.redactor  # it knows what it has masked
             try:
@@ -415,15 +373,10 @@ class KnowledgeBase:
 
     def close(self) -> None:
         """Close both files; of a base that shows the past, its own."""
+        self._views.close()
         with self._lock:
-            self._closed = True
-        self._rebuilder.join()
-        with self._lock:
-            while self._readers:
-                self._readers.pop().close()
             if self._vectors is not None:
                 self._vectors.close()
-            abandon(self._views)
         if self.until is None:
             self.ledger.close()
 
@@ -432,11 +385,3 @@ class KnowledgeBase:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def _keep_past(self, done: int) -> None:
-        """Keep a state of the past now and then, as the tables grow; the lock is held."""
-        if self._past.grown(self._views, done):
-            note(self._views, self._past.states(), time.time_ns() // 1_000_000)
-
-    def _keep_half_made(self, tables: apsw.Connection, head: int) -> None:
-        self._past.keep(tables, head=head, in_bulk=True)

@@ -188,7 +188,7 @@ def test_where_there_is_no_room_for_new_tables_the_old_ones_stay_without_what_wa
         assert "no room" in done.remarks[-1]
         for _ in range(3):
             assert SECRET.lower() not in read(kb)
-            kb._rebuilder.join()
+            kb._views.rebuilder.join()
         assert len(tries) == 2, "once in the background, and not with every reader"
     kb.settle()
     assert whole(kb)

@@ -149,7 +149,7 @@ def kept(kb):
 
 def test_the_tables_are_kept_as_the_base_grows_and_the_past_starts_from_there(kb, contact, monkeypatch):
     monkeypatch.setattr(past_module, "STEP", 4)
-    kb._past._look_from = 4
+    kb._views.past._look_from = 4
     for number in range(20):
         kb.ledger.append([contact(f"A{number}", f"a{number % 7}@x")])
         kb.sync()
@@ -189,18 +189,18 @@ def test_nothing_is_kept_of_tables_that_hold_what_was_erased_or_archived(kb, con
     kb.sync()
     past = Past(kb.root / "past", kb.ledger)
     past.forget()
-    assert past.keep(kb._views, head=12)
-    assert not past.keep(kb._views, head=12)  # there is one
+    assert past.keep(kb._views.db, head=12)
+    assert not past.keep(kb._views.db, head=12)  # there is one
     past.forget()
     kb.ledger.append([NewEvent("events.erased", {}, "user")], check=False)
-    assert not past.keep(kb._views, head=12)
+    assert not past.keep(kb._views.db, head=12)
     kb.sync()
-    assert not past.keep(kb._views, head=13)  # they wait to be made anew
+    assert not past.keep(kb._views.db, head=13)  # they wait to be made anew
 
 
 def test_a_state_that_cannot_be_kept_stops_nobody(kb, contact, monkeypatch):
     monkeypatch.setattr(past_module, "STEP", 4)
-    kb._past._look_from = 4
+    kb._views.past._look_from = 4
     real = Path.rename
 
     def full(self, target):
@@ -213,7 +213,7 @@ def test_a_state_that_cannot_be_kept_stops_nobody(kb, contact, monkeypatch):
     assert kb.sync().watermark == 9
     assert [path.name for path in (kb.root / "past").iterdir()] == ["lock"]
     with Past(kb.root / "past", kb.ledger)._locked():
-        assert not Past(kb.root / "past", kb.ledger).keep(kb._views, head=9)
+        assert not Past(kb.root / "past", kb.ledger).keep(kb._views.db, head=9)
 
 
 def test_few_states_are_kept_and_none_that_somebody_reads_is_removed(kb, contact):

@@ -33,7 +33,7 @@ def _load(kb):
     kb.ledger.append([NewEvent("contact.upserted", person, "user"), NewEvent("note.imported", note, f"user {ADDRESS}")])
     kb.ledger.append([NewEvent("contact.upserted", {"name": 5, "why": TEXT}, "user")], check=False)
     kb.sync()
-    db = apsw.Connection(str(kb._views_path))
+    db = apsw.Connection(str(kb._views.path))
     for name, kind in tables(db):
         if name == "state" or name.startswith("search") or kind != "table":
             continue
@@ -66,7 +66,7 @@ def asked(laden):
 @pytest.fixture(scope="module")
 def shown(laden):
     """The names of the tables that hold something and are shown."""
-    db = apsw.Connection(str(laden._views_path))
+    db = apsw.Connection(str(laden._views.path))
     try:
         return [name for name, kind in tables(db) if kind == "table" and name not in HIDDEN and not name.startswith("search")] + ["events"]
     finally:

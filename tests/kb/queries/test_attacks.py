@@ -114,7 +114,7 @@ REFUSED = (
 
 
 def masked_columns(laden, names):
-    source = apsw.Connection(str(laden._views_path))
+    source = apsw.Connection(str(laden._views.path))
     source.execute("ATTACH ? AS ledger", (str(laden.ledger.path),))
     try:
         found = tables_of(source)
@@ -219,7 +219,7 @@ def test_rows_are_left_out_where_the_settings_say_so(laden):
 
 
 def test_every_table_and_column_is_shown_or_hidden_for_a_reason(laden):
-    source = apsw.Connection(str(laden._views_path))
+    source = apsw.Connection(str(laden._views.path))
     source.execute("ATTACH ? AS ledger", (str(laden.ledger.path),))
     seen = tables_of(source)
     for name, _ in tables(source, "main"):

@@ -148,7 +148,7 @@ def test_no_rows_have_no_columns_and_no_harm(filled):
 
 def shown_tables(kb):
     kb.sync()
-    source = apsw.Connection(str(kb._views_path))
+    source = apsw.Connection(str(kb._views.path))
     source.execute("ATTACH ? AS ledger", (str(kb.ledger.path),))
     try:
         return tables_of(source)
