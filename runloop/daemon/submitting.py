@@ -59,7 +59,7 @@ class Submitting:
     refresh: Callable[[], Awaitable[object]]
     """Looks at the files of agents and openings now."""
     refused: int = 0
-    _coming: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    _coming: dict[str, asyncio.Future[Hosted]] = field(default_factory=dict)
     """Submissions on their way to the ledger, by run id."""
     _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One fork is made at a time, so that a repeated request finds the first."""
@@ -84,18 +84,16 @@ class Submitting:
             self._check_same(request, stored)
             return await self._repeated(stored)
         self._check_room()
-        taken = self._coming[run_id] = asyncio.get_running_loop().create_future()
-        try:
-            hosted = await self._take_in(request)
-        except BaseException as error:
-            taken.set_exception(error if isinstance(error, RunloopError) else DaemonDraining("the daemon is stopping"))
-            taken.exception()
-            raise
-        else:
-            taken.set_result(None)
-        finally:
-            del self._coming[run_id]
-        return self._taken_in(hosted)
+        taking = self._coming[run_id] = asyncio.ensure_future(self._take_in(request))
+        taking.add_done_callback(lambda done: self._came(run_id, done))
+        hosted = await asyncio.shield(taking)  # once it is on its way to the ledger it is taken in, though nobody waits any more
+        return {**hosted.shown(), "state": hosted.state, "repeated": False}
+
+    def _came(self, run_id: str, taking: asyncio.Future[Hosted]) -> None:
+        """The run is here, or it is known why not, which concerns those who wait for it."""
+        del self._coming[run_id]
+        if not taking.cancelled() and taking.exception() is None:
+            self.hosting.pump()
 
     async def fork(self, request: ForkRequest, session: str | None) -> dict[str, Any]:
         """Take in a fork; its ids and state. The same request again is answered with the same run.

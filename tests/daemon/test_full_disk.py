@@ -7,6 +7,8 @@ import uuid
 
 import pytest
 
+from runloop.bus.errors import DeadlinePassed
+
 HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
 WRITES = HEAD + "def run():\n    for _ in range(4):\n        emit.log('x' * 15000)\n    return {'out': 'done'}\n"
 
@@ -49,3 +51,27 @@ async def test_runs_wait_for_room_and_go_on(daemon, small_disk):
     assert "the disk is full: runs wait for room" in daemon.log()
     assert "there is room on the disk again" in daemon.log()
     assert daemon.rlp("kb", "verify").returncode == 0
+
+
+async def test_a_submission_whose_requester_waits_no_longer_runs_once_there_is_room_and_is_no_second_run(daemon, small_disk, words):
+    daemon.agent("writes", WRITES)
+    daemon.opening("writes")
+    daemon.start()
+    filler, request_id = small_disk / "filler", str(uuid.uuid4())
+    submit = {"verb": "submit", "opening": "writes", "request_id": request_id}
+    async with daemon.client() as link:
+        await link.run((daemon.state / "openings" / "writes.yaml").read_text())  # what runs need is kept from here on
+        room = os.statvfs(small_disk)
+        filler.write_bytes(b"x" * max(0, room.f_bavail * room.f_frsize - 64 * 1024))
+        filling = [asyncio.ensure_future(link.ask("submit", opening="writes", request_id=str(uuid.uuid4()))) for _ in range(8)]
+        async with asyncio.timeout(30):
+            while (await link.ask("status"))["state"] != "stalled":
+                await asyncio.sleep(0.02)
+        with pytest.raises(DeadlinePassed):
+            await link.client.request("rlp/ctrl", "intent.ctrl.request.v1", submit, 300)
+        filler.unlink()
+        records = await link.follow(request_id)
+        ended = (await words.to_end(records))[-1]["kind"]
+        again = await link.ask("submit", opening="writes", request_id=request_id)
+        await asyncio.gather(*filling)
+    assert (ended, again["repeated"], again["run_id"]) == ("run.finished", True, request_id)
