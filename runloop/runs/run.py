@@ -528,7 +528,6 @@ class Run:
         if self.tasks.get(name) is asyncio.current_task():
             del self.tasks[name]
         if said is None:
-            self._open_gates.pop(gate.node, None)
             self._inbox.put(Cancel(f"nobody is there to answer at the gate of node {gate.node}", NOBODY_TO_ASK))
         else:
             answered, self._said[gate.node, gate.round] = said

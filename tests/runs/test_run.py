@@ -330,3 +330,5 @@ async def test_a_gate_at_which_nobody_can_answer_cancels_the_run_and_says_so(ben
 
         assert (result.status, result.code) == ("cancelled", "approval.nobody")
         assert result.reason == "nobody is there to answer at the gate of node only"
+        (asked,), (closed,) = b.metas("approval.requested"), b.metas("approval.expired")
+        assert (closed["approval_id"], closed["rationale"]) == (asked["approval_id"], result.reason)
