@@ -105,6 +105,8 @@ class RunView:
         self.run_id = ""
         self.started_ms: int | None = None
         self.finished: Mapping[str, Any] | None = None
+        self.hints: dict[str, str] = {}
+        """What was said to be done about the calls that failed, by code."""
 
     def feed(self, record: Mapping[str, Any]) -> None:
         """Take one run record; kinds that the view does not show are passed over."""
@@ -114,6 +116,8 @@ class RunView:
             self.started_ms = ts_ms
         elif kind == "run.finished":
             self.finished = record
+        elif kind == "effect.failed" and (hint := (error := meta.get("error") or {}).get("hint")):
+            self.hints[error["code"]] = hint
         node = meta.get("node", "")
         row, whole = self.rows.get(node), self.rows.get(node.partition("[")[0])
         if row is not None:

@@ -215,7 +215,11 @@ def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
     if result.status == "succeeded":
         output.print_line(f"run {result.run_id} succeeded; `rlp trace {result.run_id[:8]}` shows every crossing")
     else:
-        output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(masking.masked_text(result.reason))}")
+        code = (meta.get("error") or {}).get("code", "")
+        shown = f" [{code}]" if code else ""
+        output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(masking.masked_text(result.reason))}{shown}")
+        if hint := screen.view.hints.get(code):
+            output.print_line(f"  hint: {output.clean_line(masking.masked_text(hint))}")
 
 
 def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:

@@ -135,7 +135,7 @@ class ApprovalDesk:
         denial = None
         if prepared.action in self.rules.denied_actions:
             denial = Denial(
-                "policy", prepared.action, "action_denied", "", "policy.deny_actions of the system configuration forbids this action"
+                "policy", prepared.action, "action_denied", "", "`rlp config explain policy.deny_actions` says where it is forbidden"
             )
         return AdmissionRequest(
             action=prepared.action,

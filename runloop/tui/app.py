@@ -345,7 +345,8 @@ class Agtop(App[RunloopError | None]):
 
     def _show_asked(self, approval_id: str) -> None:
         shown = self.board.approvals.get(approval_id)
-        if shown is None:
+        opening = any(worker.group == "asking" and not worker.is_finished for worker in self.workers)
+        if shown is None or opening:
             return
 
         async def send(decision: Decision) -> None:

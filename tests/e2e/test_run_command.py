@@ -185,6 +185,15 @@ def test_terminal_escapes_of_an_agent_reach_no_terminal(empty_home, terminal):
     assert "\\x1b[2J" in screen.shown
 
 
+def test_who_watches_a_run_fail_reads_the_code_and_what_to_do(home, terminal):
+    settings = ("--set", 'policy.deny_actions=["mail.outbox"]')
+    shown = terminal(home, *settings, "run", "compose_email", "-p", "recipient=Sam Rivers", "-p", "topic=the pier", "--local")
+
+    assert shown.end() == 4
+    assert "capability denied: policy (action_denied) [policy.denied]" in shown.shown
+    assert "  hint: `rlp config explain policy.deny_actions` says where it is forbidden" in shown.shown
+
+
 def test_two_runs_at_once_share_one_ledger(empty_home):
     empty_home.agent("quick", "from runloop_agent import agent\n\n\n@agent\ndef run(topic: str) -> dict:\n    return {'out': topic}\n")
     processes = [empty_home.start("run", "quick") for _ in range(3)]

@@ -117,6 +117,22 @@ async def test_what_was_typed_ahead_decides_nothing(feed, desk):
         assert len(app.board.approvals) == 2
 
 
+async def test_who_opens_what_waits_twice_has_one_sheet_to_decide_it_on(feed, desk, monkeypatch):
+    fetched, whole = asyncio.Event(), feed.whole
+
+    async def late(value):
+        await fetched.wait()
+        return await whole(value)
+
+    monkeypatch.setattr(feed, "whole", late)
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down")
+        await pilot.press("enter", "enter", "enter")
+        fetched.set()
+        await settled(app, pilot)
+        assert len(app.screen_stack) == 2
+
+
 async def test_a_person_answers_a_question_by_its_number(feed, desk):
     async with at_the_screen(feed, desk) as (app, pilot):
         await press(app, pilot, "a", "2", "enter")
