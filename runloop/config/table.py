@@ -83,7 +83,7 @@ GENERAL: tuple[Key, ...] = (
         "runtime.max_agents",
         Integer(0, 1_000_000),
         "0",
-        "Most nodes at work at a time over all runs; one that waits for an answer does not count. 0 is twice what the workers take.",
+        "Most nodes at work at a time over all runs; one that waits for an answer does not count. 0 is what the workers take.",
         effect=TURNS,
         reload=True,
     ),

@@ -12,11 +12,15 @@ Level = Literal["debug", "info", "warn", "error"]
 Attempt = Annotated[int, Meta(ge=0)]  # 0 where no attempt was made: a node that was skipped or cancelled before it started
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Amount = Annotated[float, Meta(ge=0)]  # US dollars; absent where tokens were used whose price is not known
+Tokens = Annotated[int, Meta(ge=0, extra_json_schema={"default": 0})]
 Value = Any  # any JSON value, or the blob that holds it
 
 
 class RecordMeta(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A closed set of fields; absent optional fields are left out."""
+    """A closed set of fields; absent optional fields are left out.
+
+    A default that is always said comes from a factory: msgspec leaves out only what *is* the default.
+    """
 
 
 class AgentRef(RecordMeta, frozen=True):
@@ -116,7 +120,9 @@ class OpenQuestion(RecordMeta, frozen=True):
 
     approval_id: str
     event_id: EventRef
-    type: Literal["approval", "question"] = "approval"
+    type: Annotated[Literal["approval", "question"], Meta(extra_json_schema={"default": "approval"})] = field(
+        default_factory=lambda: "approval"
+    )
     run_id: str | None = None
 
 
@@ -142,7 +148,7 @@ class RunFinished(RecordMeta, frozen=True):
     status: Literal["succeeded", "failed", "cancelled"]
     ms: Count
     final_hash: Hash | None = None
-    tokens: Count = 0
+    tokens: Tokens = field(default_factory=int)
     usd: Amount | None = None
     artifacts: list[Saved] | None = None
     reason: str | None = None
@@ -190,7 +196,7 @@ class NodeFinished(RecordMeta, frozen=True):
     outputs_hash: Hash | None = None
     error: ErrorInfo | None = None
     ms: Count | None = None
-    tokens: Count = 0
+    tokens: Tokens = field(default_factory=int)
     usd: Amount | None = None
     retry_ms: Count | None = None
     taint: list[str] | None = None
@@ -221,10 +227,10 @@ class EffectEnded(RecordMeta, frozen=True):
     result_hash: Hash | None = None
     error: ErrorInfo | None = None
     ms: Count | None = None
-    tokens_in: Count = 0
-    tokens_out: Count = 0
+    tokens_in: Tokens = field(default_factory=int)
+    tokens_out: Tokens = field(default_factory=int)
     usd: Amount | None = None
-    cached: bool = False
+    cached: Annotated[bool, Meta(extra_json_schema={"default": False})] = field(default_factory=bool)
     taint: bool | list[str] | None = None
 
 

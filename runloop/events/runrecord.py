@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
-from functools import cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from runloop.dataclass import dataclass
 from runloop.events.canonical import canonical
@@ -18,7 +16,7 @@ from runloop.events.model import NewEvent, RunEvent, StoredEvent
 from runloop.events.records import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from runloop.events.records import RecordMeta
 
@@ -28,7 +26,6 @@ OUTER_KEYS = (
     *("kind", "level", "message", "meta", "event_id"),
 )
 _LEVELS: Final = {level: b'{"level":"%b",' % level.encode() for level in get_args(Level)}
-_SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 _STORED_KINDS: Final = RUN_KINDS - LIVE_KINDS
 _RUN_ID: Final = re.compile(UUID_PATTERN)
 _OPENING_ID: Final = re.compile(f"opening:{UUID_PATTERN}")
@@ -166,41 +163,10 @@ def is_run_record(event: StoredEvent) -> bool:
 
 
 def meta_dict(meta: RecordMeta | Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON object of a meta: optional fields that hold their default are left out, values are not copied."""
-    return _plain(meta) if isinstance(meta, Struct) else dict(meta)
+    """The JSON object of a meta: optional fields that hold their default are left out, bytes stay what :func:`canonical` refuses."""
+    return to_builtins(meta, builtin_types=(bytes,)) if isinstance(meta, Struct) else dict(meta)
 
 
 def one_line(text: str) -> str:
     """The text without line breaks, as ``message`` must be."""
     return " ".join(text.splitlines()) if "\n" in text or "\r" in text else text
-
-
-class _Shape(NamedTuple):
-    """How a struct becomes an object: its values at once, the name shown of each, and the names that are there whatever they hold."""
-
-    values: Callable[[Struct], tuple[Any, ...]]
-    names: tuple[str, ...]
-    required: frozenset[str]
-
-
-@cache
-def _shape(kind: type[Struct]) -> _Shape:
-    names, shown = kind.__struct_fields__, kind.__struct_encode_fields__
-    required = frozenset(shown[: len(names) - len(kind.__struct_defaults__)])
-    one_by_one = attrgetter(*names)
-    values = one_by_one if len(names) > 1 else lambda struct: (one_by_one(struct),)
-    return _Shape(values, shown, required)
-
-
-def _plain(struct: Struct) -> dict[str, Any]:
-    values, names, required = _shape(type(struct))
-    out = {name: value for name, value in zip(names, values(struct), strict=True) if value is not None or name in required}
-    for name, value in out.items():
-        kind = type(value)
-        if kind in _SCALARS:
-            continue
-        if isinstance(value, Struct):
-            out[name] = _plain(value)
-        elif kind is list and value and isinstance(value[0], Struct):
-            out[name] = [_plain(item) for item in value]
-    return out

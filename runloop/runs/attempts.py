@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing, Diverged
 from runloop.errors import RunloopError
-from runloop.events import value_hash
+from runloop.events import canonical
 from runloop.events.records import DivergenceFound, NodeMoved
 from runloop.openings.states import NodeFailed, NodeSucceeded
 from runloop.runs.attempt import failure_of, ports_of
@@ -48,7 +48,7 @@ class Working:
         try:
             result = await self._to_end(record)
             outputs = ports_of(json.loads(result.result_json), self.bundle.ports_out)
-            value_hash(outputs)
+            canonical(outputs)
         except GuestError as error:
             failed = failure_of(error, self.crossings.refusal, asked_outside=self.crossings.asked_outside)
         except Diverged as error:

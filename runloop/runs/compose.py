@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from runloop.models.broker import Broker
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup
+    from runloop.runs.turns import Limit
     from runloop.runs.unfinished import Unfinished
     from runloop.sandbox import CompileProgress
     from runloop.sandbox.starting import Started
@@ -80,7 +81,7 @@ class Session:
         self._world.settings = settings
         self.manager.services = self._world.services(lookup)
         self._world.fill(self.manager)
-        self.manager.services.turns.allow(*node_limits(settings, self.pool.places))
+        self.manager.services.turns.allow(*node_limits(settings, self.pool))
         self.models.allow(*model_limits(settings))
         await self._world.close_old_brokers(used=bool(self.manager.active))
 
@@ -137,9 +138,9 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spelled for path in own for spelled in (str(path), os.path.realpath(path))))
 
 
-def node_limits(settings: Settings, places: int) -> tuple[int, int]:
+def node_limits(settings: Settings, pool: WorkerPool) -> tuple[Limit, int]:
     """How many nodes may work at a time over all runs, and of one run."""
-    return settings.get("runtime.max_agents") or 2 * places, settings.get("runtime.max_nodes_per_run")
+    return settings.get("runtime.max_agents") or (lambda: pool.places), settings.get("runtime.max_nodes_per_run")
 
 
 def model_limits(settings: Settings) -> tuple[int, int]:
@@ -202,7 +203,7 @@ async def session(
             restarts_per_minute=settings.get("sandbox.restarts_per_minute"),
             started=started,
         )
-        turns, models = Turns(*node_limits(settings, pool.places)), Turns(*model_limits(settings))
+        turns, models = Turns(*node_limits(settings, pool)), Turns(*model_limits(settings))
         ledger = AsyncLedger(kb.ledger)
         stack.callback(ledger.hand_over)
         if on_stall is not None:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runloop.effects.types import CallContext, Outcome, Performer, Prepared
 
+Limit: TypeAlias = int | Callable[[], int] | None
+
 
 class Turns:
     """At most ``limit`` at work over all runs and ``per_run`` in one; None is no limit. Lives on one event loop.
+
+    A limit that changes by itself is asked whenever a turn is taken or given back.
 
     Who leaves to wait for somebody gives the turn to others and takes it up again at once when the answer is there: those that
     come back may exceed the limit for a while, and nothing that has begun ever waits for something that has not.
     """
 
-    def __init__(self, limit: int | None = None, per_run: int | None = None) -> None:
-        self.limit = limit
+    def __init__(self, limit: Limit = None, per_run: int | None = None) -> None:
+        self._limit = limit
         self.per_run = per_run
         self._working: Counter[str] = Counter()
         self._at_work = 0
@@ -30,6 +35,11 @@ class Turns:
         self._held: set[str] = set()
         self._closed = False
         self._quiet: list[asyncio.Future[None]] = []
+
+    @property
+    def limit(self) -> int | None:
+        """How many may be at work now."""
+        return self._limit() if callable(self._limit) else self._limit
 
     @property
     def at_work(self) -> int:
@@ -103,9 +113,9 @@ class Turns:
         """Give nobody a turn any more."""
         self._closed = True
 
-    def allow(self, limit: int | None, per_run: int | None) -> None:
+    def allow(self, limit: Limit, per_run: int | None) -> None:
         """Change the limits; who has a turn keeps it."""
-        self.limit, self.per_run = limit, per_run
+        self._limit, self.per_run = limit, per_run
         self._serve()
 
     async def quiet(self) -> None:
@@ -118,7 +128,8 @@ class Turns:
     def _may(self, run_id: str) -> bool:
         if self._closed or run_id in self._held:
             return False
-        if self.limit is not None and self._at_work >= self.limit:
+        limit = self.limit
+        if limit is not None and self._at_work >= limit:
             return False
         return self.per_run is None or self._working[run_id] < self.per_run
 
@@ -137,8 +148,8 @@ class Turns:
 
     def _serve(self) -> None:
         """Hand free turns out, one to each run in its order, until there is none or nobody may."""
-        passed = 0
-        while self._order and passed < len(self._order) and not self._closed and (self.limit is None or self._at_work < self.limit):
+        passed, limit = 0, self.limit if self._order else None
+        while self._order and passed < len(self._order) and not self._closed and (limit is None or self._at_work < limit):
             run_id = self._order[0]
             self._order.rotate(-1)
             if not self._may(run_id):

@@ -44,6 +44,15 @@ def limit(*, files: int = 256, file_bytes: int = 1 << 20, cpu_s: int | None = No
         resource.setrlimit(what, (value, value))
 
 
+def stay_behind() -> None:
+    """From now on who wakes this process is not interrupted by it, above all not the loop that sends it a guest.
+
+    Its share of the processor stays the same. A service's filter of system calls may refuse, and then it is as it was.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def no_new_privileges() -> bool:
     """Give up set-uid programs for good, as Landlock and seccomp ask."""
     return sys.platform == "linux" and int(_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) == 0

@@ -21,12 +21,19 @@ if TYPE_CHECKING:
     from runloop.sandbox.starting import Started
 
 _READY_S = 30.0
+_AHEAD_MS = 12.0
+"""For about so long the guests that wait in a worker keep it at work, so that it never waits for the next and nobody waits for long."""
+_LEAST_AHEAD, _MOST_AHEAD = 2, 30
+_FIRST_PACE_MS = 2.0
+_NEWEST = 1 / 8
+"""What the newest guest counts of the pace."""
 
 
 class Peer(asyncio.Protocol):
     """The parent side of one worker."""
 
-    def __init__(self, started: Started, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> None:
+    def __init__(self, started: Started, threads: int, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> None:
+        self.threads = threads
         self.jobs: dict[int, Job] = {}
         self.reserved = 0
         self.lost = False
@@ -44,13 +51,15 @@ class Peer(asyncio.Protocol):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reaped: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._pace_ms = _FIRST_PACE_MS
+        self._ahead = int(_AHEAD_MS / _FIRST_PACE_MS)
         self._unsent: list[bytes] = []
 
     @classmethod
-    async def of(cls, started: Started, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
+    async def of(cls, started: Started, threads: int, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
         """Take up a worker and wait until it has given up its privileges."""
         loop = asyncio.get_running_loop()
-        _, peer = await loop.create_unix_connection(lambda: cls(started, on_idle, on_lost), sock=started.channel)
+        _, peer = await loop.create_unix_connection(lambda: cls(started, threads, on_idle, on_lost), sock=started.channel)
         try:
             async with asyncio.timeout(_READY_S):
                 await peer.ready
@@ -71,6 +80,11 @@ class Peer(asyncio.Protocol):
     def busy(self) -> int:
         """Guests that run or are about to; those that wait for a hostcall do not count."""
         return len(self.jobs) - self._waiting + self.reserved
+
+    @property
+    def places(self) -> int:
+        """How many guests may be :attr:`busy`: those that run, and what the latest ones would do ahead in some milliseconds."""
+        return self.threads if self.stuck else self.threads + self._ahead
 
     # -- the connection
 
@@ -274,6 +288,8 @@ class Peer(asyncio.Protocol):
         if not job.ended.done():
             if "Completed" in payload:
                 done = payload["Completed"]
+                self._pace_ms += (max(done["running_ms"], 0.01) - self._pace_ms) * _NEWEST
+                self._ahead = min(_MOST_AHEAD, max(_LEAST_AHEAD, int(_AHEAD_MS / self._pace_ms)))
                 job.ended.set_result(
                     GuestResult(done["result"], done["running_ms"], done["waiting_ms"], done["hostcalls"], done["output_bytes"], self.pid)
                 )

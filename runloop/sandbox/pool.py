@@ -30,8 +30,6 @@ _GRACE_S = 10.0
 """How much longer than its limit a guest may seem to run (loading and compiling included), or than it was stopped, before its worker is
 taken for hung: all guests in there go with it, and a machine that is busy makes a good one wait for seconds."""
 _MAX_STARTS_FAILED = 5
-_AHEAD = 6
-"""Guests that wait in a worker for those that run there, so that the next begins at once; where these take long it gives them back."""
 RESTARTS_PER_MINUTE = 30
 
 
@@ -110,7 +108,7 @@ class WorkerPool:
 
     async def _add_peer(self) -> None:
         started = self._started.pop() if self._started else start_worker(self._cache.directory, self._threads)
-        peer = await Peer.of(started, on_idle=self._give, on_lost=self._lost)
+        peer = await Peer.of(started, self._threads, on_idle=self._give, on_lost=self._lost)
         if self._closed:
             await peer.close()
             return
@@ -188,8 +186,8 @@ class WorkerPool:
 
     @property
     def places(self) -> int:
-        """How many guests that do not wait for anybody the workers take."""
-        return self._size * (self._threads + _AHEAD)
+        """How many guests that do not wait for anybody the workers take now: many quick ones, few that take long."""
+        return max(self._size * self._threads, sum([peer.places for peer in self._peers]))
 
     @property
     def health(self) -> Mapping[str, Any]:
@@ -241,7 +239,7 @@ class WorkerPool:
             peer = await self._free_peer(first=again)
             self._numbers += 1
             ended: asyncio.Future[GuestResult | None] = asyncio.get_running_loop().create_future()
-            job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, ended, peer.busy > self._threads, Feed(tape))
+            job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, ended, peer.busy > peer.threads, Feed(tape))
             peer.begin(job, message)
             try:
                 result = await ended
@@ -326,8 +324,7 @@ class WorkerPool:
         return peer
 
     def _has_place(self, peer: Peer) -> bool:
-        most = self._threads if peer.stuck else self._threads + _AHEAD
-        return not peer.lost and peer.busy < most and len(peer.jobs) + peer.reserved < MAX_LIVE
+        return not peer.lost and peer.busy < peer.places and len(peer.jobs) + peer.reserved < MAX_LIVE
 
     def _give(self) -> None:
         """Hand free places to those who wait, oldest first."""

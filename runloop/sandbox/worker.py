@@ -255,6 +255,7 @@ def main() -> None:
     """Give up privileges, say so, and serve."""
     descriptor, parent, cache_dir, threads = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     confine.die_with_parent(parent)
+    confine.stay_behind()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.stack_size(THREAD_STACK_BYTES)

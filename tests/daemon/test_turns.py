@@ -36,6 +36,19 @@ async def test_one_run_gets_no_more_than_its_share_while_places_are_free():
     assert [turns.try_take("a"), turns.try_take("a"), turns.try_take("a"), turns.try_take("b")] == [True, True, False, True]
 
 
+async def test_a_limit_that_grows_by_itself_lets_more_begin_when_a_turn_is_given_back():
+    room, order = [1], []
+    turns = Turns(lambda: room[0])
+    await turns.take("a")
+    waiting = [asyncio.create_task(take(turns, run, order)) for run in ("b", "c")]
+    await settle()
+    room[0] = 2
+    turns.give_back("a")
+    await settle()
+    assert (sorted(order), turns.at_work, turns.limit) == (["b", "c"], 2, 2)
+    await asyncio.gather(*waiting)
+
+
 async def test_who_waits_for_an_answer_lends_the_place_and_takes_it_up_at_once():
     turns, order = Turns(1), []
     await turns.take("a")

@@ -22,6 +22,15 @@ from runloop.sandbox import Answer, GuestError, Limits, WorkerPool
 LOOP = "def run():\n    while True: pass"
 WAIT = "from runloop_agent import kb\ndef run():\n    return kb.get('x') is None"
 
+LONG = "def run():\n    for i in range(2_000_000): pass"
+QUICK = """(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "42")
+  (func (export "_start")
+    (i32.store (i32.const 104) (i32.const 2))
+    (drop (call $write (i32.const 1) (i32.const 100) (i32.const 1) (i32.const 108)))))"""
+
 
 class Slow:
     """A host that answers when the test says so."""
@@ -139,6 +148,24 @@ async def test_guests_that_wait_leave_their_places_to_others(cache_dir):
         assert json.loads((await pool.run(python_spec("def run(): return 'between'"), Host())).result_json) == "between"
         host.release.set()
         assert [done.result_json for done in await asyncio.gather(*waiting)] == ["true"] * 20
+
+
+async def test_a_worker_gets_many_quick_guests_ahead_and_few_that_take_long(cache_dir):
+    import wasmtime
+
+    async with WorkerPool(cache_dir, workers=1, threads=2) as pool:
+        quick = code_spec("wasm32-wasip1", bytes(wasmtime.wat2wasm(QUICK)))
+        first = pool.places
+        for _ in range(40):
+            await pool.run(quick, Host())
+        many = pool.places
+        for _ in range(10):
+            await pool.run(python_spec(LONG), Host())
+        assert (many > first, pool.places) == (True, 2 + 2)
+
+
+async def test_a_worker_that_is_woken_does_not_take_the_processor_from_who_woke_it(pool):
+    assert {os.sched_getscheduler(pid) for pid in pool.pids} == {os.SCHED_BATCH}
 
 
 async def test_a_killed_worker_fails_its_attempt_as_retryable_and_nothing_else(cache_dir):
