@@ -6,6 +6,7 @@ An error says what was wrong (``message``), where (``where``), and what to chang
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 from runloop.dataclass import dataclass
@@ -109,3 +110,19 @@ class VerificationFailed(RunloopError):  # noqa: N818
 
     code = "verify.failed"
     exit_code = EXIT_VERIFICATION
+
+
+def exhausted(error: BaseException) -> Unavailable | None:
+    """What to say where files, processes, memory or disk space have run out, which no code can repair; None for any other error."""
+    if isinstance(error, OSError):
+        spent = error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
+    else:
+        spent = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"))
+    if not spent:
+        return None
+    first_line = str(error).strip().split("\n", 1)[0]
+    return Unavailable(
+        f"the system has no more to give: {first_line or type(error).__name__}",
+        code="system.exhausted",
+        hint="see `ulimit -a` (open files, processes, memory) and the free space of the disk, and try again",
+    )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 from runloop.cli import context, output
 from runloop.dataclass import dataclass
-from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable
+from runloop.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, exhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,12 +294,8 @@ def _report_unexpected(error: BaseException) -> int:
     if context.current().debug:
         _print_traceback(error)
     first_line = str(error).strip().split("\n", 1)[0]
-    if _is_exhaustion(error):
-        wrapped: RunloopError = Unavailable(
-            f"the system has no more to give: {first_line or type(error).__name__}",
-            code="system.exhausted",
-            hint="see `ulimit -a` (open files, processes, memory) and the free space of the disk, and try again",
-        )
+    wrapped: RunloopError | None = exhausted(error)
+    if wrapped is not None:
         output.print_error(wrapped, as_json=context.current().json_errors)
         return wrapped.exit_code
     wrapped = RunloopError(
@@ -310,13 +305,6 @@ def _report_unexpected(error: BaseException) -> int:
     )
     output.print_error(wrapped, as_json=context.current().json_errors)
     return EXIT_FAILED
-
-
-def _is_exhaustion(error: BaseException) -> bool:
-    """Whether an error means that files, processes, memory or disk space have run out, which no code can repair."""
-    if isinstance(error, OSError):
-        return error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"))
 
 
 def _print_traceback(error: BaseException) -> None:

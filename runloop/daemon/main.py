@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
 from runloop.daemon.notify import Notifier
-from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, RunloopError, Where
+from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, RunloopError, Where, exhausted
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -42,14 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _serve(arguments, notifier)
     except RunloopError as error:
-        notifier.starter({"ready": False, "error": {**error.to_dict(), "exit_code": error.exit_code}})
-        notifier.systemd(f"STATUS={error.message}", "STOPPING=1")
-        place = f"\n  at {error.where}" if str(error.where) else ""
-        hint = f"\n  hint: {error.hint}" if error.hint else ""
-        sys.stderr.write(f"runloopd: error[{error.code}]: {error.message}{place}{hint}\n")
-        return error.exit_code
+        return _failed(error, notifier)
+    except (OSError, MemoryError, RuntimeError) as error:
+        known = exhausted(error)
+        if known is None:
+            raise
+        return _failed(known, notifier)
     except KeyboardInterrupt:
         return EXIT_FAILED
+
+
+def _failed(error: RunloopError, notifier: Notifier) -> int:
+    """Say in every place where it is looked for why the daemon does not run; the exit code."""
+    notifier.starter({"ready": False, "error": {**error.to_dict(), "exit_code": error.exit_code}})
+    notifier.systemd(f"STATUS={error.message}", "STOPPING=1")
+    place = f"\n  at {error.where}" if str(error.where) else ""
+    hint = f"\n  hint: {error.hint}" if error.hint else ""
+    sys.stderr.write(f"runloopd: error[{error.code}]: {error.message}{place}{hint}\n")
+    return error.exit_code
 
 
 def _serve(arguments: argparse.Namespace, notifier: Notifier) -> int:

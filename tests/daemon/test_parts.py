@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runloop.config import load
+from runloop.daemon import main
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.metrics import RunCounters, prometheus, snapshot
 from runloop.daemon.notify import Notifier
@@ -157,6 +158,18 @@ def test_the_notifier_keeps_quiet_where_nobody_listens_and_its_pipe_gets_one_lin
         assert pipe.read() == '{"ready": true}\n'
     assert (notifier.watchdog_s, notifier.address) == (4.0, None)
     assert Notifier.of({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "8"}, 7).watchdog_s is None
+
+
+def test_what_the_system_has_no_more_of_keeps_the_daemon_from_starting_with_a_name(monkeypatch, capsys):
+    reading, writing = os.pipe()
+    monkeypatch.setenv("RUNLOOP_READY_FD", str(writing))
+    monkeypatch.setattr(main, "tune_interpreter", lambda: None)
+    monkeypatch.setattr(main, "_serve", lambda *_: os.write(os.open("/dev/full", os.O_WRONLY), b"x"))
+    code = main.main([])
+    with os.fdopen(reading) as pipe:
+        said = json.loads(pipe.read())
+    assert (code, said["ready"], said["error"]["code"]) == (3, False, "system.exhausted")
+    assert capsys.readouterr().err.startswith("runloopd: error[system.exhausted]: the system has no more to give: ")
 
 
 def test_a_systemd_that_does_not_read_holds_nobody_up_and_hears_what_comes_once_it_does(tmp_path):
