@@ -64,7 +64,7 @@ def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> No
         words = fold(f"{payload['opening_name']} {'' if is_blob_ref(params) else as_json(params)}")
         forked_from = (meta.get("forked_from") or {}).get("run_id")
         db.execute(
-            """UPDATE runs SET status = ?, mode = ?, started_ms = coalesce(?, started_ms), owner = coalesce(?, owner),
+            """UPDATE runs SET status = ?, mode = ?, started_ms = coalesce(?, started_ms), owner = coalesce(owner, ?),
                    forked_from = coalesce(forked_from, ?), words = CASE words WHEN '' THEN ? ELSE words END WHERE run_id = ?""",
             (status, meta["mode"], started, meta.get("owner"), forked_from, words, run_id),
         )

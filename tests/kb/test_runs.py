@@ -153,6 +153,13 @@ def test_a_recovered_run_belongs_to_the_process_that_took_it_up(kb):
     assert kb.run(identity(1).run_id)["owner"] == OTHER
 
 
+def test_a_queued_run_that_was_taken_up_belongs_to_the_process_that_starts_it(kb):
+    taken_up = ("run.recovered", r.RunChanged("its process ended", owner=OWNER))
+    append(kb, identity(1), ("run.submitted", started(owner=OTHER)), taken_up, ("run.started", started(owner=OTHER)))
+    (row,) = kb.runs(RunFilter(living=frozenset({OWNER})))
+    assert (row["owner"], row["state"]) == (OWNER, "running")
+
+
 def test_children_and_forks_are_related(kb):
     append(kb, identity(1), ("run.submitted", started()))
     append(kb, identity(2, parent=identity(1).run_id), ("run.submitted", started()))
