@@ -241,6 +241,25 @@ async def test_a_file_that_changed_after_it_was_shown_is_not_overwritten(write, 
     assert (root / "a.txt").read_text() == "theirs"
 
 
+async def test_what_became_of_a_writing_that_a_crash_cut_off_is_seen_at_its_place(write, root, make_ctx):
+    place = root / "a.txt"
+    asked_ms = 1_795_000_000_000
+
+    async def look(text, changed_ms=None):
+        if text is not None:
+            place.write_text(text)
+            os.utime(place, ns=(0, changed_ms * 1_000_000))
+        return await write.evidence(prepared, ctx)
+
+    ctx = make_ctx(fs(root, write=True), asked_ms=asked_ms)
+    prepared = write.prepare({"path": str(place), "text": "mine"}, ctx)
+    assert (await look(None)).happened is False
+    done = await look("mine", asked_ms + 1)
+    assert (done.happened, done.outcome.result["bytes"]) == (True, 4)
+    assert (await look("old", asked_ms - 1)).happened is False
+    assert (await look("theirs", asked_ms)).happened is None
+
+
 async def test_a_readable_root_is_not_a_writable_one(write, root, make_ctx, refusal):
     error = await refusal(write, {"path": f"{root}/a.txt", "text": "x"}, make_ctx(fs(root)))
 

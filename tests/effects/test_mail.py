@@ -153,6 +153,28 @@ async def test_a_crash_between_the_file_and_the_record_does_not_repeat(make, tmp
     assert len(list((tmp_path / "outbox").iterdir())) == 1
 
 
+async def test_what_became_of_a_message_that_a_crash_cut_off_is_seen_in_the_outbox_and_in_the_log_of_sent_mail(make, make_ctx, sent):
+    performer, ctx = make(), make_ctx(MAIL)
+    prepared = performer.prepare(ARGS, ctx)
+    before = await performer.evidence(prepared, ctx)
+    put = await performer.perform(prepared, ctx)
+    logged = await performer.evidence(prepared, ctx)
+    sent.known.clear()
+    there = await performer.evidence(prepared, ctx)
+
+    assert (before.happened, before.outcome) == (False, None)
+    assert [(each.happened, each.outcome.result["path"]) for each in (logged, there)] == [(True, put.result["path"])] * 2
+    assert len(sent.known) == 1  # on record now
+
+
+async def test_whether_a_mail_server_took_a_message_is_for_a_person_to_say(make, make_ctx):
+    performer, ctx = make(SmtpSettings(host="mail.example", port=25, security="none", timeout_ms=1)), make_ctx(MAIL)
+    found = await performer.evidence(performer.prepare(ARGS, ctx), ctx)
+
+    assert (found.happened, found.outcome.result["status"]) == (None, "sent")
+    assert found.text.startswith("mail.example may have taken the message <")
+
+
 async def test_another_call_is_another_message(make, tmp_path, make_ctx, crossing):
     for call in (1, 2):
         await crossing(make(), ARGS, make_ctx(MAIL, idempotency_key=f"run/n/{call}"))
