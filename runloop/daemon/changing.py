@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.daemon.errors import waits_for_room
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
-from runloop.kb.errors import LedgerFull
 from runloop.kb.runs import find_run
 from runloop.runs.pausing import pause, resume
 from runloop.runs.unfinished import unfinished_runs
@@ -84,8 +84,7 @@ class Changing:
         changing.add_done_callback(self._changes.discard)
         while not (await asyncio.wait({changing}, timeout=_LOOK_FOR_ROOM_S))[0]:
             if self.hosting.kb.ledger.stalled is not None:
-                hint = "make room; what was asked for is forgotten only if the daemon ends before"
-                raise LedgerFull("the disk is full: the run does that as soon as there is room", hint=hint)
+                raise waits_for_room()
         changing.result()
 
     async def _here(self, ref: str) -> Hosted:

@@ -72,6 +72,7 @@ class Hosting:
     def __post_init__(self) -> None:
         self.roster = Roster(self.kb, Parking(self.clock_ms, self.wake))
         self.people.wake = self.wake
+        self.people.stalled = lambda: self.kb.ledger.stalled is not None
 
     # ── driving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

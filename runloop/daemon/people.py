@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.daemon.errors import waits_for_room
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from runloop.events.records import OpenQuestion
     from runloop.runs.operator import ApprovalRequest
 
-_SETTLED_S = 10.0
-"""How long an answer waits to be on record before whoever gave it is told that it was taken."""
+_LOOK_FOR_ROOM_S, _LOOKS = 1.0, 10
+"""How often it is looked whether an answer is on record, before whoever gave it is told that it was taken."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 
 
@@ -70,6 +71,8 @@ class People:
     event: Callable[[int], StoredEvent]
     wait_ms: int = 0
     wake: Callable[[str], asyncio.Future[Any] | None] = lambda _root: None
+    stalled: Callable[[], bool] = lambda: False
+    """Whether the disk is full, so that nothing comes on record."""
     opened: dict[str, Open] = field(default_factory=dict)
     aside: dict[str, Aside] = field(default_factory=dict)
     """What waits in parked runs, by approval id."""
@@ -124,7 +127,8 @@ class People:
     async def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
         """Decide; the first answer counts, and it is on record when this returns.
 
-        Raises InvalidInput ``approval.unknown`` or what is wrong with the answer, and why the run cannot be taken up: then it stays open.
+        Raises InvalidInput ``approval.unknown`` or what is wrong with the answer, why the run cannot be taken up, where it stays open,
+        and LedgerFull where it has to wait for room, and counts then.
         """
         found, parked = self.opened.get(approval_id), self.aside.get(approval_id)
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -142,10 +146,15 @@ class People:
         else:
             hint = "`rlp approve` lists what is open; somebody else may have answered"
             raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=hint)
-        await asyncio.wait({settled}, timeout=_SETTLED_S)
-        self._settled.pop(approval_id, None)
-        if settled.done():
-            settled.result()
+        try:
+            for _ in range(_LOOKS):
+                if (await asyncio.wait({settled}, timeout=_LOOK_FOR_ROOM_S))[0]:
+                    settled.result()
+                    break
+                if self.stalled():
+                    raise waits_for_room()
+        finally:
+            self._settled.pop(approval_id, None)
         return shown
 
     def _bring(self, approval_id: str, root: str) -> None:

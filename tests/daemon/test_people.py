@@ -7,6 +7,7 @@ import pytest
 from runloop.daemon.people import Answer, People
 from runloop.errors import InvalidInput
 from runloop.events.records import OpenQuestion
+from runloop.kb.errors import LedgerFull
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision, ApprovalRequest
 
@@ -99,3 +100,11 @@ async def test_nothing_of_a_wait_is_left_when_its_run_has_left_memory(runs):
     await runs.parks()
     runs.people.put_aside("run", [question()])
     assert runs.people._moved == {}
+
+
+async def test_an_answer_that_finds_no_room_on_the_disk_is_not_acknowledged_as_recorded(runs):
+    asks = await runs.asks()
+    runs.people.stalled = lambda: True
+    with pytest.raises(LedgerFull):
+        await runs.people.answer(ASKED.approval_id, Answer(approved=True))
+    assert ((await asks).approved, runs.people._settled) == (True, {})
