@@ -18,6 +18,7 @@ _DEPTH = 3  # encodings inside encodings that are opened
 _DIGITS = frozenset("0123456789")
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _HARMLESS = lazy(rf"[a-z_. ]*|(?:trace:|opening:|run:)?{_UUID}")  # words and ids, which records are full of
+_SHORTEST_NUMBER = 10_000  # what is called a telephone number has five digits or more; a card has more
 _KEPT = 4096  # short texts whose masks are remembered: kinds, names and ids come again in every record
 
 
@@ -75,7 +76,7 @@ class Redactor:
             return {self.text(key): self.value(item, key) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(item, name) for item in value]
-        if isinstance(value, int) and value >= 10**9:
+        if isinstance(value, int) and value >= _SHORTEST_NUMBER:
             return self._number(value, name)
         return value
 

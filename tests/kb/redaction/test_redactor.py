@@ -102,6 +102,8 @@ def test_names_tell_what_a_value_is():
     shown = json.dumps(Redactor("test").value(value))
     for secret in ("1701234567", "hunter2", "ab12CD34ef56", "5551234567", "4111111111111111"):
         assert secret not in shown
+    for number in (12345, 301234567, 1000000001):
+        assert Redactor("test").value({"phone": number}) == Redactor("test").value({"phone": str(number)})
     harmless = {"ts_ms": 1732093442123, "n": 41, "flag": True, "none": None, "ratio": 0.5, "tokens": 12345678901, "phone": None}
     assert Redactor("test").value(harmless) == harmless
 
