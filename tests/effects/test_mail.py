@@ -206,6 +206,7 @@ async def test_an_outbox_that_cannot_be_written_is_said_so(make, tmp_path, make_
         ({"to": [{"email": "@x.org"}]}, "mail.address", "to.0.email"),
         ({"to": [{"email": "a..b@x.org"}]}, "mail.address", "to.0.email"),
         ({"to": [{"email": "a@-x.org"}]}, "mail.address", "to.0.email"),
+        ({"to": [{"email": "a" * 65 + "@x.org"}]}, "mail.address", "to.0.email"),
         ({"to": [ADA], "cc": [{"email": "x y@x.org"}]}, "mail.address", "cc.0.email"),
         ({"text": "a\x1b[31mb"}, "mail.text", "text"),
         ({"text": "a\x00b"}, "mail.text", "text"),
