@@ -199,7 +199,7 @@ class CompiledCache:
             if child.returncode == 4 and complaint.isdecimal():
                 raise OSError(int(complaint), os.strerror(int(complaint)), str(fresh))
             if child.returncode != 0:
-                why = complaint.splitlines()[-1] if complaint else f"the compiler ended with {child.returncode}"
+                why = complaint.splitlines()[-1].strip() if complaint else f"the compiler ended with {child.returncode}"
                 raise CompileFailed(
                     f"the code of {name} does not compile: {why}",
                     hint="build the agent again; it must be a valid WebAssembly file of its kind",

@@ -224,6 +224,8 @@ async def test_waiting_on_a_clock_is_a_timer_call(run, host):
 async def test_code_that_is_no_webassembly_is_refused_with_the_reason(pool, host):
     with pytest.raises(CompileFailed, match="does not compile"):
         await pool.run(code_spec("wasm32-wasip1", b"not wasm"), host)
+    with pytest.raises(CompileFailed, match=r"does not compile: unexpected end"):
+        await pool.run(code_spec("wasm32-wasip1", b"\0asm\1\0\0\0\1\x40"), host)
 
 
 async def test_a_module_with_unknown_imports_or_no_start_is_refused_with_the_reason(pool, host):
