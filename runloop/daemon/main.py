@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import grp
 import os
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
+from runloop.collecting import collect_seldom
 from runloop.daemon.notify import Notifier
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, RunloopError, Where, exhausted
 
@@ -27,9 +27,6 @@ SYSTEM_CACHE = Path("/var/cache")
 _GROUP = "runloop"
 _SWITCH_S = 0.0005
 """How long the event loop waits for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
-
-_COLLECT = (20_000, 20, 20)
-"""When the collector looks for cycles: imports and runs leave few, and Python's 700 objects would be a look for every second run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +123,7 @@ def _live(
 
 def tune_interpreter() -> None:
     """Set the interpreter up for a loop beside the ledger's writer: for this process, as long as it lives."""
-    gc.set_threshold(*_COLLECT)
+    collect_seldom()
     sys.setswitchinterval(_SWITCH_S)
 
 

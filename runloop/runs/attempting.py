@@ -12,13 +12,13 @@ from runloop.errors import RunloopError
 from runloop.openings.budget import least
 from runloop.openings.states import NodeFailed, NodeResumed, NodeSpent, NodeSucceeded, NodeWaiting
 from runloop.runs.attempt import AttemptSpec
-from runloop.runs.attempts import Working
 from runloop.runs.budgets import AttemptBudget
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.history import Spent
 from runloop.runs.results import ChildCall
 from runloop.runs.waits import Wait
+from runloop.runs.working import Working
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle

@@ -16,7 +16,6 @@ from runloop.events import NodeResult, RunIdentity, final_hash, outputs_hash
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
-from runloop.runs.attempts import tape_of
 from runloop.runs.crossings import AttemptIdentity, Crossings, RecordEnded
 from runloop.runs.history import asked_by, load_run
 from runloop.runs.jsondiff import MISSING, Difference, first_difference, shown
@@ -24,6 +23,7 @@ from runloop.runs.operator import Nobody
 from runloop.runs.recorder import Recorder
 from runloop.runs.services import RunRules
 from runloop.runs.submitted import opening_of
+from runloop.runs.working import tape_of
 from runloop.sandbox.spec import GuestError
 
 if TYPE_CHECKING:

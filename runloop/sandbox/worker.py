@@ -19,6 +19,7 @@ import traceback
 from dataclasses import field
 from typing import Any
 
+from runloop.collecting import collect_seldom
 from runloop.dataclass import dataclass
 from runloop.sandbox import confine, frames, seccomp
 from runloop.sandbox.crew import LOOK_S, Crew
@@ -29,8 +30,6 @@ from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, Limits
 from runloop.sandbox.tape import Player, unpack
 
-_COLLECT = (20_000, 20, 20)
-"""When the collector looks for cycles, as in the daemon."""
 _HOLD_S = 0.001
 """The end of a guest is not held longer than this, to go with the next."""
 
@@ -263,7 +262,7 @@ def main() -> None:
     confine.limit()
     given_up = {"no_new_privileges": confine.no_new_privileges(), "landlock": confine.landlock([cache_dir]), "seccomp": seccomp.refuse()}
     gc.freeze()  # what is here now stays, and a guest leaves few cycles
-    gc.set_threshold(*_COLLECT)
+    collect_seldom()
     worker = Worker(channel, threads)  # after that: threads have the privileges of the thread that starts them
     worker.send(frames.CONTROL, {"verb": "ready", "pid": os.getpid(), **given_up})
     worker.serve()
