@@ -63,6 +63,8 @@ class Submitting:
     """Submissions on their way to the ledger, by run id."""
     _forking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One fork is made at a time, so that a repeated request finds the first."""
+    _forks: set[asyncio.Future[dict[str, Any]]] = field(default_factory=set)
+    """Forks that are being made or wait for their turn."""
 
     def under_way(self, run_id: str) -> bool:
         """Whether the run may be in the ledger already although nobody has it yet."""
@@ -104,6 +106,12 @@ class Submitting:
             RunloopError: as :meth:`RunManager.fork`.
 
         """
+        forking = asyncio.ensure_future(self._fork(request, session))
+        self._forks.add(forking)
+        forking.add_done_callback(self._forks.discard)
+        return await asyncio.shield(forking)  # as a submission: once begun it is taken in
+
+    async def _fork(self, request: ForkRequest, session: str | None) -> dict[str, Any]:
         run_id, hosting = str(request.run_id), self.hosting
         async with self._forking:
             if (stored := self._stored(run_id)) is not None:
@@ -117,12 +125,8 @@ class Submitting:
             person = Person(hosting.people)
             run = await hosting.manager.fork(hosting.kb.ledger, request, operator=person, parks=hosting.park)
             hosted = hosting.host(run, person, session, patient=request.patient)
-        return self._taken_in(hosted)
-
-    def _taken_in(self, hosted: Hosted) -> dict[str, Any]:
-        shown = hosted.shown()
-        self.hosting.pump()
-        return {**shown, "state": hosted.state, "repeated": False}
+        hosting.pump()
+        return {**hosted.shown(), "state": hosted.state, "repeated": False}
 
     # ── a request that came before ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from runloop.daemon import changing as module
+from runloop.daemon import submitting
 from runloop.daemon.changing import Changing
 from runloop.daemon.hosted import Hosted
 from runloop.daemon.hosting import Hosting
@@ -97,3 +98,29 @@ async def test_who_cancels_while_the_disk_is_full_is_told_so_and_it_happens_once
     ledger.stalled = None
     run.recorded.set_result([])
     assert (await changing.cancel(RUN_ID, "enough"))["state"] == "cancelling"
+
+
+async def test_a_fork_whose_requester_waits_no_longer_is_taken_in_all_the_same(monkeypatch):
+    monkeypatch.setattr(submitting, "ArchivedRuns", lambda _ledger: SimpleNamespace(place=lambda _run_id: None))
+    made, on_disk, pumped = [], asyncio.Event(), asyncio.Event()
+
+    async def fork(*_given, **_options):
+        await on_disk.wait()
+        return "the fork"
+
+    def host(run, *_given, **_options):
+        made.append(run)
+        return SimpleNamespace(shown=dict, state="queued")
+
+    hosting = SimpleNamespace(
+        kb=SimpleNamespace(ledger=SimpleNamespace(knows=lambda *_: False)), people=None, manager=SimpleNamespace(fork=fork), park=None,
+        host=host, pump=pumped.set, draining=False, running=0, roster=SimpleNamespace(queue=()), max_runs=1, max_queued=1,
+    )  # fmt: skip
+    taking = asyncio.ensure_future(Submitting(hosting, None).fork(SimpleNamespace(run_id=RUN_ID, parent="p", patient=False), None))
+    await asyncio.sleep(0)
+    taking.cancel()
+    await asyncio.wait({taking})
+    on_disk.set()
+    async with asyncio.timeout(10):
+        await pumped.wait()
+    assert (taking.cancelled(), made) == (True, ["the fork"])
