@@ -213,7 +213,7 @@ def _take(card: Card, prop: Property, ranked: dict[str, list[tuple[int, str]]]) 
         card.org = ", ".join(part for part in split_value(text_of(prop), ";") if part) or None
     else:
         with suppress(ValueError):  # what is not needed may be as odd as it likes
-            if prop.name == "TEL" and (number := phone_number(unescape(text_of(prop)))) is not None:
+            if prop.name == "TEL" and _spoken(prop) and (number := phone_number(unescape(text_of(prop)))) is not None:
                 ranked["TEL"].append((_preference(prop), number))
             profile = profile_of(prop.name, prop.parameters, unescape(text_of(prop)))
             if profile is not None and profile not in card.accounts:
@@ -226,9 +226,19 @@ def phone_number(text: str) -> str | None:
     return number if _NUMBER.fullmatch(number) and sum(each.isdigit() for each in number) >= _DIGITS else None
 
 
+def _types(prop: Property) -> set[str]:
+    return {value.upper() for values in prop.parameters.get("TYPE", []) for value in values.split(",")}
+
+
+def _spoken(prop: Property) -> bool:
+    """Whether a number is one to talk on: no fax and no pager, unless it is for both."""
+    types = _types(prop)
+    return types.isdisjoint({"FAX", "PAGER"}) or not types.isdisjoint({"VOICE", "CELL"})
+
+
 def _preference(prop: Property) -> int:
     """1 is the most preferred, 101 says nothing (RFC 6350 section 5.3; in 3.0 and 2.1 the type ``pref``)."""
-    if "PREF" in {value.upper() for values in prop.parameters.get("TYPE", []) for value in values.split(",")}:
+    if "PREF" in _types(prop):
         return 1
     stated = prop.parameters.get("PREF", [""])[0]
     return int(stated) if stated.isascii() and stated.isdigit() and len(stated) <= 3 else 101

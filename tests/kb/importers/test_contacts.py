@@ -303,6 +303,7 @@ def test_what_cannot_be_decoded_is_a_problem_of_its_line(line):
         (["TEL;VALUE=uri;TYPE=home:tel:+1-418-656-9254;ext=102"], ["+1-418-656-9254"]),
         (["TEL;TYPE=work:030 123456", "TEL;PREF=1:+49 170 1234567", "TEL:030 123456"], ["+49 170 1234567", "030 123456"]),
         (["TEL;CELL:0170/1234567", "item1.TEL;type=pref:(212) 555-0123"], ["(212) 555-0123", "0170/1234567"]),
+        (["TEL;FAX:030 111", "TEL;TYPE=work,fax:030 222", 'TEL;TYPE="PAGER":030 333', "TEL;TYPE=fax;TYPE=voice:030 444"], ["030 444"]),
         (["TEL:", "TEL:none", "TEL;ENCODING=BASE64:%%%", "TEL:" + "1" * 70], []),
     ],
 )
