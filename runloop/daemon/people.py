@@ -270,7 +270,8 @@ class People:
         What closes by itself stays open until then.
         """
         root, question_id = self.root_of(ctx.run_id), ctx.question_id
-        if question.closes_ms is None and not self.followed(root) and not self.wait_ms and not self.waits_for_answers(root):
+        stays_open = question.stays_open or question.closes_ms is not None
+        if not stays_open and not self.followed(root) and not self.wait_ms and not self.waits_for_answers(root):
             return None
         shown = {
             "type": "question",
@@ -290,12 +291,14 @@ class People:
         }
         try:
             async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):
-                given = await self._wait(question_id, root, shown, ctx.asked_ms)
+                given = await self._wait(question_id, root, shown, ctx.asked_ms, stays_open=stays_open)
         except TimeoutError:
             return None if question.default is None else PersonAnswer(question.default, "default")
         return None if given is None or given.text is None else PersonAnswer(given.text, "operator", given.rationale or "")
 
-    async def _wait(self, approval_id: str, root: str, shown: dict[str, Any], asked_ms: int | None) -> Answer | None:
+    async def _wait(
+        self, approval_id: str, root: str, shown: dict[str, Any], asked_ms: int | None, *, stays_open: bool = False
+    ) -> Answer | None:
         """The answer, or None once nobody could give one for long enough."""
         before = self._given.pop(approval_id, None)
         if before is not None:
@@ -310,8 +313,8 @@ class People:
         self.announce({"state": "open", **shown})
         try:
             while not mine.answer.done():
-                stays_open = self.followed(root) or self.waits_for_answers(root) or shown.get("closes_ms") is not None
-                seconds = None if stays_open else self.wait_ms / 1000
+                stays = stays_open or self.followed(root) or self.waits_for_answers(root)
+                seconds = None if stays else self.wait_ms / 1000
                 moved = self._change_of(root)
                 waited: set[asyncio.Future[Any]] = {mine.answer, moved}
                 try:

@@ -307,7 +307,7 @@ class ApprovalDesk:
                 event_id = await self._requested(call, approval_id, prepared, draft)
             else:
                 event_id = before.event_id
-            question = Question(what, _OUTCOMES, None, "", None)
+            question = Question(what, _OUTCOMES, None, "", None, stays_open=True)
             wait = Wait("person", None, OpenQuestion(approval_id, event_id, "question"))
             with self._asks(approval_id, prepared.action, call), call.at.waits(wait):
                 given = await self.operator.ask(question, asking)

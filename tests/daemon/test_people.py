@@ -1,10 +1,12 @@
 """Who answers what waits for a person while its run is being put aside: the question stays open, and the answer brings the run back."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from runloop.daemon.people import Answer, People
+from runloop.effects.perform.ports import Question
 from runloop.errors import InvalidInput
 from runloop.events.records import OpenQuestion
 from runloop.kb.errors import LedgerFull
@@ -71,6 +73,19 @@ async def test_what_is_asked_stays_open_while_its_run_is_put_aside_and_the_answe
     runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
     assert (await answering)["approval_id"] == ASKED.approval_id
     assert (runs.people.open_count, runs.states) == (0, ["open", "closed"])
+
+
+@pytest.mark.parametrize(("stays_open", "answered"), [(True, "it happened"), (False, None)])
+async def test_what_only_a_person_can_say_stays_open_though_nobody_follows_the_run(runs, stays_open, answered):
+    runs.people.patient.clear()
+    ctx = SimpleNamespace(run_id="run", question_id="run/a/1/1/outcome/1", node="a", agent="mails", asked_ms=None)
+    asks = asyncio.create_task(runs.people.ask(Question("Did it?", ("it happened", "give up"), None, "", None, stays_open=stays_open), ctx))
+    await settle()
+    assert runs.people.open_count == int(stays_open)
+    if stays_open:
+        runs.people.opened[ctx.question_id].answer.set_result(Answer(text="it happened"))
+    said = await asks
+    assert (None if said is None else said.answer) == answered
 
 
 async def test_who_answered_while_a_run_was_put_aside_hears_that_it_cannot_be_taken_up(runs):

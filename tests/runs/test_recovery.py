@@ -224,9 +224,9 @@ async def test_a_message_that_may_be_out_is_a_question_and_never_a_guess(bench, 
         result = await recover(b, run_id)
 
         assert (result.status, len(b.outbox.sent)) == (status, sent)
-        question = b.services.operator.shown[-1].text
-        assert "Did it happen?" in question
-        assert "ada@example.org" in question
+        question = b.services.operator.shown[-1]
+        assert "Did it happen?" in question.text
+        assert ("ada@example.org" in question.text, question.stays_open) == (True, True)
         recorded = load_run(b.ledger, run_id)
         assert [crossing.answered for crossing in recorded.attempts[0].crossings] == [True]
         assert list(recorded.decisions.values())[-1]["decision"] == said

@@ -56,6 +56,8 @@ class Question:
     closes_ms: int | None = None
     """When it is decided without an answer, Unix milliseconds; ``on_timeout`` is what is chosen then."""
     on_timeout: str = ""
+    stays_open: bool = False
+    """Whether only a person can answer it, so that it waits for one wherever there is a place to wait."""
 
 
 @dataclass(frozen=True, slots=True)
