@@ -10,14 +10,20 @@ from runloop.bundles.python_entry import python_problems
 from runloop.errors import RunloopError, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from runloop.bundles.bundle import Inspection
+    from runloop.bundles.manifest import Kind
     from runloop.bundles.python_entry import Compiles
 
+    WasmFault = Callable[[Kind, str, bytes], str | None]
 
-def lint(inspection: Inspection, compiles: Compiles | None = None) -> list[RunloopError]:
-    """List what loading does not look at: the sources of a Python agent, the schema of ``with``, the form of a WebAssembly file."""
+
+def lint(inspection: Inspection, compiles: Compiles | None = None, wasm_fault: WasmFault | None = None) -> list[RunloopError]:
+    """List what loading does not look at: the sources of a Python agent, the schema of ``with``, the form of a WebAssembly file.
+
+    ``compiles`` and ``wasm_fault`` ask what runs such code: whether it takes a source, and why it does not take a file.
+    """
     manifest = inspection.manifest
     if manifest is None:
         return []
@@ -25,7 +31,7 @@ def lint(inspection: Inspection, compiles: Compiles | None = None) -> list[Runlo
     if manifest.kind == "python":
         problems += python_problems(inspection.files, manifest.entry, manifest.ports_in, inspection.root, compiles)
     else:
-        problems += _wasm_problems(inspection, manifest.kind, manifest.entry)
+        problems += _wasm_problems(inspection, manifest.kind, manifest.entry, wasm_fault)
     if manifest.with_schema is not None and (fault := schema_fault(manifest.with_schema)):
         where = Where(file=f"{inspection.root}/{MANIFEST}", key="schemas.with")
         problems.append(
@@ -57,16 +63,18 @@ def _outside_refs(value: object) -> Iterator[str]:
             yield from _outside_refs(inner)
 
 
-def _wasm_problems(inspection: Inspection, kind: str, entry: str) -> list[RunloopError]:
+def _wasm_problems(inspection: Inspection, kind: Kind, entry: str, wasm_fault: WasmFault | None) -> list[RunloopError]:
     content = inspection.files.get(entry)
     if content is None:
         return []
     # The fifth byte on is the version: core modules are 1, components have layer 1 in the last two bytes.
     expected = b"\0asm\x01\0\0\0" if kind == "wasm32-wasip1" else b"\0asm\x0d\0\x01\0"
-    if content[:8] == expected:
-        return []
     what = "core WebAssembly module" if kind == "wasm32-wasip1" else "WebAssembly component"
+    if content[:8] != expected:
+        fault: str | None = f"{entry!r} is not a {what}"
+    elif fault := None if wasm_fault is None else wasm_fault(kind, entry, content):
+        fault = f"{entry!r} is no valid {what}: {fault}"
+    if fault is None:
+        return []
     where = Where(file=f"{inspection.root}/{entry}")
-    return [
-        BundleInvalid(f"{entry!r} is not a {what}", code="bundle.wasm", where=where, hint="build it for the kind that the manifest names")
-    ]
+    return [BundleInvalid(fault, code="bundle.wasm", where=where, hint="build it for the kind that the manifest names")]

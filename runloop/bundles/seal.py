@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from runloop.bundles.lint import WasmFault
     from runloop.bundles.python_entry import Compiles
 
 #: What sealing puts right; every other problem has to be put right by the author.
@@ -42,12 +43,17 @@ class Sealed:
 
 
 def seal(
-    root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None, compiles: Compiles | None = None
+    root: Path,
+    *,
+    home: str | None = None,
+    env: Mapping[str, str] | None = None,
+    compiles: Compiles | None = None,
+    wasm_fault: WasmFault | None = None,
 ) -> tuple[Sealed | None, list[RunloopError]]:
     """Refresh ``[files]`` (and digests kept beside entry_wasm and tools), unless something else is wrong: then that, and no change."""
     inspection = inspect_bundle(root, home=home, env=env)
     manifest = inspection.manifest
-    problems = [problem for problem in inspection.problems if problem.code not in _MENDED] + lint(inspection, compiles)
+    problems = [problem for problem in inspection.problems if problem.code not in _MENDED] + lint(inspection, compiles, wasm_fault)
     if problems or manifest is None:
         return None, problems
     before, after = manifest.files, file_digests(inspection.files)

@@ -27,6 +27,7 @@ from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle, BundleStore
+    from runloop.bundles.manifest import Kind
 
 _GUEST_PYTHON = (3, 14)
 
@@ -85,7 +86,7 @@ def check(targets: Targets, root: RootOption = None, json: JsonOption = False, t
     found = []
     for target in targets:
         inspection = inspect_bundle(_place(store, target), home=_home(), env=os.environ)
-        found.append((target, inspection, [*inspection.problems, *lint(inspection, _guest_compiles)]))
+        found.append((target, inspection, [*inspection.problems, *lint(inspection, _guest_compiles, _wasm_fault)]))
     if output.wants_json(as_json=json, as_table=table):
         output.print_json({"agents": [inspection_json(*each) for each in found]})
     else:
@@ -150,7 +151,7 @@ def build(target: Target, root: RootOption = None, json: JsonOption = False, tab
     from runloop.bundles.seal import seal
 
     place = _place(_store(root), target)
-    sealed, problems = seal(place, home=_home(), env=os.environ, compiles=_guest_compiles)
+    sealed, problems = seal(place, home=_home(), env=os.environ, compiles=_guest_compiles, wasm_fault=_wasm_fault)
     as_json = output.wants_json(as_json=json, as_table=table)
     if sealed is None:
         if as_json:
@@ -252,7 +253,7 @@ def run_tests(
 def _seal(place: Path) -> None:
     from runloop.bundles.seal import seal
 
-    _, problems = seal(place, home=_home(), env=os.environ, compiles=_guest_compiles)
+    _, problems = seal(place, home=_home(), env=os.environ, compiles=_guest_compiles, wasm_fault=_wasm_fault)
     if problems:
         raise problems[0]
 
@@ -296,6 +297,19 @@ def _guest_compiles(path: str, source: bytes) -> bool:
         return waited(ask())
     except (RunloopError, UnicodeDecodeError):
         return False
+
+
+def _wasm_fault(kind: Kind, entry: str, code: bytes) -> str | None:
+    """Why WebAssembly does not compile, None if it does: the first run finds it compiled then."""
+    from runloop.sandbox import GuestSpec, WorkerPool
+    from runloop.sandbox.cache import CompileFailed
+
+    pool = WorkerPool(context.settings().directories.cache, workers=1, progress=_say_compiling())  # which only compiles: no worker starts
+    try:
+        waited(pool.prepare(GuestSpec(kind, "check", entry, "{}", bytes(32), 0, code=code)))
+    except CompileFailed as failed:
+        return failed.message
+    return None
 
 
 def _say_compiling() -> Any:

@@ -217,7 +217,7 @@ class EffectRequested(RecordMeta, frozen=True):
 
 
 class EffectEnded(RecordMeta, frozen=True):
-    """``effect.completed``, ``effect.failed``, ``effect.unknown``."""
+    """``effect.completed``, ``effect.failed``, ``effect.unknown``; ``estimated`` tokens are not what the provider counted."""
 
     node: Text
     attempt: Attempt
@@ -231,6 +231,7 @@ class EffectEnded(RecordMeta, frozen=True):
     tokens_out: Tokens = field(default_factory=int)
     usd: Amount | None = None
     cached: Annotated[bool, Meta(extra_json_schema={"default": False})] = field(default_factory=bool)
+    estimated: bool | None = None
     taint: bool | list[str] | None = None
 
 

@@ -185,6 +185,7 @@ class Call:
             tokens_out=outcome.tokens_out or 0,
             usd=outcome.usd,
             cached=outcome.cached,
+            estimated=outcome.tokens_estimated or None,
             taint=sorted(outcome.taint) or None,
         )
         written = await self._write(Draft("effect.completed", f"{self.name} answered", ended, agent_id=self.at.who.agent_id))

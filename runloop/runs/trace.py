@@ -93,6 +93,8 @@ def _hop(record: Mapping[str, Any]) -> Hop | None:
         case "effect.completed":
             tokens = (meta.get("tokens_in") or 0) + (meta.get("tokens_out") or 0)
             hop_note = "cached" if meta.get("cached") else _tainted(meta)
+            if meta.get("estimated"):
+                hop_note = ", ".join(filter(None, (hop_note, "tokens estimated")))
             size, usd = _size(meta.get("result")), meta.get("usd") if tokens else None
             name = meta.get("name") or ""
             return Hop(*at, _peer(name), node, f"{name} ok", size, meta.get("ms"), tokens or None, usd, hop_note)

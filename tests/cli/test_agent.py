@@ -136,6 +136,21 @@ def test_check_reports_every_fault_and_its_exit_code(rlp, home):
     assert (code, entry["ok"], len(entry["problems"])) == (5, False, 4)
 
 
+def test_webassembly_that_is_cut_off_is_found_by_check_and_build(rlp, home):
+    import wasmtime
+
+    rlp("scaffold", "reader")
+    bundle = home / ".runloop" / "agents" / "reader"
+    manifest = bundle / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace('kind = "python"', 'kind = "wasm32-wasip1"\nentry = "agent.wasm"'))
+    whole = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "_start") (nop) (nop)))'))
+    for content, codes in ((whole[:-3], (2, 5)), (whole, (0, 0))):
+        (bundle / "agent.wasm").write_bytes(content)
+        built, checked = rlp("build", "reader", "--table"), rlp("check", "reader", "--table")
+        assert (built[0], checked[0]) == codes
+        assert all(("'agent.wasm' is no valid core WebAssembly module: " in err) is (content != whole) for _, _, err in (built, checked))
+
+
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python reads whatever the guest's reads")
 def test_build_takes_the_syntax_of_the_guests_python_though_this_one_is_older(rlp, home):

@@ -108,6 +108,7 @@ class Model:
     def __init__(self):
         self.prompts = []
         self.usage = (10, 5, 250)
+        self.estimated = False
         self.hold, self.hold_at = None, 1
         """Set, when the call of that number has come; it never ends then."""
         self.gate, self.gate_at, self.hold_seen = None, 0, None
@@ -137,7 +138,7 @@ class Model:
             "finish_reason": "stop",
             "cached": False,
         }
-        return Outcome(result, tokens_in, tokens_out, micros)
+        return Outcome(result, tokens_in, tokens_out, micros, tokens_estimated=self.estimated)
 
 
 class Bench:

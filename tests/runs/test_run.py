@@ -247,6 +247,15 @@ artifacts: {save: [j.out]}
         assert ended == ["f", "s", "j"]
 
 
+async def test_the_record_of_an_answer_says_where_its_tokens_are_estimated(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('a').text}\n", caps="model = true")
+        for b.model.estimated in (False, True):
+            await b.run('version: 0\nname: o\nnodes: [{id: only, use: "agent:one"}]\nedges: []\n')
+
+        assert [meta.get("estimated") for meta in b.metas("effect.completed")] == [None, True]
+
+
 async def test_a_performer_that_trips_costs_its_call_and_not_the_run(bench):
     async with bench() as b:
         b.agent(

@@ -47,6 +47,11 @@ def test_a_call_and_its_answer_are_two_hops_with_sizes_also_of_blobs():
     assert (hops[2].ms, hops[2].tokens) == (12, 7)
 
 
+def test_tokens_that_nobody_counted_are_said_to_be_estimated():
+    kind, message, meta = ANSWERED
+    assert ladder(records((kind, message, {**meta, "estimated": True, "taint": ["web"]})))[0].note.endswith(", tokens estimated")
+
+
 def test_an_unknown_cost_is_none_and_never_zero():
     assert [hop.usd for hop in ladder(records(STARTED, ASKED, ANSWERED, ENDED))] == [None] * 4
 
