@@ -129,8 +129,8 @@ class OpenQuestion(RecordMeta, frozen=True):
 class RunChanged(RecordMeta, frozen=True):
     """``run.waiting``, ``run.paused``, ``run.resumed``, ``run.recovered``, ``run.cancelling``.
 
-    ``owner`` is the process that has the run from now on. A waiting run goes on by itself at ``until_ms``;
-    ``why``, ``until_ms`` and ``approvals`` are those of its child runs, too.
+    ``owner`` is the process that has the run from now on, ``runloop`` its version where the run began with another. A waiting run goes on
+    by itself at ``until_ms``; ``why``, ``until_ms`` and ``approvals`` are those of its child runs, too.
     """
 
     why: str
@@ -138,6 +138,7 @@ class RunChanged(RecordMeta, frozen=True):
     nodes: list[str] | None = None
     effects_answered: Count | None = None
     owner: str | None = None
+    runloop: str | None = None
     until_ms: int | None = None
     approvals: list[OpenQuestion] | None = None
 

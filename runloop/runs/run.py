@@ -329,7 +329,9 @@ class Run:
         answered = sum(crossing.answered for attempt in left for crossing in attempt.crossings)
         why = "its wait is over" if recorded.waiting is not None else "its process ended"
         nodes = [attempt.node for attempt in left] or None
-        meta = RunChanged(why, nodes=nodes, effects_answered=answered, owner=self.services.owner)
+        version, begun_with = self.services.runloop_version, recorded.submitted["versions"]["runloop"]
+        other = None if version == begun_with else version
+        meta = RunChanged(why, nodes=nodes, effects_answered=answered, owner=self.services.owner, runloop=other)
         return Draft("run.recovered", f"run taken up again: {why}", meta)
 
     def _step(self, event: Event) -> list[Command]:
@@ -375,18 +377,22 @@ class Run:
         return self.waits.covers(self.tasks.keys() - self.in_line if self.paused else self.tasks.keys())
 
     def say_quiet(self) -> None:
-        """A nested opening that only waits does not use up the time of the node that it is, at whatever depth."""
+        """Let the parent look whenever this run begins to wait, or goes on.
+
+        A nested opening that only waits does not use up the time of the node that it is, at whatever depth.
+        """
         if self.parent is None:
             return
-        if self.parent_attempt is not None and self.quiet is not self._said_quiet:
+        if self.quiet is not self._said_quiet:
             self._said_quiet = not self._said_quiet
-            self.parent.tell((NodeWaiting if self._said_quiet else NodeResumed)(*self.parent_attempt))
+            moved = NodeWaiting if self._said_quiet else NodeResumed
+            self.parent.tell(Tick() if self.parent_attempt is None else moved(*self.parent_attempt))
         self.parent.say_quiet()
 
     def _may_park_in(self) -> float | None:
-        """In how many seconds the run may be parked if nothing happens; None where something is at work."""
+        """In how many seconds the run may be parked if nothing happens; None where something is at work, here or in a child run."""
         after_ms = self.services.rules.park_after_ms
-        if self.parks is None or after_ms is None or not self._all_waits:
+        if self.parks is None or after_ms is None or not self.quiet:
             return None
         return after_ms / 1000
 

@@ -2,7 +2,13 @@
 
 import asyncio
 
+import pytest
+
+from runloop.openings import parse_opening
+from runloop.runs.manager import Submission
 from runloop.runs.pausing import pause, resume
+from runloop.runs.results import RunHalted
+from runloop.runs.services import RunRules
 
 ASKS = "@agent\ndef run():\n    return {'out': model.complete('p').text}\n"
 INNER = 'version: 0\nname: inner\nnodes: [{id: deep, use: "agent:one"}]\nedges: []\n'
@@ -74,3 +80,16 @@ async def test_a_child_that_was_left_before_it_could_be_paused_waits_with_its_pa
         assert len(b.model.prompts) == 1
         await resume(again, "back")
         assert (await driving).status == "succeeded"
+
+
+async def test_a_run_that_is_paused_while_it_waits_leaves_memory_once_the_pause_is_on_record(bench):
+    async with bench(rules=RunRules(park_after_ms=300)) as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        opening = parse_opening('version: 0\nname: o\nnodes: [{id: only, use: "agent:one", wait: {for: 1h}}]\nedges: []\n')
+        run = await b.manager.submit(Submission(opening, parks=lambda _: None))
+        driving = asyncio.create_task(b.manager.drive(run))
+        await asyncio.sleep(0)
+        await pause(run, "lunch")
+        with pytest.raises(RunHalted):
+            await asyncio.wait_for(driving, 20)
+        assert (run.parked.why, run.recorder.lost) == ("a resumption", None)

@@ -210,6 +210,22 @@ async def interrupted(b, held, text=ONE):
     return run.run_id
 
 
+async def test_the_record_of_a_recovery_names_the_version_that_took_the_run_up_where_that_is_another(bench, desk):
+    async with bench(operator=desk(True, answers=[PersonAnswer("give up", "operator")])) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        for version in ("test", "newer"):
+            held = asyncio.Event()
+            b.outbox.hold = _for_ever(held)
+            run_id = await interrupted(b, held)
+            b.services.operator.decisions.append(True)
+            b.services.operator.answers = [PersonAnswer("give up", "operator")]
+            object.__setattr__(b.services, "runloop_version", version)
+            await recover(b, run_id)
+
+        recovered = [event.payload["meta"] for event in b.ledger.read(kinds=["run.recovered"])]
+        assert [meta.get("runloop") for meta in recovered] == [None, "newer"]
+
+
 @pytest.mark.parametrize(
     ("said", "status", "sent"), [("do it now", "succeeded", 1), ("it happened", "failed", 0), ("give up", "failed", 0)]
 )

@@ -19,6 +19,7 @@ FOUND = {
     16730: "a nested opening ran out of time in a pause, where its agents had not got a turn before",
     546633: "a node ran out of time in a pause, where its worker had died under a call that waited for the pause to end",
     510639: "what a person had approved for the whole run answered a question that was open only where a crash came in between",
+    710096: "a run whose child was at work looked again and again whether it could be parked",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 
