@@ -58,3 +58,25 @@ def settings(flags: Mapping[str, object] | None = None) -> Settings:
                 output.print_warning(warning.code, str(warning), as_json=_CURRENT.json_errors)
         _CURRENT.settings = loaded
     return _CURRENT.settings
+
+
+def settings_for_the_daemon() -> Settings:
+    """The settings, for verbs that look at a daemon or stop it: it goes on with the last good ones while a file of them is broken.
+
+    That is a warning then, and what stands in the files does not count.
+    """
+    import os
+
+    from runloop.cli import output
+    from runloop.config import load
+    from runloop.config.errors import ConfigError
+
+    try:
+        return settings()
+    except ConfigError as broken:
+        without_files = load(flags=_CURRENT.overrides, env={**os.environ, "RUNLOOP_CONFIG": os.devnull})
+        where = f" (at {broken.where})" if str(broken.where) else ""
+        says = f"{broken.message}{where}; a daemon goes on with its last good settings"
+        output.print_warning(broken.code, says, as_json=_CURRENT.json_errors)
+        _CURRENT.settings = without_files
+        return without_files

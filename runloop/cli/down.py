@@ -27,7 +27,7 @@ def down(
     as_json: JsonOption = False,
 ) -> int:
     """Stop the daemon: no new runs, a grace for nodes that work, then the end. Runs without an end stay unfinished in the ledger."""
-    settings = context.settings()
+    settings = context.settings_for_the_daemon()
     grace_ms = settings.get("runtime.drain_grace_ms") if grace_s is None else int(grace_s * 1000)
     handle = waited(_ask_to_stop(settings, grace_ms))
     if handle is None:

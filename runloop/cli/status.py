@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, help="Show how the daemon is.")
 @app.command()
 def status(*, as_json: JsonOption = False, as_table: TableOption = False) -> int:
     """Show state, runs, workers and problems of the daemon. Exit code 3 where none answers."""
-    found = link.ask_once(context.settings(), "status")
+    found = link.ask_once(context.settings_for_the_daemon(), "status")
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json(found)
         return 0

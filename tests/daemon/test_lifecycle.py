@@ -166,6 +166,18 @@ def test_up_status_down_from_the_command_line_leave_nothing(daemon):
     assert (daemon.state / "log" / "runloopd.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_daemon_can_be_looked_at_and_stopped_while_its_settings_are_broken(daemon):
+    assert daemon.rlp("up", "--wait").returncode == 0
+    config = daemon.state / "config.yaml"
+    config.write_text(config.read_text() + "\nsandbox: {workers: many}\n" if config.exists() else "sandbox: {workers: many}\n")
+    status, down = daemon.rlp("status"), daemon.rlp("down")
+    assert (status.returncode, down.returncode) == (0, 0), (status.stderr, down.stderr)
+    for said in (status.stderr, down.stderr):
+        assert f"(at {config}" in said
+        assert "last good settings" in said
+    assert not daemon.socket.exists()
+
+
 def test_up_says_why_the_daemon_could_not_start(daemon):
     daemon.socket.parent.mkdir(parents=True, mode=0o700)
     daemon.socket.write_text("not a socket")
