@@ -99,6 +99,7 @@ class Terminal:
         self.shown = ""
         pid, self.fd = pty.fork()
         if pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who tests in the background leaves Ctrl-C without effect
             os.chdir(home.root)
             os.execve(RLP[0], [*RLP, *map(str, arguments)], {**home.env, "TERM": "xterm-256color"})
         self.pid = pid
