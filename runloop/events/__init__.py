@@ -1,7 +1,7 @@
 """Events: their kinds and schemas, canonical JSON, hashes, ids, and the run record. Pure; imports nothing else of ours but errors."""
 
 from runloop.events.blobs import INLINE_LIMIT, externalise, is_blob_ref, restore
-from runloop.events.canonical import canonical, parse
+from runloop.events.canonical import canonical, parse, plain_json
 from runloop.events.errors import InvalidEvent, NotCanonical, UnknownKind
 from runloop.events.hashes import NodeResult, chain_hash, content_hash, final_hash, genesis, outputs_hash, value_hash
 from runloop.events.ids import new_uuid
@@ -42,6 +42,7 @@ __all__ = [
     "new_uuid",
     "outputs_hash",
     "parse",
+    "plain_json",
     "readable",
     "record_of",
     "restore",

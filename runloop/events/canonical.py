@@ -66,6 +66,15 @@ def canonical(value: Any) -> bytes:
         raise NotCanonical(f"not a JSON value: {error}", hint=hint) from error
 
 
+def plain_json(value: Any) -> str | None:
+    """The text that every JSON encoder writes which sorts keys and leaves out blanks; None for a value on which they differ."""
+    try:
+        data = _quick(value)
+    except UnicodeEncodeError:
+        return None
+    return None if data is None else data.decode()
+
+
 def parse(data: bytes | str) -> Any:
     """The value of canonical JSON: ``canonical(parse(data)) == data``. Whole doubles above 2^53 come back as the doubles they were."""
     try:

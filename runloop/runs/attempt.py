@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind
+from runloop.events import plain_json
 from runloop.sandbox.spec import GuestError, GuestSpec
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from runloop.sandbox.spec import Limits
 
 _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
-_SEED_CONTEXT = "runloop attempt seed v1"
+_SEEDS = blake3(derive_key_context="runloop attempt seed v1")
 DEFAULT_PORT = "out"
 _REFUSAL_CLASSES = "runloop_agent."
 """How a traceback names the refusals of ``runloop_agent`` (``runloop_agent._calls.Denied``)."""
@@ -41,7 +42,7 @@ class AttemptSpec:
     @property
     def seed(self) -> bytes:
         """32 bytes of this attempt's own: no two attempts of a run see the same random numbers."""
-        hasher = blake3(derive_key_context=_SEED_CONTEXT)
+        hasher = _SEEDS.copy()
         hasher.update(self.run_seed)
         hasher.update(f"{self.node}\0{self.attempt}".encode())
         return hasher.digest()
@@ -55,7 +56,7 @@ class AttemptSpec:
             kind=bundle.kind,
             digest=bundle.digest,
             entry=bundle.entry,
-            request_json=_as_json(request),
+            request_json=plain_json(request) or _as_json(request),
             seed=self.seed,
             start_ms=self.start_ms,
             limits=limits,

@@ -45,8 +45,7 @@ async def make_attempt(run: Run, command: StartNode, started_ms: int, recorded: 
     except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
         run.tell(error)
         return
-    if run.tasks.get(node) is asyncio.current_task():
-        del run.tasks[node]
+    if run.tasks.pop(node, None) is not None:  # else it is being stopped; only then can another attempt of the node begin
         run.left_open.pop(node, None)
     run.tell(event)
 

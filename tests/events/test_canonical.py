@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections import OrderedDict
 from enum import IntEnum
@@ -9,7 +10,7 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runloop.events import NotCanonical, canonical, parse
+from runloop.events import NotCanonical, canonical, parse, plain_json
 from runloop.events.canonical import MAX_DEPTH, MAX_SAFE_INTEGER
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -26,6 +27,19 @@ JSON = st.recursive(
 @example([1e21, 1e-7, 1.0, -0.0, 5e-324, 1e15, 1e16, 123456789012345680.0, 0.0001, 0.00001])
 def test_it_writes_the_same_bytes_as_the_reference_implementation(value):
     assert canonical(value) == rfc8785.dumps(value)
+
+
+@given(JSON | st.text(max_size=20))
+@example({"\ue000": 1, "\U0001f600": 2})
+@example({"a": [1.0, 1e-5, 1e16, 2.5, 0.0001], "b": '\x00\x1f\x7f\u2028"\\/'})
+@example("\ud800")
+def test_plain_text_is_what_the_standard_library_writes_or_is_not_given(value):
+    standard = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    assert plain_json(value) in (None, standard)
+
+
+def test_plain_text_is_given_for_what_agents_mostly_exchange():
+    assert plain_json({"with": {}, "inputs": {"a": [{"text": "é", "n": 1, "ok": None}]}, "run": {"attempt": 1}}) is not None
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
