@@ -47,10 +47,12 @@ def limit(*, files: int = 256, file_bytes: int = 1 << 20, cpu_s: int | None = No
 def stay_behind() -> None:
     """From now on who wakes this process is not interrupted by it, above all not the loop that sends it a guest.
 
-    Its share of the processor stays the same. A service's filter of system calls may refuse, and then it is as it was.
+    Its share of the processor stays the same. Who chose another class for it keeps that one; a service's filter of system calls may refuse,
+    and then it is as it was.
     """
     with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def no_new_privileges() -> bool:

@@ -96,3 +96,13 @@ def test_a_process_whose_parent_is_gone_does_not_start():
     code = "from runloop.sandbox import confine; confine.die_with_parent(1 << 30); print('alive')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(("chosen", "then"), [("SCHED_OTHER", "SCHED_BATCH"), ("SCHED_IDLE", "SCHED_IDLE")])
+def test_a_process_that_was_started_with_a_class_of_its_own_keeps_it(chosen, then):
+    code = (
+        f"import os; os.sched_setscheduler(0, os.{chosen}, os.sched_param(0)); from runloop.sandbox import confine; confine.stay_behind(); "
+        "print(os.sched_getscheduler(0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == getattr(os, then)
