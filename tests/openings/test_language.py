@@ -198,6 +198,12 @@ def test_a_template_may_stand_between_spaces():
     assert only_node(node('with: {x: " {{  params.n  }} "}', "params: {n: 7}\n")).with_args == {"x": 7}
 
 
+def test_a_parameter_that_no_json_can_hold_is_refused_by_name():
+    with pytest.raises(OpeningError) as refused:
+        parse_once(f"{HEAD}params: {{to: a, n: 1}}\n{REST}", params={"n": b"bytes"})
+    assert "'n'" in str(refused.value)
+
+
 def test_the_same_text_with_the_same_parameters_is_one_opening_and_what_is_wrong_is_told_every_time():
     text = f"{HEAD}params: {{to: a, n: 1}}\n{REST}"
     once = parse_once(text, params={"n": 2})
