@@ -71,10 +71,10 @@ def _wasm_problems(inspection: Inspection, kind: Kind, entry: str, wasm_fault: W
     expected = b"\0asm\x01\0\0\0" if kind == "wasm32-wasip1" else b"\0asm\x0d\0\x01\0"
     what = "core WebAssembly module" if kind == "wasm32-wasip1" else "WebAssembly component"
     if content[:8] != expected:
-        fault: str | None = f"{entry!r} is not a {what}"
-    elif fault := None if wasm_fault is None else wasm_fault(kind, entry, content):
-        fault = f"{entry!r} is no valid {what}: {fault}"
-    if fault is None:
+        message = f"{entry!r} is not a {what}"
+    elif wasm_fault is not None and (fault := wasm_fault(kind, entry, content)):
+        message = f"{entry!r} is no valid {what}: {fault}"
+    else:
         return []
     where = Where(file=f"{inspection.root}/{entry}")
-    return [BundleInvalid(fault, code="bundle.wasm", where=where, hint="build it for the kind that the manifest names")]
+    return [BundleInvalid(message, code="bundle.wasm", where=where, hint="build it for the kind that the manifest names")]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from runloop.daemon.errors import waits_for_room
+from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.kb.runs import find_run
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from runloop.daemon.hosted import Hosted
     from runloop.daemon.hosting import Hosting
     from runloop.daemon.submitting import Submitting
-
-_LOOK_FOR_ROOM_S = 1.0
 
 
 @dataclass(slots=True)
@@ -82,10 +80,7 @@ class Changing:
         changing = asyncio.ensure_future(change)
         self._changes.add(changing)
         changing.add_done_callback(self._changes.discard)
-        while not (await asyncio.wait({changing}, timeout=_LOOK_FOR_ROOM_S))[0]:
-            if self.hosting.kb.ledger.stalled is not None:
-                raise waits_for_room()
-        changing.result()
+        await on_record(changing, self.hosting.stalled)
 
     async def _here(self, ref: str) -> Hosted:
         """The run, in memory. Raises InvalidInput ``run.unknown``, ``run.ambiguous``, ``run.ended``, ``run.not_here``, or why it is not."""

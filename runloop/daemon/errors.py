@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from runloop.errors import Denied, InvalidInput, Unavailable
-from runloop.kb.errors import LedgerFull
 
 
 class DaemonBusy(Unavailable):
@@ -38,9 +37,3 @@ class NeedsOperator(Denied):
     """The verb needs the operator role."""
 
     code = "daemon.needs_operator"
-
-
-def waits_for_room() -> LedgerFull:
-    """What is asked of a run while the disk is full: it happens, and later."""
-    hint = "make room; what was asked for is forgotten only if the daemon ends before"
-    return LedgerFull("the disk is full: the run does that as soon as there is room", hint=hint)

@@ -72,7 +72,11 @@ class Hosting:
     def __post_init__(self) -> None:
         self.roster = Roster(self.kb, Parking(self.clock_ms, self.wake))
         self.people.wake = self.wake
-        self.people.stalled = lambda: self.kb.ledger.stalled is not None
+        self.people.stalled = self.stalled
+
+    def stalled(self) -> bool:
+        """Whether the disk is full, so that nothing comes on record."""
+        return self.kb.ledger.stalled is not None
 
     # ── driving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from runloop.daemon.errors import waits_for_room
+from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runloop.events.records import OpenQuestion
     from runloop.runs.operator import ApprovalRequest
 
-_LOOK_FOR_ROOM_S, _LOOKS = 1.0, 10
+_LOOKS = 10
 """How often it is looked whether an answer is on record, before whoever gave it is told that it was taken."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 
@@ -147,12 +147,7 @@ class People:
             hint = "`rlp approve` lists what is open; somebody else may have answered"
             raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=hint)
         try:
-            for _ in range(_LOOKS):
-                if (await asyncio.wait({settled}, timeout=_LOOK_FOR_ROOM_S))[0]:
-                    settled.result()
-                    break
-                if self.stalled():
-                    raise waits_for_room()
+            await on_record(settled, self.stalled, _LOOKS)
         finally:
             self._settled.pop(approval_id, None)
         return shown

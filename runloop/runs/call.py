@@ -20,7 +20,7 @@ from runloop.events import value_hash
 from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo, OpenQuestion
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.recorder import Draft
-from runloop.runs.results import RunHalted
+from runloop.runs.results import SPAWNS, RunHalted
 from runloop.runs.waits import Wait
 from runloop.sandbox.spec import Answer
 from runloop.sandbox.spec import CallError as GuestCallError
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from runloop.runs.crossings import Crossings
     from runloop.runs.history import RecordedAttempt
 
-SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
 _GOES_OUT = frozenset({"model.complete", "model.embed", "http.fetch", "exec.run", "mail.send"})
 """Calls that take their time elsewhere, in which the guest needs no processor."""
 

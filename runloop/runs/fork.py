@@ -13,7 +13,7 @@ from msgspec import structs
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
-from runloop.runs.results import child_id
+from runloop.runs.results import SPAWNS
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
@@ -24,7 +24,6 @@ _OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "
 """Kinds that say something about one run alone, not about what happened in it."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 _GATE = "gate"
-_SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
 _COSTS: Mapping[str, Any] = {"tokens": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0}
 Place = tuple[str, int, int]
 """A call: node, attempt, and its number within the attempt."""
@@ -193,7 +192,7 @@ def open_calls(events: Sequence[StoredEvent], parent: str, seq: int) -> list[Pla
             continue
         if event.kind == "node.started" and not (meta.get("agent") or {}).get("digest"):
             found.append((meta["node"], meta["attempt"], 0))
-        elif event.kind == "effect.requested" and meta["name"] in _SPAWNS and _place(event) not in answered:
+        elif event.kind == "effect.requested" and meta["name"] in SPAWNS and _place(event) not in answered:
             found.append(_place(event))
     return found
 
@@ -204,9 +203,7 @@ def shared_children(fork: RecordedRun, children_of: Callable[[str], list[str]]) 
     for attempt in fork.attempts:
         if attempt.run_id == fork.run_id:
             continue
-        calls = [each.call for each in attempt.crossings if each.name in _SPAWNS]
-        for call in calls or ([] if attempt.agent.get("digest") else [0]):
-            own, theirs = (child_id(run_id, attempt.node, attempt.attempt, call) for run_id in (fork.run_id, attempt.run_id))
+        for own, theirs in zip(*map(attempt.children_of, (fork.run_id, attempt.run_id)), strict=True):
             if own not in children_of(fork.run_id) and theirs in children_of(attempt.run_id):
                 found.append(theirs)
     return found

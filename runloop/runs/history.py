@@ -24,6 +24,7 @@ from runloop.openings.states import (
     TakenUp,
 )
 from runloop.runs.fork import told_events
+from runloop.runs.results import SPAWNS, child_id
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
@@ -89,6 +90,12 @@ class RecordedAttempt:
     """Lines that it logged since its last answered call."""
     waits_for: set[str] = field(default_factory=set)
     """What the attempt waits for at this place of the record: calls and approvals by their id, ``pause``, ``child``."""
+
+    def children_of(self, run_id: str) -> list[str]:
+        """The child runs that were asked for, by the ids that they have where ``run_id`` asks; a nested opening is one itself."""
+        calls = [crossing.call for crossing in self.crossings if crossing.name in SPAWNS]
+        own = calls or ([] if self.agent.get("digest") else [0])
+        return [child_id(run_id, self.node, self.attempt, call) for call in own]
 
 
 @dataclass(frozen=True, slots=True)

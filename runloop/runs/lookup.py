@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
+from runloop.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +76,6 @@ def _read(path: Path) -> OpeningText:
 
 def _not_found(name: str, search_dirs: Sequence[Path]) -> InvalidInput:
     searched = ", ".join(str(directory) for directory in search_dirs) or str(Path(name).parent.resolve())
-    near = difflib.get_close_matches(name, known_openings(search_dirs), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "give a file, or a name that lies in one of openings.search_dirs"
+    near = nearest(name, known_openings(search_dirs))
+    hint = f"did you mean {near!r}?" if near else "give a file, or a name that lies in one of openings.search_dirs"
     return InvalidInput(f"opening {name!r} not found (searched: {searched})", code="opening.not_found", hint=hint)

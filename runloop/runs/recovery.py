@@ -8,7 +8,6 @@ from runloop.errors import InvalidInput
 from runloop.events import value_hash
 from runloop.policy import Grant, Scope
 from runloop.runs.history import Spent
-from runloop.runs.results import child_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _NO_PERSON = frozenset({"advance", "grant"})
 """Who decides by what the opening says, or by a grant that may have been taken back since."""
-_SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
 
 
 def kept_bundles(opening: Opening, submitted: Mapping[str, Any], kept: Kept) -> dict[str, Bundle]:
@@ -72,10 +70,9 @@ async def spent_by_family(recorded: RecordedRun, load: Callable[[str], Awaitable
     total = Spent()
     for attempt in recorded.attempts:
         total.add(attempt.spent)
-        calls = [crossing.call for crossing in attempt.crossings if crossing.name in _SPAWNS]
-        for call in calls or ([0] if not attempt.agent.get("digest") else []):
+        for child_id in attempt.children_of(recorded.run_id):
             try:
-                child = await load(child_id(recorded.run_id, attempt.node, attempt.attempt, call))
+                child = await load(child_id)
             except InvalidInput:
                 continue  # it was never submitted
             total.add(await spent_by_family(child, load))

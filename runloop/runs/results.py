@@ -70,6 +70,10 @@ class ChildCall:
     agent: bool = False
 
 
+SPAWNS = frozenset({"spawn.agent", "spawn.opening"})
+"""Calls that ask for a child run."""
+
+
 def child_id(parent_id: str, node: str, attempt: int, call: int) -> str:
     """The run id of the child that a call asks for; call 0 is a node that is a nested opening itself."""
     return str(uuid.uuid5(uuid.UUID(parent_id), f"{node}/{attempt}/{call}"))

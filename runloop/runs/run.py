@@ -35,7 +35,7 @@ from runloop.openings.states import (
 from runloop.runs.approvals import NOBODY_TO_ASK
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempting import make_attempt
-from runloop.runs.call import SPAWNS, close_open_calls, dollars
+from runloop.runs.call import close_open_calls, dollars
 from runloop.runs.closing import Closing
 from runloop.runs.commands import ends_of, portions
 from runloop.runs.crossings import Crossings
@@ -46,7 +46,7 @@ from runloop.runs.inbox import Inbox
 from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
-from runloop.runs.results import ChildCall, ChildResult, Parked, RunHalted, RunResult
+from runloop.runs.results import SPAWNS, ChildCall, ChildResult, Parked, RunHalted, RunResult
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
 from runloop.runs.waits import Wait, Waits

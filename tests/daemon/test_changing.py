@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from runloop.daemon import changing as module
-from runloop.daemon import submitting
+from runloop.daemon import room, submitting
 from runloop.daemon.changing import Changing
 from runloop.daemon.hosted import Hosted
 from runloop.daemon.hosting import Hosting
@@ -58,7 +58,7 @@ class Runs:
 async def host(monkeypatch):
     """A daemon's runs, one of them driven: (what changes them, the hosting, that run, the ledger)."""
     monkeypatch.setattr(module, "find_run", lambda _ledger, ref: ref)
-    monkeypatch.setattr(module, "_LOOK_FOR_ROOM_S", 0)
+    monkeypatch.setattr(room, "_LOOK_S", 0)
     nothing, ledger = lambda *_args: None, SimpleNamespace(stalled=None)
     people = SimpleNamespace(parking=set(), put_aside=nothing, bring_back=nothing, done=nothing, patient=set())
     hosting = Hosting(Runs(), SimpleNamespace(ledger=ledger), people, 4, 4, lambda: 0, nothing, nothing, nothing, nothing)
