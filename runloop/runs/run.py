@@ -381,13 +381,10 @@ class Run:
 
         A nested opening that only waits does not use up the time of the node that it is, at whatever depth.
         """
-        if self.parent is None:
-            return
-        if self.quiet is not self._said_quiet:
+        if self.parent is not None and self.quiet is not self._said_quiet:
             self._said_quiet = not self._said_quiet
             moved = NodeWaiting if self._said_quiet else NodeResumed
             self.parent.tell(Tick() if self.parent_attempt is None else moved(*self.parent_attempt))
-        self.parent.say_quiet()
 
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work, here or in a child run."""
