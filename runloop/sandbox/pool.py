@@ -242,10 +242,12 @@ class WorkerPool:
             job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, ended, peer.busy > peer.threads, Feed(tape))
             peer.begin(job, message)
             try:
-                result = await ended
-            finally:
-                if not job.gone.is_set():
-                    await self._stop(peer, job)
+                try:
+                    result = await ended
+                finally:
+                    if not job.gone.is_set():
+                        await self._stop(peer, job)
+            finally:  # also where the stopping is stopped
                 del job, ended  # what is raised here knows this frame, and they know what is raised
             if result is not None:
                 return result

@@ -117,6 +117,37 @@ async def test_nothing_of_a_guest_that_its_host_threw_out_waits_for_the_collecto
         gc.enable()
 
 
+async def test_nothing_of_a_guest_whose_stopping_was_stopped_waits_for_the_collector(pool):
+    class Out(Exception):  # noqa: N818 - the test's own
+        pass
+
+    class Host:
+        async def __call__(self, name: str, args: str) -> Answer:
+            await asyncio.sleep(0)
+            for worker in pool.pids:
+                os.kill(worker, signal.SIGSTOP)  # the guest does not stop yet
+            thrown.set()
+            raise Out
+
+    thrown, host = asyncio.Event(), Host()
+    left = weakref.ref(host)
+    task = asyncio.create_task(pool.run(python_spec(WAIT), host))
+    gc.disable()
+    try:
+        await thrown.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (task.done(), await stopped(task)) == (False, True)
+        for worker in pool.pids:
+            os.kill(worker, signal.SIGCONT)
+        del task, host
+        await until(lambda: pool.live == 0)
+        await asyncio.sleep(0)
+        assert left() is None
+    finally:
+        gc.enable()
+
+
 async def test_cancelling_takes_a_queued_guest_out_of_the_queue(cache_dir):
     async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
         first = asyncio.create_task(pool.run(python_spec(LOOP), Host()))
