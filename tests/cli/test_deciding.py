@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_what_was_typed_is_masked_as_all_explanations_are(rlp):
     code, out, _ = rlp("why", "please write to ada@home.example about lunch")
 
     assert code == 0
-    assert "ada@" not in out
+    assert not re.search(r"\bada@", out)
 
 
 def test_openings_that_are_too_close_are_both_told_and_none_is_taken(rlp, home):

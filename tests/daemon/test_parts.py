@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import select
 import socket
 from dataclasses import replace
@@ -52,7 +53,7 @@ def test_the_log_masks_people_before_and_after_the_ledger_is_known(log):
     made.mask(Redactor(""))
     logger().info("mail to john@acme.com")
     first, second = (json.loads(line) for line in path.read_text().splitlines())
-    assert "ada@" not in first["event"]
+    assert not re.search(r"\bada@", first["event"])
     assert first["who"]["phone"].startswith("[phone:")
     assert second["event"] == "mail to jma3uvu@acme.com"
     made.mask(Redactor("", NOTHING))

@@ -1,6 +1,7 @@
 """Who made this mail, on which text of mine does it rest, what did it cost, who approved it: asked of a message that a real run made."""
 
 import json
+import re
 import shutil
 
 ANSWER = "Hello Zoë,\n\nThe pier repair starts on 3 March and takes nine days. [1]\n\nDoes that suit you?\n\nBest regards"
@@ -45,7 +46,7 @@ def test_a_mail_that_was_moved_tells_its_maker_its_sources_its_cost_and_who_appr
     cost = summary["cost"]
     assert (cost["tokens"], cost["failed"], cost["usd"] > 0) == (tokens, 0, True)
     assert abs(cost["usd"] - usd) < 1e-6
-    assert "zoe@harbour" not in json.dumps(said)
+    assert not re.search(r"\bzoe@harbour", json.dumps(said))
     tree = home.rlp("why", second, "--table", "--no-wrap").stdout
     assert "asked the model model.complete local:ok" in tree
     assert f"recorded in run {made['run_id'][:8]}" in tree

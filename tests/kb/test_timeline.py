@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from runloop.events import NewEvent, run_event
@@ -44,7 +46,7 @@ def test_an_entity_has_only_what_touched_it_and_addresses_are_masked(told):
     [first, second] = told.timeline(ADA, Span())[0]
     assert [first.event_id, second.event_id] == [1, 6]
     assert first.what.startswith("contact Ada <a")
-    assert "ada@example.com" not in first.what
+    assert not re.search(r"\bada@example.com", first.what)
 
 
 def test_times_bound_a_timeline_and_the_newest_are_kept(told):
@@ -78,4 +80,4 @@ def test_an_entity_of_the_past_is_as_it_was(told):
         assert past.entity(ADA)["title"] == "Ada"
     assert told.entity(ADA)["title"] == "Ada King"
     assert "@example.com" in told.entity(ADA)["properties"]["email"]
-    assert "ada@" not in str(told.entity(ADA))
+    assert not re.search(r"\bada@", str(told.entity(ADA)))
