@@ -14,7 +14,7 @@ from runloop.cli.opening_files import format_files, new
 from runloop.cli.opening_list import list_openings
 from runloop.cli.opening_source import FileArgument, FilesArgument, read
 from runloop.cli.options import JsonOption
-from runloop.errors import EXIT_INVALID, EXIT_OK, InvalidInput
+from runloop.errors import EXIT_INVALID, EXIT_OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,25 +112,21 @@ def _can_print_boxes() -> bool:
     return True
 
 
-def _resolver(root: Path | None) -> Callable[[str, str | None], AgentPorts | None]:
-    from runloop.bundles.errors import BundleNotFound
+def _resolver(root: Path | None) -> Callable[[str, str | None], AgentPorts]:
     from runloop.openings import AgentPorts
     from runloop.runs.places import bundle_store
 
     store = bundle_store(context.settings(), root)
 
-    def resolve(name: str, variant: str | None) -> AgentPorts | None:
-        try:
-            bundle = store.resolve(name, variant)
-        except BundleNotFound:
-            return None
+    def resolve(name: str, variant: str | None) -> AgentPorts:
+        bundle = store.resolve(name, variant)
         schema = None if bundle.with_schema is None else dict(bundle.with_schema)
         return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema)
 
     return resolve
 
 
-def _nested() -> Callable[[str], Opening | None]:
+def _nested() -> Callable[[str], Opening]:
     from functools import cache
 
     from runloop.openings import parse_opening
@@ -140,13 +136,8 @@ def _nested() -> Callable[[str], Opening | None]:
     search_dirs = opening_dirs(context.settings())
 
     @cache
-    def nested(name: str) -> Opening | None:
-        try:
-            found = find_opening(name, search_dirs)
-        except InvalidInput as error:
-            if error.code == "opening.not_found":
-                return None
-            raise
+    def nested(name: str) -> Opening:
+        found = find_opening(name, search_dirs)
         return parse_opening(found.source, file=found.file)
 
     return nested

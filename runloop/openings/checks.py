@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
@@ -33,7 +33,9 @@ class AgentPorts:
 
 
 Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
-"""An agent's ports by name and variant; None if it is not installed, a RunloopError if it is there and cannot be used."""
+"""An agent's ports by name and variant; None or an error of ``_MISSING`` if it is not installed, another if it cannot be used."""
+_MISSING: Final = frozenset({"bundle.not_found", "opening.not_found"})
+"""Codes of errors that tell what is near to a name that nothing has."""
 
 
 def check(opening: Opening, resolve: Resolve, nested: Nested | None = None) -> list[Problem]:
@@ -77,13 +79,15 @@ class _Agents:
             except RunloopError as error:
                 self._answers[key] = error
         answer = self._answers[key]
+        hint = "rlp agent list shows what is installed; rlp agent install adds one"
+        if isinstance(answer, RunloopError) and answer.code in _MISSING:
+            hint, answer = answer.hint or hint, None
         if isinstance(answer, RunloopError):
             message = f"agent '{node.name}' cannot be used: {answer.message}"
             report.add("unusable_agent", message, node.use_at, node=node.id, key="use", hint=answer.hint)
             return None
         if answer is None:
             variant = f" with variant '{node.variant}'" if node.variant else ""
-            hint = "rlp agent list shows what is installed; rlp agent install adds one"
             report.add("unknown_agent", f"agent '{node.name}'{variant} is not installed", node.use_at, node=node.id, key="use", hint=hint)
         return answer
 
@@ -103,14 +107,16 @@ class _Openings:
             hint = "an opening cannot be a part of itself: " + " -> ".join(chain)
             report.add("recursion", f"opening '{node.name}' leads to itself", node.use_at, node=node.id, key="use", hint=hint)
             return None
+        hint = "give the name of a file in one of openings.search_dirs"
         try:
             child = self._nested(node.name)
         except RunloopError as error:
-            message = f"opening '{node.name}' cannot be used: {error}"
-            report.add("unusable_opening", message, node.use_at, node=node.id, key="use", hint=error.hint)
-            return None
+            if error.code not in _MISSING:
+                message = f"opening '{node.name}' cannot be used: {error}"
+                report.add("unusable_opening", message, node.use_at, node=node.id, key="use", hint=error.hint)
+                return None
+            hint, child = error.hint or hint, None
         if child is None:
-            hint = "give the name of a file in one of openings.search_dirs"
             report.add("unknown_opening", f"there is no opening '{node.name}'", node.use_at, node=node.id, key="use", hint=hint)
             return None
         check_params(node, child, report)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runloop.openings.model import Node
 
 Nested: TypeAlias = Callable[[str], Opening | None]
-"""A nested opening by name; None if there is none, a RunloopError if it is there and cannot be used."""
+"""A nested opening by name; None, or a RunloopError ``opening.not_found``, if there is none, another if it cannot be used."""
 
 
 def check_params(node: Node, child: Opening, report: Report) -> None:

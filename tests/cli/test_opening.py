@@ -115,6 +115,16 @@ def test_an_agent_that_is_not_installed_is_a_problem_at_its_use(capsys, file):
     ]
 
 
+def test_a_name_that_is_near_to_an_agent_or_opening_gets_that_as_a_hint(capsys, file, home):
+    (home / "openings").mkdir()
+    file("version: 0\nname: child\nnodes: [{id: a, use: 'agent:reader'}]\nedges: []\n", "openings/child.yaml")
+    text = "version: 0\nname: o\nnodes: [{id: a, use: 'agent:maler'}, {id: b, use: 'opening:chidl'}]\nedges: []\n"
+
+    _, out, _ = run(capsys, "check", file(text))
+
+    assert ["did you mean 'mailer'?" in out, "did you mean 'child'?" in out] == [True, True]
+
+
 def test_a_directory_of_agents_must_exist(capsys, file):
     code, _, err = run(capsys, "check", "--root", "nowhere", file(GOOD))
 
