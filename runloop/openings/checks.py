@@ -14,7 +14,8 @@ from runloop.openings.expressions import PortRef
 from runloop.openings.fields import place_at
 from runloop.openings.hints import violations
 from runloop.openings.model import ORDER_PORT
-from runloop.openings.nesting import check_filled, check_params, find_recursion
+from runloop.openings.nesting import check_filled, check_params
+from runloop.openings.recursion import Recursion
 
 if TYPE_CHECKING:
     from runloop.openings.errors import Place, Problem
@@ -99,13 +100,14 @@ class _Openings:
         self._opening = opening
         self._nested = nested
         self._revised = {node.gate.revise_to for node in opening.nodes if node.gate}
+        self._recursion: Recursion | None = None
 
     def ports(self, node: Node, report: Report) -> AgentPorts | None:
         if self._nested is None:
             return None
-        if chain := find_recursion(self._opening, node.name, self._nested):
-            hint = "an opening cannot be a part of itself: " + " -> ".join(chain)
-            report.add("recursion", f"opening '{node.name}' leads to itself", node.use_at, node=node.id, key="use", hint=hint)
+        if self._recursion is None:
+            self._recursion = Recursion(self._opening, self._nested)
+        if not self._recursion.check(node, report):
             return None
         hint = "give the name of a file in one of openings.search_dirs"
         try:

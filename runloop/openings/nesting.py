@@ -1,17 +1,16 @@
-"""Nested openings seen from the opening that uses them: parameters are input ports, ``out`` is the output, and nothing may use itself."""
+"""Nested openings seen from the opening that uses them: parameters are input ports, and ``out`` is the output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from runloop.errors import RunloopError
 from runloop.openings.clauses import FEEDBACK_PORT, REVISE_PORT, VOTE_PORT, ContractRetry
 from runloop.openings.model import Opening
 from runloop.openings.params import json_type
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from runloop.openings.errors import Report
     from runloop.openings.model import Node
@@ -47,35 +46,3 @@ def check_filled(node: Node, child: Opening, revised: Collection[str], report: R
         if is_filled and name not in child.params:
             message = f"opening '{node.name}' gets the port '{name}' and does not declare it"
             report.add("argument", message, node.use_at, node=node.id, key="use", hint=f"declare it there: params: {{{name}: null}}")
-
-
-def find_recursion(opening: Opening, name: str, nested: Nested) -> list[str]:
-    """The names from ``opening`` over the nested ``name`` to the one that is used again; empty if there is no such way."""
-    path = [opening.name]
-    if name == opening.name:
-        return [*path, name]
-    path.append(name)
-    pending = [_used(name, nested)]
-    done: set[str] = set()
-    while pending:
-        following = next(pending[-1], None)
-        if following is None:
-            pending.pop()
-            done.add(path.pop())
-        elif following in path:
-            return [*path, following]
-        elif following not in done:
-            path.append(following)
-            pending.append(_used(following, nested))
-    return []
-
-
-def _used(name: str, nested: Nested) -> Iterator[str]:
-    """The openings that a nested one uses; none if it cannot be read, which is said where it is checked itself."""
-    try:
-        child = nested(name)
-    except RunloopError:
-        child = None
-    for node in child.nodes if child is not None else ():
-        if node.kind == "opening":
-            yield node.name

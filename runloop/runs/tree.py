@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.openings import OpeningError, parse_once
+from runloop.openings.errors import Report
+from runloop.openings.recursion import Recursion
 from runloop.runs.lookup import OpeningText
 from runloop.runs.recovery import digest_of
 
@@ -47,7 +49,13 @@ class Tree:
 
 
 def find_tree(opening: Opening, text_of: Callable[[str], OpeningText], agent_of: Callable[[str, str | None], Bundle]) -> Tree:
-    """Everything below ``opening``. Raises RunloopError, with the node, where an opening or an agent is not here."""
+    """Everything below ``opening``.
+
+    Raises:
+        OpeningError: it leads to itself without a condition.
+        RunloopError: an opening or an agent is not here; with the node.
+
+    """
     tree, openings = Tree(), dict[str, OpeningText]()
     pending = [opening]
     while pending:
@@ -59,6 +67,7 @@ def find_tree(opening: Opening, text_of: Callable[[str], OpeningText], agent_of:
             elif node.name not in openings:
                 openings[node.name] = _found(node, partial(text_of, node.name))
                 pending += _parsed(openings[node.name])
+    _check_recursion(opening, openings)
     return Tree(openings, tree.agents)
 
 
@@ -71,6 +80,16 @@ def recorded_tree(submitted: Mapping[str, Any]) -> Tree:
     """The tree of a ``run.submitted`` (its meta)."""
     openings = {name: OpeningText(said["source"], said.get("file")) for name, said in (submitted.get("nested") or {}).items()}
     return Tree(openings, digests=submitted["versions"].get("bundles") or {} if openings else {})
+
+
+def _check_recursion(opening: Opening, openings: Mapping[str, OpeningText]) -> None:
+    report = Report(opening.file)
+    recursion = Recursion(opening, lambda name: next(iter(_parsed(openings[name])), None) if name in openings else None)
+    for node in opening.nodes:
+        if node.kind == "opening":
+            recursion.check(node, report)
+    if report.problems:
+        raise OpeningError(report.problems)
 
 
 def _found(node: Node, find: Callable[[], Thing]) -> Thing:

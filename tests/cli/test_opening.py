@@ -257,7 +257,7 @@ def test_nested_openings_are_looked_at_by_name(capsys, file, home):
     text = "version: 0\nname: {}\nnodes: [{{id: a, use: 'opening:{}', with: {{text: 1}}}}]\nedges: []\n"
 
     for used, problem in {
-        "child": "opening 'child' leads to itself [opening.recursion]",
+        "child": "opening 'child' leads to itself without a condition: parent -> child -> parent [opening.recursion]",
         "nowhere": "there is no opening 'nowhere' [opening.unknown_opening]",
         "broken": "opening 'broken' cannot be used",
     }.items():

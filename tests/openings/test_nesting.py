@@ -19,6 +19,7 @@ edges:
   - {from: a.out, to: b.in}
 success: {any_of: [exists(b.out)]}
 """
+NEVER_ENDS = "that never ends: put a guard on an edge to one of them, or use another opening"
 
 
 def resolve(_name, _variant):
@@ -111,16 +112,63 @@ def test_a_parameter_whose_default_is_null_takes_anything_and_the_run_s_ports_ca
 def test_an_opening_that_leads_to_itself_is_a_problem_where_it_is_used(library_texts, chain):
     text = BASE.replace(", with: {n: 2}", "")
 
-    assert problems(text, **library_texts) == [
-        (5, 18, "opening 'child' leads to itself", f"an opening cannot be a part of itself: {chain}")
-    ]
+    assert problems(text, **library_texts) == [(5, 18, f"opening 'child' leads to itself without a condition: {chain}", NEVER_ENDS)]
 
 
 def test_an_opening_that_uses_itself_directly():
     assert problems(uses("self", "self"))[0][2:] == (
-        "opening 'self' leads to itself",
-        "an opening cannot be a part of itself: self -> self",
+        "opening 'self' leads to itself without a condition: self -> self",
+        NEVER_ENDS,
     )
+
+
+AGAIN = "version: 0\nname: again\nnodes: [{id: a, use: agent:x}, {id: r, use: agent:x}, {id: b, use: opening:again%s}]\nedges: [%s]\n"
+DRAFT = "{from: a.out, to: b.in}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "edges", "ends"),
+    [
+        ("", DRAFT, False),
+        ("", "{from: a.ok == true, to: b.in}", True),
+        ("", f"{DRAFT}, {{from: r.ok == true, to: b.in}}", True),
+        (", merge: any", f"{DRAFT}, {{from: r.ok == true, to: b.in}}", False),
+        (", merge: {at_least: 2}", f"{DRAFT}, {{from: r.ok == true, to: b.in}}", True),
+        (", merge: {at_least: 2}", f"{DRAFT}, {{from: r.out, to: b.in}}", False),
+        (", merge: first_ok", DRAFT, True),
+        ("", "{from: a.more, to: b.in}", True),
+        (", for_each: {in: more}", "{from: a.out, to: b.more}", True),
+        ("", "{from: a.ok == true, to: r.in}, {from: r.out, to: b.in}", True),
+        (", gate: {ask: Good?}", DRAFT, False),
+        (", on_failure: skip", DRAFT, False),
+        (", wait: {for: 2d}", DRAFT, False),
+    ],
+)
+def test_an_opening_may_lead_to_itself_under_a_condition(keys, edges, ends):
+    found = problems(AGAIN % (keys, edges), again=AGAIN % (keys, edges))
+
+    assert [message for _, _, message, _ in found if "leads to itself" in message] == (
+        [] if ends else ["opening 'again' leads to itself without a condition: again -> again"]
+    )
+
+
+@pytest.mark.parametrize("clause", ["gate: {ask: On?}", "on_failure: skip", "on_failure: continue"])
+def test_what_leads_to_a_nested_opening_may_end_without_it(clause):
+    text = (AGAIN % ("", DRAFT)).replace("use: agent:x}", f"use: agent:x, {clause}}}", 1)
+
+    assert problems(text, again=text) == []
+
+
+def test_a_ring_below_a_condition_is_one_all_the_same():
+    text = (AGAIN % ("", "{from: a.out == true, to: b.in}")).replace("opening:again", "opening:child")
+
+    assert [message for _, _, message, _ in problems(text, child=uses("child", "ring"), ring=uses("ring", "child"))] == [
+        "opening 'child' leads to itself without a condition: again -> child -> ring -> child"
+    ]
+
+
+def test_an_opening_may_have_the_name_of_one_that_it_uses():
+    assert problems(uses("same", "same"), same=uses("same")) == []
 
 
 def test_openings_used_twice_missing_or_broken_below_are_no_recursion():

@@ -73,7 +73,9 @@ async def test_spawning_what_policy_does_not_name_is_denied(bench):
 
 async def test_an_opening_that_starts_itself_ends_at_the_depth_limit(bench):
     async with bench() as b:
-        endless = PARENT.replace(", with: {n: 41}", "")
+        nodes = '[{id: more, use: "agent:more"}, {id: outer, use: "opening:child"}]\nedges: [{from: more.out == true, to: outer.in}]'
+        endless = f"version: 0\nname: parent\nnodes: {nodes}\n"
+        b.agent("more", "@agent\ndef run():\n    return {'out': True}\n")
         b.openings["child"] = endless
 
         result = await b.run(endless)

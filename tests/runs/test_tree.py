@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from runloop.errors import RunloopError
+from runloop.openings import OpeningError
 
 TOP = """version: 0
 name: top
@@ -98,3 +99,23 @@ async def test_a_nested_opening_that_cannot_be_read_fails_its_node(bench):
         result = await b.run(TOP)
 
         assert (result.status, result.reason.partition(":")[0]) == ("failed", "node 'below' failed")
+
+
+RING = 'version: 0\nname: {}\nnodes:\n  - {{id: down, use: "opening:{}"}}\nedges: []\n'
+
+
+async def test_openings_that_lead_to_each_other_are_refused_before_anything_is_recorded(bench):
+    async with bench() as b:
+        b.openings |= {"ping": RING.format("ping", "pong"), "pong": RING.format("pong", "ping")}
+
+        with pytest.raises(OpeningError) as caught:
+            await b.submit(b.openings["ping"])
+
+        error = caught.value
+        assert (error.code, error.message, error.where.line, error.where.node) == (
+            "opening.recursion",
+            "opening 'pong' leads to itself without a condition: ping -> pong -> ping",
+            4,
+            "down",
+        )
+        assert b.ledger.read() == []
