@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, Where
 from runloop.kb.derived import as_json, fold
 
 if TYPE_CHECKING:
@@ -121,7 +121,10 @@ class RunFilter:
 
 
 def select_runs(db: apsw.Connection, wanted: RunFilter) -> list[dict[str, Any]]:
-    """Rows of the table ``runs``, each with its ``state``, and where it has no end with ``waiting_for`` and ``waiting_since_ms``."""
+    """Rows of the table ``runs``, each with its ``state``, and where it has no end with ``waiting_for`` and ``waiting_since_ms``.
+
+    Raises InvalidInput ``run.no_words`` where the text has no word that could be looked for.
+    """
     sql, values = _statement(wanted)
     rows = _dicts(db, sql, values)
     for row in rows:
@@ -146,7 +149,7 @@ def _statement(wanted: RunFilter) -> tuple[str, dict[str, Any]]:
         if value is not None:
             where.append(condition)
             values[name] = value
-    for number, word in enumerate(fold(wanted.text or "").split()):
+    for number, word in enumerate(_words(wanted.text or "")):
         where.append(f"instr(r.words, :word{number})")
         values[f"word{number}"] = word
     here = known = ""
@@ -167,6 +170,15 @@ def _statement(wanted: RunFilter) -> tuple[str, dict[str, Any]]:
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     order = "ORDER BY r.submitted_ms DESC, r.first_event DESC LIMIT :limit OFFSET :offset"
     return f"{known} SELECT {_COLUMNS}, {case} AS state FROM runs r {here} {condition} {order}", values  # noqa: S608 - fixed text and placeholders
+
+
+def _words(text: str) -> list[str]:
+    words = fold(text).split()
+    if text.strip() and not words:
+        message = f"there is no word to look for in {text!r}"
+        hint = "give whole or parts of words: runs are found by the letters and digits of their opening's name, parameters and reason"
+        raise InvalidInput(message, code="run.no_words", where=Where(key="text"), hint=hint)
+    return words
 
 
 def _add_spent(db: apsw.Connection, rows: Mapping[str, dict[str, Any]]) -> None:

@@ -98,6 +98,15 @@ def test_the_list_is_narrowed_and_is_json_for_programs(home, capsys):
     assert rlp(capsys, "runs", "--state", "queued", "--table") == "no runs match\n"
 
 
+@pytest.mark.parametrize("text", ["%", " *** ", "–"])
+def test_a_text_without_a_word_lists_nothing_and_says_why(home, capsys, text):
+    code = main(["runs", "--text", text])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert f"there is no word to look for in {text!r}" in err
+
+
 def test_a_run_is_shown_with_its_waits_its_moves_and_its_relations(home, capsys):
     text = rlp(capsys, "show", "00000002", "--table")
     lines = text.splitlines()
