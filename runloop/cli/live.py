@@ -106,7 +106,7 @@ class RunView:
         self.started_ms: int | None = None
         self.finished: Mapping[str, Any] | None = None
         self.hints: dict[str, str] = {}
-        """What was said to be done about the calls that failed, by code."""
+        """What was said to be done about the calls and attempts that failed, by code."""
 
     def feed(self, record: Mapping[str, Any]) -> None:
         """Take one run record; kinds that the view does not show are passed over."""
@@ -116,7 +116,7 @@ class RunView:
             self.started_ms = ts_ms
         elif kind == "run.finished":
             self.finished = record
-        elif kind == "effect.failed" and (hint := (error := meta.get("error") or {}).get("hint")):
+        elif kind in ("effect.failed", "node.finished") and (hint := (error := meta.get("error") or {}).get("hint")):
             self.hints[error["code"]] = hint
         node = meta.get("node", "")
         row, whole = self.rows.get(node), self.rows.get(node.partition("[")[0])

@@ -68,12 +68,13 @@ class AttemptSpec:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """Why an attempt failed, in the plan's terms; ``detail`` is the traceback where the agent raised."""
+    """Why an attempt failed, in the plan's terms; ``detail`` is the traceback where the agent raised, ``hint`` what its author can do."""
 
     code: str
     message: str
     retryable: bool
     detail: str | None = None
+    hint: str | None = None
 
 
 def ports_of(result: Any, declared: Mapping[str, Any]) -> Ports:
@@ -94,14 +95,14 @@ def failure_of(error: GuestError, refusal: CallError | None, *, asked_outside: b
     here (``asked_outside`` false).
     """
     if error.code != "guest.exception":
-        return AttemptFailed(error.code, error.message, error.retryable)
+        return AttemptFailed(error.code, error.message, error.retryable, hint=error.hint or None)
     said = error.said or exception_line(error.message)
     if refusal is not None and refusal.message in error.message:
         passed_on = said.startswith(_REFUSAL_CLASSES)
         if passed_on or refusal.kind is CallErrorKind.DENIED:
             retryable = refusal.kind not in _FINAL_KINDS and not refusal.outcome_unknown
-            return AttemptFailed(refusal.code, refusal.message if passed_on else said, retryable, error.message)
-    return AttemptFailed(error.code, said, asked_outside, error.message)
+            return AttemptFailed(refusal.code, refusal.message if passed_on else said, retryable, error.message, refusal.hint or None)
+    return AttemptFailed(error.code, said, asked_outside, error.message, error.hint or None)
 
 
 def exception_line(traceback: str) -> str:

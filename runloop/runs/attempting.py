@@ -122,7 +122,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         bundle,
         crossings,
         partial(_crossings_of, run, node, attempt),
-        partial(run.book.details.__setitem__, node),
+        partial(run.book.failures.__setitem__, node),
     )
     run.attempts[node] = crossings
     try:

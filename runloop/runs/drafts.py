@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from runloop.bundles import Bundle
     from runloop.openings import Opening
+    from runloop.openings.states import Failure
+    from runloop.runs.attempt import AttemptFailed
     from runloop.runs.history import RecordedRun
 
 _NOTHING = Spent()
@@ -36,7 +38,8 @@ class NodeBook:
     """Of the newest attempt."""
     every: list[Spent] = field(default_factory=list)
     """Of every attempt."""
-    details: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, AttemptFailed] = field(default_factory=dict)
+    """What is known of failed attempts beside what the plan does."""
 
     @property
     def priced(self) -> bool:
@@ -74,7 +77,7 @@ class NodeBook:
             command.attempt,
             "error",
             outputs={port: list(values) for port, values in command.outputs.items()} or None,
-            error=ErrorInfo(command.error.code, command.error.message, retryable=True, detail=self.details.pop(command.node, None)),
+            error=self._error(command.node, command.error, retryable=True),
             ms=max(0, now_ms - self.started_ms.get(command.node, now_ms)),
             tokens=spent.tokens,
             usd=_usd(spent),
@@ -91,7 +94,7 @@ class NodeBook:
         hashed = outputs_hash(outputs) if good and outputs is not None else None
         error = None
         if command.error is not None:
-            error = ErrorInfo(command.error.code, command.error.message, detail=self.details.pop(node, None))
+            error = self._error(node, command.error)
         if command.attempt or command.status is State.OK:
             self.results[node] = NodeResult(hashed, None if error is None else error.message)
         else:
@@ -113,6 +116,12 @@ class NodeBook:
         why = first_line(command.error.message) if command.error else command.why
         message = f"node {node} {command.status.value}" + (f": {why}" if why else "")
         return Draft("node.finished", message, meta, level=_LEVELS[command.status])
+
+    def _error(self, node: str, error: Failure, *, retryable: bool | None = None) -> ErrorInfo:
+        known = self.failures.pop(node, None)
+        if known is None:
+            return ErrorInfo(error.code, error.message, retryable=retryable)
+        return ErrorInfo(error.code, error.message, known.hint if known.code == error.code else None, retryable, detail=known.detail)
 
     def _agent_ref(self, node: str) -> AgentRef:
         bundle = self.bundles.get(self.opening.node(node).id)

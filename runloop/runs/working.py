@@ -33,14 +33,14 @@ _MOST_CRASHES = 3
 
 @dataclass(slots=True)
 class Working:
-    """An attempt that is being made. ``recorded`` reads its crossings back, ``failed`` hears of a failure's details."""
+    """An attempt that is being made. ``recorded`` reads its crossings back, ``failed`` hears of a failure."""
 
     guests: Guests
     spec: GuestSpec
     bundle: Bundle
     crossings: Crossings
     recorded: Callable[[], Awaitable[list[Crossing]]]
-    failed: Callable[[str], None]
+    failed: Callable[[AttemptFailed], None]
 
     async def run(self, record: Iterable[Crossing] = ()) -> NodeSucceeded | NodeFailed:
         """To the attempt's end, answered from ``record`` as far as that goes. Raises what must stop the run."""
@@ -64,8 +64,7 @@ class Working:
             return NodeSucceeded(who.node, who.attempt, outputs, spent.tokens, spent.usd_micros)
         finally:
             await self.crossings.abandon()
-        if failed.detail is not None:
-            self.failed(failed.detail)
+        self.failed(failed)
         return NodeFailed(who.node, who.attempt, failed.message, failed.code, failed.retryable, spent.tokens, spent.usd_micros)
 
     async def _to_end(self, record: Iterable[Crossing]) -> GuestResult:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.sandbox import frames
-from runloop.sandbox.spec import HINTS, Answer, GuestError, GuestResult, Hostcall
+from runloop.sandbox.remedies import hint_of
+from runloop.sandbox.spec import Answer, GuestError, GuestResult, Hostcall
 from runloop.sandbox.tape import Feed
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Job:
 
     def fail(self, code: str, message: str, *, retryable: bool = False, said: str = "") -> None:
         """End with an error, unless it has ended."""
-        error = GuestError(message, code=code, hint=HINTS.get(code, ""), retryable=retryable)
+        error = GuestError(message, code=code, hint=hint_of(code, message), retryable=retryable)
         error.said = said
         self.fail_with(error)
 

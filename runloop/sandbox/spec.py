@@ -135,16 +135,3 @@ class GuestError(RunloopError):
 
     code = "guest.trap"
     said: str = ""
-
-
-HINTS = {
-    "guest.memory": "raise limits.memory, or keep less in memory",
-    "guest.timeout": "raise limits.wall, or do less per node",
-    "guest.fuel": "raise limits.fuel, or do less per node",
-    "guest.output": "raise limits.output, or say less",
-    "guest.hostcalls": "raise limits.hostcalls, or ask for more at once",
-    "guest.result": "return an object, list, string, number, true, false or null",
-    "guest.request": "give the agent what its parameters ask for",
-    "worker.crashed": "the attempt can be repeated",
-}
-"""What to change, for each way to fail."""

@@ -146,7 +146,7 @@ def _compare(case: Case, outcome: Mapping[str, Any] | GuestError) -> list[str]:
 
 def _compare_error(case: Case, error: GuestError) -> list[str]:
     wanted = case.expect_error
-    shown = f"{error.code}: {error.message}"
+    shown = f"{error.code}: {error.message.rstrip()}" + (f"\nhint: {error.hint}" if error.hint else "")
     if wanted is None:
         return [f"the agent failed with {shown}"]
     if error.code != wanted.code:

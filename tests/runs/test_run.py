@@ -100,6 +100,16 @@ async def test_a_traceback_of_the_agent_is_the_error_and_the_run_fails(bench):
         assert 'File "agent.py", line 5, in run' in error["detail"]
 
 
+async def test_what_the_author_can_do_about_a_failure_is_on_record_with_it(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    open('notes.md')\n")
+
+        await b.run(single())
+
+        error = b.metas("node.finished")[0]["error"]
+        assert (error["code"], "runloop_agent.files" in error["hint"]) == ("guest.exception", True)
+
+
 async def test_a_group_of_exceptions_is_named_by_itself_and_not_by_the_frame_around_it(bench):
     async with bench() as b:
         b.agent("one", "@agent\ndef run():\n    raise ExceptionGroup('both', [ValueError('a'), TypeError('b')])\n")

@@ -3,7 +3,7 @@
 import re
 
 from runloop.bundles.manifest import _LIMIT_KEYS
-from runloop.sandbox.spec import HINTS
+from runloop.sandbox.remedies import HINTS
 
 
 def test_every_limit_that_a_hint_names_is_a_key_of_the_manifest():

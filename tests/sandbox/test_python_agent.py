@@ -68,6 +68,38 @@ async def test_a_traceback_names_the_authors_files_and_lines_with_their_source_a
     )
 
 
+@pytest.mark.parametrize(
+    ("does", "instead"),
+    {
+        "open('/etc/hostname')": "runloop_agent.files",
+        "open('out.txt', 'w')": "emit.artifact",
+        "os.listdir('.')": "runloop_agent.files",
+        "pathlib.Path('notes.md').read_text()": "runloop_agent.files",
+        "tempfile.NamedTemporaryFile()": "runloop_agent.files",
+        "threading.Thread(target=print).start()": "runloop_agent.spawn",
+        "os.fork()": "runloop_agent.exec",
+        "os.kill(1, 9)": "runloop_agent.exec",
+        "input('name? ')": "runloop_agent.ask",
+        "getpass.getpass()": "runloop_agent.ask",
+        "os.environ['HOME']": "runloop_agent.secrets",
+        "zoneinfo.ZoneInfo('Europe/Vienna')": "offset",
+        "queue.Queue().get()": "one thread",
+    }.items(),
+)
+async def test_what_an_agent_has_not_fails_with_what_to_use_instead(run, does, instead):
+    with pytest.raises(GuestError) as failed:
+        await run(f"import getpass, os, pathlib, queue, tempfile, threading, zoneinfo\n\ndef run():\n    {does}\n")
+    assert failed.value.code in {"guest.exception", "guest.trap"}
+    assert instead in failed.value.hint
+
+
+@pytest.mark.parametrize("does", ["{}['x']", "raise FileNotFoundError('it is not in the list')", "os.nothing", "raise EOFError('of mine')"])
+async def test_an_error_of_the_agents_own_gets_no_hint(run, does):
+    with pytest.raises(GuestError) as failed:
+        await run(f"import os\n\ndef run():\n    {does}\n")
+    assert (failed.value.code, failed.value.hint) == ("guest.exception", "")
+
+
 async def test_a_syntax_error_shows_file_line_and_text(run):
     with pytest.raises(GuestError) as failed:
         await run("def run():\n    return ][\n")

@@ -1,0 +1,53 @@
+"""What to change where a guest ended without a result: by the code, and for Python's own words by what they say."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+HINTS: Final = {
+    "guest.memory": "raise limits.memory, or keep less in memory",
+    "guest.timeout": "raise limits.wall, or do less per node",
+    "guest.fuel": "raise limits.fuel, or do less per node",
+    "guest.output": "raise limits.output, or say less",
+    "guest.hostcalls": "raise limits.hostcalls, or ask for more at once",
+    "guest.result": "return an object, list, string, number, true, false or null",
+    "guest.request": "give the agent what its parameters ask for",
+    "worker.crashed": "the attempt can be repeated",
+}
+"""By code alone."""
+_NO_PROCESS: Final = "fork|forkpty|system|posix_spawnp?|exec\\w+|kill|killpg|waitpid"
+_SAID: Final = (
+    (
+        r"\nFileNotFoundError: \[Errno 44\] ",
+        "an agent has no files: runloop_agent.files reads and writes what policy.caps grants (fs, fs_rw), emit.artifact keeps a document",
+    ),
+    (
+        r"\nRuntimeError: can't start new thread$",
+        "an agent runs in one thread; use runloop_agent.spawn or more nodes for work side by side",
+    ),
+    (rf"\nAttributeError: module 'os' has no attribute '(?:{_NO_PROCESS})'", "an agent cannot start processes; use runloop_agent.exec"),
+    (r"\nEOFError(?:: EOF when reading a line)?$", "nobody types into an agent; use runloop_agent.ask.person"),
+    (
+        r'  File "<frozen os>", line \d+, in (?:__getitem__|__delitem__)\nKeyError: ',
+        "an agent has no environment: give values under `with`, and secrets by runloop_agent.secrets",
+    ),
+    (
+        r"\nzoneinfo\._common\.ZoneInfoNotFoundError: ",
+        "the guest has no time zones: give the offset from UTC under `with`, for datetime.timezone",
+    ),
+    (
+        r"`unreachable` instruction executed",
+        "a guest crashes so where it waits for a lock or a queue, which in its one thread nobody can serve, and at an assertion of its own",
+    ),
+)
+"""By what the message says, of a traceback its last exception."""
+_WORDS: Final = re.compile("|".join(f"({said})" for said, _ in _SAID))
+_TRACEBACK: Final = "Traceback (most recent call last):"
+
+
+def hint_of(code: str, message: str) -> str:
+    """What the author can do about it; empty where the message says all there is."""
+    if code in {"guest.exception", "guest.trap"} and (found := _WORDS.search(message.rstrip().rpartition(_TRACEBACK)[2])):
+        return _SAID[(found.lastindex or 1) - 1][1]
+    return HINTS.get(code, "")
