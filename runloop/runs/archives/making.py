@@ -18,6 +18,7 @@ from runloop.runs.archives.lines import write_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, BundleEntry, Manifest, RunEntry, digest_of
 from runloop.runs.archives.redaction import Redactor
 from runloop.runs.archives.signing import sign
+from runloop.runs.fork import told_events
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -59,7 +60,9 @@ def make_archive(
 
     """
     making = _Making(source, Redactor() if redact else None)
-    making.take(run_id, tuple(select))
+    making.take(run_id, frozenset(select))
+    if select:
+        _check_nodes(source, run_id, select)
     missing = [] if redact else making.bundles(bundle_of)
     manifest = Manifest(
         format="runloop.archive.v1",
@@ -91,8 +94,8 @@ class _Making:
     agents: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     found: dict[str, BundleEntry] = field(default_factory=dict)
 
-    def take(self, run_id: str, select: tuple[str, ...] = ()) -> None:
-        """Take a run and every run that it refers to."""
+    def take(self, run_id: str, select: frozenset[str] = frozenset()) -> None:
+        """Take a run and every run that it refers to: of those that it was forked from the same nodes, of its child runs everything."""
         if run_id in self.entries:
             return
         events = [event for event in self.source.read_run(run_id) if is_run_record(event)]
@@ -100,13 +103,15 @@ class _Making:
             raise InvalidInput(f"there is no run {run_id}", code="run.unknown", hint="`rlp runs` lists the runs in the ledger")
         children = self.source.children(run_id)
         if select:
-            events = _selected(events, select)
+            events = [event for event in events if not (names := _nodes_of(event)) or names & select]
             said = b"".join(canonical(dict(self.source.full(event).payload)) for event in events)
             children = [child for child in children if child.encode() in said]
         self._put(run_id, events)
         forked = events[0].payload["meta"].get("forked_from")
-        for each in (*children, *([forked["run_id"]] if forked else [])):
-            self.take(each)
+        for child in children:
+            self.take(child)
+        if forked:
+            self.take(forked["run_id"], select)
 
     def bundles(self, bundle_of: Callable[[str, str | None, str], Bundle | None]) -> list[tuple[str, str]]:
         """Take the bundles of every agent that ran; those that are nowhere, by name and digest."""
@@ -157,13 +162,18 @@ class _Making:
         return name
 
 
-def _selected(events: list[StoredEvent], select: Sequence[str]) -> list[StoredEvent]:
-    """The records of these nodes, and those that belong to no node."""
-    nodes = {event.payload["meta"]["node"] for event in events if "node" in event.payload["meta"]}
+def _check_nodes(source: RunSource, run_id: str, select: Sequence[str]) -> None:
+    """Refuse what is no node of the run, nor of what it shares with the runs that it was forked from."""
+    nodes = set[str]().union(*map(_nodes_of, told_events(source, run_id)))
     if unknown := sorted(set(select) - nodes):
-        message, hint = f"the run has no node {unknown[0]!r}", f"its nodes: {', '.join(sorted(nodes))}"
-        raise InvalidInput(message, code="archive.node", where=Where(key="--select"), hint=hint)
-    return [event for event in events if event.payload["meta"].get("node") in {None, *select}]
+        hint = f"its nodes: {', '.join(sorted(nodes))}" if nodes else "no node of it has begun: export it whole"
+        raise InvalidInput(f"the run has no node {unknown[0]!r}", code="archive.node", where=Where(key="--select"), hint=hint)
+
+
+def _nodes_of(event: StoredEvent) -> set[str]:
+    """The names of the node that a record belongs to: an item's own and its node's. None for a record of the run."""
+    node = event.payload["meta"].get("node")
+    return set() if node is None else {node, node.partition("[")[0]}
 
 
 def _encode(value: Mapping[str, Any]) -> bytes:

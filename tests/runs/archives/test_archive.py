@@ -14,6 +14,7 @@ from runloop.events.hashes import preimage
 from runloop.runs.archives.archive import ArchiveAltered, open_archive, peek, read_archive
 from runloop.runs.archives.container import ArchiveInvalid, pack, unpack
 from runloop.runs.archives.imported import Imported
+from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.replay import Replayer
 from runloop.runs.sources import find_source
@@ -73,6 +74,43 @@ async def test_a_node_that_the_run_does_not_have_cannot_be_selected(recorded, ar
         with pytest.raises(InvalidInput) as caught:
             archived(b, run_id, select=["tlak"])
         assert (caught.value.code, caught.value.hint) == ("archive.node", "its nodes: below, fails, talk")
+
+
+async def forked(b, run_id):
+    run = await b.manager.fork(b.ledger, ForkRequest(run_id, "fails"))
+    await b.manager.drive(run)
+    return run.run_id
+
+
+async def test_a_node_that_a_fork_shares_with_its_parent_can_be_selected_and_nothing_else_of_either_comes(recorded, archived):
+    async with recorded() as (b, run_id):
+        fork = await forked(b, run_id)
+        again = await forked(b, fork)
+
+        for root in (fork, again):
+            shared = read_archive(archived(b, root, select=["talk"]).data)
+            own = read_archive(archived(b, root, select=["fails"]).data)
+
+            assert {event.payload["meta"].get("node") for each in shared.run_ids() for event in shared.read_run(each)} == {None, "talk"}
+            assert [attempt.node for attempt in load_run(shared, root).attempts] == ["talk"]
+            assert {"talk", "below"}.isdisjoint(attempt.node for attempt in load_run(own, root).attempts)
+            assert b.ledger.children(run_id)[0] not in (*shared.run_ids(), *own.run_ids())
+        with pytest.raises(InvalidInput) as caught:
+            archived(b, fork, select=["tlak"])
+        assert (caught.value.code, caught.value.hint) == ("archive.node", "its nodes: below, fails, talk")
+
+
+async def test_an_item_can_be_selected_and_a_node_comes_with_all_of_its_items(bench, archived):
+    async with bench() as b:
+        b.agent("reader", "@agent\ndef run(page):\n    return {'out': page}\n", ports_in=("page",))
+        nodes = '[{id: read, use: "agent:reader", for_each: {in: params.pages, as: page}}]'
+        result = await b.run(f"version: 0\nname: pages\nparams: {{pages: [a, b]}}\nnodes: {nodes}\nedges: []\n")
+
+        every = read_archive(archived(b, result.run_id, select=["read"]).data)
+        one = read_archive(archived(b, result.run_id, select=["read[1]"]).data)
+
+        assert {attempt.node for attempt in load_run(every, result.run_id).attempts} == {"read[0]", "read[1]"}
+        assert {attempt.node for attempt in load_run(one, result.run_id).attempts} == {"read[1]"}
 
 
 async def test_a_redacted_archive_says_nothing_and_no_guess_can_be_proven_by_it(recorded, archived):
