@@ -30,18 +30,41 @@ class Listener:
     path: Path | None
     lock: int | None
     made: tuple[int, int] | None
+    group: int | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Whether the socket file that was made is not at its path any more."""
+        return self.made is not None and self.path is not None and _identity(self.path) != self.made
+
+    def again(self) -> list[socket.socket]:
+        """Listen at the path once more, whose socket was removed; the sockets that nobody reaches any more. Raises as :func:`listen`.
+
+        A lock that was removed too is taken anew: another daemon may have it by now.
+        """
+        assert self.path is not None  # noqa: S101 - a socket was made there
+        assert self.lock is not None  # noqa: S101 - as above
+        _prepare(self.path.parent, self.group)
+        held = os.fstat(self.lock)
+        lock = self.lock if _identity(_beside(self.path)) == (held.st_dev, held.st_ino) else _lock(self.path)
+        try:
+            listening, self.made = _open(self.path, self.group)
+        except BaseException:
+            if lock != self.lock:
+                os.close(lock)
+            raise
+        if lock != self.lock:
+            os.close(self.lock)
+            self.lock = lock
+        old, self.sockets = self.sockets, [listening]
+        return old
 
     def close(self) -> None:
         """Stop listening, take the file away, then let the next daemon in."""
         for listening in self.sockets:
             listening.close()
-        if self.path is not None and self.made is not None:
-            try:
-                found = self.path.lstat()
-                if (found.st_dev, found.st_ino) == self.made:
-                    self.path.unlink()
-            except FileNotFoundError:
-                pass
+        if self.path is not None and self.made is not None and not self.removed:
+            self.path.unlink(missing_ok=True)
         self.made = None
         if self.lock is not None:
             os.close(self.lock)
@@ -56,12 +79,22 @@ def listen(path: Path, *, group: int | None = None) -> Listener:
     _prepare(path.parent, group)
     lock = _lock(path)
     try:
+        listening, made = _open(path, group)
+    except BaseException:
+        os.close(lock)
+        raise
+    return Listener([listening], path, lock, made, group)
+
+
+def _open(path: Path, group: int | None) -> tuple[socket.socket, tuple[int, int] | None]:
+    """A socket that listens at the path, and which file it is; one that nobody listens on gives way."""
+    try:
         _remove_stale(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             os.fchmod(listening.fileno(), 0o600)  # before bind: the file is never open to others, whatever the umask
             listening.bind(str(path))
-            found = path.lstat()
+            made = _identity(path)
             if group is not None:
                 _share(path, group)
                 path.chmod(0o660)
@@ -72,12 +105,21 @@ def listen(path: Path, *, group: int | None = None) -> Listener:
             listening.close()
             raise
     except OSError as error:
-        os.close(lock)
         raise _unusable(path, error) from None
-    except BaseException:
-        os.close(lock)
-        raise
-    return Listener([listening], path, lock, (found.st_dev, found.st_ino))
+    return listening, made
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at the path; None where none is, or it cannot be seen."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
 
 
 def _prepare(directory: Path, group: int | None) -> None:
@@ -110,7 +152,7 @@ def _share(path: Path, group: int) -> None:
 
 def _lock(path: Path) -> int:
     """Take the lock beside the socket; the kernel lets it go when this process ends, however it ends."""
-    name = path.with_name(path.name + ".lock")
+    name = _beside(path)
     try:
         lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:

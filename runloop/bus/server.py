@@ -97,8 +97,26 @@ class BusServer:
         """Listen at a path (mode 0600, or 0660 with a group id) or on given sockets; raises AlreadyRunning and what ``listen`` raises."""
         self._loop = asyncio.get_running_loop()
         self._listener = where if isinstance(where, Listener) else listen(Path(where), group=group)
-        for listening in self._listener.sockets:
-            self._servers.append(await self._loop.create_unix_server(lambda: Connection(self), sock=listening, backlog=BACKLOG))
+        self._servers = await self._serve_at(self._listener)
+
+    async def _serve_at(self, listener: Listener) -> list[asyncio.Server]:
+        loop = asyncio.get_running_loop()
+        return [await loop.create_unix_server(lambda: Connection(self), sock=each, backlog=BACKLOG) for each in listener.sockets]
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether somebody removed the socket that this server made."""
+        return self._listener is not None and self._listener.removed
+
+    async def listen_again(self) -> None:
+        """Listen at the path once more, whose socket was removed; connections stay. Raises as ``listen``."""
+        assert self._listener is not None  # noqa: S101 - it was started
+        servers, sockets = self._servers, self._listener.again()
+        self._servers = await self._serve_at(self._listener)
+        for server in servers:
+            server.close()
+        for listening in sockets:
+            listening.close()
 
     async def close(self, reason: RunloopError | None = None) -> None:
         """Say goodbye to everybody, end the handlers, take the socket away."""

@@ -28,7 +28,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     runs, nodes, workers, library = found["runs"], found["nodes"], found["workers"], found["library"]
     lines = [
         f"runloopd {found['version']}: {found['state']}, process {found['pid']}, up {_duration(found['uptime_ms'])}, {found['mode']} mode",
-        f"  socket     {found['socket']}",
+        f"  socket     {found['socket']}{_made_again(found)}",
         f"  knowledge  {found['kb']}",
         f"  runs       {runs['running']} running, {runs['queued']} queued",
         f"  since then {runs['succeeded']} succeeded, {runs['failed']} failed, {runs['cancelled']} cancelled",
@@ -56,6 +56,13 @@ def _lines(found: dict[str, Any]) -> list[str]:
         kept = "the last good version serves" if problem["last_good_kept"] else "nothing serves"
         lines.append(f"  problem: {problem['what']} {problem['name']}: {error['message']} [{error['code']}] ({kept})")
     return lines
+
+
+def _made_again(found: dict[str, Any]) -> str:
+    at_ms = found.get("socket_made_again_ms")
+    if at_ms is None:
+        return ""
+    return f" (somebody removed it; made again {_duration(found['started_ms'] + found['uptime_ms'] - at_ms)} ago)"
 
 
 def _duration(ms: int) -> str:

@@ -28,6 +28,7 @@ from runloop.daemon.library import Library, WithWorkdir
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.natives import HELLO_TOPIC, Natives
 from runloop.daemon.people import People
+from runloop.daemon.reachable import Reachable
 from runloop.daemon.reloading import Reloading
 from runloop.daemon.submitting import Submitting
 from runloop.dataclass import dataclass
@@ -106,6 +107,7 @@ class Daemon:
         self.library = Library(settings, clock_ms)
         self.counters = metrics.RunCounters()
         self.reloading = Reloading(self, options.load, log, notifier)
+        self.reachable = Reachable(self)
         self.guest = "unknown"
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -137,6 +139,9 @@ class Daemon:
             left = await self._take_over()
             await self.bus.start(listener)
             stack.push_async_callback(self.bus.close)
+            if listener.made is not None:
+                self.reachable.watch()
+                stack.push_async_callback(self.reachable.close)
             vectors = Embedding(self.kb, lambda: self.settings)
             works = (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left), vectors.run())
             background = [self.keep(work) for work in works]

@@ -25,12 +25,15 @@ def status(daemon: Daemon) -> dict[str, Any]:
     if daemon.reloading.config_error is not None:
         error, since_ms = daemon.reloading.config_error
         problems.append(Problem("config", "configuration", error, since_ms, kept=True).shown())
+    if daemon.reachable.problem is not None:
+        problems.append(daemon.reachable.problem.shown())
     stats = daemon.bus.stats()
     return {
         "state": daemon.state,
         "version": __version__,
         "pid": daemon.pid,
         "socket": str(daemon.bus.path),
+        "socket_made_again_ms": daemon.reachable.made_again_ms,
         "started_ms": daemon.started_ms,
         "uptime_ms": clock_ms() - daemon.started_ms,
         "mode": "system" if daemon.options.system else "user",

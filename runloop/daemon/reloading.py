@@ -101,6 +101,7 @@ class Reloading:
         try:
             self._log.reopen()
             self._daemon.kb.ledger.poke()
+            await self._daemon.reachable.look()
             try:
                 loaded = await asyncio.to_thread(self._load)
             except RunloopError as error:

@@ -73,6 +73,50 @@ def test_a_daemon_whose_socket_was_removed_is_named_with_what_ends_it(tmp_path):
     listener.close()
 
 
+@pytest.mark.parametrize("gone", [["rmp.sock"], ["rmp.sock", "rmp.sock.lock"], ["rmp.sock", "rmp.sock.lock", ""]])
+def test_a_socket_that_was_removed_is_made_again_with_its_mode_and_under_the_lock(tmp_path, gone):
+    path = tmp_path / "sock" / "rmp.sock"
+    listener = listen(path)
+    before = listener.removed
+    for name in gone:
+        (path.parent / name).unlink() if name else path.parent.rmdir()
+
+    assert (before, listener.removed) == (False, True)
+    for old in listener.again():
+        old.close()
+
+    assert (connects(path), listener.removed, stat.S_IMODE(path.stat().st_mode)) == (True, False, 0o600)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        listen(path)
+    listener.close()
+    assert not path.exists()
+    listen(path).close()
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_socket_that_is_another_daemons_by_now_stays_that_ones(tmp_path, locked):
+    path = tmp_path / "rmp.sock"
+    listener = listen(path)
+    path.unlink()
+    if locked:
+        path.with_name("rmp.sock.lock").unlink()
+        other = listen(path).sockets[0]
+    else:
+        other = socket.socket(socket.AF_UNIX)
+        other.bind(str(path))
+        other.listen()
+    found = path.stat().st_ino
+
+    with pytest.raises(AlreadyRunning):
+        listener.again()
+
+    assert (connects(path), path.stat().st_ino) == (True, found)
+    listener.close()
+    assert path.stat().st_ino == found
+    other.close()
+
+
 def test_a_directory_that_is_a_link_to_nowhere_is_refused_with_its_name(tmp_path):
     (tmp_path / "sock").symlink_to(tmp_path / "gone")
     with pytest.raises(Unavailable) as caught:

@@ -59,6 +59,64 @@ def test_a_second_daemon_on_the_same_socket_is_refused_with_a_reason_and_the_fir
     assert daemon.rlp("status").returncode == 0
 
 
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_socket_that_somebody_removes_is_made_again_and_its_connections_stay(daemon, whole):
+    daemon.start()
+    async with daemon.client() as link:
+        for _ in range(2):
+            shutil.rmtree(daemon.socket.parent) if whole else daemon.socket.unlink()
+            until = time.monotonic() + 30
+            while not daemon.socket.exists():
+                assert time.monotonic() < until, daemon.log()
+                await asyncio.sleep(0.02)
+            assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o600
+            async with daemon.client() as other:
+                assert (await other.ask("status"))["socket_made_again_ms"] is not None
+        assert (await link.ask("status"))["state"] == "ready"
+    assert "somebody removed it" in daemon.rlp("status", "--table").stdout
+    assert "the socket was removed; it is there again" in daemon.log()
+    assert daemon.stop() == 0
+    assert not daemon.socket.exists()
+
+
+async def test_a_socket_that_cannot_be_made_again_is_a_problem_until_its_place_is_free(daemon):
+    daemon.start()
+    async with daemon.client() as link:
+        daemon.socket.unlink()
+        daemon.socket.mkdir()
+        until = time.monotonic() + 30
+        while not (found := (await link.ask("status"))["problems"]):
+            assert time.monotonic() < until, daemon.log()
+            await asyncio.sleep(0.02)
+        assert (found[0]["what"], found[0]["error"]["code"]) == ("socket", "bus.path")
+        assert "nobody can connect" in daemon.log()
+        daemon.socket.rmdir()
+        while (await link.ask("status"))["problems"]:
+            assert time.monotonic() < until, daemon.log()
+            await asyncio.sleep(0.02)
+    assert daemon.rlp("status").returncode == 0
+
+
+async def test_a_hangup_makes_a_socket_again_whose_directory_was_not_to_be_had(daemon):
+    told = daemon.start()
+    async with daemon.client() as link:
+        os.kill(told["pid"], signal.SIGSTOP)
+        shutil.rmtree(daemon.socket.parent)
+        daemon.socket.parent.write_text("in the way")
+        os.kill(told["pid"], signal.SIGCONT)
+        until = time.monotonic() + 30
+        while not (found := (await link.ask("status"))["problems"]):
+            assert time.monotonic() < until, daemon.log()
+            await asyncio.sleep(0.02)
+        assert (found[0]["what"], found[0]["error"]["code"]) == ("socket", "bus.socket")
+        daemon.socket.parent.unlink()
+        os.kill(told["pid"], signal.SIGHUP)
+        while (await link.ask("status"))["problems"]:
+            assert time.monotonic() < until, daemon.log()
+            await asyncio.sleep(0.02)
+    assert daemon.rlp("status").returncode == 0
+
+
 def test_a_stale_socket_of_a_killed_daemon_is_taken_over(daemon):
     told = daemon.start()
     workers = children(told["pid"])
