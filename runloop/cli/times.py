@@ -18,18 +18,18 @@ _CLOCK = lazy(r"\d{1,2}:\d{2}(:\d{2})?")
 def moment(text: str | None, now_ms: int, option: str) -> int | None:
     """Unix milliseconds of ``text``: so long ago (90s, 15m, 2h, 2d, 1w), a time of today, or an ISO date with or without a time.
 
-    Without a zone it is this machine's. Raises InvalidInput ``cli.time``.
+    Without a zone it is this machine's; before 1970 there was nothing, so it is not less than 0. Raises InvalidInput ``cli.time``.
     """
     if text is None:
         return None
     word = text.strip()
     span = _SPAN.fullmatch(word)
     if span is not None:
-        return now_ms - int(span[1]) * _UNITS[span[2]] * 1000
+        return max(0, now_ms - int(span[1]) * _UNITS[span[2]] * 1000)
     today = datetime.fromtimestamp(now_ms / 1000).astimezone()
     try:
         found = datetime.fromisoformat(f"{today.date()}T{word.zfill(5)}" if _CLOCK.fullmatch(word) else word)
-        return int(found.astimezone().timestamp() * 1000)  # without a zone: this machine's
+        return max(0, int(found.astimezone().timestamp() * 1000))  # without a zone: this machine's
     except (ValueError, OverflowError, OSError):
         hint = f"for example {option} 2d, {option} 15m, {option} 09:30, {option} {today.date() - timedelta(days=2)}"
         raise InvalidInput(f"{text!r} is no time", code="cli.time", where=Where(key=option), hint=hint) from None

@@ -12,7 +12,7 @@ MAX_DURATION_MS = 3650 * 24 * 3600 * 1000
 
 _UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = lazy(r"(?:([0-9]{1,15})d)?\s*(?:([0-9]{1,15})h)?\s*(?:([0-9]{1,15})m(?!s))?\s*(?:([0-9]{1,15})s)?\s*(?:([0-9]{1,15})ms)?")
-_MOMENT = lazy(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_MOMENT = lazy(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-](\d\d):(\d\d))", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -29,12 +29,15 @@ def parse_duration(text: str) -> int:
 
 def parse_moment(text: str) -> int:
     """Unix milliseconds of an RFC 3339 time with a zone; raises ValueError."""
-    if not _MOMENT.fullmatch(text.strip()):
+    match = _MOMENT.fullmatch(text.strip())
+    if match is None:
         raise ValueError("is not an RFC 3339 time with a zone")
+    if (match[1] or "0") > "23" or (match[2] or "0") > "59":
+        raise ValueError("is not a time: its offset must be between -23:59 and +23:59")
     whole, dot, rest = text.strip().upper().partition(".")
     digits = re.match(r"\d+", rest)[0] if dot else ""  # type: ignore[index]  # the pattern above has digits after the dot
     try:
-        moment = datetime.fromisoformat(whole + rest[len(digits) :])
+        moment = datetime.fromisoformat(whole + rest[len(digits) :]).astimezone(UTC)
         return (moment - _EPOCH) // timedelta(milliseconds=1) + int(digits[:3].ljust(3, "0"))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"is not a time: {error}") from None

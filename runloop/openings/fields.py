@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from runloop.openings.durations import parse_duration
 from runloop.openings.yamltree import Fields, Items, Scalar
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class Section:
         label = label or self.label(key)
         value = tree.value if isinstance(tree, Scalar) else None
         if type(value) is not int or value < 0:
-            self.problem("type", f"{label} must be a non-negative integer", tree.at, key=key)
+            self.problem("type", f"{label} must be a non-negative integer", tree.at, key=key, hint=_number_hint(key, tree))
             return None
         if not least <= value <= most:
             limit = f"at least {least}" if value < least else f"at most {most}"
@@ -95,7 +97,8 @@ class Section:
             return default, self.at
         value = tree.value if isinstance(tree, Scalar) else None
         if type(value) not in (int, float) or value is None:
-            self.problem("type", f"{label or self.label(key)} must be a floating point number", tree.at, key=key)
+            message = f"{label or self.label(key)} must be a floating point number"
+            self.problem("type", message, tree.at, key=key, hint=_number_hint(key, tree))
             return default, tree.at
         return float(value), tree.at
 
@@ -166,6 +169,21 @@ class Section:
     def label(self, key: str) -> str:
         """The key with the path of its mapping."""
         return f"{self._path}.{key}" if self._path else key
+
+
+def _number_hint(key: str, tree: Tree) -> str:
+    """What to write in place of a number that is too large for JSON, in quotes, a template, or a time with a unit."""
+    if isinstance(tree, Scalar) and tree.fault:
+        return f"write a number of at most {SAFE_INTEGER}"
+    text = tree.value.strip() if isinstance(tree, Scalar) and isinstance(tree.value, str) else ""
+    if text.isdecimal():
+        return f"write it without quotes: {text}"
+    if "{{" in text:
+        return "templates stand in 'with' and in clauses: write the number"
+    if key.endswith("_ms"):
+        with suppress(ValueError):
+            return f"write it in milliseconds: {parse_duration(text)}"
+    return ""
 
 
 def to_json(tree: Tree, report: Report, key: str, *, node: str | None = None, keys: str = "mapping keys must be strings") -> Json:

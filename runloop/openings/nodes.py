@@ -146,7 +146,7 @@ def _read_hints(section: Section, report: Report) -> Json:
 
 
 def _read_retry(section: Section, report: Report) -> Retry:
-    tree = section.mapping("retry", "retry must be a mapping")
+    tree = section.mapping("retry", "retry must be a mapping: {max_attempts: 3}")
     if tree is None:
         return Retry()
     retry = Section(tree, report, RETRY_KEYS, "retry", section.node)

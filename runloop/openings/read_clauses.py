@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from runloop.openings.clauses import (
@@ -85,7 +86,8 @@ class ClauseReader:
         if section is None:
             return None
         if (section.get("for") is None) == (section.get("until") is None):
-            section.problem("clause", "wait must have either 'for' or 'until'", section.at, key="wait")
+            hint = "write {for: 2d} or {until: 2026-12-24T18:00:00Z}"
+            section.problem("clause", "wait must have either 'for' or 'until'", section.at, key="wait", hint=hint)
             return None
         for_ms = self._time(section, "for", parse_duration, "write 90s, 36h, 2d or '1h 30m'")
         until_ms = self._time(section, "until", parse_moment, "write 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00")
@@ -112,7 +114,8 @@ class ClauseReader:
             return value
         if self._report.count > before:
             return None
-        section.problem("type", f"{section.label(key)} must be a text", tree.at, key=key, hint=hint)
+        said = "must not be empty" if isinstance(value, str) else f"must be a text, not {_short(json.dumps(value, ensure_ascii=False))}"
+        section.problem("type", f"{section.label(key)} {said}", tree.at, key=key, hint=hint)
         return None
 
     def _at(self, section: Section, key: str) -> Place:
@@ -126,7 +129,7 @@ class ClauseReader:
         if section is None:
             return None
         section.required("ask", "say what the person decides: ask: 'Send it?'")
-        ask = self._text(section, "ask") or ""
+        ask = self._text(section, "ask", "say what the person decides: ask: 'Send it?'") or ""
         revise_to = section.text("revise_to") if section.get("revise_to") is not None else None
         options = self._options(section, revises=revise_to is not None)
         timeout_ms = self._time(section, "timeout", parse_duration, "write 30m, 36h or 2d")

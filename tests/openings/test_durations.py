@@ -68,9 +68,18 @@ def test_what_is_no_moment(text):
         parse_moment(text)
 
 
-@pytest.mark.parametrize("text", ["2027-13-01T00:00:00Z", "2027-01-01T24:00:01Z", "0000-01-01T00:00:00Z", "2027-01-01T00:00:00+99:00"])
+@pytest.mark.parametrize(
+    "text",
+    ["2027-13-01T00:00:00Z", "2027-01-01T24:00:01Z", "0000-01-01T00:00:00Z", "2027-01-01T00:00:00+99:00", "2027-01-01T00:00:00+01:60"],
+)
 def test_what_is_no_time(text):
     with pytest.raises(ValueError, match="is not a time: "):
+        parse_moment(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
+def test_a_moment_is_one_in_utc_too(text):
+    with pytest.raises(ValueError, match="is not a time: date value out of range"):
         parse_moment(text)
 
 

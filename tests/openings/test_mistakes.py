@@ -119,7 +119,7 @@ CASES = [
         ]
     ],
     # retry
-    (node("retry: ‸3"), "retry must be a mapping"),
+    (node("retry: ‸3"), "retry must be a mapping: {max_attempts: 3}"),
     (node("retry: {‸attempts: 3}"), "unknown key 'attempts' in retry"),
     (node("retry: {max_attempts: ‸x}"), "retry.max_attempts must be a non-negative integer"),
     (node("retry: {backoff_ms: ‸-1}"), "retry.backoff_ms must be a non-negative integer"),
@@ -271,6 +271,14 @@ def test_a_flood_of_problems_is_cut_and_counted():
         (f"{HEAD}policy:\n{REST}", "write {} or leave the key out"),
         (node("timeout_ms: 0"), "leave the key out for the default of 30000"),
         (node("timeout_ms: 9007199254740992"), ""),
+        (node("timeout_ms: 99999999999999999999"), "write a number of at most 9007199254740991"),
+        (node("timeout_ms: 30s"), "write it in milliseconds: 30000"),
+        (node("timeout_ms: soon"), ""),
+        (node("timeout_ms: '5000'"), "write it without quotes: 5000"),
+        (node("timeout_ms: '{{params.ms}}'"), "templates stand in 'with' and in clauses: write the number"),
+        (node("budget_tokens: 5m"), ""),
+        (node("retry: {backoff_ms: 1h 30m}"), "write it in milliseconds: 5400000"),
+        (node("wait: {}"), "write {for: 2d} or {until: 2026-12-24T18:00:00Z}"),
         (f"{HEAD}POLICY: {{}}\n{REST}", "did you mean 'policy'?"),
         (node("on_failure: skipp"), "did you mean 'skip'?"),
         (f"{HEAD}nodes: [{{id: a, use: writer}}]\nedges: []\n", "did you mean 'agent:writer'?"),
