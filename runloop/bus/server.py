@@ -28,6 +28,8 @@ from runloop.rmp import DEFAULT_TTL_MS
 
 REPLY: Final = "toolresult.ctrl.response.v1"
 _CLOSING_S: Final = 1.0
+_ON_THE_WAY_S: Final = 1.0
+"""How long before its deadline a request is answered at the latest, or a quarter of its time: after it nobody hears why."""
 _READ_BYTES: Final = 256 * 1024
 
 
@@ -189,7 +191,7 @@ class BusServer:
     def on_request(self, topic: str, handler: Handler, *, reply_type: str = REPLY) -> None:
         """Let a coroutine serve a topic. What it returns is the payload of the reply, if one is wanted.
 
-        A RunloopError becomes the reply ``{"error": …}``. A request that expires is cancelled, and answered with ``bus.deadline``.
+        A RunloopError becomes the reply ``{"error": …}``. A request that expires is cancelled, and answered with :meth:`late`.
         """
         self._handlers[topic] = (handler, reply_type)
         self.broker.routes.serve(topic)
@@ -279,18 +281,12 @@ class BusServer:
         request = Request(call.topic, Message(call.raw), call.peer, call.expires_at_ms)
         left_s = max(0.0, (call.expires_at_ms - now_ms()) / 1000)
         try:
-            async with asyncio.timeout(left_s) as deadline:
+            async with asyncio.timeout(left_s - min(_ON_THE_WAY_S, left_s / 4)) as deadline:
                 answer = await handler(request)
         except RunloopError as error:
             answer = {"error": error.to_dict()}
         except TimeoutError as error:
-            if not deadline.expired():
-                answer = self._broke(error, call)
-            else:
-                late = RunloopError(
-                    f"no answer within {left_s:.1f} s", code="bus.deadline", hint="ask again with a longer deadline", retryable=True
-                )
-                answer = {"error": late.to_dict()}
+            answer = {"error": self.late(left_s).to_dict()} if deadline.expired() else self._broke(error, call)
         except Exception as error:  # noqa: BLE001 - a handler that breaks must not leave its caller waiting
             answer = self._broke(error, call)
         if call.reply_to is not None:
@@ -298,6 +294,12 @@ class BusServer:
                 self.publish(call.reply_to, reply_type, answer, trace_id=request.message.trace_id)
             except RunloopError as error:
                 self.publish(call.reply_to, reply_type, {"error": error.to_dict()}, trace_id=request.message.trace_id)
+
+    def late(self, within_s: float) -> RunloopError:
+        """What is answered where no handler answers in time."""
+        return RunloopError(
+            f"no answer within {within_s:.1f} s", code="bus.deadline", hint="ask again with a longer deadline", retryable=True
+        )
 
     def _broke(self, error: BaseException, call: Call) -> dict[str, Any]:
         if self._on_error is not None:

@@ -30,6 +30,7 @@ from runloop.daemon.natives import HELLO_TOPIC, Natives
 from runloop.daemon.people import People
 from runloop.daemon.reachable import Reachable
 from runloop.daemon.reloading import Reloading
+from runloop.daemon.room import full
 from runloop.daemon.submitting import Submitting
 from runloop.dataclass import dataclass
 from runloop.effects import catalogue
@@ -74,6 +75,12 @@ class Options:
 
 class _Bus(BusServer):
     """The bus, which a run does not fail by."""
+
+    stalled: Callable[[], bool]
+
+    def late(self, within_s: float) -> RunloopError:
+        """As the bus does, but for what waits for room on the disk: that happens all the same, later."""
+        return full("what was asked for happens") if self.stalled() else super().late(within_s)
 
     def publish_own(self, topic: str, frames: Sequence[Own]) -> None:
         """As the bus does; the records are in the ledger before: that copies cannot be sent must not stop the run."""
@@ -220,6 +227,7 @@ class Daemon:
             self._not_recovered,
             self._feed.put_away,
         )
+        self.bus.stalled = self.hosting.stalled
         self.submitting = Submitting(self.hosting, self.reloading.rescan)
         self.changing = Changing(self.hosting, self.submitting)
 

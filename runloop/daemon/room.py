@@ -23,5 +23,10 @@ async def on_record(change: asyncio.Future[Any], stalled: Callable[[], bool], lo
             change.result()
             return
         if stalled():
-            hint = "make room; what was asked for is forgotten only if the daemon ends before"
-            raise LedgerFull("the disk is full: the run does that as soon as there is room", hint=hint)
+            raise full("the run does that")
+
+
+def full(what: str) -> LedgerFull:
+    """What who asked is told, who waits no longer."""
+    hint = "make room; what was asked for is forgotten only if the daemon ends before"
+    return LedgerFull(f"the disk is full: {what} as soon as there is room", hint=hint)
