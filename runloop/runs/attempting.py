@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from runloop.runs.waits import Wait
 from runloop.runs.working import Working
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runloop.bundles import Bundle
     from runloop.effects.journal import Crossing
     from runloop.openings.states import Event, StartNode
@@ -62,8 +65,9 @@ async def _agent(run: Run, command: StartNode, started_ms: int, recorded: Record
         turns.give_back(run.run_id)
 
 
-async def _in_line(run: Run, command: StartNode) -> None:
-    """Wait for a turn, which does not count against the attempt's time; what is shorter than it could notice is not told."""
+@contextmanager
+def _untimed(run: Run, command: StartNode) -> Iterator[None]:
+    """What does not count against the attempt's time; what is shorter than it could notice is not told."""
     told = False
 
     def tell() -> None:
@@ -71,15 +75,36 @@ async def _in_line(run: Run, command: StartNode) -> None:
         told = True
         run.tell(NodeWaiting(command.node, command.attempt))
 
-    run.in_line.add(command.node)
     telling = asyncio.get_running_loop().call_later(min(_UNTOLD_MS, command.timeout_ms * _UNTOLD) / 1000, tell)
     try:
-        await run.services.turns.take(run.run_id)
+        yield
     finally:
         telling.cancel()
-        run.in_line.discard(command.node)
     if told:
         run.tell(NodeResumed(command.node, command.attempt))
+
+
+async def _in_line(run: Run, command: StartNode) -> None:
+    """Wait for a turn."""
+    run.in_line.add(command.node)
+    try:
+        with _untimed(run, command):
+            await run.services.turns.take(run.run_id)
+    finally:
+        run.in_line.discard(command.node)
+
+
+@contextmanager
+def _for_place(run: Run, command: StartNode, again: bool) -> Iterator[None]:
+    """Wait for a place in a worker; who was there already lends the turn to those who were not."""
+    if again:
+        _leave(run, goes=True)
+    try:
+        with _untimed(run, command):
+            yield
+    finally:
+        if again:
+            _leave(run, goes=False)
 
 
 async def _guest(run: Run, command: StartNode, started_ms: int, recorded: RecordedAttempt | None) -> Event:
@@ -101,6 +126,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         waiting=partial(_wait, run, node, attempt),
         away=lambda goes: _leave(run, goes=goes, outside=True),
         going=run.going,
+        line=partial(_for_place, run, command),
         spent=lambda tokens, micros: run.tell(NodeSpent(node, attempt, tokens, micros)),
         stopped=partial(run.closing.call, node),
         taken_up=lambda: run.left_open.pop(node, None),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from runloop.policy import Capabilities
     from runloop.runs.approvals import ApprovalDesk
     from runloop.runs.recorder import Recorder
+    from runloop.sandbox.spec import InLine
 
 
 class Evicted(Exception):  # noqa: N818 - it says what happened
@@ -94,6 +95,8 @@ class Crossings:
     taken_up: Callable[[], object] = lambda: None
     """Called when the call is made again that an earlier process left open."""
     going: asyncio.Event | None = None
+    line: InLine = lambda _again: nullcontext()
+    """Entered while the guest waits for a place in a worker."""
     spent: Callable[[int, int], None] = lambda _tokens, _micros: None
     evict_after_s: float | None = None
     steady_ms: Callable[[], int] = lambda: 0
@@ -240,6 +243,16 @@ class Crossings:
             self._waits -= 1
             if not self._waits:
                 self.waiting(None)
+
+    @contextmanager
+    def in_line(self, again: bool) -> Iterator[None]:
+        """The guest waits for a place in a worker, ``again`` where it was taken out for others; the attempt's deadline moves by as much."""
+        began_ms = self.steady_ms()
+        with self.line(again):
+            try:
+                yield
+            finally:
+                self.waited_ms += self.steady_ms() - began_ms
 
     def context(self, call: int, pending: Crossing | None = None) -> CallContext:
         """The facts that a performer gets with call number ``call``."""

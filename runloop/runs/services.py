@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runloop.runs.lookup import OpeningText
     from runloop.runs.operator import Operator
     from runloop.runs.recorder import Appender
-    from runloop.sandbox.spec import GuestResult, GuestSpec, Hostcall, Limits, Taped
+    from runloop.sandbox.spec import GuestResult, GuestSpec, Hostcall, InLine, Limits, Taped
 
 
 class Guests(Protocol):
@@ -29,8 +29,11 @@ class Guests(Protocol):
         """Compile what ``spec`` needs (None: the Python guest), so that no node's time is spent on it."""
         ...
 
-    async def run(self, spec: GuestSpec, hostcall: Hostcall, tape: Sequence[Taped] = ()) -> GuestResult:
-        """Run one guest to its result, answered from ``tape`` as far as that goes. Raises GuestError."""
+    async def run(self, spec: GuestSpec, hostcall: Hostcall, tape: Sequence[Taped] = (), in_line: InLine | None = None) -> GuestResult:
+        """Run one guest to its result, answered from ``tape`` as far as that goes. Raises GuestError.
+
+        While it has no place, it waits inside of ``in_line(again)``; ``again``: it began, takes long, and was taken out for others.
+        """
         ...
 
 

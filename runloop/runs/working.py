@@ -71,7 +71,7 @@ class Working:
         tape, crashes = self._tape(record), 0
         while True:
             try:
-                result = await self.guests.run(self.spec, self.crossings, tape)
+                result = await self.guests.run(self.spec, self.crossings, tape, self.crossings.in_line)
             except Evicted:
                 tape = self._tape(await self._away("left memory while it waits"))
             except GuestError as error:

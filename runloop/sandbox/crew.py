@@ -58,6 +58,17 @@ class Crew(Generic[Work]):
             if self._queue and not self._working:
                 self._hire()
 
+    def begin(self, work: Work) -> None:
+        """Have a thread begin with this at once, however many are at work."""
+
+        def task() -> None:
+            self._perform(work)
+            self.go_on()
+
+        with self._lock:
+            self._working += 1
+            self._start(task)
+
     def take(self) -> Work | None:
         """The next piece of work for the calling thread, which is at work until it says :meth:`rest` or :meth:`go_on`.
 

@@ -60,6 +60,7 @@ class Execution:
     def begin(self) -> None:
         """Start the count of running time: loading and compiling are not the guest's."""
         self._began = time.monotonic()
+        self._began_cpu = time.thread_time()
 
     # -- stopping
 
@@ -83,6 +84,11 @@ class Execution:
     def ran_s(self) -> float:
         """Seconds in which the guest itself ran."""
         return time.monotonic() - self._began - self.waited_s
+
+    @property
+    def computed_s(self) -> float:
+        """Seconds of processor that the guest took; only on the thread that runs it."""
+        return time.thread_time() - self._began_cpu
 
     def must_stop(self) -> bool:
         """Look at the clock; called every 10 ms of the guest's running."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import types
 from dataclasses import field
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
@@ -21,6 +23,13 @@ _MAX_HELD = 64 << 20
 """A window of taped calls is far less, but for calls of megabytes whose handler waits, which a record never does."""
 
 
+class GivenBack(Enum):
+    """Why a guest left its worker as if it had never been there: it did not begin, or its trial was too short for it."""
+
+    QUEUED = "queued"
+    LONG = "long"
+
+
 @dataclass(slots=True)
 class Job:
     """One guest in a worker, from the pool's side."""
@@ -28,8 +37,9 @@ class Job:
     number: int
     hostcall: Hostcall
     wall_s: float
-    ended: asyncio.Future[GuestResult | None]
-    """None: it was given back before it began."""
+    ended: asyncio.Future[GuestResult | GivenBack]
+    trial: bool = False
+    """Whether it has the worker's place for trials; it is given back where it takes long and nothing was heard of it."""
     ahead: bool = False
     """Whether it was sent to wait in the worker, and has not been heard of since."""
     feed: Feed = field(default_factory=Feed)
@@ -37,6 +47,7 @@ class Job:
     began: float = field(default_factory=time.monotonic)
     waited_s: float = 0.0
     asked_at: float | None = None
+    answered_at: float = 0.0
     asking: asyncio.Future[Any] | None = None
     comparing: bool = False
     """Whether the handler waits while it compares a taped call; meanwhile what the worker says is held."""
@@ -46,6 +57,10 @@ class Job:
     def overdue(self, now: float, grace_s: float) -> bool:
         """Tell whether the guest has run longer than its limit and some grace."""
         return self.asked_at is None and not self.comparing and now - self.began - self.waited_s > self.wall_s + grace_s
+
+    def works_since(self) -> float:
+        """When it began, or had its latest answer; infinity while it waits for one."""
+        return max(self.began, self.answered_at) if self.asked_at is None and not self.comparing else math.inf
 
     def hold(self, schema: int, payload: dict[str, Any]) -> None:
         """Keep what the worker says until the handler has compared; raises ValueError when it is too much."""
@@ -59,10 +74,10 @@ class Job:
         held, self._held, self._held_size, self.comparing = self._held, [], 0, False
         return [(frames.HOSTCALL, rest), *held]
 
-    def give_back(self) -> None:
+    def give_back(self, why: GivenBack = GivenBack.QUEUED) -> None:
         """Let the pool find another place for it, unless it has ended."""
         if not self.ended.done():
-            self.ended.set_result(None)
+            self.ended.set_result(why)
 
     def fail(self, code: str, message: str, *, retryable: bool = False, said: str = "") -> None:
         """End with an error, unless it has ended."""

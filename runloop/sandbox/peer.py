@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from runloop.errors import RunloopError, Unavailable
 from runloop.sandbox import frames
-from runloop.sandbox.job import Job, at_once
+from runloop.sandbox.job import GivenBack, Job, at_once
 from runloop.sandbox.spec import Answer, GuestResult
 from runloop.sandbox.tape import pack
 from runloop.sandbox.world import NAMES
@@ -27,6 +27,10 @@ _LEAST_AHEAD, _MOST_AHEAD = 2, 30
 _FIRST_PACE_MS = 2.0
 _NEWEST = 1 / 8
 """What the newest guest counts of the pace."""
+TRIAL_MS = 50
+"""So much of a processor a guest on trial may take before it is heard of."""
+_HOGGED_S = 0.5
+"""A worker whose guests have all run for so long takes one more, on trial."""
 
 
 class Peer(asyncio.Protocol):
@@ -36,6 +40,8 @@ class Peer(asyncio.Protocol):
         self.threads = threads
         self.jobs: dict[int, Job] = {}
         self.reserved = 0
+        self.trying = False
+        """Whether a guest is on trial, or about to be."""
         self.lost = False
         self.stuck = False
         """Whether it gave guests back since the last one ended: those that run there take long."""
@@ -51,6 +57,7 @@ class Peer(asyncio.Protocol):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reaped: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._on_trial = 0
         self._pace_ms = _FIRST_PACE_MS
         self._ahead = int(_AHEAD_MS / _FIRST_PACE_MS)
         self._unsent: list[bytes] = []
@@ -78,13 +85,17 @@ class Peer(asyncio.Protocol):
 
     @property
     def busy(self) -> int:
-        """Guests that run or are about to; those that wait for a hostcall do not count."""
-        return len(self.jobs) - self._waiting + self.reserved
+        """Guests that run or are about to; those that wait for a hostcall, or are on trial, do not count."""
+        return len(self.jobs) - self._waiting + self.reserved - self._on_trial
 
     @property
     def places(self) -> int:
         """How many guests may be :attr:`busy`: those that run, and what the latest ones would do ahead in some milliseconds."""
         return self.threads if self.stuck else self.threads + self._ahead
+
+    def is_hogged(self, now: float) -> bool:
+        """Whether as many guests as there are threads have run for long, so that one more had better be tried."""
+        return not self.trying and sum(now - job.works_since() > _HOGGED_S for job in self.jobs.values()) >= self.threads
 
     # -- the connection
 
@@ -146,14 +157,20 @@ class Peer(asyncio.Protocol):
     # -- guests
 
     def begin(self, job: Job, message: Mapping[str, Any]) -> None:
-        """Send a guest to the worker; its place was reserved."""
-        self.reserved -= 1
+        """Send a guest to the worker; its place was reserved, by ``trying`` for a trial."""
+        if job.trial:
+            self._on_trial = 1
+        else:
+            self.reserved -= 1
         self.jobs[job.number] = job
         if self._transport is None or self._transport.is_closing():
             job.fail("worker.crashed", "the worker process died before the agent ran", retryable=True)
             self._drop(job)
             return
-        self._send(frames.encode(frames.RUN, {"run": job.number, **message}))
+        payload = {"run": job.number, **message}
+        if job.trial:
+            payload["trial_ms"] = TRIAL_MS
+        self._send(frames.encode(frames.RUN, payload))
         self._feed(job)
 
     def _send(self, data: bytes) -> None:
@@ -174,9 +191,15 @@ class Peer(asyncio.Protocol):
         if self._transport is not None:
             self._send(frames.encode(frames.CONTROL, {"verb": "stop", "run": job.number, "code": code, "message": message}))
 
+    def _end_trial(self, job: Job) -> None:
+        job.trial = self.trying = False
+        self._on_trial = 0
+
     def _drop(self, job: Job) -> None:
         if self.jobs.pop(job.number, None) is None:
             return
+        if job.trial:
+            self._end_trial(job)
         if job.asked_at is not None:
             job.asked_at = None
             self._waiting -= 1
@@ -205,6 +228,8 @@ class Peer(asyncio.Protocol):
             self._finish(job, payload)
         elif schema == frames.HOSTCALL and not job.ended.done():
             job.ahead = False
+            if job.trial:
+                self._end_trial(job)
             if "taped" in payload:
                 self._compare(job, payload["taped"])
             else:
@@ -232,7 +257,8 @@ class Peer(asyncio.Protocol):
             del job  # the error knows this frame, and the job the error
             return
         if job.asked_at is not None and self._transport is not None and job.number in self.jobs:
-            job.waited_s += time.monotonic() - job.asked_at
+            job.answered_at = time.monotonic()
+            job.waited_s += job.answered_at - job.asked_at
             job.asked_at = None
             self._waiting -= 1
             self._send(data)
@@ -282,8 +308,15 @@ class Peer(asyncio.Protocol):
             job.fail_with(error)
 
     def _finish(self, job: Job, payload: dict[str, Any]) -> None:
-        self.stuck = "Returned" in payload
-        if self.stuck:
+        returned = payload.get("Returned")
+        if returned is None:
+            self.stuck = self.stuck and job.trial
+        elif returned["long"]:
+            if not job.trial:
+                raise ValueError("a worker gave a guest back that was not on trial")
+            job.give_back(GivenBack.LONG)
+        else:
+            self.stuck = True
             job.give_back()
         if not job.ended.done():
             if "Completed" in payload:

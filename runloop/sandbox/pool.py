@@ -6,18 +6,18 @@ import asyncio
 import collections
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from runloop.errors import RunloopError, Unavailable
 from runloop.sandbox.cache import CompiledCache, CompileProgress
 from runloop.sandbox.configuration import MAX_LIVE
 from runloop.sandbox.contents import Contents
 from runloop.sandbox.guestfile import guest_code, guest_digest
-from runloop.sandbox.job import Job
+from runloop.sandbox.job import GivenBack, Job
 from runloop.sandbox.kept import kept_code
 from runloop.sandbox.peer import Peer
 from runloop.sandbox.restarts import RestartBudget
-from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, Taped
+from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, InLine, Taped
 from runloop.sandbox.starting import THREADS, Started, cores, start_worker
 from runloop.sandbox.tape import Feed
 
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+_Place: TypeAlias = tuple[Peer, bool]
+"""A worker, and whether the guest is on trial there."""
 _SWEEP_S = 0.5
+_TRY_S = 0.02
+"""How often to look for a worker that could try a guest, while some wait."""
 _GRACE_S = 10.0
 """How much longer than its limit a guest may seem to run (loading and compiling included), or than it was stopped, before its worker is
 taken for hung: all guests in there go with it, and a machine that is busy makes a good one wait for seconds."""
@@ -58,7 +62,10 @@ class WorkerPool:
         self._threads = threads
         self._progress = progress
         self._peers: list[Peer] = []
-        self._waiting: collections.deque[asyncio.Future[Peer]] = collections.deque()
+        self._waiting: collections.deque[asyncio.Future[_Place]] = collections.deque()
+        self._tried: collections.deque[asyncio.Future[_Place]] = collections.deque()
+        """Those that were on trial and take longer."""
+        self._trying: asyncio.TimerHandle | None = None
         self._compiled: dict[tuple[str, bool], str] = {}
         self._compiling: dict[tuple[str, bool], asyncio.Task[str]] = {}
         self._contents = Contents()
@@ -98,9 +105,9 @@ class WorkerPool:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(Unavailable("the pool was closed", code="pool.closed"))
+        if self._trying is not None:
+            self._trying.cancel()
+        self._refuse_waiting(Unavailable("the pool was closed", code="pool.closed"))
         while self._started:
             self._started.pop().end()
         peers, self._peers = self._peers, []
@@ -129,7 +136,7 @@ class WorkerPool:
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
             if not self._peers and wait_s > 0 and len(self._starting) == self._delayed + 1:
-                self._refuse_waiting()
+                self._refuse_waiting(self._exhausted())
 
     def _exhausted(self) -> Unavailable:
         cause = self._restarts.last_cause or "no cause is known"
@@ -138,11 +145,10 @@ class WorkerPool:
             code="pool.restarts", hint="the next one starts when the minute is over; `rlp status` shows the workers",
         )  # fmt: skip
 
-    def _refuse_waiting(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(self._exhausted())
+    def _refuse_waiting(self, error: RunloopError) -> None:
+        for line in (self._tried, self._waiting):
+            while (waiter := _first(line)) is not None:
+                waiter.set_exception(error)
 
     async def _replace(self, wait_s: float = 0) -> None:
         if wait_s > 0:
@@ -156,10 +162,7 @@ class WorkerPool:
         except RunloopError as error:
             self._failed_starts += 1
             if self._failed_starts >= _MAX_STARTS_FAILED:
-                while self._waiting:
-                    waiter = self._waiting.popleft()
-                    if not waiter.done():
-                        waiter.set_exception(error)
+                self._refuse_waiting(error)
                 return
             await asyncio.sleep(0.1 * 2**self._failed_starts)
             await self._replace()
@@ -186,8 +189,8 @@ class WorkerPool:
 
     @property
     def places(self) -> int:
-        """How many guests that do not wait for anybody the workers take now: many quick ones, few that take long."""
-        return max(self._size * self._threads, sum([peer.places for peer in self._peers]))
+        """How many guests that do not wait for anybody the workers take now: many quick ones, few that take long and some on trial."""
+        return max(self._size * self._threads, sum([peer.places + peer.stuck for peer in self._peers]))
 
     @property
     def health(self) -> Mapping[str, Any]:
@@ -218,8 +221,11 @@ class WorkerPool:
         else:
             await self._path_of(spec)
 
-    async def run(self, spec: GuestSpec, hostcall: Hostcall, tape: Sequence[Taped] = ()) -> GuestResult:
+    async def run(self, spec: GuestSpec, hostcall: Hostcall, tape: Sequence[Taped] = (), in_line: InLine | None = None) -> GuestResult:
         """Run one guest to its end; raises GuestError, or what ``hostcall`` raised. Cancelling stops the guest.
+
+        While no worker has a place for it, it waits inside of ``in_line(tried)``. Where all places are taken by guests that take long, it
+        is tried beside them; if it takes long itself, it begins once more in its turn (``tried``), unless it was heard of.
 
         The guest's first recorded calls are answered from ``tape``, without waiting for ``hostcall``, which gets each of them in order
         and raises for one that differs from the record; it must not need a task for that (docs/guest.md, "Answers ahead").
@@ -234,12 +240,17 @@ class WorkerPool:
         if spec.kind == "python":
             message["sources"], message["digest"] = self._contents.of_sources(spec.digest, spec.sources or {})
         _check_size(spec, message)
-        again = False
+        given_back, tried = None, False
         while True:
-            peer = await self._free_peer(first=again)
+            place = self._free_place() if given_back is None and not self._waiting and not self._tried else None
+            if place is None:
+                with contextlib.nullcontext() if in_line is None else in_line(tried):
+                    place = await self._wait_for_place(self._tried if tried else self._waiting, first=given_back is GivenBack.QUEUED)
+            peer, trial = place
             self._numbers += 1
-            ended: asyncio.Future[GuestResult | None] = asyncio.get_running_loop().create_future()
-            job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, ended, peer.busy > peer.threads, Feed(tape))
+            ended: asyncio.Future[GuestResult | GivenBack] = asyncio.get_running_loop().create_future()
+            ahead = not trial and peer.busy > peer.threads
+            job = Job(self._numbers, hostcall, spec.limits.wall_ms / 1000, ended, trial, ahead, Feed(tape))
             peer.begin(job, message)
             try:
                 try:
@@ -249,9 +260,9 @@ class WorkerPool:
                         await self._stop(peer, job)
             finally:  # also where the stopping is stopped
                 del job, ended  # what is raised here knows this frame, and they know what is raised
-            if result is not None:
+            if not isinstance(result, GivenBack):
                 return result
-            again = True
+            given_back, tried = result, tried or result is GivenBack.LONG
 
     async def _stop(self, peer: Peer, job: Job) -> None:
         """Stop a guest whose caller left, and wait until it is out; a worker that does not obey is killed."""
@@ -295,49 +306,75 @@ class WorkerPool:
             task = self._compiling[digest, fuel] = asyncio.create_task(compile_once())
         return await asyncio.shield(task)
 
-    async def _free_peer(self, *, first: bool) -> Peer:
-        """A worker with a place, which is reserved; ``first`` goes before those that wait already."""
-        if not self._waiting and (peer := self._choose()) is not None:
-            return peer
+    async def _wait_for_place(self, line: collections.deque[asyncio.Future[_Place]], *, first: bool) -> _Place:
+        """A place, which is reserved; ``first`` goes before those that wait already."""
         if not self._peers and self._delayed and len(self._starting) == self._delayed:
             raise self._exhausted()
-        waiter: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
-        if first:
-            self._waiting.appendleft(waiter)
-        else:
-            self._waiting.append(waiter)
+        waiter: asyncio.Future[_Place] = asyncio.get_running_loop().create_future()
+        (line.appendleft if first else line.append)(waiter)
         self._give()
+        if not waiter.done() and self._trying is None:
+            self._try_later()
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                waiter.result().reserved -= 1
+                peer, trial = waiter.result()
+                if trial:
+                    peer.trying = False
+                else:
+                    peer.reserved -= 1
                 self._give()
             with contextlib.suppress(ValueError):
-                self._waiting.remove(waiter)
+                line.remove(waiter)
             raise
 
-    def _choose(self) -> Peer | None:
+    def _free_place(self) -> _Place | None:
         ready = [peer for peer in self._peers if self._has_place(peer)]
         if not ready:
             return None
         peer = min(ready, key=lambda one: (one.busy, len(one.jobs)))
         peer.reserved += 1
-        return peer
+        return peer, False
 
     def _has_place(self, peer: Peer) -> bool:
         return not peer.lost and peer.busy < peer.places and len(peer.jobs) + peer.reserved < MAX_LIVE
 
     def _give(self) -> None:
-        """Hand free places to those who wait, oldest first."""
-        while self._waiting:
-            if self._waiting[0].done():
-                self._waiting.popleft()
-                continue
-            peer = self._choose()
-            if peer is None:
-                return
-            self._waiting.popleft().set_result(peer)
+        """Hand free places to those who wait, oldest first, and those before the others that gave theirs up when they had been tried."""
+        for line in (self._tried, self._waiting):
+            while (waiter := _first(line)) is not None:
+                place = self._free_place()
+                if place is None:
+                    line.appendleft(waiter)
+                    return
+                waiter.set_result(place)
+
+    def _try_later(self) -> None:
+        self._trying = asyncio.get_running_loop().call_later(_TRY_S, self._try)
+
+    def _try(self) -> None:
+        """Where guests that take long have all places of a worker, have it try the first of those that wait beside them."""
+        self._trying = None
+        now = time.monotonic()
+        for peer in self._peers:
+            if not peer.lost and len(peer.jobs) + peer.reserved < MAX_LIVE and peer.is_hogged(now):
+                waiter = _first(self._waiting)
+                if waiter is None:
+                    return
+                peer.trying = True
+                waiter.set_result((peer, True))
+        if self._waiting:
+            self._try_later()
+
+
+def _first(line: collections.deque[asyncio.Future[_Place]]) -> asyncio.Future[_Place] | None:
+    """Take out the first that still waits."""
+    while line:
+        waiter = line.popleft()
+        if not waiter.done():
+            return waiter
+    return None
 
 
 def _check_size(spec: GuestSpec, message: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from runloop.sandbox.world import LIVE_NAMES, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
+    from contextlib import AbstractContextManager
 
 GuestKind = Literal["python", "component", "wasm32-wasip1"]
 MIB = 1 << 20
@@ -125,6 +126,13 @@ class Hostcall(Protocol):
 
     def __call__(self, name: str, args_json: str, /) -> Awaitable[Answer]:
         """Answer one call."""
+
+
+class InLine(Protocol):
+    """Entered while a guest waits for a place in a worker."""
+
+    def __call__(self, again: bool, /) -> AbstractContextManager[None]:
+        """``again``: it had one, takes long, and was taken out for others."""
 
 
 class GuestError(RunloopError):

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from dataclasses import field
+from functools import partial
 from typing import Any
 
 from runloop.collecting import collect_seldom
@@ -30,6 +31,7 @@ from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, Limits
 from runloop.sandbox.tape import Player, unpack
 
+_RETURNED = "guest.returned"
 _HOLD_S = 0.001
 """The end of a guest is not held longer than this, to go with the next."""
 
@@ -45,6 +47,8 @@ class _Run:
     execution: Execution | None = None
     stopped: tuple[str, str] | None = None
     calls: int = 0
+    heard: bool = False
+    """Whether the pool heard of it."""
 
 
 class Worker:
@@ -144,7 +148,7 @@ class Worker:
         if schema == frames.RUN:
             run = _Run(payload["run"], payload)
             self._runs[run.number] = run
-            self._crew.add(run)
+            (self._crew.begin if "trial_ms" in payload else self._crew.add)(run)
             return
         run_or_none = self._runs.get(payload["run"])
         if run_or_none is None:
@@ -157,8 +161,15 @@ class Worker:
     def _give_back(self, runs: list[_Run]) -> None:
         """Tell the pool of guests that have not begun and will not soon; the last first, since each goes before those that wait there."""
         for run in reversed(runs):
-            del self._runs[run.number]
-            self.send(frames.ENDED, {"run": run.number, "Returned": {}})
+            self._return(run, long=False)
+
+    def _end_trial(self, run: _Run, execution: Execution) -> None:
+        if not run.heard and execution.computed_s * 1000 > run.message["trial_ms"]:
+            execution.stop(_RETURNED, "its trial is over")
+
+    def _return(self, run: _Run, *, long: bool) -> None:
+        del self._runs[run.number]
+        self.send(frames.ENDED, {"run": run.number, "Returned": {"long": long}})
 
     def _stop(self, run: _Run, code: str, message: str) -> None:
         if self._crew.take_out(run):
@@ -201,13 +212,14 @@ class Worker:
             answer = player.answer(name, args_json)
             if answer is not None:
                 return answer
-            call, run.calls = run.calls, run.calls + 1
+            call, run.calls, run.heard = run.calls, run.calls + 1, True
             self.send(frames.HOSTCALL, {"run": run.number, "call": call, "name": name, "args": args_json})
             while not isinstance(item := arrived(), Answer):
                 player.take(item)
             return item
 
         def tell(calls: list[list[str]]) -> None:
+            run.heard = True
             self.send(frames.HOSTCALL, {"run": run.number, "taped": calls})
 
         def more() -> list[dict[str, Any]]:
@@ -219,7 +231,7 @@ class Worker:
 
         began = time.monotonic()
         execution = Execution(Limits(**message["limits"]), message["seed"], message["start_ms"], ask)
-        execution.at_tick = self._hand_over
+        execution.at_tick = partial(self._end_trial, run, execution) if "trial_ms" in message else self._hand_over
         with self._lock:
             run.execution = execution
             stopped = run.stopped
@@ -229,6 +241,9 @@ class Worker:
             outcome = self._guests.run(execution, message)
             if outcome.code is not None:
                 execution.close()  # who stopped it hears that it is gone
+            if outcome.code == _RETURNED:
+                self._return(run, long=True)
+                return
             player.flush()
             self._end(run, outcome, time.monotonic() - began, execution)
         finally:

@@ -148,6 +148,21 @@ async def test_200_runs_on_two_workers_all_end(daemon, words):
     assert (status["nodes"]["at_work"], status["nodes"]["waiting"], status["bus"]["connections"]) == (0, 0, 1)
 
 
+async def test_runs_end_beside_others_in_endless_loops_however_many(daemon, words):
+    daemon.agent("loop", words.head + "def run() -> dict:\n    while True:\n        pass\n")
+    daemon.agent("quick", words.quick)
+    daemon.settings["sandbox.workers"] = 2
+    daemon.start()
+    async with daemon.client() as link:
+        loops = [await link.submit(words.one("loop")) for _ in range(10)]
+        ends = [await link.run(words.one("quick")) for _ in range(5)]
+        status = await link.ask("status")
+        for run in loops:
+            await link.ask("cancel", run=run["run_id"])
+    assert {records[-1]["meta"]["status"] for records in ends} == {"succeeded"}
+    assert status["runs"]["running"] == 10
+
+
 async def test_a_full_daemon_refuses_with_a_time_to_try_again(daemon, words):
     daemon.agent("loop", words.loop)
     daemon.settings |= {"runtime.max_runs": 1, "runtime.max_queued_runs": 1}

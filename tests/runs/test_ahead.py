@@ -55,9 +55,9 @@ class Guests:
         self.run, self.began = b.pool.run, []
         b.pool.run = self
 
-    async def __call__(self, spec, hostcall, tape):
+    async def __call__(self, spec, hostcall, *rest):
         self.began.append(spec)
-        return await self.run(spec, hostcall, tape)
+        return await self.run(spec, hostcall, *rest)
 
 
 def chain(*agents):
@@ -157,10 +157,10 @@ async def test_after_a_cancellation_nothing_begins_of_what_was_about_to(bench):
         run = await b.submit(f"version: 0\nname: wide\nnodes: [{nodes}]\nedges: []\n")
         guests, begin = [], b.pool.run
 
-        async def cancels(spec, hostcall, tape):
+        async def cancels(spec, hostcall, *rest):
             guests.append(spec)
             run.cancel("enough")
-            return await begin(spec, hostcall, tape)
+            return await begin(spec, hostcall, *rest)
 
         b.pool.run = cancels
         assert (await b.manager.drive(run)).status == "cancelled"

@@ -310,7 +310,7 @@ class AskedFor:
     def __init__(self, pool):
         self.pool, self.guests = pool, []
 
-    async def run(self, spec, hostcall, tape=()):
+    async def run(self, spec, hostcall, tape=(), in_line=None):
         self.guests.append(spec.guest)
         return await self.pool.run(dataclasses.replace(spec, guest=None), hostcall, tape)
 

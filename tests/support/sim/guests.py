@@ -203,9 +203,13 @@ class SimGuests:
     async def prepare(self, spec=None):
         self._process.alive()
 
-    async def run(self, spec, hostcall, tape=()):
+    async def run(self, spec, hostcall, tape=(), in_line=None):
         process = self._process
         process.alive()
+        if in_line is not None and process.chance.random() < 0.05:
+            with in_line(process.chance.random() < 0.5):
+                await asyncio.sleep(process.chance.uniform(0.001, 2))
+            process.alive()
         worker = Worker(process, hostcall, tape)
         guest = Guest(spec, worker.call)
         run = guest.request["run"]
