@@ -28,6 +28,8 @@ class Board:
     events: list[str] = field(default_factory=list)
     """What the daemon said of itself (reloads, drops, its state), newest last."""
     link: str = ""
+    lost: bool = False
+    """Whether there is no connection; ``link`` says why then, and what to do about it."""
     version: int = 0
 
     def take(self, record: Record) -> bool:
@@ -78,10 +80,16 @@ class Board:
 
     def know(self, status: Mapping[str, Any] | None = None, library: Mapping[str, Any] | None = None, link: str | None = None) -> None:
         """How the daemon is, what it has loaded, how the connection is."""
+        self.lost = False
         self.status = self.status if status is None else status
         self.library = self.library if library is None else library
         self.link = self.link if link is None else link
         self.version += 1
+
+    def lose(self, link: str) -> None:
+        """There is no connection."""
+        self.know({}, link=link)
+        self.lost = True
 
     def active(self) -> list[RunModel]:
         """Runs without an end."""

@@ -41,8 +41,14 @@ def runs_page(board: Board, width: int, now_ms: int, *, words: str = "", sort: s
     head, places = header(columns, sizes, _HEADINGS[sort], "▲" if reverse else "▼")
     rows = [_run_row(run, columns, sizes, now_ms) for run in runs]
     if not rows:
-        rows = [line("no runs match the filter" if words else "no runs yet: `rlp run OPENING` begins one", "dim")]
+        rows = _no_runs(board, width, filtered=bool(words))
     return Page((head,), tuple(rows), title="Runs", columns=places)
+
+
+def _no_runs(board: Board, width: int, *, filtered: bool) -> list[Row]:
+    if board.lost and not board.runs:
+        return paragraphs(clean_line(board.link), width, "error")
+    return [line("no runs match the filter" if filtered else "no runs yet: `rlp run OPENING` begins one", "dim")]
 
 
 def _run_columns(runs: Iterable[RunModel]) -> list[Column]:

@@ -62,8 +62,8 @@ class LiveFeed:
                 error = _first(group)
                 if isinstance(error, Denied):
                     raise error from None
-                told = "no daemon answers: `rlp up` starts one" if error.code == "daemon.unavailable" else error.message
-                board.know(link=told, status={})
+                there_is_none = error.code == "daemon.unavailable"
+                board.lose("no daemon answers: `rlp up` starts one" if there_is_none else f"{error.message}: {error.hint}")
                 changed()
             finally:
                 self._client = None

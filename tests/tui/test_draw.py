@@ -38,6 +38,22 @@ def test_the_list_of_runs_says_what_each_waits_for(waiting):
     assert line.split() == ["5a1d4c23", "letter", "◆", "waiting", "2/4", "1.20s", "approval", "of", "mail.outbox", "(+1)", "0", "–"]
 
 
+def test_where_no_daemon_answers_an_empty_list_says_so_and_not_that_there_are_no_runs(waiting):
+    board = Board()
+    first = texts(page(board, "Runs"))
+    board.lose("no daemon answers: `rlp up` starts one")
+    lost = texts(page(board, "Runs"))
+    board.list_runs([])
+    board.know(status={"state": "ready"}, link="connected")
+    there = texts(page(board, "Runs"))
+    assert [text[-1] for text in (first, lost, there)] == [
+        "no runs yet: `rlp run OPENING` begins one", "no daemon answers: `rlp up` starts one", "no runs yet: `rlp run OPENING` begins one",
+    ]  # fmt: skip
+    board = board_of(waiting)
+    board.lose("no daemon answers: `rlp up` starts one")
+    assert "no runs match the filter" in texts(page(board, "Runs", filters={"Runs": "nothing like it"}))[-1]
+
+
 def test_a_count_of_nodes_is_never_cut(waiting):
     board = board_of(waiting)
     board.runs[RUN].planned = 12_000
