@@ -79,7 +79,7 @@ class Connection(asyncio.BufferedProtocol):
         if session.closing and not self._ending:
             if not session.control:
                 self._ending = True
-                transport.close()
+                self._loop.call_soon(transport.close)  # closed within resume_writing, asyncio's would end the connection twice
             if self._linger is None:  # what stands before the goodbye may never be read
                 self._linger = self._loop.call_later(_LINGER_S, self.abort)
 

@@ -1,6 +1,7 @@
 """The bus on a real socket: modes, peers that misbehave, requests, reconnecting."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -194,6 +195,31 @@ async def test_a_deadline_that_the_daemon_notices_first_is_the_same_error(serve)
     async with await BusClient.connect(server.path) as client:
         with pytest.raises(DeadlinePassed):
             await client.request("late", ASK, {})
+
+
+async def test_a_connection_whose_goodbye_waits_until_it_reads_on_ends_once(serve):
+    server, broken = await serve(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: broken.append(told))
+    raw = await Raw.connect(server)
+    raw.writer.transport.pause_reading()
+    raw.send(frames.SUBSCRIBE, frames.Subscribe(1, "many").payload())
+    while not server.stats().subscriptions:
+        await asyncio.sleep(0)
+    (connection,) = server._connections
+    while not connection._paused:
+        server.publish("many", GENERIC, {"text": "x" * 150_000})
+        await asyncio.sleep(0)
+    server.broker.goodbye(connection._session, RunloopError("enough", code="bus.stopping"), 0)
+    server.pump()
+    with socket.socket(fileno=os.dup(raw.writer.get_extra_info("socket").fileno())) as own:
+        while server.stats().connections:
+            with contextlib.suppress(BlockingIOError):
+                while own.recv(1 << 20):  # all at once, so that what the server has kept goes out whole
+                    pass
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    raw.writer.close()
+    assert broken == []
 
 
 async def test_requests_between_clients_go_through_reply_to(serve):
