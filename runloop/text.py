@@ -1,10 +1,10 @@
-"""Text, times and sizes as people read them in a terminal, made harmless; shared by everything that shows something."""
+"""Text, times, sizes and questions as people read them in a terminal, made harmless; shared by everything that shows something."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from runloop.patterns import lazy
 
@@ -22,6 +22,13 @@ _SEEN = f"[^\x00-\x7f{_DRIVING}{_INVISIBLE}{_JOINERS}]"
 _LOOSE_JOINER = f"(?<!{_SEEN})(?<!{_SEEN}\ufe0f(?=\u200d))(?!(?<=[0-9#*])\ufe0f\u20e3)[{_JOINERS}]"
 UNSAFE: Final = lazy(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 _UNSAFE_IN_CELL = lazy(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
+
+GATE: Final = "gate"
+"""The action of what is asked at a gate, and the third part of its id: ``RUN/NODE/gate/ROUND/…``."""
+OUTCOME: Final = "outcome"
+"""The fifth part of the id of a question whether a call happened: ``RUN/NODE/CALL/ATTEMPT/outcome/…``; again it is ``outcome-2``."""
+REFUSALS: Final = frozenset({"rejected", "reject", "expired", "give up"})
+"""Decisions after which something does not go on."""
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -95,3 +102,29 @@ def day(ms: int) -> str:
 def clock_ms(ms: int) -> str:
     """The time of day, to the millisecond."""
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def sort_of(approval_id: str) -> Literal["approval", "gate", "outcome"]:
+    """What an approval or a question that is known by this id asks."""
+    parts = approval_id.split("/")
+    if parts[2:3] == [GATE]:
+        return "gate"
+    return "outcome" if len(parts) > 4 and parts[4].partition("-")[0] == OUTCOME else "approval"
+
+
+def awaited(approval_id: str, action: str | None) -> str:
+    """What is waited for while it is open: ``approval of mail.smtp``, ``an answer whether mail.smtp happened``."""
+    sort = sort_of(approval_id)
+    if sort == "gate":
+        return "an answer at a gate"
+    if sort == "outcome":
+        return f"an answer whether {action or 'it'} happened"
+    return f"approval of {action}" if action else "an answer"
+
+
+def asked(approval_id: str, action: str | None) -> str:
+    """The question without its mark: ``approve mail.smtp``, ``mail.smtp happened``."""
+    sort = sort_of(approval_id)
+    if sort == "gate":
+        return GATE
+    return f"{action or 'it'} happened" if sort == "outcome" else f"approve {action or 'an action'}"

@@ -10,9 +10,9 @@ import typer
 from runloop.cli import context, link, output
 from runloop.cli.link import waited
 from runloop.errors import InvalidInput, Where
+from runloop.text import GATE, sort_of
 
 _SHOWN = 8
-_GATE = "gate"
 
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Which one: as `rlp inbox` lists it, or `last`, the newest.")]
@@ -22,8 +22,7 @@ ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it stan
 
 def kind_of(shown: Mapping[str, Any]) -> str:
     """approval, question or gate."""
-    parts = str(shown["approval_id"]).split("/")
-    return _GATE if shown["type"] == "question" and len(parts) > 2 and parts[2] == _GATE else str(shown["type"])
+    return GATE if shown["type"] == "question" and sort_of(str(shown["approval_id"])) == "gate" else str(shown["type"])
 
 
 def line_of(shown: Mapping[str, Any]) -> str:

@@ -85,13 +85,17 @@ def _elsewhere(known: set[str]) -> list[dict[str, Any]]:
     people = [row for row in rows if row["run_id"] not in known and (row["waiting_for"] or "").startswith(("approval", "an answer"))]
     return [
         {
-            "id": row["run_id"][:8], "approval_id": None, "type": "approval" if row["waiting_for"].startswith("approval") else "question",
+            "id": row["run_id"][:8], "approval_id": None, "type": _type_of(row["waiting_for"]),
             "run_id": row["run_id"], "root_run_id": row["run_id"], "opening_name": row["opening_name"], "node": None, "agent": None,
             "action": None, "asked_ms": row["waiting_since_ms"], "deadline_ms": None,
             "line": f"{row['waiting_for']}; " + _where(row), "state": "elsewhere" if row["state"] == "waiting" else "unfinished",
         }
         for row in sorted(people, key=lambda row: row["waiting_since_ms"])
     ]  # fmt: skip
+
+
+def _type_of(waiting_for: str) -> str:
+    return "approval" if waiting_for.startswith("approval") else "gate" if waiting_for.startswith("an answer at a gate") else "question"
 
 
 def _where(row: Mapping[str, Any]) -> str:

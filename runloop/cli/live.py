@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.cli.output import FALLBACK_WIDTH, clean_line, display_width
 from runloop.cli.times import span
 from runloop.dataclass import dataclass
+from runloop.text import awaited
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -69,7 +70,7 @@ class NodeRow:
     def detail(self) -> str:
         """What the node waits for, else its latest words."""
         if self.approving is not None:
-            return f"waits for your approval: {self.approving}"
+            return f"waits for {self.approving}"
         if self.state == "running" and self.calls:
             name = next(reversed(self.calls.values()))
             return f"waits for {_WAITS_FOR.get(name, name)}"
@@ -145,7 +146,7 @@ def _feed_row(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> N
             row.written.pop(meta["call"], None)
             row.tokens += (meta.get("tokens_in") or 0) + (meta.get("tokens_out") or 0)
         case "approval.requested":
-            row.approving = meta.get("action", "an action")
+            row.approving = awaited(meta["approval_id"], meta.get("action"))
         case "approval.decided" | "approval.expired":
             row.approving = None
         case "node.progress" | "node.log":
@@ -172,7 +173,7 @@ def _feed_item(row: NodeRow, kind: str, meta: Mapping[str, Any], ts_ms: int) -> 
         case "effect.completed" | "effect.failed" | "effect.unknown":
             row.tokens += (meta.get("tokens_in") or 0) + (meta.get("tokens_out") or 0)
         case "approval.requested":
-            row.approving = meta.get("action", "an action")
+            row.approving = awaited(meta["approval_id"], meta.get("action"))
         case "approval.decided" | "approval.expired":
             row.approving = None
         case _:

@@ -14,8 +14,8 @@ from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput
 from runloop.policy import Scope
 from runloop.runs.gates import commented
-from runloop.runs.history import GATE
 from runloop.runs.operator import ApprovalDecision
+from runloop.text import GATE
 
 if TYPE_CHECKING:
     from runloop.effects.perform.ports import Question

@@ -16,6 +16,7 @@ from runloop.kb.derived import contact_key
 from runloop.kb.people import find_people
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import matching, run_prefix
+from runloop.text import awaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +141,7 @@ class _Search:
 
     def _approval(self) -> Iterator[Candidate]:
         for number, action in self._rows("SELECT source_event, action FROM approvals WHERE approval_id = ?", self._rest):
-            yield Candidate(f"event:{number}", f"approval of {action}", f"event:{number}")
+            yield Candidate(f"event:{number}", awaited(self._rest, action), f"event:{number}")
 
     def _mail(self) -> Iterator[Candidate]:
         bare = self._rest.strip("<>")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.kb.derived import as_json, fold
+from runloop.text import awaited
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -31,9 +32,9 @@ _IDLE = """EXISTS (SELECT 1 FROM run_nodes n WHERE n.run_id = r.run_id AND n.sta
         AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.run_id = n.run_id AND a.node_id = n.node_id AND a.status = 'requested'))"""
 _NOT_DRIVEN = """WHEN (r.owner IS NULL OR r.owner NOT IN (SELECT value FROM json_each(:living)))
     AND NOT EXISTS (SELECT 1 FROM json_each(:here) h WHERE 'trace:' || h.key = r.trace_id) THEN 'unfinished'"""
-_OPEN = """SELECT run_id, 'approval' AS sort, coalesce(action, '') AS name, requested_ms FROM approvals
+_OPEN = """SELECT run_id, approval_id, coalesce(action, '') AS name, requested_ms FROM approvals
         WHERE status = 'requested' AND run_id IN (SELECT value FROM json_each(:runs))
-    UNION ALL SELECT run_id, class, name, requested_ms FROM effects e
+    UNION ALL SELECT run_id, NULL, name, requested_ms FROM effects e
         WHERE status = 'requested' AND run_id IN (SELECT value FROM json_each(:runs))
         AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.run_id = e.run_id AND a.node_id = e.node_id AND a.status = 'requested')
     ORDER BY requested_ms"""
@@ -189,26 +190,26 @@ def _add_spent(db: apsw.Connection, rows: Mapping[str, dict[str, Any]]) -> None:
 
 def _add_waits(db: apsw.Connection, rows: Mapping[str, dict[str, Any]]) -> None:
     """What a run without an end waits for, a person first, and since when."""
-    waits: dict[str, list[tuple[str, str, int]]] = {run_id: [] for run_id in rows}
-    for run_id, sort, name, since_ms in db.execute(_OPEN, {"runs": as_json(list(rows))}):
-        waits[str(run_id)].append((str(sort), str(name), int(since_ms)))
+    waits: dict[str, list[tuple[Any, Any, Any]]] = {run_id: [] for run_id in rows}
+    for run_id, *wait in db.execute(_OPEN, {"runs": as_json(list(rows))}):
+        waits[str(run_id)].append((wait[0], wait[1], wait[2]))
     for run_id, row in rows.items():
         row["waiting_for"], row["waiting_since_ms"] = _wait_of(row, waits[run_id])
 
 
-def _wait_of(row: Mapping[str, Any], waits: Iterable[tuple[str, str, int]]) -> tuple[str | None, int | None]:
+def _wait_of(row: Mapping[str, Any], waits: Iterable[tuple[str | None, str, int]]) -> tuple[str | None, int | None]:
     if row["state"] == "paused":
         return "a resumption", row["why_ms"]
-    said = [(_said(sort, name), since_ms, sort == "approval" or name == "ask.person") for sort, name, since_ms in waits]
+    said = [(_said(asked, name), since_ms, asked is not None or name == "ask.person") for asked, name, since_ms in waits]
     if not said:
         return (row["why"], row["why_ms"]) if row["status"] == "waiting" else (None, None)
     first, since_ms, _ = max(said, key=lambda each: each[2])  # the first of the oldest-first list that a person can answer, else its first
     return first if len(said) == 1 else f"{first} (+{len(said) - 1})", since_ms
 
 
-def _said(sort: str, name: str) -> str:
-    if sort == "approval":
-        return f"approval of {name}" if name else "an answer"
+def _said(approval_id: str | None, name: str) -> str:
+    if approval_id is not None:
+        return awaited(approval_id, name)
     return "a model" if name.startswith("model.") else _WAITS_FOR.get(name, name)
 
 

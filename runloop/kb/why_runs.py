@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb.provenance import Link, Step
+from runloop.text import sort_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -211,7 +212,8 @@ def _approval(story: RunStory, approval: Approval) -> Step:
     }
     moment = (ended or asked).ts_ms
     links = (Link("asked by", f"node:{story.run_id}#{meta['node']}"),)
-    return Step(f"event:{asked.id}", "approval", f"{action}: {decision}", asked.id, moment, who, facts, links)
+    title = f"whether {action} happened" if sort_of(meta["approval_id"]) == "outcome" else action
+    return Step(f"event:{asked.id}", "approval", f"{title}: {decision}", asked.id, moment, who, facts, links)
 
 
 def _artifact(teller: Teller, story: RunStory, event: StoredEvent, meta: Mapping[str, Any]) -> Step:

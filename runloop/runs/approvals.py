@@ -21,6 +21,7 @@ from runloop.runs.operator import ApprovalDecision, ApprovalRequest, Operator
 from runloop.runs.recorder import Draft, Recorder
 from runloop.runs.services import RunRules
 from runloop.runs.waits import Wait
+from runloop.text import OUTCOME
 
 if TYPE_CHECKING:
     from runloop.effects.types import CallContext, Evidence, Prepared
@@ -329,10 +330,10 @@ class ApprovalDesk:
 
     def _outcome_asked(self, ctx: CallContext) -> CallContext:
         """The context of the question; what was to be made once more, and was cut off once more, is asked about anew."""
-        asking, number = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome"), 1
+        asking, number = replace(ctx, idempotency_key=f"{ctx.question_id}/{OUTCOME}"), 1
         while (self.decisions.get(asking.question_id) or {}).get("decision") == DO_IT:
             number += 1
-            asking = replace(ctx, idempotency_key=f"{ctx.question_id}/outcome-{number}")
+            asking = replace(ctx, idempotency_key=f"{ctx.question_id}/{OUTCOME}-{number}")
         return asking
 
     def _asked(self, approval_id: str, prepared: Prepared, ctx: CallContext, admission: Admission) -> Draft:

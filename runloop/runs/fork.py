@@ -14,6 +14,7 @@ from msgspec import structs
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.runs.results import SPAWNS
+from runloop.text import GATE
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "run.recovered", "run.finished"})
 """Kinds that say something about one run alone, not about what happened in it."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
-_GATE = "gate"
 _COSTS: Mapping[str, Any] = {"tokens": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0}
 Place = tuple[str, int, int]
 """A call: node, attempt, and its number within the attempt."""
@@ -111,7 +111,7 @@ def recorded_overrides(point: ForkPoint, params: Mapping[str, Any], agents: Mapp
 
 def _happened(events: Sequence[StoredEvent]) -> list[StoredEvent]:
     """Without what is one run's own: its states and its approvals. What was decided at gates happened in it."""
-    gates = {event.payload["meta"]["approval_id"] for event in events if event.payload["meta"].get("action") == _GATE}
+    gates = {event.payload["meta"]["approval_id"] for event in events if event.payload["meta"].get("action") == GATE}
     return [
         event
         for event in events
@@ -215,7 +215,7 @@ def open_attempts(events: Iterable[StoredEvent]) -> set[tuple[str, int]]:
     for event in events:
         if event.kind == "node.started":
             found.add(_attempt(event) or ("", 0))
-        elif event.kind == "node.finished" or event.payload["meta"].get("action") == _GATE:  # at its gate an attempt has ended
+        elif event.kind == "node.finished" or event.payload["meta"].get("action") == GATE:  # at its gate an attempt has ended
             found.discard(_attempt(event) or ("", 0))
     return found
 

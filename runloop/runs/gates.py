@@ -12,9 +12,9 @@ from runloop.effects.types import CallContext
 from runloop.events.records import ApprovalEnded, ApprovalRequested, Decider, OpenQuestion
 from runloop.openings.states import CloseGate, GateAnswered, OpenGate
 from runloop.policy import Capabilities
-from runloop.runs.history import GATE
 from runloop.runs.recorder import Draft
 from runloop.runs.waits import Wait
+from runloop.text import GATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

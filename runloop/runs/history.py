@@ -25,13 +25,11 @@ from runloop.openings.states import (
 )
 from runloop.runs.fork import told_events
 from runloop.runs.results import SPAWNS, child_id
+from runloop.text import GATE
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.runs.sources import RunSource
-
-GATE = "gate"
-"""The action of an approval that is the gate of a node."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from runloop.dataclass import dataclass
 from runloop.events import canonical, is_blob_ref
+from runloop.text import asked
 
 _PEERS = {
     "model": "model",
@@ -103,9 +104,8 @@ def _hop(record: Mapping[str, Any]) -> Hop | None:
             word = "unknown" if kind == "effect.unknown" else error.get("kind") or "failed"
             return Hop(*at, _peer(name), node, f"{name} {word}", ms=meta.get("ms"), note=error["message"])
         case "approval.requested":
-            return Hop(
-                *at, node, "person", f"approve {meta.get('action', '')}?", bytes=_size(meta.get("what")), note=_list(meta.get("recipients"))
-            )
+            what = f"{asked(meta['approval_id'], meta.get('action'))}?"
+            return Hop(*at, node, "person", what, bytes=_size(meta.get("what")), note=_list(meta.get("recipients")))
         case "approval.decided" | "approval.expired":
             by = (meta.get("by") or {}).get("role", "")
             return Hop(

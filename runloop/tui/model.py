@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Any, Final
 
 from runloop.dataclass import dataclass
+from runloop.text import REFUSALS, asked, awaited
 from runloop.tui.opening import opening_of
 
 Record = Mapping[str, Any]
@@ -83,7 +84,7 @@ class NodeState:
     note: str = ""
     fraction: float | None = None
     approvals: dict[str, str] = field(default_factory=dict)
-    """Open approvals: what they are about, by id."""
+    """What of it a person can decide, as :func:`runloop.text.awaited` says it, by id."""
     calls: dict[int, str] = field(default_factory=dict)
     """Calls under way, by number."""
     lanes: list[tuple[int, int | None]] = field(default_factory=list)
@@ -92,7 +93,7 @@ class NodeState:
     def waits_for(self) -> str:
         """What it waits for now, empty where it works or ended."""
         if self.approvals:
-            return f"approval of {next(iter(self.approvals.values()))}"
+            return next(iter(self.approvals.values()))
         if self.calls and self.state == "running":
             name = next(reversed(self.calls.values()))
             return _WAITS_FOR.get(name, name)
@@ -177,7 +178,9 @@ class RunModel:
         waits = [wait for node in self.nodes.values() if (wait := node.waits_for)]
         if not waits:
             return self.listed_wait if not self.seq else self.why if self.state in {"waiting", "paused"} else ""
-        waits.sort(key=lambda wait: (not wait.startswith("approval"), wait != "answer"))  # what waits for a person first
+        waits.sort(
+            key=lambda wait: (not wait.startswith("approval"), not wait.startswith(("answer", "an answer")))
+        )  # what waits for a person first
         return waits[0] + (f" (+{len(waits) - 1})" if len(waits) > 1 else "")
 
     @property
@@ -360,18 +363,17 @@ def _take_approval(run: RunModel, node: NodeState, record: Record) -> None:
     """What a person is asked crosses the boundary too."""
     meta, ts_ms, approval_id = record["meta"], record["ts_ms"], record["meta"]["approval_id"]
     if record["kind"] == "approval.requested":
-        action = meta.get("action") or "an action"
-        node.approvals[approval_id] = action
+        node.approvals[approval_id] = awaited(approval_id, meta.get("action"))
         attempt, call = meta.get("attempt") or node.attempt, meta.get("call") or 0
         told = {"args": meta["what"], "taint": meta.get("taint")}
-        asked = Crossing(node.name, attempt, call, f"approve {action}", record["seq"], ts_ms, told, "waiting")
-        run.crossings[f"approval {approval_id}"] = asked
+        name = asked(approval_id, meta.get("action"))
+        run.crossings[f"approval {approval_id}"] = Crossing(node.name, attempt, call, name, record["seq"], ts_ms, told, "waiting")
         return
     node.approvals.pop(approval_id, None)
     found = run.crossings.get(f"approval {approval_id}")
     if found is not None:
         result = {name: meta[name] for name in ("decision", "scope", "by", "rationale") if meta.get(name) is not None}
-        found.state = "ok" if meta.get("decision") == "approved" else "failed"
+        found.state = "failed" if meta.get("decision") in REFUSALS else "ok"
         found.answered, found.answered_ms = {"result": result}, ts_ms
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from runloop.dataclass import dataclass
 from runloop.errors import Denied, InvalidInput, RunloopError, Where
+from runloop.text import sort_of
 from runloop.tui.board import Board
 from runloop.tui.deciding import Decision
 from runloop.tui.model import ENDED, Record
@@ -114,9 +115,13 @@ def _ask_or_close(board: Board, record: Record) -> None:
         node = meta.get("node") or ""
         known = board.run(record["run_id"]).nodes.get(node)
         named = {"run_id": record["run_id"], "node": node, "agent": known.agent if known else "", "asked_ms": record["ts_ms"]}
+        shown = {"state": "open", "approval_id": meta["approval_id"], **named}
+        if sort_of(meta["approval_id"]) != "approval":
+            board.ask({**shown, "type": "question", "question": meta["what"], "options": meta.get("options") or []})
+            return
         lists = {"recipients": meta.get("recipients") or [], "scopes": [], "taint": meta.get("taint") or []}
         asked = {"action": meta.get("action") or "an action", "what": meta["what"], "reason": meta.get("reason") or ""}
-        board.ask({"state": "open", "type": "approval", "approval_id": meta["approval_id"], **named, **asked, **lists})
+        board.ask({**shown, "type": "approval", **asked, **lists})
     elif kind in {"approval.decided", "approval.expired"}:
         board.ask({"state": "closed", "approval_id": meta["approval_id"]})
     elif kind == "run.finished":

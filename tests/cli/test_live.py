@@ -43,9 +43,17 @@ def test_an_answered_call_is_waited_for_no_longer_and_its_tokens_count():
 
 
 def test_an_approval_is_what_the_node_waits_for_until_it_is_decided():
-    asked = (record("node.started", node="send", attempt=1), record("approval.requested", node="send", action="mail.outbox"))
-    assert view(*asked).rows["send"].detail == "waits for your approval: mail.outbox"
+    asked = (
+        record("node.started", node="send", attempt=1),
+        record("approval.requested", node="send", approval_id="run/send/1/1", action="mail.outbox"),
+    )
+    assert view(*asked).rows["send"].detail == "waits for approval of mail.outbox"
     assert view(*asked, record("approval.decided", node="send")).rows["send"].detail == ""
+
+
+def test_a_question_whether_a_call_happened_is_no_approval():
+    asked = record("approval.requested", node="send", approval_id="run/send/1/1/outcome/1", action="mail.smtp")
+    assert view(asked).rows["send"].detail == "waits for an answer whether mail.smtp happened"
 
 
 def test_time_stops_when_the_node_ends_and_its_error_is_shown():

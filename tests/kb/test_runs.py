@@ -104,6 +104,18 @@ def answered(call):
         ([asked(1, "spawn.agent", "waiting"), answered(1)], "running", None, None),
         ([("approval.requested", r.ApprovalRequested("p", "t", "a", action="mail.smtp"))], "waiting", "approval of mail.smtp", 4000),
         (
+            [("approval.requested", r.ApprovalRequested("r/a/1/1/outcome/1", "t", "a", 1, 1, action="mail.smtp"))],
+            "waiting",
+            "an answer whether mail.smtp happened",
+            4000,
+        ),
+        (
+            [("approval.requested", r.ApprovalRequested("r/a/gate/1/1", "t", "a", 1, action="gate", round=1))],
+            "waiting",
+            "an answer at a gate",
+            4000,
+        ),
+        (
             [asked(1, "model.complete", "idempotent"), ("approval.requested", r.ApprovalRequested("p", "t", "b", action="mail.smtp"))],
             "running",
             "approval of mail.smtp (+1)",

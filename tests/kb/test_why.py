@@ -176,6 +176,17 @@ def test_every_event_of_a_run_leads_to_its_part_of_the_graph(kb, letter, name):
     assert not any(step.get("gone") for step in steps.values())
 
 
+def test_a_question_whether_a_call_happened_is_told_as_one(kb):
+    record = Recording(kb)
+    record.begin()
+    record("node.started", r.NodeStarted("send", 1, r.AgentRef("mailer", "1.2", "ab" * 32)))
+    name = f"{RUN}/send/1/1/outcome/1"
+    asked = record("approval.requested", r.ApprovalRequested(name, "Did it happen?", "send", 1, 1, "mail.smtp"))
+    record("approval.decided", r.ApprovalEnded(name, "it happened", "send", 1, 1, by=r.Decider("operator")))
+    steps, _, _ = explained(kb, f"event:{asked}")
+    assert steps[f"event:{asked}"]["title"] == "whether mail.smtp happened: it happened"
+
+
 def test_a_citation_of_what_nobody_has_read_is_said(kb, contact):
     kb.ledger.append([contact()])
     record = Recording(kb)

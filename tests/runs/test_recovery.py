@@ -12,7 +12,7 @@ import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import RunloopError
-from runloop.events import NewEvent
+from runloop.events import NewEvent, record_of
 from runloop.kb import AsyncLedger
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.history import load_run
@@ -20,6 +20,7 @@ from runloop.runs.manager import RunManager
 from runloop.runs.operator import ApprovalDecision
 from runloop.runs.pausing import pause, resume
 from runloop.runs.services import RunRules
+from runloop.runs.trace import ladder
 
 WRITER = """
 import time
@@ -248,6 +249,8 @@ async def test_a_message_that_may_be_out_is_a_question_and_never_a_guess(bench, 
         assert list(recorded.decisions.values())[-1]["decision"] == said
         kinds = [event.kind for event in b.ledger.read_run(run_id)]
         assert ("effect.unknown" in kinds) is (said == "give up")
+        hops = ladder(map(record_of, b.ledger.read_run(run_id)))
+        assert [hop.what for hop in hops if hop.target == "person"][-1] == "mail.outbox happened?"
 
 
 async def test_where_nobody_can_be_asked_the_run_stays_and_can_be_taken_up_later(bench, desk):

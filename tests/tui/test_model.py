@@ -61,6 +61,25 @@ def test_crossings_hold_what_was_asked_and_what_was_answered(records):
     assert (sent.asked["args"]["subject"], sent.answered["result"]["status"], sent.ms()) == ("The pier", "outbox", 16)
 
 
+def asking(waiting, **more):
+    """The records of a run that waits, with another question in place of its approval."""
+    return [{**each, "meta": {**each["meta"], **more}} if each["kind"] == "approval.requested" else each for each in waiting]
+
+
+def test_a_question_whether_a_call_happened_is_no_approval(waiting):
+    approval_id = f"{RUN}/send/1/1/outcome/1"
+    records = asking(waiting, approval_id=approval_id)
+    run = folded(records)
+    crossing = run.crossings[f"approval {approval_id}"]
+    assert (run.nodes["send"].waits_for, crossing.name) == ("an answer whether mail.outbox happened", "mail.outbox happened")
+
+    last = records[-1]
+    for number, (decision, state) in enumerate([("it happened", "ok"), ("do it now", "ok"), ("give up", "failed")], start=1):
+        meta = {"approval_id": approval_id, "node": "send", "decision": decision}
+        take(run, {**last, "seq": last["seq"] + number, "kind": "approval.decided", "meta": meta})
+        assert (crossing.state, run.nodes["send"].approvals) == (state, {})
+
+
 def test_a_record_that_is_not_the_next_one_is_left(records):
     run = RunModel(RUN)
     assert (take(run, records[0]), take(run, records[2]), run.seq, gap(run, records[2])) == (True, False, 1, True)

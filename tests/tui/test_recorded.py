@@ -36,6 +36,14 @@ async def test_what_was_open_when_a_file_ends_is_in_the_inbox(waiting):
     assert (asked["agent"], asked["action"], asked["scopes"]) == ("mails", "mail.outbox", [])
 
 
+@pytest.mark.parametrize("named", ["send/1/1/outcome/1", "send/gate/1/1"])
+async def test_a_question_that_was_open_when_a_file_ends_is_no_approval(waiting, named):
+    meta = {"approval_id": f"run/{named}", "options": ["it happened", "give up"]}
+    records = [{**each, "meta": {**each["meta"], **meta}} if each["kind"] == "approval.requested" else each for each in waiting]
+    (shown,) = (await filled(StreamFeed(io.BytesIO(ndjson(records)), "x"))).approvals.values()
+    assert (shown["type"], shown["options"], "The pier" in shown["question"]) == ("question", ["it happened", "give up"], True)
+
+
 async def test_a_file_may_begin_in_the_middle_of_a_run(records):
     board = await filled(StreamFeed(io.BytesIO(ndjson(records[9:])), "x"))
     (run,) = board.runs.values()
