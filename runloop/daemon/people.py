@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.daemon.aside import Aside, Asides
 from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput
 from runloop.policy import Scope
-from runloop.runs.gates import commented
 from runloop.runs.operator import ApprovalDecision
-from runloop.text import GATE
 
 if TYPE_CHECKING:
     from runloop.effects.perform.ports import Question
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 _LOOKS = 10
 """How often it is looked whether an answer is on record, before whoever gave it is told that it was taken."""
+_HINT = "`rlp inbox` lists what is open; somebody else may have answered"
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 
 
@@ -36,16 +36,6 @@ class Open:
     shown: dict[str, Any]
     root: str
     answer: asyncio.Future[Answer]
-
-
-@dataclass(frozen=True, slots=True)
-class Aside:
-    """Something that waits for a person in a run that was parked; what it is stands in the ledger."""
-
-    root: str
-    run_id: str
-    event_id: int
-    question: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +64,14 @@ class People:
     stalled: Callable[[], bool] = lambda: False
     """Whether the disk is full, so that nothing comes on record."""
     opened: dict[str, Open] = field(default_factory=dict)
-    aside: dict[str, Aside] = field(default_factory=dict)
-    """What waits in parked runs, by approval id."""
+    aside: Asides = field(default_factory=Asides)
+    """What waits in parked runs, and in those taken up again that have not come to ask it."""
     patient: set[str] = field(default_factory=set)
     """Runs whose approvals wait as long as it takes."""
     parking: set[str] = field(default_factory=set)
     """Runs that are being parked: what they ask stays open, and can be answered, until they are put aside."""
     _given: dict[str, Answer] = field(default_factory=dict)
-    """Answers to runs that are not back yet."""
+    """Answers to runs that have yet to ask."""
     _settled: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _following: dict[str, set[str]] = field(default_factory=dict)
     _moved: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
@@ -102,9 +92,11 @@ class People:
         return root in self.patient
 
     def done(self, root: str) -> None:
-        """The run ended: nobody needs to follow it."""
+        """The run ended: nobody needs to follow it, or to answer it."""
         self._following.pop(root, None)
         self.patient.discard(root)
+        for name in self.aside.forget(root):
+            self._refuse(name, InvalidInput(f"the run ended before it came to ask {name!r}", code="approval.unknown", hint=_HINT))
 
     @property
     def present(self) -> bool:
@@ -121,7 +113,8 @@ class People:
     def listing(self, root: str | None = None) -> list[dict[str, Any]]:
         """What is open, oldest first; of one run and its children. Reads the ledger for parked runs."""
         here = [each.shown for each in self.opened.values() if root is None or each.root == root]
-        parked = [self._shown(name, each) for name, each in list(self.aside.items()) if root is None or each.root == root]
+        asked = [(name, each) for name, each in self.aside.items() if name not in self._given and (root is None or each.root == root)]
+        parked = [each.shown(name, self.event(each.event_id)) for name, each in asked]
         return sorted([*here, *parked], key=lambda shown: (shown["asked_ms"], shown["approval_id"]))
 
     async def answer(self, approval_id: str, given: Answer) -> dict[str, Any]:
@@ -138,14 +131,13 @@ class People:
             self._settled[approval_id] = settled
             found.answer.set_result(given)
         elif parked is not None and approval_id not in self._given:
-            shown = self._shown(approval_id, parked)
+            shown = parked.shown(approval_id, self.event(parked.event_id))
             _check(shown, given)
             self._settled[approval_id] = settled
             self._given[approval_id] = given
             self._bring(approval_id, parked.root)
         else:
-            hint = "`rlp approve` lists what is open; somebody else may have answered"
-            raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=hint)
+            raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=_HINT)
         try:
             await on_record(settled, self.stalled, _LOOKS)
         finally:
@@ -153,8 +145,8 @@ class People:
         return shown
 
     def _bring(self, approval_id: str, root: str) -> None:
-        """Have a parked run taken up that hears the answer."""
-        waking = self.wake(root)
+        """Have a parked run taken up that hears the answer, unless it is."""
+        waking = None if self.aside.is_back(root) else self.wake(root)
         if waking is not None:
             waking.add_done_callback(lambda woken: self._not_woken(approval_id, woken))
 
@@ -172,8 +164,8 @@ class People:
             settled.set_exception(error)
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """See a record of any run: answers that are in it are settled."""
-        if not self._settled:
+        """See a record of any run: what it decides is settled, and not asked any more."""
+        if not self._settled and not self.aside.some_are_back:
             return
         kind, meta = record["kind"], record["meta"]
         if kind in {"approval.decided", "approval.expired"}:
@@ -182,6 +174,7 @@ class People:
             self._settle(f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}")
 
     def _settle(self, approval_id: str) -> None:
+        self.aside.asked(approval_id)
         settled = self._settled.get(approval_id)
         if settled is not None and not settled.done():
             settled.set_result(None)
@@ -191,10 +184,11 @@ class People:
     def put_aside(self, root: str, questions: Iterable[OpenQuestion]) -> None:
         """The run is parked, with what it asks; what of that was answered meanwhile brings it back."""
         self.parking.discard(root)
+        self.aside.forget(root)
         left = {name: self.opened.pop(name) for name, each in list(self.opened.items()) if each.root == root}
         for question in questions:
             name = question.approval_id
-            self.aside[name] = Aside(root, question.run_id or root, question.event_id, question.type == "question")
+            self.aside.put(name, Aside(root, question.run_id or root, question.event_id, question.type == "question"))
             here = left.pop(name, None)
             if here is not None and here.answer.done():
                 self._given[name] = here.answer.result()
@@ -203,35 +197,8 @@ class People:
             self._announce_closed(name, root, each.shown["run_id"], each.shown["type"])
 
     def bring_back(self, root: str) -> None:
-        """The run is taken up again and asks by itself."""
-        for name in [name for name, each in self.aside.items() if each.root == root]:
-            del self.aside[name]
-
-    def _shown(self, approval_id: str, parked: Aside) -> dict[str, Any]:
-        event = self.event(parked.event_id)
-        payload, meta = event.payload, event.payload["meta"]
-        shown = {
-            "approval_id": approval_id,
-            "run_id": parked.run_id,
-            "root_run_id": parked.root,
-            "opening_name": payload["opening_name"],
-            "node": meta["node"],
-            "agent": str(event.provenance.get("agent_id", "")).removeprefix("agent:"),
-            "asked_ms": event.ts_ms,
-        }
-        if not parked.question:
-            given = {"action": meta["action"], "what": meta["what"], "reason": meta.get("reason") or ""}
-            lists = {"recipients": meta.get("recipients"), "scopes": meta.get("options"), "taint": meta.get("taint")}
-            return {"type": "approval", **shown, **given, **{name: each or [] for name, each in lists.items()}}
-        asks = meta.get("args") or {"question": meta.get("what"), "options": meta.get("options")}
-        options = list(asks.get("options") or ())
-        at_gate = meta.get("action") == GATE
-        return {
-            "type": "question", **shown, "question": asks["question"], "options": options,
-            "default": asks.get("default"), "detail": asks.get("detail", ""), "timeout_ms": asks.get("timeout_ms"),
-            "comment_on": list(commented(options)) if at_gate else [],
-            "closes_ms": meta.get("deadline") if at_gate else None, "on_timeout": (meta.get("on_timeout") or "") if at_gate else "",
-        }  # fmt: skip
+        """The run is taken up again, and will ask by itself; it can be answered before."""
+        self.aside.come_back(root)
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -295,11 +262,14 @@ class People:
         self, approval_id: str, root: str, shown: dict[str, Any], asked_ms: int | None, *, stays_open: bool = False
     ) -> Answer | None:
         """The answer, or None once nobody could give one for long enough."""
+        self.aside.asked(approval_id)
         before = self._given.pop(approval_id, None)
         if before is not None:
             self._announce_closed(approval_id, root, shown["run_id"], shown["type"])
             return before
-        if (earlier := approval_id.rpartition("/")[0]) in self._given:
+        earlier = approval_id.rpartition("/")[0]
+        self.aside.asked(earlier)
+        if earlier in self._given:
             hint = "`rlp approve` shows it as it is now"
             self._refuse(earlier, InvalidInput("what would happen has changed, so it is asked anew", code="approval.changed", hint=hint))
         shown["asked_ms"] = asked_ms or time.time_ns() // 1_000_000

@@ -1,6 +1,7 @@
 """Who answers what waits for a person while its run is being put aside: the question stays open, and the answer brings the run back."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -21,8 +22,12 @@ class Runs:
 
     def __init__(self):
         self.woken, self.announced = [], []
-        self.people = People(self.announced.append, lambda run_id: run_id, lambda _event_id: None, wake=self.wake)
+        self.people = People(self.announced.append, lambda run_id: run_id, self.event, wake=self.wake)
         self.people.patient.add("run")
+
+    def event(self, event_id):
+        meta = {"node": "a" if event_id == 7 else "b", "action": "mail.send", "what": "To: a@example.org", "options": ["once"]}
+        return SimpleNamespace(payload={"opening_name": "mails", "meta": meta}, provenance={}, ts_ms=1)
 
     def wake(self, root):
         self.woken.append(asyncio.get_running_loop().create_future())
@@ -96,7 +101,43 @@ async def test_who_answered_while_a_run_was_put_aside_hears_that_it_cannot_be_ta
     runs.woken[0].set_exception(InvalidInput("its agents are gone", code="run.not_kept", hint=""))
     with pytest.raises(InvalidInput, match="its agents are gone"):
         await answering
-    assert runs.people.aside.keys() == {ASKED.approval_id}
+    assert [name for name, _ in runs.people.aside.items()] == [ASKED.approval_id]
+
+
+async def test_what_a_run_asked_before_can_be_answered_until_it_asks_it_again(runs):
+    other = replace(ASKED, approval_id="run/b/1/1", node="b")
+    runs.people.put_aside("run", [question(), OpenQuestion(other.approval_id, 8, "approval", None)])
+    runs.people.bring_back("run")
+    assert [each["approval_id"] for each in runs.people.listing()] == [ASKED.approval_id, other.approval_id]
+    answering = asyncio.create_task(runs.people.answer(other.approval_id, Answer(approved=True)))
+    await settle()
+    assert ([each["approval_id"] for each in runs.people.listing()], runs.woken) == ([ASKED.approval_id], [])
+    asks = await runs.asks()
+    assert ([name for name, _ in runs.people.aside.items()], list(runs.people.opened)) == ([other.approval_id], [ASKED.approval_id])
+    assert (await runs.people.decide(other)).approved
+    runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": other.approval_id}})
+    assert (await answering)["node"] == "b"
+    runs.people.opened[ASKED.approval_id].answer.set_result(Answer())
+    assert not (await asks).approved
+    assert runs.people.open_count == 0
+
+
+async def test_an_answer_to_what_a_run_did_not_come_to_ask_again_is_refused(runs):
+    runs.people.put_aside("run", [question()])
+    runs.people.bring_back("run")
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    await settle()
+    runs.people.done("run")
+    with pytest.raises(InvalidInput, match="the run ended before"):
+        await answering
+    assert (runs.people.open_count, runs.people._given) == (0, {})
+
+
+async def test_what_was_decided_otherwise_meanwhile_is_not_open_any_more(runs):
+    runs.people.put_aside("run", [question()])
+    runs.people.bring_back("run")
+    runs.people.take({"kind": "approval.expired", "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
+    assert (runs.people.open_count, runs.people.aside.some_are_back) == (0, False)
 
 
 async def test_nobody_is_woken_where_nothing_was_answered(runs):
