@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
+from runloop.bus.limits import BusLimits
 from runloop.bus.listen import Listener, activated, listen
 from runloop.bus.publishing import Own
 from runloop.bus.server import BusServer
@@ -88,6 +90,11 @@ class _Bus(BusServer):
             super().publish_own(topic, frames)
         except RunloopError as error:
             logger().error("a record cannot be published", code=error.code, why=error.message)
+
+
+def _limits() -> BusLimits:
+    """Connections take at most half of the files that this process may open: the ledger, agents and openings need theirs."""
+    return BusLimits(connections=min(BusLimits().connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 
 
 class Daemon:
@@ -207,7 +214,7 @@ class Daemon:
 
     def _compose(self, token: str) -> None:
         feed = self._feed = RunFeed(self.kb)
-        self.bus = _Bus(token=token, ledger=feed, any_uid=self.options.group is not None, on_error=self._handler_broke)
+        self.bus = _Bus(limits=_limits(), token=token, ledger=feed, any_uid=self.options.group is not None, on_error=self._handler_broke)
         feed.bus = self.bus
         self.bus.before_flush = feed.flush
         self.bus.on_request(TOPIC, Control(self).handle)

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from runloop.bundles.errors import BundleNotFound
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, RunloopError
+from runloop.errors import InvalidInput, RunloopError, exhausted
 from runloop.openings.parse import examine
 from runloop.runs.compose import DiskLookup
 from runloop.runs.lookup import SUFFIXES, OpeningText, find_opening
@@ -287,7 +287,8 @@ def _ref(key: AgentKey) -> str:
 def _bundle_roots(base: Path) -> Iterator[Path]:
     try:
         children = sorted(os.scandir(base), key=lambda each: each.name)
-    except OSError:
+    except OSError as error:
+        _check_there(error)
         return
     for child in children:
         if os.path.lexists(os.path.join(child.path, "manifest.toml")):  # noqa: PTH118 - twice as fast, and there are many
@@ -297,8 +298,15 @@ def _bundle_roots(base: Path) -> Iterator[Path]:
 def _yaml_files(directory: Path) -> list[Path]:
     try:
         return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
-    except OSError:
+    except OSError as error:
+        _check_there(error)
         return []
+
+
+def _check_there(error: OSError) -> None:
+    """Raise where a directory may well be there, but this process could not look: what is in it is not gone."""
+    if (spent := exhausted(error)) is not None:
+        raise spent from None
 
 
 def _signature(paths: list[Path]) -> Signature:

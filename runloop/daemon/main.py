@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import grp
 import os
+import resource
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,12 +27,14 @@ SYSTEM_STATE = Path("/var/lib/runloop")
 SYSTEM_CACHE = Path("/var/cache")
 _GROUP = "runloop"
 _SWITCH_S = 0.0005
+_FILES = 65_536
 """How long the event loop waits for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; the exit codes are those of `rlp`. Never prints a traceback for an error with a name."""
     tune_interpreter()
+    allow_files()
     arguments = _parser().parse_args(argv)
     notifier = Notifier.of(os.environ, os.getpid())
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNLOOP_READY_FD"):
@@ -125,6 +128,14 @@ def tune_interpreter() -> None:
     """Set the interpreter up for a loop beside the ledger's writer: for this process, as long as it lives."""
     collect_seldom()
     sys.setswitchinterval(_SWITCH_S)
+
+
+def allow_files() -> None:
+    """Let this process open as many files as it may, up to what the units allow: a shell allows 1,024, and so many may be clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def loop_factory() -> Callable[[], AbstractEventLoop] | None:

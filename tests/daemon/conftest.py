@@ -79,13 +79,13 @@ class Daemon:
         path.write_text(ONE_NODE.format(name=name) if text is None else text)
         return path
 
-    def start(self, *arguments, env=None):
-        """Start it and wait for the line that says it is ready; the line."""
+    def start(self, *arguments, env=None, through=()):
+        """Start it, ``through`` another command, and wait for the line that says it is ready; the line."""
         reading, writing = os.pipe()
         flags = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
         with (self.root / "stderr").open("ab") as errors:
             self.process = subprocess.Popen(
-                [*DAEMON, *flags, *arguments],
+                [*through, *DAEMON, *flags, *arguments],
                 env={**self.env, "RUNLOOP_READY_FD": str(writing), **(env or {})},
                 pass_fds=(writing,), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, cwd=self.root,
             )  # fmt: skip

@@ -1,8 +1,10 @@
 """The life of a daemon: ready means ready, one for a socket, drained and gone without a trace."""
 
 import asyncio
+import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -48,6 +50,27 @@ async def test_when_it_says_ready_it_answers_and_when_it_has_stopped_nothing_is_
     assert daemon.stop() == 0
     wait_gone(workers)
     assert daemon.socket.exists() is False
+
+
+async def test_clients_that_only_connect_leave_the_daemon_files_to_open(daemon):
+    daemon.opening("kept")
+    daemon.start(through=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(daemon.socket))
+        daemon.opening("added")
+        async with daemon.client() as link:
+            async with asyncio.timeout(30):
+                while not {"kept", "added"} <= {each["name"] for each in (await link.ask("library"))["entries"]}:
+                    await asyncio.sleep(0.02)
+    assert '"removed"' not in daemon.log()
+
+
+def test_it_may_open_as_many_files_as_a_service_whatever_the_shell_allows(daemon):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    told = daemon.start(through=["sh", "-c", 'ulimit -Sn 200; exec "$@"', "sh"])
+    allowed = int(Path(f"/proc/{told['pid']}/limits").read_text().split("Max open files")[1].split()[0])
+    assert allowed == (65_536 if hard == resource.RLIM_INFINITY else min(65_536, hard))
 
 
 def test_a_second_daemon_on_the_same_socket_is_refused_with_a_reason_and_the_first_goes_on(daemon):

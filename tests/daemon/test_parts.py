@@ -1,6 +1,7 @@
 """The parts of the daemon by themselves: restart budget, log, metrics, notifying, people."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -13,13 +14,14 @@ import pytest
 
 from runloop.config import load
 from runloop.daemon import main
+from runloop.daemon.library import Library
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.metrics import RunCounters, prometheus, snapshot
 from runloop.daemon.notify import Notifier
 from runloop.daemon.people import Answer, People
 from runloop.effects.perform.ports import Question
 from runloop.effects.types import CallContext
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, Unavailable
 from runloop.kb.redaction import NOTHING, Redactor
 from runloop.policy import Capabilities, Scope
 from runloop.runs.operator import ApprovalRequest
@@ -171,6 +173,22 @@ def test_what_the_system_has_no_more_of_keeps_the_daemon_from_starting_with_a_na
         said = json.loads(pipe.read())
     assert (code, said["ready"], said["error"]["code"]) == (3, False, "system.exhausted")
     assert capsys.readouterr().err.startswith("runloopd: error[system.exhausted]: the system has no more to give: ")
+
+
+@pytest.mark.parametrize("looks", ["scandir", "listdir"])
+def test_where_no_file_can_be_opened_agents_and_openings_are_not_taken_for_gone(tmp_path, monkeypatch, looks):
+    library = Library(load(env={"HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}), lambda: 0)
+    library.rescan()
+    before = library.counts
+
+    def spent(*_arguments):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, looks, spent)
+        with pytest.raises(Unavailable) as failed:
+            library.rescan()
+    assert (failed.value.code, library.counts, min(before.values()) > 0) == ("system.exhausted", before, True)
 
 
 def test_a_systemd_that_does_not_read_holds_nobody_up_and_hears_what_comes_once_it_does(tmp_path):
