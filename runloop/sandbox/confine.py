@@ -12,7 +12,6 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
-_PR_SET_NAME = 15
 _LANDLOCK = {"create_ruleset": 444, "add_rule": 445, "restrict_self": 446}
 """System call numbers, the same on every architecture (linux/include/uapi/asm-generic/unistd.h)."""
 _LANDLOCK_CREATE_RULESET_VERSION = 1

@@ -21,7 +21,6 @@ from runloop.sandbox.spec import CallError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CallbackPointer = Any
 _VAL = ffi.wasmtime_component_val_t
 _VAL_SIZE = ctypes.sizeof(_VAL)
 _KIND_STRING = ffi.WASMTIME_COMPONENT_STRING.value
