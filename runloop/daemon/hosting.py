@@ -234,9 +234,11 @@ class Hosting:
         return hosted
 
     def _submitted(self, run_id: str) -> RecordedRun | None:
-        """A run that has done nothing yet, by its only record."""
+        """A run that has done nothing yet, by its only record; None for a fork, which shares what another run has done."""
         event = self.kb.ledger.by_key(submit_key(run_id))
-        return None if event is None else fold(run_id, [self.kb.ledger.full(event)])
+        if event is None or event.payload["meta"].get("forked_from"):
+            return None
+        return fold(run_id, [self.kb.ledger.full(event)])
 
     def take_over(self, found: Iterable[Unfinished]) -> tuple[int, int]:
         """Runs that a process which is gone has left: how many go on now, and how many wait and are parked."""
@@ -248,7 +250,8 @@ class Hosting:
             if each.patient:
                 self.people.patient.add(run_id)
             meta = each.waiting or {}
-            stub = Stub(each.identity, meta.get("why", "its recovery"), each.waiting_ms, meta.get("until_ms"), meta.get("why") == PAUSED)
+            why = PAUSED if each.paused else meta.get("why", "its recovery")
+            stub = Stub(each.identity, why, each.waiting_ms, meta.get("until_ms"), each.paused, each.queued)
             if each.waiting is None:
                 self.roster.returning[run_id] = stub
                 self.wake(run_id)

@@ -225,7 +225,7 @@ def _dicts(db: apsw.Connection, sql: str, values: Mapping[str, Any]) -> list[dic
 
 def open_runs(db: apsw.Connection) -> list[dict[str, Any]]:
     """The runs without an end that no other run asked for, oldest first."""
-    columns = ("run_id", "trace_id", "opening_id", "opening_name", "first_event", "source_event")
+    columns = ("run_id", "trace_id", "opening_id", "opening_name", "status", "first_event", "source_event")
     sql = f"""SELECT {", ".join(columns)} FROM runs
               WHERE status NOT IN ('succeeded', 'failed', 'cancelled') AND parent_run_id IS NULL ORDER BY first_event"""  # noqa: S608
     return [dict(zip(columns, row, strict=True)) for row in db.execute(sql)]

@@ -17,7 +17,10 @@ _OWNING = ("run.submitted", "run.recovered", "run.waiting", "run.cancelling")
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A run without an end. ``waiting`` is the meta of its last record where that is ``run.waiting``, with ``waiting_ms`` its time."""
+    """A run without an end. ``waiting`` is the meta of its last record where that is ``run.waiting``, with ``waiting_ms`` its time.
+
+    A ``queued`` one has no record but its submission.
+    """
 
     identity: RunIdentity
     owner: str | None
@@ -26,6 +29,8 @@ class Unfinished:
     patient: bool
     waiting: Mapping[str, Any] | None
     waiting_ms: int
+    paused: bool = False
+    queued: bool = False
 
 
 def unfinished_runs(kb: KnowledgeBase, run_id: str | None = None) -> Iterator[Unfinished]:
@@ -48,6 +53,8 @@ def unfinished_runs(kb: KnowledgeBase, run_id: str | None = None) -> Iterator[Un
             bool(submitted.get("patient")),
             last.payload["meta"] if last.kind == "run.waiting" else None,
             last.ts_ms,
+            paused=row["status"] == "paused",
+            queued=last.kind == "run.submitted",
         )
 
 

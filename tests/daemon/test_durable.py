@@ -54,6 +54,25 @@ def killed(daemon):
     daemon.start()
 
 
+async def test_a_run_that_waits_for_its_turn_after_a_restart_is_listed_as_what_it_is(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.agent("quick", words.quick)
+    daemon.settings["runtime.max_runs"] = 1
+    daemon.start()
+    async with daemon.client() as link:
+        begun = await link.submit(words.one("loop"))
+        queued, paused = [await link.submit(words.one("quick")) for _ in range(2)]
+        await link.ask("pause", run=paused["run_id"])
+    killed(daemon)
+    async with daemon.client() as link:
+        listed = {each["run_id"]: (each["state"], each["waiting_for"]) for each in (await link.ask("list"))["runs"]}
+        assert (listed[queued["run_id"]], listed[paused["run_id"]]) == (("queued", None), ("paused", "a resumption"))
+        await link.ask("cancel", run=begun["run_id"])
+        assert (await ended(link, queued["run_id"]))["status"] == "succeeded"
+        assert (await link.ask("resume", run=paused["run_id"]))["state"] in {"queued", "running"}
+        assert (await ended(link, paused["run_id"]))["status"] == "succeeded"
+
+
 async def opened(link):
     """What waits for a person, once something does."""
     while not (found := (await link.ask("approvals"))["open"]):

@@ -1,7 +1,12 @@
 """Forks through the daemon: a run of its own that is followed, repeated safely, taken up after a restart, and an operator's only."""
 
 import json
+import signal
 import uuid
+
+import pytest
+
+from runloop.daemon.backlog import READY
 
 STEPS = "def run(topic: str = 'tea') -> dict:\n    return {'out': [topic, kb.search(topic), checkpoint.mark('after')] and topic}\n"
 CAPS = 'kb_read = ["notes"]'
@@ -68,6 +73,26 @@ async def test_the_same_request_again_is_the_same_fork_also_after_a_restart(daem
             assert found["run_id"] == wanted
     listed = json.loads(daemon.rlp("runs", "--json").stdout)
     assert sorted(each["run_id"] for each in listed) == sorted([run_id, wanted])
+
+
+@pytest.mark.parametrize(("before", "restarts"), [(READY, False), (0, True)])
+async def test_a_queued_fork_keeps_what_it_shares_also_where_it_was_left_to_the_ledger(daemon, words, before, restarts):
+    daemon.agent("loop", words.loop)
+    daemon.agent("quick", words.quick)
+    daemon.settings["runtime.max_runs"] = 1
+    run_id, wanted = recorded(daemon, words), str(uuid.uuid4())
+    async with daemon.client() as link:
+        first = await link.submit(words.one("loop"))
+        for _ in range(before):
+            await link.submit(words.one("quick"))
+        assert (await link.ask("fork", request_id=wanted, run=run_id, at="two"))["state"] == "queued"
+    if restarts:
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+    async with daemon.client() as link:
+        await link.ask("cancel", run=first["run_id"])
+        records = await words.to_end(await link.follow(wanted))
+    assert [record["meta"]["node"] for record in records if record["kind"] == "node.started"] == ["two"]
 
 
 async def test_an_id_that_stands_for_another_run_is_refused(daemon, words):

@@ -37,6 +37,15 @@ def test_the_last_owner_counts_and_runs_that_ended_are_left_out(kb):
     assert (found[2].waiting, found[3].waiting["why"], found[3].waiting_ms) == (None, "person", 2)
 
 
+def test_what_was_paused_and_what_had_not_begun_are_told_apart(kb):
+    owner = "a" * 32
+    append(kb, 1, submitted(owner))
+    append(kb, 2, submitted(owner), ("run.paused", r.RunChanged("lunch")))
+    append(kb, 3, submitted(owner), ("run.started", submitted(owner)[1]))
+    found = {int(each.identity.run_id[:8], 16): (each.queued, each.paused) for each in unfinished_runs(kb)}
+    assert found == {1: (True, False), 2: (False, True), 3: (False, False)}
+
+
 def test_many_unfinished_runs_are_found_in_one_pass(kb, monkeypatch):
     for number in range(1, 41):
         append(kb, number, submitted("a" * 32))
