@@ -131,10 +131,14 @@ _TABLE = (
         ),
         "status, headers, body, encoding (text or base64), url, truncated", actions=("http.send",),
     ),
-    Effect("files.read", _R, "fs", "Read a UTF-8 text file under a granted root.",
+    Effect("files.read", _R, "fs", "Read a UTF-8 text file under a granted root: its first MiB, unless `max_bytes` says otherwise.",
            _args({"path": _name(4096)}, max_bytes=_int(1, MAX_ARGS_BYTES)), "text, path, bytes, blake3, truncated"),
-    Effect("files.list", _R, "fs", "List a directory under a granted root.",
-           _args({"path": _name(4096)}, glob=_name(), limit=_int(1, 10_000)), "entries: [{path, kind, bytes, mtime_ms}], truncated"),
+    Effect(
+        "files.list", _R, "fs",
+        "List a directory under a granted root, or its names that match `glob`; 1,000 unless `limit` says otherwise.",
+        _args({"path": _name(4096)}, glob=_name(), limit=_int(1, 10_000)),
+        "entries: [{path, kind (file, directory, link or other), bytes, mtime_ms}], truncated",
+    ),
     Effect("files.write", _X, "fs_rw", "Write a text file under a granted root; the previous content is kept.",
            _args({"path": _name(4096), "text": _text(4 * MAX_TEXT)}), "path, bytes, blake3, previous", actions=("files.write",)),
     Effect(

@@ -74,12 +74,13 @@ class _Script:
     left: list[Scripted]
     at: RecordedAt
     calls: int = 0
+    slept_ms: int = 0
     unanswered: list[str] = field(default_factory=list)
 
     async def __call__(self, name: str, args_json: str, /) -> Answer:
         self.calls += 1
         value, at_ms = self._value(name, args_json)
-        return Answer(value, self.at.start_ms + self.calls if at_ms is None else at_ms)
+        return Answer(value, self.at.start_ms + self.calls + self.slept_ms if at_ms is None else at_ms)
 
     def _value(self, name: str, args_json: str) -> tuple[str | CallError, int | None]:
         """What is said to a call, and when, where the case tells."""
@@ -91,7 +92,10 @@ class _Script:
         if refused := denial(self.bundle.caps, name, args):
             given = self._take(name, args, refusing="denied")
             return (_said(given), given.at_ms) if given else (CallError("denied", refused.message, refused.hint), None)
-        if given := self._take(name, args):
+        given = self._take(name, args)
+        if name == "timer.sleep" and (given is None or given.error is None):
+            self.slept_ms += args["ms"]
+        if given:
             return _said(given), given.at_ms
         return self._unscripted(name, args), None
 

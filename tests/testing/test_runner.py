@@ -152,8 +152,13 @@ async def test_arguments_that_no_host_would_take_are_refused(pool, bundle):
 async def test_clock_and_chance_are_the_same_every_time(pool, bundle):
     case = "with: {mode: clock}\nexpect: {out: []}"
     first = await failures_of(pool, bundle, case)
-    assert "1767225600" in first[0]
+    assert "1767225605" in first[0]
     assert await failures_of(pool, bundle, case) == first
+
+
+async def test_who_sleeps_finds_the_clock_moved_by_that_also_where_the_case_answers(pool, bundle):
+    answered = "with: {mode: clock}\nanswers: [{call: timer.sleep, answer: {}}]\nexpect: {out: []}"
+    assert "1767225605" in (await failures_of(pool, bundle, answered))[0]
 
 
 RECORDED = "recorded: {run_id: 68dcb06b-2fb1-4130-aaf1-8c41edfde38f, node: one, attempt: 1, seed: %s, start_ms: 5000}\n"
