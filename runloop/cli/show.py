@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runloop.cli import masking, output
+from runloop.cli import context, masking, output
 from runloop.cli.finding import RunArgument, finding, records_of
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.cli.times import clock, span
 from runloop.dataclass import dataclass
+from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -119,7 +121,18 @@ def _standing(run_id: str) -> tuple[Mapping[str, Any] | None, list[dict[str, Any
     from runloop.kb.runs import RunFilter
 
     row = next(iter(in_ledger(RunFilter(run_ids=(run_id,)))), None)
-    return row, in_ledger(RunFilter(related_to=run_id, limit=_MOST))[::-1]
+    return row and _here(row), [_here(each) for each in in_ledger(RunFilter(related_to=run_id, limit=_MOST))[::-1]]
+
+
+def _here(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as the daemon has it, where the ledger has only that its process is gone: what waits is taken over without a record."""
+    from runloop.cli import link
+
+    if row["state"] == "unfinished":
+        with suppress(RunloopError):  # that of another knowledge base, say
+            if (found := link.ask_if_operator(context.settings(), "attach", run=row["run_id"])) is not None:
+                return {**row, "state": found["state"]}
+    return dict(row)
 
 
 def _state(recorded: RecordedRun, row: Mapping[str, Any] | None) -> str:

@@ -141,6 +141,16 @@ async def test_a_run_that_only_waits_is_parked_and_an_answer_brings_it_back(daem
     assert len(list((daemon.state / "outbox").glob("*.eml"))) == 1
 
 
+async def test_a_parked_run_of_a_daemon_that_was_killed_waits_with_the_next_also_in_show(daemon):
+    mailing(daemon, parks=0)
+    async with daemon.client() as link:
+        run_id = await parked(link, "mails", patient=True)
+    daemon.stop(signal.SIGKILL)
+    without = json.loads(daemon.rlp("show", run_id, "--json").stdout)["state"]
+    daemon.start()
+    assert (without, json.loads(daemon.rlp("show", run_id, "--json").stdout)["state"]) == ("unfinished", "waiting")
+
+
 async def test_what_a_parked_run_asks_is_shown_as_the_run_itself_showed_it(daemon):
     (daemon.root / "read").mkdir()
     reads = MAILS.replace("    return", f"    files.list({str(daemon.root / 'read')!r})\n    return")
