@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.effects.perform.ports import Asker, Question
@@ -28,15 +29,14 @@ class AskPerson:
             raise invalid(
                 "ask.person: the default is none of the options", key="default", hint="use one of the options", code="ask.default"
             )
-        timeout_ms = args.get("timeout_ms")
-        if timeout_ms is not None and ctx.asked_ms is not None:
-            timeout_ms = max(0, timeout_ms - max(0, ctx.now_ms - ctx.asked_ms))
-        question = Question(args["question"], options, default, args.get("detail", ""), timeout_ms)
+        question = Question(args["question"], options, default, args.get("detail", ""), args.get("timeout_ms"))
         return Prepared("ask.person", EffectClass.WAITING, question.text, data={"question": question})
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
-        """Do what was prepared."""
+        """Ask for as long as is left: the time counts from the first asking, whatever happened to this process meanwhile."""
         question: Question = prepared.data["question"]
+        if question.timeout_ms is not None and ctx.asked_ms is not None:
+            question = replace(question, timeout_ms=max(0, question.timeout_ms - max(0, ctx.now_ms - ctx.asked_ms)))
         given = await self._asker.ask(question, ctx)
         if given is None:
             raise CallError(
