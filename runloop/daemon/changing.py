@@ -91,10 +91,10 @@ class Changing:
             await asyncio.wait({hosted.task})  # it is leaving memory, and hears of nothing any more
         run_id = find_run(hosting.kb.ledger, ref)
         if hosting.roster.has(run_id):
-            return await asyncio.shield(hosting.wake(run_id))
+            return await asyncio.shield(hosting.fetch(run_id))
         state = await hosting.roster.state_of(run_id)
         if state == "unfinished" and await self._adopt(run_id):
-            return await asyncio.shield(hosting.wake(run_id))
+            return await asyncio.shield(hosting.fetch(run_id))
         if state == "unfinished":
             message = f"run {run_id} has no end and does not run in this daemon"
             raise InvalidInput(message, code="run.not_here", hint="it runs in another process with --local, or is a child run")

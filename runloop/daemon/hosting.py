@@ -183,18 +183,29 @@ class Hosting:
             self.pump()
         return waking
 
+    def fetch(self, run_id: str) -> asyncio.Future[Hosted]:
+        """As :meth:`wake`, and where there is no place it is queued in memory: who wants to change it does not wait for its turn."""
+        waking = self.wake(run_id)
+        if run_id in self._to_wake:
+            self._to_wake.remove(run_id)
+            self._go(self._read_back(run_id, self.roster.returning))
+        return waking
+
     def _make_ready(self, run_id: str) -> asyncio.Future[Hosted]:
         """Read a queued run back that was left to the ledger; it is the last then of those that are ready."""
         waking = self._waking[run_id] = asyncio.get_running_loop().create_future()
-        self._go(self._read_back(run_id))
+        self._go(self._read_back(run_id, self.roster.queue.behind))
         return waking
 
-    async def _read_back(self, run_id: str) -> None:
-        hosted = await self._recovered(run_id, self.roster.queue.behind, "queued")
+    async def _read_back(self, run_id: str, stubs: dict[str, Stub]) -> None:
+        hosted = await self._recovered(run_id, stubs, "queued")
+        queue = self.roster.queue
         if hosted is not None and self.draining:
             self._strand(hosted, RunHalted())
+        elif hosted is not None and stubs is queue.behind:
+            queue.ready.append(hosted)
         elif hosted is not None:
-            self.roster.queue.ready.append(hosted)
+            queue.ready.appendleft(hosted)  # it was here before those
         self.pump()
 
     async def _take_up(self, run_id: str) -> None:

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from runloop.events.records import RunChanged
-from runloop.openings.states import Tick
 from runloop.runs.drafts import first_line
 from runloop.runs.recorder import Draft
 
@@ -60,7 +59,7 @@ async def _write_of_all(run: Run, family: list[Run], draft: Draft) -> None:
         await asyncio.gather(*(each.recorder.write(draft) for each in family))
     finally:
         run.changing -= 1
-        run.tell(Tick())  # it may be quiet now: look
+        run.look()  # it may be quiet now
 
 
 def _paused(why: str) -> Draft:

@@ -220,8 +220,13 @@ class Run:
         self._held = True
         if self.going is not None:
             self.going.clear()
-            self._inbox.put(Tick())  # all of it may wait now: look
+        self.look()
         self.services.turns.hold(self.run_id)
+
+    def look(self) -> None:
+        """Have it looked whether all of the run waits now; one that is not driven yet hears of nothing but its end."""
+        if self.going is not None:
+            self._inbox.put(Tick())
 
     def release(self) -> None:
         """Go on after :meth:`hold`."""

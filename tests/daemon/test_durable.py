@@ -67,10 +67,26 @@ async def test_a_run_that_waits_for_its_turn_after_a_restart_is_listed_as_what_i
     async with daemon.client() as link:
         listed = {each["run_id"]: (each["state"], each["waiting_for"]) for each in (await link.ask("list"))["runs"]}
         assert (listed[queued["run_id"]], listed[paused["run_id"]]) == (("queued", None), ("paused", "a resumption"))
+        changed = [(await link.ask(verb, run=paused["run_id"]))["state"] for verb in ("resume", "pause", "resume")]
+        assert changed == ["queued", "paused", "queued"]  # although the only place is taken
+        await link.ask("cancel", run=queued["run_id"])
+        assert (await ended(link, queued["run_id"]))["status"] == "cancelled"
         await link.ask("cancel", run=begun["run_id"])
-        assert (await ended(link, queued["run_id"]))["status"] == "succeeded"
-        assert (await link.ask("resume", run=paused["run_id"]))["state"] in {"queued", "running"}
         assert (await ended(link, paused["run_id"]))["status"] == "succeeded"
+
+
+async def test_a_parked_run_is_changed_while_there_is_no_place_for_it(daemon, words):
+    daemon.settings["runtime.max_runs"] = 1
+    daemon.agent("loop", words.loop)
+    mailing(daemon, parks=1)
+    async with daemon.client() as link:
+        run_id = await parked(link, "mails", patient=True)
+        begun = await link.submit(words.one("loop"))
+        assert [(await link.ask(verb, run=run_id))["state"] for verb in ("pause", "resume")] == ["paused", "queued"]
+        assert [each["run_id"] for each in await opened(link)] == [run_id]
+        await link.ask("cancel", run=run_id)
+        assert (await ended(link, run_id))["status"] == "cancelled"
+        await link.ask("cancel", run=begun["run_id"])
 
 
 async def opened(link):

@@ -225,6 +225,19 @@ async def test_a_paused_run_begins_nothing_and_goes_on_when_it_is_resumed(daemon
     assert finished[1] > kinds.index("run.resumed")
 
 
+async def test_a_queued_run_that_was_paused_and_resumed_begins_when_it_is_its_turn(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.agent("quick", words.quick)
+    daemon.settings["runtime.max_runs"] = 1
+    daemon.start()
+    async with daemon.client() as link:
+        first, queued = await link.submit(words.one("loop")), await link.submit(words.one("quick"))
+        states = [(await link.ask(verb, run=queued["run_id"]))["state"] for verb in ("pause", "resume")]
+        await link.ask("cancel", run=first["run_id"])
+        assert (await words.to_end(await link.follow(queued["run_id"])))[-1]["meta"]["status"] == "succeeded"
+    assert states == ["paused", "queued"]
+
+
 async def test_a_paused_run_can_be_cancelled(daemon, words):
     daemon.agent("loop", words.loop)
     daemon.start()
