@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runloop.cli.output import clean, clean_line, is_terminal, use_color
 from runloop.cli.times import clock
 from runloop.dataclass import dataclass
-from runloop.effects.perform.ports import PersonAnswer
+from runloop.effects.perform.ports import PersonAnswer, in_time
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision
 
@@ -85,7 +85,7 @@ class TerminalPerson:
                         return await self._put(question, agent)
                 except TimeoutError:
                     _say("(no answer in time)")
-                    return None if question.default is None else PersonAnswer(question.default, "default")
+                    return in_time(question)
 
     async def _put(self, question: Question, agent: str) -> PersonAnswer | None:
         _say(f"\n{_bold(f'{clean_line(agent)} asks:')} {clean(question.text)}")

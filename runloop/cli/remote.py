@@ -157,7 +157,9 @@ async def answer_at_terminal(client: Client, person: TerminalPerson, shown: Mapp
             shown["question"], tuple(shown["options"]), shown["default"], shown["detail"], shown["timeout_ms"],
             comment_on=tuple(shown["comment_on"]), closes_ms=shown["closes_ms"], on_timeout=shown["on_timeout"],
         )  # fmt: skip
-        given = await person.put(question, shown["agent"])
+        given = None
+        with suppress(TimeoutError):  # the daemon sees that too, and tells the agent
+            given = await person.put(question, shown["agent"])
         if given is not None:
             await client.answer(approval_id, answer=given.answer, rationale=given.comment or None)
         return given is not None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.daemon.aside import Aside, Asides
 from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
-from runloop.effects.perform.ports import PersonAnswer
+from runloop.effects.perform.ports import PersonAnswer, in_time
 from runloop.errors import InvalidInput
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision
@@ -255,7 +255,7 @@ class People:
             async with asyncio.timeout(None if question.timeout_ms is None else question.timeout_ms / 1000):
                 given = await self._wait(question_id, root, shown, ctx.asked_ms, stays_open=stays_open)
         except TimeoutError:
-            return None if question.default is None else PersonAnswer(question.default, "default")
+            return in_time(question)
         return None if given is None or given.text is None else PersonAnswer(given.text, "operator", given.rationale or "")
 
     async def _wait(

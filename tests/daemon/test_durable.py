@@ -274,18 +274,20 @@ async def test_a_time_brings_a_parked_run_back_also_when_it_passed_while_no_daem
     assert kinds(daemon, one).count("run.waiting") == 1
 
 
-async def test_the_time_of_a_question_ends_it_also_where_its_run_was_parked_or_no_daemon_ran(daemon):
-    daemon.agent("asks", ASKS.replace("])", "], default='blue', timeout_ms=1500)"), "ask = true")
+@pytest.mark.parametrize(("default", "code"), [(", default='blue'", None), ("", "ask.timeout")])
+async def test_the_time_of_a_question_ends_it_also_where_its_run_was_parked_or_no_daemon_ran(daemon, default, code):
+    daemon.agent("asks", ASKS.replace("])", f"]{default}, timeout_ms=1500)"), "ask = true")
     daemon.opening("asks")
     daemon.settings[PARKS] = 0
     daemon.start()
     async with daemon.client() as link:
         one = await parked(link, "asks", patient=True)
-        assert (await ended(link, one))["status"] == "succeeded"
+        first = await ended(link, one)
         other = await parked(link, "asks", patient=True)
     killed(daemon)
     async with daemon.client() as link:
-        assert (await ended(link, other))["status"] == "succeeded"
+        second = await ended(link, other)
+    assert [(each.get("error") or {}).get("code") for each in (first, second)] == [code, code]
     assert [kinds(daemon, run_id).count("run.waiting") for run_id in (one, other)] == [1, 1]
 
 

@@ -37,7 +37,11 @@ class AskPerson:
         question: Question = prepared.data["question"]
         if question.timeout_ms is not None and ctx.asked_ms is not None:
             question = replace(question, timeout_ms=max(0, question.timeout_ms - max(0, ctx.now_ms - ctx.asked_ms)))
-        given = await self._asker.ask(question, ctx)
+        try:
+            given = await self._asker.ask(question, ctx)
+        except TimeoutError:
+            hint = "answer sooner; an agent can give its question a default, or more time"
+            raise CallError(CallErrorKind.TIMEOUT, "nobody answered in time", code="ask.timeout", hint=hint) from None
         if given is None:
             raise CallError(
                 CallErrorKind.UNAVAILABLE,

@@ -69,11 +69,18 @@ class PersonAnswer:
     comment: str = ""
 
 
+def in_time(question: Question) -> PersonAnswer:
+    """What counts where the time of a question ran out: its default. Raises TimeoutError where it has none."""
+    if question.default is None:
+        raise TimeoutError
+    return PersonAnswer(question.default, "default")
+
+
 class Asker(Protocol):
     """Reaches a person."""
 
     async def ask(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
-        """The answer, or None when nobody is there to give one."""
+        """The answer, or None when nobody is there to give one. Raises what :func:`in_time` raises where somebody could have."""
         ...
 
 
