@@ -97,12 +97,14 @@ async def _in_line(run: Run, command: StartNode) -> None:
 @contextmanager
 def _for_place(run: Run, command: StartNode, again: bool) -> Iterator[None]:
     """Wait for a place in a worker; who was there already lends the turn to those who were not."""
+    run.placeless.add(command.node)
     if again:
         _leave(run, goes=True)
     try:
         with _untimed(run, command):
             yield
     finally:
+        run.placeless.discard(command.node)
         if again:
             _leave(run, goes=False)
 

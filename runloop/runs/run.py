@@ -53,6 +53,7 @@ from runloop.runs.waits import Wait, Waits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from runloop.bundles import Bundle
     from runloop.events import StoredEvent
@@ -132,6 +133,8 @@ class Run:
     waits: Waits = field(default_factory=Waits, init=False)
     in_line: set[str] = field(default_factory=set, init=False)
     """Nodes whose attempt has no turn yet."""
+    placeless: set[str] = field(default_factory=set, init=False)
+    """Nodes whose guest has no place in a worker."""
     left_open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
     """Attempts that an earlier process left under way, by node, until their guest has come to the call that was left open."""
     _result: RunResult | None = field(default=None, init=False)
@@ -145,7 +148,7 @@ class Run:
     _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
     _said: dict[tuple[str, int], Draft] = field(default_factory=dict, init=False)
     """Answers at gates, by node and round, until the plan hears of them."""
-    _said_quiet: bool = field(default=False, init=False)
+    _said_idle: bool = field(default=False, init=False)
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
 
@@ -353,7 +356,7 @@ class Run:
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
-        self.say_quiet()
+        self.say_idle()
         if not self._inbox.empty():
             return await self._inbox.take()
         now_ms, deadline_ms = self._look_at_clock(), self._plan.next_deadline_ms
@@ -370,25 +373,29 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        if self.going is None or self.ending or self.changing or not self._inbox.empty() or not self._all_waits:
+        in_pause: AbstractSet[str] = self.in_line if self.paused else frozenset()  # nobody in line gets a turn in a pause
+        return self._rests(in_pause) and all(child.quiet for child in self.children.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing in this run and its children is at work: all of it waits for somebody, or stands in line."""
+        return self._rests(self.in_line | self.placeless) and all(child.idle for child in self.children.values())
+
+    def _rests(self, in_line: AbstractSet[str]) -> bool:
+        if self.going is None or self.ending or self.changing or not self._inbox.empty():
             return False
         if self.waits.children != len(self.children):
             return False  # one is being made, or has just ended
-        return all(child.quiet for child in self.children.values())
+        return self.waits.covers(self.tasks.keys() - in_line)
 
-    @property
-    def _all_waits(self) -> bool:
-        """Whether nothing is at work here; nobody in line gets a turn in a pause."""
-        return self.waits.covers(self.tasks.keys() - self.in_line if self.paused else self.tasks.keys())
-
-    def say_quiet(self) -> None:
+    def say_idle(self) -> None:
         """Let the parent look whenever this run begins to wait, or goes on.
 
         A nested opening that only waits does not use up the time of the node that it is, at whatever depth.
         """
-        if self.parent is not None and self.quiet is not self._said_quiet:
-            self._said_quiet = not self._said_quiet
-            moved = NodeWaiting if self._said_quiet else NodeResumed
+        if self.parent is not None and self.idle is not self._said_idle:
+            self._said_idle = not self._said_idle
+            moved = NodeWaiting if self._said_idle else NodeResumed
             self.parent.tell(Tick() if self.parent_attempt is None else moved(*self.parent_attempt))
 
     def _may_park_in(self) -> float | None:

@@ -46,6 +46,19 @@ async def test_what_waits_for_a_worker_does_not_use_up_its_time(bench, again):
         assert 0 < left[0] <= 400  # what it asks for has that time as well
 
 
+async def test_nor_does_it_use_up_the_time_of_a_nested_opening_at_any_depth(bench):
+    async with bench() as b:
+        b.agent("one", ONE, caps="kb_read = true")
+        b.openings["inner"] = OPENING.replace("name: one", "name: inner")
+        b.openings["middle"] = OPENING.replace("name: one", "name: middle").replace("agent:one", "opening:inner")
+        full = Full(b, again=False)
+        driven = asyncio.ensure_future(b.run(OPENING.replace("agent:one", "opening:middle")))
+        await full.waits.wait()
+        await asyncio.sleep(0.9)
+        full.room.set()
+        assert (await driven).status == "succeeded"
+
+
 @pytest.mark.parametrize(("again", "first"), [(True, "other"), (False, "one")])
 async def test_only_who_was_taken_out_for_others_lends_them_the_turn(bench, again, first):
     async with bench() as b:
