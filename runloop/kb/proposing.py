@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.events import KINDS, NewEvent, StoredEvent
+from runloop.events.errors import UnknownKind
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import evidence, facts
 from runloop.kb.errors import InvalidDelta
 from runloop.kb.rows import valid_scope
+from runloop.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,10 +48,14 @@ def propose(kb: KnowledgeBase, delta: StateDelta) -> StoredEvent:
         raise InvalidDelta("the past cannot be changed", code="kb.past", hint="propose it to the base as it is now")
     if not valid_scope(delta.scope):
         raise InvalidDelta(f"invalid scope {delta.scope!r}", code="kb.invalid_scope", hint="use user, system, or agent:NAME")
-    kind = kind_of(delta.kind)
+    try:
+        kind = kind_of(delta.kind)
+    except UnknownKind as error:
+        error.hint = did_you_mean(delta.kind, _proposable())
+        raise
     if kind.payload is None or delta.kind in _NOT_PROPOSED or (kind.meta is not None and "v" in delta.payload):
-        allowed = ", ".join(sorted(name for name, each in KINDS.items() if each.payload is not None and name not in _NOT_PROPOSED))
-        raise InvalidDelta(f"{delta.kind} cannot be proposed", code="kb.not_proposable", hint=f"propose one of {allowed}")
+        hint = f"propose one of {', '.join(_proposable())}"
+        raise InvalidDelta(f"{delta.kind} cannot be proposed", code="kb.not_proposable", hint=hint)
     provenance = dict(delta.provenance)
     if delta.rationale is not None:
         provenance["rationale"] = delta.rationale
@@ -62,6 +68,10 @@ def propose(kb: KnowledgeBase, delta: StateDelta) -> StoredEvent:
     validate(event.kind, event.payload)
     _check_references(kb, event, delta.evidence)
     return kb.ledger.append([event])[0]
+
+
+def _proposable() -> list[str]:
+    return sorted(name for name, kind in KINDS.items() if kind.payload is not None and name not in _NOT_PROPOSED)
 
 
 def _check_references(kb: KnowledgeBase, event: NewEvent, stated: Sequence[int]) -> None:

@@ -99,6 +99,7 @@ async def test_an_entity_is_given_where_its_domain_is_granted(make_ctx, crossing
     assert (await crossing(KbGet(Knowledge(), DOMAINS), {"key": "k"}, make_ctx(kb_caps(["contacts"])))).result is None
     assert (await refusal(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx(kb_caps(["notes"])))).kind is CallErrorKind.DENIED
     assert (await refusal(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx())).kind is CallErrorKind.DENIED
+    assert '"notes"' in (await refusal(KbGet(kb, DOMAINS), {"key": "note:/a.md#0"}, make_ctx())).hint
 
 
 async def test_sql_is_asked_where_the_domain_query_is_named(make_ctx, crossing, refusal):

@@ -27,6 +27,15 @@ def test_evidence_is_kept_and_explains_the_event(kb):
     assert kb.why("event:3") == [first, second, third]
 
 
+def test_a_kind_that_is_not_there_gets_the_nearest_or_those_that_can_be_proposed(kb):
+    hints = []
+    for kind in ("fact.remembred", "fact"):
+        with pytest.raises(UnknownKind) as refused:
+            kb.propose(delta({}, kind=kind))
+        hints.append(refused.value.hint)
+    assert (hints[0], "fact.remembered" in hints[1], "run.started" in hints[1]) == ("did you mean 'fact.remembered'?", True, False)
+
+
 @pytest.mark.parametrize(
     ("bad", "error", "match"),
     [

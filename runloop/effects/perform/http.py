@@ -123,7 +123,9 @@ class HttpFetch:
                 return await self._send_to(address, request, values, max_bytes)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 if number == len(addresses):
-                    message = f"cannot connect to {request.target.host} ({address}): {hide(str(error), values)[:200]}"
+                    message = (
+                        f"cannot connect to {request.target.host} ({address}), port {request.target.port}: {hide(str(error), values)[:200]}"
+                    )
                     raise _unavailable("http.connect", message, "is the server up, and its certificate valid?", retryable=True) from None
             except httpx2.HTTPError as error:
                 raise CallError(

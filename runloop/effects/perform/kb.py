@@ -73,7 +73,9 @@ class KbGet:
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
         if self._domains and all(ctx.caps.check_kb(domain, write=False) is not None for domain in self._domains):
-            require(ctx.caps.check_kb(self._domains[0], write=False))
+            kind = args["key"].partition(":")[0]
+            domain = next((each for each in self._domains if each.removesuffix("s") == kind), self._domains[0])
+            require(ctx.caps.check_kb(domain, write=False))
         return Prepared("kb.get", EffectClass.READ, f"read {args['key']}", data={"key": args["key"]})
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
