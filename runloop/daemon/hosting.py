@@ -71,7 +71,7 @@ class Hosting:
 
     def __post_init__(self) -> None:
         self.roster = Roster(self.kb, Parking(self.clock_ms, self.wake))
-        self.people.wake = self.wake
+        self.people.wake = self.go_on
         self.people.stalled = self.stalled
 
     def stalled(self) -> bool:
@@ -126,6 +126,7 @@ class Hosting:
     def _start(self, hosted: Hosted) -> None:
         hosted.state = "running"
         self.running += 1
+        self.people.bring_back(hosted.run.run_id)
         hosted.task = asyncio.create_task(self._drive(hosted))
 
     async def _drive(self, hosted: Hosted) -> None:
@@ -186,10 +187,24 @@ class Hosting:
     def fetch(self, run_id: str) -> asyncio.Future[Hosted]:
         """As :meth:`wake`, and where there is no place it is queued in memory: who wants to change it does not wait for its turn."""
         waking = self.wake(run_id)
-        if run_id in self._to_wake:
+        if run_id in self._to_wake and not self.draining:
             self._to_wake.remove(run_id)
             self._go(self._read_back(run_id, self.roster.returning))
         return waking
+
+    def go_on(self, run_id: str) -> asyncio.Future[Hosted] | None:
+        """Have a run go on at once, however many are under way: what somebody answered is to come on record. None where it is here."""
+        hosted = self.roster.hosted.get(run_id)
+        if hosted is not None:
+            self.start_now(hosted)
+            return None
+        waking = self.fetch(run_id)
+        waking.add_done_callback(self._start_fetched)
+        return waking
+
+    def _start_fetched(self, waking: asyncio.Future[Hosted]) -> None:
+        if not waking.cancelled() and waking.exception() is None:
+            self.start_now(waking.result())
 
     def _make_ready(self, run_id: str) -> asyncio.Future[Hosted]:
         """Read a queued run back that was left to the ledger; it is the last then of those that are ready."""
@@ -238,7 +253,8 @@ class Hosting:
             return None
         if run.patient:
             self.people.patient.add(run_id)
-        self.people.bring_back(run_id)
+        if state == "running":
+            self.people.bring_back(run_id)
         del stubs[run_id]
         hosted = self.roster.hosted[run_id] = Hosted(run, state)
         self._waking.pop(run_id).set_result(hosted)

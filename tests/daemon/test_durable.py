@@ -89,6 +89,24 @@ async def test_a_parked_run_is_changed_while_there_is_no_place_for_it(daemon, wo
         await link.ask("cancel", run=begun["run_id"])
 
 
+@pytest.mark.parametrize("queued", [False, True])
+async def test_an_answer_comes_on_record_while_there_is_no_place_for_the_run(daemon, words, queued):
+    daemon.settings["runtime.max_runs"] = 1
+    daemon.agent("loop", words.loop)
+    mailing(daemon, parks=1)
+    async with daemon.client() as link:
+        run_id = await parked(link, "mails", patient=True)
+        begun = await link.submit(words.one("loop"))
+        if queued:
+            await link.ask("pause", run=run_id)
+            await link.ask("resume", run=run_id)
+        (asked,) = await opened(link)
+        await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        assert "approval.decided" in [record["kind"] for record in records(daemon, run_id)]
+        assert (await ended(link, run_id))["status"] == "succeeded"
+        await link.ask("cancel", run=begun["run_id"])
+
+
 async def opened(link):
     """What waits for a person, once something does."""
     while not (found := (await link.ask("approvals"))["open"]):
