@@ -56,6 +56,8 @@ def show(
     output.print_line(f"run      {found.run_id}" + ("" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"))
     output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
     output.print_line(f"state    {_state(recorded, row)}" + (f": {masking.masked_text(recorded.reason)}" if recorded.reason else ""))
+    if hint := _hint(recorded):
+        output.print_line(f"hint     {masking.masked_text(hint)}")
     if row is not None and row.get("waiting_for"):
         output.print_line(f"waits    for {row['waiting_for']}, since {span(_now_ms() - row['waiting_since_ms'])}")
     for name, value in (recorded.submitted["params"] or {}).items():
@@ -137,6 +139,12 @@ def _here(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _state(recorded: RecordedRun, row: Mapping[str, Any] | None) -> str:
     return recorded.status or ("unfinished" if row is None else str(row["state"]))
+
+
+def _hint(recorded: RecordedRun) -> str:
+    """What its author can do about the failure that ended the run."""
+    failed = [each.error for each in recorded.attempts if each.error is not None]
+    return next((error.get("hint") or "" for error in reversed(failed) if error["message"] in (recorded.reason or "")), "")
 
 
 def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], children: list[str]) -> None:

@@ -94,6 +94,13 @@ def approve(daemon, run_id):
     output(daemon.rlp("approve", opened["approval_id"]))
 
 
+def test_what_an_author_can_do_about_a_failed_run_is_shown_with_it(daemon):
+    daemon.agent("opens", "from runloop_agent import agent\n\n\n@agent\ndef run():\n    open('notes.md')\n")
+    daemon.opening("opens")
+    daemon.rlp("run", "opens", "--local")
+    assert "\nhint     an agent has no files: " in output(daemon.rlp("show", "--table"))
+
+
 async def test_followers_outlive_a_daemon_that_is_killed_and_started_again(mailing, following):
     mailing.start()
     run_id = detached(mailing, "mails")
