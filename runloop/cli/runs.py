@@ -144,11 +144,14 @@ def _imported(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_
     _only_simple(wanted, "--imported")
     from runloop.cli.finding import imported
 
+    places = imported().runs()  # a run may be in several archives, as one that others were forked from
     listed = [
         (manifest, entry)
-        for _, manifest in imported().manifests()
+        for path, manifest in imported().manifests()
         for entry in manifest.runs
-        if wanted.opening in {None, entry.opening_name} and wanted.state in {None, entry.status or "unfinished"}
+        if places[entry.run_id] == path
+        and wanted.opening in {None, entry.opening_name}
+        and wanted.state in {None, entry.status or "unfinished"}
     ][: wanted.limit]
     rows = [(entry.run_id[:8], entry.opening_name, entry.status or "unfinished", manifest.ledger_id[:8]) for manifest, entry in listed]
     data = [

@@ -231,6 +231,19 @@ def test_another_signer_of_the_same_ledger_is_refused_until_accepted(one, two):
     assert two.ok("import", file)["signer_known"] is True
 
 
+def test_an_imported_run_that_is_in_several_archives_is_listed_once(one, two):
+    run_id = one.run()
+    code, out, err = one.rlp("fork", run_id, "--at", "again", "--local", "--json")
+    assert code == 0, err
+    fork = json.loads(out.splitlines()[0])["run_id"]
+    for each in (run_id, fork):
+        assert two.rlp("import", exported(one, each, name=f"{each}.rlz"))[0] == 0
+
+    listed = two.ok("runs", "--imported")
+
+    assert sorted(each["run_id"] for each in listed) == sorted([run_id, fork])
+
+
 def test_a_run_of_this_machine_is_not_imported(one):
     file = exported(one, one.run())
     done = one.ok("import", file)
