@@ -27,8 +27,9 @@ SYSTEM_STATE = Path("/var/lib/runloop")
 SYSTEM_CACHE = Path("/var/cache")
 _GROUP = "runloop"
 _SWITCH_S = 0.0005
-_FILES = 65_536
 """How long the event loop waits for the ledger's writer thread to let go of the interpreter; Python's default is ten times that."""
+_FILES = 65_536
+"""As many open files as the units allow."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -188,6 +188,11 @@ class WorkerPool:
         return sum(len(peer.jobs) for peer in self._peers)
 
     @property
+    def in_line(self) -> int:
+        """How many guests wait for a place."""
+        return sum(not waiter.done() for line in (self._tried, self._waiting) for waiter in line)
+
+    @property
     def places(self) -> int:
         """How many guests that do not wait for anybody the workers take now: many quick ones, few that take long and some on trial."""
         return max(self._size * self._threads, sum([peer.places + peer.stuck for peer in self._peers]))

@@ -157,6 +157,8 @@ async def test_runs_end_beside_others_in_endless_loops_however_many(daemon, word
         loops = [await link.submit(words.one("loop")) for _ in range(10)]
         ends = [await link.run(words.one("quick")) for _ in range(5)]
         status = await link.ask("status")
+        while (await link.ask("status"))["nodes"] != {"at_work": 4, "waiting": 6, "limit": 6}:
+            await asyncio.sleep(0.05)  # each has been tried
         for run in loops:
             await link.ask("cancel", run=run["run_id"])
     assert {records[-1]["meta"]["status"] for records in ends} == {"succeeded"}
