@@ -60,7 +60,7 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     """Read the parent, find the point, and check what is changed. Blocking.
 
     Raises:
-        InvalidInput: ``run.unknown``, ``fork.agent``, as :func:`find_point`, and as the opening's check.
+        InvalidInput: ``run.unknown``, ``fork.agent``, ``fork.items``, as :func:`find_point`, and as the opening's check.
         RunloopError: an agent of the parent is nowhere any more.
 
     """
@@ -73,6 +73,7 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     opening = opening_of({**submitted, "params": params})
     bundles = _bundles(services, opening, submitted, request)
     history = shared(told, request.parent, point.seq)
+    _check_items(opening, opening_of(submitted), history, point.seq)
     guest = submitted["versions"].get("guest") if open_attempts(history) else None
     digests = {name: bundle.digest for name, bundle in request.agents.items()}
     meta = {
@@ -94,6 +95,19 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     run_id = request.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
     kept = {key: value for key, value in meta.items() if value is not None}
     return PlannedFork(run_id, opening, bundles, guest or services.guest_digest, kept, told, point.seq)
+
+
+def _check_items(opening: Opening, before: Opening, history: Sequence[StoredEvent], seq: int) -> None:
+    """Refuse other items for a node that began with those of the parent: what it did would be about none of them."""
+    begun = {event.payload["meta"]["node"].partition("[")[0] for event in history if event.kind in ("node.started", "node.finished")}
+    for node, old in zip(opening.nodes, before.nodes, strict=True):
+        if node.for_each != old.for_each and node.id in begun:
+            raise InvalidInput(
+                f"node {node.id} began before record {seq}, and the parameters give it other items",
+                code="fork.items",
+                where=Where(node=node.id, key="--param"),
+                hint=f"fork at {node.id}, or leave the parameter as it was",
+            )
 
 
 def fork_events(services: Services, source: RunSource, fork: PlannedFork, key: str | None) -> list[NewEvent]:

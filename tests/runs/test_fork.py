@@ -173,7 +173,7 @@ async def test_other_code_goes_its_own_way_also_when_the_process_ended_before_it
         run = await b.manager.fork(b.ledger, ForkRequest(parent, at, agents=other))
         guests = b.pool.run
 
-        async def ends(spec, hostcall, tape):
+        async def ends(_spec, _hostcalls, _tape, _in_line):
             run.halt()
             await asyncio.Event().wait()
 
@@ -454,3 +454,35 @@ async def test_a_point_within_a_step_leaves_no_node_without_its_end(bench, desk,
             result = await fork(b, parent.run_id, str(seq))
             forked = load_run(b.ledger, result.run_id)
             assert (seq, forked.states, forked.final_hash) == (seq, recorded.states, recorded.final_hash)
+
+
+FAN = """version: 0
+name: fan
+params: {items: [1, 2, 3]}
+nodes:
+  - {id: each, use: "agent:echo", for_each: {in: params.items, as: v}}
+  - {id: last, use: "agent:echo"}
+edges: [{from: each.out, to: last.v}]
+artifacts: {save: [last.out]}
+"""
+
+
+@pytest.mark.parametrize(("at", "items", "said"), [("each", [5], [[5]]), ("last", [5], None), ("each[1]", [1, 2, 3, 4], None)])
+async def test_other_items_are_for_a_node_that_has_not_begun(bench, at, items, said):
+    async with bench() as b:
+        b.agent("echo", "@agent\ndef run(v):\n    return {'out': v}\n", ports_in=("v",))
+        parent = (await b.run(FAN)).run_id
+        before = b.ledger.read()[-1].id
+
+        if said is not None:
+            run = await b.manager.fork(b.ledger, ForkRequest(parent, at, params={"items": items}))
+            assert (await b.manager.drive(run)).saved["last.out"] == said
+            return
+        with pytest.raises(InvalidInput) as caught:
+            await b.manager.fork(b.ledger, ForkRequest(parent, at, params={"items": items}))
+        assert (caught.value.code, caught.value.where.node, caught.value.hint) == (
+            "fork.items",
+            "each",
+            "fork at each, or leave the parameter as it was",
+        )
+        assert b.ledger.read(before) == []
