@@ -10,6 +10,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.openings import OpeningError, parse_once
 from runloop.openings.errors import Report
+from runloop.openings.nesting import check_params
 from runloop.openings.recursion import Recursion
 from runloop.runs.lookup import OpeningText
 from runloop.runs.recovery import digest_of
@@ -52,7 +53,7 @@ def find_tree(opening: Opening, text_of: Callable[[str], OpeningText], agent_of:
     """Everything below ``opening``.
 
     Raises:
-        OpeningError: it leads to itself without a condition.
+        OpeningError: it leads to itself without a condition, or gives a nested opening what is no parameter of it.
         RunloopError: an opening or an agent is not here; with the node.
 
     """
@@ -67,7 +68,7 @@ def find_tree(opening: Opening, text_of: Callable[[str], OpeningText], agent_of:
             elif node.name not in openings:
                 openings[node.name] = _found(node, partial(text_of, node.name))
                 pending += _parsed(openings[node.name])
-    _check_recursion(opening, openings)
+    _check_nested(opening, {name: child for name, text in openings.items() for child in _parsed(text)})
     return Tree(openings, tree.agents)
 
 
@@ -82,12 +83,13 @@ def recorded_tree(submitted: Mapping[str, Any]) -> Tree:
     return Tree(openings, digests=submitted["versions"].get("bundles") or {} if openings else {})
 
 
-def _check_recursion(opening: Opening, openings: Mapping[str, OpeningText]) -> None:
+def _check_nested(opening: Opening, below: Mapping[str, Opening]) -> None:
+    """What is below a nested opening is checked as that is submitted, with the parameters that it has then."""
     report = Report(opening.file)
-    recursion = Recursion(opening, lambda name: next(iter(_parsed(openings[name])), None) if name in openings else None)
+    recursion = Recursion(opening, below.get)
     for node in opening.nodes:
-        if node.kind == "opening":
-            recursion.check(node, report)
+        if node.kind == "opening" and recursion.check(node, report) and (child := below.get(node.name)) is not None:
+            check_params(node, child, report)
     if report.problems:
         raise OpeningError(report.problems)
 

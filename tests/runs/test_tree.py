@@ -101,6 +101,23 @@ async def test_a_nested_opening_that_cannot_be_read_fails_its_node(bench):
         assert (result.status, result.reason.partition(":")[0]) == ("failed", "node 'below' failed")
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [("nope: 1", "opening 'below' has no parameter 'nope'"), ("n: two", "parameter 'n' of opening 'below' is of type number, not string")],
+)
+async def test_what_a_nested_opening_does_not_take_is_refused_before_anything_is_recorded(bench, given, says):
+    async with bench() as b:
+        b.agent("leaf", leaf("x"))
+        b.openings["below"] = BOTTOM.replace("name: bottom", "name: below\nparams: {n: 1, any: null}")
+        top = "version: 0\nname: t\nnodes: [{id: a, use: 'opening:below', with: {any: 1, n: 2}}]\nedges: []\n"
+
+        with pytest.raises(OpeningError) as caught:
+            await b.submit(top.replace("any: 1, n: 2", given))
+
+        assert (caught.value.code, caught.value.message, b.ledger.read()) == ("opening.argument", says, [])
+        assert (await b.run(top)).status == "succeeded"
+
+
 RING = 'version: 0\nname: {}\nnodes:\n  - {{id: down, use: "opening:{}"}}\nedges: []\n'
 
 
