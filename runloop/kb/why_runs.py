@@ -198,7 +198,7 @@ def _approval(story: RunStory, approval: Approval) -> Step:
     said: Mapping[str, Any] = {} if ended is None else ended.payload["meta"]
     by: Mapping[str, Any] = said.get("by") or {}
     who = None if not by else by["role"] + (f" (uid {by['uid']})" if by.get("uid") is not None else "")
-    decision = said.get("decision") or "not decided"
+    decision = said.get("decision") or "not decided yet"
     action = meta.get("action") or "a question"
     facts: dict[str, Any] = {
         "approval_id": meta["approval_id"],

@@ -170,3 +170,13 @@ def test_wrapped_lines_lose_no_word_and_stay_under_their_branch(size):
     assert lines[0].startswith("│  ├─ word0")
     assert all(line.startswith("│  │    ") for line in lines[1:])
     assert " ".join(" ".join(lines).replace("│", " ").replace("├─", " ").split()) == words
+
+
+def test_what_nobody_has_decided_yet_is_not_said_to_be_decided():
+    said = graph([step("event:1")], [])
+    asked = {"decision": "not decided yet", "by": None, "ts_ms": 0, "why": None}
+    done = {"decision": "denied", "by": "operator", "ts_ms": 0, "why": "too long"}
+    said["summary"]["approved_by"] = [asked, done]
+    first, second = (line for line in drawing.summary_lines(said) if "1970" in line)
+    assert first.startswith("asked     not decided yet, 1970-")
+    assert second.startswith("decided   denied by operator, 1970-")

@@ -128,9 +128,9 @@ def summary_lines(said: Mapping[str, Any]) -> Iterator[str]:
         run = f" in run {made['run_id'][:8]} of {made.get('opening') or 'an opening'}" if made.get("run_id") else ""
         yield f"made by   {made['title']}{digest}{run}"
     for each in found["approved_by"]:
-        by = each["by"] or "nobody yet"
         why = f": {each['why']}" if each["why"] else ""
-        yield f"decided   {each['decision']} by {by}, {date_clock(each['ts_ms'])}{why}"
+        decided = f"decided   {each['decision']} by {each['by']}" if each["by"] else f"asked     {each['decision']}"
+        yield f"{decided}, {date_clock(each['ts_ms'])}{why}"
     for text in found["texts"]:
         yield (
             f"rests on  {_place(text) or text['title']}"
