@@ -105,7 +105,7 @@ def _choose(line: str, near: tuple[Match, ...]) -> int:
     for number, match in enumerate(near, 1):
         _tell(f"  {number}) {match.name}  ({match.score:.2f})")
     while True:
-        answer = _line("Which one? ")
+        answer = output.heard("Which one? ")
         if answer.isdecimal() and 1 <= int(answer) <= len(near):
             return int(answer) - 1
         _tell(f"Please give a number from 1 to {len(near)}.")
@@ -125,7 +125,7 @@ def _confirmed(request: Request) -> Request:
         _forget_typed_ahead()
         for text in _shown(request):
             _tell(text)
-        answer = _line("Run it? [Y]es, [n]o, [e]dit: ").lower()
+        answer = output.heard("Run it? [Y]es, [n]o, [e]dit: ").lower()
         if answer in ("", "y", "yes"):
             return request
         if answer in ("n", "no", "q"):
@@ -141,7 +141,7 @@ def _edited(request: Request) -> Request:
     given: dict[str, Any] = {}
     for name, value in request.params.items():
         while True:
-            text = _line(f"  {name} [{_value(value)}]: ")
+            text = output.heard(f"  {name} [{_value(value)}]: ")
             try:
                 given.update(param_pairs([f"{name}={text}"], request.declared, {}) if text else {name: value})
             except InvalidInput as error:
@@ -223,20 +223,6 @@ def _somebody() -> bool:
     from runloop.cli.person import person_present
 
     return person_present()
-
-
-def _line(prompt: str) -> str:
-    """What is typed after the prompt; the end of the input is an interrupt."""
-    print(output.clean_line(prompt), end="", file=sys.stderr, flush=True)
-    text = ""
-    try:
-        text = sys.stdin.readline()
-    finally:
-        if not text:
-            print(file=sys.stderr)
-    if not text:
-        raise KeyboardInterrupt
-    return text.strip()
 
 
 def _forget_typed_ahead() -> None:

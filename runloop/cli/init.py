@@ -45,7 +45,7 @@ class How:
 
     def agrees(self, question: str) -> bool:
         """Whether the step is wanted."""
-        return self.take if not self.ask else _heard(f"{question} [Y/n] ").lower() in {"", "y", "yes"}
+        return self.take if not self.ask else output.heard(f"{question} [Y/n] ").lower() in {"", "y", "yes"}
 
 
 @app.command(name="init")
@@ -94,14 +94,6 @@ def _print(step: Step) -> None:
     if step.undo:
         label = {"done": "undo", "there": "undo", "left": "to do it", "failed": "hint"}[step.state]
         output.print_line(f"{'':<11} {label}: {step.undo}")
-
-
-def _heard(prompt: str) -> str:
-    print(prompt, end="", file=sys.stderr, flush=True)
-    line = sys.stdin.readline()
-    if not line:
-        raise KeyboardInterrupt
-    return line.strip()
 
 
 # ── configuration and models ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -277,7 +269,7 @@ def _import(settings: Settings, how: How) -> Step:
     usual = "rlp kb import contacts FILE, notes DIR, mail PATH, calendar FILE, git REPO or shell"
     if not how.ask:
         return Step("import", "left", "the knowledge base is empty", usual)
-    answer = _heard("A directory of notes, or a file of contacts (.vcf, .csv), to begin with (Enter for none): ")
+    answer = output.heard("A directory of notes, or a file of contacts (.vcf, .csv), to begin with (Enter for none): ")
     if not answer:
         return Step("import", "left", "the knowledge base is empty", usual)
     path = Path(answer).expanduser()

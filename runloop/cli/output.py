@@ -101,6 +101,20 @@ def is_terminal(stream: TextIO) -> bool:
         return False
 
 
+def heard(prompt: str) -> str:
+    """What a person types after the prompt; the end of the input is an interrupt. What is shown next begins a line, however that ends."""
+    text = ""
+    try:
+        print(clean_line(prompt), end="", file=sys.stderr, flush=True)
+        text = sys.stdin.readline()
+    finally:
+        if not text:
+            print(file=sys.stderr)
+    if not text:
+        raise KeyboardInterrupt
+    return text.strip()
+
+
 def shows_progress() -> bool:
     """Whether progress is drawn: a person reads stderr and did not ask for `--quiet`."""
     from runloop.cli import context

@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -169,3 +170,24 @@ def test_how_a_run_says_its_errors_can_be_chosen_beside_what_it_prints(rlp, word
     code, out, err = rlp("run", "no-such-opening", *words)
     assert (code, out) == (2, "")
     assert err.startswith('{"error": {"code": "opening.not_found"' if as_json else "error[opening.not_found]")
+
+
+@pytest.mark.parametrize("when", ["shown", "read", "ended"])
+def test_whatever_ends_a_question_the_next_line_is_one_of_its_own(monkeypatch, when):
+    class Terminal(io.StringIO):
+        def flush(self):
+            if when == "shown" and self.getvalue() == "Sure? ":
+                raise KeyboardInterrupt
+
+    class Typed(io.StringIO):
+        def readline(self):
+            if when == "read":
+                raise KeyboardInterrupt
+            return ""
+
+    shown = Terminal()
+    monkeypatch.setattr("sys.stderr", shown)
+    monkeypatch.setattr("sys.stdin", Typed())
+    with pytest.raises(KeyboardInterrupt):
+        output.heard("Sure? ")
+    assert shown.getvalue() == "Sure? \n"

@@ -85,9 +85,7 @@ def _show(found: Forgetting, outside: list[dict[str, str]], style: output.TableS
 def _confirmed(found: Forgetting) -> bool:
     if not output.is_terminal(sys.stdin):
         raise InvalidInput("nobody can be asked", code="cli.needs_answer", hint="look with --dry-run, then say --yes")
-    sys.stderr.write(f"Erase {len(found.lefts)} events for good? Type yes: ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() == "yes"
+    return output.heard(f"Erase {len(found.lefts)} events for good? Type yes: ").lower() == "yes"
 
 
 def _outside(kb: KnowledgeBase, found: Forgetting) -> list[dict[str, str]]:
