@@ -348,7 +348,7 @@ class WorkerPool:
     def _give(self) -> None:
         """Hand free places to those who wait, oldest first, and those before the others that gave theirs up when they had been tried."""
         for line in (self._tried, self._waiting):
-            while (waiter := _first(line)) is not None:
+            while line and (waiter := _first(line)) is not None:
                 place = self._free_place()
                 if place is None:
                     line.appendleft(waiter)
