@@ -86,10 +86,10 @@ def test_a_second_daemon_on_the_same_socket_is_refused_with_a_reason_and_the_fir
 async def test_a_socket_that_somebody_removes_is_made_again_and_its_connections_stay(daemon, whole):
     daemon.start()
     async with daemon.client() as link:
-        for _ in range(2):
+        for times in (1, 2):
             shutil.rmtree(daemon.socket.parent) if whole else daemon.socket.unlink()
             until = time.monotonic() + 30
-            while not daemon.socket.exists():
+            while daemon.log().count("the socket was removed; it is there again") < times:  # a file is there before somebody listens
                 assert time.monotonic() < until, daemon.log()
                 await asyncio.sleep(0.02)
             assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o600
@@ -97,7 +97,6 @@ async def test_a_socket_that_somebody_removes_is_made_again_and_its_connections_
                 assert (await other.ask("status"))["socket_made_again_ms"] is not None
         assert (await link.ask("status"))["state"] == "ready"
     assert "somebody removed it" in daemon.rlp("status", "--table").stdout
-    assert "the socket was removed; it is there again" in daemon.log()
     assert daemon.stop() == 0
     assert not daemon.socket.exists()
 
