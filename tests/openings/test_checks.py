@@ -86,6 +86,22 @@ def test_an_agent_that_is_broken_is_asked_for_once_and_named_at_each_use():
     assert asked == ["x"]
 
 
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("did you mean 'xylophone'?", "did you mean 'xylophone'?"),
+        ("", "rlp agent list shows what is installed; rlp agent install adds one"),
+    ],
+)
+def test_what_is_near_to_an_agent_that_is_not_there_is_told(hint, told):
+    def resolve(name, variant):
+        raise RunloopError("there is no such agent", code="bundle.not_found", hint=hint)
+
+    [found] = check(parse_opening("version: 0\nname: t\nnodes: [{id: a, use: agent:x}]\nedges: []\n"), resolve)
+
+    assert (found.code, found.message, found.hint) == ("opening.unknown_agent", "agent 'x' is not installed", told)
+
+
 def test_arguments_are_checked_against_the_agents_schema():
     schema = {"type": "object", "required": ["tone", "body", "title"], "properties": {"tone": {"enum": ["warm"]}}}
     writer = AgentPorts(frozenset({"body"}), with_schema=schema)

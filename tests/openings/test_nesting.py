@@ -253,3 +253,18 @@ def test_a_contract_about_a_port_that_is_not_there_is_wrong_where_it_stands(clau
     [problem] = check(parse_opening(text), lambda _name, _variant: AgentPorts(ports_out=frozenset({"text"})))
 
     assert (problem.where.line, problem.where.column) == (3, column)
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [("did you mean 'letters'?", "did you mean 'letters'?"), ("", "give the name of a file in one of openings.search_dirs")],
+)
+def test_what_is_near_to_an_opening_that_is_not_there_is_told_at_each_use(hint, told):
+    def nested(name):
+        raise RunloopError("there is no such opening", code="opening.not_found", hint=hint)
+
+    found = check(parse_opening(uses("parent", "letter", "other")), resolve, nested)
+
+    assert [(each.code, each.message, each.hint) for each in found] == [
+        ("opening.unknown_opening", f"there is no opening '{name}'", told) for name in ("letter", "other")
+    ]
