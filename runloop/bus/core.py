@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runloop.bus import dialogue, frames, intake, losses, publishing, replay
 from runloop.bus.acl import DAEMON, DROPS, Acl
 from runloop.bus.counters import BusStats, TopicCounts
+from runloop.bus.crowd import who_makes_room
 from runloop.bus.drops import NOTICE, NOTICE_TTL_MS, DropNotices
 from runloop.bus.errors import LimitExceeded, bad, to_wire
 from runloop.bus.limits import BusLimits
@@ -65,13 +66,15 @@ class Broker:
     # -- connections
 
     def connect(self, session_id: str, peer: Peer, mono_ms: int, now_ms: int) -> Session:
-        """A new connection; past the limit the oldest that has not said hello makes room, or else it gets a goodbye at once."""
+        """A new connection; past the limit one gets a goodbye at once, :func:`~runloop.bus.crowd.who_makes_room` says which."""
         session = Session(session_id, peer, opened_ms=mono_ms, heard_ms=mono_ms)
         most = self.limits.connections
-        if len(self.sessions) >= most and sum(not each.closing for each in self.sessions.values()) >= most:
-            silent = next((each for each in self.sessions.values() if not each.greeted and not each.closing), session)
-            hint = "send the hello as soon as it is connected, and close connections that are not used"
-            self.goodbye(silent, LimitExceeded(f"{most} connections are open", code="bus.connections", hint=hint, retryable=True), now_ms)
+        if len(self.sessions) >= most:
+            there = [each for each in self.sessions.values() if not each.closing]
+            if len(there) >= most:
+                hint = "send the hello as soon as it is connected, and close connections that are not used"
+                error = LimitExceeded(f"{most} connections are open", code="bus.connections", hint=hint, retryable=True)
+                self.goodbye(who_makes_room(there, session), error, now_ms)
         self.sessions[session_id] = session
         return session
 

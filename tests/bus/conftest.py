@@ -25,14 +25,14 @@ class Rig:
     mono: int = 0
     ids: itertools.count = field(default_factory=lambda: itertools.count(1))
 
-    def connect(self, name: str, role: str = "client", token: str | None = None):
-        session = self.broker.connect(name, Peer(1000, 1000, 1), self.mono, self.now)
+    def connect(self, name: str, role: str = "client", token: str | None = None, pid: int = 1):
+        session = self.broker.connect(name, Peer(1000, 1000, pid), self.mono, self.now)
         self.say(session, frames.HELLO, frames.Hello(role, name, "1", token).payload())
         return session
 
-    def joined(self, name: str, role: str = "client"):
+    def joined(self, name: str, role: str = "client", pid: int = 1):
         """A connected peer whose welcome has been read."""
-        session = self.connect(name, role, TOKEN if role == "operator" else None)
+        session = self.connect(name, role, TOKEN if role == "operator" else None, pid)
         assert [frame.type for frame in self.read(session)] == [frames.WELCOME]
         return session
 

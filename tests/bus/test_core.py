@@ -3,6 +3,7 @@ import pytest
 from runloop import rmp
 from runloop.bus import frames
 from runloop.bus.acl import DECISION
+from runloop.bus.session import Peer
 
 GENERIC = "observation.generic.v1"
 
@@ -264,6 +265,40 @@ def test_too_many_connections_get_a_goodbye_and_harm_nobody(make_rig):
     rig.subscribe(first, "a")
     rig.publish(second, "a", 1)
     assert rig.payloads(first) == [1]
+
+
+def test_a_process_that_has_most_of_the_connections_keeps_no_other_out(make_rig):
+    rig = make_rig(connections=3)
+    many = [rig.joined(f"many {number}", pid=7) for number in range(3)]
+    other = rig.joined("other", pid=8)
+    assert [[payload["code"] for payload in rig.payloads(each)] for each in (*many, other)] == [[], [], ["bus.connections"], []]
+    rig.broker.disconnect(many[2])
+    again = rig.connect("one more", pid=7)
+    assert [payload["code"] for payload in rig.payloads(again)] == ["bus.connections"]
+    rig.subscribe(many[0], "a")
+    rig.publish(other, "a", 1)
+    assert rig.payloads(many[0]) == [1]
+
+
+def test_of_a_process_with_most_of_the_connections_one_without_a_hello_goes_first(make_rig):
+    rig = make_rig(connections=3)
+    others = rig.broker.connect("others", Peer(1000, 1000, 8), 0, rig.now)
+    greeted, silent = rig.joined("greeted", pid=7), rig.broker.connect("silent", Peer(1000, 1000, 7), 0, rig.now)
+    newcomer = rig.joined("newcomer", pid=9)
+    assert [[payload["code"] for payload in rig.payloads(each)] for each in (others, greeted, silent, newcomer)] == [
+        [],
+        [],
+        ["bus.connections"],
+        [],
+    ]
+
+
+def test_where_many_processes_have_a_few_connections_the_newcomer_goes(make_rig):
+    rig = make_rig(connections=8)
+    few = [rig.joined(str(number), pid=number // 2) for number in range(8)]
+    newcomer = rig.connect("newcomer", pid=9)
+    assert [payload["code"] for payload in rig.payloads(newcomer)] == ["bus.connections"]
+    assert not any(rig.payloads(each) for each in few)
 
 
 def test_connections_that_never_say_hello_keep_nobody_out(make_rig):
