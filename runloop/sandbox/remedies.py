@@ -41,13 +41,16 @@ _SAID: Final = (
         "a guest crashes so where it waits for a lock or a queue, which in its one thread nobody can serve, and at an assertion of its own",
     ),
 )
-"""By what the message says, of a traceback its last exception."""
+"""By what the message says, of a traceback its last exception or what caused it; what was handled before says nothing."""
 _WORDS: Final = re.compile("|".join(f"({said})" for said, _ in _SAID))
-_TRACEBACK: Final = "Traceback (most recent call last):"
+_HANDLED: Final = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+_CAUSED: Final = "\n\nThe above exception was the direct cause of the following exception:\n\n"
 
 
 def hint_of(code: str, message: str) -> str:
     """What the author can do about it; empty where the message says all there is."""
-    if code in {"guest.exception", "guest.trap"} and (found := _WORDS.search(message.rstrip().rpartition(_TRACEBACK)[2])):
-        return _SAID[(found.lastindex or 1) - 1][1]
+    if code in {"guest.exception", "guest.trap"}:
+        for exception in reversed(message.rstrip().rpartition(_HANDLED)[2].split(_CAUSED)):
+            if found := _WORDS.search(exception):
+                return _SAID[(found.lastindex or 1) - 1][1]
     return HINTS.get(code, "")
