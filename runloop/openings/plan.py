@@ -62,6 +62,10 @@ NOBODY = "nobody answered in time"
 """Why a gate chose by itself; the comment of its answer in a history."""
 
 
+class UnknownNode(Exception):  # noqa: N818 - it says what is wrong
+    """A history tells of a node, or of an item, that the opening does not have with its parameters; the only argument is its name."""
+
+
 class Plan(Flow):
     """One run of ``opening``; ``seed`` decides the jitter of retries, ``max_parallel`` narrows the policy's."""
 
@@ -90,11 +94,15 @@ class Plan(Flow):
         While folding, nothing starts and nothing expires by itself: only what was recorded happened. Attempts that were under way are
         started again under their number, open gates opened again under theirs. The time between the last record and ``now_ms`` counts
         against no time-out; waits and gates end when they would have ended.
+
+        Raises UnknownNode where the history is not one of this opening.
         """
         plan = cls(opening, seed, max_parallel=max_parallel)
         plan._folding = True
         for at_ms, event in history:
             plan._now = max(plan._now, at_ms)
+            if (node := getattr(event, "node", None)) is not None and node not in plan._by_id:
+                raise UnknownNode(node)
             if not plan.done:
                 plan._handlers[type(event)](plan, event)
                 plan._advance()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.errors import InvalidInput
 from runloop.events import value_hash
+from runloop.openings.states import NodeDone, RunDone, State, Status, StopNode
 from runloop.policy import Grant, Scope
 from runloop.runs.history import Spent
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from runloop.bundles import Bundle
     from runloop.openings import Opening
+    from runloop.openings.states import Command
     from runloop.runs.history import RecordedRun
     from runloop.runs.services import Kept
 
@@ -63,6 +65,20 @@ def grants_of(recorded: RecordedRun, bundles: Mapping[str, Bundle], opening_dige
         facts = (asked.meta["action"], bundle.digest, targets, opening_digest, recorded.run_id, crossing, value_hash(asked.meta["what"]))
         grants.append(Grant(scope, *facts))
     return grants
+
+
+def given_up(recorded: RecordedRun, node: str, cancelled: str | None) -> list[Command]:
+    """What ends a run whose record tells of ``node`` (or an item), which its opening does not have: everything in it is stopped.
+
+    Such a run was forked with other items for a node that had begun. ``cancelled`` is why, where that is how it ends.
+    """
+    why = cancelled or f"{node} began, and the parameters of the fork give {node.partition('[')[0]!r} other items"
+    attempts = {attempt.node: attempt.attempt for attempt in recorded.attempts}
+    stops = [StopNode(attempt.node, attempt.attempt, why) for attempt in recorded.open_attempts]
+    left = [each for each, state in recorded.states.items() if state == "running"]
+    ends = [NodeDone(each, attempts.get(each, 0), State.CANCELLED, {}, None, why) for each in left]
+    status, code = (Status.FAILED, "fork.items") if cancelled is None else (Status.CANCELLED, "cancelled")
+    return [*stops, *ends, RunDone(status, why, {}, code)]
 
 
 async def spent_by_family(recorded: RecordedRun, load: Callable[[str], Awaitable[RecordedRun]]) -> Spent:

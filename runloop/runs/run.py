@@ -12,7 +12,7 @@ from runloop.events import final_hash, record_of
 from runloop.events.records import ErrorInfo, NodeText, RunChanged, RunFinished
 from runloop.kb.errors import SeqTaken
 from runloop.openings.budget import least
-from runloop.openings.plan import Plan
+from runloop.openings.plan import Plan, UnknownNode
 from runloop.openings.states import (
     Begin,
     Cancel,
@@ -46,6 +46,7 @@ from runloop.runs.inbox import Inbox
 from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
+from runloop.runs.recovery import given_up
 from runloop.runs.results import SPAWNS, ChildCall, ChildResult, Parked, RunHalted, RunResult
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
@@ -307,30 +308,38 @@ class Run:
 
     async def _take_up(self, recorded: RecordedRun) -> None:
         """Go on from the record: what had ended stays, what was under way is re-run, what was cancelled meanwhile ends."""
-        ends = not self._inbox.empty()
-        now_ms = 0 if ends else self.services.clock_ms()  # of a run that is only taken up to be ended no time comes any more
-        self._plan, commands = Plan.rebuild(self.opening, self.seed, recorded.events, now_ms, max_parallel=self.services.rules.max_parallel)
+        event = None if self._inbox.empty() else self._inbox.first()
+        if isinstance(event, BaseException):
+            raise event
         self.book.restore(recorded)
-        for attempt in recorded.attempts:
-            if attempt.status == "ok":
-                self.labels.put(attempt.node, attempt.taint)
-            self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
         self.left_open = {attempt.node: attempt for attempt in recorded.open_attempts}
-        for attempt in self.left_open.values():
-            spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
-            commands += self._plan.step(spent, now_ms)
-        if ends:
-            event = self._inbox.first()
-            if isinstance(event, BaseException):
-                raise event
-            self._open_gates = {command.node: command for command in commands if isinstance(command, OpenGate)}
-            commands = self._step(event) or commands
-        if recorded.last_seq == 1:  # a fork that has done nothing yet; its point may lie within a step, before ends that follow in it
+        follows: list[Command] = []
+        try:
+            commands = self._restored(recorded, event)
             follows = [end for node, end in self._plan.ended.items() if recorded.states.get(node, "running") == "running"]
+        except UnknownNode as unknown:
+            commands = given_up(recorded, unknown.args[0], event.reason if isinstance(event, Cancel) else None)
+        if recorded.last_seq == 1:  # a fork that has done nothing yet; its point may lie within a step, before ends that follow in it
             await self._carry_out([*follows, *commands], self.start)
             return
         await self._carry_out(commands, *([] if self._claimed else [self._recovered(recorded)]), *in_step(self))
         self.recorded = None  # what is needed of it is in its places
+
+    def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:
+        """Make the plan of the record; with an ``event`` that ends the run no time comes any more."""
+        now_ms = 0 if event is not None else self.services.clock_ms()
+        self._plan, commands = Plan.rebuild(self.opening, self.seed, recorded.events, now_ms, max_parallel=self.services.rules.max_parallel)
+        for attempt in recorded.attempts:
+            if attempt.status == "ok":
+                self.labels.put(attempt.node, attempt.taint)
+            self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
+        for attempt in self.left_open.values():
+            spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
+            commands += self._plan.step(spent, now_ms)
+        if event is not None:
+            self._open_gates = {command.node: command for command in commands if isinstance(command, OpenGate)}
+            commands = self._step(event) or commands
+        return commands
 
     def _recovered(self, recorded: RecordedRun) -> Draft:
         left = recorded.open_attempts
