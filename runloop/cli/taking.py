@@ -34,20 +34,19 @@ def find(ref: str | None) -> list[str]:
     """The id of the unfinished run that ``ref`` names, or with None of all of them, oldest first; child runs come with their parents.
 
     Raises:
-        InvalidInput: ``run.no_ledger``, ``run.unknown``, ``run.ambiguous``, ``run.ended``, ``run.child``.
+        InvalidInput: ``run.no_ledger``, ``run.unknown``, ``run.imported``, ``run.ambiguous``, ``run.ended``, ``run.child``.
         Unavailable: ``run.driven`` where a process drives it.
 
     """
     from runloop.cli.ledger import reading_base
-    from runloop.kb.runs import find_run
     from runloop.runs.owners import living_owners
-    from runloop.runs.unfinished import unfinished_runs
+    from runloop.runs.unfinished import own_run, unfinished_runs
 
     with reading_base() as kb:
         owners = living_owners(kb.root)
         if ref is None:
             return [each.identity.run_id for each in unfinished_runs(kb) if each.owner not in owners]
-        run_id = find_run(kb.ledger, ref)
+        run_id = own_run(kb, ref)
         _check(kb.run(run_id) or {}, owners)
         return [run_id]
 

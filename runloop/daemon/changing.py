@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
-from runloop.kb.runs import find_run
 from runloop.runs.pausing import pause, resume
-from runloop.runs.unfinished import unfinished_runs
+from runloop.runs.unfinished import own_run, unfinished_runs
 
 if TYPE_CHECKING:
     from runloop.daemon.hosted import Hosted
@@ -89,7 +88,7 @@ class Changing:
             if hosted.run.parked is None or hosted.task is None:
                 return hosted
             await asyncio.wait({hosted.task})  # it is leaving memory, and hears of nothing any more
-        run_id = find_run(hosting.kb.ledger, ref)
+        run_id = own_run(hosting.kb, ref)
         if hosting.roster.has(run_id):
             return await asyncio.shield(hosting.fetch(run_id))
         state = await hosting.roster.state_of(run_id)

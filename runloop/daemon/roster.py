@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.daemon.backlog import Backlog
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
-from runloop.kb.runs import find_run
+from runloop.runs.unfinished import own_run
 
 if TYPE_CHECKING:
     from runloop.daemon.hosted import Hosted, Stub
@@ -75,7 +75,7 @@ class Roster:
     def run_id_of(self, ref: str) -> str:
         """The id of a run here or in the ledger. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
         hosted = self.find(ref)
-        return hosted.run.run_id if hosted is not None else find_run(self.kb.ledger, ref)
+        return hosted.run.run_id if hosted is not None else own_run(self.kb, ref)
 
     async def state_of(self, run_id: str) -> str:
         """The state of a run, here or in the ledger; ``unfinished`` where it has no end and does not run here, once that is known."""

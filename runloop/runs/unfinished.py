@@ -1,11 +1,13 @@
-"""Which runs in the ledger have no end, who has them, and what they need."""
+"""Which runs in the ledger have no end, who has them, and what they need; and finding one that is to be changed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
+from runloop.errors import InvalidInput, Where
 from runloop.events import RunIdentity
+from runloop.kb.runs import find_run, only_one, run_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +33,33 @@ class Unfinished:
     waiting_ms: int
     paused: bool = False
     queued: bool = False
+
+
+def own_run(kb: KnowledgeBase, ref: str) -> str:
+    """The id of the run of this ledger that ``ref`` names.
+
+    Raises:
+        InvalidInput: as :func:`runloop.kb.runs.find_run`, and ``run.imported`` where only an imported archive has it.
+
+    """
+    try:
+        return find_run(kb.ledger, ref)
+    except InvalidInput as error:
+        if error.code != "run.unknown":
+            raise
+        from runloop.runs.archives.imported import Imported
+
+        text, archives = run_prefix(ref), Imported(kb.root / "imported").runs()
+        found = [run_id for run_id in archives if text and run_id.startswith(text)]
+        if not found:
+            raise
+        run_id = only_one(ref, found)
+        raise InvalidInput(
+            f"run {run_id} was imported: it is another machine's, and nothing here drives it",
+            code="run.imported",
+            where=Where(file=str(archives[run_id])),
+            hint=f"it can be looked at, replayed and compared: `rlp show {run_id[:8]}`, trace, logs, replay, diff, export",
+        ) from None
 
 
 def unfinished_runs(kb: KnowledgeBase, run_id: str | None = None) -> Iterator[Unfinished]:

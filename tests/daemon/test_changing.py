@@ -57,7 +57,7 @@ class Runs:
 @pytest.fixture
 async def host(monkeypatch):
     """A daemon's runs, one of them driven: (what changes them, the hosting, that run, the ledger)."""
-    monkeypatch.setattr(module, "find_run", lambda _ledger, ref: ref)
+    monkeypatch.setattr(module, "own_run", lambda _kb, ref: ref)
     monkeypatch.setattr(room, "_LOOK_S", 0)
     nothing, ledger = lambda *_args: None, SimpleNamespace(stalled=None)
     people = SimpleNamespace(parking=set(), put_aside=nothing, bring_back=nothing, done=nothing, patient=set())
