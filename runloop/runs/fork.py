@@ -141,8 +141,18 @@ def _seq_of(events: Sequence[StoredEvent], parent: str, at: str | None, places: 
             if event.payload["run_id"] != parent:
                 raise _no_point(f"node {at} started before this run was forked", f"fork run {event.payload['run_id']} at {at}")
             return int(event.payload["seq"]) - 1
-    started = sorted({event.payload["meta"]["node"] for event in events if event.kind == "node.started"})
-    raise _no_point(f"no node {at!r} started in the run", f"these did: {', '.join(started) or 'none'}")
+    hint = f"these did: {', '.join(_started(events)) or 'none'}"
+    raise _no_point(f"no node {at!r} started in the run", hint)
+
+
+def _started(events: Iterable[StoredEvent]) -> list[str]:
+    """The nodes that started, each with the range of its items that did; these start in their order."""
+    last: dict[str, str] = {}
+    for event in events:
+        if event.kind == "node.started":
+            node, bracket, item = event.payload["meta"]["node"].partition("[")
+            last[node] = max(last.get(node, ""), bracket and item[:-1], key=lambda index: (len(index), index))
+    return [f"{node} (items [0] to [{item}])" if item else node for node, item in sorted(last.items())]
 
 
 def _names(node: str) -> tuple[str, str]:

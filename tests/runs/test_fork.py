@@ -486,3 +486,34 @@ async def test_other_items_are_for_a_node_that_has_not_begun(bench, at, items, s
             "fork at each, or leave the parameter as it was",
         )
         assert b.ledger.read(before) == []
+
+
+async def test_a_place_that_is_none_is_answered_with_the_nodes_and_items_that_are(bench):
+    async with bench() as b:
+        b.agent("echo", "@agent\ndef run(v):\n    return {'out': v}\n", ports_in=("v",))
+        parent = (await b.run(FAN, params={"items": list(range(12))})).run_id
+        with pytest.raises(InvalidInput) as caught:
+            await b.manager.fork(b.ledger, ForkRequest(parent, "each[12]"))
+        assert (caught.value.code, caught.value.hint) == ("fork.point", "these did: each (items [0] to [11]), last")
+
+
+@pytest.mark.parametrize(("cancelled", "end"), [(None, ("failed", "fork.items")), ("enough", ("cancelled", "cancelled"))])
+@pytest.mark.parametrize("at", ["last", "each[2]", None])
+async def test_a_fork_with_other_items_that_an_older_version_recorded_comes_to_an_end(bench, monkeypatch, at, cancelled, end):
+    async with bench() as b:
+        b.agent("echo", "@agent\ndef run(v):\n    return {'out': v}\n", ports_in=("v",))
+        parent = (await b.run(FAN)).run_id
+        point = at or seq_of(b, parent, "node.started", node="each[2]")  # with all three under way
+        monkeypatch.setattr("runloop.runs.forking._check_items", lambda *_: None)
+
+        run = await b.manager.fork(b.ledger, ForkRequest(parent, point, params={"items": [5]}), subscribers=(b.records.append,))
+        if cancelled is not None:
+            run.cancel(cancelled)
+        result = await b.manager.drive(run)
+
+        assert (result.status, result.code) == end
+        assert result.reason == (cancelled or "each[1] began, and the parameters of the fork give 'each' other items")
+        recorded = load_run(b.ledger, run.run_id)
+        assert ([state for state in recorded.states.values() if state == "running"], recorded.open_attempts) == ([], [])
+        assert b.kinds()[-1] == "run.finished"
+        assert {each.verdict for each in (await replayed(b, run.run_id)).attempts} <= {"same", "cut"}
