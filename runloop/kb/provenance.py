@@ -92,7 +92,8 @@ def walk(root: str, step_of: Callable[[str, bool], Step], *, max_steps: int = MA
 def summary(explanation: Explanation) -> dict[str, Any]:
     """The answers in short: who made it, who approved it, on which texts and people it rests, what it cost.
 
-    Money is in US dollars, None where the price of a call is not known. What was only looked at is not what it rests on.
+    ``outcomes`` is what somebody said of calls that were cut off. Money is in US dollars, None where the price of a call is not known.
+    What was only looked at is not what it rests on.
     """
     steps = explanation.steps
     own = [steps[link.key] for link in steps[explanation.root].links if link.relation == "made by" and link.key in steps]
@@ -101,17 +102,8 @@ def summary(explanation: Explanation) -> dict[str, Any]:
     prices = [step.facts.get("usd", 0) for step in calls]
     return {
         "made_by": [_maker(step) for step in own],
-        "approved_by": [
-            {
-                "event": step.key,
-                "by": step.who,
-                "decision": step.facts.get("decision"),
-                "ts_ms": step.ts_ms,
-                "why": step.facts.get("rationale"),
-            }
-            for step in steps.values()
-            if step.kind == "approval"
-        ],
+        "approved_by": [_decided(step) for step in steps.values() if step.kind == "approval" and step.facts.get("asks") != "outcome"],
+        "outcomes": [{**_decided(step), "action": step.facts["action"]} for step in steps.values() if step.facts.get("asks") == "outcome"],
         "texts": [_text(step, notes) for step, notes in rests if step.kind in _TEXTS],
         "people": [{"event": step.key, "name": step.title} for step in steps.values() if step.kind == "contact" and _used(step, rests)],
         "cost": {
@@ -123,6 +115,11 @@ def summary(explanation: Explanation) -> dict[str, Any]:
         },
         "gone": [{"step": step.key, "why": step.gone} for step in steps.values() if step.gone],
     }
+
+
+def _decided(step: Step) -> dict[str, Any]:
+    facts = step.facts
+    return {"event": step.key, "by": step.who, "decision": facts.get("decision"), "ts_ms": step.ts_ms, "why": facts.get("rationale")}
 
 
 def _maker(step: Step) -> dict[str, Any]:

@@ -199,9 +199,10 @@ def _approval(story: RunStory, approval: Approval) -> Step:
     by: Mapping[str, Any] = said.get("by") or {}
     who = None if not by else by["role"] + (f" (uid {by['uid']})" if by.get("uid") is not None else "")
     decision = said.get("decision") or "not decided yet"
-    action = meta.get("action") or "a question"
+    action, asks = meta.get("action") or "a question", sort_of(meta["approval_id"])
     facts: dict[str, Any] = {
         "approval_id": meta["approval_id"],
+        "asks": asks,
         "action": action,
         "decision": decision,
         "scope": said.get("scope"),
@@ -212,7 +213,7 @@ def _approval(story: RunStory, approval: Approval) -> Step:
     }
     moment = (ended or asked).ts_ms
     links = (Link("asked by", f"node:{story.run_id}#{meta['node']}"),)
-    title = f"whether {action} happened" if sort_of(meta["approval_id"]) == "outcome" else action
+    title = f"whether {action} happened" if asks == "outcome" else action
     return Step(f"event:{asked.id}", "approval", f"{title}: {decision}", asked.id, moment, who, facts, links)
 
 

@@ -109,7 +109,7 @@ def step(key, kind="event", title=None, **facts):
 
 
 def graph(steps, links):
-    empty = {"made_by": [], "approved_by": [], "texts": [], "people": [], "gone": []}
+    empty = {"made_by": [], "approved_by": [], "outcomes": [], "texts": [], "people": [], "gone": []}
     cost = {"model_calls": 0, "cached": 0, "failed": 0, "tokens": 0, "usd": 0}
     return {"root": steps[0]["key"], "summary": {**empty, "cost": cost}, "steps": steps, "links": links, "left_out": 0}
 
@@ -180,3 +180,10 @@ def test_what_nobody_has_decided_yet_is_not_said_to_be_decided():
     first, second = (line for line in drawing.summary_lines(said) if "1970" in line)
     assert first.startswith("asked     not decided yet, 1970-")
     assert second.startswith("decided   denied by operator, 1970-")
+
+
+def test_an_answer_whether_a_call_happened_is_no_decision():
+    said = graph([step("event:1")], [])
+    said["summary"]["outcomes"] = [{"action": "mail.smtp", "decision": "it happened", "by": "operator", "ts_ms": 0, "why": None}]
+    [line] = (line for line in drawing.summary_lines(said) if "1970" in line)
+    assert line.startswith("answered  whether mail.smtp happened: it happened by operator, 1970-")

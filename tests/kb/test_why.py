@@ -183,8 +183,10 @@ def test_a_question_whether_a_call_happened_is_told_as_one(kb):
     name = f"{RUN}/send/1/1/outcome/1"
     asked = record("approval.requested", r.ApprovalRequested(name, "Did it happen?", "send", 1, 1, "mail.smtp"))
     record("approval.decided", r.ApprovalEnded(name, "it happened", "send", 1, 1, by=r.Decider("operator")))
-    steps, _, _ = explained(kb, f"event:{asked}")
+    steps, _, said = explained(kb, f"event:{asked}")
     assert steps[f"event:{asked}"]["title"] == "whether mail.smtp happened: it happened"
+    [told] = said["summary"]["outcomes"]
+    assert (said["summary"]["approved_by"], told["action"], told["decision"], told["by"]) == ([], "mail.smtp", "it happened", "operator")
 
 
 def test_a_citation_of_what_nobody_has_read_is_said(kb, contact):

@@ -128,9 +128,9 @@ def summary_lines(said: Mapping[str, Any]) -> Iterator[str]:
         run = f" in run {made['run_id'][:8]} of {made.get('opening') or 'an opening'}" if made.get("run_id") else ""
         yield f"made by   {made['title']}{digest}{run}"
     for each in found["approved_by"]:
-        why = f": {each['why']}" if each["why"] else ""
-        decided = f"decided   {each['decision']} by {each['by']}" if each["by"] else f"asked     {each['decision']}"
-        yield f"{decided}, {date_clock(each['ts_ms'])}{why}"
+        yield _decision(each, "decided", each["decision"])
+    for each in found["outcomes"]:
+        yield _decision(each, "answered", f"whether {each['action']} happened: {each['decision']}")
     for text in found["texts"]:
         yield (
             f"rests on  {_place(text) or text['title']}"
@@ -151,6 +151,13 @@ def summary_lines(said: Mapping[str, Any]) -> Iterator[str]:
         yield f"missing   {each['step']}: {each['why']}"
     if said["left_out"]:
         yield f"left out  {said['left_out']} more links (--limit follows more)"
+
+
+def _decision(each: Mapping[str, Any], ended: str, what: str) -> str:
+    """What somebody said, and why; or what is asked and nobody has said anything about."""
+    why = f": {each['why']}" if each["why"] else ""
+    said = f"{ended:9} {what} by {each['by']}" if each["by"] else f"{'asked':9} {what}"
+    return f"{said}, {date_clock(each['ts_ms'])}{why}"
 
 
 def dot(said: Mapping[str, Any]) -> Iterator[str]:
