@@ -13,11 +13,13 @@ __all__ = ["Done", "agent", "opening"]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came back: ``outputs`` by port, each a list of values."""
+    """What came back: ``outputs`` by port, each a list of values; of a run that failed ``code`` and ``reason``, empty otherwise."""
 
     outputs: dict[str, Any] = field(default_factory=dict)
     run_id: str = ""
     status: str = ""
+    code: str = ""
+    reason: str = ""
 
 
 def agent(name: str, params: dict[str, Any] | None = None) -> Done:

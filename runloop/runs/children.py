@@ -54,5 +54,6 @@ class SpawnOpening:
 def _outcome(child: ChildResult) -> Outcome:
     if child.status == "cancelled":
         raise CallError(CallErrorKind.CANCELLED, f"run {child.run_id} was cancelled: {child.reason}", code="spawn.cancelled")
-    result = {"run_id": child.run_id, "status": child.status, "outputs": {ref: list(values) for ref, values in child.outputs.items()}}
-    return Outcome(result, taint=child.taint)
+    why = {"code": child.code, "reason": child.reason} if child.status == "failed" else {}
+    outputs = {ref: list(values) for ref, values in child.outputs.items()}
+    return Outcome({"run_id": child.run_id, "status": child.status, "outputs": outputs, **why}, taint=child.taint)

@@ -1,5 +1,7 @@
 """Nested openings and spawned agents: runs of their own, on their parent's budget and within its approvals."""
 
+import pytest
+
 CHILD = """version: 0
 name: child
 params: {n: 1}
@@ -60,6 +62,20 @@ async def test_an_agent_spawns_another_and_gets_its_ports(bench):
 
         assert result.status == "succeeded"
         assert b.metas("node.finished")[0]["outputs"] == {"out": [["succeeded", {"out": [7]}]]}
+
+
+@pytest.mark.parametrize("call", ["spawn.agent('one', {'n': 6})", "spawn.opening('child', {'n': 6})"])
+async def test_an_agent_hears_why_what_it_spawned_failed(bench, call):
+    async with bench() as b:
+        code = f"@agent\ndef run():\n    done = {call}\n    return {{'out': [done.status, done.code, done.reason]}}\n"
+        b.agent("spawner", code, caps='spawn = ["agent:one", "opening:child"]')
+        b.openings["child"] = CHILD
+        b.agent("one", "@agent\ndef run(n):\n    raise ValueError('inside')\n")
+
+        assert (await b.run(SPAWN)).status == "succeeded"
+
+        status, code, reason = b.metas("node.finished")[-1]["outputs"]["out"][0]
+        assert (status, code, reason.startswith("node '"), "inside" in reason) == ("failed", "guest.exception", True, True)
 
 
 async def test_spawning_what_policy_does_not_name_is_denied(bench):
