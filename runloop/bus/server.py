@@ -17,6 +17,7 @@ from runloop.bus.core import Broker
 from runloop.bus.counters import BusStats
 from runloop.bus.encode import Encoder
 from runloop.bus.limits import BusLimits
+from runloop.bus.lines import Lines
 from runloop.bus.listen import BACKLOG, Listener, listen
 from runloop.bus.message import Message
 from runloop.bus.publishing import Call, Own
@@ -82,6 +83,9 @@ class BusServer:
         self._on_error = on_error
         self._handlers: dict[str, tuple[Handler, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lines = Lines()
+        self._turn_due = False
+        self._turn_s = 0.0
         self._connections: set[Connection] = set()
         self._listener: Listener | None = None
         self._servers: list[asyncio.Server] = []
@@ -128,6 +132,7 @@ class BusServer:
         for session in list(self.broker.sessions.values()):
             self.broker.goodbye(session, reason, now_ms())
         self.pump()
+        self._lines = Lines()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -199,7 +204,7 @@ class BusServer:
     @property
     def handling(self) -> int:
         """Requests and readings of the ledger that are under way."""
-        return len(self._tasks)
+        return len(self._tasks) + len(self._lines)
 
     # -- between the connections and the broker
 
@@ -217,8 +222,9 @@ class BusServer:
         broker = self.broker
         if broker.calls:
             calls, broker.calls = broker.calls, []
-            for call in calls:
-                self._spawn(self._serve(call))
+            self._lines.join(calls)
+            if not self._turn_due:
+                self._turn()
         if broker.reads:
             reads, broker.reads = broker.reads, []
             for read in reads:
@@ -263,6 +269,25 @@ class BusServer:
             self.arm(after)
 
     # -- what takes time
+
+    def _turn(self) -> None:
+        """Begin requests whose turn it is; the next ones after what else there is to read and to do."""
+        assert self._loop is not None  # noqa: S101 - it was started
+        calls = self._lines.turn()
+        self._turn_due = bool(self._lines)
+        if self._turn_due:
+            self._loop.call_soon(self._turn_begins)
+        for call in calls:
+            self._spawn(self._serve(call))
+        if self._turn_due:
+            self._loop.call_soon(self._next_turn)
+
+    def _turn_begins(self) -> None:
+        self._turn_s = time.perf_counter()
+
+    def _next_turn(self) -> None:
+        self._lines.took((time.perf_counter() - self._turn_s) * 1000)
+        self._turn()
 
     def _spawn(self, work: Any) -> None:
         assert self._loop is not None  # noqa: S101 - it was started

@@ -153,6 +153,43 @@ async def test_a_request_is_answered_and_the_handler_knows_who_asks(serve):
         assert (client.pending, server.handling) == (0, 0)
 
 
+async def test_many_requests_of_one_connection_keep_nobody_elses_waiting(serve):
+    server, begun = await serve(), []
+
+    async def handler(request):
+        begun.append(request.peer.name)
+        return {"ok": True}
+
+    server.on_request("rlp/ctrl", handler)
+    async with await BusClient.connect(server.path, name="busy") as busy, await BusClient.connect(server.path, name="quiet") as quiet:
+        many = [asyncio.create_task(busy.request("rlp/ctrl", ASK, number)) for number in range(60)]
+        while not begun:
+            await asyncio.sleep(0)
+        await quiet.request("rlp/ctrl", ASK, None)
+        await asyncio.gather(*many)
+    assert begun.count("busy") == 60
+    assert begun.index("quiet") < 30
+    assert server.handling == 0
+
+
+async def test_requests_that_nobody_began_are_dropped_when_the_server_ends(serve):
+    server, begun = await serve(), []
+
+    async def handler(request):
+        begun.append(request.payload)
+        await asyncio.Event().wait()
+
+    server.on_request("rlp/ctrl", handler)
+    async with await BusClient.connect(server.path, reconnect_s=0) as client:
+        asked = [asyncio.create_task(client.request("rlp/ctrl", ASK, number)) for number in range(200)]
+        while not begun:
+            await asyncio.sleep(0)
+        await server.close()
+        assert {error.code for error in await asyncio.gather(*asked, return_exceptions=True)} == {"bus.disconnected"}
+    assert len(begun) < 200
+    assert server.handling == 0
+
+
 async def test_errors_of_a_handler_are_replies_and_leave_nothing_behind(serve):
     broken = []
     server = await serve(on_error=lambda error, topic: broken.append((str(error), topic)))
