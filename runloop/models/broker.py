@@ -91,7 +91,7 @@ class Broker:
         estimate = estimate_tokens(request.system, request.text)
         max_tokens = self._max_tokens(request, estimate)
         key = cache_key(provider.id, provider.base_url, model, request, max_tokens)
-        cached = self._cache.get(key)
+        cached = None if request.anew else self._cache.get(key)
         price = price_of(self._settings.prices, provider.id, model)
         if cached is not None:
             reply = replace(cached, cached=True, usage=replace(cached.usage, usd_micros=0))

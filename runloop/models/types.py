@@ -12,7 +12,10 @@ BYTES_PER_TOKEN = 4  # the estimate of spec section 16: ceil(len / 4) of the UTF
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """``context`` is JSON that is put below the prompt; ``idempotency_key`` goes to providers that take one."""
+    """``context`` is JSON that is put below the prompt; ``idempotency_key`` goes to providers that take one.
+
+    ``anew``: an answer that was kept does not do.
+    """
 
     prompt: str
     system: str | None = None
@@ -23,6 +26,7 @@ class ModelRequest:
     context: Any = None
     trace_id: str | None = None
     idempotency_key: str | None = None
+    anew: bool = False
 
     @property
     def text(self) -> str:

@@ -85,6 +85,7 @@ async def test_each_attempt_of_a_node_asks_under_a_key_of_its_own(make_ctx, cros
         await crossing(make(ModelComplete, broker), {"prompt": "p"}, make_ctx(MODEL, attempt=attempt))
 
     assert [request.idempotency_key for request, _, _ in broker.asked] == ["run/n/1/1", "run/n/1/1", "run/n/1/2"]
+    assert [request.anew for request, _, _ in broker.asked] == [False, False, True]
 
 
 async def test_reasoning_is_in_the_answer_where_there_is_any(make_ctx, crossing):

@@ -126,6 +126,14 @@ async def test_the_second_same_call_is_answered_from_the_cache_and_costs_nothing
     assert budget.spent_usd_micros == 138
 
 
+async def test_who_wants_an_answer_of_its_own_gets_no_kept_one_and_leaves_its_own(make_broker, server, unlimited):
+    broker = make_broker()
+    server.control("/_script", {"replies": ["first", "second"]})
+    said = [await broker.complete(ModelRequest("Hello", model="openai:ok", anew=anew), unlimited) for anew in (False, True, False)]
+
+    assert [(each.text, each.cached) for each in said] == [("first", False), ("second", False), ("second", True)]
+
+
 async def test_the_budget_holds_for_cached_answers_too(make_broker):
     broker = make_broker()
     await broker.complete(ModelRequest("Hello", model="openai:ok"), Budget())

@@ -101,6 +101,7 @@ class ModelComplete:
             context=args.get("context"),
             trace_id=f"trace:{ctx.run_id}",
             idempotency_key=ctx.question_id,  # a second attempt of a node wants an answer of its own
+            anew=ctx.attempt > 1,
         )
         try:
             leaves = self._broker.leaves_machine(request)
