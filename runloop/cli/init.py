@@ -161,7 +161,7 @@ def _completion(_settings: Settings, how: How) -> Step:
     if not shell:
         return Step("completion", "left", "SHELL is none of bash, zsh and fish", "rlp --install-completion SHELL")
     path = completion.place(shell, os.environ)
-    packaged = any(Path(prefix, place).exists() for prefix in (sys.prefix, "/usr", "/usr/local") for place in _PACKAGED[shell])
+    packaged = any(Path(prefix, place).exists() for prefix in _PREFIXES for place in _PACKAGED[shell])
     if path.exists() or packaged:
         return Step("completion", "there", f"for {shell}", f"rm {path}" if path.exists() else "")
     if not how.agrees(f"Install completion for {shell} as {path}?"):
@@ -170,6 +170,8 @@ def _completion(_settings: Settings, how: How) -> Step:
     return Step("completion", "done", f"{path}", f"rm {path}")
 
 
+_PREFIXES = ("/usr", "/usr/local")
+"""Where shells look for what packages brought; what lies in a virtual environment, they never see."""
 _PACKAGED = {
     "bash": ("share/bash-completion/completions/rlp",),
     "zsh": ("share/zsh/site-functions/_rlp", "share/zsh/vendor-completions/_rlp"),

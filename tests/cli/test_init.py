@@ -54,7 +54,7 @@ def server(answers):
 def nothing_listens(monkeypatch):
     with server({}) as (port, _):
         monkeypatch.setattr(init, "_systemd_runs", lambda: False)
-        monkeypatch.setattr(init, "_PACKAGED", dict.fromkeys(("bash", "zsh", "fish"), ()))  # where these tests run, it may be installed
+        monkeypatch.setattr(init, "_PREFIXES", ())  # where these tests run, it may be installed
         monkeypatch.setattr(detecting, "detect", lambda environment: detect(environment, port, (port,)))
         yield
 
@@ -162,6 +162,19 @@ def test_yes_takes_every_proposal_and_a_second_time_changes_nothing(home, capsys
     assert main(["init", "--yes"]) == 0
     shown = capsys.readouterr().out
     assert "undo: rlp shell disable --shell bash" in shown
+
+
+def test_completion_that_lies_where_no_shell_looks_is_not_there(home, capsys, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    monkeypatch.setattr(sys, "prefix", str(home / "venv"))
+    lies = home / "venv/share/bash-completion/completions/rlp"
+    lies.parent.mkdir(parents=True)
+    lies.write_text("complete -W status rlp\n")
+    assert main(["init", "--non-interactive", "--json"]) == 0
+    assert states(capsys)["completion"] == "left"
+    monkeypatch.setattr(init, "_PREFIXES", (str(home / "venv"),))
+    assert main(["init", "--non-interactive", "--json"]) == 0
+    assert states(capsys)["completion"] == "there"
 
 
 def test_on_a_terminal_each_step_is_asked_and_no_is_no(home, capsys, monkeypatch):
