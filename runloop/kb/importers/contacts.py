@@ -108,7 +108,7 @@ def _problem(record: vcard.Card | csvfile.Row) -> str | None:
     """Why a record that could be read is no contact."""
     bad_text = bad_byte("\n".join((record.name, record.org or "", *record.emails, *record.nicknames, *record.phones)))
     if bad_text is not None:
-        return f"not UTF-8 text: byte 0x{bad_text:02x}; save the file as UTF-8"
+        return f"not UTF-8 text: byte 0x{bad_text:02x}; name its encoding with --encoding"
     if not record.emails:
         return f"no e-mail address{f' for {record.name}' if record.name else ''}"
     bad = _unusable(record)

@@ -89,8 +89,9 @@ def decode(data: bytes, *, encoding: str | None = None) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1 if encoding.startswith("utf-8") else None
+        hint = "; name its encoding with --encoding" if encoding == "utf-8" else ""
         raise Unreadable(
-            f"not {encoding.upper().removesuffix('-SIG')} text: byte 0x{data[error.start]:02x} at offset {error.start}", line
+            f"not {encoding.upper().removesuffix('-SIG')} text: byte 0x{data[error.start]:02x} at offset {error.start}{hint}", line
         ) from error
     if "\0" in text:
         raise Unreadable("binary, not text: it has NUL characters", text[: text.index("\0")].count("\n") + 1)

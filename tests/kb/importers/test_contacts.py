@@ -202,7 +202,7 @@ def test_bytes_that_are_not_utf8_cost_only_their_own_record(kb, tmp_path):
     cards.write_bytes(card("FN:Ada", "EMAIL:a@x").encode() + card("FN:Ren\xe9", "EMAIL:r@x").encode("latin-1"))
     table.write_bytes("name,email\nJ\xf6rg,j@x\nGrace,g@x\n".encode("latin-1"))
     report = import_contacts(kb, [cards, table])
-    reason = "not UTF-8 text: byte 0x{}; save the file as UTF-8"
+    reason = "not UTF-8 text: byte 0x{}; name its encoding with --encoding"
     assert refusals(report) == [("a.vcf", 6, reason.format("e9")), ("a.csv", 2, reason.format("f6"))]
     assert [row[0] for row in people(kb)] == ["Ada", "Grace"]
 
@@ -211,7 +211,7 @@ def test_nul_bytes_behind_the_beginning_cost_only_their_own_record(kb, tmp_path)
     many = [card(f"FN:P{number}", f"EMAIL:p{number}@x") for number in range(100)]
     many[50] = many[50].replace("FN:P50", "FN:P\0\0") + "\0\0\0\n"
     report = import_contacts(kb, [write(tmp_path / "a.vcf", "".join(many))])
-    reasons = ["not UTF-8 text: byte 0x00; save the file as UTF-8", "text outside of a card"]
+    reasons = ["not UTF-8 text: byte 0x00; name its encoding with --encoding", "text outside of a card"]
     assert [each.reason for each in report.refused] == reasons
     assert report.taken == 99
 
