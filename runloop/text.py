@@ -47,6 +47,11 @@ def clean_line(text: str) -> str:
     return _UNSAFE_IN_CELL.sub(_escape, text)
 
 
+def legible(words: str) -> str:
+    """What was typed, where bytes that are no UTF-8 are shown as such: neither a database nor JSON takes them."""
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def display_width(text: str) -> int:
     """Terminal columns that the text takes: wide East Asian characters count two, combining marks none."""
     if text.isascii():

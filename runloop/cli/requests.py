@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
+from runloop.text import legible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,11 +143,6 @@ def candidates(settings: Settings) -> tuple[list[Askable], list[str]]:
         examples = tuple((example.text, example.pieces) for example in opening.examples)
         found.append(Askable(Candidate(name, opening.goals, examples, opening.params), opening, text))
     return found, unusable
-
-
-def legible(words: str) -> str:
-    """What was typed, where bytes that are no UTF-8 are shown as such: neither a database nor JSON takes them."""
-    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def bare(words: str, settings: Settings) -> str:

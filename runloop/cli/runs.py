@@ -13,6 +13,7 @@ from runloop.cli import context, masking, output
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import date_clock, moment, span
 from runloop.errors import InvalidInput, Where
+from runloop.text import legible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,12 @@ def runs(
         raise InvalidInput(f"there is no state {state!r}", code="cli.usage", where=Where(key="--state"), hint="use " + ", ".join(STATES))
     now_ms = time.time_ns() // 1_000_000
     wanted = RunFilter(
-        state, opening, since_ms=moment(since, now_ms, "--since"), until_ms=moment(until, now_ms, "--until"), text=text, limit=limit
+        state,
+        opening and legible(opening),
+        since_ms=moment(since, now_ms, "--since"),
+        until_ms=moment(until, now_ms, "--until"),
+        text=text and legible(text),
+        limit=limit,
     )
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
     if archived:

@@ -16,7 +16,7 @@ from runloop.kb.derived import contact_key
 from runloop.kb.people import find_people
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import matching, run_prefix
-from runloop.text import awaited
+from runloop.text import awaited, legible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def find(text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None = N
 
     Relative paths are taken from ``folder``, None is nowhere.
     """
-    word = text.strip()
+    word = legible(text).strip()
     if not word:
         return []
     search = _Search(word, ledger, db, folder, until)

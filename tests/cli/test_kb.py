@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -96,6 +97,25 @@ def test_why_explains_an_entity_however_it_is_called(rlp, notes, monkeypatch):
     code, _, err = rlp("why", "contact:nobody")
     assert code == 2
     assert "nothing is known of 'contact:nobody'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["search"], 0),
+        (["kb", "show"], 2),
+        (["kb", "timeline"], 2),
+        (["why"], 2),
+        (["runs", "--opening"], 0),
+        (["runs", "--text"], 0),
+        (["forget", "--dry-run"], 0),
+        (["forget", "Ada Lovelace", "--dry-run", "--also"], 0),
+    ],
+)
+def test_bytes_that_are_no_text_are_nobodys_name(rlp, notes, arguments, code):
+    assert rlp("kb", "import", "notes", notes)[0] == 0
+    ended, _, err = rlp(*arguments, os.fsdecode(b"caf\xe9"))
+    assert (ended, "runloop.internal" in err) == (code, False)
 
 
 def test_an_intact_ledger_is_verified_and_its_head_can_be_checked_later(rlp, notes):

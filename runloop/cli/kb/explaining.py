@@ -70,8 +70,8 @@ def why(
     `rlp why write to Bob about lunch`.
     """
     from runloop.cli.kb import drawing
-    from runloop.cli.requests import legible
     from runloop.runs.telling import RunTelling
+    from runloop.text import legible
 
     if form is not None and (json or table):
         raise InvalidInput("--format excludes --json and --table", code="cli.usage", hint="Give one of them.")

@@ -13,6 +13,7 @@ from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
+from runloop.text import legible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def forget(
     with open_kb() as kb:
         head = kb.ledger.head().id
         with progress() as tell:
-            found = plan(kb, person, also or (), lambda done: tell("looking", done, head))
+            found = plan(kb, legible(person), [legible(each) for each in also or ()], lambda done: tell("looking", done, head))
         outside = _outside(kb, found)
         answer: dict[str, Any] = {**found.to_dict(), "outside": outside, "erasure": None}
         stays = any(mention.action == "stays" for mention in found.mentions)

@@ -14,6 +14,7 @@ from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import day, moment
 from runloop.errors import EXIT_OK, RunloopError
+from runloop.text import legible
 
 if TYPE_CHECKING:
     from runloop.kb.search import Hit, Nearest
@@ -49,7 +50,7 @@ def search(
     from runloop.kb.search import Request
 
     now = time.time_ns() // 1_000_000
-    query = " ".join(words)
+    query = legible(" ".join(words))
     times = (moment(since, now, "--since"), moment(until, now, "--until"))
     request = Request(query, None if kind is None else tuple(kind), *times, limit).checked()
     with opened_at(at, unmasked, "search", query) as kb:

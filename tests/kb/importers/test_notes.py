@@ -104,7 +104,8 @@ def test_a_file_that_cannot_be_read_now_keeps_what_was_read_before(kb, folder):
     import_notes(kb, folder)
     write(folder / "plan.md", b"caf\xe9")
     report = import_notes(kb, folder)
-    assert [(each.line, each.reason) for each in report.refused] == [(1, "not UTF-8 text: byte 0xe9 at offset 3; name its encoding with --encoding")]
+    reason = "not UTF-8 text: byte 0xe9 at offset 3; name its encoding with --encoding"
+    assert [(each.line, each.reason) for each in report.refused] == [(1, reason)]
     assert len(stored(kb)) == 3
 
 
