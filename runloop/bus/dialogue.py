@@ -26,6 +26,9 @@ _ANSWERED: Final = frozenset({frames.SUBSCRIBE, frames.UNSUBSCRIBE})
 def handle(broker: Broker, session: Session, raw: bytes, facts: Facts, now_ms: int) -> None:
     """Answer one session frame; raises what is wrong with it."""
     type_ = TYPE_OF[facts.schema_id]
+    if len(raw) > broker.limits.session_frame_bytes:
+        most = broker.limits.session_frame_bytes
+        raise bad(f"a session frame of {len(raw)} bytes; the limit is {most}", key="payload", hint="docs/protocol.md lists what it holds")
     payload = decode_frame(raw, now_ms=None, max_body=broker.limits.max_body).envelope.payload
     if type_ == frames.HELLO:
         _hello(broker, session, payload, now_ms)

@@ -113,7 +113,7 @@ def bad(message: str, *, key: str, hint: str, code: str | None = None) -> BadFra
 _ALSO: dict[type[RunloopError], tuple[str, ...]] = {
     BadFrame: ("bus.topic", "bus.hello", "bus.subscription", "bus.not_durable"),
     NotAllowed: ("bus.token", "bus.uid"),
-    LimitExceeded: ("bus.connections", "bus.subscriptions", "bus.queue", "bus.bytes_in_flight", "bus.requests"),
+    LimitExceeded: ("bus.connections", "bus.subscriptions", "bus.queue", "bus.bytes_in_flight", "bus.requests", "bus.request_bytes"),
     Disconnected: ("bus.stopping", "bus.closed", "bus.heartbeat", "bus.frame_timeout", "bus.hello_timeout", "bus.no_responder"),
 }
 _KINDS: dict[str, type[RunloopError]] = {DeadlinePassed.code: DeadlinePassed} | {

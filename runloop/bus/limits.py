@@ -36,6 +36,10 @@ class BusLimits:
     """Frames that have begun and not ended, of all connections together."""
     requests: int = 256
     """Requests of one connection that handlers are working on."""
+    request_bytes: int = 256 * 1024
+    """A request for a handler, of who is no operator: the daemon builds all that is in it."""
+    session_frame_bytes: int = 64 * 1024
+    """A session frame, which is read before anybody has said who he is."""
     hello_ms: int = 5_000
     frame_ms: int = 15_000
     """From the first byte of a frame to its last."""

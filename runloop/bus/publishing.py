@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runloop.bus import counters, losses, replay
-from runloop.bus.acl import DAEMON
+from runloop.bus.acl import DAEMON, OPERATOR
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad
 from runloop.bus.routing import SUB
 from runloop.bus.subscription import BATCHED, Run, Subscription
@@ -88,6 +88,9 @@ def _call(broker: Broker, session: Session, topic: str, raw: bytes, routing: Rou
     if session.requests >= broker.limits.requests and session is not broker.local:
         message = f"{session.requests} requests of this connection are being worked on"
         raise LimitExceeded(message, code="bus.requests", hint="wait for answers before asking on", retryable=True)
+    if len(raw) > broker.limits.request_bytes and session.role not in {OPERATOR, DAEMON}:
+        message = f"a request of {len(raw)} bytes, {broker.limits.request_bytes} are allowed to the role {session.role}"
+        raise LimitExceeded(message, code="bus.request_bytes", hint="send less at a time, or connect with the role operator and its token")
     session.requests += 1
     broker.calls.append(Call(topic, raw, session.peer, routing.reply_to, facts.expires_at_ms, session))
 

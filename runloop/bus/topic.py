@@ -81,4 +81,4 @@ class Facts(NamedTuple):
 def checked_reply_to(meta: dict[str, Any]) -> str | None:
     """Where an answer goes; raises BadFrame."""
     reply_to = meta.get("reply_to")
-    return None if reply_to is None else check_topic(reply_to)
+    return None if reply_to is None else check_topic(reply_to, "reply_to")

@@ -18,11 +18,11 @@ _HINT: Final = "levels between single slashes, such as `rlp/sys/drops`; `*` and 
 T = TypeVar("T")
 
 
-def check_topic(topic: object) -> str:
-    """The topic, if one can publish on it; raises BadFrame ``bus.topic``."""
-    levels = _levels(topic, "topic")
+def check_topic(topic: object, key: str = "topic") -> str:
+    """The topic, if one can publish on it; raises BadFrame ``bus.topic``, which names ``key``."""
+    levels = _levels(topic, key)
     if ONE in levels or REST in levels:
-        raise bad(f"the topic {topic!r} has a wildcard", key="topic", hint=_HINT, code="bus.topic")
+        raise bad(f"the {key} {topic!r} has a wildcard", key=key, hint=_HINT, code="bus.topic")
     return "/".join(levels)
 
 

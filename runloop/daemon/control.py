@@ -119,8 +119,8 @@ class Control:
     async def describe_agents(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Version, digest, ports and schema of agents (spec 6.1)."""
         wanted = reading.maps_in(fields, "agents", form := "{name, variant?}")
-        if not wanted:
-            raise reading.bad("agents", f"give a list of {form}")
+        if not 0 < len(wanted) <= _MAX_LIST:
+            raise reading.bad("agents", f"give a list of 1 to {_MAX_LIST} {form}")
         found = []
         for ref in wanted:
             name, variant = str(reading.text(ref, "name")), reading.text(ref, "variant", optional=True)
@@ -216,14 +216,14 @@ class Control:
         if scope not in {each.value for each in Scope}:
             raise reading.bad("scope", "use one of " + ", ".join(each.value for each in Scope))
         given = Answer(
-            approved=reading.flag(fields, "approved"),
+            approved=None if fields.get("approved") is None else reading.flag(fields, "approved"),
             scope=Scope(scope),
             text=reading.text(fields, "answer", optional=True),
             rationale=reading.text(fields, "rationale", optional=True),
             uid=peer.uid,
         )
         shown = await self._daemon.people.answer(str(reading.text(fields, "approval_id")), given)
-        return {"approval_id": shown["approval_id"], "run_id": shown["run_id"], "approved": given.approved}
+        return {"approval_id": shown["approval_id"], "run_id": shown["run_id"], "approved": bool(given.approved)}
 
     # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

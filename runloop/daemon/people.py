@@ -42,7 +42,7 @@ class Open:
 class Answer:
     """What somebody said: to an approval yes or no and how far, to a question a text."""
 
-    approved: bool = False
+    approved: bool | None = None
     scope: Scope = Scope.ONCE
     text: str | None = None
     rationale: str | None = None
@@ -224,7 +224,7 @@ class People:
         if given is None:
             why = f"nobody answered within {self.wait_ms} ms" if self.wait_ms else "nobody follows the run any more"
             return ApprovalDecision(approved=False, role="nobody", rationale=why)
-        return ApprovalDecision(approved=given.approved, scope=given.scope, uid=given.uid, rationale=given.rationale)
+        return ApprovalDecision(approved=bool(given.approved), scope=given.scope, uid=given.uid, rationale=given.rationale)
 
     async def ask(self, question: Question, ctx: CallContext) -> PersonAnswer | None:
         """Put an agent's question; the default counts where the time ran out, None where nobody is there.
@@ -326,6 +326,10 @@ def _check(shown: Mapping[str, Any], given: Answer) -> None:
     elif given.text is not None:
         raise InvalidInput(
             "this is not a question: it is approved or rejected", code="approval.answer", hint="`rlp approve ID` or `rlp deny ID`"
+        )
+    elif given.approved is None:
+        raise InvalidInput(
+            "this is approved or rejected, and the answer does neither", code="approval.answer", hint="send `approved`: true or false"
         )
     elif given.approved and given.scope.value not in shown["scopes"]:
         raise InvalidInput(

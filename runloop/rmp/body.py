@@ -24,6 +24,10 @@ _is_flat: Final = SCALARS.issuperset
 _join: Final = "".join
 
 _HINT: Final = "docs/protocol.md lists the rules for a body"
+_SAID_BY_MSGPACK: Final = {
+    "max_ext_len": "an extension type; extension types are not part of RMP",
+    "strict_map_key": "a map key is not a string",
+}
 
 
 class Refused(Exception):  # noqa: N818 - never leaves the package
@@ -94,7 +98,7 @@ def _reason(error: Exception, body: bytes) -> str:
         _check_structure(body)
     except (ValueError, msgpack.UnpackException) as cause:
         return _reason(cause, body)
-    return str(error)
+    return next((reason for words, reason in _SAID_BY_MSGPACK.items() if words in str(error)), str(error))
 
 
 def check(value: Any) -> None:

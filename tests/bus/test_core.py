@@ -431,6 +431,37 @@ def test_unfinished_frames_of_many_connections_are_bounded_together(make_rig):
     assert rig.broker.buffered == 600
 
 
+def test_what_the_daemon_must_read_is_small_unless_an_operator_sends_it(make_rig):
+    rig = make_rig(request_bytes=1000, session_frame_bytes=1000)
+    rig.broker.routes.serve("rlp/ctrl")
+    client, operator, stranger = rig.joined("c"), rig.joined("o", "operator"), rig.broker.connect("s", Peer(1000, 1000, 1), 0, rig.now)
+    for session in (client, operator):
+        rig.publish(session, "rlp/ctrl", b"x" * 1000, type_="intent.ctrl.request.v1")
+        rig.publish(session, "elsewhere", b"x" * 1000)
+    assert [answer["error"]["code"] for answer in rig.payloads(client)] == ["bus.request_bytes"]
+    assert (rig.payloads(operator), [call.session for call in rig.broker.calls]) == ([], [operator])
+    for session in (client, stranger):
+        rig.say(session, frames.HELLO, {"role": "client", "name": "x", "version": "1", "token": "x" * 1000})
+    assert rig.payloads(client)[0]["error"]["message"].startswith("a session frame of ")
+    assert rig.payloads(stranger)[0]["message"].endswith("the limit is 1000")
+    assert (client.closing, stranger.closing) == (False, True)
+
+
+def test_a_key_of_a_subscription_that_is_nil_is_as_if_left_out(rig):
+    one = rig.joined("one")
+    rig.say(one, frames.SUBSCRIBE, {"sub": 1, "pattern": "a", "class": None, "from_seq": None, "max_messages": None, "max_bytes": None})
+    assert rig.payloads(one)[0]["ok"]
+    assert one.subs[1].klass == "realtime"
+
+
+def test_a_bad_reply_topic_is_called_that(rig):
+    one = rig.joined("one")
+    rig.publish(one, "a", meta={"reply_to": 5})
+    rig.publish(one, "a", meta={"reply_to": "rlp/*"})
+    said = [answer["error"]["message"] for answer in rig.payloads(one)]
+    assert said == ["the reply_to is not a string but int", "the reply_to 'rlp/*' has a wildcard"]
+
+
 def test_requests_that_are_being_worked_on_are_bounded_for_each_connection(make_rig):
     rig = make_rig(requests=2)
     rig.broker.routes.serve("rlp/ctrl")

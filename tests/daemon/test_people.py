@@ -64,6 +64,13 @@ def question():
     return OpenQuestion(ASKED.approval_id, 7, "approval", None)
 
 
+async def test_an_answer_that_decides_nothing_leaves_the_approval_open(runs):
+    await runs.parks()
+    with pytest.raises(InvalidInput, match="does neither") as caught:
+        await runs.people.answer(ASKED.approval_id, Answer())
+    assert (caught.value.code, runs.people.open_count) == ("approval.answer", 1)
+
+
 async def test_what_is_asked_stays_open_while_its_run_is_put_aside_and_the_answer_brings_the_run_back(runs):
     await runs.parks()
     assert [each["approval_id"] for each in runs.people.listing()] == [ASKED.approval_id]

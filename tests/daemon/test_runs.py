@@ -335,6 +335,7 @@ async def test_a_client_without_the_token_changes_nothing(daemon, verb):
         ({"verb": "answer", "approval_id": "x", "scope": "ever"}, "ctrl.invalid"),
         ({"verb": "answer", "approval_id": "x"}, "approval.unknown"),
         ({"verb": "describe_agents"}, "ctrl.invalid"),
+        ({"verb": "describe_agents", "agents": [{"name": "nowhere"}] * 1001}, "ctrl.invalid"),
         ({"verb": "describe_agents", "agents": [{"name": "nowhere"}]}, "bundle.not_found"),
     ],
 )

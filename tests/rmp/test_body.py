@@ -40,6 +40,8 @@ def refused(body: bytes) -> str:
         ("a2ffff", "a string is not UTF-8"),
         ("a3eda080", "a string is not UTF-8"),  # a lone surrogate
         ("c70005", "extension type 5; extension types are not part of RMP"),
+        ("d40500", "an extension type; extension types are not part of RMP"),
+        ("810101", "a map key is not a string"),
         ("81a161a1ff", "a string is not UTF-8"),
         ("82a16101a16102", "the key 'a' occurs twice in one map"),
         ("81a17882a16101a16102", "the key 'a' occurs twice in one map"),
