@@ -16,6 +16,7 @@ SUB: Final = "sub"
 """The key of ``meta`` that only the bus sets."""
 _METAS: Final = 4096
 _TOPICS: Final = 1024
+_META_BYTES: Final = 64 * 1024
 _INBOX_LEVELS: Final = tuple(INBOX.split("/"))
 
 
@@ -63,6 +64,10 @@ class Routes:
         known = self.metas.get(packed)
         if known is not None:
             return known
+        if len(packed) > _META_BYTES:
+            raise bad(
+                f"meta has {len(packed)} bytes; the limit is {_META_BYTES}", key="meta", hint="what is large belongs into the payload"
+            )
         meta = read_meta_bytes(packed)
         ack, seq = meta.get("ack", False), meta.get("seq")
         if not isinstance(ack, bool):

@@ -23,7 +23,13 @@ from runloop.rmp.route import Parts, decode_map, is_flat, read_map, split
 _FIELDS: Final = struct.Struct(">I12sHHIQQ24sI")
 _START: Final = struct.Struct(">4sHHI").pack(b"RMP0", 0, HEADER_LEN, 0)
 _COPY_UP_TO: Final = 2048  # above this many bytes a view costs less than a copy of the body
+_READ_WHOLE: Final = 64 * 1024  # a body of an unusual form above this is cut apart as far as routing needs it
+_MOST_KEYS: Final = 64
 _NO_META: Final = b"\x80"
+_NIL: Final = b"\xc0"
+_COUNT: Final = {0xDE: 3, 0xDF: 5}
+"""Where the number of a map's entries ends, by its head."""
+_entries: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 _FIXMAP: Final = 0x80
 _BIN_AT: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}
 """Where the content of a binary value begins, by its head."""
@@ -92,11 +98,33 @@ def _meta_of(raw: bytes) -> bytes | MessageError:
     try:
         header = read_header(raw)[1]
         check_message(header, None)
-        meta = decode_body(raw[BODY_AT:], header.schema_id).meta
+        body = raw[BODY_AT:]
+        if len(body) > _READ_WHOLE:
+            return _cut(body, header.schema_id)
+        meta = decode_body(body, header.schema_id).meta
     except MessageError as error:
         return error
     packed: bytes = _NO_META if meta is None else msgpack.packb(_writable(meta))
     return packed
+
+
+def _cut(body: bytes, schema_id: int) -> bytes:
+    """The ``meta`` of a large body, nothing but its ``type`` being built; raises MessageError."""
+    head = body[0]
+    count = head - _FIXMAP if _FIXMAP <= head < _FIXMAP + 16 else int.from_bytes(body[1 : _COUNT.get(head, 1)], "big")
+    if count > _MOST_KEYS:
+        raise bad_body(f"the envelope has {count} keys; {_MOST_KEYS} are allowed to one of this size")
+    try:
+        entries = _entries(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise bad_body(str(error)) from None
+    if len(entries) != count:
+        raise bad_body("a key occurs twice in the envelope")
+    known = {key: _NIL for key in ("type", "payload") if key in entries}
+    if "type" in known and len(entries["type"]) <= _COPY_UP_TO:
+        known["type"] = bytes(entries["type"])
+    decode_body(bytes([_FIXMAP + len(known)]) + b"".join(msgpack.packb(key) + packed for key, packed in known.items()), schema_id)
+    return bytes(entries["meta"]) if "meta" in entries else _NO_META
 
 
 def _writable(meta: dict[str, Any]) -> dict[str, Any]:

@@ -454,6 +454,12 @@ def test_a_key_of_a_subscription_that_is_nil_is_as_if_left_out(rig):
     assert one.subs[1].klass == "realtime"
 
 
+def test_a_large_meta_is_refused_before_it_is_read(rig):
+    one = rig.joined("one")
+    rig.publish(one, "a", meta={"more": "x" * 70_000})
+    assert [answer["error"]["code"] for answer in rig.payloads(one)] == ["bus.invalid"]
+
+
 def test_a_bad_reply_topic_is_called_that(rig):
     one = rig.joined("one")
     rig.publish(one, "a", meta={"reply_to": 5})

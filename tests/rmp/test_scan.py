@@ -1,11 +1,14 @@
 """The fast reading agrees with the decoder on everything but the inside of payloads."""
 
+import contextlib
+
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop import rmp
+from runloop.rmp import scan as scan_module
 from runloop.rmp.scan import Reader, read_meta_bytes, read_payload, scan, with_meta
 
 TYPE = "observation.generic.v1"
@@ -114,6 +117,52 @@ def test_a_stream_is_refused_as_early_as_the_decoder_refuses_it(raw, code):
 def test_unusual_envelopes_are_read_as_the_decoder_reads_them(with_body, envelope, expected):
     (row,) = scan(with_body(msgpack.packb(envelope), schema_id=1), 1 << 20)[0]
     assert read_meta_bytes(row[5]) == expected
+
+
+LARGE = [[]] * 70_000
+
+
+@pytest.mark.parametrize(
+    ("envelope", "schema_id", "meta"),
+    [
+        ({"type": TYPE, "payload": LARGE, "other": 2, "meta": {"topic": "t"}}, 1, {"topic": "t"}),
+        ({"type": TYPE, "other": LARGE, "payload": 1, "meta": None}, 1, {}),
+        ({"type": TYPE, "other": LARGE, "payload": 1}, 1, {}),
+        ({"type": TYPE, "payload": 1, "meta": {"opening_id": (2**70).to_bytes(16, "big")}, "other": LARGE}, 1, {"opening_id": 2**70}),
+        ({"type": TYPE, "payload": LARGE}, 2, rmp.BodyTypeMismatch),
+        ({"type": LARGE, "payload": 1}, 1, rmp.BodyDecodeError),
+        ({"type": TYPE, "other": LARGE}, 1, rmp.BodyDecodeError),
+        ({"payload": LARGE, "other": 1}, 1, rmp.BodyDecodeError),
+        ({"type": TYPE, "payload": LARGE, "other": 1, "meta": 5}, 1, rmp.BodyDecodeError),
+        (LARGE, 1, rmp.BodyDecodeError),
+    ],
+)
+def test_a_large_unusual_envelope_is_judged_as_the_decoder_judges_it_without_building_it(monkeypatch, with_body, envelope, schema_id, meta):
+    raw = with_body(msgpack.packb(envelope), schema_id=schema_id)
+    if isinstance(meta, dict):
+        assert (rmp.decode_frame(raw, now_ms=None).envelope.meta or {}) == meta
+    else:
+        with pytest.raises(meta):
+            rmp.decode_frame(raw, now_ms=None)
+    sizes, decode = [], scan_module.decode_body
+    monkeypatch.setattr(scan_module, "decode_body", lambda body, known: sizes.append(len(body)) or decode(body, known))
+    ((*_, found),) = scan(raw, 1 << 20)[0]
+    assert max(sizes, default=0) < 100
+    if isinstance(meta, dict) or isinstance(found, bytes):
+        outcome = pytest.raises(meta) if not isinstance(meta, dict) else contextlib.nullcontext()
+        with outcome:
+            assert read_meta_bytes(found) == meta
+    else:
+        assert type(found) is meta
+
+
+def test_a_large_envelope_has_few_keys_and_each_once(with_body):
+    twice = b"\x83" + b"".join(map(msgpack.packb, ("type", TYPE, "payload", LARGE, "payload", 1)))
+    many = msgpack.packb({"type": TYPE, "payload": LARGE, **dict.fromkeys(map(str, range(70)))})
+    for body, reason in ((twice, "twice"), (many, "72 keys")):
+        ((*_, found),) = scan(with_body(body, schema_id=1), 1 << 20)[0]
+        assert isinstance(found, rmp.BodyDecodeError)
+        assert reason in found.message
 
 
 @pytest.mark.parametrize(
