@@ -33,7 +33,7 @@ class Aside:
             "root_run_id": self.root,
             "opening_name": payload["opening_name"],
             "node": meta["node"],
-            "agent": str(event.provenance.get("agent_id", "")).removeprefix("agent:"),
+            "agent": str(event.provenance.get("agent_id", "")).removeprefix("agent:") or payload["opening_name"],
             "asked_ms": event.ts_ms,
         }
         if not self.question:

@@ -223,10 +223,11 @@ async def test_a_run_that_only_waits_at_a_gate_is_parked_and_no_time_is_used_up(
         run_id = await parked(link, opening, patient=True)
         assert (await link.ask("list"))["runs"][0]["until_ms"] is None
         (asked,) = await opened(link)
+        assert asked["agent"] == "gated"  # its opening asks, as while it is in memory
     killed(daemon)
     async with daemon.client() as link, asyncio.timeout(25):
         (again,) = await opened(link)
-        same = ("approval_id", "run_id", "asked_ms")
+        same = ("approval_id", "run_id", "asked_ms", "agent")
         assert [again[name] for name in same] == [asked[name] for name in same]
         assert {run["state"] for run in (await link.ask("list"))["runs"]} == {"waiting"}
         await link.ask("answer", approval_id=asked["approval_id"], answer="approve")
@@ -246,6 +247,7 @@ async def test_a_gate_that_is_asked_again_was_asked_when_it_was_asked_first(daem
     async with daemon.client() as link, asyncio.timeout(25):
         (again,) = await opened(link)
         assert (again["approval_id"], again["asked_ms"]) == (asked["approval_id"], requested["ts_ms"])
+        assert (again["agent"], asked["agent"]) == ("gated", "gated")
         await link.ask("cancel", run=run_id)
 
 
