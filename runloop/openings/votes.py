@@ -70,7 +70,7 @@ def decide(vote: Vote, values: Sequence[Json]) -> Json | Failure:
     if len(tied) > 1 and not vote.first_on_tie:
         return Failure("vote.undecided", f"{len(tied)} values have {most} of {cast} votes each")
     if len(tied) == 1 and not RULES[vote.rule](most, cast):
-        return Failure("vote.undecided", f"no {vote.rule}: the most is {most} of {cast} votes")
+        return Failure("vote.undecided", f"no winner by the rule {vote.rule}: the most is {most} of {cast} votes")
     return {
         "winner": winner,
         "votes": most,
