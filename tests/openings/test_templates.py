@@ -60,6 +60,12 @@ def test_every_template_is_sound_canonical_and_says_who_does_what(name):
     assert max(map(len, text.splitlines())) <= 140
 
 
+@pytest.mark.parametrize("name", ["swarm", "fork_join", "parallel"])
+def test_nodes_side_by_side_are_asked_in_words_of_their_own(name):
+    asked = [node.with_args["instruction"] for node in opening(name, branches=5).nodes]
+    assert len(set(asked)) == len(asked)  # else one would get the answer that was kept for another
+
+
 def test_agents_are_named_by_role_and_for_all_the_rest():
     text = expand(TEMPLATES["swarm"], "o", Cast({"voter": ["a", "b@x"]}, "z"), branches=3)
 

@@ -80,7 +80,9 @@ def test_on_a_tie_the_one_voted_first_can_win(votes, first):
 
 
 def test_a_most_that_is_not_enough_is_no_tie():
-    assert decide(Vote("x", first_on_tie=True), list("aabc")) == Failure("vote.undecided", "no winner by the rule majority: the most is 2 of 4 votes")
+    assert decide(Vote("x", first_on_tie=True), list("aabc")) == Failure(
+        "vote.undecided", "no winner by the rule majority: the most is 2 of 4 votes"
+    )
 
 
 @pytest.mark.parametrize(("quorum", "result"), [(1, "a"), (2, "a"), (3, "vote.quorum")])

@@ -77,7 +77,14 @@ def fork_join(plan: Plan) -> Parts:
     for index in range(plan.branches):
         note = "" if index else "One that fails is only missing: the others may be enough."
         lines = "on_failure: skip"
-        graph.node(f"worker_{index + 1}", "worker", "Do the whole task in your own way.", lines, note=note, index=index)
+        graph.node(
+            f"worker_{index + 1}",
+            "worker",
+            f"Do the whole task in your own way. {_which('worker', index, plan)}",
+            lines,
+            note=note,
+            index=index,
+        )
         graph.edge(f"worker_{index + 1}.out", "join.results")
     graph.node(
         "join",
@@ -152,7 +159,9 @@ def swarm(plan: Plan) -> Parts:
     for index in range(plan.branches):
         note = "" if index else "They know nothing of each other. One that fails casts no vote."
         lines = ("on_failure: skip", "output: {port: vote, schema: {type: string, minLength: 1}, attempts: 2}")
-        graph.node(f"voter_{index + 1}", "voter", "Give your vote as a short text.", *lines, note=note, index=index)
+        graph.node(
+            f"voter_{index + 1}", "voter", f"Give your vote as a short text. {_which('voter', index, plan)}", *lines, note=note, index=index
+        )
         graph.edge(f"voter_{index + 1}.vote", "decide.votes")
     graph.node(
         "decide",
@@ -201,6 +210,11 @@ def map_reduce(plan: Plan) -> Parts:
     graph.edge("map.out", "reduce.results")
     graph.edge("map.errors", "reduce.errors")
     return graph.parts("exists(reduce.out)", "reduce.out", params="  items: [first, second, third]\n")
+
+
+def _which(role: str, index: int, plan: Plan) -> str:
+    """Who is asked: the same question to the same model would be answered with the kept answer of another node."""
+    return f"You are {role} {index + 1} of {plan.branches}."
 
 
 def _comments(note: str) -> list[str]:
