@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from runloop.bundles.bundle import is_source
@@ -50,10 +51,34 @@ def python_problems(
     return problems
 
 
-def _entry_problems(tree: ast.Module, ports_in: Iterable[str], where: Where) -> list[RunloopError]:
+@lru_cache(maxsize=256)
+def needed_arguments(entry: bytes) -> frozenset[str]:
+    """The arguments without which the agent's function is not called; none where the source alone does not tell for certain."""
+    try:
+        tree = ast.parse(entry)
+    except (SyntaxError, ValueError, RecursionError):
+        return frozenset()
+    marked = _marked(tree)
+    if len(marked) != 1 or len(marked[0].decorator_list) != 1 or _is_bound_again(tree, marked[0].name):
+        return frozenset()
+    args = marked[0].args
+    named = args.args[: len(args.args) - len(args.defaults)]
+    only = (each for each, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is None)
+    return frozenset() if args.posonlyargs else frozenset(each.arg for each in (*named, *only))
+
+
+def _is_bound_again(tree: ast.Module, name: str) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store) for node in ast.walk(tree))
+
+
+def _marked(tree: ast.Module) -> list[_Function]:
     names = _names_of_mark(tree)
     functions = [node for node in tree.body if isinstance(node, _Function)]
-    marked = [node for node in functions if any(_spelling(decorator) in names for decorator in node.decorator_list)]
+    return [node for node in functions if any(_spelling(decorator) in names for decorator in node.decorator_list)]
+
+
+def _entry_problems(tree: ast.Module, ports_in: Iterable[str], where: Where) -> list[RunloopError]:
+    marked = _marked(tree)
     example = "write `from runloop_agent import agent`, then `@agent` above `def run(...) -> dict:`"
     if not marked:
         return [BundleInvalid("the entry defines no @agent function", code="bundle.no_agent", where=where, hint=example)]

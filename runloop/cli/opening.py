@@ -113,17 +113,11 @@ def _can_print_boxes() -> bool:
 
 
 def _resolver(root: Path | None) -> Callable[[str, str | None], AgentPorts]:
-    from runloop.openings import AgentPorts
+    from runloop.runs.pins import ports_of
     from runloop.runs.places import bundle_store
 
     store = bundle_store(context.settings(), root)
-
-    def resolve(name: str, variant: str | None) -> AgentPorts:
-        bundle = store.resolve(name, variant)
-        schema = None if bundle.with_schema is None else dict(bundle.with_schema)
-        return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema)
-
-    return resolve
+    return lambda name, variant: ports_of(store.resolve(name, variant))
 
 
 def _nested() -> Callable[[str], Opening]:

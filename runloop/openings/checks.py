@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
-from runloop.openings.clauses import ERRORS_PORT, GATE_PORT
+from runloop.openings.clauses import ERRORS_PORT, FILLED_PORTS, GATE_PORT
 from runloop.openings.errors import Report
 from runloop.openings.expressions import PortRef
 from runloop.openings.fields import place_at
@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AgentPorts:
-    """What an agent's manifest says about its edges; without ``ports_out`` its only output is ``out``."""
+    """What an agent's manifest says about its edges; without ``ports_out`` its only output is ``out``.
+
+    ``needs`` are the arguments without which it fails.
+    """
 
     ports_in: frozenset[str] = frozenset()
     ports_out: frozenset[str] = frozenset()
     with_schema: Json = field(default=None, hash=False)
+    needs: frozenset[str] = frozenset()
 
 
 Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
@@ -53,6 +57,7 @@ def check(opening: Opening, resolve: Resolve, nested: Nested | None = None) -> l
         if ports.with_schema is not None:
             hint = f"the manifest of agent '{node.name}' says so"
             _check_schema(node, ports.with_schema, supplied.get(node.id, ()), report, hint)
+        _check_needs(node, ports, supplied.get(node.id, ()), report)
     _Ports(opening, known, report).check()
     return report.problems
 
@@ -187,6 +192,14 @@ def _supplied(nodes: Iterable[Node], edges: Iterable[Edge]) -> dict[str, list[st
     for edge in edges:
         ports.setdefault(edge.target.node, []).append(edge.target.port)
     return ports
+
+
+def _check_needs(node: Node, ports: AgentPorts, supplied: Iterable[str], report: Report) -> None:
+    """Report what nothing gives to the agent; what the schema requires was reported with it."""
+    required = ports.with_schema.get("required", ()) if isinstance(ports.with_schema, dict) else ()
+    for name in sorted(ports.needs - {*node.with_args, *supplied, *required, *FILLED_PORTS}):
+        hint = f"give it under `with`, or connect an edge to {node.id}.{name}"
+        report.add("argument", f"agent '{node.name}' needs '{name}'", node.use_at, node=node.id, key=f"with.{name}", hint=hint)
 
 
 def _check_schema(node: Node, schema: Json, supplied: Iterable[str], report: Report, hint: str = "") -> None:

@@ -24,7 +24,7 @@ ACCEPT, RETRY = "accept", "retry"
 GATE_PORT, ERRORS_PORT = "gate", "errors"
 """Output ports that the plan adds: the option chosen at a gate, the failures of a for_each that goes on."""
 
-REVISE_PORT, FEEDBACK_PORT, VOTE_PORT = "revise", "feedback", "vote"
+FILLED_PORTS = REVISE_PORT, FEEDBACK_PORT, VOTE_PORT = "revise", "feedback", "vote"
 """Input ports that the plan fills: a person's comment, what was wrong with the last output, the result of a vote."""
 
 
