@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from runloop.openings.model import Opening
 
 
+class UnknownNode(KeyError):  # noqa: N818 - it says what is wrong
+    """Something is told of a node, or of an item, that the opening does not have with its parameters; the only argument is its name."""
+
+
 class Machine:
     """One run of ``opening``; ``seed`` decides the jitter of retries, ``max_parallel`` narrows the policy's.
 
@@ -200,9 +204,15 @@ class Machine:
             self._open -= 1
             self._ended.append(step)
 
+    def _named(self, node: str) -> Step:
+        step = self._by_id.get(node)
+        if step is None:
+            raise UnknownNode(node)
+        return step
+
     def _under_way(self, node: str, attempt: int) -> Step | None:
         """The step of ``node`` if that attempt is the one that runs or is held."""
-        step = self._by_id[node]
+        step = self._named(node)
         return step if step.attempt == attempt and step.occupies else None
 
     def _move(self, step: Step, state: State) -> None:

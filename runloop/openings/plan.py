@@ -62,10 +62,6 @@ NOBODY = "nobody answered in time"
 """Why a gate chose by itself; the comment of its answer in a history."""
 
 
-class UnknownNode(Exception):  # noqa: N818 - it says what is wrong
-    """A history tells of a node, or of an item, that the opening does not have with its parameters; the only argument is its name."""
-
-
 class Plan(Flow):
     """One run of ``opening``; ``seed`` decides the jitter of retries, ``max_parallel`` narrows the policy's."""
 
@@ -101,8 +97,6 @@ class Plan(Flow):
         plan._folding = True
         for at_ms, event in history:
             plan._now = max(plan._now, at_ms)
-            if (node := getattr(event, "node", None)) is not None and node not in plan._by_id:
-                raise UnknownNode(node)
             if not plan.done:
                 plan._handlers[type(event)](plan, event)
                 plan._advance()
@@ -138,13 +132,13 @@ class Plan(Flow):
 
     def _readied(self, event: NodeReady) -> None:
         """Only in a history: if the node waited for a time, it came; everything else that makes a node ready follows by itself."""
-        step = self._by_id[event.node]
+        step = self._named(event.node)
         if step.parked and step.gate is None:
             self._wait_over(step)
 
     def _started(self, event: NodeStarted) -> None:
         self._readied(NodeReady(event.node.partition("[")[0]))
-        step = self._by_id[event.node]
+        step = self._named(event.node)
         if step.state is State.READY or (step.state is State.WAITING and not step.held and not step.parked):
             self._start(step)
 
@@ -240,7 +234,7 @@ class Plan(Flow):
     # ── gates ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _answered(self, event: GateAnswered) -> None:
-        step = self._by_id[event.node]
+        step = self._named(event.node)
         if step.gate is not None and step.gate.round == event.round and event.option in step.gate.options:
             self._answer(step, step.gate, event.option, event.comment)
 

@@ -12,7 +12,8 @@ from runloop.events import final_hash, record_of
 from runloop.events.records import ErrorInfo, NodeText, RunChanged, RunFinished
 from runloop.kb.errors import SeqTaken
 from runloop.openings.budget import least
-from runloop.openings.plan import Plan, UnknownNode
+from runloop.openings.machine import UnknownNode
+from runloop.openings.plan import Plan
 from runloop.openings.states import (
     Begin,
     Cancel,

@@ -45,12 +45,13 @@ def own_run(kb: KnowledgeBase, ref: str) -> str:
     try:
         return find_run(kb.ledger, ref)
     except InvalidInput as error:
-        if error.code != "run.unknown":
+        text = run_prefix(ref)
+        if error.code != "run.unknown" or text in {"", "last"}:
             raise
         from runloop.runs.archives.imported import Imported
 
-        text, archives = run_prefix(ref), Imported(kb.root / "imported").runs()
-        found = [run_id for run_id in archives if text and run_id.startswith(text)]
+        archives = Imported(kb.root / "imported").runs()
+        found = [run_id for run_id in archives if run_id.startswith(text)]
         if not found:
             raise
         run_id = only_one(ref, found)
