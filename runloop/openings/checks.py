@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -35,6 +35,11 @@ class AgentPorts:
     ports_out: frozenset[str] = frozenset()
     with_schema: Json = field(default=None, hash=False)
     needs: frozenset[str] = frozenset()
+
+    def inputs(self, *, arguments: bool = False) -> set[str]:
+        """What an edge can give; with ``arguments`` also what only has a name under ``with``: an item is given by name, not by an edge."""
+        schema = self.with_schema if arguments and isinstance(self.with_schema, dict) else {}
+        return {*self.ports_in, ORDER_PORT, *schema.get("properties", ())}
 
 
 Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
@@ -173,11 +178,9 @@ class _Ports:
         self._look_up(ref, known, "output", at)
 
     def _input(self, ref: PortRef, at: Place, *, arguments: bool = False) -> None:
-        """With ``arguments`` the agent's arguments do as well as its ports: an item is given by name, not by an edge."""
         ports = self._known.get(ref.node)
         if ports is not None:
-            schema = ports.with_schema if arguments and isinstance(ports.with_schema, dict) else {}
-            self._look_up(ref, {*ports.ports_in, ORDER_PORT, *schema.get("properties", ())}, "input", at)
+            self._look_up(ref, ports.inputs(arguments=arguments), "input", at)
 
     def _look_up(self, ref: PortRef, known: set[str], which: str, at: Place) -> None:
         if ref.port not in known:
@@ -194,8 +197,10 @@ def _supplied(nodes: Iterable[Node], edges: Iterable[Edge]) -> dict[str, list[st
     return ports
 
 
-def _check_needs(node: Node, ports: AgentPorts, supplied: Iterable[str], report: Report) -> None:
-    """Report what nothing gives to the agent; what the schema requires was reported with it."""
+def _check_needs(node: Node, ports: AgentPorts, supplied: Collection[str], report: Report) -> None:
+    """Report what nothing gives to the agent; not what its schema requires, nor beside an edge to a port that it does not have."""
+    if not ports.inputs(arguments=True).issuperset(supplied):
+        return
     required = ports.with_schema.get("required", ()) if isinstance(ports.with_schema, dict) else ()
     for name in sorted(ports.needs - {*node.with_args, *supplied, *required, *FILLED_PORTS}):
         hint = f"give it under `with`, or connect an edge to {node.id}.{name}"

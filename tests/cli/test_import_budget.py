@@ -125,7 +125,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "agent install": ("agent install nothing", {"tarfile", "tomllib", "typer"}, 60),
     "agent test": ("agent test --help", {"typer"}, 25),
     "opening list": ("opening list", {"typer", "yaml"}, 70),
-    "opening check": ("opening check compose_email", {"jsonschema", "tomllib", "typer", "yaml"}, 80),
+    "opening check": ("opening check compose_email", {"jsonschema", "tomllib", "typer", "yaml"}, 82),
     "opening graph": ("opening graph compose_email", {"typer", "yaml"}, 70),
     "opening fmt": ("opening fmt compose_email", {"typer", "yaml"}, 70),
     "opening schema": ("opening schema", {"typer", "yaml"}, 45),

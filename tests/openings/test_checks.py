@@ -124,3 +124,42 @@ def test_a_node_that_could_not_be_read_has_no_ports_to_check():
     text = TEXT.replace("use: agent:reader", "use: reader")
 
     assert [problem.code for problem in examine(text, resolve=resolver(writer=WRITER)).problems] == ["opening.use"]
+
+
+def needy(*needs, schema=None):
+    return AgentPorts(frozenset({"topic", "length"}), with_schema=schema, needs=frozenset(needs))
+
+
+@pytest.mark.parametrize(
+    ("node", "edge", "missing"),
+    [
+        ("", "", ["length", "topic"]),
+        (", with: {topic: x}", "", ["length"]),
+        (", with: {topic: x, length: null}", "", []),
+        (", with: {topic: x}", "{from: a.out, to: b.length}", []),
+        (", with: {topic: x}, for_each: {in: length}", "{from: a.out, to: b.length}", []),
+        (", with: {topic: x}, for_each: {in: many, as: length}", "{from: a.out, to: b.many}", []),
+        (", with: {topic: x}", "{from: a.out, to: b.in}", ["length"]),
+    ],
+)
+def test_what_an_agent_cannot_do_without_is_given_by_arguments_edges_or_items(node, edge, missing):
+    text = f"version: 0\nname: t\nnodes:\n  - {{id: a, use: agent:any}}\n  - {{id: b, use: agent:needy{node}}}\nedges: [{edge}]\n"
+
+    assert problems(text, any=AgentPorts(), needy=needy("topic", "length")) == [
+        (5, 18, f"agent 'needy' needs '{name}'", f"give it under `with`, or connect an edge to b.{name}") for name in missing
+    ]
+
+
+def test_what_a_schema_requires_or_a_wrong_edge_was_meant_to_give_is_told_once():
+    text = "version: 0\nname: t\nnodes: [{id: a, use: agent:any}, {id: b, use: agent:needy}]\nedges: [{from: a.out, to: b.topik}]\n"
+    [wrong] = problems(text, any=AgentPorts(), needy=needy("topic"))
+    [required] = problems(text.replace("topik", "in"), any=AgentPorts(), needy=needy("topic", schema={"required": ["topic"]}))
+
+    assert (wrong[2], required[2]) == ("agent 'needy' has no input port 'topik'", "with: 'topic' is a required property")
+
+
+@pytest.mark.parametrize("name", ["revise", "feedback", "vote"])
+def test_what_the_run_fills_is_not_asked_of_the_opening(name):
+    text = "version: 0\nname: t\nnodes: [{id: b, use: agent:needy}]\nedges: []\n"
+
+    assert problems(text, needy=needy(name)) == []

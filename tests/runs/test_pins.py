@@ -19,7 +19,7 @@ edges:
 
 
 def bundle(**ports):
-    return SimpleNamespace(**{"ports_in": (), "ports_out": ("out",), "with_schema": None, **ports})
+    return SimpleNamespace(**{"ports_in": (), "ports_out": ("out",), "with_schema": None, "kind": "component", **ports})
 
 
 class Shop:
