@@ -88,6 +88,7 @@ def listen(path: Path, *, group: int | None = None) -> Listener:
 
 def _open(path: Path, group: int | None) -> tuple[socket.socket, tuple[int, int] | None]:
     """A socket that listens at the path, and which file it is; one that nobody listens on gives way."""
+    made = None
     try:
         _remove_stale(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
@@ -103,6 +104,8 @@ def _open(path: Path, group: int | None) -> tuple[socket.socket, tuple[int, int]
             listening.listen(BACKLOG)
         except BaseException:
             listening.close()
+            if made is not None:
+                path.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise _unusable(path, error) from None
@@ -146,8 +149,14 @@ def _prepare(directory: Path, group: int | None) -> None:
 
 def _share(path: Path, group: int) -> None:
     """Give a path to a group, unless it is the group's already: a hardened service may not change groups, and need not."""
-    if path.lstat().st_gid != group:
+    if path.lstat().st_gid == group:
+        return
+    try:
         os.chown(path, -1, group)
+    except OSError as error:
+        message = f"this user cannot give {path} to the group {group}: {error.strerror}"
+        hint = "name a group of this user with --group, or leave it out"
+        raise Unavailable(message, code="bus.socket", where=Where(file=str(path)), hint=hint, retryable=False) from None
 
 
 def _lock(path: Path) -> int:
@@ -205,7 +214,11 @@ def _running(path: Path, who: str) -> AlreadyRunning:
 def _unusable(path: Path, error: OSError) -> Unavailable:
     where = Where(file=str(path))
     return Unavailable(
-        f"cannot listen at {path}: {error.strerror}", code="bus.socket", where=where, hint="set runtime.socket_path", retryable=False
+        f"cannot listen at {path}: {error.strerror}",
+        code="bus.socket",
+        where=where,
+        hint="make it writable for this user, or set runtime.socket_path",
+        retryable=False,
     )
 
 

@@ -160,5 +160,5 @@ def _unusable(path: Path, why: str) -> ConfigError:
         f"the directory {path} cannot be used: {why}",
         code="config.directory_unusable",
         where=Where(file=str(path)),
-        hint="Make it writable for this user, or set RUNLOOP_HOME to a directory that is.",
+        hint="Make it writable for this user, or name another: RUNLOOP_HOME has all of them, runtime.socket_path the socket's.",
     )

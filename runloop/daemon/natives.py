@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from runloop.daemon import metrics
@@ -59,9 +59,9 @@ class Natives:
     async def hello(self, request: Request) -> dict[str, Any]:
         """Take an announcement in. Raises what is wrong with it; one that proved no name is nobody's."""
         session = self._broker.sessions.get(request.peer.session)
-        payload = request.payload
-        if session is None or not session.agent or not isinstance(payload, Mapping):
+        if session is None or not session.agent:
             return {"ok": {}}
+        payload = request.payload
         try:
             agent_id = str(uuid.UUID(payload.get("agent_id")))
         except (ValueError, TypeError, AttributeError):

@@ -167,6 +167,18 @@ def test_a_service_that_may_not_change_groups_listens_where_the_group_is_right_a
     listener.close()
 
 
+def test_a_group_that_this_user_is_not_in_is_named_and_leaves_no_socket(tmp_path, monkeypatch):
+    def refused(*_arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refused)
+    (tmp_path / "run").mkdir(mode=0o700)
+    with pytest.raises(Unavailable) as caught:
+        listen(tmp_path / "run" / "rmp.sock", group=12345)
+    assert (caught.value.code, "the group 12345" in caught.value.message, "--group" in caught.value.hint) == ("bus.socket", True, True)
+    assert [each.name for each in (tmp_path / "run").iterdir()] == ["rmp.sock.lock"]
+
+
 def test_in_system_mode_the_group_may_connect(tmp_path):
     path = tmp_path / "run" / "rmp.sock"
     listener = listen(path, group=os.getgid())

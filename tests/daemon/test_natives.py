@@ -27,7 +27,11 @@ def joined(broker, session_id="s1", agent="doubler", pid=0):
 
 
 def hello(session, agent_id):
-    raw = encode_frame(Envelope(HELLO, {"agent_id": agent_id}, {"topic": HELLO_TOPIC}), trace_id=1, msg_id=1, created_at_ms=0, ttl_ms=1000)
+    return announced(session, {"agent_id": agent_id})
+
+
+def announced(session, payload):
+    raw = encode_frame(Envelope(HELLO, payload, {"topic": HELLO_TOPIC}), trace_id=1, msg_id=1, created_at_ms=0, ttl_ms=1000)
     return Request(HELLO_TOPIC, Message(raw), session.peer, 1000)
 
 
@@ -82,6 +86,14 @@ async def test_an_id_that_is_no_uuid_is_refused(agent_id):
     with pytest.raises(InvalidInput) as caught:
         await Natives(broker).hello(hello(joined(broker), agent_id))
     assert (caught.value.code, caught.value.where.key) == ("agent.hello", "agent_id")
+
+
+@pytest.mark.parametrize("payload", [None, 7, "", []])
+async def test_an_announcement_that_is_no_map_is_refused(payload):
+    broker = Broker()
+    with pytest.raises(InvalidInput) as caught:
+        await Natives(broker).hello(announced(joined(broker), payload))
+    assert caught.value.code == "agent.hello"
 
 
 async def test_the_id_of_another_agent_is_refused():
