@@ -10,7 +10,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 from runloop.openings.clauses import ERRORS_PORT, FILLED_PORTS, GATE_PORT
 from runloop.openings.errors import Report
-from runloop.openings.expressions import PortRef
+from runloop.openings.expressions import PortRef, valid_name
 from runloop.openings.fields import place_at
 from runloop.openings.hints import violations
 from runloop.openings.model import ORDER_PORT
@@ -158,7 +158,7 @@ class _Ports:
         for ref, at in zip(opening.save, opening.save_at, strict=True):
             self._output(ref, at)
         for node in opening.nodes:
-            if node.for_each is not None:
+            if node.for_each is not None and valid_name(node.for_each.name):
                 key = "for_each.as" if "for_each.as" in node.clause_at else "for_each.in"
                 self._input(PortRef(node.id, node.for_each.name), node.clause_at.get(key, node.at), arguments=True)
             if node.output is not None:

@@ -224,6 +224,17 @@ def test_ports_that_clauses_add_or_need(clause, port, expected):
     assert [problem.message for problem in check(parse_opening(text.replace("CLAUSE", clause)), resolve)] == expected
 
 
+@pytest.mark.parametrize(
+    ("clause", "expected"),
+    [("for_each: {}", "missing required field 'in'"), ("for_each: {in: no/port}", "'no/port' is not a port")],
+)
+def test_a_clause_that_names_no_port_is_one_problem(clause, expected):
+    text = FAN.replace("  - {from: b.PORT, to: c.x}\n", "").replace("CLAUSE", clause)
+
+    found = examine(text, resolve=resolve).problems
+    assert [problem.message for problem in found] == [expected]
+
+
 def test_the_port_of_items_that_arrives_under_another_name_is_not_the_agent_s():
     text = FAN.replace("  - {from: b.PORT, to: c.x}\n", "").replace("CLAUSE", "for_each: {in: all, as: x}").replace("b.item", "b.all")
 
