@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from runloop.patterns import lazy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # C1, DEL, bidirectional overrides, isolates and marks, line and paragraph separators, lone surrogates
 _DRIVING = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
@@ -133,3 +136,13 @@ def asked(approval_id: str, action: str | None) -> str:
     if sort == "gate":
         return GATE
     return f"{action or 'it'} happened" if sort == "outcome" else f"approve {action or 'an action'}"
+
+
+def changed(overrides: Mapping[str, Any] | None) -> str:
+    """What a fork has other than its parent: ``another answer to draft/1/1, another tone, other code for writer``."""
+    said = overrides or {}
+    calls = [f"{each['node']}/{each['attempt']}/{each['call']}" for each in said.get("answers") or ()]
+    parts = [f"another answer to {call}" for call in calls]
+    parts += [f"another {name}" for name in said.get("params") or ()]
+    parts += [f"other code for {name}" for name in said.get("agents") or ()]
+    return ", ".join(parts)

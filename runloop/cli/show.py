@@ -17,6 +17,7 @@ from runloop.cli.options import JsonOption, TableOption
 from runloop.cli.times import clock, span
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
+from runloop.text import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -152,7 +153,8 @@ def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], child
         output.print_line(f"parent   {recorded.identity.parent_run_id}")
     forked = recorded.submitted.get("forked_from")
     if forked:
-        output.print_line(f"forked   from {forked['run_id']} after record {forked['seq']}")
+        other = masking.masked_text(changed(recorded.submitted.get("overrides")))
+        output.print_line(f"forked   from {forked['run_id']} after record {forked['seq']}" + (f", with {other}" if other else ""))
     for each in related:
         kind = "child" if each["parent_run_id"] == recorded.run_id else "fork"
         output.print_line(f"{kind:<8} {each['run_id']}  {each['opening_name']}  {each['state']}")
@@ -180,6 +182,7 @@ def _json(
         "origin": origin,
         "parent_run_id": recorded.identity.parent_run_id,
         "forked_from": recorded.submitted.get("forked_from"),
+        "overrides": recorded.submitted.get("overrides"),
         "children": children,
         "forks": [each["run_id"] for each in related if each["forked_from"] == recorded.run_id],
         "evicted": moves.evicted,

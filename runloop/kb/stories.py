@@ -48,6 +48,8 @@ class Call:
     made: int | None = None
     child: str | None = None
     said: dict[str, Any] = field(default_factory=dict)
+    given: bool = False
+    """Whether its answer is another one, that was given in a fork."""
 
 
 @dataclass(slots=True)
@@ -173,7 +175,7 @@ def _take_node(story: RunStory, node: NodeStory, event: StoredEvent, meta: Mappi
 
 def _end_call(story: RunStory, call: Call, event: StoredEvent, meta: Mapping[str, Any]) -> None:
     result = meta.get("result")
-    call.ended = event
+    call.ended, call.given = event, bool(meta.get("given"))
     call.named = names_in(result)
     story.known.update(each.event_id for each in call.named)
     if isinstance(result, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb.provenance import Link, Step
-from runloop.text import sort_of
+from runloop.text import changed, sort_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +135,8 @@ def _calls(node: NodeStory) -> list[Link]:
     links = []
     for call in node.calls.values():
         if call.name in _RELATIONS:
-            links.append(Link(_RELATIONS[call.name], f"event:{call.asked.id}"))
+            note = "another answer was given in a fork" if call.given else None
+            links.append(Link(_RELATIONS[call.name], f"event:{call.asked.id}", note))
         if call.child is not None:
             links.append(Link("started", f"run:{call.child}", whole=True))
     return [*links, *(Link("started", f"run:{child}", whole=True) for child in node.children)]
@@ -239,7 +240,9 @@ def _origin(teller: Teller, story: RunStory, meta: Mapping[str, Any]) -> list[Li
     links = []
     forked = meta.get("forked_from")
     if forked:
-        links.append(Link("forked from", f"run:{forked['run_id']}", f"after its record {forked['seq']}"))
+        other = changed(meta.get("overrides"))
+        note = f"after its record {forked['seq']}" + (f", with {other}" if other else "")
+        links.append(Link("forked from", f"run:{forked['run_id']}", note))
     parent = None if story.submitted is None else story.submitted.payload["parent_run_id"]
     if parent is not None:
         node = _asking(teller.story(parent), story.run_id)

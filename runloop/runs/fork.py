@@ -241,9 +241,9 @@ def _attempt(event: StoredEvent) -> tuple[str, int] | None:
 
 
 def _answered(event: StoredEvent, result: Any) -> StoredEvent:
-    """The record of another answer; what had failed then has not failed now."""
+    """The record of another answer, which says that it was ``given``; what had failed then has not failed now."""
     meta = {key: value for key, value in event.payload["meta"].items() if key not in {"error", "result_hash"}}
-    return structs.replace(event, kind="effect.completed", payload={**event.payload, "meta": {**meta, "result": result}})
+    return structs.replace(event, kind="effect.completed", payload={**event.payload, "meta": {**meta, "result": result, "given": True}})
 
 
 def _free_of_charge(event: StoredEvent) -> StoredEvent:

@@ -93,7 +93,7 @@ def _hop(record: Mapping[str, Any]) -> Hop | None:
             return Hop(*at, node, _peer(meta["name"]), meta["name"], bytes=_size(meta.get("args")), note=_tainted(meta))
         case "effect.completed":
             tokens = (meta.get("tokens_in") or 0) + (meta.get("tokens_out") or 0)
-            hop_note = "cached" if meta.get("cached") else _tainted(meta)
+            hop_note = "given in a fork" if meta.get("given") else "cached" if meta.get("cached") else _tainted(meta)
             if meta.get("estimated"):
                 hop_note = ", ".join(filter(None, (hop_note, "tokens estimated")))
             size, usd = _size(meta.get("result")), meta.get("usd") if tokens else None

@@ -328,6 +328,20 @@ def test_a_run_is_forked_with_another_answer_and_the_fork_is_a_run_like_any_othe
     assert json.loads(out)["nodes"][0]["first_call"]["what"] == "told"
 
 
+def test_what_is_other_in_a_fork_is_told_wherever_it_is_looked_at(one):
+    run_id = one.run()
+    answer = 'find/1/1={"hits": [{"domain": "notes", "key": "k", "title": "T"}]}'
+    fork_id = forked(one, run_id, "--answer", answer, "-p", "topic=rum", "--agent", f"finder={one.root / 'agents' / 'finder'}")[0]["run_id"]
+    other = "another answer to find/1/1, another topic, other code for finder"
+
+    assert list(one.ok("show", fork_id)["overrides"]) == ["agents", "answers", "params"]
+    _, shown, _ = one.rlp("show", fork_id, "--table")
+    assert f"forked   from {run_id} after record 6, with {other}\n" in shown.decode()
+    [origin] = [each for each in one.ok("why", fork_id)["links"] if each["relation"] == "forked from"]
+    assert origin["note"] == f"after its record 6, with {other}"
+    assert "given in a fork" in [hop["note"] for hop in one.ok("trace", fork_id)["ladder"]]
+
+
 def test_a_fork_takes_another_parameter_and_other_code_for_what_comes(one):
     run_id = one.run()
     changed = one.root / "changed"

@@ -19,6 +19,7 @@ from runloop.runs.telling import RunTelling
 
 RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
 CHILD = "1f8fad5b-d9cb-469f-a165-70867728950e"
+AGAIN = "2f8fad5b-d9cb-469f-a165-70867728950e"
 HASH = "c" * 64
 OPENING = """version: 0
 name: letter
@@ -187,6 +188,21 @@ def test_a_question_whether_a_call_happened_is_told_as_one(kb):
     assert steps[f"event:{asked}"]["title"] == "whether mail.smtp happened: it happened"
     [told] = said["summary"]["outcomes"]
     assert (said["summary"]["approved_by"], told["action"], told["decision"], told["by"]) == ([], "mail.smtp", "it happened", "operator")
+
+
+def test_what_a_fork_made_of_another_answer_is_not_said_to_be_the_model_s(kb):
+    record = Recording(kb)
+    record.begin()
+    answer = {"result": {"text": "Hello", "provider": "p", "model": "m1"}, "tokens_in": 10, "tokens_out": 5, "usd": 0.25}
+    [asked] = record.node("write", [("model.complete", "idempotent", {"prompt": "?"}, answer)], {"out": ["Hello"]})
+    given = {"answers": [{"node": "write", "attempt": 1, "call": 1, "result": {"text": "Bye"}}]}
+    for run_id, parent, overrides in ((CHILD, RUN, given), (AGAIN, CHILD, None)):
+        fork = Recording(kb, identity(run_id))
+        fork.begin(forked_from={"run_id": parent, "seq": 4 if parent == RUN else 2}, overrides=overrides)
+        fork("node.finished", r.NodeFinished("write", 1, "ok", {"out": ["Bye"]}))
+        links = kb.explain(f"run:{run_id}", RunTelling(kb))["links"]
+        notes = {link["from"]: link["note"] for link in links if link["to"] == f"event:{asked}"}
+        assert (notes[f"node:{run_id}#write"], notes[f"node:{RUN}#write"]) == ("another answer was given in a fork", None)
 
 
 def test_a_citation_of_what_nobody_has_read_is_said(kb, contact):

@@ -95,7 +95,7 @@ def test_an_answer_is_changed_and_a_failure_becomes_one():
 
     assert (event.kind, event.payload["meta"]) == (
         "effect.completed",
-        {"node": "a", "attempt": 1, "call": 1, "result": {"text": "new"}},
+        {"node": "a", "attempt": 1, "call": 1, "result": {"text": "new"}, "given": True},
     )
 
 
