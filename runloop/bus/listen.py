@@ -230,12 +230,26 @@ def activated(environ: MutableMapping[str, str]) -> Listener | None:
         return None
     sockets = []
     for number in range(_FIRST_FD, _FIRST_FD + int(count)):
+        if not _listens(number):
+            message = f"descriptor {number} is no Unix stream socket that listens"
+            raise bad(message, key="LISTEN_FDS", hint="use ListenStream= with a path in the unit, or start it without LISTEN_FDS")
         given = socket.socket(fileno=number)
-        if given.family != socket.AF_UNIX or given.type != socket.SOCK_STREAM:
-            raise bad(f"descriptor {number} is no Unix stream socket", key="LISTEN_FDS", hint="use ListenStream= with a path in the unit")
         os.set_inheritable(number, False)
         given.setblocking(False)
         sockets.append(given)
     name = sockets[0].getsockname()
     path = Path(name) if isinstance(name, str) and name else None
     return Listener(sockets, path, None if path is None else _lock(path), None)
+
+
+def _listens(number: int) -> bool:
+    """Whether a descriptor is a Unix stream socket that listens; what else it is stays open, since it may be somebody's."""
+    try:
+        found = socket.socket(fileno=number)
+    except OSError:
+        return False
+    try:
+        kind = (found.family, found.type, found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        return kind == (socket.AF_UNIX, socket.SOCK_STREAM, 1)
+    finally:
+        found.detach()

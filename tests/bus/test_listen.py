@@ -206,6 +206,22 @@ def test_sockets_of_systemd_are_used_and_their_variables_taken_away(tmp_path):
     assert path.exists()
 
 
+@pytest.mark.parametrize("redirect", ["3</dev/null", "3<&-", "3<&0"])
+def test_a_descriptor_that_is_no_socket_which_listens_is_refused(redirect):
+    code = (
+        "import os; from runloop.bus.listen import activated; from runloop.errors import InvalidInput\n"
+        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1'}\n"
+        "try: activated(os.environ)\n"
+        "except InvalidInput as error: print(error.where.key, error.message)\n"
+    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        done = subprocess.run(
+            ["bash", "-c", f'exec {redirect}; exec {sys.executable} -c "$0"', code], stdin=ours, capture_output=True, text=True, check=True
+        )
+    assert done.stdout.strip() == "LISTEN_FDS descriptor 3 is no Unix stream socket that listens"
+
+
 @pytest.mark.parametrize(
     "environ", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, {"LISTEN_FDS": "1"}]
 )
