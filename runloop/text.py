@@ -26,6 +26,8 @@ _LOOSE_JOINER = f"(?<!{_SEEN})(?<!{_SEEN}\ufe0f(?=\u200d))(?!(?<=[0-9#*])\ufe0f\
 UNSAFE: Final = lazy(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 _UNSAFE_IN_CELL = lazy(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 
+A_TIME: Final = "a time"
+"""What a run waits for that goes on by itself."""
 GATE: Final = "gate"
 """The action of what is asked at a gate, and the third part of its id: ``RUN/NODE/gate/ROUND/…``."""
 OUTCOME: Final = "outcome"
@@ -90,6 +92,11 @@ def span(ms: int | None) -> str:
     if seconds < 86_400:
         return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
     return f"{seconds // 86_400}d{seconds % 86_400 // 3600}h"
+
+
+def with_time_left(waits: str, until_ms: int | None, now_ms: int) -> str:
+    """What a run waits for; where that is only a time, with how long it still will."""
+    return waits if waits != A_TIME or until_ms is None else f"{waits}, {span(max(0, until_ms - now_ms))} left"
 
 
 def clock(ms: int) -> str:

@@ -13,7 +13,7 @@ from runloop.cli import context, masking, output
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import date_clock, moment, span
 from runloop.errors import InvalidInput, Where
-from runloop.text import legible
+from runloop.text import legible, with_time_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,13 +106,16 @@ def in_ledger(wanted: RunFilter) -> list[dict[str, Any]]:
 
 def _cells(run: Mapping[str, Any], now_ms: int) -> list[Any]:
     waits, since_ms, usd = run.get("waiting_for"), run.get("waiting_since_ms"), run["usd"]
+    if waits:
+        since = "" if since_ms is None else f" since {span(now_ms - since_ms)}"
+        waits = with_time_left(waits, run.get("until_ms"), now_ms) + since
     began_ms = run["started_ms"]
     took_ms = run["ms"] if run["finished_ms"] is not None or began_ms is None else now_ms - began_ms
     return [
         run["run_id"][:8],
         run["opening_name"],
         run["state"],
-        waits and (waits if since_ms is None else f"{waits} since {span(now_ms - since_ms)}"),
+        waits,
         span(now_ms - run["submitted_ms"]),
         None if took_ms is None else span(took_ms),
         run["tokens"] or None,

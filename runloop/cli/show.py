@@ -17,7 +17,7 @@ from runloop.cli.options import JsonOption, TableOption
 from runloop.cli.times import clock, span
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
-from runloop.text import changed
+from runloop.text import changed, with_time_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +60,8 @@ def show(
     if hint := _hint(recorded):
         output.print_line(f"hint     {masking.masked_text(hint)}")
     if row is not None and row.get("waiting_for"):
-        output.print_line(f"waits    for {row['waiting_for']}, since {span(_now_ms() - row['waiting_since_ms'])}")
+        waits = with_time_left(row["waiting_for"], row.get("until_ms"), _now_ms())
+        output.print_line(f"waits    for {waits}, since {span(_now_ms() - row['waiting_since_ms'])}")
     for name, value in (recorded.submitted["params"] or {}).items():
         output.print_line(f"param    {name} = {output.to_json(masking.redactor().value(value, name), indent=None)}")
     for line in moves.lines():
@@ -170,7 +171,7 @@ def _json(
     related: list[dict[str, Any]],
     children: list[str],
 ) -> dict[str, Any]:
-    waits = {name: None if row is None else row.get(name) for name in ("waiting_for", "waiting_since_ms")}
+    waits = {name: None if row is None else row.get(name) for name in ("waiting_for", "waiting_since_ms", "until_ms")}
     return {
         "run_id": recorded.run_id,
         "opening_name": recorded.opening_name,

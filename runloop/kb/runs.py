@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
 from runloop.kb.derived import as_json, fold
-from runloop.text import awaited
+from runloop.text import A_TIME, awaited
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ _OPEN = """SELECT run_id, approval_id, coalesce(action, '') AS name, requested_m
 """What is open; a node makes one call at a time, so a question about a call that was cut off is that call."""
 _SPENT = """SELECT run_id, sum(tokens_in + tokens_out), CASE WHEN count(*) = count(usd) THEN sum(usd) END FROM effects
     WHERE run_id IN (SELECT value FROM json_each(:runs)) GROUP BY run_id"""
-_WAITS_FOR = {"ask.person": "an answer", "timer.sleep": "a time", "spawn.agent": "a child run", "spawn.opening": "a child run"}
+_WAITS_FOR = {"ask.person": "an answer", "timer.sleep": A_TIME, "spawn.agent": "a child run", "spawn.opening": "a child run"}
 
 
 class RunIds(Protocol):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runloop.events.records import OpenQuestion, RunChanged
 from runloop.runs.recorder import Draft
 from runloop.runs.results import PAUSED, Parked, RunHalted
+from runloop.text import A_TIME
 
 if TYPE_CHECKING:
     from runloop.runs.run import Run
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def waits_for(run: Run) -> str:
     """What the run and its children wait for, in a few words."""
     found = {why for each in run.family() for why in each.waits.why.split(", ")}
-    found |= {"a time" for each in run.family() if each.waits_for_time}
+    found |= {A_TIME for each in run.family() if each.waits_for_time}
     return ", ".join(sorted(found - {"", "child"}))
 
 
@@ -41,7 +42,7 @@ async def park(run: Run) -> None:
 
 
 def _why(run: Run) -> str:
-    return PAUSED if run.paused else waits_for(run) or "a time"
+    return PAUSED if run.paused else waits_for(run) or A_TIME
 
 
 def _until_ms(run: Run) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from runloop.text import clean_line, clock_ms, fitted, span
+from runloop.text import clean_line, clock_ms, fitted, span, with_time_left
 from runloop.tui.model import Crossing, LogLine, NodeState, RunModel
 from runloop.tui.opening import opening_of
 from runloop.tui.page import (
@@ -64,7 +64,7 @@ def title(run: RunModel, now_ms: int) -> Row:
     state = run.shown_state
     mark, style = state_piece(state)
     told = f"  {span(run.elapsed_ms(now_ms))}  tokens {count(run.spent_tokens())}  usd {money(run.spent_usd())}"
-    waits = f"  waits for {run.waits_for}" if run.waits_for else ""
+    waits = f"  waits for {with_time_left(run.waits_for, run.until_ms, now_ms)}" if run.waits_for else ""
     name = fitted(clean_line(run.opening), _NAME)
     return Row(((f"{name} ", "bold"), (f"{run.run_id[:8]} ", "accent"), (mark, style), (waits, "waiting"), (told, "")))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from runloop.text import clean_line, span
+from runloop.text import clean_line, span, with_time_left
 from runloop.tui.board import Board, arranged
 from runloop.tui.model import RunModel
 from runloop.tui.page import NOTHING, Column, Page, Row, cells, count, header, line, money, paragraphs, state_piece, widths
@@ -63,7 +63,7 @@ def _progress(run: RunModel) -> str:
 
 def _run_row(run: RunModel, columns: Sequence[Column], sizes: Sequence[int], now_ms: int) -> Row:
     state = run.shown_state
-    waits = run.waits_for
+    waits = with_time_left(run.waits_for, run.until_ms, now_ms)
     values = (
         (run.run_id[:8], "accent"),
         (run.opening, ""),

@@ -132,6 +132,8 @@ class RunModel:
     parent: str | None = None
     state: str = "queued"
     why: str = ""
+    until_ms: int | None = None
+    """When it goes on by itself, where it left memory."""
     submitted_ms: int | None = None
     started_ms: int | None = None
     ended_ms: int | None = None
@@ -223,7 +225,7 @@ def listed(run: RunModel, row: Mapping[str, Any]) -> None:
     run.started_ms = row.get("started_ms") or run.started_ms
     if run.seq and row["state"] not in ENDED:
         return  # the records know better
-    run.state, run.why = row["state"], row.get("reason") or row.get("why") or ""
+    run.state, run.why, run.until_ms = row["state"], row.get("reason") or row.get("why") or "", row.get("until_ms")
     run.ended_ms, run.ms = row.get("finished_ms"), row.get("ms")
     if row["state"] in ENDED:
         run.tokens, run.usd = row.get("tokens"), row.get("usd")
@@ -270,7 +272,7 @@ def _take_run(run: RunModel, kind: str, meta: Mapping[str, Any], ts_ms: int) -> 
     if run.state == "paused" and kind in _PAUSE_OUTLIVES:
         return
     run.state = _RUN_STATES.get(kind, run.state)
-    run.why = "" if run.state in {"running", "queued"} else meta.get("why") or ""
+    run.why, run.until_ms = ("", None) if run.state in {"running", "queued"} else (meta.get("why") or "", meta.get("until_ms"))
     if kind == "run.submitted":
         run.submitted_ms = ts_ms
         run.params = meta["params"] if isinstance(meta.get("params"), Mapping) else {}

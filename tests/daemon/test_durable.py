@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import uuid
 
@@ -261,6 +262,20 @@ async def test_a_run_whose_node_waits_for_a_time_is_said_to_wait_for_it(daemon):
         while (row := (await link.ask("list"))["runs"][0])["state"] in {"queued", "running"}:
             await asyncio.sleep(0.02)
         assert (row["run_id"], row["state"], row["waiting_for"]) == (run_id, "waiting", "a time")
+        await link.ask("cancel", run=run_id)
+
+
+async def test_a_parked_run_that_waits_for_a_time_tells_how_long_it_still_will(daemon):
+    daemon.agent("says", HEAD + "def run():\n    return {'out': 'a draft'}\n")
+    daemon.opening("later", "version: 0\nname: later\nnodes: [{id: a, use: agent:says, wait: {for: 2h}}]\nedges: []\n")
+    daemon.settings[PARKS] = 0
+    daemon.start()
+    async with daemon.client() as link, asyncio.timeout(25):
+        run_id = await parked(link, "later")
+        listed = await asyncio.to_thread(daemon.rlp, "runs", "--table")
+        shown = await asyncio.to_thread(daemon.rlp, "show", "--table")
+        assert re.search(r"\| a time, (2h00m|1h59m) left since ", listed.stdout)
+        assert re.search(r"waits    for a time, (2h00m|1h59m) left, since ", shown.stdout)
         await link.ask("cancel", run=run_id)
 
 

@@ -38,6 +38,23 @@ def test_the_list_of_runs_says_what_each_waits_for(waiting):
     assert line.split() == ["5a1d4c23", "letter", "◆", "waiting", "2/4", "1.20s", "approval", "of", "mail.outbox", "(+1)", "0", "–"]
 
 
+def test_a_run_that_waits_for_a_time_says_how_long_it_still_will(waiting):
+    board = board_of(waiting)
+    run = board.runs[RUN]
+    parked = {
+        **waiting[-1],
+        "event_id": 99,
+        "seq": run.seq + 1,
+        "kind": "run.waiting",
+        "meta": {"why": "a time", "until_ms": 9_000_000, "owner": "o"},
+    }
+    run.nodes.clear()
+    assert board.take(parked)
+    (listed,) = [text for text in texts(page(board, "Runs", 120, 1_000_000)) if text.startswith("5a1d4c23")]
+    assert "a time, 2h13m left" in listed
+    assert " waits for a time, 2h13m left " in texts(page(board, "Plan", 120, 1_000_000))[0]
+
+
 def test_where_no_daemon_answers_an_empty_list_says_so_and_not_that_there_are_no_runs(waiting):
     board = Board()
     first = texts(page(board, "Runs"))
