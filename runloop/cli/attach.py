@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, help="Follow a run, running, waiting or ended.")
 Record = Mapping[str, Any]
+_READ_HERE = frozenset({"run.unknown", "run.imported", "run.archived"})
+"""What the daemon says of runs that are read from an archive, or of a file."""
 
 
 @app.command()
@@ -56,7 +58,7 @@ async def follow(
 ) -> RunResult | None:
     """Every record to the run's end: from the daemon, and where none answers from the ledger; with a ``person`` what it asks is asked here.
 
-    None where the run has no end and the daemon does not have it, which is said on stderr.
+    What lies in an archive is read from there. None where the run has no end that anybody here would drive it to, which is said on stderr.
 
     Raises:
         Unavailable: ``daemon.unavailable`` where the run has no end and no daemon answers; what a Following raises.
@@ -68,7 +70,12 @@ async def follow(
     if client is None:
         return _from_ledger(ref, from_seq, on_record)
     async with client:
-        run = await client.attach(ref, from_seq, attended=person is not None)
+        try:
+            run = await client.attach(ref, from_seq, attended=person is not None)
+        except RunloopError as error:
+            if error.code not in _READ_HERE:
+                raise
+            return _from_ledger(ref, from_seq, on_record)
         try:
             return await Shown(client, run, on_record, person).follow()
         except RunloopError as error:
@@ -78,7 +85,7 @@ async def follow(
             return None
 
 
-def _from_ledger(ref: str, from_seq: int, on_record: Callable[[Record], None]) -> RunResult:
+def _from_ledger(ref: str, from_seq: int, on_record: Callable[[Record], None]) -> RunResult | None:
     from runloop.client.handle import result_of
 
     with finding(ref) as found:
@@ -87,6 +94,9 @@ def _from_ledger(ref: str, from_seq: int, on_record: Callable[[Record], None]) -
             last = record
             if record["seq"] >= from_seq:
                 on_record(record)
+    if last["kind"] != "run.finished" and found.archive is not None:
+        output.print_warning("run.unfinished", f"run {found.run_id} has no end in its archive: this is what is recorded")
+        return None
     if last["kind"] != "run.finished":
         short = found.run_id[:8]
         message = f"no daemon answers, and run {found.run_id} has no end: this is what is recorded"

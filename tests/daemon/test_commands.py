@@ -177,3 +177,18 @@ def test_a_local_run_that_was_killed_is_cancelled_by_the_daemon_too(mailing, fol
     last = json.loads(mailing.rlp("attach", record["run_id"]).stdout.splitlines()[-1])
 
     assert (cancelled.returncode, last["kind"], last["meta"]["status"]) == (0, "run.finished", "cancelled")
+
+
+def test_what_lies_in_an_archive_is_read_there_though_a_daemon_answers(mailing):
+    mailing.start()
+    run_id = detached(mailing, "mails")
+    while not listed(mailing, "--state", "waiting"):
+        pass
+    output(mailing.rlp("export", run_id, "-o", "waits.rlz"))
+
+    for command in (("attach", "waits.rlz", "--json"), ("logs", "waits.rlz", "--follow", "--json", "--level", "debug")):
+        done = mailing.rlp(*command)
+        kinds = [json.loads(line)["kind"] for line in done.stdout.splitlines()]
+        assert (done.returncode, kinds[0], "run.finished" in kinds) == (1, "run.submitted", False)
+        assert f"run {run_id} has no end in its archive" in done.stderr
+    assert "run.unknown" in mailing.rlp("attach", "0123456789").stderr
