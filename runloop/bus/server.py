@@ -318,7 +318,8 @@ class BusServer:
             try:
                 self.publish(call.reply_to, reply_type, answer, trace_id=request.message.trace_id)
             except RunloopError as error:
-                self.publish(call.reply_to, reply_type, {"error": error.to_dict()}, trace_id=request.message.trace_id)
+                unsent = {**error.to_dict(), "message": f"the answer cannot be sent: {error.message}", "hint": "ask for less at a time"}
+                self.publish(call.reply_to, reply_type, {"error": unsent}, trace_id=request.message.trace_id)
 
     def late(self, within_s: float) -> RunloopError:
         """What is answered where no handler answers in time."""

@@ -219,7 +219,7 @@ class Control:
             approved=None if fields.get("approved") is None else reading.flag(fields, "approved"),
             scope=Scope(scope),
             text=reading.text(fields, "answer", optional=True),
-            rationale=reading.text(fields, "rationale", optional=True),
+            rationale=reading.said(fields, "rationale"),
             uid=peer.uid,
         )
         shown = await self._daemon.people.answer(str(reading.text(fields, "approval_id")), given)

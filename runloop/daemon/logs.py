@@ -150,8 +150,13 @@ def _secret(key: str) -> bool:
 def _text(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     head = f"{event.pop('timestamp')} {event.pop('level'):<5} {_line(event.pop('event'))}"
     trouble = event.pop("exception", None)
-    line = head + "".join(f" {key}={_line(value)}" for key, value in event.items())
+    line = head + "".join(f" {key}={_value(value)}" for key, value in event.items())
     return line if trouble is None else f"{line}\n{trouble}"
+
+
+def _value(value: Any) -> str:
+    text = str(value)
+    return repr(text) if " " in text else _line(text)
 
 
 def _line(value: Any) -> str:

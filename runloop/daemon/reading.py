@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from runloop.errors import InvalidInput, Where
+
+_PATH_BYTES: Final = 4096
+_PART_BYTES: Final = 255
+_SAID_CHARACTERS: Final = 16_384
 
 
 def bad(key: str, hint: str) -> InvalidInput:
@@ -38,13 +43,15 @@ def maps_in(fields: Mapping[str, Any], key: str, form: str) -> list[dict[str, An
     return value
 
 
-def text(fields: Mapping[str, Any], key: str, *, optional: bool = False) -> str | None:
-    """A text that is not empty; None where it may be left out."""
+def text(fields: Mapping[str, Any], key: str, *, optional: bool = False, most: int | None = None) -> str | None:
+    """A text that is not empty, of ``most`` characters at most; None where it may be left out."""
     value = fields.get(key)
     if value is None and optional:
         return None
     if not isinstance(value, str) or not value:
         raise bad(key, "give a text")
+    if most is not None and len(value) > most:
+        raise bad(key, f"give a text of at most {most} characters")
     return value
 
 
@@ -81,16 +88,21 @@ def bare(value: Any) -> str:
 
 
 def directory(fields: Mapping[str, Any], key: str) -> Path:
-    """An absolute path."""
-    path = Path(str(text(fields, key)))
-    if not path.is_absolute() or "\0" in str(path):
+    """An absolute path, which a system could have."""
+    path = Path(str(text(fields, key, most=_PATH_BYTES)))
+    if not path.is_absolute() or "\0" in str(path) or any(len(os.fsencode(part)) > _PART_BYTES for part in path.parts):
         raise bad(key, "give an absolute path")
     return path
 
 
+def said(fields: Mapping[str, Any], key: str) -> str | None:
+    """Why somebody decides or asks for something, which stands in records whole."""
+    return text(fields, key, optional=True, most=_SAID_CHARACTERS)
+
+
 def reason(fields: Mapping[str, Any], default: str) -> str:
     """Why something is asked for."""
-    return text(fields, "reason", optional=True) or default
+    return said(fields, "reason") or default
 
 
 def digests(fields: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runloop.openings.yamltree import Tree
 
 VERSION = 0
+NAME_CHARACTERS = 200
 MAX_PROBLEMS = 200
 """Problems that are told one by one."""
 MAX_KEPT = 256
@@ -130,6 +131,9 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
     document = Section(tree, report, OPENING_KEYS)
     _check_version(document)
     name = document.text("name", "add 'name: …'")
+    if name is not None and len(name) > NAME_CHARACTERS and (named := document.get("name")) is not None:
+        message = f"the name has {len(name)} characters, at most {NAME_CHARACTERS} are allowed"
+        document.problem("limit", message, named.at, key="name", hint="say more under 'goals'")
     goals = tuple(text for text, _ in document.texts("goals", "goals must be a sequence", "goals[{i}] must be a string"))
     params = _read_params(document, given, report)
     examples = read_examples(document, params.values, report)

@@ -83,9 +83,9 @@ def test_the_level_and_the_form_are_those_of_the_settings_and_a_line_stays_a_lin
     _, configured = log
     path = configured(**{"logging.level": "warn", "logging.format": "text"})
     logger().info("not this")
-    logger().warning("this\none", trace_id="trace:x")
+    logger().warning("this\none", trace_id="trace:x", opening="one status=failed")
     (line,) = path.read_text().splitlines()
-    assert line.split(" ", 1)[1] == "warn  'this\\none' trace_id=trace:x"
+    assert line.split(" ", 1)[1] == "warn  'this\\none' trace_id=trace:x opening='one status=failed'"
 
 
 def effect(kind, **meta):

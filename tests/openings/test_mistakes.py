@@ -24,6 +24,7 @@ CASES = [
     (f"version: 0\nname: ‸5\n{REST}", "field 'name' must be a string"),
     (f"version: 0\nname: ‸{{}}\n{REST}", "field 'name' must be a string"),
     (f"version: 0\nname: ‸' '\n{REST}", "field 'name' must not be empty"),
+    (f"version: 0\nname: ‸{'x' * 201}\n{REST}", "the name has 201 characters, at most 200 are allowed"),
     (f"{HEAD}‸descrption: x\n{REST}", "unknown key 'descrption'"),
     (f"{HEAD}‸7: x\n{REST}", "keys must be strings"),
     (f"{HEAD}goals: ‸x\n{REST}", "goals must be a sequence"),
