@@ -17,6 +17,7 @@ Rules, all of them here and in what this is made of, and nowhere else (docs/open
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from runloop.openings.clauses import ACCEPT, GATE_PORT, REJECT, RETRY, REVISE, ContractRetry
@@ -49,6 +50,7 @@ from runloop.openings.states import (
     Tick,
     Warn,
 )
+from runloop.openings.timers import Countdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,12 +125,23 @@ class Plan(Flow):
 
     def _begin(self, _event: Begin) -> None:
         if self.status is not Status.QUEUED:
+            if self._folding:
+                self._begin_anew()
             return
         self._move_run(Status.RUNNING)
         self._clock.run(self._now)
         for step in self._steps:
             if not step.incoming:
                 self._decide(step)
+
+    def _begin_anew(self) -> None:
+        """Only in a history: a fork goes on from here, with a clock of its own, and asks at open gates with their whole time."""
+        self._clock = Countdown(self.opening.policy.timeout_ms)
+        for step in self._steps:
+            gate = step.node.gate
+            if step.gate is not None and step.gate.contract is None and gate is not None and gate.timeout_ms is not None:
+                step.gate = replace(step.gate, deadline_ms=self._now + gate.timeout_ms)
+                self._dates.set(step.index, self._now + gate.timeout_ms)
 
     def _readied(self, event: NodeReady) -> None:
         """Only in a history: if the node waited for a time, it came; everything else that makes a node ready follows by itself."""

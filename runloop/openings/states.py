@@ -79,7 +79,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The run starts."""
+    """The run starts; in a history once more where it was forked and goes on."""
 
 
 @dataclass(frozen=True, slots=True)

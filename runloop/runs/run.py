@@ -329,7 +329,8 @@ class Run:
     def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:
         """Make the plan of the record; with an ``event`` that ends the run no time comes any more."""
         now_ms = 0 if event is not None else self.services.clock_ms()
-        self._plan, commands = Plan.rebuild(self.opening, self.seed, recorded.events, now_ms, max_parallel=self.services.rules.max_parallel)
+        events = recorded.events if recorded.last_seq > 1 else [*recorded.events, (now_ms, Begin())]  # a fork that begins
+        self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
             if attempt.status == "ok":
                 self.labels.put(attempt.node, attempt.taint)

@@ -6,6 +6,7 @@ import pytest
 from tests_openings_helpers import DAY, OUT
 
 from runloop.openings import Plan
+from runloop.openings.machine import UnknownNode
 from runloop.openings.states import (
     Begin,
     Cancel,
@@ -159,3 +160,24 @@ def test_a_clock_that_is_set_changes_nothing_of_what_is_left_of_a_time_out(openi
     assert plan.next_deadline_ms == now_ms + by_ms + 30_000
     assert plan.step(Tick(), now_ms + by_ms + 29_999) == []
     assert StopNode("a", 1, "timeout after 30000 ms") in plan.step(Tick(), now_ms + by_ms + 30_000)
+
+
+def test_where_a_fork_begins_the_clock_and_the_gates_that_are_open_begin_anew(opening):
+    gate = {"ask": "?", "timeout": "5s", "on_timeout": "approve"}
+    built = opening({"a": {"gate": gate}}, policy={"timeout_ms": 500})
+    asked = [(0, Begin()), (0, NodeStarted("a")), (400, NodeSucceeded("a", 1, OUT))]
+
+    plan, (opened,) = Plan.rebuild(built, b"", [*asked, (DAY, Begin())], DAY)
+
+    assert (opened.round, opened.deadline_ms, plan.next_deadline_ms) == (1, DAY + 5000, DAY + 5000)
+    plan.step(GateAnswered("a", 1, "approve"), DAY + 4000)
+    assert plan.final == RunDone(Status.SUCCEEDED, "", {})
+
+    plan, (started,) = Plan.rebuild(built, b"", [*asked[:2], (DAY, Begin())], DAY)
+    assert (started.node, plan.next_deadline_ms) == ("a", DAY + 500)
+
+
+def test_a_history_of_another_opening_is_refused_by_the_name_that_it_does_not_have(opening):
+    with pytest.raises(UnknownNode) as caught:
+        Plan.rebuild(opening("a"), b"", [(0, Begin()), (0, NodeStarted("a[1]"))], 0)
+    assert caught.value.args == ("a[1]",)

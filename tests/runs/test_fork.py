@@ -517,3 +517,82 @@ async def test_a_fork_with_other_items_that_an_older_version_recorded_comes_to_a
         assert ([state for state in recorded.states.values() if state == "running"], recorded.open_attempts) == ([], [])
         assert b.kinds()[-1] == "run.finished"
         assert {each.verdict for each in (await replayed(b, run.run_id)).attempts} <= {"same", "cut"}
+
+
+WAITS = """version: 0
+name: waits
+policy: {timeout_ms: 60000}
+nodes:
+  - {id: one, use: "agent:says"}
+  - {id: look, use: "agent:says", gate: {ask: Good?, timeout: 30s, on_timeout: approve}}
+  - {id: last, use: "agent:says"}
+edges: [{from: one.out, to: look.in}, {from: look.out, to: last.in}]
+"""
+
+
+@pytest.fixture
+def days_later(bench, monkeypatch):
+    """A bench in which such a run has ended, and a function that lets a day pass."""
+    from contextlib import asynccontextmanager
+    from dataclasses import replace
+
+    passed_ms = 0
+
+    @asynccontextmanager
+    async def make(desk):
+        async with bench(desk) as b:
+            b.agent("says", "@agent\ndef run():\n    return {'out': 'x'}\n")
+            started = b.services.clock_ms
+
+            def pass_a_day():
+                nonlocal passed_ms
+                passed_ms += 86_400_000
+
+            clocks = {"clock_ms": lambda: started() + passed_ms, "steady_ms": lambda: started() + passed_ms}
+            b.manager.services = replace(b.services, **clocks)
+            result = await b.run(WAITS)
+            assert result.status == "succeeded", result.reason
+            yield b, result.run_id, pass_a_day
+
+    return make
+
+
+async def test_a_fork_of_a_fork_has_the_whole_time_of_its_opening(days_later, desk):
+    answers = [PersonAnswer("approve", "operator") for _ in range(3)]
+    async with days_later(desk(answers=answers)) as (b, run_id, pass_a_day):
+        runs = [run_id]
+        for _ in range(3):
+            pass_a_day()
+            result = await fork(b, runs[-1], "last")
+            assert (result.status, result.reason) == ("succeeded", "")
+            runs.append(result.run_id)
+
+
+async def test_a_fork_whose_process_ended_has_no_less_time_than_it_began_with(days_later, desk):
+    async with days_later(desk(answers=[PersonAnswer("approve", "operator")])) as (b, parent, pass_a_day):
+        pass_a_day()
+        run = await b.manager.fork(b.ledger, ForkRequest(parent, "last"))
+        guests = b.pool.run
+
+        async def ends(_spec, _hostcalls, _tape, _in_line):
+            run.halt()
+            await asyncio.Event().wait()
+
+        b.pool.run = ends
+        with pytest.raises(RunHalted):
+            await b.manager.drive(run)
+        b.pool.run = guests
+
+        pass_a_day()
+        result = await b.manager.drive(await b.manager.recover(run.run_id))
+        assert (result.status, result.reason) == ("succeeded", "")
+
+
+async def test_a_gate_that_was_open_at_the_point_is_asked_with_its_whole_time(days_later, desk):
+    answers = [PersonAnswer("approve", "operator"), PersonAnswer("reject", "operator")]
+    async with days_later(desk(answers=answers)) as (b, parent, pass_a_day):
+        pass_a_day()
+        result = await fork(b, parent, seq_of(b, parent, "approval.requested", node="look"))
+        assert (result.status, result.code) == ("failed", "gate.rejected")
+        _, asked = b.metas("approval.requested")
+        assert asked["deadline"] > b.metas("run.submitted")[-1]["start_ms"]
