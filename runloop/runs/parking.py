@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runloop.events.records import OpenQuestion, RunChanged
 from runloop.runs.recorder import Draft
@@ -11,14 +11,19 @@ from runloop.runs.results import PAUSED, Parked, RunHalted
 from runloop.text import A_TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runloop.runs.run import Run
+    from runloop.runs.waits import Why
+
+_WORDS: Final[Mapping[Why, str]] = {"person": "a person", "timer": A_TIME, "paused": PAUSED}
 
 
 def waits_for(run: Run) -> str:
     """What the run and its children wait for, in a few words."""
-    found = {why for each in run.family() for why in each.waits.why.split(", ")}
+    found = {_WORDS[why] for each in run.family() for why in each.waits.whys if why != "child"}
     found |= {A_TIME for each in run.family() if each.waits_for_time}
-    return ", ".join(sorted(found - {"", "child"}))
+    return ", ".join(sorted(found))
 
 
 async def park(run: Run) -> None:

@@ -58,6 +58,6 @@ class Waits:
         return [wait.asked for wait in self._by_node.values() if wait.asked is not None]
 
     @property
-    def why(self) -> str:
-        """In a few words: ``person``, ``timer, child``."""
-        return ", ".join(sorted({wait.why for wait in self._by_node.values()}))
+    def whys(self) -> set[Why]:
+        """Why, each once."""
+        return {wait.why for wait in self._by_node.values()}

@@ -234,6 +234,6 @@ async def test_of_a_parked_run_nothing_that_it_asked_stays_in_memory_without_the
                 if not kept:
                     break
                 await asyncio.sleep(0.01)
-            assert (parked.why, kept) == ("person", 0)
+            assert (parked.why, kept) == ("a person", 0)
         finally:
             gc.enable()
