@@ -57,10 +57,13 @@ def ensure_token(path: Path) -> str:
     found = read_token(path)
     if found is not None:
         return found
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = os.urandom(_BYTES).hex()
     draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise _unusable(path, f"cannot be made: {error.strerror}", f"make {path.parent} writable for this user") from None
     try:
         with os.fdopen(handle, "w") as file:
             file.write(made + "\n")

@@ -121,7 +121,7 @@ class Daemon:
         self.library = Library(settings, clock_ms)
         self.counters = metrics.RunCounters()
         self.reloading = Reloading(self, options.load, log, notifier)
-        self.reachable = Reachable(self)
+        self.reachable = Reachable(self, log)
         self.guest = "unknown"
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -153,9 +153,8 @@ class Daemon:
             left = await self._take_over()
             await self.bus.start(listener)
             stack.push_async_callback(self.bus.close)
-            if listener.made is not None:
-                self.reachable.watch()
-                stack.push_async_callback(self.reachable.close)
+            self.reachable.watch()
+            stack.push_async_callback(self.reachable.close)
             vectors = Embedding(self.kb, lambda: self.settings)
             works = (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left), vectors.run())
             background = [self.keep(work) for work in works]

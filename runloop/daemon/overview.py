@@ -25,8 +25,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
     if daemon.reloading.config_error is not None:
         error, since_ms = daemon.reloading.config_error
         problems.append(Problem("config", "configuration", error, since_ms, kept=True).shown())
-    if daemon.reachable.problem is not None:
-        problems.append(daemon.reachable.problem.shown())
+    problems += [problem.shown() for problem in daemon.reachable.problems.values()]
     stats = daemon.bus.stats()
     return {
         "state": daemon.state,

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from runloop.bus import BusClient
+from runloop.bus.errors import NotAllowed
+
 OLDER_LEDGER = Path(__file__).parents[1] / "data" / "ledgers" / "v2.sqlite"
 PATIENT = "version: 0\nname: quick\nnodes:\n  - {id: a, use: agent:quick, retry: {max_attempts: 4, backoff_ms: 20}}\nedges: []\n"
 """A worker's death is noticed a moment after it: until then an attempt may be given to it, and fails retryably."""
@@ -99,6 +102,34 @@ async def test_a_socket_that_somebody_removes_is_made_again_and_its_connections_
     assert "somebody removed it" in daemon.rlp("status", "--table").stdout
     assert daemon.stop() == 0
     assert not daemon.socket.exists()
+
+
+async def test_a_token_file_that_is_removed_is_made_anew_and_only_its_token_counts(daemon):
+    daemon.start()
+    path = daemon.state / "token"
+    before = path.read_text().strip()
+    async with daemon.client() as link:
+        path.unlink()
+        until = time.monotonic() + 30
+        while "its token counts now" not in daemon.log():
+            assert time.monotonic() < until, daemon.log()
+            await asyncio.sleep(0.02)
+        assert (await link.ask("approvals")) == {"open": []}
+        with pytest.raises(NotAllowed) as caught:
+            await BusClient.connect(daemon.socket, "operator", before)
+        assert caught.value.code == "bus.token"
+        assert daemon.rlp("inbox").returncode == 0
+        path.chmod(0o644)
+        while not (found := (await link.ask("status"))["problems"]):
+            assert time.monotonic() < until, daemon.log()
+            await asyncio.sleep(0.02)
+        assert (found[0]["what"], found[0]["error"]["code"], found[0]["last_good_kept"]) == ("token", "bus.token_file", True)
+        path.chmod(0o600)
+        while (await link.ask("status"))["problems"]:
+            assert time.monotonic() < until, daemon.log()
+            await asyncio.sleep(0.02)
+    assert before not in daemon.log()
+    assert path.read_text().strip() not in daemon.log()
 
 
 async def test_a_socket_that_cannot_be_made_again_is_a_problem_until_its_place_is_free(daemon):
