@@ -46,6 +46,8 @@ Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
 """An agent's ports by name and variant; None or an error of ``_MISSING`` if it is not installed, another if it cannot be used."""
 _MISSING: Final = frozenset({"bundle.not_found", "opening.not_found"})
 """Codes of errors that tell what is near to a name that nothing has."""
+_SIZES: Final = frozenset({"maxLength", "minLength", "maxItems", "minItems"})
+_MAX_MESSAGE: Final = 300
 
 
 def check(opening: Opening, resolve: Resolve, nested: Nested | None = None) -> list[Problem]:
@@ -208,6 +210,17 @@ def _check_needs(node: Node, ports: AgentPorts, supplied: Collection[str], repor
 
 
 def _check_schema(node: Node, schema: Json, supplied: Iterable[str], report: Report, hint: str = "") -> None:
-    for message, path, _ in violations(schema, node.with_args, supplied):
+    for message, path, rule in violations(schema, node.with_args, supplied):
         at = place_at(node.with_tree, path) if node.with_tree is not None else node.at
-        report.add("argument", f"with: {message}", at, node=node.id, key=".".join(map(str, ("with", *path))), hint=hint)
+        shown = message if len(message) <= _MAX_MESSAGE else f"{message[: _MAX_MESSAGE // 2]} … {message[-_MAX_MESSAGE // 4 :]}"
+        told = f"with: {shown}{_size(schema, rule)}"
+        report.add("argument", told, at, node=node.id, key=".".join(map(str, ("with", *path))), hint=hint)
+
+
+def _size(schema: Json, rule: Sequence[str | int]) -> str:
+    """The size that a rule allows, where its message only says that something is too long or too short."""
+    if not rule or rule[-1] not in _SIZES:
+        return ""
+    for step in rule:
+        schema = schema.get(str(step)) if isinstance(schema, dict) else schema[int(step)] if isinstance(schema, list) else None
+    return f" ({rule[-1]} {schema})" if isinstance(schema, int) else ""

@@ -112,6 +112,19 @@ def test_arguments_are_checked_against_the_agents_schema():
     ]
 
 
+def test_a_long_argument_is_not_repeated_whole_and_the_size_that_is_allowed_is_told():
+    schema = {"type": "object", "properties": {"tone": {"type": "string", "maxLength": 5000}, "body": {"type": "string", "minLength": 1}}}
+    long = "very " * 2000 + "dry"
+    text = TEXT.replace("tone: dry", f'tone: "{long}", body: ""')
+
+    told = [message for _, _, message, _ in problems(text, reader=READER, writer=AgentPorts(frozenset({"body"}), with_schema=schema))]
+
+    assert [len(message) < 320 for message in told] == [True, True]
+    assert told[0].startswith("with: 'very very")
+    assert told[0].endswith("dry' is too long (maxLength 5000)")
+    assert told[1] == "with: '' should be non-empty (minLength 1)"
+
+
 def test_examine_tells_the_documents_problems_and_the_agents_in_one_order():
     text = TEXT.replace("version: 0", "version: 1").replace("exists(b.out)", "b.out")
 
