@@ -51,6 +51,8 @@ def test_an_interrupted_question_leaves_the_next_prompt_a_line_of_its_own(home, 
         ("send an email to Sam about the pier", "Sam", "the pier"),
         ("Write an email to Sam regarding the pier", "Sam", "the pier"),
         ("write Sam an email on the pier", "Sam", "the pier"),
+        ("please write Sam an email about the pier", "Sam", "the pier"),
+        ("write an e-mail to Sam concerning the pier", "Sam", "the pier"),
     ],
 )
 def test_the_ways_in_which_people_ask_for_a_mail(home, line, recipient, topic):
