@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -123,7 +124,7 @@ class TerminalPerson:
             self.show()
 
     async def _line(self, prompt: str) -> str | None:
-        """One line from the terminal, or None at its end; the loop goes on meanwhile."""
+        """One line from the terminal, or None at its end; the loop goes on meanwhile. A terminal that was closed says nothing at all."""
         print(prompt, end="", file=sys.stderr, flush=True)
         loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
         line: asyncio.Future[str | None] = loop.create_future()
@@ -133,7 +134,10 @@ class TerminalPerson:
                 data = os.read(descriptor, 65_536)
             except OSError:
                 data = b""
-            if not line.done():
+            if not data and not os.isatty(descriptor):  # the end is seen before the signal that comes with it
+                loop.remove_reader(descriptor)
+                signal.raise_signal(signal.SIGHUP)
+            elif not line.done():
                 line.set_result(data.decode("utf-8", "replace") if data else None)
 
         loop.add_reader(descriptor, readable)

@@ -133,7 +133,7 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
         task.add_done_callback(tasks.discard)
 
     following = Shown(client, run, terminal.take, terminal.person() if attended else None, terminal.wants_outputs)
-    with terminal.watching(cancel) as interrupts:
+    with terminal.watching(cancel, outlived=True) as interrupts:
         result = await following.follow(begin=begin)
     terminal.end(result)
     return exit_code(result, interrupted=interrupts.taken > 0)
@@ -170,6 +170,8 @@ async def answer_at_terminal(client: Client, person: TerminalPerson, shown: Mapp
         scopes=tuple(Scope(scope) for scope in shown["scopes"]),
         taint=frozenset(shown["taint"]),
     )
+    if not person.present:
+        return False
     decision = await person.decide(request)
     await client.answer(approval_id, approved=decision.approved, scope=decision.scope.value, rationale=decision.rationale)
     return True

@@ -84,15 +84,16 @@ class RunShown:
                 self.screen.view.feed(masking.masked(record))
 
     @contextmanager
-    def watching(self, cancel: Callable[[str], object]) -> Iterator[Interrupts]:
-        """Draw, and let signals and a reader that goes away cancel the run."""
+    def watching(self, cancel: Callable[[str], object], *, outlived: bool = False) -> Iterator[Interrupts]:
+        """Draw, and let signals and a reader that goes away cancel the run; the end of a terminal does not cancel one that is outlived."""
 
         def stop(reason: str) -> None:
             cancel(reason)
 
         loop, interrupts = asyncio.get_running_loop(), Interrupts(partial(stop, _INTERRUPTED))
         self.printer.on_gone = partial(stop, _NO_READER)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signals = (signal.SIGINT, signal.SIGTERM) if outlived else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in signals:
             loop.add_signal_handler(number, interrupts.take)
         try:
             if self.screen is not None:
@@ -101,7 +102,7 @@ class RunShown:
         finally:
             if self.screen is not None:
                 self.screen.stop()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     def person(self) -> TerminalPerson:

@@ -24,10 +24,11 @@ MAILS = """def run() -> dict:
 class Terminal:
     """A command on a pseudo-terminal."""
 
-    def __init__(self, daemon, *arguments):
+    def __init__(self, daemon, *arguments, hangup=signal.SIG_DFL):
         self.shown = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGHUP, hangup)
             os.chdir(daemon.root)
             os.execve(sys.executable, [sys.executable, "-P", "-m", "runloop", *arguments], {**daemon.env, "TERM": "xterm-256color"})
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
@@ -147,6 +148,26 @@ def test_an_answer_from_another_terminal_takes_the_question_off_the_first(asking
     assert terminal.end() == 0
     decided = ended(asking, "approval.decided")
     assert (decided["decision"], decided["rationale"]) == ("approved", "looks right")
+
+
+@pytest.mark.parametrize("hangup", [signal.SIG_DFL, signal.SIG_IGN], ids=["with its signal", "before its signal"])
+@pytest.mark.parametrize("command", ["run sender", "attach last", "approve"])
+def test_a_terminal_that_is_closed_decides_nothing_and_the_run_goes_on(asking, command, hangup):
+    if not command.startswith("run"):
+        assert asking.rlp("run", "sender", "--detach").returncode == 0
+        while not json.loads(asking.rlp("inbox", "--json").stdout):
+            pass
+    terminal = Terminal(asking, *command.split(), hangup=hangup)
+    terminal.expect("no: ")
+    os.close(terminal.fd)
+    if hangup is signal.SIG_DFL:
+        os.waitpid(terminal.pid, 0)
+    (opened,) = json.loads(asking.rlp("approve", "--json").stdout)
+    assert asking.rlp("approve", opened["approval_id"]).returncode == 0
+    assert ended(asking, "approval.decided")["decision"] == "approved"
+    if hangup is signal.SIG_IGN:
+        os.kill(terminal.pid, signal.SIGKILL)
+        os.waitpid(terminal.pid, 0)
 
 
 def test_without_a_terminal_an_approval_is_refused_at_once_as_in_the_own_process(asking):
