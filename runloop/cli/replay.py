@@ -62,12 +62,11 @@ def replay(
 
 def _check_opening(found: FoundRun, file: Path) -> None:
     from runloop.cli.opening_source import read
-    from runloop.openings import parse_opening
+    from runloop.openings.parse import digest_of
     from runloop.runs.history import load_run
 
     name, data = read(str(file))
-    submitted = load_run(found.source, found.run_id).submitted
-    now, then = parse_opening(data, file=name, params=submitted["params"]).digest, submitted["opening_digest"]
+    now, then = digest_of(data, file=name), load_run(found.source, found.run_id).submitted["opening_digest"]
     if now != then:
         raise VerificationFailed(
             f"the run was of another opening ({then[:12]}) than this one ({now[:12]})",

@@ -120,6 +120,11 @@ def decode(text: str | bytes, report: Report) -> str:
         raise report.fatal("yaml", f"byte 0x{text[error.start]:02x} is not UTF-8", at, hint="save the file as UTF-8") from None
 
 
+def digest_of(text: str | bytes, *, file: str | None = None) -> str:
+    """The digest of the opening that is written so, whatever its parameters; raises OpeningError where it is no text."""
+    return blake3(decode(text, Report(file)).encode()).hexdigest()
+
+
 def _document_order(problem: Problem) -> tuple[int, int]:
     return problem.where.line or 0, problem.where.column or 0
 
@@ -161,7 +166,7 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
         policy=policy,
         success=success,
         save=save,
-        digest=blake3(source.encode()).hexdigest(),
+        digest=digest_of(source),
         file=report.file,
         source=source,
         success_at=success_at,

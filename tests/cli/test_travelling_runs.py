@@ -136,10 +136,11 @@ def test_what_is_piped_is_the_same_as_what_is_written(one, two, monkeypatch, tmp
 def test_a_replay_can_insist_on_the_opening_that_a_file_holds(one):
     run_id = one.run(topic="oolong")
     assert one.rlp("replay", run_id, "--opening", "finder.yaml")[0] == 0
-    (one.root / "finder.yaml").write_text(OPENING.replace("name: finder", "name: other"))
-    code, _, err = one.rlp("replay", run_id, "--opening", "finder.yaml", "--table")
-    assert code == 5
-    assert err.startswith("error[replay.opening]: the run was of another opening (")
+    for other in (OPENING.replace("name: finder", "name: other"), "version: 0\nname: else\nnodes: []\n"):
+        (one.root / "finder.yaml").write_text(other)
+        code, _, err = one.rlp("replay", run_id, "--opening", "finder.yaml", "--table")
+        assert code == 5
+        assert err.startswith("error[replay.opening]: the run was of another opening (")
     assert one.rlp("replay", run_id, "--opening", "missing.yaml")[0] == 2
 
 
