@@ -15,6 +15,7 @@ from runloop.openings.states import (
     Begin,
     Event,
     GateAnswered,
+    NodeDone,
     NodeFailed,
     NodeReady,
     NodeResumed,
@@ -163,6 +164,11 @@ class RecordedRun:
         """The attempts that have no end."""
         return [attempt for attempt in self.attempts if attempt.status is None]
 
+    def lacking(self, ends: Mapping[str, NodeDone]) -> list[NodeDone]:
+        """Of the last ends of nodes those that are not recorded; one before an attempt that was started is."""
+        newest = {attempt.node: attempt.attempt for attempt in self.attempts}
+        return [end for node, end in ends.items() if self.states.get(node, "running") == "running" and end.attempt >= newest.get(node, 0)]
+
     def attempt_of(self, node: str, number: int) -> RecordedAttempt | None:
         """One attempt, or None where it was not started."""
         return next((each for each in reversed(self.attempts) if (each.node, each.attempt) == (node, number)), None)
@@ -276,7 +282,10 @@ def _take_node(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], even
             if not logging.crossings or logging.crossings[-1].answered:  # else it is a mark: the guest waits for the call's answer
                 logging.lines += 1
         case "node.finished":
-            _node_ended(run, open_attempts.pop(meta["node"], None), event)
+            ended = open_attempts.get(meta["node"])
+            if ended is not None and ended.attempt != meta["attempt"]:
+                ended = None  # the end of an earlier round, as forks had it once more
+            _node_ended(run, ended and open_attempts.pop(meta["node"]), event)
 
 
 def _take_approval(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:

@@ -317,7 +317,7 @@ class Run:
         follows: list[Command] = []
         try:
             commands = self._restored(recorded, event)
-            follows = [end for node, end in self._plan.ended.items() if recorded.states.get(node, "running") == "running"]
+            follows += recorded.lacking(self._plan.ended)
         except UnknownNode as unknown:
             commands = given_up(recorded, unknown.args[0], event.reason if isinstance(event, Cancel) else None)
         if recorded.last_seq == 1:  # a fork that has done nothing yet; its point may lie within a step, before ends that follow in it

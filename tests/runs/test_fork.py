@@ -456,6 +456,32 @@ async def test_a_point_within_a_step_leaves_no_node_without_its_end(bench, desk,
             assert (seq, forked.states, forked.final_hash) == (seq, recorded.states, recorded.final_hash)
 
 
+REVISED = """version: 0
+name: revised
+nodes:
+  - {id: draft, use: "agent:one"}
+  - {id: side, use: "agent:one"}
+  - {id: look, use: "agent:one", gate: {ask: "good?", revise_to: draft}}
+  - {id: last, use: "agent:one"}
+edges: [{from: draft.out, to: side.n}, {from: draft.out, to: look.n}, {from: look.out, to: last.n}]
+"""
+
+
+async def test_a_fork_after_a_revision_does_not_tell_the_ends_of_the_round_before_again(bench, desk):
+    answers = [PersonAnswer("revise", "operator"), *[PersonAnswer("approve", "operator")] * 60]
+    async with bench(desk(answers=answers)) as b:
+        b.agent("one", "@agent\ndef run(n=None):\n    return {'out': model.complete('?').text}\n", ports_in=("n",), caps="model = true")
+        parent = await b.run(REVISED)
+        last_seq = load_run(b.ledger, parent.run_id).last_seq
+        assert (parent.status, len(answers)) == ("succeeded", 61)
+
+        for seq in range(1, last_seq + 1):
+            result = await fork(b, parent.run_id, str(seq))
+            forked = load_run(b.ledger, result.run_id)
+            assert (seq, result.status, forked.open_attempts) == (seq, "succeeded", [])
+            assert (seq, (await replayed(b, result.run_id)).matches) == (seq, True)
+
+
 FAN = """version: 0
 name: fan
 params: {items: [1, 2, 3]}
