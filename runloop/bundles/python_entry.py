@@ -21,6 +21,10 @@ _MODULE = "runloop_agent"
 #: Exists on every node and only orders, so no function has to take it.
 _ORDER_PORT = "in"
 
+#: What a source that no parser takes is answered with; MemoryError is its word for a nesting that is too deep.
+_BEYOND_PARSING = (ValueError, RecursionError, MemoryError)
+_SOON_READ = 64 * 1024
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -43,8 +47,9 @@ def python_problems(
             problems.append(
                 BundleInvalid(f"not valid Python: {error.msg}", code="bundle.python_syntax", where=where, hint="correct the line named")
             )
-        except (ValueError, RecursionError) as error:
-            problems.append(BundleInvalid(f"not valid Python: {error}", code="bundle.python_syntax", where=where, hint="correct the file"))
+        except _BEYOND_PARSING as error:
+            why = str(error) or "nested too deeply"
+            problems.append(BundleInvalid(f"not valid Python: {why}", code="bundle.python_syntax", where=where, hint="correct the file"))
         else:
             if path == entry:
                 problems.extend(_entry_problems(tree, ports_in, where))
@@ -53,10 +58,12 @@ def python_problems(
 
 @lru_cache(maxsize=256)
 def needed_arguments(entry: bytes) -> frozenset[str]:
-    """The arguments without which the agent's function is not called; none where the source alone does not tell for certain."""
+    """The arguments without which the agent's function is not called; none where the source alone does not soon tell for certain."""
+    if len(entry) > _SOON_READ:
+        return frozenset()
     try:
         tree = ast.parse(entry)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, *_BEYOND_PARSING):
         return frozenset()
     marked = _marked(tree)
     if len(marked) != 1 or len(marked[0].decorator_list) != 1 or _is_bound_again(tree, marked[0].name):
@@ -116,4 +123,9 @@ def _names_of_mark(tree: ast.Module) -> set[str]:
 
 
 def _spelling(decorator: ast.expr) -> str:
-    return ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    """Its name with dots, nothing where it is another expression."""
+    at, parts = decorator.func if isinstance(decorator, ast.Call) else decorator, list[str]()
+    while isinstance(at, ast.Attribute):
+        parts.append(at.attr)
+        at = at.value
+    return ".".join([at.id, *parts[::-1]]) if isinstance(at, ast.Name) else ""

@@ -23,6 +23,10 @@ MARK = "from runloop_agent import agent\n@agent\n"
         ("def run(a:", ""),
         ("\0", ""),
         ("x = " + "(" * 3000, ""),
+        (MARK + "def run(a): ...\nx = " + "-" * 20_000 + "1", ""),
+        (MARK + "def run(a): ...\nx = " + "lambda: " * 5_000 + "1", ""),
+        (MARK + "def run(a): ...\n@" + "not " * 900 + "x\ndef other(b): ...", "a"),
+        (MARK + "def run(a): ...\n#" + "x" * 70_000, ""),
     ],
 )
 def test_only_what_is_certain_is_needed(source, needed):
