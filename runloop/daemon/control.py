@@ -11,6 +11,7 @@ from runloop.daemon import overview, reading
 from runloop.daemon.errors import NeedsOperator
 from runloop.daemon.feed import run_topic
 from runloop.daemon.library import WithWorkdir
+from runloop.daemon.lookups import Lookups
 from runloop.daemon.people import Answer
 from runloop.daemon.submitting import Request
 from runloop.errors import InvalidInput, RunloopError, Where
@@ -40,6 +41,7 @@ class Control:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._lookups = Lookups(daemon.bus.broker.sessions)
         self._routing: tuple[Settings, RouterSettings] | None = None
 
     async def handle(self, request: BusRequest) -> dict[str, Any]:
@@ -62,7 +64,10 @@ class Control:
             raise InvalidInput(wrong, code="ctrl.verb", where=Where(key="verb"), hint=f"the verbs are {known}")
         if name not in _FOR_EVERYBODY:
             _operator(peer, str(name))
-        return await verb(self, fields, peer)
+        if name not in _LOOKING_UP:
+            return await verb(self, fields, peer)
+        async with self._lookups.turn(peer):
+            return await verb(self, fields, peer)
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -341,6 +346,8 @@ VERBS: dict[str, Verb] = {
     "drain": Control.drain,
 }
 _FOR_EVERYBODY = frozenset({"describe_agents", "status", "metrics", "route"})
+_LOOKING_UP = frozenset({"list", "attach", "blob", "approvals"})
+"""Verbs that read the knowledge base in a thread."""
 """What holds nothing that people wrote."""
 _UPSTREAM: dict[str, Verb] = {
     "RunSubmit": Control.run_submit,

@@ -1,0 +1,39 @@
+"""What requests look up in threads: one thing at a time for each connection, and nothing for one that ended."""
+
+import asyncio
+
+import pytest
+
+from runloop.bus.session import Peer
+from runloop.daemon.lookups import Lookups
+from runloop.errors import RunloopError
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_each_connection_has_one_turn_at_a_time_and_what_ended_has_none():
+    sessions, begun, go_on = {"a", "b"}, [], asyncio.Event()
+    lookups = Lookups(sessions)
+
+    async def look_up(session, number):
+        async with lookups.turn(Peer(1, 1, 1, session=session)):
+            begun.append(f"{session}{number}")
+            await go_on.wait()
+
+    waiting = [asyncio.create_task(look_up(session, number)) for session, number in (("a", 1), ("a", 2), ("b", 1), ("a", 3))]
+    await settle()
+    assert begun == ["a1", "b1"]
+    waiting[1].cancel()
+    go_on.set()
+    await settle()
+    assert begun == ["a1", "b1", "a3"]
+    await asyncio.gather(*waiting, return_exceptions=True)
+    waiting.clear()
+    assert not lookups._turns
+    sessions.remove("a")
+    with pytest.raises(RunloopError) as caught:
+        await look_up("a", 4)
+    assert caught.value.code == "bus.closed"
