@@ -33,6 +33,7 @@ from runloop.openings.states import (
     Command,
     Event,
     Failure,
+    Forked,
     GateAnswered,
     NodeDone,
     NodeFailed,
@@ -48,6 +49,7 @@ from runloop.openings.states import (
     StopNode,
     TakenUp,
     Tick,
+    Told,
     Warn,
 )
 from runloop.openings.timers import Countdown
@@ -82,7 +84,7 @@ class Plan(Flow):
         cls,
         opening: Opening,
         seed: bytes,
-        history: Iterable[tuple[int, Event | NodeReady | NodeStarted | TakenUp]],
+        history: Iterable[tuple[int, Told]],
         now_ms: int,
         *,
         max_parallel: int | None = None,
@@ -125,8 +127,6 @@ class Plan(Flow):
 
     def _begin(self, _event: Begin) -> None:
         if self.status is not Status.QUEUED:
-            if self._folding:
-                self._begin_anew()
             return
         self._move_run(Status.RUNNING)
         self._clock.run(self._now)
@@ -134,8 +134,7 @@ class Plan(Flow):
             if not step.incoming:
                 self._decide(step)
 
-    def _begin_anew(self) -> None:
-        """Only in a history: a fork goes on from here, with a clock of its own, and asks at open gates with their whole time."""
+    def _forked(self, _event: Forked) -> None:
         self._clock = Countdown(self.opening.policy.timeout_ms)
         for step in self._steps:
             gate = step.node.gate
@@ -346,6 +345,7 @@ class Plan(Flow):
 
     _handlers: ClassVar[dict[type, Callable[[Plan, Any], None]]] = {
         Begin: _begin,
+        Forked: _forked,
         NodeReady: _readied,
         NodeStarted: _started,
         TakenUp: _taken_up,

@@ -79,7 +79,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The run starts; in a history once more where it was forked and goes on."""
+    """The run starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,11 @@ class TakenUp:
     """Only in a history: nothing was under way since ``since_ms`` (no process had the run), so that time counts against no time-out."""
 
     since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """Only in a history: a fork goes on from here, with a clock of its own, and asks at open gates with their whole time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +283,8 @@ class RunDone:
 
 
 Command: TypeAlias = NodeReady | StartNode | StopNode | NodeRetrying | OpenGate | CloseGate | Warn | NodeDone | RunDone
+Told: TypeAlias = Event | NodeReady | NodeStarted | TakenUp | Forked
+"""What a history is made of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from runloop.errors import InvalidInput
 from runloop.events import NodeResult, RunIdentity, current, outputs_hash
 from runloop.openings.states import (
     Begin,
-    Event,
+    Forked,
     GateAnswered,
     NodeDone,
     NodeFailed,
@@ -23,6 +23,7 @@ from runloop.openings.states import (
     NodeSucceeded,
     NodeWaiting,
     TakenUp,
+    Told,
 )
 from runloop.runs.fork import told_events
 from runloop.runs.results import SPAWNS, child_id
@@ -128,7 +129,7 @@ class RecordedRun:
     reason: str | None = None
     final_hash: str | None = None
     identity: RunIdentity = field(default_factory=lambda: RunIdentity("", "", "", ""))
-    events: list[tuple[int, Event | NodeReady | NodeStarted | TakenUp]] = field(default_factory=list)
+    events: list[tuple[int, Told]] = field(default_factory=list)
     """What happened in the plan's terms, with the times in Unix milliseconds."""
     asked: dict[str, Asked] = field(default_factory=dict)
     """What a person was asked, by approval id."""
@@ -243,7 +244,7 @@ def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event
         case "run.submitted":
             run.submitted, run.owner = meta, meta.get("owner")
         case "run.started":
-            run.events.append((event.ts_ms, Begin()))
+            run.events.append((event.ts_ms, Forked() if run.events else Begin()))
         case "run.paused" | "run.resumed":
             run.paused = event.kind == "run.paused"
             for attempt in open_attempts.values():

@@ -20,6 +20,7 @@ from runloop.openings.states import (
     CloseGate,
     Command,
     Event,
+    Forked,
     GateAnswered,
     NodeDone,
     NodeReady,
@@ -329,7 +330,7 @@ class Run:
     def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:
         """Make the plan of the record; with an ``event`` that ends the run no time comes any more."""
         now_ms = 0 if event is not None else self.services.clock_ms()
-        events = recorded.events if recorded.last_seq > 1 else [*recorded.events, (now_ms, Begin())]  # a fork that begins
+        events = recorded.events if recorded.last_seq > 1 else [*recorded.events, (now_ms, Forked())]  # it begins
         self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
             if attempt.status == "ok":

@@ -11,6 +11,7 @@ from runloop.openings.states import (
     Begin,
     Cancel,
     Failure,
+    Forked,
     GateAnswered,
     NodeDone,
     NodeFailed,
@@ -167,13 +168,13 @@ def test_where_a_fork_begins_the_clock_and_the_gates_that_are_open_begin_anew(op
     built = opening({"a": {"gate": gate}}, policy={"timeout_ms": 500})
     asked = [(0, Begin()), (0, NodeStarted("a")), (400, NodeSucceeded("a", 1, OUT))]
 
-    plan, (opened,) = Plan.rebuild(built, b"", [*asked, (DAY, Begin())], DAY)
+    plan, (opened,) = Plan.rebuild(built, b"", [*asked, (DAY, Forked())], DAY)
 
     assert (opened.round, opened.deadline_ms, plan.next_deadline_ms) == (1, DAY + 5000, DAY + 5000)
     plan.step(GateAnswered("a", 1, "approve"), DAY + 4000)
     assert plan.final == RunDone(Status.SUCCEEDED, "", {})
 
-    plan, (started,) = Plan.rebuild(built, b"", [*asked[:2], (DAY, Begin())], DAY)
+    plan, (started,) = Plan.rebuild(built, b"", [*asked[:2], (DAY, Forked())], DAY)
     assert (started.node, plan.next_deadline_ms) == ("a", DAY + 500)
 
 
