@@ -143,9 +143,10 @@ def param_pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[st
         try:
             values[key] = strict_json(text)
         except ValueError as error:
-            wanted = f"{type(default).__name__} like its default {json.dumps(default)}"
-            message = f"the parameter {key!r} is {wanted}, and {text[:80]!r} is not: {error}"
-            raise InvalidInput(message, code="run.params", where=where, hint="write it as JSON") from error
+            like = json.dumps(default, ensure_ascii=False)[:80]
+            why = "" if isinstance(error, json.JSONDecodeError) else f": {error}"
+            message = f"the parameter {key!r} must be JSON like its default {like}, and {text[:80]!r} is not{why}"
+            raise InvalidInput(message, code="run.params", where=where, hint=f"for example -p {key}='{like}'") from error
     return values
 
 

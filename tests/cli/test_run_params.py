@@ -1,0 +1,35 @@
+"""`-p KEY=VALUE` of `rlp run` and `rlp fork`: in the type of the default, or refused in words that say what to write."""
+
+import pytest
+
+from runloop.cli.run import param_pairs
+from runloop.errors import InvalidInput
+
+DECLARED = {"text": "tea", "count": 1, "yes": True, "list": ["é"], "map": {}, "any": None}
+
+
+def test_text_stays_text_and_everything_else_is_read_as_json():
+    pairs = ["text=5", "count=2.5", "yes=false", 'list=[1, "b"]', 'map={"a": 1}', "any=5", "unknown=1"]
+    assert param_pairs(pairs, DECLARED, {}) == {
+        "text": "5", "count": 2.5, "yes": False, "list": [1, "b"], "map": {"a": 1}, "any": "5", "unknown": "1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pair", "message", "hint"),
+    [
+        ("count=x", "the parameter 'count' must be JSON like its default 1, and 'x' is not", "for example -p count='1'"),
+        ("yes=no", "the parameter 'yes' must be JSON like its default true, and 'no' is not", "for example -p yes='true'"),
+        ("list=a,b", """the parameter 'list' must be JSON like its default ["é"], and 'a,b' is not""", """for example -p list='["é"]'"""),
+        (
+            'map={"a": 1, "a": 2}',
+            """the parameter 'map' must be JSON like its default {}, and '{"a": 1, "a": 2}' is not: the key 'a' stands twice""",
+            "for example -p map='{}'",
+        ),
+        ("count", "-p takes KEY=VALUE, not 'count'", "for example -p topic='Q4 plan'"),
+    ],
+)
+def test_what_is_none_is_refused_in_words_of_the_opening(pair, message, hint):
+    with pytest.raises(InvalidInput) as caught:
+        param_pairs([pair], DECLARED, {})
+    assert (caught.value.code, caught.value.message, caught.value.hint) == ("run.params", message, hint)
