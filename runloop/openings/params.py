@@ -5,6 +5,7 @@ Only a value that is entirely one template is replaced, by the parameter's typed
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import TYPE_CHECKING
@@ -171,5 +172,5 @@ def _find_braces(value: Json) -> str | None:
 
 
 def _shown(value: Json) -> str:
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:59] + "…"

@@ -160,6 +160,12 @@ def test_a_given_parameter_that_does_not_fit_is_refused(given, message):
     assert [problem.message for problem in caught.value.problems] == [message]
 
 
+def test_a_given_parameter_of_another_type_is_told_the_default_as_it_would_be_written():
+    text = "version: 0\nname: o\nparams: {yes: true, words: [é, null]}\nnodes: [{id: a, use: agent:x}]\nedges: []\n"
+    found = examine(text, params={"yes": "no", "words": 1}).problems
+    assert [problem.hint for problem in found] == ["the opening's default is true", 'the opening\'s default is ["é", null]']
+
+
 def test_a_given_parameter_has_no_place_in_the_document_but_a_name():
     [problem] = examine(PARAMS, file="o.yaml", params={"topik": 1}).problems
 
