@@ -59,11 +59,16 @@ def want(broker: Broker, sub: Subscription) -> None:
     broker.reads.append(Read(sub, "/".join(sub.pattern), sub.cursor, min(broker.limits.replay_messages, room)))
 
 
+def wanted(read: Read) -> bool:
+    """Whether the subscription is still there."""
+    return read.sub.session.subs.get(read.sub.sub) is read.sub
+
+
 def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]]) -> None:
     """Queue what a reading found."""
     sub = read.sub
     sub.reading = False
-    if sub.session.subs.get(sub.sub) is not sub:
+    if not wanted(read):
         return
     topic = broker.routes.topic(read.topic)
     full = False
@@ -84,7 +89,7 @@ def failed(broker: Broker, read: Read, error: RunloopError, now_ms: int) -> None
     """The ledger cannot serve the subscription: it ends, and its connection is told."""
     sub = read.sub
     sub.reading = False
-    if sub.session.subs.get(sub.sub) is sub:
+    if wanted(read):
         broker.end(sub)
         broker.send(sub.session, "toolresult.bus.ack.v1", {"of": 0, "sub": sub.sub, "ok": False, "error": to_wire(error)}, now_ms)
 

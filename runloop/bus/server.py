@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +85,7 @@ class BusServer:
         self._handlers: dict[str, tuple[Handler, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lines = Lines()
+        self._reads: dict[str, deque[replay.Read]] = {}
         self._turn_due = False
         self._turn_s = 0.0
         self._connections: set[Connection] = set()
@@ -228,7 +230,7 @@ class BusServer:
         if broker.reads:
             reads, broker.reads = broker.reads, []
             for read in reads:
-                self._spawn(self._read(read))
+                self._read_in_line(read)
         while broker.dirty:
             sessions, broker.dirty = broker.dirty, []
             for session in sessions:
@@ -333,8 +335,27 @@ class BusServer:
         broken = RunloopError(f"the daemon failed to answer: {type(error).__name__}", code="bus.handler", hint="the daemon's log says more")
         return {"error": broken.to_dict()}
 
+    def _read_in_line(self, read: replay.Read) -> None:
+        """Let a reading wait for the others of its connection: the threads that read are everybody's."""
+        session_id = read.sub.session.id
+        line = self._reads.get(session_id)
+        if line is None:
+            line = self._reads[session_id] = deque()
+            self._spawn(self._read_line(session_id, line))
+        line.append(read)
+
+    async def _read_line(self, session_id: str, line: deque[replay.Read]) -> None:
+        try:
+            while line:
+                await self._read(line.popleft())
+                await asyncio.sleep(0)  # what is still in memory is read without a wait: the others come in between
+        finally:
+            del self._reads[session_id]
+
     async def _read(self, read: replay.Read) -> None:
         assert self._ledger is not None  # noqa: S101 - otherwise there are no durable subscriptions
+        if not replay.wanted(read):
+            return
         try:
             records = await self._ledger.read(read.topic, read.from_seq, read.limit)
         except RunloopError as error:

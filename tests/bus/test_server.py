@@ -493,6 +493,43 @@ class Ledger:
         return [record for record in self.records if record[0] >= from_seq][:limit]
 
 
+class Shelf(Ledger):
+    """A ledger that is slow, and says who reads at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.go_on = asyncio.Event()
+        self.begun = []
+
+    async def read(self, topic, from_seq, limit):
+        self.begun.append(topic)
+        await self.go_on.wait()
+        return []
+
+
+async def test_the_ledger_is_read_for_each_connection_one_thing_at_a_time_and_for_one_that_is_gone_nothing(serve):
+    shelf = Shelf()
+    server = await serve(ledger=shelf)
+    async with await BusClient.connect(server.path) as many, await BusClient.connect(server.path) as one:
+        for number in range(5):
+            await many.subscribe(f"many/{number}", "durable")
+        await one.subscribe("one", "durable")
+        assert shelf.begun == ["many/0", "one"]
+        shelf.go_on.set()
+        while server.handling:
+            await asyncio.sleep(0)
+        assert shelf.begun == ["many/0", "one", "many/1", "many/2", "many/3", "many/4"]
+        shelf.go_on.clear()
+        for number in range(5, 8):
+            await many.subscribe(f"many/{number}", "durable")
+    while server.stats().connections:
+        await asyncio.sleep(0)
+    shelf.go_on.set()
+    while server.handling:
+        await asyncio.sleep(0)
+    assert shelf.begun[6:] == ["many/5"]
+
+
 async def test_a_durable_subscription_replays_follows_and_resumes_without_gap_or_repetition(serve, now_ms):
     ledger = Ledger()
     server = await serve(ledger=ledger)
