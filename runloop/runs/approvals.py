@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DENIED_BY_PERSON = "approval.rejected"
 NOBODY_TO_ASK = "approval.nobody"
 DENIED_BY_POLICY = "policy.denied"
-IT_HAPPENED, DO_IT, GIVE_UP = _OUTCOMES = ("it happened", "do it now", "give up")
+IT_HAPPENED, DO_IT, GIVE_UP = OUTCOMES = ("it happened", "do it now", "give up")
 """What a person says about an external call that was begun and has no outcome."""
 _PERSONS_OWN = frozenset({"model.complete"})
 """Actions whose other host the person chose in the configuration: asking again for each call would teach people not to read."""
@@ -301,14 +301,14 @@ class ApprovalDesk:
             if before is None:
                 meta = ApprovalRequested(
                     approval_id, what, node=ctx.node, attempt=ctx.attempt, call=ctx.call, action=prepared.action,
-                    recipients=list(prepared.recipients) or None, options=list(_OUTCOMES),
+                    recipients=list(prepared.recipients) or None, options=list(OUTCOMES),
                 )  # fmt: skip
                 says = f"{ctx.node} asks whether {prepared.action} happened"
                 draft = Draft("approval.requested", says, meta, agent_id=f"agent:{ctx.agent}")
                 event_id = await self._requested(call, approval_id, prepared, draft)
             else:
                 event_id = before.event_id
-            question = Question(what, _OUTCOMES, None, "", None, stays_open=True)
+            question = Question(what, OUTCOMES, None, "", None, stays_open=True)
             wait = Wait("person", None, OpenQuestion(approval_id, event_id, "question"))
             with self._asks(approval_id, prepared.action, call), call.at.waits(wait):
                 given = await self.operator.ask(question, asking)

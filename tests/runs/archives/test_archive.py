@@ -8,18 +8,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runloop.bundles import bundle_from_files
+from runloop.effects.perform.ports import PersonAnswer
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events import canonical
 from runloop.events.hashes import preimage
+from runloop.openings import parse_opening
 from runloop.runs.archives.archive import ArchiveAltered, open_archive, peek, read_archive
 from runloop.runs.archives.container import ArchiveInvalid, pack, unpack
 from runloop.runs.archives.imported import Imported
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
+from runloop.runs.manager import Submission
 from runloop.runs.replay import Replayer
 from runloop.runs.sources import find_source
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
+from tests.runs.archives.conftest import INNER, RELAY
 
 
 async def test_an_archive_holds_the_same_records_values_and_bundles_as_the_ledger(recorded, archived, public_key):
@@ -132,6 +136,41 @@ async def test_a_redacted_archive_says_nothing_and_no_guess_can_be_proven_by_it(
         for one, other in zip(masked.attempts, before.attempts, strict=True):
             assert (one.node, one.agent, one.status, one.ms, one.spent) == (other.node, other.agent, other.status, other.ms, other.spent)
             assert [call.name for call in one.crossings] == [call.name for call in other.crossings]
+
+
+CHOOSES = """version: 0
+name: chooses
+params: {topic: hidden topic}
+nodes:
+  - {id: talk, use: "agent:relay", with: {topic: "{{params.topic}}"}}
+  - {id: below, use: "opening:inner", gate: {ask: hidden question, options: [hidden one, hidden two], timeout: 1h, on_timeout: hidden two}}
+edges: [{from: talk.out, to: below.in}]
+"""
+
+
+async def test_what_is_other_in_a_fork_and_the_texts_of_nested_openings_are_masked_too(bench, desk, archived):
+    answers = [PersonAnswer(each, "operator") for each in ("hidden one", "hidden two")]
+    async with bench(desk(answers=answers)) as b:
+        b.agent("relay", RELAY, caps="model = true")
+        b.agent("quiet", "@agent\ndef run():\n    return {'out': 7}\n")
+        b.openings["inner"] = f"# hidden comment\n{INNER}"
+        run = await b.manager.submit(Submission(parse_opening(CHOOSES, file="/hidden/chooses.yaml"), workdir="/hidden/directory"))
+        parent = await b.manager.drive(run)
+        changed = {"answers": {"talk/1/1": {"text": "hidden answer"}}, "params": {"topic": "hidden too"}}
+        fork = await b.manager.fork(b.ledger, ForkRequest(parent.run_id, **changed))
+        result = await b.manager.drive(fork)
+        assert (parent.status, result.status) == ("succeeded", "succeeded")
+
+        made = archived(b, result.run_id, redact=True)
+
+        assert b"hidden" in archived(b, result.run_id).data
+        assert b"hidden" not in made.data
+        masked = load_run(read_archive(made.data), result.run_id)
+        assert masked.submitted["overrides"] == {
+            "answers": [{"node": "talk", "attempt": 1, "call": 1, "result": {"text": "[13 characters]"}}],
+            "params": {"topic": "[10 characters]"},
+        }
+        assert [each.status for each in masked.attempts] == ["ok", "ok"]
 
 
 async def test_a_bundle_that_is_gone_is_named_and_the_rest_is_exported(recorded, archived):
