@@ -11,7 +11,7 @@ from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.runs.pausing import pause, resume
-from runloop.runs.unfinished import own_run, unfinished_runs
+from runloop.runs.unfinished import unfinished_runs
 
 if TYPE_CHECKING:
     from runloop.daemon.hosted import Hosted
@@ -84,11 +84,11 @@ class Changing:
     async def _here(self, ref: str) -> Hosted:
         """The run, in memory. Raises InvalidInput ``run.unknown``, ``run.ambiguous``, ``run.ended``, ``run.not_here``, or why it is not."""
         hosting = self.hosting
-        while (hosted := hosting.roster.find(ref)) is not None:
+        run_id = hosting.roster.run_id_of(ref)
+        while (hosted := hosting.roster.hosted.get(run_id)) is not None:
             if hosted.run.parked is None or hosted.task is None:
                 return hosted
             await asyncio.wait({hosted.task})  # it is leaving memory, and hears of nothing any more
-        run_id = own_run(hosting.kb, ref)
         if hosting.roster.has(run_id):
             return await asyncio.shield(hosting.fetch(run_id))
         state = await hosting.roster.state_of(run_id)

@@ -227,6 +227,19 @@ async def test_a_paused_run_begins_nothing_and_goes_on_when_it_is_resumed(daemon
     assert finished[1] > kinds.index("run.resumed")
 
 
+@pytest.mark.parametrize("letters", [None, 4], ids=["last", "four letters"])
+async def test_a_run_in_memory_is_paused_and_resumed_however_it_is_named(daemon, words, letters):
+    daemon.agent("loop", words.loop)
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = (await link.submit(words.one("loop")))["run_id"]
+        ref = run_id[:letters] if letters else "last"
+        states = [(await link.ask(verb, run=ref))["state"] for verb in ("pause", "resume", "pause")]
+        await link.ask("cancel", run=ref)
+        ended = (await words.to_end(await link.follow(run_id)))[-1]["meta"]["status"]
+    assert (states, ended) == (["paused", "running", "paused"], "cancelled")
+
+
 async def test_a_queued_run_that_was_paused_and_resumed_begins_when_it_is_its_turn(daemon, words):
     daemon.agent("loop", words.loop)
     daemon.agent("quick", words.quick)
