@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES: Final = (
     "agtop",
     "agtop --run 3f2a91c0",
-    "rlp attach last --json | agtop --input -",
+    "rlp attach last --watch --json | agtop --input -",
     "agtop --at 2h",
     "agtop --plain",
     "agtop --web",

@@ -41,16 +41,36 @@ def attach(
     from runloop.cli.person import TerminalPerson, person_present
     from runloop.cli.showing import exit_code, text_line
 
-    line = output.record_line if as_json or not output.is_terminal(sys.stdout) else text_line
+    terminal = output.is_terminal(sys.stdout)
+    lines = _Lines(text_line if terminal and not as_json else output.record_line)
+    person = None
+    if person_present() and not watch:
+        person = TerminalPerson(lines.hold, lines.release) if terminal else TerminalPerson()
+    result = waited(follow(context.settings(), run, lines.take, from_seq=from_seq, person=person))
+    return EXIT_FAILED if result is None else exit_code(result, interrupted=False)
 
-    def show(record: Record) -> None:
-        text = line(masking.masked(record))
-        if text is not None:
+
+class _Lines:
+    """Records as lines. Those that come while a person is asked wait, so that they do not stand in what is typed."""
+
+    def __init__(self, line: Callable[[Record], str | None]) -> None:
+        self._line = line
+        self._held: list[str] | None = None
+
+    def take(self, record: Record) -> None:
+        text = self._line(masking.masked(record))
+        if text is not None and self._held is not None:
+            self._held.append(text)
+        elif text is not None:
             print(text, flush=True)
 
-    person = TerminalPerson() if person_present() and not watch else None
-    result = waited(follow(context.settings(), run, show, from_seq=from_seq, person=person))
-    return EXIT_FAILED if result is None else exit_code(result, interrupted=False)
+    def hold(self) -> None:
+        self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held or [], None
+        for text in held:
+            print(text, flush=True)
 
 
 async def follow(

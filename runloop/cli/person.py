@@ -130,6 +130,9 @@ class TerminalPerson:
         line: asyncio.Future[str | None] = loop.create_future()
 
         def readable() -> None:
+            if _taken(descriptor):
+                loop.remove_reader(descriptor)
+                return
             try:
                 data = os.read(descriptor, 65_536)
             except OSError:
@@ -175,6 +178,16 @@ def forget_typed_ahead() -> None:
 
     with suppress(termios.error):
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def _taken(descriptor: int) -> bool:
+    """Whether another program has the terminal, a pager or agtop behind a pipe: it hears keys, not lines, and they are meant for it."""
+    import termios
+
+    try:
+        return not termios.tcgetattr(descriptor)[3] & termios.ICANON
+    except termios.error:
+        return False
 
 
 def _bold(text: str) -> str:

@@ -11,6 +11,7 @@ import struct
 import sys
 import termios
 import time
+import tty
 
 import pytest
 
@@ -168,6 +169,30 @@ def test_a_terminal_that_is_closed_decides_nothing_and_the_run_goes_on(asking, c
     if hangup is signal.SIG_IGN:
         os.kill(terminal.pid, signal.SIGKILL)
         os.waitpid(terminal.pid, 0)
+
+
+def test_no_record_is_printed_into_the_line_that_is_typed(asking):
+    assert asking.rlp("run", "sender", "--detach").returncode == 0
+    terminal = Terminal(asking, "attach", "last")
+    terminal.expect("no: ")
+    for verb in ("pause", "resume"):
+        assert asking.rlp(verb, "last").returncode == 0
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    typed, _, after = terminal.shown.partition("no: ")
+    assert after.startswith("y\r\n")
+    assert ("paused" in typed, "paused" in after) == (False, True)
+
+
+def test_keys_for_a_program_behind_a_pipe_that_has_the_terminal_decide_nothing(asking):
+    terminal = Terminal(asking, "run", "sender")
+    terminal.expect("no: ")
+    (opened,) = json.loads(asking.rlp("approve", "--json").stdout)
+    tty.setraw(terminal.fd)
+    terminal.type("a")
+    assert asking.rlp("approve", opened["approval_id"], "--reason", "read whole").returncode == 0
+    assert terminal.end() == 0
+    assert ended(asking, "approval.decided")["rationale"] == "read whole"
 
 
 def test_without_a_terminal_an_approval_is_refused_at_once_as_in_the_own_process(asking):
