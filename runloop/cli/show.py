@@ -227,7 +227,7 @@ def _print_nodes(recorded: RecordedRun) -> None:
             each.status or "running",
             len(each.crossings),
             _short(each.outputs_hash),
-            _first_line(masking.masked_text(each.error["message"])) if each.error else None,
+            _first_line(masking.masked_text(each.error["message"] if each.error else each.why)),
         )
         for each in _in_order(recorded)
     ]
@@ -257,4 +257,5 @@ def _attempt(each: Any) -> dict[str, Any]:
         "outputs": each.outputs,
         "outputs_hash": each.outputs_hash,
         "error": each.error,
+        "why": each.why,
     }

@@ -79,6 +79,8 @@ class RecordedAttempt:
     outputs: Mapping[str, list[Any]] | None = None
     outputs_hash: str | None = None
     error: Mapping[str, Any] | None = None
+    why: str = ""
+    """Why it was stopped."""
     ms: int | None = None
     taint: frozenset[str] = frozenset()
     spent: Spent = field(default_factory=Spent)
@@ -380,13 +382,14 @@ def _node_ended(run: RecordedRun, attempt: RecordedAttempt | None, event: Stored
             run.results[meta["node"]] = NodeResult(meta.get("outputs_hash"), None if error is None else error["message"])
         else:
             run.results.pop(meta["node"], None)
+    why = event.payload["message"].partition(": ")[2]
     if attempt is None:  # of many items, decided at its gate, or never started: to the plan that follows from what is known
-        why = event.payload["message"].partition(": ")[2]
         run.ends.append(RecordedEnd(meta["node"], meta["status"], why, meta.get("outputs"), meta.get("outputs_hash"), len(run.attempts)))
         return
     attempt.status, attempt.outputs, attempt.error = meta["status"], meta.get("outputs"), meta.get("error")
     attempt.outputs_hash, attempt.ms, attempt.ended_in = meta.get("outputs_hash"), meta.get("ms"), event.payload["run_id"]
     attempt.taint = frozenset(meta.get("taint") or ())
+    attempt.why = why if attempt.status == "cancelled" else ""
     retried = meta.get("retry_ms") is not None
     if attempt.status == "ok" or attempt.outputs is not None:
         _succeeded(run, attempt, at_ms)  # also where what it gave broke its contract

@@ -8,6 +8,7 @@ import pytest
 
 from runloop.kb import AsyncLedger
 from runloop.runs.forking import ForkRequest
+from runloop.runs.history import load_run
 from runloop.runs.results import RunHalted
 
 ASKS = "@agent\ndef run():\n    return {'out': model.complete('p').text}\n"
@@ -193,3 +194,21 @@ async def left(b, opening, cancel=None):
         await driving
     b.model.hold = None
     return run.run_id
+
+
+async def test_what_was_stopped_says_why_when_it_is_read_back(bench):
+    nodes = '[{id: quick, use: "agent:two"}, {id: slow, use: "agent:one"}, {id: first, use: "agent:two", merge: first_ok}]'
+    edges = "[{from: quick.out, to: first.in}, {from: slow.out, to: first.in}]"
+    async with bench() as b:
+        b.agent("one", ASKS, caps=MODEL)
+        b.agent("two", "@agent\ndef run():\n    return {'out': 2}\n")
+        b.model.hold = asyncio.Event()
+
+        result = await b.run(f"version: 0\nname: race\nnodes: {nodes}\nedges: {edges}\n")
+
+        attempts = load_run(b.ledger, result.run_id).attempts
+        assert sorted((each.node, each.status, each.why) for each in attempts) == [
+            ("first", "ok", ""),
+            ("quick", "ok", ""),
+            ("slow", "cancelled", "'first' has what it needs"),
+        ]
