@@ -166,7 +166,8 @@ class Plain:
                     return
             except RunloopError as error:
                 self.say(clean(f"{error.code}: {error.message}. {error.hint}"))
-        await asyncio.Event().wait()  # nobody gives commands any more: what happens is told on
+        if not commands.isatty():  # where somebody types, the end is a `quit`
+            await asyncio.Event().wait()  # nobody gives commands any more: what happens is told on
 
     async def command(self, line: str) -> bool:
         """Carry one out; False to leave. Raises RunloopError."""

@@ -148,6 +148,19 @@ def test_commands_come_from_a_file_as_well_and_wait_until_something_is_known(rec
     assert "tui.command: there is no command 'bogus'" in said
 
 
+def test_the_end_of_what_somebody_types_leaves(desk, records):
+    class Typed(io.BytesIO):
+        def isatty(self):
+            return True
+
+    class Endless(StreamFeed):
+        async def fill(self, board, changed):
+            await super().fill(board, changed)
+            await asyncio.Event().wait()
+
+    assert follow(Endless(io.BytesIO(), "letter.ndjson"), desk, Typed(b"help\n")) == 0
+
+
 async def test_what_passes_at_once_is_told_as_it_is_afterwards(plain, said, records):
     said.clear()
     for record in records[18:]:
