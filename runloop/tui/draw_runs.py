@@ -48,6 +48,8 @@ def runs_page(board: Board, width: int, now_ms: int, *, words: str = "", sort: s
 def _no_runs(board: Board, width: int, *, filtered: bool) -> list[Row]:
     if board.lost and not board.runs:
         return paragraphs(clean_line(board.link), width, "error")
+    if not board.link:
+        return [line("nothing is known yet", "dim")]
     return [line("no runs match the filter" if filtered else "no runs yet: `rlp run OPENING` begins one", "dim")]
 
 

@@ -64,7 +64,7 @@ def test_where_no_daemon_answers_an_empty_list_says_so_and_not_that_there_are_no
     board.know(status={"state": "ready"}, link="connected")
     there = texts(page(board, "Runs"))
     assert [text[-1] for text in (first, lost, there)] == [
-        "no runs yet: `rlp run OPENING` begins one", "no daemon answers: `rlp up` starts one", "no runs yet: `rlp run OPENING` begins one",
+        "nothing is known yet", "no daemon answers: `rlp up` starts one", "no runs yet: `rlp run OPENING` begins one",
     ]  # fmt: skip
     board = board_of(waiting)
     board.lose("no daemon answers: `rlp up` starts one")
