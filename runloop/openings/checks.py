@@ -42,6 +42,11 @@ class AgentPorts:
         return {*self.ports_in, ORDER_PORT, *schema.get("properties", ())}
 
 
+def ports_of(child: Opening) -> AgentPorts:
+    """The ports of a nested opening: parameters go in, ``out`` comes out."""
+    return AgentPorts(frozenset(child.params), frozenset({"out"}))
+
+
 Resolve: TypeAlias = Callable[[str, str | None], AgentPorts | None]
 """An agent's ports by name and variant; None or an error of ``_MISSING`` if it is not installed, another if it cannot be used."""
 _MISSING: Final = frozenset({"bundle.not_found", "opening.not_found"})
@@ -65,8 +70,13 @@ def check(opening: Opening, resolve: Resolve, nested: Nested | None = None) -> l
             hint = f"the manifest of agent '{node.name}' says so"
             _check_schema(node, ports.with_schema, supplied.get(node.id, ()), report, hint)
         _check_needs(node, ports, supplied.get(node.id, ()), report)
-    _Ports(opening, known, report).check()
+    check_ports(opening, known, report)
     return report.problems
+
+
+def check_ports(opening: Opening, known: dict[str, AgentPorts], report: Report) -> None:
+    """Report references to ports that the nodes in ``known`` do not have."""
+    _Ports(opening, known, report).check()
 
 
 def check_arguments(nodes: Sequence[Node], edges: Iterable[Edge], report: Report) -> None:
@@ -106,7 +116,7 @@ class _Agents:
 
 
 class _Openings:
-    """The ports of nested openings: parameters go in, ``out`` comes out."""
+    """The ports of nested openings, and what is wrong with those at the nodes that use them."""
 
     def __init__(self, opening: Opening, nested: Nested | None) -> None:
         self._opening = opening
@@ -135,7 +145,7 @@ class _Openings:
             return None
         check_params(node, child, report)
         check_filled(node, child, self._revised, report)
-        return AgentPorts(frozenset(child.params), frozenset({"out"}))
+        return ports_of(child)
 
 
 class _Ports:

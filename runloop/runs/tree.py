@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.openings import OpeningError, parse_once
+from runloop.openings.checks import check_ports, ports_of
 from runloop.openings.errors import Report
 from runloop.openings.nesting import check_params
 from runloop.openings.recursion import Recursion
@@ -53,7 +54,8 @@ def find_tree(opening: Opening, text_of: Callable[[str], OpeningText], agent_of:
     """Everything below ``opening``.
 
     Raises:
-        OpeningError: it leads to itself without a condition, or gives a nested opening what is no parameter of it.
+        OpeningError: it leads to itself without a condition, gives a nested opening what is no parameter of it, or takes another port
+            than ``out``.
         RunloopError: an opening or an agent is not here; with the node.
 
     """
@@ -87,9 +89,12 @@ def _check_nested(opening: Opening, below: Mapping[str, Opening]) -> None:
     """What is below a nested opening is checked as that is submitted, with the parameters that it has then."""
     report = Report(opening.file)
     recursion = Recursion(opening, below.get)
+    known = {}
     for node in opening.nodes:
         if node.kind == "opening" and recursion.check(node, report) and (child := below.get(node.name)) is not None:
             check_params(node, child, report)
+            known[node.id] = ports_of(child)
+    check_ports(opening, known, report)
     if report.problems:
         raise OpeningError(report.problems)
 

@@ -118,6 +118,27 @@ async def test_what_a_nested_opening_does_not_take_is_refused_before_anything_is
         assert (await b.run(top)).status == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("edge", "says"),
+    [
+        ("{from: a.out, to: b.nope}", "opening 'below' has no input port 'nope'"),
+        ("{from: b.some, to: c.x}", "opening 'below' has no output port 'some'"),
+    ],
+)
+async def test_an_edge_to_a_port_that_a_nested_opening_does_not_have_is_refused_before_anything_is_recorded(bench, edge, says):
+    async with bench() as b:
+        b.agent("leaf", leaf("x"))
+        b.openings["below"] = BOTTOM.replace("name: bottom", "name: below\nparams: {any: null}")
+        nodes = "[{id: a, use: 'agent:leaf'}, {id: b, use: 'opening:below'}, {id: c, use: 'opening:below'}]"
+        top = f"version: 0\nname: t\nnodes: {nodes}\nedges: [{{from: a.out, to: b.any}}, {{from: b.out, to: c.in}}, {edge}]\n"
+
+        with pytest.raises(OpeningError) as caught:
+            await b.submit(top)
+
+        assert (caught.value.code, caught.value.message, b.ledger.read()) == ("opening.port", says, [])
+        assert (await b.run(top.replace(f", {edge}", ""))).status == "succeeded"
+
+
 RING = 'version: 0\nname: {}\nnodes:\n  - {{id: down, use: "opening:{}"}}\nedges: []\n'
 
 
