@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from runloop.kb.writer import StallListener
 
 _RUN_STARTS = "kind IN ('run.submitted', 'run.started')"  # word for word the condition of the index of runs
+_FIRST = f"coalesce((SELECT min(id) FROM events WHERE run_id = ? AND {_RUN_STARTS}), 0)"  # noqa: S608 - only placeholders
+_WINDOW, _WIDEST = 1024, 65_536
+"""How many events are looked at for the first records of a run, and at once at most: a run costs its span, not the ledger's length."""
 
 _KNOWS = f"""SELECT 1 WHERE EXISTS(SELECT 1 FROM events WHERE idempotency_key = ?1)
              OR EXISTS(SELECT 1 FROM events WHERE run_id = ?2 AND {_RUN_STARTS})
@@ -156,17 +159,13 @@ class Ledger:
         *,
         kinds: Sequence[str] | None = None,
         run_id: str | None = None,
-        after_seq: int | None = None,
     ) -> list[StoredEvent]:
-        """Events with an id above ``after_id``, oldest first; of some kinds, or of one run (then also by ``seq``)."""
+        """Events with an id above ``after_id``, oldest first; of some kinds, or of one run."""
         where: list[str] = ["id > ?"]
         values: list[str | int] = [after_id]
         if run_id is not None:
-            where.append(f"run_id = ? AND id >= coalesce((SELECT min(id) FROM events WHERE run_id = ? AND {_RUN_STARTS}), 0)")  # noqa: S608
-            values += (run_id, run_id)
-            if after_seq is not None:
-                where.append("seq > ?")
-                values.append(after_seq)
+            where = [f"id >= max(?, {_FIRST}) AND run_id = ?"]
+            values = [after_id + 1, run_id, run_id]
         if kinds is not None:
             where.append(f"kind IN ({', '.join('?' * len(kinds))})")
             values.extend(kinds)
@@ -201,17 +200,23 @@ class Ledger:
     def run_ids(self, prefix: str = "", limit: int = 10, *, children: bool = True) -> list[str]:
         """Ids of runs that begin with ``prefix``, newest first; without ``children`` only those that no other run started."""
         own = "" if children else "AND json_extract(payload_json, '$.parent_run_id') IS NULL"
-        sql = f"""SELECT run_id FROM events WHERE {_RUN_STARTS} AND run_id >= ? AND run_id < ? {own}
-                  GROUP BY run_id ORDER BY min(id) DESC LIMIT ?"""  # noqa: S608
+        if prefix:
+            sql = f"""SELECT run_id FROM events WHERE {_RUN_STARTS} AND run_id >= ? AND run_id < ? {own}
+                      GROUP BY run_id ORDER BY min(id) DESC LIMIT ?"""  # noqa: S608
+            values: tuple[str | int, ...] = prefix, prefix + "\U0010ffff", limit
+        else:  # backwards from the end, not over all runs
+            sql = f"SELECT run_id FROM events NOT INDEXED WHERE kind = 'run.submitted' {own} ORDER BY id DESC LIMIT ?"  # noqa: S608
+            values = (limit,)
         with self.reading() as db:
-            return [str(run_id) for (run_id,) in db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]
+            return [str(run_id) for (run_id,) in db.execute(sql, values)]
 
     def children(self, run_id: str) -> list[str]:
         """Ids of the runs that this run started, oldest first."""
-        sql = f"""SELECT run_id FROM events WHERE {_RUN_STARTS} AND json_extract(payload_json, '$.parent_run_id') = ?
+        sql = f"""SELECT run_id FROM events INDEXED BY events_run
+                  WHERE {_RUN_STARTS} AND id > {_FIRST} AND json_extract(payload_json, '$.parent_run_id') = ?
                   GROUP BY run_id ORDER BY min(id)"""  # noqa: S608
         with self.reading() as db:
-            return [str(child) for (child,) in db.execute(sql, (run_id,))]
+            return [str(child) for (child,) in db.execute(sql, (run_id, run_id))]
 
     def was_pruned(self, event_id: int) -> bool:
         """Whether the event left the ledger for an archive."""
@@ -250,13 +255,21 @@ class Ledger:
 
     def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """Every record of a run after ``after_seq``, oldest first; looks no further than its end."""
-        last_id = 0
-        while events := self.read(last_id, run_id=run_id, after_seq=after_seq):
+        sql = f"SELECT {COLUMNS} FROM events WHERE id BETWEEN ? AND ? AND run_id = ? ORDER BY id LIMIT ?"  # noqa: S608 - placeholders
+        with self.reading() as db:
+            at = int(db.execute(f"SELECT {_FIRST}", (run_id,)).get)
+        window = _WINDOW
+        while at <= (head := self.head().id):
+            last = min(at + window - 1, head)  # what comes after the head is for the next look
+            with self.reading() as db:
+                events = [stored(row) for row in db.execute(sql, (at, last, run_id, _WINDOW))]
             for event in events:
-                yield event
+                if (event.payload.get("seq") or 0) > after_seq:
+                    yield event
                 if event.kind == "run.finished":
                     return
-            last_id = events[-1].id
+            at = (events[-1].id if len(events) == _WINDOW else last) + 1
+            window = min(2 * window, _WIDEST)
 
     def newer(self, run_id: str, after_seq: int, after_id: int) -> list[StoredEvent]:
         """The records of a run after ``after_seq`` among the events after ``after_id``, oldest first; 2 µs for each of those events."""

@@ -19,7 +19,7 @@ from runloop.events import (
     is_blob_ref,
     run_event,
 )
-from runloop.events.records import RunStarted, Versions
+from runloop.events.records import RunFinished, RunStarted, Versions
 from runloop.kb import Ledger
 from runloop.kb.errors import BlobMissing, KeyConflict, LedgerClosed, LedgerReadOnly
 from runloop.kb.ledger import _KNOWS
@@ -158,7 +158,6 @@ def test_reading_can_be_narrowed_to_kinds_a_run_and_a_place(ledger, contact, fin
     ledger.append([contact(), finished(1), contact("G", "g@x"), finished(2), finished(3)])
     assert [event.id for event in ledger.read(kinds=["contact.upserted"])] == [1, 3]
     assert [event.id for event in ledger.read(run_id=run.run_id)] == [2, 4, 5]
-    assert [event.id for event in ledger.read(run_id=run.run_id, after_seq=1)] == [4, 5]
     assert [event.id for event in ledger.read(2, 2)] == [3, 4]
     assert [event.id for event in ledger.read_run(run.run_id, 2)] == [5]
     assert ledger.read(run_id="other") == []
@@ -292,3 +291,39 @@ def test_any_number_of_events_is_stored_in_order(ledger, contact, count):
 
 def test_errors_of_input_are_errors_of_input():
     assert issubclass(KeyConflict, InvalidInput)
+
+
+@pytest.mark.parametrize(("window", "widest"), [(1, 1), (1, 3), (2, 8), (5, 5), (100, 100)])
+def test_a_run_is_read_whole_however_much_lies_between_its_records(ledger, contact, run, finished, monkeypatch, window, widest):
+    monkeypatch.setattr("runloop.kb.ledger._WINDOW", window)
+    monkeypatch.setattr("runloop.kb.ledger._WIDEST", widest)
+    versions = Versions("0")
+    begins = run_event(run, 1, "run.submitted", RunStarted("d", {}, versions, "local"), "m")
+    ends = run_event(run, 8, "run.finished", RunFinished("succeeded", 1), "end")
+    records = [begins, finished(2), finished(3), finished(4), finished(5), finished(6), finished(7), ends]
+    for gap, record in zip([3, 0, 1, 4, 0, 0, 17, 2], records, strict=True):
+        ledger.append([*(contact(f"N{number}") for number in range(gap)), record])
+    ledger.append([contact()])
+
+    def seqs(after_seq=0):
+        return [event.payload["seq"] for event in ledger.read_run(run.run_id, after_seq)]
+
+    assert (seqs(), seqs(3), seqs(8)) == ([1, 2, 3, 4, 5, 6, 7, 8], [4, 5, 6, 7, 8], [])
+
+
+def test_a_run_that_goes_on_while_it_is_read_is_read_on(ledger, run, finished, monkeypatch):
+    monkeypatch.setattr("runloop.kb.ledger._WINDOW", 1)
+    monkeypatch.setattr("runloop.kb.ledger._WIDEST", 1)
+    ledger.append([run_event(run, 1, "run.submitted", RunStarted("d", {}, Versions("0"), "local"), "m"), finished(2)])
+    reading = ledger.read_run(run.run_id)
+    assert [next(reading).payload["seq"], next(reading).payload["seq"]] == [1, 2]
+    ledger.append([finished(3)])
+    assert [event.payload["seq"] for event in reading] == [3]
+
+
+def test_the_children_of_a_run_are_the_runs_that_it_started(ledger, run):
+    ids = [f"{digit}f8fad5b-d9cb-469f-a165-70867728950e" for digit in "0abc"]
+    for run_id, parent in zip(ids, (None, ids[0], None, ids[0]), strict=True):
+        identity = RunIdentity(run_id, run.trace_id, run.opening_id, run.opening_name, parent)
+        ledger.append([run_event(identity, 1, "run.submitted", RunStarted("d", {}, Versions("0"), "local"), "m")])
+    assert [ledger.children(run_id) for run_id in ids] == [[ids[1], ids[3]], [], [], []]

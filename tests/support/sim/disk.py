@@ -85,12 +85,10 @@ class Disk:
 
     # as the ledger reads
 
-    def read(self, after_id=0, limit=1000, *, kinds=None, run_id=None, after_seq=None):
+    def read(self, after_id=0, limit=1000, *, kinds=None, run_id=None):
         found = []
         for event in self.events[after_id:]:
             if run_id is not None and event.payload.get("run_id") != run_id:
-                continue
-            if run_id is not None and after_seq is not None and event.payload.get("seq", 0) <= after_seq:
                 continue
             if kinds is None or event.kind in kinds:
                 found.append(event)
@@ -99,8 +97,9 @@ class Disk:
         return found
 
     def read_run(self, run_id, after_seq=0):
-        for event in self.read(run_id=run_id, after_seq=after_seq, limit=1 << 30):
-            yield event
+        for event in self.read(run_id=run_id, limit=1 << 30):
+            if event.payload.get("seq", 0) > after_seq:
+                yield event
             if event.kind == "run.finished":
                 return
 
