@@ -45,22 +45,28 @@ def own_run(kb: KnowledgeBase, ref: str) -> str:
     try:
         return find_run(kb.ledger, ref)
     except InvalidInput as error:
-        text = run_prefix(ref)
-        if error.code != "run.unknown" or text in {"", "last"}:
-            raise
-        from runloop.runs.archives.imported import Imported
+        if error.code == "run.unknown":
+            refuse_imported(kb, ref)
+        raise
 
-        archives = Imported(kb.root / "imported").runs()
-        found = [run_id for run_id in archives if run_id.startswith(text)]
-        if not found:
-            raise
+
+def refuse_imported(kb: KnowledgeBase, ref: str) -> None:
+    """Raise InvalidInput ``run.imported`` where ``ref`` names a run that an imported archive has, ``run.ambiguous`` where several."""
+    text = run_prefix(ref)
+    if text in {"", "last"}:
+        return
+    from runloop.runs.archives.imported import Imported
+
+    archives = Imported(kb.root / "imported").runs()
+    found = [run_id for run_id in archives if run_id.startswith(text)]
+    if found:
         run_id = only_one(ref, found)
         raise InvalidInput(
-            f"run {run_id} was imported: it is another machine's, and nothing here drives it",
+            f"run {run_id} was imported: it is another machine's, and no part of what is known and driven here",
             code="run.imported",
             where=Where(file=str(archives[run_id])),
             hint=f"it can be looked at, replayed and compared: `rlp show {run_id[:8]}`, trace, logs, replay, diff, export",
-        ) from None
+        )
 
 
 def unfinished_runs(kb: KnowledgeBase, run_id: str | None = None) -> Iterator[Unfinished]:

@@ -399,11 +399,11 @@ def test_an_imported_run_cannot_be_forked(one, two):
     assert (code, "fork.imported" in err) == (2, True)
 
 
-@pytest.mark.parametrize("verb", ["resume", "cancel"])
-def test_an_imported_run_is_called_imported_by_what_would_drive_it(one, two, verb):
+@pytest.mark.parametrize("verb", ["resume", "cancel", "why"])
+def test_an_imported_run_is_called_imported_by_what_drives_or_knows_only_own_runs(one, two, verb):
     run_id = one.run()
     assert two.rlp("import", exported(one, run_id))[0] == 0
     code, _, err = two.rlp(verb, run_id[:8])
     assert (code, [word in err for word in ("run.imported", run_id, f"`rlp show {run_id[:8]}`")]) == (2, [True] * 3), err
     code, _, err = two.rlp(verb, "0123456789")
-    assert (code, "run.unknown" in err) == (2, True), err
+    assert (code, "kb.unknown_entity" if verb == "why" else "run.unknown") == (2, err.partition("[")[2].partition("]")[0]), err

@@ -114,9 +114,14 @@ def _named_or_line(kb: KnowledgeBase, text: str) -> Candidate | None:
     """The one entity that is meant; None where nothing is, and the text is a line for the prompt."""
     from runloop.cli.deciding import is_line
     from runloop.kb.naming import only
+    from runloop.runs.unfinished import refuse_imported
 
     found = kb.find(text, Path.cwd())
-    return None if not found and is_line(text, context.settings()) else only(text, found, kb.redactor.text)
+    if not found and is_line(text, context.settings()):
+        return None
+    if not found:
+        refuse_imported(kb, text)
+    return only(text, found, kb.redactor.text)
 
 
 def _explain_line(line: str, form: Format, style: output.TableStyle, *, sought: bool) -> int:
