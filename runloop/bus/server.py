@@ -17,6 +17,7 @@ from runloop.bus.connection import Connection
 from runloop.bus.core import Broker
 from runloop.bus.counters import BusStats
 from runloop.bus.encode import Encoder
+from runloop.bus.errors import DeadlinePassed
 from runloop.bus.limits import BusLimits
 from runloop.bus.lines import Lines
 from runloop.bus.listen import BACKLOG, Listener, listen
@@ -306,16 +307,7 @@ class BusServer:
     async def _answer(self, call: Call) -> None:
         handler, reply_type = self._handlers[call.topic]
         request = Request(call.topic, Message(call.raw), call.peer, call.expires_at_ms)
-        left_s = max(0.0, (call.expires_at_ms - now_ms()) / 1000)
-        try:
-            async with asyncio.timeout(left_s - min(_ON_THE_WAY_S, left_s / 4)) as deadline:
-                answer = await handler(request)
-        except RunloopError as error:
-            answer = {"error": error.to_dict()}
-        except TimeoutError as error:
-            answer = {"error": self.late(left_s).to_dict()} if deadline.expired() else self._broke(error, call)
-        except Exception as error:  # noqa: BLE001 - a handler that breaks must not leave its caller waiting
-            answer = self._broke(error, call)
+        answer = await self._handled(handler, request)
         if call.reply_to is not None:
             try:
                 self.publish(call.reply_to, reply_type, answer, trace_id=request.message.trace_id)
@@ -323,15 +315,30 @@ class BusServer:
                 unsent = {**error.to_dict(), "message": f"the answer cannot be sent: {error.message}", "hint": "ask for less at a time"}
                 self.publish(call.reply_to, reply_type, {"error": unsent}, trace_id=request.message.trace_id)
 
+    async def _handled(self, handler: Handler, request: Request) -> Any:
+        left_s = (request.expires_at_ms - now_ms()) / 1000
+        if left_s <= 0:
+            hint = "ask for less at a time, or with a longer deadline"
+            return {"error": DeadlinePassed("it waited for its turn until it expired, and was not begun", hint=hint).to_dict()}
+        try:
+            async with asyncio.timeout(left_s - min(_ON_THE_WAY_S, left_s / 4)) as deadline:
+                return await handler(request)
+        except RunloopError as error:
+            return {"error": error.to_dict()}
+        except TimeoutError as error:
+            return {"error": self.late(left_s).to_dict()} if deadline.expired() else self._broke(error, request.topic)
+        except Exception as error:  # noqa: BLE001 - a handler that breaks must not leave its caller waiting
+            return self._broke(error, request.topic)
+
     def late(self, within_s: float) -> RunloopError:
         """What is answered where no handler answers in time."""
         return RunloopError(
             f"no answer within {within_s:.1f} s", code="bus.deadline", hint="ask again with a longer deadline", retryable=True
         )
 
-    def _broke(self, error: BaseException, call: Call) -> dict[str, Any]:
+    def _broke(self, error: BaseException, topic: str) -> dict[str, Any]:
         if self._on_error is not None:
-            self._on_error(error, call.topic)
+            self._on_error(error, topic)
         broken = RunloopError(f"the daemon failed to answer: {type(error).__name__}", code="bus.handler", hint="the daemon's log says more")
         return {"error": broken.to_dict()}
 

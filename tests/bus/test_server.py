@@ -7,6 +7,7 @@ import socket
 import stat
 import struct
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -38,11 +39,12 @@ class Raw:
             assert (await raw.frame()).type == frames.WELCOME
         return raw
 
-    def send(self, type_, payload, now=None, **meta):
+    def send(self, type_, payload, now=None, ttl_ms=rmp.DEFAULT_TTL_MS, **meta):
         from runloop.bus.server import now_ms
 
         envelope = rmp.Envelope(type_, payload, meta or None)
-        self.writer.write(rmp.encode_frame(envelope, trace_id=1, msg_id=1, created_at_ms=now_ms() if now is None else now))
+        created_at_ms = now_ms() if now is None else now
+        self.writer.write(rmp.encode_frame(envelope, trace_id=1, msg_id=1, created_at_ms=created_at_ms, ttl_ms=ttl_ms))
 
     async def frame(self):
         while True:
@@ -170,6 +172,31 @@ async def test_many_requests_of_one_connection_keep_nobody_elses_waiting(serve):
     assert begun.count("busy") == 60
     assert begun.index("quiet") < 30
     assert server.handling == 0
+
+
+async def test_a_request_that_expires_in_its_line_is_not_begun_and_its_answer_says_so(serve):
+    server, begun = await serve(), []
+
+    async def handler(request):
+        begun.append(request.payload)
+        time.sleep(0.005)  # noqa: ASYNC251 - it holds the loop, as work does
+        return {"ok": request.payload}
+
+    server.on_request("rlp/ctrl", handler)
+    raw = await Raw.connect(server)
+    inbox = f"rlp/inbox/{next(iter(server.broker.sessions))}"
+    raw.send(frames.SUBSCRIBE, frames.Subscribe(1, f"{inbox}/*").payload())
+    for number in range(100):
+        raw.send(ASK, number, ttl_ms=100, topic="rlp/ctrl", reply_to=f"{inbox}/1")
+    answers = []
+    while len(answers) < 100:
+        envelope = (await raw.frame()).envelope
+        answers += [envelope.payload] if "topic" in (envelope.meta or {}) else []
+    late = [answer["error"] for answer in answers if "error" in answer]
+    assert 0 < len(begun) < 100
+    assert begun == [answer["ok"] for answer in answers if "ok" in answer]
+    assert {(error["code"], "was not begun" in error["message"]) for error in late} == {("bus.deadline", True)}
+    raw.writer.close()
 
 
 async def test_requests_that_nobody_began_are_dropped_when_the_server_ends(serve):
