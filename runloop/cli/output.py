@@ -122,6 +122,11 @@ def shows_progress() -> bool:
     return is_terminal(sys.stderr) and not context.current().quiet
 
 
+def write_over(text: str = "") -> None:
+    """A line of progress on stderr, in the place of the one before. What would wrap is cut: it would come again and again below itself."""
+    print(f"\r\x1b[K{fitted(text, terminal_width() - 1)}", end="", file=sys.stderr, flush=True)
+
+
 def wants_json(*, as_json: bool, as_table: bool) -> bool:
     """The format to print: what was asked for, else a table on a terminal and JSON otherwise. Both asked for is a usage error."""
     if as_json and as_table:

@@ -199,12 +199,12 @@ def show_compiling(progress: Any) -> None:
     if not output.shows_progress():
         return
     if progress.done:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        output.write_over()
         return
     share = min(0.99, progress.elapsed_s / progress.expected_s) if progress.expected_s else 0.0
     filled = int(share * 24)
     bar = "█" * filled + "░" * (24 - filled)
-    print(f"\rPreparing the Python guest (once per machine) {bar} {progress.elapsed_s:.0f} s", end="", file=sys.stderr, flush=True)
+    output.write_over(f"Preparing the Python guest (once per machine) {bar} {progress.elapsed_s:.0f} s")
 
 
 def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from runloop.cli import output
 from runloop.cli.output import TableStyle, clean, clean_line, display_width, table_lines
+from runloop.cli.showing import show_compiling
 from runloop.errors import InvalidInput
 
 
@@ -141,6 +143,17 @@ def test_both_formats_at_once_are_refused():
 def test_rows_are_objects_in_json(capsys):
     output.print_rows(("a", "b"), [(1, "x")], as_json=True)
     assert json.loads(capsys.readouterr().out) == [{"a": 1, "b": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"), [(90, "Preparing the Python guest (once per machine) "), (30, "Preparing the Python guest (…")]
+)
+def test_a_line_of_progress_never_wraps(capsys, monkeypatch, columns, shown):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(output, "shows_progress", lambda: True)
+    show_compiling(SimpleNamespace(done=False, elapsed_s=3.0, expected_s=12.0))
+    line = capsys.readouterr().err.removeprefix("\r\x1b[K")
+    assert (line.startswith(shown), len(line) < columns) == (True, True)
 
 
 def test_an_empty_table_says_so(capsys):

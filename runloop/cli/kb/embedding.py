@@ -57,8 +57,9 @@ def embed(
 
 
 def _show(progress: Progress) -> None:
-    end = "\n" if progress.embedded >= progress.documents else ""
-    print(f"\r{progress.embedded} of {progress.documents} documents", end=end, file=sys.stderr, flush=True)
+    output.write_over(f"{progress.embedded} of {progress.documents} documents")
+    if progress.embedded >= progress.documents:
+        print(file=sys.stderr)
 
 
 def _state(now: Status, wanted: str) -> str:

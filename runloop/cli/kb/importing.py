@@ -183,8 +183,7 @@ def _teller() -> Progress:
             return
         last = now
         size = f", {report.read / 1e6:.1f}" + (f" of {report.total / 1e6:.1f} MB" if report.total else " MB")
-        sys.stderr.write(f"\r\x1b[K{report.what}: {report.taken} new, {report.known} known, {report.refusals} refused{size}")
-        sys.stderr.flush()
+        output.write_over(f"{report.what}: {report.taken} new, {report.known} known, {report.refusals} refused{size}")
 
     return tell
 
@@ -192,7 +191,7 @@ def _teller() -> Progress:
 def _report(report: ImportReport, *, json: bool, table: bool) -> int:
     """Print an import; the exit code is 1 only when something was refused and nothing could be used."""
     if output.is_terminal(sys.stderr):
-        sys.stderr.write("\r\x1b[K")
+        output.write_over()
     useful = report.taken + report.known + report.removed
     code = EXIT_INTERRUPTED if report.interrupted else EXIT_FAILED if report.refusals and not useful else EXIT_OK
     if output.wants_json(as_json=json, as_table=table):

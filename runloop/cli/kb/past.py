@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -67,5 +66,4 @@ class _Progress:
     def tick(self, done: int, of: int) -> None:
         """Say how far it is; at the end the line goes."""
         if self._shown:
-            text = "" if done >= of else f"Making the state at event {of}: {100 * done // of} %"
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            output.write_over("" if done >= of else f"Making the state at event {of}: {100 * done // of} %")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -29,11 +28,9 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         if now - said >= _EVERY_S:
             said = now
             share = f" {100 * done // of} %" if of else ""
-            sys.stderr.write(f"\r\x1b[2K{what}{share} ({done:,} of {of:,})")
-            sys.stderr.flush()
+            output.write_over(f"{what}{share} ({done:,} of {of:,})")
 
     try:
         yield tell
     finally:
-        sys.stderr.write("\r\x1b[2K")
-        sys.stderr.flush()
+        output.write_over()
