@@ -12,7 +12,7 @@ from runloop.cli.person import TerminalPerson
 from runloop.cli.showing import RunShown, exit_code, show_compiling, text_of_many
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_DENIED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InvalidInput, RunloopError, Unavailable, Where
-from runloop.runs.errors import NeedsPerson
+from runloop.runs.errors import NeedsPerson, child_of
 from runloop.runs.pausing import resume
 from runloop.runs.results import RunHalted
 
@@ -55,12 +55,11 @@ def _check(row: Mapping[str, Any], owners: Mapping[str, str]) -> None:
     run_id = row["run_id"]
     if row["finished_ms"] is not None:
         raise InvalidInput(f"run {run_id} has ended: {row['status']}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
+    if row["parent_run_id"] is not None:
+        raise child_of(run_id, row["parent_run_id"])
     if row["owner"] in owners:
         message = f"run {run_id} is driven by process {owners[row['owner']]}"
         raise Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)
-    if row["parent_run_id"] is not None:
-        message, hint = f"run {run_id} belongs to run {row['parent_run_id']}", f"name that one: {row['parent_run_id'][:8]}"
-        raise InvalidInput(message, code="run.child", hint=hint)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runloop.errors import Denied, Unavailable
+from runloop.errors import Denied, InvalidInput, Unavailable
 
 
 class NeedsPerson(Denied):
@@ -15,3 +15,8 @@ def driven(run_id: str) -> Unavailable:
     """Another process has the run, and lives."""
     message = f"another process has taken up run {run_id}"
     return Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)
+
+
+def child_of(run_id: str, parent: str) -> InvalidInput:
+    """The run is a part of another one, which is what can be held, let go on or stopped."""
+    return InvalidInput(f"run {run_id} belongs to run {parent}", code="run.child", hint=f"name that one: {parent[:8]}")

@@ -192,3 +192,20 @@ def test_what_lies_in_an_archive_is_read_there_though_a_daemon_answers(mailing):
         assert (done.returncode, kinds[0], "run.finished" in kinds) == (1, "run.submitted", False)
         assert f"run {run_id} has no end in its archive" in done.stderr
     assert "run.unknown" in mailing.rlp("attach", "0123456789").stderr
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel"])
+def test_a_child_run_is_held_and_stopped_with_the_run_that_it_belongs_to(mailing, verb):
+    mailing.opening("outer", "version: 0\nname: outer\nnodes: [{id: a, use: opening:mails}]\nedges: []\n")
+    mailing.start()
+    run_id = detached(mailing, "outer")
+    while len(waits := listed(mailing, "--state", "waiting")) < 2:
+        pass
+    (child,) = (row["run_id"] for row in waits if row["parent_run_id"] == run_id)
+
+    done = mailing.rlp(verb, child)
+
+    assert (done.returncode, done.stderr.splitlines()) == (
+        2, [f"error[run.child]: run {child} belongs to run {run_id}", f"  hint: name that one: {run_id[:8]}"],
+    )  # fmt: skip
+    assert output(mailing.rlp("cancel", run_id))
