@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from runloop.daemon import changing as module
 from runloop.daemon import room, submitting
+from runloop.daemon import roster as module
 from runloop.daemon.changing import Changing
 from runloop.daemon.hosted import Hosted
 from runloop.daemon.hosting import Hosting
