@@ -117,6 +117,24 @@ def test_a_sentence_that_begins_with_a_command_is_the_person_s_to_decide(termina
     screen.expect("No such file or directory")
 
 
+def test_strict_options_and_another_separator_of_words_change_nothing(home, terminal):
+    strict = {"zsh": "setopt no_unset ksh_arrays sh_word_split\nIFS=,\n", "bash": "set -u\nIFS=,\n", "fish": ""}
+    with home.start.open("a") as start:
+        start.write(strict[home.shell])
+    screen = terminal()
+
+    screen.enter("echo one && echo two")
+    screen.expect("\ntwo")
+    screen.enter(REQUEST)
+    screen.expect(ASKED)
+    screen.enter(DOUBTFUL)
+    screen.expect(QUESTION)
+    screen.type("a")
+    shown = screen.expect(f"ASKED <{DOUBTFUL}>")
+    assert "not set" not in shown
+    assert "unbound" not in shown
+
+
 def test_the_request_can_be_handed_over(terminal):
     screen = terminal()
 

@@ -247,7 +247,8 @@ _runloop_expanded() {
 }
 
 runloop-accept-line() {
-  local line=$BUFFER REPLY=$BUFFER
+  setopt local_options unset no_ksh_arrays no_sh_word_split
+  local line=$BUFFER REPLY=$BUFFER IFS=$' \t\n'
   # Lines are left alone where that was asked for, under CI, and over SSH where it was not asked for.
   if [[ $CONTEXT != (start|cont) || $line != *[^[:space:]]* || -n $RUNLOOP_ROUTER_DISABLE || ( -z $RUNLOOP_ROUTER_FORCE &&
     ( -n $CI$GITHUB_ACTIONS$BUILDKITE$TEAMCITY_VERSION$JENKINS_URL$GITLAB_CI$CIRCLECI ||
@@ -302,6 +303,7 @@ runloop-accept-line() {
 
 # The history keeps what was typed, not what it became: that is not saved, but stays the last entry until something else is put in.
 _runloop_history() {
+  setopt local_options unset no_ksh_arrays
   [[ -z $_rl_rewritten || ${1%$'\n'} != $_rl_rewritten ]] && return 0
   _rl_before=${history[$HISTCMD]}
   return 1
