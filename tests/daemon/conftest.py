@@ -102,6 +102,15 @@ class Daemon:
         process.send_signal(number)
         return process.wait(60)
 
+    def leave(self):
+        """From now on programs have the socket alone: their home is another one, without a token. The path where it would be."""
+        elsewhere = self.root / "elsewhere"
+        elsewhere.mkdir(mode=0o700)
+        for name in ("agents", "openings"):
+            (elsewhere / name).symlink_to(self.state / name)
+        self.env |= {"RUNLOOP_HOME": str(elsewhere), "RUNLOOP__RUNTIME__SOCKET_PATH": str(self.socket)}
+        return elsewhere / "token"
+
     def rlp(self, *arguments, stdin=None, timeout=120):
         return subprocess.run(
             [*RLP, *map(str, arguments)],

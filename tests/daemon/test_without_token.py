@@ -6,12 +6,11 @@ import pytest
 
 
 @pytest.fixture
-def without_token(daemon, words):
+def started(daemon, words):
     daemon.agent("quick", words.quick)
     daemon.opening("quick")
     daemon.start()
     assert daemon.rlp("run", "quick").returncode == 0
-    (daemon.state / "token").rename(daemon.state / "kept")
     return daemon
 
 
@@ -22,23 +21,24 @@ VERB = "daemon.needs_operator"
     ("arguments", "code"),
     [(["run", "quick"], "bus.forbidden"), (["attach", "last"], VERB), (["cancel", "last"], VERB), (["approve"], VERB), (["down"], VERB)],
 )
-def test_what_is_for_operators_says_who_may_and_why_this_process_may_not(without_token, arguments, code):
-    done = without_token.rlp(*arguments)
+def test_what_is_for_operators_says_who_may_and_why_this_process_may_not(started, arguments, code):
+    token = started.leave()
+    done = started.rlp(*arguments)
     assert (done.returncode, done.stdout) == (4, "")
     assert f"error[{code}]" in done.stderr
     assert "it is for operators" in done.stderr
-    assert f"there is no token file {without_token.state / 'token'}" in done.stderr
+    assert f"there is no token file {token}" in done.stderr
 
 
-def test_how_the_daemon_is_may_be_asked_by_everybody(without_token):
-    assert json.loads(without_token.rlp("status", "--json").stdout)["state"] == "ready"
-    assert ": ready, process " in without_token.rlp("status", "--table").stdout
-    assert json.loads(without_token.rlp("metrics", "--json").stdout)["v"] == 1
+def test_how_the_daemon_is_may_be_asked_by_everybody(started):
+    started.leave()
+    assert json.loads(started.rlp("status", "--json").stdout)["state"] == "ready"
+    assert ": ready, process " in started.rlp("status", "--table").stdout
+    assert json.loads(started.rlp("metrics", "--json").stdout)["v"] == 1
 
 
-def test_a_token_file_that_others_can_read_is_an_error_with_what_to_do(without_token):
-    token = without_token.state / "token"
-    (without_token.state / "kept").rename(token)
+def test_a_token_file_that_others_can_read_is_an_error_with_what_to_do(started):
+    token = started.state / "token"
     token.chmod(0o644)
-    done = without_token.rlp("status")
+    done = started.rlp("status")
     assert (done.returncode, "error[bus.token_file]" in done.stderr, "chmod 600" in done.stderr) == (1, True, True)
