@@ -73,7 +73,7 @@ def unwritable(error: OSError) -> RunloopError:
     return RunloopError(
         f"the output cannot be written: {error.strerror or error}",
         code="cli.output",
-        hint="make room, or send the output somewhere else; the ledger has the whole run",
+        hint="make room, or send the output somewhere else; of a run the ledger has all",
     )
 
 
