@@ -346,9 +346,9 @@ VERBS: dict[str, Verb] = {
     "drain": Control.drain,
 }
 _FOR_EVERYBODY = frozenset({"describe_agents", "status", "metrics", "route"})
+"""What holds nothing that people wrote."""
 _LOOKING_UP = frozenset({"list", "attach", "blob", "approvals"})
 """Verbs that read the knowledge base in a thread."""
-"""What holds nothing that people wrote."""
 _UPSTREAM: dict[str, Verb] = {
     "RunSubmit": Control.run_submit,
     "RunCancel": Control.run_cancel,
