@@ -14,7 +14,7 @@ from _daemon import COMMAND, Home, home
 from runs_throughput import EVENTS, OPENING, SUBMITTERS
 
 from runloop.config import load
-from runloop.daemon.main import tune_interpreter
+from runloop.daemon.main import loop_factory, tune_interpreter
 from runloop.openings import parse_opening
 from runloop.runs.compose import session
 from runloop.runs.manager import Submission
@@ -50,7 +50,8 @@ def main() -> None:
     tune_interpreter()
     with home() as made:
         made.agent("core", "wasm32-wasip1", "agent.wasm", bytes(wasmtime.wat2wasm(COMMAND)))
-        figures = repeat(lambda: asyncio.run(measure(made, count)), runs=1 if options.small else options.runs)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            figures = repeat(lambda: runner.run(measure(made, count)), runs=1 if options.small else options.runs)
     facts = {"submitters": SUBMITTERS, "runs": SUBMITTERS * count, "events": EVENTS}
     report("runs_in_process", figures, "wasmtime", "apsw", row=7, **facts)
 
