@@ -78,14 +78,14 @@ def find_point(events: Sequence[StoredEvent], parent: str, at: str | None, answe
     ``events`` tell the parent. ``answers`` are new answers by ``NODE/ATTEMPT/CALL`` or by the number of the recorded answer.
 
     Raises:
-        InvalidInput: ``fork.point``, ``fork.call``; ``fork.answer_late`` where something already followed from the answer to be changed;
-            ``fork.in_effect`` where an external effect was under way at that record.
+        InvalidInput: ``fork.point``, ``fork.call``; ``fork.answer`` for one of another shape; ``fork.answer_late`` where something already
+            followed from the answer to be changed; ``fork.in_effect`` where an external effect was under way at that record.
 
     """
     places = {_find_call(events, parent, call): answer for call, answer in answers.items()}
     seq = _seq_of(events, parent, at, places)
     kept = _until(events, parent, seq)
-    for place in places:
+    for place, answer in places.items():
         after = kept[next((number for number, event in enumerate(kept, 1) if event.kind in _OUTCOMES and _place(event) == place), 0) :]
         outcome = next(event for event in events if event.kind in _OUTCOMES and _place(event) == place)
         if len(after) == len(kept) or any(_attempt(event) == place[:2] for event in after):
@@ -96,8 +96,24 @@ def find_point(events: Sequence[StoredEvent], parent: str, at: str | None, answe
                 where=Where(node=place[0], key="--answer"),
                 hint=f"fork at {outcome.payload['seq']}, or leave --at out",
             )
+        _check_shape(outcome, place, answer)
     _refuse_in_effect(events, kept, seq)
     return ForkPoint(seq, places)
+
+
+def _check_shape(outcome: StoredEvent, place: Place, answer: Any) -> None:
+    """An answer that could not stand where the recorded one does would only break the agent that hears it."""
+    known = outcome.payload["meta"].get("result")
+    if not isinstance(known, dict) or not known or (isinstance(answer, dict) and known.keys() & answer.keys()):
+        return
+    named = "/".join(map(str, place))
+    example = next((key for key in ("text", "answer") if key in known), next(iter(known)))
+    raise InvalidInput(
+        f"the answer to call {named} is an object with {', '.join(known)}",
+        code="fork.answer",
+        where=Where(node=place[0], key="--answer"),
+        hint=f"""for example --answer {named}='{{"{example}": …}}'""",
+    )
 
 
 def recorded_overrides(point: ForkPoint, params: Mapping[str, Any], agents: Mapping[str, str]) -> dict[str, Any] | None:

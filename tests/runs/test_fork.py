@@ -107,6 +107,14 @@ async def test_another_answer_is_given_and_the_rest_follows_from_it(chain):
         assert ([each.verdict for each in report.attempts], report.matches) == (["same", "same"], True)
 
 
+@pytest.mark.parametrize("answer", [5, "changed", None, [], {}, {"txet": "changed"}])
+async def test_an_answer_of_another_shape_is_refused_before_the_agent_breaks_over_it(chain, answer):
+    async with chain(True) as (b, parent):
+        with pytest.raises(InvalidInput, match=r"the answer to call one/1/2 is an object with .*, text, ") as caught:
+            await fork(b, parent, answers={"one/1/2": answer})
+        assert (caught.value.code, caught.value.hint) == ("fork.answer", """for example --answer one/1/2='{"text": …}'""")
+
+
 async def test_the_guest_of_an_attempt_that_goes_on_is_the_same_guest(chain):
     async with chain(True) as (b, parent):
         prompts = list(b.model.prompts)
