@@ -133,7 +133,7 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
         task.add_done_callback(tasks.discard)
 
     following = Shown(client, run, terminal.take, terminal.person() if attended else None, terminal.wants_outputs)
-    with terminal.watching(cancel, outlived=True) as interrupts:
+    with terminal.watching(cancel) as interrupts:
         result = await following.follow(begin=begin)
     terminal.end(result)
     return exit_code(result, interrupted=interrupts.taken > 0)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Line = Callable[[Mapping[str, Any]], str | None]
 """A record as a line, or None where it is not shown."""
 _INTERRUPTED = "interrupted at the terminal"
+_CANCELLING = (signal.SIGINT, signal.SIGTERM)
 _NO_READER = "the output can no longer be written"
 _DENIED = ("denied.", "policy.denied", "approval.", "http.link_local", "secrets.host_not_permitted")
 """How the codes of refusals begin."""
@@ -84,16 +85,15 @@ class RunShown:
                 self.screen.view.feed(masking.masked(record))
 
     @contextmanager
-    def watching(self, cancel: Callable[[str], object], *, outlived: bool = False) -> Iterator[Interrupts]:
-        """Draw, and let signals and a reader that goes away cancel the run; the end of a terminal does not cancel one that is outlived."""
+    def watching(self, cancel: Callable[[str], object]) -> Iterator[Interrupts]:
+        """Draw, and let signals and a reader that goes away cancel the run; the end of a terminal ends this process and no run."""
 
         def stop(reason: str) -> None:
             cancel(reason)
 
         loop, interrupts = asyncio.get_running_loop(), Interrupts(partial(stop, _INTERRUPTED))
         self.printer.on_gone = partial(stop, _NO_READER)
-        signals = (signal.SIGINT, signal.SIGTERM) if outlived else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for number in signals:
+        for number in _CANCELLING:
             loop.add_signal_handler(number, interrupts.take)
         try:
             if self.screen is not None:
@@ -102,7 +102,7 @@ class RunShown:
         finally:
             if self.screen is not None:
                 self.screen.stop()
-            for number in signals:
+            for number in _CANCELLING:
                 loop.remove_signal_handler(number)
 
     def person(self) -> TerminalPerson:

@@ -30,6 +30,7 @@ from runloop.runs.results import ChildCall, ChildResult, RunHalted, RunResult, c
 from runloop.runs.run import Run
 from runloop.runs.submitted import opening_of
 from runloop.runs.tree import Tree, find_tree, nests, recorded_tree
+from runloop.runs.unfinished import is_patient
 from runloop.sandbox.spec import Limits
 
 if TYPE_CHECKING:
@@ -396,7 +397,7 @@ class RunManager:
             mode=submitted["mode"],
             lookup=lookup,
             parent=parent,
-            patient=bool(submitted.get("patient")),
+            patient=is_patient(submitted),
             recorded=recorded,
             overrides=submitted.get("overrides") or {},
             tree=recorded_tree(submitted).over(Tree() if parent is None else parent.tree),

@@ -69,6 +69,11 @@ def refuse_imported(kb: KnowledgeBase, ref: str) -> None:
         )
 
 
+def is_patient(submitted: Mapping[str, Any]) -> bool:
+    """Whether what the run asks waits in a daemon as long as it takes. So it does of one that was left by the process of its terminal."""
+    return bool(submitted.get("patient")) or submitted["mode"] == "local"
+
+
 def unfinished_runs(kb: KnowledgeBase, run_id: str | None = None) -> Iterator[Unfinished]:
     """The runs without an end that no other run asked for, oldest first, or the one of that id. Blocking; brings the views up to date."""
     kb.sync()
@@ -86,7 +91,7 @@ def unfinished_runs(kb: KnowledgeBase, run_id: str | None = None) -> Iterator[Un
             owner,
             submitted["versions"].get("guest"),
             submitted.get("workdir"),
-            bool(submitted.get("patient")),
+            is_patient(submitted),
             last.payload["meta"] if last.kind == "run.waiting" else None,
             last.ts_ms,
             paused=row["status"] == "paused",

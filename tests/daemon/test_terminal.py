@@ -171,6 +171,20 @@ def test_a_terminal_that_is_closed_decides_nothing_and_the_run_goes_on(asking, c
         os.waitpid(terminal.pid, 0)
 
 
+def test_a_run_of_a_terminal_that_is_closed_can_be_resumed(asking):
+    terminal = Terminal(asking, "run", "--local", "sender")
+    terminal.expect("no: ")
+    os.close(terminal.fd)
+    os.waitpid(terminal.pid, 0)
+    (left,) = json.loads(asking.rlp("runs", "--json").stdout)
+    assert left["state"] == "unfinished"
+    assert asking.rlp("resume", "last").returncode == 0
+    while not (opened := json.loads(asking.rlp("approve", "--json").stdout)):
+        pass
+    assert asking.rlp("approve", opened[0]["approval_id"]).returncode == 0
+    assert (ended(asking, "approval.decided")["decision"], ended(asking, "run.finished")["status"]) == ("approved", "succeeded")
+
+
 def test_no_record_is_printed_into_the_line_that_is_typed(asking):
     assert asking.rlp("run", "sender", "--detach").returncode == 0
     terminal = Terminal(asking, "attach", "last")

@@ -20,8 +20,8 @@ def append(kb, number, *records):
     kb.ledger.append([run_event(identity, seq, kind, meta, "m", ts_ms=seq) for seq, (kind, meta) in enumerate(records, 1)])
 
 
-def submitted(owner, **fields):
-    return "run.submitted", r.RunStarted("d", {}, r.Versions("0", "g" * 64), "local", owner=owner, **fields)
+def submitted(owner, mode="daemon", **fields):
+    return "run.submitted", r.RunStarted("d", {}, r.Versions("0", "g" * 64), mode, owner=owner, **fields)
 
 
 def test_the_last_owner_counts_and_runs_that_ended_are_left_out(kb):
@@ -35,6 +35,12 @@ def test_the_last_owner_counts_and_runs_that_ended_are_left_out(kb):
         3: (one, False, "g" * 64),
     }
     assert (found[2].waiting, found[3].waiting["why"], found[3].waiting_ms) == (None, "person", 2)
+
+
+def test_what_the_process_of_a_terminal_left_is_patient_where_it_goes_on(kb):
+    append(kb, 1, submitted("a" * 32, "local"))
+    append(kb, 2, submitted("a" * 32, "daemon"))
+    assert {int(each.identity.run_id[:8], 16): each.patient for each in unfinished_runs(kb)} == {1: True, 2: False}
 
 
 def test_what_was_paused_and_what_had_not_begun_are_told_apart(kb):
