@@ -41,6 +41,7 @@ VERBS: dict[str, Verb] = {
     "trace": Verb("runloop.cli.trace", "Show the crossings of a run: who, to whom, what, size, time, cost."),
     "replay": Verb("runloop.cli.replay", "Run again from the record, without effects, and name the first divergence."),
     "fork": Verb("runloop.cli.fork", "Go on from any point of a run, with other answers, parameters or code."),
+    "undo": Verb("runloop.cli.undo", "Put back the files that a run wrote."),
     "diff": Verb("runloop.cli.diff", "Compare two runs, node by node."),
     "export": Verb("runloop.cli.export", "Write a run with all that a replay needs: rlp export RUN > run.rlz"),
     "import": Verb("runloop.cli.importing", "Take in a run that `rlp export` wrote."),

@@ -221,6 +221,25 @@ class ReplayReported(Payload, frozen=True):
     archive: Hash | None = None
 
 
+class PutBack(Payload, frozen=True):
+    """A file that a run had written: ``written`` is what stood there, kept as well, ``previous`` what stands there now, None where it went.
+
+    ``effect`` is the event that answered the writing.
+    """
+
+    path: Text
+    effect: EventRef
+    written: Hash
+    previous: Hash | None = None
+
+
+class FilesPutBack(Payload, frozen=True):
+    """A person had files put back as they were before a run wrote them, the newest writing first."""
+
+    run: Text
+    files: Annotated[list[PutBack], Meta(min_length=1)]
+
+
 class RunsArchived(Payload, frozen=True):
     """Records of ended runs left the ledger for an archive; what is left of them is in the checkpoint of that number.
 

@@ -71,6 +71,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "show": ("show last", STORE, 95),
     "trace": ("trace last", STORE, 85),
     "replay": ("replay --help", {"typer"}, 20),
+    "undo": ("undo --help", {"typer"}, 20),
     "fork": ("fork --help", {*LOOP, "typer"}, 20),
     "diff": ("diff last last", STORE, 95),
     "export": ("export --help", {"typer"}, 20),

@@ -35,6 +35,8 @@ AUDIT = {
         ("cap.audit", AUDIT),
         ("import.finished", {"what": "notes", "source": "/n", "taken": 1, "known": 0, "refused": 0}),
         ("replay.reported", {"run": "r", "origin": "file", "matches": True, "attempts": [], "agents": {"a": HASH}, "archive": HASH}),
+        ("files.put_back", {"run": "r", "files": [{"path": "/n", "effect": 1, "written": HASH}]}),
+        ("files.put_back", {"run": "r", "files": [{"path": "/n", "effect": 1, "written": HASH, "previous": HASH}]}),
         ("archive.imported", {"archive": HASH, "root": "r", "runs": ["r"], "ledger_id": "l", "signer": HASH}),
     ],
 )
@@ -108,7 +110,7 @@ def test_the_kinds_of_the_contract_are_all_there():
     approvals = {f"approval.{each}" for each in ("requested", "decided", "expired")}
     assert runs | nodes | effects | approvals | {"artifact.created", "divergence.found"} == RUN_KINDS
     facts = {"contact.upserted", "note.imported", "note.removed", "email.sent", "cap.audit", "import.finished"}
-    facts |= {"replay.reported", "archive.imported", "command.imported"}
+    facts |= {"replay.reported", "files.put_back", "archive.imported", "command.imported"}
     facts |= {"account.upserted", "fact.remembered", "fact.superseded", "fact.forgotten", "events.erased"}
     facts |= {f"{what}.{change}" for what in ("message", "appointment", "commit") for change in ("imported", "removed")}
     assert facts <= set(KINDS) - RUN_KINDS

@@ -72,7 +72,7 @@ class FilesWrite:
         content = data["text"].encode()
         try:
             previous = None if data["version"] == _NEW else self._blobs.put(_previous(path.real))
-            _replace(path.real, content)
+            replace_file(path.real, content)
         except OSError as error:
             raise refused(path.shown, error) from error
         return Outcome({"path": path.shown, "bytes": len(content), "blake3": blake3(content).hexdigest(), "previous": previous})
@@ -121,7 +121,8 @@ def _previous(real: str) -> bytes:
     return content
 
 
-def _replace(real: str, content: bytes) -> None:
+def replace_file(real: str, content: bytes) -> None:
+    """Put the content at a resolved path, whole and at once. Blocking; raises OSError."""
     parent, name = os.path.split(real)
     part = f".{name[:100]}.{secrets.token_hex(8)}.part"
     with directory(parent) as walked:
@@ -139,11 +140,23 @@ def _replace(real: str, content: bytes) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=walked)
             raise
-        above = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walked)
-        try:
-            os.fsync(above)
-        finally:
-            os.close(above)
+        _sync(walked)
+
+
+def remove_file(real: str) -> None:
+    """Let nothing stand at a resolved path. Blocking; raises OSError."""
+    parent, name = os.path.split(real)
+    with directory(parent) as walked:
+        os.unlink(name, dir_fd=walked)
+        _sync(walked)
+
+
+def _sync(walked: int) -> None:
+    above = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walked)
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
 
 
 def _write_all(handle: int, content: bytes) -> None:

@@ -1,0 +1,83 @@
+"""`rlp undo`: the files that a run wrote hold again what they held before."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runloop.cli import context, masking, output, stalls
+from runloop.cli.finding import RunArgument, finding
+from runloop.cli.options import JsonOption, TableOption
+from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runloop.runs.undoing import Writing
+
+app = typer.Typer(add_completion=False, help="Put back the files that a run wrote.")
+_COLUMNS = ("node", "file", "was", "state")
+
+
+@app.command()
+def undo(
+    run: RunArgument = "last",
+    *,
+    node: Annotated[str | None, typer.Option("--node", metavar="NODE", help="Only what this node wrote.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be put back, change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+    as_table: TableOption = False,
+) -> int:
+    """Put back what RUN and its child runs wrote over with `files.write`, the newest writing first; a file that was new goes.
+
+    Only files that still hold what was written are touched, and what they hold now is kept. Mail that was sent, commands and requests
+    cannot be undone. It is recorded (`rlp kb timeline`). Exit code 1 where something had to stay.
+
+    Examples: `rlp undo last --dry-run`, `rlp undo 3f2a91c0 --node save --yes`.
+    """
+    from runloop.effects.perform.storage import FileBlobs
+    from runloop.runs.places import open_knowledge
+    from runloop.runs.undoing import READY, look, put_back, put_back_event, writings
+
+    settings = context.settings()
+    blobs = FileBlobs(settings.directories.pog / "files")
+    with finding(run) as found:
+        if found.origin != "own":
+            hint = "its files are another machine's, or its records were archived: `rlp kb prune --restore` brings those back"
+            raise InvalidInput(f"run {found.run_id} cannot be undone here", code="undo.not_here", where=Where(key="RUN"), hint=hint)
+        wrote = [each for each in writings(found.source, found.run_id) if node is None or node in (each.node, each.node.partition("[")[0])]
+        run_id = found.run_id
+    look(wrote, blobs)
+    ready = sum(each.state == READY for each in wrote)
+    asks = not yes and not dry_run and ready > 0
+    if asks and not output.is_terminal(sys.stdin):
+        raise InvalidInput("nobody can be asked", code="cli.needs_answer", hint="look with --dry-run, then say --yes")
+    if asks:
+        _print(wrote, as_json=False, as_table=True)
+    if not dry_run and (yes or (asks and _confirmed(ready))):
+        put_back(wrote, blobs)
+        event = put_back_event(run_id, wrote)
+        if event is not None:
+            with open_knowledge(settings, stalls.tell) as kb:
+                kb.ledger.append([event])
+    elif asks:
+        output.print_line("nothing was put back")
+        return EXIT_OK
+    _print(wrote, as_json=as_json, as_table=as_table)
+    return EXIT_FAILED if any(each.why for each in wrote) and not dry_run else EXIT_OK
+
+
+def _confirmed(count: int) -> bool:
+    return output.heard(f"Put back {count} {'writing' if count == 1 else 'writings'}? Type yes: ").lower() == "yes"
+
+
+def _print(wrote: Sequence[Writing], *, as_json: bool, as_table: bool) -> None:
+    rows = []
+    for each in wrote:
+        state = f"{each.state}: {each.why}" if each.why else each.state
+        rows.append((each.node, masking.masked_text(each.path), (each.previous or "not there")[:12], state))
+    data = masking.masked([each.to_dict() for each in wrote])
+    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, data=data, empty="the run wrote no files")
