@@ -78,6 +78,7 @@ def _print(wrote: Sequence[Writing], *, as_json: bool, as_table: bool) -> None:
     rows = []
     for each in wrote:
         state = f"{each.state}: {each.why}" if each.why else each.state
-        rows.append((each.node, masking.masked_text(each.path), (each.previous or "not there")[:12], state))
+        was = "not there" if each.previous is None else "not kept" if each.previous_bytes is None else f"{each.previous_bytes} bytes"
+        rows.append((each.node, masking.masked_text(each.path), was, state))
     data = masking.masked([each.to_dict() for each in wrote])
     output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, data=data, empty="the run wrote no files")

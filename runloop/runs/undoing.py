@@ -37,6 +37,8 @@ class Writing:
     written: str
     previous: str | None
     sure: bool
+    previous_bytes: int | None = None
+    """How much stood there, as far as it is kept."""
     state: str = READY
     why: str = ""
 
@@ -46,7 +48,7 @@ class Writing:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        names = ("run_id", "node", "effect", "path", "written", "previous", "state", "why")
+        names = ("run_id", "node", "effect", "path", "written", "previous", "previous_bytes", "state", "why")
         return {name: getattr(self, name) for name in names}
 
 
@@ -83,6 +85,7 @@ def look(found: Sequence[Writing], blobs: FileBlobs) -> None:
     there: dict[str, str | None] = {}
     for writing in found:
         real = os.path.realpath(writing.path)
+        writing.previous_bytes = _kept_bytes(blobs, writing.previous)
         try:
             if real not in there:
                 there[real] = _digest(real)
@@ -93,7 +96,7 @@ def look(found: Sequence[Writing], blobs: FileBlobs) -> None:
             writing.leave("it is not there any more" if there[real] is None else "it was changed since")
         elif not writing.sure:
             writing.leave("its process ended while it was written, and the record does not tell what stood there")
-        elif writing.previous is not None and not _is_kept(blobs, writing.previous):
+        elif writing.previous is not None and writing.previous_bytes is None:
             writing.leave("what stood there is not kept any more")
         else:
             there[real] = writing.previous
@@ -144,8 +147,9 @@ def _digest(real: str) -> str | None:
     return None if content is None else blake3(content).hexdigest()
 
 
-def _is_kept(blobs: FileBlobs, digest: str) -> bool:
+def _kept_bytes(blobs: FileBlobs, digest: str | None) -> int | None:
     try:
-        return blake3(blobs.path(digest).read_bytes()).hexdigest() == digest
+        content = b"" if digest is None else blobs.path(digest).read_bytes()
     except OSError:
-        return False
+        return None
+    return len(content) if blake3(content).hexdigest() == digest else None

@@ -88,6 +88,7 @@ def test_nothing_is_put_back_without_a_yes(wrote, terminal):
     assert (refused.returncode, "cli.needs_answer" in refused.stderr) == (2, True)
     asked = terminal(home, "undo", "last", "--node", "save")
     asked.expect("Put back 3 writings? Type yes: ")
+    assert [line.split("|")[2].strip() for line in asked.shown.splitlines() if ".txt" in line] == ["not there", "5 bytes", "6 bytes"]
     asked.type("no\n")
     assert asked.end() == 0
     assert "nothing was put back" in asked.shown
