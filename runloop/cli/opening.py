@@ -113,11 +113,11 @@ def _can_print_boxes() -> bool:
 
 
 def _resolver(root: Path | None) -> Callable[[str, str | None], AgentPorts]:
-    from runloop.runs.pins import ports_of
+    from runloop.runs.pins import agent_ports
     from runloop.runs.places import bundle_store
 
     store = bundle_store(context.settings(), root)
-    return lambda name, variant: ports_of(store.resolve(name, variant))
+    return lambda name, variant: agent_ports(store.resolve(name, variant))
 
 
 def _nested() -> Callable[[str], Opening]:

@@ -115,6 +115,20 @@ def heard(prompt: str) -> str:
     return text.strip()
 
 
+def agreed(question: str) -> bool:
+    """Whether a person typed the whole word, for what cannot be taken back by the same way.
+
+    Raises:
+        InvalidInput: ``cli.needs_answer`` where nobody sits at a terminal.
+
+    """
+    from runloop.errors import InvalidInput
+
+    if not is_terminal(sys.stdin):
+        raise InvalidInput("nobody can be asked", code="cli.needs_answer", hint="look with --dry-run, then say --yes")
+    return heard(f"{question} Type yes: ").lower() == "yes"
+
+
 def shows_progress() -> bool:
     """Whether progress is drawn: a person reads stderr and did not ask for `--quiet`."""
     from runloop.cli import context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,47 +37,43 @@ def undo(
 
     Examples: `rlp undo last --dry-run`, `rlp undo 3f2a91c0 --node save --yes`.
     """
-    from runloop.effects.perform.storage import FileBlobs
-    from runloop.runs.places import open_knowledge
+    from runloop.runs.fork import node_names
+    from runloop.runs.places import kept_files, open_knowledge
     from runloop.runs.undoing import READY, look, put_back, put_back_event, writings
 
     settings = context.settings()
-    blobs = FileBlobs(settings.directories.pog / "files")
+    blobs = kept_files(settings)
     with finding(run) as found:
         if found.origin != "own":
             hint = "its files are another machine's, or its records were archived: `rlp kb prune --restore` brings those back"
             raise InvalidInput(f"run {found.run_id} cannot be undone here", code="undo.not_here", where=Where(key="RUN"), hint=hint)
-        wrote = [each for each in writings(found.source, found.run_id) if node is None or node in (each.node, each.node.partition("[")[0])]
+        wrote = [each for each in writings(found.source, found.run_id) if node is None or node in node_names(each.node)]
         run_id = found.run_id
     look(wrote, blobs)
     ready = sum(each.state == READY for each in wrote)
     asks = not yes and not dry_run and ready > 0
-    if asks and not output.is_terminal(sys.stdin):
-        raise InvalidInput("nobody can be asked", code="cli.needs_answer", hint="look with --dry-run, then say --yes")
-    if asks:
-        _print(wrote, as_json=False, as_table=True)
-    if not dry_run and (yes or (asks and _confirmed(ready))):
+    as_json = output.wants_json(as_json=as_json, as_table=as_table)
+    if asks and not as_json:
+        _print(wrote, as_json=False)
+    agreed = asks and output.agreed(f"Put back {ready} {'writing' if ready == 1 else 'writings'}?")
+    if not dry_run and (yes or agreed):
         put_back(wrote, blobs)
         event = put_back_event(run_id, wrote)
         if event is not None:
             with open_knowledge(settings, stalls.tell) as kb:
                 kb.ledger.append([event])
-    elif asks:
+    if asks and not agreed and not as_json:
         output.print_line("nothing was put back")
-        return EXIT_OK
-    _print(wrote, as_json=as_json, as_table=as_table)
-    return EXIT_FAILED if any(each.why for each in wrote) and not dry_run else EXIT_OK
+    else:
+        _print(wrote, as_json=as_json)
+    return EXIT_FAILED if any(each.why for each in wrote) and (yes or agreed) else EXIT_OK
 
 
-def _confirmed(count: int) -> bool:
-    return output.heard(f"Put back {count} {'writing' if count == 1 else 'writings'}? Type yes: ").lower() == "yes"
-
-
-def _print(wrote: Sequence[Writing], *, as_json: bool, as_table: bool) -> None:
+def _print(wrote: Sequence[Writing], *, as_json: bool) -> None:
     rows = []
     for each in wrote:
         state = f"{each.state}: {each.why}" if each.why else each.state
         was = "not there" if each.previous is None else "not kept" if each.previous_bytes is None else f"{each.previous_bytes} bytes"
         rows.append((each.node, masking.masked_text(each.path), was, state))
     data = masking.masked([each.to_dict() for each in wrote])
-    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=as_table, data=data, empty="the run wrote no files")
+    output.print_rows(_COLUMNS, rows, as_json=as_json, as_table=not as_json, data=data, empty="the run wrote no files")

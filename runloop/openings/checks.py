@@ -42,7 +42,7 @@ class AgentPorts:
         return {*self.ports_in, ORDER_PORT, *schema.get("properties", ())}
 
 
-def ports_of(child: Opening) -> AgentPorts:
+def opening_ports(child: Opening) -> AgentPorts:
     """The ports of a nested opening: parameters go in, ``out`` comes out."""
     return AgentPorts(frozenset(child.params), frozenset({"out"}))
 
@@ -145,7 +145,7 @@ class _Openings:
             return None
         check_params(node, child, report)
         check_filled(node, child, self._revised, report)
-        return ports_of(child)
+        return opening_ports(child)
 
 
 class _Ports:

@@ -30,7 +30,7 @@ from runloop.runs.lookup import OpeningText, find_opening
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
-from runloop.runs.places import bundle_store, open_knowledge, opening_dirs
+from runloop.runs.places import bundle_store, kept_files, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
 from runloop.runs.services import RunRules, Services
 from runloop.runs.sources import OwnRuns
@@ -363,13 +363,12 @@ def _performers(
     from runloop.effects.perform.model import ModelComplete, ModelEmbed
     from runloop.effects.perform.paths import PathRules
     from runloop.effects.perform.secrets import SecretsHandle
-    from runloop.effects.perform.storage import FileBlobs
     from runloop.effects.perform.timer import TimerSleep
 
     directories = settings.directories
     knowledge = KnowledgeForAgents(kb)
     rules = PathRules(home=settings.base.home, protected=protected_paths(settings))
-    blobs = FileBlobs(directories.pog / "files")
+    blobs = kept_files(settings)
     return {
         "model.complete": ModelComplete(broker, manager.budget_of, manager),
         "model.embed": ModelEmbed(broker, manager.budget_of),

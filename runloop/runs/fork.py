@@ -153,7 +153,7 @@ def _seq_of(events: Sequence[StoredEvent], parent: str, at: str | None, places: 
             raise _no_point(f"the run has no record {at}", f"its records are 1 to {last}")
         return int(at)
     for event in events:
-        if event.kind == "node.started" and at in _names(event.payload["meta"]["node"]):
+        if event.kind == "node.started" and at in node_names(event.payload["meta"]["node"]):
             if event.payload["run_id"] != parent:
                 raise _no_point(f"node {at} started before this run was forked", f"fork run {event.payload['run_id']} at {at}")
             return int(event.payload["seq"]) - 1
@@ -171,7 +171,7 @@ def _started(events: Iterable[StoredEvent]) -> list[str]:
     return [f"{node} (items [0] to [{item}])" if item else node for node, item in sorted(last.items())]
 
 
-def _names(node: str) -> tuple[str, str]:
+def node_names(node: str) -> tuple[str, str]:
     """What a node that started is called: an item also by the node whose item it is, which starts with its first."""
     return node, node.partition("[")[0]
 

@@ -55,7 +55,7 @@ class Pins:
         known = self._known.get(id(opening))
         if known is not None and known.fits(opening, services, found):
             return known.nodes
-        problems = check(opening, lambda name, variant: ports_of(found[name, variant]))
+        problems = check(opening, lambda name, variant: agent_ports(found[name, variant]))
         if problems:
             raise OpeningError(problems)
         nodes = {node.id: found[node.name, node.variant] for node in opening.nodes if node.kind == "agent"}
@@ -81,7 +81,7 @@ def _resolve(opening: Opening, resolve: Callable[[str, str | None], Bundle]) -> 
     return found
 
 
-def ports_of(bundle: Bundle) -> AgentPorts:
+def agent_ports(bundle: Bundle) -> AgentPorts:
     """What the check of an opening asks of a bundle."""
     schema = dict(bundle.with_schema) if bundle.with_schema is not None else None
     return AgentPorts(frozenset(bundle.ports_in), frozenset(bundle.ports_out), schema, _needs(bundle))

@@ -12,6 +12,7 @@ from runloop.errors import InvalidInput
 if TYPE_CHECKING:
     from runloop.bundles import BundleStore
     from runloop.config import Settings
+    from runloop.effects.perform.storage import FileBlobs
     from runloop.kb import KnowledgeBase
     from runloop.kb.redaction import Rules
     from runloop.kb.writer import StallListener
@@ -48,6 +49,13 @@ def bundle_store(settings: Settings, root: Path | None = None, workdir: Path | N
         home=None if home is None else str(home),
         env=os.environ,
     )
+
+
+def kept_files(settings: Settings) -> FileBlobs:
+    """Where ``files.write`` keeps what it wrote over, and ``rlp undo`` finds it."""
+    from runloop.effects.perform.storage import FileBlobs
+
+    return FileBlobs(settings.directories.pog / "files")
 
 
 def redaction_rules(settings: Settings) -> Rules:

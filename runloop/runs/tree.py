@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.openings import OpeningError, parse_once
-from runloop.openings.checks import check_ports, ports_of
+from runloop.openings.checks import check_ports, opening_ports
 from runloop.openings.errors import Report
 from runloop.openings.nesting import check_params
 from runloop.openings.recursion import Recursion
@@ -93,7 +93,7 @@ def _check_nested(opening: Opening, below: Mapping[str, Opening]) -> None:
     for node in opening.nodes:
         if node.kind == "opening" and recursion.check(node, report) and (child := below.get(node.name)) is not None:
             check_params(node, child, report)
-            known[node.id] = ports_of(child)
+            known[node.id] = opening_ports(child)
     check_ports(opening, known, report)
     if report.problems:
         raise OpeningError(report.problems)

@@ -94,6 +94,12 @@ def test_nothing_is_put_back_without_a_yes(wrote, terminal):
     assert "nothing was put back" in asked.shown
     assert (folder / "new.txt").exists()
     assert undone(home, "--yes", "--node", "other") == (0, [])
+    parsed = terminal(home, "undo", "last", "--json")
+    parsed.expect("Put back 3 writings? Type yes: ")
+    assert parsed.shown.strip() == "Put back 3 writings? Type yes:"
+    parsed.type("no\n")
+    assert parsed.end() == 0
+    assert [each["state"] for each in json.loads(parsed.shown[parsed.shown.index("[") :])] == ["ready"] * 3
     said = terminal(home, "undo", "last")
     said.expect("Type yes: ")
     said.type("yes\n")

@@ -75,6 +75,20 @@ async def replayed(b, run_id):
     return await Replayer(b.pool, bundle_of, lambda bundle: Limits(), {}, guest_digest()).replay(b.ledger, run_id)
 
 
+async def ended_at(b, run, port, name):
+    """Drive the run until it asks the port, where its process ends."""
+    whole = getattr(port, name)
+
+    async def ends(*_asked):
+        run.halt()
+        await asyncio.Event().wait()
+
+    setattr(port, name, ends)
+    with pytest.raises(RunHalted):
+        await b.manager.drive(run)
+    setattr(port, name, whole)
+
+
 async def test_a_fork_before_a_node_repeats_nothing_before_it_and_runs_the_rest(chain):
     async with chain(True) as (b, parent):
         prompts = list(b.model.prompts)
@@ -179,16 +193,7 @@ async def test_other_code_goes_its_own_way_also_when_the_process_ended_before_it
         other = {"first": b.services.resolve_agent("first", None)}
         at = seq_of(b, parent, "effect.completed", node="one", call=3)
         run = await b.manager.fork(b.ledger, ForkRequest(parent, at, agents=other))
-        guests = b.pool.run
-
-        async def ends(_spec, _hostcalls, _tape, _in_line):
-            run.halt()
-            await asyncio.Event().wait()
-
-        b.pool.run = ends
-        with pytest.raises(RunHalted):
-            await b.manager.drive(run)
-        b.pool.run = guests
+        await ended_at(b, run, b.pool, "run")
 
         result = await b.manager.drive(await b.manager.recover(run.run_id, subscribers=(b.records.append,)))
 
@@ -364,16 +369,7 @@ async def test_a_fork_whose_process_ends_is_taken_up_like_any_run(chain):
     async with chain(True) as (b, parent):
         begun = await b.manager.fork(b.ledger, ForkRequest(parent, "two"))  # and its process ends here
         run = await b.manager.recover(begun.run_id, subscribers=(b.records.append,))
-        answer = b.model.perform
-
-        async def ends(prepared, ctx):
-            run.halt()
-            await asyncio.Event().wait()
-
-        b.model.perform = ends
-        with pytest.raises(RunHalted):
-            await b.manager.drive(run)
-        b.model.perform = answer
+        await ended_at(b, run, b.model, "perform")
         asked = len(b.model.prompts)
 
         result = await b.manager.drive(await b.manager.recover(begun.run_id, subscribers=(b.records.append,)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
-from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
+from runloop.errors import EXIT_FAILED, EXIT_OK
 from runloop.text import legible
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def forget(
         stays = any(mention.action == "stays" for mention in found.mentions)
         if not as_json:
             _show(found, outside, output.TableStyle(max_cols, max_rows, fit=not no_wrap))
-        if found.lefts and not dry_run and (yes or _confirmed(found)):
+        if found.lefts and not dry_run and (yes or output.agreed(f"Erase {len(found.lefts)} events for good?")):
             erasure = carry_out(kb, found)
             remains = [] if stays else _remains(kb, found)
             answer["erasure"] = {**erasure.to_dict(), "remains_in": remains}
@@ -81,12 +80,6 @@ def _show(found: Forgetting, outside: list[dict[str, str]], style: output.TableS
         output.print_line("\nnot reached from here:")
         for each in outside:
             output.print_line(f"  {each['path']}: {each['what']}")
-
-
-def _confirmed(found: Forgetting) -> bool:
-    if not output.is_terminal(sys.stdin):
-        raise InvalidInput("nobody can be asked", code="cli.needs_answer", hint="look with --dry-run, then say --yes")
-    return output.heard(f"Erase {len(found.lefts)} events for good? Type yes: ").lower() == "yes"
 
 
 def _outside(kb: KnowledgeBase, found: Forgetting) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from runloop.runs.archives.lines import write_lines
 from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, BundleEntry, Manifest, RunEntry, digest_of
 from runloop.runs.archives.redaction import Redactor
 from runloop.runs.archives.signing import sign
-from runloop.runs.fork import told_events
+from runloop.runs.fork import node_names, told_events
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -173,7 +173,7 @@ def _check_nodes(source: RunSource, run_id: str, select: Sequence[str]) -> None:
 def _nodes_of(event: StoredEvent) -> set[str]:
     """The names of the node that a record belongs to: an item's own and its node's. None for a record of the run."""
     node = event.payload["meta"].get("node")
-    return set() if node is None else {node, node.partition("[")[0]}
+    return set() if node is None else set(node_names(node))
 
 
 def _encode(value: Mapping[str, Any]) -> bytes:
