@@ -15,6 +15,8 @@ from runloop.cli.showing import RunShown, Unshown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runloop.cli.requests import Request
     from runloop.config import Settings
     from runloop.router.requests.matching import Match
@@ -48,8 +50,7 @@ def ask(
     request = _decided(request, settings, local=local)
     if request.answers:
         return waited(_answer(request, settings, local=local, as_json=as_json))
-    if not start:
-        request = _confirmed(request)
+    request = _complete(request) if start else _confirmed(request)
     if request.match is None:
         return EXIT_INTERRUPTED
     from runloop.cli.run import execute
@@ -111,6 +112,17 @@ def _choose(line: str, near: tuple[Match, ...]) -> int:
         _tell(f"Please give a number from 1 to {len(near)}.")
 
 
+def _complete(request: Request) -> Request:
+    """The request where it says all that such a request has to say; nobody was asked, so nothing is put in its place."""
+    if not request.missing:
+        return request
+    raise InvalidInput(
+        f"{request.line!r} does not say the {' and the '.join(request.missing)} of {request.name}",
+        code="ask.incomplete",
+        hint=f"add {' '.join(f'{name}=…' for name in request.missing)}, or take the defaults: rlp run {request.name}",
+    )
+
+
 def _confirmed(request: Request) -> Request:
     """The request as the person wants it run; without a match where they want none of it."""
     if not _somebody():
@@ -119,8 +131,10 @@ def _confirmed(request: Request) -> Request:
             code="ask.unconfirmed",
             hint="--start runs it without asking, --dry-run shows what it would be",
         )
-    if request.match is not None and request.match.example is None and not request.match.params:
-        request = _edited(request)
+    if request.missing:
+        request = _edited(request, request.missing)
+    elif request.match is not None and request.match.example is None and not request.match.params:
+        request = _edited(request, tuple(request.params))
     while True:
         _forget_typed_ahead()
         for text in _shown(request):
@@ -131,15 +145,16 @@ def _confirmed(request: Request) -> Request:
         if answer in ("n", "no", "q"):
             return request.without()
         if answer in ("e", "edit"):
-            request = _edited(request)
+            request = _edited(request, tuple(request.params))
 
 
-def _edited(request: Request) -> Request:
-    """The request with what the person typed for its parameters; Enter keeps a value."""
+def _edited(request: Request, names: Sequence[str]) -> Request:
+    """The request with what the person typed for these of its parameters; Enter keeps a value."""
     from runloop.cli.run import param_pairs
 
-    given: dict[str, Any] = {}
-    for name, value in request.params.items():
+    given: dict[str, Any] = dict(request.own)
+    for name in names:
+        value = request.params[name]
         while True:
             text = output.heard(f"  {name} [{_value(value)}]: ")
             try:
@@ -148,7 +163,7 @@ def _edited(request: Request) -> Request:
                 _tell(f"  {error.message}")
                 continue
             break
-    return request.with_params({name: value for name, value in given.items() if value != request.declared[name]})
+    return request.with_params({name: value for name, value in given.items() if value != request.declared[name]}, names)
 
 
 def _shown(request: Request) -> list[str]:

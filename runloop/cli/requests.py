@@ -11,7 +11,7 @@ from runloop.errors import InvalidInput, RunloopError
 from runloop.text import legible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from runloop.cli.run import Chosen
     from runloop.client import RunResult as RemoteResult
@@ -89,6 +89,11 @@ class Request:
         return {**self.declared, **self.own}
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """The parameters that such a request has to say, and neither the line nor the person gives."""
+        return () if self.match is None else tuple(name for name in self.match.missing if name not in {*self.own, *self.typed})
+
+    @property
     def reason(self) -> str:
         """Why this opening."""
         return self.found.reason
@@ -98,7 +103,7 @@ class Request:
         if name in self.typed:
             return "as you typed it"
         if name not in self.own:
-            return "default"
+            return "default; the line does not say it" if name in self.missing else "default"
         filled = next((each for each in self.match.params if each.name == name), None) if self.match is not None else None
         return "the line" if filled is None else f"from: {filled.by}"
 
@@ -106,9 +111,9 @@ class Request:
         """Nothing is to be run."""
         return replace(self, taken=None)
 
-    def with_params(self, given: Mapping[str, Any]) -> Request:
-        """The same opening with what the person typed."""
-        return replace(self, given=given, typed=frozenset(given))
+    def with_params(self, given: Mapping[str, Any], asked: Iterable[str]) -> Request:
+        """The same opening with ``given``; ``asked`` are the parameters that the person decided about."""
+        return replace(self, given=given, typed=self.typed | frozenset(asked))
 
     def to_dict(self) -> dict[str, Any]:
         """The decision as JSON: the opening, its parameters, and every match with the words that speak for it."""
@@ -118,6 +123,7 @@ class Request:
             "opening": None if self.match is None else self.name,
             "params": {} if self.match is None else self.params,
             "from_line": sorted(self.own),
+            "missing": sorted(self.missing),
             "reason": self.reason,
             "matches": [match.to_dict() for match in self.found.matches],
         }

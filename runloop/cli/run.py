@@ -16,6 +16,7 @@ from runloop.cli.link import waited
 from runloop.cli.showing import RunShown, exit_code, show_compiling
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.text import legible
 
 if TYPE_CHECKING:
     from runloop.client import Client
@@ -103,16 +104,18 @@ def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -
     from runloop.runs.places import opening_dirs
 
     found = find_opening(name, opening_dirs(settings))
-    given = _params_object(params)
+    given = params_object(params)
     if pairs:
         declared = parse_opening(found.source, file=found.file, params=given or None).params
         given.update(param_pairs(pairs, declared, given))
     return Chosen(parse_opening(found.source, file=found.file, params=given or None), found, given)
 
 
-def _params_object(text: str | None) -> dict[str, Any]:
+def params_object(text: str | None) -> dict[str, Any]:
+    """What `--params` gives; without it nothing."""
     if text is None:
         return {}
+    _check_bytes(text, Where(key="--params"))
     try:
         value = strict_json(text)
     except ValueError as error:
@@ -131,11 +134,12 @@ def param_pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[st
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        where = Where(key=f"-p {key}")
+        where = Where(key=f"-p {legible(key)}")
         if not equals or not key:
             raise InvalidInput(f"-p takes KEY=VALUE, not {pair!r}", code="run.params", where=where, hint="for example -p topic='Q4 plan'")
         if key in values or key in given:
             raise InvalidInput(f"the parameter {key!r} is given twice", code="run.params", where=where, hint="give it once")
+        _check_bytes(pair, where)
         default = declared.get(key)
         if default is None or isinstance(default, str):
             values[key] = text
@@ -148,6 +152,13 @@ def param_pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[st
             message = f"the parameter {key!r} must be JSON like its default {like}, and {text[:80]!r} is not{why}"
             raise InvalidInput(message, code="run.params", where=where, hint=f"for example -p {key}='{like}'") from error
     return values
+
+
+def _check_bytes(text: str, where: Where) -> None:
+    """Refuse an argument whose bytes are no UTF-8; Python hands them on as lone surrogates."""
+    if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
+        hint = "set the terminal to UTF-8, or convert it: iconv -f LATIN1 -t UTF-8"
+        raise InvalidInput(f"{legible(text)[:80]!r} holds bytes that are no UTF-8", code="run.params", where=where, hint=hint)
 
 
 def strict_json(text: str) -> Any:

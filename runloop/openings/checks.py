@@ -11,11 +11,13 @@ from runloop.errors import RunloopError
 from runloop.openings.clauses import ERRORS_PORT, FILLED_PORTS, GATE_PORT
 from runloop.openings.errors import Report
 from runloop.openings.expressions import PortRef, valid_name
-from runloop.openings.fields import place_at
+from runloop.openings.fields import tree_at
 from runloop.openings.hints import violations
 from runloop.openings.model import ORDER_PORT
 from runloop.openings.nesting import check_filled, check_params
+from runloop.openings.params import template_name
 from runloop.openings.recursion import Recursion
+from runloop.openings.yamltree import Scalar
 
 if TYPE_CHECKING:
     from runloop.openings.errors import Place, Problem
@@ -221,10 +223,14 @@ def _check_needs(node: Node, ports: AgentPorts, supplied: Collection[str], repor
 
 def _check_schema(node: Node, schema: Json, supplied: Iterable[str], report: Report, hint: str = "") -> None:
     for message, path, rule in violations(schema, node.with_args, supplied):
-        at = place_at(node.with_tree, path) if node.with_tree is not None else node.at
+        tree = tree_at(node.with_tree, path) if node.with_tree is not None else None
+        at = node.at if tree is None else tree.at
         shown = message if len(message) <= _MAX_MESSAGE else f"{message[: _MAX_MESSAGE // 2]} … {message[-_MAX_MESSAGE // 4 :]}"
-        told = f"with: {shown}{_size(schema, rule)}"
-        report.add("argument", told, at, node=node.id, key=".".join(map(str, ("with", *path))), hint=hint)
+        key = ".".join(map(str, ("with", *path)))
+        told = "with"
+        if isinstance(tree, Scalar) and (param := template_name(tree.value)) is not None:
+            told, key = f"parameter '{param}', as {key}", f"params.{param}"
+        report.add("argument", f"{told}: {shown}{_size(schema, rule)}", at, node=node.id, key=key, hint=hint)
 
 
 def _size(schema: Json, rule: Sequence[str | int]) -> str:

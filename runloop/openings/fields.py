@@ -199,8 +199,8 @@ def to_json(tree: Tree, report: Report, key: str, *, node: str | None = None, ke
     return {name: to_json(entry.value, report, name, node=node) for name, entry in tree.entries.items()}
 
 
-def place_at(tree: Tree, path: Iterable[str | int]) -> Place:
-    """Where the value at a JSON path stands; the nearest value above it if the path leads out of the tree."""
+def tree_at(tree: Tree, path: Iterable[str | int]) -> Tree:
+    """The value at a JSON path; the nearest one above it if the path leads out of the tree."""
     for step in path:
         if isinstance(tree, Fields) and isinstance(step, str) and step in tree.entries:
             tree = tree.entries[step].value
@@ -208,4 +208,9 @@ def place_at(tree: Tree, path: Iterable[str | int]) -> Place:
             tree = tree.items[step]
         else:
             break
-    return tree.at
+    return tree
+
+
+def place_at(tree: Tree, path: Iterable[str | int]) -> Place:
+    """Where the value at a JSON path stands; the nearest value above it if the path leads out of the tree."""
+    return tree_at(tree, path).at

@@ -86,6 +86,12 @@ class Params:
             raise self._report.fatal("limit", f"values are nested more than {MAX_DEPTH} levels deep", at, hint="flatten the value")
 
 
+def template_name(value: Json) -> str | None:
+    """The parameter whose template ``value`` is; None where it is none."""
+    match = _TEMPLATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    return None if match is None else match[1]
+
+
 def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: Report) -> dict[str, Json]:
     """``given`` over ``declared``; a name that is not declared, or a value of another JSON type than the default, is a problem."""
     merged = dict(declared)
@@ -98,7 +104,8 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
         try:
             weigh(value)
         except ValueError as error:
-            report.add("param", f"parameter '{name}' {error}", None, key=key)
+            hint = f"give JSON: text in whole characters, finite numbers in range, texts as keys, at most {MAX_DEPTH} levels"
+            report.add("param", f"parameter '{name}' {error}", None, key=key, hint=hint)
             continue
         wanted, got = json_type(declared[name]), json_type(value)
         if wanted not in ("null", got):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runloop.cli.run import param_pairs
+from runloop.cli.run import param_pairs, params_object
 from runloop.errors import InvalidInput
 
 DECLARED = {"text": "tea", "count": 1, "yes": True, "list": ["é"], "map": {}, "any": None}
@@ -26,6 +26,11 @@ def test_text_stays_text_and_everything_else_is_read_as_json():
             """the parameter 'map' must be JSON like its default {}, and '{"a": 1, "a": 2}' is not: the key 'a' stands twice""",
             "for example -p map='{}'",
         ),
+        (
+            "text=\udcff\udcfe",
+            "'text=\ufffd\ufffd' holds bytes that are no UTF-8",
+            "set the terminal to UTF-8, or convert it: iconv -f LATIN1 -t UTF-8",
+        ),
         ("count", "-p takes KEY=VALUE, not 'count'", "for example -p topic='Q4 plan'"),
     ],
 )
@@ -33,3 +38,9 @@ def test_what_is_none_is_refused_in_words_of_the_opening(pair, message, hint):
     with pytest.raises(InvalidInput) as caught:
         param_pairs([pair], DECLARED, {})
     assert (caught.value.code, caught.value.message, caught.value.hint) == ("run.params", message, hint)
+
+
+def test_params_with_bytes_that_are_no_text_are_refused_in_the_same_words():
+    with pytest.raises(InvalidInput) as caught:
+        params_object('{"text": "\udcff"}')
+    assert (caught.value.message, caught.value.where.key) == ("""'{"text": "\ufffd"}' holds bytes that are no UTF-8""", "--params")

@@ -91,6 +91,20 @@ def test_without_a_person_nothing_is_run_unless_it_is_told_to(home):
     assert home.records(started)[-1]["meta"]["status"] == "failed"  # the mail itself wants an approval, whoever started it
 
 
+def test_what_a_request_leaves_open_is_asked_for_and_never_taken_from_the_defaults_unsaid(home, terminal):
+    refused = home.rlp("ask", "--start", "write an e-mail to Sam Rivers about")
+    shown = terminal(home, "ask", "write an e-mail to Sam Rivers")
+    shown.expect("topic [Q4 plan]: ")
+    shown.type("the pier\n")
+    shown.expect("recipient    Sam Rivers  (from: ")
+    shown.expect("topic        the pier  (as you typed it)")
+    shown.type("n\n")
+
+    assert (refused.returncode, "ask.incomplete" in refused.stderr, "topic=" in refused.stderr) == (2, True, True)
+    assert shown.end() == 130
+    assert json.loads(home.rlp("runs", "--json").stdout) == []
+
+
 def test_a_dry_run_tells_the_decision_and_runs_nothing(home):
     said = json.loads(home.rlp("ask", "--dry-run", "--json", WRITE, "tone=formal").stdout)
 

@@ -125,6 +125,19 @@ def test_a_long_argument_is_not_repeated_whole_and_the_size_that_is_allowed_is_t
     assert told[1] == "with: '' should be non-empty (minLength 1)"
 
 
+def test_an_argument_that_a_parameter_gives_is_told_by_the_name_of_the_parameter():
+    schema = {"type": "object", "properties": {"tone": {"minLength": 1}, "body": {"properties": {"lines": {"items": {"type": "integer"}}}}}}
+    text = "version: 0\nname: t\nparams: {mood: '', lines: [1, x]}\nnodes:\n- {id: a, use: agent:writer, with: {tone: '{{params.mood}}', "
+    opening = parse_opening(text + "body: {lines: '{{params.lines}}'}}}\nedges: []\n")
+
+    found = check(opening, lambda name, variant: AgentPorts(with_schema=schema))
+
+    assert [(problem.where.key, problem.message) for problem in found] == [
+        ("params.mood", "parameter 'mood', as with.tone: '' should be non-empty (minLength 1)"),
+        ("params.lines", "parameter 'lines', as with.body.lines.1: 'x' is not of type 'integer'"),
+    ]
+
+
 def test_examine_tells_the_documents_problems_and_the_agents_in_one_order():
     text = TEXT.replace("version: 0", "version: 1").replace("exists(b.out)", "b.out")
 

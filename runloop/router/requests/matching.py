@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.router.requests.filling import Aligned, Filled, align, named_values, typed
-from runloop.router.requests.words import telling
+from runloop.router.requests.words import telling, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,8 @@ MARGIN = 0.08
 """How far the best must be ahead of the second; else a person (or, where it is switched on, a model) chooses."""
 _NAMED = 1.0  # the score of an opening whose name is the first word
 _WHOLE = 0.2  # the part of a score that says how much of the example was said; the rest says how much of the line it explains
+_BEGUN = 2
+"""Telling words of an example that a line must have to be that example without its end; `tell me what failed` is none."""
 MAX_LINE = 4000
 """Characters of a request; what is longer is a text to work on, not a request."""
 
@@ -43,6 +45,8 @@ class Match:
     terms: tuple[tuple[str, float], ...]
     example: str | None
     params: tuple[Filled, ...]
+    missing: tuple[str, ...] = ()
+    """Slots of every example, hence what such a request has to say, that found nothing in the line; none where only the name was said."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -52,6 +56,7 @@ class Match:
             "terms": [{"word": word, "weight": weight} for word, weight in self.terms],
             "example": self.example,
             "params": {each.name: {"value": each.value, "text": each.text, "by": each.by} for each in self.params},
+            "missing": list(self.missing),
         }
 
 
@@ -77,7 +82,7 @@ def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
     known = [frozenset[str]().union(*map(telling, _texts(each))) for each in candidates]
     weights = _weights(known)
     matches = sorted(
-        (_match(line, each, words, weights) for each, words in zip(candidates, known, strict=True)),
+        (_match(line, each, own, weights) for each, own in zip(candidates, known, strict=True)),
         key=lambda match: (-match.score, match.name),
     )
     if not matches or matches[0].score < MATCHES:
@@ -91,7 +96,7 @@ def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
 
 def _weights(known: Sequence[frozenset[str]]) -> dict[str, float]:
     """How much each word tells, by the words of each opening: less, the more openings have it."""
-    having = Counter(word for words in known for word in words)
+    having = Counter(word for own in known for word in own)
     return {word: math.log(1 + (1 + len(known)) / count) for word, count in having.items()}
 
 
@@ -104,9 +109,9 @@ def _match(line: str, candidate: Candidate, known: frozenset[str], weights: Mapp
     rest, named = named_values(line, candidate.params)
     said = telling(rest)
     first = rest.split(maxsplit=1)[0] if rest.split() else ""
-    laid = _best_example(rest, frozenset(said), candidate, weights)
+    laid = _best_example(rest, frozenset(said), candidate, weights) or _best_beginning(rest, said, candidate, weights)
+    params: dict[str, Filled] = {}
     if laid is None:
-        params: dict[str, Filled] = {}
         terms = _shared(said, known, weights)
         score = min(1.0, sum(weight for _, weight in terms) / _all(said, weights))
         example = None
@@ -124,21 +129,63 @@ def _match(line: str, candidate: Candidate, known: frozenset[str], weights: Mapp
     if first == candidate.name:
         score = _NAMED
     params.update(named)
-    return Match(candidate.name, round(score, 4), terms, example, tuple(params[name] for name in candidate.params if name in params))
+    missing = () if rest == candidate.name else tuple(name for name in _always(candidate) if name not in params)
+    return Match(
+        candidate.name, round(score, 4), terms, example, tuple(params[name] for name in candidate.params if name in params), missing
+    )
+
+
+def _always(candidate: Candidate) -> list[str]:
+    """The parameters that every example has a slot for."""
+    slots = [frozenset(pieces[1::2]) for _, pieces in candidate.examples]
+    return [name for name in candidate.params if slots and all(name in each for each in slots)]
 
 
 def _best_example(line: str, said: frozenset[str], candidate: Candidate, weights: Mapping[str, float]) -> Aligned | None:
     """The example that explains most of the line: all its slots filled, most of its words there, most of the line's own words its."""
-    best: tuple[float, int, Aligned] | None = None
-    for number, (text, pieces) in enumerate(candidate.examples):
+    return _best(line, said, candidate, weights, candidate.examples)
+
+
+def _best_beginning(line: str, said: Sequence[str], candidate: Candidate, weights: Mapping[str, float]) -> Aligned | None:
+    """The same for a line that ends before the example does: some of the last slots are not there, and more than one telling word is."""
+    beginnings = [
+        (text, (*pieces[: 2 * slots], ends))
+        for text, pieces in candidate.examples
+        for slots in range(len(pieces) // 2 - 1, 0, -1)
+        for ends in dict.fromkeys((pieces[2 * slots], ""))
+    ]
+    laid = _best(line, frozenset(said), candidate, weights, beginnings)
+    if laid is None or len({*_outside(said, laid)} & {*telling(laid.example)}) < _BEGUN:
+        return None
+    openers = frozenset[str]().union(*_before_slots(candidate).values())
+    return None if any(words(value)[0].stem in openers for value in laid.slots.values() if words(value)) else laid
+
+
+def _best(
+    line: str, said: frozenset[str], candidate: Candidate, weights: Mapping[str, float], examples: Sequence[tuple[str, tuple[str, ...]]]
+) -> Aligned | None:
+    """Of examples that fit, the one that explains most, with no value that begins with what stands before its slot in another example."""
+    before = _before_slots(candidate)
+    best: tuple[int, float, int, Aligned] | None = None
+    for number, (text, pieces) in enumerate(examples):
         laid = align(line, pieces, text)
         if laid is None or not laid.found:
             continue
+        taken = sum(words(value)[0].stem in before[name] for name, value in laid.slots.items() if words(value))
         own = sum(weights.get(word, 0.0) for word in telling(" ".join(pieces[::2])) if word in said)
-        value = (own + laid.found / laid.of + 0.5 * len(laid.slots), -number, laid)
-        if best is None or value[:2] > best[:2]:
+        value = (-taken, own + laid.found / laid.of + 0.5 * len(laid.slots), -number, laid)
+        if best is None or value[:3] > best[:3]:
             best = value
-    return None if best is None else best[2]
+    return None if best is None else best[3]
+
+
+def _before_slots(candidate: Candidate) -> dict[str, set[str]]:
+    """The words that stand right before each slot, in any example."""
+    before: dict[str, set[str]] = {}
+    for _, pieces in candidate.examples:
+        for literal, name in zip(pieces[::2], pieces[1::2], strict=False):
+            before.setdefault(name, set()).update(word.stem for word in words(literal)[-1:])
+    return before
 
 
 def _outside(said: Sequence[str], laid: Aligned) -> list[str]:

@@ -111,3 +111,38 @@ def test_of_two_examples_that_fit_the_one_that_explains_more_is_taken(order):
     opening = candidate("mail", (), [texts[number] for number in order], who="x", topic="y")
 
     assert meant("mail Bob about tea", (opening,)).matches[0].example == texts[1]
+
+
+LETTER = candidate(
+    "letter",
+    ["Write an e-mail."],
+    ["e-mail {who} about {what}", "write an e-mail to {who} about {what}", "mail {who} about {what} by {when}"],
+    who="john",
+    what="tea",
+    when="now",
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "params", "missing"),
+    [
+        ("wrtie an e-mail to Maria about tea", {"who": "Maria", "what": "tea"}, ()),
+        ("an e-mail to Maria about tea", {"who": "Maria", "what": "tea"}, ()),
+        ("write an e-mail to Maria about", {"who": "Maria"}, ("what",)),
+        ("write an e-mail to Maria", {"who": "Maria"}, ("what",)),
+        ("write an e-mail to Maria what=tea", {"who": "Maria", "what": "tea"}, ()),
+        ("write an e-mail to about tea", {}, ("who", "what")),
+        ("write an e-mail", {}, ("who", "what")),
+        ("letter", {}, ()),
+        ("letter who=Bob", {"who": "Bob"}, ()),
+        ("letter Bob", {}, ("who", "what")),
+    ],
+)
+def test_what_every_example_says_and_the_line_does_not_is_missing_and_words_before_a_slot_are_no_value(line, params, missing):
+    match = meant(line, (LETTER, BACKUP, REPORT)).matches[0]
+
+    assert (match.name, {each.name: each.value for each in match.params}, match.missing) == ("letter", params, missing)
+
+
+def test_an_opening_that_can_be_asked_for_without_values_misses_none():
+    assert [meant(line, ALL).matches[0].missing for line in ("summarise the commits", "weekly_report")] == [(), ()]
