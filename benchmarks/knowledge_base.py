@@ -55,7 +55,7 @@ from runloop.kb.search import Request
 from runloop.kb.timeline import Span
 from runloop.openings import parse_opening
 from runloop.runs.compose import session
-from runloop.runs.manager import Submission
+from runloop.runs.submission import Submission
 from runloop.runs.telling import RunTelling
 
 ASKED = 200

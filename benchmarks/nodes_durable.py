@@ -29,7 +29,7 @@ from runloop.config import load
 from runloop.daemon.main import loop_factory, tune_interpreter
 from runloop.openings import parse_opening
 from runloop.runs.compose import Session, session
-from runloop.runs.manager import Submission
+from runloop.runs.submission import Submission
 
 WIDTH = 200
 PYTHON = b"from runloop_agent import agent\n\n\n@agent\ndef run() -> dict:\n    return {'out': 42}\n"

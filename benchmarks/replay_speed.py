@@ -15,11 +15,11 @@ from runloop.config import load
 from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
 from runloop.openings import parse_opening
 from runloop.runs.compose import limits_from, session
-from runloop.runs.manager import Submission
 from runloop.runs.places import open_knowledge
 from runloop.runs.replay import Replayer
 from runloop.runs.replaying import bundle_finder
 from runloop.runs.sources import FoundRun
+from runloop.runs.submission import Submission
 from runloop.sandbox import WorkerPool, guest_digest
 
 if TYPE_CHECKING:

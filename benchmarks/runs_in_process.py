@@ -17,7 +17,7 @@ from runloop.config import load
 from runloop.daemon.main import loop_factory, tune_interpreter
 from runloop.openings import parse_opening
 from runloop.runs.compose import session
-from runloop.runs.manager import Submission
+from runloop.runs.submission import Submission
 
 
 async def measure(made: Home, count: int) -> dict[str, float]:

@@ -231,7 +231,7 @@ async def execute(chosen: Chosen, settings: Settings, shown: RunShown, *, yes: b
 
 async def _run_here(chosen: Chosen, settings: Settings, shown: RunShown, *, yes: bool) -> int:
     from runloop.runs.compose import session
-    from runloop.runs.manager import Submission
+    from runloop.runs.submission import Submission
 
     async with session(settings, shown.person(), progress=show_compiling) as opened:
         current = await opened.manager.submit(Submission(chosen.opening, yes=yes, workdir=str(Path.cwd())), (shown.take,))

@@ -18,8 +18,8 @@ from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events.records import OpenQuestion
 from runloop.runs.history import fold
-from runloop.runs.manager import submit_key
 from runloop.runs.results import PAUSED, RunHalted
+from runloop.runs.submission import submit_key
 
 if TYPE_CHECKING:
     from runloop.daemon.people import People

@@ -15,7 +15,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events import RunIdentity
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.openings import parse_once
-from runloop.runs.manager import Submission, submit_key
+from runloop.runs.submission import Submission, submit_key
 
 if TYPE_CHECKING:
     from runloop.daemon.hosted import Hosted

@@ -195,7 +195,7 @@ async def _opening(run: Run, command: StartNode) -> Event:
     try:
         call = ChildCall(node.name, params, run.labels.inherited(node.id), command.node, attempt)
         run.left_open.pop(command.node, None)
-        child = await run.child(run, call)
+        child = await run.child_runs.run(run, call)
     except NeedsPerson:
         raise
     except CallError as error:

@@ -20,7 +20,6 @@ from runloop.errors import Denied, Where
 from runloop.kb import AsyncLedger
 from runloop.kb.search import DOMAINS
 from runloop.openings.budget import least
-from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.grants import FILE as GRANTS
 from runloop.runs.grants import StandingGrants
 from runloop.runs.history import load_run
@@ -32,8 +31,10 @@ from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
 from runloop.runs.places import bundle_store, kept_files, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
+from runloop.runs.reports import Reports
 from runloop.runs.services import RunRules, Services
 from runloop.runs.sources import OwnRuns
+from runloop.runs.spawns import SpawnAgent, SpawnOpening
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.spec import MIB, Limits
@@ -369,9 +370,10 @@ def _performers(
     knowledge = KnowledgeForAgents(kb)
     rules = PathRules(home=settings.base.home, protected=protected_paths(settings))
     blobs = kept_files(settings)
+    reports = Reports(manager)
     return {
-        "model.complete": ModelComplete(broker, manager.budget_of, manager),
-        "model.embed": ModelEmbed(broker, manager.budget_of),
+        "model.complete": ModelComplete(broker, reports.budget_of, reports),
+        "model.embed": ModelEmbed(broker, reports.budget_of),
         "kb.search": KbSearch(knowledge, DOMAINS),
         "kb.get": KbGet(knowledge, DOMAINS),
         "kb.query": KbQuery(knowledge),
@@ -387,8 +389,8 @@ def _performers(
         "spawn.agent": SpawnAgent(manager),
         "spawn.opening": SpawnOpening(manager),
         "timer.sleep": TimerSleep(),
-        "emit.progress": EmitProgress(manager),
-        "emit.log": EmitLog(manager),
-        "emit.artifact": EmitArtifact(directories.artifacts, manager),
-        "checkpoint.mark": CheckpointMark(manager),
+        "emit.progress": EmitProgress(reports),
+        "emit.log": EmitLog(reports),
+        "emit.artifact": EmitArtifact(directories.artifacts, reports),
+        "checkpoint.mark": CheckpointMark(reports),
     }

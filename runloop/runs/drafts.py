@@ -1,4 +1,4 @@
-"""The records of a run's nodes, as drafts: what a plan's command is called in the ledger."""
+"""The records of a run's nodes and of its end, as drafts: what a plan's command is called in the ledger."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
-from runloop.events import NodeResult, outputs_hash, value_hash
-from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted
+from runloop.events import NodeResult, final_hash, outputs_hash, value_hash
+from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunFinished
 from runloop.openings.states import NodeDone, NodeRetrying, StartNode, State
 from runloop.runs.call import dollars
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from runloop.bundles import Bundle
     from runloop.openings import Opening
-    from runloop.openings.states import Failure
+    from runloop.openings.states import Failure, RunDone
+    from runloop.runs.artifacts import SavedFile
     from runloop.runs.attempt import AttemptFailed
     from runloop.runs.history import RecordedRun
 
@@ -116,6 +117,22 @@ class NodeBook:
         why = first_line(command.error.message) if command.error else command.why
         message = f"node {node} {command.status.value}" + (f": {why}" if why else "")
         return Draft("node.finished", message, meta, level=_LEVELS[command.status])
+
+    def ended(self, done: RunDone, status: str, reason: str, code: str, saved: Sequence[SavedFile], ms: int) -> Draft:
+        """``run.finished``: as the plan says, but for a ``status`` and its reason that saving the artifacts came to."""
+        order = [node.id for node in self.opening.nodes]
+        meta = RunFinished(
+            status,  # type: ignore[arg-type]  # the plan's terminal states are the record's three words
+            ms,
+            final_hash=final_hash(self.results[node] for node in order if node in self.results),
+            tokens=done.tokens,
+            usd=dollars(done.usd_micros) if self.priced else None,
+            artifacts=[file.saved for file in saved] or None,
+            reason=reason or None,
+            error=ErrorInfo(code, reason) if code else None,
+        )
+        level = "info" if status == "succeeded" else "error" if status == "failed" else "warn"
+        return Draft("run.finished", f"run {status}" + (f": {first_line(reason)}" if reason else ""), meta, level=level)
 
     def _error(self, node: str, error: Failure, *, retryable: bool | None = None) -> ErrorInfo:
         known = self.failures.pop(node, None)

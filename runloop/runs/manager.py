@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import suppress
 from dataclasses import field
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
-
-from blake3 import blake3
+from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
-from runloop.events.records import EffectDelta, NodeText, RunStarted, Versions
-from runloop.openings import parse_once
+from runloop.events.records import RunStarted, Versions
 from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
+from runloop.runs.child_runs import ChildRuns
 from runloop.runs.errors import driven
 from runloop.runs.forking import fork_events, plan_fork
 from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
 from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
-from runloop.runs.results import ChildCall, ChildResult, RunHalted, RunResult, child_id
+from runloop.runs.results import RunResult
 from runloop.runs.run import Run
+from runloop.runs.submission import SEED_BYTES, Submission, submit_key
 from runloop.runs.submitted import opening_of
 from runloop.runs.tree import Tree, find_tree, nests, recorded_tree
 from runloop.runs.unfinished import is_patient
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from runloop.bundles import Bundle
-    from runloop.effects.perform.ports import Artifact
     from runloop.effects.types import CallContext
     from runloop.models.budget import Budget
     from runloop.openings import Opening
@@ -48,30 +43,6 @@ if TYPE_CHECKING:
     from runloop.runs.services import Lookup, Services
     from runloop.runs.sources import RunSource
 
-SEED_BYTES = 32
-_CHILD_SEED = "runloop child run seed v1"
-_STOPPED = "the run that asked for this one was stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A run that somebody wants. ``yes`` approves in advance what the opening's policy allows to be approved in advance."""
-
-    opening: Opening
-    mode: Literal["local", "daemon"] = "local"
-    yes: bool = False
-    seed: bytes | None = None
-    run_id: str | None = None
-    """A UUID that the submitter chose: a second submission under it cannot make a second run."""
-    operator: Operator | None = None
-    lookup: Lookup | None = None
-    workdir: str | None = None
-    """Whose names ``lookup`` adds, for a recovery."""
-    patient: bool = False
-    """Approvals wait until somebody answers."""
-    parks: Callable[[Run], None] | None = None
-    """Hears that the run is about to be left to the ledger because all of it waits; None where it must stay in memory."""
-
 
 @dataclass(slots=True)
 class RunManager:
@@ -80,9 +51,11 @@ class RunManager:
     services: Services
     watchers: list[Subscriber] = field(default_factory=list)
     _active: dict[str, Run] = field(default_factory=dict, init=False)
+    child_runs: ChildRuns = field(init=False)
     _pins: Pins = field(init=False)
 
     def __post_init__(self) -> None:
+        self.child_runs = ChildRuns(self)
         self._pins = Pins(self._prepare)
 
     async def submit(self, submission: Submission, subscribers: tuple[Subscriber, ...] = ()) -> Run:
@@ -93,7 +66,7 @@ class RunManager:
             RunloopError: an agent cannot be used; the ledger cannot write.
 
         """
-        return await self._submit(submission, None, subscribers, frozenset())
+        return await self.begin(submission, None, subscribers, frozenset())
 
     async def drive(self, run: Run) -> RunResult:
         """Run it to its end; the result of :meth:`Run.drive`."""
@@ -107,84 +80,6 @@ class RunManager:
     def active(self) -> tuple[Run, ...]:
         """The runs that are being driven, child runs included."""
         return tuple(self._active.values())
-
-    async def child(self, parent: Run, call: ChildCall) -> ChildResult:
-        """Run what ``call`` asks for as a child of ``parent``, on its budget and within what it may approve.
-
-        The child's id follows from the call, so a recovered parent finds the child that it had.
-        """
-        making = asyncio.create_task(self._child_of(parent, call))
-        try:
-            run = await asyncio.shield(making)
-        except asyncio.CancelledError:
-            await self._unmake(parent, call, making)
-            raise
-        whole = "agent" if call.agent else None
-        return run if isinstance(run, ChildResult) else await self._drive_child(parent, call, run, whole)
-
-    async def end_child(self, parent: Run, call: ChildCall, reason: str) -> None:
-        """Bring a child to its end that an earlier process began for an attempt which is not taken up again."""
-        recorded = await self._recorded_child(child_id(parent.run_id, call.node, call.attempt, call.call))
-        if recorded is not None and recorded.finished is None:
-            run = await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), ended=True)
-            await self._end(parent, run, call, reason)
-
-    async def _end(self, parent: Run, run: Run, call: ChildCall, reason: str = _STOPPED) -> None:
-        """Drive a child that has not begun here to its end, which is recorded with that of the node that asked for it."""
-        run.end(reason, partial(parent.closing.child, call.node))
-        with suppress(RunHalted):
-            await self.drive(run)
-
-    async def _child_of(self, parent: Run, call: ChildCall) -> Run | ChildResult:
-        """The child in this process, or what it came to where it has ended already."""
-        recorded = await self._recorded_child(run_id := child_id(parent.run_id, call.node, call.attempt, call.call))
-        if recorded is not None and recorded.finished is not None:
-            return _ended_child(recorded, whole="agent" if call.agent else None)
-        if recorded is not None:
-            run = await self._taken_up(recorded, parent, parent.desk.operator, parent.lookup, ())
-        else:
-            limit = self.services.rules.max_depth
-            if parent.depth + 1 > limit:
-                message = f"openings are nested more than {limit} deep"
-                raise CallError(CallErrorKind.BUDGET, message, code="run.too_deep", hint="an opening that starts itself never ends")
-            submission = Submission(
-                self._child_opening(parent, call), mode=parent.mode, yes=parent.desk.yes, seed=_child_seed(parent.seed, call),
-                run_id=run_id, operator=parent.desk.operator, lookup=parent.lookup, patient=parent.patient,
-            )  # fmt: skip
-            run = await self._submit(submission, parent, (), call.taint | parent.base_taint)
-        if not call.call:
-            run.parent_attempt = call.node, call.attempt
-        return run
-
-    async def _recorded_child(self, run_id: str) -> RecordedRun | None:
-        try:
-            return await self.services.recorded(run_id)
-        except InvalidInput:
-            return None
-
-    async def _unmake(self, parent: Run, call: ChildCall, making: asyncio.Task[Run | ChildResult]) -> None:
-        """Nobody wants the child any more that is being made: once it is recorded it needs an end, unless a recovery will find it."""
-        if parent.recorder.halted:
-            making.cancel()
-        await asyncio.wait({making})
-        run = None if making.cancelled() or making.exception() is not None else making.result()
-        if isinstance(run, Run) and not parent.recorder.halted:
-            await self._end(parent, run, call)
-
-    def _child_opening(self, parent: Run, call: ChildCall) -> Opening:
-        if not call.agent:
-            find = parent.lookup.opening if parent.lookup else self.services.resolve_opening
-            found = parent.tree.openings.get(call.name) or find(call.name)
-            return parse_once(found.source, file=found.file, params=dict(call.params))
-        import yaml
-
-        document = {
-            "version": 0,
-            "name": f"agent-{call.name.replace('@', '-')}",
-            "nodes": [{"id": "agent", "use": f"agent:{call.name}", "with": dict(call.params)}],
-            "edges": [],
-        }
-        return parse_once(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
 
     async def recover(
         self, run_id: str, *, operator: Operator | None = None, parks: Callable[[Run], None] | None = None,
@@ -209,7 +104,7 @@ class RunManager:
         if self.services.driven(recorded.owner):
             raise driven(run_id)
         ended = ending is not None or recorded.cancelled is not None
-        run = await self._taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ended=ended)
+        run = await self.taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ended=ended)
         run.parks = parks
         if recorded.owner != self.services.owner:
             await run.claim(recorded)
@@ -246,60 +141,14 @@ class RunManager:
         lookup = request.lookup
         return await self.recover(fork.run_id, operator=operator, parks=parks, lookup=lambda _: lookup, subscribers=subscribers)
 
-    # ── what performers report to and ask of the run that a call belongs to ─────────────────────────────────────────────
-
     def run_of(self, ctx: CallContext) -> Run:
         """The active run of a call."""
         return self._active[ctx.run_id]
 
-    def budget_of(self, ctx: CallContext) -> Budget:
-        """The budget of the attempt that a call belongs to."""
-        return self.run_of(ctx).budget_of(ctx.node)
-
-    async def progress(self, ctx: CallContext, text: str, fraction: float | None) -> None:
-        """Show how far the node is."""
-        self.run_of(ctx).recorder.live("node.progress", text, NodeText(ctx.node, text, ctx.attempt, fraction=fraction))
-
-    def delta(self, ctx: CallContext, at: int, text: str) -> None:
-        """Show a piece of an answer that is still coming."""
-        meta = EffectDelta(ctx.node, ctx.call, text, ctx.attempt, at)
-        self.run_of(ctx).recorder.live("effect.delta", f"{ctx.node} gets an answer", meta)
-
-    async def log(self, ctx: CallContext, level: str, text: str) -> None:
-        """Record a line."""
-        meta = NodeText(ctx.node, text, ctx.attempt, level)  # type: ignore[arg-type]  # the catalogue's schema allows the four words only
-        self.run_of(ctx).recorder.note(Draft("node.log", text, meta, level=level, agent_id=f"agent:{ctx.agent}"))
-
-    async def mark(self, ctx: CallContext, label: str) -> None:
-        """Record a named place of the run."""
-        meta = NodeText(ctx.node, f"checkpoint: {label}", ctx.attempt, "debug")
-        self.run_of(ctx).recorder.note(Draft("node.log", f"checkpoint: {label}", meta, level="debug", agent_id=f"agent:{ctx.agent}"))
-
-    async def artifact(self, ctx: CallContext, artifact: Artifact) -> int:
-        """Record an artifact; the id of its event."""
-        meta = {
-            "node": ctx.node,
-            "kind": artifact.kind,
-            "path": artifact.path,
-            "blake3": artifact.blake3,
-            "sha256": artifact.sha256,
-            "bytes": artifact.bytes,
-            **({"summary": artifact.summary} if artifact.summary else {}),
-            **({"sources": [dict(source) for source in artifact.sources]} if artifact.sources else {}),
-        }
-        run = self.run_of(ctx)
-        if ctx.asked_ms is not None:  # an earlier process asked for it and may have recorded it
-            asked = run.requests[ctx.node, ctx.attempt, ctx.call]
-            for event_id, made in (await self.services.recorded(ctx.run_id)).artifacts:
-                if event_id > asked and (made["node"], made["path"], made["blake3"]) == (ctx.node, artifact.path, artifact.blake3):
-                    return event_id
-        draft = Draft("artifact.created", f"{ctx.node} made {artifact.name}", meta, agent_id=f"agent:{ctx.agent}")
-        stored = await run.recorder.write(draft)
-        return stored[0].id
-
     # ── making runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _submit(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
+    async def begin(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
+        """As :meth:`submit`, as the child of ``parent`` if there is one; ``taint`` is what reaches it from there."""
         services, opening = self.services, submission.opening
         inherited, guest = (Tree(), None) if parent is None else (parent.tree, parent.guest)
 
@@ -340,8 +189,7 @@ class RunManager:
             desk=self._desk(recorder, opening, submission.operator, parent, yes=submission.yes),
             budget=self._budget(opening) if parent is None else parent.budget,
             depth=0 if parent is None else parent.depth + 1,
-            child=self.child,
-            end_child=self.end_child,
+            child_runs=self.child_runs,
             submitted_ms=submitted_ms,
             start=_start(meta),
             base_taint=taint,
@@ -360,7 +208,7 @@ class RunManager:
             recorder.subscribe(subscriber)
         return recorder
 
-    async def _taken_up(
+    async def taken_up(
         self,
         recorded: RecordedRun,
         parent: Run | None,
@@ -389,8 +237,7 @@ class RunManager:
             desk=desk,
             budget=self._budget(opening) if parent is None else parent.budget,
             depth=0 if parent is None else parent.depth + 1,
-            child=self.child,
-            end_child=self.end_child,
+            child_runs=self.child_runs,
             submitted_ms=submitted["start_ms"],
             start=_start(submitted),
             base_taint=frozenset(submitted.get("taint") or ()),
@@ -460,60 +307,9 @@ class RunManager:
             least(opening.policy.budget_tokens, rules.max_tokens), least(opening.policy.budget_usd_micros, rules.max_usd_micros)
         )
 
-    async def _drive_child(self, parent: Run, call: ChildCall, run: Run, whole: str | None) -> ChildResult:
-        """``whole`` names a node whose ports are the child's outputs; else they are what the opening saves."""
-        parent.children[run.run_id] = run
-        task = asyncio.create_task(self.drive(run))
-        try:
-            result = await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if parent.recorder.halted:
-                run.halt()
-                task.cancel()  # it may wait for a ledger that does not answer any more
-                with suppress(RunHalted, asyncio.CancelledError):
-                    await task
-            else:
-                run.end(_STOPPED, partial(parent.closing.child, call.node))
-                with suppress(RunHalted):
-                    await task
-            raise
-        finally:
-            del parent.children[run.run_id]
-        outputs = result.saved if whole is None else run.outputs_of(whole)
-        return ChildResult(run.run_id, result.status, result.reason, result.code, outputs, run.taint)
-
-
-def _child_seed(parent: bytes, call: ChildCall) -> bytes:
-    """A child run's seed follows from its parent's, so that the parent's seed decides the chance of the whole family."""
-    hasher = blake3(derive_key_context=_CHILD_SEED)
-    hasher.update(parent)
-    hasher.update(f"{call.node}\0{call.attempt}\0{call.call}".encode())
-    return hasher.digest(length=SEED_BYTES)
-
-
-def submit_key(run_id: str) -> str:
-    """The ledger key of the ``run.submitted`` of a run whose id its submitter chose."""
-    return f"submit:{run_id}"
-
 
 def _start(meta: RunStarted | Mapping[str, Any]) -> Draft:
     """``run.started``: what was submitted, without the openings' texts."""
     from runloop.events.runrecord import meta_dict
 
     return Draft("run.started", "run started", {**meta_dict(meta), "opening": None, "nested": None})
-
-
-def _ended_child(recorded: RecordedRun, whole: str | None) -> ChildResult:
-    """What a child run that ended before its parent was taken up gives to it."""
-    finished = recorded.finished or {}
-    taint = frozenset(recorded.submitted.get("taint") or ()).union(*(attempt.taint for attempt in recorded.attempts))
-    outputs: dict[str, list[Any]] = {}
-    if whole is not None:
-        outputs = {port: list(values) for port, values in recorded.outputs.get(whole, {}).items()}
-    else:
-        for ref in opening_of(recorded.submitted).save:
-            values = recorded.outputs.get(ref.node, {}).get(ref.port)
-            if values is not None:
-                outputs[str(ref)] = list(values)
-    error = finished.get("error") or {}
-    return ChildResult(recorded.run_id, str(recorded.status), recorded.reason or "", error.get("code", ""), outputs, taint)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.errors import InvalidInput
 from runloop.events import value_hash
+from runloop.events.records import RunChanged
 from runloop.openings.states import NodeDone, RunDone, State, Status, StopNode
 from runloop.policy import Grant, Scope
 from runloop.runs.history import Spent
+from runloop.runs.recorder import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from runloop.openings import Opening
     from runloop.openings.states import Command
     from runloop.runs.history import RecordedRun
-    from runloop.runs.services import Kept
+    from runloop.runs.services import Kept, Services
 
 _NO_PERSON = frozenset({"advance", "grant"})
 """Who decides by what the opening says, or by a grant that may have been taken back since."""
@@ -93,3 +95,15 @@ async def spent_by_family(recorded: RecordedRun, load: Callable[[str], Awaitable
                 continue  # it was never submitted
             total.add(await spent_by_family(child, load))
     return total
+
+
+def recovered(recorded: RecordedRun, services: Services) -> Draft:
+    """``run.recovered``: this process takes the run up."""
+    left = recorded.open_attempts
+    answered = sum(crossing.answered for attempt in left for crossing in attempt.crossings)
+    why = "its wait is over" if recorded.waiting is not None else "its process ended"
+    version, begun_with = services.runloop_version, recorded.submitted["versions"]["runloop"]
+    other = None if version == begun_with else version
+    nodes = [attempt.node for attempt in left] or None
+    meta = RunChanged(why, nodes=nodes, effects_answered=answered, owner=services.owner, runloop=other)
+    return Draft("run.recovered", f"run taken up again: {why}", meta)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
-from runloop.events import final_hash, record_of
-from runloop.events.records import ErrorInfo, NodeText, RunChanged, RunFinished
+from runloop.events import record_of
+from runloop.events.records import NodeText, RunChanged
 from runloop.kb.errors import SeqTaken
 from runloop.openings.budget import least
 from runloop.openings.machine import UnknownNode
@@ -21,7 +21,6 @@ from runloop.openings.states import (
     Command,
     Event,
     Forked,
-    GateAnswered,
     NodeDone,
     NodeReady,
     NodeResumed,
@@ -34,10 +33,9 @@ from runloop.openings.states import (
     Tick,
     Warn,
 )
-from runloop.runs.approvals import NOBODY_TO_ASK
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempting import make_attempt
-from runloop.runs.call import close_open_calls, dollars
+from runloop.runs.call import close_open_calls
 from runloop.runs.closing import Closing
 from runloop.runs.commands import ends_of, portions
 from runloop.runs.crossings import Crossings
@@ -48,14 +46,14 @@ from runloop.runs.inbox import Inbox
 from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
-from runloop.runs.recovery import given_up
-from runloop.runs.results import SPAWNS, ChildCall, ChildResult, Parked, RunHalted, RunResult
+from runloop.runs.recovery import given_up, recovered
+from runloop.runs.results import SPAWNS, ChildCall, Parked, RunHalted, RunResult
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
-from runloop.runs.waits import Wait, Waits
+from runloop.runs.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from runloop.bundles import Bundle
@@ -63,6 +61,7 @@ if TYPE_CHECKING:
     from runloop.models.budget import Budget
     from runloop.openings import Opening
     from runloop.runs.approvals import ApprovalDesk
+    from runloop.runs.child_runs import ChildRuns
     from runloop.runs.history import RecordedAttempt, RecordedRun
     from runloop.runs.recorder import Recorder
     from runloop.runs.services import Lookup, Services
@@ -79,7 +78,7 @@ _MOST_AHEAD = 8
 class Run:
     """A run in this process. ``drive`` runs it to its end; ``cancel`` may be called at any time from its loop.
 
-    ``bundles`` are the pinned agents by node; ``child`` runs a nested opening with this run as its parent. ``recorded`` is what an earlier
+    ``bundles`` are the pinned agents by node; ``child_runs`` are how it has children. ``recorded`` is what an earlier
     process recorded of it: the run goes on from there (ADR 5). With ``parks`` a run that only waits is left to the ledger: :meth:`drive`
     raises :class:`RunHalted` and ``parked`` says when to take it up again.
     """
@@ -92,8 +91,7 @@ class Run:
     desk: ApprovalDesk
     budget: Budget
     depth: int
-    child: Callable[[Run, ChildCall], Awaitable[ChildResult]]
-    end_child: Callable[[Run, ChildCall, str], Awaitable[None]]
+    child_runs: ChildRuns
     submitted_ms: int
     start: Draft
     base_taint: frozenset[str] = frozenset()
@@ -148,9 +146,6 @@ class Run:
     """Pauses and resumptions that are on their way to the disk."""
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
-    _open_gates: dict[str, OpenGate] = field(default_factory=dict, init=False)
-    _said: dict[tuple[str, int], Draft] = field(default_factory=dict, init=False)
-    """Answers at gates, by node and round, until the plan hears of them."""
     _said_idle: bool = field(default=False, init=False)
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
@@ -164,7 +159,7 @@ class Run:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
         self.labels = Taint(self.opening, self.base_taint)
-        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked)
+        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, self.tasks, self.waits, self._inbox.put)
         self._wall_ms = self.services.clock_ms() - self.services.steady_ms()
         self.going = asyncio.Event()
         if not self._held:
@@ -211,7 +206,7 @@ class Run:
         Raises Unavailable ``run.driven`` in the others.
         """
         try:
-            await self.recorder.write(self._recovered(recorded))
+            await self.recorder.write(recovered(recorded, self.services))
         except SeqTaken as error:
             raise driven(self.run_id) from error
         self._claimed = True
@@ -287,7 +282,7 @@ class Run:
                     await self._carry_out(commands, *said)  # what happened before stays recorded
                     self._raise_unless_ended(event)
                     break
-                said += self._said_in(event)
+                said += self._gates.said_in(event)
                 commands.extend(self._step(event))
             else:
                 if commands or said:
@@ -324,7 +319,7 @@ class Run:
         if recorded.last_seq == 1:  # a fork that has done nothing yet; its point may lie within a step, before ends that follow in it
             await self._carry_out([*follows, *commands], self.start)
             return
-        await self._carry_out(commands, *([] if self._claimed else [self._recovered(recorded)]), *in_step(self))
+        await self._carry_out(commands, *([] if self._claimed else [recovered(recorded, self.services)]), *in_step(self))
         self.recorded = None  # what is needed of it is in its places
 
     def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:
@@ -340,19 +335,9 @@ class Run:
             spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
             commands += self._plan.step(spent, now_ms)
         if event is not None:
-            self._open_gates = {command.node: command for command in commands if isinstance(command, OpenGate)}
+            self._gates.reopen(commands)
             commands = self._step(event) or commands
         return commands
-
-    def _recovered(self, recorded: RecordedRun) -> Draft:
-        left = recorded.open_attempts
-        answered = sum(crossing.answered for attempt in left for crossing in attempt.crossings)
-        why = "its wait is over" if recorded.waiting is not None else "its process ended"
-        nodes = [attempt.node for attempt in left] or None
-        version, begun_with = self.services.runloop_version, recorded.submitted["versions"]["runloop"]
-        other = None if version == begun_with else version
-        meta = RunChanged(why, nodes=nodes, effects_answered=answered, owner=self.services.owner, runloop=other)
-        return Draft("run.recovered", f"run taken up again: {why}", meta)
 
     def _step(self, event: Event) -> list[Command]:
         return self._plan.step(event, self._look_at_clock())
@@ -467,7 +452,7 @@ class Run:
                 starts.append(command)
                 drafts += [] if self._recorded_start(command) else [self.book.start(command)]
             elif isinstance(command, OpenGate):
-                asked = self._gate_opens(command)
+                asked = self._gates.opens(command, self.labels.of(command.node))
                 if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
                     gates.append((command, len(drafts) if asked else None))
                 drafts += asked
@@ -482,8 +467,7 @@ class Run:
         for start in starts:
             self._begin_attempt(start, now_ms)
         for gate, position in gates:
-            event_id = 0 if position is None else stored[position].id
-            self.tasks[gate_task(gate.node)] = asyncio.create_task(self._ask_at(gate, event_id))
+            self._gates.ask(gate, 0 if position is None else stored[position].id)
 
     async def _write(self, drafts: list[Draft], others: list[Ending], now_ms: int, *, goes_on: bool) -> list[StoredEvent]:
         """Queue a commit, and wait for it unless the run goes on meanwhile; nothing stored then."""
@@ -495,11 +479,6 @@ class Run:
             return await written
         written.add_done_callback(self._heed)
         return []
-
-    def _gate_opens(self, command: OpenGate) -> list[Draft]:
-        draft = self._gates.draft(command, self.labels.of(command.node))
-        self._open_gates[command.node] = command
-        return [] if draft is None else [draft]
 
     def _is_agent(self, node: str) -> bool:
         return self.opening.node(node).kind == "agent"
@@ -534,48 +513,10 @@ class Run:
                 self.labels.put(command.node, taint)
                 return [self.book.done(command, now_ms, taint)]
             case CloseGate():
-                gate = self._open_gates.pop(command.node, None)
-                return [] if gate is None else [self._gates.closed(gate, command)]
+                return self._gates.closes(command)
             case Warn(node, message):
                 return [Draft("node.log", message, NodeText(node, message, level="warn"), level="warn")]
         return []
-
-    async def _ask_at(self, gate: OpenGate, event_id: int) -> None:
-        """Wait for a person at a gate and report the answer; never raises."""
-        try:
-            said = await self._gates.answer(gate, event_id, self._wait_at_gate)
-            if said is None and gate.deadline_ms is not None:
-                return  # nobody is there: its time decides
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
-            self._inbox.put(error)
-            return
-        name = gate_task(gate.node)
-        if self.tasks.get(name) is asyncio.current_task():
-            del self.tasks[name]
-        if said is None:
-            self._inbox.put(Cancel(f"nobody is there to answer at the gate of node {gate.node}", NOBODY_TO_ASK))
-        else:
-            answered, self._said[gate.node, gate.round] = said
-            self._inbox.put(answered)
-
-    def _said_in(self, event: Event) -> list[Draft]:
-        """The record of an answer at a gate: in one commit with what follows from it, so that nobody finds the one without the other."""
-        if not isinstance(event, GateAnswered):
-            return []
-        said, gate = self._said.pop((event.node, event.round)), self._open_gates.get(event.node)
-        if gate is None or gate.round != event.round:
-            return []  # it was closed meanwhile
-        del self._open_gates[event.node]
-        return [said]
-
-    def _wait_at_gate(self, name: str, wait: Wait | None) -> None:
-        if wait is None:
-            self.waits.end(name)
-        else:
-            self.waits.begin(name, wait)
-            self._inbox.put(Tick())  # the run may be quiet now: look
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
         found = self.left_open.get(command.node)
@@ -596,20 +537,7 @@ class Run:
             if status == "succeeded":
                 status, reason, code = "failed", error.message, error.code
         drafts += [Draft("artifact.created", f"saved {file.record.path}", file.record) for file in saved]
-        order = [node.id for node in self.opening.nodes]
-        results = self.book.results
-        meta = RunFinished(
-            status,  # type: ignore[arg-type]  # the plan's terminal states are the record's three words
-            max(0, self.services.clock_ms() - self.submitted_ms),
-            final_hash=final_hash(results[node] for node in order if node in results),
-            tokens=done.tokens,
-            usd=dollars(done.usd_micros) if self.book.priced else None,
-            artifacts=[file.saved for file in saved] or None,
-            reason=reason or None,
-            error=ErrorInfo(code, reason) if code else None,
-        )
-        level = "info" if status == "succeeded" else "error" if status == "failed" else "warn"
-        drafts.append(Draft("run.finished", f"run {status}" + (f": {first_line(reason)}" if reason else ""), meta, level=level))
+        drafts.append(self.book.ended(done, status, reason, code, saved, max(0, self.services.clock_ms() - self.submitted_ms)))
         if self._heir is not None:
             self.recorder.halted = True
             self._heir([*others, Ending(self.recorder, drafts)])
@@ -643,7 +571,7 @@ class Run:
         calls = [crossing.call for crossing in left.crossings if not crossing.answered and crossing.name in SPAWNS]
         for call in calls if self.opening.node(left.node).kind == "agent" else [0]:
             asked = ChildCall("", {}, frozenset(), left.node, left.attempt, call)
-            await self.end_child(self, asked, "the run that asked for this one was stopped")
+            await self.child_runs.end(self, asked, "the run that asked for this one was stopped")
 
     async def _stop_all(self) -> None:
         await self._stop(list(self.tasks))

@@ -18,13 +18,15 @@ from runloop.effects.types import EffectClass, Outcome, Prepared, require
 from runloop.kb import AsyncLedger, Ledger
 from runloop.models.budget import Budget
 from runloop.openings import parse_opening
-from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.history import load_run
 from runloop.runs.kept import KeptOnDisk
 from runloop.runs.lookup import OpeningText
-from runloop.runs.manager import RunManager, Submission
+from runloop.runs.manager import RunManager
 from runloop.runs.operator import ApprovalDecision, Nobody
+from runloop.runs.reports import Reports
 from runloop.runs.services import RunRules, Services
+from runloop.runs.spawns import SpawnAgent, SpawnOpening
+from runloop.runs.submission import Submission
 from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.spec import Limits
 
@@ -170,12 +172,13 @@ class Bench:
             rules=rules or RunRules(),
         )
         self.manager = RunManager(self.services)
+        reports = Reports(self.manager)
         self.services.performers.update(
             {
-                "emit.log": EmitLog(self.manager),
-                "emit.progress": EmitProgress(self.manager),
-                "emit.artifact": EmitArtifact(root / "artifacts", self.manager),
-                "checkpoint.mark": CheckpointMark(self.manager),
+                "emit.log": EmitLog(reports),
+                "emit.progress": EmitProgress(reports),
+                "emit.artifact": EmitArtifact(root / "artifacts", reports),
+                "checkpoint.mark": CheckpointMark(reports),
                 "timer.sleep": TimerSleep(),
                 "ask.person": AskPerson(self.services.operator),
                 "spawn.agent": SpawnAgent(self.manager),

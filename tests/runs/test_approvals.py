@@ -9,11 +9,11 @@ from runloop.effects.perform.ports import PersonAnswer
 from runloop.openings import parse_opening
 from runloop.policy import Scope
 from runloop.runs.approvals import ApprovalDesk
-from runloop.runs.manager import Submission
 from runloop.runs.operator import ApprovalDecision
 from runloop.runs.results import RunHalted
 from runloop.runs.run import Run
 from runloop.runs.services import RunRules
+from runloop.runs.submission import Submission
 
 MAILER = """@agent
 def run(to: str = 'a@example.org', times: int = 1, search: bool = False):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from runloop.runs.reports import Reports
+
 CHILD = """version: 0
 name: child
 params: {n: 1}
@@ -114,7 +116,7 @@ async def test_cancelling_the_parent_ends_the_child_and_both_say_so(bench):
         b.openings["child"] = CHILD
         b.agent("one", "@agent\ndef run(n):\n    emit.artifact('mark', 'x')\n    while True:\n        pass\n")
         run = await b.submit(PARENT)
-        artifact = b.manager.artifact
+        artifact = Reports(b.manager).artifact
 
         async def cancel_then(ctx, made):
             run.cancel("enough")

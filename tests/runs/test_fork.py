@@ -9,9 +9,9 @@ from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, Secret
 from runloop.errors import InvalidInput, RunloopError
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
-from runloop.runs.manager import Submission
 from runloop.runs.replay import Replayer
 from runloop.runs.results import RunHalted
+from runloop.runs.submission import Submission
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from runloop.openings import parse_opening
-from runloop.runs.manager import Submission
 from runloop.runs.pausing import pause, resume
 from runloop.runs.results import RunHalted
 from runloop.runs.services import RunRules
+from runloop.runs.submission import Submission
 
 ASKS = "@agent\ndef run():\n    return {'out': model.complete('p').text}\n"
 INNER = 'version: 0\nname: inner\nnodes: [{id: deep, use: "agent:one"}]\nedges: []\n'

@@ -18,9 +18,9 @@ from runloop.runs.archives.container import ArchiveInvalid, pack, unpack
 from runloop.runs.archives.imported import Imported
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
-from runloop.runs.manager import Submission
 from runloop.runs.replay import Replayer
 from runloop.runs.sources import find_source
+from runloop.runs.submission import Submission
 from runloop.sandbox import guest_digest
 from runloop.sandbox.spec import Limits
 from tests.runs.archives.conftest import INNER, RELAY

@@ -193,10 +193,11 @@ class Artifact(Performer):
 
     async def perform(self, prepared, ctx):
         from runloop.effects.perform.ports import Artifact as Kept
+        from runloop.runs.reports import Reports
 
         done = await super().perform(prepared, ctx)
         made = Kept(prepared.data["name"], "text", f"/artifacts/{prepared.data['name']}", "0" * 64, "0" * 64, 1, "", ())
-        await self.process.manager.artifact(ctx, made)
+        await Reports(self.process.manager).artifact(ctx, made)
         return done
 
 

@@ -13,13 +13,15 @@ from runloop.errors import InvalidInput
 from runloop.models.budget import Budget
 from runloop.openings import parse_once
 from runloop.openings.model import OnFailure
-from runloop.runs.children import SpawnAgent, SpawnOpening
 from runloop.runs.history import load_run
 from runloop.runs.lookup import OpeningText
-from runloop.runs.manager import RunManager, Submission
+from runloop.runs.manager import RunManager
 from runloop.runs.pausing import resume
+from runloop.runs.reports import Reports
 from runloop.runs.results import RunHalted
 from runloop.runs.services import RunRules, Services
+from runloop.runs.spawns import SpawnAgent, SpawnOpening
+from runloop.runs.submission import Submission
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox.spec import Limits
 from sim.check import Check
@@ -181,6 +183,7 @@ class Process:
             turns=Turns(*scenario.turns),
         )
         manager = RunManager(services)
+        reports = Reports(manager)
         performers = {name: kind(name, self) for name, kind in PERFORMERS.items()}
         performers["model.complete"] = InTurn(performers["model.complete"], Turns(*scenario.model_turns))
         performers |= {
@@ -188,9 +191,9 @@ class Process:
             "timer.sleep": TimerSleep(),
             "spawn.agent": SpawnAgent(manager),
             "spawn.opening": SpawnOpening(manager),
-            "emit.log": EmitLog(manager),
-            "emit.progress": EmitProgress(manager),
-            "checkpoint.mark": CheckpointMark(manager),
+            "emit.log": EmitLog(reports),
+            "emit.progress": EmitProgress(reports),
+            "checkpoint.mark": CheckpointMark(reports),
         }
         services.performers.update(performers)
         manager.watchers.append(world.check.seen)

@@ -30,7 +30,7 @@ class SpawnAgent:
         """Run it to its end."""
         data = prepared.data
         call = ChildCall(data["name"], data.get("with", {}), ctx.taint, ctx.node, ctx.attempt, ctx.call, agent=True)
-        return _outcome(await self._manager.child(self._manager.run_of(ctx), call))
+        return _outcome(await self._manager.child_runs.run(self._manager.run_of(ctx), call))
 
 
 class SpawnOpening:
@@ -48,7 +48,7 @@ class SpawnOpening:
         """Run it to its end."""
         data = prepared.data
         call = ChildCall(data["name"], data.get("params", {}), ctx.taint, ctx.node, ctx.attempt, ctx.call)
-        return _outcome(await self._manager.child(self._manager.run_of(ctx), call))
+        return _outcome(await self._manager.child_runs.run(self._manager.run_of(ctx), call))
 
 
 def _outcome(child: ChildResult) -> Outcome:
