@@ -196,12 +196,11 @@ class BusClient:
             self, self._sub_ids, pattern, klass, from_seq=from_seq, max_messages=max_messages, max_bytes=max_bytes, on_message=on_message
         )
         self._subs[sub.number] = sub
-        wire.forget_routes()
         try:
             await self._subscribe(wire, sub)
         except BaseException:
             self._subs.pop(sub.number, None)
-            wire.forget_routes()
+            self._forget(wire, sub)
             raise
         return sub
 
@@ -209,6 +208,7 @@ class BusClient:
         from_seq = sub.received_seq + 1 if sub.klass == DURABLE else None
         wanted = frames.Subscribe(sub.number, sub.pattern, sub.klass, from_seq, sub.max_messages, sub.max_bytes)
         number = self._next_id()
+        wire.on_subscribed(number, sub)
         wire.send(frames.encode(frames.SUBSCRIBE, wanted.payload(), msg_id=number, now_ms=_now_ms()))
         await self._ack(number, f"the subscription to {sub.pattern!r}")
 
@@ -217,12 +217,16 @@ class BusClient:
         if self._subs.pop(sub.number, None) is None:
             return
         sub.end()
-        wire = self._wire
-        if wire is not None:
-            wire.forget_routes()
-            number = self._next_id()
-            wire.send(frames.encode(frames.UNSUBSCRIBE, {"sub": sub.number}, msg_id=number, now_ms=_now_ms()))
+        if self._wire is not None and (number := self._forget(self._wire, sub)) is not None:
             await self._ack(number, "the unsubscribe")
+
+    def _forget(self, wire: Wire, sub: Subscription) -> int | None:
+        """Tell the bus that a subscription is over, where it has it; the number of the frame that says so."""
+        if not wire.off_subscribed(sub):
+            return None
+        number = self._next_id()
+        wire.send(frames.encode(frames.UNSUBSCRIBE, {"sub": sub.number}, msg_id=number, now_ms=_now_ms()))
+        return number
 
     def grant(self, number: int, messages: int, size: int) -> None:
         """Tell the bus that there is room again."""
@@ -262,7 +266,6 @@ class BusClient:
                 _, wire = await self._loop.create_unix_connection(
                     lambda: Wire(self._acks, self._requests, self._subs, self._lost), str(self._path)
                 )
-                wire.forget_routes()
                 try:
                     hello = frames.Hello(self._hello.role, self._hello.name, self._hello.version, self._hello.token, self.session or None)
                     wire.send(frames.encode(frames.HELLO, hello.payload(), msg_id=self._next_id(), now_ms=_now_ms()))
@@ -272,9 +275,14 @@ class BusClient:
                     number = self._next_id()
                     wire.send(frames.encode(frames.SUBSCRIBE, inbox.payload(), msg_id=number, now_ms=_now_ms()))
                     await self._ack(number, "the subscription to the inbox")
-                    for sub in list(self._subs.values()):
-                        sub.restart()
-                        await self._subscribe(wire, sub)
+                    subs = list(self._subs.values())
+                    for sub in subs:
+                        if sub.number in self._subs:
+                            sub.restart()
+                            await self._subscribe(wire, sub)
+                    for sub in subs:
+                        if sub.number not in self._subs:  # closed meanwhile
+                            self._forget(wire, sub)
                 except BaseException:
                     wire.drop()
                     raise

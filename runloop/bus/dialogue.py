@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runloop.bus import frames, replay
 from runloop.bus.acl import AGENT, CONTROL, INBOX, OPERATOR, agent_token
+from runloop.bus.copies import tag_waiting
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad
 from runloop.bus.subscription import DURABLE, REALTIME, Subscription
 from runloop.bus.topics import check_pattern, check_topic
@@ -132,6 +133,7 @@ def _subscribe(broker: Broker, session: Session, payload: Any, now_ms: int) -> N
         credit_messages=messages if bounded else None,
         credit_bytes=size if bounded else None,
     )  # fmt: skip
+    tag_waiting(session.subs.values(), pattern)
     session.subs[wanted.sub] = sub
     session.reserved_bytes += size
     broker.routes.index.add(pattern, sub)

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runloop.bus import counters, losses, replay
 from runloop.bus.acl import DAEMON, OPERATOR
+from runloop.bus.copies import copy_for
 from runloop.bus.errors import LimitExceeded, NotAllowed, bad
-from runloop.bus.routing import SUB
 from runloop.bus.subscription import BATCHED, Run, Subscription
 from runloop.bus.topic import Facts, Plan, Routing, Topic
 from runloop.rmp import Expired
-from runloop.rmp.scan import with_meta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,12 +74,11 @@ def publish_one(broker: Broker, session: Session, raw: bytes, facts: Facts, rout
         if repeated and repeated[sub.window] >= sub.since:
             doubled += 1
             continue
-        sent = raw if sub in plan.plain else with_meta(raw, {SUB: sub.sub})
-        put(broker, sub, Run(topic, sent, 0, 1, facts.expires_at_ms), now_ms)
+        put(broker, sub, copy_for(sub, topic, raw, facts.expires_at_ms, tagged=sub in plan.tagged), now_ms)
     if doubled:
         losses.count(broker, topic, counters.DUPLICATE, doubled, facts)
     if plan.durable:
-        replay.live(broker, topic, plan.durable, raw, routing.seq, facts, now_ms)
+        replay.live(broker, topic, plan, raw, routing.seq, facts, now_ms)
     return plan.copies + bool(plan.handler)
 
 

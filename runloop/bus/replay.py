@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from runloop.bus import counters, losses
+from runloop.bus.copies import copy_for
 from runloop.bus.errors import to_wire
 from runloop.bus.subscription import FOREVER, Run, Subscription
 from runloop.dataclass import dataclass
@@ -18,7 +19,7 @@ from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
     from runloop.bus.core import Broker
-    from runloop.bus.topic import Facts, Topic
+    from runloop.bus.topic import Facts, Plan, Topic
 
 
 class DurableSource(Protocol):
@@ -71,6 +72,7 @@ def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]]) -> 
     if not wanted(read):
         return
     topic = broker.routes.topic(read.topic)
+    tagged = sub in broker.routes.plan(topic).shared
     full = False
     for seq, raw in records:
         if seq < sub.cursor:
@@ -78,7 +80,7 @@ def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]]) -> 
         if sub.messages and sub.size + len(raw) > sub.max_bytes:
             full = True
             break
-        _queue(sub, topic, raw, seq)
+        _queue(sub, copy_for(sub, topic, raw, FOREVER, tagged=tagged), seq)
     if not full and len(records) < read.limit and topic.live_seq < sub.cursor:
         sub.live = True
     _go(broker, sub)
@@ -94,32 +96,33 @@ def failed(broker: Broker, read: Read, error: RunloopError, now_ms: int) -> None
         broker.send(sub.session, "toolresult.bus.ack.v1", {"of": 0, "sub": sub.sub, "ok": False, "error": to_wire(error)}, now_ms)
 
 
-def live(broker: Broker, topic: Topic, subs: Sequence[Subscription], raw: bytes, seq: int | None, facts: Facts, now_ms: int) -> None:
+def live(broker: Broker, topic: Topic, plan: Plan, raw: bytes, seq: int | None, facts: Facts, now_ms: int) -> None:
     """A frame was published on a topic with durable subscriptions; one without a number is passed on where there is room."""
     if seq is not None and seq > topic.live_seq:
         topic.live_seq = seq
-    for sub in subs:
+    for sub in plan.durable:
+        tagged = sub in plan.shared
         fits = sub.messages < sub.max_messages and sub.size + len(raw) <= sub.max_bytes
         if seq is None:
             if sub.live and fits:
-                sub.put(Run(topic, raw, 0, 1, facts.expires_at_ms), now_ms)
+                sub.put(copy_for(sub, topic, raw, facts.expires_at_ms, tagged=tagged), now_ms)
                 _go(broker, sub)
             else:
                 losses.count(broker, topic, counters.OVERFLOW, 1, facts)
         elif sub.live and seq == sub.cursor and fits:
-            _queue(sub, topic, raw, seq)
+            _queue(sub, copy_for(sub, topic, raw, FOREVER, tagged=tagged), seq)
             _go(broker, sub)
         elif seq >= sub.cursor:
             sub.live = False
             want(broker, sub)
 
 
-def _queue(sub: Subscription, topic: Topic, raw: bytes, seq: int) -> None:
+def _queue(sub: Subscription, run: Run, seq: int) -> None:
     """A record never expires and is never dropped: the queue was asked before."""
-    sub.queue.append(Run(topic, raw, 0, 1, FOREVER))
-    topic.counts.published += 1
+    sub.queue.append(run)
+    run.topic.counts.published += 1
     sub.messages += 1
-    sub.size += len(raw)
+    sub.size += len(run.data)
     sub.cursor = seq + 1
 
 

@@ -101,7 +101,8 @@ class Routes:
         windows = tuple({id(sub.window): sub.window for sub in plain + tagged}.values()) if unique else ()
         handler = name if name in self.handlers else None
         simple = not tagged and not durable and handler is None
-        topic.plan = Plan(self.index.generation, plain, tagged, durable, windows, handler, simple)
+        shared = frozenset(sub for sub in durable if of_session[sub.session.id] > 1)
+        topic.plan = Plan(self.index.generation, plain, tagged, durable, windows, handler, simple, shared)
         return topic.plan
 
     def _may_receive(self, sub: Subscription, name: str) -> bool:

@@ -30,13 +30,17 @@ FOREVER: Final = 2**63
 
 
 class Run(NamedTuple):
-    """``frames`` whole frames of one topic in ``data`` from ``at`` on; none expires before ``soonest`` (epoch ms)."""
+    """``frames`` whole frames of one topic in ``data`` from ``at`` on; none expires before ``soonest`` (epoch ms).
+
+    ``tagged``: each says in ``meta.sub`` which subscription it is for.
+    """
 
     topic: Topic
     data: bytes
     at: int
     frames: int
     soonest: int
+    tagged: bool = False
 
 
 class Lost(NamedTuple):
@@ -87,7 +91,7 @@ class Subscription:
 
     def put(self, run: Run, now_ms: int) -> list[Lost]:
         """Queue frames; what does not fit is dropped by the policy of the class and returned. Counts ``published`` and the drops."""
-        topic, data, at, frames, _ = run
+        topic, data, at, frames, _, _ = run
         topic.counts.published += frames
         queue = self.queue
         if not queue:
@@ -230,7 +234,7 @@ class Subscription:
                 self.size -= end - at
                 self._lose(lost, run, 1, counters.TTL_EXPIRED, at)
             else:
-                kept.append(Run(run.topic, run.data[at:end], 0, 1, expires))
+                kept.append(run._replace(data=run.data[at:end], at=0, frames=1, soonest=expires))
             at = end
         self.queue.extendleft(reversed(kept))
 

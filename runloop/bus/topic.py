@@ -18,7 +18,7 @@ class Plan(NamedTuple):
     """Who gets the frames of a topic.
 
     ``plain`` get runs of bytes as received, ``tagged`` copies with ``meta.sub`` because their connection has several that match,
-    ``durable`` frames in sequence. ``simple`` says that there are only the first.
+    ``durable`` frames in sequence, those of them in ``shared`` with ``meta.sub`` too. ``simple`` says that there are only the first.
     """
 
     generation: int
@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     windows: tuple[Window, ...]
     handler: str | None
     simple: bool
+    shared: frozenset[Subscription] = frozenset()
 
     @property
     def copies(self) -> int:

@@ -47,10 +47,10 @@ class Wire(asyncio.BufferedProtocol):
         subs: dict[int, Subscription],
         lost: Callable[[Wire, RunloopError], None],
     ) -> None:
-        from runloop.rmp.scan import Reader, read_meta_bytes  # they import msgspec, which takes 25 ms
+        from runloop.rmp.scan import TAG_BYTES, Reader, read_meta_bytes  # they import msgspec, which takes 25 ms
 
         self._buffer = memoryview(bytearray(_READ_BYTES))
-        self._reader = Reader(DEFAULT_MAX_BODY)
+        self._reader = Reader(DEFAULT_MAX_BODY + TAG_BYTES)
         self._read_meta = read_meta_bytes
         self._acks = acks
         self._requests = requests
@@ -64,6 +64,8 @@ class Wire(asyncio.BufferedProtocol):
         self._sent_s = 0.0
         self._routes: dict[bytes, tuple[Subscription, ...]] = {}
         self._patterns: dict[int, tuple[str, ...]] = {}
+        """Of subscriptions that the bus has: a frame before the acknowledgement is for another one."""
+        self._subscribing: dict[int, Subscription] = {}
         self._asked: dict[int, tuple[int, str]] = {}
         self._goodbye: RunloopError | None = None
         self._drain: asyncio.Future[None] | None = None
@@ -165,10 +167,17 @@ class Wire(asyncio.BufferedProtocol):
         """The request is over."""
         self._asked.pop(asked, None)
 
-    def forget_routes(self) -> None:
-        """Subscriptions changed."""
+    def on_subscribed(self, asked: int, sub: Subscription) -> None:
+        """Give frames to a subscription once the frame that asks for it is acknowledged."""
+        self._subscribing[asked] = sub
+
+    def off_subscribed(self, sub: Subscription) -> bool:
+        """The subscription is over; whether the bus has it, or may have."""
+        asked = [number for number, other in self._subscribing.items() if other is sub]
+        for number in asked:
+            del self._subscribing[number]
         self._routes.clear()
-        self._patterns = {number: check_pattern(sub.pattern) for number, sub in self._subs.items()}
+        return self._patterns.pop(sub.number, None) is not None or bool(asked)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read into: always the same memory, since taking new costs more than reading."""
@@ -218,7 +227,7 @@ class Wire(asyncio.BufferedProtocol):
             return ()
         if topic.startswith("rlp/inbox/"):
             number = topic.rpartition("/")[2]
-            if number.isdigit():
+            if number.isascii() and number.isdigit():
                 self._requests.answer(int(number), Message(raw))
             return ()
         return self._readers(packed, topic, meta)
@@ -229,7 +238,8 @@ class Wire(asyncio.BufferedProtocol):
             sub = self._subs.get(meta["sub"])
             found: tuple[Subscription, ...] = () if sub is None else (sub,)
         else:
-            found = tuple(sub for number, sub in self._subs.items() if matches(self._patterns[number], topic))
+            patterns = self._patterns
+            found = tuple(sub for number, sub in self._subs.items() if number in patterns and matches(patterns[number], topic))
         seq = meta.get("seq")
         if isinstance(seq, int):
             found = tuple(sub for sub in found if sub.klass != DURABLE or seq > sub.received_seq)
@@ -260,7 +270,12 @@ class Wire(asyncio.BufferedProtocol):
         ended = self._subs.get(payload.get("sub", -1))
         if ended is not None and not payload.get("ok"):
             del self._subs[ended.number]
+            self.off_subscribed(ended)
             ended.end(from_wire(payload.get("error")))
+        begun = self._subscribing.pop(of, None)
+        if begun is not None and payload.get("ok"):
+            self._patterns[begun.number] = check_pattern(begun.pattern)
+            self._routes.clear()
         asked = self._asked.get(of)
         if asked is None:
             self._acks.answer(of, payload)

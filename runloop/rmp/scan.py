@@ -29,6 +29,8 @@ _NO_META: Final = b"\x80"
 _NIL: Final = b"\xc0"
 _COUNT: Final = {0xDE: 3, 0xDF: 5}
 """Where the number of a map's entries ends, by its head."""
+TAG_BYTES: Final = 16
+"""How much longer than the limit a body may be to which the bus added ``meta.sub``."""
 _entries: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 _FIXMAP: Final = 0x80
 _BIN_AT: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}
@@ -142,17 +144,23 @@ def read_meta_bytes(packed: bytes) -> dict[str, Any]:
         raise bad_body(str(error), key="meta") from None
 
 
-def with_meta(raw: bytes, changes: dict[str, Any]) -> bytes:
-    """A valid frame once more with some keys of ``meta`` set; the payload is copied unread."""
-    body = raw[BODY_AT:]
-    parts: Parts = split(body)
-    meta = {} if parts.meta is msgspec.UNSET else read_meta_bytes(bytes(parts.meta))
-    packed = msgpack.packb(_writable({**meta, **changes}))
-    made = b"".join((b"\x83\xa4type", msgpack.packb(parts.type), b"\xa7payload", bytes(parts.payload), b"\xa4meta", packed))
-    head = bytearray(raw[:BODY_AT])
-    PREFIX.pack_into(head, 0, HEADER_LEN + len(made))
-    PREFIX.pack_into(head, PREFIX_LEN + 16, len(made))
-    return bytes(head) + made
+def with_meta(raw: bytes, more: dict[str, Any]) -> bytes:
+    """A valid frame with keys added to its ``meta``, which has none of them; payload and ``meta`` are copied unread."""
+    parts: Parts = split(raw[BODY_AT:])
+    packed = _NO_META if parts.meta is msgspec.UNSET else bytes(parts.meta)
+    head = packed[0]
+    count, at = (head - _FIXMAP, 1) if head < _FIXMAP + 16 else (int.from_bytes(packed[1 : _COUNT[head]], "big"), _COUNT[head])
+    meta = b"".join((_map_head(count + len(more)), packed[at:], *(msgpack.packb(each) for entry in more.items() for each in entry)))
+    made = b"".join((b"\x83\xa4type", msgpack.packb(parts.type), b"\xa7payload", bytes(parts.payload), b"\xa4meta", meta))
+    begin = bytearray(raw[:BODY_AT])
+    PREFIX.pack_into(begin, 0, HEADER_LEN + len(made))
+    PREFIX.pack_into(begin, PREFIX_LEN + 16, len(made))
+    return bytes(begin) + made
+
+
+def _map_head(count: int) -> bytes:
+    head: bytes = msgpack.Packer().pack_map_header(count)
+    return head
 
 
 class Reader:

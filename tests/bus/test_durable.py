@@ -186,3 +186,58 @@ def test_a_record_published_again_is_not_delivered_again(make_rig):
     assert rig.payloads(reader) == []
     rig.broker.publish(ledger.store(), rig.now)
     assert rig.payloads(reader) == [2]
+
+
+def subs_of(frames_):
+    return [(frame.meta["seq"], frame.meta.get("sub")) for frame in frames_]
+
+
+def test_beside_another_subscription_that_matches_each_record_says_which_it_is_for(make_rig):
+    rig = make_rig(durable=True)
+    ledger = Ledger(rig)
+    ledger.store()
+    reader = rig.joined("r", "operator")
+    rig.subscribe(reader, "rlp/runs/*/events", 1)
+    rig.subscribe(reader, TOPIC, 2, klass="durable")
+    replay.supply(rig.broker, rig.broker.reads.pop(), ledger.records)
+    rig.broker.publish(ledger.store(), rig.now)
+    assert sorted(subs_of(rig.read(reader))) == [(1, 2), (2, 1), (2, 2)]
+    rig.say(reader, frames.UNSUBSCRIBE, {"sub": 1})
+    rig.read(reader)
+    raw = ledger.store()
+    rig.broker.publish(raw, rig.now)
+    assert [frame.raw for frame in rig.read(reader)] == [raw]
+
+
+def test_what_waits_when_another_subscription_begins_says_which_it_is_for(make_rig):
+    rig = make_rig(durable=True)
+    ledger = Ledger(rig)
+    ledger.store()
+    reader = rig.joined("r", "operator")
+    first = rig.subscribe(reader, "rlp/runs/*/events", 1)
+    records = rig.subscribe(reader, TOPIC, 2, klass="durable")
+    replay.supply(rig.broker, rig.broker.reads.pop(), ledger.records)
+    rig.publish(reader, "news")
+    rig.broker.publish(ledger.store(), rig.now)
+    rig.say(reader, frames.UNSUBSCRIBE, {"sub": 1})
+    assert not first.messages
+    rig.broker.publish(ledger.store(), rig.now)
+    rig.say(reader, frames.SUBSCRIBE, frames.Subscribe(3, "rlp/runs/**").payload())
+    rig.say(reader, frames.SUBSCRIBE, frames.Subscribe(4, "news").payload())
+    rig.broker.publish(ledger.store(), rig.now)
+    assert records.size == sum(len(run.data) for run in records.queue)
+    told = [frame for frame in rig.read(reader) if "topic" in frame.meta]
+    assert sorted(subs_of(told)) == [(1, 2), (2, 2), (3, 2), (4, 2), (4, 3)]
+    assert (records.size, records.messages) == (0, 0)
+
+
+def test_frames_that_wait_together_are_marked_one_by_one_and_once(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    rig.subscribe(reader, "a/*", 1)
+    rig.raw(writer, b"".join(rig.frame("observation.generic.v1", number, meta={"topic": "a/b"}) for number in range(3)))
+    for sub in (2, 3):
+        rig.say(reader, frames.SUBSCRIBE, frames.Subscribe(sub, "a/b").payload())
+    told = [frame for frame in rig.read(reader) if "topic" in frame.meta]
+    assert [(frame.envelope.payload, frame.meta["sub"]) for frame in told] == [(0, 1), (1, 1), (2, 1)]
+    counts = rig.broker.stats().topics["a/b"]
+    assert (counts.published, counts.delivered) == (3, 3)

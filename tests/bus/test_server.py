@@ -588,6 +588,77 @@ async def test_a_durable_subscription_replays_follows_and_resumes_without_gap_or
         assert caught.value.code == "run.unknown"
 
 
+async def test_what_is_told_while_a_subscription_begins_is_not_for_it_and_costs_it_no_record(serve):
+    ledger = Ledger()
+    server = await serve(ledger=ledger)
+
+    def store(seq):
+        ledger.store(seq)
+        server.publish("log", GENERIC, seq, meta={"seq": seq})
+
+    for seq in range(1, 6):
+        ledger.store(seq)
+    async with await BusClient.connect(server.path) as client:
+        everything = await client.subscribe("*")
+        begins = asyncio.create_task(client.subscribe("log", "durable"))
+        await asyncio.sleep(0)
+        store(6)
+        log = await begins
+        assert [(await anext(log)).seq for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+        store(7)
+        assert (await anext(log)).seq == 7
+        await client.flush()
+        assert [(await anext(everything)).seq for _ in range(everything.waiting)] == [6, 7]
+
+
+async def test_a_subscription_that_nobody_waits_for_any_more_is_none_for_the_bus(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        for turns in range(6):
+            begins = asyncio.create_task(client.subscribe(f"a/{turns}"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            begins.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await begins).close()
+        await client.flush()
+        assert server.stats().subscriptions == 1
+        assert client.pending == 0
+
+
+async def test_a_subscription_that_is_closed_while_the_client_reconnects_does_not_come_back(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as client:
+        first, last = await client.subscribe("a"), await client.subscribe("b")
+        await server.close()
+        again = await serve()
+        while again.stats().subscriptions < 2:
+            await asyncio.sleep(0)
+        await first.close()
+        await client.flush()
+        assert again.stats().subscriptions == 2
+        again.publish("b", GENERIC, 1)
+        assert (await anext(last)).payload == 1
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "\u0663", "x", "-1"])
+async def test_what_comes_to_an_inbox_under_no_number_that_was_given_out_harms_nobody(serve, number):
+    server = await serve()
+    async with await BusClient.connect(server.path, reconnect_s=0) as asker, await BusClient.connect(server.path) as asked:
+        assert await asked.publish(f"rlp/inbox/{asker.session}/{number}", GENERIC, 1, ack=True) == 1
+        await asker.flush()
+
+
+async def test_the_largest_message_reaches_who_has_two_subscriptions_that_match(serve):
+    server = await serve()
+    async with await BusClient.connect(server.path) as writer, await BusClient.connect(server.path, reconnect_s=0) as reader:
+        subs = [await reader.subscribe(pattern, max_bytes=16 << 20) for pattern in ("news/*", "news/**")]
+        body = rmp.Envelope(GENERIC, b"x" * 70_000, {"topic": "news/a", "ack": True})
+        room = rmp.DEFAULT_MAX_BODY - (len(rmp.encode_frame(body, trace_id=1, msg_id=1, created_at_ms=1)) - 68 - 70_000)
+        await writer.publish("news/a", GENERIC, b"x" * room, ack=True)
+        assert [len((await anext(sub)).payload) for sub in subs] == [room, room]
+
+
 POISON = (b"\xd4\x01\x01", b"\xa2\xff\xfe", b"\x82\xa1a\x01\xa1a\x02", b"\x91" * 64 + b"\xc0")
 """Payloads that break a rule: an extension type, text that is not UTF-8, a key twice, too deep. The bus does not look into them."""
 

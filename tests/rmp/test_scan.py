@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runloop import rmp
 from runloop.rmp import scan as scan_module
-from runloop.rmp.scan import Reader, read_meta_bytes, read_payload, scan, with_meta
+from runloop.rmp.scan import TAG_BYTES, Reader, read_meta_bytes, read_payload, scan, with_meta
 
 TYPE = "observation.generic.v1"
 KEYS = st.text(max_size=5).filter(lambda key: key != "tags")
@@ -229,9 +229,20 @@ def test_the_order_of_the_keys_does_not_matter_to_a_payload(with_body, order, pa
     assert read_payload(raw) == payload
 
 
-@pytest.mark.parametrize("meta", [None, {"topic": "t", "sub": 3}, {"opening_id": 2**100, "x": [{"y": b"z"}]}])
-def test_meta_is_changed_and_everything_else_stays(meta):
+METAS = (
+    None,
+    {"topic": "t"},
+    {"opening_id": 2**100, "x": [{"y": b"z"}]},
+    {str(number): number for number in range(15)},
+    {str(number): number for number in range(16)},
+    {str(number): number for number in range(65_535)},
+)
+
+
+@pytest.mark.parametrize("meta", METAS)
+def test_meta_gets_a_key_and_everything_else_stays(meta):
     before = rmp.decode_frame(frame({"a": [1]}, meta), now_ms=None)
-    after = rmp.decode_frame(with_meta(before.raw, {"sub": 8}), now_ms=None)
-    assert after.envelope == rmp.Envelope(TYPE, {"a": [1]}, {**(meta or {}), "sub": 8})
+    after = rmp.decode_frame(with_meta(before.raw, {"sub": 2**53 - 1}), now_ms=None)
+    assert after.envelope == rmp.Envelope(TYPE, {"a": [1]}, {**(meta or {}), "sub": 2**53 - 1})
+    assert after.header.body_len <= before.header.body_len + TAG_BYTES + (6 if meta is None else 0)
     assert after.header._replace(body_len=0) == before.header._replace(body_len=0)

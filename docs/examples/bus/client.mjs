@@ -58,7 +58,7 @@ function unpack (data) {
 }
 
 export class Bus {
-  #socket; #buffer = Buffer.alloc(0); #waiting = new Map(); #subs = new Map(); #trace = randomBytes(16); #id = randomBytes(6).readUIntBE(0, 6); #welcome
+  #socket; #buffer = Buffer.alloc(0); #waiting = new Map(); #subs = new Map(); #count = 0; #trace = randomBytes(16); #id = randomBytes(6).readUIntBE(0, 6); #welcome
 
   static async connect (path, { role = 'client', token, name = 'node-example' } = {}) {
     const bus = new Bus()
@@ -86,14 +86,14 @@ export class Bus {
     return this.#id
   }
 
-  #promise (key) { return new Promise((resolve, reject) => this.#waiting.set(key, { resolve, reject })) }
+  #promise (key, first = () => {}) { return new Promise((resolve, reject) => this.#waiting.set(key, { resolve: value => { first(); resolve(value) }, reject })) }
   #settle (key, value, error) { const found = this.#waiting.get(key); this.#waiting.delete(key); error ? found?.reject(error) : found?.resolve(value) }
   async publish (topic, type, payload, options) { return await this.#promise(this.send(type, payload, { topic, ack: true }, options)) }
   async subscribe (pattern, onMessage, options = {}) {
-    const sub = this.#subs.size + 1
+    const sub = ++this.#count
     const levels = pattern.split('/').map(level => ({ '*': '[^/]+', '**': '.+' })[level] ?? level.replace(/[^\w]/g, '\\$&'))
-    this.#subs.set(sub, { matches: new RegExp(`^${levels.join('/')}$`), onMessage, bounded: (options.class ?? 'realtime') !== 'realtime' })
-    await this.#promise(this.send('intent.bus.subscribe.v1', { sub, pattern, ...options }))
+    const made = { matches: new RegExp(`^${levels.join('/')}$`), onMessage, bounded: (options.class ?? 'realtime') !== 'realtime' }
+    await this.#promise(this.send('intent.bus.subscribe.v1', { sub, pattern, ...options }), () => this.#subs.set(sub, made)) // what comes before the ack is not for it
   }
 
   async request (topic, payload, deadline = 30000) {
