@@ -33,6 +33,8 @@ class Shown:
     run: RunHandle
     on_record: Callable[[Mapping[str, Any]], None]
     person: TerminalPerson | None = None
+    closing: str = "(no longer asked: it was decided elsewhere, its time is up, or the run was cancelled)"
+    """What is said where a question closes that nobody answered here."""
     outputs: bool = False
     """Whether the result is to have what the nodes gave."""
     _asking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Shown:
                 self._opened(shown)
             else:
                 self._gone.add(shown["approval_id"])
-                self._closed(shown["approval_id"], "(no longer asked: it was decided elsewhere, or its time is up)")
+                self._closed(shown["approval_id"], self.closing)
 
     def _opened(self, shown: Mapping[str, Any]) -> None:
         if shown["root_run_id"] == self.run.id and shown["approval_id"] not in self._asking:
@@ -128,11 +130,12 @@ async def run_there(client: Client, terminal: RunShown, submit: Callable[[str, b
                 await run.cancel(reason)
 
     def cancel(reason: str) -> None:
+        following.closing = f"(no longer asked: {reason}, so the run is cancelled)"
         task = asyncio.ensure_future(cancel_there(reason))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    following = Shown(client, run, terminal.take, terminal.person() if attended else None, terminal.wants_outputs)
+    following = Shown(client, run, terminal.take, terminal.person() if attended else None, outputs=terminal.wants_outputs)
     with terminal.watching(cancel) as interrupts:
         result = await following.follow(begin=begin)
     terminal.end(result)

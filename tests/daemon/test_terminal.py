@@ -118,7 +118,15 @@ def test_a_prompt_that_is_answered_elsewhere_says_so(asking):
     (waiting,) = json.loads(asking.rlp("approve", "--json").stdout)
     assert asking.rlp("approve", waiting["approval_id"], "--answer", "red").returncode == 0
     assert terminal.end() == 0
-    assert "(no longer asked: it was decided elsewhere, or its time is up)\r\n" in terminal.shown
+    assert "(no longer asked: it was decided elsewhere, its time is up, or the run was cancelled)\r\n" in terminal.shown
+
+
+def test_who_interrupts_a_run_at_its_question_is_not_told_that_somebody_decided(asking):
+    terminal = Terminal(asking, "run", "curious")
+    terminal.expect("Number")
+    terminal.type("\x03")
+    terminal.expect("(no longer asked: interrupted at the terminal, so the run is cancelled)")
+    assert terminal.end() == 130
 
 
 def test_a_question_is_asked_at_the_terminal_of_rlp_run(asking):

@@ -117,6 +117,21 @@ def test_a_sentence_that_begins_with_a_command_is_the_person_s_to_decide(termina
     screen.expect("No such file or directory")
 
 
+@pytest.mark.parametrize(("first", "next_lines"), [(DOUBTFUL, "and those next to them"), (DENIED, "ls -l /them")], ids=["asked", "denied"])
+def test_what_is_said_of_a_line_longer_than_the_screen_is_on_the_screen(terminal, first, next_lines):
+    screen = terminal(rows=14, columns=100)
+    between = "; " if screen.home.shell == "bash" else "\n"
+    screen.paste(between.join([first, *[next_lines] * (70 if screen.home.shell == "bash" else 30)]))
+    screen.expect("them")
+    screen.key("Enter")
+    screen.until(lambda _: "runloop: " in screen.screen(back=0))
+    screen.key("x")
+    if screen.home.shell != "fish":  # fish 3 shows nothing of a line longer than the screen
+        screen.until(lambda _: "them" in screen.screen(back=0))
+
+    assert "No such file" not in screen.screen()
+
+
 def test_strict_options_and_another_separator_of_words_change_nothing(home, terminal):
     strict = {"zsh": "setopt no_unset ksh_arrays sh_word_split\nIFS=,\n", "bash": "set -u\nIFS=,\n", "fish": ""}
     with home.start.open("a") as start:

@@ -185,12 +185,22 @@ function __runloop_ask --description 'Ask rlp route, which decides by itself: it
     return $code
 end
 
-function __runloop_say --description 'A line below what is being edited; fish draws that anew, as many lines above as it has before the cursor'
+function __runloop_say --description 'A line below what is being edited'
     echo
     echo $argv[1]
+end
+
+function __runloop_key --description 'A key; Ctrl-C too: as a signal it would end the function before the line is drawn again'
+    command stty -isig </dev/tty
+    command head -c 1 </dev/tty
+    command stty isig </dev/tty
+end
+
+function __runloop_again --description 'Draw the line anew: fish does so as many lines above as it has before the cursor'
     for line in (seq 2 (commandline --line))
         echo
     end
+    commandline -f repaint
 end
 
 function __runloop_enter --description 'Run the line, or hand it to agents'
@@ -216,9 +226,8 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
         end
         if test $code -eq 13
             __runloop_say 'runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it'
-            # Ctrl-C as a key: as a signal it would end this function before the line is drawn again.
-            set -l key (command stty -isig </dev/tty; command head -c 1 </dev/tty; command stty isig </dev/tty)
-            commandline -f repaint
+            set -l key (__runloop_key)
+            __runloop_again
             switch "$key"
                 case '' \r r
                 case a
@@ -231,8 +240,13 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
             end
         end
         if test $code -eq 14
-            __runloop_say "runloop: not run: $__rl_reason"
-            commandline -f repaint
+            if test (math (count (string split \n -- $line)) + (string length -- "$line") / $COLUMNS) -ge (math $LINES - 4)
+                __runloop_say "runloop: not run: $__rl_reason  [any key] edit it"
+                __runloop_key >/dev/null # the line, drawn anew, takes the whole screen
+            else
+                __runloop_say "runloop: not run: $__rl_reason"
+            end
+            __runloop_again
             return
         end
         if test $code -eq 11

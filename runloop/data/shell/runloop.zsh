@@ -246,6 +246,28 @@ _runloop_expanded() {
   REPLY=$BUFFER BUFFER=$typed CURSOR=at
 }
 
+# How much of the line leaves room for a message below it, in REPLY; fails where that is all of it.
+_runloop_beginning() {
+  local -a rows=("${(@f)BUFFER}")
+  local -i high=0 half=$(( LINES > 10 ? (LINES - 6) / 2 : 2 ))
+  for REPLY in "$rows[@]"; do (( high += ${(m)#REPLY} / COLUMNS + 1 )); done
+  REPLY="${(F)rows[1,half]}"
+  REPLY="${REPLY[1,half*COLUMNS]} …"
+  (( high > 2 * half ))
+}
+
+# Show a message below the line and read a key, in REPLY. Of a line that would hide the message only the beginning is shown meanwhile.
+_runloop_key() {
+  local whole=$BUFFER
+  local -i at=$CURSOR
+  _runloop_beginning && BUFFER=$REPLY && CURSOR=$#BUFFER
+  zle -M "$1"
+  zle -R
+  read -k 1 -s
+  zle -M ''
+  BUFFER=$whole CURSOR=at
+}
+
 runloop-accept-line() {
   setopt local_options unset no_ksh_arrays no_sh_word_split
   local line=$BUFFER REPLY=$BUFFER IFS=$' \t\n'
@@ -275,17 +297,19 @@ runloop-accept-line() {
     fi
     [[ $CONTEXT == cont && $_rl_exit != 14 ]] && _rl_exit=10
     case $_rl_exit in
-      14) zle -M "runloop: not run: ${_rl_reason}"; return 0 ;;
+      14)
+        if (( ! PENDING && ! KEYS_QUEUED_COUNT )) && _runloop_beginning; then
+          _runloop_key "runloop: not run: ${_rl_reason}  [any key] edit it"
+        else
+          zle -M "runloop: not run: ${_rl_reason}"
+        fi
+        return 0 ;;
       13)
         if (( PENDING || KEYS_QUEUED_COUNT )); then
           :  # more is being pasted: this is not the moment to ask
         else
-          local key=
-          zle -M "runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it"
-          zle -R
-          read -k 1 -s key
-          zle -M ''
-          case $key in
+          _runloop_key "runloop: this reads like a request, but begins with a command.  [Enter] run it   [a] give it to an agent   [any other key] edit it"
+          case $REPLY in
             ($'\n'|$'\r'|r) ;;
             (a) _rl_exit=11 ;;
             (*) return 0 ;;
