@@ -13,13 +13,16 @@ __all__ = ["Entry", "Listing", "TextFile", "Written", "list", "read", "write"]
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A file's text; ``bytes`` is its whole size, ``truncated`` says that ``max_bytes`` cut the text."""
+    """A file's text; ``bytes`` is its whole size, ``truncated`` says that ``max_bytes`` cut the text. In a text it is its own."""
 
     text: str
     path: str = ""
     bytes: int = 0
     blake3: str = ""
     truncated: bool = False
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ class Response:
     """An answer.
 
     ``url`` is where it came from after redirects; ``encoding`` is "base64" for bytes that are no text;
-    ``truncated`` says that ``max_bytes`` cut the body.
+    ``truncated`` says that ``max_bytes`` cut the body. In a text it is its body.
     """
 
     status: int
@@ -26,6 +26,9 @@ class Response:
     url: str = ""
     encoding: str = "text"
     truncated: bool = False
+
+    def __str__(self) -> str:
+        return self.body
 
     def json(self) -> Any:
         """Read the body as JSON; ValueError if it is none."""

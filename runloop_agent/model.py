@@ -13,7 +13,10 @@ __all__ = ["Completion", "Embeddings", "complete", "embed"]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote, and what it cost. ``reasoning`` is what it thought before, where the provider tells."""
+    """What a model wrote, and what it cost; in a text it is what was written.
+
+    ``reasoning`` is what it thought before, where the provider tells.
+    """
 
     text: str
     tokens_in: int = 0
@@ -24,6 +27,9 @@ class Completion:
     finish_reason: str = ""
     cached: bool = False
     reasoning: str = ""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)

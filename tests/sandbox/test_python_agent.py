@@ -358,6 +358,26 @@ def run():
     assert asked["spawn.agent"] == {"name": "a", "with": {"x": 1}}
 
 
+async def test_in_a_text_an_answer_is_what_it_brings_and_a_reply_is_the_word_that_was_answered(run, host):
+    host.answers = {
+        "model.complete": {"text": "Dear Ada"}, "files.read": {"text": "a line"}, "http.fetch": {"status": 200, "body": "a page"},
+        "ask.person": {"answer": "no", "by": "me"},
+    }  # fmt: skip
+    source = """
+from runloop_agent import *
+def run():
+    said = ask.person("send?", options=["yes", "no"])
+    equal = [said == "no", said != "yes", said in {"no": 1}, said in ("yes",), said == ask.person("?"), said == 1]
+    try:
+        return "sent" if said else "not"
+    except TypeError as error:
+        return [f"{model.complete('p')}, {files.read('f')}, {http.fetch('u')}, {said}", equal, str(error)]
+"""
+    text, equal, why = await run(source)
+    assert (text, equal) == ("Dear Ada, a line, a page, no", [True, True, True, False, True, False])
+    assert 'reply == "yes"' in why
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
