@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import time
+from asyncio import get_running_loop
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
@@ -21,9 +22,8 @@ from runloop.bus.limits import fair_bytes
 from runloop.bus.message import Message
 from runloop.bus.pending import Pending
 from runloop.bus.subscription import DURABLE, REALTIME
-from runloop.bus.topics import check_pattern
 from runloop.bus.wire import Wire
-from runloop.errors import RunloopError, Where
+from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.rmp import DEFAULT_MAX_BODY, DEFAULT_TTL_MS
 
 CONNECT_S: Final = 5.0
@@ -47,7 +47,7 @@ class BusClient:
         self._path = path
         self._hello = hello
         self._reconnect_s = reconnect_s
-        self._loop = asyncio.get_running_loop()
+        self._loop = get_running_loop()
         self._wire: Wire | None = None
         self._up: asyncio.Future[None] = self._loop.create_future()
         self._reconnecting: asyncio.Task[None] | None = None
@@ -95,6 +95,7 @@ class BusClient:
         """End the connection and every subscription; what was published before is sent."""
         if self._closed:
             return
+        self._check_loop()
         self._closed = True
         if self._reconnecting is not None:
             self._reconnecting.cancel()
@@ -136,7 +137,7 @@ class BusClient:
         Raises EncodeError, BadFrame for the topic, UnknownSchema, Disconnected; with ``ack`` also what the bus refused with.
         """
         wire = self._wire
-        if wire is None:
+        if wire is None or get_running_loop() is not self._loop:
             wire = await self._connected()
         now = time.time_ns() // 1_000_000
         if ack or meta is not None or trace_id is not None:
@@ -153,7 +154,7 @@ class BusClient:
 
     async def flush(self) -> None:
         """Come back when the bus has read everything that was sent before."""
-        wire = self._wire or await self._connected()
+        wire = await self._connected()
         number = self._next_id()
         wire.send(frames.encode(frames.PING, {"of": number}, msg_id=number, now_ms=_now_ms()))
         await self._ack(number, "the ping")
@@ -164,6 +165,11 @@ class BusClient:
         if not answer.get("ok"):
             raise from_wire(answer.get("error"))
         return answer
+
+    def _check_loop(self) -> None:
+        if get_running_loop() is not self._loop:
+            hint = "make a client for each asyncio.run and each thread, or use runloop.SyncClient, whose methods any thread may call"
+            raise InvalidInput("this client was connected in another event loop", code="client.loop", hint=hint)
 
     def _next_id(self) -> int:
         self._encoder.msg_id += 1
@@ -186,12 +192,13 @@ class BusClient:
         Iterate over what is returned, or give ``on_message``, which must be quick and not block. Without ``max_bytes`` the queue is as long
         as leaves room for all the others that the connection may have.
         """
-        check_pattern(pattern)
-        wire = self._wire or await self._connected()
+        wire = await self._connected()
         if max_bytes is None:
             reserved = self.limits["queue_bytes"] + sum(sub.max_bytes for sub in self._subs.values())
             max_bytes = fair_bytes(self.limits, 1 + len(self._subs), reserved)  # the other one is the inbox
         self._sub_ids += 1
+        asked = {"sub": self._sub_ids, "pattern": pattern, "class": klass, "from_seq": from_seq}
+        frames.read_subscribe({**asked, "max_messages": max_messages, "max_bytes": max_bytes})
         sub = Subscription(
             self, self._sub_ids, pattern, klass, from_seq=from_seq, max_messages=max_messages, max_bytes=max_bytes, on_message=on_message
         )
@@ -214,6 +221,7 @@ class BusClient:
 
     async def unsubscribe(self, sub: Subscription) -> None:
         """End a subscription; what has come can still be read."""
+        self._check_loop()
         if self._subs.pop(sub.number, None) is None:
             return
         sub.end()
@@ -241,7 +249,7 @@ class BusClient:
         self, topic: str, type_: str, payload: Any, deadline_ms: int = DEFAULT_TTL_MS, *, meta: dict[str, Any] | None = None
     ) -> Message:
         """Ask on a topic and wait for the reply; raises DeadlinePassed, and Disconnected ``bus.no_responder`` where nobody listens."""
-        wire = self._wire or await self._connected()
+        wire = await self._connected()
         number = secrets.randbits(62)  # who was asked before cannot guess where the answers of others go
         more = {**(meta or {}), "reply_to": f"rlp/inbox/{self.session}/{number}", "ack": True}
         raw = self._encoder.full(topic, type_, payload, _now_ms(), deadline_ms, trace_id=secrets.randbits(128), meta=more)
@@ -343,6 +351,7 @@ class BusClient:
             self._up.set_result(None)
 
     async def _connected(self) -> Wire:
+        self._check_loop()
         while self._wire is None:
             if self._closed:
                 raise self._failed or Disconnected("the client is closed", code="bus.closed", hint="connect again", retryable=False)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from runloop.bus.topics import check_topic
-from runloop.rmp import HEADER_LEN, EncodeError, Envelope, InvalidTtl, encode_frame
+from runloop.rmp import HEADER_LEN, EncodeError, Envelope, encode_frame
 from runloop.rmp.body import SCALARS, pack
 from runloop.rmp.header import U64_MAX, too_large
 from runloop.rmp.registry import ID_OF
@@ -52,8 +52,8 @@ class Encoder:
         size = len(body)
         if size > self._max_body:
             raise too_large(size, self._max_body)
-        if not 0 < ttl_ms <= U64_MAX - created_at_ms:
-            raise InvalidTtl(f"ttl_ms is {ttl_ms}", key="ttl_ms", hint="give the frame a time to live of at least 1 ms")
+        if type(ttl_ms) is not int or not 0 < ttl_ms <= U64_MAX - created_at_ms:
+            return self.full(topic, type_, payload, created_at_ms, ttl_ms, trace_id=None, meta={})  # which says what is wrong
         self.msg_id = msg_id = self.msg_id + 1
         return _HEADER.pack(HEADER_LEN + size, _START, schema_id, 0, size, created_at_ms, ttl_ms, self._trace, msg_id, 0) + body
 

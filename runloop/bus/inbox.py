@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Subscription(AsyncIterator[Message]):
     """Iterate over it for the messages; it ends when it is closed, and raises what ended the connection for good.
 
+    Of several readers each message goes to one.
     With ``on_message`` each is handed to that function instead, straight from the socket: a turn of the event loop earlier.
 
     Of the realtime class the newest ``max_messages`` wait here, what is older is counted in ``dropped``; of the others the bus
@@ -33,7 +34,7 @@ class Subscription(AsyncIterator[Message]):
         "_granted",
         "_granted_bytes",
         "_queue",
-        "_waiter",
+        "_waiters",
         "dropped",
         "from_seq",
         "klass",
@@ -60,7 +61,7 @@ class Subscription(AsyncIterator[Message]):
     ) -> None:
         self._client = client
         self._queue: deque[bytes] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._ended = False
         self._error: RunloopError | None = None
         self._granted = 0
@@ -97,10 +98,10 @@ class Subscription(AsyncIterator[Message]):
             self._read(message)
 
     def wake(self) -> None:
-        """Let the reader go on."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        """Let the readers go on."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def end(self, error: RunloopError | None = None) -> None:
         """No more will come; what is here can still be read."""
@@ -125,11 +126,12 @@ class Subscription(AsyncIterator[Message]):
                 raise self._error
             if self._ended:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
             try:
-                await self._waiter
+                await waiter
             finally:
-                self._waiter = None
+                self._waiters.remove(waiter)
         return queue.popleft()
 
     def _read(self, message: Message) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -62,6 +63,7 @@ class Client:
         self._name = name if agent is None else agent
         self._reconnect_s = reconnect_s
         self._bus: BusClient | None = None
+        self._connecting = asyncio.Lock()
         self._no_token = ""
         self.agent = agent
         self.socket: Path | None = None
@@ -69,17 +71,21 @@ class Client:
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def connect(self) -> Self:
-        """Find the daemon and say hello.
+        """Find the daemon and say hello; nothing happens while there is a connection, or one is made again.
 
         Raises:
             Unavailable: ``daemon.unavailable`` where none answers, ``daemon.unreachable`` where the one socket that is set is dead.
             Denied: ``bus.token`` for a wrong token, ``client.agent_token`` where an agent has none.
 
         """
+        async with self._connecting:
+            if self._bus is None or self._bus.closed:
+                self._bus, self.socket = await self._found()
+        return self
+
+    async def _found(self) -> tuple[BusClient, Path]:
         from runloop.config import load
 
-        if self._bus is not None:
-            return self
         tried = places(self._settings or load(), self._socket)
         for place in tried:
             if not place.is_there:
@@ -88,15 +94,14 @@ class Client:
             if place.of_the_machine and token is None and self._wanted is None:
                 continue
             try:
-                self._bus = await BusClient.connect(place.socket, role, token, name=self._name, reconnect_s=self._reconnect_s)
+                found = await BusClient.connect(place.socket, role, token, name=self._name, reconnect_s=self._reconnect_s)
             except RunloopError as error:
                 if error.code not in _NOBODY:
                     raise
                 if place.explicit:
                     raise _unreachable(place) from error
             else:
-                self.socket = place.socket
-                return self
+                return found, place.socket
         named = ", ".join(str(place.socket) for place in tried)
         raise Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
 

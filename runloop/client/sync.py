@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from runloop.bus.errors import Disconnected
 from runloop.bus.subscription import REALTIME
 from runloop.client.client import Client
+from runloop.errors import InvalidInput
 from runloop.rmp import DEFAULT_TTL_MS
 
 if TYPE_CHECKING:
@@ -98,12 +99,32 @@ async def _next(following: Following) -> Record | None:
     return await anext(following, None)
 
 
+async def _within(work: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
+    """In the loop, where a message that came just in time is not lost."""
+    async with asyncio.timeout(timeout_s):
+        return await work
+
+
+async def _cancel_others() -> None:
+    await asyncio.sleep(0)  # a task that never began would leave its coroutine behind
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _closed() -> Disconnected:
+    return Disconnected("the client is closed", code="bus.closed", hint="make a new one", retryable=False)
+
+
 class SyncClient:
     """As :class:`runloop.client.Client`, for programs without an event loop. Its methods may be called from any thread."""
 
     def __init__(self, socket: Path | str | None = None, **options: Any) -> None:
         """Connect; ``options`` as for :class:`Client`, and it raises the same."""
         self._loop = asyncio.new_event_loop()
+        self._starting = threading.Lock()
+        self._ended = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="runloop-client", daemon=True)
         self._thread.start()
         try:
@@ -114,16 +135,29 @@ class SyncClient:
             raise
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """Run a coroutine in the client's loop; it is cancelled when the time is up or the caller interrupted."""
-        if not self._thread.is_alive():
+        """Run a coroutine in the client's loop; it is cancelled when the time is up, the caller interrupted, or the client closed."""
+        if threading.current_thread() is self._thread:
             work.close()
-            raise Disconnected("the client is closed", code="bus.closed", hint="make a new one", retryable=False)
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            hint = "hand the message to another thread, such as with queue.Queue, or use the awaitable methods of its `client`"
+            raise InvalidInput("a function called by the client waits for the client", code="client.own_thread", hint=hint)
+        if not self._thread.is_alive():  # a process that was forked has the client and not its thread
+            work.close()
+            raise _closed()
+        with self._starting:
+            if self._ended:
+                work.close()
+                raise _closed()
+            future = self._start(_within(work, timeout_s))
         try:
-            return future.result(timeout_s)
-        except (concurrent.futures.TimeoutError, KeyboardInterrupt):
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise _closed() from None
+        except KeyboardInterrupt:
             future.cancel()
             raise
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     @property
     def role(self) -> str:
@@ -179,15 +213,19 @@ class SyncClient:
         return self.run(self.client.metrics())
 
     def close(self) -> None:
-        """End the connection and the thread."""
-        if self._thread.is_alive():
+        """End the connection and the thread; calls that other threads wait in fail with ``bus.closed``."""
+        with suppress(Disconnected):  # another thread was faster
             self.run(self.client.close())
             self._stop()
 
     def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        with self._starting:
+            ended, self._ended = self._ended, True
+        if not ended:
+            self._start(_cancel_others()).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     def __enter__(self) -> Self:
         return self

@@ -168,7 +168,7 @@ def encode_frame(
         ("created_at_ms", created_at_ms, U64_MAX),
         ("ttl_ms", ttl_ms, U64_MAX),
     ):
-        if not 0 <= value <= most:
+        if not isinstance(value, int) or not 0 <= value <= most:
             raise EncodeError(f"{name} is {value}", key=name, hint=f"use an integer from 0 to {most}", value=value)
     body = encode_body(envelope)
     limit = min(max_body, U32_MAX - HEADER_LEN)

@@ -74,3 +74,20 @@ def test_a_publish_that_cannot_be_is_refused_before_it_is_sent(change, error):
     with pytest.raises(RunloopError) as caught:
         encoder().quick(*given.values())
     assert caught.value.code == error
+
+
+@pytest.mark.parametrize(
+    ("ttl_ms", "error"),
+    [
+        (0, rmp.InvalidTtl),
+        (-1, rmp.EncodeError),
+        (2**64, rmp.EncodeError),
+        (1.5, rmp.EncodeError),
+        ("5", rmp.EncodeError),
+        (2**64 - 1, rmp.InvalidExpiry),
+    ],
+)
+def test_a_time_to_live_that_is_none_is_refused_as_by_the_codec(ttl_ms, error):
+    with pytest.raises(error) as caught:
+        encoder().quick("a", "observation.generic.v1", 1, 1000, ttl_ms)
+    assert caught.value.where.key == "ttl_ms"

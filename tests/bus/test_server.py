@@ -641,6 +641,44 @@ async def test_a_subscription_that_is_closed_while_the_client_reconnects_does_no
         assert (await anext(last)).payload == 1
 
 
+async def test_a_client_of_another_event_loop_says_so_and_nothing_waits_for_ever(serve):
+    server = await serve()
+    client = await BusClient.connect(server.path)
+    news = await client.subscribe("news")
+    calls = (
+        lambda: client.publish("news", GENERIC, 1),
+        lambda: client.publish("news", GENERIC, 1, ack=True),
+        lambda: client.request("news", ASK, 1),
+        lambda: client.subscribe("more"),
+        client.flush,
+        news.close,
+        client.close,
+    )
+
+    def elsewhere(call):
+        with pytest.raises(InvalidInput) as caught:
+            asyncio.run(call())
+        return caught.value.code
+
+    assert [await asyncio.to_thread(elsewhere, call) for call in calls] == ["client.loop"] * len(calls)
+    assert await client.publish("news", GENERIC, 2, ack=True) == 1
+    assert (await anext(news)).payload == 2
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"from_seq": 5}, {"klass": "durable", "from_seq": "5"}, {"klass": "durable", "from_seq": -1}, {"klass": "best"}, {"max_messages": 0}],
+)
+async def test_a_subscription_that_makes_no_sense_is_refused_by_the_client(serve, wrong):
+    server = await serve(ledger=Ledger())
+    async with await BusClient.connect(server.path) as client:
+        with pytest.raises(BadFrame) as caught:
+            await client.subscribe("log", **wrong)
+        assert (caught.value.code, server.broker.refused) == ("bus.invalid", 0)
+        assert server.stats().subscriptions == 1
+
+
 @pytest.mark.parametrize("number", ["\u00b2", "\u0663", "x", "-1"])
 async def test_what_comes_to_an_inbox_under_no_number_that_was_given_out_harms_nobody(serve, number):
     server = await serve()

@@ -1,5 +1,6 @@
 """Which daemon, and as whom."""
 
+import asyncio
 import os
 import socket
 import warnings
@@ -131,3 +132,18 @@ async def test_connecting_twice_is_one_connection(bus):
         before = client.bus
         await client.connect()
         assert (client.bus is before, bus.server.stats().connections) == (True, 1)
+
+
+async def test_connecting_twice_at_the_same_time_is_one_connection(bus):
+    client = bus.client()
+    await asyncio.gather(*(client.connect() for _ in range(4)))
+    assert bus.server.stats().connections == 1
+    await client.close()
+
+
+async def test_a_closed_client_can_be_connected_again(bus):
+    client = bus.client()
+    for _ in range(2):
+        async with client:
+            assert await client.publish("nobody/reads", "observation.generic.v1", 1, ack=True) == 0
+    assert client.bus.closed

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -83,6 +84,92 @@ def test_a_closed_client_says_so_and_an_iterator_that_outlives_it_ends_quietly(d
     with pytest.raises(Disconnected) as closed:
         client.status()
     assert (nobody.value.code, closed.value.code) == ("bus.no_responder", "bus.closed")
+
+
+def outcome(work, *arguments):
+    """What a call gives, or the code that it fails with."""
+    try:
+        return work(*arguments)
+    except RunloopError as error:
+        return error.code
+
+
+def test_what_other_threads_wait_for_ends_with_the_client(server):
+    client = runloop.SyncClient(**server)
+    news = client.subscribe("news")
+    begun, outcomes = threading.Semaphore(0), []
+
+    async def endless():
+        begun.release()
+        await asyncio.get_running_loop().create_future()
+
+    def read_on():
+        try:
+            client.run(endless())
+        finally:
+            news.close()
+
+    works = (news.next, read_on, lambda: client.run(endless()), lambda: client.run(endless(), timeout_s=600))
+    threads = [threading.Thread(target=lambda work=work: outcomes.append(outcome(work))) for work in works]
+    for thread in threads:
+        thread.start()
+    for _ in works[1:]:
+        begun.acquire()
+    client.close()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, outcomes)) == ["None", "bus.closed", "bus.closed", "bus.closed"]
+
+
+def test_threads_may_close_the_client_together(server):
+    client = runloop.SyncClient(**server)
+    threads = [threading.Thread(target=client.close) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcome(client.metrics) == "bus.closed"
+
+
+def test_a_function_that_gets_messages_is_told_that_it_cannot_wait_for_the_client(server):
+    with runloop.SyncClient(**server) as client:
+        told = queue.Queue()
+        client.subscribe("news", on_message=lambda message: told.put((message.payload, outcome(client.status))))
+        client.publish("news", GENERIC, 1, ack=True)
+        assert told.get(timeout=10) == (1, "client.own_thread")
+        assert client.publish("news", GENERIC, 2, ack=True) == 1
+        assert told.get(timeout=10) == (2, "client.own_thread")
+
+
+def test_threads_that_read_one_subscription_share_its_messages(server):
+    with runloop.SyncClient(**server) as client:
+        news, got = client.subscribe("news"), queue.Queue()
+        readers = [threading.Thread(target=lambda: [got.put(message.payload) for message in news]) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        for number in range(100):
+            client.publish("news", GENERIC, number, ack=True)
+        assert sorted(got.get(timeout=10) for _ in range(100)) == list(range(100))
+        news.close()
+        for reader in readers:
+            reader.join()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_is_told_that_the_client_is_not_its_own(server):
+    with runloop.SyncClient(**server) as client:
+        heard, says = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(says, str(outcome(client.status)).encode())
+            client.close()
+            os.write(says, b" and closed")
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.close(says)
+        with os.fdopen(heard) as words:
+            assert words.read() == "bus.closed and closed"
+        assert client.request("echo", "intent.ctrl.request.v1", 3).payload == {"ok": 3}
 
 
 def test_a_run_is_submitted_followed_and_changed(daemon, words):

@@ -153,6 +153,7 @@ def test_a_frame_lives_30_seconds_unless_told_otherwise() -> None:
         (ENVELOPE, {"created_at_ms": 2**64 - 1}, rmp.InvalidExpiry, "ttl_ms"),
         (ENVELOPE, {"created_at_ms": 2**64}, rmp.EncodeError, "created_at_ms"),
         (ENVELOPE, {"ttl_ms": 2**64}, rmp.EncodeError, "ttl_ms"),
+        (ENVELOPE, {"ttl_ms": 1.5}, rmp.EncodeError, "ttl_ms"),
         (ENVELOPE, {"msg_id": -1}, rmp.EncodeError, "msg_id"),
         (ENVELOPE, {"trace_id": 2**128}, rmp.EncodeError, "trace_id"),
         (ENVELOPE, {"max_body": len(BODY) - 1}, rmp.BodyTooLarge, "body_len"),
