@@ -107,6 +107,7 @@ async def follow(
 
 def _from_ledger(ref: str, from_seq: int, on_record: Callable[[Record], None]) -> RunResult | None:
     from runloop.client.handle import result_of
+    from runloop.kb.runs import root_of
 
     with finding(ref) as found:
         last: Record = {}
@@ -118,7 +119,7 @@ def _from_ledger(ref: str, from_seq: int, on_record: Callable[[Record], None]) -
         output.print_warning("run.unfinished", f"run {found.run_id} has no end in its archive: this is what is recorded")
         return None
     if last["kind"] != "run.finished":
-        short = found.run_id[:8]
+        short = root_of(last)[:8]
         message = f"no daemon answers, and run {found.run_id} has no end: this is what is recorded"
         raise Unavailable(
             message, code="daemon.unavailable", hint=f"`rlp up` starts one, which takes it up; `rlp resume {short}` does so here"

@@ -76,7 +76,7 @@ def _entry(shown: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _elsewhere(known: set[str]) -> list[dict[str, Any]]:
     """Runs that wait for a person in another process, or in none, as the ledger says."""
     from runloop.cli.runs import in_ledger
-    from runloop.kb.runs import RunFilter
+    from runloop.kb.runs import RunFilter, root_of
 
     settings = context.settings()
     if not (settings.directories.pog / settings.get("kb.events_db")).exists():
@@ -86,7 +86,7 @@ def _elsewhere(known: set[str]) -> list[dict[str, Any]]:
     return [
         {
             "id": row["run_id"][:8], "approval_id": None, "type": _type_of(row["waiting_for"]),
-            "run_id": row["run_id"], "root_run_id": row["run_id"], "opening_name": row["opening_name"], "node": None, "agent": None,
+            "run_id": row["run_id"], "root_run_id": root_of(row), "opening_name": row["opening_name"], "node": None, "agent": None,
             "action": None, "asked_ms": row["waiting_since_ms"], "deadline_ms": None,
             "line": f"{row['waiting_for']}; " + _where(row), "state": "elsewhere" if row["state"] == "waiting" else "unfinished",
         }
@@ -99,9 +99,11 @@ def _type_of(waiting_for: str) -> str:
 
 
 def _where(row: Mapping[str, Any]) -> str:
+    from runloop.kb.runs import root_of
+
     if row["state"] == "waiting":
         return "it asks at the terminal where it was started"
-    return f"nothing drives it: `rlp up`, or `rlp resume {row['run_id'][:8]}`"
+    return f"nothing drives it: `rlp up`, or `rlp resume {root_of(row)[:8]}`"
 
 
 def _cells(each: Mapping[str, Any], now_ms: int) -> list[Any]:

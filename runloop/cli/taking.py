@@ -52,11 +52,13 @@ def find(ref: str | None) -> list[str]:
 
 
 def _check(row: Mapping[str, Any], owners: Mapping[str, str]) -> None:
+    from runloop.kb.runs import root_of
+
     run_id = row["run_id"]
     if row["finished_ms"] is not None:
         raise InvalidInput(f"run {run_id} has ended: {row['status']}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
     if row["parent_run_id"] is not None:
-        raise child_of(run_id, row["parent_run_id"])
+        raise child_of(run_id, root_of(row))
     if row["owner"] in owners:
         message = f"run {run_id} is driven by process {owners[row['owner']]}"
         raise Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)

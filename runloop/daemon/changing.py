@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
+from runloop.kb.runs import root_of
 from runloop.runs.errors import child_of
 from runloop.runs.pausing import pause, resume
 from runloop.runs.unfinished import unfinished_runs
@@ -97,7 +98,7 @@ class Changing:
             return await asyncio.shield(hosting.fetch(run_id))
         row = await asyncio.to_thread(hosting.kb.run, run_id) if state == "unfinished" else None
         if row is not None and row["parent_run_id"] is not None:
-            raise child_of(run_id, row["parent_run_id"])
+            raise child_of(run_id, root_of(row))
         if state == "unfinished":
             message = f"run {run_id} has no end and does not run in this daemon"
             raise InvalidInput(message, code="run.not_here", hint="it runs in another process with --local")

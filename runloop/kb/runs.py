@@ -70,6 +70,11 @@ def run_prefix(ref: str) -> str:
     return text if named or text == "last" else ""
 
 
+def root_of(row: Mapping[str, Any]) -> str:
+    """The id of the run that nobody started for another one: the run of a row or a record, or the one that it is a part of."""
+    return str(row["trace_id"]).removeprefix("trace:")
+
+
 def only_one(ref: str, found: Collection[str], hint: str = "`rlp runs` lists the runs; the first letters of an id, or `last`, do") -> str:
     """The one id in ``found``. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
     if not found:

@@ -17,6 +17,6 @@ def driven(run_id: str) -> Unavailable:
     return Unavailable(message, code="run.driven", hint="let it, or end that process first", retryable=False)
 
 
-def child_of(run_id: str, parent: str) -> InvalidInput:
-    """The run is a part of another one, which is what can be held, let go on or stopped."""
-    return InvalidInput(f"run {run_id} belongs to run {parent}", code="run.child", hint=f"name that one: {parent[:8]}")
+def child_of(run_id: str, root: str) -> InvalidInput:
+    """The run is a part of the one that ``root`` names, which is what can be held, let go on or stopped."""
+    return InvalidInput(f"run {run_id} belongs to run {root}", code="run.child", hint=f"name that one: {root[:8]}")

@@ -16,9 +16,9 @@ HASH = "c" * 64
 NOW = 1_795_000_000_000
 
 
-def identity(number, opening="letter", parent=None):
+def identity(number, opening="letter", parent=None, root=None):
     run_id = f"{number:08x}-d9cb-469f-a165-70867728950e"
-    return RunIdentity(run_id, f"trace:{run_id}", "opening:16fd2706-8baf-433b-82eb-8c7fada847da", opening, parent)
+    return RunIdentity(run_id, f"trace:{root or parent or run_id}", "opening:16fd2706-8baf-433b-82eb-8c7fada847da", opening, parent)
 
 
 def started(owner, **over):
@@ -161,6 +161,37 @@ def test_lines_of_a_log_stand_under_each_other_and_drive_no_terminal(home, capsy
 def test_a_child_is_taken_up_with_its_parent_only(home, capsys):
     assert main(["resume", "00000003"]) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error[run.child]: run {identity(3).run_id} belongs to run {identity(2).run_id}"
+
+
+def left_behind(home):
+    """Runs 4, 5 in 4 and 6 in 5, which nobody drives; 6 waits at a gate."""
+    four, five, six = identity(4), identity(5, parent=identity(4).run_id), identity(6, "inner", identity(5).run_id, identity(4).run_id)
+    with KnowledgeBase.open(home / "state" / "pog") as kb:
+        for each in (four, five, six):
+            append(kb, each, 3000, ("run.submitted", started("e" * 32)), ("run.started", started("e" * 32)))
+        gate = r.ApprovalRequested("g", "t", "a", action="gate", round=1, options=["approve", "reject"])
+        kb.ledger.append([run_event(six, 3, "approval.requested", gate, "a gate", ts_ms=NOW + 3000)])
+    return four.run_id, six.run_id
+
+
+@pytest.mark.parametrize("verb", ["resume", "cancel"])
+def test_a_run_inside_of_others_is_changed_by_naming_the_one_around_all_of_them(home, capsys, verb):
+    outermost, inner = left_behind(home)
+    assert main([verb, inner]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"error[run.child]: run {inner} belongs to run {outermost}", f"  hint: name that one: {outermost[:8]}",
+    ]  # fmt: skip
+
+
+def test_what_waits_in_a_run_that_nobody_drives_names_the_run_that_can_be_taken_up(home, capsys):
+    outermost, inner = left_behind(home)
+    (waits,) = (each for each in json.loads(rlp(capsys, "inbox", "--json")) if each["run_id"] == inner)
+    assert (waits["root_run_id"], waits["line"].rpartition("; ")[2]) == (
+        outermost, f"nothing drives it: `rlp up`, or `rlp resume {outermost[:8]}`",
+    )  # fmt: skip
+
+    assert main(["attach", inner]) == 3
+    assert f"`rlp resume {outermost[:8]}` does so here" in capsys.readouterr().err
 
 
 def complete(home, *words):
