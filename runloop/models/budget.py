@@ -75,7 +75,7 @@ class Budget:
                 "budget",
                 "model.budget_tokens",
                 f"the call may need {tokens} tokens, {left} of {self.tokens} are left",
-                hint="raise the opening's token budget, shorten the prompt, or lower max_tokens",
+                hint="raise the token budget of the node and its opening, shorten the prompt, or lower max_tokens",
             )
         if left_usd is not None:
             if usd_micros is None:

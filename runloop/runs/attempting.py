@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from runloop.effects.journal import Journal
 from runloop.effects.types import CallError
 from runloop.errors import RunloopError
-from runloop.openings.budget import least
 from runloop.openings.states import NodeFailed, NodeResumed, NodeSpent, NodeSucceeded, NodeWaiting
 from runloop.runs.attempt import AttemptSpec
-from runloop.runs.budgets import AttemptBudget
+from runloop.runs.budgets import InnerBudget
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.history import Spent
@@ -137,10 +136,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         lines=0 if recorded is None else recorded.lines,
         steady_ms=services.steady_ms,
     )
-    limits, (tokens, usd_micros) = bundle.limits, run.left(node)
-    run.budgets[node] = AttemptBudget(
-        run.budget, least(_left(limits.tokens, spent.tokens), tokens), least(_left(limits.usd_micros, spent.usd_micros), usd_micros)
-    )
+    run.budgets[node] = InnerBudget(run.node_budget(node), bundle.limits.tokens, bundle.limits.usd_micros, spent)
     if recorded is None:
         run.book.spend(node, spent)
     guest = spec.guest(bundle, services.limits_of(bundle), run.guest)
@@ -209,7 +205,3 @@ async def _opening(run: Run, command: StartNode) -> Event:
     run.labels.put(command.node, child.taint)
     result = {"run_id": child.run_id, "status": child.status, "outputs": dict(child.outputs)}
     return NodeSucceeded(command.node, attempt, {"out": [result]})
-
-
-def _left(limit: int | None, spent: int) -> int | None:
-    return None if limit is None else max(0, limit - spent)

@@ -1,4 +1,4 @@
-"""Budgets within budgets: an attempt may spend what its agent and its node allow, and never more than the run has left."""
+"""Budgets within budgets: that of an attempt within its node's, that within its run's; that of a child run within its node's."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from runloop.models.budget import Budget, Reservation
 
 if TYPE_CHECKING:
     from runloop.models.types import Usage
+    from runloop.runs.history import Spent
 
 
-class AttemptBudget(Budget):
-    """The budget of one attempt. Every call is set aside and booked here and in ``run``, before and after it, or in neither."""
+class InnerBudget(Budget):
+    """The budget of a part. Every call is set aside and booked here and in ``whole``, before and after it, or in neither.
 
-    def __init__(self, run: Budget, tokens: int | None, usd_micros: int | None) -> None:
+    What was ``spent`` here before is in ``whole`` already.
+    """
+
+    def __init__(self, whole: Budget, tokens: int | None, usd_micros: int | None, spent: Spent | None = None) -> None:
         super().__init__(tokens, usd_micros)
-        self._run = run
+        self._whole = whole
+        if spent is not None:
+            self.spent_tokens, self.spent_usd_micros = spent.tokens, spent.usd_micros
 
     def reserve(self, tokens: int, usd_micros: int | None) -> Reservation:
         """Set aside in both; the narrower one refuses."""
         held = super().reserve(tokens, usd_micros)
         try:
-            self._run.reserve(tokens, usd_micros)
+            self._whole.reserve(tokens, usd_micros)
         except BaseException:
             super().release(held)
             raise
@@ -29,24 +35,24 @@ class AttemptBudget(Budget):
 
     def fits_alone(self, tokens: int, usd_micros: int | None) -> bool:
         """Whether a call could be made in both if no other were under way."""
-        return super().fits_alone(tokens, usd_micros) and self._run.fits_alone(tokens, usd_micros)
+        return super().fits_alone(tokens, usd_micros) and self._whole.fits_alone(tokens, usd_micros)
 
     async def changed(self) -> None:
-        """As the run's: an attempt makes one call at a time."""
-        await self._run.changed()
+        """As the outermost one: whatever is given back in a part is given back there."""
+        await self._whole.changed()
 
     def release(self, held: Reservation) -> None:
         """Give back in both what a failed call had set aside."""
         super().release(held)
-        self._run.release(held)
+        self._whole.release(held)
 
     def settle(self, held: Reservation, usage: Usage) -> None:
         """Book in both what the call did use."""
         try:
-            # Budget.settle releases through this class, which gives back in the run too; so the run only books.
+            # Budget.settle releases through this class, which gives back in the whole too; so the whole only books.
             super().settle(held, usage)
         finally:
-            self._run.settle(_NOTHING, usage)
+            self._whole.settle(_NOTHING, usage)
 
 
 _NOTHING = Reservation(0, 0)

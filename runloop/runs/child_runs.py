@@ -50,7 +50,7 @@ class ChildRuns:
         """Bring a child to its end that an earlier process began for an attempt which is not taken up again."""
         recorded = await self._recorded_child(child_id(parent.run_id, call.node, call.attempt, call.call))
         if recorded is not None and recorded.finished is None:
-            run = await self._manager.taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), ended=True)
+            run = await self._manager.taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), node=call.node, ended=True)
             await self._end_unbegun(parent, run, call, reason)
 
     async def _end_unbegun(self, parent: Run, run: Run, call: ChildCall, reason: str = _STOPPED) -> None:
@@ -65,7 +65,7 @@ class ChildRuns:
         if recorded is not None and recorded.finished is not None:
             return _ended_child(recorded, whole="agent" if call.agent else None)
         if recorded is not None:
-            run = await self._manager.taken_up(recorded, parent, parent.desk.operator, parent.lookup, ())
+            run = await self._manager.taken_up(recorded, parent, parent.desk.operator, parent.lookup, (), node=call.node)
         else:
             limit = self._manager.services.rules.max_depth
             if parent.depth + 1 > limit:
@@ -75,7 +75,7 @@ class ChildRuns:
                 self._child_opening(parent, call), mode=parent.mode, yes=parent.desk.yes, seed=_child_seed(parent.seed, call),
                 run_id=run_id, operator=parent.desk.operator, lookup=parent.lookup, patient=parent.patient,
             )  # fmt: skip
-            run = await self._manager.begin(submission, parent, (), call.taint | parent.base_taint)
+            run = await self._manager.begin(submission, parent, (), call.taint | parent.base_taint, node=call.node)
         if not call.call:
             run.parent_attempt = call.node, call.attempt
         return run

@@ -15,12 +15,13 @@ from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
+from runloop.runs.budgets import InnerBudget
 from runloop.runs.child_runs import ChildRuns
 from runloop.runs.errors import driven
 from runloop.runs.forking import fork_events, plan_fork
 from runloop.runs.pins import Pins
 from runloop.runs.recorder import Draft, Recorder, Subscriber
-from runloop.runs.recovery import grants_of, kept_bundles, spent_by_family
+from runloop.runs.recovery import grants_of, kept_bundles, spent_by_node
 from runloop.runs.results import RunResult
 from runloop.runs.run import Run
 from runloop.runs.submission import SEED_BYTES, Submission, submit_key
@@ -147,8 +148,11 @@ class RunManager:
 
     # ── making runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def begin(self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str]) -> Run:
-        """As :meth:`submit`, as the child of ``parent`` if there is one; ``taint`` is what reaches it from there."""
+    async def begin(
+        self, submission: Submission, parent: Run | None, subscribers: tuple[Subscriber, ...], taint: frozenset[str],
+        node: str | None = None,
+    ) -> Run:  # fmt: skip
+        """As :meth:`submit`, as the child of ``parent`` if there is one, for its ``node``; ``taint`` is what reaches it from there."""
         services, opening = self.services, submission.opening
         inherited, guest = (Tree(), None) if parent is None else (parent.tree, parent.guest)
 
@@ -187,7 +191,7 @@ class RunManager:
             bundles=bundles,
             seed=seed,
             desk=self._desk(recorder, opening, submission.operator, parent, yes=submission.yes),
-            budget=self._budget(opening) if parent is None else parent.budget,
+            budget=self._budget(opening, None if parent is None or node is None else parent.node_budget(node)),
             depth=0 if parent is None else parent.depth + 1,
             child_runs=self.child_runs,
             submitted_ms=submitted_ms,
@@ -216,9 +220,13 @@ class RunManager:
         lookup: Lookup | None,
         subscribers: tuple[Subscriber, ...],
         *,
+        node: str | None = None,
         ended: bool = False,
     ) -> Run:
-        """The run of these records, with what it began with, in this process; one that is only to be ``ended`` needs no agents."""
+        """The run of these records, with what it began with, in this process; one that is only to be ``ended`` needs no agents.
+
+        ``node`` is that of ``parent`` which asked for it.
+        """
         services, submitted = self.services, recorded.submitted
         opening = opening_of(submitted)
         bundles = kept_bundles(opening, submitted, services.kept) if not ended else {}
@@ -228,6 +236,11 @@ class RunManager:
         desk.asked.update(recorded.asked)
         desk.decisions = recorded.decisions
         desk.grants += grants_of(recorded, bundles, opening.digest)
+        before = await spent_by_node(recorded, services.recorded)
+        budget = self._budget(opening, None if parent is None or node is None else parent.node_budget(node))
+        for spent in before.values():
+            budget.spent_tokens += spent.tokens
+            budget.spent_usd_micros += spent.usd_micros
         run = Run(
             opening=opening,
             recorder=recorder,
@@ -235,7 +248,8 @@ class RunManager:
             bundles=bundles,
             seed=recorded.seed,
             desk=desk,
-            budget=self._budget(opening) if parent is None else parent.budget,
+            budget=budget,
+            spent_before=before,
             depth=0 if parent is None else parent.depth + 1,
             child_runs=self.child_runs,
             submitted_ms=submitted["start_ms"],
@@ -251,10 +265,6 @@ class RunManager:
             guest=None if guest == services.guest_digest else guest,
         )
         await self._prepare(bundles, run.guest)
-        if parent is None:
-            spent = await spent_by_family(recorded, services.recorded)
-            run.budget.spent_tokens += spent.tokens
-            run.budget.spent_usd_micros += spent.usd_micros
         return run
 
     async def _prepare(self, bundles: Mapping[str, Bundle], python_guest: str | None = None) -> None:
@@ -301,11 +311,12 @@ class RunManager:
         rules = OpeningPolicy(opening.digest, policy.confirm_external, in_advance)
         return ApprovalDesk(recorder, operator or self.services.operator, rules, self.services.rules, yes, standing=self.services.grants)
 
-    def _budget(self, opening: Opening) -> Budget:
-        rules = self.services.rules
-        return self.services.budget(
-            least(opening.policy.budget_tokens, rules.max_tokens), least(opening.policy.budget_usd_micros, rules.max_usd_micros)
-        )
+    def _budget(self, opening: Opening, within: Budget | None) -> Budget:
+        """That of an opening: a run's of its own, or a child run's ``within`` that of the node which asks for it."""
+        policy, rules = opening.policy, self.services.rules
+        if within is not None:
+            return InnerBudget(within, policy.budget_tokens, policy.budget_usd_micros)
+        return self.services.budget(least(policy.budget_tokens, rules.max_tokens), least(policy.budget_usd_micros, rules.max_usd_micros))
 
 
 def _start(meta: RunStarted | Mapping[str, Any]) -> Draft:

@@ -83,18 +83,20 @@ def given_up(recorded: RecordedRun, node: str, cancelled: str | None) -> list[Co
     return [*stops, *ends, RunDone(status, why, {}, code)]
 
 
-async def spent_by_family(recorded: RecordedRun, load: Callable[[str], Awaitable[RecordedRun]]) -> Spent:
-    """What the run and its children have used of the budget that they share."""
-    total = Spent()
+async def spent_by_node(recorded: RecordedRun, load: Callable[[str], Awaitable[RecordedRun]]) -> dict[str, Spent]:
+    """What the nodes of a run have used, each with its items and the child runs below it."""
+    totals: dict[str, Spent] = {}
     for attempt in recorded.attempts:
+        total = totals.setdefault(attempt.node.partition("[")[0], Spent())
         total.add(attempt.spent)
         for child_id in attempt.children_of(recorded.run_id):
             try:
                 child = await load(child_id)
             except InvalidInput:
                 continue  # it was never submitted
-            total.add(await spent_by_family(child, load))
-    return total
+            for spent in (await spent_by_node(child, load)).values():
+                total.add(spent)
+    return totals
 
 
 def recovered(recorded: RecordedRun, services: Services) -> Draft:

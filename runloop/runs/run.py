@@ -35,6 +35,7 @@ from runloop.openings.states import (
 )
 from runloop.runs.artifacts import SavedFile, save_ports
 from runloop.runs.attempting import make_attempt
+from runloop.runs.budgets import InnerBudget
 from runloop.runs.call import close_open_calls
 from runloop.runs.closing import Closing
 from runloop.runs.commands import ends_of, portions
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from runloop.openings import Opening
     from runloop.runs.approvals import ApprovalDesk
     from runloop.runs.child_runs import ChildRuns
-    from runloop.runs.history import RecordedAttempt, RecordedRun
+    from runloop.runs.history import RecordedAttempt, RecordedRun, Spent
     from runloop.runs.recorder import Recorder
     from runloop.runs.services import Lookup, Services
 
@@ -101,6 +102,8 @@ class Run:
     parent_attempt: tuple[str, int] | None = None
     """Node and attempt of the parent that are this run, where it is a nested opening."""
     recorded: RecordedRun | None = None
+    spent_before: Mapping[str, Spent] = field(default_factory=dict)
+    """What its nodes, with the child runs below them, had used when it was taken up."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """What a fork has other than the run that it was forked from, as ``run.submitted`` says it."""
     patient: bool = False
@@ -131,6 +134,8 @@ class Run:
     """What the attempts under way that have a guest ask, by node."""
     labels: Taint = field(init=False)
     budgets: dict[str, Budget] = field(default_factory=dict, init=False)
+    """What the attempts under way may spend, by node."""
+    _node_budgets: dict[str, InnerBudget] = field(default_factory=dict, init=False)
     waits: Waits = field(default_factory=Waits, init=False)
     in_line: set[str] = field(default_factory=set, init=False)
     """Nodes whose attempt has no turn yet."""
@@ -245,9 +250,13 @@ class Run:
         """Where content that reached any of the run's nodes came from."""
         return self.labels.everywhere()
 
-    def left(self, node: str) -> tuple[int | None, int | None]:
-        """Tokens and micro-dollars that a node may still use; None is no limit."""
-        return self._plan.remaining_tokens(node), self._plan.remaining_usd_micros(node)
+    def node_budget(self, node: str) -> InnerBudget:
+        """What all attempts of a node may spend together, with its items and the child runs below it."""
+        declared = self.opening.node(node)
+        if declared.id not in self._node_budgets:
+            spent = self.spent_before.get(declared.id)
+            self._node_budgets[declared.id] = InnerBudget(self.budget, declared.budget_tokens, declared.budget_usd_micros, spent)
+        return self._node_budgets[declared.id]
 
     def budget_of(self, node: str) -> Budget:
         """What the running attempt of ``node`` may spend."""

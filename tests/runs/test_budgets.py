@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 from runloop.models.budget import Budget
 from runloop.models.errors import ModelError
 from runloop.models.types import Usage
-from runloop.runs.budgets import AttemptBudget
+from runloop.runs.budgets import InnerBudget
 
 
 def test_what_an_attempt_may_spend_is_the_smaller_of_both():
     run = Budget(100)
 
     with pytest.raises(ModelError):
-        AttemptBudget(run, 50, None).reserve(60, 0)
+        InnerBudget(run, 50, None).reserve(60, 0)
     with pytest.raises(ModelError):
-        AttemptBudget(run, 500, None).reserve(160, 0)
+        InnerBudget(run, 500, None).reserve(160, 0)
 
     assert run.remaining_tokens == 100
 
 
 def test_two_attempts_share_what_the_run_has_left():
     run = Budget(100)
-    first, second = AttemptBudget(run, None, None), AttemptBudget(run, None, None)
+    first, second = InnerBudget(run, None, None), InnerBudget(run, None, None)
 
     held = first.reserve(70, 0)
     with pytest.raises(ModelError):
@@ -38,7 +38,7 @@ def test_two_attempts_share_what_the_run_has_left():
 
 async def test_a_call_waits_for_what_others_have_set_aside_and_is_refused_at_once_where_that_would_not_help():
     run = Budget(100)
-    first, second = AttemptBudget(run, None, None), AttemptBudget(run, 50, None)
+    first, second = InnerBudget(run, None, None), InnerBudget(run, 50, None)
     held = await first.set_aside(70, 0)
 
     waiting = asyncio.create_task(second.set_aside(40, 0))
@@ -56,7 +56,7 @@ async def test_a_call_waits_for_what_others_have_set_aside_and_is_refused_at_onc
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 80), st.booleans()), max_size=12), st.integers(0, 200), st.integers(0, 200))
 def test_both_accounts_are_booked_alike_whatever_happens(calls, own_limit, run_limit):
     run = Budget(run_limit)
-    attempt = AttemptBudget(run, own_limit, None)
+    attempt = InnerBudget(run, own_limit, None)
     for reserved, used, fails in calls:
         try:
             held = attempt.reserve(reserved, 0)
