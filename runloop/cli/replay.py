@@ -105,7 +105,7 @@ def _print(found: FoundRun, report: ReplayReport, *, as_json: bool, as_table: bo
             each.attempt,
             each.verdict,
             each.calls,
-            "" if each.divergence else masking.masked_text(each.detail) or (each.actual or "")[:12],
+            "" if each.divergence else masking.masked_text(each.detail) or _short(each.actual or ""),
         )
         for each in report.attempts
     ]
@@ -118,3 +118,8 @@ def _print(found: FoundRun, report: ReplayReport, *, as_json: bool, as_table: bo
     if report.final_hash != report.recorded_hash:
         output.print_line(f"the run's final hash differs: recorded {report.recorded_hash}, replayed {report.final_hash}")
     output.print_line(f"run {report.run_id}: " + ("the replay is identical" if report.matches else "the replay differs"))
+
+
+def _short(actual: str) -> str:
+    """The beginning of a hash; what an attempt failed with stays whole."""
+    return actual if actual.startswith("error ") else actual[:12]

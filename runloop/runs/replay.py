@@ -251,11 +251,10 @@ class _Rerun:
         journal, crossings = self._prepare(bundle)
         recorded = len(self.attempt.crossings)
         refused = (self.attempt.error or {}).get("code") == "output.invalid"
-        detail = (
-            f"its end is not in the record ({'its output was refused' if refused else 'stopped from outside'}); its {recorded} calls are"
-        )
+        detail = f"its end is not in the record ({'its output was refused' if refused else 'stopped from outside'})"
         if not recorded:
             return self._result("cut", 0, None, None, detail)
+        detail += f"; the same up to call {recorded}"
         try:
             before = self.attempt.crossings[:-1]  # answered ahead; the guest never goes on behind the last one
             ended = await self._end(bundle, with_args, _UpTo(crossings, journal, recorded), before)

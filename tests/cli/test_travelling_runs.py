@@ -161,6 +161,16 @@ def test_a_replay_writes_its_report_and_nothing_else(one):
     )
 
 
+def test_a_replay_shows_what_an_attempt_failed_with_as_a_whole(one):
+    one.agent("from runloop_agent import agent\n\n@agent\ndef run(topic: str):\n    raise ValueError(topic)\n")
+    (one.root / "finder.yaml").write_text(OPENING)
+    assert one.rlp("run", "./finder.yaml", "--local", "--json")[0] == 1
+
+    shown = one.rlp("replay", "last", "--table")[1].decode()
+
+    assert "| error guest.exception\n" in shown
+
+
 def test_changed_code_is_compared_with_the_record_and_both_values_are_shown(one):
     run_id = one.run()
     changed = one.agent(AGENT.replace("kb.search(topic)", "kb.search(topic + '!')"))
