@@ -242,6 +242,7 @@ def terminal_width() -> int:
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]], style: TableStyle, width: int) -> list[str]:
     """A table as lines: header, rule, rows, and notes on what was cut. Numbers stand right, long cells end in ``…``.
 
+    A column is wider than it needs to be, up to the least width, where there is room for it.
     Where not even columns of the least width fit beside each other, each row is a block of lines instead: column, value.
     """
     count = len(columns) if style.max_cols is None else max(1, min(style.max_cols, len(columns)))
@@ -249,9 +250,10 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]], style: Ta
     header = [clean_line(column) for column in columns[:count]]
     cells = [[_cell(value) for value in row[:count]] for row in shown]
     numeric = [bool(shown) and all(_is_number(row[index]) or row[index] is None for row in shown) for index in range(count)]
-    widths = [max(MIN_COLUMN_WIDTH, *(display_width(row[index]) for row in [header, *cells])) for index in range(count)]
-    if style.fit:
-        widths = _fit(widths, width - len(_SEPARATOR) * (count - 1))
+    needed = [max(display_width(row[index]) for row in [header, *cells]) for index in range(count)]
+    widths = [max(MIN_COLUMN_WIDTH, size) for size in needed]
+    if style.fit and sum(widths) > (available := width - len(_SEPARATOR) * (count - 1)):
+        widths = _fit(needed, available)
     if style.fit and count > 1 and sum(widths) + len(_SEPARATOR) * (count - 1) > width:
         lines = _blocks(header, cells, width)
     else:

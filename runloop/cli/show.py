@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
 _ORIGINS = {"archived": "from the archive, by `rlp kb prune`", "imported": "imported from another ledger", "file": "read from a file"}
 _MOST = 1000
+_MOST_FAILURES = 5
 _COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "why")
 
 
@@ -67,6 +68,7 @@ def show(
     for line in moves.lines():
         output.print_line(line)
     _print_relations(recorded, related, children)
+    _print_failed_calls(recorded, hint)
     _print_nodes(recorded)
     if outputs:
         for each in _in_order(recorded):
@@ -147,6 +149,33 @@ def _hint(recorded: RecordedRun) -> str:
     """What its author can do about the failure that ended the run."""
     failed = [each.error for each in recorded.attempts if each.error is not None]
     return next((error.get("hint") or "" for error in reversed(failed) if error["message"] in (recorded.reason or "")), "")
+
+
+def _failed_calls(attempt: RecordedAttempt) -> Iterator[dict[str, Any]]:
+    """The calls that were refused or failed, whatever the agent made of it."""
+    for crossing in attempt.crossings:
+        if (failure := crossing.failure) is not None:
+            yield {
+                "call": crossing.call,
+                "name": crossing.name,
+                "code": failure.reason,
+                "message": failure.message,
+                "hint": failure.hint or None,
+            }
+
+
+def _print_failed_calls(recorded: RecordedRun, said: str) -> None:
+    """Each failure once, with what can be done about it where that was not ``said``; those that the agents went on without too."""
+    told = dict.fromkeys(
+        (each.node, *map(call.get, ("name", "message", "hint"))) for each in recorded.attempts for call in _failed_calls(each)
+    )
+    for number, (node, name, message, hint) in enumerate(told):
+        if number == _MOST_FAILURES:
+            output.print_line(f"failed   and {len(told) - number} more calls: rlp trace {recorded.run_id[:8]}")
+            break
+        output.print_line(f"failed   {node}: {name}: {masking.masked_text(_first_line(message) or '')}")
+        if hint and hint != said:
+            output.print_line(f"         hint: {masking.masked_text(hint)}")
 
 
 def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], children: list[str]) -> None:
@@ -254,6 +283,7 @@ def _attempt(each: Any) -> dict[str, Any]:
         "agent": dict(each.agent),
         "status": each.status or "running",
         "calls": len(each.crossings),
+        "failed_calls": list(_failed_calls(each)),
         "outputs": each.outputs,
         "outputs_hash": each.outputs_hash,
         "error": each.error,

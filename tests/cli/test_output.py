@@ -26,7 +26,12 @@ def test_a_table_has_a_header_a_rule_and_numbers_on_the_right():
 
 
 def test_a_cell_that_does_not_fit_ends_in_an_ellipsis():
-    assert table([("x" * 50, 1)], width=30)[2] == "x" * 18 + "… |        1"
+    assert table([("x" * 50, 1)], width=30)[2] == "x" * 21 + "… |     1"
+
+
+def test_columns_are_as_wide_as_the_least_width_only_where_nothing_is_cut_for_it():
+    assert table([("x" * 9, 1)], width=20)[2] == "x" * 9 + " |        1"
+    assert table([("x" * 9, 1)], width=19)[2] == "x" * 9 + " |     1"
 
 
 def test_a_wide_row_is_kept_whole_when_asked():

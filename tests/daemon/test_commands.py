@@ -101,6 +101,24 @@ def test_what_an_author_can_do_about_a_failed_run_is_shown_with_it(daemon):
     assert "\nhint     an agent has no files: " in output(daemon.rlp("show", "--table"))
 
 
+def test_calls_that_failed_are_shown_with_what_can_be_done_also_where_the_agent_went_on(daemon, words):
+    body = (
+        "def run():\n    for _ in range(2):\n        try:\n            model.complete('x')\n        except Exception:\n            pass\n"
+    )
+    daemon.agent("tries", words.head + body + "    return {'out': 1}\n", "model = true")
+    daemon.opening("tries")
+    daemon.rlp("run", "tries", "--local")
+    text = output(daemon.rlp("show", "--table"))
+    (attempt,) = json.loads(output(daemon.rlp("show", "--json")))["attempts"]
+
+    assert (attempt["status"], text.count("\nfailed   a: model.complete: "), text.count("\n         hint: ")) == ("ok", 1, 1)
+    assert [(each["call"], each["name"], each["code"]) for each in attempt["failed_calls"]] == [
+        (1, "model.complete", "model.unconfigured"),
+        (2, "model.complete", "model.unconfigured"),
+    ]
+    assert attempt["failed_calls"][0]["hint"] in text
+
+
 async def test_followers_outlive_a_daemon_that_is_killed_and_started_again(mailing, following):
     mailing.start()
     run_id = detached(mailing, "mails")
