@@ -173,7 +173,7 @@ def _print_failed_calls(recorded: RecordedRun, said: str) -> None:
         if number == _MOST_FAILURES:
             output.print_line(f"failed   and {len(told) - number} more calls: rlp trace {recorded.run_id[:8]}")
             break
-        output.print_line(f"failed   {node}: {name}: {masking.masked_text(_first_line(message) or '')}")
+        output.print_line(f"failed   {node}: {name}: {masking.masked_text(_first_line(str(message)) or '')}")
         if hint and hint != said:
             output.print_line(f"         hint: {masking.masked_text(hint)}")
 
