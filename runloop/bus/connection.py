@@ -35,6 +35,7 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         self._ending = False
         self._linger: asyncio.TimerHandle | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self.gone: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -76,12 +77,29 @@ class Connection(asyncio.BufferedProtocol):
             if not chunks:
                 break
             transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        self._tell_room()
         if session.closing and not self._ending:
             if not session.control:
                 self._ending = True
                 self._loop.call_soon(transport.close)  # closed within resume_writing, asyncio's would end the connection twice
             if self._linger is None:  # what stands before the goodbye may never be read
                 self._linger = self._loop.call_later(_LINGER_S, self.abort)
+
+    async def room(self) -> None:
+        """Wait until there is room for another answer, or nobody any more who would get it."""
+        while self._session is not None and self._session.crowded:
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
+
+    def _tell_room(self) -> None:
+        if self._waiters and not (self._session is not None and self._session.crowded):
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def pause_writing(self) -> None:
         """The peer reads slowly; what comes for it waits in its queues."""
@@ -109,6 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._session is not None:
             self._broker.disconnect(self._session)
         self._session = self._transport = None
+        self._tell_room()
         self._server.left(self)
         if not self.gone.done():
             self.gone.set_result(None)

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -204,6 +205,12 @@ class BusServer:
         self._handlers[topic] = (handler, reply_type)
         self.broker.routes.serve(topic)
 
+    async def room(self, session_id: str) -> None:
+        """Wait until a connection has read so much of its answers that another one costs none of them, or has ended."""
+        session = self.broker.sessions.get(session_id)
+        if session is not None:
+            await session.owner.room()
+
     @property
     def handling(self) -> int:
         """Requests and readings of the ledger that are under way."""
@@ -309,6 +316,9 @@ class BusServer:
         request = Request(call.topic, Message(call.raw), call.peer, call.expires_at_ms)
         answer = await self._handled(handler, request)
         if call.reply_to is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0, request.expires_at_ms - now_ms()) / 1000):
+                    await self.room(call.session.id)
             try:
                 self.publish(call.reply_to, reply_type, answer, trace_id=request.message.trace_id)
             except RunloopError as error:

@@ -83,6 +83,11 @@ class Session:
         """Whether something can be sent now."""
         return bool(self.control or self.ready_control or self.ready)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether an inbox is more than half full: the next answer could cost one that waits there."""
+        return any(sub.size * 2 > sub.max_bytes or sub.messages * 2 > sub.max_messages for sub in self.ready_control)
+
     def schedule(self, sub: Subscription) -> None:
         """Let a subscription with frames take its turn."""
         if not sub.scheduled:

@@ -41,7 +41,7 @@ class Control:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._lookups = Lookups(daemon.bus.broker.sessions)
+        self._lookups = Lookups(daemon.bus.broker.sessions, daemon.bus.room)
         self._routing: tuple[Settings, RouterSettings] | None = None
 
     async def handle(self, request: BusRequest) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Container
+    from collections.abc import AsyncIterator, Awaitable, Callable, Container
 
     from runloop.bus.session import Peer
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class Lookups:
     """Each connection looks one thing up at a time, so that the many of one keep nobody else's waiting; one that ended nothing more."""
 
-    def __init__(self, sessions: Container[str]) -> None:
-        """``sessions`` are those of the connections that there are."""
+    def __init__(self, sessions: Container[str], room: Callable[[str], Awaitable[None]]) -> None:
+        """``sessions`` are those of the connections that there are; ``room`` waits until one has read its answers."""
         self._sessions = sessions
+        self._room = room
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -28,6 +29,7 @@ class Lookups:
         """Wait for the turn. Raises ``bus.closed`` where nobody hears the answer any more."""
         lock = self._turns.setdefault(peer.session, asyncio.Lock())
         async with lock:
+            await self._room(peer.session)
             if peer.session not in self._sessions:
                 raise RunloopError("the connection ended", code="bus.closed")
             yield

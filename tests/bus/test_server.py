@@ -217,6 +217,47 @@ async def test_requests_that_nobody_began_are_dropped_when_the_server_ends(serve
     assert server.handling == 0
 
 
+async def asked_at_once(server, size, count):
+    """A peer that asked for large answers and has read none; they are there."""
+    worked = 0
+
+    async def large(_request):
+        nonlocal worked
+        worked += 1
+        return b"x" * size
+
+    server.on_request("large", large)
+    peer = await Raw.connect(server, greet=False)
+    peer.send(frames.HELLO, frames.Hello("client", "raw", "1").payload())
+    inbox = (await peer.frame()).envelope.payload["inbox"]
+    peer.send(frames.SUBSCRIBE, frames.Subscribe(1, f"{inbox}/*").payload())
+    assert (await peer.frame()).type == frames.ACK
+    for number in range(count):
+        peer.send(ASK, number, topic="large", reply_to=f"{inbox}/{number}")
+    while worked < count:
+        await asyncio.sleep(0)
+    return peer
+
+
+async def test_answers_wait_for_who_reads_them_late_and_none_is_lost(serve):
+    server = await serve()
+    peer = await asked_at_once(server, 1 << 20, 20)
+    answers = [await peer.frame() for _ in range(20)]
+    assert sorted(int(answer.meta["topic"].rpartition("/")[2]) for answer in answers) == list(range(20))
+    while server.handling:
+        await asyncio.sleep(0)
+    peer.writer.close()
+
+
+async def test_answers_for_who_left_without_reading_them_are_nobodys(serve):
+    server = await serve()
+    peer = await asked_at_once(server, 1 << 20, 20)
+    peer.writer.transport.abort()
+    while server.handling:
+        await asyncio.sleep(0)
+    assert server.broker.sessions == {}
+
+
 async def test_errors_of_a_handler_are_replies_and_leave_nothing_behind(serve):
     broken = []
     server = await serve(on_error=lambda error, topic: broken.append((str(error), topic)))

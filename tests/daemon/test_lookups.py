@@ -15,9 +15,13 @@ async def settle():
         await asyncio.sleep(0)
 
 
+async def at_once(session):
+    """Every connection has room for answers."""
+
+
 async def test_each_connection_has_one_turn_at_a_time_and_what_ended_has_none():
     sessions, begun, go_on = {"a", "b"}, [], asyncio.Event()
-    lookups = Lookups(sessions)
+    lookups = Lookups(sessions, at_once)
 
     async def look_up(session, number):
         async with lookups.turn(Peer(1, 1, 1, session=session)):
@@ -40,3 +44,24 @@ async def test_each_connection_has_one_turn_at_a_time_and_what_ended_has_none():
     with pytest.raises(RunloopError) as caught:
         await look_up("a", 4)
     assert caught.value.code == "bus.closed"
+
+
+async def test_nothing_is_looked_up_for_who_does_not_read_answers_and_nobody_else_waits_for_that():
+    reading, begun = asyncio.Event(), []
+
+    async def room(session):
+        if session == "a":
+            await reading.wait()
+
+    lookups = Lookups({"a", "b"}, room)
+
+    async def look_up(session):
+        async with lookups.turn(Peer(1, 1, 1, session=session)):
+            begun.append(session)
+
+    waiting = [asyncio.create_task(look_up(session)) for session in "aab"]
+    await settle()
+    assert begun == ["b"]
+    reading.set()
+    await asyncio.gather(*waiting)
+    assert begun == ["b", "a", "a"]
