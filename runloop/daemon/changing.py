@@ -34,11 +34,11 @@ class Changing:
         """Stop a run, running, waiting or queued. Raises InvalidInput ``run.unknown``, ``run.ended`` or ``run.ambiguous``."""
         hosting = self.hosting
         run_id = hosting.roster.run_id_of(ref)
-        hosting.ending[run_id] = reason  # what is not in memory needs nothing but its records to be ended
+        hosting.ending.setdefault(run_id, reason)  # what is not in memory needs nothing but its records to be ended
         try:
             hosted = await self._here(run_id)
         finally:
-            del hosting.ending[run_id]
+            hosting.ending.pop(run_id, None)  # several may have wanted it at once
         cancelling = hosted.run.cancel(reason)
         hosting.start_now(hosted)  # it ends at once, whatever is before it
         if cancelling is not None:

@@ -89,6 +89,21 @@ async def test_a_run_that_is_being_parked_is_taken_up_for_what_is_wanted_of_it(h
     assert (run.cancelled, again.cancelled) == ([], [("enough", None)])
 
 
+async def test_a_run_that_is_not_in_memory_is_cancelled_by_several_at_once(host):
+    changing, hosting, run, _ledger = host
+    run.leaves.set()
+    while run.parked is None:
+        await asyncio.sleep(0)
+    both = [asyncio.create_task(changing.cancel(RUN_ID, why)) for why in ("enough", "me too")]
+    run.are_out.set()
+    async with asyncio.timeout(10):
+        while not hosting.manager.taken_up or len(hosting.manager.taken_up[0].cancelled) < 2:
+            await asyncio.sleep(0)
+        hosting.manager.taken_up[0].recorded.set_result([])
+        assert [(await each)["state"] for each in both] == ["cancelling", "cancelling"]
+    assert hosting.ending == {}
+
+
 async def test_who_cancels_while_the_disk_is_full_is_told_so_and_it_happens_once_there_is_room(host):
     changing, _hosting, run, ledger = host
     ledger.stalled = LedgerFull("no room")
