@@ -56,7 +56,8 @@ def undo(
     if asks and not as_json:
         _print(wrote, as_json=False)
     agreed = asks and output.agreed(f"Put back {ready} {'writing' if ready == 1 else 'writings'}?")
-    if not dry_run and (yes or agreed):
+    goes = not dry_run and (agreed or not asks)
+    if goes:
         put_back(wrote, blobs)
         event = put_back_event(run_id, wrote)
         if event is not None:
@@ -66,7 +67,7 @@ def undo(
         output.print_line("nothing was put back")
     else:
         _print(wrote, as_json=as_json)
-    return EXIT_FAILED if any(each.why for each in wrote) and (yes or agreed) else EXIT_OK
+    return EXIT_FAILED if goes and any(each.why for each in wrote) else EXIT_OK
 
 
 def _print(wrote: Sequence[Writing], *, as_json: bool) -> None:

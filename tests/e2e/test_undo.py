@@ -67,6 +67,10 @@ def test_what_a_run_wrote_is_put_back_and_it_is_recorded(wrote):
 def test_what_somebody_changed_since_stays(wrote):
     home, folder = wrote
     (folder / "notes.txt").write_text("second, and my own words")
+    (folder / "new.txt").write_text("mine now")
+    stays = [("new.txt", "left", "it was changed since"), *[("notes.txt", "left", "it was changed since")] * 2]
+    assert undone(home) == (1, stays)
+    (folder / "new.txt").write_text("nothing was here")
     code, files = undone(home, "--yes")
     assert (code, files[0], {each[1:] for each in files[1:]}) == (1, ("new.txt", "put back", ""), {("left", "it was changed since")})
     assert (folder / "notes.txt").read_text() == "second, and my own words"
