@@ -142,6 +142,8 @@ class RecordedRun:
     last_seq: int = 0
     last_ms: int = 0
     """When the last record was made, Unix milliseconds."""
+    started: bool = False
+    """Whether the run's own ``run.started`` is there: what a fork shares began in another run."""
     paused: bool = False
     owner: str | None = None
     cancelled: str | None = None
@@ -159,7 +161,7 @@ class RecordedRun:
 
     @property
     def begun(self) -> bool:
-        """Whether the run had started."""
+        """Whether anything has happened in the run, or in what it shares as a fork."""
         return bool(self.events)
 
     @property
@@ -246,6 +248,7 @@ def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event
         case "run.submitted":
             run.submitted, run.owner = meta, meta.get("owner")
         case "run.started":
+            run.started = event.payload["run_id"] == run.run_id
             run.events.append((event.ts_ms, Forked() if run.events else Begin()))
         case "run.paused" | "run.resumed":
             run.paused = event.kind == "run.paused"

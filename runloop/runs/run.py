@@ -325,8 +325,8 @@ class Run:
             follows += recorded.lacking(self._plan.ended)
         except UnknownNode as unknown:
             commands = given_up(recorded, unknown.args[0], event.reason if isinstance(event, Cancel) else None)
-        if recorded.last_seq == 1:  # a fork that has done nothing yet; its point may lie within a step, before ends that follow in it
-            await self._carry_out([*follows, *commands], self.start)
+        if not recorded.started:  # a fork that has done nothing yet; its point may lie within a step, before ends that follow in it
+            await self._carry_out([*follows, *commands], self.start, *in_step(self))
             return
         await self._carry_out(commands, *([] if self._claimed else [recovered(recorded, self.services)]), *in_step(self))
         self.recorded = None  # what is needed of it is in its places
@@ -334,7 +334,7 @@ class Run:
     def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:
         """Make the plan of the record; with an ``event`` that ends the run no time comes any more."""
         now_ms = 0 if event is not None else self.services.clock_ms()
-        events = recorded.events if recorded.last_seq > 1 else [*recorded.events, (now_ms, Forked())]  # it begins
+        events = recorded.events if recorded.started else [*recorded.events, (now_ms, Forked())]  # it begins
         self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
             if attempt.status == "ok":

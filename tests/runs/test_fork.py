@@ -1,6 +1,7 @@
 """A fork shares the history of its parent up to a record, repeats nothing of it, and goes on live as a run of its own."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, Secret
 from runloop.errors import InvalidInput, RunloopError
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
+from runloop.runs.pausing import pause, resume
 from runloop.runs.replay import Replayer
 from runloop.runs.results import RunHalted
 from runloop.runs.submission import Submission
@@ -564,7 +566,6 @@ edges: [{from: one.out, to: look.in}, {from: look.out, to: last.in}]
 def days_later(bench, monkeypatch):
     """A bench in which such a run has ended, and a function that lets a day pass."""
     from contextlib import asynccontextmanager
-    from dataclasses import replace
 
     passed_ms = 0
 
@@ -626,3 +627,51 @@ async def test_a_gate_that_was_open_at_the_point_is_asked_with_its_whole_time(da
         assert (result.status, result.code) == ("failed", "gate.rejected")
         _, asked = b.metas("approval.requested")
         assert asked["deadline"] > b.metas("run.submitted")[-1]["start_ms"]
+
+
+@pytest.mark.parametrize("said", ["taken up", "paused"])
+async def test_a_fork_that_was_left_before_it_began_begins_with_its_whole_time(days_later, desk, said):
+    async with days_later(desk(answers=[PersonAnswer("approve", "operator")])) as (b, parent, pass_a_day):
+        pass_a_day()
+        run = await b.manager.fork(b.ledger, ForkRequest(parent, "last"))
+        if said == "paused":
+            await pause(run, "later")
+        else:
+            b.manager.services = replace(b.manager.services, owner="another")
+            await b.manager.recover(run.run_id)
+        pass_a_day()
+        run = await b.manager.recover(run.run_id)
+        if said == "paused":
+            await resume(run, "now")
+        result = await b.manager.drive(run)
+        assert (result.status, result.reason) == ("succeeded", "")
+        kinds = [event.kind for event in b.ledger.read_run(run.run_id)]
+        assert kinds.count("run.started") == 1
+        assert kinds.index("run.started") < kinds.index("node.started")
+        assert (await replayed(b, run.run_id)).matches is True
+
+
+async def test_a_child_of_a_fork_that_is_paused_before_it_begins_waits_with_it(bench):
+    async with bench() as b:
+        b.agent("slow", "@agent\ndef run():\n    return {'out': model.complete('one').text}\n", caps="model = true")
+        b.agent("last", "@agent\ndef run(said):\n    return {'out': model.complete('two').text}\n", ports_in=("said",), caps="model = true")
+        nodes = '{id: one, use: "agent:slow"}, {id: two, use: "agent:last"}'
+        b.openings["inner"] = f"version: 0\nname: inner\nnodes: [{nodes}]\nedges: [{{from: one.out, to: two.said}}]\n"
+        b.model.gate, b.model.gate_at, b.model.hold_seen = asyncio.Event(), 1, asyncio.Event()
+        parent = await b.submit('version: 0\nname: outer\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n')
+        first = asyncio.create_task(b.manager.drive(parent))
+        await b.model.hold_seen.wait()
+        run = await b.manager.fork(b.ledger, ForkRequest(parent.run_id, "4"))
+        b.model.gate.set()
+        assert (await first).status == "succeeded"
+
+        await pause(run, "later")
+        driving = asyncio.create_task(b.manager.drive(run))
+        async with asyncio.timeout(20):
+            while not driving.done() and not (run.children and run.quiet):
+                await asyncio.sleep(0)
+        assert (driving.done(), len(b.model.prompts)) == (False, 2)
+        (child,) = run.children.values()
+        await resume(run, "now")
+        assert ((await driving).status, len(b.model.prompts)) == ("succeeded", 4)
+        assert [event.kind for event in b.ledger.read_run(child.run_id)][1:3] == ["run.started", "run.paused"]
