@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +37,8 @@ _CLOSING_S: Final = 1.0
 _ON_THE_WAY_S: Final = 1.0
 """How long before its deadline a request is answered at the latest, or a quarter of its time: after it nobody hears why."""
 _READ_BYTES: Final = 256 * 1024
+_LEAVES_FILES: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""From Python 3.13 on a server that ends removes its socket file, also one that systemd made and listens on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,8 @@ class BusServer:
 
     async def _serve_at(self, listener: Listener) -> list[asyncio.Server]:
         loop = asyncio.get_running_loop()
-        return [await loop.create_unix_server(lambda: Connection(self), sock=each, backlog=BACKLOG) for each in listener.sockets]
+        make = partial(loop.create_unix_server, lambda: Connection(self), backlog=BACKLOG, **_LEAVES_FILES)
+        return [await make(sock=each) for each in listener.sockets]
 
     @property
     def unreachable(self) -> bool:

@@ -16,6 +16,7 @@ import pytest
 from runloop import rmp
 from runloop.bus import BusClient, BusLimits, BusServer, frames
 from runloop.bus.errors import AlreadyRunning, BadFrame, DeadlinePassed, Disconnected, LimitExceeded, NotAllowed
+from runloop.bus.listen import Listener
 from runloop.errors import InvalidInput, RunloopError
 
 GENERIC = "observation.generic.v1"
@@ -835,3 +836,14 @@ async def test_a_client_may_have_all_the_subscriptions_that_the_welcome_tells_of
         with pytest.raises(LimitExceeded) as caught:
             await client.subscribe("one/more")
         assert caught.value.code == "bus.subscriptions"
+
+
+async def test_a_socket_that_systemd_made_stays_when_the_server_ends(tmp_path):
+    path = tmp_path / "rmp.sock"
+    with socket.socket(socket.AF_UNIX) as systemds:
+        systemds.bind(str(path))
+        systemds.listen()
+        server = BusServer()
+        await server.start(Listener([systemds.dup()], path, None, None))
+        await server.close()
+        assert path.is_socket()
