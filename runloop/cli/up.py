@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, help="Start the daemon.")
 READY_FD = "RUNLOOP_READY_FD"
+_PAUSE_S = 0.05
 
 
 @app.command()
@@ -33,6 +34,7 @@ def up(
 ) -> int:
     """Start the daemon in the background; nothing to do where one answers already."""
     settings = context.settings()
+    until = time.monotonic() + timeout_s
     running = waited(_running(settings))
     if running is not None:
         _say({"state": "already_running", **running}, as_json=as_json)
@@ -44,14 +46,19 @@ def up(
         if not wait:
             _say({"state": "starting", "pid": process.pid, "log": str(log)}, as_json=as_json)
             return 0
-        answer = _wait(pipe.fileno(), timeout_s)
+        answer = _wait(pipe.fileno(), until)
     if answer is None:
         raise _failed(process, log, timeout_s)
     if not answer["ready"]:
         process.wait()
         from runloop.bus.errors import from_wire
 
-        raise from_wire(answer["error"])
+        error = from_wire(answer["error"])
+        other = _other(settings, until) if error.code == "bus.already_running" else None
+        if other is None:
+            raise error
+        _say({"state": "already_running", **other}, as_json=as_json)
+        return 0
     _say({"state": "ready", "pid": answer["pid"], "socket": answer["socket"], "log": str(log)}, as_json=as_json)
     return 0
 
@@ -66,6 +73,13 @@ async def _running(settings: Settings) -> dict[str, Any] | None:
     async with client:
         status = await client.status()
         return {"pid": status["pid"], "socket": status["socket"]}
+
+
+def _other(settings: Settings, until: float) -> dict[str, Any] | None:
+    """The daemon that somebody else started in the same moment, once it answers."""
+    while (running := waited(_running(settings))) is None and time.monotonic() < until:
+        time.sleep(_PAUSE_S)
+    return running
 
 
 def _check_ledger(settings: Settings) -> None:
@@ -121,11 +135,11 @@ def _start(settings: Settings, log: Path) -> tuple[int, subprocess.Popen[bytes]]
     return reading, process
 
 
-def _wait(descriptor: int, timeout_s: float) -> dict[str, Any] | None:
+def _wait(descriptor: int, until: float) -> dict[str, Any] | None:
     """The daemon's one line; None where it ended without one, or the time is up."""
     import select
 
-    until, text = time.monotonic() + timeout_s, b""
+    text = b""
     while b"\n" not in text:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
         data = os.read(descriptor, 65_536) if ready else b""

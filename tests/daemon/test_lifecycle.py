@@ -1,6 +1,7 @@
 """The life of a daemon: ready means ready, one for a socket, drained and gone without a trace."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -275,6 +276,16 @@ def test_up_status_down_from_the_command_line_leave_nothing(daemon):
     assert json.loads(daemon.rlp("down", "--json").stdout) == {"state": "none", "pid": None}
     assert not daemon.socket.exists()
     assert (daemon.state / "log" / "runloopd.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_several_terminals_that_start_the_daemon_at_once_have_one_and_no_error(daemon):
+    with concurrent.futures.ThreadPoolExecutor(4) as terminals:
+        ups = list(terminals.map(lambda _: daemon.rlp("up", "--wait", "--json"), range(4)))
+    assert [up.returncode for up in ups] == [0] * 4, [up.stderr for up in ups]
+    told = [json.loads(up.stdout) for up in ups]
+    assert sorted(each["state"] for each in told) == ["already_running"] * 3 + ["ready"]
+    assert len({each["pid"] for each in told}) == 1
+    assert daemon.rlp("down").returncode == 0
 
 
 def test_the_daemon_can_be_looked_at_and_stopped_while_its_settings_are_broken(daemon):
