@@ -109,7 +109,7 @@ class Control:
         session = peer.session if reading.flag(fields, "attended") else None
         request = ForkRequest(
             self._daemon.hosting.roster.run_id_of(str(reading.text(fields, "run"))),
-            reading.text(fields, "at", optional=True),
+            reading.text(fields, "at", optional=True, empty=True),  # no point of any run, which is told as other such are
             reading.map_in(fields, "params"),
             reading.map_in(fields, "answers"),
             agents,

@@ -43,12 +43,12 @@ def maps_in(fields: Mapping[str, Any], key: str, form: str) -> list[dict[str, An
     return value
 
 
-def text(fields: Mapping[str, Any], key: str, *, optional: bool = False, most: int | None = None) -> str | None:
-    """A text that is not empty, of ``most`` characters at most; None where it may be left out."""
+def text(fields: Mapping[str, Any], key: str, *, optional: bool = False, empty: bool = False, most: int | None = None) -> str | None:
+    """A text, not an empty one unless that is allowed, of ``most`` characters at most; None where it may be left out."""
     value = fields.get(key)
     if value is None and optional:
         return None
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not (value or empty):
         raise bad(key, "give a text")
     if most is not None and len(value) > most:
         raise bad(key, f"give a text of at most {most} characters")

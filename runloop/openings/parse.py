@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 VERSION = 0
 NAME_CHARACTERS = 200
+NAME_BREAKS = r"[\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+"""Characters that a name cannot hold, as Python and JSON Schema write them: controls and ends of lines."""
+_LINE_ENDS = "\n\r\x0b\x0c\x85\u2028\u2029"
 MAX_PROBLEMS = 200
 """Problems that are told one by one."""
 MAX_KEPT = 256
@@ -125,6 +129,18 @@ def digest_of(text: str | bytes, *, file: str | None = None) -> str:
     return blake3(decode(text, Report(file)).encode()).hexdigest()
 
 
+def _check_name(document: Section, name: str | None) -> None:
+    named = document.get("name")
+    if name is None or named is None:
+        return
+    if len(name) > NAME_CHARACTERS:
+        message = f"the name has {len(name)} characters, at most {NAME_CHARACTERS} are allowed"
+        document.problem("limit", message, named.at, key="name", hint="say more under 'goals'")
+    if (broken := re.search(NAME_BREAKS, name)) is not None:
+        message = "the name has several lines" if broken[0] in _LINE_ENDS else f"the name holds the control U+{ord(broken[0]):04X}"
+        document.problem("type", message, named.at, key="name", hint="write it on one line, and say more under 'goals'")
+
+
 def _document_order(problem: Problem) -> tuple[int, int]:
     return problem.where.line or 0, problem.where.column or 0
 
@@ -136,9 +152,7 @@ def _read(tree: Tree, source: str, given: Mapping[str, Json] | None, report: Rep
     document = Section(tree, report, OPENING_KEYS)
     _check_version(document)
     name = document.text("name", "add 'name: …'")
-    if name is not None and len(name) > NAME_CHARACTERS and (named := document.get("name")) is not None:
-        message = f"the name has {len(name)} characters, at most {NAME_CHARACTERS} are allowed"
-        document.problem("limit", message, named.at, key="name", hint="say more under 'goals'")
+    _check_name(document, name)
     goals = tuple(text for text, _ in document.texts("goals", "goals must be a sequence", "goals[{i}] must be a string"))
     params = _read_params(document, given, report)
     examples = read_examples(document, params.values, report)

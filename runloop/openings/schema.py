@@ -9,7 +9,7 @@ from runloop.openings.examples import MAX_EXAMPLES, MAX_LENGTH
 from runloop.openings.fields import SAFE_INTEGER
 from runloop.openings.model import ACTIONS, OnFailure
 from runloop.openings.nodes import U32_MAX
-from runloop.openings.parse import NAME_CHARACTERS, VERSION
+from runloop.openings.parse import NAME_BREAKS, NAME_CHARACTERS, VERSION
 from runloop.openings.read_clauses import MAX_ITEMS, MAX_OPTIONS, MAX_ROUNDS
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -28,7 +28,7 @@ def document_schema() -> dict[str, Any]:
         **_mapping(
             {
                 "version": {"const": VERSION},
-                "name": {**_TEXT, "maxLength": NAME_CHARACTERS},
+                "name": {**_TEXT, "maxLength": NAME_CHARACTERS, "not": {"pattern": NAME_BREAKS}},
                 "goals": _TEXTS,
                 "examples": {
                     "type": "array",

@@ -55,6 +55,19 @@ def test_a_detached_fork_goes_on_in_the_daemon_and_is_followed_later(daemon, wor
     assert (followed.returncode, json.loads(followed.stdout.splitlines()[-1])["kind"]) == (0, "run.finished")
 
 
+@pytest.mark.parametrize("at", ["", " ", "-1", "nowhere"])
+def test_a_point_that_is_none_is_told_in_the_same_words_with_a_daemon_and_without(daemon, words, at):
+    run_id = recorded(daemon, words)
+
+    there = daemon.rlp("fork", run_id, "--at", at)
+    daemon.stop()
+    here = daemon.rlp("fork", run_id, "--at", at)
+
+    told = [f"error[fork.point]: no node '{at}' started in the run", "  at key '--at'", "  hint: these did: one, two"]
+    assert (there.returncode, there.stderr.splitlines()) == (2, told)
+    assert (here.returncode, here.stderr.splitlines()[-3:]) == (2, told)
+
+
 def test_without_a_daemon_nothing_can_be_left_to_it(daemon, words):
     run_id = recorded(daemon, words)
     daemon.stop()

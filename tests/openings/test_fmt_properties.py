@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from runloop.openings import Opening, examine, parse_opening
 from runloop.openings.fmt import Form, format_opening
+from runloop.openings.parse import NAME_BREAKS
 
 NASTY = st.sampled_from(
     ["yes", "null", "~", "1e3", "0x1f", ".inf", "007", "12:30", "a: b", "a #b", "#a", "- a", "? a", "a,b", "[a]", "{a}", "'a'", '"a"', "",
@@ -61,7 +63,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     for target in range(1, len(names)):
         for source in draw(st.lists(st.integers(0, target - 1), max_size=2, unique=True)):
             edges.append({"from": f"{names[source]}.out{draw(GUARDS)}", "to": f"{names[target]} . p"})
-    document: dict[str, Any] = {"version": 0, "name": draw(TEXTS.filter(str.strip)), "nodes": nodes, "edges": edges}
+    document: dict[str, Any] = {
+        "version": 0,
+        "name": draw(TEXTS.filter(lambda text: text.strip() and re.search(NAME_BREAKS, text) is None)),
+        "nodes": nodes,
+        "edges": edges,
+    }
     document |= draw(
         st.fixed_dictionaries(
             {"params": st.dictionaries(PLAIN_TEXTS, VALUES.filter(plain), max_size=3).map(lambda params: {**params, "p": "given"})},
