@@ -208,7 +208,7 @@ class RunFeed:
         self._tails.pop(run_id, None)
 
     async def read(self, topic: str, from_seq: int, limit: int) -> Sequence[tuple[int, bytes]]:
-        """As :class:`runloop.bus.replay.DurableSource`. A run that nobody submitted yet has no records."""
+        """As :class:`runloop.bus.replay.DurableSource`. A run that nobody submitted yet has no records, one that was archived none here."""
         run_id = run_of_topic(topic)
         if run_id is None:
             hint = "subscribe to rlp/runs/trace:<run id>/events with class durable; anything else is realtime"
@@ -221,14 +221,18 @@ class RunFeed:
         return await asyncio.to_thread(self._from_ledger, topic, run_id, from_seq, limit)
 
     def _from_ledger(self, topic: str, run_id: str, from_seq: int, limit: int) -> list[tuple[int, bytes]]:
-        if not self.kb.ledger.run_ids(run_id, limit=1):
-            return []
+        from runloop.kb.pruning.archived import ArchivedRuns
+
         found: list[tuple[int, bytes]] = []
-        for event in self.kb.read_run(run_id, from_seq - 1):
-            if is_run_record(event):
-                found.append(_stored_frame(topic, event))
-                if len(found) == limit:
-                    break
+        if self.kb.ledger.run_ids(run_id, limit=1):
+            for event in self.kb.read_run(run_id, from_seq - 1):
+                if is_run_record(event):
+                    found.append(_stored_frame(topic, event))
+                    if len(found) == limit:
+                        break
+        archived = ArchivedRuns(self.kb.ledger)
+        if archived.run_ids(run_id, limit=1):  # asked last: what went while it was read has left a gap
+            raise archived.refusal(run_id)
         return found
 
 
