@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     Compiles = Callable[[str, bytes], bool]
     """Whether the guest's Python, which may be newer than this one, compiles a source (path, content)."""
 
-_MODULE = "runloop_agent"
+MODULE = "runloop_agent"
 #: Exists on every node and only orders, so no function has to take it.
 _ORDER_PORT = "in"
 
 #: What a source that no parser takes is answered with; MemoryError is its word for a nesting that is too deep.
-_BEYOND_PARSING = (ValueError, RecursionError, MemoryError)
+BEYOND_PARSING = (ValueError, RecursionError, MemoryError)
 _SOON_READ = 64 * 1024
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -47,7 +47,7 @@ def python_problems(
             problems.append(
                 BundleInvalid(f"not valid Python: {error.msg}", code="bundle.python_syntax", where=where, hint="correct the line named")
             )
-        except _BEYOND_PARSING as error:
+        except BEYOND_PARSING as error:
             why = str(error) or "nested too deeply"
             problems.append(BundleInvalid(f"not valid Python: {why}", code="bundle.python_syntax", where=where, hint="correct the file"))
         else:
@@ -63,7 +63,7 @@ def needed_arguments(entry: bytes) -> frozenset[str]:
         return frozenset()
     try:
         tree = ast.parse(entry)
-    except (SyntaxError, *_BEYOND_PARSING):
+    except (SyntaxError, *BEYOND_PARSING):
         return frozenset()
     marked = _marked(tree)
     if len(marked) != 1 or len(marked[0].decorator_list) != 1 or _is_bound_again(tree, marked[0].name):
@@ -81,7 +81,7 @@ def _is_bound_again(tree: ast.Module, name: str) -> bool:
 def _marked(tree: ast.Module) -> list[_Function]:
     names = _names_of_mark(tree)
     functions = [node for node in tree.body if isinstance(node, _Function)]
-    return [node for node in functions if any(_spelling(decorator) in names for decorator in node.decorator_list)]
+    return [node for node in functions if any(_mark(decorator) in names for decorator in node.decorator_list)]
 
 
 def _entry_problems(tree: ast.Module, ports_in: Iterable[str], where: Where) -> list[RunloopError]:
@@ -115,16 +115,21 @@ def _names_of_mark(tree: ast.Module) -> set[str]:
     """Collect the spellings under which the module can write the mark, whatever name it imported it by."""
     names: set[str] = set()
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == _MODULE and node.level == 0:
-            names.update(alias.asname or alias.name for alias in node.names if alias.name == "agent")
+        if isinstance(node, ast.ImportFrom) and node.module == MODULE and node.level == 0:
+            marks = [alias for alias in node.names if alias.name in {"agent", "*"}]
+            names.update("agent" if alias.name == "*" else alias.asname or alias.name for alias in marks)
         elif isinstance(node, ast.Import):
-            names.update(f"{alias.asname or alias.name}.agent" for alias in node.names if alias.name == _MODULE)
+            names.update(f"{alias.asname or alias.name}.agent" for alias in node.names if alias.name == MODULE)
     return names
 
 
-def _spelling(decorator: ast.expr) -> str:
+def _mark(decorator: ast.expr) -> str:
+    return spelling(decorator.func if isinstance(decorator, ast.Call) else decorator)
+
+
+def spelling(expression: ast.expr) -> str:
     """Its name with dots, nothing where it is another expression."""
-    at, parts = decorator.func if isinstance(decorator, ast.Call) else decorator, list[str]()
+    at, parts = expression, list[str]()
     while isinstance(at, ast.Attribute):
         parts.append(at.attr)
         at = at.value

@@ -11,6 +11,7 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.agent_from_run import write_case
+from runloop.cli.agent_remarks import print_remarks, ungranted
 from runloop.cli.agent_views import (
     LIST_COLUMNS,
     inspection_json,
@@ -86,13 +87,15 @@ def check(targets: Targets, root: RootOption = None, json: JsonOption = False, t
     found = []
     for target in targets:
         inspection = inspect_bundle(_place(store, target), home=_home(), env=os.environ)
-        found.append((target, inspection, [*inspection.problems, *lint(inspection, _guest_compiles, _wasm_fault)]))
+        problems = [*inspection.problems, *lint(inspection, _guest_compiles, _wasm_fault)]
+        found.append((target, inspection, problems, ungranted(inspection.root, inspection.bundle)))
     if output.wants_json(as_json=json, as_table=table):
         output.print_json({"agents": [inspection_json(*each) for each in found]})
     else:
-        for _, inspection, problems in found:
+        for _, inspection, problems, remarks in found:
             print_problems(inspection.root, problems)
-    return max((problem_code(problems) for _, _, problems in found), default=EXIT_OK)
+            print_remarks(remarks)
+    return max((problem_code(problems) for _, _, problems, _ in found), default=EXIT_OK)
 
 
 @app.command()
@@ -148,6 +151,7 @@ def scaffold(
 @app.command()
 def build(target: Target, root: RootOption = None, json: JsonOption = False, table: TableOption = False) -> int:
     """Check an agent and write the digests of its files into its manifest."""
+    from runloop.bundles import inspect_bundle
     from runloop.bundles.seal import seal
 
     place = _place(_store(root), target)
@@ -159,15 +163,19 @@ def build(target: Target, root: RootOption = None, json: JsonOption = False, tab
         else:
             print_problems(place, problems)
         return problem_code(problems)
+    remarks = ungranted(place, inspect_bundle(place, home=_home(), env=os.environ).bundle)
     if as_json:
         changes = {"added": sealed.added, "changed": sealed.changed, "removed": sealed.removed}
         digests = {"manifest_digest": sealed.manifest_digest, "digest": sealed.digest}
-        output.print_json({"path": str(place), "built": True, **changes, **digests, "problems": []})
+        output.print_json(
+            {"path": str(place), "built": True, **changes, **digests, "problems": [], "remarks": [each.to_dict() for each in remarks]}
+        )
         return EXIT_OK
     for word, paths in (("added", sealed.added), ("changed", sealed.changed), ("removed", sealed.removed)):
         for path in paths:
             output.print_line(f"{word}: {path}")
     output.print_line(f"built {place} ({sealed.digest[:12]})")
+    print_remarks(remarks)
     return EXIT_OK
 
 

@@ -40,9 +40,14 @@ def listed_json(listed: Listed) -> dict[str, Any]:
     }
 
 
-def inspection_json(target: str, inspection: Inspection, problems: Sequence[RunloopError]) -> dict[str, Any]:
+def inspection_json(
+    target: str, inspection: Inspection, problems: Sequence[RunloopError], remarks: Sequence[RunloopError]
+) -> dict[str, Any]:
     """An entry of `rlp agent check --json`."""
-    return {"agent": target, "path": str(inspection.root), "ok": not problems, "problems": [problem.to_dict() for problem in problems]}
+    return {
+        "agent": target, "path": str(inspection.root), "ok": not problems,
+        "problems": [problem.to_dict() for problem in problems], "remarks": [remark.to_dict() for remark in remarks],
+    }  # fmt: skip
 
 
 def print_problems(root: Path, problems: Sequence[RunloopError]) -> None:

@@ -37,6 +37,12 @@ class Capabilities:
     mail: bool = False
     ask: bool = False
 
+    def grants(self, key: str) -> bool:
+        """Whether anything is granted under a key of the policy file; ``fs_rw`` is a directory that may be written to."""
+        if key == "fs_rw":
+            return any(write for _, write in self.fs.roots)
+        return bool(getattr(self, key) != getattr(_NOTHING, key))
+
     def intersect(self, other: Capabilities | Override) -> Capabilities:
         """Return what both grant; an override narrows only the capabilities that it states."""
         caps, stated = (other.caps, other.stated) if isinstance(other, Override) else (other, ALL)
@@ -171,6 +177,7 @@ class Capabilities:
         }
 
 
+_NOTHING = Capabilities()
 #: The capabilities that an override can state, each on its own.
 ALL = frozenset(item.name for item in fields(Capabilities))
 

@@ -166,6 +166,29 @@ def test_build_takes_the_syntax_of_the_guests_python_though_this_one_is_older(rl
 
 
 @pytest.mark.usefixtures("compiled")
+def test_build_and_check_remark_on_calls_that_the_policy_does_not_grant(rlp, home):
+    rlp("scaffold", "reader", "--no-model", "--cap-fs", str(home))
+    bundle = home / ".runloop" / "agents" / "reader"
+    calls = "kb.search(topic); files.read(topic); emit.log(topic); files.write(topic, topic)\n    mail.send([])"
+    (bundle / "agent.py").write_text(f"from runloop_agent import *\n\n\n@agent\ndef run(topic):\n    {calls}\n")
+    write = (
+        f"{bundle}/agent.py:6: files.write is called, and policy.caps grants no fs_rw: it will be denied; write fs_rw = […] in policy.caps"
+    )
+    send = f"{bundle}/agent.py:7: mail.send is called, and policy.caps grants no mail: it will be denied; write mail = true in policy.caps"
+    warned = f"warning[bundle.call_not_granted]: {write}\nwarning[bundle.call_not_granted]: {send}\n"
+
+    code, _, err = rlp("build", "reader", "--table")
+
+    assert (code, err) == (0, warned)
+    assert rlp("check", "reader", "--table") == (0, f"{bundle}: ok\n", warned)
+    found = json.loads(rlp("check", "reader")[1])["agents"][0]
+    assert (found["ok"], found["problems"], [each["where"]["line"] for each in found["remarks"]]) == (True, [], [6, 7])
+    assert [each["code"] for each in json.loads(rlp("build", "reader")[1])["remarks"]] == ["bundle.call_not_granted"] * 2
+    shipped = json.loads(rlp("check", "mailer", "writer", "critic", "contact_resolver", "context_gatherer", "assistant")[1])["agents"]
+    assert [each["remarks"] for each in shipped] == [[]] * 6
+
+
+@pytest.mark.usefixtures("compiled")
 def test_build_says_what_changed_and_refuses_what_is_wrong(rlp, home):
     rlp("scaffold", "reader")
     bundle = home / ".runloop" / "agents" / "reader"

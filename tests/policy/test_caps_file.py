@@ -166,3 +166,20 @@ def test_a_set_is_shown_as_a_policy_file_would_say_it():
         'exec = { read_only = [["git", "log"]] }\nkb_read = ["notes"]\nkb_write = true\nsecrets = ["s"]\nmodel = true'
     ).to_dict()
     assert shown == body
+
+
+@pytest.mark.parametrize(
+    ("text", "granted"),
+    [
+        ("", set()),
+        ('fs = ["/a"]', {"fs"}),
+        ('fs_rw = ["/a"]', {"fs", "fs_rw"}),
+        ('net = ["a.example"]\ntime = true', {"net", "time"}),
+        ('kb_read = true\nexec = { commands = [["ls"]] }\nmail = false', {"kb_read", "exec"}),
+        ('spawn = ["agent:a"]\nsecrets = ["runloop/a/b"]', {"spawn", "secrets"}),
+    ],
+)
+def test_what_is_granted_at_all_is_told_by_the_key_of_the_file(text, granted):
+    caps = parse(text)
+    keys = ("fs", "fs_rw", "net", "exec", "kb_read", "kb_write", "spawn", "secrets", "time", "model", "mail", "ask")
+    assert {key for key in keys if caps.grants(key)} == granted

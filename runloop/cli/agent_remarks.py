@@ -1,0 +1,40 @@
+"""What may be meant and is no fault: calls of an agent that its policy does not grant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runloop.cli import output
+from runloop.errors import RunloopError, Where
+
+if TYPE_CHECKING:
+    from runloop.bundles import Bundle
+
+_SWITCHES = frozenset({"time", "model", "mail", "ask"})
+
+
+def ungranted(root: Path, bundle: Bundle | None) -> list[RunloopError]:
+    """The hostcalls that a Python agent's sources name and its policy does not grant; an agent may well handle a refusal."""
+    from runloop.bundles.calls import named_calls
+    from runloop.bundles.errors import BundleInvalid
+    from runloop.effects.catalogue import CATALOGUE
+
+    if bundle is None or bundle.kind != "python":
+        return []
+    found: list[RunloopError] = []
+    for call, (path, line) in named_calls(bundle.files, CATALOGUE).items():
+        key = CATALOGUE[call].capability
+        if key != "none" and not bundle.caps.grants(key):
+            hint = f"write {key} = {'true' if key in _SWITCHES else '[…]'} in policy.caps"
+            message = f"{call} is called, and policy.caps grants no {key}: it will be denied"
+            found.append(BundleInvalid(message, code="bundle.call_not_granted", where=Where(file=f"{root}/{path}", line=line), hint=hint))
+    return found
+
+
+def print_remarks(remarks: Sequence[RunloopError]) -> None:
+    """Print them as warnings."""
+    for each in remarks:
+        assert each.where is not None  # noqa: S101 - made above
+        output.print_warning(each.code, f"{each.where.file}:{each.where.line}: {each.message}; {each.hint}")
