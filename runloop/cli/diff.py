@@ -13,8 +13,7 @@ from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrap
 from runloop.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
-    from runloop.runs.diff import NodeDiff, RunDiff
-    from runloop.runs.history import RecordedRun
+    from runloop.runs.diff import Member, NodeDiff, RunDiff
     from runloop.runs.jsondiff import Difference
 
 app = typer.Typer(add_completion=False, help="Compare two runs, node by node.")
@@ -54,7 +53,7 @@ def diff(
     return EXIT_OK if found.same else EXIT_FAILED
 
 
-def _family(ref: str) -> list[RecordedRun]:
+def _family(ref: str) -> list[Member]:
     from runloop.runs.diff import family
 
     with finding(ref) as found:

@@ -13,7 +13,6 @@ from typing import Any
 from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing
 from runloop.effects.types import MICROS_PER_USD
-from runloop.runs.fork import shared_children
 from runloop.runs.history import RecordedAttempt, RecordedRun, Spent, asked_by, load_run
 from runloop.runs.jsondiff import MISSING, Difference, differences, first_difference
 from runloop.runs.sources import RunSource
@@ -116,24 +115,51 @@ class RunDiff:
         }
 
 
-def family(source: RunSource, run_id: str) -> list[RecordedRun]:
-    """The run and its child runs, in the order in which they began; those that a fork shares with its parent are its own here."""
-    runs, left = list[RecordedRun](), [run_id]
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A run of a family. ``place`` is who asked for it, from the outermost run on: node, attempt and the number among what that started."""
+
+    place: tuple[tuple[str, int, int], ...]
+    run: RecordedRun
+
+
+def family(source: RunSource, run_id: str) -> list[Member]:
+    """The run and its child runs, those of a run together; those that a fork shares with its parent are its own here."""
+    members: list[Member] = []
+    left: list[tuple[tuple[tuple[str, int, int], ...], str]] = [((), run_id)]
     while left:
-        run = load_run(source, left.pop(0))
-        runs.append(run)
-        below = [*shared_children(run, source.children), *source.children(run.run_id)]
-        left += [each for each in below if each not in {*left, *(other.run_id for other in runs)}]
-    return runs
+        place, each = left.pop(0)
+        member = Member(place, load_run(source, each))
+        members.append(member)
+        left += [((*place, at), child) for at, child in _children(source, member.run).items()]
+    return members
 
 
-def diff_runs(first: Sequence[RecordedRun], second: Sequence[RecordedRun]) -> RunDiff:
-    """Compare two families: the run itself, then its child runs in the order in which they began."""
-    names = ({run.run_id: _name(at) for at, run in enumerate(family)} for family in (first, second))
-    one, other = ([_Named(run, known) for run in family] for family, known in zip((first, second), names, strict=True))
-    nodes = [node for at, pair in enumerate(zip_longest(one, other)) for node in _nodes(_name(at) if at else "", *pair)]
-    a, b = one[0].run, other[0].run
-    given = [side.neutral(side.run.submitted.get("params")) for side in (one[0], other[0])]
+def _children(source: RunSource, run: RecordedRun) -> dict[tuple[str, int, int], str]:
+    """The child runs of a run by who asked for them, in the order in which they were asked for."""
+    known: dict[str, list[str]] = {}
+    found: dict[tuple[str, int, int], str] = {}
+    for attempt in run.attempts:
+        for number, ids in enumerate(zip(attempt.children_of(run.run_id), attempt.children_of(attempt.run_id), strict=True)):
+            for parent, child in zip((run.run_id, attempt.run_id), ids, strict=True):  # those of a fork go before those that it shares
+                if parent not in known:
+                    known[parent] = source.children(parent)
+                if child in known[parent]:
+                    found.setdefault((attempt.node, attempt.attempt, number), child)
+    return found
+
+
+def diff_runs(first: Sequence[Member], second: Sequence[Member]) -> RunDiff:
+    """Compare two families: the run itself, then its child runs, each with the one that was asked for in the same place."""
+    places = {place: _name(at) for at, place in enumerate(dict.fromkeys(each.place for each in (*first, *second)))}
+    sides = []
+    for members in (first, second):
+        names = {each.run.run_id: places[each.place] for each in members}
+        sides.append({each.place: _Named(each.run, names) for each in members})
+    one, other = sides
+    nodes = [node for place, name in places.items() for node in _nodes(name if place else "", one.get(place), other.get(place))]
+    a, b = one[()].run, other[()].run
+    given = [side[()].neutral(side[()].run.submitted.get("params")) for side in sides]
     ends = [run.finished or {} for run in (a, b)]
     return RunDiff(
         runs=(a.run_id, b.run_id),

@@ -6,7 +6,7 @@ own ``run.submitted`` applied. Costs, approvals and pauses of the parent stay th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -18,7 +18,6 @@ from runloop.text import GATE
 
 if TYPE_CHECKING:
     from runloop.events import StoredEvent
-    from runloop.runs.history import RecordedRun
     from runloop.runs.sources import RunSource
 
 _OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "run.recovered", "run.finished"})
@@ -220,18 +219,6 @@ def open_calls(events: Sequence[StoredEvent], parent: str, seq: int) -> list[Pla
             found.append((meta["node"], meta["attempt"], 0))
         elif event.kind == "effect.requested" and meta["name"] in SPAWNS and _place(event) not in answered:
             found.append(_place(event))
-    return found
-
-
-def shared_children(fork: RecordedRun, children_of: Callable[[str], list[str]]) -> list[str]:
-    """The child runs of what a fork shares with the run that it was forked from; those that it has itself are not among them."""
-    found = []
-    for attempt in fork.attempts:
-        if attempt.run_id == fork.run_id:
-            continue
-        for own, theirs in zip(*map(attempt.children_of, (fork.run_id, attempt.run_id)), strict=True):
-            if own not in children_of(fork.run_id) and theirs in children_of(attempt.run_id):
-                found.append(theirs)
     return found
 
 

@@ -165,3 +165,26 @@ async def test_child_runs_that_a_fork_shares_with_its_parent_are_those_of_both(b
 
             names = [f"{each.run}/{each.node}" for each in found.nodes]
             assert (seq, names, found.same) == (seq, ["/below", "/asks", "CHILD-1/only", "CHILD-2/only"], True)
+
+
+TWO = """version: 0
+name: two
+params: {first: 10ms, second: 400ms}
+nodes:
+  - {id: tea, use: "opening:inner", with: {topic: tea}, wait: {for: "{{params.first}}"}}
+  - {id: rum, use: "opening:inner", with: {topic: rum}, wait: {for: "{{params.second}}"}}
+edges: []
+"""
+
+
+async def test_child_runs_are_compared_with_those_in_the_same_place_whichever_began_first(bench):
+    async with bench() as b:
+        b.agent("relay", "@agent\ndef run(topic):\n    return {'out': topic}\n")
+        b.openings["inner"] = TEXT
+        one = (await b.run(TWO)).run_id
+        other = (await b.run(TWO, params={"first": "400ms", "second": "10ms"})).run_id
+
+        found = diff_runs(family(b.ledger, one), family(b.ledger, other))
+
+        assert [f"{each.run}/{each.node}" for each in found.nodes] == ["/tea", "/rum", "CHILD-1/only", "CHILD-2/only"]
+        assert [each.node for each in found.nodes if not each.same] == []
