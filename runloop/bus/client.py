@@ -61,6 +61,7 @@ class BusClient:
         self.on_reconnect: list[Callable[[], None]] = []
         """Called after each new connection but the first, when the subscriptions are back."""
         self.session = ""
+        self.inbox = ""
         self.role = ""
         self.limits: dict[str, Any] = {}
 
@@ -251,7 +252,7 @@ class BusClient:
         """Ask on a topic and wait for the reply; raises DeadlinePassed, and Disconnected ``bus.no_responder`` where nobody listens."""
         wire = await self._connected()
         number = secrets.randbits(62)  # who was asked before cannot guess where the answers of others go
-        more = {**(meta or {}), "reply_to": f"rlp/inbox/{self.session}/{number}", "ack": True}
+        more = {**(meta or {}), "reply_to": f"{self.inbox}/{number}", "ack": True}
         raw = self._encoder.full(topic, type_, payload, _now_ms(), deadline_ms, trace_id=secrets.randbits(128), meta=more)
         late = DeadlinePassed(f"no reply on {topic!r} within {deadline_ms} ms", hint="ask again with a longer deadline")
         asked = self._encoder.msg_id
@@ -279,7 +280,8 @@ class BusClient:
                     wire.send(frames.encode(frames.HELLO, hello.payload(), msg_id=self._next_id(), now_ms=_now_ms()))
                     welcome = await wire.welcome
                     self.session, self.role, self.limits = welcome["session"], welcome["role"], welcome["limits"]
-                    inbox = frames.Subscribe(0, f"{welcome['inbox']}/*")
+                    self.inbox = welcome["inbox"]
+                    inbox = frames.Subscribe(0, f"{self.inbox}/*")
                     number = self._next_id()
                     wire.send(frames.encode(frames.SUBSCRIBE, inbox.payload(), msg_id=number, now_ms=_now_ms()))
                     await self._ack(number, "the subscription to the inbox")

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from runloop.bus import dialogue, frames, intake, losses, publishing, replay
@@ -35,13 +37,22 @@ class Broker:
     """Sessions, subscriptions, queues. Every method takes the time in epoch ms; ``tick`` also a monotonic one, for patience with peers."""
 
     def __init__(
-        self, limits: BusLimits | None = None, *, acl: Acl | None = None, token: str | None = None, version: str = "", durable: bool = False
+        self,
+        limits: BusLimits | None = None,
+        *,
+        acl: Acl | None = None,
+        token: str | None = None,
+        version: str = "",
+        durable: bool = False,
+        secret: bytes = b"",
     ) -> None:
+        """``secret`` keeps the keys of sessions from being guessed: random bytes, of this broker alone."""
         self.limits = limits or BusLimits()
         self.acl = acl or Acl()
         self.token = token
         self.version = version
         self.has_ledger = durable
+        self._secret = secret
         self.sessions: dict[str, Session] = {}
         self.routes = Routes(self.acl)
         self.windows: dict[tuple[tuple[str, ...], str], Window] = {}
@@ -58,7 +69,7 @@ class Broker:
         self.refused = 0
         self.buffered = 0
         self.notices = DropNotices(self.limits.notices_per_s)
-        self.local = Session("", Peer(0, 0, 0, DAEMON), DAEMON)
+        self.local = Session("", Peer(0, 0, 0, DAEMON), role=DAEMON)
         self._notice_ids = 0
         self.special = frozenset((*self.acl.restricted_schemas, *range(frames.FIRST_ID, frames.LAST_ID + 1)))
         """Schema ids of frames that are looked at one by one."""
@@ -67,7 +78,8 @@ class Broker:
 
     def connect(self, session_id: str, peer: Peer, mono_ms: int, now_ms: int) -> Session:
         """A new connection; past the limit one gets a goodbye at once, :func:`~runloop.bus.crowd.who_makes_room` says which."""
-        session = Session(session_id, peer, opened_ms=mono_ms, heard_ms=mono_ms)
+        key = hmac.new(self._secret, session_id.encode(), hashlib.sha256).hexdigest()
+        session = Session(session_id, peer, key, opened_ms=mono_ms, heard_ms=mono_ms)
         most = self.limits.connections
         if len(self.sessions) >= most:
             there = [each for each in self.sessions.values() if not each.closing]

@@ -55,13 +55,13 @@ def _hello(broker: Broker, session: Session, payload: Any, now_ms: int) -> None:
     if session.greeted:
         raise bad("a second hello", key="schema_id", hint="one hello opens a connection", code="bus.hello")
     hello = frames.read_hello(payload)
-    if hello.role == OPERATOR and not _token_fits(broker.token, hello.token):
+    if hello.role == OPERATOR and not _fits(broker.token, hello.token):
         hint = "send the content of the daemon's token file, or connect with the role client"
         raise NotAllowed("the role operator needs the operator token", code="bus.token", hint=hint)
     if hello.role == AGENT and hello.token is not None:
         _prove(broker, session, hello.name, hello.token, now_ms)
     if hello.resume is not None:
-        before = broker.sessions.get(hello.resume)
+        before = next((other for other in broker.sessions.values() if _fits(other.key, hello.resume)), None)
         if before is not None and before is not session and before.peer.uid == session.peer.uid and before.role == hello.role:
             broker.goodbye(before, RunloopError("the client went on in another connection", code="bus.resumed"), now_ms)
     session.role = hello.role
@@ -69,7 +69,7 @@ def _hello(broker: Broker, session: Session, payload: Any, now_ms: int) -> None:
         session.peer.uid, session.peer.gid, session.peer.pid, hello.role, session.id, hello.name, hello.version
     )
     welcome = {
-        "session": session.id,
+        "session": session.key,
         "version": broker.version,
         "role": hello.role,
         "uid": session.peer.uid,
@@ -84,7 +84,7 @@ def _prove(broker: Broker, session: Session, name: str, token: str, now_ms: int)
     """The connection is the agent of that name, and the only one: an earlier connection of it ends."""
     if "/" in check_topic(name):
         raise bad(f"{name!r} is no name of an agent", key="name", hint="one level of a topic, without slashes", code="bus.hello")
-    if broker.token is None or not _token_fits(agent_token(broker.token, name), token):
+    if broker.token is None or not _fits(agent_token(broker.token, name), token):
         hint = "use the token that `runloop.client.agent_token` makes of the operator token and this name"
         raise NotAllowed(f"this is not the token of the agent {name!r}", code="bus.token", hint=hint)
     for before in [other for other in broker.sessions.values() if other.agent == name]:
@@ -92,7 +92,7 @@ def _prove(broker: Broker, session: Session, name: str, token: str, now_ms: int)
     session.agent = name
 
 
-def _token_fits(ours: str | None, given: str | None) -> bool:
+def _fits(ours: str | None, given: str | None) -> bool:
     return ours is not None and given is not None and hmac.compare_digest(ours.encode(), given.encode())
 
 

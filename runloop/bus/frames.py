@@ -30,7 +30,7 @@ _TOKEN_CHARACTERS: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Who connects. ``resume`` is the id of this client's session before, which ends if it still exists."""
+    """Who connects. ``resume`` is the key of this client's session before, which ends if it still exists."""
 
     role: str
     name: str

@@ -83,7 +83,8 @@ class BusServer:
         on_error: Callable[[BaseException, str], None] | None = None,
     ) -> None:
         """``token`` makes operators; ``any_uid`` leaves the check of the user to the socket's group; ``on_error`` hears what broke."""
-        self.broker = Broker(limits, acl=acl, token=token, version=runloop.__version__, durable=ledger is not None)
+        durable, secret = ledger is not None, secrets.token_bytes(32)
+        self.broker = Broker(limits, acl=acl, token=token, version=runloop.__version__, durable=durable, secret=secret)
         self.any_uid = any_uid
         self.buffer = memoryview(bytearray(_READ_BYTES))  # reading into a new one each time costs eight times as much
         self._ledger = ledger

@@ -32,7 +32,10 @@ class Session:
     """State of one connection. ``buffer`` holds the beginning of a frame, ``needed`` how long that frame is as far as known."""
 
     id: str
+    """The name of its inbox: who was asked something knows it."""
     peer: Peer
+    key: str = ""
+    """What the client alone is told: with it a later connection takes over from this one."""
     role: str = ""
     agent: str = ""
     """The name that a connection of the role agent has proved."""

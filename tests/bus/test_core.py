@@ -3,6 +3,7 @@ import pytest
 from runloop import rmp
 from runloop.bus import frames
 from runloop.bus.acl import DECISION
+from runloop.bus.core import Broker
 from runloop.bus.session import Peer
 
 GENERIC = "observation.generic.v1"
@@ -11,7 +12,7 @@ GENERIC = "observation.generic.v1"
 def test_a_hello_is_welcomed_with_session_role_and_limits(rig):
     session = rig.connect("one")
     (welcome,) = rig.payloads(session)
-    assert (welcome["session"], welcome["role"], welcome["uid"], welcome["inbox"]) == ("one", "client", 1000, "rlp/inbox/one")
+    assert (welcome["session"], welcome["role"], welcome["uid"], welcome["inbox"]) == (session.key, "client", 1000, "rlp/inbox/one")
     assert welcome["limits"]["max_body"] == rmp.DEFAULT_MAX_BODY
 
 
@@ -375,7 +376,7 @@ def test_a_peer_that_answers_pings_stays(rig):
 def test_a_client_that_goes_on_elsewhere_ends_its_session_before(rig):
     before = rig.joined("before")
     session = rig.broker.connect("after", before.peer, 0, rig.now)
-    rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, "before").payload())
+    rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, before.key).payload())
     assert rig.payloads(before)[0]["code"] == "bus.resumed"
     assert not session.closing
 
@@ -383,8 +384,23 @@ def test_a_client_that_goes_on_elsewhere_ends_its_session_before(rig):
 def test_nobody_ends_the_session_of_another_role_by_resuming_it(rig):
     operator = rig.joined("op", "operator")
     session = rig.broker.connect("x", operator.peer, 0, rig.now)
-    rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, "op").payload())
+    rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, operator.key).payload())
     assert not operator.closing
+
+
+def test_who_was_asked_cannot_end_the_connection_of_who_asked(rig):
+    asker, asked = rig.joined("asker"), rig.joined("asked")
+    rig.subscribe(asked, "service")
+    rig.publish(asker, "service", 1, meta={"reply_to": "rlp/inbox/asker/1"})
+    known = rig.read(asked)[0].meta["reply_to"].split("/")[2]
+    session = rig.broker.connect("x", asker.peer, 0, rig.now)
+    rig.say(session, frames.HELLO, frames.Hello("client", "x", "1", None, known).payload())
+    assert (asker.closing, session.closing) == (False, False)
+
+
+def test_the_keys_of_two_brokers_differ():
+    first, second = (Broker(secret=secret).connect("one", Peer(1, 1, 1), 0, 0) for secret in (b"a", b"b"))
+    assert first.key != second.key
 
 
 def test_topics_that_are_used_once_do_not_add_up(rig):

@@ -725,7 +725,7 @@ async def test_a_subscription_that_makes_no_sense_is_refused_by_the_client(serve
 async def test_what_comes_to_an_inbox_under_no_number_that_was_given_out_harms_nobody(serve, number):
     server = await serve()
     async with await BusClient.connect(server.path, reconnect_s=0) as asker, await BusClient.connect(server.path) as asked:
-        assert await asked.publish(f"rlp/inbox/{asker.session}/{number}", GENERIC, 1, ack=True) == 1
+        assert await asked.publish(f"{asker.inbox}/{number}", GENERIC, 1, ack=True) == 1
         await asker.flush()
 
 
