@@ -169,15 +169,22 @@ class People:
             return
         kind, meta = record["kind"], record["meta"]
         if kind in {"approval.decided", "approval.expired"}:
-            self._settle(meta["approval_id"])
+            self._settle(meta["approval_id"], heard=kind == "approval.decided")
         elif kind in _OUTCOMES:
-            self._settle(f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}")
+            approval_id = f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}"
+            self._settle(approval_id, heard=kind == "effect.completed" and not _by_default(meta.get("result")))
 
-    def _settle(self, approval_id: str) -> None:
+    def _settle(self, approval_id: str, *, heard: bool) -> None:
+        """It is closed; whoever answered it a moment before is told so where the answer was not ``heard`` any more."""
         self.aside.asked(approval_id)
         settled = self._settled.get(approval_id)
-        if settled is not None and not settled.done():
+        if settled is None or settled.done():
+            return
+        if heard:
             settled.set_result(None)
+        else:
+            message = f"{approval_id!r} was closed before the answer was heard, so that nothing follows from it"
+            self._refuse(approval_id, InvalidInput(message, code="approval.unknown", hint="`rlp show` tells how the run went on"))
 
     # ── parked runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -313,6 +320,11 @@ class People:
         for waiter in self._moved.pop(root, ()):
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _by_default(result: object) -> bool:
+    """Whether the time of a question ran out, and its default counts."""
+    return isinstance(result, Mapping) and result.get("by") == "default"
 
 
 def _check(shown: Mapping[str, Any], given: Answer) -> None:

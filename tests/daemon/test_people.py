@@ -147,6 +147,34 @@ async def test_what_was_decided_otherwise_meanwhile_is_not_open_any_more(runs):
     assert (runs.people.open_count, runs.people.aside.some_are_back) == (0, False)
 
 
+CALL = {"node": "a", "call": 1, "attempt": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "meta", "heard"),
+    [
+        ("approval.decided", {"approval_id": ASKED.approval_id}, True),
+        ("approval.expired", {"approval_id": ASKED.approval_id}, False),
+        ("effect.completed", {**CALL, "result": {"answer": "yes", "by": "operator"}}, True),
+        ("effect.completed", {**CALL, "result": {"answer": "no", "by": "default"}}, False),
+        ("effect.failed", {**CALL, "error": {"code": "ask.timeout"}}, False),
+    ],
+)
+async def test_who_answers_while_it_is_closed_hears_whether_the_answer_counted(runs, kind, meta, heard):
+    runs.people.put_aside("run", [question()])
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    await settle()
+    runs.people.bring_back("run")
+    runs.people.take({"kind": kind, "run_id": "run", "meta": meta})
+    if heard:
+        assert (await answering)["approval_id"] == ASKED.approval_id
+    else:
+        with pytest.raises(InvalidInput, match="was closed before the answer was heard"):
+            await answering
+        assert runs.people._given == {}
+    assert (runs.people.open_count, runs.people._settled) == (0, {})
+
+
 async def test_nobody_is_woken_where_nothing_was_answered(runs):
     await runs.parks()
     runs.people.put_aside("run", [question()])
