@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from runloop.openings import Opening
     from runloop.runs.services import Lookup, Services
     from runloop.runs.sources import RunSource
+
+_OF_THE_REQUEST: Final = ("mode", "approve_in_advance", "patient")
+"""What a ``run.submitted`` says of how its run was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,24 @@ def fork_events(services: Services, source: RunSource, fork: PlannedFork, key: s
     message = f"fork of run {parent[:8]} after record {fork.seq} submitted"
     until = next((event.id for event in fork.told if event.payload["run_id"] == parent and event.payload["seq"] > fork.seq), None)
     own = run_event(identity, 1, "run.submitted", fork.meta, message, ts_ms=services.clock_ms(), key=key)
-    return [own, *_children(services, source, identity, parent, fork.told, fork.seq, until)]
+    wanted = {name: fork.meta.get(name) for name in _OF_THE_REQUEST}
+    return [own, *_children(services, source, identity, wanted, parent, fork.told, fork.seq, until)]
 
 
 def _children(
-    services: Services, source: RunSource, fork: RunIdentity, parent: str, told: Sequence[StoredEvent], seq: int, until: int | None
+    services: Services,
+    source: RunSource,
+    fork: RunIdentity,
+    wanted: Mapping[str, Any],
+    parent: str,
+    told: Sequence[StoredEvent],
+    seq: int,
+    until: int | None,
 ) -> Iterator[NewEvent]:
-    """Forks of the child runs that were under way: what they did before the parent's next record (event ``until``) is not done again."""
+    """Forks of the child runs that were under way: what they did before the parent's next record (event ``until``) is not done again.
+
+    ``wanted`` is what whoever forks says, for them as for their parent.
+    """
     for node, attempt, call in open_calls(told, parent, seq):
         old = child_id(parent, node, attempt, call)
         below = list(told_events(source, old))
@@ -133,12 +147,12 @@ def _children(
         child = child_id(fork.run_id, node, attempt, call)
         identity = RunIdentity(child, fork.trace_id, _opening_id(services), below[0].payload["opening_name"], fork.run_id)
         meta = {
-            **_carried(services, below[0].payload["meta"], owner=services.owner),
+            **_carried(services, {**below[0].payload["meta"], **wanted}, owner=services.owner),
             "forked_from": {"run_id": old, "seq": before[-1]},
         }
         message = f"fork of child run {old[:8]} after record {before[-1]} submitted"
         yield run_event(identity, 1, "run.submitted", meta, message, ts_ms=services.clock_ms())
-        yield from _children(services, source, identity, old, below, before[-1], until)
+        yield from _children(services, source, identity, wanted, old, below, before[-1], until)
 
 
 def _bundles(services: Services, opening: Opening, submitted: Mapping[str, Any], request: ForkRequest) -> dict[str, Bundle]:

@@ -675,3 +675,24 @@ async def test_a_child_of_a_fork_that_is_paused_before_it_begins_waits_with_it(b
         await resume(run, "now")
         assert ((await driving).status, len(b.model.prompts)) == ("succeeded", 4)
         assert [event.kind for event in b.ledger.read_run(child.run_id)][1:3] == ["run.started", "run.paused"]
+
+
+async def test_what_was_approved_in_advance_for_a_run_is_not_for_the_children_of_its_fork(bench, desk):
+    asked = desk(True)
+    async with bench(asked) as b:
+        mails = "    model.complete('one')\n    mail.send([{'email': 'a@b.org'}], subject='s', text='t')\n"
+        b.agent("mails", f"@agent\ndef run():\n{mails}", caps=CAPS)
+        policy = "policy: {approve_in_advance: [mail.outbox]}\n"
+        b.openings["inner"] = f'version: 0\nname: inner\n{policy}nodes: [{{id: one, use: "agent:mails"}}]\nedges: []\n'
+        outer = f'version: 0\nname: outer\n{policy}nodes: [{{id: below, use: "opening:inner"}}]\nedges: []\n'
+        b.model.gate, b.model.gate_at, b.model.hold_seen = asyncio.Event(), 1, asyncio.Event()
+        parent = await b.submit(outer, yes=True)
+        first = asyncio.create_task(b.manager.drive(parent))
+        await b.model.hold_seen.wait()
+        run = await b.manager.fork(b.ledger, ForkRequest(parent.run_id, "4"))
+        b.model.gate.set()
+        assert ((await first).status, len(b.outbox.sent), asked.shown) == ("succeeded", 1, [])
+
+        result = await b.manager.drive(run)
+
+        assert (len(asked.shown), result.status, len(b.outbox.sent)) == (1, "succeeded", 2)
