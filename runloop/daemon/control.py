@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runloop.daemon import overview, reading
@@ -33,7 +33,7 @@ _MAX_LIST = 1000
 _MAX_LINE = 65_536
 _MAX_BLOB = 4 * 1024 * 1024
 _RUN_STATES = ("queued", "running", "waiting", "paused", "unfinished", "succeeded", "failed", "cancelled")
-Verb = Callable[["Control", Mapping[str, Any], "Peer"], Awaitable[dict[str, Any]]]
+Verb = Callable[["Control", Mapping[str, Any], "Peer"], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class Control:
@@ -66,8 +66,7 @@ class Control:
             _operator(peer, str(name))
         if name not in _LOOKING_UP:
             return await verb(self, fields, peer)
-        async with self._lookups.turn(peer):
-            return await verb(self, fields, peer)
+        return await self._lookups.look(peer, lambda: verb(self, fields, peer))
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

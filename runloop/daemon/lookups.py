@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Container
+    from collections.abc import Awaitable, Callable, Container, Coroutine
 
     from runloop.bus.session import Peer
+
+Found = TypeVar("Found")
 
 
 class Lookups:
@@ -24,12 +26,30 @@ class Lookups:
         self._room = room
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    @asynccontextmanager
-    async def turn(self, peer: Peer) -> AsyncIterator[None]:
-        """Wait for the turn. Raises ``bus.closed`` where nobody hears the answer any more."""
-        lock = self._turns.setdefault(peer.session, asyncio.Lock())
-        async with lock:
-            await self._room(peer.session)
-            if peer.session not in self._sessions:
-                raise RunloopError("the connection ended", code="bus.closed")
-            yield
+    async def look(self, peer: Peer, work: Callable[[], Coroutine[Any, Any, Found]]) -> Found:
+        """Wait for the turn, and do it. Raises ``bus.closed`` where nobody hears the answer any more.
+
+        The turn lasts as long as the work, also where nobody waits for that any more: its thread goes on all the same.
+        """
+        turn = self._turns.setdefault(peer.session, asyncio.Lock())
+        await turn.acquire()
+        try:
+            await self._heard(peer.session)
+            looking = asyncio.create_task(work())
+        except BaseException:
+            turn.release()
+            raise
+        looking.add_done_callback(partial(_end, turn))
+        return await asyncio.shield(looking)
+
+    async def _heard(self, session: str) -> None:
+        """Wait until an answer would be read; raises where it would not be."""
+        await self._room(session)
+        if session not in self._sessions:
+            raise RunloopError("the connection ended", code="bus.closed")
+
+
+def _end(turn: asyncio.Lock, looking: asyncio.Task[Any]) -> None:
+    turn.release()
+    if not looking.cancelled():
+        looking.exception()  # who asked may have gone

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 
 import pytest
 
@@ -24,9 +25,11 @@ async def test_each_connection_has_one_turn_at_a_time_and_what_ended_has_none():
     lookups = Lookups(sessions, at_once)
 
     async def look_up(session, number):
-        async with lookups.turn(Peer(1, 1, 1, session=session)):
+        async def work():
             begun.append(f"{session}{number}")
             await go_on.wait()
+
+        await lookups.look(Peer(1, 1, 1, session=session), work)
 
     waiting = [asyncio.create_task(look_up(session, number)) for session, number in (("a", 1), ("a", 2), ("b", 1), ("a", 3))]
     await settle()
@@ -56,8 +59,10 @@ async def test_nothing_is_looked_up_for_who_does_not_read_answers_and_nobody_els
     lookups = Lookups({"a", "b"}, room)
 
     async def look_up(session):
-        async with lookups.turn(Peer(1, 1, 1, session=session)):
+        async def work():
             begun.append(session)
+
+        await lookups.look(Peer(1, 1, 1, session=session), work)
 
     waiting = [asyncio.create_task(look_up(session)) for session in "aab"]
     await settle()
@@ -65,3 +70,26 @@ async def test_nothing_is_looked_up_for_who_does_not_read_answers_and_nobody_els
     reading.set()
     await asyncio.gather(*waiting)
     assert begun == ["b", "a", "a"]
+
+
+async def test_a_turn_lasts_as_long_as_its_thread_also_where_nobody_waits_for_the_answer_any_more():
+    lookups, begun, go_on = Lookups({"a"}, at_once), [], threading.Event()
+
+    async def look_up(number):
+        async def work():
+            begun.append(number)
+            await asyncio.to_thread(go_on.wait)
+            if number == 1:
+                raise RunloopError("it could not be read")
+
+        await lookups.look(Peer(1, 1, 1, session="a"), work)
+
+    waiting = [asyncio.create_task(look_up(number)) for number in (1, 2)]
+    await settle()
+    waiting[0].cancel()  # its time is up
+    await asyncio.wait(waiting[:1])
+    await settle()
+    assert begun == [1]
+    go_on.set()
+    await waiting[1]
+    assert begun == [1, 2]
