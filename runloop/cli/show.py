@@ -165,16 +165,19 @@ def _failed_calls(attempt: RecordedAttempt) -> Iterator[dict[str, Any]]:
 
 
 def _print_failed_calls(recorded: RecordedRun, said: str) -> None:
-    """Each failure once, with what can be done about it where that was not ``said``; those that the agents went on without too."""
+    """Each failure once, with what can be done about it where that was not ``said``, also of those that agents went on without."""
     told = dict.fromkeys(
-        (each.node, *map(call.get, ("name", "message", "hint"))) for each in recorded.attempts for call in _failed_calls(each)
+        (each.node, call["name"], call["message"], call["hint"])
+        for each in recorded.attempts
+        for call in _failed_calls(each)
+        if not said or call["hint"] != said
     )
     for number, (node, name, message, hint) in enumerate(told):
         if number == _MOST_FAILURES:
             output.print_line(f"failed   and {len(told) - number} more calls: rlp trace {recorded.run_id[:8]}")
             break
         output.print_line(f"failed   {node}: {name}: {masking.masked_text(_first_line(str(message)) or '')}")
-        if hint and hint != said:
+        if hint:
             output.print_line(f"         hint: {masking.masked_text(hint)}")
 
 
