@@ -66,9 +66,15 @@ def _failed(asked: Asked) -> str:
 
 
 def _costs(asked: Asked) -> str:
-    return f"""SELECT opening_name AS opening, count(*) AS runs, sum(tokens) AS tokens, round(sum(coalesce(usd, 0)), 4) AS usd
-        FROM runs WHERE parent_run_id IS NULL AND {asked.within("submitted_ms")}{asked.of_opening()}
-        GROUP BY opening_name ORDER BY usd DESC, tokens DESC, opening_name"""  # noqa: S608 - numbers of ours, and literal()
+    """Money is null where the price of a call is not known; a run without an end has used what its calls used."""
+    calls = "FROM effects WHERE effects.run_id = runs.run_id AND tokens_in + tokens_out > 0"
+    return f"""SELECT opening, count(*) AS runs, sum(tokens) AS tokens,
+        CASE WHEN sum(tokens > 0 AND usd IS NULL) = 0 THEN round(total(usd), 4) END AS usd
+        FROM (SELECT opening_name AS opening,
+            CASE WHEN finished_ms IS NULL THEN (SELECT coalesce(sum(tokens_in + tokens_out), 0) {calls}) ELSE tokens END AS tokens,
+            CASE WHEN finished_ms IS NULL THEN (SELECT CASE WHEN count(*) = count(usd) THEN sum(usd) END {calls}) ELSE usd END AS usd
+            FROM runs WHERE parent_run_id IS NULL AND {asked.within("submitted_ms")}{asked.of_opening()})
+        GROUP BY opening ORDER BY usd DESC, tokens DESC, opening"""  # noqa: S608 - numbers of ours, and literal()
 
 
 def _waiting(_: Asked) -> str:

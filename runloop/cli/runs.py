@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from runloop.kb.runs import RunFilter
 
 app = typer.Typer(add_completion=False, help="List runs, with their state and what they wait for.")
-_COLUMNS = ("run", "opening", "state", "waits for", "age", "took", "tokens", "usd", "why")
-_OPTIONAL = ("waits for", "usd", "why")
+_COLUMNS = ("run", "opening", "state", "age", "took", "tokens", "usd", "why")
+_OPTIONAL = ("usd", "why")
 _MOST = 1000
 
 
@@ -105,22 +105,21 @@ def in_ledger(wanted: RunFilter) -> list[dict[str, Any]]:
 
 
 def _cells(run: Mapping[str, Any], now_ms: int) -> list[Any]:
-    waits, since_ms, usd = run.get("waiting_for"), run.get("waiting_since_ms"), run["usd"]
-    if waits:
+    why, since_ms, usd = run["reason"], run.get("waiting_since_ms"), run["usd"]
+    if waits := run.get("waiting_for"):
         since = "" if since_ms is None else f" since {span(now_ms - since_ms)}"
-        waits = with_time_left(waits, run.get("until_ms"), now_ms) + since
+        why = f"waits for {with_time_left(waits, run.get('until_ms'), now_ms)}{since}"
     began_ms = run["started_ms"]
     took_ms = run["ms"] if run["finished_ms"] is not None or began_ms is None else now_ms - began_ms
     return [
         run["run_id"][:8],
         run["opening_name"],
         run["state"],
-        waits,
         span(now_ms - run["submitted_ms"]),
         None if took_ms is None else span(took_ms),
         run["tokens"] or None,
         None if not usd else f"{usd:.4f}",
-        run["reason"],
+        why,
     ]
 
 

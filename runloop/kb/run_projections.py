@@ -76,7 +76,7 @@ def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> No
             """UPDATE runs SET status = ?, finished_ms = ?, ms = ?, tokens = ?, usd = ?, final_hash = ?, reason = ?, why = NULL,
                    why_ms = NULL, until_ms = NULL, words = words || ' ' || ? WHERE run_id = ?""",
             (
-                *(meta["status"], event.ts_ms, meta["ms"], meta.get("tokens", 0), _usd(meta)),
+                *(meta["status"], event.ts_ms, meta["ms"], meta.get("tokens", 0), usd_of(meta)),
                 *(meta.get("final_hash"), meta.get("reason"), fold(meta.get("reason") or ""), run_id),
             ),
         )
@@ -143,7 +143,7 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
         status = "running" if meta.get("retry_ms") is not None else meta["status"]
         values = (
             *(run_id, meta["node"], status, meta["attempt"], event.ts_ms, meta.get("ms"), meta.get("outputs_hash"), error.get("code")),
-            *(error.get("message"), meta.get("tokens", 0), _usd(meta), event.id),
+            *(error.get("message"), meta.get("tokens", 0), usd_of(meta), event.id),
         )
         db.execute(
             """INSERT INTO run_nodes(run_id, node_id, status, attempt, finished_ms, duration_ms, outputs_hash, error_code, error,
@@ -178,7 +178,7 @@ def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any, loa
             *(
                 meta.get("tokens_in", 0),
                 meta.get("tokens_out", 0),
-                _usd(meta),
+                usd_of(meta),
                 int(meta.get("cached", False)),
                 error.get("code"),
                 error.get("message"),
@@ -228,9 +228,13 @@ def _approval(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -
         )
 
 
-def _usd(meta: Any) -> float | None:
-    """US dollars; None where a price was unknown, which makes every sum with it unknown too."""
-    usd = meta.get("usd", 0)
+def usd_of(meta: Any) -> float | None:
+    """US dollars of an outcome or an end; None where a price was unknown, which makes every sum with it unknown too.
+
+    What is not known does not stand in a record; neither does it in one that used nothing.
+    """
+    tokens = meta.get("tokens", 0) or meta.get("tokens_in", 0) or meta.get("tokens_out", 0)
+    usd = meta.get("usd", None if tokens else 0)
     return None if usd is None else float(usd)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runloop.kb.provenance import Link, Step
+from runloop.kb.run_projections import usd_of
 from runloop.text import changed, sort_of
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ def _asked(teller: Teller, event: StoredEvent) -> StoredEvent | None:
 def _spent(node: NodeStory) -> dict[str, Any]:
     metas = [call.ended.payload["meta"] for call in node.calls.values() if call.ended is not None]
     tokens = sum(meta.get("tokens_in", 0) + meta.get("tokens_out", 0) for meta in metas)
-    prices = [meta.get("usd", 0) for meta in metas]
+    prices = [usd_of(meta) for meta in metas]
     return {"tokens": tokens, "usd": None if None in prices else round(sum(prices), 9)} if tokens else {}
 
 

@@ -79,6 +79,8 @@ class NodeState:
     errors: int = 0
     tokens: int = 0
     usd: float | None = None
+    unpriced: bool = False
+    """Whether a call used tokens whose price is not known."""
     inputs: Any = None
     outputs: Any = None
     note: str = ""
@@ -208,8 +210,8 @@ class RunModel:
         return sum(node.tokens for node in self.nodes.values()) if self.seq else None
 
     def spent_usd(self) -> float | None:
-        """Its known cost."""
-        if self.usd is not None:
+        """What it cost, as the end says; before that, what the answers that came cost. None where a price is not known."""
+        if self.usd is not None or any(node.unpriced for node in self.nodes.values()):
             return self.usd
         known = [node.usd for node in self.nodes.values() if node.usd is not None]
         return sum(known) if known else None
@@ -353,6 +355,8 @@ def _take_effect(run: RunModel, node: NodeState, record: Record) -> None:
         node.tokens += (meta.get("tokens_in") or 0) + (meta.get("tokens_out") or 0)
         if meta.get("usd") is not None:
             node.usd = (node.usd or 0.0) + meta["usd"]
+        elif meta.get("tokens_in") or meta.get("tokens_out"):
+            node.unpriced = True
         if found is None:  # an answer out of a record that asked in another run, as in a fork
             found = run.crossings[key] = Crossing(
                 node.name, meta["attempt"], meta["call"], meta.get("name") or "", record["seq"], ts_ms, meta

@@ -114,6 +114,37 @@ def test_every_subject_is_a_query_that_the_masked_tables_answer(load, tmp_path):
         assert [kb.query(subject.query(asked)).rows for subject in asking.SUBJECTS] == [[] for _ in asking.SUBJECTS]
 
 
+def test_what_runs_cost_counts_those_without_an_end_and_does_not_take_an_unknown_price_for_none(load, tmp_path):
+    from runloop.events import RunIdentity, run_event
+    from runloop.events import records as r
+    from runloop.kb import KnowledgeBase
+
+    asking = load("assistant", "asking")
+    started = r.RunStarted("d" * 64, {}, r.Versions("0"), "local")
+
+    def called(usd):
+        return r.EffectEnded("a", 1, 1, "model.complete", tokens_in=30, tokens_out=12, usd=usd)
+
+    def ended(usd):
+        return r.RunFinished("succeeded", 1, "c" * 64, 42, usd)
+
+    runs = [("paid", 0.25, True), ("paid", 0.5, False), ("unpriced", None, True), ("unpriced", None, False), ("idle", None, None)]
+    with KnowledgeBase.open(tmp_path) as kb:
+        for number, (opening, usd, whole) in enumerate(runs):
+            run_id = f"{number:08x}-d9cb-469f-a165-70867728950e"
+            run = RunIdentity(run_id, f"trace:{run_id}", "opening:16fd2706-8baf-433b-82eb-8c7fada847da", opening)
+            records = [("run.submitted", started), ("run.started", started)]
+            if whole is not None:
+                asks = r.EffectRequested("a", 1, 1, "model.complete", "idempotent", "e" * 64)
+                records += [("effect.requested", asks), ("effect.completed", called(usd))]
+            if whole:
+                records.append(("run.finished", ended(usd)))
+            kb.ledger.append([run_event(run, seq, kind, meta, kind, ts_ms=NOW_MS) for seq, (kind, meta) in enumerate(records, 1)])
+        rows = kb.query(asking._costs(asking.asked_of("costs", None, NOW_MS, []))).rows
+
+    assert [tuple(row) for row in rows] == [("paid", 2, 84, 0.75), ("idle", 1, 0, 0.0), ("unpriced", 2, 84, None)]
+
+
 @pytest.mark.parametrize(
     ("question", "words"),
     [("who is Maria Lee?", "Maria Lee?"), ("summarise my notes on error handling", "error handling"), ("what is it", "what is it")],

@@ -76,12 +76,17 @@ def rlp(capsys, *arguments):
 def test_the_table_says_what_runs_wait_for_and_how_long_they_took(home, capsys):
     header, _, *rows = rlp(capsys, "runs", "--table").splitlines()
     cells = [[cell.strip() for cell in line.split("|")] for line in rows]
-    assert [cell.strip() for cell in header.split("|")] == ["run", "opening", "state", "waits for", "age", "took", "tokens", "usd", "why"]
+    assert [cell.strip() for cell in header.split("|")] == ["run", "opening", "state", "age", "took", "tokens", "usd", "why"]
     assert cells == [
-        ["00000003", "inner", "unfinished", "–", "2h09m", "2h09m", "–", "–", "–"],
-        ["00000002", "letter", "waiting", "approval of mail.smtp since 2h09m", "2h09m", "2h09m", "–", "–", "–"],
-        ["00000001", "letter", "failed", "–", "2h10m", "12.3s", "1234", "0.0125", "no bolts"],
+        ["00000003", "inner", "unfinished", "2h09m", "2h09m", "–", "–", "–"],
+        ["00000002", "letter", "waiting", "2h09m", "2h09m", "–", "–", "waits for approval of mail.smtp since 2h09m"],
+        ["00000001", "letter", "failed", "2h10m", "12.3s", "1234", "0.0125", "no bolts"],
     ]
+
+
+def test_runs_stand_in_rows_on_a_terminal_of_80_columns_whatever_they_wait_for_and_cost(home, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert len(rlp(capsys, "runs", "--table").splitlines()) == 5
 
 
 def test_the_list_is_narrowed_and_is_json_for_programs(home, capsys):

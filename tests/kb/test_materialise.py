@@ -172,6 +172,19 @@ def test_mail_is_part_of_the_history_of_its_recipients(kb, contact):
     assert rows(kb, "SELECT event_id, subject, status, message_id FROM mails") == [(2, "Hi", "outbox", "<m>")]
 
 
+@pytest.mark.parametrize(("tokens", "usd"), [(5, None), (0, 0.0)])
+def test_a_price_that_is_not_known_stands_in_no_record_and_is_not_taken_for_none(kb, run, tokens, usd):
+    records = [
+        ("run.submitted", r.RunStarted(HASH, {}, r.Versions("0"), "local")),
+        ("effect.requested", r.EffectRequested("a", 1, 1, "model.complete", "idempotent", HASH)),
+        ("effect.completed", r.EffectEnded("a", 1, 1, result={}, tokens_in=tokens)),
+        ("node.finished", r.NodeFinished("a", 1, "ok", tokens=tokens)),
+        ("run.finished", r.RunFinished("succeeded", 1, HASH, tokens)),
+    ]
+    kb.ledger.append([run_event(run, seq, kind, meta, kind) for seq, (kind, meta) in enumerate(records, 1)])
+    assert [rows(kb, f"SELECT usd FROM {table}") for table in ("effects", "run_nodes", "runs")] == [[(usd,)]] * 3
+
+
 def test_an_unknown_price_makes_the_sum_unknown_and_is_no_problem(kb, run):
     metas = [{"node": "a", "attempt": number, "status": "ok", "usd": usd} for number, usd in ((1, 0.5), (2, None), (3, 0.5))]
     kb.ledger.append([run_event(run, seq, "node.finished", meta, "m") for seq, meta in enumerate(metas, 1)])

@@ -205,6 +205,15 @@ def test_what_a_fork_made_of_another_answer_is_not_said_to_be_the_model_s(kb):
         assert (notes[f"node:{run_id}#write"], notes[f"node:{RUN}#write"]) == ("another answer was given in a fork", None)
 
 
+def test_what_a_node_cost_at_an_unknown_price_is_not_known(kb):
+    record = Recording(kb)
+    record.begin()
+    answer = {"result": {"text": "Hello", "provider": "p", "model": "m1"}, "tokens_in": 10, "tokens_out": 5}
+    record.node("write", [("model.complete", "idempotent", {"prompt": "?"}, answer)], {"out": ["Hello"]})
+    facts = explained(kb, f"node:{RUN}#write")[0][f"node:{RUN}#write"]["facts"]
+    assert (facts["tokens"], facts.get("usd")) == (15, None)
+
+
 def test_a_citation_of_what_nobody_has_read_is_said(kb, contact):
     kb.ledger.append([contact()])
     record = Recording(kb)

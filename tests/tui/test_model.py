@@ -52,6 +52,14 @@ def test_a_run_that_ended_has_its_times_from_its_last_record(records):
     assert all(end is not None for node in run.nodes.values() for _, end in node.lanes)
 
 
+def test_what_a_run_cost_is_not_known_where_the_price_of_a_call_is_not(waiting):
+    run, last = folded(waiting), waiting[-1]
+    for number, usd in enumerate(({"usd": 0.25}, {}), 1):
+        meta = {"node": "send", "attempt": 1, "call": 70 + number, "name": "model.complete", "tokens_in": 4, **usd}
+        take(run, {**last, "seq": last["seq"] + number, "kind": "effect.completed", "meta": meta})
+        assert run.spent_usd() == usd.get("usd")
+
+
 def test_crossings_hold_what_was_asked_and_what_was_answered(records):
     run = folded(records)
     assert [(each.name, each.state) for each in run.crossings.values()] == [
