@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runloop.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from runloop.config import Settings
+    from runloop.config import ConfigError, Settings
     from runloop.kb.redaction import Redactor
 
 
@@ -65,18 +65,25 @@ def settings_for_the_daemon() -> Settings:
 
     That is a warning then, and what stands in the files does not count.
     """
+    from runloop.cli import output
+
+    found, broken = settings_or_why()
+    if broken is not None:
+        where = f" (at {broken.where})" if str(broken.where) else ""
+        says = f"{broken.message}{where}; a daemon goes on with its last good settings"
+        output.print_warning(broken.code, says, as_json=_CURRENT.json_errors)
+    return found
+
+
+def settings_or_why() -> tuple[Settings, ConfigError | None]:
+    """The settings; where a file of them is broken, those without any file, and what is wrong with it."""
     import os
 
-    from runloop.cli import output
     from runloop.config import load
     from runloop.config.errors import ConfigError
 
     try:
-        return settings()
+        return settings(), None
     except ConfigError as broken:
-        without_files = load(flags=_CURRENT.overrides, env={**os.environ, "RUNLOOP_CONFIG": os.devnull})
-        where = f" (at {broken.where})" if str(broken.where) else ""
-        says = f"{broken.message}{where}; a daemon goes on with its last good settings"
-        output.print_warning(broken.code, says, as_json=_CURRENT.json_errors)
-        _CURRENT.settings = without_files
-        return without_files
+        _CURRENT.settings = load(flags=_CURRENT.overrides, env={**os.environ, "RUNLOOP_CONFIG": os.devnull})
+        return _CURRENT.settings, broken

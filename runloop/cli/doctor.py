@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,12 +19,13 @@ from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 
 if TYPE_CHECKING:
-    from runloop.config import Settings
+    from runloop.config import ConfigError, Settings
 
 app = typer.Typer(add_completion=False, help="Check what runs need.")
 _LOW_BYTES = 500_000_000
 _FAST_VERIFY_EVENTS = 20_000
 _CONNECT_S = 3.0
+_FILES = ("system", "user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,9 @@ def doctor(*, as_json: JsonOption = False, as_table: TableOption = False) -> int
     """Check all that runs need, and say how to repair what is not in order. Exit code 1 where something does not work."""
     from runloop.cli.doctor_more import MORE
 
-    settings = context.settings()
-    findings = [_guarded(check, settings) for check in (_daemon, _rights, _sandbox, _guest, _ledger, *MORE, _keyring, _models, _disk)]
+    settings, broken = context.settings_or_why()
+    findings = _config(settings, broken)
+    findings += [_guarded(check, settings) for check in (_daemon, _rights, _sandbox, _guest, _ledger, *MORE, _keyring, _models, _disk)]
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json([asdict(finding) for finding in findings])
     else:
@@ -59,9 +61,24 @@ def _guarded(check: Callable[[Settings], Finding], settings: Settings) -> Findin
     try:
         return check(settings)
     except RunloopError as error:
-        return Finding(name, "fail", f"{error.message} [{error.code}]", error.hint)
+        return _failed(name, error)
     except OSError as error:
         return Finding(name, "fail", f"{error.strerror}: {error.filename}", "check its rights and the file system")
+
+
+def _failed(name: str, error: RunloopError) -> Finding:
+    where = f" (at {error.where})" if str(error.where) else ""
+    return Finding(name, "fail", f"{error.message}{where} [{error.code}]", error.hint)
+
+
+def _config(settings: Settings, broken: ConfigError | None) -> list[Finding]:
+    """Each thing that is wrong with the files of settings; the other checks go by the defaults then."""
+    if broken is None:
+        files = [layer.source for layer in settings.layers if layer.name in _FILES and layer.status == "loaded"]
+        return [Finding("config", "ok", f"sound: {', '.join(files)}" if files else "no file; the defaults count")]
+    failed = [_failed("config", each) for each in (broken, *broken.others)]
+    repair = "correct it; until then every check here goes by the defaults"
+    return [replace(each, hint=each.hint or repair) for each in failed]
 
 
 def _daemon(settings: Settings) -> Finding:
@@ -118,21 +135,18 @@ def _guest(settings: Settings) -> Finding:
 
 
 def _ledger(settings: Settings) -> Finding:
-    from runloop.kb import KnowledgeBase
+    from runloop.kb import Ledger
 
-    directories = settings.directories
-    if not (directories.pog / settings.get("kb.events_db")).exists():
+    path = settings.directories.pog / settings.get("kb.events_db")
+    if not path.exists():
         return Finding("ledger", "ok", "none yet; the first run makes it")
-    with KnowledgeBase.open(directories.pog, events_db=settings.get("kb.events_db"), view_db=settings.get("kb.view_db")) as kb:
-        events, trouble = kb.ledger.head().id, kb.problems()
+    with Ledger.open(path, writable=False) as ledger:
+        events = ledger.head().id
         if events > _FAST_VERIFY_EVENTS:
-            detail = f"{events} events; too many to verify here"
-            return Finding("ledger", "ok" if not trouble else "warn", detail, "`rlp kb verify` checks every hash")
-        report = kb.verify()
+            return Finding("ledger", "ok", f"{events} events; too many to verify here", "`rlp kb verify` checks every hash")
+        report = ledger.verify()
     if not report.ok:
         return Finding("ledger", "fail", f"{events} events, and their chain is broken", "`rlp kb verify` names the first event")
-    if trouble:
-        return Finding("ledger", "warn", f"{events} events are sound; {len(trouble)} could not be applied", "`rlp kb verify` lists them")
     return Finding("ledger", "ok", f"{events} events, every hash verified")
 
 

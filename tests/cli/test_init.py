@@ -260,3 +260,32 @@ def test_doctor_checks_the_shell_the_base_the_vectors_space_and_grants_and_says_
     }
     assert main(["kb", "embed"]) == 0
     assert doctor()["vectors"]["state"] == "ok"
+
+
+def test_doctor_checks_everything_else_beside_a_file_of_settings_that_is_broken(home, capsys):
+    (home / ".runloop").mkdir(mode=0o700, exist_ok=True)
+    (home / ".runloop/config.yaml").write_text("modles: {}\nroutr: {}\n")
+    assert main(["doctor", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    broken = [each for each in found if each["name"] == "config"]
+
+    assert [(each["state"], each["hint"]) for each in broken] == [("fail", "Did you mean models?"), ("fail", "Did you mean router?")]
+    assert "config.yaml:1:1) [config.unknown_key]" in broken[0]["detail"]
+    assert {"daemon", "rights", "ledger", "models", "disk"} <= {each["name"] for each in found}
+
+    (home / ".runloop/config.yaml").write_text("router: [")
+    assert main(["doctor", "--json"]) == 1
+    assert [bool(each["hint"]) for each in json.loads(capsys.readouterr().out) if each["name"] == "config"] == [True]
+
+
+def test_doctor_tells_a_sound_ledger_from_broken_tables_and_names_the_file(home, capsys):
+    (home / "notes").mkdir()
+    (home / "notes/a.md").write_text("# Pier\nIt is open.\n")
+    assert main(["kb", "import", "notes", "notes"]) == 0
+    (home / ".runloop/pog/pog.sqlite").write_text("junk")
+    capsys.readouterr()
+    assert main(["doctor", "--json"]) == 1
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+
+    assert (found["ledger"]["state"], found["knowledge"]["state"]) == ("ok", "fail")
+    assert "/pog.sqlite) [ledger.corrupt]" in found["knowledge"]["detail"]
