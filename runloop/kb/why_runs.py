@@ -274,8 +274,8 @@ def _asked(teller: Teller, event: StoredEvent) -> StoredEvent | None:
 def _spent(node: NodeStory) -> dict[str, Any]:
     metas = [call.ended.payload["meta"] for call in node.calls.values() if call.ended is not None]
     tokens = sum(meta.get("tokens_in", 0) + meta.get("tokens_out", 0) for meta in metas)
-    prices = [usd_of(meta) for meta in metas]
-    return {"tokens": tokens, "usd": None if None in prices else round(sum(prices), 9)} if tokens else {}
+    prices = [usd for meta in metas if (usd := usd_of(meta)) is not None]
+    return {"tokens": tokens, "usd": round(sum(prices), 9) if len(prices) == len(metas) else None} if tokens else {}
 
 
 def _why_gone(story: RunStory) -> str:
