@@ -120,9 +120,16 @@ def exhausted(error: BaseException) -> Unavailable | None:
         spent = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"))
     if not spent:
         return None
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Unavailable(
+            f"what has to be written cannot be: {error.strerror}",
+            code="system.disk_full",
+            where=Where(file=None if error.filename is None else str(error.filename)),
+            hint="make room there, or raise the quota, and try again; `rlp doctor` shows how much is free, and nothing recorded is lost",
+        )
     first_line = str(error).strip().split("\n", 1)[0]
     return Unavailable(
         f"the system has no more to give: {first_line or type(error).__name__}",
         code="system.exhausted",
-        hint="see `ulimit -a` (open files, processes, memory) and the free space of the disk, and try again",
+        hint="see `ulimit -a` (open files, processes, memory), and try again",
     )

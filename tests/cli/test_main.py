@@ -142,7 +142,7 @@ def test_an_unexpected_error_is_one_line_and_never_a_traceback(capsys, verb):
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(24, "Too many open files"), OSError(28, "No space left on device"), RuntimeError("can't start new thread"), MemoryError()],
+    [OSError(24, "Too many open files"), RuntimeError("can't start new thread"), MemoryError()],
 )
 def test_what_the_system_has_no_more_of_is_not_called_a_defect(capsys, verb, error):
     verb(raises(error))
@@ -150,6 +150,14 @@ def test_what_the_system_has_no_more_of_is_not_called_a_defect(capsys, verb, err
     printed = capsys.readouterr().err
     assert printed.startswith("error[system.exhausted]: the system has no more to give: ")
     assert "ulimit" in printed
+
+
+def test_a_full_disk_is_named_with_the_file_and_what_to_do(capsys, verb):
+    verb(raises(OSError(28, "No space left on device", "/srv/state")))
+    assert main.main(["try"]) == 3
+    first, place, hint = capsys.readouterr().err.splitlines()
+    assert first == "error[system.disk_full]: what has to be written cannot be: No space left on device"
+    assert (place, "make room" in hint) == ("  at /srv/state", True)
 
 
 @pytest.mark.parametrize("how", ["--debug", "RUNLOOP_DEBUG"])

@@ -171,8 +171,8 @@ def test_what_the_system_has_no_more_of_keeps_the_daemon_from_starting_with_a_na
     code = main.main([])
     with os.fdopen(reading) as pipe:
         said = json.loads(pipe.read())
-    assert (code, said["ready"], said["error"]["code"]) == (3, False, "system.exhausted")
-    assert capsys.readouterr().err.startswith("runloopd: error[system.exhausted]: the system has no more to give: ")
+    assert (code, said["ready"], said["error"]["code"]) == (3, False, "system.disk_full")
+    assert capsys.readouterr().err.startswith("runloopd: error[system.disk_full]: what has to be written cannot be: ")
 
 
 @pytest.mark.parametrize("looks", ["scandir", "listdir"])

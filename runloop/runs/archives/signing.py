@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, VerificationFailed, Where
+from runloop.errors import InvalidInput, VerificationFailed, Where, exhausted
 from runloop.runs.archives.manifest import Signature
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def signing_key(directory: Path) -> Ed25519PrivateKey:
         text = path.read_text("ascii")
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text.strip()))
     except (OSError, ValueError) as error:
+        if (spent := exhausted(error)) is not None:
+            raise spent from None
         why = error.strerror if isinstance(error, OSError) else "it is not 64 hexadecimal digits"
         hint = "make it readable for you alone, or move it away: a new one is made"
         raise InvalidInput(
@@ -126,14 +128,14 @@ def _signed(digest: str) -> bytes:
 def _make(path: Path, text: str) -> None:
     """Write the key where there is none, complete before it has its name."""
     staged = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(text + "\n")
     try:
+        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(text + "\n")
         os.link(staged, path)  # fails where a key is: two first uses at once agree on one
     except FileExistsError:
         pass
     finally:
-        staged.unlink()
+        staged.unlink(missing_ok=True)
 
 
 def _short(key: str) -> str:

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from runloop.errors import InvalidInput, VerificationFailed
+from runloop.errors import InvalidInput, Unavailable, VerificationFailed
 from runloop.runs.archives.manifest import Signature
 from runloop.runs.archives.signing import KnownSigners, sign, signing_key, verify
 
@@ -66,3 +66,13 @@ def test_ledgers_do_not_share_signers(tmp_path):
     assert signers.check(other, None, accept=False) is False
     signers.remember(other, None)
     assert (signers.check(LEDGER, "a" * 64, accept=False), signers.check(other, None, accept=False)) == (True, True)
+
+
+def test_a_full_disk_is_no_fault_of_the_key_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.link", full)
+    with pytest.raises(Unavailable) as caught:
+        signing_key(tmp_path)
+    assert (caught.value.code, list(tmp_path.iterdir())) == ("system.disk_full", [])
