@@ -70,6 +70,7 @@ def show(
     _print_relations(recorded, related, children)
     _print_failed_calls(recorded, hint)
     _print_nodes(recorded)
+    _print_tracebacks(recorded)
     if outputs:
         for each in _in_order(recorded):
             if each.outputs is not None:
@@ -179,6 +180,17 @@ def _print_failed_calls(recorded: RecordedRun, said: str) -> None:
         output.print_line(f"failed   {node}: {name}: {masking.masked_text(_first_line(str(message)) or '')}")
         if hint:
             output.print_line(f"         hint: {masking.masked_text(hint)}")
+
+
+def _print_tracebacks(recorded: RecordedRun) -> None:
+    """What the agents' own exceptions said, each once, with the newest attempt that said it."""
+    said = {(each.node, detail): each.attempt for each in recorded.attempts if each.error and (detail := each.error.get("detail"))}
+    for number, ((node, detail), attempt) in enumerate(said.items()):
+        if number == _MOST_FAILURES:
+            output.print_line(f"\nand {len(said) - number} more: rlp show {recorded.run_id[:8]} --json")
+            break
+        output.print_line(f"\n{node}, attempt {attempt}:")
+        output.print_line(masking.masked_text(detail.rstrip()))
 
 
 def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], children: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.sandbox import frames
-from runloop.sandbox.remedies import hint_of
+from runloop.sandbox.remedies import hint_of, place_of
 from runloop.sandbox.spec import Answer, GuestError, GuestResult, Hostcall
 from runloop.sandbox.tape import Feed
 
@@ -81,7 +81,8 @@ class Job:
 
     def fail(self, code: str, message: str, *, retryable: bool = False, said: str = "") -> None:
         """End with an error, unless it has ended."""
-        error = GuestError(message, code=code, hint=hint_of(code, message), retryable=retryable)
+        hint = hint_of(code, message) or place_of(code, message)
+        error = GuestError(message, code=code, hint=hint, retryable=retryable)
         error.said = said
         self.fail_with(error)
 

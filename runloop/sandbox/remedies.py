@@ -42,6 +42,8 @@ _SAID: Final = (
     ),
 )
 """By what the message says, of a traceback its last exception or what caused it; what was handled before says nothing."""
+_FRAME: Final = re.compile(r'^  File "([^<"][^"]*)", line (\d+).*\n(?:    (.*))?', re.MULTILINE)
+_MOST: Final = 80
 _WORDS: Final = re.compile("|".join(f"({said})" for said, _ in _SAID))
 _HANDLED: Final = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
 _CAUSED: Final = "\n\nThe above exception was the direct cause of the following exception:\n\n"
@@ -54,3 +56,13 @@ def hint_of(code: str, message: str) -> str:
             if found := _WORDS.search(exception):
                 return _SAID[(found.lastindex or 1) - 1][1]
     return HINTS.get(code, "")
+
+
+def place_of(code: str, message: str) -> str:
+    """Where in the agent's own files an exception came from, the innermost line; empty where the message does not tell."""
+    frames = _FRAME.findall(message) if code == "guest.exception" else []
+    if not frames:
+        return ""
+    file, line, source = frames[-1]
+    shown = source if len(source) <= _MOST else f"{source[:_MOST]}…"
+    return f"look at {file}, line {line}" + (f": {shown}" if shown else "") + "; `rlp show RUN` has the traceback"

@@ -92,7 +92,7 @@ def test_parameters_take_the_type_of_their_default(empty_home):
         assert finished[0]["meta"]["outputs"] == {"out": [shown]}, done.stderr
 
 
-def test_a_failing_agent_ends_the_run_with_exit_code_one_and_its_line(empty_home):
+def test_a_failing_agent_ends_the_run_with_exit_code_one_and_its_line(empty_home, terminal):
     empty_home.agent("failing", FAIL)
 
     done = empty_home.rlp("run", "failing")
@@ -102,6 +102,11 @@ def test_a_failing_agent_ends_the_run_with_exit_code_one_and_its_line(empty_home
     assert last["meta"]["reason"].endswith("ValueError: broken tea")
     error = next(record for record in empty_home.records(done) if record["kind"] == "node.finished")["meta"]["error"]
     assert 'File "agent.py", line 6, in run' in error["detail"]
+    shown = empty_home.rlp("show", "last", "--table").stdout
+    assert f"\nfailing_node, attempt 1:\n{error['detail']}" in shown
+    watched = terminal(empty_home, "run", "failing", "--local")
+    assert watched.end() == 1
+    assert "  hint: look at agent.py, line 6: " in watched.shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,7 +6,7 @@ import traceback
 import pytest
 
 from runloop.bundles.manifest import _LIMIT_KEYS
-from runloop.sandbox.remedies import HINTS, hint_of
+from runloop.sandbox.remedies import HINTS, hint_of, place_of
 
 
 def test_every_limit_that_a_hint_names_is_a_key_of_the_manifest():
@@ -58,3 +58,21 @@ def test_the_cause_of_what_was_handled_has_none():
             raise ValueError("mine")  # noqa: B904 - what Python says of it is the point
 
     assert _told(raises) == ""
+
+
+def test_an_exception_of_the_agents_own_is_said_to_come_from_its_innermost_line():
+    told = """Traceback (most recent call last):
+  File "agent.py", line 13, in run
+    return helper({})
+           ~~~~~~^^^^
+  File "lib/words.py", line 7, in helper
+    return data["missing"] + 1
+           ~~~~^^^^^^^^^^^
+  File "<frozen os>", line 1, in inner
+KeyError: 'missing'
+"""
+    assert place_of("guest.exception", told) == 'look at lib/words.py, line 7: return data["missing"] + 1; `rlp show RUN` has the traceback'
+    long = told.replace("data", "d" * 100)
+    assert f": return {'d' * 73}…;" in place_of("guest.exception", long)
+    assert "line 7; `rlp" in place_of("guest.exception", '  File "a.py", line 7\nSyntaxError: no')
+    assert (place_of("guest.exception", "exit code 3"), place_of("guest.trap", told)) == ("", "")
