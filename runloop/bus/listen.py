@@ -183,6 +183,21 @@ def _lock(path: Path) -> int:
     return lock
 
 
+def holder(path: Path) -> int | None:
+    """The process that holds the lock beside a socket, whether it answers or not; None where none does, or this process may not know.
+
+    Read from the kernel's list: to try the lock could keep a daemon from starting.
+    """
+    try:
+        named = _beside(path).read_text("ascii").strip()
+        inode = _beside(path).stat().st_ino
+        lines = [line.split() for line in Path("/proc/locks").read_text("ascii").splitlines()]  # proc_locks(5)
+        held = {(kind, access, pid, place.rpartition(":")[2]) for _, kind, _, access, pid, place, *_ in lines}
+    except (OSError, ValueError):
+        return None
+    return int(named) if ("FLOCK", "WRITE", named, str(inode)) in held else None
+
+
 def _remove_stale(path: Path) -> None:
     """Remove a socket that nobody listens on; anything else at the path stays and is an error."""
     try:

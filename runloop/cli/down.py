@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +30,9 @@ def down(
     """Stop the daemon: no new runs, a grace for nodes that work, then the end. Runs without an end stay unfinished in the ledger."""
     settings = context.settings_for_the_daemon()
     grace_ms = settings.get("runtime.drain_grace_ms") if grace_s is None else int(grace_s * 1000)
-    handle = waited(_ask_to_stop(settings, grace_ms))
+    handle, silent = waited(_ask_to_stop(settings, grace_ms)), False
+    if handle is None:
+        handle, silent = _signal(settings), True
     if handle is None:
         _say(None, as_json=as_json)
         return 0
@@ -39,11 +42,28 @@ def down(
     finally:
         os.close(descriptor)
     if not ended:
-        raise Unavailable(
-            f"the daemon (process {pid}) has not ended yet", code="daemon.slow", hint=f"its log says why; kill {pid} ends the grace"
-        )
+        hint = f"kill -9 {pid} ends it; the next daemon goes on with its runs" if silent else f"its log says why; kill {pid} ends the grace"
+        answers = " answers nobody and" if silent else ""
+        raise Unavailable(f"the daemon (process {pid}){answers} has not ended yet", code="daemon.slow", hint=hint)
     _say(pid, as_json=as_json)
     return 0
+
+
+def _signal(settings: Settings) -> tuple[int, int] | None:
+    """As :func:`_ask_to_stop`, of a daemon that holds its socket and answers nobody: it still starts, or hangs."""
+    import signal
+
+    from runloop.bus.listen import holder
+    from runloop.client.places import places
+
+    for place in places(settings):
+        pid = None if place.of_the_machine else holder(place.socket)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(pid)
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                return pid, descriptor
+    return None
 
 
 def _say(pid: int | None, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from runloop.bus.acl import AGENT, CLIENT, CONTROL, OPERATOR, agent_token
 from runloop.bus.client import BusClient
-from runloop.bus.errors import Disconnected, NotAllowed, from_wire
+from runloop.bus.errors import DeadlinePassed, Disconnected, NotAllowed, from_wire
 from runloop.bus.subscription import REALTIME
 from runloop.client import agents
 from runloop.client.handle import RunHandle, run_topic
@@ -86,7 +86,7 @@ class Client:
     async def _found(self) -> tuple[BusClient, Path]:
         from runloop.config import load
 
-        tried = places(self._settings or load(), self._socket)
+        tried, silent = places(self._settings or load(), self._socket), None
         for place in tried:
             if not place.is_there:
                 continue
@@ -98,10 +98,17 @@ class Client:
             except RunloopError as error:
                 if error.code not in _NOBODY:
                     raise
+                if error.code == DeadlinePassed.code:
+                    silent = place.socket
                 if place.explicit:
                     raise _unreachable(place) from error
             else:
                 return found, place.socket
+        if silent is not None:
+            hint = "it still starts, or hangs: its log says which; `rlp down` ends it"
+            raise Unavailable(
+                f"the daemon at {silent} does not answer", code="daemon.unavailable", where=Where(file=str(silent)), hint=hint
+            )
         named = ", ".join(str(place.socket) for place in tried)
         raise Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runloop.bus.errors import AlreadyRunning, BadFrame
-from runloop.bus.listen import activated, listen
+from runloop.bus.listen import activated, holder, listen
 from runloop.bus.token import TokenError, ensure_token, read_token
 from runloop.errors import Unavailable
 
@@ -273,3 +273,14 @@ def test_a_link_in_place_of_the_token_is_not_followed(tmp_path):
     Path(tmp_path / "token").symlink_to(tmp_path / "real")
     with pytest.raises(TokenError):
         read_token(tmp_path / "token")
+
+
+def test_who_holds_the_lock_of_a_socket_is_known_while_it_does(tmp_path):
+    path = tmp_path / "bus" / "rmp.sock"
+    assert holder(path) is None
+    held = listen(path)
+    assert holder(path) == os.getpid()
+    held.close()
+    assert holder(path) is None
+    path.with_name("rmp.sock.lock").write_bytes(b"\xff")
+    assert holder(path) is None

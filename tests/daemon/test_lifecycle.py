@@ -288,6 +288,34 @@ def test_several_terminals_that_start_the_daemon_at_once_have_one_and_no_error(d
     assert daemon.rlp("down").returncode == 0
 
 
+def test_a_daemon_that_answers_nobody_is_named_and_can_be_stopped(daemon):
+    told = daemon.start()
+    os.kill(told["pid"], signal.SIGSTOP)
+    try:
+        status, slow = daemon.rlp("status"), daemon.rlp("down", "--grace", "0", "--timeout", "0.1")
+    finally:
+        os.kill(told["pid"], signal.SIGCONT)
+    assert (status.returncode, f"the daemon at {daemon.socket} does not answer" in status.stderr) == (3, True)
+    assert (slow.returncode, f"process {told['pid']}) answers nobody" in slow.stderr, f"kill -9 {told['pid']}" in slow.stderr) == (
+        3,
+        True,
+        True,
+    )
+    assert daemon.process.wait(30) == 0
+    assert daemon.rlp("down").stdout == "no daemon runs\n"
+
+
+def test_a_daemon_that_still_starts_is_stopped_too(daemon):
+    daemon.socket.parent.mkdir(parents=True, mode=0o700)
+    code = "import sys, signal; from pathlib import Path; from runloop.bus.listen import listen\n"
+    code += "held = listen(Path(sys.argv[1])); print('held', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code, daemon.socket], env=daemon.env, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        down = daemon.rlp("down")
+        assert (down.stdout, process.wait(30)) == (f"the daemon (process {process.pid}) has stopped\n", -signal.SIGTERM)
+    daemon.socket.unlink()
+
+
 def test_the_daemon_can_be_looked_at_and_stopped_while_its_settings_are_broken(daemon):
     assert daemon.rlp("up", "--wait").returncode == 0
     config = daemon.state / "config.yaml"
