@@ -84,7 +84,7 @@ def graph(
 
 
 @app.command()
-def schema() -> None:
+def schema(*, as_json: JsonOption = False) -> None:  # noqa: ARG001 - it is JSON either way; programs give --json to every verb
     """Print the JSON Schema of an opening's YAML, for editors; check says more."""
     import json
 

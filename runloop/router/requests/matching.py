@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runloop.dataclass import dataclass
 from runloop.router.requests.filling import Aligned, Filled, align, named_values, typed
@@ -75,6 +75,9 @@ class Meant:
         return tuple(each for each in self.matches if each.score >= MATCHES and best - each.score < MARGIN)
 
 
+_Best: TypeAlias = "tuple[Aligned, float] | None"
+
+
 def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
     """The openings that fit a request, best first, and whether one of them is meant. Deterministic; ties go by name."""
     if len(line) > MAX_LINE:
@@ -109,13 +112,14 @@ def _match(line: str, candidate: Candidate, known: frozenset[str], weights: Mapp
     rest, named = named_values(line, candidate.params)
     said = telling(rest)
     first = rest.split(maxsplit=1)[0] if rest.split() else ""
-    laid = _best_example(rest, frozenset(said), candidate, weights) or _best_beginning(rest, said, candidate, weights)
+    best = _best_example(rest, frozenset(said), candidate, weights) or _best_beginning(rest, said, candidate, weights)
     params: dict[str, Filled] = {}
-    if laid is None:
+    if best is None:
         terms = _shared(said, known, weights)
         score = min(1.0, sum(weight for _, weight in terms) / _all(said, weights))
         example = None
     else:
+        laid, whole = best
         params = {
             name: Filled(name, value[0], text, laid.example)
             for name, text in laid.slots.items()
@@ -124,7 +128,7 @@ def _match(line: str, candidate: Candidate, known: frozenset[str], weights: Mapp
         outside = _outside(said, laid)
         terms = _shared(outside, known, weights)
         share = sum(weight for _, weight in terms) / _all(outside, weights)
-        score = min(1.0, (1 - _WHOLE) * share + _WHOLE * laid.found / laid.of)
+        score = min(1.0, (1 - _WHOLE) * share + _WHOLE * whole)
         example = laid.example
     if first == candidate.name:
         score = _NAMED
@@ -141,12 +145,12 @@ def _always(candidate: Candidate) -> list[str]:
     return [name for name in candidate.params if slots and all(name in each for each in slots)]
 
 
-def _best_example(line: str, said: frozenset[str], candidate: Candidate, weights: Mapping[str, float]) -> Aligned | None:
+def _best_example(line: str, said: frozenset[str], candidate: Candidate, weights: Mapping[str, float]) -> _Best:
     """The example that explains most of the line: all its slots filled, most of its words there, most of the line's own words its."""
     return _best(line, said, candidate, weights, candidate.examples)
 
 
-def _best_beginning(line: str, said: Sequence[str], candidate: Candidate, weights: Mapping[str, float]) -> Aligned | None:
+def _best_beginning(line: str, said: Sequence[str], candidate: Candidate, weights: Mapping[str, float]) -> _Best:
     """The same for a line that ends before the example does: some of the last slots are not there, and more than one telling word is."""
     beginnings = [
         (text, (*pieces[: 2 * slots], ends))
@@ -154,29 +158,34 @@ def _best_beginning(line: str, said: Sequence[str], candidate: Candidate, weight
         for slots in range(len(pieces) // 2 - 1, 0, -1)
         for ends in dict.fromkeys((pieces[2 * slots], ""))
     ]
-    laid = _best(line, frozenset(said), candidate, weights, beginnings)
-    if laid is None or len({*_outside(said, laid)} & {*telling(laid.example)}) < _BEGUN:
+    best = _best(line, frozenset(said), candidate, weights, beginnings)
+    if best is None or len({*_outside(said, best[0])} & {*telling(best[0].example)}) < _BEGUN:
         return None
     openers = frozenset[str]().union(*_before_slots(candidate).values())
-    return None if any(words(value)[0].stem in openers for value in laid.slots.values() if words(value)) else laid
+    return None if any(words(value)[0].stem in openers for value in best[0].slots.values() if words(value)) else best
 
 
 def _best(
     line: str, said: frozenset[str], candidate: Candidate, weights: Mapping[str, float], examples: Sequence[tuple[str, tuple[str, ...]]]
-) -> Aligned | None:
-    """Of examples that fit, the one that explains most, with no value that begins with what stands before its slot in another example."""
+) -> _Best:
+    """Of examples that fit, the one that explains most, with no value that begins with what stands before its slot in another example.
+
+    Beside it how much was said of the one of which most was.
+    """
     before = _before_slots(candidate)
     best: tuple[int, float, int, Aligned] | None = None
+    whole = 0.0
     for number, (text, pieces) in enumerate(examples):
         laid = align(line, pieces, text)
         if laid is None or not laid.found:
             continue
+        whole = max(whole, laid.found / laid.of)
         taken = sum(words(value)[0].stem in before[name] for name, value in laid.slots.items() if words(value))
         own = sum(weights.get(word, 0.0) for word in telling(" ".join(pieces[::2])) if word in said)
         value = (-taken, own + laid.found / laid.of + 0.5 * len(laid.slots), -number, laid)
         if best is None or value[:3] > best[:3]:
             best = value
-    return None if best is None else best[3]
+    return None if best is None else (best[3], whole)
 
 
 def _before_slots(candidate: Candidate) -> dict[str, set[str]]:

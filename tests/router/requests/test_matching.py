@@ -127,6 +127,7 @@ LETTER = candidate(
     ("line", "params", "missing"),
     [
         ("wrtie an e-mail to Maria about tea", {"who": "Maria", "what": "tea"}, ()),
+        ("wrtie a mail to Maria about tea", {"who": "Maria", "what": "tea"}, ()),
         ("an e-mail to Maria about tea", {"who": "Maria", "what": "tea"}, ()),
         ("write an e-mail to Maria about", {"who": "Maria"}, ("what",)),
         ("write an e-mail to Maria", {"who": "Maria"}, ("what",)),
