@@ -16,7 +16,7 @@ from runloop.cli.link import waited
 from runloop.cli.showing import RunShown, exit_code, show_compiling
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
-from runloop.text import legible
+from runloop.text import fitted, legible
 
 if TYPE_CHECKING:
     from runloop.client import Client
@@ -147,10 +147,12 @@ def param_pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[st
         try:
             values[key] = strict_json(text)
         except ValueError as error:
-            like = json.dumps(default, ensure_ascii=False)[:80]
+            whole = json.dumps(default, ensure_ascii=False)
+            like = fitted(whole, 80)
             why = "" if isinstance(error, json.JSONDecodeError) else f": {error}"
             message = f"the parameter {key!r} must be JSON like its default {like}, and {text[:80]!r} is not{why}"
-            raise InvalidInput(message, code="run.params", where=where, hint=f"for example -p {key}='{like}'") from error
+            example = whole if like == whole and "'" not in whole else '["a", "b"]' if isinstance(default, list) else '{"key": "value"}'
+            raise InvalidInput(message, code="run.params", where=where, hint=f"for example -p {key}='{example}'") from error
     return values
 
 

@@ -5,7 +5,8 @@ import pytest
 from runloop.cli.run import param_pairs, params_object
 from runloop.errors import InvalidInput
 
-DECLARED = {"text": "tea", "count": 1, "yes": True, "list": ["é"], "map": {}, "any": None}
+LONG = ["Q4 plan"] * 20
+DECLARED = {"text": "tea", "count": 1, "yes": True, "list": ["é"], "map": {}, "any": None, "long": LONG, "quoted": {"who": "it's"}}
 
 
 def test_text_stays_text_and_everything_else_is_read_as_json():
@@ -25,6 +26,16 @@ def test_text_stays_text_and_everything_else_is_read_as_json():
             'map={"a": 1, "a": 2}',
             """the parameter 'map' must be JSON like its default {}, and '{"a": 1, "a": 2}' is not: the key 'a' stands twice""",
             "for example -p map='{}'",
+        ),
+        (
+            "long=a,b",
+            f"the parameter 'long' must be JSON like its default {str(LONG).replace(chr(39), chr(34))[:79]}…, and 'a,b' is not",
+            """for example -p long='["a", "b"]'""",
+        ),
+        (
+            "quoted=x",
+            """the parameter 'quoted' must be JSON like its default {"who": "it's"}, and 'x' is not""",
+            """for example -p quoted='{"key": "value"}'""",
         ),
         (
             "text=\udcff\udcfe",
