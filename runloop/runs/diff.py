@@ -136,17 +136,23 @@ def family(source: RunSource, run_id: str) -> list[Member]:
 
 
 def _children(source: RunSource, run: RecordedRun) -> dict[tuple[str, int, int], str]:
-    """The child runs of a run by who asked for them, in the order in which they were asked for."""
-    known: dict[str, list[str]] = {}
+    """The child runs of a run by who asked for them, in the order in which they were asked for. Of a fork its own go before shared ones."""
     found: dict[tuple[str, int, int], str] = {}
+    line = _lineage(source, run.run_id)
+    known = [set(source.children(each)) for each in line]
     for attempt in run.attempts:
-        for number, ids in enumerate(zip(attempt.children_of(run.run_id), attempt.children_of(attempt.run_id), strict=True)):
-            for parent, child in zip((run.run_id, attempt.run_id), ids, strict=True):  # those of a fork go before those that it shares
-                if parent not in known:
-                    known[parent] = source.children(parent)
-                if child in known[parent]:
+        for theirs, made in zip(map(attempt.children_of, line), known, strict=True):
+            for number, child in enumerate(theirs):
+                if child in made:
                     found.setdefault((attempt.node, attempt.attempt, number), child)
     return found
+
+
+def _lineage(source: RunSource, run_id: str) -> list[str]:
+    """The run, the one that it was forked from, and so on."""
+    submitted = next(map(source.full, source.read_run(run_id)), None)
+    forked = None if submitted is None else submitted.payload["meta"].get("forked_from")
+    return [run_id, *(_lineage(source, forked["run_id"]) if forked else ())]
 
 
 def diff_runs(first: Sequence[Member], second: Sequence[Member]) -> RunDiff:

@@ -188,3 +188,19 @@ async def test_child_runs_are_compared_with_those_in_the_same_place_whichever_be
 
         assert [f"{each.run}/{each.node}" for each in found.nodes] == ["/tea", "/rum", "CHILD-1/only", "CHILD-2/only"]
         assert [each.node for each in found.nodes if not each.same] == []
+
+
+async def test_a_fork_of_a_fork_has_the_child_runs_that_the_fork_had_taken_over(bench):
+    async with bench() as b:
+        b.agent("relay", "@agent\ndef run(topic):\n    timer.sleep(0.01)\n    return {'out': topic}\n", caps="time = true")
+        b.openings["inner"] = TEXT
+        parent = (await b.run(OUTER)).run_id
+        started = next(event for event in b.ledger.read_run(parent) if event.kind == "node.started")
+        fork = await b.manager.fork(b.ledger, ForkRequest(parent, str(started.payload["seq"])))
+        await b.manager.drive(fork)
+        again = await b.manager.fork(b.ledger, ForkRequest(fork.run_id, str(load_run(b.ledger, fork.run_id).last_seq)))
+        await b.manager.drive(again)
+
+        for other in (parent, again.run_id):
+            found = diff_runs(family(b.ledger, fork.run_id), family(b.ledger, other))
+            assert ([f"{each.run}/{each.node}" for each in found.nodes], found.same) == (["/below", "CHILD-1/only"], True)
