@@ -13,7 +13,8 @@ from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrap
 from runloop.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
-    from runloop.runs.diff import Member, NodeDiff, RunDiff
+    from runloop.runs.diff import NodeDiff, RunDiff
+    from runloop.runs.family import Member
     from runloop.runs.jsondiff import Difference
 
 app = typer.Typer(add_completion=False, help="Compare two runs, node by node.")
@@ -54,7 +55,7 @@ def diff(
 
 
 def _family(ref: str) -> list[Member]:
-    from runloop.runs.diff import family
+    from runloop.runs.family import family
 
     with finding(ref) as found:
         return family(found.source, found.run_id)

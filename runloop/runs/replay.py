@@ -17,7 +17,8 @@ from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec, failure_of, ports_of
 from runloop.runs.crossings import AttemptIdentity, Crossings, RecordEnded
-from runloop.runs.history import asked_by, load_run
+from runloop.runs.family import family
+from runloop.runs.history import asked_by
 from runloop.runs.jsondiff import MISSING, Difference, first_difference, shown
 from runloop.runs.operator import Nobody
 from runloop.runs.recorder import Recorder
@@ -142,17 +143,13 @@ class Replayer:
             InvalidInput: ``replay.agent`` for other code for an agent that the run does not have.
 
         """
-        run = load_run(source, run_id)
+        run, *below = (each.run for each in family(source, run_id))
         verdicts = await self._attempts(source, run)
-        used = {attempt.agent.get("name") for attempt in run.attempts}
         recorded = run.final_hash if whole and not self.replaced else None
         made = None if recorded is None else self._final_hash(run, verdicts)
-        below = source.children(run_id)
-        while below:
-            nested = load_run(source, child := below.pop(0))
-            used |= {attempt.agent.get("name") for attempt in nested.attempts}
+        for nested in below:
             verdicts += await self._attempts(source, nested)
-            below += source.children(child)
+        used = {attempt.agent.get("name") for each in (run, *below) for attempt in each.attempts}
         if unused := sorted(self.replaced.keys() - used):
             hint = f"its agents: {', '.join(sorted(filter(None, used)))}"
             raise InvalidInput(f"no node of the run is the agent {unused[0]!r}", code="replay.agent", where=Where(key="--with"), hint=hint)

@@ -1,7 +1,8 @@
 """Two runs compared: what they did counts, what it cost and how long it took is told."""
 
 from runloop.effects.perform.ports import PersonAnswer
-from runloop.runs.diff import diff_runs, family
+from runloop.runs.diff import diff_runs
+from runloop.runs.family import family
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.jsondiff import MISSING, Difference

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from runloop.errors import InvalidInput, VerificationFailed
 from runloop.openings import OpeningError
+from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.jsondiff import MISSING, Difference
 from runloop.runs.replay import Replayer
@@ -302,6 +303,22 @@ async def test_grandchildren_are_replayed_too(bench):
         report = await replayer(b).replay(b.ledger, result.run_id)
 
         assert [(each.node, each.verdict) for each in report.attempts] == [("below", "skipped"), ("below", "skipped"), ("only", "same")]
+
+
+async def test_child_runs_that_a_fork_shares_are_replayed_with_it(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        b.agent("changed", RELAY.replace("about", "of"), caps=CAPS)
+        b.openings["inner"] = TEXT
+        parent = (await b.run('version: 0\nname: outer\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n')).run_id
+        fork = await b.manager.fork(b.ledger, ForkRequest(parent, str(load_run(b.ledger, parent).last_seq)))
+        await b.manager.drive(fork)
+
+        report = await replayer(b).replay(b.ledger, fork.run_id)
+        other = await replayer(b, replaced={"one": b.services.resolve_agent("changed", None)}).replay(b.ledger, fork.run_id)
+
+        assert [(each.node, each.verdict) for each in report.attempts] == [("below", "skipped"), ("only", "same")]
+        assert [(each.node, each.verdict) for each in other.attempts] == [("below", "skipped"), ("only", "differs")]
 
 
 class AskedFor:

@@ -1,0 +1,51 @@
+"""The family of a run: the run, the runs that it started, and so on; those that a fork shares with the run that it was forked from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runloop.dataclass import dataclass
+from runloop.runs.history import RecordedRun, load_run
+
+if TYPE_CHECKING:
+    from runloop.runs.sources import RunSource
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A run of a family. ``place`` is who asked for it, from the outermost run on: node, attempt and the number among what that started."""
+
+    place: tuple[tuple[str, int, int], ...]
+    run: RecordedRun
+
+
+def family(source: RunSource, run_id: str) -> list[Member]:
+    """The run and its child runs, those of a run together; those that a fork shares with its parent are its own here."""
+    members: list[Member] = []
+    left: list[tuple[tuple[tuple[str, int, int], ...], str]] = [((), run_id)]
+    while left:
+        place, each = left.pop(0)
+        member = Member(place, load_run(source, each))
+        members.append(member)
+        left += [((*place, at), child) for at, child in _children(source, member.run).items()]
+    return members
+
+
+def _children(source: RunSource, run: RecordedRun) -> dict[tuple[str, int, int], str]:
+    """The child runs of a run by who asked for them, in the order in which they were asked for. Of a fork its own go before shared ones."""
+    found: dict[tuple[str, int, int], str] = {}
+    line = _lineage(source, run.run_id)
+    known = [set(source.children(each)) for each in line]
+    for attempt in run.attempts:
+        for theirs, made in zip(map(attempt.children_of, line), known, strict=True):
+            for number, child in enumerate(theirs):
+                if child in made:
+                    found.setdefault((attempt.node, attempt.attempt, number), child)
+    return found
+
+
+def _lineage(source: RunSource, run_id: str) -> list[str]:
+    """The run, the one that it was forked from, and so on."""
+    submitted = next(map(source.full, source.read_run(run_id)), None)
+    forked = None if submitted is None else submitted.payload["meta"].get("forked_from")
+    return [run_id, *(_lineage(source, forked["run_id"]) if forked else ())]
