@@ -115,8 +115,8 @@ def _filled(text: str, inner: str) -> list[str]:
 
 
 def _text(text: str, *, inside: bool = False) -> str:
-    """Text without quotes where every YAML reader takes it for text; ``inside`` a collection on one line commas separate."""
-    if not _WORDS.fullmatch(text) or _ELSEWHERE.fullmatch(text) or not reads_as_text(text) or (inside and "," in text):
+    """Text without quotes where every YAML reader takes it for text; ``inside`` a collection on one line some end it at a comma or a ?."""
+    if not _WORDS.fullmatch(text) or _ELSEWHERE.fullmatch(text) or not reads_as_text(text) or (inside and not {",", "?"}.isdisjoint(text)):
         return quoted(text)
     return text
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import yaml
 
 from runloop.openings import OpeningError, parse_opening
 from runloop.openings.fmt import Form, format_opening
@@ -255,6 +256,17 @@ def test_text_stands_without_quotes_where_every_reader_takes_it_for_text(text, y
 
     assert printed.text == MINIMAL.format(yaml)
     assert format_opening(printed.text, to=Form.BRACE).text.startswith(f"opening {brace} {{\n")
+
+
+def test_a_text_inside_of_a_collection_on_one_line_is_read_alike_by_both_loaders_of_pyyaml():
+    document = (
+        "version: 0\nname: t\nnodes:\n- {id: a, use: 'agent:b', tags: ['ok?', 'a?b', 'x y?', 'a,b'], gate: {ask: 'Go on?'}}\nedges: []\n"
+    )
+
+    printed = format_opening(document).text
+
+    assert yaml.load(printed, yaml.SafeLoader) == yaml.load(document, yaml.SafeLoader)
+    assert "Go on?" in printed
 
 
 def test_controls_in_a_text_are_escaped_in_both_forms():
