@@ -220,7 +220,8 @@ def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
         shown = f" [{code}]" if code else ""
         output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(masking.masked_text(result.reason))}{shown}")
         if hint := screen.view.hints.get(code):
-            output.print_line(f"  hint: {output.clean_line(masking.masked_text(hint))}")
+            more = f"; `rlp show {result.run_id[:8]}` has the traceback" if code == "guest.exception" else ""
+            output.print_line(f"  hint: {output.clean_line(masking.masked_text(hint))}{more}")
 
 
 def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:

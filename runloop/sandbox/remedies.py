@@ -65,4 +65,4 @@ def place_of(code: str, message: str) -> str:
         return ""
     file, line, source = frames[-1]
     shown = source if len(source) <= _MOST else f"{source[:_MOST]}…"
-    return f"look at {file}, line {line}" + (f": {shown}" if shown else "") + "; `rlp show RUN` has the traceback"
+    return f"look at {file}, line {line}" + (f": {shown}" if shown else "")

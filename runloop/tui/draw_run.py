@@ -76,6 +76,7 @@ def plan_page(run: RunModel, width: int, now_ms: int, *, ascii_only: bool = Fals
     rows = [_node_row(node, sizes, now_ms) for node in run.nodes.values()] or [line("no node has begun", "dim")]
     if run.why and run.state in {"failed", "cancelled"}:
         rows += [line(""), *paragraphs(f"{run.state}: {run.why}", width, "error")]
+        rows += paragraphs(f"hint: {run.hint}", width) if run.hint else []
     graph = graph_rows(run, width, ascii_only=ascii_only)
     return Page((title(run, now_ms), head), (*rows, line(""), *graph), title="Plan", columns=places)
 

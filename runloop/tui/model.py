@@ -84,6 +84,8 @@ class NodeState:
     inputs: Any = None
     outputs: Any = None
     note: str = ""
+    error: Mapping[str, Any] = field(default_factory=dict)
+    """How its newest attempt failed, as the record has it."""
     fraction: float | None = None
     approvals: dict[str, str] = field(default_factory=dict)
     """What of it a person can decide, as :func:`runloop.text.awaited` says it, by id."""
@@ -134,6 +136,8 @@ class RunModel:
     parent: str | None = None
     state: str = "queued"
     why: str = ""
+    hint: str = ""
+    """What can be done about the failure that ended it."""
     until_ms: int | None = None
     """When it goes on by itself, where it left memory."""
     submitted_ms: int | None = None
@@ -268,6 +272,8 @@ def _take_run(run: RunModel, kind: str, meta: Mapping[str, Any], ts_ms: int) -> 
         run.state, run.ended_ms, run.ms = meta["status"], ts_ms, meta["ms"]
         run.tokens, run.usd = meta.get("tokens"), meta.get("usd")
         run.why = meta.get("reason") or ""
+        failed = (node.error for node in run.nodes.values() if node.state == "error" and node.error)
+        run.hint = next((each.get("hint") or "" for each in failed if each["message"] in run.why), "")
         for node in run.nodes.values():
             _close(node, ts_ms)
         return
@@ -328,7 +334,7 @@ def _finish(node: NodeState, meta: Mapping[str, Any], ts_ms: int) -> None:
     if meta["status"] == "error":
         node.errors += 1
     if error:
-        node.note = _first_line(error["message"])
+        node.note, node.error = _first_line(error["message"]), error
     _close(node, ts_ms)
 
 

@@ -106,7 +106,7 @@ def test_a_failing_agent_ends_the_run_with_exit_code_one_and_its_line(empty_home
     assert f"\nfailing_node, attempt 1:\n{error['detail']}" in shown
     watched = terminal(empty_home, "run", "failing", "--local")
     assert watched.end() == 1
-    assert "  hint: look at agent.py, line 6: " in watched.shown
+    assert "  hint: look at agent.py, line 6: raise ValueError('broken ' + topic); `rlp show " in watched.shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -193,3 +193,15 @@ edges: [{from: draft.out, to: send.draft}]
     drawing = [row.plain for row in graph_rows(run, 80)]
 
     assert [text for text in drawing if "draft ←" in text] == [text for text in drawing if "│ draft ← draft.out" in text] != []
+
+
+def test_the_plan_of_a_failed_run_says_what_can_be_done(waiting):
+    last, error = waiting[-1], {"code": "guest.exception", "message": "KeyError: 'tea'", "hint": "look at agent.py, line 4: {}['tea']"}
+    ends = [
+        ("node.finished", {"node": "send", "attempt": 1, "status": "error", "error": error}),
+        ("run.finished", {"status": "failed", "ms": 5, "reason": "node 'send' failed: KeyError: 'tea'"}),
+    ]
+    more = [{**last, "seq": last["seq"] + at, "kind": kind, "meta": meta} for at, (kind, meta) in enumerate(ends, start=1)]
+    shown = texts(page(board_of([*waiting, *more]), "Plan"))
+    at = next(number for number, each in enumerate(shown) if each.startswith("failed: node 'send' failed"))
+    assert shown[at + 1].rstrip() == "hint: look at agent.py, line 4: {}['tea']"
