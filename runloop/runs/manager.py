@@ -306,9 +306,11 @@ class RunManager:
         in_advance = frozenset(policy.approve_in_advance)
         if self.services.rules.approve_in_advance is not None:
             in_advance &= self.services.rules.approve_in_advance
+        confirm = policy.confirm_external
         if parent is not None:
             in_advance &= parent.desk.opening.approve_in_advance
-        rules = OpeningPolicy(opening.digest, policy.confirm_external, in_advance)
+            confirm = confirm or parent.desk.opening.confirm_external is True
+        rules = OpeningPolicy(opening.digest, confirm, in_advance)
         return ApprovalDesk(recorder, operator or self.services.operator, rules, self.services.rules, yes, standing=self.services.grants)
 
     def _budget(self, opening: Opening, within: Budget | None) -> Budget:

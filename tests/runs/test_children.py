@@ -3,6 +3,7 @@
 import pytest
 
 from runloop.runs.reports import Reports
+from runloop.runs.services import RunRules
 
 CHILD = """version: 0
 name: child
@@ -109,6 +110,18 @@ async def test_a_child_may_not_approve_in_advance_what_its_parent_may_not(bench)
         result = await b.run(PARENT, yes=True)
 
         assert (result.code, b.outbox.sent) == ("approval.nobody", [])
+
+
+@pytest.mark.parametrize(("parents", "code", "sent"), [("true", "approval.nobody", 0), ("false", "", 1)])
+async def test_a_child_asks_where_its_parent_has_to(bench, parents, code, sent):
+    async with bench(rules=RunRules(confirm_external_actions=False)) as b:
+        b.openings["child"] = 'version: 0\nname: child\npolicy: {confirm_external: false}\nnodes: [{id: n, use: "agent:one"}]\nedges: []\n'
+        b.agent("one", "@agent\ndef run():\n    mail.send([{'email': 'a@example.org'}], subject='s', text='t')\n", caps="mail = true")
+        policy = f"policy: {{confirm_external: {parents}}}"
+
+        result = await b.run(f'version: 0\nname: parent\n{policy}\nnodes: [{{id: below, use: "opening:child"}}]\nedges: []\n')
+
+        assert (result.code, len(b.outbox.sent)) == (code, sent)
 
 
 async def test_cancelling_the_parent_ends_the_child_and_both_say_so(bench):
