@@ -108,6 +108,9 @@ def _rights(settings: Settings) -> Finding:
     if open_ones:
         return Finding("rights", "warn", f"others may look into {open_ones[0]}", f"chmod 700 {open_ones[0]}")
     unusable = [path for path in private if path.exists() and not os.access(path, os.W_OK)]
+    if unusable and os.statvfs(unusable[0]).f_flag & os.ST_RDONLY:
+        hint = "mount it writable, or name another place: RUNLOOP_HOME"
+        return Finding("rights", "fail", f"{unusable[0]} lies on a read-only file system", hint)
     if unusable:
         return Finding("rights", "fail", f"{unusable[0]} is not writable", f"chown it to this user: sudo chown -R $USER {unusable[0]}")
     return Finding("rights", "ok", f"{directories.state} is this user's alone")

@@ -9,13 +9,14 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.cli import context, detecting, first_config, init, person
+from runloop.cli import context, detecting, doctor, first_config, init, person
 from runloop.cli.detecting import HOSTED, Found, detect
 from runloop.cli.main import main
 from runloop.config import load
@@ -289,3 +290,14 @@ def test_doctor_tells_a_sound_ledger_from_broken_tables_and_names_the_file(home,
 
     assert (found["ledger"]["state"], found["knowledge"]["state"]) == ("ok", "fail")
     assert "/pog.sqlite) [ledger.corrupt]" in found["knowledge"]["detail"]
+
+
+def test_doctor_does_not_send_people_to_chown_on_a_read_only_file_system(home, monkeypatch):
+    (home / ".runloop").mkdir(mode=0o700, exist_ok=True)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    hints = []
+    for flags in (0, os.ST_RDONLY):
+        monkeypatch.setattr("os.statvfs", lambda _, flags=flags: SimpleNamespace(f_flag=flags))
+        hints.append(doctor._rights(load()).hint.split()[0])
+
+    assert hints == ["chown", "mount"]

@@ -57,7 +57,7 @@ def signing_key(directory: Path) -> Ed25519PrivateKey:
         if (spent := exhausted(error)) is not None:
             raise spent from None
         why = error.strerror if isinstance(error, OSError) else "it is not 64 hexadecimal digits"
-        hint = "make it readable for you alone, or move it away: a new one is made"
+        hint = "make it readable for you alone and its directory writable, or move it away: a new one is made"
         raise InvalidInput(
             f"the key for exports cannot be used: {why}", code="archive.key", where=Where(file=str(path)), hint=hint
         ) from None
