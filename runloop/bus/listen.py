@@ -77,6 +77,10 @@ def listen(path: Path, *, group: int | None = None) -> Listener:
     if len(os.fsencode(path)) > _PATH_BYTES:
         raise bad(f"the socket path {path} is longer than {_PATH_BYTES} bytes", key="path", hint="set runtime.socket_path to a shorter one")
     _prepare(path.parent, group)
+    try:
+        _is_socket(path)  # before a lock is left beside what is none
+    except OSError as error:
+        raise _unusable(path, error) from None
     lock = _lock(path)
     try:
         listening, made = _open(path, group)
@@ -178,6 +182,10 @@ def _lock(path: Path) -> int:
                 hint=f"it is about to start or to stop; if its socket was removed, end it with `kill {holder}`",
             ) from None
         raise _running(path, f" (process {holder})" if holder.isdigit() else "") from None
+    if os.pread(lock, 32, 0).strip(b"0123456789\n"):
+        os.close(lock)
+        hint = "move it away, or set runtime.socket_path: the lock of a daemon has this name"
+        raise bad(f"{name} exists and is no lock of a daemon", key="path", hint=hint, code="bus.path")
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
@@ -198,14 +206,21 @@ def holder(path: Path) -> int | None:
     return int(named) if ("FLOCK", "WRITE", named, str(inode)) in held else None
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody listens on; anything else at the path stays and is an error."""
+def _is_socket(path: Path) -> bool:
+    """Whether there is a socket, and not nothing; anything else is an error."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(mode):
         raise bad(f"{path} exists and is no socket", key="path", hint="move it away, or set runtime.socket_path", code="bus.path")
+    return True
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens on; anything else at the path stays and is an error."""
+    if not _is_socket(path):
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(_PROBE_S)
         try:

@@ -284,3 +284,21 @@ def test_who_holds_the_lock_of_a_socket_is_known_while_it_does(tmp_path):
     assert holder(path) is None
     path.with_name("rmp.sock.lock").write_bytes(b"\xff")
     assert holder(path) is None
+
+
+def test_nothing_is_left_beside_a_path_that_is_no_socket(tmp_path):
+    path = tmp_path / "notes"
+    path.write_text("mine")
+    with pytest.raises(BadFrame) as caught:
+        listen(path)
+    assert (caught.value.code, [each.name for each in tmp_path.iterdir()]) == ("bus.path", ["notes"])
+    with pytest.raises(Unavailable):
+        listen(path / "rmp.sock")
+
+
+def test_a_file_of_somebody_else_with_the_name_of_the_lock_stays_as_it_is(tmp_path):
+    kept = tmp_path / "uv.lock"
+    kept.write_text("version = 1\n")
+    with pytest.raises(BadFrame) as caught:
+        listen(tmp_path / "uv")
+    assert (caught.value.code, kept.read_text(), len(list(tmp_path.iterdir()))) == ("bus.path", "version = 1\n", 1)
