@@ -80,6 +80,8 @@ class Call:
             self.at.asked_outside = self.at.asked_outside or goes_outside(self.name, self.klass)
             if self.pending is None:
                 await self.at.desk.admit(self, prepared, ctx)
+            if self.klass is EffectClass.WAITING and ctx.asked_ms is not None:
+                began_ms = ctx.asked_ms  # it has gone on meanwhile, whoever asked
             if self.pending is None or self.klass is not EffectClass.WAITING:
                 await self.at.may_go()  # a person may decide while the run is paused, and what waits may wait; nothing else begins
             if self.pending is None:

@@ -579,3 +579,28 @@ async def _kind(b, run_id, kind):
     """Wait until the run has such a record."""
     while not any(event.kind == kind for event in b.ledger.read_run(run_id)):
         await asyncio.sleep(0)
+
+
+async def test_how_long_somebody_took_to_answer_counts_from_the_question_over_the_end_of_the_process(bench, desk):
+    operator = desk(answers=[PersonAnswer("blue", "operator")])
+    async with bench(operator=operator) as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': ask.person('Which?').answer}\n", caps="ask = true")
+        held, answers = asyncio.Event(), operator.ask
+
+        async def never(question, ctx):
+            held.set()
+            await asyncio.Event().wait()
+
+        operator.ask = never
+        run = await b.submit("version: 0\nname: asks\nnodes: [{id: a, use: 'agent:one'}]\nedges: []\n")
+        drive = asyncio.create_task(b.manager.drive(run))
+        await held.wait()
+        await kill(b, drive)
+        operator.ask, before = answers, b.services.clock_ms
+        b.manager.services = replace(b.services, clock_ms=lambda: before() + 90_000)
+
+        result = await recover(b, run.run_id)
+
+        assert result.status == "succeeded"
+        (answered,) = [event for event in b.ledger.read_run(run.run_id) if event.kind == "effect.completed"]
+        assert answered.payload["meta"]["ms"] >= 90_000
