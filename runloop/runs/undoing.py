@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.runs.sources import RunSource
 
-READY, PUT_BACK, LEFT = "ready", "put back", "left"
+READY, PUT_BACK, AS_IT_WAS, LEFT = "ready", "put back", "as it was", "left"
 
 
 @dataclass(slots=True)
 class Writing:
     """One writing of a run: ``written`` is the BLAKE3 of its text, ``previous`` of what stood there, None where nothing did.
 
-    ``sure`` is False where the record does not tell what stood there. ``state`` is ``ready``, ``put back`` or ``left``, and ``why`` why.
+    ``sure`` is False where the record does not tell what stood there. ``state`` is ``ready``, ``put back``, ``as it was``
+    (what stood there before the run's first writing stands there again) or ``left``, and ``why`` why.
     """
 
     run_id: str
@@ -83,6 +84,7 @@ def _of_run(run_id: str, events: Iterable[StoredEvent]) -> list[Writing]:
 def look(found: Sequence[Writing], blobs: FileBlobs) -> None:
     """Find out, the newest first, what can be put back: where a file holds what was written, and what stood there was kept. Blocking."""
     there: dict[str, str | None] = {}
+    before = {os.path.realpath(writing.path): writing for writing in found}  # the oldest of each file
     for writing in found:
         real = os.path.realpath(writing.path)
         writing.previous_bytes = _kept_bytes(blobs, writing.previous)
@@ -92,7 +94,9 @@ def look(found: Sequence[Writing], blobs: FileBlobs) -> None:
         except (OSError, CallError) as error:
             writing.leave(f"it cannot be read: {getattr(error, 'strerror', None) or error}")
             continue
-        if there[real] != writing.written:
+        if there[real] != writing.written and before[real].sure and there[real] == before[real].previous:
+            writing.state = AS_IT_WAS
+        elif there[real] != writing.written:
             writing.leave("it is not there any more" if there[real] is None else "it was changed since")
         elif not writing.sure:
             writing.leave("its process ended while it was written, and the record does not tell what stood there")
