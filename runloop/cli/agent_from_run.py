@@ -9,6 +9,8 @@ from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
+    from runloop.runs.history import RecordedAttempt, RecordedRun
+    from runloop.runs.sources import RunSource
 
 
 def write_case(bundle: Bundle, ref: str) -> str:
@@ -18,17 +20,18 @@ def write_case(bundle: Bundle, ref: str) -> str:
         InvalidInput: ``agent.from_run``, ``cases.append``, ``cases.unwritable``; as :func:`finding`.
 
     """
-    from runloop.runs.history import load_run
+    from runloop.runs.submitted import opening_in
     from runloop.testing.cases import CASES
-    from runloop.testing.from_run import attempt_of, case_document, with_case
+    from runloop.testing.from_run import case_document, with_case
 
     run, node = _split(ref)
     with finding(run) as found:
         if found.archive is not None and found.archive.manifest.redacted is not None:
             message, hint = "the archive was redacted: it does not say what the agent was told", "ask for it without --redact"
             raise InvalidInput(message, code="agent.from_run", where=Where(key="--from-run"), hint=hint)
-        recorded = load_run(found.source, found.run_id)
-    document = case_document(recorded, attempt_of(recorded, bundle.name, node))
+        recorded, attempt = _attempt(found.source, found.run_id, bundle.name, node)
+        opening = opening_in(found.source, attempt.ended_in or recorded.run_id)
+    document = case_document(recorded, attempt, opening)
     place = bundle.root / CASES
     content = bundle.files.get(CASES)
     text = with_case(None if content is None else content.decode("utf-8", "replace"), document, file=str(place))
@@ -42,6 +45,22 @@ def write_case(bundle: Bundle, ref: str) -> str:
             raise InvalidInput(message, code="cases.unwritable", where=Where(file=str(place)), hint=hint) from None
     name: str = document["name"]
     return name
+
+
+def _attempt(source: RunSource, run_id: str, agent: str, node: str | None) -> tuple[RecordedRun, RecordedAttempt]:
+    """The run and the attempt that is meant. Raises InvalidInput ``agent.from_run``, which names the child runs that have one."""
+    from runloop.runs.family import family
+    from runloop.testing.from_run import attempt_of
+
+    run, *below = (each.run for each in family(source, run_id))
+    try:
+        return run, attempt_of(run, agent, node)
+    except InvalidInput as error:
+        has = [each.run_id[:8] for each in below if any(attempt.agent.get("name") == agent for attempt in each.attempts)]
+        if not has or any(attempt.agent.get("name") == agent for attempt in run.attempts):
+            raise
+        hint = f"a child run has it, name that one: --from-run {has[0]}" + (f", or {', '.join(has[1:5])}" if has[1:] else "")
+        raise InvalidInput(error.message, code=error.code, where=error.where, hint=hint) from None
 
 
 def _split(ref: str) -> tuple[str, str | None]:

@@ -23,7 +23,7 @@ from runloop.runs.jsondiff import MISSING, Difference, first_difference, shown
 from runloop.runs.operator import Nobody
 from runloop.runs.recorder import Recorder
 from runloop.runs.services import RunRules
-from runloop.runs.submitted import opening_of
+from runloop.runs.submitted import opening_in, opening_of
 from runloop.runs.working import tape_of
 from runloop.sandbox.spec import GuestError
 
@@ -159,8 +159,7 @@ class Replayer:
         guest = self._guest_of(run)
         openings = {run.run_id: opening_of(run.submitted)}
         for run_id in {attempt.ended_in for attempt in run.attempts} - {"", run.run_id}:  # what a fork shares ended there, as it was there
-            first = next(map(source.full, source.read_run(run_id)))
-            openings[run_id] = opening_of(first.payload["meta"])
+            openings[run_id] = opening_in(source, run_id)
         return [await self._judge(run, openings[each.ended_in or run.run_id], each, guest) for each in run.attempts]
 
     def _guest_of(self, run: RecordedRun) -> str | None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runloop.openings import Opening
+    from runloop.runs.sources import RunSource
 
 
 def opening_of(submitted: Mapping[str, Any]) -> Opening:
@@ -21,3 +22,8 @@ def opening_of(submitted: Mapping[str, Any]) -> Opening:
         hint = "a run that lost texts can be shown, and not be run again"
         raise OpeningError([Problem("opening.erased", "the text of the opening was erased from the record of the run", hint=hint)])
     return parse_once(said["source"], file=said.get("file"), params=submitted["params"] or None)
+
+
+def opening_in(source: RunSource, run_id: str) -> Opening:
+    """The opening of a run as that run has it, whatever a fork of it has instead. Raises OpeningError."""
+    return opening_of(next(map(source.full, source.read_run(run_id))).payload["meta"])

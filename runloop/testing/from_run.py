@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from runloop.errors import InvalidInput, Where
-from runloop.runs.submitted import opening_of
 from runloop.testing.cases import read_cases
 
 if TYPE_CHECKING:
     from runloop.effects.journal import Crossing
+    from runloop.openings import Opening
     from runloop.runs.history import RecordedAttempt, RecordedRun
 
 _ITEM = re.compile(r"^( *)- ", re.MULTILINE)
@@ -38,11 +38,13 @@ def attempt_of(run: RecordedRun, agent: str, node: str | None) -> RecordedAttemp
     raise _cannot(f"{agent} did not come to an end in run {run.run_id[:8]}{where}", f"its nodes there: {named or 'none'}")
 
 
-def case_document(run: RecordedRun, attempt: RecordedAttempt) -> dict[str, Any]:
-    """The case of an attempt: its clock, its random numbers and the times of its answers are those of the run."""
+def case_document(run: RecordedRun, attempt: RecordedAttempt, opening: Opening) -> dict[str, Any]:
+    """The case of an attempt: its clock, its random numbers and the times of its answers are those of the run.
+
+    ``opening`` is as the run has it in which the attempt ended: what a fork shares was asked with the parameters of its parent.
+    """
     if not all(crossing.answered for crossing in attempt.crossings):
         raise _cannot("a call of that attempt has no answer in the record", "take a run that came to its end")
-    opening = opening_of(run.submitted)
     document: dict[str, Any] = {
         "name": f"as in run {run.run_id[:8]}, node {attempt.node}",
         "recorded": {

@@ -308,6 +308,27 @@ def test_a_run_becomes_a_case_of_its_agent_which_passes_and_then_guards_it(one):
     assert (code, json.loads(out)["failed"]) == (1, 1)
 
 
+def test_a_case_of_what_a_fork_shares_has_the_parameters_with_which_it_was_asked(one):
+    run_id = one.run()
+    fork_id = forked(one, run_id, "--at", "again", "-p", "topic=rum")[0]["run_id"]
+    place = one.root / "agents" / "finder"
+
+    shared, own = (one.ok("agent", "test", place, "--from-run", f"{fork_id}:{node}") for node in ("find", "again"))
+
+    assert [(each["passed"], each["failed"]) for each in (shared, own)] == [(1, 0), (1, 0)]
+
+
+def test_a_case_of_an_agent_that_only_child_runs_have_names_them(one):
+    (one.root / "outer.yaml").write_text('version: 0\nname: outer\nnodes: [{id: below, use: "opening:finder"}]\nedges: []\n')
+    (one.root / "finder.yaml").write_text(OPENING)
+    assert one.rlp("run", "./outer.yaml", "--openings-dir", one.root, "--local", "--json")[0] == 0
+    child = one.ok("show", "last")["children"][0]
+
+    code, _, err = one.rlp("agent", "test", one.root / "agents" / "finder", "--from-run", "last")
+
+    assert (code, f"hint: a child run has it, name that one: --from-run {child[:8]}\n" in err) == (2, True)
+
+
 def test_a_run_that_nobody_knows_is_an_error_with_and_without_a_ledger(one, two):
     one.run()
     for home, says in ((one, "run.unknown"), (two, "run.no_ledger")):

@@ -4,7 +4,9 @@ import pytest
 
 from runloop.effects.journal import Crossing, Failure
 from runloop.errors import InvalidInput
+from runloop.openings import parse_opening
 from runloop.runs.history import RecordedAttempt, RecordedRun
+from runloop.runs.submitted import opening_of
 from runloop.testing import read_cases
 from runloop.testing.from_run import attempt_of, case_document, with_case
 
@@ -29,7 +31,7 @@ def test_the_case_says_what_the_record_says():
     refused = call(2, "mail.send", result=None, failure=Failure("denied", "no", "", "approval.nobody"))
     found = recorded(attempt(crossings=[call(1), refused]))
 
-    (case,) = read_cases(with_case(None, case_document(found, attempt_of(found, "reader", None)), file="f"))
+    (case,) = read_cases(with_case(None, case_document(found, attempt_of(found, "reader", None), opening_of(found.submitted)), file="f"))
 
     assert (case.name, case.with_args, case.inputs) == ("as in run 68dcb06b, node one", {"topic": "tea"}, {"in": [None]})
     assert (case.recorded.run_id, case.recorded.node, case.recorded.attempt, case.recorded.seed, case.recorded.start_ms) == (
@@ -46,13 +48,13 @@ def test_the_case_says_what_the_record_says():
 @pytest.mark.parametrize(("code", "expected"), [("approval.nobody", "guest.exception"), ("guest.memory", "guest.memory")])
 def test_a_failed_attempt_is_expected_to_fail_as_the_sandbox_says_it(code, expected):
     found = recorded(attempt(status="error", outputs=None, error={"code": code, "message": "no"}))
-    (case,) = read_cases(with_case(None, case_document(found, attempt_of(found, "reader", None)), file="f"))
+    (case,) = read_cases(with_case(None, case_document(found, attempt_of(found, "reader", None), opening_of(found.submitted)), file="f"))
     assert (case.expect, case.expect_error.code, case.expect_error.contains) == (None, expected, "no")
 
 
 @pytest.mark.parametrize("before", ["cases:\n  - {name: a, expect: {}}\n", "# kept\ncases:\n- name: a # kept\n  expect: {}\n\n\n"])
 def test_a_case_is_added_at_the_end_and_only_once(before):
-    document = case_document(recorded(attempt()), attempt())
+    document = case_document(recorded(attempt()), attempt(), parse_opening(OPENING))
 
     after = with_case(before, document, file="f")
 
@@ -64,7 +66,7 @@ def test_a_case_is_added_at_the_end_and_only_once(before):
 @pytest.mark.parametrize("before", ["cases: [{name: a, expect: {}}]\n", "cases:\n  - name: as in run 68dcb06b, node one\n    expect: {}\n"])
 def test_a_file_to_which_nothing_can_be_added_is_left_alone(before):
     with pytest.raises(InvalidInput) as caught:
-        with_case(before, case_document(recorded(attempt()), attempt()), file="f")
+        with_case(before, case_document(recorded(attempt()), attempt(), parse_opening(OPENING)), file="f")
     assert (caught.value.code, caught.value.where.file) == ("cases.append", "f")
 
 
@@ -86,7 +88,7 @@ def test_an_attempt_that_cannot_be_chosen_is_an_error(attempts, agent, node, say
 def test_an_attempt_with_a_call_under_way_makes_no_case():
     found = attempt(crossings=[call(1, answered=False)])
     with pytest.raises(InvalidInput, match="no answer in the record"):
-        case_document(recorded(found), found)
+        case_document(recorded(found), found, parse_opening(OPENING))
 
 
 @pytest.mark.parametrize(
