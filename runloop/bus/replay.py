@@ -93,7 +93,8 @@ def failed(broker: Broker, read: Read, error: RunloopError, now_ms: int) -> None
     sub.reading = False
     if wanted(read):
         broker.end(sub)
-        broker.send(sub.session, "toolresult.bus.ack.v1", {"of": 0, "sub": sub.sub, "ok": False, "error": to_wire(error)}, now_ms)
+        told = {**to_wire(error), "exit_code": error.exit_code}  # it need not be one of the bus's own, whose codes say their class
+        broker.send(sub.session, "toolresult.bus.ack.v1", {"of": 0, "sub": sub.sub, "ok": False, "error": told}, now_ms)
 
 
 def live(broker: Broker, topic: Topic, plan: Plan, raw: bytes, seq: int | None, facts: Facts, now_ms: int) -> None:

@@ -340,7 +340,7 @@ class BusServer:
             async with asyncio.timeout(left_s - min(_ON_THE_WAY_S, left_s / 4)) as deadline:
                 return await handler(request)
         except RunloopError as error:
-            return {"error": error.to_dict()}
+            return {"error": {**error.to_dict(), "exit_code": error.exit_code}}
         except TimeoutError as error:
             return {"error": self.late(left_s).to_dict()} if deadline.expired() else self._broke(error, request.topic)
         except Exception as error:  # noqa: BLE001 - a handler that breaks must not leave its caller waiting

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from runloop.errors import RunloopError
+from runloop.errors import InvalidInput
 
 
 async def test_a_daemon_goes_on_beside_a_prune_and_starts_no_archived_run_again(daemon, words):
@@ -47,10 +47,10 @@ async def test_who_reads_a_run_that_is_archived_meanwhile_is_told_and_gets_no_re
             async for record in records:
                 got.append(record.seq)
 
-        with pytest.raises(RunloopError) as caught:
+        with pytest.raises(InvalidInput) as caught:
             await read_on()
         assert got == list(range(1, len(got) + 1))
         assert (len(got) < 40, caught.value.code, run in caught.value.message) == (True, "run.archived", True)
-        with pytest.raises(RunloopError) as caught:
+        with pytest.raises(InvalidInput) as caught:
             await link.client.handle(run).result()
         assert caught.value.code == "run.archived"
