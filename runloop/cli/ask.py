@@ -132,6 +132,7 @@ def _confirmed(request: Request) -> Request:
             hint="--start runs it without asking, --dry-run shows what it would be",
         )
     if request.missing:
+        _tell(f"{request.name}: the {' and the '.join(request.missing)} is open. Enter takes what is in brackets.")
         request = _edited(request, request.missing)
     elif request.match is not None and request.match.example is None and not request.match.params:
         request = _edited(request, tuple(request.params))

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from runloop.cli.output import clean, clean_line, is_terminal, use_color
+from runloop.cli.output import clean, clean_line, is_terminal, terminal_width, use_color
 from runloop.cli.times import clock
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer, in_time
@@ -32,6 +32,7 @@ _SCOPE_WORDS = {
     Scope.ALWAYS: ("a", "yes, and the like from this agent always"),
 }
 _NO = ("n", "no")
+_RULE = 55
 
 
 def person_present() -> bool:
@@ -166,9 +167,10 @@ def _approval_text(request: ApprovalRequest) -> str:
     if request.taint:
         lines.append(f"  contains content from: {clean_line(', '.join(sorted(request.taint)))}")
     lines.append(f"  because  {clean_line(request.reason)}")
-    lines.append("  ┌─ exactly this " + "─" * 40)
+    rule = min(_RULE, terminal_width() - 3)
+    lines.append("  ┌─ exactly this ".ljust(rule + 3, "─"))
     lines += [f"  │ {line}" for line in clean(request.what.replace("\r\n", "\n")).split("\n")]
-    lines.append("  └" + "─" * 55)
+    lines.append("  └" + "─" * rule)
     return "\n".join(lines)
 
 

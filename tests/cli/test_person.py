@@ -1,7 +1,9 @@
 """What is open elsewhere, asked at this terminal: a gate's options, its end, and the words that go with an answer."""
 
-from runloop.cli.person import TerminalPerson
+from runloop.cli.person import TerminalPerson, _approval_text
 from runloop.cli.remote import answer_at_terminal
+from runloop.policy import Scope
+from runloop.runs.operator import ApprovalRequest
 
 GATE = {
     "type": "question", "approval_id": "r/layout/gate/1/1", "agent": "note", "question": "Good?", "options": ["approve", "revise"],
@@ -47,3 +49,13 @@ async def test_other_options_are_sent_without_words():
     person.lines = ["1\n"]
     assert await answer_at_terminal(client, person, GATE)
     assert client.told == [("r/layout/gate/1/1", {"answer": "approve", "rationale": None})]
+
+
+def test_the_frame_of_what_is_approved_is_no_wider_than_the_terminal(monkeypatch):
+    request = ApprovalRequest("r/a/1/1", "r", "letter", "a", "mailer", "mail.smtp", "Dear Ada", (), "it sends", (Scope.ONCE,), frozenset())
+    widths = []
+    for columns in ("40", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        widths.append([len(line) for line in _approval_text(request).splitlines() if line.startswith(("  ┌", "  └"))])
+
+    assert widths == [[40, 40], [58, 58]]

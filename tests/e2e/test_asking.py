@@ -94,6 +94,7 @@ def test_without_a_person_nothing_is_run_unless_it_is_told_to(home):
 def test_what_a_request_leaves_open_is_asked_for_and_never_taken_from_the_defaults_unsaid(home, terminal):
     refused = home.rlp("ask", "--start", "write an e-mail to Sam Rivers about")
     shown = terminal(home, "ask", "write an e-mail to Sam Rivers")
+    shown.expect("compose_email: the topic is open. Enter takes what is in brackets.")
     shown.expect("topic [Q4 plan]: ")
     shown.type("the pier\n")
     shown.expect("recipient    Sam Rivers  (from: ")
