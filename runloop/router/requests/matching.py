@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -75,6 +76,7 @@ class Meant:
         return tuple(each for each in self.matches if each.score >= MATCHES and best - each.score < MARGIN)
 
 
+_NOT = re.compile(r"\W*(please\W+)?(do\s+not|don['\u2019]?t|never)\b", re.IGNORECASE)
 _Best: TypeAlias = "tuple[Aligned, float] | None"
 
 
@@ -88,6 +90,8 @@ def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
         (_match(line, each, own, weights) for each, own in zip(candidates, known, strict=True)),
         key=lambda match: (-match.score, match.name),
     )
+    if _NOT.match(line):
+        return Meant("none", tuple(matches), "the line says what not to do")
     if not matches or matches[0].score < MATCHES:
         reason = "there are no openings" if not matches else f"no opening reaches {MATCHES}; the nearest is {matches[0].name}"
         return Meant("none", tuple(matches), reason)
