@@ -44,16 +44,18 @@ def show(
 
     Examples: `rlp show`, `rlp show 3f2a91c0 --outputs`, `rlp show run.rlz --json`.
     """
+    from runloop.runs.family import children_of
     from runloop.runs.history import load_run
 
     masking.unmask(unmasked, "show", run)
     with finding(run) as found:
         recorded = load_run(found.source, found.run_id)
         moves = _moves(records_of(found))
-        children = found.source.children(found.run_id)
+        own = found.source.children(found.run_id)
+        shared = [each for each in children_of(found.source, recorded).values() if each not in own]
     row, related = (None, []) if found.origin != "own" else _standing(found.run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_json(masking.masked(_json(recorded, found.origin, moves, row, related, children)))
+        output.print_json(masking.masked(_json(recorded, found.origin, moves, row, related, [*own, *shared])))
         return 0
     output.print_line(f"run      {found.run_id}" + ("" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"))
     output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
@@ -67,7 +69,7 @@ def show(
         output.print_line(f"param    {name} = {output.to_json(masking.redactor().value(value, name), indent=None)}")
     for line in moves.lines():
         output.print_line(line)
-    _print_relations(recorded, related, children)
+    _print_relations(recorded, related, own, shared)
     _print_failed_calls(recorded, hint)
     _print_nodes(recorded)
     _print_tracebacks(recorded)
@@ -193,7 +195,7 @@ def _print_tracebacks(recorded: RecordedRun) -> None:
         output.print_line(masking.masked_text(detail.rstrip()))
 
 
-def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], children: list[str]) -> None:
+def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], own: list[str], shared: list[str]) -> None:
     if recorded.identity.parent_run_id is not None:
         output.print_line(f"parent   {recorded.identity.parent_run_id}")
     forked = recorded.submitted.get("forked_from")
@@ -203,8 +205,10 @@ def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], child
     for each in related:
         kind = "child" if each["parent_run_id"] == recorded.run_id else "fork"
         output.print_line(f"{kind:<8} {each['run_id']}  {each['opening_name']}  {each['state']}")
-    for run_id in children if not related else ():
+    for run_id in own if not related else ():
         output.print_line(f"child    {run_id}")
+    for run_id in shared:
+        output.print_line(f"child    {run_id}  shared with the run that it was forked from")
 
 
 def _json(

@@ -27,11 +27,11 @@ def family(source: RunSource, run_id: str) -> list[Member]:
         place, each = left.pop(0)
         member = Member(place, load_run(source, each))
         members.append(member)
-        left += [((*place, at), child) for at, child in _children(source, member.run).items()]
+        left += [((*place, at), child) for at, child in children_of(source, member.run).items()]
     return members
 
 
-def _children(source: RunSource, run: RecordedRun) -> dict[tuple[str, int, int], str]:
+def children_of(source: RunSource, run: RecordedRun) -> dict[tuple[str, int, int], str]:
     """The child runs of a run by who asked for them, in the order in which they were asked for. Of a fork its own go before shared ones."""
     found: dict[tuple[str, int, int], str] = {}
     line = _lineage(source, run.run_id)

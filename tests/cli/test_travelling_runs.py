@@ -318,6 +318,18 @@ def test_a_case_of_what_a_fork_shares_has_the_parameters_with_which_it_was_asked
     assert [(each["passed"], each["failed"]) for each in (shared, own)] == [(1, 0), (1, 0)]
 
 
+def test_the_child_runs_that_a_fork_shares_are_shown_with_it(one):
+    (one.root / "outer.yaml").write_text('version: 0\nname: outer\nnodes: [{id: below, use: "opening:finder"}]\nedges: []\n')
+    (one.root / "finder.yaml").write_text(OPENING)
+    assert one.rlp("run", "./outer.yaml", "--openings-dir", one.root, "--local", "--json")[0] == 0
+    run = one.ok("show", "last")
+    fork_id = forked(one, run["run_id"], "--at", "6")[0]["run_id"]
+
+    (child,) = run["children"]
+    assert one.ok("show", fork_id)["children"] == [child]
+    assert f"child    {child}  shared with the run that it was forked from\n" in one.rlp("show", fork_id, "--table")[1].decode()
+
+
 def test_a_case_of_an_agent_that_only_child_runs_have_names_them(one):
     (one.root / "outer.yaml").write_text('version: 0\nname: outer\nnodes: [{id: below, use: "opening:finder"}]\nedges: []\n')
     (one.root / "finder.yaml").write_text(OPENING)
