@@ -16,6 +16,7 @@ from runloop.bus.errors import to_wire
 from runloop.bus.subscription import FOREVER, Run, Subscription
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
+from runloop.rmp.scan import TAG_BYTES
 
 if TYPE_CHECKING:
     from runloop.bus.core import Broker
@@ -77,7 +78,7 @@ def supply(broker: Broker, read: Read, records: Sequence[tuple[int, bytes]]) -> 
     for seq, raw in records:
         if seq < sub.cursor:
             continue
-        if sub.messages and sub.size + len(raw) > sub.max_bytes:
+        if sub.messages and sub.size + len(raw) + TAG_BYTES * tagged > sub.max_bytes:
             full = True
             break
         _queue(sub, copy_for(sub, topic, raw, FOREVER, tagged=tagged), seq)
@@ -103,7 +104,8 @@ def live(broker: Broker, topic: Topic, plan: Plan, raw: bytes, seq: int | None, 
         topic.live_seq = seq
     for sub in plan.durable:
         tagged = sub in plan.shared
-        fits = sub.messages < sub.max_messages and sub.size + len(raw) <= sub.max_bytes
+        size = len(raw) + TAG_BYTES * tagged
+        fits = sub.messages < sub.max_messages and sub.size + size <= sub.max_bytes
         if seq is None:
             if sub.live and fits:
                 sub.put(copy_for(sub, topic, raw, facts.expires_at_ms, tagged=tagged), now_ms)

@@ -241,3 +241,17 @@ def test_frames_that_wait_together_are_marked_one_by_one_and_once(rig):
     assert [(frame.envelope.payload, frame.meta["sub"]) for frame in told] == [(0, 1), (1, 1), (2, 1)]
     counts = rig.broker.stats().topics["a/b"]
     assert (counts.published, counts.delivered) == (3, 3)
+
+
+def test_a_live_frame_for_which_there_is_no_room_costs_no_record_beside_another_subscription(make_rig):
+    rig = make_rig(durable=True)
+    ledger = Ledger(rig)
+    reader = rig.joined("r", "operator")
+    rig.subscribe(reader, TOPIC, 1)
+    record, live_only = ledger.store(), rig.frame("observation.run.event.v1", None, meta={"topic": TOPIC})
+    room = len(record) + len(live_only) + 8  # for one mark, which takes 5 bytes, and not for two
+    rig.subscribe(reader, TOPIC, 2, klass="durable", max_bytes=room)
+    replay.supply(rig.broker, rig.broker.reads.pop(), [])
+    rig.broker.publish(record, rig.now)
+    rig.broker.publish(live_only, rig.now)
+    assert [frame.meta.get("seq") for frame in rig.read(reader) if frame.meta["sub"] == 2] == [1]
