@@ -185,7 +185,15 @@ def _usage(error: Any, path: str) -> int:
         return InvalidInput.exit_code
     path = ctx.command_path if ctx is not None else path
     message, near = _nearest(error.format_message(), getattr(ctx, "command", None))
-    meant = f"Did you mean `{path} {near}`? " if near and not near.startswith("-") else f"Did you mean {near}? " if near else ""
+    option = message.removeprefix("there is no option ")
+    before = next((each for each in GLOBALS if option in each.names), None)
+    if before is not None:
+        given = " ".join([option, *([before.metavar] if before.metavar else []), *path.split()[1:]])
+        meant = f"It stands in front of the verb: `rlp {given} …`. "
+    elif near and not near.startswith("-"):
+        meant = f"Did you mean `{path} {near}`? "
+    else:
+        meant = f"Did you mean {near}? " if near else ""
     raise InvalidInput(message, code="cli.usage", hint=f"{meant}Run `{path} --help` for what it takes.") from error
 
 

@@ -308,6 +308,8 @@ def test_the_streams_are_left_alone_when_they_cannot_be_changed(monkeypatch):
     [
         (["kb", "qurey"], "Did you mean `rlp kb query`?"),
         (["runs", "--stat", "x"], "Did you mean --state?"),
+        (["run", "letter", "--quiet"], "It stands in front of the verb: `rlp --quiet run …`."),
+        (["kb", "tables", "--set", "a.b=1"], "It stands in front of the verb: `rlp --set KEY=VALUE kb tables …`."),
         (["config", "sho"], "Did you mean `rlp config show`?"),
         (["runs", "--zzzz"], "Run `rlp runs --help`"),
     ],
