@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from runloop.effects.journal import Journal
 from runloop.effects.types import CallError
 from runloop.errors import RunloopError
+from runloop.openings.clauses import FEEDBACK_PORT
 from runloop.openings.states import NodeFailed, NodeResumed, NodeSpent, NodeSucceeded, NodeWaiting
 from runloop.runs.attempt import AttemptSpec
 from runloop.runs.budgets import InnerBudget
@@ -122,7 +123,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         Journal(node, attempt, record, lenient=begun_in != run.run_id and _changed(run, bundle)),
         services.performers,
         run.desk,
-        run.labels.inherited(declared.id),
+        _labels(run, command),
         requests=run.requests,
         waiting=partial(_wait, run, node, attempt),
         away=lambda goes: _leave(run, goes=goes, outside=True),
@@ -158,6 +159,12 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
     return event
 
 
+def _labels(run: Run, command: StartNode) -> frozenset[str]:
+    """Where what an attempt begins with came from; the feedback that it gets holds what the one before put out."""
+    inherited = run.labels.inherited(run.opening.node(command.node).id)
+    return inherited | run.labels.of(command.node) if FEEDBACK_PORT in command.inputs else inherited
+
+
 def _changed(run: Run, bundle: Bundle) -> bool:
     """Whether this fork runs its agent with other code or other parameters than the run that it was forked from."""
     return bool(run.overrides.get("params")) or bundle.name in (run.overrides.get("agents") or {})
@@ -189,7 +196,7 @@ async def _opening(run: Run, command: StartNode) -> Event:
     params = {**node.with_args, **{port: values[-1] for port, values in command.inputs.items() if port != "in" and values}}
     run.waits.begin(command.node, Wait("child"))
     try:
-        call = ChildCall(node.name, params, run.labels.inherited(node.id), command.node, attempt)
+        call = ChildCall(node.name, params, _labels(run, command), command.node, attempt)
         run.left_open.pop(command.node, None)
         child = await run.child_runs.run(run, call)
     except NeedsPerson:

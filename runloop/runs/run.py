@@ -337,8 +337,8 @@ class Run:
         events = recorded.events if recorded.started else [*recorded.events, (now_ms, Forked())]  # it begins
         self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
-            if attempt.status == "ok":
-                self.labels.put(attempt.node, attempt.taint)
+            if attempt.status == "ok" or attempt.outputs is not None:
+                self.labels.put(attempt.node, attempt.taint.union(*(crossing.taint for crossing in attempt.crossings)))
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
         for attempt in self.left_open.values():
             spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
@@ -516,7 +516,7 @@ class Run:
             case NodeReady(node):
                 return [self.book.ready(node)]
             case NodeRetrying():
-                return [self.book.retry(command, now_ms)]
+                return [self.book.retry(command, now_ms, self.labels.of(command.node))]
             case NodeDone():
                 taint = self.labels.of(command.node)
                 self.labels.put(command.node, taint)

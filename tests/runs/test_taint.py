@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.openings import parse_opening
+from runloop.runs.results import RunHalted
 from runloop.runs.taint import Taint
 
 SOURCE = """
@@ -65,3 +69,53 @@ def test_it_says_what_looking_through_everything_says(base, put):
         before = [edge.source.node for edge in OPENING.edges if edge.target.node == node.id]
         assert taint.inherited(node.id) == base.union(*map(taint.of, before))
     assert taint.everywhere() == base.union(*known.values())
+
+
+TRIES = """version: 0
+name: tries
+nodes: [{{id: one, use: "{used}", output: {{schema: {schema}}}}}]
+edges: []
+"""
+INNER = """version: 0
+name: inner
+params: {feedback: null}
+nodes: [{id: n, use: "agent:tells", with: {feedback: "{{params.feedback}}"}}]
+edges: []
+artifacts: {save: [n.out]}
+"""
+TELLS = """@agent
+def run(feedback=None):
+    if feedback is None:
+        return {'out': f"{len(kb.search('pier'))} found"}
+    mail.send([{'email': 'a@example.org'}], subject='s', text=str(feedback['output']))
+    return {'out': 1}
+"""
+OF_AN_OPENING = "{properties: {outputs: {properties: {n.out: {items: {type: integer}}}}}}"
+
+
+@pytest.mark.parametrize(("used", "schema"), [("agent:tells", "{type: integer}"), ("opening:inner", OF_AN_OPENING)])
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_another_attempt_is_told_of_the_last_output_is_from_outside_as_that_was(bench, desk, used, schema, again):
+    asked = desk(True)
+    async with bench(asked) as b:
+        b.agent("tells", TELLS, ports_in=("feedback",), caps="mail = true\nkb_read = true")
+        b.openings["inner"] = INNER
+        run = await b.submit(TRIES.format(used=used, schema=schema))
+        if again:  # its process ends while somebody is asked
+            decide, held = asked.decide, asyncio.Event()
+
+            async def never(_request):
+                held.set()
+                await asyncio.get_running_loop().create_future()
+
+            asked.decide = never
+            driving = asyncio.create_task(b.manager.drive(run))
+            async with asyncio.timeout(10):
+                await held.wait()
+            run.halt()
+            with pytest.raises(RunHalted):
+                await driving
+            asked.decide = decide
+            run = await b.manager.recover(run.run_id)
+        result = await b.manager.drive(run)
+        assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
