@@ -154,8 +154,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         event = await working.run(record)
     finally:
         del run.attempts[node]
-    if isinstance(event, NodeSucceeded):
-        run.labels.put(node, frozenset(crossings.taint))
+    run.labels.put(node, frozenset(crossings.taint))  # also of one that failed: others are told why
     return event
 
 
@@ -207,8 +206,8 @@ async def _opening(run: Run, command: StartNode) -> Event:
         return NodeFailed(command.node, attempt, str(error), error.code)
     finally:
         run.waits.end(command.node)
+    run.labels.put(command.node, child.taint)
     if child.status != "succeeded":
         return NodeFailed(command.node, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")
-    run.labels.put(command.node, child.taint)
     result = {"run_id": child.run_id, "status": child.status, "outputs": dict(child.outputs)}
     return NodeSucceeded(command.node, attempt, {"out": [result]})

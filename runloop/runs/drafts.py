@@ -71,7 +71,7 @@ class NodeBook:
         return Draft("node.started", f"node {command.node} started (attempt {command.attempt})", meta)
 
     def retry(self, command: NodeRetrying, now_ms: int, taint: frozenset[str]) -> Draft:
-        """``node.finished`` of an attempt that another follows; with its outputs, and their labels, where these broke the node's contract."""
+        """``node.finished`` of an attempt that another follows; with its outputs where these broke the node's contract."""
         spent = self.spent.get(command.node, _NOTHING)
         meta = NodeFinished(
             command.node,
@@ -83,7 +83,7 @@ class NodeBook:
             tokens=spent.tokens,
             usd=_usd(spent),
             retry_ms=max(0, command.at_ms - now_ms),
-            taint=sorted(taint) if command.outputs and taint else None,
+            taint=sorted(taint) or None,
         )
         message = f"node {command.node} failed on attempt {command.attempt}, trying again: {first_line(command.error.message)}"
         return Draft("node.finished", message, meta, level="warn")

@@ -337,7 +337,7 @@ class Run:
         events = recorded.events if recorded.started else [*recorded.events, (now_ms, Forked())]  # it begins
         self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
-            if attempt.status == "ok" or attempt.outputs is not None:
+            if attempt.status in {"ok", "error"}:
                 self.labels.put(attempt.node, attempt.taint.union(*(crossing.taint for crossing in attempt.crossings)))
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
         for attempt in self.left_open.values():

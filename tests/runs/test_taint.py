@@ -119,3 +119,37 @@ async def test_what_another_attempt_is_told_of_the_last_output_is_from_outside_a
             run = await b.manager.recover(run.run_id)
         result = await b.manager.drive(run)
         assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
+
+
+FAILS = "@agent\ndef run(item=None):\n    raise ValueError(f\"{len(kb.search('pier'))} found\")\n"
+MAILS = """@agent
+def run({port}):
+{before}    mail.send([{{'email': 'a@example.org'}}], subject='s', text=str({port}))
+    return {{'out': 1}}
+"""
+OF_ITEMS = """version: 0
+name: items
+params: {items: [1, 2]}
+nodes:
+  - {id: each, use: "agent:fails", for_each: {in: params.items, as: item, on_failure: continue}}
+  - {id: last, use: "agent:mails"}
+edges: [{from: each.errors, to: last.why}]
+"""
+SPAWNS = 'version: 0\nname: spawns\nnodes: [{id: last, use: "agent:mails"}]\nedges: []\n'
+OF_CHILD = 'version: 0\nname: child\nnodes: [{id: n, use: "agent:fails"}]\nedges: []\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "port", "before"), [(OF_ITEMS, "why", ""), (SPAWNS, "why=None", "    why = spawn.opening('child').reason\n")]
+)
+async def test_why_something_failed_that_had_read_from_outside_is_from_outside(bench, desk, text, port, before):
+    asked = desk(True)
+    async with bench(asked) as b:
+        b.agent("fails", FAILS, ports_in=("item",), caps="kb_read = true")
+        name = port.partition("=")[0]
+        code = MAILS.format(port=name, before=before).replace(f"run({name})", f"run({port})")
+        b.agent("mails", code, ports_in=(name,), caps='mail = true\nspawn = ["opening:child"]')
+        b.openings["child"] = OF_CHILD
+        result = await b.run(text)
+        assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
+        assert "0 found" in b.outbox.sent[0][1]
