@@ -227,7 +227,13 @@ def _said_by(ledger: Ledger, event: StoredEvent, *, whole: bool) -> str | None:
 
 
 def _ended(ledger: Ledger, run_id: str) -> bool:
-    return any(event.kind == "run.finished" for event in ledger.read_run(run_id))
+    return any(event.kind == "run.finished" for event in ledger.read_run(run_id)) or is_archived(ledger, run_id)
+
+
+def is_archived(ledger: Ledger, run_id: str) -> bool:
+    """Whether the run ended and its end went to an archive; of its records some stay here."""
+    with ledger.reading() as db:
+        return db.execute("SELECT 1 FROM archived_runs WHERE run_id = ?", (run_id,)).fetchone() is not None
 
 
 def _take(db: apsw.Connection, changes: list[_Change], blobs: Iterable[str], path: Path) -> list[str]:

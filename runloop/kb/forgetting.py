@@ -15,7 +15,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.events import InvalidEvent, current, is_erased, is_run_record, parse
 from runloop.kb.derived import contact_key
-from runloop.kb.erasing import KIND, Erasure, Left, without_texts
+from runloop.kb.erasing import KIND, Erasure, Left, is_archived, without_texts
 from runloop.kb.people import find_people, load_person
 from runloop.kb.rows import COLUMNS, stored
 
@@ -255,7 +255,7 @@ def _decided(kb: KnowledgeBase, event: StoredEvent, full: StoredEvent, texts: Te
         run_id = event.payload["run_id"]
         if run_id not in ended:
             row = kb.run(run_id)
-            ended[run_id] = row is not None and row["finished_ms"] is not None
+            ended[run_id] = is_archived(kb.ledger, run_id) if row is None else row["finished_ms"] is not None
         if not ended[run_id]:
             return Mention(event.id, event.kind, what, "stays", "the run has not ended: cancel it, then forget again"), None
     elif event.kind not in _KEPT_FORM and not (event.kind == "contact.upserted" and not texts.are_in([event.payload["email"]])):

@@ -8,7 +8,7 @@ from small_runs import BEFORE, LARGE, NEW, identity, records
 
 from runloop.events import NewEvent, record_of, run_event
 from runloop.events import records as r
-from runloop.kb import KnowledgeBase, Ledger
+from runloop.kb import KnowledgeBase, Ledger, forgetting
 from runloop.kb.erasing import Left, erase
 from runloop.kb.errors import (
     ArchiveDamaged,
@@ -133,6 +133,17 @@ def test_what_a_run_made_stays_known_with_the_agent_that_made_it_and_what_that_r
     assert [event.kind for event in kb.why(f"run:{maker.run_id}")] == ["node.started", "artifact.created", "runs.archived"]
     assert kb.runs() == []
     assert [record["seq"] for record in said(ArchivedRuns(kb.ledger), maker.run_id)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    whole(kb)
+
+
+def test_a_person_is_forgotten_in_the_records_that_stay_of_an_archived_run(kb, pruned):
+    maker = identity()
+    kb.ledger.append(records(maker, artifact="ada@example.com.md"))
+    pruned()
+    plan = forgetting.plan(kb, "ada@example.com")
+    assert [(each.kind, each.action) for each in plan.mentions] == [("artifact.created", "take out")]
+    forgetting.carry_out(kb, plan)
+    assert forgetting.plan(kb, "ada@example.com").mentions == ()
     whole(kb)
 
 
