@@ -73,7 +73,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "replay": ("replay --help", {"typer"}, 20),
     "undo": ("undo --help", {"typer"}, 20),
     "fork": ("fork --help", {*LOOP, "typer"}, 20),
-    "diff": ("diff last last", STORE, 95),
+    "diff": ("diff last last", STORE, 96),
     "export": ("export --help", {"typer"}, 20),
     "import": ("import nothing", {"msgspec", "typer"}, 45),
     "up": ("up --help", {"typer"}, 15),
