@@ -25,6 +25,7 @@ HELLO: Final = "observation.agent.hello.v1"
 REQUEST: Final = "intent.executor.agent.request.v1"
 RESPONSE: Final = "toolresult.executor.agent.response.v1"
 DEADLINE_S: Final = 30.0
+MAX_DEADLINE_S: Final = 31 * 24 * 3600
 _REASON: Final = 2_000
 """Characters of a reason; a longer one is cut."""
 Ports = Mapping[str, list[Any]]
@@ -210,6 +211,8 @@ async def call(
         number = uuid.UUID(trace).int
     except ValueError:
         raise _bad("trace_id", "a UUID as text") from None
+    if not isinstance(deadline_s, int | float) or not 0 < deadline_s <= MAX_DEADLINE_S:
+        raise _bad("deadline_s", f"a number of seconds, above 0 and at most {MAX_DEADLINE_S:,}")
     answers = await client.subscribe(reply_topic, max_messages=4, max_bytes=64 * 1024, on_message=take)
     try:
         async with asyncio.timeout(deadline_s):

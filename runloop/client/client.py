@@ -226,7 +226,7 @@ class Client:
         found = await self.ask(
             "submit",
             request_id=run_id,
-            params=None if params is None else dict(params),
+            params=dict(params) if isinstance(params, Mapping) else params,  # the daemon says what is wrong with others
             yes=yes or None,
             attended=attended or None,
             patient=patient or None,

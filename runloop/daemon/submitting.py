@@ -189,7 +189,9 @@ class Submitting:
         given = {(each["name"], each.get("variant")): each["digest"] for each in request.digests}
         needed = {(node.name, node.variant) for node in opening.nodes if node.kind == "agent"}
         if set(given) != needed:
-            raise InvalidInput("agent digest count mismatch between CLI and daemon", code="run.agent_digests", hint="submit it again")
+            used, told = (", ".join(sorted(map(_ref, each))) or "none" for each in (needed, given))
+            hint = f"the opening uses {used}; digests were given of {told}"
+            raise InvalidInput("agent digest count mismatch between CLI and daemon", code="run.agent_digests", hint=hint)
         for (name, variant), digest in given.items():
             here = resolve(name, variant)
             if digest not in (here.digest, here.manifest_digest):
@@ -197,6 +199,10 @@ class Submitting:
                 where = Where(file=str(here.root))
                 hint = "`rlp status` shows what the daemon could not load; `rlp agent build` seals a bundle you changed"
                 raise InvalidInput(message, code="run.agent_digests", where=where, hint=hint)
+
+
+def _ref(agent: tuple[str, str | None]) -> str:
+    return agent[0] if agent[1] is None else f"{agent[0]}@{agent[1]}"
 
 
 def _reused(run_id: str) -> RequestReused:

@@ -108,7 +108,7 @@ class RunManager:
         run = await self.taken_up(recorded, None, operator, lookup(recorded.submitted.get("workdir")), subscribers, ended=ended)
         run.parks = parks
         if recorded.owner != self.services.owner:
-            await run.claim(recorded)
+            await run.claim(recorded, ends=ended)
         if recorded.cancelled is not None:
             run.end(recorded.cancelled)
         elif ending is not None:

@@ -99,11 +99,11 @@ async def spent_by_node(recorded: RecordedRun, load: Callable[[str], Awaitable[R
     return totals
 
 
-def recovered(recorded: RecordedRun, services: Services) -> Draft:
-    """``run.recovered``: this process takes the run up."""
+def recovered(recorded: RecordedRun, services: Services, *, ends: bool) -> Draft:
+    """``run.recovered``: this process takes the run up, be it only to end it."""
     left = recorded.open_attempts
     answered = sum(crossing.answered for attempt in left for crossing in attempt.crossings)
-    why = "its wait is over" if recorded.waiting is not None else "its process ended"
+    why = "it is to end" if ends else "its wait is over" if recorded.waiting is not None else "its process ended"
     version, begun_with = services.runloop_version, recorded.submitted["versions"]["runloop"]
     other = None if version == begun_with else version
     nodes = [attempt.node for attempt in left] or None

@@ -205,13 +205,13 @@ class Run:
         self.recorder.halted = True
         self._inbox.put(RunHalted())
 
-    async def claim(self, recorded: RecordedRun) -> None:
-        """Take over a run that another process had; of several that try, the ledger has the record of one.
+    async def claim(self, recorded: RecordedRun, *, ends: bool) -> None:
+        """Take over a run that another process had; of several that try, the ledger has the record of one. ``ends``: only to end it.
 
         Raises Unavailable ``run.driven`` in the others.
         """
         try:
-            await self.recorder.write(recovered(recorded, self.services))
+            await self.recorder.write(recovered(recorded, self.services, ends=ends))
         except SeqTaken as error:
             raise driven(self.run_id) from error
         self._claimed = True
@@ -328,7 +328,9 @@ class Run:
         if not recorded.started:  # a fork that has done nothing yet; its point may lie within a step, before ends that follow in it
             await self._carry_out([*follows, *commands], self.start, *in_step(self))
             return
-        await self._carry_out(commands, *([] if self._claimed else [recovered(recorded, self.services)]), *in_step(self))
+        await self._carry_out(
+            commands, *([] if self._claimed else [recovered(recorded, self.services, ends=event is not None)]), *in_step(self)
+        )
         self.recorded = None  # what is needed of it is in its places
 
     def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:

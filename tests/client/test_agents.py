@@ -97,6 +97,9 @@ async def test_nobody_there_late_and_answers_that_are_none_are_errors_of_their_o
             await client.call_agent("doubler", {"in": 7})
         with pytest.raises(BadWork):
             await client.call_agent("doubler", trace_id="seven")
+        for deadline_s in (0, -1, float("inf"), float("nan"), "5", None):
+            with pytest.raises(BadWork, match="deadline_s"):
+                await client.call_agent("doubler", deadline_s=deadline_s)
         async with working(bus, handler=never):
             with pytest.raises(DeadlinePassed):
                 await client.call_agent("doubler", deadline_s=0.05)

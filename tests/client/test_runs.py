@@ -59,6 +59,12 @@ async def test_an_opening_is_given_by_name_by_file_or_as_text_and_exactly_once(h
             await client.submit("quick", agent_digests={"quick": "0" * 64})
         assert caught.value.code == "run.agent_digests"
         with pytest.raises(InvalidInput) as caught:
+            await client.submit("quick", agent_digests={"quick": "0" * 64, "other@b": "0" * 64})
+        assert caught.value.hint == "the opening uses quick; digests were given of other@b, quick"
+        with pytest.raises(InvalidInput) as caught:
+            await client.submit("quick", [("topic", "tea")])
+        assert "params" in caught.value.message
+        with pytest.raises(InvalidInput) as caught:
             await client.submit(source="version: 0\nname: two\nnodes: 7\nbad: 1\n", file="two.yaml")
         assert (caught.value.where.file, caught.value.where.line is not None, len(caught.value.others) > 0) == ("two.yaml", True, True)
 

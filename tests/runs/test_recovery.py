@@ -374,12 +374,12 @@ async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for
         b.outbox.hold = _for_ever(held)
         run_id = await interrupted(b, held)
 
-        run = await b.manager.recover(run_id)
-        run.cancel("not any more")
-        result = await b.manager.drive(run)
+        result = await b.manager.drive(await b.manager.recover(run_id, ending="not any more"))
 
         assert (result.status, result.reason) == ("cancelled", "not any more")
-        kinds = [event.kind for event in b.ledger.read_run(run_id)]
+        events = list(b.ledger.read_run(run_id))
+        assert [each.payload["meta"]["why"] for each in events if each.kind == "run.recovered"] == ["it is to end"]
+        kinds = [event.kind for event in events]
         assert kinds[-4:] == ["run.recovered", "effect.unknown", "node.finished", "run.finished"]
 
 
