@@ -9,7 +9,7 @@ __all__ = ["sleep"]
 
 def sleep(seconds: float) -> None:
     """Wait; a waiting agent costs nothing, and the virtual clock has moved on when this returns."""
-    if seconds < 0:
-        raise ValueError("sleep length must be non-negative")
+    if not seconds >= 0:  # nor is it a number, perhaps
+        raise ValueError("sleep length must be a non-negative number")
     if seconds > 0:
         call("timer.sleep", {"ms": max(1, round(seconds * 1000))})

@@ -77,8 +77,10 @@ def answer_for(shown: Mapping[str, Any], word: str, text: str | None = None) -> 
     if wanted in options or (text is not None and not options):
         return {"answer": wanted}
     takes = "one of " + ", ".join(options) if options else "a text"
-    hint = "`rlp approve ID --answer TEXT` gives it"
-    raise InvalidInput(f"the answer to this {kind_of(shown)} is {takes}", code="approval.answer", where=Where(key="ID"), hint=hint)
+    hint, message = "`rlp approve ID --answer TEXT` gives it", f"the answer to this {kind_of(shown)} is {takes}"
+    if word == "revise" and kind_of(shown) == GATE:
+        message = f"this gate takes no revision, or none any more: the answer is {takes}"
+    raise InvalidInput(message, code="approval.answer", where=Where(key="ID"), hint=hint)
 
 
 def decide(

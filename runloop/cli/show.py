@@ -22,7 +22,7 @@ from runloop.text import changed, with_time_left
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from runloop.runs.history import RecordedAttempt, RecordedEnd, RecordedRun
+    from runloop.runs.history import RecordedAttempt, RecordedEnd, RecordedRun, Spent
 
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
 _ORIGINS = {"archived": "from the archive, by `rlp kb prune`", "imported": "imported from another ledger", "file": "read from a file"}
@@ -44,7 +44,7 @@ def show(
 
     Examples: `rlp show`, `rlp show 3f2a91c0 --outputs`, `rlp show run.rlz --json`.
     """
-    from runloop.runs.family import children_of
+    from runloop.runs.family import children_of, spent, spent_below
     from runloop.runs.history import load_run
 
     masking.unmask(unmasked, "show", run)
@@ -53,9 +53,12 @@ def show(
         moves = _moves(records_of(found))
         own = found.source.children(found.run_id)
         shared = [each for each in children_of(found.source, recorded).values() if each not in own]
+        used, below = spent(recorded), spent_below(found.source, found.run_id) if own else None
     row, related = (None, []) if found.origin != "own" else _standing(found.run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_json(masking.masked(_json(recorded, found.origin, moves, row, related, [*own, *shared])))
+        shown = _json(recorded, found.origin, moves, row, related, [*own, *shared])
+        cost = {"spent": _spent_json(used), "spent_by_children": None if below is None else _spent_json(below)}
+        output.print_json(masking.masked({**shown, **cost}))
         return 0
     output.print_line(f"run      {found.run_id}" + ("" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"))
     output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
@@ -67,6 +70,9 @@ def show(
         output.print_line(f"waits    for {waits}, since {span(_now_ms() - row['waiting_since_ms'])}")
     for name, value in (recorded.submitted["params"] or {}).items():
         output.print_line(f"param    {name} = {output.to_json(masking.redactor().value(value, name), indent=None)}")
+    if used.tokens or (below is not None and below.tokens):
+        children = f"; its child runs {_spent_text(below)}" if below is not None else ""
+        output.print_line(f"spent    {_spent_text(used)}{children}")
     for line in moves.lines():
         output.print_line(line)
     _print_relations(recorded, related, own, shared)
@@ -193,6 +199,22 @@ def _print_tracebacks(recorded: RecordedRun) -> None:
             break
         output.print_line(f"\n{node}, attempt {attempt}:")
         output.print_line(masking.masked_text(detail.rstrip()))
+
+
+def _spent_json(spent: Spent) -> dict[str, Any]:
+    from runloop.effects.types import MICROS_PER_USD
+
+    return {"tokens": spent.tokens, "usd": spent.usd_micros / MICROS_PER_USD if spent.priced else None}
+
+
+def _spent_text(spent: Spent) -> str:
+    """Tokens, and what they cost; part of that where a price is not known."""
+    from runloop.effects.types import MICROS_PER_USD
+
+    price = f"{spent.usd_micros / MICROS_PER_USD:.4f} USD"
+    if not spent.priced:
+        price = f"{price} and what has no known price" if spent.usd_micros else "at no known price"
+    return f"{spent.tokens:,} tokens, {price}"
 
 
 def _print_relations(recorded: RecordedRun, related: list[dict[str, Any]], own: list[str], shared: list[str]) -> None:

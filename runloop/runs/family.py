@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
-from runloop.runs.history import RecordedRun, load_run
+from runloop.runs.history import RecordedRun, Spent, load_run
 
 if TYPE_CHECKING:
     from runloop.runs.sources import RunSource
@@ -42,6 +42,24 @@ def children_of(source: RunSource, run: RecordedRun) -> dict[tuple[str, int, int
                 if child in made:
                     found.setdefault((attempt.node, attempt.attempt, number), child)
     return found
+
+
+def spent(run: RecordedRun) -> Spent:
+    """What the run used itself; what a fork shares was the other run's."""
+    total = Spent()
+    for attempt in run.attempts:
+        total.add(attempt.spent)
+    return total
+
+
+def spent_below(source: RunSource, run_id: str) -> Spent:
+    """What the runs used that it started, and those that these started."""
+    total, left = Spent(), list(source.children(run_id))
+    while left:
+        each = left.pop()
+        total.add(spent(load_run(source, each)))
+        left += source.children(each)
+    return total
 
 
 def _lineage(source: RunSource, run_id: str) -> list[str]:

@@ -83,3 +83,8 @@ def test_a_word_that_is_no_answer_here_is_refused_with_what_is(shown, word, text
     with pytest.raises(InvalidInput) as raised:
         answer_for(shown, word, text)
     assert raised.value.code == "approval.answer"
+
+
+def test_a_gate_whose_revisions_are_used_up_says_so():
+    with pytest.raises(InvalidInput, match="this gate takes no revision, or none any more: the answer is one of approve, reject"):
+        answer_for({**GATE, "options": ["approve", "reject"]}, "revise")

@@ -28,6 +28,9 @@ def test_a_mail_that_was_moved_tells_its_maker_its_sources_its_cost_and_who_appr
     first, second = sorted(home.outbox(), key=lambda path: path.stat().st_mtime_ns)
     finished = json.loads(home.rlp("runs", "--json").stdout)
     tokens, usd = max((run["tokens"], run["usd"]) for run in finished)
+    fork, run = (json.loads(home.rlp("show", each["run_id"]).stdout) for each in finished)
+    assert (run["spent"], run["spent_by_children"], fork["spent"]) == ({"tokens": tokens, "usd": usd}, None, {"tokens": 0, "usd": 0})
+    assert f"\nspent    {tokens:,} tokens, {usd:.4f} USD\n" in home.rlp("show", run["run_id"], "--table").stdout
     shutil.move(first, home.root / "renamed.txt")
 
     said = json.loads(home.rlp("why", "renamed.txt", "--json").stdout)

@@ -7,6 +7,8 @@ import pytest
 
 from runloop.effects.perform.model import ModelComplete
 from runloop.models.types import ModelReply, Usage
+from runloop.runs.family import spent, spent_below
+from runloop.runs.history import load_run
 from runloop.runs.reports import Reports
 
 MAY_NEED, USES = 40, 20
@@ -86,6 +88,8 @@ async def test_the_budget_of_an_opening_bounds_what_its_own_openings_use_also_wh
         result = await b.run('version: 0\nname: top\nnodes: [{id: outer, use: "opening:middle"}]\nedges: []\n')
 
         assert (result.status, result.code, broker.count) == ("failed", "model.budget_tokens", 2)
+        own, below = spent(load_run(b.ledger, result.run_id)), spent_below(b.ledger, result.run_id)
+        assert (own.tokens, below.tokens, below.priced) == (0, 40, True)
 
 
 async def test_the_budget_of_a_node_bounds_the_runs_that_its_agent_starts_and_those_of_its_next_attempt(bench):

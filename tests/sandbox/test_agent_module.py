@@ -14,7 +14,7 @@ import pytest
 import runloop_agent
 from runloop.effects.catalogue import CATALOGUE
 from runloop.sandbox.world import HOSTCALLS, NAMES
-from runloop_agent import Denied, OutsideGuest, Unavailable, agent, emit, kb, model
+from runloop_agent import Denied, OutsideGuest, Unavailable, agent, emit, kb, model, timer
 from runloop_agent.testing import answering
 
 WIT = (Path(runloop_agent.__file__).parent.parent / "runloop/sandbox/wit/agent.wit").read_text()
@@ -99,3 +99,9 @@ def test_editors_find_types(tmp_path):
 def test_neither_the_module_nor_the_sandbox_package_loads_anything_heavy():
     code = "import sys, runloop.sandbox, runloop_agent; from runloop.sandbox import guest_digest; print({'wasmtime', 'asyncio', 'msgpack', 'blake3'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_a_wait_that_is_no_length_of_time_is_refused(seconds):
+    with pytest.raises(ValueError, match="sleep length"):
+        timer.sleep(seconds)

@@ -69,7 +69,7 @@ def prune(
         output.print_line(f"nothing to prune: no family of runs ended before {date_clock(before_ms)}")
         _print_staying(plan)
         return EXIT_OK
-    output.print_line(f"archived {done.runs:,} runs ({done.events:,} records) in {done.archive}, {_mb(done.archive_bytes)}")
+    output.print_line(f"archived {_runs(done.runs)} ({done.events:,} records) in {done.archive}, {_mb(done.archive_bytes)}")
     if done.held:
         output.print_line(f"{done.held:,} records stay: they tell what runs made, or other events rest on them")
     last = done.checkpoint + done.checkpoints - 1
@@ -77,6 +77,10 @@ def prune(
     output.print_line(f"{said}; {_mb(done.free_bytes)} are free inside the ledger, `rlp kb vacuum` gives them back")
     _print_staying(plan)
     return EXIT_OK
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run" if count == 1 else f"{count:,} runs"
 
 
 def _restore(named: str, *, as_json: bool, as_table: bool) -> int:
@@ -92,7 +96,7 @@ def _restore(named: str, *, as_json: bool, as_table: bool) -> int:
     if not done.events:
         output.print_line(f"everything in {done.archive} was taken back already")
         return EXIT_OK
-    output.print_line(f"took back {done.runs:,} runs ({done.events:,} records) from {done.archive}, which is not needed any more")
+    output.print_line(f"took back {_runs(done.runs)} ({done.events:,} records) from {done.archive}, which is not needed any more")
     if done.erasures:
         output.print_line(
             f"since they were archived something was erased {done.erasures:,} times: `rlp forget` again, if it was of a person"
