@@ -28,7 +28,7 @@ from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
 from runloop.sandbox.configuration import CONFIGURATION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 _POLL_S = 0.05
 
@@ -171,6 +171,9 @@ class CompiledCache:
     async def _compile(
         self, kind: str, path: Path, code: bytes, *, fuel: bool, name: str, progress: Callable[[CompileProgress], None] | None
     ) -> None:
+        for left in path.parent.glob(f"{path.name}.*"):  # of a process that was killed: who compiles has the lock
+            with contextlib.suppress(IsADirectoryError):
+                left.unlink(missing_ok=True)
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         began = time.monotonic()
@@ -204,7 +207,7 @@ class CompiledCache:
                     f"the code of {name} does not compile: {why}",
                     hint="build the agent again; it must be a valid WebAssembly file of its kind",
                 )
-            await asyncio.to_thread(self._store, path, fresh, descriptor)
+            await _whole(asyncio.to_thread(self._store, path, fresh, descriptor))
             tell(done=True)
         finally:
             os.close(descriptor)
@@ -214,12 +217,25 @@ class CompiledCache:
         os.lseek(descriptor, 0, os.SEEK_SET)
         with os.fdopen(os.dup(descriptor), "rb") as file:
             sealed = self.seal(path.name, file.read())
-        seal = fresh.with_suffix(".sealing")
-        with os.fdopen(os.open(seal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(sealed)
-        path.with_suffix(".seal").unlink(missing_ok=True)
-        fresh.replace(path)
-        seal.replace(path.with_suffix(".seal"))
+        seal = fresh.with_name(f"{fresh.name}.seal")
+        try:
+            with os.fdopen(os.open(seal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+                file.write(sealed)
+            path.with_suffix(".seal").unlink(missing_ok=True)
+            fresh.replace(path)
+            seal.replace(path.with_suffix(".seal"))
+        finally:
+            seal.unlink(missing_ok=True)
+
+
+async def _whole(work: Awaitable[None]) -> None:
+    """Wait for what a thread does to its end, also where nobody wants it any more: what it works on stays until then."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 @contextlib.contextmanager

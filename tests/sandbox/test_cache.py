@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import threading
 
 import pytest
 import wasmtime
@@ -235,3 +236,38 @@ def test_code_for_another_processor_configuration_or_fuel_has_another_name(cache
     monkeypatch.setattr(module, "cpu_features", lambda: "another processor")
     assert cache.path("d", fuel=False) != plain
     module.build_key.cache_clear()
+
+
+async def test_who_stops_while_an_entry_is_sealed_leaves_nothing_and_keeps_nobody_from_it(cache, monkeypatch):
+    seal, sealing, go_on = cache.seal, threading.Event(), threading.Event()
+
+    def slowly(name, content):
+        sealing.set()
+        go_on.wait()
+        return seal(name, content)
+
+    monkeypatch.setattr(cache, "seal", slowly)
+    task = asyncio.create_task(_ensure(cache, Counting()))
+    await asyncio.to_thread(sealing.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    monkeypatch.undo()
+
+    path = await _ensure(cache, Counting())
+
+    assert cache.verified("d", fuel=False) == path
+    assert [each.name for each in cache.directory.glob(f"{path.name}.*")] == []
+
+
+async def test_what_a_process_that_was_killed_left_is_in_nobodys_way(cache):
+    path = cache.path("d", fuel=False)
+    cache.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (f"{path.name}.sealing", f"{path.name}.0123456789abcdef"):
+        path.with_name(name).write_bytes(b"half")
+
+    assert await _ensure(cache, Counting()) == path
+
+    assert [each.name for each in cache.directory.glob(f"{path.name}.*")] == []

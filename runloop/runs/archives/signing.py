@@ -127,7 +127,7 @@ def _signed(digest: str) -> bytes:
 
 def _make(path: Path, text: str) -> None:
     """Write the key where there is none, complete before it has its name."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    staged = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
             file.write(text + "\n")
