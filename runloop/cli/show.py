@@ -53,11 +53,14 @@ def show(
         moves = _moves(records_of(found))
         own = found.source.children(found.run_id)
         shared = [each for each in children_of(found.source, recorded).values() if each not in own]
-        used, below = spent(recorded), spent_below(found.source, found.run_id) if own else None
+        used, below = spent(recorded.attempts), spent_below(found.source, found.run_id) if own else None
     row, related = (None, []) if found.origin != "own" else _standing(found.run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
         shown = _json(recorded, found.origin, moves, row, related, [*own, *shared])
-        cost = {"spent": _spent_json(used), "spent_by_children": None if below is None else _spent_json(below)}
+        cost = {
+            "spent": {"tokens": used.tokens, "usd": used.usd},
+            "spent_by_children": None if below is None else {"tokens": below.tokens, "usd": below.usd},
+        }
         output.print_json(masking.masked({**shown, **cost}))
         return 0
     output.print_line(f"run      {found.run_id}" + ("" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"))
@@ -201,17 +204,11 @@ def _print_tracebacks(recorded: RecordedRun) -> None:
         output.print_line(masking.masked_text(detail.rstrip()))
 
 
-def _spent_json(spent: Spent) -> dict[str, Any]:
-    from runloop.effects.types import MICROS_PER_USD
-
-    return {"tokens": spent.tokens, "usd": spent.usd_micros / MICROS_PER_USD if spent.priced else None}
-
-
 def _spent_text(spent: Spent) -> str:
     """Tokens, and what they cost; part of that where a price is not known."""
-    from runloop.effects.types import MICROS_PER_USD
+    from runloop.effects.types import dollars
 
-    price = f"{spent.usd_micros / MICROS_PER_USD:.4f} USD"
+    price = f"{dollars(spent.usd_micros):.4f} USD"
     if not spent.priced:
         price = f"{price} and what has no known price" if spent.usd_micros else "at no known price"
     return f"{spent.tokens:,} tokens, {price}"

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 MICROS_PER_USD = 1_000_000
 
 
+def dollars(micros: int) -> float:
+    """US dollars; nothing is the whole number 0, whose canonical form is made much faster than that of a fraction."""
+    return micros / MICROS_PER_USD if micros else 0
+
+
 class EffectClass(StrEnum):
     """What repeating a call would mean; contracts section 2."""
 

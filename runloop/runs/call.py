@@ -14,7 +14,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.effects.types import MICROS_PER_USD, CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Witness
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Witness
 from runloop.errors import RunloopError
 from runloop.events import value_hash
 from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo, OpenQuestion
@@ -41,11 +41,6 @@ _GOES_OUT = frozenset({"model.complete", "model.embed", "http.fetch", "exec.run"
 def goes_outside(name: str, klass: str) -> bool:
     """Whether a call's answer could be another one the next time, beyond reading what is here."""
     return klass != EffectClass.READ or name == "http.fetch"
-
-
-def dollars(micros: int) -> float:
-    """US dollars; nothing is the whole number 0, whose canonical form is made much faster than that of a fraction."""
-    return micros / MICROS_PER_USD if micros else 0
 
 
 @dataclass(slots=True)

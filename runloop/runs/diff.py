@@ -12,9 +12,8 @@ from typing import Any
 
 from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing
-from runloop.effects.types import MICROS_PER_USD
-from runloop.runs.family import Member
-from runloop.runs.history import RecordedAttempt, RecordedRun, Spent, asked_by
+from runloop.runs.family import Member, spent
+from runloop.runs.history import RecordedAttempt, RecordedRun, asked_by
 from runloop.runs.jsondiff import MISSING, Difference, differences, first_difference
 
 MAX_DIFFERENCES = 50
@@ -183,8 +182,8 @@ def _node(run: str, node: str, first: _Named | None, second: _Named | None) -> N
         first_call=_first_call(first, second, one, other),
         outputs=tuple(islice(differences(said, again), MAX_DIFFERENCES)),
         errors=first_difference(failed, failed_again),
-        tokens=(_spent(one).tokens, _spent(other).tokens),
-        usd=(_usd(one), _usd(other)),
+        tokens=(spent(one).tokens, spent(other).tokens),
+        usd=(spent(one).usd, spent(other).usd),
         ms=(_ms(one), _ms(other)),
     )
 
@@ -235,19 +234,6 @@ def _plain(named: _Named | None, value: Any) -> Any:
 
 def _agent(attempt: RecordedAttempt | None) -> str | None:
     return None if attempt is None else attempt.agent.get("digest")
-
-
-def _usd(attempts: Sequence[RecordedAttempt]) -> float | None:
-    """US dollars, None where a price is not known."""
-    spent = _spent(attempts)
-    return spent.usd_micros / MICROS_PER_USD if spent.priced else None
-
-
-def _spent(attempts: Sequence[RecordedAttempt]) -> Spent:
-    total = Spent()
-    for attempt in attempts:
-        total.add(attempt.spent)
-    return total
 
 
 def _ms(attempts: Sequence[RecordedAttempt]) -> int | None:

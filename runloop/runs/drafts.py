@@ -6,10 +6,10 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
+from runloop.effects.types import dollars
 from runloop.events import NodeResult, final_hash, outputs_hash, value_hash
 from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunFinished
 from runloop.openings.states import NodeDone, NodeRetrying, StartNode, State
-from runloop.runs.call import dollars
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
 
@@ -81,7 +81,7 @@ class NodeBook:
             error=self._error(command.node, command.error, retryable=True),
             ms=max(0, now_ms - self.started_ms.get(command.node, now_ms)),
             tokens=spent.tokens,
-            usd=_usd(spent),
+            usd=spent.usd,
             retry_ms=max(0, command.at_ms - now_ms),
             taint=sorted(taint) or None,
         )
@@ -112,7 +112,7 @@ class NodeBook:
             error=error,
             ms=None if started is None else max(0, now_ms - started),
             tokens=spent.tokens,
-            usd=_usd(spent),
+            usd=spent.usd,
             taint=sorted(taint) or None,
         )
         why = first_line(command.error.message) if command.error else command.why
@@ -151,7 +151,3 @@ class NodeBook:
 def first_line(text: str) -> str:
     """The first line of a text, for a record's message."""
     return text.strip().splitlines()[0] if text.strip() else ""
-
-
-def _usd(spent: Spent) -> float | None:
-    return dollars(spent.usd_micros) if spent.priced else None

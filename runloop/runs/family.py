@@ -8,6 +8,9 @@ from runloop.dataclass import dataclass
 from runloop.runs.history import RecordedRun, Spent, load_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from runloop.runs.history import RecordedAttempt
     from runloop.runs.sources import RunSource
 
 
@@ -44,21 +47,28 @@ def children_of(source: RunSource, run: RecordedRun) -> dict[tuple[str, int, int
     return found
 
 
-def spent(run: RecordedRun) -> Spent:
-    """What the run used itself; what a fork shares was the other run's."""
+def spent(attempts: Iterable[RecordedAttempt]) -> Spent:
+    """What they used together; what a fork shares was the other run's."""
     total = Spent()
-    for attempt in run.attempts:
+    for attempt in attempts:
         total.add(attempt.spent)
     return total
 
 
+def own_runs(source: RunSource, run_id: str) -> Iterator[str]:
+    """The run, those that it started, and those that these started; what a fork shares is not its own."""
+    left = [run_id]
+    for each in left:
+        yield each
+        left += source.children(each)
+
+
 def spent_below(source: RunSource, run_id: str) -> Spent:
     """What the runs used that it started, and those that these started."""
-    total, left = Spent(), list(source.children(run_id))
-    while left:
-        each = left.pop()
-        total.add(spent(load_run(source, each)))
-        left += source.children(each)
+    total = Spent()
+    for each in own_runs(source, run_id):
+        if each != run_id:
+            total.add(spent(load_run(source, each).attempts))
     return total
 
 

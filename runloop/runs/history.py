@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.effects.journal import Crossing, Failure
-from runloop.effects.types import MICROS_PER_USD, EffectClass
+from runloop.effects.types import MICROS_PER_USD, EffectClass, dollars
 from runloop.errors import InvalidInput
 from runloop.events import NodeResult, RunIdentity, current, outputs_hash
 from runloop.openings.states import (
@@ -41,6 +41,11 @@ class Spent:
     tokens: int = 0
     usd_micros: int = 0
     priced: bool = True
+
+    @property
+    def usd(self) -> float | None:
+        """US dollars; None where a price was not known."""
+        return dollars(self.usd_micros) if self.priced else None
 
     def add(self, other: Spent) -> None:
         """Sum up."""

@@ -12,6 +12,7 @@ from runloop.effects.perform.files_write import MOST_PREVIOUS_BYTES, remove_file
 from runloop.effects.perform.paths import read_up_to, regular_file
 from runloop.effects.types import CallError
 from runloop.events import NewEvent
+from runloop.runs.family import own_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,11 +56,7 @@ class Writing:
 
 def writings(source: RunSource, run_id: str) -> list[Writing]:
     """What the run and its child runs wrote, the newest first; what a fork shares with its parent is its parent's."""
-    found: list[Writing] = []
-    runs = [run_id]
-    for each in runs:
-        found += _of_run(each, map(source.full, source.read_run(each)))
-        runs += source.children(each)
+    found = [writing for each in own_runs(source, run_id) for writing in _of_run(each, map(source.full, source.read_run(each)))]
     return sorted(found, key=lambda writing: -writing.effect)
 
 

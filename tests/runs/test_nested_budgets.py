@@ -88,7 +88,7 @@ async def test_the_budget_of_an_opening_bounds_what_its_own_openings_use_also_wh
         result = await b.run('version: 0\nname: top\nnodes: [{id: outer, use: "opening:middle"}]\nedges: []\n')
 
         assert (result.status, result.code, broker.count) == ("failed", "model.budget_tokens", 2)
-        own, below = spent(load_run(b.ledger, result.run_id)), spent_below(b.ledger, result.run_id)
+        own, below = spent(load_run(b.ledger, result.run_id).attempts), spent_below(b.ledger, result.run_id)
         assert (own.tokens, below.tokens, below.priced) == (0, 40, True)
 
 
