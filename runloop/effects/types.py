@@ -52,7 +52,8 @@ class CallError(RunloopError):
 
     ``code`` is the dotted stable name of the exact reason, for records and people. ``outcome_unknown`` says that the effect
     may have happened: the caller records ``effect.unknown`` and never repeats the call by itself. ``spent`` is what a failed
-    call cost all the same, for the record; ``denial`` is the capability's refusal, for the audit.
+    call cost all the same, for the record; ``denial`` is the capability's refusal, for the audit. ``taint`` are the labels of what the
+    message repeats from outside.
     """
 
     code = "call.failed"
@@ -69,12 +70,14 @@ class CallError(RunloopError):
         outcome_unknown: bool = False,
         spent: Outcome | None = None,
         denial: Denial | None = None,
+        taint: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(message, code=code, where=where, hint=hint, retryable=retryable)
         self.kind = kind
         self.outcome_unknown = outcome_unknown
         self.spent = spent
         self.denial = denial
+        self.taint = taint
 
     def to_answer(self) -> dict[str, str]:
         """The typed error of the WIT world: code, message, hint."""

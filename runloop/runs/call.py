@@ -95,11 +95,19 @@ class Call:
         """Record that the call was refused or failed, and tell the guest."""
         assert error is not None  # noqa: S101 - the caller has one
         self.at.refusal = error
+        self.at.taint |= error.taint
         kind = "effect.unknown" if error.outcome_unknown else "effect.failed"
         info = ErrorInfo(error.code, error.message, error.hint or None, error.retryable or None, error.kind.value)
         ms = 0 if began_ms is None else max(0, self.at.recorder.clock_ms() - began_ms)
         spent = error.spent or Outcome(None)
-        ended = self._ended(error=info, ms=ms, tokens_in=spent.tokens_in or 0, tokens_out=spent.tokens_out or 0, usd=spent.usd)
+        ended = self._ended(
+            error=info,
+            ms=ms,
+            tokens_in=spent.tokens_in or 0,
+            tokens_out=spent.tokens_out or 0,
+            usd=spent.usd,
+            taint=sorted(error.taint) or None,
+        )
         verb = "was refused" if error.kind is CallErrorKind.DENIED else "failed"
         draft = Draft(kind, f"{self.name} {verb}: {error.message}", ended, level="warn", agent_id=self.at.who.agent_id)
         written = await self._write(draft, self.at.desk.audit(self, error))

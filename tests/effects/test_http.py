@@ -162,6 +162,7 @@ async def test_a_redirect_to_a_host_that_is_not_granted_is_denied(fetch, site, m
     error = await refusal(fetch, {"url": url}, make_ctx(net("site.test")))
 
     assert error.code == "denied.net.http.host_not_permitted"
+    assert error.taint == {"net:site.test"}, "its message names what that server sent"
     assert [seen["path"].split("?")[0] for seen in site.requests()] == ["/redirect"]
 
 

@@ -97,10 +97,15 @@ class Outbox:
 class Search:
     """A read whose answer carries taint."""
 
+    def __init__(self):
+        self.fail = []
+
     def prepare(self, args, ctx):
         return Prepared("kb.search", EffectClass.READ, args["query"], data=dict(args))
 
     async def perform(self, prepared, ctx):
+        if self.fail:
+            raise self.fail.pop(0)
         return Outcome({"hits": []}, taint=frozenset({"web"}))
 
 

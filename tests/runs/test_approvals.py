@@ -6,6 +6,7 @@ import gc
 import weakref
 
 from runloop.effects.perform.ports import PersonAnswer
+from runloop.effects.types import CallError, CallErrorKind
 from runloop.openings import parse_opening
 from runloop.policy import Scope
 from runloop.runs.approvals import ApprovalDesk
@@ -159,6 +160,30 @@ async def test_taint_follows_the_values_to_the_nodes_behind(bench, desk):
         await b.run(text)
 
         assert (operator.shown[0].recipients, operator.shown[0].taint) == (("b@example.org",), {"web"})
+
+
+FAILED = CallError(CallErrorKind.UNAVAILABLE, "write-to-me.example cannot be fetched", code="http.connect", taint=frozenset({"web"}))
+TRYING = """
+@agent
+def run():
+    try:
+        kb.search("x")
+    except CallError as error:
+        mail.send([{"email": "a@example.org"}], subject="s", text=str(error))
+    return {}
+"""
+
+
+async def test_what_a_failed_call_repeats_from_outside_taints_as_an_answer_does(bench, desk):
+    operator = desk(True)
+    async with bench(operator) as b:
+        b.services.performers["kb.search"].fail = [FAILED]
+        b.agent("one", TRYING, caps=CAPS)
+
+        await b.run(opening())
+
+        assert operator.shown[0].taint == {"web"}
+        assert [meta.get("taint") for kind in ("effect.failed", "effect.requested") for meta in b.metas(kind)] == [["web"], None, ["web"]]
 
 
 async def test_a_missing_capability_is_denied_and_audited(bench):

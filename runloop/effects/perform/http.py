@@ -86,12 +86,16 @@ class HttpFetch:
         labels: set[str] = set()
         values: dict[str, str] = {}
         for _ in range(MOST_REDIRECTS + 1):
-            values |= await self._handles.values(request.secrets, ctx)
-            received = await self._send(request, values, max_bytes, ctx)
-            labels.add(f"net:{request.target.host}")
-            if received.location is None or not request.is_read:
-                return Outcome(_result(request, received), taint=frozenset(labels))
-            request = redirected(request, received.location, ctx, self._handles)
+            try:
+                values |= await self._handles.values(request.secrets, ctx)
+                received = await self._send(request, values, max_bytes, ctx)
+                labels.add(f"net:{request.target.host}")
+                if received.location is None or not request.is_read:
+                    return Outcome(_result(request, received), taint=frozenset(labels))
+                request = redirected(request, received.location, ctx, self._handles)
+            except CallError as error:
+                error.taint |= labels  # it names the address that an earlier server chose
+                raise
         raise _unavailable("http.redirects", f"more than {MOST_REDIRECTS} redirects", "the server sends the request in circles")
 
     async def _addresses(self, request: HttpRequest, ctx: CallContext) -> list[str]:
