@@ -33,13 +33,13 @@ def undo(
     """Put back what RUN and its child runs wrote over with `files.write`, the newest writing first; a file that was new goes.
 
     Only files that still hold what was written are touched, and what they hold now is kept. Mail that was sent, commands and requests
-    cannot be undone. It is recorded (`rlp kb timeline`). Exit code 1 where something had to stay.
+    cannot be undone. It is recorded, before and after (`rlp kb timeline`). Exit code 1 where something had to stay.
 
     Examples: `rlp undo last --dry-run`, `rlp undo 3f2a91c0 --node save --yes`.
     """
     from runloop.runs.fork import node_names
     from runloop.runs.places import kept_files, open_knowledge
-    from runloop.runs.undoing import READY, look, put_back, put_back_event, writings
+    from runloop.runs.undoing import PUT_BACK, READY, event_of, look, put_back, writings
 
     settings = context.settings()
     blobs = kept_files(settings)
@@ -57,12 +57,12 @@ def undo(
         _print(wrote, as_json=False)
     agreed = asks and output.agreed(f"Put back {ready} {'writing' if ready == 1 else 'writings'}?")
     goes = not dry_run and (agreed or not asks)
-    if goes:
-        put_back(wrote, blobs)
-        event = put_back_event(run_id, wrote)
-        if event is not None:
-            with open_knowledge(settings, stalls.tell) as kb:
-                kb.ledger.append([event])
+    if goes and (begun := event_of(run_id, wrote, READY)) is not None:
+        with open_knowledge(settings, stalls.tell) as kb:
+            kb.ledger.append([begun])  # no file changes that no record tells of
+            put_back(wrote, blobs)
+            if (done := event_of(run_id, wrote, PUT_BACK)) is not None:
+                kb.ledger.append([done])
     if asks and not agreed and not as_json:
         output.print_line("nothing was put back")
     else:

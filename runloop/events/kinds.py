@@ -116,6 +116,7 @@ KINDS: Mapping[str, Kind] = {
         _fact("cap.audit", domain.CapAudit, "Policy decided about a capability."),
         _fact("import.finished", domain.ImportFinished, "An import ended."),
         _fact("replay.reported", domain.ReplayReported, "A run was replayed.", "attempts"),
+        _fact("files.putting_back", domain.FilesPutBack, "What a run wrote over is about to be put back."),
         _fact("files.put_back", domain.FilesPutBack, "Files are again as they were before a run wrote them."),
         _fact("runs.archived", domain.RunsArchived, "Records of ended runs left the ledger for an archive.", "runs", "stretches"),
         _fact("runs.restored", domain.RunsRestored, "Archived records are in the ledger again.", "runs"),

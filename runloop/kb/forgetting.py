@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TAKEN_OUT = "[erased]"
 _KEPT_FORM = frozenset(
     {"cap.audit", "import.finished", "replay.reported", "archive.imported", "runs.archived", "runs.restored", "privileged.read"}
-    | {"files.put_back"}
+    | {"files.putting_back", "files.put_back"}
 )
 _PLACES = {  # where the file stands that an event was read from or that it made
     **dict.fromkeys(("contact.upserted", "account.upserted", "note.imported", "message.imported", "appointment.imported"), "path"),

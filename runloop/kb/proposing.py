@@ -23,7 +23,7 @@ _IMPORTED = tuple(kind for kind in KINDS if kind.split(".")[0] in {"message", "a
 _NOT_PROPOSED = frozenset(
     {
         *("cap.audit", "events.erased", "privileged.read", "import.finished", "replay.reported", "archive.imported"),
-        *("runs.archived", "runs.restored", "files.put_back", *_IMPORTED),
+        *("runs.archived", "runs.restored", "files.putting_back", "files.put_back", *_IMPORTED),
     }
 )  # what only the host itself may say, as with run records
 

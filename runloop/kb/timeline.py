@@ -167,6 +167,7 @@ _SAY: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "runs.archived": lambda data: f"{data['events']} records of runs archived in {data['archive']}",
     "runs.restored": lambda data: f"{data['events']} records of runs taken back from {data['archive']}",
     "events.erased": lambda data: f"content of {len(data['events'])} events erased",
+    "files.putting_back": lambda data: f"{len(data['files'])} writings of run {data['run'][:8]} are to be put back",
     "files.put_back": lambda data: f"files of run {data['run'][:8]} put back: {', '.join(each['path'] for each in data['files'])}",
     "replay.reported": lambda data: f"run {data['run'][:8]} replayed: {'as recorded' if data['matches'] else 'it diverged'}",
     "archive.imported": lambda data: f"archive with {len(data['runs'])} runs imported",

@@ -125,14 +125,14 @@ def put_back(found: Sequence[Writing], blobs: FileBlobs) -> None:
             writing.state = PUT_BACK
 
 
-def put_back_event(run_id: str, found: Sequence[Writing]) -> NewEvent | None:
-    """What is recorded of it; None where nothing was put back."""
-    done = [each for each in found if each.state == PUT_BACK]
+def event_of(run_id: str, found: Sequence[Writing], state: str) -> NewEvent | None:
+    """What is recorded of the writings in that state, before (``READY``) or after (``PUT_BACK``); None where there are none."""
+    done = [each for each in found if each.state == state]
     files = [
         {"path": each.path, "effect": each.effect, "written": each.written} | ({} if each.previous is None else {"previous": each.previous})
         for each in done
     ]
-    return NewEvent("files.put_back", {"run": run_id, "files": files}, "user") if files else None
+    return NewEvent("files.putting_back" if state == READY else "files.put_back", {"run": run_id, "files": files}, "user") if files else None
 
 
 def _content(real: str) -> bytes | None:

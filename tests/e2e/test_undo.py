@@ -1,6 +1,8 @@
 """What a run wrote is put back: only where the file still holds it, the newest first, and nothing is lost by it."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from blake3 import blake3
@@ -57,11 +59,23 @@ def test_what_a_run_wrote_is_put_back_and_it_is_recorded(wrote):
     kept = {path.name for path in (home.state / "pog" / "files").rglob("*") if path.is_file()}
     assert {blake3(text).hexdigest() for text in (b"first", b"second", b"nothing was here")} <= kept
     timeline = home.rlp("kb", "timeline", "--table").stdout
-    assert "put back" in timeline
+    assert ("3 writings of run" in timeline, " put back:" in timeline) == (True, True), timeline
     assert home.rlp("kb", "verify", "--quick").returncode == 0
     assert home.rlp("replay", "last").returncode == 0
     assert undone(home, "--yes") == (0, [(name, "as it was", "") for name, _, _ in ready])
     assert home.rlp("kb", "timeline", "--table").stdout.count("put back") == timeline.count("put back")
+
+
+def test_no_file_changes_where_that_cannot_be_recorded(wrote):
+    home, folder = wrote
+    with closing(sqlite3.connect(home.state / "pog" / "events.sqlite")) as db:
+        db.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    refused = home.rlp("undo", "last", "--yes")
+    assert refused.returncode != 0
+    assert sorted((path.name, path.read_bytes()) for path in folder.iterdir()) == [
+        ("new.txt", b"nothing was here"),
+        ("notes.txt", b"second"),
+    ]
 
 
 def test_what_somebody_changed_since_stays(wrote):

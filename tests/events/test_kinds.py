@@ -35,6 +35,7 @@ AUDIT = {
         ("cap.audit", AUDIT),
         ("import.finished", {"what": "notes", "source": "/n", "taken": 1, "known": 0, "refused": 0}),
         ("replay.reported", {"run": "r", "origin": "file", "matches": True, "attempts": [], "agents": {"a": HASH}, "archive": HASH}),
+        ("files.putting_back", {"run": "r", "files": [{"path": "/n", "effect": 1, "written": HASH}]}),
         ("files.put_back", {"run": "r", "files": [{"path": "/n", "effect": 1, "written": HASH}]}),
         ("files.put_back", {"run": "r", "files": [{"path": "/n", "effect": 1, "written": HASH, "previous": HASH}]}),
         ("archive.imported", {"archive": HASH, "root": "r", "runs": ["r"], "ledger_id": "l", "signer": HASH}),

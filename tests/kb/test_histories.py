@@ -31,6 +31,7 @@ WITHOUT_PROJECTION = {
     "cap.audit",
     "import.finished",
     "replay.reported",
+    "files.putting_back",
     "files.put_back",
     "archive.imported",
     "privileged.read",
