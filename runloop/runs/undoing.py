@@ -132,7 +132,8 @@ def event_of(run_id: str, found: Sequence[Writing], state: str) -> NewEvent | No
         {"path": each.path, "effect": each.effect, "written": each.written} | ({} if each.previous is None else {"previous": each.previous})
         for each in done
     ]
-    return NewEvent("files.putting_back" if state == READY else "files.put_back", {"run": run_id, "files": files}, "user") if files else None
+    kind = "files.putting_back" if state == READY else "files.put_back"
+    return NewEvent(kind, {"run": run_id, "files": files}, "user") if files else None
 
 
 def _content(real: str) -> bytes | None:
