@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from runloop.models.budget import Budget, cost_micros, price_of
+from runloop.models.budget import Budget, Holder, cost_micros, price_of
 from runloop.models.cache import ReplyCache, cache_key
 from runloop.models.dialects import DIALECTS, Dialect, ShapeError, endpoint
 from runloop.models.errors import ModelError
@@ -50,8 +50,13 @@ class Broker:
     def run_budget(self, tokens: int | None = None, usd_micros: int | None = None) -> Budget:
         """A run's budget: what the opening gives, else ``default_tokens``; money never above the hard cap."""
         cap = self._settings.hard_cap_usd_micros
-        limits = [limit for limit in (usd_micros, cap) if limit is not None]
-        return Budget(self._settings.default_tokens if tokens is None else tokens, min(limits, default=None))
+        if tokens is not None:
+            budget = Budget(tokens, usd_micros)
+        else:
+            holder = Holder(tokens_key="policy.budget_tokens of the opening (without it, models.broker.budgets.default_tokens holds)")
+            budget = Budget(self._settings.default_tokens, usd_micros, holder=holder)
+        budget.narrow(None, cap, tokens_key="", usd_key="the setting models.broker.budgets.hard_cap_usd")
+        return budget
 
     def route(self, model: str | None) -> tuple[ProviderSettings, str]:
         """The provider and the model's name there: ``provider:model`` for a configured provider, else the first route that matches.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
@@ -38,19 +39,37 @@ class Reservation:
     usd_micros: int
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a budget is, and the keys that set it, as errors name them."""
+
+    whose: str = "the run's budget"
+    tokens_key: str = "policy.budget_tokens of the opening"
+    usd_key: str = "policy.budget_usd of the opening"
+
+
+RUN = Holder()
+"""A run's own budget, as its opening gives it."""
+
+
 class Budget:
     """Tokens and money of one run, shared by its parallel nodes. None means no limit.
 
     ``set_aside`` before a call and ``settle`` or ``release`` after it, so that two calls at once cannot both spend the rest.
     """
 
-    def __init__(
-        self, tokens: int | None = None, usd_micros: int | None = None, *, spent_tokens: int = 0, spent_usd_micros: int = 0
-    ) -> None:
-        self.tokens, self.usd_micros = tokens, usd_micros
-        self.spent_tokens, self.spent_usd_micros = spent_tokens, spent_usd_micros
+    def __init__(self, tokens: int | None = None, usd_micros: int | None = None, *, holder: Holder | None = None) -> None:
+        self.tokens, self.usd_micros, self.holder = tokens, usd_micros, holder or RUN
+        self.spent_tokens = self.spent_usd_micros = 0
         self._held_tokens = self._held_usd = 0
         self._waiters: list[asyncio.Future[None]] = []
+
+    def narrow(self, tokens: int | None, usd_micros: int | None, *, tokens_key: str, usd_key: str) -> None:
+        """Lower the limits to these, where they are lower; the keys are named from then on."""
+        if tokens is not None and (self.tokens is None or tokens < self.tokens):
+            self.tokens, self.holder = tokens, replace(self.holder, tokens_key=tokens_key)
+        if usd_micros is not None and (self.usd_micros is None or usd_micros < self.usd_micros):
+            self.usd_micros, self.holder = usd_micros, replace(self.holder, usd_key=usd_key)
 
     @property
     def remaining_tokens(self) -> int | None:
@@ -74,23 +93,24 @@ class Budget:
             raise ModelError(
                 "budget",
                 "model.budget_tokens",
-                f"the call may need {tokens} tokens, {left} of {self.tokens} are left",
-                hint="raise the token budget of the node and its opening, shorten the prompt, or lower max_tokens",
+                f"the call may need {tokens} tokens, {left} of {self.tokens} are left of {self.holder.whose}",
+                hint=f"raise {self.holder.tokens_key}, shorten the prompt, or lower max_tokens",
             )
         if left_usd is not None:
             if usd_micros is None:
                 raise ModelError(
                     "budget",
                     "model.price_unknown",
-                    "spending is capped in US dollars and the price of this model is not known",
-                    hint="add the model to models.broker.prices (0 for a model that costs nothing), or remove the cap",
+                    f"{self.holder.whose} is capped in US dollars and the price of this model is not known",
+                    hint=f"add the model to models.broker.prices (0 for a model that costs nothing), or remove {self.holder.usd_key}",
                 )
             if usd_micros > left_usd:
                 raise ModelError(
                     "budget",
                     "model.budget_usd",
-                    f"the call may cost {dollars(usd_micros)}, {dollars(left_usd)} of {dollars(self.usd_micros or 0)} are left",
-                    hint="raise models.broker.budgets.hard_cap_usd or the opening's budget, or lower max_tokens",
+                    f"the call may cost {dollars(usd_micros)}, {dollars(left_usd)} of {dollars(self.usd_micros or 0)} "
+                    f"are left of {self.holder.whose}",
+                    hint=f"raise {self.holder.usd_key}, or lower max_tokens",
                 )
         held = Reservation(tokens, usd_micros or 0)
         self._held_tokens += held.tokens
@@ -144,12 +164,13 @@ class Budget:
         over_tokens = self.tokens is not None and self.spent_tokens > self.tokens
         over_usd = self.usd_micros is not None and self.spent_usd_micros > self.usd_micros
         if over_tokens or over_usd:
-            what = f"{self.spent_tokens} of {self.tokens} tokens" if over_tokens else f"{dollars(self.spent_usd_micros)}"
+            what = f"{self.spent_tokens} of {self.tokens} tokens" if over_tokens else dollars(self.spent_usd_micros)
+            key = self.holder.tokens_key if over_tokens else self.holder.usd_key
             raise ModelError(
                 "budget",
                 "model.budget_overrun",
-                f"the provider used more than was asked for: the run has now used {what}",
-                hint="raise the budget, or use a provider that keeps to max_tokens",
+                f"the provider used more than was asked for: {what} of {self.holder.whose} are used now",
+                hint=f"raise {key}, or use a provider that keeps to max_tokens",
                 usage=usage,
             )
 

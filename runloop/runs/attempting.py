@@ -137,7 +137,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         lines=0 if recorded is None else recorded.lines,
         steady_ms=services.steady_ms,
     )
-    run.budgets[node] = InnerBudget(run.node_budget(node), bundle.limits.tokens, bundle.limits.usd_micros, spent)
+    run.budgets[node] = InnerBudget(run.node_budget(node), bundle.limits.tokens, bundle.limits.usd_micros, ("agent", bundle.name), spent)
     if recorded is None:
         run.book.spend(node, spent)
     guest = spec.guest(bundle, services.limits_of(bundle), run.guest)

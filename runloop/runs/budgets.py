@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from runloop.models.budget import Budget, Reservation
+from runloop.models.budget import Budget, Holder, Reservation
 
 if TYPE_CHECKING:
     from runloop.models.types import Usage
     from runloop.runs.history import Spent
 
 
+Whose = Literal["agent", "node", "opening"]
+_KEYS: dict[Whose, str] = {"agent": "limits.{} in its manifest.toml", "node": "its budget_{}", "opening": "its policy.budget_{}"}
+
+
 class InnerBudget(Budget):
     """The budget of a part. Every call is set aside and booked here and in ``whole``, before and after it, or in neither.
 
-    What was ``spent`` here before is in ``whole`` already.
+    What was ``spent`` here before is in ``whole`` already. ``whose`` is the part and its name, for errors.
     """
 
-    def __init__(self, whole: Budget, tokens: int | None, usd_micros: int | None, spent: Spent | None = None) -> None:
-        super().__init__(tokens, usd_micros)
+    def __init__(
+        self, whole: Budget, tokens: int | None, usd_micros: int | None, whose: tuple[Whose, str], spent: Spent | None = None
+    ) -> None:
+        super().__init__(tokens, usd_micros, holder=None if tokens is None and usd_micros is None else _holder(*whose))
         self._whole = whole
         if spent is not None:
             self.spent_tokens, self.spent_usd_micros = spent.tokens, spent.usd_micros
@@ -53,6 +59,11 @@ class InnerBudget(Budget):
             super().settle(held, usage)
         finally:
             self._whole.settle(_NOTHING, usage)
+
+
+def _holder(kind: Whose, name: str) -> Holder:
+    key = _KEYS[kind].format
+    return Holder(f"the budget of {kind} {name}", key("tokens"), key("usd"))
 
 
 _NOTHING = Reservation(0, 0)

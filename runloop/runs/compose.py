@@ -119,7 +119,7 @@ def rules_from(settings: Settings) -> RunRules:
         audit_on_deny=settings.get("security.caps.audit_on_deny"),
         max_parallel=settings.get("runtime.max_nodes_per_run"),
         max_tokens=settings.get("policy.max_tokens"),
-        max_usd_micros=None if usd is None else int(usd * 1_000_000),
+        max_usd_micros=None if usd is None else round(usd * 1_000_000),
         denied_actions=frozenset(settings.get("policy.deny_actions")),
         approve_in_advance=None if in_advance is None else frozenset(in_advance),
         evict_after_ms=settings.get("runtime.evict_after_ms"),

@@ -11,7 +11,6 @@ from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.events import RunIdentity, record_of
 from runloop.events.records import RunStarted, Versions
-from runloop.openings.budget import least
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.attempt import AttemptSpec
@@ -317,8 +316,10 @@ class RunManager:
         """That of an opening: a run's of its own, or a child run's ``within`` that of the node which asks for it."""
         policy, rules = opening.policy, self.services.rules
         if within is not None:
-            return InnerBudget(within, policy.budget_tokens, policy.budget_usd_micros)
-        return self.services.budget(least(policy.budget_tokens, rules.max_tokens), least(policy.budget_usd_micros, rules.max_usd_micros))
+            return InnerBudget(within, policy.budget_tokens, policy.budget_usd_micros, ("opening", opening.name))
+        budget = self.services.budget(policy.budget_tokens, policy.budget_usd_micros)
+        budget.narrow(rules.max_tokens, rules.max_usd_micros, tokens_key="the limit policy.max_tokens", usd_key="the limit policy.max_usd")
+        return budget
 
 
 def _start(meta: RunStarted | Mapping[str, Any]) -> Draft:

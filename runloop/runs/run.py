@@ -255,7 +255,9 @@ class Run:
         declared = self.opening.node(node)
         if declared.id not in self._node_budgets:
             spent = self.spent_before.get(declared.id)
-            self._node_budgets[declared.id] = InnerBudget(self.budget, declared.budget_tokens, declared.budget_usd_micros, spent)
+            self._node_budgets[declared.id] = InnerBudget(
+                self.budget, declared.budget_tokens, declared.budget_usd_micros, ("node", declared.id), spent
+            )
         return self._node_budgets[declared.id]
 
     def budget_of(self, node: str) -> Budget:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.models.budget import Budget, cost_micros, dollars, price_of
+from runloop.models.budget import RUN, Budget, cost_micros, dollars, price_of
 from runloop.models.cache import ReplyCache, cache_key
 from runloop.models.errors import ModelError
 from runloop.models.settings import PriceSettings, RetrySettings
@@ -113,6 +113,25 @@ def test_a_run_without_a_budget_of_its_own_gets_the_configured_one(make_broker):
     assert (broker.run_budget().tokens, broker.run_budget().usd_micros) == (77, 500)
     assert (broker.run_budget(5, 900).tokens, broker.run_budget(5, 900).usd_micros) == (5, 500)
     assert broker.run_budget(5, 100).usd_micros == 100
+    with pytest.raises(ModelError) as defaulted:
+        broker.run_budget().reserve(78, 0)
+    assert "models.broker.budgets.default_tokens" in defaulted.value.hint
+    with pytest.raises(ModelError) as capped:
+        broker.run_budget(5, 900).reserve(5, 501)
+    assert "raise the setting models.broker.budgets.hard_cap_usd" in capped.value.hint
+
+
+def test_a_limit_that_is_lower_takes_the_place_of_the_budgets_and_is_named_where_it_refuses():
+    budget = Budget(100, 100)
+    budget.narrow(200, None, tokens_key="t", usd_key="u")
+    assert (budget.tokens, budget.usd_micros, budget.holder) == (100, 100, RUN)
+    budget.narrow(None, 50, tokens_key="t", usd_key="u")
+    with pytest.raises(ModelError) as caught:
+        budget.reserve(1, 51)
+    assert (caught.value.hint, budget.tokens) == ("raise u, or lower max_tokens", 100)
+    unbounded = Budget()
+    unbounded.narrow(7, None, tokens_key="t", usd_key="u")
+    assert (unbounded.tokens, unbounded.holder.tokens_key, unbounded.holder.usd_key) == (7, "t", RUN.usd_key)
 
 
 async def test_the_second_same_call_is_answered_from_the_cache_and_costs_nothing(make_broker, server):

@@ -2,14 +2,17 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from runloop.effects.perform.model import ModelComplete
+from runloop.models.budget import Budget
 from runloop.models.types import ModelReply, Usage
 from runloop.runs.family import spent, spent_below
 from runloop.runs.history import load_run
 from runloop.runs.reports import Reports
+from runloop.runs.services import RunRules
 
 MAY_NEED, USES = 40, 20
 LEAF = """version: 0
@@ -64,6 +67,18 @@ artifacts: {{save: [each.out]}}
 """
 
 
+async def test_an_opening_without_a_budget_has_the_settings_default_also_where_the_hard_limit_is_higher(bench):
+    async with bench(rules=RunRules(max_tokens=500)) as b:
+        b.agent("asker", ASKER, ports_in=("item",), caps="model = true")
+        paying(b)
+        b.services = b.manager.services = replace(b.services, budget=lambda tokens, usd: Budget(60 if tokens is None else tokens, usd))
+
+        assert (await b.run(of_items("top", "agent:asker"))).code == "model.budget_tokens"
+        assert (await b.run(of_items("top", "agent:asker", policy="{budget_tokens: 400}"))).status == "succeeded"
+        refused = await b.run(of_items("top", "agent:asker", policy="{budget_tokens: 1000000}").replace("4]", "4" + ", 7" * 40 + "]"))
+        assert (refused.code, "of 500 are left" in refused.reason) == ("model.budget_tokens", True)
+
+
 @pytest.mark.parametrize("use", ["agent:asker", "opening:leaf"])
 async def test_the_budget_of_a_node_bounds_its_items_whether_they_are_agents_or_openings(bench, use):
     async with bench() as b:
@@ -74,7 +89,7 @@ async def test_the_budget_of_a_node_bounds_its_items_whether_they_are_agents_or_
         result = await b.run(of_items("top", use, node="budget_tokens: 79"))
 
         assert (result.status, result.code, broker.count) == ("failed", "model.budget_tokens", 2)
-        assert "the call may need 40 tokens, 39 of 79 are left" in result.reason
+        assert "the call may need 40 tokens, 39 of 79 are left of the budget of node each" in result.reason
         assert (await b.run(of_items("top", use, node="budget_tokens: 100"))).status == "succeeded"
 
 
