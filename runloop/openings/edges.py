@@ -166,14 +166,14 @@ def _read_edge(tree: Fields, node_ids: set[str], report: Report) -> Edge | None:
 
 def _read_ref(text: str, at: Place, report: Report, key: str) -> PortRef | None:
     try:
-        return parse_ref(text)
+        return parse_ref(text, "in" if key == "to" else "out")
     except ExpressionError as error:
         report.add("expression", str(error), at, key=key, hint=error.hint)
         return None
 
 
 def _known(node: str, node_ids: set[str], what: str, at: Place, report: Report) -> bool:
-    if node in node_ids:
+    if node in node_ids or not node_ids:  # where no node could be read that is the problem, and it is told
         return True
     report.add("reference", f"{what} references unknown node '{node}'", at, node=node, near=(node, node_ids))
     return False

@@ -33,6 +33,10 @@ _OPERATOR = lazy(r">=|<=|==|!=|>|<")
 _INTEGER = lazy(r"[-+]?[0-9]{1,60}")
 _FLOAT = lazy(r"[-+]?(?:inf|infinity|nan|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)", re.IGNORECASE)
 _NAME = lazy(r"[\w-]{1,64}")
+_TEXT = lazy(r'"[^"]*"')
+_JOINED = lazy(r"(?:(?<![\w.-])(?:and|or)\s+|&&\s*|\|\|\s*)(?:not\b|exists\s*\(|[\w-]+\.)", re.IGNORECASE)
+_ONE_EACH = "write two edges to the node, or two entries of 'any_of' or 'all_of'"
+_NOT_INSIDE = "a port is a whole: what stands inside a value is no port"
 _ORDER: dict[str, Callable[..., bool]] = {"==": eq, "!=": ne, ">": gt, ">=": ge, "<": lt, "<=": le}
 
 
@@ -96,26 +100,27 @@ def valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def parse_ref(text: str) -> PortRef:
-    """``<node>.<port>``; raises ExpressionError."""
+def parse_ref(text: str, usual: str = "out") -> PortRef:
+    """``<node>.<port>``; raises ExpressionError, whose hint names the ``usual`` port where there is none."""
     node, dot, port = text.strip().partition(".")
     node, port = node.strip(), port.strip()
     if not dot:
         raise ExpressionError(
             "port reference must be of the form '<node>.<port>'",
-            f"'{text.strip()}' has no port; the usual one is '{node}.out'" if node else "",
+            f"'{text.strip()}' has no port; the usual one is '{node}.{usual}'" if node else "",
         )
     if not node or not port:
         raise ExpressionError("node and port identifiers must be non-empty")
     for name in (node, port):
         if not valid_name(name):
-            hint = "compare with '==', not '='" if "=" in name else ""
+            hint = "compare with '==', not '='" if "=" in name else _NOT_INSIDE if "." in name else ""
             raise ExpressionError(f"'{name}' is not an identifier; use letters, digits, '-' or '_'", hint)
     return PortRef(node, port)
 
 
 def parse_guarded(text: str) -> tuple[PortRef, Condition | None]:
     """An edge's ``from``: a port, perhaps with a guard; raises ExpressionError."""
+    _refuse_joined(text)
     split = _OPERATOR.search(text)
     if split is None:
         return parse_ref(text), None
@@ -125,13 +130,17 @@ def parse_guarded(text: str) -> tuple[PortRef, Condition | None]:
 def parse_expression(text: str) -> Expression:
     """A success expression; raises ExpressionError."""
     stripped = text.strip()
+    _refuse_joined(stripped)
     if stripped.startswith("exists(") and stripped.endswith(")"):
         return Expression(parse_ref(stripped[len("exists(") : -1]), None)
     ref_and_condition = parse_guarded(stripped) if _OPERATOR.search(stripped) else None
     if ref_and_condition is None:
+        first = stripped.partition(" ")[0]
         raise ExpressionError(
             "comparison expression must include an operator (==, !=, >, >=, <, <=)",
-            f"to ask whether the port has a value, write exists({stripped.partition(' ')[0]})",
+            "there is no 'not': compare with != or with false"
+            if first == "not"
+            else f"to ask whether the port has a value, write exists({first})",
         )
     return Expression(*ref_and_condition)
 
@@ -147,9 +156,10 @@ def parse_literal(text: str) -> Literal:
         return float(text)
     if len(text) >= 2 and text.startswith('"') and text.endswith('"'):
         return text[1:-1]
+    bare = text[1:-1] if len(text) >= 2 and text[0] == text[-1] == "'" else text
     raise ExpressionError(
         "unsupported literal value; use booleans, numbers, or quoted strings",
-        f'write "{text}" in double quotes if it is text' if text and '"' not in text else "",
+        f'write "{bare}" in double quotes if it is text' if bare and '"' not in bare else "",
     )
 
 
@@ -178,6 +188,13 @@ def _as_float(number: float) -> float:
         return float(number)
     except OverflowError:
         return float("inf") if number > 0 else float("-inf")
+
+
+def _refuse_joined(text: str) -> None:
+    """Raise where two conditions stand in one, which a text in quotes would else swallow: ``a.b == "x" and c.d == "y"``."""
+    if (joined := _JOINED.search(_TEXT.sub('""', text))) is not None:
+        word = joined[0].partition(" ")[0]
+        raise ExpressionError(f"'{word}' joins two conditions, and each stands for itself", _ONE_EACH)
 
 
 def _condition(op: str, literal_text: str) -> Condition:

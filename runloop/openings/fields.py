@@ -34,7 +34,17 @@ class Section:
         names = frozenset(known)
         for key, entry in tree.entries.items():
             if key not in names:
-                report.add("unknown_key", f"unknown key '{key}'{inside}", entry.key_at, node=node, key=key, near=(key, names))
+                name, colon, value = key.partition(":")
+                joined = colon and name in names
+                report.add(
+                    "unknown_key",
+                    f"unknown key '{key}'{inside}",
+                    entry.key_at,
+                    node=node,
+                    key=key,
+                    hint=f"write '{name}: {value}', with a space behind the colon" if joined else "",
+                    near=None if joined else (key, names),
+                )
 
     def get(self, key: str) -> Tree | None:
         """The value of ``key``, if it is there."""
@@ -69,9 +79,7 @@ class Section:
                 return tree.value
             self.problem("type", f"field '{key}' must not be empty", tree.at, key=key)
             return None
-        self.problem(
-            "type", f"field '{key}' must be a string", tree.at, key=key, hint="put it in quotes" if isinstance(tree, Scalar) else hint
-        )
+        self.problem("type", f"field '{key}' must be a string", tree.at, key=key, hint=_text_hint(tree) or hint)
         return None
 
     def whole(self, key: str, *, label: str | None = None, least: int = 0, most: int = SAFE_INTEGER, zero_hint: str = "") -> int | None:
@@ -163,7 +171,7 @@ class Section:
             if isinstance(item, Scalar) and isinstance(item.value, str):
                 found.append((item.value, item.at))
             else:
-                self.problem("type", entry_message.format(i=index), item.at, key=key)
+                self.problem("type", entry_message.format(i=index), item.at, key=key, hint=_text_hint(item))
         return found
 
     def label(self, key: str) -> str:
@@ -171,11 +179,21 @@ class Section:
         return f"{self._path}.{key}" if self._path else key
 
 
+def _text_hint(tree: Tree) -> str:
+    """What to write in place of a value that should be a text."""
+    if not isinstance(tree, Scalar):
+        return ""
+    return "write a text behind it" if tree.value is None and not tree.fault else "put it in quotes"
+
+
 def _number_hint(key: str, tree: Tree) -> str:
-    """What to write in place of a number that is too large for JSON, in quotes, a template, or a time with a unit."""
+    """What to write in place of a number that is too large for JSON, has a fraction or an exponent, is in quotes, a template, or a time."""
     if isinstance(tree, Scalar) and tree.fault:
         return f"write a number of at most {SAFE_INTEGER}"
-    text = tree.value.strip() if isinstance(tree, Scalar) and isinstance(tree.value, str) else ""
+    value = tree.value if isinstance(tree, Scalar) else None
+    if isinstance(value, float) and value.is_integer():
+        return f"write it without a fraction: {int(value)}"
+    text = value.strip() if isinstance(value, str) else ""
     if text.isdecimal():
         return f"write it without quotes: {text}"
     if "{{" in text:

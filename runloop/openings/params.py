@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runloop.openings.yamltree import Tree
 
 _TEMPLATE = re.compile(r"\{\{\s*params\.([A-Za-z0-9_-]+)\s*\}\}")
+_PORT = re.compile(r"\{\{\s*((?!params\.)[\w-]+\.[\w-]+)[^{}]*\}\}")
 _BRACES = re.compile(r"\{\{|\}\}")
 
 
@@ -56,7 +57,7 @@ class Params:
         match = _TEMPLATE.fullmatch(tree.value.strip())
         if match is None:
             message = f"unsupported template syntax in value '{tree.value}'; only '{{{{params.*}}}}' is allowed"
-            self._report.add("template", message, tree.at, node=node, key=key, hint="a template is the whole value, not a part of it")
+            self._report.add("template", message, tree.at, node=node, key=key, hint=_template_hint(tree.value, node, key))
             return tree.value
         name = match[1]
         if name not in self.values:
@@ -84,6 +85,12 @@ class Params:
             raise self._report.fatal("limit", f"templates expand to more than {MAX_VALUES} values or {MAX_CHARACTERS} characters", at)
         if depth + weight.height > MAX_DEPTH:
             raise self._report.fatal("limit", f"values are nested more than {MAX_DEPTH} levels deep", at, hint="flatten the value")
+
+
+def _template_hint(text: str, node: str, key: str) -> str:
+    if (port := _PORT.fullmatch(text.strip())) is not None:
+        return f"an edge hands over what a node gave: {{from: {port[1]}, to: {node}.{key}}}"
+    return "a template is the whole value, not a part of it"
 
 
 def template_name(value: Json) -> str | None:

@@ -153,7 +153,8 @@ class ClauseReader:
 
     def _options(self, section: Section, *, revises: bool) -> tuple[str, ...]:
         listed = section.texts("options", "gate.options must be a sequence", "gate.options entry {i} must be a string")
-        if not isinstance(section.get("options"), Items):
+        written = section.get("options")
+        if not isinstance(written, Items):
             return (APPROVE, REVISE, REJECT) if revises else (APPROVE, REJECT)
         options: list[str] = []
         for option, at in listed:
@@ -169,7 +170,8 @@ class ClauseReader:
                 options.append(option)
         if revises and REVISE not in options:
             options.append(REVISE)
-        if not 1 <= len([option for option in options if option != REVISE]) <= MAX_OPTIONS:
+        usable = len(written.items) - len(listed) + len([option for option in options if option != REVISE])
+        if not 1 <= usable <= MAX_OPTIONS:
             message = f"gate.options must have 1 to {MAX_OPTIONS} options beside 'revise'"
             section.problem("clause", message, self._at(section, "options"), key="options")
         return tuple(options)

@@ -117,6 +117,7 @@ class _Composer:
     def __init__(self, text: str, report: Report) -> None:
         self.root: Tree | None = None
         self._report = report
+        self._text = text
         self.place = Lines(text).place
         self._levels: list[_Level] = []
         self._anchors: dict[str, tuple[Tree, Weight]] = {}
@@ -133,13 +134,9 @@ class _Composer:
         mark = error.problem_mark or error.context_mark
         context = f" ({error.context})" if error.context else ""
         at = self.place(mark.index) if mark else Place(1, 1)
-        tabs = error.problem and ("'\\t'" in error.problem or "cannot start any token" in error.problem)
-        hint = (
-            "indent with spaces, not tabs"
-            if tabs
-            else "look there and on the line before: a bracket or quote not closed, or another indentation"
-        )
-        return self._report.fatal("yaml", f"{error.problem or error}{context}", at, hint=hint)
+        problem = str(error.problem or error)
+        hint = _hint(problem, self._text[mark.index : mark.index + 1] if mark else "")
+        return self._report.fatal("yaml", f"{problem}{context}", at, hint=hint)
 
     def document(self, _event: Any, at: Place) -> None:
         self._documents += 1
@@ -213,7 +210,10 @@ class _Composer:
             return Scalar(None, at, "text holds half of a surrogate pair")
         return Scalar(value, at)
 
-    def _mapping(self, level: _Level) -> Fields:
+    def _mapping(self, level: _Level) -> Tree:
+        if (template := _bare_template(level)) is not None:
+            self._report.add("template", "a template stands in quotes", level.at, hint=f'write "{template}"')
+            return Scalar(template, level.at)
         entries: dict[str, Entry] = {}
         odd: list[Place] = []
         for key, value in zip(level.children[::2], level.children[1::2], strict=True):
@@ -228,16 +228,20 @@ class _Composer:
                 odd.append(key.at)
             elif key.value in entries:
                 first = entries[key.value].key_at
+                again = ", or begin another entry with '- '" if self._in_list() and key.value == next(iter(entries)) else ""
                 self._report.add(
                     "duplicate_key",
                     f"duplicate key '{key.value}'",
                     key.at,
                     key=key.value,
-                    hint=f"it is already set on line {first.line}; keep one",
+                    hint=f"it is already set on line {first.line}; keep one{again}",
                 )
             else:
                 entries[key.value] = Entry(key.at, value)
         return Fields(entries, level.at, tuple(odd))
+
+    def _in_list(self) -> bool:
+        return bool(self._levels) and not self._levels[-1].is_map
 
     def _count(self, weight: Weight, at: Place) -> None:
         self._values += weight.values
@@ -254,6 +258,26 @@ class _Composer:
     def _foreign_tag(self, tag: str, at: Place) -> None:
         shown = tag.replace(_TAG_PREFIX, "!!")
         self._report.add("yaml", f"tag '{shown}' is not allowed; values are JSON values", at, hint="remove the tag")
+
+
+def _hint(problem: str, at: str) -> str:
+    """What to change about a syntax error: by the parser's words, which name no character, and by what stands there."""
+    if "tab" in problem or at == "\t":
+        return "indent with spaces, not tabs"
+    if "cannot start any token" in problem:
+        return f"text that begins with '{at}' stands in quotes"
+    if "mapping values are not allowed" in problem:
+        return "text that holds ': ' stands in quotes; else look at the indentation, there and on the line before"
+    return "look there and on the line before: a bracket or quote not closed, or another indentation"
+
+
+def _bare_template(level: _Level) -> str | None:
+    """The template that was written without quotes, which YAML reads as a mapping in a mapping; None for any other mapping."""
+    match level.children:
+        case [Fields(entries=entries, odd_keys=()), Scalar(value=None)] if len(entries) == 1:
+            name = next(iter(entries))
+            return f"{{{{{name}}}}}" if name.startswith("params.") else None
+    return None
 
 
 _HANDLERS = {

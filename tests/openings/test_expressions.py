@@ -105,6 +105,17 @@ def test_the_hint_for_a_bare_word_shows_the_quotes():
     assert caught.value.hint == 'write "yes" in double quotes if it is text'
 
 
+def test_the_hint_for_a_text_in_single_quotes_has_double_ones():
+    with pytest.raises(ExpressionError) as caught:
+        parse_literal("'yes'")
+    assert caught.value.hint == 'write "yes" in double quotes if it is text'
+
+
+@pytest.mark.parametrize("text", ["order.out == 1", "vendor-x.out == 1", "or.out == 1", "and.or > 1", "a.or == 1", "for.and == true"])
+def test_a_name_that_holds_and_or_or_joins_nothing(text):
+    assert str(parse_expression(text)) == text
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -292,10 +292,65 @@ def test_a_flood_of_problems_is_cut_and_counted():
         (node('with: {x: "{{params.topik}}"}'), "declare it: params: {topik: …}"),
         (f"{HEAD}success: {{any_of: [a.out]}}\n{REST}", "to ask whether the port has a value, write exists(a.out)"),
         (f"{HEAD}policy: {{confirm_external: yes}}\n{REST}", "write true or false without quotes"),
+        (f"version: 0\nname:\n{REST}", "write a text behind it"),
+        (f"version: 0\nname: []\n{REST}", "add 'name: …'"),
+        (node("timeout_ms: 1e4"), "write it without a fraction: 10000"),
+        (node("timeout_ms: 1.5"), ""),
+        (f"{HEAD}goals: [7]\n{REST}", "put it in quotes"),
+        (f"{HEAD}goals: [[]]\n{REST}", ""),
+        (node("gate: {ask: 'Well?', options: [true]}"), "put it in quotes"),
+        (f"{HEAD}{NODES}edges: [{{from: a.out, to: b}}]\n", "'b' has no port; the usual one is 'b.in'"),
+        (f"{HEAD}{NODES}edges: [{{from: a.out, to: b.in, in:b.in}}]\n", "known: from, to"),
+        (f"{HEAD}{NODES}edges: [{{from: a.out, to: b.in, to:b.in}}]\n", "write 'to: b.in', with a space behind the colon"),
+        (f"{HEAD}{NODES}edges: [{{from: a.out.text, to: b.in}}]\n", "a port is a whole: what stands inside a value is no port"),
+        (node('with: {x: "{{b.out}}"}'), "an edge hands over what a node gave: {from: b.out, to: a.x}"),
+        (node('with: {x: "on {{params.x}}"}'), "a template is the whole value, not a part of it"),
+        (node("with: {x: {{params.x}}}", "params: {x: 1}\n"), 'write "{{params.x}}"'),
+        (node("id: b"), "it is already set on line 3; keep one, or begin another entry with '- '"),
+        (node("timeout_ms: 5, timeout_ms: 6"), "it is already set on line 3; keep one"),
     ],
 )  # fmt: skip
 def test_the_hint_says_what_to_change(text, hint):
     assert [problem.hint for problem in examine(text).problems] == [hint]
+
+
+@pytest.mark.parametrize("nodes", ["{a: {use: agent:x}}", "[]", "[{use: agent:x}]"])
+def test_where_no_node_can_be_read_nothing_that_names_one_is_a_further_problem(nodes):
+    problems = examine(f"{HEAD}nodes: {nodes}\nedges: [{{from: a.out, to: b.in}}]\nsuccess: {{any_of: [exists(a.out)]}}\n").problems
+
+    assert [problem.code for problem in problems if problem.code == "opening.reference"] == []
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a.ok == "x" and b.ok == "y"',
+        "a.ok == true && b.ok == true",
+        "a.ok == 1 OR b.ok == 2",
+        "a.ok == true || exists(b.ok)",
+        "exists(a.out) and exists(b.out)",
+        "exists(a.out) and not exists(b.out)",
+    ],
+)
+@pytest.mark.parametrize("place", ["success: {{any_of: [{}]}}\nedges: []\n", "edges: [{{from: {}, to: b.in}}]\n"])
+def test_two_conditions_in_one_are_refused_and_the_hint_says_where_the_second_goes(text, place):
+    [problem] = examine(HEAD + NODES + place.format("'" + text + "'")).problems
+
+    assert problem.code == "opening.expression"
+    assert problem.message.endswith("joins two conditions, and each stands for itself")
+    assert problem.hint == "write two edges to the node, or two entries of 'any_of' or 'all_of'"
+
+
+@pytest.mark.parametrize("text", ['a.ok == "this and b.ok == that"', 'a.ok == "or"', 'a.ok == "x || exists(b.out)"'])
+def test_a_text_may_speak_of_two_conditions(text):
+    assert examine(f"{HEAD}{NODES}edges: []\nsuccess: {{any_of: ['{text}']}}\n").problems == ()
+
+
+def test_a_condition_cannot_be_denied():
+    [problem] = examine(f"{HEAD}{NODES}edges: []\nsuccess: {{any_of: [not exists(a.out)]}}\n").problems
+
+    assert problem.hint == "there is no 'not': compare with != or with false"
 
 
 def test_a_long_list_of_known_names_is_cut():
