@@ -26,6 +26,8 @@ _LOOSE_JOINER = f"(?<!{_SEEN})(?<!{_SEEN}\ufe0f(?=\u200d))(?!(?<=[0-9#*])\ufe0f\
 UNSAFE: Final = lazy(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 _UNSAFE_IN_CELL = lazy(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 
+ASCII: Final = str.maketrans("·▶◆‖⏸✔✘–—■▼▲▽…│┆┌└─├┬┴┤┼┐┘←↑↓→█▒░", ".>*==+x--#v^v~||++-+++++++<^v>#%.")
+"""What stands for our own signs where a terminal lacks them, as wide as they are; what others wrote stays what it is."""
 A_TIME: Final = "a time"
 """What a run waits for that goes on by itself."""
 GATE: Final = "gate"

@@ -10,8 +10,9 @@ import typer
 
 from runloop.cli import context, masking, output
 from runloop.cli.link import waited
+from runloop.cli.options import LinesOption
 from runloop.cli.requests import bare, candidates, chosen_of, understood
-from runloop.cli.showing import RunShown, Unshown
+from runloop.cli.showing import Unshown, run_shown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def ask(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, also when a daemon is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision (with --dry-run) or the run's records as JSON.")] = False,
+    as_table: LinesOption = False,
 ) -> int:
     """Find the opening that WORDS ask for, show it with its parameters, and run it once you agree. What fits none goes to the assistant.
 
@@ -46,18 +48,17 @@ def ask(
         raise InvalidInput("there is no request", code="ask.empty", hint="say what you want: rlp ask what failed yesterday")
     request = _request(line, settings, opening)
     if dry_run:
-        return _say_what(request, as_json=as_json)
+        return _say_what(request, as_json=as_json, as_table=as_table)
     request = _decided(request, settings, local=local)
     if request.answers:
-        return waited(_answer(request, settings, local=local, as_json=as_json))
+        return waited(_answer(request, settings, local=local, as_json=as_json, as_table=as_table))
     request = _complete(request) if start else _confirmed(request)
     if request.match is None:
         return EXIT_INTERRUPTED
     from runloop.cli.run import execute
 
     chosen = chosen_of(request)
-    with_view = not as_json and output.is_terminal(sys.stdout)
-    return waited(execute(chosen, settings, RunShown(chosen.opening if with_view else None), local=local))
+    return waited(execute(chosen, settings, run_shown(chosen.opening, as_json=as_json, as_table=as_table), local=local))
 
 
 def _request(line: str, settings: Settings, opening: str | None) -> Request:
@@ -181,9 +182,9 @@ def _value(value: Any) -> str:
     return output.clean_line(value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False))
 
 
-def _say_what(request: Request, *, as_json: bool) -> int:
+def _say_what(request: Request, *, as_json: bool, as_table: bool) -> int:
     """What would be run, and why."""
-    if output.wants_json(as_json=as_json, as_table=False):
+    if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json(request.to_dict())
         return EXIT_OK
     if request.match is None:
@@ -196,10 +197,11 @@ def _say_what(request: Request, *, as_json: bool) -> int:
     return EXIT_OK
 
 
-async def _answer(request: Request, settings: Settings, *, local: bool, as_json: bool) -> int:
+async def _answer(request: Request, settings: Settings, *, local: bool, as_json: bool, as_table: bool) -> int:
     """Run the opening that answers, and print what it says: the text and its sources."""
     from runloop.cli.run import execute
 
+    output.wants_json(as_json=as_json, as_table=as_table)  # both asked for is an error, before anything runs
     held = Unshown(None)
     code = await execute(chosen_of(request), settings, held, local=local)
     if held.result is None:
@@ -213,7 +215,7 @@ async def _answer(request: Request, settings: Settings, *, local: bool, as_json:
     from runloop.cli.requests import output_of
 
     answer = masking.masked(output_of(held.result, "answer"))
-    if output.wants_json(as_json=as_json, as_table=False):
+    if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json({**answer, "run_id": held.result.run_id})
         return code
     output.print_line(str(answer.get("text", "")))

@@ -11,6 +11,7 @@ import typer
 from runloop.cli import context, link, masking, output
 from runloop.cli.finding import RunArgument, finding, records_of
 from runloop.cli.link import waited
+from runloop.cli.options import LinesOption
 from runloop.errors import EXIT_FAILED, RunloopError, Unavailable
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def attach(
     from_seq: Annotated[int, typer.Option("--from", metavar="SEQ", min=1, help="Begin with this record.")] = 1,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as NDJSON, also on a terminal.")] = False,
+    as_table: LinesOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="Only watch: what the run asks is not asked here.")] = False,
 ) -> int:
     """Show a run's records as they come, to its end; Ctrl-C leaves it running. The exit code is that of `rlp run`.
@@ -42,7 +44,7 @@ def attach(
     from runloop.cli.showing import exit_code, text_line
 
     terminal = output.is_terminal(sys.stdout)
-    lines = _Lines(text_line if terminal and not as_json else output.record_line)
+    lines = _Lines(output.record_line if output.wants_json(as_json=as_json, as_table=as_table) else text_line)
     person = None
     if person_present() and not watch:
         person = TerminalPerson(lines.hold, lines.release) if terminal else TerminalPerson()

@@ -14,8 +14,9 @@ import typer
 from runloop.cli import context, output
 from runloop.cli.finding import finding, refuse_archived
 from runloop.cli.link import waited
+from runloop.cli.options import LinesOption
 from runloop.cli.run import param_pairs, strict_json
-from runloop.cli.showing import RunShown, exit_code, show_compiling
+from runloop.cli.showing import RunShown, exit_code, run_shown, show_compiling
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, Where
 
@@ -57,6 +58,7 @@ def fork(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it to the daemon and print its id.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, also when a daemon is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's records as NDJSON, also on a terminal.")] = False,
+    as_table: LinesOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve in advance what the opening allows to be approved in advance.")] = False,
 ) -> int:
     """Make a new run of what RUN had done up to a point, and go on live from there. No effect before that point is repeated.
@@ -67,11 +69,9 @@ def fork(
         raise InvalidInput("--detach and --local exclude each other", code="cli.usage", hint="a run in this process ends with it")
     settings = context.settings()
     wanted = _wanted(run, at, param or [], answer or [], agent or [], yes=yes)
-    with_view = not as_json and not detach and output.is_terminal(sys.stdout)
-    shown = RunShown(wanted.opening if with_view else None)
     if detach:
-        return waited(_detach(wanted, settings, as_json=as_json))
-    return waited(_fork(wanted, settings, shown, local=local))
+        return waited(_detach(wanted, settings, as_json=as_json, as_table=as_table))
+    return waited(_fork(wanted, settings, run_shown(wanted.opening, as_json=as_json, as_table=as_table), local=local))
 
 
 def _wanted(ref: str, at: str | None, params: list[str], answers: list[str], agents: list[str], *, yes: bool) -> _Wanted:
@@ -114,12 +114,12 @@ def _json(call: str, text: str) -> Any:
         ) from None
 
 
-async def _detach(wanted: _Wanted, settings: Settings, *, as_json: bool) -> int:
+async def _detach(wanted: _Wanted, settings: Settings, *, as_json: bool, as_table: bool) -> int:
     from runloop.cli.link import linked
 
     async with linked(settings) as client:
         found = await _ask(client, wanted, str(uuid.uuid4()), attended=False, patient=True)
-    if output.wants_json(as_json=as_json, as_table=False):
+    if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json({name: found[name] for name in ("run_id", "opening_name", "state", "topic")})
     else:
         output.print_line(f"run {found['run_id']} {found['state']}")

@@ -27,6 +27,7 @@ def logs(
     level: Annotated[str, typer.Option("--level", metavar="LEVEL", help="From this level on: debug, info, warn or error.")] = "info",
     following: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, to the run's end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as NDJSON.")] = False,
+    as_table: Annotated[bool, typer.Option("--table", help="Print lines for people; so it is without --json, wherever it goes.")] = False,
     unmasked: UnmaskedOption = None,
 ) -> int:
     """Show the lines of RUN in order, running or ended: the agents' own, and what became of nodes, calls and approvals.
@@ -35,6 +36,7 @@ def logs(
     """
     if level not in LEVELS:
         raise InvalidInput(f"there is no level {level!r}", code="cli.usage", where=Where(key="--level"), hint="use " + ", ".join(LEVELS))
+    output.wants_json(as_json=as_json, as_table=as_table)  # both asked for is an error
     masking.unmask(unmasked, "logs", run)
     wanted = frozenset(LEVELS[LEVELS.index(level) :])
 

@@ -183,13 +183,18 @@ def _usage(error: Any, path: str) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(ctx.get_help() if ctx is not None else error.format_message())
         return InvalidInput.exit_code
+    from runloop.cli.synonyms import instead
+
     path = ctx.command_path if ctx is not None else path
     message, near = _nearest(error.format_message(), getattr(ctx, "command", None))
     option = message.removeprefix("there is no option ")
+    other = instead(path, message.removeprefix("there is no command "))
     before = next((each for each in GLOBALS if option in each.names), None)
     if before is not None:
         given = " ".join([option, *([before.metavar] if before.metavar else []), *path.split()[1:]])
         meant = f"It stands in front of the verb: `rlp {given} …`. "
+    elif other:
+        meant = f"{other} "
     elif near and not near.startswith("-"):
         meant = f"Did you mean `{path} {near}`? "
     else:
@@ -282,8 +287,10 @@ def help_text() -> str:
 
 def _unknown_verb(verb: str) -> InvalidInput:
     kind = "option" if verb.startswith("-") else "verb"
+    from runloop.cli.synonyms import instead
+
     near = _near(verb, VERBS)
-    hint = f"Did you mean `rlp {near}`?" if near else "`rlp --help` lists what there is."
+    hint = instead("rlp", verb) or (f"Did you mean `rlp {near}`?" if near else "`rlp --help` lists what there is.")
     return InvalidInput(f"unknown {kind} {verb!r}", code="cli.unknown_verb", hint=hint)
 
 

@@ -5,6 +5,7 @@ A table is for a terminal and JSON for everything else, unless ``--json`` or ``-
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from runloop.dataclass import dataclass
 from runloop.patterns import lazy
-from runloop.text import UNSAFE
+from runloop.text import ASCII, UNSAFE
 from runloop.text import clean as clean  # noqa: PLC0414 - the command line finds it here
 from runloop.text import clean_line as clean_line  # noqa: PLC0414 - the command line finds it here
 from runloop.text import display_width as display_width  # noqa: PLC0414 - the command line finds it here
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MIN_COLUMN_WIDTH = 8
 FALLBACK_WIDTH = 80
 _SEPARATOR = " | "
+LACKING = "runloop.lacking"
+"""The name of the way in which characters are written that the encoding of a stream lacks (:func:`prepare_streams`)."""
 _BRANCH = lazy("([ │├└─]*)(.*)", re.DOTALL)
 
 
@@ -51,10 +54,28 @@ def prepare_streams() -> None:
             except OSError:
                 os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+    codecs.register_error(LACKING, _instead)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+            reconfigure(errors=LACKING)
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    """What is written for characters that the encoding lacks: for our own signs others of their width, for the rest escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(chr(ASCII[ord(char)]) if ord(char) in ASCII else _escaped(char, "ascii") for char in lacking), error.end
+
+
+def _escaped(text: str, encoding: str) -> str:
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def exact(text: str, stream: TextIO) -> str:
+    """Text for a stream where nothing may stand for another sign: what its encoding lacks is an escape."""
+    return _escaped(text, getattr(stream, "encoding", None) or "utf-8")
 
 
 def stdout_error() -> OSError | None:

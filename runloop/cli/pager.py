@@ -64,7 +64,7 @@ class Paged(io.TextIOBase):
         environment = {"LESS": "FRX", "LV": "-c", **os.environ}
         try:
             self._pager = subprocess.Popen(  # noqa: S603 - the person's own pager
-                self._command, stdin=subprocess.PIPE, text=True, encoding=self._out.encoding, errors="backslashreplace", env=environment
+                self._command, stdin=subprocess.PIPE, text=True, encoding=self._out.encoding, errors=output.LACKING, env=environment
             )  # fmt: skip
         except OSError:  # no such program: the terminal scrolls
             self._room = sys.maxsize

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from runloop.cli.output import clean, clean_line, is_terminal, terminal_width, use_color
+from runloop.cli.output import clean, clean_line, exact, is_terminal, terminal_width, use_color
 from runloop.cli.times import clock
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer, in_time
@@ -169,7 +169,7 @@ def _approval_text(request: ApprovalRequest) -> str:
     lines.append(f"  because  {clean_line(request.reason)}")
     rule = min(_RULE, terminal_width() - 3)
     lines.append("  ┌─ exactly this ".ljust(rule + 3, "─"))
-    lines += [f"  │ {line}" for line in clean(request.what.replace("\r\n", "\n")).split("\n")]
+    lines += [f"  │ {line}" for line in exact(clean(request.what.replace("\r\n", "\n")), sys.stderr).split("\n")]
     lines.append("  └" + "─" * rule)
     return "\n".join(lines)
 

@@ -13,7 +13,8 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.link import waited
-from runloop.cli.showing import RunShown, exit_code, show_compiling
+from runloop.cli.options import LinesOption
+from runloop.cli.showing import RunShown, exit_code, run_shown, show_compiling
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.text import fitted, legible
@@ -43,6 +44,7 @@ def run(
     *,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, also when a daemon is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's records as NDJSON, also on a terminal.")] = False,
+    as_table: LinesOption = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Give it to the daemon and return at once; what it asks waits for `rlp approve`.")
     ] = False,
@@ -67,11 +69,10 @@ def run(
     settings = _settings({"agents.search_dirs": agents_dir, "openings.search_dirs": openings_dir})
     chosen = _load(opening, settings, params, param or [])
     if detach:
-        return waited(_detach(chosen, settings, yes=yes, as_json=as_json))
-    with_view = not as_json and output.is_terminal(sys.stdout)
+        return waited(_detach(chosen, settings, yes=yes, as_json=as_json, as_table=as_table))
     if trace_out is not None:
         _check_trace_out(trace_out)
-    shown = RunShown(chosen.opening if with_view else None, trace_out=trace_out)
+    shown = run_shown(chosen.opening, as_json=as_json, as_table=as_table, trace_out=trace_out)
     in_process = local or agents_dir is not None or openings_dir is not None
     return waited(execute(chosen, settings, shown, yes=yes, local=in_process))
 
@@ -190,13 +191,13 @@ def _check_detach(given: Mapping[str, object]) -> None:
         )
 
 
-async def _detach(chosen: Chosen, settings: Settings, *, yes: bool, as_json: bool) -> int:
+async def _detach(chosen: Chosen, settings: Settings, *, yes: bool, as_json: bool, as_table: bool) -> int:
     from runloop.cli.link import linked
 
     async with linked(settings) as client:
         run = await client.submit(**_submission(chosen, settings), yes=yes, patient=True)
         state = await run.state()
-    if output.wants_json(as_json=as_json, as_table=False):
+    if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json({"run_id": run.id, "opening_name": run.opening_name, "state": state, "topic": run.topic})
     else:
         short = run.id[:8]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ from runloop.errors import InvalidInput, Where
 from runloop.text import legible, with_time_left
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from runloop.kb.runs import RunFilter
 
@@ -69,18 +70,42 @@ def runs(
         since_ms=moment(since, now_ms, "--since"),
         until_ms=moment(until, now_ms, "--until"),
         text=text and legible(text),
-        limit=limit,
+        limit=min(limit + 1, _MOST),
     )
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
+    show = partial(_show, limit=limit, style=style, as_json=as_json, as_table=as_table)
     if archived:
-        return _archived(wanted, style, as_json=as_json, as_table=as_table)
+        return _archived(wanted, show)
     if imported:
-        return _imported(wanted, style, as_json=as_json, as_table=as_table)
+        return _imported(wanted, show)
     found = masking.masked(_listed(wanted))
-    rows = [_cells(each, now_ms) for each in found]
+    return show(_COLUMNS, [_cells(each, now_ms) for each in found], found, optional=_OPTIONAL)
+
+
+def _show(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    data: Sequence[Mapping[str, Any]],
+    *,
+    limit: int,
+    style: output.TableStyle,
+    as_json: bool,
+    as_table: bool,
+    optional: Collection[str] = (),
+) -> int:
+    """Print at most ``limit`` of the runs; a table says that there are more."""
     output.print_rows(
-        _COLUMNS, rows, as_json=as_json, as_table=as_table, style=style, data=found, empty="no runs match", optional=_OPTIONAL
+        columns,
+        rows[:limit],
+        as_json=as_json,
+        as_table=as_table,
+        style=style,
+        data=data[:limit],
+        empty="no runs match",
+        optional=optional,
     )
+    if len(rows) > limit and not output.wants_json(as_json=as_json, as_table=as_table):
+        print(f"… and more runs (use --limit to see more than {limit})")
     return 0
 
 
@@ -123,7 +148,7 @@ def _cells(run: Mapping[str, Any], now_ms: int) -> list[Any]:
     ]
 
 
-def _archived(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_table: bool) -> int:
+def _archived(wanted: RunFilter, show: Callable[..., int]) -> int:
     _only_simple(wanted, "--archived")
     from runloop.cli.ledger import reading_ledger
     from runloop.kb.pruning.archived import ArchivedRuns
@@ -132,8 +157,7 @@ def _archived(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_
         found = ArchivedRuns(ledger).listed(state=wanted.state, opening=wanted.opening, limit=wanted.limit)
     rows = [_archived_cells(each) for each in found]
     columns = ("run", "opening", "state", "submitted", "records", "archive")
-    output.print_rows(columns, rows, as_json=as_json, as_table=as_table, style=style, data=found, empty="no runs match")
-    return 0
+    return show(columns, rows, found)
 
 
 def _archived_cells(run: Mapping[str, Any]) -> list[Any]:
@@ -148,7 +172,7 @@ def _only_simple(wanted: RunFilter, option: str) -> None:
         raise InvalidInput(message, code="cli.usage", where=Where(key=option), hint=hint)
 
 
-def _imported(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_table: bool) -> int:
+def _imported(wanted: RunFilter, show: Callable[..., int]) -> int:
     _only_simple(wanted, "--imported")
     from runloop.cli.finding import imported
 
@@ -173,5 +197,4 @@ def _imported(wanted: RunFilter, style: output.TableStyle, *, as_json: bool, as_
         for manifest, entry in listed
     ]
     columns = ("run", "opening", "state", "ledger")
-    output.print_rows(columns, rows, as_json=as_json, as_table=as_table, style=style, data=data, empty="no runs match")
-    return 0
+    return show(columns, rows, data)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import output
-from runloop.cli.options import JsonOption, TableOption
+from runloop.cli.options import JsonOption, LinesOption, TableOption
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError, Where
 from runloop.router import rcblock
@@ -66,6 +66,7 @@ def enable(
     ssh: Annotated[bool, typer.Option("--ssh", help="Also in sessions over SSH.")] = False,
     dry_run: DryOption = False,
     as_json: JsonOption = False,
+    as_table: LinesOption = False,
 ) -> int:
     """Write the block into the start file, once; a backup of the file is kept beside it. A new shell has it."""
     name = _shell(shell)
@@ -79,17 +80,24 @@ def enable(
     if ssh:
         variables["RUNLOOP_ROUTER_SSH"] = "1"
     start = _Start(name, rc_path or rc_file(name, os.environ))
-    return _edit(
-        start, start.edit(lambda text: rcblock.enabled(text, name, rcblock.block(name, str(source), variables))), dry_run, as_json=as_json
-    )
+    edited = start.edit(lambda text: rcblock.enabled(text, name, rcblock.block(name, str(source), variables)))
+    return _edit(start, edited, dry_run, as_json=output.wants_json(as_json=as_json, as_table=as_table))
 
 
 @app.command()
-def disable(*, shell: ShellOption = Shell.AUTO, rc_path: RcOption = None, dry_run: DryOption = False, as_json: JsonOption = False) -> int:
+def disable(
+    *,
+    shell: ShellOption = Shell.AUTO,
+    rc_path: RcOption = None,
+    dry_run: DryOption = False,
+    as_json: JsonOption = False,
+    as_table: LinesOption = False,
+) -> int:
     """Take the block out of the start file again; a backup of the file is kept beside it."""
     name = _shell(shell)
     start = _Start(name, rc_path or rc_file(name, os.environ))
-    return _edit(start, start.edit(lambda text: rcblock.disabled(text, name)), dry_run, as_json=as_json)
+    edited = start.edit(lambda text: rcblock.disabled(text, name))
+    return _edit(start, edited, dry_run, as_json=output.wants_json(as_json=as_json, as_table=as_table))
 
 
 @app.command()
@@ -200,7 +208,7 @@ class _Start:
 def _edit(start: _Start, edited: rcblock.Edited, dry_run: bool, *, as_json: bool) -> int:
     changed = edited.action in ("added", "updated", "removed")
     backup = start.write(edited.text) if changed and not dry_run else None
-    if output.wants_json(as_json=as_json, as_table=False):
+    if as_json:
         output.print_json(
             {
                 "shell": start.shell,

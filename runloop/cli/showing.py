@@ -42,6 +42,15 @@ def text_of_many(record: Mapping[str, Any]) -> str | None:
     return None if line is None else f"{record['run_id'][:8]} {line}"
 
 
+def run_shown(opening: Opening, *, as_json: bool, as_table: bool, trace_out: Path | None = None) -> RunShown:
+    """A run's records as NDJSON; with a terminal a live view of its opening, and with ``--table`` elsewhere lines for people."""
+    if output.wants_json(as_json=as_json, as_table=as_table):
+        return RunShown(None, trace_out=trace_out)
+    if output.is_terminal(sys.stdout):
+        return RunShown(opening, trace_out=trace_out)
+    return RunShown(None, line=text_line, trace_out=trace_out)
+
+
 class RunShown:
     """Where the records of a run go: a live view of its ``opening``, else lines; and a trace file where one is wanted."""
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
-from textual.widgets import Input, Static
 
 from runloop.errors import RunloopError
 from runloop.tui import sheets
-from runloop.tui.bars import Prompt, Status, Tabs
+from runloop.tui.bars import Hints, Prompt, Status, Tabs
 from runloop.tui.board import SORTS, Board
 from runloop.tui.deciding import Decision
 from runloop.tui.dialogs import Sheet, failure
@@ -26,6 +25,7 @@ from runloop.tui.views import FILTERED, NAMES, OF_A_RUN, Viewing, page_of, statu
 if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.screen import Screen
+    from textual.widgets import Input
 
     from runloop.tui.ports import Desk, Feed
 
@@ -97,8 +97,8 @@ class Agtop(App[RunloopError | None]):
         self._tabs, self._body = Tabs(id="tabs", markup=False), Panel(id="body")
         self._body.ascii_only = self.viewing.ascii_only
         self._line, self._status = Prompt(id="prompt"), Status(id="status", markup=False)
-        yield from (self._tabs, self._body, self._line, self._status)
-        yield Static("Enter open  / filter  s order  . hold  g jump  a approve  w why  ? help  q leave", id="hints", markup=False)
+        self._hints = Hints(id="hints", markup=False)
+        yield from (self._tabs, self._body, self._line, self._status, self._hints)
 
     def on_mount(self) -> None:
         """Begin."""
@@ -165,12 +165,14 @@ class Agtop(App[RunloopError | None]):
         self._paint_bars()
 
     def _paint_bars(self) -> None:
-        pieces = status_text(self.board, self.viewing, self.feed.mode, self.size.width, paused=self.paused)
-        bars = (pieces, self.viewing.view, len(self.board.approvals), self.theme)
+        width = self.size.width
+        pieces = status_text(self.board, self.viewing, self.feed.mode, width, paused=self.paused)
+        bars = (pieces, self.viewing.view, len(self.board.approvals), self.theme, width)
         if bars != getattr(self, "_bars", None):
             self._bars = bars
             self._status.draw(pieces, self.theme, ascii_only=self.viewing.ascii_only)
-            self._tabs.draw(self.viewing.view, len(self.board.approvals), self.theme)
+            self._tabs.draw(self.viewing.view, len(self.board.approvals), self.theme, width)
+            self._hints.draw(width)
 
     def on_panel_resized(self) -> None:
         """Make the page anew."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 from textual.widgets import Input, Static
 
-from runloop.tui.page import ASCII
+from runloop.text import ASCII
 from runloop.tui.themes import styles_of
 from runloop.tui.views import NAMES
 
@@ -22,21 +22,37 @@ _PROMPTS: Final = {
     "jump": "jump to a run: its id begins with",
 }
 
+# A key and what it does, with its place among what goes where there is no room: the greatest first.
+_HINTS: Final = (
+    ("Enter open", 2),
+    ("/ filter", 4),
+    ("s order", 7),
+    (". hold", 6),
+    ("g jump", 8),
+    ("a approve", 3),
+    ("w why", 5),
+    ("? help", 0),
+    ("q leave", 1),
+)
+
 
 class Tabs(Static):
-    """The line of views; a click goes there."""
+    """The line of views, of which only the one that is looked at is named where not all names fit; a click goes there."""
 
     _ends: Sequence[tuple[str, int]] = ()
     """Where each name ends."""
 
-    def draw(self, current: str, approvals: int, theme: str) -> None:
-        """Paint it."""
+    def draw(self, current: str, approvals: int, theme: str, width: int) -> None:
+        """Paint it, in so many columns."""
         styles, text = styles_of(theme), Text(no_wrap=True, overflow="crop")
         ends: list[tuple[str, int]] = []
+        waiting = f"({approvals})" if approvals else ""
+        named = sum(len(name) + 3 for name in NAMES) + len(waiting) <= width
         for number, name in enumerate(NAMES, start=1):
-            waits = f"({approvals})" if name == "Inbox" and approvals else ""
+            waits = waiting if name == "Inbox" else ""
             style = styles["bold"] if name == current else styles["waiting"] if waits else styles["dim"]
-            text.append(f"[{number} {name}{waits}]" if name == current else f" {number} {name}{waits}", style)
+            told = f"{number} {name}{waits}" if named or name == current else f"{number}{waits}"
+            text.append(f"[{told}]" if name == current else f" {told}", style)
             ends.append((name, len(text)))
         self._ends = ends
         self.update(text)
@@ -57,6 +73,17 @@ class Status(Static):
         for piece, style in pieces:
             told.append(piece.translate(ASCII) if ascii_only else piece, styles[style])
         self.update(told)
+
+
+class Hints(Static):
+    """The keys that are used most; `?` has them all."""
+
+    def draw(self, width: int) -> None:
+        """Paint as many as fit."""
+        hints = list(_HINTS)
+        while len(hints) > 1 and len("  ".join(text for text, _ in hints)) > width:
+            hints.remove(max(hints, key=lambda hint: hint[1]))
+        self.update("  ".join(text for text, _ in hints))
 
 
 class Prompt(Input):

@@ -47,8 +47,6 @@ MARKS: Final = {
     "cancelled": "■",
 }
 """A state is never told by its colour alone."""
-ASCII: Final = str.maketrans("·▶◆‖✔✘–■▼▲…│┌└─├┬┴┤┐┘←↑↓█▒", ".>*=+x-#v^~|++-++++++<^v#%")
-"""What stands for our own signs where a terminal has ASCII only; what others wrote stays what it is."""
 NOTHING: Final = "–"
 """What nobody measured or knows."""
 

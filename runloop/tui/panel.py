@@ -12,7 +12,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from runloop.tui.page import ASCII, Page, Row
+from runloop.text import ASCII
+from runloop.tui.page import Page, Row
 from runloop.tui.themes import styles_of
 
 if TYPE_CHECKING:

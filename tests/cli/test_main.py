@@ -86,6 +86,8 @@ def test_help_for_a_verb_is_the_verbs_own(capsys, verb):
         ("rnu", "Did you mean `rlp run`?"),
         ("rusn", "Did you mean `rlp runs`?"),
         ("agents", "Did you mean `rlp agent`?"),
+        ("stop", "`rlp down` stops the daemon, `rlp cancel RUN` a run."),
+        ("ps", "`rlp runs` lists runs, `rlp inbox` what waits for you."),
         ("zzzzzz", "`rlp --help` lists what there is."),
     ],
 )
@@ -289,6 +291,13 @@ def test_characters_that_the_encoding_lacks_are_printed_as_escapes():
     assert re.match(rb"error\[cli\.unknown_verb\]: unknown verb 'h.*h'", result.stderr)
 
 
+def test_our_own_signs_that_the_encoding_lacks_are_printed_as_others_of_their_width():
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    script = "from runloop.cli import output; output.prepare_streams(); print('\\xe9\\u2026\\u2502\\u2013\\u0141\\u2714')"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, env=env, check=False)
+    assert (result.stdout, result.stderr) == ("é~|-\\u0141+\n".encode("latin-1"), b"")
+
+
 def test_the_streams_are_left_alone_when_they_cannot_be_changed(monkeypatch):
     class Closed:
         def isatty(self):
@@ -311,6 +320,8 @@ def test_the_streams_are_left_alone_when_they_cannot_be_changed(monkeypatch):
         (["run", "letter", "--quiet"], "It stands in front of the verb: `rlp --quiet run …`."),
         (["kb", "tables", "--set", "a.b=1"], "It stands in front of the verb: `rlp --set KEY=VALUE kb tables …`."),
         (["config", "sho"], "Did you mean `rlp config show`?"),
+        (["agent", "new"], "`rlp agent scaffold NAME` begins an agent."),
+        (["opening", "scaffold"], "`rlp opening new NAME` begins an opening."),
         (["runs", "--zzzz"], "Run `rlp runs --help`"),
     ],
 )
@@ -349,3 +360,16 @@ def test_a_short_h_explains_a_verb_as_the_long_one_does(words, capsys):
     assert main.main([*words, "-h"]) == 0
     assert capsys.readouterr().out == said
     assert said.startswith(f"Usage: rlp {' '.join(words)} ")
+
+
+def test_every_command_that_a_synonym_names_is_there():
+    from runloop.cli.commands import named_command
+    from runloop.cli.synonyms import SYNONYMS
+
+    for path, told in SYNONYMS.items():
+        for word, hint in told.items():
+            assert word not in main.VERBS or path != "rlp"
+            for called in re.findall(r"`rlp ([a-z][a-z ]*)", hint):
+                verb, *under = called.split()
+                _, names = named_command(verb, under)
+                assert names == under, hint

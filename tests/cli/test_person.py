@@ -1,5 +1,7 @@
 """What is open elsewhere, asked at this terminal: a gate's options, its end, and the words that go with an answer."""
 
+from io import BytesIO, TextIOWrapper
+
 from runloop.cli.person import TerminalPerson, _approval_text
 from runloop.cli.remote import answer_at_terminal
 from runloop.policy import Scope
@@ -59,3 +61,9 @@ def test_the_frame_of_what_is_approved_is_no_wider_than_the_terminal(monkeypatch
         widths.append([len(line) for line in _approval_text(request).splitlines() if line.startswith(("  ┌", "  └"))])
 
     assert widths == [[40, 40], [58, 58]]
+
+
+def test_what_is_approved_is_shown_with_escapes_for_what_the_terminal_lacks_and_with_no_other_sign_instead(monkeypatch):
+    request = ApprovalRequest("r/a/1/1", "r", "letter", "a", "mailer", "mail.smtp", "Łodź… → ü", (), "it sends", (Scope.ONCE,), frozenset())
+    monkeypatch.setattr("sys.stderr", TextIOWrapper(BytesIO(), encoding="latin-1"))
+    assert "  │ \\u0141od\\u017a\\u2026 \\u2192 ü" in _approval_text(request).splitlines()

@@ -103,6 +103,11 @@ def test_the_list_is_narrowed_and_is_json_for_programs(home, capsys):
     assert rlp(capsys, "runs", "--state", "queued", "--table") == "no runs match\n"
 
 
+def test_a_table_says_that_there_are_more_runs_than_it_shows(home, capsys):
+    assert rlp(capsys, "runs", "-n", "2", "--table").splitlines()[-1] == "… and more runs (use --limit to see more than 2)"
+    assert "more runs" not in rlp(capsys, "runs", "-n", "3", "--table")
+
+
 @pytest.mark.parametrize("text", ["%", " *** ", "–"])
 def test_a_text_without_a_word_lists_nothing_and_says_why(home, capsys, text):
     code = main(["runs", "--text", text])
@@ -161,6 +166,14 @@ def test_lines_of_a_log_stand_under_each_other_and_drive_no_terminal(home, capsy
     ]
     assert "debug  node.evicted was said" in rlp(capsys, "logs", "00000002", "--level", "debug")
     assert rlp(capsys, "logs", "00000002", "--level", "warn") == ""
+
+
+def test_lines_for_people_go_into_a_pipe_where_they_are_asked_for(home, capsys):
+    assert rlp(capsys, "logs", "00000001", "--table") == rlp(capsys, "logs", "00000001")
+    assert main(["attach", "00000001", "--watch", "--table"]) == 1  # as the run
+    assert capsys.readouterr().out.splitlines()[-1] == "    3  run.finished was said"
+    assert main(["logs", "00000001", "--table", "--json"]) == 2
+    assert "--json and --table exclude each other" in capsys.readouterr().err
 
 
 def test_a_child_is_taken_up_with_its_parent_only(home, capsys):

@@ -24,6 +24,11 @@ def test_the_opening_and_its_parameters_are_shown_and_run_once_confirmed(home, t
     assert "sam.rivers@" in mail.read_text().lower()
 
 
+def test_a_request_and_an_answer_are_told_in_words_in_a_pipe_where_that_is_asked_for(home):
+    assert home.rlp("ask", "--dry-run", "--table", WRITE).stdout.startswith("compose_email: ")
+    assert home.rlp("ask", "--local", "--table", "what ran today").stdout == "Nothing ran (today).\n"
+
+
 def test_no_runs_nothing(home, terminal):
     shown = terminal(home, "ask", WRITE)
     shown.expect("[e]dit: ")

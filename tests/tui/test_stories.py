@@ -312,6 +312,23 @@ async def test_the_mouse_goes_to_views_sorts_and_opens(feed, desk):
         assert app.viewing.view == "Runs"
 
 
+async def test_where_the_names_of_the_views_do_not_fit_all_views_are_still_there(feed, desk):
+    async with at_the_screen(feed, desk, size=(40, 20)) as (app, pilot):
+        await press(app, pilot, "2")
+        bars = [str(bar.render()) for bar in (app._tabs, app._hints)]
+        assert bars == [" 1[2 Plan] 3 4 5 6(2) 7 8 9", "Enter open  a approve  ? help  q leave"]
+        await pilot.click("#tabs", offset=(24, 0))
+        await settled(app, pilot)
+        assert app.viewing.view == "Library"
+
+
+async def test_a_screen_that_becomes_wide_enough_names_all_views(feed, desk):
+    async with at_the_screen(feed, desk, size=(40, 20)) as (app, pilot):
+        await pilot.resize_terminal(80, 20)
+        await settled(app, pilot)
+        assert str(app._tabs.render()) == "[1 Runs] 2 Plan 3 Time 4 Ladder 5 Log 6 Inbox(2) 7 Metrics 8 Library 9 Search"
+
+
 async def test_orders_and_themes_go_round(feed, desk):
     async with at_the_screen(feed, desk) as (app, pilot):
         await press(app, pilot, "s", "S", "t")

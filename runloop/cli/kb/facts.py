@@ -12,7 +12,7 @@ from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
 from runloop.cli.kb.past import AtOption, opened_at
 from runloop.cli.masking import UnmaskedOption
-from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
+from runloop.cli.options import JsonOption, LinesOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
@@ -32,9 +32,16 @@ def remember(
     source: SourceOption = None,
     key: KeyOption = None,
     json: JsonOption = False,
+    table: LinesOption = False,
 ) -> int:
     """Remember a fact. Only you and what you allow say facts: nothing is made out of your texts."""
-    return _propose("fact.remembered", {"subject": subject, "predicate": predicate, "value": value}, source, key, as_json=json)
+    return _propose(
+        "fact.remembered",
+        {"subject": subject, "predicate": predicate, "value": value},
+        source,
+        key,
+        as_json=output.wants_json(as_json=json, as_table=table),
+    )
 
 
 def supersede(
@@ -44,11 +51,14 @@ def supersede(
     source: SourceOption = None,
     key: KeyOption = None,
     json: JsonOption = False,
+    table: LinesOption = False,
 ) -> int:
     """Give a fact another value; the old one stays in the record."""
     from runloop.kb.facts import parse_fact
 
-    return _propose("fact.superseded", {"fact": parse_fact(fact), "value": value}, source, key, as_json=json)
+    return _propose(
+        "fact.superseded", {"fact": parse_fact(fact), "value": value}, source, key, as_json=output.wants_json(as_json=json, as_table=table)
+    )
 
 
 def forget(
@@ -57,11 +67,13 @@ def forget(
     erase: Annotated[bool, typer.Option("--erase", help="Erase what it said from the files for good; that it was there stays.")] = False,
     reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record.")] = None,
     json: JsonOption = False,
+    table: LinesOption = False,
 ) -> int:
     """Hold a fact to be true no more: it leaves the search, and with --erase the files."""
     from runloop.kb.facts import get, parse_fact
 
     number = parse_fact(fact)
+    as_json = output.wants_json(as_json=json, as_table=table)
     with open_kb() as kb:
         with kb.reading() as db:
             known = get(db, number)
@@ -70,7 +82,7 @@ def forget(
             event_id = _append(kb, "fact.forgotten", {"fact": number, **({"reason": reason} if reason else {})})
         erased = kb.erase([number], reason=reason) if erase else None
     answer = {"fact": known.key, "event_id": event_id, "erasure": None if erased is None else erased.to_dict()}
-    if output.wants_json(as_json=json, as_table=False):
+    if as_json:
         output.print_json(answer)
         return EXIT_OK
     output.print_line(f"forgotten: {known.key}" + (f" (event:{event_id})" if event_id else ""))
@@ -123,7 +135,7 @@ def _propose(kind: str, payload: dict[str, Any], sources: list[str] | None, key:
     with open_kb() as kb:
         spans, evidence = _sources(kb, sources or [])
         event_id = _append(kb, kind, {**payload, **({"spans": spans} if spans else {})}, evidence, key)
-    if output.wants_json(as_json=as_json, as_table=False):
+    if as_json:
         output.print_json({"fact": f"fact:{event_id}", "event_id": event_id})
     else:
         output.print_line(f"remembered: fact:{event_id}")
