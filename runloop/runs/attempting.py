@@ -66,13 +66,15 @@ async def _agent(run: Run, command: StartNode, started_ms: int, recorded: Record
 
 
 @contextmanager
-def _untimed(run: Run, command: StartNode) -> Iterator[None]:
-    """What does not count against the attempt's time; what is shorter than it could notice is not told."""
+def _untimed(run: Run, command: StartNode, among: set[str] | None = None) -> Iterator[None]:
+    """What does not count against the attempt's time; what is shorter than it could notice is not told. What is told is ``among`` those."""
     told = False
 
     def tell() -> None:
         nonlocal told
         told = True
+        if among is not None:
+            among.add(command.node)
         run.tell(NodeWaiting(command.node, command.attempt))
 
     telling = asyncio.get_running_loop().call_later(min(_UNTOLD_MS, command.timeout_ms * _UNTOLD) / 1000, tell)
@@ -80,6 +82,8 @@ def _untimed(run: Run, command: StartNode) -> Iterator[None]:
         yield
     finally:
         telling.cancel()
+        if among is not None:
+            among.discard(command.node)
     if told:
         run.tell(NodeResumed(command.node, command.attempt))
 
@@ -197,7 +201,7 @@ async def _opening(run: Run, command: StartNode) -> Event:
     try:
         call = ChildCall(node.name, params, _labels(run, command), command.node, attempt)
         run.left_open.pop(command.node, None)
-        child = await run.child_runs.run(run, call)
+        child = await run.child_runs.run(run, call, _untimed(run, command, run.unmade))
     except NeedsPerson:
         raise
     except CallError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,13 @@ from runloop.runs.submission import SEED_BYTES, Submission
 from runloop.runs.submitted import opening_of
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from runloop.openings import Opening
     from runloop.runs.history import RecordedRun
     from runloop.runs.manager import RunManager
 
+_NOTHING = nullcontext()
 _CHILD_SEED = "runloop child run seed v1"
 _STOPPED = "the run that asked for this one was stopped"
 
@@ -32,14 +35,16 @@ class ChildRuns:
     def __init__(self, manager: RunManager) -> None:
         self._manager = manager
 
-    async def run(self, parent: Run, call: ChildCall) -> ChildResult:
+    async def run(self, parent: Run, call: ChildCall, making_it: AbstractContextManager[None] = _NOTHING) -> ChildResult:
         """Run what ``call`` asks for as a child of ``parent``, on its budget and within what it may approve.
 
-        The child's id follows from the call, so a recovered parent finds the child that it had.
+        The child's id follows from the call, so a recovered parent finds the child that it had. ``making_it`` is held until the child is
+        there: its guests may have to be compiled.
         """
         making = asyncio.create_task(self._child_of(parent, call))
         try:
-            run = await asyncio.shield(making)
+            with making_it:
+                run = await asyncio.shield(making)
         except asyncio.CancelledError:
             await self._unmake(parent, call, making)
             raise

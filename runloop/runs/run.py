@@ -141,6 +141,8 @@ class Run:
     """Nodes whose attempt has no turn yet."""
     placeless: set[str] = field(default_factory=set, init=False)
     """Nodes whose guest has no place in a worker."""
+    unmade: set[str] = field(default_factory=set, init=False)
+    """Nodes whose child run is not there yet, since its guests are compiled."""
     left_open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
     """Attempts that an earlier process left under way, by node, until their guest has come to the call that was left open."""
     _result: RunResult | None = field(default=None, init=False)
@@ -389,12 +391,12 @@ class Run:
     @property
     def idle(self) -> bool:
         """Whether nothing in this run and its children is at work: all of it waits for somebody, or stands in line."""
-        return self._rests(self.in_line | self.placeless) and all(child.idle for child in self.children.values())
+        return self._rests(self.in_line | self.placeless, self.unmade) and all(child.idle for child in self.children.values())
 
-    def _rests(self, in_line: AbstractSet[str]) -> bool:
+    def _rests(self, in_line: AbstractSet[str], unmade: AbstractSet[str] = frozenset()) -> bool:
         if self.going is None or self.ending or self.changing or not self._inbox.empty():
             return False
-        if self.waits.children != len(self.children):
+        if self.waits.children - len(unmade) != len(self.children):
             return False  # one is being made, or has just ended
         return self.waits.covers(self.tasks.keys() - in_line)
 

@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from runloop.openings.states import Tick
+from runloop.runs import attempting
+
 ONE = "@agent\ndef run(**inputs):\n    kb.search('x')\n    return {'out': 1}\n"
-OPENING = 'version: 0\nname: one\nnodes: [{id: only, use: "agent:one", timeout_ms: 400}]\nedges: []\n'
+TIME_MS = 30_000
+OPENING = f'version: 0\nname: one\nnodes: [{{id: only, use: "agent:one", timeout_ms: {TIME_MS}}}]\nedges: []\n'
+
+
+@pytest.fixture
+def clocks(monkeypatch):
+    """Installs clocks into a bench that go on by more than a node's time, once they are asked to."""
+    monkeypatch.setattr(attempting, "_UNTOLD_MS", 0)
+
+    def install(b):
+        ahead_ms = 0
+
+        async def go_on(run):
+            nonlocal ahead_ms
+            for _ in range(100):  # what waits has said so by then
+                await asyncio.sleep(0)
+            ahead_ms = 2 * TIME_MS
+            for each in run.family():
+                each.tell(Tick())
+            for _ in range(100):
+                await asyncio.sleep(0)
+
+        object.__setattr__(b.services, "steady_ms", lambda: time.monotonic_ns() // 1_000_000 + ahead_ms)
+        object.__setattr__(b.services, "clock_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
+        return go_on
+
+    return install
 
 
 class Full:
@@ -30,31 +60,35 @@ class Full:
 
 
 @pytest.mark.parametrize("again", [False, True])
-async def test_what_waits_for_a_worker_does_not_use_up_its_time(bench, again):
+async def test_what_waits_for_a_worker_does_not_use_up_its_time(bench, clocks, again):
     async with bench() as b:
+        go_on = clocks(b)
         b.agent("one", ONE, caps="kb_read = true")
         left = []
         search = b.services.performers["kb.search"]
         prepare = search.prepare
         search.prepare = lambda args, ctx: (left.append(ctx.deadline_ms - ctx.now_ms), prepare(args, ctx))[1]
         full = Full(b, again=again)
-        driven = asyncio.ensure_future(b.run(OPENING))
+        run = await b.submit(OPENING)
+        driven = asyncio.ensure_future(b.manager.drive(run))
         await full.waits.wait()
-        await asyncio.sleep(0.9)
+        await go_on(run)
         full.room.set()
         assert (await driven).status == "succeeded"
-        assert 0 < left[0] <= 400  # what it asks for has that time as well
+        assert 0 < left[0] <= TIME_MS  # what it asks for has that time as well
 
 
-async def test_nor_does_it_use_up_the_time_of_a_nested_opening_at_any_depth(bench):
+async def test_nor_does_it_use_up_the_time_of_a_nested_opening_at_any_depth(bench, clocks):
     async with bench() as b:
+        go_on = clocks(b)
         b.agent("one", ONE, caps="kb_read = true")
         b.openings["inner"] = OPENING.replace("name: one", "name: inner")
         b.openings["middle"] = OPENING.replace("name: one", "name: middle").replace("agent:one", "opening:inner")
         full = Full(b, again=False)
-        driven = asyncio.ensure_future(b.run(OPENING.replace("agent:one", "opening:middle")))
+        run = await b.submit(OPENING.replace("agent:one", "opening:middle"))
+        driven = asyncio.ensure_future(b.manager.drive(run))
         await full.waits.wait()
-        await asyncio.sleep(0.9)
+        await go_on(run)
         full.room.set()
         assert (await driven).status == "succeeded"
 
@@ -94,3 +128,33 @@ async def test_a_run_that_is_cancelled_while_it_waits_for_a_worker_gives_its_tur
         run.cancel("enough")
         assert (await driven).status == "cancelled"
         assert (b.services.turns.at_work, b.services.turns.waiting) == (0, 0)
+
+
+class Compiling:
+    """The pool, where a guest but the first run's is compiled only when a test says so."""
+
+    def __init__(self, b):
+        self.pool, self.run = b.pool, b.pool.run
+        self.waits, self.done = asyncio.Event(), asyncio.Event()
+        object.__setattr__(b.services, "guests", self)
+
+    async def prepare(self, spec=None):
+        self.waits.set()
+        await self.done.wait()
+        await self.pool.prepare(spec)
+
+
+async def test_nor_does_the_time_that_a_guest_takes_to_be_compiled_for_an_opening_at_any_depth(bench, clocks):
+    async with bench() as b:
+        go_on = clocks(b)
+        b.agent("one", ONE, caps="kb_read = true")
+        b.openings["inner"] = OPENING.replace("name: one", "name: inner")
+        b.openings["middle"] = OPENING.replace("name: one", "name: middle").replace("agent:one", "opening:inner")
+        compiling = Compiling(b)
+        run = await b.submit(OPENING.replace("agent:one", "opening:middle"))
+        driven = asyncio.ensure_future(b.manager.drive(run))
+        await compiling.waits.wait()
+        await go_on(run)
+        compiling.done.set()
+        result = await driven
+        assert (result.status, result.reason) == ("succeeded", "")
