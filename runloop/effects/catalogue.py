@@ -59,8 +59,9 @@ def _name(max_length: int = 200) -> Json:
     return _text(max_length, 1)
 
 
-def _int(low: int, high: int) -> Json:
-    return {"type": "integer", "minimum": low, "maximum": high}
+def _int(low: int, high: int, default: int | None = None) -> Json:
+    bounds: Json = {"type": "integer", "minimum": low, "maximum": high}
+    return bounds if default is None else bounds | {"default": default}
 
 
 def _list(items: Json, high: int, low: int = 0) -> Json:
@@ -108,14 +109,14 @@ _TABLE = (
     ),
     Effect(
         "kb.search", _R, "kb_read", "Search the knowledge base; hits name the event, file and line they come from.",
-        _args({"query": _text(10_000, 1)}, domains=_list(_name(), 32), limit=_int(1, 200)),
+        _args({"query": _text(10_000, 1)}, domains=_list(_name(), 32), limit=_int(1, 200, 10)),
         "hits: [{domain, key, title, excerpt, event_id, path, line, score, data}]",
     ),
     Effect("kb.get", _R, "kb_read", "One entity of the knowledge base by its key, or null.", _args({"key": _name(1000)}),
            "{domain, key, title, data, event_id} or null"),
     Effect(
         "kb.query", _R, "kb_read", "One read-only SELECT over the masked tables (`rlp kb tables`); needs the domain `query`.",
-        _args({"sql": _text(20_000, 1)}, limit=_int(1, 1000)), "columns, rows: [{column: value}], truncated",
+        _args({"sql": _text(20_000, 1)}, limit=_int(1, 1000, 100)), "columns, rows: [{column: value}], truncated",
     ),
     Effect(
         "kb.propose", _I, "kb_write", "Add a fact to the ledger, with the events that support it; `fact.remembered` is of domain `fact`.",
@@ -125,25 +126,25 @@ _TABLE = (
     Effect(
         "http.fetch", _X, "net", "Fetch a URL of an allowed host; GET and HEAD are reads, every other method sends and asks.",
         _args(
-            {"url": _text(8192, 8)}, method={"enum": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]},
+            {"url": _text(8192, 8)}, method={"enum": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], "default": "GET"},
             headers={"type": "object", "additionalProperties": _text(8192), "maxProperties": 64}, body=_text(),
-            timeout_ms=_int(1, 300_000), max_bytes=_int(1, MAX_ARGS_BYTES),
+            timeout_ms=_int(1, 300_000, 30_000), max_bytes=_int(1, MAX_ARGS_BYTES, 1_048_576),
         ),
         "status, headers, body, encoding (text or base64), url, truncated", actions=("http.send",),
     ),
-    Effect("files.read", _R, "fs", "Read a UTF-8 text file under a granted root: its first MiB, unless `max_bytes` says otherwise.",
-           _args({"path": _name(4096)}, max_bytes=_int(1, MAX_ARGS_BYTES)), "text, path, bytes, blake3, truncated"),
+    Effect("files.read", _R, "fs", "Read a UTF-8 text file under a granted root, at most `max_bytes` of it.",
+           _args({"path": _name(4096)}, max_bytes=_int(1, MAX_ARGS_BYTES, 1_048_576)), "text, path, bytes, blake3, truncated"),
     Effect(
         "files.list", _R, "fs",
-        "List a directory under a granted root, or its names that match `glob`; 1,000 unless `limit` says otherwise.",
-        _args({"path": _name(4096)}, glob=_name(), limit=_int(1, 10_000)),
+        "List a directory under a granted root, or its names that match `glob`, at most `limit` of them.",
+        _args({"path": _name(4096)}, glob=_name(), limit=_int(1, 10_000, 1000)),
         "entries: [{path, kind (file, directory, link or other), bytes, mtime_ms}], truncated",
     ),
     Effect("files.write", _X, "fs_rw", "Write a text file under a granted root; the previous content is kept.",
            _args({"path": _name(4096), "text": _text(4 * MAX_TEXT)}), "path, bytes, blake3, previous", actions=("files.write",)),
     Effect(
         "exec.run", _X, "exec", "Run a program (no shell) inside a granted root, with limits.",
-        _args({"argv": _list(_text(65_536), 256, 1)}, cwd=_name(4096), stdin=_text(), timeout_ms=_int(1, 600_000)),
+        _args({"argv": _list(_text(65_536), 256, 1)}, cwd=_name(4096), stdin=_text(), timeout_ms=_int(1, 600_000, 30_000)),
         "exit_code (minus the number of a signal), signal, stdout, stderr, timed_out, truncated", actions=("exec.run",),
     ),
     Effect(
@@ -174,7 +175,8 @@ _TABLE = (
            _args({"level": {"enum": ["debug", "info", "warn", "error"]}, "text": _text(16_384)}), "{}"),
     Effect(
         "emit.artifact", _I, "none", "Keep a text as an artifact of the run, with its sources.",
-        _args({"name": _name(), "text": _text(4 * MAX_TEXT)}, kind=_name(64), summary=_text(2000), sources=_list(_SOURCE, 256)),
+        _args({"name": _name(), "text": _text(4 * MAX_TEXT)},
+              kind=_name(64) | {"default": "text"}, summary=_text(2000), sources=_list(_SOURCE, 256)),
         "path, blake3, sha256, event_id",
     ),
     Effect("checkpoint.mark", _I, "none", "Name this place of the run, for people and for forks.", _args({"label": _name()}), "{}"),

@@ -46,6 +46,9 @@ _NOTES = """\
 Some calls change class with their arguments: `http.fetch` is a read for GET and HEAD, `exec.run` is a read for a command that policy
 lists as read-only, and `mail.send` is the action `mail.outbox` (reversible, nothing leaves the machine) until SMTP is configured.
 
+What `http.fetch` gets is text under the character set that the answer declares, else UTF-8, and base64 where it is neither; it follows
+at most 5 redirects, and refuses compressed answers. Of a program's standard output and error `exec.run` keeps 256 KiB each.
+
 ## Refusals
 
 A refused call does not end the agent: it gets one of these codes, a message and a hint.
@@ -79,10 +82,17 @@ def _detail(effect: Effect) -> str:
     lines = [f"## {effect.name}\n\n{effect.summary}\n"]
     properties: dict[str, Any] = effect.args_schema["properties"]
     if properties:
-        lines.append("\n| argument | required | value |\n|---|---|---|\n")
-        lines += [f"| `{name}` | {'yes' if name in required else ''} | {_value(schema)} |\n" for name, schema in properties.items()]
+        lines.append("\n| argument | value | without it |\n|---|---|---|\n")
+        lines += [f"| `{name}` | {_value(schema)} | {_absent(schema, name in required)} |\n" for name, schema in properties.items()]
     lines.append(f"\nAnswer: {effect.result}.\n\n")
     return "".join(lines)
+
+
+def _absent(schema: dict[str, Any], required: bool) -> str:
+    if required:
+        return "required"
+    default = schema.get("default", "")
+    return f"{default:,}" if isinstance(default, int) else f"`{default}`" if default else ""
 
 
 def _value(schema: dict[str, Any]) -> str:

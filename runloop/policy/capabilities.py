@@ -81,7 +81,7 @@ class Capabilities:
         if target.scheme == "http" and not self.net.allow_http:
             return _no_net("http_not_permitted", url, f"use https, or write net = {{ hosts = [...], allow_http = true }} {_FILE}")
         if not self.net.allows_host(target.host, target.port):
-            return _no_net("host_not_permitted", url, f'add "{target.host}:{target.port}" to net {_FILE}')
+            return _no_net("host_not_permitted", url, f'add "{target}" to net {_FILE}')
         return None
 
     def check_address(self, host: str, address: str) -> Denial | None:

@@ -33,6 +33,10 @@ class Target:
     host: str
     port: int
 
+    def __str__(self) -> str:
+        """The entry of ``net`` that names it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 def parse_target(url: str) -> Target:
     """Return what ``url`` names; ValueError for anything two parsers could read differently (userinfo, backslash, odd numbers)."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from runloop.effects.catalogue import CATALOGUE, decode_args, effect_named, validate
+from runloop.effects.perform import artifact, files, http_request, kb
+from runloop.effects.perform import exec as run_program
 from runloop.effects.reference import page
 from runloop.effects.types import CallError, CallErrorKind, EffectClass, Outcome
 from runloop.policy import Capabilities
@@ -27,6 +29,27 @@ def refused(name, text):
 
 def test_the_page_says_what_the_table_says():
     assert PAGE.read_text() == page(), "run: python -m runloop.effects.reference > docs/effects.md"
+
+
+def test_what_the_table_says_of_arguments_that_are_left_out_is_what_performers_take():
+    said = {
+        (name, argument): schema["default"]
+        for name, effect in CATALOGUE.items()
+        for argument, schema in effect.args_schema["properties"].items()
+        if "default" in schema
+    }
+
+    assert said == {
+        ("kb.search", "limit"): kb.DEFAULT_LIMIT,
+        ("kb.query", "limit"): kb.DEFAULT_ROWS,
+        ("http.fetch", "method"): "GET",
+        ("http.fetch", "timeout_ms"): http_request.DEFAULT_TIMEOUT_MS,
+        ("http.fetch", "max_bytes"): http_request.DEFAULT_MAX_BYTES,
+        ("files.read", "max_bytes"): files.DEFAULT_READ_BYTES,
+        ("files.list", "limit"): files.DEFAULT_LIST_LIMIT,
+        ("exec.run", "timeout_ms"): run_program.DEFAULT_TIMEOUT_MS,
+        ("emit.artifact", "kind"): artifact.DEFAULT_KIND,
+    }
 
 
 def test_every_call_has_the_class_that_the_contract_gives_it():

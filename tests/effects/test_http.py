@@ -339,6 +339,12 @@ async def test_other_character_sets_are_read_and_binary_is_base64(fetch, site, m
     assert (binary["body"], binary["encoding"]) == ("iVBORwD/", "base64")
 
 
+async def test_a_byte_order_mark_is_no_part_of_the_text(fetch, site, make_ctx, crossing):
+    result = (await crossing(fetch, {"url": f"http://site.test:{site.port}/marked"}, make_ctx(net("site.test")))).result
+
+    assert result["body"] == '{"a": 1}'
+
+
 async def test_an_error_status_is_an_answer(fetch, site, make_ctx, crossing):
     result = (await crossing(fetch, {"url": f"http://site.test:{site.port}/status?code=503"}, make_ctx(net("site.test")))).result
 

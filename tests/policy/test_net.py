@@ -113,6 +113,13 @@ def test_an_entry_with_a_port_is_not_reached_on_the_default_port_of_another_sche
     assert caps("api.example:80", allow_http=True).check_net("http://api.example/") is None
 
 
+@pytest.mark.parametrize("url", ["https://[2001:db8::1]:8443/", "https://other.example/"])
+def test_what_the_hint_of_a_refused_host_says_to_add_grants_it(url):
+    hint = caps("api.example").check_net(url).hint
+
+    assert caps(hint.split('"')[1]).check_net(url) is None
+
+
 def test_without_hosts_nothing_is_fetched():
     assert Capabilities().check_net("https://api.example/").reason == "no_hosts"
 

@@ -1,7 +1,7 @@
 """A web site as a process, for http.fetch: redirects, slow and broken answers, an echo of what was sent; with TLS when given a certificate.
 
 Usage: python tests/support/web_server.py [--cert PEM]      prints its port; ends when its standard input closes
-  /ok  /echo  /redirect?to=URL  /circle  /bytes?n=N  /binary  /latin1  /hang  /half  /reset  /gzip  /status?code=N
+  /ok  /echo  /redirect?to=URL  /circle  /bytes?n=N  /binary  /latin1  /marked  /hang  /half  /reset  /gzip  /status?code=N
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def at_latin1(self, _query, _seen):
         self.send(200, "für".encode("latin-1"), {"Content-Type": "text/plain; charset=iso-8859-1"})
+
+    def at_marked(self, _query, _seen):
+        self.send(200, b'\xef\xbb\xbf{"a": 1}', {"Content-Type": "application/json"})
 
     def at_status(self, query, _seen):
         self.send(int(query["code"]), b"so be it", {})

@@ -225,7 +225,7 @@ def _result(request: HttpRequest, received: _Received) -> dict[str, Any]:
 
 
 def _text(received: _Received) -> str | None:
-    """The body as text under its declared character set, or None where it is not text."""
+    """The body as text under its declared character set, without a byte-order mark; None where it is not text."""
     charset = "utf-8"
     for parameter in received.headers.get("content-type", "").split(";")[1:]:
         name, _, value = parameter.strip().partition("=")
@@ -236,7 +236,7 @@ def _text(received: _Received) -> str | None:
             text = received.body[: len(received.body) - cut].decode(charset)
         except (UnicodeDecodeError, LookupError, ValueError):
             continue
-        return text if "\0" not in text else None
+        return text.removeprefix("\ufeff") if "\0" not in text else None
     return None
 
 
