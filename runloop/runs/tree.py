@@ -11,7 +11,7 @@ from runloop.errors import RunloopError, Where
 from runloop.openings import OpeningError, parse_once
 from runloop.openings.checks import check_ports, opening_ports
 from runloop.openings.errors import Report
-from runloop.openings.nesting import check_params
+from runloop.openings.nesting import check_filled, check_params
 from runloop.openings.recursion import Recursion
 from runloop.runs.lookup import OpeningText
 from runloop.runs.recovery import digest_of
@@ -89,10 +89,11 @@ def _check_nested(opening: Opening, below: Mapping[str, Opening]) -> None:
     """What is below a nested opening is checked as that is submitted, with the parameters that it has then."""
     report = Report(opening.file)
     recursion = Recursion(opening, below.get)
-    known = {}
+    known, revised = {}, {node.gate.revise_to for node in opening.nodes if node.gate}
     for node in opening.nodes:
         if node.kind == "opening" and recursion.check(node, report) and (child := below.get(node.name)) is not None:
             check_params(node, child, report)
+            check_filled(node, child, revised, report)
             known[node.id] = opening_ports(child)
     check_ports(opening, known, report)
     if report.problems:

@@ -139,6 +139,28 @@ async def test_an_edge_to_a_port_that_a_nested_opening_does_not_have_is_refused_
         assert (await b.run(top.replace(f", {edge}", ""))).status == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("clause", "port"),
+    [
+        ("gate: {ask: Well?, revise_to: b}", "revise"),
+        ("output: {schema: {type: object}}", "feedback"),
+        ("merge: {vote: {of: n}}", "vote"),
+    ],
+)
+async def test_a_port_that_the_run_fills_and_a_nested_opening_does_not_declare_is_refused_before_anything_is_recorded(bench, clause, port):
+    async with bench() as b:
+        b.agent("leaf", leaf("x"))
+        b.openings["below"] = BOTTOM.replace("name: bottom", "name: below\nparams: {n: null}")
+        nodes = f"[{{id: a, use: 'agent:leaf'}}, {{id: b, use: 'opening:below', {clause}}}]"
+        top = f"version: 0\nname: t\nnodes: {nodes}\nedges: [{{from: a.out, to: b.n}}]\n"
+
+        with pytest.raises(OpeningError) as caught:
+            await b.submit(top)
+
+        says = f"opening 'below' gets the port '{port}' and does not declare it"
+        assert (caught.value.code, caught.value.message, b.ledger.read()) == ("opening.argument", says, [])
+
+
 RING = 'version: 0\nname: {}\nnodes:\n  - {{id: down, use: "opening:{}"}}\nedges: []\n'
 
 
