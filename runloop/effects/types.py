@@ -95,7 +95,8 @@ class CallContext:
     """Who asks, in which run, with which rights, and until when. Times are Unix milliseconds.
 
     ``asked_ms`` is when the call was made first, where a recovered run takes it up again. ``begun_in`` is the run in which the attempt
-    began, where that is not ``run_id``: the guest knows itself by that one.
+    began, where that is not ``run_id``: the guest knows itself by that one. ``since`` is the first attempt at this work: retries go on
+    with it, and where a gate sends the node back other work begins.
     """
 
     run_id: str
@@ -110,6 +111,12 @@ class CallContext:
     deadline_ms: int | None
     asked_ms: int | None = None
     begun_in: str | None = None
+    since: int = 1
+
+    @property
+    def work_key(self) -> str:
+        """What this call does once: the same in every try at the same work, another one where a gate sent the node back."""
+        return self.idempotency_key if self.since == 1 else f"{self.idempotency_key}/since-{self.since}"
 
     @property
     def guest_run_id(self) -> str:
@@ -184,6 +191,15 @@ class Witness(Protocol):
     """A performer of external calls that can look whether one of them happened."""
 
     async def evidence(self, prepared: Prepared, ctx: CallContext) -> Evidence:
+        """Look, and change nothing."""
+        ...
+
+
+@runtime_checkable
+class Once(Protocol):
+    """A performer of calls that do nothing where the same work was done before, by an earlier try."""
+
+    async def done_before(self, prepared: Prepared, ctx: CallContext) -> bool:
         """Look, and change nothing."""
         ...
 

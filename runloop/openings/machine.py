@@ -151,7 +151,7 @@ class Machine:
             self._move(parent, State.RUNNING)
 
     def _start_command(self, step: Step) -> StartNode:
-        return StartNode(step.id, step.attempt, step.given(), step.timeout_ms, step.node.use)
+        return StartNode(step.id, step.attempt, step.given(), step.timeout_ms, step.node.use, step.attempt - step.tries + 1)
 
     def _gate_command(self, step: Step, gate: OpenedGate) -> OpenGate:
         return OpenGate(step.id, step.attempt, gate.round, gate.ask, gate.options, gate.deadline_ms, gate.outputs, gate.on_timeout)

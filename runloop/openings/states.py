@@ -189,13 +189,17 @@ class NodeReady:
 
 @dataclass(frozen=True, slots=True)
 class StartNode:
-    """Start an attempt of ``use`` (an agent, or an opening to run as a child) with the values of its input ports."""
+    """Start an attempt of ``use`` (an agent, or an opening to run as a child) with the values of its input ports.
+
+    ``since`` is the first attempt since the node was last sent back by a gate: those from there on are tries at the same work.
+    """
 
     node: str
     attempt: int
     inputs: dict[str, list[Json]]
     timeout_ms: int
     use: str
+    since: int = 1
 
 
 @dataclass(frozen=True, slots=True)

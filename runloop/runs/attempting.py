@@ -122,7 +122,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
     record = [] if recorded is None else recorded.crossings
     spent = Spent() if recorded is None else recorded.spent
     crossings = Crossings(
-        AttemptIdentity(run.run_id, node, attempt, bundle, services.steady_ms() + command.timeout_ms, begun_in),
+        AttemptIdentity(run.run_id, node, attempt, bundle, services.steady_ms() + command.timeout_ms, begun_in, command.since),
         run.recorder,
         Journal(node, attempt, record, lenient=begun_in != run.run_id and _changed(run, bundle)),
         services.performers,

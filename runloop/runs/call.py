@@ -14,7 +14,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Witness
+from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Once, Outcome, Witness
 from runloop.errors import RunloopError
 from runloop.events import value_hash
 from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo, OpenQuestion
@@ -73,7 +73,7 @@ class Call:
             prepared = self._prepare(performer, replace(ctx, now_ms=self.at.desk.asked_at(ctx)))
             self.klass = prepared.klass
             self.at.asked_outside = self.at.asked_outside or goes_outside(self.name, self.klass)
-            if self.pending is None:
+            if self.pending is None and not await _done_before(performer, prepared, ctx):
                 await self.at.desk.admit(self, prepared, ctx)
             if self.klass is EffectClass.WAITING and ctx.asked_ms is not None:
                 began_ms = ctx.asked_ms  # it has gone on meanwhile, whoever asked
@@ -233,7 +233,7 @@ class Call:
             self.args_hash,
             args=self.args,
             taint=list(self.taint) or None,
-            idempotency_key=None if self.klass is EffectClass.READ else ctx.idempotency_key,
+            idempotency_key=None if self.klass is EffectClass.READ else ctx.work_key,
         )
         return Draft("effect.requested", f"{who.node} asks for {self.name}", meta, agent_id=who.agent_id)
 
@@ -248,6 +248,11 @@ class Call:
             usage.usd_micros += outcome.usd_micros or 0
             usage.priced = usage.priced and outcome.usd_micros is not None
             self.at.spent(tokens, outcome.usd_micros or 0)
+
+
+async def _done_before(performer: Performer, prepared: Prepared, ctx: CallContext) -> bool:
+    """Whether an earlier try at the same work did it, so that performing it does nothing that needs to be approved."""
+    return ctx.attempt > ctx.since and isinstance(performer, Once) and await performer.done_before(prepared, ctx)
 
 
 def _as_call_error(error: RunloopError) -> CallError:

@@ -58,6 +58,8 @@ class AttemptIdentity:
     deadline_ms: int | None
     begun_in: str | None = None
     """The run in which the attempt began, where a fork goes on with it."""
+    since: int = 1
+    """The first attempt at this work: a later one means that a gate sent the node back."""
 
     @property
     def agent_id(self) -> str:
@@ -270,6 +272,7 @@ class Crossings:
             deadline_ms=None if who.deadline_ms is None else now_ms + who.deadline_ms + self.waited_ms - self.steady_ms(),
             asked_ms=None if pending is None else pending.asked_ms,
             begun_in=who.begun_in,
+            since=who.since,
         )
 
     @contextmanager

@@ -142,6 +142,25 @@ async def test_a_retry_of_the_same_call_writes_nothing_new(make, tmp_path, make_
     assert [path.read_text().count("it runs.") for path in (tmp_path / "outbox").iterdir()] == [1]
 
 
+async def test_what_a_retry_would_not_send_again_is_known_before_anybody_is_asked(make, make_ctx, crossing):
+    performer = make()
+    prepared = performer.prepare(ARGS, make_ctx(MAIL))
+    before = await performer.done_before(prepared, make_ctx(MAIL))
+    await crossing(performer, ARGS, make_ctx(MAIL))
+
+    assert (before, await performer.done_before(prepared, make_ctx(MAIL, attempt=2))) == (False, True)
+
+
+async def test_a_node_that_a_gate_sent_back_sends_its_message_anew(make, tmp_path, make_ctx, crossing):
+    performer = make()
+    first = await crossing(performer, ARGS, make_ctx(MAIL))
+    second = await crossing(performer, {**ARGS, "text": "other"}, make_ctx(MAIL, attempt=3, since=2))
+
+    assert (first.result["repeated"], second.result["repeated"]) == (False, False)
+    assert second.result["message_id"] != first.result["message_id"]
+    assert len(list((tmp_path / "outbox").iterdir())) == 2
+
+
 async def test_a_crash_between_the_file_and_the_record_does_not_repeat(make, tmp_path, make_ctx, crossing):
     first = await crossing(make(), ARGS, make_ctx(MAIL))
     fresh = Sent()

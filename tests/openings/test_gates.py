@@ -161,7 +161,7 @@ def test_revising_runs_the_node_again_with_the_comment_and_decides_all_that_depe
         StopNode("side", 1, "revised after 'edit'"),
         NodeDone("side", 1, State.CANCELLED, {}, None, "revised after 'edit'"),
         NodeReady("draft"),
-        StartNode("draft", 2, {"revise": ["shorter"]}, 30_000, "agent:draft"),
+        StartNode("draft", 2, {"revise": ["shorter"]}, 30_000, "agent:draft", 2),
     ]
     assert dict(plan.states) == {"draft": "running", "edit": "pending", "send": "pending", "side": "pending"}
     assert dict(plan.outputs) == {}
@@ -280,7 +280,7 @@ def test_a_revision_under_way_is_taken_up_with_its_comment(opening):
 
     _, commands = Plan.rebuild(opening({"draft": {"gate": LOOP}}), b"seed", history, 10)
 
-    assert commands == [StartNode("draft", 2, {"revise": ["shorter"]}, 30_000, "agent:draft")]
+    assert commands == [StartNode("draft", 2, {"revise": ["shorter"]}, 30_000, "agent:draft", 2)]
 
 
 def test_cancelling_at_a_gate_ends_it(opening):

@@ -6,7 +6,7 @@ import gc
 import weakref
 
 from runloop.effects.perform.ports import PersonAnswer
-from runloop.effects.types import CallError, CallErrorKind
+from runloop.effects.types import CallError, CallErrorKind, Outcome
 from runloop.openings import parse_opening
 from runloop.policy import Scope
 from runloop.runs.approvals import ApprovalDesk
@@ -23,6 +23,16 @@ def run(to: str = 'a@example.org', times: int = 1, search: bool = False):
     for n in range(times):
         mail.send([{'email': to}], subject='hello', text=f'text {n}')
     return {'out': times}
+"""
+TRIES = """@agent
+def run(feedback=None):
+    mail.send([{'email': 'a@example.org'}], subject='hello', text='the letter' + (' anew' if feedback else ''))
+    return {'out': 'good' if feedback else 'bad'}
+"""
+REVISED_MAILER = """@agent
+def run(revise=''):
+    mail.send([{'email': 'a@example.org'}], subject='hello', text='the letter' + (f', {revise}' if revise else ''))
+    return {'out': 1}
 """
 CAPS = "mail = true\nkb_read = true"
 
@@ -184,6 +194,45 @@ async def test_what_a_failed_call_repeats_from_outside_taints_as_an_answer_does(
 
         assert operator.shown[0].taint == {"web"}
         assert [meta.get("taint") for kind in ("effect.failed", "effect.requested") for meta in b.metas(kind)] == [["web"], None, ["web"]]
+
+
+class OnceOutbox:
+    """An outbox that does what a work's key names once, as that of mail."""
+
+    def __init__(self, outbox):
+        self.prepare, self.sent = outbox.prepare, {}
+
+    async def done_before(self, prepared, ctx):
+        return ctx.work_key in self.sent
+
+    async def perform(self, prepared, ctx):
+        self.sent.setdefault(ctx.work_key, prepared.data["text"])
+        return Outcome({"message_id": f"<{ctx.work_key}>", "status": "outbox", "path": "/x", "recipients": list(prepared.recipients)})
+
+
+async def test_what_an_earlier_try_sent_is_not_approved_once_more_when_nothing_would_be_sent(bench, desk):
+    operator = desk(True)
+    async with bench(operator) as b:
+        b.services.performers["mail.send"] = outbox = OnceOutbox(b.outbox)
+        b.agent("one", TRIES, ports_in=("feedback",), caps=CAPS)
+
+        result = await b.run("version: 0\nname: again\nnodes: [{id: a, use: 'agent:one', output: {schema: {const: good}}}]\nedges: []\n")
+
+        assert (result.status, outbox.sent) == ("succeeded", {f"{result.run_id}/a/1": "the letter"})
+        assert [request.what for request in operator.shown] == ["to a@example.org: the letter"]
+
+
+async def test_a_message_of_a_node_that_a_gate_sent_back_is_another_one(bench, desk):
+    operator = desk(True, True, answers=[PersonAnswer("revise", "operator", "shorter"), PersonAnswer("approve", "operator")])
+    async with bench(operator) as b:
+        b.services.performers["mail.send"] = outbox = OnceOutbox(b.outbox)
+        b.agent("one", REVISED_MAILER, ports_in=("revise",), caps=CAPS)
+
+        result = await b.run("version: 0\nname: again\nnodes: [{id: a, use: 'agent:one', gate: {ask: good?, revise_to: a}}]\nedges: []\n")
+
+        work = f"{result.run_id}/a/1"
+        assert (result.status, outbox.sent) == ("succeeded", {work: "the letter", f"{work}/since-2": "the letter, shorter"})
+        assert [meta["idempotency_key"] for meta in b.metas("effect.requested")] == [work, f"{work}/since-2"]
 
 
 async def test_a_missing_capability_is_denied_and_audited(bench):

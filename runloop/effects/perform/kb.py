@@ -122,9 +122,7 @@ class KbPropose:
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
         require(ctx.caps.check_kb(args["kind"].split(".")[0], write=True))
-        proposal = Proposal(
-            args["kind"], args["payload"], tuple(args.get("evidence") or ()), args.get("rationale", ""), ctx.idempotency_key
-        )
+        proposal = Proposal(args["kind"], args["payload"], tuple(args.get("evidence") or ()), args.get("rationale", ""), ctx.work_key)
         what = f"add {proposal.kind} to the knowledge base: {proposal.payload}"
         return Prepared("kb.propose", EffectClass.IDEMPOTENT, what, data={"proposal": proposal})
 

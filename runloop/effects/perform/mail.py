@@ -50,7 +50,7 @@ class MailSend:
                 CallErrorKind.UNAVAILABLE, "no sender is configured, so nothing can be sent", code="mail.no_sender", hint=NO_SENDER_HINT
             )
         sender = parse_mailbox(settings.sender or settings.local_sender, "mail.from")
-        mail = compose(args, sender, mail_key(ctx.idempotency_key), ctx.now_ms)
+        mail = compose(args, sender, mail_key(ctx.work_key), ctx.now_ms)
         if settings.smtp is not None:
             what = f"send through {settings.smtp.host}:\n\n{mail.shown}"
             return Prepared(
@@ -63,6 +63,10 @@ class MailSend:
         what = f"put into the outbox as {path}:{identity}\n\n{mail.shown}"
         data = {"mail": mail, "path": path}
         return Prepared("mail.outbox", EffectClass.EXTERNAL, what, mail.recipients, external=True, reversible=True, data=data)
+
+    async def done_before(self, prepared: Prepared, ctx: CallContext) -> bool:
+        """Whether an earlier try put it out: then nobody needs to approve it once more, for nothing leaves."""
+        return await self._sent.find(prepared.data["mail"].key) is not None
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Put it out, unless that was done before."""
