@@ -1,7 +1,8 @@
 """Two runs compared, node by node: states, attempts, calls, outputs; cost and time beside them.
 
-Times and costs never make two runs differ: they are told, and whoever reads them judges. A run's own ids stand in what it said (in
-message ids, in the outputs of nested openings); before the comparison they are replaced by the same words on both sides.
+Times and costs never make two runs differ: they are told, and whoever reads them judges. A run's own ids stand in what it said and was
+told (in the outputs of nested openings, in Message-IDs, in handles of secrets); before the comparison they are replaced by the same words
+on both sides, and the numbers of events that calls added are left out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from runloop.effects.journal import Crossing
 from runloop.runs.family import Member, spent
 from runloop.runs.history import RecordedAttempt, RecordedRun, asked_by
 from runloop.runs.jsondiff import MISSING, Difference, differences, first_difference
+from runloop.runs.own_ids import OwnIds, own_ids
 
+_ADDS_EVENT = frozenset({"emit.artifact", "kb.propose"})
+"""Calls that are told the number of the event that they added to this machine's ledger."""
 MAX_DIFFERENCES = 50
 """Of one node's outputs, at most so many places are listed."""
 
@@ -119,8 +123,8 @@ def diff_runs(first: Sequence[Member], second: Sequence[Member]) -> RunDiff:
     places = {place: _name(at) for at, place in enumerate(dict.fromkeys(each.place for each in (*first, *second)))}
     sides = []
     for members in (first, second):
-        names = {each.run.run_id: places[each.place] for each in members}
-        sides.append({each.place: _Named(each.run, names) for each in members})
+        ids = own_ids({places[each.place]: each.run for each in members})
+        sides.append({each.place: _Named(each.run, ids) for each in members})
     one, other = sides
     nodes = [node for place, name in places.items() for node in _nodes(name if place else "", one.get(place), other.get(place))]
     a, b = one[()].run, other[()].run
@@ -144,22 +148,14 @@ def _name(at: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A recorded run whose run ids are read as words."""
+    """A recorded run whose ids, and those of its family, are read as words."""
 
     run: RecordedRun
-    names: Mapping[str, str]
+    ids: OwnIds
 
     def neutral(self, value: Any) -> Any:
-        """The value with every run id of this family replaced."""
-        if isinstance(value, str):
-            for run_id, name in self.names.items():
-                value = value.replace(run_id, name)
-            return value
-        if isinstance(value, list):
-            return [self.neutral(item) for item in value]
-        if isinstance(value, Mapping):
-            return {self.neutral(key): self.neutral(item) for key, item in value.items()}
-        return value
+        """The value without ids."""
+        return self.ids.neutral(value)
 
 
 def _nodes(run: str, one: _Named | None, other: _Named | None) -> Iterator[NodeDiff]:
@@ -224,8 +220,10 @@ def _first_call(
 def _told(named: _Named | None, call: Crossing | None) -> Any:
     if call is None:
         return None
-    failure = call.failure
-    return _plain(named, {"result": call.result} if failure is None else {"error": {"code": failure.reason, "message": failure.message}})
+    failure, result = call.failure, call.result
+    if call.name in _ADDS_EVENT and isinstance(result, Mapping):
+        result = {key: value for key, value in result.items() if key != "event_id"}
+    return _plain(named, {"result": result} if failure is None else {"error": {"code": failure.reason, "message": failure.message}})
 
 
 def _plain(named: _Named | None, value: Any) -> Any:

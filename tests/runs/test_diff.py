@@ -1,6 +1,9 @@
 """Two runs compared: what they did counts, what it cost and how long it took is told."""
 
+from runloop.effects.perform.mail_message import mail_key
 from runloop.effects.perform.ports import PersonAnswer
+from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
+from runloop.effects.types import Outcome
 from runloop.runs.diff import diff_runs
 from runloop.runs.family import family
 from runloop.runs.forking import ForkRequest
@@ -15,6 +18,19 @@ def run(topic='tea'):
 TEXT = (
     'version: 0\nname: relay\nparams: {topic: tea}\nnodes: [{id: only, use: "agent:relay", with: {topic: "{{params.topic}}"}}]\nedges: []\n'
 )
+
+
+class Mailed:
+    """An outbox that names messages as mail is named."""
+
+    def __init__(self, outbox):
+        self.prepare = outbox.prepare
+
+    async def perform(self, prepared, ctx):
+        key = mail_key(ctx.work_key)
+        return Outcome({"message_id": f"<{key}@here.example>", "status": "outbox", "path": f"/outbox/{key}.eml", "recipients": []})
+
+
 OUTER = 'version: 0\nname: outer\nnodes: [{id: below, use: "opening:inner"}]\nedges: []\n'
 
 
@@ -106,6 +122,29 @@ async def test_child_runs_are_compared_and_the_ids_of_runs_are_not(bench):
         found = diff_runs(family(b.ledger, runs[0]), family(b.ledger, runs[1]))
 
         assert [(each.run, each.node, each.same) for each in found.nodes] == [("", "below", True), ("CHILD-1", "only", True)]
+
+
+POST = """@agent
+def run(word='one'):
+    token = secrets.handle('a/token')
+    mail.send([{'email': 'a@example.org'}], subject='hello', text=f'with {token}, {word}')
+    return {'out': [token, emit.artifact('note', word).event_id is not None]}
+"""
+
+
+async def test_messages_handles_of_secrets_and_numbers_of_events_are_every_runs_own(bench, desk):
+    async with bench(desk(True, True, True)) as b:
+        b.services.performers["mail.send"] = Mailed(b.outbox)
+        b.services.performers["secrets.handle"] = SecretsHandle(SecretHandles(SecretStore([]), lambda _secret: []))
+        b.agent("post", POST, caps='mail = true\nsecrets = ["a/token"]')
+        text = 'version: 0\nname: post\nparams: {w: one}\nnodes: [{id: a, use: "agent:post", with: {word: "{{params.w}}"}}]\nedges: []\n'
+        runs = [(await b.run(text, params=params)).run_id for params in (None, None, {"w": "two"})]
+        families = [family(b.ledger, run) for run in runs]
+
+        (same,), (other,) = (diff_runs(families[0], each).nodes for each in families[1:])
+
+        assert (same.calls, same.first_call, same.outputs) == ((2, 2), None, ())
+        assert other.first_call.difference == Difference("$.args.text", "with RUN-SECRET-a-1-1-1, one", "with RUN-SECRET-a-1-1-1, two")
 
 
 async def test_a_child_run_that_only_one_has_differs(bench):
