@@ -25,13 +25,16 @@ MAX_QUESTION = 400
 
 
 @agent
-def run(question: str = "", use_model: bool = True) -> dict[str, Any]:
-    """`out`: text, mode (words, table, hits or nothing), how, columns, rows, sources [{event_id, run_id, path, line, what}]."""
+def run(question: str = "", use_model: bool = True, utc_offset_s: int | None = None) -> dict[str, Any]:
+    """`out`: text, mode (words, table, hits or nothing), how, columns, rows, sources [{event_id, run_id, path, line, what}].
+
+    ``utc_offset_s`` is how far east of UTC the clock of who asks is, in seconds; without it that of the machine is taken.
+    """
     asked_for = " ".join(question.split())
     if not any(char.isalnum() for char in asked_for):
         raise ValueError("assistant: there is no question; give `question`, what you want to know")
     now_ms = int(time.time() * 1000)
-    offset_s = int(kb.query(OFFSET).rows[0]["seconds"])
+    offset_s = int(kb.query(OFFSET).rows[0]["seconds"]) if utc_offset_s is None else utc_offset_s
     openings = [str(row["name"]) for row in kb.query(OPENINGS, limit=1000).rows]
     asked = asked_of(asked_for, span_of(asked_for, now_ms, offset_s), now_ms, openings)
     subject = subject_of(asked)

@@ -214,6 +214,9 @@ async def _answer(request: Request, settings: Settings, *, local: bool, as_json:
         )
     from runloop.cli.requests import output_of
 
+    if held.refused is not None and held.refused["code"] != "model.unconfigured":  # without a model nobody waits for its words
+        hint = held.refused.get("hint")
+        output.print_warning(held.refused["code"], f"no model answered: {held.refused['message']}" + (f" ({hint})" if hint else ""))
     answer = masking.masked(output_of(held.result, "answer"))
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json({**answer, "run_id": held.result.run_id})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
@@ -27,6 +28,8 @@ CHOOSER = "choose_opening"
 """The opening that asks a model which of several a request means; no request means it."""
 LINE_PARAMS = ("question", "prompt", "request", "text")
 """Parameters of the default opening that may take the whole line, the first that it has."""
+ZONE_PARAM = "utc_offset_s"
+"""The parameter of the default opening that takes how far the clock of who asks is ahead of UTC, where it has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Request:
             "outcome": "answer" if self.answers else self.found.outcome,
             "opening": None if self.match is None else self.name,
             "params": {} if self.match is None else self.params,
-            "from_line": sorted(self.own),
+            "from_line": sorted(name for name in self.own if name != ZONE_PARAM),
             "missing": sorted(self.missing),
             "reason": self.reason,
             "matches": [match.to_dict() for match in self.found.matches],
@@ -189,7 +192,11 @@ def fallback(line: str, settings: Settings, known: Sequence[Askable], found: Mea
             code="ask.no_line_param",
             hint=f"give it one of {', '.join(LINE_PARAMS)}, with a text as its default",
         )
-    match = Match(name, 0.0, (), None, (Filled(param, line, line, "the line"),))
+    filled = [Filled(param, line, line, "the line")]
+    if ZONE_PARAM in askable.opening.params:
+        offset_s = round(datetime.now().astimezone().utcoffset().total_seconds())  # type: ignore[union-attr] # it has a zone
+        filled.append(Filled(ZONE_PARAM, offset_s, f"{offset_s}", "the time zone here"))
+    match = Match(name, 0.0, (), None, tuple(filled))
     return Request(line, known, Meant("none", (match, *found.matches), found.reason), 0, answers=name == "assistant")
 
 

@@ -160,9 +160,13 @@ class Unshown(RunShown):
 
     wants_outputs = True
     result: RunResult | RemoteResult | None = None
+    refused: Mapping[str, Any] | None = None
+    """What kept the last model that was asked from answering, as the record has it: `code`, `message`, `hint`."""
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Nothing is shown."""
+        if record["kind"] == "effect.failed" and record["meta"]["name"].startswith("model."):
+            self.refused = masking.masked(record)["meta"]["error"]
 
     def end(self, result: RunResult | RemoteResult) -> None:
         """Keep how it ended."""

@@ -52,6 +52,7 @@ stat strip sum tail test top touch view wc which who write
 )
 
 _SYNTAX = PREFIX_KEYWORDS | frozenset("in done fi esac".split())  # words that join commands where there are several
+_TOPICAL = frozenset("about concerning on regarding".split())  # never a recipient between two names
 _NEEDS_NOTHING = frozenset("exit continue break return jobs times logout history uptime pwd".split())
 
 
@@ -102,6 +103,8 @@ def shape(line: str, facts: ShellFacts, settings: RouterSettings) -> Shape:
         said += _of_words(found, files, kind, certain=first is not None and first.text in PROGRAMS, listed=len(outer) > 1)
         if first and first.text in _TAKES_TIMES:
             said = [feature for feature in said if feature.name not in ("time", "amount")]
+        if first and first.text == "mail":
+            said += _of_topic(outer[0])
         if kind and first:
             said += _of_operands(first.text, outer[0], facts, files)
     features: list[Feature] = []
@@ -249,12 +252,22 @@ def _of_operands(name: str, command: Command, facts: ShellFacts, files: frozense
             yield Feature("no_syntax", 2.4, name)
     elif name in ("case", "select") and operands and "in" not in [word.text for word in operands[:3]]:
         yield Feature("no_syntax", 2.4, name)
+    elif name == "who" and len(operands) > 1 and operands[0].text in vocabulary.VERBS - {"am"}:  # `who am i` is one
+        yield Feature("operand_is_verb", 1.4, operands[0].text)
     elif name in _NEEDS_NOTHING and any(is_plain(word.text) for word in operands):
         yield Feature("operand_of_none", 1.4, operands[0].text)
     if name in _NEEDS_FILES and len(operands) >= 2:
         missing = [word for word in operands if _is_everyday(word) and word.text not in files]
         if len(missing) >= 2:
             yield Feature("operands_no_files", min(0.5 * len(missing), 1.5), " ".join(word.text for word in missing[:3]))
+
+
+def _of_topic(command: Command) -> Iterator[Feature]:
+    """Whether a mail is to be *about* something: a program that sends mail takes recipients only."""
+    words = [word.text for word in command.words[1:]]
+    at = next((number for number, word in enumerate(words) if word in _TOPICAL), 0)
+    if 0 < at < len(words) - 1 and all(is_plain(word) for word in words[: at + 2]):
+        yield Feature("topic", 1.0, words[at])
 
 
 def _is_everyday(word: Word) -> bool:

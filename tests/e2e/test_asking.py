@@ -215,6 +215,24 @@ router:
 """
 
 
+def test_who_asks_a_model_that_does_not_answer_is_told_so_beside_what_was_found(home, serving):
+    with serving("model_server.py", "--port", "0") as server:
+        home.configure(MODEL.format(url=server.url, rerank="false").replace("local:ok", "local:unauthorized"))
+        told = home.rlp("ask", "--local", "--table", "when does the pier repair start?")
+        home.configure("")
+        alone = home.rlp("ask", "--local", "--table", "when does the pier repair start?")
+
+    assert (told.returncode, "warning[model.auth]: no model answered: local answered 401" in told.stderr) == (0, True)
+    assert (told.stdout, alone.stderr) == (alone.stdout, "")
+
+
+@pytest.mark.parametrize(("zone", "offset_s"), [("Asia/Tokyo", 32_400), ("UTC", 0), ("<-03>3", -10_800)])
+def test_days_are_those_of_who_asks_wherever_the_daemon_is(home, zone, offset_s):
+    said = json.loads(home.rlp("ask", "--dry-run", "--json", "what failed today", env={"TZ": zone}).stdout)
+
+    assert (said["params"]["utc_offset_s"], said["from_line"]) == (offset_s, ["question"])
+
+
 def test_a_model_chooses_between_them_where_that_is_switched_on_and_the_person_still_confirms(home, terminal, serving):
     plants(home)
     with serving("model_server.py", "--port", "0", "--text", "2") as server:

@@ -84,6 +84,7 @@ def test_commands_go_to_the_shell(line, rule):
         "which vendor is cheapest?",
         "sort my downloads by size",
         "who wrote this function?",
+        "who is maria",
         "kill the process on port 8080",
         "time to go home",
         "for the next meeting prepare slides",
@@ -114,6 +115,8 @@ def test_a_sentence_that_begins_with_a_command_is_asked_about(line):
         "please run ls after this",
         "an overview of our costs",
         "e-mail Bob the slides",
+        "mail maria about lunch",
+        "mail José García on Friday",
         "follow-up on the meeting with the client",
         "my laptop is slow *again*, what can I do",
         "Was ist das?",
@@ -347,3 +350,28 @@ def test_a_line_of_any_length_is_read_to_the_end_without_recursing(unit):
 def test_words_too_long_for_a_name_say_nothing():
     assert where("ls " + "x=" * 200) == ("shell", "command:command")
     assert [str(each) for each in decide("ls " + "x=" * 200).features] == ["command:ls"]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mail maria",
+        "mail maria bob",
+        "mail maria about",
+        "mail -s about maria bob",
+        "mail maria -s about -- bob",
+        "mail -s lunch maria@example.org < about.txt",
+        "who am i",
+        "who mom likes",
+        "who is",
+    ],
+)
+def test_mail_and_who_as_commands_stay_with_the_shell(line, installed):
+    facts = ShellFacts("bash", commands=COMMANDS | {"mail"} if installed else COMMANDS)
+    assert classify(line, facts, RouterSettings()).route == "shell"
+
+
+def test_a_mail_about_something_is_asked_about_where_a_program_mail_is_installed():
+    facts = ShellFacts("bash", commands=COMMANDS | {"mail"})
+    assert classify("mail maria about lunch", facts, RouterSettings()).route == "ask"
