@@ -101,6 +101,13 @@ def _entry_problems(tree: ast.Module, ports_in: Iterable[str], where: Where) -> 
         problems.append(
             BundleInvalid(f"{run.name!r} is async, and guests have no event loop", code="bundle.async_agent", where=place, hint=hint)
         )
+    elif len(run.decorator_list) == 1 and _yields(run):  # a decorator may make an ordinary function of it
+        message = f"{run.name!r} is a generator, and what it would yield goes nowhere"
+        hint = "return a list, or say what comes on the way with runloop_agent.emit"
+        problems.append(BundleInvalid(message, code="bundle.generator_agent", where=place, hint=hint))
+    if run.args.posonlyargs and len(run.decorator_list) == 1:
+        message = f"{run.name!r} has positional-only parameters, and parameters are filled by name"
+        problems.append(BundleInvalid(message, code="bundle.positional_agent", where=place, hint="remove the `/`"))
     taken = {argument.arg for argument in (*run.args.args, *run.args.kwonlyargs)}
     for port in ports_in:
         if port not in taken and port != _ORDER_PORT and run.args.kwarg is None:
@@ -109,6 +116,11 @@ def _entry_problems(tree: ast.Module, ports_in: Iterable[str], where: Where) -> 
                 BundleInvalid(message, code="bundle.port_not_taken", where=place, hint=f"add a parameter {port!r}, or remove the port")
             )
     return problems
+
+
+def _yields(function: ast.AST) -> bool:
+    inner = [node for node in ast.iter_child_nodes(function) if not isinstance(node, _Function | ast.Lambda | ast.ClassDef)]
+    return any(isinstance(node, ast.Yield | ast.YieldFrom) or _yields(node) for node in inner)
 
 
 def _names_of_mark(tree: ast.Module) -> set[str]:

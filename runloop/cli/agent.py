@@ -11,7 +11,7 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.agent_from_run import write_case
-from runloop.cli.agent_remarks import print_remarks, ungranted
+from runloop.cli.agent_remarks import print_remarks, remarks_on
 from runloop.cli.agent_views import (
     LIST_COLUMNS,
     inspection_json,
@@ -88,7 +88,7 @@ def check(targets: Targets, root: RootOption = None, json: JsonOption = False, t
     for target in targets:
         inspection = inspect_bundle(_place(store, target), home=_home(), env=os.environ)
         problems = [*inspection.problems, *lint(inspection, _guest_compiles, _wasm_fault)]
-        found.append((target, inspection, problems, ungranted(inspection.root, inspection.bundle)))
+        found.append((target, inspection, problems, remarks_on(inspection.root, inspection.bundle)))
     if output.wants_json(as_json=json, as_table=table):
         output.print_json({"agents": [inspection_json(*each) for each in found]})
     else:
@@ -163,7 +163,7 @@ def build(target: Target, root: RootOption = None, json: JsonOption = False, tab
         else:
             print_problems(place, problems)
         return problem_code(problems)
-    remarks = ungranted(place, inspect_bundle(place, home=_home(), env=os.environ).bundle)
+    remarks = remarks_on(place, inspect_bundle(place, home=_home(), env=os.environ).bundle)
     if as_json:
         changes = {"added": sealed.added, "changed": sealed.changed, "removed": sealed.removed}
         digests = {"manifest_digest": sealed.manifest_digest, "digest": sealed.digest}

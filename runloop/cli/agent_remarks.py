@@ -1,4 +1,4 @@
-"""What may be meant and is no fault: calls of an agent that its policy does not grant."""
+"""What may be meant and is no fault: calls of an agent that its policy does not grant, modules that its guest does not have."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from runloop.bundles import Bundle
 
 _SWITCHES = frozenset({"time", "model", "mail", "ask"})
+
+
+def remarks_on(root: Path, bundle: Bundle | None) -> list[RunloopError]:
+    """All remarks on a bundle."""
+    return [*ungranted(root, bundle), *modules(root, bundle)]
 
 
 def ungranted(root: Path, bundle: Bundle | None) -> list[RunloopError]:
@@ -30,6 +35,28 @@ def ungranted(root: Path, bundle: Bundle | None) -> list[RunloopError]:
             hint = f"write {key} = {'true' if key in _SWITCHES else '[…]'} in policy.caps"
             message = f"{call} is called, and policy.caps grants no {key}: it will be denied"
             found.append(BundleInvalid(message, code="bundle.call_not_granted", where=Where(file=f"{root}/{path}", line=line), hint=hint))
+    return found
+
+
+def modules(root: Path, bundle: Bundle | None) -> list[RunloopError]:
+    """The imports with which a Python agent ends before it begins, and the files that no import of it ever reaches."""
+    from runloop.bundles.errors import BundleInvalid
+    from runloop.bundles.modules import ABSENT, hidden, missing
+
+    if bundle is None or bundle.kind != "python":
+        return []
+    found: list[RunloopError] = []
+    for name, path, line in missing(bundle.files, bundle.entry):
+        message = f"{name} is imported, and neither the guest nor the bundle has it: the agent ends there"
+        hint = (
+            "docs/effects.md lists the calls to use instead"
+            if name in ABSENT
+            else "place the package beside agent.py, if it is pure Python"
+        )
+        found.append(BundleInvalid(message, code="bundle.module_missing", where=Where(file=f"{root}/{path}", line=line), hint=hint))
+    for path in hidden(bundle.files, bundle.entry):
+        message = "it is never imported: the guest has a module of that name, which comes first"
+        found.append(BundleInvalid(message, code="bundle.module_hidden", where=Where(file=f"{root}/{path}", line=1), hint="rename it"))
     return found
 
 

@@ -254,7 +254,11 @@ async def _run_in_daemon(client: Client, chosen: Chosen, settings: Settings, sho
 
 
 def _digests(opening: Opening, settings: Settings) -> dict[str, str] | None:
-    """The agents as they are here, so that the daemon runs no others; None where one cannot be used here: then the daemon says why."""
+    """The agents as they are here, so that the daemon runs no others; None where one cannot be used here.
+
+    Then the daemon runs the last version that it could load, which the person is told, or says why it has none.
+    """
+    from runloop.bundles.errors import BundleNotFound
     from runloop.runs.places import bundle_store
 
     store = bundle_store(settings)
@@ -262,7 +266,11 @@ def _digests(opening: Opening, settings: Settings) -> dict[str, str] | None:
     for name, variant in dict.fromkeys((node.name, node.variant) for node in opening.nodes if node.kind == "agent"):
         try:
             bundle = store.resolve(name, variant)
-        except RunloopError:
+        except BundleNotFound:
+            return None  # it may be where only the daemon looks
+        except RunloopError as broken:
+            why = f"agent {name!r} cannot be used as it is now: {broken.message}" + (f" ({broken.hint})" if broken.hint else "")
+            output.print_warning(broken.code, f"{why}; the daemon runs the last version that it could load")
             return None
         found[name if variant is None else f"{name}@{variant}"] = bundle.digest
     return found or None

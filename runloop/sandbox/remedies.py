@@ -20,7 +20,10 @@ _NO_PROCESS: Final = "fork|forkpty|system|posix_spawnp?|exec\\w+|kill|killpg|wai
 _SAID: Final = (
     (
         r"\nFileNotFoundError: \[Errno 44\] ",
-        "an agent has no files: runloop_agent.files reads and writes what policy.caps grants (fs, fs_rw), emit.artifact keeps a document",
+        (
+            "an agent has no files: runloop_agent.files reads and writes what policy.caps grants "
+            "(fs, fs_rw), emit.artifact keeps a document; only the .py files of its bundle get there"
+        ),
     ),
     (
         r"\nRuntimeError: can't start new thread$",
@@ -42,7 +45,8 @@ _SAID: Final = (
     ),
 )
 """By what the message says, of a traceback its last exception or what caused it; what was handled before says nothing."""
-_FRAME: Final = re.compile(r'^  File "([^<"][^"]*)", line (\d+).*\n(?:    (.*))?', re.MULTILINE)
+_RESULT: Final = "the result is larger"
+_FRAME: Final = re.compile(r'^(?: *\|)? +File "([^<"][^"]*)", line (\d+).*\n(?:(?: *\| )?    (.*))?', re.MULTILINE)
 _MOST: Final = 80
 _WORDS: Final = re.compile("|".join(f"({said})" for said, _ in _SAID))
 _HANDLED: Final = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
@@ -51,6 +55,8 @@ _CAUSED: Final = "\n\nThe above exception was the direct cause of the following 
 
 def hint_of(code: str, message: str) -> str:
     """What the author can do about it; empty where the message says all there is."""
+    if code == "guest.output" and message.startswith(_RESULT):
+        return "give back less; emit.artifact keeps a document, and files.write a file"
     if code in {"guest.exception", "guest.trap"}:
         for exception in reversed(message.rstrip().rpartition(_HANDLED)[2].split(_CAUSED)):
             if found := _WORDS.search(exception):

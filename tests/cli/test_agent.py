@@ -189,6 +189,30 @@ def test_build_and_check_remark_on_calls_that_the_policy_does_not_grant(rlp, hom
 
 
 @pytest.mark.usefixtures("compiled")
+def test_build_and_check_remark_on_imports_that_end_the_agent_and_on_files_that_none_reaches(rlp, home):
+    rlp("scaffold", "reader", "--no-model")
+    bundle = home / ".runloop" / "agents" / "reader"
+    (bundle / "agent.py").write_text(
+        "import asyncio\nimport yaml\nfrom runloop_agent import agent\n\n\n@agent\ndef run(topic):\n    return 1\n"
+    )
+    (bundle / "calendar.py").write_text("")
+
+    code, _, err = rlp("build", "reader", "--table")
+
+    ends = "is imported, and neither the guest nor the bundle has it: the agent ends there"
+    assert (code, [line.partition(": ")[2].replace(f"{bundle}/", "") for line in err.splitlines()]) == (
+        0,
+        [
+            f"agent.py:1: asyncio {ends}; docs/effects.md lists the calls to use instead",
+            f"agent.py:2: yaml {ends}; place the package beside agent.py, if it is pure Python",
+            "calendar.py:1: it is never imported: the guest has a module of that name, which comes first; rename it",
+        ],
+    )
+    codes = [each["code"] for each in json.loads(rlp("check", "reader")[1])["agents"][0]["remarks"]]
+    assert codes == ["bundle.module_missing", "bundle.module_missing", "bundle.module_hidden"]
+
+
+@pytest.mark.usefixtures("compiled")
 def test_build_says_what_changed_and_refuses_what_is_wrong(rlp, home):
     rlp("scaffold", "reader")
     bundle = home / ".runloop" / "agents" / "reader"

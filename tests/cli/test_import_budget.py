@@ -120,7 +120,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "kb poison retry": ("kb poison retry", STORE, 100),
     "agent list": ("agent list", {"tomllib", "typer"}, 60),
     "agent show": ("agent show critic", {"tomllib", "typer"}, 60),
-    "agent check": ("agent check critic", {"jsonschema", "tomllib", "typer"}, 66),
+    "agent check": ("agent check critic", {"jsonschema", "tomllib", "typer"}, 67),
     "agent scaffold": ("agent scaffold --help", {"typer"}, 25),
     "agent build": ("agent build --help", {"typer"}, 25),
     "agent install": ("agent install nothing", {"tarfile", "tomllib", "typer"}, 60),

@@ -89,6 +89,21 @@ async def test_a_bundle_that_is_being_edited_leaves_the_sealed_version_in_place_
     assert (outputs, loaded["digest"] == old) == ([{"out": ["done"]}, {"out": ["new"]}], False)
 
 
+def test_who_runs_an_agent_that_was_edited_and_not_built_is_told_that_the_version_before_runs(daemon, words):
+    directory = daemon.agent("quick", words.quick)
+    daemon.opening("quick")
+    daemon.start()
+    (directory / "agent.py").write_text(words.quick.replace("done", "new"))
+
+    ran, detached = daemon.rlp("run", "quick"), daemon.rlp("run", "quick", "--detach")
+
+    told = "warning[bundle.digest_mismatch]: agent 'quick' cannot be used as it is now: "
+    for each in (ran, detached):
+        assert (each.returncode, each.stderr.startswith(told)) == (0, True)
+        assert each.stderr.endswith("; the daemon runs the last version that it could load\n")
+    assert '{"out": ["done"]}' in ran.stdout
+
+
 async def test_a_run_keeps_the_version_that_it_began_with(daemon, words):
     waits = words.head + "def run() -> dict:\n    emit.log('first')\n    return {'out': ask.person('go?').answer + ' old'}\n"
     daemon.agent("slow", waits, "ask = true")

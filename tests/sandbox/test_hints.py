@@ -2,11 +2,14 @@
 
 import re
 import traceback
+from types import SimpleNamespace
 
 import pytest
 
 from runloop.bundles.manifest import _LIMIT_KEYS
+from runloop.sandbox.outcome import accepted
 from runloop.sandbox.remedies import HINTS, hint_of, place_of
+from runloop.sandbox.spec import MAX_REQUEST_BYTES
 
 
 def test_every_limit_that_a_hint_names_is_a_key_of_the_manifest():
@@ -58,6 +61,27 @@ def test_the_cause_of_what_was_handled_has_none():
             raise ValueError("mine")  # noqa: B904 - what Python says of it is the point
 
     assert _told(raises) == ""
+
+
+def test_a_result_that_is_too_large_is_not_helped_by_a_higher_limit():
+    assert hint_of("guest.output", "the agent put out more than 8388608 bytes") == HINTS["guest.output"]
+    assert "limits" not in hint_of("guest.output", accepted(SimpleNamespace(reason=None), "x" * (MAX_REQUEST_BYTES + 1)).text)
+
+
+def test_a_group_of_exceptions_has_its_place_too():
+    told = """  + Exception Group Traceback (most recent call last):
+  |   File "agent.py", line 20, in run
+  |     raise ExceptionGroup("several", found)
+  | ExceptionGroup: several (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "lib/words.py", line 7, in helper
+    |     return data["missing"] + 1
+    |            ~~~~^^^^^^^^^^^
+    | KeyError: 'missing'
+    +------------------------------------
+"""
+    assert place_of("guest.exception", told) == 'look at lib/words.py, line 7: return data["missing"] + 1'
 
 
 def test_an_exception_of_the_agents_own_is_said_to_come_from_its_innermost_line():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from runloop.bundles.modules import ABSENT, present
 from runloop.sandbox import CallError, GuestError
 
 
@@ -398,3 +401,12 @@ async def test_a_result_that_json_cannot_carry_is_an_error_that_says_where(run, 
 async def test_results_of_any_json_shape_come_back_equal(run):
     value = {"t": "ü\u0000\u2028 \U0001f600", "n": [0, -1, 2**53 - 1, 1.5, 1e-300, True, None], "e": {}, "d": {"": [[]]}}
     assert await run("def run(v):\n    return v", {"v": value}) == value
+
+
+async def test_what_is_said_of_the_standard_library_before_a_run_is_what_the_guest_has(run):
+    names = sorted(name for name in {*sys.stdlib_module_names, *ABSENT} if not name.startswith("_"))
+    source = "import importlib\n\n\ndef has(name):\n    try:\n        importlib.import_module(name)\n    except ImportError:\n        return False\n    return True\n\n\n"
+
+    had = await run(source + "def run(names):\n    return [name for name in names if has(name)]\n", {"names": names})
+
+    assert had == [name for name in names if present(name)]

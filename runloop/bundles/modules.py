@@ -1,0 +1,103 @@
+"""Which modules a Python agent loads that its guest does not have, as far as that can be seen without running it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from runloop.bundles.bundle import is_source
+from runloop.bundles.python_entry import BEYOND_PARSING, MODULE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_WITHOUT: Final = (
+    "aifc antigravity asynchat asyncio asyncore audioop bz2 cProfile cgi cgitb chunk compileall crypt ctypes curses dbm distutils "
+    "ensurepip fcntl ftplib grp idlelib imaplib imghdr imp lib2to3 lzma mailcap mmap modulefinder msilib msvcrt multiprocessing nis "
+    "nntplib nt nturl2path ossaudiodev pipes poplib profile pty pwd py_compile pyclbr pydoc pydoc_data readline resource selectors "
+    "smtpd smtplib sndhdr socket socketserver spwd sqlite3 sre_compile sre_constants sre_parse ssl subprocess sunau syslog telnetlib "
+    "termios this tkinter tracemalloc tty turtle turtledemo uu venv webbrowser winreg winsound wsgiref xdrlib xmlrpc zipapp"
+)
+ABSENT: Final = frozenset(_WITHOUT.split())
+"""Modules of a standard library, of whichever Python, that the guest does not have; names that begin with ``_`` are not told apart."""
+_NEWER: Final = frozenset({"annotationlib", "compression"})
+_OWN: Final = frozenset({MODULE, "runloop_guest", "runloop_guest_main", "componentize_py_runtime", "componentize_py_types", "wit_world"})
+_CAUGHT: Final = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+
+
+class Import(NamedTuple):
+    """A module that is imported, and where."""
+
+    name: str
+    path: str
+    line: int
+
+
+def present(name: str) -> bool:
+    """Whether the guest itself has a top-level module of that name, which then stands before one of the bundle."""
+    return name in _OWN or name in _NEWER or (name in sys.stdlib_module_names and name not in ABSENT)
+
+
+def hidden(files: Iterable[str], entry: str) -> list[str]:
+    """The files whose top-level module is never imported, for the guest has one of that name."""
+    return [path for path in sorted(filter(is_source, files)) if path != entry and present(path.partition("/")[0].removesuffix(".py"))]
+
+
+def missing(files: Mapping[str, bytes], entry: str) -> list[Import]:
+    """The modules without which the agent cannot be loaded: neither the guest nor the bundle has them; each where it is imported first.
+
+    Imports in functions, and those whose failure is or may be caught, are not looked at, nor files that the entry does not lead to.
+    """
+    found: dict[str, Import] = {}
+    seen, waiting = {entry}, [entry]
+    while waiting:
+        path = waiting.pop(0)
+        try:
+            tree = ast.parse(files[path])
+        except (SyntaxError, KeyError, *BEYOND_PARSING):
+            continue
+        for name, line in _imported(tree.body, path):
+            root = name.partition(".")[0]
+            if present(root) or root.startswith("_"):
+                continue
+            if not any(each.partition("/")[0] in {root, f"{root}.py"} for each in files if is_source(each)):
+                found.setdefault(root, Import(root, path, line))
+            for file in _files_of(name, files):
+                if file not in seen:
+                    seen.add(file)
+                    waiting.append(file)
+    return list(found.values())
+
+
+def _imported(body: Iterable[ast.stmt], path: str) -> Iterator[tuple[str, int]]:
+    """The dotted names that loading these statements imports, absolute; of ``from a import b`` both ``a`` and ``a.b``."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*path.split("/")[: -node.level], *([node.module] if node.module else [])] if node.level else [str(node.module)]
+            yield from ((".".join(base), node.lineno) for _ in base[:1])
+            yield from ((".".join([*base, alias.name]), node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Try):
+            if not any(_catches(handler) for handler in node.handlers):
+                yield from _imported([*node.body, *node.orelse, *node.finalbody], path)
+        elif isinstance(node, ast.If):
+            if "TYPE_CHECKING" not in ast.dump(node.test):
+                yield from _imported([*node.body, *node.orelse], path)
+        elif isinstance(node, ast.ClassDef):
+            yield from _imported(node.body, path)
+
+
+def _catches(handler: ast.ExceptHandler) -> bool:
+    if handler.type is None:
+        return True
+    return any(isinstance(node, ast.Name) and node.id in _CAUGHT for node in ast.walk(handler.type))
+
+
+def _files_of(name: str, files: Mapping[str, bytes]) -> Iterator[str]:
+    """The files that importing ``name`` loads, as far as the bundle has them."""
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        base = "/".join(parts[:length])
+        yield from (file for file in (f"{base}/__init__.py", f"{base}.py") if file in files)

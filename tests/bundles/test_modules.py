@@ -1,0 +1,62 @@
+"""Which imports end an agent before it begins, and which files of it no import reaches."""
+
+import pytest
+
+from runloop.bundles.modules import Import, hidden, missing
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import json, re\nfrom datetime import date\nimport zoneinfo\nimport xml.etree.ElementTree as ET", []),
+        ("import asyncio", ["asyncio"]),
+        ("from os import path\nfrom socket import socket", ["socket"]),
+        ("import yaml\nimport yaml.nodes", ["yaml"]),
+        ("import helper\nfrom helper import x\nfrom pkg.sub import y\nimport space.deep", []),
+        ("from . import helper\nfrom .helper import x", []),
+        ("import annotationlib\nimport _thread\nimport _sqlite3", []),
+        ("from runloop_agent import agent\nimport runloop_agent.kb", []),
+        ("try:\n    import yaml\nexcept ImportError:\n    yaml = None", []),
+        ("try:\n    import yaml\nexcept (ValueError, ModuleNotFoundError):\n    yaml = None", []),
+        ("try:\n    import yaml\nexcept:\n    yaml = None", []),
+        ("try:\n    import yaml\nexcept ValueError:\n    yaml = None", ["yaml"]),
+        ("try:\n    pass\nfinally:\n    import yaml", ["yaml"]),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import yaml", []),
+        ("import sys\nif sys.platform == 'win32':\n    import winreg\nelse:\n    import pwd", ["winreg", "pwd"]),
+        ("class A:\n    import yaml", ["yaml"]),
+        ("import contextlib\nwith contextlib.suppress(ImportError):\n    import yaml", []),
+        ("def run():\n    import yaml", []),
+        ("not python", []),
+    ],
+)  # fmt: skip
+def test_modules_that_neither_the_guest_nor_the_bundle_has_are_named(source, names):
+    files = {"agent.py": source.encode(), "helper.py": b"", "pkg/__init__.py": b"", "pkg/sub.py": b"", "space/deep.py": b""}
+
+    assert [each.name for each in missing(files, "agent.py")] == names
+
+
+def test_what_an_imported_file_imports_counts_and_each_module_is_told_where_it_stands_first():
+    files = {
+        "agent.py": b"import helper\nfrom pkg import part\n",
+        "helper.py": b"import helper, agent\n\nimport yaml\n",
+        "pkg/__init__.py": b"from . import other\n",
+        "pkg/part.py": b"from .other import x\nfrom ..pkg.deep import y\nimport yaml\n",
+        "pkg/other.py": b"import ssl\n",
+        "pkg/deep.py": b"import attrs\n",
+        "pkg/unused.py": b"import requests\n",
+        "tests/test_it.py": b"import pytest\n",
+        "notes.txt": b"import numpy\n",
+    }
+
+    found = missing(files, "agent.py")
+
+    assert {each.name: each.path for each in found} == {"attrs": "pkg/deep.py", "ssl": "pkg/other.py", "yaml": "helper.py"}
+    assert Import("yaml", "helper.py", 3) in found
+    assert missing(files, "nowhere.py") == []
+
+
+def test_a_file_with_the_name_of_a_module_of_the_guest_is_never_imported():
+    files = ["agent.py", "json.py", "email/__init__.py", "runloop_agent.py", "socket.py", "words.py", "tests/string.py", "re/notes.txt"]
+
+    assert hidden(files, "agent.py") == ["email/__init__.py", "json.py", "runloop_agent.py"]
+    assert hidden(["string.py"], "string.py") == []
