@@ -147,13 +147,13 @@ def _write(name: str, text: str, converted_to: OpeningForm | None) -> Path:
         _replace(Path(name), text)
         return Path(name)
     path = Path(name).with_suffix(_SUFFIXES[converted_to])
-    _create(path, text, force=False)
+    _create(path, text, force=False, forcible=False)
     return path
 
 
-def _create(path: Path, text: str, *, force: bool) -> None:
+def _create(path: Path, text: str, *, force: bool, forcible: bool = True) -> None:
     if os.path.lexists(path) and not force:
-        hint = "choose another name, or remove what is there"
+        hint = "choose another name, or remove what is there" + (", or pass --force to replace it" if forcible else "")
         raise InvalidInput(f"path already exists: {path}", code="opening.exists", where=Where(file=str(path)), hint=hint)
     _replace(path, text)
 

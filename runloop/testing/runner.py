@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import field
@@ -12,6 +13,7 @@ from blake3 import blake3
 
 from runloop.dataclass import dataclass
 from runloop.effects.catalogue import CATALOGUE, decode_args
+from runloop.effects.perform.artifact import artifact_filename
 from runloop.effects.perform.secrets import handle_of
 from runloop.effects.types import CallError as Refused
 from runloop.runs.attempt import AttemptSpec, ports_of
@@ -112,6 +114,8 @@ class _Script:
         """The answer to a call that the case says nothing about: what follows from the call itself, or that nobody is there."""
         if name == "secrets.handle":
             return json.dumps({"handle": handle_of(self.at.run_id, args["name"])})
+        if name == "emit.artifact":
+            return json.dumps(_kept(args["name"], args["text"].encode()))
         if CATALOGUE[name].live or name in {"timer.sleep", "checkpoint.mark"}:
             return "{}"
         self.unanswered.append(f"{name} {_short(args)}")
@@ -121,6 +125,17 @@ class _Script:
         asked = [f"no answer is given for the call {call}" for call in self.unanswered]
         unused = [f"the answer to {each.call} (line {each.line}) was never asked for" for each in self.left]
         return asked + unused
+
+
+def _kept(name: str, content: bytes) -> dict[str, Any]:
+    """What an agent is told of a document; nothing is written, and there is no event of it."""
+    digest = blake3(content).hexdigest()
+    return {
+        "path": artifact_filename(name, digest),
+        "blake3": digest,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "event_id": None,
+    }
 
 
 def _said(scripted: Scripted) -> str | CallError:

@@ -85,8 +85,11 @@ def test_another_form_is_written_beside_the_file_and_over_nothing(capsys, home):
     assert ((home / "o.opening").read_text("utf-8"), (home / "o.yaml").read_text("utf-8")) == (BRACE, UNTIDY)
 
     code, _, err = run(capsys, "fmt", "--write", "--to", "brace", "o.yaml")
-    assert (code, "path already exists: o.opening" in err) == (2, True)
+    assert (code, "path already exists: o.opening" in err, "--force" in err) == (2, True, False)
     assert run(capsys, "fmt", "--write", "--to", "brace", "o.opening") == (0, "", "")
+
+    code, _, err = run(capsys, "new", "mine", "--from", "pipeline", "--output", "o.yaml")
+    assert (code, "remove what is there, or pass --force to replace it" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

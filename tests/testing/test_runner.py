@@ -32,6 +32,9 @@ def run(mode: str = "echo", topic: str = ""):
         import time
         kb.search(topic)
         return {"out": int(time.time() * 1000)}
+    if mode == "keep":
+        kept = emit.artifact("note.md", "kept")
+        return {"out": [kept.path, kept.blake3[:8], kept.sha256[:8], kept.event_id]}
     if mode == "handle":
         return {"out": str(secrets.handle("api-key"))}
     if mode == "denied":
@@ -56,7 +59,7 @@ out = "object"
 [schemas.with]
 type = "object"
 [schemas.with.properties.mode]
-enum = ["echo", "model", "search", "refused", "crash", "clock", "then", "handle", "denied"]
+enum = ["echo", "model", "search", "refused", "crash", "clock", "then", "keep", "handle", "denied"]
 """
 
 
@@ -176,6 +179,14 @@ async def test_a_recorded_case_has_the_chance_of_its_run(pool, bundle):
     ]
     assert first == again
     assert first != other
+
+
+async def test_a_document_that_is_kept_needs_no_answer_and_may_have_one(pool, bundle):
+    alone = "with: {mode: keep}\nexpect: {out: [note-5e6f1a1a18575bd6.md, 5e6f1a1a, 79f076ab, null]}"
+    answer = "{path: here, blake3: one, sha256: two, event_id: 7}"
+    given = f"with: {{mode: keep}}\nanswers: [{{call: emit.artifact, answer: {answer}}}]\nexpect: {{out: [here, one, two, 7]}}"
+
+    assert (await failures_of(pool, bundle, alone), await failures_of(pool, bundle, given)) == ([], [])
 
 
 async def test_a_handle_follows_from_the_run_and_needs_no_answer(pool, bundle):
