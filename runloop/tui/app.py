@@ -18,6 +18,7 @@ from runloop.tui.deciding import Decision
 from runloop.tui.dialogs import Sheet, failure
 from runloop.tui.draw_runs import SORT_OF
 from runloop.tui.panel import Panel
+from runloop.tui.ports import sought
 from runloop.tui.themes import NAMES as THEME_NAMES
 from runloop.tui.themes import THEMES
 from runloop.tui.views import FILTERED, NAMES, OF_A_RUN, Viewing, page_of, status_text
@@ -145,9 +146,15 @@ class Agtop(App[RunloopError | None]):
                 return
             if not self._missed and (self.board.status or self.feed.mode != "LIVE"):
                 self._missed = True
-                self.notify(f"no run begins with {self._begin_with} yet; it is shown when it comes", severity="warning", markup=False)
+                self.run_worker(self._seek(self._begin_with), exit_on_error=False)
         if not self.paused:
             self.paint()
+
+    async def _seek(self, beginning: str) -> None:
+        """Look for the run to begin with among the older ones."""
+        if not await sought(self.board, self.feed, beginning):
+            self.notify(f"no run begins with {beginning} yet; it is shown when it comes", severity="warning", markup=False)
+        self.changed()
 
     def _tick(self) -> None:
         """Times run on where something runs."""
@@ -319,7 +326,7 @@ class Agtop(App[RunloopError | None]):
         if kind == "search" and text:
             await self._search(text)
         elif kind == "jump" and text:
-            found = self.board.named(text)
+            found = await sought(self.board, self.feed, text)
             if len(found) == 1:
                 self._look_at(found[0])
                 self.action_go("Plan")

@@ -30,6 +30,8 @@ class Board:
     link: str = ""
     lost: bool = False
     """Whether there is no connection; ``link`` says why then, and what to do about it."""
+    older: bool = False
+    """Whether there are older runs than those that are listed."""
     version: int = 0
 
     def take(self, record: Record) -> bool:

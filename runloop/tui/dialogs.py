@@ -14,7 +14,7 @@ from runloop.errors import RunloopError
 from runloop.text import clean, clean_line, display_width
 from runloop.tui.deciding import Decision, choices, decide, needs_comment
 from runloop.tui.draw_runs import asked_lines
-from runloop.tui.page import Page, Row, line
+from runloop.tui.page import Page, Row, paragraphs
 from runloop.tui.panel import Panel
 
 if TYPE_CHECKING:
@@ -169,4 +169,4 @@ def choice_lines(shown: Mapping[str, Any], width: int) -> list[str]:
 
 def failure(error: RunloopError) -> Lines:
     """An error as a sheet shows it."""
-    return lambda _width: [line(f"{error.code}: {error.message}", "error"), line(error.hint or "", "dim")]
+    return lambda width: [*paragraphs(f"{error.code}: {error.message}", width, "error"), *paragraphs(error.hint or "", width, "dim")]

@@ -22,7 +22,9 @@ SYSTEM: Final = "rlp/sys/*"
 ASKED: Final = "action.request"
 RUN_EVENT: Final = "observation.run.event.v1"
 LISTED: Final = 200
-"""Runs that are listed when it begins."""
+"""How many of the newest runs are listed when it begins; those without an end are listed however old they are."""
+_OPEN: Final = ("queued", "running", "waiting", "paused", "unfinished")
+_MOST_OPEN: Final = 1000
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0)
 _FETCHES: Final = 8
 
@@ -76,7 +78,7 @@ class LiveFeed:
         runs = await client.subscribe(RUNS, max_messages=4096, max_bytes=8 * 1024 * 1024)
         system = await client.subscribe(SYSTEM)
         asked = await client.subscribe(ASKED)
-        status, library, rows = await client.status(), await client.ask("library"), await client.runs(limit=LISTED)
+        status, library, rows = await client.status(), await client.ask("library"), await self._listed(client)
         board.know(link=f"connected to {client.socket}", status=status, library=library)
         board.list_runs(self.mask(rows))
         board.list_approvals(await client.approvals())
@@ -89,6 +91,15 @@ class LiveFeed:
             group.create_task(self._each(runs, self._record))
             group.create_task(self._each(system, self._system))
             group.create_task(self._each(asked, board.ask))
+
+    async def _listed(self, client: Client) -> list[dict[str, Any]]:
+        """The newest runs, and every one that has no end."""
+        rows = await client.runs(limit=LISTED)
+        self._board.older = len(rows) == LISTED
+        if not self._board.older:
+            return rows
+        still = [row for state in _OPEN for row in await client.runs(state=state, limit=_MOST_OPEN)]
+        return list({row["run_id"]: row for row in (*still, *rows)}.values())
 
     async def _each(self, messages: Any, take: Callable[[Any], None]) -> None:
         async for message in messages:
@@ -128,7 +139,7 @@ class LiveFeed:
         if self._client is None:
             return
         found = await self._client.ask("attach", run=run_id)
-        fetching = self._want(run_id, found["last_seq"] or 0)
+        fetching = self._want(found["run_id"], found["last_seq"] or 0)
         if fetching is not None:
             await asyncio.wait([fetching])
 

@@ -20,7 +20,7 @@ from runloop.tui.draw_run import crossing_lines
 from runloop.tui.draw_runs import asked_lines
 from runloop.tui.model import ENDED
 from runloop.tui.page import Row
-from runloop.tui.ports import Desk, Feed
+from runloop.tui.ports import Desk, Feed, sought
 from runloop.tui.sentences import said
 from runloop.tui.views import NAMES, OF_A_RUN, Viewing
 
@@ -66,6 +66,7 @@ class Plain:
     _shown: set[str] = field(default_factory=set)
     _link: str = ""
     _missed: bool = False
+    _seeking: asyncio.Task[None] | None = None
     _held: bool = False
     _due: asyncio.TimerHandle | None = None
     _begun: bool = False
@@ -141,6 +142,13 @@ class Plain:
             self.say(f"{self.board.runs[found[0]].opening} {found[0][:8]} is chosen: `plan` says what it does")
         elif not self._missed:
             self._missed = True
+            self._seeking = asyncio.get_running_loop().create_task(self._seek(beginning))
+
+    async def _seek(self, beginning: str) -> None:
+        """Look for the run to begin with among the older ones."""
+        if await sought(self.board, self.feed, beginning):
+            self.tell()
+        else:
             self.say(clean_line(f"no run begins with {beginning} yet; it is chosen when it comes"))
 
     def _page(self, view: str) -> None:
@@ -200,7 +208,7 @@ class Plain:
         self._page("Runs")
 
     async def _run(self, start: str) -> None:
-        found = self.board.named(start)
+        found = await sought(self.board, self.feed, start)
         if len(found) != 1:
             raise InvalidInput(f"{len(found) or 'no'} runs begin with {start!r}", code="tui.no_run", hint="`runs` lists them")
         self.viewing.run_id = found[0]

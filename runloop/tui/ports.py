@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from runloop.dataclass import dataclass
+from runloop.errors import RunloopError
 from runloop.tui.board import Board
 from runloop.tui.deciding import Decision
 
@@ -51,7 +53,7 @@ class Feed(Protocol):
         ...
 
     async def know(self, run_id: str) -> None:
-        """Bring what is missing of a run that somebody looks at."""
+        """Bring what is missing of a run that somebody looks at; live, the beginning of its id is enough."""
         ...
 
     async def whole(self, value: Any) -> Any:
@@ -65,3 +67,13 @@ class Feed(Protocol):
     def now_ms(self) -> int:
         """The time that it is there, in Unix milliseconds."""
         ...
+
+
+async def sought(board: Board, feed: Feed, beginning: str) -> list[str]:
+    """The ids of the runs whose id begins so; one that is not listed, because it is old, is fetched."""
+    found = board.named(beginning)
+    if not found and feed.mode == "LIVE":
+        with suppress(RunloopError):
+            await feed.know(beginning)
+        found = board.named(beginning)
+    return found

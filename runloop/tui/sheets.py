@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from runloop.errors import RunloopError
 from runloop.tui.dialogs import Asking, Sheet, failure
@@ -16,7 +16,10 @@ from runloop.tui.views import KEYS
 if TYPE_CHECKING:
     from runloop.tui.deciding import Decision
     from runloop.tui.model import Crossing
+    from runloop.tui.page import Row
     from runloop.tui.ports import Desk, Feed
+
+_KEY_COLUMN: Final = 23
 
 
 async def asking(feed: Feed, shown: Mapping[str, Any], send: Callable[[Decision], Awaitable[None]]) -> Asking | Sheet:
@@ -52,4 +55,11 @@ async def why(desk: Desk, key: str) -> Sheet:
 
 def keys() -> Sheet:
     """The keys, and what they do."""
-    return Sheet("agtop: keys", lambda _width: [line(f"{names:<23} {what}") for names, what in KEYS])
+    return Sheet("agtop: keys", _key_lines)
+
+
+def _key_lines(width: int) -> list[Row]:
+    """In two columns; where that is too narrow, what a key does stands below it."""
+    if max(len(what) for _, what in KEYS) + _KEY_COLUMN <= width:  # the panel has one column more than texts are broken for
+        return [line(f"{names:<{_KEY_COLUMN}} {what}") for names, what in KEYS]
+    return [row for names, what in KEYS for row in (line(names), *paragraphs(what, width, indent="    "))]

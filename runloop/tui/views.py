@@ -109,7 +109,7 @@ def status_text(board: Board, viewing: Viewing, mode: str, width: int, *, paused
     waits, run, link = len(board.approvals), viewing.run_id, "" if board.status else board.link
     pieces = [  # text, style, and its place among what goes: the greatest first
         (f" {mode} ", "head", 0),
-        (f" {len(active)} of {len(board.runs)} runs active ", "", 5),
+        (f" {len(active)} of {len(board.runs)}{'+' if board.older else ''} runs active ", "", 5),
         (f" agents:{_known(agents)} queue:{_known(queued)} ", "dim", 6),
         (f" run {run[:8]} " if run is not None else "", "accent", 4),
         (f" {waits} WAIT FOR YOU (a) " if waits else "", "waiting", 1),

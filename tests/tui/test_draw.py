@@ -1,8 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop.errors import InvalidInput
 from runloop.text import display_width
 from runloop.tui.board import Board
+from runloop.tui.dialogs import failure
 from runloop.tui.draw_run import crossing_lines, graph_rows
 from runloop.tui.draw_runs import asked_lines
 from runloop.tui.model import NodeState, RunModel
@@ -205,3 +207,10 @@ def test_the_plan_of_a_failed_run_says_what_can_be_done(waiting):
     shown = texts(page(board_of([*waiting, *more]), "Plan"))
     at = next(number for number, each in enumerate(shown) if each.startswith("failed: node 'send' failed"))
     assert shown[at + 1].rstrip() == "hint: look at agent.py, line 4: {}['tea']"
+
+
+def test_an_error_in_a_sheet_is_whole_in_a_narrow_terminal():
+    hint = "run it as the daemon's user, who can read the token, and outside of a sandbox"
+    rows = failure(InvalidInput("this is not for you", code="tui.operator", hint=hint))(30)
+    assert max(len(row.plain) for row in rows) <= 30
+    assert " ".join(row.plain.strip() for row in rows) == f"tui.operator: this is not for you {hint}"

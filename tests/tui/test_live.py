@@ -15,6 +15,7 @@ from runloop.tui.board import Board
 from runloop.tui.deciding import Decision
 from runloop.tui.live import LiveFeed, told
 from runloop.tui.model import ENDED
+from runloop.tui.ports import sought
 
 
 @contextlib.asynccontextmanager
@@ -63,6 +64,23 @@ async def test_runs_that_went_on_before_and_runs_that_begin_are_both_whole(share
             await feed.answer(open_of(board, before)[0], Decision(answer="blue"))
             await until(lambda: board.runs[before.id].state == "succeeded" and not open_of(board, before))
             assert board.runs[before.id].nodes["a"].outputs == {"out": [{"answer": "blue", "by": "operator"}]}
+
+
+async def test_a_run_without_an_end_is_listed_however_many_came_after_it_and_an_older_one_is_found_by_name(shared, monkeypatch):
+    monkeypatch.setattr("runloop.tui.live.LISTED", 2)
+    async with shared.client() as link:
+        old = await link.client.submit("done")
+        await old.result()
+        waits = await link.client.submit("asks", patient=True)
+        for _ in range(2):
+            await (await link.client.submit("done")).result()
+        async with filled(shared) as (feed, board, until):
+            await until(lambda: waits.id in board.runs and open_of(board, waits))
+            assert (old.id in board.runs, board.older, board.runs[waits.id] in board.active()) == (False, True, True)
+            assert await sought(board, feed, old.id[:8]) == [old.id]
+            assert (board.runs[old.id].opening, board.runs[old.id].state) == ("done", "succeeded")
+            assert await sought(board, feed, "zz") == []
+            await feed.answer(open_of(board, waits)[0], Decision(answer="blue"))
 
 
 async def test_an_ended_run_is_fetched_when_somebody_looks_at_it(shared):

@@ -207,4 +207,5 @@ async def test_the_run_that_was_named_is_chosen_and_one_that_is_not_there_is_mis
     missing = Plain(other, desk, "zz", say=said.append)
     await other.fill(missing.board, missing.tell)
     missing.tell()
+    await missing._seeking
     assert said == ["connected", "no run begins with zz yet; it is chosen when it comes"]

@@ -322,6 +322,12 @@ async def test_where_the_names_of_the_views_do_not_fit_all_views_are_still_there
         assert app.viewing.view == "Library"
 
 
+async def test_what_a_key_does_is_not_cut_in_a_narrow_terminal(feed, desk, words):
+    async with at_the_screen(feed, desk, size=(40, 20)) as (app, pilot):
+        await press(app, pilot, "?")
+        assert "open the chosen run, node," in words.text(app)
+
+
 async def test_a_screen_that_becomes_wide_enough_names_all_views(feed, desk):
     async with at_the_screen(feed, desk, size=(40, 20)) as (app, pilot):
         await pilot.resize_terminal(80, 20)
