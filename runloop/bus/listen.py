@@ -13,6 +13,7 @@ from typing import Final
 from runloop.bus.errors import AlreadyRunning, bad
 from runloop.dataclass import dataclass
 from runloop.errors import Unavailable, Where
+from runloop.private import make_private
 
 _FIRST_FD: Final = 3
 _PATH_BYTES: Final = 107
@@ -71,11 +72,16 @@ class Listener:
             self.lock = None
 
 
+def require_short(path: Path) -> None:
+    """Refuse a path that no socket can have. Raises BadFrame."""
+    if len(os.fsencode(path)) > _PATH_BYTES:
+        raise bad(f"the socket path {path} is longer than {_PATH_BYTES} bytes", key="path", hint="set runtime.socket_path to a shorter one")
+
+
 def listen(path: Path, *, group: int | None = None) -> Listener:
     """Listen at a path: 0600 for the user alone, or 0660 with a group id. Raises AlreadyRunning, BadFrame or Unavailable."""
     path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link to somebody's socket
-    if len(os.fsencode(path)) > _PATH_BYTES:
-        raise bad(f"the socket path {path} is longer than {_PATH_BYTES} bytes", key="path", hint="set runtime.socket_path to a shorter one")
+    require_short(path)
     _prepare(path.parent, group)
     try:
         _is_socket(path)  # before a lock is left beside what is none
@@ -131,6 +137,8 @@ def _beside(path: Path) -> Path:
 
 def _prepare(directory: Path, group: int | None) -> None:
     try:
+        if group is None:
+            make_private(directory.parent)
         directory.mkdir(mode=0o750 if group is not None else 0o700, parents=True)
     except FileExistsError:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from runloop.errors import RunloopError, Where
+from runloop.private import make_private
 
 _BYTES: Final = 32
 _LEAST: Final = 32
@@ -60,7 +61,7 @@ def ensure_token(path: Path) -> str:
     made = os.urandom(_BYTES).hex()
     draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise _unusable(path, f"cannot be made: {error.strerror}", f"make {path.parent} writable for this user") from None

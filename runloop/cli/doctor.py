@@ -86,7 +86,7 @@ def _daemon(settings: Settings) -> Finding:
         found = link.ask_once(settings, "status")
     except RunloopError as error:
         if error.code == "daemon.unavailable":
-            return Finding("daemon", "warn", "none answers; `rlp run` works in its own process", "start one with `rlp up`")
+            return _no_daemon(settings)
         raise
     problems = found["problems"]
     detail = f"{found['state']}, process {found['pid']} at {found['socket']}"
@@ -97,6 +97,16 @@ def _daemon(settings: Settings) -> Finding:
     if problems:
         return Finding("daemon", "warn", f"{detail}; {len(problems)} files could not be loaded", "`rlp status` lists them")
     return Finding("daemon", "ok", detail)
+
+
+def _no_daemon(settings: Settings) -> Finding:
+    from runloop.bus.listen import require_short
+
+    try:
+        require_short(settings.directories.socket)
+    except RunloopError as error:
+        return Finding("daemon", "warn", f"none can start: {error.message}; `rlp run` works in its own process", error.hint)
+    return Finding("daemon", "warn", "none answers; `rlp run` works in its own process", "start one with `rlp up`")
 
 
 def _rights(settings: Settings) -> Finding:
@@ -113,7 +123,18 @@ def _rights(settings: Settings) -> Finding:
         return Finding("rights", "fail", f"{unusable[0]} lies on a read-only file system", hint)
     if unusable:
         return Finding("rights", "fail", f"{unusable[0]} is not writable", f"chown it to this user: sudo chown -R $USER {unusable[0]}")
+    missing = next((path for path in private if not _stands(path)), None)
+    if missing is not None:
+        place = next(each for each in missing.parents if _stands(each))
+        if not os.access(place, os.W_OK | os.X_OK):
+            hint = f"make {place} writable for this user, or name another place: RUNLOOP_HOME"
+            return Finding("rights", "fail", f"{missing} cannot be made: {place} is not writable", hint)
     return Finding("rights", "ok", f"{directories.state} is this user's alone")
+
+
+def _stands(path: Path) -> bool:
+    """Whether a file is there, also where it cannot be looked at."""
+    return os.access(path, os.F_OK) or path.is_symlink()
 
 
 def _sandbox(_settings: Settings) -> Finding:

@@ -16,6 +16,8 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
+from runloop.private import make_private
+
 Node = dict[str, Any]
 _PLACE = Path(__file__).resolve().parent
 _BY_METAVAR = {
@@ -70,7 +72,7 @@ def cached(cache: Path) -> Node:
     built = whole()
     new = file.with_name(f".{file.name}.{os.getpid()}")
     with suppress(OSError):
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(cache)
         new.write_text(json.dumps({"stamp": stamp, "grammar": built}), encoding="utf-8")
         new.replace(file)
     return built

@@ -13,6 +13,7 @@ from runloop.config.errors import ConfigError
 from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.patterns import lazy
+from runloop.private import make_private
 
 SYSTEM_CONFIG = Path("/etc/runloop")
 SOCKET_NAME = "rmp.sock"
@@ -142,10 +143,8 @@ class Directories:
 
 def ensure(path: Path) -> Path:
     """Create a directory and its parents for this user alone (0700); existing ones keep their mode."""
-    missing = [each for each in (path, *path.parents) if not each.exists()]
     try:
-        for each in reversed(missing):
-            each.mkdir(mode=0o700, exist_ok=True)
+        make_private(path)
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from None
     if not path.is_dir():

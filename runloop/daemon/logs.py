@@ -15,6 +15,7 @@ with without("rich", "better_exceptions"):  # structlog.dev would import them fo
     import structlog
 
 from runloop.kb.redaction import Redactor
+from runloop.private import make_private
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -99,7 +100,7 @@ class Log:
     def _open(self, path: Path | None) -> None:
         stream: IO[str] = sys.stderr
         if path is not None:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path.parent)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             stream = os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
         old, self._stream, self._path = self._stream, stream, path

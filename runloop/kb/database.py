@@ -12,6 +12,7 @@ import apsw
 
 from runloop.errors import RunloopError, Where
 from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly
+from runloop.private import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +155,7 @@ def free_in(folder: Path) -> int:
 def create_directory(folder: Path) -> None:
     """Make a directory that is missing, for its owner only, with its parents, on disk when this returns."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     for each in made:
         sync_directory(each.parent)
 

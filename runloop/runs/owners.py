@@ -8,6 +8,8 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from runloop.private import make_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,7 +28,7 @@ class Owner:
     def take(cls, pog: Path) -> Self:
         """Become an owner in the knowledge base at ``pog``."""
         directory = pog / _DIRECTORY
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         owner_id = uuid.uuid4().hex
         unseen = directory / f".{owner_id}"  # nobody may find it before it is locked
         handle = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

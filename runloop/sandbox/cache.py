@@ -25,6 +25,7 @@ import blake3
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
+from runloop.private import make_private
 from runloop.sandbox.configuration import CONFIGURATION
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class CompiledCache:
         """Make the directory (0700) if need be; refuses one that others own or may write."""
         self.directory = directory
         with _usable(directory):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(directory)
             found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise InvalidInput(

@@ -14,6 +14,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from runloop.errors import Unavailable, Where
+from runloop.private import make_private
 from runloop.sandbox.guestfile import WASM, guest_digest
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def keep_guest(directory: Path) -> str:
     path = kept_path(directory, digest)
     if path.exists():
         return digest
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         _link_or_copy(WASM, fresh)

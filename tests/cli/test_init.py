@@ -292,6 +292,26 @@ def test_doctor_tells_a_sound_ledger_from_broken_tables_and_names_the_file(home,
     assert "/pog.sqlite) [ledger.corrupt]" in found["knowledge"]["detail"]
 
 
+def test_doctor_says_where_the_state_cannot_be_made(home, monkeypatch):
+    monkeypatch.setenv("RUNLOOP_HOME", str(home / "away" / "runloop"))
+    allowed = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: mode == os.F_OK and allowed(path, mode))
+    found = doctor._rights(load())
+
+    assert (found.state, found.detail) == ("fail", f"{home / 'away' / 'runloop'} cannot be made: {home} is not writable")
+
+
+def test_doctor_says_that_no_daemon_can_start_where_the_path_of_its_socket_is_too_long(home, monkeypatch):
+    monkeypatch.setenv("RUNLOOP_HOME", str(home / ("long" * 30)))
+    found = doctor._daemon(load())
+
+    assert (found.state, "is longer than 107 bytes" in found.detail, found.hint) == (
+        "warn",
+        True,
+        "set runtime.socket_path to a shorter one",
+    )
+
+
 def test_doctor_does_not_send_people_to_chown_on_a_read_only_file_system(home, monkeypatch):
     (home / ".runloop").mkdir(mode=0o700, exist_ok=True)
     monkeypatch.setattr("os.access", lambda *_: False)

@@ -209,6 +209,13 @@ def test_two_runs_at_once_share_one_ledger(empty_home):
     assert {run["status"] for run in json.loads(empty_home.rlp("runs", "--json").stdout)} == {"succeeded"}
 
 
+def test_the_first_run_makes_a_state_that_others_cannot_look_into_whatever_the_umask(empty_home):
+    run = empty_home.start("run", "assistant", "--local", "-p", "question=what ran today?", "-p", "use_model=false", umask=0)
+    assert run.communicate(timeout=120) is not None
+    folders = [empty_home.state, *(path for path in empty_home.state.rglob("*") if path.is_dir())]
+    assert (run.returncode, [str(each) for each in folders if each.stat().st_mode & 0o077]) == (0, [])
+
+
 def test_a_home_that_cannot_be_written_is_an_error_that_says_where(empty_home):
     empty_home.state.mkdir()
     (empty_home.state / "pog").write_text("not a directory")

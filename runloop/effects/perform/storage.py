@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from runloop.kb.database import sync_directory
+from runloop.private import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
 
 
@@ -24,7 +24,7 @@ def write_new(path: Path, data: bytes) -> bool:
 
     The file is on disk, and its name in the directory, when this returns.
     """
-    path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    make_private(path.parent)
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         _write_synced(part, data)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
+from runloop.private import make_private
 from runloop.runs.archives.archive import Archive, peek
 from runloop.runs.archives.container import ArchiveInvalid
 
@@ -46,7 +47,7 @@ class Imported:
                     where=Where(file=str(place)),
                     hint="`--replace` takes this one instead",
                 )
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.directory)
         staged = self.directory / f".{archive.root}.{os.getpid()}"
         try:
             with staged.open("wb") as file:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, VerificationFailed, Where, exhausted
+from runloop.private import make_private
 from runloop.runs.archives.manifest import Signature
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def signing_key(directory: Path) -> Ed25519PrivateKey:
 
     path = directory / _KEY
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         if not path.exists():
             _make(path, Ed25519PrivateKey.generate().private_bytes_raw().hex())
         text = path.read_text("ascii")
@@ -115,7 +116,7 @@ class KnownSigners:
         return {ledger: key for ledger, _, key in (line.partition(" ") for line in lines)}
 
     def _write(self, known: dict[str, str]) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.directory)
         staged = self.directory / f".{_KNOWN}.{os.getpid()}"
         staged.write_text("".join(f"{ledger} {key}\n" for ledger, key in sorted(known.items())), "ascii")
         staged.replace(self.directory / _KNOWN)
