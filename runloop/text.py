@@ -34,6 +34,8 @@ GATE: Final = "gate"
 """The action of what is asked at a gate, and the third part of its id: ``RUN/NODE/gate/ROUND/…``."""
 OUTCOME: Final = "outcome"
 """The fifth part of the id of a question whether a call happened: ``RUN/NODE/CALL/ATTEMPT/outcome/…``; again it is ``outcome-2``."""
+CHANGED: Final = "changed"
+"""The end of an approval that nobody decided before something else would happen: it is asked anew, under another id."""
 REFUSALS: Final = frozenset({"rejected", "reject", "expired", "give up"})
 """Decisions after which something does not go on."""
 

@@ -15,6 +15,7 @@ from runloop.effects.perform.ports import PersonAnswer, in_time
 from runloop.errors import InvalidInput
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision
+from runloop.text import CHANGED
 
 if TYPE_CHECKING:
     from runloop.effects.perform.ports import Question
@@ -169,12 +170,12 @@ class People:
             return
         kind, meta = record["kind"], record["meta"]
         if kind in {"approval.decided", "approval.expired"}:
-            self._settle(meta["approval_id"], heard=kind == "approval.decided")
+            self._settle(meta["approval_id"], heard=kind == "approval.decided", changed=meta["decision"] == CHANGED)
         elif kind in _OUTCOMES:
             approval_id = f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}"
             self._settle(approval_id, heard=kind == "effect.completed" and not _by_default(meta.get("result")))
 
-    def _settle(self, approval_id: str, *, heard: bool) -> None:
+    def _settle(self, approval_id: str, *, heard: bool, changed: bool = False) -> None:
         """It is closed; whoever answered it a moment before is told so where the answer was not ``heard`` any more."""
         self.aside.asked(approval_id)
         settled = self._settled.get(approval_id)
@@ -182,6 +183,11 @@ class People:
             return
         if heard:
             settled.set_result(None)
+        elif changed:
+            hint = "`rlp approve` shows it as it is now"
+            self._refuse(
+                approval_id, InvalidInput("what would happen has changed, so it is asked anew", code="approval.changed", hint=hint)
+            )
         else:
             message = f"{approval_id!r} was closed before the answer was heard, so that nothing follows from it"
             self._refuse(approval_id, InvalidInput(message, code="approval.unknown", hint="`rlp show` tells how the run went on"))
@@ -270,15 +276,11 @@ class People:
     ) -> Answer | None:
         """The answer, or None once nobody could give one for long enough."""
         self.aside.asked(approval_id)
+        self.aside.asked(approval_id.rpartition("/")[0])
         before = self._given.pop(approval_id, None)
         if before is not None:
             self._announce_closed(approval_id, root, shown["run_id"], shown["type"])
             return before
-        earlier = approval_id.rpartition("/")[0]
-        self.aside.asked(earlier)
-        if earlier in self._given:
-            hint = "`rlp approve` shows it as it is now"
-            self._refuse(earlier, InvalidInput("what would happen has changed, so it is asked anew", code="approval.changed", hint=hint))
         shown["asked_ms"] = asked_ms or time.time_ns() // 1_000_000
         mine = Open(shown, root, asyncio.get_running_loop().create_future())
         self.opened[approval_id] = mine

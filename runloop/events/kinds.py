@@ -93,7 +93,7 @@ KINDS: Mapping[str, Kind] = {
         _run("effect.delta", records.EffectDelta, "A piece of an answer that is still coming.", live=True),
         _run("approval.requested", records.ApprovalRequested, "A person is asked to approve.", "what", "outputs"),
         _run("approval.decided", records.ApprovalEnded, "An approval was given or refused."),
-        _run("approval.expired", records.ApprovalEnded, "Nobody decided in time."),
+        _run("approval.expired", records.ApprovalEnded, "Nobody decided in time, or before something else would happen (`changed`)."),
         _run("artifact.created", records.ArtifactCreated, "A file was made.", also=domain.ArtifactFile),
         _run("divergence.found", records.DivergenceFound, "A re-run left the recorded path.", "expected", "actual"),
         _fact("contact.upserted", domain.ContactUpserted, "A person is known under an e-mail address."),

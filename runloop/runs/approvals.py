@@ -21,7 +21,7 @@ from runloop.runs.operator import ApprovalDecision, ApprovalRequest, Operator
 from runloop.runs.recorder import Draft, Recorder
 from runloop.runs.services import RunRules
 from runloop.runs.waits import Wait
-from runloop.text import OUTCOME
+from runloop.text import CHANGED, OUTCOME
 
 if TYPE_CHECKING:
     from runloop.effects.types import CallContext, Evidence, Prepared
@@ -161,10 +161,13 @@ class ApprovalDesk:
 
     async def _ask(self, call: CallInFlight, prepared: Prepared, ctx: CallContext, request: AdmissionRequest, admission: Admission) -> None:
         approval_id, before = self._asked_last(ctx.question_id)
-        if before is not None and before.what != prepared.what:
-            before, approval_id = None, f"{ctx.question_id}/{ctx.now_ms}"  # what stands there now is not what was shown then
+        closes: list[Draft] = []
+        if before is not None and before.what != prepared.what:  # what stands there now is not what was shown then
+            if approval_id not in self.decisions:
+                closes.append(_expired(approval_id, prepared.action, ctx.node, ctx.attempt, ctx.call, CHANGED))
+            before, approval_id = None, f"{ctx.question_id}/{ctx.now_ms}"
         if before is None:
-            event_id = await self._requested(call, approval_id, prepared, self._asked(approval_id, prepared, ctx, admission))
+            event_id = await self._requested(call, approval_id, prepared, *closes, self._asked(approval_id, prepared, ctx, admission))
         else:
             event_id = before.event_id
         known = self.decisions.get(approval_id)
@@ -254,10 +257,10 @@ class ApprovalDesk:
             if mine.granted is not None:
                 mine.until.reschedule(asyncio.get_running_loop().time())
 
-    async def _requested(self, call: CallInFlight, approval_id: str, prepared: Prepared, draft: Draft) -> int:
-        """Record what is asked; its event."""
+    async def _requested(self, call: CallInFlight, approval_id: str, prepared: Prepared, *drafts: Draft) -> int:
+        """Record what is asked, the last of ``drafts``, with what that closes; its event."""
         with self._asks(approval_id, prepared.action, call):  # an attempt may be stopped while that is on its way to the disk
-            return (await self.recorder.write(draft))[0].id
+            return (await self.recorder.write(*drafts))[-1].id
 
     @contextmanager
     def _asks(self, approval_id: str, action: str, call: CallInFlight) -> Iterator[None]:
@@ -358,10 +361,11 @@ def _by_standing(granted: StandingGrant) -> ApprovalDecision:
     return ApprovalDecision(approved=True, role="grant", rationale=why)
 
 
-def _expired(approval_id: str, action: str, node: str, attempt: int, call: int | None) -> Draft:
-    """``approval.expired`` of a call that is stopped before anybody decided."""
-    meta = ApprovalEnded(approval_id, "expired", node=node, attempt=attempt, call=call)
-    return Draft("approval.expired", f"{action} was stopped before anybody decided", meta)
+def _expired(approval_id: str, action: str, node: str, attempt: int, call: int | None, how: str = "expired") -> Draft:
+    """``approval.expired`` of a call that is stopped, or of which something else would follow by now, before anybody decided."""
+    meta = ApprovalEnded(approval_id, how, node=node, attempt=attempt, call=call)
+    why = "would do something else by now, and is asked anew" if how == CHANGED else "was stopped before anybody decided"
+    return Draft("approval.expired", f"{action} {why}", meta)
 
 
 def _decision_of(meta: Mapping[str, Any]) -> ApprovalDecision:

@@ -327,6 +327,8 @@ async def test_what_was_asked_anew_because_it_changed_is_found_again_under_its_n
         asked = [event.payload["meta"]["approval_id"] for event in b.ledger.read_run(run_id) if event.kind == "approval.requested"]
         assert len(asked) == 2
         assert [shown.approval_id for shown in operator.shown] == [asked[0], asked[1], asked[1]]
+        ended = [event.payload["meta"] for event in b.ledger.read_run(run_id) if event.kind == "approval.expired"]
+        assert [(each["approval_id"], each["decision"]) for each in ended] == [(asked[0], "changed")]
 
 
 async def test_what_came_from_outside_through_a_node_of_items_counts_as_such_for_the_next_process_too(bench, desk):

@@ -9,6 +9,7 @@ from typing import Any
 from runloop.dataclass import dataclass
 from runloop.openings.clauses import ACCEPT, APPROVE, REJECT, RETRY, REVISE
 from runloop.runs.approvals import OUTCOMES
+from runloop.text import CHANGED
 
 _STAYS = frozenset(
     {"node", "nodes", "attempt", "call", "round", "name", "port", "class", "action", "agent", "worker", "approval_id", "approvals", "scope"}
@@ -18,7 +19,7 @@ _STAYS = frozenset(
 )
 """Fields of a record's meta that hold no content and are not made of it; every other is masked."""
 _CHOSEN = frozenset({"decision", "on_timeout"})
-_WORDS = frozenset({"approved", "rejected", "expired", APPROVE, REJECT, REVISE, ACCEPT, RETRY, *OUTCOMES})
+_WORDS = frozenset({"approved", "rejected", "expired", CHANGED, APPROVE, REJECT, REVISE, ACCEPT, RETRY, *OUTCOMES})
 """What is chosen where the author of an opening gave no words for it."""
 _HASHES = frozenset({"args_hash", "inputs_hash", "outputs_hash", "result_hash", "final_hash", "opening_digest", "blake3", "sha256"})
 """Hashes of content: whoever can guess a short text can prove the guess by them, so they go too."""
