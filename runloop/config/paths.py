@@ -13,7 +13,6 @@ from runloop.config.errors import ConfigError
 from runloop.dataclass import dataclass
 from runloop.errors import Where
 from runloop.patterns import lazy
-from runloop.private import make_private
 
 SYSTEM_CONFIG = Path("/etc/runloop")
 SOCKET_NAME = "rmp.sock"
@@ -143,6 +142,8 @@ class Directories:
 
 def ensure(path: Path) -> Path:
     """Create a directory and its parents for this user alone (0700); existing ones keep their mode."""
+    from runloop.private import make_private
+
     try:
         make_private(path)
     except OSError as error:

@@ -12,7 +12,6 @@ import apsw
 
 from runloop.errors import RunloopError, Where
 from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly
-from runloop.private import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,6 +153,8 @@ def free_in(folder: Path) -> int:
 
 def create_directory(folder: Path) -> None:
     """Make a directory that is missing, for its owner only, with its parents, on disk when this returns."""
+    from runloop.private import make_private
+
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     make_private(folder)
     for each in made:

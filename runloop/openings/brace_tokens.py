@@ -22,9 +22,10 @@ _TOKEN = lazy(
     | (?P<string>"(?:[^"\\\r\n]++|\\[^\r\n])*+")
     | (?P<template>\{\{[ \t]*+params\.[A-Za-z0-9_-]++[ \t]*+\}\})
     | (?P<mark>:=|->|==|!=|>=|<=|[><{}\[\](),:=])
-    | (?P<word>(?:[\w.+]|-(?!>))++)""",
+    | (?P<word>[\w.+-]+(?<!-(?=>)))""",
     re.VERBOSE,
 )
+"""Where a word ends at an arrow, it gives the ``-`` back. ``(?:…|-(?!>))++`` keeps it before Python 3.11.5 (gh-106052)."""
 _ESCAPE = lazy(r'\\(?:(["\\/bfnrt])|u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))')
 _SIMPLE = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _OPENS = lazy(r"(?:[ \t\r\n]++|#[^\r\n]*+)*+opening\b(?![ \t]*+:)(?!-)")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _BLOCKS = {"params": 1, "policy": 1, "nodes": 2, "edges": 1}
 """How many levels below a key of the document are never written on one line."""
 _NO_BLOCKS: Mapping[str, int] = MappingProxyType({})
-_WORDS = re.compile(r"""[^\W\d](?:[\w./@+()'"!=?<>~%*&;,-]|:(?=[\w/])|[ ](?=[^ #]))*+|\d++[a-zA-Z]++""")
+_WORDS = re.compile(r"""[^\W\d](?>(?:[\w./@+()'"!=?<>~%*&;,-]++|:(?=[\w/])|[ ](?=[^ #]))*)|\d++[a-zA-Z]++""")
+"""An atomic group: before Python 3.11.5 ``(?:…)*+`` keeps of its last round what failed in it (gh-106052)."""
 _KEY = re.compile(r"[^\W\d][\w.-]*+")
 _ELSEWHERE = re.compile(r"(?:y|n|yes|no|on|off)", re.IGNORECASE)
 _FOLDED = re.compile(r"[^ \n]+(?: [^ \n]+)+")

@@ -8,8 +8,6 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from runloop.private import make_private
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,6 +25,8 @@ class Owner:
     @classmethod
     def take(cls, pog: Path) -> Self:
         """Become an owner in the knowledge base at ``pog``."""
+        from runloop.private import make_private
+
         directory = pog / _DIRECTORY
         make_private(directory)
         owner_id = uuid.uuid4().hex

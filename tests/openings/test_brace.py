@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.openings import examine, parse_opening
-from runloop.openings.brace_tokens import is_brace
+from runloop.openings.brace_tokens import is_brace, tokenize
+from runloop.openings.errors import Report
 from runloop.openings.yamltree import MAX_BYTES
 
 YAML = """\
@@ -249,3 +250,12 @@ def test_the_example_of_the_documentation_is_an_opening_without_problems():
     [example] = re.findall(r"```opening\n(.*?)```", page, re.DOTALL)
 
     assert examine(example).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a->b", ["a", "->", "b"]), ("a-->b", ["a-", "->", "b"]), ("-a->-b-", ["-a", "->", "-b-"]), ("1>-2>b", ["1", ">", "-2", ">", "b"])],
+)
+def test_a_word_ends_where_an_arrow_begins_whatever_stands_around_it(text, words):
+    tokens, _ = tokenize(text, Report())
+    assert [token.text for token in tokens[:-1]] == words

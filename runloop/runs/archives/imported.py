@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
-from runloop.private import make_private
 from runloop.runs.archives.archive import Archive, peek
 from runloop.runs.archives.container import ArchiveInvalid
 
@@ -47,6 +46,8 @@ class Imported:
                     where=Where(file=str(place)),
                     hint="`--replace` takes this one instead",
                 )
+        from runloop.private import make_private
+
         make_private(self.directory)
         staged = self.directory / f".{archive.root}.{os.getpid()}"
         try:

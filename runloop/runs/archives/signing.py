@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, VerificationFailed, Where, exhausted
-from runloop.private import make_private
 from runloop.runs.archives.manifest import Signature
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ def verify(digest: str, signature: Signature) -> bool:
 def signing_key(directory: Path) -> Ed25519PrivateKey:
     """The user's key in ``directory``, made there at first use: for the user alone, never overwritten, 32 bytes in hexadecimal."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from runloop.private import make_private
 
     path = directory / _KEY
     try:
@@ -116,6 +117,8 @@ class KnownSigners:
         return {ledger: key for ledger, _, key in (line.partition(" ") for line in lines)}
 
     def _write(self, known: dict[str, str]) -> None:
+        from runloop.private import make_private
+
         make_private(self.directory)
         staged = self.directory / f".{_KNOWN}.{os.getpid()}"
         staged.write_text("".join(f"{ledger} {key}\n" for ledger, key in sorted(known.items())), "ascii")
