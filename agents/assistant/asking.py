@@ -136,7 +136,7 @@ SUBJECTS: tuple[Subject, ...] = (
     ),
     Subject(
         "mails",
-        ("sent", "send", "mail", "email", "outbox", "wrote", "message"),
+        ("sent", "send", "mail", "email", "outbox", "wrote", "write", "written", "message"),
         _mails,
         "messages that runs wrote",
         "No run wrote a message",

@@ -159,9 +159,18 @@ def install(shell: str | None, environment: Mapping[str, str]) -> int:
             f"the completion cannot be written: {error.strerror}", code="cli.completion", where=Where(file=str(path)), hint=hint
         ) from error
     print_line(f"{'already there' if same else 'written'}: {path}; remove it to undo this")
-    if name == "zsh":
-        print_line(f"zsh finds it once ~/.zshrc has, before compinit:  fpath=({path.parent} $fpath)")
+    if needed := needs(name, path):
+        print_line(needed)
     return 0
+
+
+def needs(shell: str, path: Path) -> str:
+    """What the shell needs besides to find its script there; empty where that is nothing."""
+    if shell == "zsh":
+        return f"zsh finds it once ~/.zshrc has, before compinit:  fpath=({path.parent} $fpath)"
+    if shell == "bash":
+        return f"bash finds it with the package bash-completion; without that, once ~/.bashrc has:  source {path}"
+    return ""
 
 
 def place(shell: str, environment: Mapping[str, str]) -> Path:

@@ -167,7 +167,8 @@ def _completion(_settings: Settings, how: How) -> Step:
     if not how.agrees(f"Install completion for {shell} as {path}?"):
         return Step("completion", "left", f"for {shell}", f"rlp --install-completion {shell}")
     _silently(lambda: completion.install(shell, os.environ))
-    return Step("completion", "done", f"{path}", f"rm {path}")
+    needed = completion.needs(shell, path)
+    return Step("completion", "done", f"{path}" + (f"; {needed}" if needed else ""), f"rm {path}")
 
 
 _PREFIXES = ("/usr", "/usr/local")

@@ -68,6 +68,7 @@ def test_a_question_without_a_time_has_none(question, load):
         ("which mails were denied last week", "decisions"),
         ("what is running", "unfinished"),
         ("which e-mails did I send last month", "mails"),
+        ("who did I write to today", "mails"),
         ("list artifacts", "files"),
         ("what ran today", "runs"),
         ("what happened last night", "runs"),

@@ -248,6 +248,9 @@ def test_the_script_is_written_where_the_shell_looks_and_said_to_be_there_the_se
         assert capsys.readouterr().out.startswith("written: ")
         assert main(["--install-completion", shell]) == 0
         assert capsys.readouterr().out.startswith("already there: ")
+    main(["--install-completion", "bash"])
+    needed = f"without that, once ~/.bashrc has:  source {home}/.local/share/bash-completion/completions/rlp"
+    assert needed in capsys.readouterr().out
     monkeypatch.setenv("SHELL", "/bin/tcsh")
     assert main(["--show-completion"]) == 2
     assert "bash, zsh, fish" in capsys.readouterr().err

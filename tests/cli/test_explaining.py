@@ -187,3 +187,9 @@ def test_an_answer_whether_a_call_happened_is_no_decision():
     said["summary"]["outcomes"] = [{"action": "mail.smtp", "decision": "it happened", "by": "operator", "ts_ms": 0, "why": None}]
     [line] = (line for line in drawing.summary_lines(said) if "1970" in line)
     assert line.startswith("answered  whether mail.smtp happened: it happened by operator, 1970-")
+
+
+def test_a_run_that_has_not_ended_is_not_said_to_be_left_by_its_process():
+    asked = step("event:7", "run", "run r of letter", run_id="r", opening="letter", status="unfinished", mode="daemon")
+    [first, *_] = drawing.tree(graph([asked], []), 8)
+    assert first.startswith("run r of letter, not ended, daemon")

@@ -209,7 +209,8 @@ def _node(_step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
 
 
 def _run(step: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    said = [facts["status"], facts.get("mode", ""), date_clock(step["ts_ms"])]
+    state = "not ended" if facts["status"] == "unfinished" else facts["status"]  # the record does not tell whether a process drives it
+    said = [state, facts.get("mode", ""), date_clock(step["ts_ms"])]
     params = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in (facts.get("params") or {}).items() if value)
     tokens = f"{facts['tokens']} tokens" if facts.get("tokens") else ""
     usd = f"{facts['usd']:.6g} USD" if facts.get("usd") else ""
