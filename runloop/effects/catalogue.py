@@ -143,7 +143,7 @@ _TABLE = (
     Effect("files.write", _X, "fs_rw", "Write a text file under a granted root; the previous content is kept.",
            _args({"path": _name(4096), "text": _text(4 * MAX_TEXT)}), "path, bytes, blake3, previous", actions=("files.write",)),
     Effect(
-        "exec.run", _X, "exec", "Run a program (no shell) inside a granted root, with limits.",
+        "exec.run", _X, "exec", "Run a program (no shell), with limits, in a directory of its own or one under a granted root.",
         _args({"argv": _list(_text(65_536), 256, 1)}, cwd=_name(4096), stdin=_text(), timeout_ms=_int(1, 600_000, 30_000)),
         "exit_code (minus the number of a signal), signal, stdout, stderr, timed_out, truncated", actions=("exec.run",),
     ),

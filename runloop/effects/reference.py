@@ -47,7 +47,8 @@ Some calls change class with their arguments: `http.fetch` is a read for GET and
 lists as read-only, and `mail.send` is the action `mail.outbox` (reversible, nothing leaves the machine) until SMTP is configured.
 
 What `http.fetch` gets is text under the character set that the answer declares, else UTF-8, and base64 where it is neither; it follows
-at most 5 redirects, and refuses compressed answers. Of a program's standard output and error `exec.run` keeps 256 KiB each.
+at most 5 redirects, and refuses compressed answers. Paths are absolute or begin with `~/`, and have no `..`. Without `cwd` a program
+runs in an empty directory, which is removed afterwards. Of its standard output and error 256 KiB each are kept.
 
 ## Refusals
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from runloop.runs.approvals import ApprovalDesk
     from runloop.runs.recorder import Recorder
     from runloop.sandbox.spec import InLine
+
+
+_MOST_SAID = 2000
+"""Characters of what stands in place of a line that cannot be shown; progress may have no more."""
 
 
 class Evicted(Exception):  # noqa: N818 - it says what happened
@@ -301,10 +305,12 @@ class Crossings:
                     return Answer("{}", 0)
                 self.lines += 1
             try:
+                args: Mapping[str, Any] = decode_args(name, args_json)
+            except CallError as error:
+                args = {"level": "warn", "text": f"the agent said something that cannot be shown: {error.message}"[:_MOST_SAID]}
+            with suppress(CallError):  # a line that cannot be told is not worth the guest's life
                 performer, ctx = self.performer(name), self.context(self.journal.asked)
-                await performer.perform(performer.prepare(decode_args(name, args_json), ctx), ctx)
-            except CallError:
-                pass  # a log line that cannot be used is not worth the guest's life
+                await performer.perform(performer.prepare(args, ctx), ctx)
         return Answer("{}", 0)
 
     async def _virtual(self, name: str, args_json: str) -> Answer:

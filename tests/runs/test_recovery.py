@@ -510,7 +510,12 @@ async def test_lines_that_stand_in_the_record_are_not_logged_again(bench, desk):
     operator = desk()
     async with bench(operator=operator, rules=RunRules(evict_after_ms=10)) as b:
         lines = "    emit.log('{}')\n    emit.log('{}')\n"
-        code = "@agent\ndef run():\n" + lines.format("a", "b") + "    model.complete('one')\n" + lines.format("c", "d")
+        code = (
+            "@agent\ndef run():\n    emit.log('no', 'warning')\n"
+            + lines.format("a", "b")
+            + "    model.complete('one')\n"
+            + lines.format("c", "d")
+        )
         b.agent("one", code + SENDS.split("run():\n")[1], caps="model = true\nmail = true")
         for _ in range(2):
             held = asyncio.Event()
@@ -522,7 +527,8 @@ async def test_lines_that_stand_in_the_record_are_not_logged_again(bench, desk):
             await recover(b, run_id)
 
             logged = [event.payload["meta"]["text"] for event in b.ledger.read_run(run_id) if event.kind == "node.log"]
-            assert logged == ["a", "b", "c", "d"]
+            assert logged[0].startswith("the agent said something that cannot be shown: ")
+            assert logged[1:] == ["a", "b", "c", "d"]
 
 
 async def test_an_artifact_that_was_recorded_before_the_process_died_is_recorded_once(bench):
