@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from runloop.runs.sources import RunSource
 
 
+_STOPPED = frozenset({"timeout", "budget", "guest.timeout", "worker.crashed", "run.diverged", "output.invalid"})
+"""Codes of attempts that did not end by themselves, or whose outputs were refused."""
+
+
 @dataclass(slots=True)
 class Spent:
     """What calls used: tokens, millionths of a dollar where the price is known, and whether it always was."""
@@ -97,6 +101,11 @@ class RecordedAttempt:
     """Lines that it logged since its last answered call."""
     waits_for: set[str] = field(default_factory=set)
     """What the attempt waits for at this place of the record: calls and approvals by their id, ``pause``, ``child``."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether what the guest gave in the end is not in the record: it did not end by itself, or its outputs were refused."""
+        return self.status in {None, "cancelled"} or (self.outputs is None and (self.error or {}).get("code") in _STOPPED)
 
     def children_of(self, run_id: str) -> list[str]:
         """The child runs that were asked for, by the ids that they have where ``run_id`` asks; a nested opening is one itself."""

@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from runloop.runs.sources import RunSource
     from runloop.sandbox.spec import Answer, Limits
 
-_STOPPED = frozenset({"timeout", "budget", "guest.timeout", "worker.crashed", "run.diverged", "output.invalid"})
-"""Codes of attempts that did not end by themselves, or whose outputs were refused: what the guest gave in the end is not in the record."""
-
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
@@ -184,8 +181,7 @@ class Replayer:
             return ReplayedAttempt(*place, "skipped", detail="a nested opening is a run of its own")
         bundle = self._bundle(attempt, node.name, node.variant)
         rerun = _Rerun(self, run, attempt, guest)
-        stopped = attempt.outputs is None and (attempt.error or {}).get("code") in _STOPPED
-        if stopped or attempt.status in {None, "cancelled"}:
+        if attempt.cut:
             return await rerun.cut(bundle, node.with_args)
         return await rerun.whole(bundle, node.with_args)
 

@@ -27,7 +27,7 @@ def attempt_of(run: RecordedRun, agent: str, node: str | None) -> RecordedAttemp
 
     """
     last = {each.node: each for each in run.attempts}
-    ended = {name: each for name, each in last.items() if each.agent.get("name") == agent and each.status in {"ok", "error"}}
+    ended = {name: each for name, each in last.items() if each.agent.get("name") == agent and not each.cut}
     found = [attempt for name, attempt in ended.items() if node in {None, name}]
     if len(found) == 1:
         return found[0]

@@ -77,6 +77,12 @@ def test_a_file_to_which_nothing_can_be_added_is_left_alone(before):
         ([attempt("one")], "writer", None, "writer did not come to an end"),
         ([attempt("one")], "reader", "two", "as node two"),
         ([attempt("one", status="cancelled")], "reader", None, "did not come to an end"),
+        (
+            [attempt("one", status="error", outputs=None, error={"code": "timeout", "message": "."})],
+            "reader",
+            "one",
+            "did not come to an end",
+        ),
     ],
 )
 def test_an_attempt_that_cannot_be_chosen_is_an_error(attempts, agent, node, says):
