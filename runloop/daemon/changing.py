@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from runloop.daemon.hosting import Hosting
     from runloop.daemon.submitting import Submitting
 
+_LOOKS = 5
+"""So often, a second apart, it is looked whether a run has ended by itself; one that waits for room on the disk may take long."""
+
 
 @dataclass(slots=True)
 class Changing:
@@ -43,7 +46,18 @@ class Changing:
         hosting.start_now(hosted)  # it ends at once, whatever is before it
         if cancelling is not None:
             await self._on_disk(cancelling)  # from here on it ends, whatever becomes of the daemon
-        return {**hosted.shown(), "state": "cancelling"}
+            return {**hosted.shown(), "state": "cancelling"}
+        return {**hosted.shown(), "state": await self._own_end(hosted)}
+
+    async def _own_end(self, hosted: Hosted) -> str:
+        """What becomes of a run whose end was on its way before somebody cancelled it. Raises InvalidInput ``run.ended``."""
+        run_id = hosted.run.run_id
+        if hosted.task is not None:
+            await on_record(asyncio.ensure_future(asyncio.wait({hosted.task})), self.hosting.stalled, _LOOKS)
+        state = await self.hosting.roster.state_of(run_id)
+        if state in {"succeeded", "failed"}:
+            raise _ended(run_id, state)
+        return "cancelling" if state == "cancelled" else "ending"
 
     async def pause(self, ref: str, why: str) -> dict[str, Any]:
         """Let a run and its children begin nothing new."""
@@ -102,7 +116,7 @@ class Changing:
         if state == "unfinished":
             message = f"run {run_id} has no end and does not run in this daemon"
             raise InvalidInput(message, code="run.not_here", hint="it runs in another process with --local")
-        raise InvalidInput(f"run {run_id} has ended: {state}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")
+        raise _ended(run_id, state)
 
     async def _adopt(self, run_id: str | None = None) -> int:
         """Take over the run of that id, or every run, that a process which is gone has left; how many.
@@ -114,3 +128,7 @@ class Changing:
         found = await asyncio.to_thread(lambda: list(unfinished_runs(self.hosting.kb, run_id)))
         left = [each for each in found if not services.driven(each.owner) and not (coming and each.owner == services.owner)]
         return sum(self.hosting.take_over(left))
+
+
+def _ended(run_id: str, state: str) -> InvalidInput:
+    return InvalidInput(f"run {run_id} has ended: {state}", code="run.ended", hint=f"`rlp show {run_id[:8]}` shows it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -14,9 +16,14 @@ from runloop.effects.perform.artifact import artifact_filename
 from runloop.effects.perform.storage import write_new
 from runloop.errors import RunloopError, Where
 from runloop.events.records import ArtifactCreated, Saved
+from runloop.runs.results import RunHalted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_LOOKS_S = 1.0
+"""So often it is looked whether there is room again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +34,33 @@ class SavedFile:
     saved: Saved
 
 
+async def save_with_room(
+    save: Callable[[], list[SavedFile]], waiting: Callable[[RunloopError], None], halted: Callable[[], bool]
+) -> list[SavedFile]:
+    """Call ``save`` until there is room, as records wait for it too; ``waiting`` hears once of what has none.
+
+    Raises what ``save`` does for other reasons, and RunHalted once the process is to leave the run.
+    """
+    told = False
+    while True:
+        try:
+            return await asyncio.to_thread(save)
+        except RunloopError as error:
+            if not error.retryable:
+                raise
+            if not told:
+                told = True
+                waiting(error)
+        if halted():
+            raise RunHalted
+        await asyncio.sleep(_LOOKS_S)
+
+
 def save_ports(directory: str, run_id: str, saved: Mapping[str, list[Any]]) -> list[SavedFile]:
     """Write every value of ``saved`` (``node.port`` → values) below ``directory/run_id``. Blocking; durable when it returns.
 
-    Text is written as it is, anything else as indented JSON. Raises RunloopError ``run.artifact_write``.
+    Text is written as it is, anything else as indented JSON. Raises RunloopError ``run.artifact_write``, retryable where
+    there is no room.
     """
     files = []
     for ref, values in saved.items():
@@ -48,6 +78,7 @@ def save_ports(directory: str, run_id: str, saved: Mapping[str, list[Any]]) -> l
                     code="run.artifact_write",
                     where=Where(file=str(path), node=node, port=port),
                     hint="check the disk and the rights of the artifacts directory; the value is in the ledger",
+                    retryable=error.errno in _NO_ROOM,
                 ) from error
             sha256, size = hashlib.sha256(content).hexdigest(), len(content)
             kind = "text" if is_text else "json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.dataclass import dataclass
@@ -33,7 +34,7 @@ from runloop.openings.states import (
     Tick,
     Warn,
 )
-from runloop.runs.artifacts import SavedFile, save_ports
+from runloop.runs.artifacts import SavedFile, save_ports, save_with_room
 from runloop.runs.attempting import make_attempt
 from runloop.runs.budgets import InnerBudget
 from runloop.runs.call import close_open_calls
@@ -547,7 +548,8 @@ class Run:
         saved: list[SavedFile] = []
         try:
             if done.saved:
-                saved = await asyncio.to_thread(save_ports, self.services.artifacts_dir, self.run_id, done.saved)
+                save = partial(save_ports, self.services.artifacts_dir, self.run_id, done.saved)
+                saved = await save_with_room(save, self._no_room, lambda: self.recorder.halted)
         except RunloopError as error:
             if status == "succeeded":
                 status, reason, code = "failed", error.message, error.code
@@ -559,6 +561,13 @@ class Run:
             raise RunHalted
         stored = await self.recorder.write(*drafts, after=others)
         self._result = RunResult(self.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
+
+    def _no_room(self, error: RunloopError) -> None:
+        """Say what the run waits for; where the ledger is on the same disk that waits too."""
+        message = f"{error.message}; the run ends when there is room"
+        self.recorder.write(
+            Draft("node.log", message, NodeText(error.where.node or "", message, level="warn"), level="warn")
+        ).add_done_callback(self._heed)
 
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -11,6 +11,7 @@ from runloop.daemon.changing import Changing
 from runloop.daemon.hosted import Hosted
 from runloop.daemon.hosting import Hosting
 from runloop.daemon.submitting import Submitting
+from runloop.errors import InvalidInput
 from runloop.events import RunIdentity
 from runloop.kb.errors import LedgerFull
 from runloop.runs.results import Parked, RunHalted
@@ -113,6 +114,37 @@ async def test_who_cancels_while_the_disk_is_full_is_told_so_and_it_happens_once
     ledger.stalled = None
     run.recorded.set_result([])
     assert (await changing.cancel(RUN_ID, "enough"))["state"] == "cancelling"
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+async def test_who_cancels_a_run_whose_own_end_is_on_its_way_hears_how_it_ended(host, status):
+    changing, hosting, run, _ledger = host
+    run.recorded = None
+    cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
+    while not run.cancelled:
+        await asyncio.sleep(0)
+    hosting.roster.hosted.pop(RUN_ID)
+    hosting.roster.end(RUN_ID, status)
+    with pytest.raises(InvalidInput, match=f"has ended: {status}") as caught:
+        await cancelling
+    assert caught.value.code == "run.ended"
+
+
+async def test_who_cancels_once_more_while_a_run_ends_cancelled_is_told_that_it_is_cancelled(host):
+    changing, hosting, run, _ledger = host
+    run.recorded = None
+    cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
+    while not run.cancelled:
+        await asyncio.sleep(0)
+    hosting.roster.hosted.pop(RUN_ID)
+    hosting.roster.end(RUN_ID, "cancelled")
+    assert (await cancelling)["state"] == "cancelling"
+
+
+async def test_who_cancels_a_run_whose_end_waits_for_room_is_not_told_that_it_is_cancelled(host):
+    changing, _hosting, run, _ledger = host
+    run.recorded = None
+    assert (await changing.cancel(RUN_ID, "enough"))["state"] == "ending"
 
 
 async def test_a_fork_whose_requester_waits_no_longer_is_taken_in_all_the_same(monkeypatch):
