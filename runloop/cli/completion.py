@@ -166,10 +166,12 @@ def install(shell: str | None, environment: Mapping[str, str]) -> int:
 
 def needs(shell: str, path: Path) -> str:
     """What the shell needs besides to find its script there; empty where that is nothing."""
+    from shlex import quote
+
     if shell == "zsh":
-        return f"zsh finds it once ~/.zshrc has, before compinit:  fpath=({path.parent} $fpath)"
+        return f"zsh finds it once ~/.zshrc has, before compinit:  fpath=({quote(str(path.parent))} $fpath)"
     if shell == "bash":
-        return f"bash finds it with the package bash-completion; without that, once ~/.bashrc has:  source {path}"
+        return f"bash finds it with the package bash-completion; without that, once ~/.bashrc has:  source {quote(str(path))}"
     return ""
 
 

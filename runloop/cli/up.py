@@ -104,7 +104,7 @@ def _start(settings: Settings, log: Path) -> tuple[int, subprocess.Popen[bytes]]
     """The daemon in a session of its own, with nothing of the terminal, and the pipe on which it says that it is ready."""
     from runloop.config import ensure
 
-    overrides = {"logging.file": str(log), **context.current().overrides}
+    overrides = {"logging.file": str(log).replace("$", "$$"), **context.current().overrides}
     command = [sys.executable, "-P", "-m", "runloop.daemon.main", "--foreground"]
     command += [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
     env = dict(os.environ)

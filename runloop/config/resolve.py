@@ -57,7 +57,9 @@ def _filled(default: Any, expansion: Expansion) -> Any:
         return [_filled(each, expansion) for each in default]
     if isinstance(default, str) and "{" in default:
         base = expansion.base
-        return default.replace("{state}", str(base.state)).replace("{sockets}", str(base.sockets)).replace("{cache}", str(base.cache))
+        for name, path in (("{state}", base.state), ("{sockets}", base.sockets), ("{cache}", base.cache)):
+            default = default.replace(name, str(path).replace("$", "$$"))  # what it is called refers to no variable
+        return default
     return default
 
 

@@ -19,13 +19,14 @@ _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_
 
 def canonical_root(text: str, *, home: str | None, env: Mapping[str, str]) -> str:
     """Write an absolute directory without ``.``, ``..`` or doubled slashes; ValueError says why there is none."""
+    before = ""
     if text == "~" or text.startswith("~/"):
         if home is None:
             raise ValueError("there is no home directory to expand '~' with")
-        text = home + text[1:]
+        before, text = home, text[1:]
     elif text.startswith("~"):
         raise ValueError("only '~' itself is expanded, not another user's home")
-    text = _VARIABLE.sub(lambda found: _variable(found[1] or found[2], env), text)
+    text = before + _VARIABLE.sub(lambda found: _variable(found[1] or found[2], env), text)  # the home is what it is called
     if not text.startswith("/"):
         raise ValueError("it must be absolute or start with '~/'")
     if problem := path_problem(text):

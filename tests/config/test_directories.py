@@ -70,6 +70,14 @@ def test_the_socket_path_beats_the_directory_of_sockets(tmp_path):
     assert socket(RUNLOOP__RUNTIME__SOCKETS_DIR="/s", RUNLOOP__RUNTIME__SOCKET_PATH="/p.sock") == Path("/p.sock")
 
 
+def test_a_home_whose_name_has_a_dollar_sign_is_that_directory_and_no_variable(tmp_path):
+    env = {"HOME": str(tmp_path / "of $USER"), "USER": "eve"}
+    settings = load(env=env, cwd=tmp_path, system_dir=tmp_path)
+    assert settings.directories.pog == tmp_path / "of $USER/.runloop/pog"
+    assert settings.directories.socket == tmp_path / "of $USER/.runloop/sock/rmp.sock"
+    assert tmp_path / "of $USER/.runloop/openings" in settings.get("openings.search_dirs")
+
+
 def test_directories_are_made_for_the_user_alone(tmp_path):
     made = ensure(tmp_path / "a/b")
     assert [stat.S_IMODE(path.stat().st_mode) for path in (made, made.parent)] == [0o700, 0o700]

@@ -127,3 +127,7 @@ def test_a_collapsed_path_has_no_empty_or_dot_component(parts):
     path = collapse("/" + "/".join(parts))
     assert path == "/" or all(part not in {"", "."} for part in path[1:].split("/"))
     assert within(path, "/")
+
+
+def test_a_home_whose_name_has_a_dollar_sign_is_that_directory_and_no_variable():
+    assert canonical_root("~/$DATA", home="/of $DATA", env={"DATA": "notes"}) == "/of $DATA/notes"
