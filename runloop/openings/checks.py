@@ -200,7 +200,8 @@ class _Ports:
         if ref.port not in known:
             node = self._nodes[ref.node]
             message = f"{node.kind} '{node.name}' has no {which} port '{ref.port}'"
-            self._report.add("port", message, at, node=ref.node, port=ref.port, near=(ref.port, known))
+            more = f"others are declared under [ports.{which[:-3]}] in the agent's manifest.toml" if node.kind == "agent" else ""
+            self._report.add("port", message, at, node=ref.node, port=ref.port, near=(ref.port, known), more=more)
 
 
 def _supplied(nodes: Iterable[Node], edges: Iterable[Edge]) -> dict[str, list[str]]:

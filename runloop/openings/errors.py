@@ -80,17 +80,22 @@ class Report:
         *,
         hint: str = "",
         near: tuple[str, Collection[str]] | None = None,
+        more: str = "",
         node: str | None = None,
         port: str | None = None,
         key: str | None = None,
     ) -> None:
-        """Note one problem; ``at`` is None for what came from outside. ``near`` is a wrong name with the right ones, for a hint."""
+        """Note one problem; ``at`` is None for what came from outside.
+
+        ``near`` is a wrong name with the right ones, for a hint; ``more`` says how there can be others, where none of them is meant.
+        """
         line, column = at or (None, None)
         where = Where(file=self.file if at else None, line=line, column=column, node=node, port=port, key=key)
         if near is not None and len(self._problems) < _HINTED_PROBLEMS:
             from runloop.nearest import did_you_mean
 
             hint = did_you_mean(*near, most=_LISTED) or hint
+            hint += f"; {more}" if more and hint.startswith("known: ") else ""
         self._problems.append(Problem(f"opening.{code}", message, where, hint))
 
     def fatal(self, code: str, message: str, at: Place, *, hint: str = "") -> OpeningError:

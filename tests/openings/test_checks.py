@@ -23,6 +23,7 @@ artifacts: {save: [a.text]}
 """
 
 READER = AgentPorts(frozenset(), frozenset({"text", "lines"}))
+OTHERS = "others are declared under [ports.out] in the agent's manifest.toml"
 WRITER = AgentPorts(frozenset({"body", "title"}))
 
 
@@ -52,9 +53,9 @@ def test_an_opening_that_fits_its_agents_has_no_problems():
     [
         ("a.text, to: b.body", "a.txt, to: b.body", (8, 12, "agent 'reader' has no output port 'txt'", "did you mean 'text'?")),
         ("to: b.body", "to: b.bdy", (8, 24, "agent 'writer' has no input port 'bdy'", "did you mean 'body'?")),
-        ("b.out, to: c", "b.body, to: c", (10, 12, "agent 'writer' has no output port 'body'", "known: out")),
-        ("exists(b.out)", "exists(b.ok)", (11, 20, "agent 'writer' has no output port 'ok'", "known: out")),
-        ("save: [a.text]", "save: [a.out]", (12, 20, "agent 'reader' has no output port 'out'", "known: lines, text")),
+        ("b.out, to: c", "b.body, to: c", (10, 12, "agent 'writer' has no output port 'body'", f"known: out; {OTHERS}")),
+        ("exists(b.out)", "exists(b.ok)", (11, 20, "agent 'writer' has no output port 'ok'", f"known: out; {OTHERS}")),
+        ("save: [a.text]", "save: [a.out]", (12, 20, "agent 'reader' has no output port 'out'", f"known: lines, text; {OTHERS}")),
     ],
 )
 def test_a_port_that_the_manifest_lacks_is_a_problem_at_its_reference(old, new, expected):
