@@ -47,6 +47,9 @@ def runs(
         str | None,
         typer.Option("--text", metavar="WORDS", help="Only runs with these words in the opening's name, the parameters or the reason."),
     ] = None,
+    children: Annotated[
+        bool, typer.Option("--children", help="Also the runs that other runs started; --opening NAME finds these too.")
+    ] = False,
     imported: Annotated[bool, typer.Option("--imported", help="The runs that were imported, instead of this machine's own.")] = False,
     archived: Annotated[bool, typer.Option("--archived", help="The runs that `rlp kb prune` archived, and where.")] = False,
     as_json: JsonOption = False,
@@ -56,6 +59,8 @@ def runs(
     no_wrap: NoWrapOption = False,
 ) -> int:
     """List runs, newest first. A run without an end that no process drives is unfinished: `rlp resume` takes it up.
+
+    A run stands for those that it started as well, and waits for what they wait for; `rlp show RUN` lists them.
 
     Examples: `rlp runs --state waiting`, `rlp runs --opening compose_email --since 2d`, `rlp runs --text "pier repair" --json`.
     """
@@ -71,6 +76,7 @@ def runs(
         until_ms=moment(until, now_ms, "--until"),
         text=text and legible(text),
         limit=min(limit + 1, _MOST),
+        roots=not children and opening is None,
     )
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
     show = partial(_show, limit=limit, style=style, as_json=as_json, as_table=as_table)
@@ -115,7 +121,7 @@ def _listed(wanted: RunFilter) -> list[dict[str, Any]]:
 
     found = link.ask_if_operator(
         context.settings(), "list", state=wanted.state, opening=wanted.opening, since_ms=wanted.since_ms, until_ms=wanted.until_ms,
-        text=wanted.text, limit=wanted.limit,
+        text=wanted.text, limit=wanted.limit, roots=wanted.roots,
     )  # fmt: skip
     return in_ledger(wanted) if found is None else list(found["runs"])
 

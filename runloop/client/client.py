@@ -253,9 +253,14 @@ class Client:
         until_ms: int | None = None,
         text: str | None = None,
         limit: int = 50,
+        roots: bool = False,
     ) -> list[dict[str, Any]]:
-        """The newest runs first; submitted from ``since_ms`` to before ``until_ms`` (Unix milliseconds), with every word of ``text``."""
-        asked = {"state": state, "opening": opening, "since_ms": since_ms, "until_ms": until_ms, "text": text, "limit": limit}
+        """The newest runs first; submitted from ``since_ms`` to before ``until_ms`` (Unix milliseconds), with every word of ``text``.
+
+        With ``roots`` only those that no other run started.
+        """
+        asked: dict[str, Any] = {"state": state, "opening": opening, "since_ms": since_ms, "until_ms": until_ms, "text": text}
+        asked |= {"limit": limit, "roots": roots}
         found: list[dict[str, Any]] = (await self.ask("list", **asked))["runs"]
         return found
 

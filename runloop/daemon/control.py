@@ -158,6 +158,7 @@ class Control:
             reading.number(fields, "offset", 0) or 0,
             living=frozenset(living_owners(self._daemon.kb.root)),
             here={run_id: each["state"] for run_id, each in here.items()},
+            roots=reading.flag(fields, "roots"),
         )
         rows = await asyncio.to_thread(self._daemon.kb.runs, wanted)
         return {"runs": [_with_waits(row, here.get(row["run_id"])) for row in rows]}

@@ -41,6 +41,8 @@ _OPEN = """SELECT run_id, approval_id, coalesce(action, '') AS name, requested_m
 """What is open; a node makes one call at a time, so a question about a call that was cut off is that call."""
 _SPENT = """SELECT run_id, sum(tokens_in + tokens_out), CASE WHEN count(*) = count(usd) THEN sum(usd) END FROM effects
     WHERE run_id IN (SELECT value FROM json_each(:runs)) GROUP BY run_id"""
+_BELOW = """SELECT run_id, trace_id, opening_name, status, status AS state, why, why_ms FROM runs
+    WHERE finished_ms IS NULL AND parent_run_id IS NOT NULL AND trace_id IN (SELECT value FROM json_each(:traces))"""
 _WAITS_FOR = {"ask.person": "an answer", "timer.sleep": A_TIME, "spawn.agent": "a child run", "spawn.opening": "a child run"}
 
 
@@ -122,6 +124,8 @@ class RunFilter:
     run_ids: tuple[str, ...] | None = None
     related_to: str | None = None
     """The run whose children and forks are meant."""
+    roots: bool = False
+    """Only runs that no other run started; each that has no end waits for what its child runs wait for too."""
     living: frozenset[str] | None = None
     here: Mapping[str, str] | None = None
 
@@ -139,6 +143,8 @@ def select_runs(db: apsw.Connection, wanted: RunFilter) -> list[dict[str, Any]]:
     if open_rows:
         _add_spent(db, open_rows)
         _add_waits(db, open_rows)
+        if wanted.roots:
+            _add_waits_below(db, open_rows)
     return rows
 
 
@@ -155,6 +161,8 @@ def _statement(wanted: RunFilter) -> tuple[str, dict[str, Any]]:
         if value is not None:
             where.append(condition)
             values[name] = value
+    if wanted.roots:
+        where.append("r.parent_run_id IS NULL")
     for number, word in enumerate(_words(wanted.text or "")):
         where.append(f"instr(r.words, :word{number})")
         values[f"word{number}"] = word
@@ -200,6 +208,17 @@ def _add_waits(db: apsw.Connection, rows: Mapping[str, dict[str, Any]]) -> None:
         waits[str(run_id)].append((wait[0], wait[1], wait[2]))
     for run_id, row in rows.items():
         row["waiting_for"], row["waiting_since_ms"] = _wait_of(row, waits[run_id])
+
+
+def _add_waits_below(db: apsw.Connection, roots: Mapping[str, dict[str, Any]]) -> None:
+    """What the child runs of a run wait for that waits for nothing itself: that for which one has waited longest."""
+    below = {row["run_id"]: row for row in _dicts(db, _BELOW, {"traces": as_json([row["trace_id"] for row in roots.values()])})}
+    if below:
+        _add_waits(db, below)
+    for row in sorted(below.values(), key=lambda row: row["waiting_since_ms"] or 0):
+        root = roots[root_of(row)]
+        if root["waiting_for"] is None and row["waiting_for"] is not None:
+            root.update(waiting_for=f"{row['waiting_for']} in {row['opening_name']}", waiting_since_ms=row["waiting_since_ms"])
 
 
 def _wait_of(row: Mapping[str, Any], waits: Iterable[tuple[str | None, str, int]]) -> tuple[str | None, int | None]:

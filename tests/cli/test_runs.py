@@ -74,7 +74,7 @@ def rlp(capsys, *arguments):
 
 
 def test_the_table_says_what_runs_wait_for_and_how_long_they_took(home, capsys):
-    header, _, *rows = rlp(capsys, "runs", "--table").splitlines()
+    header, _, *rows = rlp(capsys, "runs", "--children", "--table").splitlines()
     cells = [[cell.strip() for cell in line.split("|")] for line in rows]
     assert [cell.strip() for cell in header.split("|")] == ["run", "opening", "state", "age", "took", "tokens", "usd", "why"]
     assert cells == [
@@ -86,26 +86,55 @@ def test_the_table_says_what_runs_wait_for_and_how_long_they_took(home, capsys):
 
 def test_runs_stand_in_rows_on_a_terminal_of_80_columns_whatever_they_wait_for_and_cost(home, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    assert len(rlp(capsys, "runs", "--table").splitlines()) == 5
+    assert len(rlp(capsys, "runs", "--children", "--table").splitlines()) == 5
+
+
+def test_the_runs_that_others_started_are_listed_on_request_and_by_their_opening(home, capsys):
+    def ids(*arguments):
+        return [int(each["run_id"][:8], 16) for each in json.loads(rlp(capsys, "runs", *arguments, "--json"))]
+
+    assert (ids(), ids("-n", "1"), ids("--children"), ids("--opening", "inner")) == ([2, 1], [2], [3, 2, 1], [3])
+
+
+def test_a_run_waits_for_what_those_that_it_started_wait_for(home, capsys):
+    owner = "e" * 32
+    four, five, six = (
+        identity(4, "outer"),
+        identity(5, "middle", identity(4).run_id),
+        identity(6, "inner", identity(5).run_id, identity(4).run_id),
+    )
+    with KnowledgeBase.open(home / "state" / "pog") as kb:
+        for run in (four, five, six):
+            node = r.NodeStarted("n", 1, r.AgentRef("writer"))
+            append(kb, run, 3000, ("run.submitted", started(owner)), ("run.started", started(owner)), ("node.started", node))
+        asked = r.ApprovalRequested("q", "t", "n", action="mail.smtp")
+        kb.ledger.append([run_event(six, 4, "approval.requested", asked, "asked", ts_ms=NOW + 600_000)])
+    first, *_ = json.loads(rlp(capsys, "runs", "--json"))
+    assert (first["opening_name"], first["waiting_for"], first["waiting_since_ms"]) == (
+        "outer",
+        "approval of mail.smtp in inner",
+        NOW + 600_000,
+    )
+    assert "waits for approval of mail.smtp in inner since 2h" in rlp(capsys, "runs", "-n", "1", "--table")
 
 
 def test_the_list_is_narrowed_and_is_json_for_programs(home, capsys):
     def ids(*arguments):
         return [int(each["run_id"][:8], 16) for each in json.loads(rlp(capsys, "runs", *arguments, "--json"))]
 
-    assert (ids(), ids("-n", "1"), ids("--state", "waiting"), ids("--state", "unfinished")) == ([3, 2, 1], [3], [2], [3])
+    assert (ids("--state", "waiting"), ids("--state", "unfinished", "--children")) == ([2], [3])
     assert (ids("--opening", "letter"), ids("--text", "pier BOLTS"), ids("--since", "1h"), ids("--until", "1h")) == (
         [2, 1],
         [1],
         [],
-        [3, 2, 1],
+        [2, 1],
     )
     assert rlp(capsys, "runs", "--state", "queued", "--table") == "no runs match\n"
 
 
 def test_a_table_says_that_there_are_more_runs_than_it_shows(home, capsys):
-    assert rlp(capsys, "runs", "-n", "2", "--table").splitlines()[-1] == "… and more runs (use --limit to see more than 2)"
-    assert "more runs" not in rlp(capsys, "runs", "-n", "3", "--table")
+    assert rlp(capsys, "runs", "-n", "1", "--table").splitlines()[-1] == "… and more runs (use --limit to see more than 1)"
+    assert "more runs" not in rlp(capsys, "runs", "-n", "2", "--table")
 
 
 @pytest.mark.parametrize("text", ["%", " *** ", "–"])

@@ -34,8 +34,8 @@ class Terminal:
             os.execve(sys.executable, [sys.executable, "-P", "-m", "runloop", *arguments], {**daemon.env, "TERM": "xterm-256color"})
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
 
-    def expect(self, text):
-        until = time.monotonic() + 60
+    def expect(self, text, seconds=60):
+        until = time.monotonic() + seconds
         while text not in self.shown:
             assert time.monotonic() < until, self.shown
             if not self.read():
@@ -258,5 +258,5 @@ def test_a_run_that_waits_for_the_guest_to_be_compiled_says_so_and_then_begins(d
     daemon.start()
     terminal = Terminal(daemon, "run", "quick")
     terminal.expect("note: the daemon prepares the Python guest, once per machine; the run begins then")
-    terminal.expect("succeeded")
+    terminal.expect("succeeded", 400)
     assert terminal.end() == 0
