@@ -217,7 +217,7 @@ def test_a_child_run_is_held_and_stopped_with_the_run_that_it_belongs_to(mailing
     mailing.opening("outer", "version: 0\nname: outer\nnodes: [{id: a, use: opening:mails}]\nedges: []\n")
     mailing.start()
     run_id = detached(mailing, "outer")
-    while len(waits := listed(mailing, "--state", "waiting")) < 2:
+    while len(waits := listed(mailing, "--state", "waiting", "--children")) < 2:
         pass
     (child,) = (row["run_id"] for row in waits if row["parent_run_id"] == run_id)
 
