@@ -1,6 +1,7 @@
 """Shells in tmux. They are a module of tests/support, which scripts/record-shell and a benchmark use too."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def home(request, tmp_path, shell, guest_cache):
     """A home in which `rlp ask` only says what it was asked; with the parameter True it answers."""
     answers = getattr(request, "param", False)
     made = Home(tmp_path, shell, guest_cache, answers=answers)
+    if answers:  # no screen waits for a guest that is compiled: on a new machine that takes as long as it takes
+        subprocess.run([sys.executable, "-P", "-m", "runloop.daemon.main", "--prepare"], env=made.env, check=True, capture_output=True)
     yield made
     if answers:
         made.rlp("down")
