@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _KINDS = {"exception": "guest.exception", "memory": "guest.memory", "bad-result": "guest.result", "bad-agent": "guest.request"}
 
+_NO_ROOM = "Cannot allocate memory (os error 12)"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -72,6 +74,8 @@ def trapped(execution: Execution, error: str) -> Outcome:
         return Outcome.failed("guest.memory", "the agent has more than one memory; it may have one, which is what its limit counts")
     if "memory minimum size" in error or "exceeds memory limits" in error:
         return Outcome.failed("guest.memory", f"the agent needs more than {execution.limits.memory_bytes} bytes to start")
+    if _NO_ROOM in error:
+        return Outcome.failed("guest.no_room", f"the system gives this process no room for an agent: {_NO_ROOM}")
     cause = re.findall(r"wasm trap: ([^\n]+)|Caused by:\s*\n\s*(?:\d+: )?([^\n]+)", error)
     said = next((one for pair in reversed(cause) for one in pair if one), error.strip().splitlines()[0] if error.strip() else "unknown")
     if "call stack exhausted" in said:

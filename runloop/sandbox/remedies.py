@@ -7,6 +7,7 @@ from typing import Final
 
 HINTS: Final = {
     "guest.memory": "raise limits.memory, or keep less in memory",
+    "guest.no_room": "lift `ulimit -v`: an agent takes some GB of addresses, of which it uses few as memory; or free memory",
     "guest.timeout": "raise limits.wall, or do less per node",
     "guest.fuel": "raise limits.fuel, or do less per node",
     "guest.output": "raise limits.output, or say less",

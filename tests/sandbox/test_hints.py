@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from runloop.bundles.manifest import _LIMIT_KEYS
-from runloop.sandbox.outcome import accepted
+from runloop.sandbox.outcome import accepted, trapped
 from runloop.sandbox.remedies import HINTS, hint_of, place_of
 from runloop.sandbox.spec import MAX_REQUEST_BYTES
 
@@ -82,6 +82,15 @@ def test_a_group_of_exceptions_has_its_place_too():
     +------------------------------------
 """
     assert place_of("guest.exception", told) == 'look at lib/words.py, line 7: return data["missing"] + 1'
+
+
+def test_an_agent_for_which_the_system_has_no_room_did_not_crash():
+    error = "failed to allocate\n\nCaused by:\n    0: mmap failed to reserve 0x104000000 bytes\n    1: Cannot allocate memory (os error 12)"
+    found = trapped(SimpleNamespace(reason=None, stderr=b""), error)
+
+    assert found.code == "guest.no_room"
+    assert "crashed" not in found.text
+    assert "ulimit -v" in hint_of(found.code, found.text)
 
 
 def test_an_exception_of_the_agents_own_is_said_to_come_from_its_innermost_line():
