@@ -105,6 +105,10 @@ def translate(error: Exception, path: Path, db: apsw.Connection | None = None) -
     where = Where(file=str(path))
     if _no_room(error, db):
         return _full(error, path)
+    if _no_writing(error, path):
+        message = f"its directory cannot be written, which SQLite has to do also to read it: {error}"
+        hint = f"make {path.parent} writable for this user, or copy the state directory to where it is, and set RUNLOOP_HOME to that"
+        return LedgerReadOnly(message, where=where, hint=hint)
     if isinstance(error, apsw.SQLError) and str(error).startswith("no such table"):
         return LedgerCorrupt(f"a part of the file is missing: {error}", where=where, hint="restore the file from a backup")
     for types, ours, message, hint in _MEANINGS:
@@ -122,6 +126,13 @@ def _no_room(error: Exception, db: apsw.Connection | None) -> bool:
     if isinstance(error, (apsw.IOError, apsw.CantOpenError)):
         return db is not None and db.system_errno in _NO_ROOM
     return isinstance(error, apsw.FullError)
+
+
+def _no_writing(error: Exception, path: Path) -> bool:
+    """Whether the reason is a read-only file system, or a directory of somebody else; SQLite says of both that it cannot open the file."""
+    if isinstance(error, OSError):
+        return error.errno == errno.EROFS
+    return isinstance(error, apsw.CantOpenError) and os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK)
 
 
 def _full(error: Exception, path: Path) -> LedgerFull:

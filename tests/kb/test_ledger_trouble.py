@@ -7,6 +7,7 @@ import pytest
 
 from runloop.errors import EXIT_VERIFICATION
 from runloop.kb import Ledger
+from runloop.kb.database import translate
 from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerIO, LedgerLocked, LedgerReadOnly, NotALedger
 
 
@@ -182,3 +183,15 @@ def test_damaged_pages_are_reported_by_verify_and_not_a_crash(ledger, contact):
         report = damaged.verify()
     assert not report.ok
     assert 1 <= report.broken.event_id <= 40
+
+
+def test_where_nothing_can_be_written_a_ledger_that_is_there_is_not_said_to_be_missing(tmp_path, monkeypatch):
+    path = tmp_path / "events.sqlite"
+    path.touch()
+    allowed = os.access
+    monkeypatch.setattr("os.access", lambda place, mode: mode != os.W_OK and allowed(place, mode))
+    for error in (apsw.CantOpenError("unable to open database file"), OSError(30, "Read-only file system", str(path))):
+        found = translate(error, path)
+        assert (type(found), found.code, str(tmp_path) in found.hint) == (LedgerReadOnly, "ledger.read_only", True)
+    path.unlink()
+    assert translate(apsw.CantOpenError("unable to open database file"), path).code == "ledger.failed"
