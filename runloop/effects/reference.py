@@ -49,6 +49,8 @@ lists as read-only, and `mail.send` is the action `mail.outbox` (reversible, not
 What `http.fetch` gets is text under the character set that the answer declares, else UTF-8, and base64 where it is neither; it follows
 at most 5 redirects, and refuses compressed answers. Paths are absolute or begin with `~/`, and have no `..`. Without `cwd` a program
 runs in an empty directory, which is removed afterwards. Of its standard output and error 256 KiB each are kept.
+The `default` of `ask.person` is the answer of a person who types nothing, or lets `timeout_ms` pass; where nobody is there who could
+answer, the call is `unavailable`.
 
 ## Refusals
 

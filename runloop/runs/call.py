@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Once, Outcome, Witness
-from runloop.errors import RunloopError
+from runloop.errors import InvalidInput, RunloopError
 from runloop.events import value_hash
 from runloop.events.records import EffectEnded, EffectRequested, ErrorInfo, OpenQuestion
 from runloop.runs.errors import NeedsPerson
@@ -256,7 +256,8 @@ async def _done_before(performer: Performer, prepared: Prepared, ctx: CallContex
 
 
 def _as_call_error(error: RunloopError) -> CallError:
-    return CallError(CallErrorKind.UNAVAILABLE, error.message, code=error.code, hint=error.hint, retryable=error.retryable)
+    kind = CallErrorKind.INVALID if isinstance(error, InvalidInput) else CallErrorKind.UNAVAILABLE
+    return CallError(kind, error.message, code=error.code, hint=error.hint, retryable=error.retryable)
 
 
 def _defect(name: str, error: Exception, *, outcome_unknown: bool = False) -> CallError:

@@ -81,6 +81,26 @@ async def test_an_agent_hears_why_what_it_spawned_failed(bench, call):
         assert (status, code, reason.startswith("node '"), "inside" in reason) == ("failed", "guest.exception", True, True)
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("spawn.opening('child', {'m': 6})", "unknown parameter 'm'"),
+        ("spawn.opening('child', {'n': 'six'})", "parameter 'n' must be a number, not a string"),
+    ],
+)
+async def test_what_cannot_be_spawned_as_it_was_asked_for_is_invalid_and_not_tried_again(bench, call, said):
+    async with bench() as b:
+        b.agent("spawner", f"@agent\ndef run():\n    return {{'out': {call}.status}}\n", caps="spawn = true")
+        b.openings["child"] = CHILD
+        b.agent("one", ONE)
+
+        result = await b.run(SPAWN.replace('spawner"}', 'spawner", retry: {max_attempts: 2, backoff_ms: 10}}'))
+
+        assert result.status == "failed"
+        [failed] = b.metas("effect.failed")
+        assert (failed["error"]["kind"], failed["error"]["message"]) == ("invalid", said)
+
+
 async def test_spawning_what_policy_does_not_name_is_denied(bench):
     async with bench() as b:
         code, caps = spawner("spawn.agent('one', {'n': 6})", '["agent:other"]')
