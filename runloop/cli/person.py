@@ -33,6 +33,8 @@ _SCOPE_WORDS = {
 }
 _NO = ("n", "no")
 _RULE = 55
+_FAR = 12
+"""Lines below a question after which it is said again: it may have scrolled away."""
 
 
 def person_present() -> bool:
@@ -90,9 +92,12 @@ class TerminalPerson:
                     return in_time(question)
 
     async def _put(self, question: Question, agent: str) -> PersonAnswer | None:
-        _say(f"\n{_bold(f'{clean_line(agent)} asks:')} {clean(question.text)}")
+        asks = _bold(f"{clean_line(agent)} asks:")
+        _say(f"\n{asks} {clean(question.text)}")
         if question.detail:
             _say(clean(question.detail))
+        if question.text.count("\n") + question.detail.count("\n") > _FAR:
+            _say(f"\n{asks} {clean_line(question.text.partition(chr(10))[0])}")
         if question.closes_ms is not None:
             _say(f"  (without an answer by {clock(question.closes_ms)}: {clean_line(question.on_timeout)})")
         for number, option in enumerate(question.options, start=1):

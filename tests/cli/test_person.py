@@ -2,6 +2,8 @@
 
 from io import BytesIO, TextIOWrapper
 
+import pytest
+
 from runloop.cli.person import TerminalPerson, _approval_text
 from runloop.cli.remote import answer_at_terminal
 from runloop.policy import Scope
@@ -44,6 +46,17 @@ async def test_what_should_change_reaches_the_gate_of_a_run_that_a_daemon_drives
     said = capsys.readouterr().err
     assert "without an answer by" in said
     assert ": approve)" in said
+
+
+@pytest.mark.parametrize(("lines", "times"), [(3, 1), (100, 2)])
+async def test_a_question_that_scrolled_away_is_said_again_above_its_options(capsys, lines, times):
+    person = Typing()
+    person.lines = ["1\n"]
+    await answer_at_terminal(Recorded(), person, {**GATE, "question": "Good?\n\n" + "line\n" * lines})
+    said = capsys.readouterr().err
+    assert said.count("note asks: Good?") == times
+    assert said.rindex("line") < said.index("1) approve")
+    assert (said.rindex("asks: Good?") > said.rindex("line")) is (times == 2)
 
 
 async def test_other_options_are_sent_without_words():
