@@ -128,6 +128,8 @@ class _Making:
         first, last = events[0], events[-1]
         versions = first.payload["meta"]["versions"]
         status = last.payload["meta"]["status"] if last.kind == "run.finished" else None
+        for name, digest in ((first.payload["meta"].get("overrides") or {}).get("agents") or {}).items():
+            self.agents.setdefault(digest, (name, None))  # an attempt that the fork went on with began under another
         for event in events:
             agent = event.payload["meta"].get("agent") if event.kind == "node.started" else None
             if agent and agent.get("digest"):

@@ -184,6 +184,25 @@ async def test_a_bundle_that_is_gone_is_named_and_the_rest_is_exported(recorded,
         assert (made.missing, read_archive(made.data).manifest.missing) == ((f"relay {digest[:12]}",), [digest])
 
 
+async def test_the_code_with_which_a_fork_goes_on_with_an_attempt_comes_along(bench, archived):
+    code = "@agent\ndef run():\n    said = model.complete('?').text\n    return {'out': said + model.complete('!').text}\n"
+    async with bench() as b:
+        b.agent("one", code, caps="model = true")
+        parent = await b.run("version: 0\nname: o\nnodes: [{id: a, use: 'agent:one'}]\nedges: []\n")
+        before = b.services.resolve_agent("one", None).digest
+        (b.agents_dir / "one").rename(b.root / "moved")
+        b.agent("one", code.replace("'!'", "'!!'"), caps="model = true")
+        other = b.services.resolve_agent("one", None)
+        first = next(event for event in b.ledger.read_run(parent.run_id) if event.kind == "effect.completed")
+        fork = await b.manager.fork(b.ledger, ForkRequest(parent.run_id, str(first.payload["seq"]), agents={"one": other}))
+        result = await b.manager.drive(fork)
+
+        manifest = read_archive(archived(b, result.run_id).data).manifest
+
+        assert load_run(b.ledger, result.run_id).attempts[0].agent["digest"] == other.digest
+        assert (list(manifest.bundles), manifest.missing) == ([other.digest], [before])
+
+
 async def test_an_archive_with_any_byte_changed_is_refused(recorded, archived):
     async with recorded() as (b, run_id):
         data = archived(b, run_id).data
