@@ -14,6 +14,9 @@ NOBODY = "none of these"
 MAX_OPTIONS = 9
 HOW_TO_IMPORT = "import contacts with `rlp kb import contacts FILE` (vCard or CSV), or give an e-mail address"
 
+_SEVERAL = re.compile(r"\w\s*[&;+]\s*\w|\w\s+(?:and|und|et|y)\s+\w", re.IGNORECASE)
+"""Names that are joined."""
+
 
 @agent
 def run(query: str = "") -> dict[str, Any]:
@@ -61,7 +64,8 @@ def _unknown(asked: Query, people: list[Person]) -> dict[str, Any]:
     near = close_misses(asked, people)
     if not asked.address:
         like = f"; near: {'; '.join(map(label, near))}" if near else ""
-        raise LookupError(f"there is no contact {asked.text!r}{like}; {HOW_TO_IMPORT}")
+        each = "one person is looked for at a time: ask once for each; else " if _SEVERAL.search(asked.text) else ""
+        raise LookupError(f"there is no contact {asked.text!r}{like}; {each}{HOW_TO_IMPORT}")
     use = f"use {asked.address} as given"
     options = {label(person): person for person in near}
     try:

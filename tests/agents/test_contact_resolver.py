@@ -109,6 +109,12 @@ def test_an_unknown_name_is_an_error_that_says_how_to_import(resolver: ModuleTyp
         resolve(resolver, "Xavier Quill", choose(0))
 
 
+@pytest.mark.parametrize("several", ["Maria Lee and John Smith", "Maria & Xavier", "Maria Lee und Xavier"])
+def test_who_names_several_people_is_told_to_ask_for_each(resolver: ModuleType, several: str) -> None:
+    with pytest.raises(LookupError, match="one person is looked for at a time: ask once for each; else import contacts"):
+        resolve(resolver, several)
+
+
 def test_no_contacts_at_all_is_the_same_error(resolver: ModuleType) -> None:
     with pytest.raises(LookupError, match="there is no contact 'John'; import contacts"):
         resolve(resolver, "John", people=[])
