@@ -74,7 +74,7 @@ def test_the_demonstration_ends_with_nothing_paid_or_sent_twice(guest_cache):
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     for expected in (
         "$ kill -9 ",
         "asked twice: 1, only the call that was in flight",
