@@ -106,3 +106,12 @@ def test_a_script_of_the_package_is_plain_shell_and_ends_at_the_first_failure(sc
     text = script.read_text()
     checked = subprocess.run(["/bin/sh", "-n", str(script)], capture_output=True, text=True, check=False)
     assert (text.splitlines()[0], "\nset -e\n" in text, checked.stderr) == ("#!/bin/sh", True, "")
+
+
+def test_the_guest_is_prepared_with_nothing_of_the_environment_of_whoever_installs_the_package(tmp_path):
+    (tmp_path / "setpriv").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "setpriv").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["/bin/sh", DEBIAN / "setup", "guest"], env=env, capture_output=True, text=True, check=True)
+    options, _, command = done.stdout.splitlines()[-1].partition(" /usr/bin/")
+    assert ("--reset-env" in options.split(), command) == (True, "runloopd --system --prepare")
