@@ -18,6 +18,8 @@ from runloop.policy import Capabilities, override_key, parse_override
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from runloop.bundles.manifest import Manifest
+
 _DEPTH = 3
 _NAME = VARIANT
 
@@ -71,15 +73,8 @@ class BundleStore:
         """
         root = self.find(name, variant)
         bundle = load_bundle(root, home=self._home, env=self._env)
-        where = Where(file=str(root / MANIFEST))
-        if bundle.name != name:
-            message = f"manifest declares agent {bundle.name!r}, not {name!r}"
-            raise BundleInvalid(message, code="bundle.name_mismatch", where=where, hint="rename the directory or the agent")
-        if variant is not None and bundle.variant != variant:
-            message = f"variant mismatch (manifest {bundle.variant or 'none'}, requested {variant})"
-            raise BundleInvalid(
-                message, code="bundle.variant_mismatch", where=where, hint="ask for the variant that is there, or install the other"
-            )
+        if (fault := misnamed(root, bundle, name, variant)) is not None:
+            raise fault
         return self.narrowed(bundle)
 
     def find(self, name: str, variant: str | None = None) -> Path:
@@ -137,9 +132,24 @@ class BundleStore:
     def _suggestion(self, name: str) -> str:
         from runloop.nearest import nearest
 
-        names = {listed.inspection.manifest.name for listed in self.list() if listed.inspection.manifest}
-        near = nearest(name, names)
+        named = {listed.inspection.manifest.name: listed.inspection.root for listed in self.list() if listed.inspection.manifest}
+        if name in named:
+            return f"the agent in {named[name]} calls itself so: rename that directory"
+        near = nearest(name, named)
         return f"did you mean {near!r}?" if near else "`rlp agent list` shows what there is"
+
+
+def misnamed(root: Path, found: Bundle | Manifest, name: str, variant: str | None) -> BundleInvalid | None:
+    """Why what was found in ``root`` is not the agent that was looked for; None where it is."""
+    where = Where(file=str(root / MANIFEST))
+    if found.name != name:
+        message = f"manifest declares agent {found.name!r}, not {name!r}"
+        return BundleInvalid(message, code="bundle.name_mismatch", where=where, hint="rename the directory or the agent")
+    if variant is not None and found.variant != variant:
+        message = f"variant mismatch (manifest {found.variant or 'none'}, requested {variant})"
+        hint = "ask for the variant that is there, or install the other"
+        return BundleInvalid(message, code="bundle.variant_mismatch", where=where, hint=hint)
+    return None
 
 
 def _candidates(base: Path, name: str, variant: str | None) -> Iterable[Path]:

@@ -28,7 +28,9 @@ from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle, BundleStore
+    from runloop.bundles.bundle import Inspection
     from runloop.bundles.manifest import Kind
+    from runloop.errors import RunloopError
 
 _GUEST_PYTHON = (3, 14)
 
@@ -87,7 +89,7 @@ def check(targets: Targets, root: RootOption = None, json: JsonOption = False, t
     found = []
     for target in targets:
         inspection = inspect_bundle(_place(store, target), home=_home(), env=os.environ)
-        problems = [*inspection.problems, *lint(inspection, _guest_compiles, _wasm_fault)]
+        problems = [*_misnamed(target, inspection), *inspection.problems, *lint(inspection, _guest_compiles, _wasm_fault)]
         found.append((target, inspection, problems, remarks_on(inspection.root, inspection.bundle)))
     if output.wants_json(as_json=json, as_table=table):
         output.print_json({"agents": [inspection_json(*each) for each in found]})
@@ -155,7 +157,9 @@ def build(target: Target, root: RootOption = None, json: JsonOption = False, tab
     from runloop.bundles.seal import seal
 
     place = _place(_store(root), target)
-    sealed, problems = seal(place, home=_home(), env=os.environ, compiles=_guest_compiles, wasm_fault=_wasm_fault)
+    sealed, problems = None, _misnamed(target, inspect_bundle(place, home=_home(), env=os.environ))
+    if not problems:
+        sealed, problems = seal(place, home=_home(), env=os.environ, compiles=_guest_compiles, wasm_fault=_wasm_fault)
     as_json = output.wants_json(as_json=json, as_table=table)
     if sealed is None:
         if as_json:
@@ -353,6 +357,17 @@ def _place(store: BundleStore, target: str) -> Path:
         return Path(target).resolve()
     name, at, variant = target.partition("@")
     return store.find(name, variant if at else None)
+
+
+def _misnamed(target: str, inspection: Inspection) -> list[RunloopError]:
+    """What keeps an agent that was asked for by name from being found by it; a directory may have any name."""
+    from runloop.bundles.store import misnamed
+
+    if _is_path(target) or inspection.manifest is None:
+        return []
+    name, at, variant = target.partition("@")
+    fault = misnamed(inspection.root, inspection.manifest, name, variant if at else None)
+    return [] if fault is None else [fault]
 
 
 def _bundle(store: BundleStore, target: str) -> Bundle:

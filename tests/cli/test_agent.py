@@ -213,6 +213,19 @@ def test_build_and_check_remark_on_imports_that_end_the_agent_and_on_files_that_
 
 
 @pytest.mark.usefixtures("compiled")
+def test_an_agent_whose_directory_has_another_name_is_named_by_check_build_and_who_looks_for_it(rlp, home):
+    rlp("scaffold", "reader")
+    agents = home / ".runloop" / "agents"
+    (agents / "reader").rename(agents / "moved")
+
+    for verb in ("check", "build"):
+        code, _, err = rlp(verb, "moved", "--table")
+        assert (code, "manifest declares agent 'reader', not 'moved'" in err) == (2, True)
+    assert rlp("check", str(agents / "moved"))[0] == 0
+    assert f"the agent in {agents / 'moved'} calls itself so: rename that directory" in rlp("show", "reader")[2]
+
+
+@pytest.mark.usefixtures("compiled")
 def test_build_says_what_changed_and_refuses_what_is_wrong(rlp, home):
     rlp("scaffold", "reader")
     bundle = home / ".runloop" / "agents" / "reader"
