@@ -6,7 +6,6 @@ logs or raises it.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import re
@@ -75,6 +74,8 @@ class SecretStore:
 
     async def get(self, secret_id: str) -> str | None:
         """Return the value, or None where no provider has it."""
+        import asyncio
+
         for provider in self._providers:
             try:
                 value = await asyncio.wait_for(asyncio.to_thread(provider.get, secret_id), KEYRING_TIMEOUT_S)
