@@ -28,7 +28,7 @@ _SAID: Final = (
     ),
     (
         r"\nRuntimeError: can't start new thread$",
-        "an agent runs in one thread; use runloop_agent.spawn or more nodes for work side by side",
+        "an agent runs in one thread; nodes of an opening work side by side, and runloop_agent.spawn.opening starts one",
     ),
     (rf"\nAttributeError: module 'os' has no attribute '(?:{_NO_PROCESS})'", "an agent cannot start processes; use runloop_agent.exec"),
     (r"\nEOFError(?:: EOF when reading a line)?$", "nobody types into an agent; use runloop_agent.ask.person"),
