@@ -272,13 +272,14 @@ class WorkerPool:
     async def _stop(self, peer: Peer, job: Job) -> None:
         """Stop a guest whose caller left, and wait until it is out; a worker that does not obey is killed."""
         peer.stop(job, "guest.stopped", "the run was stopped")
-        try:
-            async with asyncio.timeout(_GRACE_S):
-                await job.gone.wait()
-        except TimeoutError:
-            peer.cause = "a guest that was to stop did not"
-            peer.kill()
-            await job.gone.wait()
+        gone = asyncio.ensure_future(job.gone.wait())
+        try:  # no asyncio.timeout: in a task that is cancelled it raises CancelledError before Python 3.11.4 (gh-102780)
+            if not (await asyncio.wait({gone}, timeout=_GRACE_S))[0]:
+                peer.cause = "a guest that was to stop did not"
+                peer.kill()
+                await gone
+        finally:
+            gone.cancel()
 
     async def _path_of(self, spec: GuestSpec) -> str:
         fuel = spec.limits.fuel is not None
