@@ -16,7 +16,7 @@ from runloop.cli.showing import Unshown, run_shown
 from runloop.errors import EXIT_INTERRUPTED, EXIT_OK, Denied, InvalidInput, RunloopError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runloop.cli.requests import Request
     from runloop.config import Settings
@@ -221,19 +221,24 @@ async def _answer(request: Request, settings: Settings, *, local: bool, as_json:
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json({**answer, "run_id": held.result.run_id})
         return code
-    output.print_line(str(answer.get("text", "")))
-    sources = [text for each in answer.get("sources") or () if (text := _source(each))]
-    if sources and answer.get("mode") != "table":
-        output.print_line()
-        for number, text in enumerate(sources, 1):
-            output.print_line(f"[{number}] {text}")
+    for line in _lines_of(answer):
+        output.print_line(line)
     return code
 
 
-def _source(source: Any) -> str:
+def _lines_of(answer: Mapping[str, Any]) -> list[str]:
+    """The text, and its sources below it; what was found without a model is a line for each source, and has that source below the line."""
+    lines = str(answer.get("text", "")).split("\n")
+    sources = [each for each in answer.get("sources") or () if isinstance(each, dict) and _source(each)]
+    if not sources or answer.get("mode") == "table":
+        return lines
+    if answer.get("mode") == "hits" and len(lines) == len(sources):
+        return [part for line, each in zip(lines, sources, strict=True) for part in (line, f"    {_source({**each, 'what': None})}")]
+    return [*lines, "", *(f"[{number}] {_source(each)}" for number, each in enumerate(sources, 1))]
+
+
+def _source(source: Mapping[str, Any]) -> str:
     """One source, as a person looks it up."""
-    if not isinstance(source, dict):
-        return ""
     place = f"{source['path']}:{source['line']}" if source.get("path") and source.get("line") else source.get("path") or ""
     run = f"rlp show {str(source['run_id'])[:8]}" if source.get("run_id") else ""
     event = f"rlp why event:{source['event_id']}" if source.get("event_id") else ""

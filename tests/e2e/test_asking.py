@@ -133,6 +133,14 @@ def test_a_question_that_fits_no_opening_is_answered_from_the_record_with_its_so
     assert (found["sources"][0]["path"].endswith("pier.md"), found["sources"][0]["line"] >= 1) == (True, True)
 
 
+def test_what_is_found_without_a_model_stands_once_each_with_its_place_below_it(home):
+    lines = home.rlp("ask", "--table", "when does the pier repair start?").stdout.splitlines()
+
+    assert [line[:3] for line in lines[::2]] == [f"[{number}]" for number in range(1, len(lines) // 2 + 1)]
+    assert all(line.startswith("    ") and "rlp why event:" in line for line in lines[1::2])
+    assert "pier.md:" in lines[1]
+
+
 def test_the_daemon_answers_the_same(home):
     assert home.rlp("up", "--wait").returncode == 0
     try:
