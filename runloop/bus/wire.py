@@ -150,10 +150,8 @@ class Wire(asyncio.BufferedProtocol):
         self._flush()
         if self._transport is not None:
             self._transport.close()
-        try:
-            async with asyncio.timeout(1.0):
-                await asyncio.shield(self._gone)
-        except TimeoutError:
+        # no asyncio.timeout: in a task that is cancelled it raises CancelledError before Python 3.11.4 (gh-102780)
+        if not (await asyncio.wait({self._gone}, timeout=1.0))[0]:
             self.drop()
             await self._gone
 
