@@ -125,6 +125,9 @@ def outcome(error: BaseException) -> int:
     return _report_unexpected(error)
 
 
+_HELP = frozenset({"-h", "--help", "help"})
+
+
 def _dispatch(arguments: list[str]) -> int:
     rest = _take_global_options(arguments)
     if rest and rest[0] in ("--install-completion", "--show-completion"):
@@ -138,15 +141,15 @@ def _dispatch(arguments: list[str]) -> int:
         print(help_text())
         return EXIT_OK
     verb, *own = rest
-    if verb in ("-h", "--help", "help") and not own:
+    if verb in _HELP and set(own) <= _HELP:
         print(help_text())
         return EXIT_OK
-    if verb == "help" and own[0] in TOPICS:
+    if verb in _HELP and own[0] in TOPICS:
         from runloop.cli import exits
 
         print(exits.text())
         return EXIT_OK
-    if verb == "help":
+    if verb in _HELP:
         verb, own = own[0], [*own[1:], "--help"]
     if verb == "version" and not own:
         return _print_version()

@@ -159,7 +159,10 @@ def shows_progress() -> bool:
 
 def write_over(text: str = "") -> None:
     """A line of progress on stderr, in the place of the one before. What would wrap is cut: it would come again and again below itself."""
-    print(f"\r\x1b[K{fitted(text, terminal_width() - 1)}", end="", file=sys.stderr, flush=True)
+    width = terminal_width() - 1
+    cut = fitted(text, width)
+    line = f"\r{cut.ljust(width)}\r{cut}" if os.environ.get("TERM") == "dumb" else f"\r\x1b[K{cut}"
+    print(line, end="", file=sys.stderr, flush=True)
 
 
 def wants_json(*, as_json: bool, as_table: bool) -> bool:

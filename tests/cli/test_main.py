@@ -46,7 +46,7 @@ def raises(error):
     return command
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"], ["help", "--help"], ["help", "help"], ["--help", "-h"]])
 def test_help_lists_every_verb_with_one_line(capsys, arguments):
     assert main.main(arguments) == 0
     printed = capsys.readouterr().out

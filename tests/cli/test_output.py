@@ -209,3 +209,11 @@ def test_whatever_ends_a_question_the_next_line_is_one_of_its_own(monkeypatch, w
     with pytest.raises(KeyboardInterrupt):
         output.heard("Sure? ")
     assert shown.getvalue() == "Sure? \n"
+
+
+@pytest.mark.parametrize(("term", "shown"), [("xterm", "\r\x1b[Khalf"), ("dumb", "\rhalf               \rhalf")])
+def test_a_line_of_progress_takes_the_place_of_the_one_before_on_any_terminal(capsys, monkeypatch, term, shown):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", "20")
+    output.write_over("half")
+    assert capsys.readouterr().err == shown
