@@ -170,7 +170,7 @@ class People:
             return
         kind, meta = record["kind"], record["meta"]
         if kind in {"approval.decided", "approval.expired"}:
-            self._settle(meta["approval_id"], heard=kind == "approval.decided", changed=meta["decision"] == CHANGED)
+            self._settle(meta["approval_id"], heard=kind == "approval.decided", changed=meta.get("decision") == CHANGED)
         elif kind in _OUTCOMES:
             approval_id = f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}"
             self._settle(approval_id, heard=kind == "effect.completed" and not _by_default(meta.get("result")))
