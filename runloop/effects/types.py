@@ -156,7 +156,8 @@ class Prepared:
 class Outcome:
     """What a call did: the JSON answer, what it cost, and the labels of where its content came from.
 
-    Tokens are None where none were used; ``usd_micros`` is None where the price is not known.
+    Tokens are None where none were used; ``usd_micros`` is None where the price is not known. ``note`` is what a person should know
+    of it besides.
     """
 
     result: Any
@@ -166,6 +167,7 @@ class Outcome:
     cached: bool = False
     taint: frozenset[str] = frozenset()
     tokens_estimated: bool = False
+    note: str = ""
 
     @property
     def usd(self) -> float | None:

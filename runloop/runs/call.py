@@ -192,7 +192,8 @@ class Call:
             estimated=outcome.tokens_estimated or None,
             taint=sorted(outcome.taint) or None,
         )
-        written = await self._write(Draft("effect.completed", f"{self.name} answered", ended, agent_id=self.at.who.agent_id))
+        said = f"{self.name} answered: {outcome.note}" if outcome.note else f"{self.name} answered"
+        written = await self._write(Draft("effect.completed", said, ended, agent_id=self.at.who.agent_id))
         self._count(outcome)
         return Answer(dump(outcome.result), written)
 

@@ -244,3 +244,4 @@ def test_a_node_that_fails_after_sending_and_is_repeated_sends_once(empty_home):
     assert (done.returncode, attempts, len(empty_home.outbox())) == (1, [1, 2, 3], 1), done.stderr
     assert [result["repeated"] for result in results] == [False, True, True]
     assert len({result["message_id"] for result in results}) == 1
+    assert empty_home.rlp("logs", "last", "--table").stdout.count("mail.send answered: the message had gone out before") == 2

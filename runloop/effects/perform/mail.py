@@ -153,4 +153,4 @@ class MailSend:
             "repeated": repeated,
             "same_content": record.digest == mail.digest,
         }
-        return Outcome(result)
+        return Outcome(result, note="the message had gone out before, so nothing left now" if repeated else "")
