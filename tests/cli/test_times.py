@@ -1,5 +1,6 @@
 """Times as people give and read them."""
 
+import time
 from datetime import datetime
 
 import pytest
@@ -49,3 +50,21 @@ def test_anything_else_is_refused_with_examples(text):
 def test_times_are_short_for_people():
     shown = ["–", "0.00s", "0.42s", "12.3s", "3m05s", "2h10m", "3d4h"]
     assert [span(ms) for ms in (None, -5, 420, 12_340, 185_000, 7_800_000, 273_600_000)] == shown
+
+
+@pytest.fixture
+def far_zone(monkeypatch):
+    """A zone that is further from UTC than a day."""
+    with monkeypatch.context() as here:
+        here.setenv("TZ", "UTC+25")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_in_a_zone_that_there_cannot_be_a_span_is_read_and_a_date_is_refused(far_zone):
+    assert moment("2d", 10 * 86_400_000, "--since") == 8 * 86_400_000
+    for text in ("yesterday", "09:30"):
+        with pytest.raises(InvalidInput) as caught:
+            moment(text, 10 * 86_400_000, "--since")
+        assert caught.value.code == "cli.time"
