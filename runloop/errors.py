@@ -112,15 +112,19 @@ class VerificationFailed(RunloopError):  # noqa: N818
     exit_code = EXIT_VERIFICATION
 
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The numbers of errors of the system that say that a disk or a quota is full."""
+
+
 def exhausted(error: BaseException) -> Unavailable | None:
     """What to say where files, processes, memory or disk space have run out, which no code can repair; None for any other error."""
     if isinstance(error, OSError):
-        spent = error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
+        spent = error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN} | NO_ROOM
     else:
         spent = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"))
     if not spent:
         return None
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return Unavailable(
             f"what has to be written cannot be: {error.strerror}",
             code="system.disk_full",

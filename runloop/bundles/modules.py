@@ -77,7 +77,8 @@ def _imported(body: Iterable[ast.stmt], path: str) -> Iterator[tuple[str, int]]:
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = [*path.split("/")[: -node.level], *([node.module] if node.module else [])] if node.level else [str(node.module)]
-            yield from ((".".join(base), node.lineno) for _ in base[:1])
+            if base:
+                yield ".".join(base), node.lineno
             yield from ((".".join([*base, alias.name]), node.lineno) for alias in node.names)
         elif isinstance(node, ast.Try):
             if not any(_catches(handler) for handler in node.handlers):

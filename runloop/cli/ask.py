@@ -229,20 +229,21 @@ async def _answer(request: Request, settings: Settings, *, local: bool, as_json:
 def _lines_of(answer: Mapping[str, Any]) -> list[str]:
     """The text, and its sources below it; what was found without a model is a line for each source, and has that source below the line."""
     lines = str(answer.get("text", "")).split("\n")
-    sources = [each for each in answer.get("sources") or () if isinstance(each, dict) and _source(each)]
+    sources = [(str(each.get("what") or ""), _place(each)) for each in answer.get("sources") or () if isinstance(each, dict)]
+    sources = [each for each in sources if any(each)]
     if not sources or answer.get("mode") == "table":
         return lines
     if answer.get("mode") == "hits" and len(lines) == len(sources):
-        return [part for line, each in zip(lines, sources, strict=True) for part in (line, f"    {_source({**each, 'what': None})}")]
-    return [*lines, "", *(f"[{number}] {_source(each)}" for number, each in enumerate(sources, 1))]
+        return [part for line, (_, place) in zip(lines, sources, strict=True) for part in (line, f"    {place}")]
+    return [*lines, "", *(f"[{number}] {'  '.join(filter(None, each))}" for number, each in enumerate(sources, 1))]
 
 
-def _source(source: Mapping[str, Any]) -> str:
-    """One source, as a person looks it up."""
+def _place(source: Mapping[str, Any]) -> str:
+    """Where a person looks a source up."""
     place = f"{source['path']}:{source['line']}" if source.get("path") and source.get("line") else source.get("path") or ""
     run = f"rlp show {str(source['run_id'])[:8]}" if source.get("run_id") else ""
     event = f"rlp why event:{source['event_id']}" if source.get("event_id") else ""
-    return "  ".join(part for part in (str(source.get("what") or ""), place, run or event) if part)
+    return "  ".join(part for part in (place, run or event) if part)
 
 
 def _somebody() -> bool:

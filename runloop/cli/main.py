@@ -137,13 +137,10 @@ def _dispatch(arguments: list[str]) -> int:
         return handle(rest[1] if len(rest) > 1 else None, os.environ)
     if _asks_for_version(rest):
         return _print_version()
-    if not rest:
+    if set(rest) <= _HELP:
         print(help_text())
         return EXIT_OK
     verb, *own = rest
-    if verb in _HELP and set(own) <= _HELP:
-        print(help_text())
-        return EXIT_OK
     if verb in _HELP and own[0] in TOPICS:
         from runloop.cli import exits
 

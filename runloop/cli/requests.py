@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
@@ -194,7 +194,7 @@ def fallback(line: str, settings: Settings, known: Sequence[Askable], found: Mea
         )
     filled = [Filled(param, line, line, "the line")]
     if ZONE_PARAM in askable.opening.params:
-        offset_s = round(datetime.now().astimezone().utcoffset().total_seconds())  # type: ignore[union-attr] # it has a zone
+        offset_s = time.localtime().tm_gmtoff
         filled.append(Filled(ZONE_PARAM, offset_s, f"{offset_s}", "the time zone here"))
     match = Match(name, 0.0, (), None, tuple(filled))
     return Request(line, known, Meant("none", (match, *found.matches), found.reason), 0, answers=name == "assistant")

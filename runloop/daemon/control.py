@@ -15,7 +15,7 @@ from runloop.daemon.lookups import Lookups
 from runloop.daemon.people import Answer
 from runloop.daemon.submitting import Request
 from runloop.errors import InvalidInput, RunloopError, Where
-from runloop.kb.runs import RunFilter
+from runloop.kb.runs import STATES, RunFilter
 from runloop.policy import Scope
 from runloop.runs.forking import ForkRequest
 from runloop.runs.lookup import OpeningText
@@ -32,7 +32,6 @@ TOPIC = "rlp/ctrl"
 _MAX_LIST = 1000
 _MAX_LINE = 65_536
 _MAX_BLOB = 4 * 1024 * 1024
-_RUN_STATES = ("queued", "running", "waiting", "paused", "unfinished", "succeeded", "failed", "cancelled")
 Verb = Callable[["Control", Mapping[str, Any], "Peer"], Coroutine[Any, Any, dict[str, Any]]]
 
 
@@ -145,8 +144,8 @@ class Control:
     async def list(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """The newest runs first; those of this daemon with the state that they have now."""
         state = reading.text(fields, "state", optional=True)
-        if state is not None and state not in _RUN_STATES:
-            raise reading.bad("state", "use one of " + ", ".join(_RUN_STATES))
+        if state is not None and state not in STATES:
+            raise reading.bad("state", "use one of " + ", ".join(STATES))
         here = {each["run_id"]: each for each in self._daemon.hosting.roster.listing()}
         wanted = RunFilter(
             state,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from runloop.errors import RunloopError, Where
+from runloop.errors import NO_ROOM, RunloopError, Where
 from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ BUSY_MS = 30_000  # how long a writer waits for another process
 PAGE = 4096  # bytes, SQLite's default
 CHECKPOINT_PAGES = 4000  # of that size, 16 MB of log before it is folded in: with SQLite's 1000, one commit in fifty waited 5 ms
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_ROOM = NO_ROOM | {errno.EFBIG}
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str], ...] = (
     ((apsw.IOError,), LedgerIO, "the device failed", "look at the system's log and the disk's health, then run `rlp kb verify`"),
     ((apsw.ReadOnlyError, PermissionError), LedgerReadOnly, "cannot be written", "check owner and mode of the file and its directory"),

@@ -28,6 +28,9 @@ T = TypeVar("T")
 _NONE = ProviderSettings(NO_MODEL, ProviderKind.NONE)
 
 
+_DEFAULTED = Holder(tokens_key="policy.budget_tokens of the opening (without it, models.broker.budgets.default_tokens holds)")
+
+
 class Broker:
     """Completes prompts and embeds texts through the configured providers; holds the connections and the cache.
 
@@ -49,13 +52,8 @@ class Broker:
 
     def run_budget(self, tokens: int | None = None, usd_micros: int | None = None) -> Budget:
         """A run's budget: what the opening gives, else ``default_tokens``; money never above the hard cap."""
-        cap = self._settings.hard_cap_usd_micros
-        if tokens is not None:
-            budget = Budget(tokens, usd_micros)
-        else:
-            holder = Holder(tokens_key="policy.budget_tokens of the opening (without it, models.broker.budgets.default_tokens holds)")
-            budget = Budget(self._settings.default_tokens, usd_micros, holder=holder)
-        budget.narrow(None, cap, tokens_key="", usd_key="the setting models.broker.budgets.hard_cap_usd")
+        budget = Budget(self._settings.default_tokens, usd_micros, holder=_DEFAULTED) if tokens is None else Budget(tokens, usd_micros)
+        budget.narrow(usd_micros=self._settings.hard_cap_usd_micros, usd_key="the setting models.broker.budgets.hard_cap_usd")
         return budget
 
     def route(self, model: str | None) -> tuple[ProviderSettings, str]:

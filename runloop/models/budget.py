@@ -64,8 +64,8 @@ class Budget:
         self._held_tokens = self._held_usd = 0
         self._waiters: list[asyncio.Future[None]] = []
 
-    def narrow(self, tokens: int | None, usd_micros: int | None, *, tokens_key: str, usd_key: str) -> None:
-        """Lower the limits to these, where they are lower; the keys are named from then on."""
+    def narrow(self, tokens: int | None = None, usd_micros: int | None = None, *, tokens_key: str = "", usd_key: str = "") -> None:
+        """Lower the limits to these, where they are lower; the keys that set these are named from then on."""
         if tokens is not None and (self.tokens is None or tokens < self.tokens):
             self.tokens, self.holder = tokens, replace(self.holder, tokens_key=tokens_key)
         if usd_micros is not None and (self.usd_micros is None or usd_micros < self.usd_micros):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import json
 from pathlib import Path
@@ -14,14 +13,13 @@ from blake3 import blake3
 from runloop.dataclass import dataclass
 from runloop.effects.perform.artifact import artifact_filename
 from runloop.effects.perform.storage import write_new
-from runloop.errors import RunloopError, Where
+from runloop.errors import NO_ROOM, RunloopError, Where
 from runloop.events.records import ArtifactCreated, Saved
 from runloop.runs.results import RunHalted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOOKS_S = 1.0
 """So often it is looked whether there is room again."""
 
@@ -78,7 +76,7 @@ def save_ports(directory: str, run_id: str, saved: Mapping[str, list[Any]]) -> l
                     code="run.artifact_write",
                     where=Where(file=str(path), node=node, port=port),
                     hint="check the disk and the rights of the artifacts directory; the value is in the ledger",
-                    retryable=error.errno in _NO_ROOM,
+                    retryable=error.errno in NO_ROOM,
                 ) from error
             sha256, size = hashlib.sha256(content).hexdigest(), len(content)
             kind = "text" if is_text else "json"

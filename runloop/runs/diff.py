@@ -128,7 +128,7 @@ def diff_runs(first: Sequence[Member], second: Sequence[Member]) -> RunDiff:
     one, other = sides
     nodes = [node for place, name in places.items() for node in _nodes(name if place else "", one.get(place), other.get(place))]
     a, b = one[()].run, other[()].run
-    given = [side[()].neutral(side[()].run.submitted.get("params")) for side in sides]
+    given = [side[()].ids.neutral(side[()].run.submitted.get("params")) for side in sides]
     ends = [run.finished or {} for run in (a, b)]
     return RunDiff(
         runs=(a.run_id, b.run_id),
@@ -152,10 +152,6 @@ class _Named:
 
     run: RecordedRun
     ids: OwnIds
-
-    def neutral(self, value: Any) -> Any:
-        """The value without ids."""
-        return self.ids.neutral(value)
 
 
 def _nodes(run: str, one: _Named | None, other: _Named | None) -> Iterator[NodeDiff]:
@@ -197,7 +193,7 @@ def _result(side: _Named | None, node: str, attempt: RecordedAttempt | None) -> 
     if end is not None and (attempt is None or end.after > side.run.attempts.index(attempt)):
         outputs = outputs if end.outputs is None else end.outputs
         error = {"message": end.why} if end.status == "error" else error
-    return side.neutral(outputs), side.neutral(error)
+    return side.ids.neutral(outputs), side.ids.neutral(error)
 
 
 def _state(side: _Named | None, node: str) -> str | None:
@@ -227,7 +223,7 @@ def _told(named: _Named | None, call: Crossing | None) -> Any:
 
 
 def _plain(named: _Named | None, value: Any) -> Any:
-    return value if named is None else named.neutral(value)
+    return value if named is None else named.ids.neutral(value)
 
 
 def _agent(attempt: RecordedAttempt | None) -> str | None:

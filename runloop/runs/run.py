@@ -531,7 +531,7 @@ class Run:
             case CloseGate():
                 return self._gates.closes(command)
             case Warn(node, message):
-                return [Draft("node.log", message, NodeText(node, message, level="warn"), level="warn")]
+                return [_warning(node, message)]
         return []
 
     def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
@@ -565,9 +565,7 @@ class Run:
     def _no_room(self, error: RunloopError) -> None:
         """Say what the run waits for; where the ledger is on the same disk that waits too."""
         message = f"{error.message}; the run ends when there is room"
-        self.recorder.write(
-            Draft("node.log", message, NodeText(error.where.node or "", message, level="warn"), level="warn")
-        ).add_done_callback(self._heed)
+        self.recorder.write(_warning(error.where.node or "", message)).add_done_callback(self._heed)
 
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -599,3 +597,7 @@ class Run:
 
     async def _stop_all(self) -> None:
         await self._stop(list(self.tasks))
+
+
+def _warning(node: str, message: str) -> Draft:
+    return Draft("node.log", message, NodeText(node, message, level="warn"), level="warn")

@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.widgets import Input, Static
 
 from runloop.text import ASCII
+from runloop.tui.page import fitting
 from runloop.tui.themes import styles_of
 from runloop.tui.views import NAMES
 
@@ -80,10 +81,7 @@ class Hints(Static):
 
     def draw(self, width: int) -> None:
         """Paint as many as fit."""
-        hints = list(_HINTS)
-        while len(hints) > 1 and len("  ".join(text for text, _ in hints)) > width:
-            hints.remove(max(hints, key=lambda hint: hint[1]))
-        self.update("  ".join(text for text, _ in hints))
+        self.update("  ".join(text for text, _ in fitting(_HINTS, width, gap=2)))
 
 
 class Prompt(Input):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from runloop.dataclass import dataclass
 from runloop.text import clean_line, display_width, fitted
@@ -90,6 +90,20 @@ class Column:
 def line(text: str, style: str = "", key: str | None = None) -> Row:
     """One line in one style, made harmless."""
     return Row(((clean_line(text), style),), key)
+
+
+_Ranked = TypeVar("_Ranked", bound=tuple[Any, ...])
+
+
+def fitting(pieces: Iterable[_Ranked], width: int, gap: int = 0) -> list[_Ranked]:
+    """The pieces for which so many columns have room, with ``gap`` between them; at least one.
+
+    A piece begins with its text, and ends with its place among what goes: the greatest first.
+    """
+    shown = list(pieces)
+    while len(shown) > 1 and sum(display_width(piece[0]) + gap for piece in shown) - gap > width:
+        shown.remove(max(shown, key=lambda piece: piece[-1]))
+    return shown
 
 
 def paragraphs(text: str, width: int, style: str = "", *, indent: str = "") -> list[Row]:

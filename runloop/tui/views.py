@@ -6,12 +6,12 @@ from dataclasses import field
 from typing import Final
 
 from runloop.dataclass import dataclass
-from runloop.text import clean_line, display_width
+from runloop.text import clean_line
 from runloop.tui.board import Board
 from runloop.tui.draw_daemon import library_page, metrics_page
 from runloop.tui.draw_run import NO_RUN, ladder_page, log_page, plan_page, timeline_page
 from runloop.tui.draw_runs import approvals_page, runs_page
-from runloop.tui.page import Page, Row, line
+from runloop.tui.page import Page, Row, fitting, line
 from runloop.tui.ports import Hit
 
 NAMES: Final = ("Runs", "Plan", "Time", "Ladder", "Log", "Inbox", "Metrics", "Library", "Search")
@@ -117,10 +117,7 @@ def status_text(board: Board, viewing: Viewing, mode: str, width: int, *, paused
         (f" FILTER {clean_line(viewing.words)} " if viewing.words else "", "accent", 2),
         (f" {clean_line(link)} " if link else "", "error" if mode == "LIVE" else "dim", 3),
     ]
-    shown = [piece for piece in pieces if piece[0]]
-    while len(shown) > 1 and sum(display_width(text) for text, _, _ in shown) > width:
-        shown.remove(max(shown, key=lambda piece: piece[2]))
-    return [(text, style) for text, style, _ in shown]
+    return [(text, style) for text, style, _ in fitting((piece for piece in pieces if piece[0]), width)]
 
 
 def _known(value: float | None) -> str:

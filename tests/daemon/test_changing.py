@@ -116,15 +116,21 @@ async def test_who_cancels_while_the_disk_is_full_is_told_so_and_it_happens_once
     assert (await changing.cancel(RUN_ID, "enough"))["state"] == "cancelling"
 
 
-@pytest.mark.parametrize("status", ["succeeded", "failed"])
-async def test_who_cancels_a_run_whose_own_end_is_on_its_way_hears_how_it_ended(host, status):
-    changing, hosting, run, _ledger = host
+async def cancelled_at_its_end(changing, hosting, run, status):
+    """Cancel the run while its own end, in that state, is on its way; what the canceller waits for."""
     run.recorded = None
     cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
     while not run.cancelled:
         await asyncio.sleep(0)
     hosting.roster.hosted.pop(RUN_ID)
     hosting.roster.end(RUN_ID, status)
+    return cancelling
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+async def test_who_cancels_a_run_whose_own_end_is_on_its_way_hears_how_it_ended(host, status):
+    changing, hosting, run, _ledger = host
+    cancelling = await cancelled_at_its_end(changing, hosting, run, status)
     with pytest.raises(InvalidInput, match=f"has ended: {status}") as caught:
         await cancelling
     assert caught.value.code == "run.ended"
@@ -132,12 +138,7 @@ async def test_who_cancels_a_run_whose_own_end_is_on_its_way_hears_how_it_ended(
 
 async def test_who_cancels_once_more_while_a_run_ends_cancelled_is_told_that_it_is_cancelled(host):
     changing, hosting, run, _ledger = host
-    run.recorded = None
-    cancelling = asyncio.create_task(changing.cancel(RUN_ID, "enough"))
-    while not run.cancelled:
-        await asyncio.sleep(0)
-    hosting.roster.hosted.pop(RUN_ID)
-    hosting.roster.end(RUN_ID, "cancelled")
+    cancelling = await cancelled_at_its_end(changing, hosting, run, "cancelled")
     assert (await cancelling)["state"] == "cancelling"
 
 

@@ -40,6 +40,14 @@ def clocks(monkeypatch):
     return install
 
 
+def nested(b):
+    """An opening with one that has one."""
+    b.agent("one", ONE, caps="kb_read = true")
+    b.openings["inner"] = OPENING.replace("name: one", "name: inner")
+    b.openings["middle"] = OPENING.replace("name: one", "name: middle").replace("agent:one", "opening:inner")
+    return OPENING.replace("agent:one", "opening:middle")
+
+
 class Full:
     """The pool, where the first guest finds no place until a test says so."""
 
@@ -81,11 +89,9 @@ async def test_what_waits_for_a_worker_does_not_use_up_its_time(bench, clocks, a
 async def test_nor_does_it_use_up_the_time_of_a_nested_opening_at_any_depth(bench, clocks):
     async with bench() as b:
         go_on = clocks(b)
-        b.agent("one", ONE, caps="kb_read = true")
-        b.openings["inner"] = OPENING.replace("name: one", "name: inner")
-        b.openings["middle"] = OPENING.replace("name: one", "name: middle").replace("agent:one", "opening:inner")
+        outer = nested(b)
         full = Full(b, again=False)
-        run = await b.submit(OPENING.replace("agent:one", "opening:middle"))
+        run = await b.submit(outer)
         driven = asyncio.ensure_future(b.manager.drive(run))
         await full.waits.wait()
         await go_on(run)
@@ -147,11 +153,9 @@ class Compiling:
 async def test_nor_does_the_time_that_a_guest_takes_to_be_compiled_for_an_opening_at_any_depth(bench, clocks):
     async with bench() as b:
         go_on = clocks(b)
-        b.agent("one", ONE, caps="kb_read = true")
-        b.openings["inner"] = OPENING.replace("name: one", "name: inner")
-        b.openings["middle"] = OPENING.replace("name: one", "name: middle").replace("agent:one", "opening:inner")
+        outer = nested(b)
         compiling = Compiling(b)
-        run = await b.submit(OPENING.replace("agent:one", "opening:middle"))
+        run = await b.submit(outer)
         driven = asyncio.ensure_future(b.manager.drive(run))
         await compiling.waits.wait()
         await go_on(run)

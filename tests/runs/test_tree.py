@@ -39,6 +39,14 @@ def change(b):
     del b.openings["middle"]
 
 
+async def refused(b, opening):
+    """The code and the words with which a submission is refused, before anything is recorded."""
+    with pytest.raises(OpeningError) as caught:
+        await b.submit(opening)
+    assert b.ledger.read() == []
+    return caught.value.code, caught.value.message
+
+
 def came_to(result):
     below = result.saved["below.out"][0]["outputs"]["deep.out"][0]
     return below["outputs"]
@@ -111,10 +119,7 @@ async def test_what_a_nested_opening_does_not_take_is_refused_before_anything_is
         b.openings["below"] = BOTTOM.replace("name: bottom", "name: below\nparams: {n: 1, any: null}")
         top = "version: 0\nname: t\nnodes: [{id: a, use: 'opening:below', with: {any: 1, n: 2}}]\nedges: []\n"
 
-        with pytest.raises(OpeningError) as caught:
-            await b.submit(top.replace("any: 1, n: 2", given))
-
-        assert (caught.value.code, caught.value.message, b.ledger.read()) == ("opening.argument", says, [])
+        assert await refused(b, top.replace("any: 1, n: 2", given)) == ("opening.argument", says)
         assert (await b.run(top)).status == "succeeded"
 
 
@@ -132,10 +137,7 @@ async def test_an_edge_to_a_port_that_a_nested_opening_does_not_have_is_refused_
         nodes = "[{id: a, use: 'agent:leaf'}, {id: b, use: 'opening:below'}, {id: c, use: 'opening:below'}]"
         top = f"version: 0\nname: t\nnodes: {nodes}\nedges: [{{from: a.out, to: b.any}}, {{from: b.out, to: c.in}}, {edge}]\n"
 
-        with pytest.raises(OpeningError) as caught:
-            await b.submit(top)
-
-        assert (caught.value.code, caught.value.message, b.ledger.read()) == ("opening.port", says, [])
+        assert await refused(b, top) == ("opening.port", says)
         assert (await b.run(top.replace(f", {edge}", ""))).status == "succeeded"
 
 
@@ -154,11 +156,8 @@ async def test_a_port_that_the_run_fills_and_a_nested_opening_does_not_declare_i
         nodes = f"[{{id: a, use: 'agent:leaf'}}, {{id: b, use: 'opening:below', {clause}}}]"
         top = f"version: 0\nname: t\nnodes: {nodes}\nedges: [{{from: a.out, to: b.n}}]\n"
 
-        with pytest.raises(OpeningError) as caught:
-            await b.submit(top)
-
         says = f"opening 'below' gets the port '{port}' and does not declare it"
-        assert (caught.value.code, caught.value.message, b.ledger.read()) == ("opening.argument", says, [])
+        assert await refused(b, top) == ("opening.argument", says)
 
 
 RING = 'version: 0\nname: {}\nnodes:\n  - {{id: down, use: "opening:{}"}}\nedges: []\n'
