@@ -12,10 +12,21 @@ from runloop.events.ids import UUID_PATTERN
 from runloop.events.kinds import KINDS, Kind, is_run_payload, kind_of, payload_type
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ID = "https://runloop.local/schemas/"
+
+
+def _components(types: Sequence[Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    """The schemas of the types and of what they are made of, the same whether or not this Python keeps the indentation of docstrings."""
+    from inspect import cleandoc
+
+    schemas, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    for each in definitions.values():
+        if "description" in each:
+            each["description"] = cleandoc(each["description"])
+    return schemas, definitions
 
 
 @functools.cache
@@ -23,7 +34,7 @@ def payload_schema(name: str) -> dict[str, Any]:
     """The JSON Schema of a kind's stored payload; a kind with two forms takes either."""
     kind = kind_of(name)
     forms = [payload_type(kind, run=run) for run in (True, False) if (kind.meta if run else kind.payload) is not None]
-    schemas, definitions = msgspec.json.schema_components(forms, ref_template="#/$defs/{name}")
+    schemas, definitions = _components(forms)
     body = schemas[0] if len(schemas) == 1 else {"oneOf": list(schemas)}
     schema = {
         "$schema": DIALECT,
@@ -48,7 +59,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 def record_schema() -> dict[str, Any]:
     """The JSON Schema of a run record as it is printed, published and attached to: the outer keys, and ``meta`` by kind."""
     run_kinds = [kind for kind in KINDS.values() if kind.meta is not None]
-    metas, definitions = msgspec.json.schema_components([kind.meta for kind in run_kinds], ref_template="#/$defs/{name}")
+    metas, definitions = _components([kind.meta for kind in run_kinds])
     uuid_form = {"type": "string", "pattern": f"^{UUID_PATTERN}$"}
     outer: dict[str, Any] = {
         "v": {"const": 1, "description": "Version of this schema."},

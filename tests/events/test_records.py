@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,12 @@ def test_the_published_files_are_what_the_code_makes():
     stale = [str(path) for path, text in pages().items() if path.read_text(encoding="utf-8") != text]
     assert stale == [], "run python -m runloop.events.reference"
     assert main(["--check"]) == 0
+
+
+def test_the_schema_is_the_same_with_every_python_whose_docstrings_keep_their_indentation_or_not():
+    described = {name: each["description"] for name, each in record_schema()["$defs"].items() if "description" in each}
+    assert any("\n" in text for text in described.values())
+    assert {name: text for name, text in described.items() if text != inspect.cleandoc(text)} == {}
 
 
 def test_the_schema_ships_with_the_package():
