@@ -17,6 +17,7 @@ from runloop.models.reading import Heard
 from runloop.models.settings import NO_MODEL, ModelSettings, ProviderKind, ProviderSettings, check_settings, is_loopback, matches
 from runloop.models.transport import Hooks, Post, Transport, quoted
 from runloop.models.types import Completion, EmbedReply, EmbedRequest, ModelReply, ModelRequest, Usage, estimate_tokens
+from runloop.models.veil import veiled
 
 SecretResolver = Callable[[str], Awaitable[str | None]]
 
@@ -110,6 +111,7 @@ class Broker:
                 post = replace(post, stream=dialect.stream, heard=heard)
             came = await self._transport.ask(post, remaining_ms)
             answer = came if isinstance(came, Completion) else self._read(provider, dialect.read_completion, came, post.secret)
+            answer = veiled(answer, post.secret)
         except BaseException:
             budget.release(held)
             raise
@@ -120,7 +122,7 @@ class Broker:
         reply = ModelReply(answer.text, answer.finish_reason, provider.id, answer.model or model, usage, reasoning=answer.reasoning)
         budget.settle(held, usage)
         if not answer.text:
-            raise _empty(provider, answer.finish_reason, usage)
+            raise _empty(provider, answer, usage)
         self._cache.put(key, reply)
         return reply
 
@@ -143,6 +145,7 @@ class Broker:
             body = dialect.embed_body(request, model)
             post = await self._make_post(provider, dialect.embed_path, body, extra={}, trace_id=request.trace_id)
             answer = self._read(provider, dialect.read_vectors, await self._transport.post(post, remaining_ms), post.secret)
+            answer = veiled(answer, post.secret)
             self._check_vectors(provider, answer.vectors, len(request.texts))
         except BaseException:
             budget.release(held)
@@ -218,10 +221,10 @@ class Broker:
             return read(document)
         except ShapeError as error:
             # Some servers answer 200 and put the error into the body.
-            said = (
-                quoted(json.dumps(document.get("error", ""), ensure_ascii=False).encode(), secret) if document.get("error") else str(error)
-            )
-            raise ModelError("unavailable", "model.bad_shape", f"{provider.id} answered in another form: {said}") from None
+            refused = document.get("error")
+            said = quoted(json.dumps(refused, ensure_ascii=False), secret) if refused else str(error)
+            hint = "its answer says why" if refused else "is base_url the address of the API, and kind the protocol that it speaks?"
+            raise ModelError("unavailable", "model.bad_shape", f"{provider.id} answered in another form: {said}", hint=hint) from None
 
     @staticmethod
     def _check_vectors(provider: ProviderSettings, vectors: tuple[tuple[float, ...], ...], asked: int) -> None:
@@ -234,15 +237,12 @@ def _host(provider: ProviderSettings) -> str:
     return (urlsplit(provider.base_url).hostname if provider.base_url else None) or "localhost"
 
 
-def _empty(provider: ProviderSettings, finish_reason: str, usage: Usage) -> ModelError:
+def _empty(provider: ProviderSettings, answer: Completion, usage: Usage) -> ModelError:
     hint = {
         "length": "raise max_tokens: the model used them all before it wrote text",
         "filtered": "the provider's filter stopped the answer",
-    }
-    return ModelError(
-        "unavailable",
-        "model.empty",
-        f"{provider.id} answered with no text ({finish_reason})",
-        hint=hint.get(finish_reason, ""),
-        usage=usage,
-    )
+    }.get(answer.finish_reason, "ask in other words, or another model; the provider's own log may say why")
+    said = f"{provider.id} answered with no text ({answer.finish_reason})"
+    if answer.refusal:
+        said, hint = f"the model of {provider.id} refuses: {quoted(answer.refusal, None)}", "ask in other words, or another model"
+    return ModelError("unavailable", "model.empty", said, hint=hint, usage=usage)

@@ -6,7 +6,7 @@ Reasoning: ``reasoning_content`` (DeepSeek, llama.cpp) or ``reasoning`` (OpenRou
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +23,10 @@ ANTHROPIC_VERSION = "2023-06-01"
 # Newer OpenAI models refuse max_tokens; servers that only speak the protocol often know nothing else.
 _OPENAI_HOST = "api.openai.com"
 _OPENAI_THOUGHT = ("reasoning_content", "reasoning")
+
+MOST_TOKENS = 10**12
+"""A greater count is none: it is estimated then, and sums of such counts stay exact in JSON."""
+LONGEST_NAME = 200
 
 _FINISH = {
     "stop": "stop",
@@ -81,12 +85,12 @@ def _count(document: Json, *path: str) -> int | None:
         value = _field(document, *path, kind=int)
     except ShapeError:
         return None
-    return int(value) if value >= 0 else None
+    return int(value) if 0 <= value <= MOST_TOKENS else None
 
 
 def _named(document: Json) -> str:
     name = document.get("model")
-    return name if isinstance(name, str) else ""
+    return well_formed(name)[:LONGEST_NAME] if isinstance(name, str) else ""
 
 
 def _finish(reason: Any) -> str:
@@ -107,13 +111,15 @@ def _grow(into: Growing, document: Any, *names: str) -> None:
 
 
 def _thought(document: Json, *names: str) -> str:
-    """What the first of these fields says of the model's reasoning; nothing where none is text."""
+    """What the first of these fields says beside the answer; nothing where none is text."""
     return next((well_formed(value) for name in names if isinstance(value := document.get(name), str) and value), "")
 
 
 def _vector(value: Any, path: str) -> tuple[float, ...]:
     numbers = value if isinstance(value, list) else None
-    if not numbers or not all(isinstance(item, (int, float)) and not isinstance(item, bool) and math.isfinite(item) for item in numbers):
+    if not numbers or not all(
+        isinstance(item, (int, float)) and not isinstance(item, bool) and abs(item) <= sys.float_info.max for item in numbers
+    ):
         raise ShapeError(f"{path} is not a vector of numbers")
     return tuple(float(item) for item in numbers)
 
@@ -146,12 +152,19 @@ def _openai_tokens(document: Json) -> tuple[int | None, int | None]:
     return tokens_in, tokens_out
 
 
+def _openai_choice(document: Json) -> int | None:
+    """Where the answer stands among the choices: the one of index 0, or the one that has none; None where neither is there."""
+    choices = _field(document, "choices", kind=list)
+    return next((number for number, choice in enumerate(choices) if not isinstance(choice, dict) or choice.get("index", 0) == 0), None)
+
+
 def _openai_completion(document: Json) -> Completion:
-    message = _field(document, "choices", 0, "message", kind=dict)
-    content = _field(document, "choices", 0, "message", "content", kind=(str, type(None)))
-    reason = _field(document, "choices", 0, kind=dict).get("finish_reason")
-    tokens = _openai_tokens(document)
-    return Completion(well_formed(content or ""), _finish(reason), _named(document), *tokens, reasoning=_thought(message, *_OPENAI_THOUGHT))
+    number = _openai_choice(document) or 0
+    message = _field(document, "choices", number, "message", kind=dict)
+    content = _field(document, "choices", number, "message", "content", kind=(str, type(None)))
+    reason = _field(document, "choices", number, kind=dict).get("finish_reason")
+    tokens, thought, refusal = _openai_tokens(document), _thought(message, *_OPENAI_THOUGHT), _thought(message, "refusal")
+    return Completion(well_formed(content or ""), _finish(reason), _named(document), *tokens, reasoning=thought, refusal=refusal)
 
 
 def _openai_piece(partial: Partial, document: Json) -> None:
@@ -160,11 +173,14 @@ def _openai_piece(partial: Partial, document: Json) -> None:
         partial.tokens_in, partial.tokens_out = _openai_tokens(document)
     if not document.get("choices"):
         return  # the count of the tokens, or a filter's verdict, comes alone
-    choice = _field(document, "choices", 0, kind=dict)
+    if (number := _openai_choice(document)) is None:
+        return  # a piece of another answer
+    choice = _field(document, "choices", number, kind=dict)
     if (delta := choice.get("delta")) is not None:
         _field(choice, "delta", kind=dict)
         _grow(partial.reasoning, delta, *_OPENAI_THOUGHT)
         _grow(partial.text, delta, "content")
+        _grow(partial.refusal, delta, "refusal")
     partial.finish = choice.get("finish_reason") or partial.finish
 
 

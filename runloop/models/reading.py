@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.dataclass import dataclass
 from runloop.models.decode import BrokenStreamError, Decoder, StreamEvent, StreamSizeError
 from runloop.models.types import Completion, well_formed
+from runloop.models.veil import begun, veil
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,21 +43,22 @@ class StreamFailedError(ValueError):
 
 @dataclass(slots=True)
 class Growing:
-    """Text that comes in pieces; a surrogate pair that was cut between two of them is joined again."""
+    """Text that comes in pieces. What was cut between two is joined again: a surrogate pair, and the provider's key, to be hidden."""
 
+    key: str | None = None
     parts: list[str] = field(default_factory=list)
     length: int = 0
     """In code points."""
     size: int = 0
     """In bytes of UTF-8."""
-    _high: str = ""
+    _held: str = ""
 
     def add(self, piece: str) -> str:
         """Take a piece; what can be shown of it."""
-        piece, self._high = self._high + piece, ""
-        if piece and "\ud800" <= piece[-1] <= "\udbff":
-            piece, self._high = piece[:-1], piece[-1]
-        piece = well_formed(piece)
+        piece = veil(self._held + piece, self.key)
+        high = 1 if piece and "\ud800" <= piece[-1] <= "\udbff" else 0
+        whole = len(piece) - (high or begun(piece, self.key))
+        piece, self._held = well_formed(piece[:whole]), piece[whole:]
         if piece:
             self.parts.append(piece)
             self.length += len(piece)
@@ -65,7 +67,7 @@ class Growing:
 
     def whole(self) -> str:
         """All of it."""
-        return "".join(self.parts) + well_formed(self._high)
+        return "".join(self.parts) + well_formed(self._held)
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Partial:
 
     text: Growing = field(default_factory=Growing)
     reasoning: Growing = field(default_factory=Growing)
+    refusal: Growing = field(default_factory=Growing)
     finish: str | None = None
     done: bool = False
     model: str = ""
@@ -98,15 +101,15 @@ class Stream:
 
 
 class Reading:
-    """Reads one stream. The text and reasoning together have at most ``max_bytes``, and so has one event (1 MiB at least).
+    """Reads one stream. Its texts together have at most ``max_bytes``, and so has one event (1 MiB at least). ``key`` is hidden in them.
 
     Every method raises :class:`BrokenStreamError`, :class:`StreamSizeError`, :class:`StreamFailedError`, or the protocol's ``ShapeError``.
     """
 
-    def __init__(self, stream: Stream, max_bytes: int, heard: Heard | None = None) -> None:
+    def __init__(self, stream: Stream, max_bytes: int, heard: Heard | None = None, key: str | None = None) -> None:
         self._stream, self._max_bytes, self._heard = stream, max_bytes, heard
         self._decoder = stream.decoder(max(max_bytes, MIN_EVENT_BYTES))
-        self._partial = Partial()
+        self._partial = Partial(Growing(key), Growing(key), Growing(key))
 
     @property
     def whole(self) -> bool:
@@ -127,9 +130,9 @@ class Reading:
         if not self.whole:
             raise CutStreamError("the stream ended before the answer did")
         reason = self._stream.finish(partial.finish)
-        return Completion(
-            partial.text.whole(), reason, partial.model, partial.tokens_in, partial.tokens_out, reasoning=partial.reasoning.whole()
-        )
+        counts = partial.tokens_in, partial.tokens_out
+        reasoning, refusal = partial.reasoning.whole(), partial.refusal.whole()
+        return Completion(partial.text.whole(), reason, partial.model, *counts, reasoning=reasoning, refusal=refusal)
 
     def _take(self, events: Iterable[StreamEvent]) -> None:
         for event in events:
@@ -152,7 +155,7 @@ class Reading:
         partial = self._partial
         before, known = partial.text.length, len(partial.text.parts)
         self._stream.take(partial, document)
-        if partial.text.size + partial.reasoning.size > self._max_bytes:
+        if partial.text.size + partial.reasoning.size + partial.refusal.size > self._max_bytes:
             raise StreamSizeError(f"the answer has more than {self._max_bytes} bytes")
         if self._heard is not None and partial.text.length > before:
             self._heard(before, "".join(partial.text.parts[known:]))

@@ -20,7 +20,8 @@ from runloop.models.dialects import ShapeError
 from runloop.models.errors import Kind, ModelError
 from runloop.models.reading import CutStreamError, Heard, Reading, Stream, StreamFailedError
 from runloop.models.settings import ModelSettings, is_loopback
-from runloop.models.types import Completion
+from runloop.models.types import Completion, well_formed
+from runloop.models.veil import without_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -33,6 +34,8 @@ _NO_STREAM_STATUS = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """With one of these, and with the word in its answer, a provider refuses to stream and not the request."""
 _WIRE_FACTOR = 64
 """How many times the size of the largest answer a stream may have on the wire, where each token comes in a document of its own."""
+_ADDRESS_HINT = "is base_url the address of the API?"
+_PLAIN_HINT = "the provider, or a proxy before it, compresses without being asked: turn that off there"
 _STREAM_HINT = "is base_url the address of the API? `models.broker.stream: off` asks for whole answers"
 
 
@@ -76,11 +79,9 @@ class _NoStream(Exception):  # noqa: N818 - a signal inside this module, never r
     """The provider does not stream this."""
 
 
-def quoted(body: bytes, secret: str | None) -> str:
+def quoted(said: bytes | str, secret: str | None) -> str:
     """A piece of a provider's answer that is fit to show: one line, no control characters, no key."""
-    text = body.decode("utf-8", "replace")
-    if secret:
-        text = text.replace(secret, "[secret]")
+    text = without_key(said.decode("utf-8", "replace") if isinstance(said, bytes) else well_formed(said), secret)
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text[:QUOTED_CHARACTERS] + ("…" if len(text) > QUOTED_CHARACTERS else "")
 
@@ -93,7 +94,7 @@ def retry_after_s(value: str | None, now_s: float) -> float | None:
         return float(value.strip()[:9])
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of years that no calendar has
         return None
     return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now_s)
 
@@ -193,7 +194,7 @@ class Transport:
             async with client.stream("POST", post.url, content=content, headers=headers) as response:
                 status = response.status_code
                 if stream and 200 <= status < 300 and _content_type(response) in stream.kinds:
-                    return await self._follow(response, post, Reading(stream, self._settings.max_response_bytes, post.heard))
+                    return await self._follow(response, post, Reading(stream, self._settings.max_response_bytes, post.heard, post.secret))
                 answer = await self._read(response, post)
                 if stream and status in _NO_STREAM_STATUS and b"stream" in answer.lower():
                     raise _NoStream
@@ -203,7 +204,7 @@ class Transport:
             hint = "is the provider running and reachable?"
             raise _Retry(self._error("timeout", "model.timeout", f"{post.provider} {what} in time", hint, retryable=True)) from None
         except httpx2.ConnectError as error:
-            message = f"cannot connect to {post.provider} at {origin(post.url)}: {quoted(str(error).encode(), post.secret)}"
+            message = f"cannot connect to {post.provider} at {origin(post.url)}: {quoted(str(error), post.secret)}"
             raise _Retry(
                 self._error("unavailable", "model.connect", message, "is the provider running, and base_url right?", retryable=True)
             ) from None
@@ -211,7 +212,7 @@ class Transport:
             code, what = (
                 ("model.truncated", "ended in the middle of its answer") if status is not None else ("model.connection_lost", "hung up")
             )
-            message = f"{post.provider} {what}: {quoted(str(error).encode(), post.secret) or type(error).__name__}"
+            message = f"{post.provider} {what}: {quoted(str(error), post.secret) or type(error).__name__}"
             raise _Retry(self._error("unavailable", code, message, "look at the provider's own log", retryable=True)) from None
 
     async def _read(self, response: httpx2.Response, post: Post) -> bytes:
@@ -224,7 +225,9 @@ class Transport:
         encoding = response.headers.get("content-encoding", "identity").lower()
         if encoding not in {"", "identity"}:
             # A few compressed bytes can become gigabytes before a cap on the result sees them.
-            raise self._error("unavailable", "model.encoding", f"{post.provider} sent a compressed answer ({encoding[:40]!r}) unasked", "")
+            raise self._error(
+                "unavailable", "model.encoding", f"{post.provider} sent a compressed answer ({encoding[:40]!r}) unasked", _PLAIN_HINT
+            )
         size = 0
         async for part in response.aiter_raw():  # as it comes: with a size it would wait until so much has come
             size += len(part)
@@ -255,7 +258,7 @@ class Transport:
 
     def _broken(self, error: ValueError, post: Post) -> ModelError | _Retry:
         """What a stream that gave no answer is to the caller."""
-        said = quoted(str(error).encode(), post.secret)
+        said = quoted(str(error), post.secret)
         match error:
             case CutStreamError():
                 message = f"{post.provider} ended in the middle of its answer: {said}"
@@ -276,34 +279,38 @@ class Transport:
     def _judge(self, response: httpx2.Response, body: bytes, post: Post) -> dict[str, Any]:
         status = response.status_code
         if not 200 <= status < 300:
-            raise self._refused(status, response.headers.get("retry-after"), body, post)
+            raise self._refused(status, response.headers, body, post)
         try:
             document = json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError):
             kind = _content_type(response)
             if kind and kind != "application/json" and not kind.endswith("+json"):
-                message = f"{post.provider} answered with {quoted(kind.encode(), None)} instead of JSON: {quoted(body, post.secret)}"
-                raise self._error("unavailable", "model.bad_content_type", message, "is base_url the address of the API?") from None
+                message = f"{post.provider} answered with {quoted(kind, None)} instead of JSON: {quoted(body, post.secret)}"
+                raise self._error("unavailable", "model.bad_content_type", message, _ADDRESS_HINT) from None
             message = f"{post.provider} answered with broken JSON: {quoted(body, post.secret)}"
-            raise self._error("unavailable", "model.bad_json", message, "is base_url the address of the API?") from None
+            raise self._error("unavailable", "model.bad_json", message, _ADDRESS_HINT) from None
         if not isinstance(document, dict):
-            raise self._error("unavailable", "model.bad_shape", f"{post.provider} answered with JSON that is not an object", "")
+            raise self._error(
+                "unavailable",
+                "model.bad_shape",
+                f"{post.provider} answered with JSON that is not an object: {quoted(body, post.secret)}",
+                _ADDRESS_HINT,
+            )
         return document
 
-    def _refused(self, status: int, retry_after: str | None, body: bytes, post: Post) -> ModelError | _Retry:
+    def _refused(self, status: int, headers: Mapping[str, str], body: bytes, post: Post) -> ModelError | _Retry:
         said = quoted(body, post.secret)
         message = f"{post.provider} answered {status}" + (f": {said}" if said else "")
         if status in _RETRIED_STATUS:
             code = "model.rate_limited" if status == 429 else "model.server_error"
             hint = "the provider limits its use; wait, or use another" if status == 429 else "the provider has trouble; try again later"
-            after = retry_after_s(retry_after, self._hooks.wall())
+            after = retry_after_s(headers.get("retry-after"), self._hooks.wall())
             return _Retry(self._error("unavailable", code, message, hint, retryable=True), after)
         if status in {401, 403}:
             return self._error("unavailable", "model.auth", message, "check the provider's secret_id and the key stored under it")
         if 300 <= status < 400:
-            return self._error(
-                "unavailable", "model.redirected", f"{post.provider} redirects elsewhere", "set base_url to the final address"
-            )
+            message = f"{post.provider} redirects to {quoted(headers.get('location', ''), post.secret) or 'nowhere'}"
+            return self._error("unavailable", "model.redirected", message, "set base_url to the final address")
         if status == 404:
             return self._error("unavailable", "model.not_found", message, "check the model's name and base_url")
         return self._error("invalid", "model.rejected", message, "the provider does not accept this request; its answer says why")

@@ -65,6 +65,7 @@ class Completion:
     """A provider's answer before it is counted; tokens are None where the provider did not say.
 
     ``reasoning`` is what the model thought before it answered, where the provider tells; ``tokens_out`` counts it too.
+    ``refusal`` is what it says instead of an answer.
     """
 
     text: str
@@ -73,6 +74,7 @@ class Completion:
     tokens_in: int | None
     tokens_out: int | None
     reasoning: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

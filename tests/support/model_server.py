@@ -41,6 +41,10 @@ BEHAVIOURS = [
     "flaky-reset",
     "unauthorized",
     "echo-secret",
+    "told",
+    "told-embedding",
+    "told-in-pieces",
+    "told-to-wait",
     "bad-request",
     "missing",
     "garbage",
@@ -395,6 +399,30 @@ class Handler(BaseHTTPRequestHandler):
     def be_echo_secret(self, _body, _count):
         key = self.headers.get("Authorization") or self.headers.get("x-api-key") or ""
         self.answer(401, {"error": {"message": f"Incorrect API key provided: {key}\u001b[31m\nX-Injected: 1"}})
+
+    def be_told(self, body, _count):
+        """Answer with what the prompt says, ``KEY`` filled in."""
+        self.raw(200, self.told(body), [("Content-Type", "application/json")])
+
+    def be_told_embedding(self, body, _count):
+        """Answer with what the first text says, ``KEY`` filled in."""
+        self.be_told({"messages": [{"content": body["input"][0]}]}, 1)
+
+    def be_told_in_pieces(self, body, _count):
+        """Stream the documents that the prompt holds, one a line."""
+        self.raw(
+            200, b"".join(b"data: " + line + b"\n\n" for line in self.told(body).splitlines()), [("Content-Type", "text/event-stream")]
+        )
+
+    def be_told_to_wait(self, body, count):
+        """Answer once with the ``Retry-After`` that the prompt says."""
+        if count == 1:
+            return self.answer(429, {}, [("Retry-After", self.told(body).decode())])
+        return self.good(body)
+
+    def told(self, body):
+        key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        return body["messages"][0]["content"].replace("KEY", key).encode()
 
     def be_bad_request(self, _body, _count):
         self.answer(400, {"error": {"message": "temperature is not supported"}})
