@@ -96,8 +96,8 @@ class Capabilities:
             literal = split_host(address)[0]
         except ValueError:
             return _no_net("address_invalid", address, "the resolver gave something that is no address")
-        if any(granted == literal for granted, _ in self.net.hosts):
-            return None
+        if literal == host and any(granted == host for granted, _ in self.net.hosts):
+            return None  # a name that resolves to it is not the address that was granted
         hint = f"write net = {{ hosts = [...], allow_private = true }} {_FILE} if this is meant"
         return _no_net("address_private", f"{host} ({address})", hint)
 

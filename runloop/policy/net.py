@@ -18,11 +18,13 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _PORT = re.compile(r"[0-9]{1,5}")
 
-#: Networks that ``ipaddress`` calls global on some versions, or that carry an IPv4 address inside (RFC 6598, 6052, 8215, 3056, 4380).
+#: Networks that ``ipaddress`` calls global on some versions, or that carry an IPv4 address inside (RFC 6598, 9637).
 _NEVER_PUBLIC = tuple(
-    ipaddress.ip_network(text) for text in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4", "fec0::/10")
+    ipaddress.ip_network(text) for text in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4", "3fff::/20")
 )
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+_IPV4_AT_THE_END = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))  # RFC 6052, 8215, 4291
+_IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out to networks (RFC 4291 2.4); the rest is special or not in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,17 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if embedded is None and any(ip in network for network in _NAT64):
-            embedded = ipaddress.IPv4Address(ip.packed[-4:])
-        if embedded is not None:
-            return False
+    if isinstance(ip, ipaddress.IPv6Address) and (ip not in _IPV6_UNICAST or embedded_ipv4(ip) is not None):
+        return False
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER_PUBLIC)
+
+
+def embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address to which a gateway or the system would send what is meant for ``ip`` (mapped, 6to4, Teredo, NAT64, compatible)."""
+    found = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+    if found is None and any(ip in network for network in _IPV4_AT_THE_END):
+        return ipaddress.IPv4Address(ip.packed[-4:])
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,9 +130,17 @@ async def test_special_files_and_directories_are_never_opened(read, root, make_c
     try:
         for name in ("pipe", "dir", "sock"):
             error = await refusal(read, {"path": f"{root}/{name}"}, make_ctx(fs(root)))
-            assert error.code in {"files.not_a_file", "files.system"}
+            assert (error.kind, error.code) == (CallErrorKind.INVALID, "files.not_a_file")
     finally:
         listener.close()
+
+
+async def test_a_listing_tells_links_and_what_is_neither_file_nor_directory(root, make_ctx, crossing):
+    os.mkfifo(root / "pipe")
+    (root / "link").symlink_to("nowhere")
+    outcome = await crossing(FilesList(PathRules()), {"path": str(root)}, make_ctx(fs(root)))
+
+    assert {entry["path"].rpartition("/")[2]: entry["kind"] for entry in outcome.result["entries"]} == {"pipe": "other", "link": "link"}
 
 
 async def test_a_device_is_refused(read, make_ctx, refusal):

@@ -113,7 +113,9 @@ async def test_a_granted_name_that_leads_to_a_private_address_is_refused(address
     assert (error.kind, error.code) == (CallErrorKind.DENIED, "denied.net.http.address_private")
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "fd00:ec2::254"])
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"]
+)
 async def test_link_local_and_metadata_addresses_are_refused_even_where_private_ones_are_granted(address, handles, make_ctx, refusal):
     async def resolver(*_):
         return [address]
@@ -171,6 +173,40 @@ async def test_a_redirect_to_something_that_is_no_web_address_is_denied(to, fetc
     error = await refusal(fetch, {"url": f"http://site.test:{site.port}/redirect?to={to}"}, make_ctx(net("site.test")))
 
     assert error.code == "denied.net.http.url_invalid"
+
+
+@pytest.mark.parametrize("to", ["http://[bad", "http://[::1]x/", "//[/"])
+async def test_a_redirect_that_no_parser_reads_is_denied(to, fetch, site, make_ctx, refusal):
+    error = await refusal(fetch, {"url": f"http://site.test:{site.port}/redirect?to={to}"}, make_ctx(net("site.test")))
+
+    assert error.code == "denied.net.http.url_invalid"
+    assert error.message.startswith("site.test redirects: ")
+
+
+async def test_a_redirect_longer_than_an_address_may_be_is_refused(fetch, site, make_ctx, crossing, refusal):
+    room = 8192 - len(f"http://site.test:{site.port}/")
+    answered = await crossing(fetch, {"url": f"http://site.test:{site.port}/far?n={room}"}, make_ctx(net("site.test")))
+    error = await refusal(fetch, {"url": f"http://site.test:{site.port}/far?n={room + 1}"}, make_ctx(net("site.test")))
+
+    assert answered.result["status"] == 404
+    assert (error.kind, error.code) == (CallErrorKind.UNAVAILABLE, "http.redirect_too_long")
+
+
+@pytest.mark.parametrize(
+    ("charset", "body", "encoding"),
+    [
+        ("punycode", "plain", "base64"),
+        ("unicode_escape", "\\ud800", "base64"),
+        ("UTF-7", "plain", "base64"),
+        ("utf-8", "plain", "text"),
+        ("no-such-set", "plain", "base64"),
+    ],
+)
+async def test_what_is_no_character_set_of_texts_is_not_decoded(charset, body, encoding, fetch, site, make_ctx, crossing):
+    url = f"http://site.test:{site.port}/typed?type=text/plain;charset%3D{charset}&body={body}"
+    outcome = await crossing(fetch, {"url": url.replace("\\", "%5C")}, make_ctx(net("site.test")))
+
+    assert outcome.result["encoding"] == encoding
 
 
 async def test_a_redirect_may_not_lead_to_a_private_address(handles, site, make_ctx, refusal):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.policy import Capabilities
-from runloop.policy.net import NetGrants, Target, is_public, parse_target, split_host
+from runloop.policy.net import NetGrants, Target, embedded_ipv4, is_public, parse_target, split_host
 
 
 def caps(*hosts: str, allow_http: bool = False, allow_private: bool = False) -> Capabilities:
@@ -136,7 +136,8 @@ def test_a_refused_url_does_not_repeat_the_password_it_carried():
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "100.127.255.255", "192.0.0.8",
         "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "192.88.99.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
         "::", "::1", "fe80::1", "fec0::1", "fc00::1", "ff02::1", "2001:db8::1", "::ffff:10.0.0.1", "::ffff:8.8.8.8", "64:ff9b::a00:1",
-        "64:ff9b::808:808", "64:ff9b:1::1", "2002:a00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "100::1", "no address", "",
+        "64:ff9b::808:808", "64:ff9b:1::1", "::7f00:1", "::8.8.8.8", "3fff::1", "200::1", "5f00::1", "4000::1",
+        "2002:a00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "100::1", "no address", "",
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_on_the_public_internet_is_not_dialled(address):
@@ -161,11 +162,32 @@ def test_naming_one_private_address_does_not_open_a_name_that_resolves_to_it_els
     assert caps("10.0.0.5", "api.example").check_address("api.example", "10.0.0.6").reason == "address_private"
 
 
+def test_naming_one_private_address_does_not_open_a_name_that_resolves_to_it():
+    assert caps("10.0.0.5:8080", "api.example").check_address("api.example", "10.0.0.5").reason == "address_private"
+    assert caps("api.example").check_address("10.0.0.5", "10.0.0.5").reason == "address_private", "nor does a name its address"
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_no_ipv4_address_becomes_public_by_being_written_inside_an_ipv6_address(number):
     v4 = ipaddress.IPv4Address(number)
     assert is_public(f"::ffff:{v4}") is False
     assert is_public(str(ipaddress.IPv6Address((0x64FF9B << 96) | number))) is False
+    assert is_public(str(ipaddress.IPv6Address(number))) is False
+    assert is_public(str(ipaddress.IPv6Address((0x2002 << 112) | (number << 80)))) is False
+
+
+@pytest.mark.parametrize(
+    ("address", "inner"),
+    [
+        ("::ffff:169.254.1.2", "169.254.1.2"),
+        ("64:ff9b::a9fe:a9fe", "169.254.169.254"),
+        ("2002:a9fe:a9fe::", "169.254.169.254"),
+        ("::169.254.169.254", "169.254.169.254"),
+        ("2606:4700::1111", "None"),
+    ],
+)
+def test_the_ipv4_address_inside_an_ipv6_address_is_found(address, inner):
+    assert str(embedded_ipv4(ipaddress.IPv6Address(address))) == inner
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """A web site as a process, for http.fetch: redirects, slow and broken answers, an echo of what was sent; with TLS when given a certificate.
 
 Usage: python tests/support/web_server.py [--cert PEM]      prints its port; ends when its standard input closes
-  /ok  /echo  /redirect?to=URL  /circle  /bytes?n=N  /binary  /latin1  /marked  /hang  /half  /reset  /gzip  /status?code=N
+  /ok  /echo  /redirect?to=URL  /circle  /far?n=N  /bytes?n=N  /binary  /latin1  /marked  /hang  /half  /reset  /gzip  /status?code=N
+  /typed?type=T&body=B
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def at_echo(self, _query, seen):
         self.send(200, json.dumps(seen).encode(), {"Content-Type": "application/json", "X-Echo": self.headers.get("X-Key", "-")})
+
+    def at_typed(self, query, _seen):
+        self.send(200, query["body"].encode(), {"Content-Type": query["type"]})
+
+    def at_far(self, query, _seen):
+        self.send(302, b"moved", {"Location": "/" + "a" * int(query["n"])})
 
     def at_redirect(self, query, _seen):
         self.send(int(query.get("code", 302)), b"moved", {"Location": query["to"]})

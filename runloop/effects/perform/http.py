@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import codecs
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
@@ -14,6 +15,7 @@ from runloop.dataclass import dataclass
 from runloop.effects.perform.http_request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_MS, HttpRequest, build, redirected
 from runloop.effects.perform.secrets import SecretHandles, hide, substitute
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
+from runloop.policy.net import embedded_ipv4
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +28,8 @@ MOST_REDIRECTS = 5
 MOST_ADDRESSES = 3
 CONNECT_TIMEOUT_S = 10.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "utf-7"})
+"""Codecs of Python that are no character sets of texts; to decode a megabyte of the second takes half a minute."""
 # Link-local addresses name this machine's own network and a cloud's metadata service: no policy file opens them.
 _LINK_LOCAL = (ip_network("169.254.0.0/16"), ip_network("fe80::/10"), ip_network("fd00:ec2::/32"))
 
@@ -109,7 +113,7 @@ class HttpFetch:
             raise _unavailable("http.resolve", f"{target.host} has no address", "check the name")
         for address in addresses:  # one bad address refuses all: a name that mixes them is not to be trusted with a choice
             require(ctx.caps.check_address(target.host, address))
-            if any(ip_address(address) in network for network in _LINK_LOCAL):
+            if _is_link_local(address):
                 raise CallError(
                     CallErrorKind.DENIED,
                     f"{target.host} ({address}) is a link-local address",
@@ -187,6 +191,13 @@ async def _receive(response: httpx2.Response, request: HttpRequest, values: Mapp
     return _Received(response.status_code, headers, _cut(bytes(received), max_bytes, values), truncated, location)
 
 
+def _is_link_local(address: str) -> bool:
+    """Whether an address is link-local, or stands for one that is."""
+    ip = ip_address(address)
+    embedded = embedded_ipv4(ip) if isinstance(ip, IPv6Address) else None
+    return any(each in network for each in (ip, embedded) if each is not None for network in _LINK_LOCAL)
+
+
 def _cut(received: bytes, max_bytes: int, values: Mapping[str, str]) -> bytes:
     """At most ``max_bytes``, with every secret that was sent back as its handle.
 
@@ -224,6 +235,13 @@ def _result(request: HttpRequest, received: _Received) -> dict[str, Any]:
     }
 
 
+def _codec(charset: str) -> str:
+    try:
+        return codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        return ""
+
+
 def _text(received: _Received) -> str | None:
     """The body as text under its declared character set, without a byte-order mark; None where it is not text."""
     charset = "utf-8"
@@ -231,10 +249,13 @@ def _text(received: _Received) -> str | None:
         name, _, value = parameter.strip().partition("=")
         if name.lower() == "charset":
             charset = value.strip("\"' ")[:40]
+    if _codec(charset) in _NO_CHARSETS:
+        return None
     for cut in range(4 if received.truncated else 1):  # a cap may have split a character
         try:
             text = received.body[: len(received.body) - cut].decode(charset)
-        except (UnicodeDecodeError, LookupError, ValueError):
+            text.encode()  # some give halves of characters
+        except (UnicodeError, LookupError, ValueError):
             continue
         return text.removeprefix("\ufeff") if "\0" not in text else None
     return None

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from runloop.dataclass import dataclass
 from runloop.effects.perform.secrets import HANDLE, SecretHandles, handle_of
-from runloop.effects.types import CallContext, invalid, require
+from runloop.effects.types import CallContext, CallError, CallErrorKind, invalid, require
 from runloop.policy.net import Target, parse_target
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_MS = 30_000
 DEFAULT_MAX_BYTES = 1 << 20
+LONGEST_URL = 8192
 READ_METHODS = frozenset({"GET", "HEAD"})
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 token
@@ -95,8 +96,20 @@ def build(args: Mapping[str, Any], ctx: CallContext, handles: SecretHandles) -> 
 
 def redirected(request: HttpRequest, location: str, ctx: CallContext, handles: SecretHandles) -> HttpRequest:
     """The request that follows a redirect of a read: judged like a first one, without credentials at another origin."""
-    url = urljoin(request.url, location).partition("#")[0]
-    require(ctx.caps.check_net(url))
+    try:
+        url = urljoin(request.url, location).partition("#")[0]
+    except ValueError:
+        url = location  # which names no host, and is refused for it
+    if len(url) > LONGEST_URL:
+        raise CallError(
+            CallErrorKind.UNAVAILABLE,
+            f"{request.target.host} redirects to an address of more than {LONGEST_URL} characters",
+            code="http.redirect_too_long",
+            hint="the server is at fault",
+        )
+    if denial := ctx.caps.check_net(url):
+        message = f"{request.target.host} redirects: {denial.message}"
+        raise CallError(CallErrorKind.DENIED, message, code=denial.code, hint=denial.hint, denial=denial)
     target = parse_target(url)
     if target == request.target:
         return replace(request, url=url)

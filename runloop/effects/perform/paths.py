@@ -96,7 +96,7 @@ def require_regular(path: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise CallError(
             CallErrorKind.INVALID,
-            f"{path} is a {kind_of(status.st_mode)}, not a file",
+            f"{path} is no ordinary file ({_words(status.st_mode)})",
             code="files.not_a_file",
             hint="use files.list for a directory; devices, pipes and sockets are never opened",
             where=Where(key="path"),
@@ -104,12 +104,17 @@ def require_regular(path: str, status: os.stat_result) -> None:
 
 
 def kind_of(mode: int) -> str:
-    """What a status describes: file, directory, link or special."""
+    """What a status describes: file, directory, link or other, as ``files.list`` tells it."""
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):
         return "directory"
-    return "link" if stat.S_ISLNK(mode) else "special"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _words(mode: int) -> str:
+    kind = kind_of(mode)
+    return "a device, pipe or socket" if kind == "other" else f"a {kind}"
 
 
 def read_up_to(handle: int, limit: int) -> bytes:
@@ -130,6 +135,7 @@ _KINDS: dict[int, tuple[CallErrorKind, str, str]] = {
     errno.EPERM: (CallErrorKind.DENIED, "files.no_access", "the user that runs Runloop has no right to it"),
     errno.EROFS: (CallErrorKind.DENIED, "files.no_access", "the file system is read-only"),
     errno.EISDIR: (CallErrorKind.INVALID, "files.not_a_file", "it is a directory"),
+    errno.ENXIO: (CallErrorKind.INVALID, "files.not_a_file", "it is a socket or a device without its driver; these are never opened"),
     errno.ENAMETOOLONG: (CallErrorKind.INVALID, "files.path", "use a shorter path"),
     errno.ENOSPC: (CallErrorKind.UNAVAILABLE, "files.disk_full", "make room on the disk"),
     errno.EDQUOT: (CallErrorKind.UNAVAILABLE, "files.disk_full", "make room within the quota"),
