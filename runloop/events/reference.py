@@ -55,7 +55,8 @@ an older payload is brought up when it is read (`runloop/events/upcast.py`); one
 version that the program does not know is set aside.
 
 An event whose content was erased keeps its place and both hashes; its payload is `{"$erased": "<erasure>"}`, or, in a record of a run,
-has that key and texts that were taken out. A later `events.erased` names it, and `rlp kb verify` accepts nothing else.
+has that key and texts that were taken out; of a fact that has later values it keeps what names it (`subject` and `predicate`, or
+`fact`). A later `events.erased` names it, and `rlp kb verify` accepts nothing else.
 
 ## Kinds of run records
 """

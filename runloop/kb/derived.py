@@ -25,6 +25,14 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u
 _ONE_UNSPACED = lazy(f"([{_UNSPACED}])")
 _GROUPS = ("agent", "event", "file", "opening", "subject")  # kinds of nodes that an event mentions and that are not what it is about
 _MADE = f"SELECT node_key FROM nodes WHERE source_event = ? AND kind NOT IN ({', '.join(map(repr, _GROUPS))}) ORDER BY node_key LIMIT 1"  # noqa: S608
+_ACCENTS = lazy(  # of letters that stand by themselves: Latin, Greek, Cyrillic, Hebrew and Arabic ones; in other scripts marks are vowels
+    "[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc]"
+)
+_PLAIN = {"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "ħ": "h", "ŋ": "n", "ŧ": "t"}
+_LETTERS = str.maketrans(
+    _PLAIN | {letter.upper(): plain for letter, plain in _PLAIN.items()} | {"ß": "ss", "ẞ": "ss", "\u0131": "i", "\u03c2": "\u03c3"}
+)
+"""Letters that no accent is taken off, and what people write for them."""
 _PRIVATE = lazy("[\ue000-\uf8ff\0]")  # marks of the index, which are no words of anybody's text
 _WORDS = lazy(r"\w+")
 WORD = lazy(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
@@ -50,14 +58,15 @@ def fold(text: str) -> str:
     if text.isascii():  # the same, ten times as fast
         return " ".join(_WORDS.findall(text.lower()))
     plain = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
-    return " ".join(_WORDS.findall(plain))
+    return " ".join(_WORDS.findall(plain.translate(_LETTERS)))
 
 
 def spaced(text: str) -> str:
-    """The text with blanks around every character of a script that writes without them: the index takes each for a word."""
+    """The text as the index takes its words: without accents, and blanks around every character of a script that writes without them."""
     if text.isascii() and "\0" not in text:
         return text
-    return _ONE_UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", _PRIVATE.sub(" ", text)))
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFD", _PRIVATE.sub(" ", text))).translate(_LETTERS)
+    return _ONE_UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", plain))
 
 
 def put_artifact(

@@ -33,6 +33,10 @@ _ENTITIES = frozenset(
 )
 
 
+NAMING = ("subject", "predicate")
+"""What an erased fact goes on saying where later values are of the same."""
+
+
 def fact_remembered(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
     """A new fact."""
     data = event.payload
@@ -40,14 +44,12 @@ def fact_remembered(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> 
 
 
 def fact_superseded(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
-    """A new value in place of that of an earlier fact; nothing, where that one was erased, and only its end, where this one was."""
+    """A new value in place of that of an earlier fact; nothing, where that one was erased as a whole."""
     old = event.payload["fact"]
     row: Any = db.execute("SELECT subject, predicate FROM facts WHERE fact_id = ?", (old,)).fetchone()
     if row is None:
         return
     _end(db, event, old, "superseded")
-    if "value" not in event.payload:
-        return
     subject, predicate = row
     _insert(db, event, subject, predicate, load, old)
 
@@ -69,15 +71,23 @@ def subject_key(subject: str) -> str:
 
 def _insert(db: apsw.Connection, event: StoredEvent, subject: str, predicate: str, load: LoadBlob, supersedes: int | None) -> None:
     data = event.payload
+    key, about = f"fact:{event.id}", subject_key(subject)
+    put_node(db, event, key, "fact", f"{subject} {predicate}")
+    if "value" not in data:  # it was erased; what came after it is of its subject
+        db.execute(
+            "INSERT INTO facts VALUES(?, ?, ?, '', 'erased', ?, '', '[]', ?, NULL, ?)",
+            (event.id, subject, predicate, event.actor, supersedes, event.ts_ms),
+        )
+        end_node(db, event, key)
+        history(db, event, key, about)
+        return
     value = shown(parse(load(data["value"]))["value"])
     spans = data.get("spans") or []
     db.execute(
         "INSERT INTO facts VALUES(?, ?, ?, ?, 'current', ?, ?, ?, ?, NULL, ?)",
         (event.id, subject, predicate, value, event.actor, data["stamp"]["by"], as_json(spans), supersedes, event.ts_ms),
     )
-    key, about = f"fact:{event.id}", subject_key(subject)
     index(db, event, "facts", key, f"{subject} {predicate}", value)
-    put_node(db, event, key, "fact", f"{subject} {predicate}")
     see_node(db, event, about, about.partition(":")[0], subject)
     link(db, event, key, "about", about)
     if supersedes is not None:

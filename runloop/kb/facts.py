@@ -13,9 +13,10 @@ from blake3 import blake3
 
 from runloop.dataclass import dataclass
 from runloop.events import NewEvent, canonical, current, is_erased, parse
-from runloop.kb.derived import fold
+from runloop.kb.derived import as_json, fold
+from runloop.kb.erasing import Left
 from runloop.kb.errors import FactRefused, InvalidDelta, KeyConflict
-from runloop.kb.fact_projections import shown, subject_key
+from runloop.kb.fact_projections import NAMING, shown, subject_key
 from runloop.kb.naming import at_home
 
 if TYPE_CHECKING:
@@ -76,8 +77,16 @@ def select(db: apsw.Connection, subject: str | None = None, *, ended: bool = Fal
     """The facts about a subject, or all, oldest first; with ``ended`` also what was superseded or forgotten."""
     where = "" if ended else "WHERE status = 'current'"
     found = [_fact(row) for row in db.execute(f"SELECT {', '.join(_COLUMNS)} FROM facts {where} ORDER BY fact_id")]  # noqa: S608
-    about = None if subject is None else subject_key(subject)
-    return [fact for fact in found if about in {None, subject_key(fact.subject)}]
+    about = None if subject is None else _keys(db, subject)
+    return [fact for fact in found if about is None or subject_key(fact.subject) in about]
+
+
+def _keys(db: apsw.Connection, subject: str) -> set[str]:
+    """The nodes that facts about a subject name: its own, and where it is a person, one for each of the person's addresses."""
+    key = subject_key(subject)
+    sql = """SELECT email FROM contact_emails WHERE contact_key IN
+             (SELECT contact_key FROM contact_emails WHERE email = ?1 UNION SELECT contact_key FROM contacts WHERE contact_key = ?2)"""
+    return {key, *(subject_key(address) for (address,) in db.execute(sql, (subject.strip().lower(), key.removeprefix("contact:"))))}
 
 
 def get(db: apsw.Connection, fact_id: int) -> Fact:
@@ -87,6 +96,13 @@ def get(db: apsw.Connection, fact_id: int) -> Fact:
         hint = "`rlp kb facts --all` shows the facts; one that was erased is gone"
         raise InvalidDelta(f"there is no fact:{fact_id}", code="kb.unknown_fact", hint=hint)
     return _fact(row)
+
+
+def left_of(db: apsw.Connection, fact_id: int) -> Left:
+    """What stays of a fact that is erased: its subject and predicate, where a later value has them from it."""
+    row: Any = db.execute("SELECT subject, predicate FROM facts WHERE fact_id = ? AND supersedes IS NULL", (fact_id,)).fetchone()
+    later = db.execute("SELECT 1 FROM facts WHERE supersedes = ?", (fact_id,)).fetchone()
+    return Left(fact_id) if row is None or later is None else Left(fact_id, dict(zip(NAMING, row, strict=True)))
 
 
 def passage(db: apsw.Connection, file: str, line: int) -> dict[str, Any]:
@@ -160,8 +176,9 @@ def _stamped(kb: KnowledgeBase, delta: StateDelta) -> tuple[dict[str, Any], Any]
 
 def _refuse_contradiction(db: apsw.Connection, subject: str, predicate: str, value: str) -> None:
     sql = """SELECT f.fact_id, f.predicate, f.value FROM edges e JOIN facts f ON f.fact_id = CAST(substr(e.source_key, 6) AS INTEGER)
-             WHERE e.target_key = ? AND e.relation = 'about' AND f.status = 'current' AND f.stamp = 'person'"""
-    said = [row for row in db.execute(sql, (subject_key(subject),)) if fold(str(row[1])) == fold(predicate)]
+             WHERE e.target_key IN (SELECT value FROM json_each(?)) AND e.relation = 'about' AND f.status = 'current' AND f.stamp = 'person'
+             ORDER BY f.fact_id"""
+    said = [row for row in db.execute(sql, (as_json(sorted(_keys(db, subject))),)) if fold(str(row[1])) == fold(predicate)]
     if said and not any(fold(str(row[2])) == fold(value) for row in said):
         raise FactRefused(
             f"fact:{said[0][0]}, which a person said, has another value",

@@ -16,6 +16,7 @@ from runloop.errors import InvalidInput
 from runloop.events import InvalidEvent, current, is_erased, is_run_record, parse
 from runloop.kb.derived import contact_key
 from runloop.kb.erasing import KIND, Erasure, Left, is_archived, without_texts
+from runloop.kb.fact_projections import NAMING
 from runloop.kb.people import find_people, load_person
 from runloop.kb.rows import COLUMNS, stored
 
@@ -110,14 +111,17 @@ def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callabl
         texts = Texts([*_texts_of(db, person), *also])
     found = list(_mentions(kb, texts, tick))
     with kb.reading() as db:
-        older = _replaced(db, [event for event, _ in found])
+        more = _replaced(db, [event for event, _ in found])
+    with kb.ledger.reading() as db:
+        values = _later_values(db)
+    more |= _of_subjects(found, values, texts)
     known = {event.id for event, _ in found}
-    found += [(event, _whole(kb, event)) for number in older - known if (event := kb.ledger.get(number)) is not None]
+    found += [(event, _whole(kb, event)) for number in more - known if (event := kb.ledger.get(number)) is not None]
     found.sort(key=lambda each: each[0].id)
     mentions, lefts = [], []
     ended: dict[str, bool] = {}
     for event, full in found:
-        mention, left = _decided(kb, event, full, texts, ended)
+        mention, left = _decided(kb, event, full, texts, ended, values)
         mentions.append(mention)
         if left is not None:
             lefts.append(left)
@@ -245,7 +249,33 @@ def _replaced(db: apsw.Connection, events: Iterable[StoredEvent]) -> set[int]:
     return older
 
 
-def _decided(kb: KnowledgeBase, event: StoredEvent, full: StoredEvent, texts: Texts, ended: dict[str, bool]) -> tuple[Mention, Left | None]:
+def _later_values(db: apsw.Connection) -> list[tuple[int, int]]:
+    """Every fact that has another value since, and the event that says so, oldest first."""
+    rows: Any = db.execute("SELECT payload_json, id FROM events WHERE kind = 'fact.superseded' ORDER BY id")
+    return [(fact, number) for payload, number in rows if isinstance(fact := parse(payload).get("fact"), int)]
+
+
+def _of_subjects(found: Iterable[tuple[StoredEvent, StoredEvent]], values: Iterable[tuple[int, int]], texts: Texts) -> set[int]:
+    """The later values of facts that are about the person: they name nobody themselves."""
+    about = {event.id for event, full in found if event.kind == "fact.remembered" and texts.are_in(_naming(full.payload))}
+    first = frozenset(about)
+    for fact, number in values:
+        about |= {number} if fact in about else set()
+    return about - first
+
+
+def _naming(fact: Any) -> list[Any]:
+    return [fact.get(name) for name in NAMING]
+
+
+def _decided(
+    kb: KnowledgeBase,
+    event: StoredEvent,
+    full: StoredEvent,
+    texts: Texts,
+    ended: dict[str, bool],
+    values: Iterable[tuple[int, int]],
+) -> tuple[Mention, Left | None]:
     try:
         current(event)
     except InvalidEvent:
@@ -258,6 +288,8 @@ def _decided(kb: KnowledgeBase, event: StoredEvent, full: StoredEvent, texts: Te
             ended[run_id] = is_archived(kb.ledger, run_id) if row is None else row["finished_ms"] is not None
         if not ended[run_id]:
             return Mention(event.id, event.kind, what, "stays", "the run has not ended: cancel it, then forget again"), None
+    elif event.kind == "fact.remembered" and any(fact == event.id for fact, _ in values) and not texts.are_in(_naming(full.payload)):
+        return Mention(event.id, event.kind, what, "erase"), Left(event.id, {name: full.payload[name] for name in NAMING})
     elif event.kind not in _KEPT_FORM and not (event.kind == "contact.upserted" and not texts.are_in([event.payload["email"]])):
         return Mention(event.id, event.kind, what, "erase"), Left(event.id)
     return Mention(event.id, event.kind, what, "take out"), Left(event.id, without_texts(dict(full.payload), texts.take_out))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 18  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 19  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 BULK_CACHE_KIB = 64 * 1024  # of pages, while everything is made anew
 

@@ -42,6 +42,24 @@ def test_facts_about_a_person_are_listed_by_their_name(rlp, tmp_path):
     assert json.loads(rlp("kb", "facts", "nobody", "--json")[1]) == []
 
 
+def test_facts_under_the_very_words_do_not_hide_those_of_the_person_who_is_called_so(rlp, tmp_path):
+    (tmp_path / "c.csv").write_text("name,email\nAda Lovelace,ada@example.com\n")
+    rlp("kb", "import", "contacts", tmp_path / "c.csv", "--quiet")
+    rlp("kb", "remember", "ada@example.com", "allergy", "peanuts")
+    for subject in ("Ada Lovelace", "Adda"):
+        rlp("kb", "remember", subject, "likes", "tea")
+    values = {name: [fact["value"] for fact in json.loads(rlp("kb", "facts", name, "--json")[1])] for name in ("ada lovelace", "adda")}
+    assert values == {"ada lovelace": ["peanuts", "tea"], "adda": ["tea"]}
+
+
+def test_an_older_value_is_erased_and_the_fact_has_its_newest_still(rlp, home):
+    rlp("kb", "remember", "door", "code", "Zyzzogeton")
+    rlp("kb", "supersede", "fact:1", "4711")
+    code, _, _ = rlp("kb", "forget", "fact:1", "--erase", "--json")
+    assert (code, [fact["value"] for fact in json.loads(rlp("kb", "facts", "door", "--json")[1])]) == (0, ["4711"])
+    assert [path.name for path in home.rglob("*") if path.is_file() and b"Zyzzogeton" in path.read_bytes()] == []
+
+
 def test_an_erased_fact_is_in_no_file_any_more(rlp, home):
     rlp("kb", "remember", "door", "code", "Zyzzogeton")
     code, out, _ = rlp("kb", "forget", "fact:1", "--erase", "--json")

@@ -4,8 +4,11 @@ import pytest
 
 from runloop.events import NewEvent
 from runloop.kb import facts
+from runloop.kb.derived import contact_key
+from runloop.kb.erasing import Left
 from runloop.kb.errors import FactRefused, InvalidDelta, KeyConflict
 from runloop.kb.proposing import StateDelta
+from tests.kb.test_erasing import files_with
 
 TEXT = "Ada likes oat milk\nand calls on Mondays"
 
@@ -80,6 +83,42 @@ def test_an_erased_fact_is_gone_and_what_superseded_it_stays(kb):
     assert [row[0] for row in held(kb, ended=True)] == [old, new]
     assert kb.problems() == []
     assert kb.verify(views=True).broken is None
+
+
+@pytest.mark.parametrize("erased", ["first", "second"])
+def test_an_earlier_value_that_is_erased_leaves_the_later_ones_where_they_were(kb, erased):
+    first = say(kb, "oat milk").id
+    second = kb.propose(StateDelta("fact.superseded", {"fact": first, "value": "soy milk"}, "user")).id
+    third = kb.propose(StateDelta("fact.superseded", {"fact": second, "value": "tea"}, "user")).id
+    number, value = {"first": (first, "oat milk"), "second": (second, "soy milk")}[erased]
+    with kb.reading() as db:
+        left = facts.left_of(db, number)
+    kb.erase([left])
+    assert held(kb, "ada@example.com") == [(third, "tea", "current", "person")]
+    values = [(first, "oat milk", "superseded", "person"), (second, "soy milk", "superseded", "person")]
+    kept = [(number, "", "erased", "") if each[0] == number else each for each in values]
+    assert held(kb, ended=True) == [*kept, (third, "tea", "current", "person")]
+    assert files_with(kb.root, value) == []
+    assert kb.problems() == []
+    assert kb.verify(views=True).broken is None
+    with pytest.raises(InvalidDelta, match="was erased already"):
+        kb.propose(StateDelta("fact.superseded", {"fact": number, "value": "x"}, "user"))
+
+
+def test_a_fact_without_later_values_is_erased_as_a_whole(kb):
+    fact = say(kb, "oat milk").id
+    with kb.reading() as db:
+        assert facts.left_of(db, fact) == Left(fact)
+
+
+def test_the_facts_of_a_person_are_found_under_each_address(kb, contact, note):
+    kb.ledger.append([contact("Ada", "ada@example.com", emails=["ada@example.com", "al@work.example"])])
+    one, two = say(kb, "oat milk").id, say(kb, "Mondays", subject="AL@work.example", predicate="calls on").id
+    for subject in ("ada@example.com", "al@work.example", f"contact:{contact_key('ada@example.com')}"):
+        assert (subject, [each[0] for each in held(kb, subject)]) == (subject, [one, two])
+    span = {"event_id": note, "quote": "oat milk"}
+    with pytest.raises(FactRefused, match=f"fact:{one}"):
+        say(kb, "milk", subject="al@work.example", actor="agent:reader", spans=[span])
 
 
 def test_a_proposal_of_an_agent_needs_a_place_that_says_it(kb, note):

@@ -91,9 +91,41 @@ def test_a_forgotten_person_is_in_no_file_and_the_rest_is_as_it_was(full, run):
         assert db.execute("SELECT subject, value, status FROM facts ORDER BY fact_id").fetchall() == [
             ("the office", "north", "current"),
             ("manager", "Bob", "superseded"),
+            ("manager", "", "erased"),
         ]
         assert db.execute("SELECT count(*) FROM mails").get == 1
     assert forgetting.plan(full, ADDRESS).mentions == ()
+
+
+def test_the_later_values_of_a_fact_about_them_go_too(kb, contact):
+    kb.ledger.append([contact(ADA, ADDRESS)])
+    old = kb.propose(StateDelta("fact.remembered", {"subject": ADDRESS, "predicate": "allergy", "value": "peanuts"}, "user")).id
+    for value in ("cashews", "walnuts"):
+        old = kb.propose(StateDelta("fact.superseded", {"fact": old, "value": value}, "user")).id
+    plan = forgetting.plan(kb, ADA)
+    assert found(plan)[1:] == [("fact.remembered", "erase"), ("fact.superseded", "erase"), ("fact.superseded", "erase")]
+    forgetting.carry_out(kb, plan)
+    for value in ("peanuts", "cashews", "walnuts"):
+        assert (value, files_with(kb.root, value)) == (value, [])
+    assert kb.verify(views=True).broken is None
+
+
+def test_a_fact_that_named_them_and_names_somebody_else_since_is_known_still(kb, contact):
+    kb.ledger.append([contact(ADA, ADDRESS)])
+    old = kb.propose(StateDelta("fact.remembered", {"subject": "team", "predicate": "lead", "value": ADA}, "user")).id
+    for value in ("Bob", ADA, "Carl"):
+        old = kb.propose(StateDelta("fact.superseded", {"fact": old, "value": value}, "user")).id
+    forgetting.carry_out(kb, forgetting.plan(kb, ADA))
+    assert files_with(kb.root, ADA) == []
+    with kb.reading() as db:
+        assert db.execute("SELECT subject, predicate, value, status FROM facts ORDER BY fact_id").fetchall() == [
+            ("team", "lead", "", "erased"),
+            ("team", "lead", "Bob", "superseded"),
+            ("team", "lead", "", "erased"),
+            ("team", "lead", "Carl", "current"),
+        ]
+    assert kb.verify(views=True).broken is None
+    assert forgetting.plan(kb, ADA).mentions == ()
 
 
 def test_a_run_that_has_not_ended_keeps_its_records_and_is_named(kb, contact, run):

@@ -16,6 +16,8 @@ from runloop.cli.options import JsonOption, LinesOption, MaxColsOption, MaxRowsO
 from runloop.errors import EXIT_OK, InvalidInput
 
 if TYPE_CHECKING:
+    import apsw
+
     from runloop.kb import KnowledgeBase
 
 SourceOption = Annotated[list[str] | None, typer.Option("--source", metavar="event:N|FILE:LINE", help="Where it stands; may be repeated.")]
@@ -70,17 +72,17 @@ def forget(
     table: LinesOption = False,
 ) -> int:
     """Hold a fact to be true no more: it leaves the search, and with --erase the files."""
-    from runloop.kb.facts import get, parse_fact
+    from runloop.kb.facts import get, left_of, parse_fact
 
     number = parse_fact(fact)
     as_json = output.wants_json(as_json=json, as_table=table)
     with open_kb() as kb:
         with kb.reading() as db:
-            known = get(db, number)
+            known, left = get(db, number), left_of(db, number)
         event_id = None
         if known.status == "current" or not erase:
             event_id = _append(kb, "fact.forgotten", {"fact": number, **({"reason": reason} if reason else {})})
-        erased = kb.erase([number], reason=reason) if erase else None
+        erased = kb.erase([left], reason=reason) if erase else None
     answer = {"fact": known.key, "event_id": event_id, "erasure": None if erased is None else erased.to_dict()}
     if as_json:
         output.print_json(answer)
@@ -112,17 +114,24 @@ def facts(
     from runloop.kb.facts import select
 
     with opened_at(at, unmasked, "kb facts", subject or "all") as kb:
+        meant = [] if subject is None else kb.find(subject, Path.cwd())
         with kb.reading() as db:
-            found = select(db, subject, ended=ended)
-        if not found and subject is not None and len(meant := kb.find(subject, Path.cwd())) == 1:
-            with kb.reading() as db:
-                found = select(db, meant[0].key, ended=ended)
-        data: list[dict[str, Any]] = [kb.redactor.value(fact.to_dict()) for fact in found]
+            found = {each.id: each for each in select(db, subject, ended=ended)}
+            if len(meant) == 1 and not (found and _only_alike(db, subject)):
+                found |= {each.id: each for each in select(db, meant[0].key, ended=ended)}
+        data: list[dict[str, Any]] = [kb.redactor.value(found[number].to_dict()) for number in sorted(found)]
     columns = (*_COLUMNS, "status") if ended else _COLUMNS
     rows = [(*_row(each), each["status"])[: len(columns)] for each in data]
     style = output.TableStyle(max_cols, max_rows, fit=not no_wrap)
     output.print_rows(columns, rows, as_json=json, as_table=table, style=style, empty="no facts", data=data)
     return EXIT_OK
+
+
+def _only_alike(db: apsw.Connection, subject: str | None) -> bool:
+    """Whether the words are a name of nobody, and only close to one: then facts under the very words are what is meant."""
+    from runloop.kb.people import find_people
+
+    return any(person.match == "fuzzy" for person in find_people(db, subject or "", 1))
 
 
 def _row(fact: dict[str, Any]) -> tuple[Any, ...]:

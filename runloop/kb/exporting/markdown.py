@@ -7,6 +7,8 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from runloop.kb.facts import select
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -33,9 +35,7 @@ def _page(kb: KnowledgeBase, key: str, mask: Callable[[Any], Any]) -> Iterator[s
                FROM edges e LEFT JOIN nodes ON node_key = source_key WHERE target_key = :key ORDER BY 1 DESC, 2, 3""",
             {"key": key},
         ).fetchall()
-        facts = db.execute(
-            "SELECT predicate, value, status, said_by, fact_id FROM facts WHERE subject = ? ORDER BY fact_id", (key,)
-        ).fetchall()
+        facts = select(db, key, ended=True)
         touched = [int(row[0]) for row in db.execute("SELECT event_id FROM entity_history WHERE entity_key = ? ORDER BY 1", (key,))]
     found = kb.get(key, raw_contacts=True)
     title = (found or {}).get("title") or (node[1] if node else None) or key
@@ -53,10 +53,10 @@ def _page(kb: KnowledgeBase, key: str, mask: Callable[[Any], Any]) -> Iterator[s
             yield f"- {arrow} {_text(str(relation).replace('_', ' '))}: {_text(mask(label or other))} (event {event})"
     if facts:
         yield from _heading("Facts")
-        for predicate, value, status, said_by, fact_id in facts:
-            state = "" if status == "current" else f", {status}"
-            said = f"said by {_text(mask(said_by))}{state}; event {fact_id}"
-            yield f"- {_text(mask(predicate))}: {_text(_short(mask(_loaded(value))))} ({said})"
+        for fact in facts:
+            state = "" if fact.status == "current" else f", {fact.status}"
+            said = f"said by {_text(mask(fact.said_by))}{state}; event {fact.id}"
+            yield f"- {_text(mask(fact.predicate))}: {_text(_short(mask(fact.value)))} ({said})"
     yield from _heading("History")
     for event_id in touched:
         event = kb.ledger.get(event_id)
@@ -75,13 +75,6 @@ def _properties(data: Mapping[str, Any]) -> Iterator[str]:
     for name, value in data.items():
         if value not in (None, [], {}, "") and name not in _OF_SEARCH:
             yield f"- {_text(name.replace('_', ' '))}: {_text(_short(value))}"
-
-
-def _loaded(value: Any) -> Any:
-    try:
-        return json.loads(value)
-    except (TypeError, ValueError):
-        return value
 
 
 def _short(value: Any) -> str:

@@ -61,7 +61,7 @@ def _impp(service: str, value: str) -> Profile | None:
 
 
 def _social(service: str, user: str, value: str) -> Profile | None:
-    page = _page(value)
+    page = None if "@" in value and "//" not in value else _page(value)  # @ada@host.example is an account there, and no page
     if page is None:
         return Profile(service or "social", user or value)
     known = {"x-apple": ""}.get(service, service)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_LIMIT = 200
 PEOPLE_WEIGHT, TEXT_WEIGHT = 2.0, 1.0
 """What a place counts in each ranking (``fusion``): a person who was named comes first. The embedder says what the vectors' counts."""
+COMPLETE_WEIGHT = 1.0
+"""What having all of the words counts beyond their ranking, less what the vectors count: those of no meaning lift nothing above it."""
 _STAGE_SCORE = (0.5, 0.3, 0.1)  # of the text alone: all of the words, some of them, words that start so
 _BM25_SHARE = 0.15
 _Place = tuple[str, float, Mapping[str, Any]]
@@ -137,12 +139,13 @@ def _by_text(wanted: _Candidates, limit: int) -> list[_Place]:
 
 def _by_fusion(wanted: _Candidates, weight: float, limit: int) -> list[_Place]:
     """As ``fuse`` orders them; the score is the sum in parts of the most that a document could get."""
-    rankings = {"people": list(wanted.people), "text": list(wanted.text), "vectors": list(wanted.near)}
+    complete = [key for key, (_, place) in wanted.text.items() if place.stage == 0]
+    rankings = {"people": list(wanted.people), "text": list(wanted.text), "vectors": list(wanted.near), "complete": complete}
     scored: list[_Place] = []
-    weights = {"people": PEOPLE_WEIGHT, "text": TEXT_WEIGHT, "vectors": weight}
+    weights = {"people": PEOPLE_WEIGHT, "text": TEXT_WEIGHT, "vectors": weight, "complete": COMPLETE_WEIGHT - weight}
     best = sum(weights.values()) / (K + 1)
     for each in fuse(rankings, weights)[:limit]:
-        parts: dict[str, Any] = {f"{name}_place": place for name, place in each.places.items()}
+        parts: dict[str, Any] = {f"{name}_place": place for name, place in each.places.items() if name != "complete"}
         if each.item in wanted.people:
             parts["person"] = wanted.people[each.item].data["match"]
         if each.item in wanted.text:

@@ -39,6 +39,7 @@ def accounts(kb):
             Profile("mastodon", "ada", "https://m.example/@ada"),
         ),
         ("X-SOCIALPROFILE", {"TYPE": ["twitter"]}, "ada", Profile("twitter", "ada")),
+        ("X-SOCIALPROFILE", {"TYPE": ["mastodon"]}, "@ada@m.example", Profile("mastodon", "@ada@m.example")),
         ("X-SOCIALPROFILE", {}, "https://x.example/ada", Profile("x.example", "ada", "https://x.example/ada")),
         ("URL", {}, "www.example.com", Profile("web", "example.com", "www.example.com")),
         ("URL", {}, "https://github.com/ada/", Profile("github.com", "ada", "https://github.com/ada/")),

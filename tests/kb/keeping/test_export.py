@@ -15,12 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runloop.events import NewEvent
+from runloop.kb.derived import contact_key
 from runloop.kb.errors import ExportRefused, KnowledgeInUse
 from runloop.kb.exporting.events import export_events
 from runloop.kb.exporting.graphml import write_graphml
 from runloop.kb.exporting.markdown import entity_page
 from runloop.kb.exporting.taking import ExportAltered, take_export
 from runloop.kb.keeping.migrating import migrate_ledger
+from runloop.kb.proposing import StateDelta
 
 SHIPPED = Path(__file__).parents[2] / "data" / "ledgers"
 XML = "{http://graphml.graphdrawing.org/xmlns}"
@@ -258,6 +260,13 @@ def test_a_page_tells_what_an_entity_is_and_what_happened_to_it(home):
     assert "## History" in page
     assert "event 2: contact.upserted by user" in page
     assert not re.search(r"\bbo@example.com", page)
+
+
+def test_a_page_about_a_person_has_the_facts_that_were_said_of_an_address(home):
+    with home.open() as kb:
+        kb.propose(StateDelta("fact.remembered", {"subject": "bo@example.com", "predicate": "allergy", "value": "1e3 nuts"}, "user"))
+        page = entity_page(kb, f"contact:{contact_key('bo@example.com')}", kb.redactor.value)
+    assert "- allergy: 1e3 nuts (said by user; event " in page
 
 
 def test_what_was_erased_is_erased_in_the_copy_and_in_one_that_follows(home, new, tmp_path):

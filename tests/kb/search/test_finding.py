@@ -41,6 +41,32 @@ def people(kb, contact):
     return kb
 
 
+ACCENTED = (
+    ("άγκυρες λιμανιού, Γιώργος", ("αγκυρες", "ΛΙΜΑΝΙΟΥ", "γιωργος", "ΓΙΩΡΓΟΣ")),
+    ("Ещё одна ёлка", ("еще", "елка")),
+    ("كِتَابٌ أحمد", ("كتاب", "احمد")),
+    ("שָׁלוֹם", ("שלום",)),
+    ("Łódź, Straße, Ærø, Đức, Işık, þing", ("lodz", "strasse", "aero", "duc", "isik", "thing")),  # noqa: RUF001
+    ("がっこう プール", ("がっこう", "プール")),
+    ("한국어", ("한국", "국어")),
+)
+
+
+@pytest.mark.parametrize(("text", "words"), ACCENTED, ids=[words[0] for _, words in ACCENTED])
+def test_accents_do_not_matter_in_any_script_that_has_them(kb, text, words):
+    kb.ledger.append([note(text), note("か", path="/o.md")])
+    for word in (*words, *text.replace(",", "").split()):
+        assert (word, [hit.path for hit in kb.search(word, ["notes"])]) == (word, ["/n/plan.md"])
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"), [("Łukasz Wójcik", "lukasz wojcik"), ("Søren Kjær", "Soren Kjaer"), ("\u0130\u015f\u0131k Öz", "isik oz")]
+)
+def test_a_name_is_found_as_people_without_its_letters_write_it(kb, contact, name, typed):
+    kb.ledger.append([contact(name, "somebody@example.com")])
+    assert matches(kb, typed) == [(name, "name")]
+
+
 def names(hits):
     return [hit.data["name"] for hit in hits]
 

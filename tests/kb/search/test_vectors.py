@@ -305,6 +305,17 @@ def test_a_query_that_says_exactly_what_it_wants_gets_no_more_than_that(five, qu
     assert near(five, embedder, query)[1].used is False
 
 
+@pytest.mark.parametrize(("weight", "first"), [(0.5, "/all"), (1.0, "/near")])
+def test_what_has_all_of_the_words_stays_first_unless_the_vectors_know_of_meaning(kb, weight, first):
+    kb.ledger.append([note("aa bb " + "q" * 40, path="/all"), note("aa abab bbb", path="/near")])
+    embedder = Letters()
+    embedder.weight = weight
+    embedded(kb, embedder)
+    found = kb.search_for(Request("aa bb", KINDS), meaning=Meaning(embedder, KINDS))
+    assert {hit.path: hit.parts["stage"] for hit in found.hits} == {"/all": 0, "/near": 1}
+    assert found.hits[0].path == first
+
+
 def test_times_and_kinds_hold_for_vectors_too(kb):
     kb.ledger.append([note("zzz", path="/old", ts_ms=1000), note("zzz z", path="/new", ts_ms=2000)])
     embedder = Letters()
