@@ -44,6 +44,7 @@ def connect(
         with translated(path, db):
             db.set_busy_timeout(busy_ms)
             db.pragma("cache_size", -cache_kib)
+            db.pragma("temp_store", 2)  # in memory: a file of its own would need a directory that others can fill, and would hold texts
             if readonly:
                 db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # it could not, and would complain
             else:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 BATCH = 512  # events in one transaction (spec 15.5)
 CACHE_KIB = 16 * 1024  # of pages at most: keys of people and of words lie all over their tables
 _REMOVING = frozenset({ERASING, ARCHIVING, RESTORING})
-_OF_THE_FILE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError)  # the file's trouble, not an event's
+# The file's or the machine's trouble, not an event's.
+_OF_THE_FILE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError, apsw.CantOpenError, apsw.NoMemError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,11 @@ def _take_back(db: apsw.Connection, event: StoredEvent, applied: int, ledger: Le
 
 
 def _apply_all(db: apsw.Connection, events: Sequence[StoredEvent], ledger: Ledger) -> int:
-    """Apply the events together or, when one of them cannot be applied, one by one; how many were set aside."""
+    """Apply the events together or, when one of them cannot be applied, one by one; how many were set aside.
+
+    After the file's own trouble the transaction is over, and SQLite may have ended it already, with its savepoints.
+    """
+    aside = 0
     db.execute("SAVEPOINT batch")
     try:
         for event in events:
@@ -165,14 +170,14 @@ def _apply_all(db: apsw.Connection, events: Sequence[StoredEvent], ledger: Ledge
         raise
     except Exception:  # noqa: BLE001 - which one it was, and why, the second time will tell
         db.execute("ROLLBACK TO batch")
-        return sum(not _apply_one(db, event, ledger) for event in events)
-    finally:
-        db.execute("RELEASE batch")
-    return 0
+        aside = sum(not _apply_one(db, event, ledger) for event in events)
+    db.execute("RELEASE batch")
+    return aside
 
 
 def _apply_one(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
     """Whether the event could be applied; when not, nothing of it is, and the reason is kept."""
+    applied = True
     db.execute("SAVEPOINT one")
     try:
         apply(db, event, ledger.blob)
@@ -182,10 +187,9 @@ def _apply_one(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
         db.execute("ROLLBACK TO one")
         reason = f"{type(error).__name__}: {error}"
         db.execute("INSERT OR REPLACE INTO problems VALUES(?, ?, ?)", (event.id, event.kind, reason[:500]))
-        return False
-    finally:
-        db.execute("RELEASE one")
-    return True
+        applied = False
+    db.execute("RELEASE one")
+    return applied
 
 
 def _check_anchor(known: Anchor, ledger: Ledger) -> None:

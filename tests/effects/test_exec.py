@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -174,6 +175,14 @@ async def test_without_a_directory_it_gets_one_that_is_removed(run, make_ctx, cr
     where, listing = result["stdout"].splitlines()
     assert listing == "file"
     assert not Path(where).exists()
+
+
+async def test_where_no_directory_can_be_made_for_it_the_call_says_what_to_change(run, make_ctx, refusal, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    refused = await refusal(run, {"argv": ["echo", "x"]}, make_ctx(caps()))
+
+    assert (refused.kind, refused.code) == (CallErrorKind.UNAVAILABLE, "exec.start")
+    assert "TMPDIR" in refused.hint
 
 
 async def test_a_granted_directory_is_the_working_directory(run, tmp_path, make_ctx, crossing):

@@ -63,7 +63,15 @@ class ExecRun:
         """Run it; a time-out is a result, and everything it started is gone by then."""
         data = prepared.data
         timeout_ms = data["timeout_ms"] if ctx.remaining_ms is None else min(data["timeout_ms"], ctx.remaining_ms)
-        own = await asyncio.to_thread(tempfile.mkdtemp, prefix="runloop-exec-")
+        try:
+            own = await asyncio.to_thread(tempfile.mkdtemp, prefix="runloop-exec-")
+        except OSError as error:
+            raise CallError(
+                CallErrorKind.UNAVAILABLE,
+                f"cannot start {data['program']}: no directory of its own can be made for it: {error.strerror or error}",
+                code="exec.start",
+                hint="let TMPDIR of what hosts the run, the daemon or `rlp run`, name a directory that can be written and has room",
+            ) from error
         try:
             finished = await self._run(data, own, timeout_ms / 1000, ctx)
         except OSError as error:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +101,7 @@ def _items(program: str, root: Path, report: ImportReport, since_ms: int | None)
         "--branches",
         "--",
     )
-    with tempfile.TemporaryFile() as said:  # a pipe could fill while the other one is read
+    with open(os.memfd_create("git"), "w+b") as said:  # noqa: PTH123 - a pipe could fill while the other one is read
         process = subprocess.Popen(_command(program, root, *arguments), stdout=subprocess.PIPE, stderr=said, env=_environment())  # noqa: S603
         output: Any = process.stdout
         try:

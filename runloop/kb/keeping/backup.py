@@ -216,12 +216,12 @@ def _require_room(target: Path, sources: Iterable[Path]) -> None:
     require_room(target.parent, needed)
 
 
-def require_room(folder: Path, needed: int) -> None:
+def require_room(folder: Path, needed: int, *, hint: str = "make room, or name a place on another disk") -> None:
     """Raise ``kb.no_room`` unless so many bytes are free where ``folder`` lies."""
     free = free_in(folder)
     if free < needed:
         message = f"{needed:,} bytes are needed and {free:,} are free"
-        raise LedgerFull(message, code="kb.no_room", where=Where(file=str(folder)), hint="make room, or name a place on another disk")
+        raise LedgerFull(message, code="kb.no_room", where=Where(file=str(folder)), hint=hint)
 
 
 def _write_list(path: Path, manifest: Manifest) -> None:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
 from runloop.kb.database import connected
+from runloop.kb.errors import LedgerReadOnly
 from runloop.kb.keeping.backup import require_ledger, require_room
 from runloop.kb.keeping.locks import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_ELSEWHERE = "make room there, or name a directory on another disk that can be written: SQLITE_TMPDIR=DIRECTORY before the command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ def vacuum(ledger: Path, derived: Iterable[Path], *, analyze: bool = False) -> l
     Raises:
         KnowledgeInUse: the daemon or another process has the base open; writers would wait for too long.
         LedgerFull: ``kb.no_room`` before anything is written.
+        LedgerReadOnly: there is no directory for temporary files.
 
     """
     require_ledger(ledger)
@@ -48,9 +52,10 @@ def vacuum(ledger: Path, derived: Iterable[Path], *, analyze: bool = False) -> l
 
 def _vacuum(path: Path, *, analyze: bool) -> Vacuumed:
     before = _size(path)
-    for folder in (path.parent, _temporary()):  # SQLite writes the new file to the second, and then the log that takes it over
-        require_room(folder, before)
+    require_room(path.parent, before)  # the log that takes the new file over; the file itself is written to the other place
+    require_room(_temporary(), before, hint=_ELSEWHERE)
     with connected(path) as db:
+        db.pragma("temp_store", 1)  # in a file: it is as large as this one
         db.execute("VACUUM")
         if analyze:
             db.execute("ANALYZE")
@@ -58,10 +63,14 @@ def _vacuum(path: Path, *, analyze: bool) -> Vacuumed:
 
 
 def _temporary() -> Path:
-    """Where SQLite puts temporary files."""
+    """Where SQLite puts temporary files. Raises LedgerReadOnly where there is no such place."""
     named = (os.environ.get(name) for name in ("SQLITE_TMPDIR", "TMPDIR"))
-    places = (Path(name) for name in (*named, "/var/tmp", "/usr/tmp", "/tmp") if name)  # noqa: S108 - SQLite's own list
-    return next((place for place in places if os.access(place, os.W_OK | os.X_OK)), Path())
+    places = [Path(name) for name in (*named, "/var/tmp", "/usr/tmp", "/tmp", ".") if name]  # noqa: S108 - SQLite's own list
+    for place in places:
+        if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+            return place
+    tried = ", ".join(str(place.absolute()) for place in places)
+    raise LedgerReadOnly(f"there is no directory for a temporary file: none of {tried} can be written", hint=_ELSEWHERE)
 
 
 def _size(path: Path) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 
 import apsw
@@ -227,6 +230,39 @@ def test_the_derived_tables_stay_behind_on_a_full_disk_and_follow_later(tmp_path
         assert len(kb.search("Grace")) == 1
         assert kb.behind is None
         assert kb.problems() == []
+
+
+def test_a_full_disk_is_named_also_where_sqlite_took_the_transaction_back_by_itself(tmp_path, contact, monkeypatch):
+    def full(db, *_):
+        db.execute("ROLLBACK")
+        raise apsw.FullError("database or disk is full")
+
+    with KnowledgeBase.open(tmp_path / "pog") as kb:
+        monkeypatch.setattr(materialise, "apply", full)
+        kb.ledger.append([contact("Ada Lovelace")])
+        kb.sync()
+        assert kb.behind.code == "kb.disk_full"
+        monkeypatch.undo()
+        assert len(kb.search("Ada")) == 1
+        assert kb.problems() == []
+
+
+def test_what_is_known_is_kept_up_to_date_where_no_temporary_file_can_be_made(tmp_path):
+    """Of its own process: SQLite looks for the directory once. In /proc nobody makes files, and root may write there all the same."""
+    script = f"""
+from pathlib import Path
+from runloop.events import NewEvent
+from runloop.kb import KnowledgeBase
+with KnowledgeBase.open(Path({str(tmp_path / "pog")!r})) as kb:
+    for number in range(3):
+        payload = {{"name": "Ada " + "x" * 200_000, "email": f"ada{{number}}@example.org"}}
+        kb.ledger.append([NewEvent("contact.upserted", payload, "user", "user") for _ in range(20)])
+        kb.sync()
+    print(kb.problems(), len(kb.search("Ada")))
+"""
+    environment = {**os.environ, "TMPDIR": "/proc", "SQLITE_TMPDIR": "/proc"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[] 3\n", "")
 
 
 def test_a_ledger_that_only_reads_has_no_queue_that_could_stand_still(ledger):

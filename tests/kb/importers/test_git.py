@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import tempfile
 
 import pytest
 from hypothesis import given
@@ -117,6 +118,13 @@ def test_what_is_no_repository_and_a_machine_without_git_are_named(kb, tmp_path,
     with pytest.raises(InvalidInput) as caught:
         import_git(kb, tmp_path)
     assert caught.value.code == "import.no_git"
+
+
+def test_a_repository_is_read_where_no_temporary_file_can_be_made(kb, repository, tmp_path, monkeypatch):
+    commit(repository, "a", "one")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    import_git(kb, repository.root)
+    assert subjects(kb) == ["one"]
 
 
 def test_a_repository_that_breaks_in_the_middle_keeps_what_was_read(kb, repository):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runloop.kb.errors import KnowledgeInUse, LedgerFull
+from runloop.kb.errors import KnowledgeInUse, LedgerFull, LedgerReadOnly
 from runloop.kb.keeping import vacuuming
 from runloop.kb.keeping.stats import stats
 from runloop.kb.keeping.vacuuming import vacuum
@@ -45,6 +45,14 @@ def test_too_little_room_is_said_before_anything_is_written(home, monkeypatch):
     with pytest.raises(LedgerFull):
         vacuum(home.ledger, home.derived)
     assert home.ledger.read_bytes() == before
+
+
+def test_without_a_place_for_the_temporary_file_a_vacuum_says_how_to_name_one(home, monkeypatch):
+    monkeypatch.setattr(vacuuming.os, "access", lambda *_: False)
+    with pytest.raises(LedgerReadOnly) as caught:
+        vacuum(home.ledger, home.derived)
+    assert "/var/tmp" in caught.value.message
+    assert "SQLITE_TMPDIR=" in caught.value.hint
 
 
 def test_stats_count_events_blobs_runs_and_how_far_the_derived_tables_are(home, contact, run):
