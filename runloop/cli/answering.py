@@ -101,7 +101,8 @@ async def _decide(ref: str, word: str, text: str | None, scope: str | None, reas
     said = given.get("answer") or ("approved" if given["approved"] else "denied")
     if as_json:
         reach = (scope or "once") if given.get("approved") else None
-        output.print_json({**done, "type": kind_of(shown), "answer": given.get("answer"), "scope": reach})
+        shape = {"approved": given.get("approved"), "type": kind_of(shown), "answer": given.get("answer"), "scope": reach}
+        output.print_json({**done, **shape})
     else:
         reach = f" ({scope})" if scope is not None else ""
         output.print_line(f"{said}{reach}: {output.fitted(line_of(shown), max(20, output.terminal_width() - len(said) - len(reach) - 2))}")

@@ -68,6 +68,12 @@ async def serve(client: Client, handler: Callable[[Work], Awaitable[Ports]], *, 
         raise InvalidInput(
             "this client is no agent", code="client.no_agent", where=Where(key="agent"), hint="connect with Client(agent=NAME)"
         )
+    if not callable(handler):
+        raise InvalidInput("the handler cannot be called", code="client.serve", where=Where(key="handler"), hint="give an async function")
+    if not isinstance(width, int) or width < 1:
+        raise InvalidInput(
+            f"with the width {width!r} no work would be done", code="client.serve", where=Where(key="width"), hint="use a number from 1 on"
+        )
     agent_id = str(uuid.uuid4())
     work = await client.subscribe(f"agent/{name}")
     tasks: set[asyncio.Task[None]] = set()

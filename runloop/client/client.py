@@ -33,7 +33,9 @@ _BLOB_BYTES: Final = 1024 * 1024
 _NOBODY: Final = frozenset({"bus.disconnected", "bus.deadline"})
 _FOR_OPERATORS: Final = frozenset({"daemon.needs_operator", "bus.forbidden"})
 _BROKEN: Final = frozenset({"bus.disconnected", "bus.stopping"})
-_REPEATABLE: Final = frozenset({"submit", "fork", "attach", "list", "approvals", "status", "metrics", "describe_agents", "blob"})
+_REPEATABLE: Final = frozenset(
+    {"submit", "fork", "attach", "list", "approvals", "status", "metrics", "library", "describe_agents", "blob", "route"}
+)
 """Verbs that are asked again after a broken connection: doing them twice is doing them once."""
 
 
@@ -273,12 +275,12 @@ class Client:
         self,
         approval_id: str,
         *,
-        approved: bool = False,
+        approved: bool | None = None,
         answer: str | None = None,
         scope: str | None = None,
         rationale: str | None = None,
     ) -> dict[str, Any]:
-        """Decide an approval, or answer a question with ``answer``; the first one counts.
+        """Decide an approval with ``approved``, or answer a question with ``answer``; the first one counts.
 
         ``scope`` is once (if left out), run, opening or always, as far as what is asked allows it.
         """

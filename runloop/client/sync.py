@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -49,6 +49,25 @@ class SyncSubscription:
         self._client.run(self._inner.close())
 
 
+class SyncFollowing:
+    """As :class:`runloop.client.following.Following`: iterate over it within ``with``."""
+
+    def __init__(self, client: SyncClient, inner: Following) -> None:
+        self._client = client
+        self._inner = inner
+
+    def __enter__(self) -> Self:
+        self._client.run(self._inner.__aenter__())
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._client.leave(self._inner.__aexit__())
+
+    def __iter__(self) -> Iterator[Record]:
+        while (record := self._client.run(_next(self._inner))) is not None:
+            yield record
+
+
 class SyncRun:
     """As :class:`runloop.client.RunHandle`."""
 
@@ -59,16 +78,14 @@ class SyncRun:
         self.topic = inner.topic
         self.opening_name = inner.opening_name
 
+    def following(self, from_seq: int | None = None) -> SyncFollowing:
+        """The records as a context: once it is entered, nothing that comes is missed."""
+        return SyncFollowing(self._client, self._inner.following(from_seq))
+
     def records(self, from_seq: int | None = None) -> Iterator[Record]:
         """Every record from the first one (or ``from_seq``) to the run's end."""
-        following = self._inner.following(from_seq)
-        self._client.run(following.__aenter__())
-        try:
-            while (record := self._client.run(_next(following))) is not None:
-                yield record
-        finally:
-            with suppress(Disconnected):  # the client was closed before: nothing is followed any more
-                self._client.run(following.__aexit__())
+        with self.following(from_seq) as records:
+            yield from records
 
     def result(self, timeout_s: float | None = None) -> RunResult:
         """Wait for the end; raises TimeoutError when it does not come in time."""
@@ -123,7 +140,7 @@ class SyncClient:
     def __init__(self, socket: Path | str | None = None, **options: Any) -> None:
         """Connect; ``options`` as for :class:`Client`, and it raises the same."""
         self._loop = asyncio.new_event_loop()
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # the collector may end an iterator while this thread holds it
         self._ended = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="runloop-client", daemon=True)
         self._thread.start()
@@ -156,6 +173,14 @@ class SyncClient:
             future.cancel()
             raise
 
+    def leave(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what ends something. In the client's own thread, where only the collector ends anything, it is begun and not waited for."""
+        if threading.current_thread() is self._thread:
+            self._start(work)
+            return
+        with suppress(Disconnected):  # the client was closed before: there is nothing to end any more
+            self.run(work)
+
     def _start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
@@ -184,13 +209,25 @@ class SyncClient:
         """See :meth:`Client.submit`."""
         return SyncRun(self, self.run(self.client.submit(opening, params, **options)))
 
-    def attach(self, run: str, from_seq: int = 1) -> SyncRun:
+    def attach(self, run: str, from_seq: int = 1, *, attended: bool = False) -> SyncRun:
         """See :meth:`Client.attach`."""
-        return SyncRun(self, self.run(self.client.attach(run, from_seq)))
+        return SyncRun(self, self.run(self.client.attach(run, from_seq, attended=attended)))
 
     def runs(self, **options: Any) -> list[dict[str, Any]]:
         """See :meth:`Client.runs`."""
         return self.run(self.client.runs(**options))
+
+    def handle(self, run_id: str, *, attended: bool = False) -> SyncRun:
+        """See :meth:`Client.handle`."""
+        return SyncRun(self, self.client.handle(run_id, attended=attended))
+
+    def blob(self, name: str) -> Any:
+        """See :meth:`Client.blob`."""
+        return self.run(self.client.blob(name))
+
+    def describe_agents(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """See :meth:`Client.describe_agents`."""
+        return self.run(self.client.describe_agents(names))
 
     def approvals(self, run: str | None = None) -> list[dict[str, Any]]:
         """See :meth:`Client.approvals`."""

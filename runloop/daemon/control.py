@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from runloop.daemon import overview, reading
 from runloop.daemon.errors import NeedsOperator
@@ -17,6 +17,7 @@ from runloop.daemon.submitting import Request
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.kb.runs import STATES, RunFilter
 from runloop.policy import Scope
+from runloop.rmp.registry import ID_OF, TYPE_OF
 from runloop.runs.forking import ForkRequest
 from runloop.runs.lookup import OpeningText
 from runloop.runs.owners import living_owners
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from runloop.router.values import RouterSettings
 
 TOPIC = "rlp/ctrl"
+_SCHEMA: Final = ID_OF["intent.ctrl.request.v1"]
 _MAX_LIST = 1000
 _MAX_LINE = 65_536
 _MAX_BLOB = 4 * 1024 * 1024
@@ -45,6 +47,13 @@ class Control:
 
     async def handle(self, request: BusRequest) -> dict[str, Any]:
         """The payload of the reply: ``ok`` or ``error``, or upstream's words for an upstream request."""
+        if (schema_id := request.message.header.schema_id) != _SCHEMA:
+            raise InvalidInput(
+                f"a request to the daemon is no {TYPE_OF[schema_id]}",
+                code="ctrl.schema",
+                where=Where(key="type"),
+                hint="send it as intent.ctrl.request.v1, schema id 2001",
+            )
         payload = request.payload
         if isinstance(payload, dict) and len(payload) == 1 and (found := next(iter(payload))) in _UPSTREAM:
             return await _UPSTREAM[found](self, reading.map_of(payload[found], found), request.peer)
@@ -227,7 +236,8 @@ class Control:
             uid=peer.uid,
         )
         shown = await self._daemon.people.answer(str(reading.text(fields, "approval_id")), given)
-        return {"approval_id": shown["approval_id"], "run_id": shown["run_id"], "approved": bool(given.approved)}
+        decided = {} if given.approved is None else {"approved": given.approved}
+        return {"approval_id": shown["approval_id"], "run_id": shown["run_id"], **decided}
 
     # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,9 +15,10 @@ _PART_BYTES: Final = 255
 _SAID_CHARACTERS: Final = 16_384
 
 
-def bad(key: str, hint: str) -> InvalidInput:
-    """A field that cannot be used, and what to give instead."""
-    return InvalidInput(f"{key} cannot be used", code="ctrl.invalid", where=Where(key=key), hint=hint)
+def bad(key: str, hint: str, *, missing: bool = False) -> InvalidInput:
+    """A field that cannot be used, or that is ``missing``, and what to give."""
+    message = f"{key} is missing" if missing else f"{key} cannot be used"
+    return InvalidInput(message, code="ctrl.invalid", where=Where(key=key), hint=hint)
 
 
 def map_of(value: Any, key: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def text(fields: Mapping[str, Any], key: str, *, optional: bool = False, empty: 
     if value is None and optional:
         return None
     if not isinstance(value, str) or not (value or empty):
-        raise bad(key, "give a text")
+        raise bad(key, "give a text", missing=value is None)
     if most is not None and len(value) > most:
         raise bad(key, f"give a text of at most {most} characters")
     return value

@@ -274,3 +274,14 @@ async def test_only_an_agent_serves(bus):
         with pytest.raises(InvalidInput) as caught:
             await client.serve(double)
     assert caught.value.code == "client.no_agent"
+
+
+@pytest.mark.parametrize(
+    ("handler", "width", "key"), [(double, 0, "width"), (double, -1, "width"), (double, "2", "width"), (None, 8, "handler")]
+)
+async def test_an_agent_that_could_do_no_work_does_not_announce_itself(bus, handler, width, key):
+    async with bus.client(agent="idle") as agent:
+        with pytest.raises(InvalidInput) as caught:
+            async with asyncio.timeout(10):
+                await agent.serve(handler, width=width)
+    assert (caught.value.code, caught.value.where.key, bool(caught.value.hint)) == ("client.serve", key, True)

@@ -145,3 +145,25 @@ async def test_an_escaped_output_comes_back_as_it_was_given(bus, restarted):
     await restarted(ledger, "succeeded", 2)
     async with bus.client() as client:
         assert await client.handle(RUN).outputs() == {"a": {"$blob": ["mine"]}}
+
+
+@pytest.mark.parametrize(
+    "verb", ["submit", "fork", "attach", "list", "approvals", "status", "metrics", "library", "describe_agents", "blob", "route"]
+)
+async def test_what_only_reads_or_can_be_repeated_is_asked_again_after_a_broken_connection(bus, verb):
+    asked = asyncio.Queue()
+
+    async def control(request):
+        asked.put_nowait(request.payload["verb"])
+        if bus.server is first:
+            await asyncio.get_running_loop().create_future()
+        return {"ok": {"by": "the second"}}
+
+    first = bus.server
+    first.on_request("rlp/ctrl", control)
+    async with bus.client() as client:
+        asking = asyncio.create_task(client.ask(verb))
+        assert await asked.get() == verb
+        await bus.stop()
+        (await bus.start()).on_request("rlp/ctrl", control)
+        assert await asking == {"by": "the second"}

@@ -15,6 +15,7 @@ BIG = "def run() -> dict:\n    return {'out': 'x' * 40_000}\n"
 FAILS = "def run() -> dict:\n    raise ValueError('no')\n"
 CHATTY = "def run() -> dict:\n    for n in range(1500):\n        emit.log(f'line {n}')\n    return {'out': 'done'}\n"
 ASKS = "def run() -> dict:\n    return {'out': ask.person('Which one?', options=['red', 'blue']).answer}\n"
+MAILS = "def run() -> dict:\n    return {'out': mail.send([{'email': 'ada@example.org'}], subject='s', text='t').status}\n"
 WORD = "version: 0\nname: echo\nparams: {word: hi}\nnodes:\n  - {id: a, use: agent:echo, with: {word: '{{params.word}}'}}\nedges: []\n"
 
 
@@ -122,9 +123,25 @@ async def test_what_a_run_asks_is_listed_and_answered(home, words):
         assert [each["approval_id"] for each in await client.approvals(run.id)] == [opened["approval_id"]]
         with pytest.raises(InvalidInput):
             await client.answer(opened["approval_id"], answer="green")
-        await client.answer(opened["approval_id"], answer="blue")
+        assert await client.answer(opened["approval_id"], answer="blue") == {"approval_id": opened["approval_id"], "run_id": run.id}
         assert await run.outputs() == {"a": {"out": ["blue"]}}
         assert await client.approvals() == []
+
+
+async def test_an_answer_that_neither_approves_nor_rejects_is_refused_and_decides_nothing(home, words):
+    home.agent("mails", words.head + MAILS, "mail = true")
+    async with home.connection() as client:
+        asked = await client.subscribe("action.request")
+        run = await client.submit(source=words.one("mails"), attended=True)
+        opened = (await anext(asked)).payload
+        with pytest.raises(InvalidInput) as caught:
+            await client.answer(opened["approval_id"], rationale="looks right")
+        assert (caught.value.code, [each["approval_id"] for each in await client.approvals()]) == (
+            "approval.answer",
+            [opened["approval_id"]],
+        )
+        decided = await client.answer(opened["approval_id"], approved=False)
+        assert decided == {"approval_id": opened["approval_id"], "run_id": run.id, "approved": False}
 
 
 async def test_status_metrics_and_runs_are_what_the_daemon_says(home, words):

@@ -1,11 +1,13 @@
 """The blocking client: the same, without an event loop."""
 
 import asyncio
+import gc
 import os
 import queue
 import subprocess
 import sys
 import threading
+import uuid
 
 import pytest
 
@@ -221,3 +223,79 @@ def test_every_public_name_is_there_and_no_other():
     for module in (runloop, runloop.client):
         with pytest.raises(AttributeError):
             module.Nothing  # noqa: B018 - raises
+
+
+class Knot:
+    """Refers to itself, so that only the collector ends it and what it holds."""
+
+    def __init__(self, records):
+        self.records = records
+        self.knot = self
+
+
+def followed(client):
+    """A run that is followed by somebody whom only the collector ends; the run."""
+    run = client.submit("loop")
+    records = run.records()
+    next(records)
+    Knot(records)
+    return run
+
+
+@pytest.fixture
+def collecting():
+    """The collector works when it is told to, and then only."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collecting")
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_what_the_collector_ends_in_any_thread_is_not_followed_any_more(daemon, words):
+    daemon.agent("loop", words.loop)
+    daemon.opening("loop")
+    daemon.start()
+
+    async def collect():
+        gc.collect()
+
+    with runloop.SyncClient(settings=load(env=daemon.env)) as client:
+        before = client.status()["bus"]["subscriptions"]
+        run = followed(client)
+        assert client.status()["bus"]["subscriptions"] == before + 1
+        client.run(collect())  # in the thread of the client
+        client.run(client.client.bus.flush())
+        assert client.status()["bus"]["subscriptions"] == before
+        followed(client).cancel()
+        begins, starts = threading.Event(), client._start
+
+        def starting(work):
+            if not begins.is_set():
+                begins.set()
+                gc.collect()
+            return starts(work)
+
+        client._start = starting
+        asking = threading.Thread(target=run.cancel, daemon=True)
+        asking.start()
+        asking.join(30)
+        assert not asking.is_alive()
+        assert client.status()["bus"]["subscriptions"] == before
+
+
+def test_a_run_is_followed_before_it_is_submitted_and_large_values_are_fetched(daemon, words):
+    daemon.agent("big", words.head + "def run() -> dict:\n    return {'out': 'x' * 40_000}\n")
+    daemon.start()
+    with runloop.SyncClient(settings=load(env=daemon.env)) as client:
+        run = client.handle(str(uuid.uuid4()))
+        with run.following() as records:
+            client.submit(source=words.one("big"), request_id=run.id)
+            seen = list(records)
+        (large,) = [record["meta"]["outputs"] for record in seen if record["kind"] == "node.finished"]
+        assert (seen[0]["kind"], seen[-1]["kind"], client.blob(large["$blob"])) == (
+            "run.submitted", "run.finished", {"out": ["x" * 40_000]},
+        )  # fmt: skip
+        assert client.describe_agents(["big"])[0]["ports"] == {"in": [], "out": ["out"]}
+        assert [record["seq"] for record in client.attach(run.id, 2, attended=True).records()] == [each["seq"] for each in seen[1:]]

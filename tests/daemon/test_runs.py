@@ -363,6 +363,26 @@ async def test_a_request_that_makes_no_sense_is_refused_with_a_code(running, fie
     assert answer["error"]["code"] == code
 
 
+async def test_a_field_that_is_missing_is_told_from_one_that_is_wrong(running):
+    async with running.client() as link:
+        told = [await link.refused("attach", **fields) for fields in ({}, {"run": 7}, {"run": ""})]
+    assert [(each["message"], each["where"]["key"]) for each in told] == [
+        ("run is missing", "run"), ("run cannot be used", "run"), ("run cannot be used", "run"),
+    ]  # fmt: skip
+
+
+async def test_a_frame_of_another_type_is_no_request(running):
+    async with running.client() as link:
+        answers = [
+            (await link.client.request("rlp/ctrl", type_, {"verb": "status"}, 60_000)).payload
+            for type_ in ("observation.generic.v1", "intent.control.v1", "toolresult.ctrl.response.v1")
+        ]
+    assert [(each["error"]["code"], each["error"]["where"]["key"], each["error"]["exit_code"]) for each in answers] == [
+        ("ctrl.schema", "type", 2)
+    ] * 3
+    assert "observation.generic.v1" in answers[0]["error"]["message"]
+
+
 async def test_the_words_of_upstream_are_understood(daemon, words):
     bundle = daemon.agent("quick", words.quick)
     daemon.start()
