@@ -14,7 +14,7 @@ from runloop.policy.capabilities import Capabilities, Override
 from runloop.policy.commands import Argv, ExecGrants, entry_problem
 from runloop.policy.located import TomlDocument, parse_toml
 from runloop.policy.names import NameGrants
-from runloop.policy.net import NetGrants, split_host
+from runloop.policy.net import NetGrants, parse_target, split_host
 from runloop.policy.paths import PathGrants, canonical_root
 
 if TYPE_CHECKING:
@@ -119,9 +119,10 @@ class _Reader:
             try:
                 hosts.append(split_host(entry))
             except ValueError as error:
-                raise self._invalid(
-                    "invalid network host entry", f"{entry!r}: {error}", *path, index, hint='write "host" or "host:443"'
-                ) from None
+                wrong, example = str(error), '"host" or "host:443"'
+                if "/" in entry:
+                    wrong, example = "it is a URL or a path, and a host is meant", _host_of(entry) or example
+                raise self._invalid("invalid network host entry", f"{entry!r}: {wrong}", *path, index, hint=f"write {example}") from None
         return hosts
 
     def _exec(self) -> ExecGrants:
@@ -186,7 +187,10 @@ class _Reader:
         value = self._at(*path, default=False)
         if not isinstance(value, bool):
             raise self._invalid(
-                "invalid capability entry", f"{'.'.join(path)} must be true or false, not {value!r}", *path, hint="write it without quotes"
+                "invalid capability entry",
+                f"{'.'.join(path)} must be true or false, not {value!r}",
+                *path,
+                hint="write true or false, without quotes",
             )
         return value
 
@@ -198,6 +202,14 @@ class _Reader:
 
     def _invalid(self, message: str, detail: str, *path: str | int, hint: str) -> InvalidInput:
         return InvalidInput(f"{message}: {detail}", code="policy.invalid_entry", where=self._document.where(_TABLE, *path), hint=hint)
+
+
+def _host_of(entry: str) -> str | None:
+    """The entry that the URL in its place would be, in quotes; None where there is none."""
+    try:
+        return f'"{parse_target(entry)}"'
+    except ValueError:
+        return None
 
 
 def override_key(name: str, variant: str | None) -> str:

@@ -1,5 +1,6 @@
 """mail.send: a strict message, approved as a whole, out once; over SMTP only with a sender and a protected password."""
 
+import asyncio
 import email
 import email.policy
 import gc
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from runloop.effects.perform.mail import MailSend, MailSettings
 from runloop.effects.perform.mail_message import compose, local_identity, mail_key, parse_mailbox, read_people
 from runloop.effects.perform.mail_smtp import SmtpSettings, stuffed
-from runloop.effects.perform.secrets import SecretStore
+from runloop.effects.perform.secrets import EnvironmentSecrets, SecretStore
 from runloop.effects.types import CallError, CallErrorKind, EffectClass
 from runloop.errors import InvalidInput
 from runloop.policy import Capabilities
@@ -446,13 +447,47 @@ async def test_a_greylisted_message_is_sent_by_a_later_retry(make, server, spool
     assert len(delivered(spool)) == 1
 
 
-@pytest.mark.parametrize("subject", ["vanish", "silent"])
+@pytest.mark.parametrize("subject", ["vanish", "silent", "garbled"])
 async def test_when_the_answer_to_the_text_is_lost_the_outcome_is_unknown(subject, make, server, make_ctx, refusal, sent):
     error = await refusal(make(plain(server, timeout_ms=400)), {**ARGS, "subject": subject}, make_ctx(MAIL))
 
     assert (error.code, error.outcome_unknown, error.retryable) == ("mail.outcome_unknown", True, False)
     assert mail_key("run/n/1") in error.hint
     assert sent.known == {}
+
+
+@pytest.mark.parametrize("subject", ["glad", "clinging"])
+async def test_what_a_server_took_is_sent_however_it_says_so_and_parts(subject, make, server, spool, make_ctx, crossing, sent):
+    performer = make(plain(server, timeout_ms=600_000))
+    async with asyncio.timeout(60):
+        outcome = await crossing(performer, {**ARGS, "subject": subject}, make_ctx(MAIL))
+
+    assert outcome.result["status"] == "sent"
+    assert (len(delivered(spool)), len(sent.known)) == (1, 1)
+
+
+async def test_a_password_that_no_login_can_carry_is_said_to_be_one(make, serving, spool, authority, trusting, make_ctx, refusal):
+    secrets = SecretStore([EnvironmentSecrets({"MAIL_SMTP": "pass-w\u00f6rd"})])
+    options = ("--spool", str(spool), "--security", "tls", "--cert", str(authority[1]), "--auth", "carl:other")
+    with serving("mail_server.py", *options) as running:
+        smtp = SmtpSettings("localhost", running.port, "tls", "carl", timeout_ms=20_000)
+        error = await refusal(make(smtp, tls=trusting(), secrets=secrets), ARGS, make_ctx(MAIL))
+
+    assert (error.code, error.retryable, error.outcome_unknown) == ("mail.auth", False, False)
+    assert "ASCII" in error.message
+    assert "\u00f6" not in f"{error.message} {error.hint}"
+    assert "xf6" not in f"{error.message} {error.hint}"
+
+
+async def test_a_server_without_a_known_way_to_log_in_is_not_called_unreachable(
+    make, serving, spool, authority, trusting, make_ctx, refusal
+):
+    options = ("--spool", str(spool), "--security", "tls", "--cert", str(authority[1]), "--auth", f"carl:{PASSWORD}", "--odd")
+    with serving("mail_server.py", *options) as running:
+        smtp = SmtpSettings("localhost", running.port, "tls", "carl", timeout_ms=20_000)
+        error = await refusal(make(smtp, tls=trusting()), ARGS, make_ctx(MAIL))
+
+    assert error.code == "mail.not_supported"
 
 
 async def test_a_server_that_is_not_there_is_said_so(make, make_ctx, refusal):
@@ -467,8 +502,6 @@ async def test_a_server_that_is_not_there_is_said_so(make, make_ctx, refusal):
 
 
 async def test_a_cancelled_sending_ends_its_connection(make, server, make_ctx, sent):
-    import asyncio
-
     performer, ctx = make(plain(server)), make_ctx(MAIL)
     prepared = performer.prepare({**ARGS, "subject": "silent"}, ctx)
     task = asyncio.create_task(performer.perform(prepared, ctx))

@@ -4,7 +4,8 @@ Usage: python tests/support/mail_server.py --spool DIR [--security none|starttls
 Prints its port; ends when its standard input closes. Each accepted message is DIR/<n>.json: {mail_from, rcpt_tos, content, tls, auth}.
 What a recipient's local part asks for: refused → 550, greylisted → 451 the first time, gone-at-rcpt → the connection ends.
 What a subject asks for: "reject" → 554 after the text, "tempfail" → 451 after the text, "vanish" → accepted, and the connection
-ends without an answer, "silent" → no answer at all.
+ends without an answer, "silent" → no answer at all, "garbled" → accepted, and an answer that is none, "glad" → accepted with 251,
+"clinging" → accepted, and QUIT is never answered.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 class Handler:
     def __init__(self, spool):
-        self.spool, self.seen = spool, set()
+        self.spool, self.seen, self.clings = spool, set(), False
 
     async def handle_RCPT(self, server, session, envelope, address, rcpt_options):
         local = address.partition("@")[0]
@@ -58,7 +59,13 @@ class Handler:
         (self.spool / f"{number}.json").write_text(json.dumps(record))
         if subject == "vanish":
             server.transport.abort()
-        return "250 OK"
+        self.clings = subject == "clinging"
+        return {"garbled": "all is well", "glad": "251 OK"}.get(subject, "250 OK")
+
+    async def handle_QUIT(self, server, session, envelope):
+        if self.clings:
+            await asyncio.Event().wait()
+        return "221 Bye"
 
 
 async def serve(options):
@@ -82,6 +89,7 @@ async def serve(options):
             authenticator=authenticate if options.auth else None,
             auth_required=bool(options.auth),
             auth_require_tls=False,
+            auth_exclude_mechanism=["LOGIN", "PLAIN"] if options.odd else None,
         )
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=context if options.security == "tls" else None)
@@ -101,6 +109,7 @@ def main():
     parser.add_argument("--cert")
     parser.add_argument("--auth")
     parser.add_argument("--utf8", action="store_true")
+    parser.add_argument("--odd", action="store_true", help="log in by no way that is known")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -25,6 +25,9 @@ Security = Literal["starttls", "tls", "none"]
 DEFAULT_PORTS: dict[str, int] = {"starttls": 587, "tls": 465, "none": 25}
 _EHLO_NAME = "[127.0.0.1]"  # the literal that says nothing of this machine; looking up its own name can take seconds
 
+_FAREWELL_S = 2.0
+"""How long a server may take to say good-bye: what became of the message is known by then, and not yet on record."""
+
 
 @dataclass(frozen=True, slots=True)
 class SmtpSettings:
@@ -75,13 +78,7 @@ class SmtpSession:
             self._transact(mail)
         except (smtplib.SMTPException, OSError, UnicodeError) as error:
             if self._text_started:
-                raise CallError(
-                    CallErrorKind.UNAVAILABLE,
-                    f"{self._settings.host} broke off after it was given the message: it may or may not have been sent",
-                    code="mail.outcome_unknown",
-                    hint=f"look for {mail.message_id} at the recipient or in the server's log before sending again",
-                    outcome_unknown=True,
-                ) from error
+                raise self._unknown(mail, "broke off") from error
             raise self._not_sent(error) from error
         finally:
             self._close()
@@ -102,8 +99,14 @@ class SmtpSession:
             self._smtp.ehlo()
 
     def _log_in(self, password: str | None) -> None:
-        if self._smtp is not None and self._settings.user:
-            self._smtp.login(self._settings.user, password or "", initial_response_ok=True)
+        user, host = self._settings.user, self._settings.host
+        if self._smtp is None or not user:
+            return
+        if not f"{user}{password or ''}".isascii():
+            message = f"the user or the password for {host} holds characters outside ASCII, which its login cannot carry"
+            hint = f"set a password without them there, and store it as {self._settings.secret_id}"
+            raise CallError(CallErrorKind.UNAVAILABLE, message, code="mail.auth", hint=hint)
+        self._smtp.login(user, password or "", initial_response_ok=True)
 
     def _transact(self, mail: Mail) -> None:
         smtp = self._smtp
@@ -128,13 +131,26 @@ class SmtpSession:
         self._text_started = True
         smtp.send(stuffed(mail.content))
         code, reply = smtp.getreply()
+        if not 200 <= code < 600 or 300 <= code < 400:
+            raise self._unknown(mail, f"gave no answer that SMTP has ({_said(reply)!r})")
         self._text_started = False  # the server has said what became of it
-        if code != 250:
+        if code >= 400:
             raise smtplib.SMTPDataError(code, reply)
+
+    def _unknown(self, mail: Mail, what: str) -> CallError:
+        return CallError(
+            CallErrorKind.UNAVAILABLE,
+            f"{self._settings.host} {what} after it was given the message: it may or may not have been sent",
+            code="mail.outcome_unknown",
+            hint=f"look for {mail.message_id} at the recipient or in the server's log before sending again",
+            outcome_unknown=True,
+        )
 
     def _close(self) -> None:
         if self._smtp is not None:
             with suppress(smtplib.SMTPException, OSError):
+                if self._smtp.sock is not None:
+                    self._smtp.sock.settimeout(_FAREWELL_S)
                 self._smtp.quit()
             self._smtp.close()
 
@@ -157,6 +173,9 @@ class SmtpSession:
             )
         if isinstance(error, smtplib.SMTPNotSupportedError):
             hint = "the server lacks what the message or mail.smtp.tls needs; see the message"
+            return CallError(CallErrorKind.UNAVAILABLE, f"{host}: {_said(str(error))}", code="mail.not_supported", hint=hint)
+        if isinstance(error, smtplib.SMTPException) and not isinstance(error, smtplib.SMTPServerDisconnected):
+            hint = f"see the message; {host} and this login may have no way in common"
             return CallError(CallErrorKind.UNAVAILABLE, f"{host}: {_said(str(error))}", code="mail.not_supported", hint=hint)
         hint = "check mail.smtp.host and mail.smtp.port, and the network; nothing was sent"
         return CallError(
