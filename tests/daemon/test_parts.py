@@ -175,7 +175,7 @@ def test_what_the_system_has_no_more_of_keeps_the_daemon_from_starting_with_a_na
     assert capsys.readouterr().err.startswith("runloopd: error[system.disk_full]: what has to be written cannot be: ")
 
 
-@pytest.mark.parametrize("looks", ["scandir", "listdir"])
+@pytest.mark.parametrize("looks", [(os, "scandir"), (Path, "iterdir")], ids=["agents", "openings"])
 def test_where_no_file_can_be_opened_agents_and_openings_are_not_taken_for_gone(tmp_path, monkeypatch, looks):
     library = Library(load(env={"HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}), lambda: 0)
     library.rescan()
@@ -185,7 +185,7 @@ def test_where_no_file_can_be_opened_agents_and_openings_are_not_taken_for_gone(
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, looks, spent)
+        patched.setattr(*looks, spent)
         with pytest.raises(Unavailable) as failed:
             library.rescan()
     assert (failed.value.code, library.counts, min(before.values()) > 0) == ("system.exhausted", before, True)

@@ -156,6 +156,8 @@ end
 function __runloop_remember --description 'Put a line into the history that is not run. fish 3 can only be told through the file of its history'
     test -n "$fish_private_mode"; or string match -q ' *' -- $argv[1]; and return
     if string match -qr '^([4-9]|\d\d)' -- $version
+        # What was run instead of the last one is forgotten with the next command only while it is the last entry.
+        set -q __rl_asked; and builtin history delete --exact --case-sensitive -- $__rl_asked
         builtin history append -- $argv[1]
         return
     end
@@ -251,7 +253,8 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
         end
         if test $code -eq 11
             __runloop_remember $line
-            commandline -r -- " rlp ask -- "(string escape -- $line | string collect) # with a space in front: not for the history
+            set -g __rl_asked " rlp ask -- "(string escape -- $line | string collect) # with a space in front: not for the history
+            commandline -r -- $__rl_asked
         end
     end
     commandline -f execute

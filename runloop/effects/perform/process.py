@@ -27,7 +27,7 @@ TERM_GRACE_S = 0.3
 PIPE_GRACE_S = 0.2
 NO_PIDFD_POLL_S = 0.02
 _CHUNK = 65_536
-_SWEEPS = 5
+_SWEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +244,14 @@ class _Run:
                 time.sleep(NO_PIDFD_POLL_S)
         self._kill_group(signal.SIGKILL)
         self._process.wait()
-        for _ in range(_SWEEPS):
-            strays = _marked(self._mark)
+        until = time.monotonic() + _SWEEP_S
+        while strays := _marked(self._mark):
             for stray in strays:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(stray, signal.SIGKILL)
-            if not strays:
+            if time.monotonic() >= until:
                 return
+            time.sleep(NO_PIDFD_POLL_S)  # on a busy machine one that was killed is there for a while
 
     def _kill_group(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
