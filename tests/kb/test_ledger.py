@@ -112,7 +112,7 @@ def test_one_bad_submission_of_a_batch_does_not_harm_the_others(ledger, contact)
     futures = [ledger.submit([contact()]), ledger.submit([contact(ts_ms=2**70)], check=False), ledger.submit([contact()])]
     stop.set()
     assert [event.id for event in futures[0].result(10)] == [2]
-    with pytest.raises(Exception, match="too large to convert|'q' format requires"):  # as this Python says it
+    with pytest.raises(Exception, match=r"too large to convert|'q' format requires"):  # as this Python says it
         futures[1].result(10)
     assert [event.id for event in futures[2].result(10)] == [3]
     assert ledger.verify().ok
