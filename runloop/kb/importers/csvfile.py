@@ -15,20 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _DELIMITERS = ",;\t|"
-_FULL_NAME = ("name", "full name", "display name", "fullname", "contact", "contact name", "file as")
-_NAME_PARTS = (
-    ("name prefix", "title", "prefix"),
-    ("first name", "given name", "firstname", "vorname"),
-    ("middle name", "additional name"),
-    ("last name", "family name", "surname", "lastname", "nachname"),
-    ("name suffix", "suffix"),
+_NAME = ("name", "nom", "nombre", "nome", "naam")  # a whole name, or the part of one that no other column has
+_FULL_NAME = (
+    "full name",
+    "display name",
+    "fullname",
+    "contact",
+    "contact name",
+    "file as",
+    "nom complet",
+    "nombre completo",
+    "nome completo",
 )
+_GIVEN = ("first name", "given name", "firstname", "vorname", "prénom", "voornaam")
+_FAMILY = ("last name", "family name", "surname", "lastname", "nachname", "familienname", "apellidos", "cognome", "sobrenome", "achternaam")
 _NICKNAME = ("nickname", "nick name", "nicknames", "alias", "spitzname")
-_ORG = ("organization name", "organization 1 - name", "organization", "organisation", "company", "company name", "org", "firma")
-_EMAIL = re.compile(r"(?:primary |secondary )?(?:e-?mail|mail)(?: address|[- ]?adresse)?(?: ?\d+)?(?: - value| address|: adresse)?")
+_ORG = ("organization name", "organization 1 - name", "organization", "organisation", "company", "company name", "org")
+_ORG += ("firma", "société", "entreprise", "empresa", "organización", "società", "azienda", "bedrijf")
+_EMAIL = re.compile(
+    r"(?:primary |secondary |adresse (?:de )?|dirección de |indirizzo |endereço de )?"
+    r"(?:e-?mail|mail|courriel|messagerie|correo(?: electrónico)?|posta elettronica|correio eletr[óô]nico)"
+    r"(?: address|[- ]?adresse|adres)?(?: ?\d+)?(?: - value| address|: adresse)?"
+)
 _PHONE = re.compile(
     r"(?:(?:primary|home|work|business|mobile|other|company|company main|main|car|private|cell) )?"
-    r"(?:(?:tele)?phone|(?:mobil)?telefon|tel|mobile|mobil|cell|handy)(?: (?:phone|number|geschäftlich|privat))?(?: ?\d+)?(?: - value)?"
+    r"(?:(?:tele)?phone|(?:mobil)?telefon|tel|mobile|mobil|cell|handy|t[ée]l[ée]phone|tel[ée]fon[oe]|telefoon|portable|móvil|cellulare)"
+    r"(?: (?:phone|number|geschäftlich|privat))?(?: ?\d+)?(?: - value)?"
 )
 _STATED = re.compile(r"\"?sep=([,;\t|])\"?\n?", re.IGNORECASE)
 MAX_RECORD = 1 << 20  # characters of one record
@@ -54,6 +66,8 @@ class Header:
 
     name: tuple[int, ...]
     parts: tuple[int, ...]
+    part: int | None
+    """Which of the parts stands under a heading that may as well mean the whole name."""
     emails: tuple[int, ...]
     nicknames: tuple[int, ...]
     phones: tuple[int, ...]
@@ -154,10 +168,18 @@ def find_header(cells: Sequence[str]) -> Header:
     def at(*wanted: str) -> tuple[int, ...]:
         return tuple(names.index(name) for name in wanted if name in names)
 
-    parts = tuple(position for group in _NAME_PARTS for position in at(*group)[:1])
+    name, full, given, family = at(*_NAME)[:1], at(*_FULL_NAME), at(*_GIVEN)[:1], at(*_FAMILY)[:1]
+    part = name if bool(given) != bool(family) else ()
     header = Header(
-        name=at(*_FULL_NAME),
-        parts=parts,
+        name=full if part else (*name, *full),
+        parts=(
+            *at("name prefix", "title", "prefix")[:1],
+            *(given or part),
+            *at("middle name", "additional name")[:1],
+            *(family or part),
+            *at("name suffix", "suffix")[:1],
+        ),
+        part=part[0] if part else None,
         emails=tuple(position for position, name in enumerate(names) if _EMAIL.fullmatch(name)),
         nicknames=at(*_NICKNAME),
         phones=tuple(position for position, name in enumerate(names) if _PHONE.fullmatch(name)),
@@ -170,14 +192,22 @@ def find_header(cells: Sequence[str]) -> Header:
     return header
 
 
+def _joined(header: Header, cells: list[str]) -> str:
+    """The name out of its parts; out of one alone, where that has the others in it."""
+    parts = [cells[position] for position in header.parts if cells[position]]
+    whole = "" if header.part is None else cells[header.part]
+    words = whole.casefold().split()
+    if len(words) > 1 and any(part.casefold() in words for part in parts):
+        return whole
+    return " ".join(parts)
+
+
 def _row(header: Header, line: int, cells: list[str]) -> Row:
     if len(cells) > header.width:
         return Row(line, problem=f"{len(cells)} fields where the header has {header.width}")
     cells = [" ".join(cell.split()) for cell in cells] + [""] * (header.width - len(cells))
     row = Row(line)
-    row.name = next((cells[position] for position in header.name if cells[position]), "")
-    if not row.name:
-        row.name = " ".join(cells[position] for position in header.parts if cells[position])
+    row.name = next((cells[position] for position in header.name if cells[position]), "") or _joined(header, cells)
     for position in header.emails:
         row.emails += [address for address in _SPLIT.split(cells[position]) if address and address not in row.emails]
     for position in header.nicknames:

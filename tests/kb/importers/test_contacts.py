@@ -150,6 +150,13 @@ def test_an_outlook_export_is_read(kb):
         ("sep=;\r\nname;email\r\nAda;ada@x.example\r\n", [("Ada", "ada@x.example")]),
         ('"sep=|"\nname|email\nAda, B, C|ada@x.example\n', [("Ada, B, C", "ada@x.example")]),
         ("Vorname;Nachname;E-Mail-Adresse\nAda;Löw;ada@x.example\n", [("Ada Löw", "ada@x.example")]),
+        ("Name;Vorname;E-Mail\nLöw;Ada;ada@x.example\nZoe Löw;Zoe;z@x\n", [("Ada Löw", "ada@x.example"), ("Zoe Löw", "z@x")]),
+        ("Name,Surname,Email\nAda,Löw,ada@x.example\nVan Dyck,,v@x\n", [("Ada Löw", "ada@x.example"), ("Van Dyck", "v@x")]),
+        ("Name,First Name,Display Name,Email\nLöw,Ada,A. Löw,ada@x.example\n", [("A. Löw", "ada@x.example")]),
+        ("Nom,Prénom,Adresse e-mail\nLöw,Ada,ada@x.example\n", [("Ada Löw", "ada@x.example")]),
+        ("Nombre,Apellidos,Correo electrónico\nAda,Löw Ruiz,ada@x.example\n", [("Ada Löw Ruiz", "ada@x.example")]),
+        ("Nome,Cognome,Indirizzo posta elettronica\nAda,Löw,ada@x.example\n", [("Ada Löw", "ada@x.example")]),
+        ("Naam,E-mailadres\nAda Löw,ada@x.example\n", [("Ada Löw", "ada@x.example")]),
     ],
 )
 def test_plain_tables_are_read_whatever_their_delimiter_and_header(kb, tmp_path, text, expected):
