@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Start the daemon.")
 READY_FD = "RUNLOOP_READY_FD"
 _PAUSE_S = 0.05
+_BEGIN_S = 5.0  # a machine that is slower than that has it start unseen
 
 
 @app.command()
@@ -43,7 +44,7 @@ def up(
     log = _log_file(settings)
     reading, process = _start(settings, log)
     with os.fdopen(reading, "rb") as pipe:
-        if not wait:
+        if not wait and _begun(pipe.fileno(), settings, process.pid):
             _say({"state": "starting", "pid": process.pid, "log": str(log)}, as_json=as_json)
             return 0
         answer = _wait(pipe.fileno(), until)
@@ -133,6 +134,21 @@ def _start(settings: Settings, log: Path) -> tuple[int, subprocess.Popen[bytes]]
         os.close(errors)
         os.close(writing)
     return reading, process
+
+
+def _begun(descriptor: int, settings: Settings, pid: int) -> bool:
+    """Wait until the daemon holds its socket, so that `rlp down` finds it from now on; False where it said more, or ended, before that."""
+    import select
+
+    from runloop.bus.listen import holder
+    from runloop.client.places import places
+
+    sockets = [place.socket for place in places(settings) if not place.of_the_machine]
+    until = time.monotonic() + _BEGIN_S
+    while time.monotonic() < until and all(holder(socket) != pid for socket in sockets):
+        if select.select([descriptor], [], [], _PAUSE_S / 5)[0]:
+            return False
+    return True
 
 
 def _wait(descriptor: int, until: float) -> dict[str, Any] | None:

@@ -316,6 +316,13 @@ def test_a_daemon_that_still_starts_is_stopped_too(daemon):
     daemon.socket.unlink()
 
 
+def test_a_daemon_that_was_only_just_started_is_stopped(daemon):
+    up = json.loads(daemon.rlp("up", "--json").stdout)
+    assert up["state"] in {"starting", "ready"}
+    assert json.loads(daemon.rlp("down", "--json").stdout) == {"state": "stopped", "pid": up["pid"]}
+    assert daemon.rlp("status").returncode == 3
+
+
 def test_the_daemon_can_be_looked_at_and_stopped_while_its_settings_are_broken(daemon):
     assert daemon.rlp("up", "--wait").returncode == 0
     config = daemon.state / "config.yaml"
@@ -328,10 +335,11 @@ def test_the_daemon_can_be_looked_at_and_stopped_while_its_settings_are_broken(d
     assert not daemon.socket.exists()
 
 
-def test_up_says_why_the_daemon_could_not_start(daemon):
+@pytest.mark.parametrize("more", [(), ("--wait",)])
+def test_up_says_why_the_daemon_could_not_start(daemon, more):
     daemon.socket.parent.mkdir(parents=True, mode=0o700)
     daemon.socket.write_text("not a socket")
-    up = daemon.rlp("up", "--wait")
+    up = daemon.rlp("up", *more)
     assert (up.returncode, "bus.path" in up.stderr) == (2, True)
 
 

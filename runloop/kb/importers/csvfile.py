@@ -30,8 +30,10 @@ _FULL_NAME = (
 _GIVEN = ("first name", "given name", "firstname", "vorname", "prénom", "voornaam")
 _FAMILY = ("last name", "family name", "surname", "lastname", "nachname", "familienname", "apellidos", "cognome", "sobrenome", "achternaam")
 _NICKNAME = ("nickname", "nick name", "nicknames", "alias", "spitzname")
-_ORG = ("organization name", "organization 1 - name", "organization", "organisation", "company", "company name", "org")
-_ORG += ("firma", "société", "entreprise", "empresa", "organización", "società", "azienda", "bedrijf")
+_ORG = (
+    *("organization name", "organization 1 - name", "organization", "organisation", "company", "company name", "org"),
+    *("firma", "société", "entreprise", "empresa", "organización", "società", "azienda", "bedrijf"),
+)
 _EMAIL = re.compile(
     r"(?:primary |secondary |adresse (?:de )?|dirección de |indirizzo |endereço de )?"
     r"(?:e-?mail|mail|courriel|messagerie|correo(?: electrónico)?|posta elettronica|correio eletr[óô]nico)"
