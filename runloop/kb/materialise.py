@@ -56,7 +56,7 @@ def derived(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
     except LedgerCorrupt as error:
         if error.where.file != str(path):
             raise  # the ledger's own trouble
-        hint = f"delete {path.name}: it holds nothing of its own and is rebuilt from the ledger; then run `rlp kb verify`"
+        hint = f"`rlp kb rebuild` makes {path.name} anew: it holds nothing of its own; then run `rlp kb verify`"
         raise LedgerCorrupt(error.message, where=error.where, hint=hint) from error
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runloop.errors import RunloopError
 from runloop.kb import views
 from runloop.kb.database import fold
-from runloop.kb.keeping.locks import exclusive
+from runloop.kb.keeping.locks import alone, exclusive
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.materialise import Synced, derived, open_views, outdated, sync, watermark
 
@@ -55,6 +55,18 @@ def built(
         yield fresh, synced
     finally:
         fresh.close()
+
+
+def discard(path: Path) -> None:
+    """Remove tables that cannot be read any more: whoever opens the base next makes them anew.
+
+    Raises:
+        KnowledgeInUse: another process has the base open.
+
+    """
+    with alone(path.parent):
+        for ending in ("", "-wal", "-shm"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 class Rebuilder:

@@ -100,6 +100,37 @@ def test_the_tables_are_made_anew_and_what_was_set_aside_is_named(rlp, home):
     assert (code, out, "event 1" in err) == (1, "0 applied, 1 still set aside\n", True)
 
 
+def damaged(path, how):
+    data = bytearray(path.read_bytes())
+    if how == "in the middle":
+        data[8192:60_000] = b"\xa5" * (60_000 - 8192)
+    path.write_bytes(bytes(data[:100]) if how == "cut off" else bytes(data))
+
+
+@pytest.mark.parametrize("how", ["in the middle", "cut off"])
+def test_tables_that_are_damaged_are_made_anew_once_nobody_uses_them(rlp, home, how):
+    rlp("kb", "remember", "door", "code", "4711")
+    views = home / "pog" / "pog.sqlite"
+    with KnowledgeBase.open(home / "pog"):
+        damaged(views, how)
+        code, _, err = rlp("kb", "rebuild")
+        assert (code, "kb.in_use" in err) == (3, True)
+    code, _, err = rlp("kb", "facts")
+    assert (code, "`rlp kb rebuild`" in err) == (5, True)
+    assert rlp("kb", "rebuild")[0] == 0
+    assert [fact["value"] for fact in json.loads(rlp("kb", "facts", "--json")[1])] == ["4711"]
+    assert rlp("kb", "verify")[0] == 0
+
+
+def test_a_ledger_that_is_damaged_is_left_to_a_backup(rlp, home):
+    rlp("kb", "remember", "door", "code", "4711")
+    damaged(home / "pog" / "events.sqlite", "cut off")
+    before = {path.name for path in (home / "pog").iterdir()}
+    code, _, err = rlp("kb", "rebuild")
+    assert (code, "events.sqlite" in err) == (5, True)
+    assert {"events.sqlite", "pog.sqlite"} <= before & {path.name for path in (home / "pog").iterdir()}
+
+
 def test_an_event_that_could_not_be_applied_is_applied_in_its_place_once_it_can(rlp, home, monkeypatch):
     from runloop.kb import materialise, projections
 

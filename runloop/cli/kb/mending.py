@@ -9,6 +9,7 @@ import typer
 
 from runloop.cli import output
 from runloop.cli.kb.opened import open_kb
+from runloop.cli.kb.places import files
 from runloop.cli.kb.progress import progress
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_FAILED, EXIT_OK
@@ -23,10 +24,18 @@ _COLUMNS = ("event", "kind", "error")
 
 def rebuild(json: JsonOption = False, table: TableOption = False) -> int:
     """Make the derived tables and the search index anew from every event; until they are whole, everybody reads the old ones."""
-    with open_kb() as kb:
-        began = time.monotonic()
-        made = _rebuilt(kb)
-        seconds = time.monotonic() - began
+    from runloop.kb.errors import LedgerCorrupt
+    from runloop.kb.rebuilding import discard
+
+    began, views = time.monotonic(), files().views
+    try:
+        made = _opened_and_rebuilt()
+    except LedgerCorrupt as error:
+        if error.where.file != str(views):
+            raise
+        discard(views)
+        made = _opened_and_rebuilt()
+    seconds = time.monotonic() - began
     answer = {"events": made.applied, "watermark": made.watermark, "set_aside": made.set_aside, "ms": round(seconds * 1000)}
     if output.wants_json(as_json=json, as_table=table):
         output.print_json(answer)
@@ -73,6 +82,11 @@ def retry(json: JsonOption = False, table: TableOption = False) -> int:
     for each in still:
         output.print_warning("kb.set_aside", f"event {each['event_id']} ({each['kind']}) could not be applied: {each['error']}")
     return code
+
+
+def _opened_and_rebuilt() -> Synced:
+    with open_kb() as kb:
+        return _rebuilt(kb)
 
 
 def _rebuilt(kb: KnowledgeBase) -> Synced:
