@@ -362,13 +362,13 @@ def test_a_passage_reads_no_other_passage_of_its_version(kb):
     assert all(step.startswith("SEARCH") and ("file_hash" in step or "part>" in step) for step in searches), plan
 
 
-def test_a_derived_table_that_is_gone_says_that_the_file_can_be_deleted(kb, contact, behind):
+def test_a_derived_table_that_is_gone_says_what_makes_the_file_anew(kb, contact, behind):
     kb.ledger.append([contact()])
     kb.sync()
     behind(kb.root / "pog.sqlite", "DROP TABLE contacts")
     with pytest.raises(LedgerCorrupt, match="no such table: contacts") as caught:
         kb.search("Ada")
-    assert "delete pog.sqlite" in caught.value.hint
+    assert "`rlp kb rebuild` makes pog.sqlite anew" in caught.value.hint
 
 
 def test_a_damaged_derived_file_says_that_it_can_be_deleted(tmp_path, contact):
@@ -377,7 +377,7 @@ def test_a_damaged_derived_file_says_that_it_can_be_deleted(tmp_path, contact):
     (tmp_path / "pog.sqlite").write_bytes(b"no database " * 900)
     with pytest.raises(LedgerCorrupt, match="damaged") as failed:
         KnowledgeBase.open(tmp_path)
-    assert failed.value.hint.startswith("delete pog.sqlite: ")
+    assert failed.value.hint.startswith("`rlp kb rebuild` makes pog.sqlite anew")
     (tmp_path / "pog.sqlite").unlink()
     with KnowledgeBase.open(tmp_path) as kb:
         assert [hit.title for hit in kb.search("A")] == ["A"]
