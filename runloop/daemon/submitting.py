@@ -15,6 +15,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events import RunIdentity
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.openings import parse_once
+from runloop.runs.forking import asks_for
 from runloop.runs.submission import Submission, submit_key
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Submitting:
 
         Raises:
             DaemonBusy, DaemonDraining: not now.
-            RequestReused: the id stands for another opening or other parameters.
+            RequestReused: the id stands for a fork, another opening or other parameters.
             RunloopError: the opening or its agents cannot be used.
 
         """
@@ -102,7 +103,7 @@ class Submitting:
 
         Raises:
             DaemonBusy, DaemonDraining: not now.
-            RequestReused: the id stands for another run.
+            RequestReused: the id stands for another run, or another fork.
             RunloopError: as :meth:`RunManager.fork`.
 
         """
@@ -115,7 +116,7 @@ class Submitting:
         run_id, hosting = str(request.run_id), self.hosting
         async with self._forking:
             if (stored := self._stored(run_id)) is not None:
-                if (stored.payload["meta"].get("forked_from") or {}).get("run_id") != request.parent:
+                if not await asyncio.to_thread(asks_for, hosting.kb.ledger, request, stored):
                     raise _reused(run_id)
                 return await self._repeated(stored)
             archived = ArchivedRuns(hosting.kb.ledger)
@@ -148,7 +149,7 @@ class Submitting:
 
     def _check_same(self, request: Request, stored: StoredEvent) -> None:
         opening, meta = request.parsed(), stored.payload["meta"]
-        if (opening.digest, dict(opening.params)) != (meta["opening_digest"], meta["params"]):
+        if meta.get("forked_from") or (opening.digest, dict(opening.params)) != (meta["opening_digest"], meta["params"]):
             raise _reused(request.run_id)
 
     # ── a new one ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.events import NewEvent, RunIdentity, run_event
-from runloop.runs.fork import find_point, open_attempts, open_calls, recorded_overrides, shared, told_events
+from runloop.runs.fork import ForkPoint, find_point, open_attempts, open_calls, recorded_overrides, shared, told_events
 from runloop.runs.recovery import digest_of
 from runloop.runs.results import child_id
 from runloop.runs.submitted import opening_of
@@ -78,7 +78,6 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     history = shared(told, request.parent, point.seq)
     _check_items(opening, opening_of(submitted), history, point.seq)
     guest = submitted["versions"].get("guest") if open_attempts(history) else None
-    digests = {name: bundle.digest for name, bundle in request.agents.items()}
     meta = {
         **_carried(services, submitted, owner=services.owner),
         "opening_digest": opening.digest,
@@ -90,7 +89,7 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
         },
         "mode": request.mode,
         "forked_from": {"run_id": request.parent, "seq": point.seq},
-        "overrides": recorded_overrides(point, request.params, digests),
+        "overrides": _overrides(point, request),
         "approve_in_advance": request.yes or None,
         "patient": request.patient or None,
         "workdir": request.workdir or submitted.get("workdir"),
@@ -98,6 +97,25 @@ def plan_fork(services: Services, source: RunSource, request: ForkRequest) -> Pl
     run_id = request.run_id or str(uuid.UUID(bytes=services.fresh(16), version=4))
     kept = {key: value for key, value in meta.items() if value is not None}
     return PlannedFork(run_id, opening, bundles, guest or services.guest_digest, kept, told, point.seq)
+
+
+def asks_for(source: RunSource, request: ForkRequest, stored: StoredEvent) -> bool:
+    """Whether the fork that a ``run.submitted`` begins is the one that is asked for. Blocking; raises as :func:`find_point`.
+
+    Of a parent that is not in the ledger any more the point cannot be found: then the other things decide.
+    """
+    meta = stored.payload["meta"]
+    if (meta.get("forked_from") or {}).get("run_id") != request.parent:
+        return False
+    told = list(told_events(source, request.parent))
+    if not told:
+        return True
+    point = find_point(told, request.parent, request.at, request.answers)
+    return (meta["forked_from"]["seq"], meta.get("overrides")) == (point.seq, _overrides(point, request))
+
+
+def _overrides(point: ForkPoint, request: ForkRequest) -> dict[str, Any] | None:
+    return recorded_overrides(point, request.params, {name: bundle.digest for name, bundle in request.agents.items()})
 
 
 def _check_items(opening: Opening, before: Opening, history: Sequence[StoredEvent], seq: int) -> None:

@@ -115,6 +115,20 @@ async def test_an_id_that_stands_for_another_run_is_refused(daemon, words):
     assert refused["code"] == "run.request_reused"
 
 
+async def test_an_id_that_stands_for_another_fork_is_refused_and_a_fork_is_no_submission(daemon, words):
+    run_id, wanted = recorded(daemon, words), str(uuid.uuid4())
+    asked = {"request_id": wanted, "run": run_id, "answers": {"one/1/1": {"hits": []}}, "params": {"topic": "rum"}}
+    async with daemon.client() as link:
+        first = await link.ask("fork", **asked)
+        again = await link.ask("fork", **asked)
+        others = ({"answers": {}, "at": "two"}, {"params": {}}, {"params": {"topic": "gin"}}, {"answers": {"one/1/1": {"hits": [1]}}})
+        codes = [(await link.refused("fork", **{**asked, **other}))["code"] for other in others]
+        none = await link.refused("fork", **{**asked, "at": "nowhere"})
+        submitted = await link.refused("submit", request_id=wanted, opening="two", params={"topic": "rum"})
+    assert (first["repeated"], again["repeated"], again["run_id"]) == (False, True, wanted)
+    assert (codes, none["code"], submitted["code"]) == (["run.request_reused"] * 4, "fork.point", "run.request_reused")
+
+
 async def test_only_an_operator_may_fork(daemon, words):
     run_id = recorded(daemon, words)
     async with daemon.client(role="client") as link:
