@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TESTS = "tests/"
+DATA_BYTES: Final = 1024 * 1024
+"""So much of files that are no sources is handed to a guest."""
+_FOR_OTHERS: Final = (MANIFEST, "README", "LICENSE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,12 @@ class Bundle:
         """Return the Python modules that the guest may import, by relative path; tests stay outside."""
         return {path: content.decode("utf-8") for path, content in self.files.items() if is_source(path)}
 
+    def data(self) -> dict[str, bytes]:
+        """Return the other files that the guest may read, by relative path; none where they are more than :data:`DATA_BYTES`."""
+        if data_bytes(self.files) > DATA_BYTES:
+            return {}
+        return {path: content for path, content in self.files.items() if _is_data(path)}
+
     def code(self) -> bytes:
         """Return the bytes of the entry: a WebAssembly component or module, or the Python entry."""
         return self.files[self.entry]
@@ -80,8 +89,17 @@ class Inspection:
 
 
 def is_source(path: str) -> bool:
-    """Whether a file of a Python bundle is handed to the guest."""
+    """Whether a file of a Python bundle is handed to the guest as code."""
     return path.endswith(".py") and not path.startswith(TESTS)
+
+
+def data_bytes(files: Mapping[str, bytes]) -> int:
+    """How many bytes the files have that a guest reads besides."""
+    return sum(len(content) for path, content in files.items() if _is_data(path))
+
+
+def _is_data(path: str) -> bool:
+    return not path.endswith((".py", ".caps")) and not path.startswith((TESTS, *_FOR_OTHERS))
 
 
 def load_bundle(root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None) -> Bundle:

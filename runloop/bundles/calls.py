@@ -11,7 +11,7 @@ from runloop.bundles.python_entry import BEYOND_PARSING, MODULE, spelling
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-_STANDARD = {"time": {"sleep": "timer.sleep"}}
+_STANDARD = {"time": {"sleep": "timer.sleep"}, "asyncio": {"sleep": "timer.sleep"}}
 """What the guest's standard library asks the host for."""
 
 
@@ -27,13 +27,21 @@ def named_calls(files: Mapping[str, bytes], names: Collection[str]) -> dict[str,
         except (SyntaxError, *BEYOND_PARSING):
             continue
         meant = dict(_imported(tree, names))
-        calls = [(node.lineno, spelling(node.func)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        calls = [(node.lineno, spelling(node.func)) for node in ast.walk(tree) if isinstance(node, ast.Call) and not _of_zero(node)]
         for line, spelled in sorted(calls):
             for known, name in meant.items():
                 call = name + spelled[len(known) :] if spelled == known or spelled.startswith(f"{known}.") else ""
                 if call in names:
                     found.setdefault(call, (path, line))
     return found
+
+
+def _of_zero(call: ast.Call) -> bool:
+    """Whether it is a sleep that only lets others take their turn."""
+    match call:
+        case ast.Call(func=ast.Name(id="sleep") | ast.Attribute(attr="sleep"), args=[ast.Constant(value=0)]):
+            return True
+    return False
 
 
 def _imported(tree: ast.Module, names: Collection[str]) -> Iterator[tuple[str, str]]:

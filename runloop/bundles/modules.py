@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _WITHOUT: Final = (
-    "aifc antigravity asynchat asyncio asyncore audioop bz2 cProfile cgi cgitb chunk compileall crypt ctypes curses dbm distutils "
+    "aifc antigravity asynchat asyncore audioop bz2 cProfile cgi cgitb chunk compileall crypt ctypes curses dbm distutils "
     "ensurepip fcntl ftplib grp idlelib imaplib imghdr imp lib2to3 lzma mailcap mmap modulefinder msilib msvcrt multiprocessing nis "
     "nntplib nt nturl2path ossaudiodev pipes poplib profile pty pwd py_compile pyclbr pydoc pydoc_data readline resource selectors "
     "smtpd smtplib sndhdr socket socketserver spwd sqlite3 sre_compile sre_constants sre_parse ssl subprocess sunau syslog telnetlib "

@@ -96,12 +96,7 @@ def _entry_problems(tree: ast.Module, ports_in: Iterable[str], where: Where) -> 
         problems.append(BundleInvalid(message, code="bundle.many_agents", where=place, hint="keep one mark; a bundle is one agent"))
     run = marked[0]
     place = Where(file=where.file, line=run.lineno)
-    if isinstance(run, ast.AsyncFunctionDef):
-        hint = "write `def`: hostcalls are plain calls"
-        problems.append(
-            BundleInvalid(f"{run.name!r} is async, and guests have no event loop", code="bundle.async_agent", where=place, hint=hint)
-        )
-    elif len(run.decorator_list) == 1 and _yields(run):  # a decorator may make an ordinary function of it
+    if len(run.decorator_list) == 1 and _yields(run):  # a decorator may make an ordinary function of it
         message = f"{run.name!r} is a generator, and what it would yield goes nowhere"
         hint = "return a list, or say what comes on the way with runloop_agent.emit"
         problems.append(BundleInvalid(message, code="bundle.generator_agent", where=place, hint=hint))

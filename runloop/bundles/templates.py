@@ -49,6 +49,7 @@ POLICY_CAPS = """\
 # mail    = true                                 # hand over a message; sending it is approved by a person
 # spawn   = ["agent:writer"]                     # start other agents or openings
 # secrets = ["runloop/@NAME@/token"]             # use a secret by handle; its value never reaches the agent
+# time    = true                                 # wait: timer.sleep, time.sleep, asyncio.sleep
 """
 
 AGENT_PY = '''\

@@ -1,4 +1,4 @@
-"""What may be meant and is no fault: calls of an agent that its policy does not grant, modules that its guest does not have."""
+"""What may be meant and is no fault: calls of an agent that its policy does not grant, modules and files that its guest does not have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SWITCHES = frozenset({"time", "model", "mail", "ask"})
 
 def remarks_on(root: Path, bundle: Bundle | None) -> list[RunloopError]:
     """All remarks on a bundle."""
-    return [*ungranted(root, bundle), *modules(root, bundle)]
+    return [*ungranted(root, bundle), *modules(root, bundle), *data_left_out(root, bundle)]
 
 
 def ungranted(root: Path, bundle: Bundle | None) -> list[RunloopError]:
@@ -58,6 +58,18 @@ def modules(root: Path, bundle: Bundle | None) -> list[RunloopError]:
         message = "it is never imported: the guest has a module of that name, which comes first"
         found.append(BundleInvalid(message, code="bundle.module_hidden", where=Where(file=f"{root}/{path}", line=1), hint="rename it"))
     return found
+
+
+def data_left_out(root: Path, bundle: Bundle | None) -> list[RunloopError]:
+    """That the files which a Python agent could read are too many bytes to be handed over with each run."""
+    from runloop.bundles.bundle import DATA_BYTES, data_bytes
+    from runloop.bundles.errors import BundleInvalid
+
+    if bundle is None or bundle.kind != "python" or (size := data_bytes(bundle.files)) <= DATA_BYTES:
+        return []
+    message = f"its files that are no sources have {size:,} bytes; with more than {DATA_BYTES:,} the agent can open none of them"
+    hint = "grant a directory (fs) in policy.caps and read it with runloop_agent.files, or keep less in the bundle"
+    return [BundleInvalid(message, code="bundle.data_left_out", where=Where(file=str(root)), hint=hint)]
 
 
 def print_remarks(remarks: Sequence[RunloopError]) -> None:

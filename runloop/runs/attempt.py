@@ -61,6 +61,7 @@ class AttemptSpec:
             start_ms=self.start_ms,
             limits=limits,
             sources=bundle.sources() if is_python else None,
+            data=bundle.data() if is_python else {},
             code=None if is_python else bundle.code(),
             guest=python_guest if is_python else None,
         )

@@ -5,6 +5,7 @@ Compiled code and bytecode are found by these hashes and never by the digest tha
 
 from __future__ import annotations
 
+import base64
 import collections
 import json
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ class Contents:
 
     def __init__(self) -> None:
         self._sources: collections.OrderedDict[str, tuple[dict[str, str], str, str]] = collections.OrderedDict()
+        self._data: collections.OrderedDict[str, tuple[dict[str, bytes], str]] = collections.OrderedDict()
         self._codes: collections.OrderedDict[int, tuple[bytes, str]] = collections.OrderedDict()
 
     def of_sources(self, digest: str, sources: Mapping[str, str]) -> tuple[str, str]:
@@ -33,6 +35,18 @@ class Contents:
             while len(self._sources) > _KEPT:
                 self._sources.popitem(last=False)
         return known[1], known[2]
+
+    def of_data(self, digest: str, data: Mapping[str, bytes]) -> str:
+        """Give files as JSON text, each in base64; kept and compared like sources."""
+        if not data:
+            return "{}"
+        known = self._data.get(digest)
+        if known is None or known[0] != data:
+            text = json.dumps({path: base64.b64encode(content).decode() for path, content in data.items()}, sort_keys=True)
+            known = self._data[digest] = (dict(data), text)
+            while len(self._data) > _KEPT:
+                self._data.popitem(last=False)
+        return known[1]
 
     def of_code(self, code: bytes) -> str:
         """Give the hash of WebAssembly; the object is kept, so that its identity stays its own."""

@@ -102,7 +102,7 @@ class Guests:
         return outcome or commanded(execution, command)
 
     def _wrapped(self, prepared: Prepared, execution: Execution, message: dict[str, Any]) -> str:
-        """Wrap a request for the Python guest, with the agent's sources and its compiled code."""
+        """Wrap a request for the Python guest, with the agent's files and its compiled code."""
         sources = message["sources"]
         key = message["path"], message["digest"]  # bytecode is for the guest that made it
         codes = self._codes.get(key)
@@ -114,7 +114,8 @@ class Guests:
                 while len(self._codes) > _CODES_KEPT:
                     self._codes.pop(next(iter(self._codes)))
         entry, seed = json.dumps(message["entry"]), message["seed"].hex()
-        return f'{{"entry":{entry},"seed":"{seed}","sources":{sources},"codes":{codes},"request":{message["request"]}}}'
+        files = f'"sources":{sources},"codes":{codes},"data":{message["data"]}'
+        return f'{{"entry":{entry},"seed":"{seed}",{files},"request":{message["request"]}}}'
 
     def _compile(self, prepared: Prepared, sources: str, outer: Execution) -> str:
         """Let one guest compile for all that follow; what does not compile is left to the run, which will say so."""

@@ -244,6 +244,7 @@ class WorkerPool:
         }  # fmt: skip
         if spec.kind == "python":
             message["sources"], message["digest"] = self._contents.of_sources(spec.digest, spec.sources or {})
+            message["data"] = self._contents.of_data(spec.digest, spec.data)
         _check_size(spec, message)
         given_back, tried = None, False
         while True:
@@ -384,9 +385,9 @@ def _first(line: collections.deque[asyncio.Future[_Place]]) -> asyncio.Future[_P
 
 
 def _check_size(spec: GuestSpec, message: dict[str, Any]) -> None:
-    size = len(spec.request_json.encode()) + len(message.get("sources", "").encode())
+    size = len(spec.request_json.encode()) + len(message.get("sources", "").encode()) + len(message.get("data", ""))
     if size > MAX_REQUEST_BYTES:
         raise GuestError(
-            f"the sources and the input of {spec.entry} have {size} bytes, but at most {MAX_REQUEST_BYTES} can be given to a guest",
-            code="guest.request", hint="pass large values as files, and keep data out of the bundle's sources",
+            f"the files and the input of {spec.entry} have {size} bytes, but at most {MAX_REQUEST_BYTES} can be given to a guest",
+            code="guest.request", hint="pass large values as files, and keep large data out of the bundle",
         )  # fmt: skip

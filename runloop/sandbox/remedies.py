@@ -20,10 +20,10 @@ HINTS: Final = {
 _NO_PROCESS: Final = "fork|forkpty|system|posix_spawnp?|exec\\w+|kill|killpg|waitpid"
 _SAID: Final = (
     (
-        r"\nFileNotFoundError: \[Errno 44\] ",
+        r"\n(?:FileNotFoundError: \[Errno 44\]|OSError: \[Errno 69\]) ",
         (
-            "an agent has no files: runloop_agent.files reads and writes what policy.caps grants "
-            "(fs, fs_rw), emit.artifact keeps a document; only the .py files of its bundle get there"
+            "an agent has no files but those of its bundle, to read: runloop_agent.files reads and writes what policy.caps grants "
+            "(fs, fs_rw), emit.artifact keeps a document"
         ),
     ),
     (
@@ -38,7 +38,7 @@ _SAID: Final = (
     ),
     (
         r"\nzoneinfo\._common\.ZoneInfoNotFoundError: ",
-        "the guest has no time zones: give the offset from UTC under `with`, for datetime.timezone",
+        "a zone has a name such as Europe/Vienna; zoneinfo.available_timezones() has them all",
     ),
     (
         r"`unreachable` instruction executed",

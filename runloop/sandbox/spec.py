@@ -44,7 +44,8 @@ class Limits:
 class GuestSpec:
     """One run of one guest.
 
-    ``digest`` names the bundle, whose ``sources`` (kind python) or ``code`` (the other kinds) are given with it.
+    ``digest`` names the bundle, whose ``sources`` and ``data`` (kind python: files to import and to read) or ``code`` (the other kinds) are
+    given with it.
     ``guest`` names the Python guest (None: the installed one), which must be kept where another is installed.
     ``request_json`` is the object of ADR 1; ``seed`` (32 bytes) and ``start_ms`` (Unix time) make time and randomness.
     """
@@ -57,6 +58,7 @@ class GuestSpec:
     start_ms: int
     limits: Limits = field(default_factory=Limits)
     sources: Mapping[str, str] | None = None
+    data: Mapping[str, bytes] = field(default_factory=dict)
     code: bytes | None = None
     guest: str | None = None
 

@@ -19,6 +19,8 @@ from runloop.effects.catalogue import CATALOGUE
         ("import runloop_agent.http\nrunloop_agent.http.fetch('u')", {"http.fetch": 2}),
         ("import runloop_agent.http as web\nweb.fetch('u')", {"http.fetch": 2}),
         ("def run():\n    import time\n    time.sleep(1)", {"timer.sleep": 3}),
+        ("import asyncio\nasync def run():\n    await asyncio.sleep(0)\n    await asyncio.sleep(0.5)", {"timer.sleep": 4}),
+        ("from asyncio import sleep\nasync def run():\n    await sleep(0)", {}),
         ("from time import sleep, time\ntime()\nsleep(1)", {"timer.sleep": 3}),
         ("import time as t, os\nt.time(); t.sleep(2); os.getcwd()", {"timer.sleep": 2}),
         ("from .files import read\nread('a')\nfiles.write('a', 'b')", {}),

@@ -9,7 +9,8 @@ from runloop.bundles.modules import Import, hidden, missing
     ("source", "names"),
     [
         ("import json, re\nfrom datetime import date\nimport zoneinfo\nimport xml.etree.ElementTree as ET", []),
-        ("import asyncio", ["asyncio"]),
+        ("import asyncio", []),
+        ("import subprocess", ["subprocess"]),
         ("from os import path\nfrom socket import socket", ["socket"]),
         ("import yaml\nimport yaml.nodes", ["yaml"]),
         ("import helper\nfrom helper import x\nfrom pkg.sub import y\nimport space.deep", []),

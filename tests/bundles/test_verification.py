@@ -25,6 +25,14 @@ def test_a_sound_bundle_holds_what_was_verified(write_bundle):
     assert bundle.caps.model is True
 
 
+def test_a_guest_gets_the_sources_and_every_other_file_that_is_not_for_others(write_bundle):
+    others = {"README.md": "r", "LICENSE": "l", "tests/data.txt": "t", "extra.caps": "c"}
+    files = {"helper.py": "", "prompts/one.md": "p", "pack/README.md": "inner"}
+    bundle = load_bundle(write_bundle(files={**others, **files}))
+    assert set(bundle.sources()) >= {"agent.py", "helper.py"}
+    assert bundle.data() == {"prompts/one.md": b"p", "pack/README.md": b"inner"}
+
+
 def test_what_was_verified_is_what_runs_even_if_the_file_changes_afterwards(write_bundle):
     root = write_bundle()
     bundle = load_bundle(root)

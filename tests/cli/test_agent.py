@@ -193,7 +193,7 @@ def test_build_and_check_remark_on_imports_that_end_the_agent_and_on_files_that_
     rlp("scaffold", "reader", "--no-model")
     bundle = home / ".runloop" / "agents" / "reader"
     (bundle / "agent.py").write_text(
-        "import asyncio\nimport yaml\nfrom runloop_agent import agent\n\n\n@agent\ndef run(topic):\n    return 1\n"
+        "import socket\nimport yaml\nfrom runloop_agent import agent\n\n\n@agent\ndef run(topic):\n    return 1\n"
     )
     (bundle / "calendar.py").write_text("")
 
@@ -203,13 +203,51 @@ def test_build_and_check_remark_on_imports_that_end_the_agent_and_on_files_that_
     assert (code, [line.partition(": ")[2].replace(f"{bundle}/", "") for line in err.splitlines()]) == (
         0,
         [
-            f"agent.py:1: asyncio {ends}; docs/effects.md lists the calls to use instead",
+            f"agent.py:1: socket {ends}; docs/effects.md lists the calls to use instead",
             f"agent.py:2: yaml {ends}; place the package beside agent.py, if it is pure Python",
             "calendar.py:1: it is never imported: the guest has a module of that name, which comes first; rename it",
         ],
     )
     codes = [each["code"] for each in json.loads(rlp("check", "reader")[1])["agents"][0]["remarks"]]
     assert codes == ["bundle.module_missing", "bundle.module_missing", "bundle.module_hidden"]
+
+
+@pytest.mark.usefixtures("compiled")
+def test_build_and_check_remark_on_files_that_are_too_large_to_be_read(rlp, home):
+    rlp("scaffold", "reader", "--no-model")
+    bundle = home / ".runloop" / "agents" / "reader"
+    (bundle / "table.csv").write_bytes(b"x" * 1024 * 1024)
+    assert json.loads(rlp("build", "reader")[1])["remarks"] == []
+    (bundle / "more.csv").write_bytes(b"x")
+
+    code, _, err = rlp("build", "reader", "--table")
+
+    assert (
+        code,
+        "its files that are no sources have 1,048,577 bytes; with more than 1,048,576 the agent can open none of them" in err,
+    ) == (0, True)
+    assert [each["code"] for each in json.loads(rlp("check", "reader")[1])["agents"][0]["remarks"]] == ["bundle.data_left_out"]
+
+
+@pytest.mark.usefixtures("compiled")
+def test_an_agent_in_asyncio_reads_what_lies_beside_it(rlp, home):
+    rlp("scaffold", "reader", "--no-model")
+    bundle = home / ".runloop" / "agents" / "reader"
+    (bundle / "words.txt").write_text("the hour in {}: {:%H:%M}")
+    (bundle / "agent.py").write_text(
+        "import asyncio\nfrom datetime import UTC, datetime\nfrom pathlib import Path\nfrom zoneinfo import ZoneInfo\n"
+        "from runloop_agent import agent\n\n\n@agent\nasync def run(topic):\n    await asyncio.sleep(0)\n"
+        "    hour = datetime(2026, 7, 1, 12, tzinfo=UTC).astimezone(ZoneInfo(topic))\n"
+        "    return {'text': Path(__file__).with_name('words.txt').read_text().format(topic, hour), 'mode': 'list', 'sources': []}\n"
+    )
+    (bundle / "tests" / "cases.yaml").write_text(
+        "cases:\n- name: in Vienna\n  inputs: {topic: [Europe/Vienna]}\n"
+        "  expect: {out: {text: 'the hour in Europe/Vienna: 14:00', mode: list, sources: []}}\n"
+    )
+
+    code, out, err = rlp("test", "reader", "--build", "--table")
+
+    assert (code, out.splitlines()[-1]) == (0, "1 passed, 0 failed"), out + err
 
 
 @pytest.mark.usefixtures("compiled")

@@ -106,7 +106,7 @@ def test_bytecode_of_one_guest_is_not_given_to_another(monkeypatch):
 
     monkeypatch.setattr(guests, "_compile", compile_one)
     execution = Execution(Limits(), SEED, START_MS, None)
-    message = {"digest": "d", "sources": "{}", "entry": "agent.py", "seed": SEED, "request": "{}"}
+    message = {"digest": "d", "sources": "{}", "data": "{}", "entry": "agent.py", "seed": SEED, "request": "{}"}
     for path in ("one", "other", "one"):
         guests._wrapped(None, execution, {**message, "path": path})
     assert len(compiled) == 2

@@ -38,6 +38,7 @@ async def one_after_another(cache_dir, *limits):
     for number, each in enumerate(limits):
         message = {
             "kind": "python", "path": path, "digest": "spares", "entry": "agent.py", "limits": {"fuel": None}, "seed": bytes([number]) * 32,
+            "data": "{}",
             "sources": json.dumps({"agent.py": "state = []\ndef run():\n    state.append(1)\n    return len(state)"}),
             "request": '{"with": {}, "inputs": {}, "run": {"run_id": "r", "node": "n", "attempt": 1}}',
         }  # fmt: skip

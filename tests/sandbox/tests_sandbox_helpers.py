@@ -44,13 +44,14 @@ def python_spec(
     *,
     seed: bytes = SEED,
     entry: str = "agent.py",
+    data: dict[str, bytes] | None = None,
     **limits: Any,
 ) -> GuestSpec:
     """Make a spec from the text of ``agent.py``, or from several files."""
     files = {"agent.py": sources} if isinstance(sources, str) else sources
     digest = hashlib.blake2b(json.dumps(files, sort_keys=True).encode(), digest_size=32).hexdigest()
     request = json.dumps({"with": with_ or {}, "inputs": inputs or {}, "run": {"run_id": "r", "node": "n", "attempt": 1}})
-    return GuestSpec("python", digest, entry, request, seed, START_MS, Limits(**limits), sources=files)
+    return GuestSpec("python", digest, entry, request, seed, START_MS, Limits(**limits), sources=files, data=data or {})
 
 
 def code_spec(

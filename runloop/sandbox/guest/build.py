@@ -13,10 +13,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ENTRY = "runloop_guest_main"
+_NEEDED = ("componentize-py", "tzdata")
 _RUN = "import sys; from componentize_py import script; sys.argv[0] = 'componentize-py'; sys.exit(script())"
 
 
@@ -30,9 +35,9 @@ def _inputs(root: Path) -> list[Path]:
     return sorted([*files, *(root / "runloop" / "sandbox" / "wit").glob("*.wit"), Path(__file__)])
 
 
-def inputs_digest(root: Path, tool: str) -> str:
-    """Digest of everything that goes into the guest: our sources, the world, the version of componentize-py."""
-    hasher = hashlib.blake2b(tool.encode(), digest_size=32)
+def inputs_digest(root: Path, tools: Mapping[str, str]) -> str:
+    """Digest of everything that goes into the guest: our sources, the world, the versions of componentize-py and of the time zones."""
+    hasher = hashlib.blake2b(json.dumps(tools, sort_keys=True).encode(), digest_size=32)
     for path in _inputs(root):
         content = path.read_bytes()
         name = path.name if path == Path(__file__) else path.relative_to(root).as_posix()
@@ -45,10 +50,10 @@ def build(root: Path, *, force: bool = False) -> Path:
     target = root / "runloop" / "data" / "guest" / "python.wasm"
     facts_file = target.with_suffix(".json")
     try:
-        tool = version("componentize-py")
-    except PackageNotFoundError:
-        raise BuildFailed("componentize-py is needed to build the Python guest: pip install componentize-py") from None
-    wanted = inputs_digest(root, tool)
+        tools = {name.replace("-", "_"): version(name) for name in _NEEDED}
+    except PackageNotFoundError as missing:
+        raise BuildFailed(f"{missing.name} is needed to build the Python guest: pip install {missing.name}") from None
+    wanted = inputs_digest(root, tools)
     if not force and target.exists() and facts_file.exists() and json.loads(facts_file.read_text(encoding="utf-8")).get("inputs") == wanted:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +63,7 @@ def build(root: Path, *, force: bool = False) -> Path:
         facts = {
             "digest": hashlib.blake2b(code, digest_size=32).hexdigest(),
             "inputs": wanted,
-            "componentize_py": tool,
+            **tools,
             "bytes": str(len(code)),
         }
         staged = target.with_name(f"python.wasm.{os.getpid()}")
@@ -75,6 +80,7 @@ def _componentize(root: Path, scratch: Path) -> Path:
     shutil.copytree(root / "runloop" / "sandbox" / "guest" / "runloop_guest", sources / "runloop_guest", ignore=ignore)
     shutil.copytree(root / "runloop_agent", sources / "runloop_agent", ignore=ignore)
     shutil.copyfile(root / "runloop" / "sandbox" / "guest" / f"{ENTRY}.py", sources / f"{ENTRY}.py")
+    shutil.copytree(Path(str(distribution("tzdata").locate_file("tzdata"))), sources / "tzdata", ignore=ignore)
     (scratch / "venv" / "lib" / "site-packages").mkdir(parents=True)
     output = scratch / "python.wasm"
     done = subprocess.run(  # noqa: S603 - our own arguments

@@ -1,11 +1,14 @@
 """What componentize-py freezes: CPython, the standard library, ``runloop_agent`` and this entry point."""
 
-from runloop_guest import virtual  # first: what is imported later must see the virtual sleep
+from runloop_guest import reading, virtual  # first: what is imported later must see the virtual sleep, and the files of the bundle
 
 virtual.prepare()
+reading.install()
 
-from runloop_guest import frozen  # noqa: E402 - see above
+from runloop_guest import frozen, loop, zones  # noqa: E402 - see above
 
+loop.freeze()
+zones.freeze()
 frozen.freeze()
 
 import wit_world  # noqa: E402

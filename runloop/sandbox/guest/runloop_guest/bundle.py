@@ -3,11 +3,12 @@
 import binascii
 import importlib.abc
 import importlib.machinery
+import importlib.readers
 import marshal
 import sys
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 
-from . import frozen
+from . import frozen, reading
 
 
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -70,10 +71,15 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return self._file(fullname).endswith("/__init__.py")
 
     def get_data(self, path: str) -> bytes:
-        """Read any text file of the bundle, for ``pkgutil.get_data``."""
-        if path not in self._sources:
+        """Read any file of the bundle, for ``pkgutil.get_data``."""
+        found = reading.content(path)
+        if found is None:
             raise FileNotFoundError(f"the bundle has no file {path!r}")
-        return self._sources[path].encode()
+        return found
+
+    def get_resource_reader(self, fullname: str) -> importlib.readers.FileReader:
+        """Give the files beside a module, for ``importlib.resources``."""
+        return importlib.readers.FileReader(SimpleNamespace(path=self._file(fullname)))
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         """Leave the module object to the import system."""
@@ -113,15 +119,17 @@ def compile_all(sources: dict[str, str]) -> dict[str, str]:
     return codes
 
 
-def load_entry(sources: dict[str, str], codes: dict[str, str], entry: str) -> ModuleType:
-    """Take a bundle's sources and run its entry file as a module named after it."""
+def load_entry(sources: dict[str, str], codes: dict[str, str], data: dict[str, str], entry: str) -> ModuleType:
+    """Take a bundle's sources and other files, and run its entry file as a module named after it."""
     importer.open(sources, codes)
+    reading.serve(sources, data)
     name = entry.removesuffix(".py").replace("/", ".")
     if entry not in sources:
         raise ModuleNotFoundError(f"the bundle has no file {entry!r}; its entry must be one of its Python files", name=name)
     module = ModuleType(name)
     module.__file__ = entry
     module.__loader__ = importer
+    module.__spec__ = importlib.machinery.ModuleSpec(name, importer, origin=entry)
     if "." in name:
         module.__package__ = name.rpartition(".")[0]
     sys.modules[name] = module
@@ -132,4 +140,5 @@ def load_entry(sources: dict[str, str], codes: dict[str, str], entry: str) -> Mo
 def forget() -> None:
     """Take back what a warming run loaded."""
     importer.open({}, {})
+    reading.serve({}, {})
     sys.modules.pop("agent", None)

@@ -4,22 +4,21 @@ import importlib
 import pkgutil
 import sys
 
-_NO_NETWORK = "an agent has no network; use runloop_agent.http"
-_NO_PROCESSES = "an agent cannot start processes; use runloop_agent.exec"
-_NO_THREADS = "an agent runs in one thread; use runloop_agent.spawn for work side by side"
+NO_NETWORK = "an agent has no network; use runloop_agent.http"
+NO_PROCESSES = "an agent cannot start processes; use runloop_agent.exec"
+_NO_THREADS = "an agent runs in one thread; nodes of an opening work side by side, and runloop_agent.spawn.opening starts one"
 _NO_NATIVE = "an agent cannot load native code; only pure-Python packages placed in the bundle import"
 _NO_SCREEN = "an agent has no terminal or screen; use runloop_agent.ask and runloop_agent.emit"
 _NO_DATABASE = "there is no database in an agent; use runloop_agent.kb"
 
 _REASONS = {
-    _NO_NETWORK: (
+    NO_NETWORK: (
         "socket _socket ssl _ssl select selectors socketserver ftplib imaplib poplib smtplib xmlrpc telnetlib nntplib requests httpx "
         "aiohttp urllib3 http.client http.server urllib.request wsgiref"
     ),
-    _NO_PROCESSES: "subprocess _posixsubprocess pty pexpect sh",
+    NO_PROCESSES: "subprocess _posixsubprocess pty pexpect sh",
     _NO_THREADS: (
-        "multiprocessing _multiprocessing asyncio _asyncio concurrent.futures.thread concurrent.futures.process concurrent.interpreters "
-        "anyio trio"
+        "multiprocessing _multiprocessing concurrent.futures.thread concurrent.futures.process concurrent.interpreters anyio trio"
     ),
     _NO_NATIVE: "ctypes _ctypes cffi numpy pandas pydantic_core _cffi_backend",
     _NO_SCREEN: "tkinter _tkinter turtle turtledemo curses _curses readline idlelib tty termios webbrowser",

@@ -1,17 +1,18 @@
 """One run of one agent: find its function, fill its parameters, carry its result."""
 
+import asyncio
 import inspect
 import json
 import sys
 from collections.abc import Callable
-from types import FunctionType, ModuleType
+from types import CoroutineType, FunctionType, ModuleType
 from typing import Any
 
 from runloop_agent import _calls, _entry
 
 from . import bundle, output, tracing, virtual
 
-_NOT_ORDINARY = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+_YIELDS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 class Failed(Exception):  # noqa: N818 - named for what happened
@@ -39,7 +40,7 @@ _encode = json.encoder.c_make_encoder(  # type: ignore[attr-defined]  # the C en
 
 
 def run(request: str) -> str:
-    """Run the agent of a wrapped request ``{entry, sources, codes, seed, request}``; returns its result as JSON or raises Failed.
+    """Run the agent of a wrapped request ``{entry, sources, codes, data, seed, request}``; returns its result as JSON or raises Failed.
 
     A request ``{compile: sources}`` is answered with the ``codes`` of those sources.
     """
@@ -69,8 +70,9 @@ def _failure(error: BaseException) -> Failed:
 def _perform(wrapped: dict[str, Any]) -> object:
     entry, request = wrapped["entry"], wrapped["request"]
     sys.argv[:] = [entry]
-    function = _function(bundle.load_entry(wrapped["sources"], wrapped["codes"], entry), entry)
-    return function(**_arguments(function, entry, request.get("with") or {}, request.get("inputs") or {}))
+    function = _function(bundle.load_entry(wrapped["sources"], wrapped["codes"], wrapped["data"], entry), entry)
+    result = function(**_arguments(function, entry, request.get("with") or {}, request.get("inputs") or {}))
+    return asyncio.run(result) if type(result) is CoroutineType else result
 
 
 def _function(module: ModuleType, entry: str) -> Callable[..., Any]:
@@ -81,10 +83,8 @@ def _function(module: ModuleType, entry: str) -> Callable[..., Any]:
     function: Callable[..., Any] | None = marked[0] if marked else getattr(module, "run", None)
     if not callable(function):
         raise Failed("BAD_AGENT", f"{entry} has no function marked with @agent and none named run")
-    if getattr(getattr(function, "__code__", None), "co_flags", 0) & _NOT_ORDINARY:
-        raise Failed(
-            "BAD_AGENT", f"{function.__name__}() of {entry} must be an ordinary function: calls to the host simply return their answers"
-        )
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & _YIELDS:
+        raise Failed("BAD_AGENT", f"{function.__name__}() of {entry} is a generator, and what it would yield goes nowhere")
     return function
 
 

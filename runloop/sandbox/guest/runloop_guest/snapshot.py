@@ -19,7 +19,7 @@ def run(topic: str, contact: dict | None = None) -> dict:
     return {"out": {"body": "; ".join(notes), "sources": [1, 2.5, None, True, {"contact": contact}]}}
 """
 _WARM_REQUEST = (
-    '{"entry":"agent.py","seed":"' + "00" * 32 + '","sources":{"agent.py":%s},"codes":%s,"request":'
+    '{"entry":"agent.py","seed":"' + "00" * 32 + '","sources":{"agent.py":%s},"codes":%s,"data":{},"request":'
     '{"with":{"topic":"warm"},"inputs":{"contact":[{"name":"n"}]},"run":{"run_id":"r","node":"n","attempt":1}}}'
 )
 _ROUNDS = 40

@@ -1,0 +1,93 @@
+"""``asyncio`` in a guest: one thread, no sockets; what sleeps waits through the host, and all else runs as soon as it can.
+
+Calls of ``runloop_agent`` answer where they stand, inside coroutines too, so tasks take turns at their awaits and never while one of them
+asks the host.
+"""
+
+import math
+import sys
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+sys.modules["fcntl"] = types.ModuleType("fcntl")  # what asyncio takes it for is not to be had anyway
+import asyncio  # noqa: E402
+from asyncio import base_events, events  # noqa: E402
+
+from . import frozen  # noqa: E402
+
+del sys.modules["fcntl"]
+
+_REFUSED = {
+    frozen.NO_NETWORK: (
+        "create_connection create_server create_datagram_endpoint create_unix_connection create_unix_server connect_accepted_socket "
+        "getaddrinfo getnameinfo sock_connect sock_accept sock_recv sock_recv_into sock_recvfrom sock_sendall sock_sendto sock_sendfile"
+    ),
+    frozen.NO_PROCESSES: "subprocess_exec subprocess_shell",
+}
+
+
+_HAIR = 0.001
+"""Of a millisecond: what additions of times leave over."""
+
+
+class EventLoop(base_events.BaseEventLoop):
+    """Tasks and timers, and nothing that would need a network, a process, a signal or a thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selector = self
+        self._slept = 0.0
+
+    def time(self) -> float:
+        """Tell the time, which is never before the end of the last sleep, whatever the clock of the host has moved by."""
+        return max(time.monotonic(), self._slept)
+
+    def select(self, timeout: float | None) -> list[Any]:
+        """Let the time pass, in whole milliseconds, as the host counts it: nothing else can happen outside."""
+        if timeout is None:
+            raise RuntimeError("nothing can wake what is awaited: no task is ready, and none sleeps")
+        if timeout > 0:
+            ends = self.time() + timeout
+            time.sleep(math.ceil(timeout * 1000 - _HAIR) / 1000)
+            self._slept = max(self._slept, ends)
+        return []
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """Call it now: there are no threads."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever awaits it
+            future.set_exception(error)
+        return future
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """Nothing comes from outside."""
+
+    def _write_to_self(self) -> None:
+        """There is nobody to be woken: all of it is one thread."""
+
+
+def _refuse(name: str, why: str) -> None:
+    async def refuse(*_args: object, **_named: object) -> None:
+        raise OSError(why)
+
+    refuse.__name__ = refuse.__qualname__ = name
+    setattr(EventLoop, name, refuse)
+
+
+for _why, _names in _REFUSED.items():
+    for _name in _names.split():
+        _refuse(_name, _why)
+
+
+class _Policy(events._BaseDefaultEventLoopPolicy):  # type: ignore[name-defined]  # noqa: SLF001 - there is no other way in
+    _loop_factory = EventLoop
+
+
+def freeze() -> None:
+    """Make ``asyncio`` use this loop."""
+    asyncio.EventLoop = EventLoop  # type: ignore[misc]
+    events._event_loop_policy = _Policy()  # type: ignore[attr-defined]  # noqa: SLF001
