@@ -204,8 +204,12 @@ def _models(settings: Settings) -> Finding:
         )
     unreachable = []
     for provider in providers:
-        url = urlsplit(provider["base_url"] or "")
-        port = url.port or (80 if url.scheme == "http" else 443)
+        try:
+            url = urlsplit(provider["base_url"] or "")
+            port = url.port or (80 if url.scheme == "http" else 443)
+        except ValueError as error:
+            unreachable.append(f"{provider['id']} ({error})")
+            continue
         if url.hostname is not None and not waited(_connects(url.hostname, port)):
             unreachable.append(f"{provider['id']} ({url.hostname}:{port})")
     if unreachable:

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from dataclasses import field
 from enum import StrEnum
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
@@ -143,14 +143,19 @@ def check_settings(settings: ModelSettings) -> None:
     _check_numbers(settings)
 
 
+_BASE_FORM = "use https://host[:port][/path]"
+
+
 def _check_provider(provider: ProviderSettings, key: str) -> None:
     if provider.kind is ProviderKind.NONE:
         return
     if not provider.base_url:
         raise _wrong(f"the provider {provider.id!r} has no base_url", f"{key}.base_url", "for example http://127.0.0.1:11434 for Ollama")
-    parts = urlsplit(provider.base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise _wrong(f"{provider.base_url!r} is not a base URL", f"{key}.base_url", "use https://host[:port][/path]")
+    parts = _parts(provider.base_url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise _wrong(f"{provider.base_url!r} is not a base URL", f"{key}.base_url", _BASE_FORM)
+    if parts.query or parts.fragment:  # not repeated: some put a key there
+        raise _wrong("a base URL has neither '?' nor '#'", f"{key}.base_url", _BASE_FORM)
     if parts.username or parts.password:
         raise _wrong("the base URL holds a user name or password", f"{key}.base_url", "put the key into the secret store and set secret_id")
     if parts.scheme == "http" and provider.secret_id and not is_loopback(parts.hostname):
@@ -162,6 +167,18 @@ def _check_provider(provider: ProviderSettings, key: str) -> None:
             raise _wrong(f"the header {name} would hold a secret", f"{key}.headers", "put the key into the secret store and set secret_id")
         if name.lower() in _OURS:
             raise _wrong(f"the header {name} is set by the broker", f"{key}.headers", "leave it out")
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of a URL; None where it has none, or a port that there cannot be."""
+    if not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    return None if port == 0 else parts
 
 
 def _check_pattern(pattern: str, key: str) -> None:

@@ -263,6 +263,18 @@ def test_doctor_checks_the_shell_the_base_the_vectors_space_and_grants_and_says_
     assert doctor()["vectors"]["state"] == "ok"
 
 
+@pytest.mark.parametrize(("url", "why"), [("http://127.0.0.1:99999", "Port out of range"), ("http://[::1", "Invalid IPv6 URL")])
+def test_doctor_names_a_provider_whose_address_is_none(home, capsys, url, why):
+    config = home / ".runloop" / "config.yaml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(f'models: {{broker: {{providers: [{{id: far, kind: http_ollama, base_url: "{url}"}}]}}}}\n')
+    assert main(["doctor", "--json"]) == 1
+
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["models"]["state"] == "fail"
+    assert f"far ({why}" in found["models"]["detail"]
+
+
 def test_doctor_checks_everything_else_beside_a_file_of_settings_that_is_broken(home, capsys):
     (home / ".runloop").mkdir(mode=0o700, exist_ok=True)
     (home / ".runloop/config.yaml").write_text("modles: {}\nroutr: {}\n")
