@@ -96,6 +96,33 @@ async def test_a_task_that_failed_and_that_nobody_awaited_is_told_in_the_log(run
     assert ("error", "KeyError: 'lost'") in host.logged()
 
 
+POOLED = """
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+
+def half(number):
+    return 10 // number
+
+def run():
+    begun = []
+    with ThreadPoolExecutor(max_workers=8, initializer=begun.append, initargs=(1,)) as pool:
+        mapped = list(pool.map(half, [1, 2, 5]))
+        each = [pool.submit(half, number) for number in (5, 0)]
+        done, left = wait(each)
+        ends = [type(future.exception()).__name__ for future in each]
+        completed = len(list(as_completed(each)))
+    try:
+        pool.submit(half, 1)
+    except RuntimeError as error:
+        return [begun, mapped, ends, completed, len(done), len(left), str(error), futures.ThreadPoolExecutor is ThreadPoolExecutor]
+"""
+
+
+async def test_a_pool_of_threads_calls_what_is_submitted(run):
+    refused = "cannot schedule new futures after shutdown"
+    assert await run(POOLED) == [[1], [10, 5, 2], ["NoneType", "ZeroDivisionError"], 2, 2, 0, refused, True]
+
+
 READING = {
     "agent.py": """
 import glob, importlib.resources, inspect, json, os, pkgutil

@@ -17,9 +17,7 @@ _REASONS = {
         "aiohttp urllib3 http.client http.server urllib.request wsgiref"
     ),
     NO_PROCESSES: "subprocess _posixsubprocess pty pexpect sh",
-    _NO_THREADS: (
-        "multiprocessing _multiprocessing concurrent.futures.thread concurrent.futures.process concurrent.interpreters anyio trio"
-    ),
+    _NO_THREADS: ("multiprocessing _multiprocessing concurrent.futures.process concurrent.interpreters anyio trio"),
     _NO_NATIVE: "ctypes _ctypes cffi numpy pandas pydantic_core _cffi_backend",
     _NO_SCREEN: "tkinter _tkinter turtle turtledemo curses _curses readline idlelib tty termios webbrowser",
     _NO_DATABASE: "sqlite3 _sqlite3 dbm",
