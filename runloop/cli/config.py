@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Show the settings in force and where each comes from."
 )
 
+_RESTART = "counts when what reads it is started; a daemon that runs keeps what it began with"
 NO_FILE = "no config file found; using defaults + environment overrides"
 
 
@@ -80,6 +81,7 @@ def _explained(explanation: Explanation) -> dict[str, Any]:
         "type": key.kind.name,
         "doc": key.doc,
         "read_by": key.effect or None,
+        "reload": key.reloadable,
         "variable": key.variable,
         "aliases": list(key.aliases),
         "deprecated": list(key.deprecated),
@@ -100,6 +102,7 @@ def _explain_lines(explanation: Explanation) -> list[str]:
         ("meaning", key.doc),
         ("type", key.kind.name + (", may be unset" if key.nullable else "")),
         ("read by", key.effect or "nothing in this version"),
+        ("a change", ("counts from the next run on, also of a daemon that runs" if key.reloadable else _RESTART) if key.effect else ""),
         ("variable", " or ".join((key.variable, *key.aliases))),
         ("old names", ", ".join(key.deprecated)),
         ("limited by", key.limit or ""),

@@ -84,7 +84,7 @@ def init(
     if as_json:
         output.print_json([asdict(each) for each in found])
     else:
-        output.print_line("\n`rlp doctor` checks all of it; `rlp run compose_email -p topic=…` is a first run")
+        output.print_line("\n`rlp doctor` checks all of it; `rlp run compose_email -p recipient=ADDRESS -p topic=…` is a first run")
     return 1 if any(each.state == "failed" for each in found) else 0
 
 

@@ -112,7 +112,8 @@ class Integer:
         if not self.low <= number <= self.high:
             if self.wanted:
                 raise ConfigError(self.wanted.format(n=number), where=raw.where)
-            bounds = f"at least {self.low}" if self.high >= 2**31 - 1 else f"between {self.low} and {self.high}"
+            beyond = number > self.high
+            bounds = f"at least {self.low}" if self.high >= 2**31 - 1 and not beyond else f"between {self.low} and {self.high}"
             raise _wrong(raw, bounds, got=str(number))
         return number
 

@@ -43,6 +43,11 @@ class Key:
         """The environment variable that sets it."""
         return "RUNLOOP__" + self.path.replace(".", "__").upper()
 
+    @property
+    def reloadable(self) -> bool:
+        """Whether a daemon that runs takes a change: of keys that say so, of the hard limits, and of what these narrow."""
+        return self.reload or self.tighten is not None or self.limit is not None
+
 
 @cache
 def all_keys() -> Mapping[str, Key]:

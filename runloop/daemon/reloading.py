@@ -122,8 +122,8 @@ class Reloading:
         """Obey what may change while the daemon runs, and remember what may not; the keys that changed."""
         old = self._daemon.settings
         differing = _differing(old, loaded)
-        self.needs_restart = [path for path in differing if not _safe(loaded, path)]
-        changed = [path for path in differing if _safe(loaded, path)]
+        self.needs_restart = [path for path in differing if not loaded.explain(path).key.reloadable]
+        changed = [path for path in differing if loaded.explain(path).key.reloadable]
         if changed:
             kept = {path: old.resolved[path] for path in self.needs_restart}
             self._daemon.settings = replace(loaded, resolved={**loaded.resolved, **kept})
@@ -145,9 +145,3 @@ class Reloading:
 def _differing(old: Settings, loaded: Settings) -> list[str]:
     """The keys that have another value now."""
     return [path for path, each in loaded.resolved.items() if each.value != old.resolved[path].value]
-
-
-def _safe(settings: Settings, path: str) -> bool:
-    """Whether a key may change while the daemon runs: those that say so, the hard limits, and what these narrow."""
-    key = settings.explain(path).key
-    return key.reload or key.tighten is not None or key.limit is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from runloop.errors import NO_ROOM, RunloopError, Where
+from runloop.errors import NO_ROOM, RunloopError, Where, exhausted
 from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def translate(error: Exception, path: Path, db: apsw.Connection | None = None) -
     where = Where(file=str(path))
     if _no_room(error, db):
         return _full(error, path)
+    if isinstance(error, OSError) and (spent := exhausted(error)) is not None:
+        return spent
     if _no_writing(error, path):
         message = f"its directory cannot be written, which SQLite has to do also to read it: {error}"
         hint = f"make {path.parent} writable for this user, or copy the state directory to where it is, and set RUNLOOP_HOME to that"

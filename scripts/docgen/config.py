@@ -31,7 +31,7 @@ def _default(key: Key) -> str:
 
 
 def keys() -> str:
-    """One table a section: key, type, default, meaning, what reads it."""
+    """One table a section: key, type, default, meaning, what reads it, and whether a daemon that runs takes a change."""
     found: dict[str, list[Key]] = {}
     for key in all_keys().values():
         if key.tighten is None:
@@ -45,10 +45,11 @@ def keys() -> str:
                 _default(key),
                 key.doc + (f" Held by `{key.limit}`." if key.limit else ""),
                 key.effect or "*nothing yet*",
+                "yes" if key.reloadable and key.effect else "",
             )
             for key in members
         ]
-        parts.append(f"### `{section}`\n\n" + table(("key", "type", "default", "meaning", "read by"), rows))
+        parts.append(f"### `{section}`\n\n" + table(("key", "type", "default", "meaning", "read by", "reload"), rows))
     return "\n\n".join(parts)
 
 

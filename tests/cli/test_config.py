@@ -84,12 +84,23 @@ def test_explain_names_the_value_the_layer_the_place_and_the_reader(capsys, home
         "  meaning      Most memory of a guest, in MiB.",
         "  type         int",
         "  read by      limits of every guest",
+        "  a change     counts from the next run on, also of a daemon that runs",
         "  variable     RUNLOOP__SANDBOX__MEMORY_MB",
         "  limited by   policy.memory_mb",
         "  layers, lowest first",
         "    default      256",
         f"    user         64  ({file}:2:3)",
     ]
+
+
+def test_explain_says_which_change_needs_a_daemon_that_is_started_anew(capsys):
+    code, out, _ = run(capsys, "explain", "mail.from", "--table")
+    assert (
+        code,
+        "  a change     counts when what reads it is started; a daemon that runs keeps what it began with" in out.splitlines(),
+    ) == (0, True)
+    assert json.loads(run(capsys, "explain", "mail.from", "--json")[1])["reload"] is False
+    assert json.loads(run(capsys, "explain", "router.sigil", "--json")[1])["reload"] is True
 
 
 def test_explain_says_when_nothing_reads_a_key(capsys):

@@ -107,6 +107,8 @@ def test_broken_json_in_the_environment_is_an_error_and_not_text(machine, text):
         ("logging: {level: loud}", "logging.level must be one of trace, debug, info, warn, error (found 'loud')"),
         ("mail: {from: nobody}", 'mail.from must be an address: "ada@example.org" or "Ada <ada@example.org>" (found \'nobody\')'),
         ("mail: {smtp: {port: 0}}", "mail.smtp.port must be between 1 and 65535 (found 0)"),
+        ("sandbox: {output_bytes: 3}", "sandbox.output_bytes must be at least 1024 (found 3)"),
+        ("sandbox: {output_bytes: 3000000000}", "sandbox.output_bytes must be between 1024 and 2147483648 (found 3000000000)"),
         ("models: {broker: {providers: [{kind: none}]}}", "models.broker.providers[0]: a provider needs 'id'"),
         ("models: {broker: {providers: [{id: a, kind: none, url: x}]}}", "models.broker.providers[0]: a provider has no 'url'"),
         (

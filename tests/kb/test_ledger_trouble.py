@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 
 import apsw
 import pytest
 
-from runloop.errors import EXIT_VERIFICATION
+from runloop.errors import EXIT_VERIFICATION, Unavailable
 from runloop.kb import Ledger
 from runloop.kb.database import translate
 from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerIO, LedgerLocked, LedgerReadOnly, NotALedger
@@ -195,3 +196,13 @@ def test_where_nothing_can_be_written_a_ledger_that_is_there_is_not_said_to_be_m
         assert (type(found), found.code, str(tmp_path) in found.hint) == (LedgerReadOnly, "ledger.read_only", True)
     path.unlink()
     assert translate(apsw.CantOpenError("unable to open database file"), path).code == "ledger.failed"
+
+
+def test_a_process_without_descriptors_is_not_told_to_look_at_rights(tmp_path, monkeypatch):
+    def spent(*_arguments, **_options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", spent)
+    with pytest.raises(Unavailable) as failed:
+        Ledger.open(tmp_path / "events.sqlite")
+    assert (failed.value.code, "ulimit" in failed.value.hint) == ("system.exhausted", True)
