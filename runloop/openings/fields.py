@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runloop.openings.durations import parse_duration
+from runloop.openings.elsewhere import meant_here
 from runloop.openings.yamltree import Fields, Items, Scalar
 
 if TYPE_CHECKING:
@@ -36,15 +37,9 @@ class Section:
             if key not in names:
                 name, colon, value = key.partition(":")
                 joined = colon and name in names
-                report.add(
-                    "unknown_key",
-                    f"unknown key '{key}'{inside}",
-                    entry.key_at,
-                    node=node,
-                    key=key,
-                    hint=f"write '{name}: {value}', with a space behind the colon" if joined else "",
-                    near=None if joined else (key, names),
-                )
+                hint = f"write '{name}: {value}', with a space behind the colon" if joined else meant_here(key, names)
+                near = None if hint else (key, names)
+                report.add("unknown_key", f"unknown key '{key}'{inside}", entry.key_at, node=node, key=key, hint=hint, near=near)
 
     def get(self, key: str) -> Tree | None:
         """The value of ``key``, if it is there."""

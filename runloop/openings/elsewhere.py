@@ -1,0 +1,45 @@
+"""What keys of other workflow languages are called here, for the hint of a key that is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+_ORDER: Final = "edges give the order, beside 'nodes': {from: FIRST.PORT, to: NEXT.PORT}"
+_GUARD: Final = "a condition stands on an edge: {from: NODE.PORT.KEY == true, to: NODE.PORT}"
+_WITH: Final = "'with' gives values; an edge hands over what another node gave"
+_USE: Final = "'use: agent:NAME' or 'use: opening:NAME' says what runs"
+
+_MEANT: Final = {
+    "id": {"name": "a node is named by 'id'", "label": "a node is named by 'id'"},
+    "use": dict.fromkeys(("agent", "uses", "run", "type", "opening", "workflow", "task", "action", "tool"), _USE),
+    "with": dict.fromkeys(("params", "args", "arguments", "inputs", "input", "parameters", "env"), _WITH),
+    "on_failure": dict.fromkeys(("needs", "depends_on", "after", "next", "then", "requires", "before"), _ORDER)
+    | dict.fromkeys(("if", "when", "condition", "unless"), _GUARD)
+    | {"continue_on_error": "write 'on_failure: continue'"},
+    "for_each": dict.fromkeys(("loop", "map", "items", "matrix", "with_items"), "write 'for_each'"),
+    "timeout_ms": {"timeout": "write 'timeout_ms', in milliseconds", "timeout_seconds": "write 'timeout_ms', in milliseconds"},
+    "retry": {"retries": "write 'retry: {max_attempts: …}'", "max_attempts": "write 'retry: {max_attempts: …}'"},
+    "gate": dict.fromkeys(("approval", "approve", "confirm", "ask"), "a gate asks a person: 'gate: {ask: …}'"),
+    "nodes": dict.fromkeys(("steps", "tasks", "jobs", "agents", "stages"), "write 'nodes', a list with 'id' and 'use'"),
+    "edges": dict.fromkeys(("connections", "links", "flow", "dependencies", "needs"), "write 'edges', a list with 'from' and 'to'"),
+    "params": dict.fromkeys(("inputs", "parameters", "variables", "vars", "with"), "write 'params: {NAME: DEFAULT}'"),
+    "artifacts": dict.fromkeys(("outputs", "output", "save"), "write 'artifacts: {save: [NODE.PORT]}' for what is kept as files"),
+    "goals": dict.fromkeys(("description", "goal", "summary"), "write 'goals', a list of texts"),
+    "name": {"title": "write 'name'", "id": "write 'name'", "opening": "write 'name'"},
+    "policy": dict.fromkeys(
+        ("budget_tokens", "budget_usd", "timeout_ms", "confirm_external", "approve_in_advance", "max_parallel", "budget"),
+        "it stands under 'policy'",
+    ),
+    "from": {"source": "write 'from'", "src": "write 'from'", "start": "write 'from'"}
+    | dict.fromkeys(("when", "if", "condition", "guard"), "the condition stands in 'from': {from: NODE.PORT.KEY == true, to: NODE.PORT}"),
+    "to": {"target": "write 'to'", "dst": "write 'to'", "end": "write 'to'"},
+}
+"""By the key that is known here: it says in which mapping the hint holds."""
+
+
+def meant_here(key: str, known: Container[str]) -> str:
+    """What to write in place of ``key`` in a mapping with these keys; empty where that is not known."""
+    return next((words[key] for here, words in _MEANT.items() if here in known and key in words), "")
