@@ -77,6 +77,14 @@ class Meant:
 
 
 _NOT = re.compile(r"\W*(please\W+)?(do\s+not|don['\u2019]?t|never)\b", re.IGNORECASE)
+_WHETHER = (
+    r"(?:(?:did|was|were|does|has|had)\b"
+    r"|(?:do|have|am|is|are)\W+(?:i|we|you|they|he|she|it|there|any(?:body|one)|some(?:body|one))\b)"
+)
+_QUESTION = re.compile(
+    rf"\W*(?:who(?:se|m)?\b|which\b|what\b(?!\W+(?:about|if)\b)|how\W+(?:many|much|often|long)\b|(?:(?:when|where|how|why)\W+)?{_WHETHER})",
+    re.IGNORECASE,
+)
 _Best: TypeAlias = "tuple[Aligned, float] | None"
 
 
@@ -95,10 +103,18 @@ def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
     if not matches or matches[0].score < MATCHES:
         reason = "there are no openings" if not matches else f"no opening reaches {MATCHES}; the nearest is {matches[0].name}"
         return Meant("none", tuple(matches), reason)
+    if _QUESTION.match(line) and not _begins_so(line, next(each for each in candidates if each.name == matches[0].name)):
+        return Meant("none", tuple(matches), f"the line is a question, and {matches[0].name} is for none that begins so")
     found = Meant("one", tuple(matches), f"{matches[0].name} fits best")
     if len(found.near) > 1:
         return Meant("close", found.matches, f"{' and '.join(each.name for each in found.near)} are too close to tell apart")
     return found
+
+
+def _begins_so(line: str, candidate: Candidate) -> bool:
+    """Whether an example begins with the line's first word."""
+    first = words(line)[0].stem
+    return any(word.stem == first for text, _ in candidate.examples for word in words(text)[:1])
 
 
 def _weights(known: Sequence[frozenset[str]]) -> dict[str, float]:

@@ -68,6 +68,29 @@ def test_what_fits_nothing_is_said_to_fit_nothing(line):
     assert meant(line, ALL).outcome == "none"
 
 
+@pytest.mark.parametrize(
+    ("question", "request_"),
+    [
+        ("did I tell Bob about the plan", "do tell Bob about the plan"),
+        ("have I told Bob about the plan, or do we tell Bob about the plan", "could you tell Bob about the plan?"),
+        ("When did we tell Bob about the plan?", "when you can, tell Bob about the plan"),
+        ("who can tell Bob about the plan", "tell Bob about the plan"),
+        ("which agents tell Bob about the plan", "please tell Bob about the plan"),
+        ("how many times did I tell Bob about the plan", "how about you tell Bob about the plan"),
+        ("what tells Bob about the plan", "what about this: tell Bob about the plan"),
+    ],
+)
+def test_a_question_of_what_is_or_was_is_no_request_to_do_it(question, request_):
+    assert (meant(question, ALL).outcome, meant(request_, ALL).outcome) == ("none", "one")
+    assert meant(question, ALL).matches[0].name == "compose_email"
+
+
+def test_a_question_finds_an_opening_that_is_for_questions():
+    asked = candidate("weather", [], ["what is the weather in {city}", "how is it in {city}"], city="Rome")
+    found = meant("what is the weather in Oslo", (*ALL, asked))
+    assert (found.outcome, found.matches[0].params[0].value) == ("one", "Oslo")
+
+
 def test_two_openings_that_fit_equally_well_are_left_to_somebody_else():
     one, two = candidate("one", ["Water the plants."]), candidate("two", ["Water the plants."])
 
