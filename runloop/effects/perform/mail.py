@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-
 from runloop.dataclass import dataclass
 from runloop.effects.perform.mail_message import Mail, compose, content_digest, mail_key, parse_mailbox
 from runloop.effects.perform.mail_smtp import SmtpSession, SmtpSettings, check_smtp
