@@ -10,6 +10,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from runloop.openings.fields import SAFE_INTEGER
 from runloop.openings.scalars import INT_MAX, INT_MIN, Json
 from runloop.openings.yamltree import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, Fields, Items, Scalar, Weight
 
@@ -114,6 +115,8 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
             hint = f"give JSON: text in whole characters, finite numbers in range, texts as keys, at most {MAX_DEPTH} levels"
             report.add("param", f"parameter '{name}' {error}", None, key=key, hint=hint)
             continue
+        if refuse_inexact(name, value, None, report):
+            continue
         wanted, got = json_type(declared[name]), json_type(value)
         if wanted not in ("null", got):
             report.add(
@@ -126,6 +129,23 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
             continue
         merged[name] = value
     return merged
+
+
+def refuse_inexact(name: str, value: Json, at: Place | None, report: Report) -> bool:
+    """Whether a parameter holds an integer that records cannot keep; that is a problem then."""
+    found = _inexact(value)
+    if found is None:
+        return False
+    message = f"parameter '{name}' holds {found}, which is beyond 2^53 - 1: no record keeps it exactly"
+    report.add("param", message, at, key=f"params.{name}", hint="give it as text")
+    return True
+
+
+def _inexact(value: Json) -> int | None:
+    if isinstance(value, (dict, list)):
+        children = value.values() if isinstance(value, dict) else value
+        return next((found for child in children if (found := _inexact(child)) is not None), None)
+    return value if isinstance(value, int) and abs(value) > SAFE_INTEGER else None
 
 
 def json_type(value: Json) -> str:

@@ -19,7 +19,7 @@ from runloop.openings.examples import read_examples
 from runloop.openings.fields import Section, to_json
 from runloop.openings.model import ACTIONS, Edge, Node, Opening, Policy
 from runloop.openings.nodes import read_nodes
-from runloop.openings.params import Params, merge
+from runloop.openings.params import Params, merge, refuse_inexact
 from runloop.openings.yamltree import MAX_BYTES, Fields, Items, Scalar, compose
 
 if TYPE_CHECKING:
@@ -208,6 +208,8 @@ def _read_params(document: Section, given: Mapping[str, Json] | None, report: Re
     declared = to_json(tree, report, "params", keys="parameter keys must be strings")
     merged = merge(declared, given, report)
     places = {name: entry.value.at for name, entry in tree.entries.items() if name not in (given or {})}
+    for name, at in places.items():
+        refuse_inexact(name, declared[name], at, report)
     return Params(merged, places, report)
 
 

@@ -38,6 +38,15 @@ def plain(value: Any) -> bool:
     return all(map(plain, value)) if isinstance(value, list) else not isinstance(value, dict) or all(map(plain, value.values()))
 
 
+def exact(value: Any) -> Any:
+    """The value with its integers brought into the range that parameters have."""
+    if isinstance(value, dict):
+        return {key: exact(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [exact(each) for each in value]
+    return value % 2**53 if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
@@ -71,7 +80,11 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     }
     document |= draw(
         st.fixed_dictionaries(
-            {"params": st.dictionaries(PLAIN_TEXTS, VALUES.filter(plain), max_size=3).map(lambda params: {**params, "p": "given"})},
+            {
+                "params": st.dictionaries(PLAIN_TEXTS, VALUES.filter(plain).map(exact), max_size=3).map(
+                    lambda params: {**params, "p": "given"}
+                )
+            },
             optional={
                 "goals": st.lists(TEXTS, max_size=3),
                 "policy": st.fixed_dictionaries({}, optional={"budget_usd": st.floats(0, 9), "confirm_external": st.booleans()}),

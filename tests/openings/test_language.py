@@ -120,6 +120,17 @@ def test_a_hint_may_be_any_schema_even_a_boolean():
 PARAMS = node('with: {x: "{{params.topic}}"}', "params: {topic: Q4, limit: 5, any: null, list: [1], flag: true, map: {}}\n")
 
 
+def test_a_default_that_no_record_could_keep_is_refused_at_its_place_unless_another_value_is_given():
+    text = node('with: {x: "{{params.n}}"}', "params: {n: 9007199254740992, ok: [9007199254740991, -9007199254740991, 1e300, true]}\n")
+    with pytest.raises(OpeningError) as caught:
+        parse_opening(text)
+    (problem,) = caught.value.problems
+
+    assert (problem.code, problem.where.key, problem.hint) == ("opening.param", "params.n", "give it as text")
+    assert text.splitlines()[problem.where.line - 1][problem.where.column - 1 :].startswith("9007199254740992")
+    assert parse_opening(text, params={"n": 5}).params["n"] == 5
+
+
 @pytest.mark.parametrize(
     "given",
     [{}, {"topic": "Q1"}, {"limit": 2.5}, {"any": [1]}, {"any": None}, {"list": []}, {"flag": False}, {"map": {"k": [None, -1.5]}}, None],
@@ -147,6 +158,8 @@ for _ in range(40):
         ({"list": {}}, "parameter 'list' must be an array, not an object"),
         ({"any": float("nan")}, "parameter 'any' is not a finite number"),
         ({"any": [2**64]}, "parameter 'any' is out of range (-2^63 to 2^64-1)"),
+        ({"any": {"k": [1, 2**53]}}, "parameter 'any' holds 9007199254740992, which is beyond 2^53 - 1: no record keeps it exactly"),
+        ({"limit": -(2**53)}, "parameter 'limit' holds -9007199254740992, which is beyond 2^53 - 1: no record keeps it exactly"),
         ({"any": {1: 2}}, "parameter 'any' has a key that is not a string"),
         ({"any": (1, 2)}, "parameter 'any' holds a tuple, which is not a JSON value"),
         ({"any": "\ud800"}, "parameter 'any' holds half of a surrogate pair"),
