@@ -108,7 +108,7 @@ class Texts:
 def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callable[[int], None] = lambda _done: None) -> Forgetting:
     """Find everything. Raises InvalidInput where the words mean several people, or too little."""
     with kb.reading() as db:
-        texts = Texts([*_texts_of(db, person), *also])
+        texts = Texts(_with_masks(kb, [*_texts_of(db, person), *also]))
     found = list(_mentions(kb, texts, tick))
     with kb.reading() as db:
         more = _replaced(db, [event for event, _ in found])
@@ -180,6 +180,17 @@ def _texts_of(db: apsw.Connection, person: str) -> list[str]:
         f"contact:{found.key}",
         *keys,
     ]
+
+
+def _with_masks(kb: KnowledgeBase, texts: Iterable[str]) -> Iterator[str]:
+    """The texts, and what agents read in their place: the records of their runs have it, and it stands for nobody else."""
+    redactor = kb.redactor.for_agents()
+    for text in texts:
+        yield text
+        if not text.startswith("contact:"):
+            yield from (masked for form in (text, text.lower()) if (masked := redactor.text(form)) != form)
+            if not any(map(str.isalpha, text)):
+                yield redactor.text(text, "phone")
 
 
 def _mentions(kb: KnowledgeBase, texts: Texts, tick: Callable[[int], None]) -> Iterator[tuple[StoredEvent, StoredEvent]]:

@@ -128,6 +128,26 @@ def test_a_fact_that_named_them_and_names_somebody_else_since_is_known_still(kb,
     assert forgetting.plan(kb, ADA).mentions == ()
 
 
+def test_what_agents_read_in_place_of_an_address_or_a_number_is_looked_for_too(kb, contact, run):
+    number = "030 9012 3456"
+    kb.ledger.append([contact(ADA, "Ada.Quux@Example.com", phones=[number]), contact("Bob", "bob@example.com")])
+    [ada, bob] = (kb.search(name, ["contacts"])[0].data for name in ("Quuxington", "Bob"))
+    said = [f"{ada['email']} is allergic to nuts", f"call {ada['phones'][0]}", f"{bob['email']} is not"]
+    kb.ledger.append(
+        [
+            run_event(run, 1, "run.started", r.RunStarted("d", {"said": said}, r.Versions("0"), "local"), "m"),
+            run_event(run, 2, "run.finished", r.RunFinished("succeeded", 1), "m"),
+        ]
+    )
+    assert "ada.quux" not in str(said).lower()
+    assert number not in said[1]
+    plan = forgetting.plan(kb, ADA)
+    assert found(plan) == [("contact.upserted", "erase"), ("run.started", "take out")]
+    forgetting.carry_out(kb, plan)
+    assert kb.ledger.get(3).payload["meta"]["params"]["said"] == [forgetting.TAKEN_OUT, forgetting.TAKEN_OUT, said[2]]
+    assert forgetting.plan(kb, ADA).mentions == ()
+
+
 def test_a_run_that_has_not_ended_keeps_its_records_and_is_named(kb, contact, run):
     kb.ledger.append([contact(ADA, ADDRESS)])
     kb.ledger.append([run_event(run, 1, "run.started", r.RunStarted("d", {"to": ADA}, r.Versions("0"), "local"), "m")])
