@@ -143,14 +143,14 @@ def show(shell: str | None, environment: Mapping[str, str]) -> int:
 def install(shell: str | None, environment: Mapping[str, str]) -> int:
     """`rlp --install-completion`: write the script where the shell looks for it, and say where, and what else is needed."""
     from runloop.cli.output import print_line
+    from runloop.cli.whole import write_whole
 
     name = shell or _own(environment)
     text, path = script(name), place(name, environment)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         same = path.exists() and path.read_text(encoding="utf-8", errors="replace") == text
         if not same:
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text)
     except OSError as error:
         from runloop.errors import RunloopError, Where
 

@@ -14,6 +14,7 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.options import JsonOption
+from runloop.cli.whole import remedy, write_whole
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 
@@ -138,12 +139,10 @@ def _write(path: Path, found: list[Found]) -> None:
 
     ensure(path.parent)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text(found))
+        write_whole(path, text(found), mode=0o600, new=True)
     except OSError as error:
-        where = Where(file=str(path))
-        raise RunloopError(f"it cannot be written: {error.strerror}", code="init.write", where=where, hint="check its rights") from error
+        hint = remedy(error, "check its rights")
+        raise RunloopError(f"it cannot be written: {error.strerror}", code="init.write", where=Where(file=str(path)), hint=hint) from error
 
 
 # ── the shell ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,10 +241,9 @@ def _unit(settings: Settings, how: How) -> Step:
         program = shutil.which("runloopd") or str(Path(sys.executable).with_name("runloopd"))
         shipped = (Path(__file__).resolve().parent.parent / "data/systemd/user" / _UNIT).read_text(encoding="utf-8")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(shipped.replace("/usr/bin/runloopd", program), encoding="utf-8")
+            write_whole(place, shipped.replace("/usr/bin/runloopd", program))
         except OSError as error:
-            hint = "check its rights, or start it with `rlp up`"
+            hint = remedy(error, "check its rights, or start it with `rlp up`")
             raise RunloopError(f"{place} cannot be written: {error.strerror}", code="init.write", hint=hint) from error
     for words in (["daemon-reload"], ["enable", "--now", _UNIT]):
         _systemctl(words)

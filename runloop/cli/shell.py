@@ -13,6 +13,7 @@ import typer
 
 from runloop.cli import output
 from runloop.cli.options import JsonOption, LinesOption, TableOption
+from runloop.cli.whole import remedy, write_whole
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError, Where
 from runloop.router import rcblock
@@ -182,15 +183,11 @@ class _Start:
         real = self.path.resolve()
         try:
             backup = None
-            real.parent.mkdir(parents=True, exist_ok=True)
             if real.exists():
                 backup = _unused(self.path)
-                shutil.copy2(real, backup)
-            own = real.with_name(f".{real.name}.runloop.{os.getpid()}")
-            own.write_bytes(text.encode("utf-8", "surrogateescape"))
-            if real.exists():
-                shutil.copystat(real, own)
-            own.replace(real)
+                write_whole(backup, real.read_bytes().decode("utf-8", "surrogateescape"), new=True)
+                shutil.copystat(real, backup)
+            write_whole(real, text)
         except OSError as error:
             raise self._failed("cannot be written", error) from error
         return backup
@@ -201,7 +198,7 @@ class _Start:
             f"{self.path} {what}: {error.strerror}",
             code="shell.rc_file",
             where=where,
-            hint="check its rights, or name another with --rc-path",
+            hint=remedy(error, "check its rights, or name another with --rc-path"),
         )
 
 

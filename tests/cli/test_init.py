@@ -1,8 +1,10 @@
 """The first set-up: what is found, what is written, and that a second time changes nothing."""
 
+import errno
 import io
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.cli import context, detecting, doctor, first_config, init, person
+from runloop.cli import context, detecting, doctor, first_config, init, person, whole
 from runloop.cli.detecting import HOSTED, Found, detect
 from runloop.cli.main import main
 from runloop.config import load
@@ -176,6 +178,30 @@ def test_completion_that_lies_where_no_shell_looks_is_not_there(home, capsys, mo
     monkeypatch.setattr(init, "_PREFIXES", (str(home / "venv"),))
     assert main(["init", "--non-interactive", "--json"]) == 0
     assert states(capsys)["completion"] == "there"
+
+
+@pytest.mark.parametrize("words", [["init", "--yes"], ["shell", "enable", "--shell", "bash"], ["--install-completion", "bash"]])
+def test_what_cannot_be_written_to_its_end_is_not_there_afterwards(home, words):
+    """A part of it would be taken for all of it the next time. No file of this process may grow, as on a full disk."""
+    (home / ".bashrc").write_text("alias ll='ls -l'\n")
+    environment = {**os.environ, "SHELL": "/bin/bash"}
+    done = subprocess.run(
+        [sys.executable, "-m", "runloop", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert done.returncode != 0
+    assert "File too large" in done.stdout + done.stderr
+    left = {path.name: path.read_text() for path in home.rglob("*") if path.is_file() and not {"log", "sock", "pog"} & set(path.parts)}
+    assert left == {".bashrc": "alias ll='ls -l'\n"}
+
+
+@pytest.mark.parametrize(("number", "word"), [(errno.ENOSPC, "make room"), (errno.EACCES, "rights")])
+def test_the_hint_is_about_room_where_that_is_the_reason(number, word):
+    assert word in whole.remedy(OSError(number, ""), "check its rights")
 
 
 def test_on_a_terminal_each_step_is_asked_and_no_is_no(home, capsys, monkeypatch):
