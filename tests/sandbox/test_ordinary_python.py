@@ -1,4 +1,4 @@
-"""What people write without a thought of a sandbox: time zones, asyncio, and files that lie beside the agent."""
+"""What people write without a thought of a sandbox: time zones, asyncio, files that lie beside the agent, misspelt arguments."""
 
 import pytest
 
@@ -178,3 +178,17 @@ async def test_the_next_agent_does_not_see_the_files_of_the_one_before(run):
     assert await run(source, data=FILES) == ["agent.py", "data", "pack", "prompt.md"]
     assert await run(source, data={"other.txt": b""}) == ["agent.py", "other.txt"]
     assert await run(source) == ["agent.py"]
+
+
+async def test_arguments_that_the_function_does_not_take_are_told_in_the_log(run, host):
+    source = "def run(topic, sentences=3): return sentences"
+    given = {"topic": "x", "senteces": 9, "deep": True}
+
+    assert await run(source, given, {"after": [1]}) == 3
+    assert host.logged() == [
+        ("warn", "run() of agent.py takes no 'senteces': it is left out; did you mean 'sentences'?"),
+        ("warn", "run() of agent.py takes no 'deep': it is left out"),
+    ]
+    host.calls.clear()
+    assert await run("def run(topic, **more): return sorted(more)", given) == ["deep", "senteces"]
+    assert host.calls == []

@@ -1,6 +1,7 @@
 """One run of one agent: find its function, fill its parameters, carry its result."""
 
 import asyncio
+import difflib
 import inspect
 import json
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from types import CoroutineType, FunctionType, ModuleType
 from typing import Any
 
-from runloop_agent import _calls, _entry
+from runloop_agent import _calls, _entry, emit
 
 from . import bundle, output, tracing, virtual
 
@@ -102,7 +103,17 @@ def _arguments(function: Callable[..., Any], entry: str, with_: dict[str, Any], 
         )
     if takes_all:
         return offered
-    return {name: value for name, value in offered.items() if name in required or name in optional}
+    taken = {name: value for name, value in offered.items() if name in required or name in optional}
+    if len(taken) < len(offered):
+        _tell_left_out([name for name in with_ if name not in taken], [*required, *optional], f"{function.__name__}() of {entry}")
+    return taken
+
+
+def _tell_left_out(names: list[str], known: list[str], where: str) -> None:
+    """Say in the log which arguments under ``with`` go nowhere: most often they are misspelt."""
+    for name in names:
+        meant = difflib.get_close_matches(name, known, 1)
+        emit.log(f"{where} takes no {name!r}: it is left out" + (f"; did you mean {meant[0]!r}?" if meant else ""), "warn")
 
 
 def _parameters(function: Callable[..., Any], entry: str) -> tuple[list[str], list[str], bool]:
