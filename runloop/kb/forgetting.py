@@ -1,7 +1,8 @@
 """Forgetting a person: everything in the ledger that mentions them, what can be erased of it, and what cannot.
 
 What is about them, or was said to or by them, goes as a whole; in records of runs and in what the host wrote down, every text that
-mentions them is taken out and the record stays. What is found is what is written: an address, a handle with its service, a name in full.
+mentions them is taken out, and in records of runs what they quote of that which goes; the record stays. What is found is what is
+written: an address, a handle with its service, a name in full.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from runloop.kb.derived import contact_key
 from runloop.kb.erasing import KIND, Erasure, Left, is_archived, without_texts
 from runloop.kb.fact_projections import NAMING
 from runloop.kb.people import find_people, load_person
+from runloop.kb.quoting import records_that_may_quote, without_quotes
 from runloop.kb.rows import COLUMNS, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     import apsw
@@ -117,11 +119,13 @@ def plan(kb: KnowledgeBase, person: str, also: Iterable[str] = (), tick: Callabl
     more |= _of_subjects(found, values, texts)
     known = {event.id for event, _ in found}
     found += [(event, _whole(kb, event)) for number in more - known if (event := kb.ledger.get(number)) is not None]
+    gone = frozenset(event.id for event, _ in found if _goes(event, texts))
+    found += list(_quoting(kb, gone, {event.id for event, _ in found}))
     found.sort(key=lambda each: each[0].id)
     mentions, lefts = [], []
     ended: dict[str, bool] = {}
     for event, full in found:
-        mention, left = _decided(kb, event, full, texts, ended, values)
+        mention, left = _decided(kb, event, full, texts, ended, values, gone)
         mentions.append(mention)
         if left is not None:
             lefts.append(left)
@@ -286,10 +290,9 @@ def _decided(
     texts: Texts,
     ended: dict[str, bool],
     values: Iterable[tuple[int, int]],
+    gone: frozenset[int],
 ) -> tuple[Mention, Left | None]:
-    try:
-        current(event)
-    except InvalidEvent:
+    if not _is_known(event):
         return Mention(event.id, event.kind, "", "stays", "a newer Runloop wrote it: forget with that one"), None
     what = _what(event, full.payload)
     if is_run_record(event):
@@ -301,9 +304,37 @@ def _decided(
             return Mention(event.id, event.kind, what, "stays", "the run has not ended: cancel it, then forget again"), None
     elif event.kind == "fact.remembered" and any(fact == event.id for fact, _ in values) and not texts.are_in(_naming(full.payload)):
         return Mention(event.id, event.kind, what, "erase"), Left(event.id, {name: full.payload[name] for name in NAMING})
-    elif event.kind not in _KEPT_FORM and not (event.kind == "contact.upserted" and not texts.are_in([event.payload["email"]])):
+    elif _goes(event, texts):
         return Mention(event.id, event.kind, what, "erase"), Left(event.id)
-    return Mention(event.id, event.kind, what, "take out"), Left(event.id, without_texts(dict(full.payload), texts.take_out))
+    left = without_quotes(dict(full.payload), gone, lambda _text: TAKEN_OUT) if is_run_record(event) else dict(full.payload)
+    return Mention(event.id, event.kind, what, "take out"), Left(event.id, without_texts(left, texts.take_out))
+
+
+def _is_known(event: StoredEvent) -> bool:
+    """Whether no newer program wrote it."""
+    try:
+        current(event)
+    except InvalidEvent:
+        return False
+    return True
+
+
+def _goes(event: StoredEvent, texts: Texts) -> bool:
+    """Whether an event that mentions the person goes as a whole."""
+    if is_run_record(event) or event.kind in _KEPT_FORM or not _is_known(event):
+        return False
+    return event.kind != "contact.upserted" or texts.are_in([event.payload["email"]])
+
+
+def _quoting(kb: KnowledgeBase, gone: frozenset[int], known: Collection[int]) -> Iterator[tuple[StoredEvent, StoredEvent]]:
+    """The records of runs that quote what goes, and mention the person in no other way."""
+    for number in records_that_may_quote(kb.ledger, gone):
+        event = None if number in known else kb.ledger.get(number)
+        if event is None or not is_run_record(event) or is_erased(event.payload):
+            continue
+        full = _whole(kb, event)
+        if without_quotes(full.payload, gone, lambda _text: TAKEN_OUT) != full.payload:
+            yield event, full
 
 
 def _what(event: StoredEvent, payload: Any) -> str:

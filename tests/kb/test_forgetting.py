@@ -148,6 +148,38 @@ def test_what_agents_read_in_place_of_an_address_or_a_number_is_looked_for_too(k
     assert forgetting.plan(kb, ADA).mentions == ()
 
 
+@pytest.mark.parametrize("size", [1, 20_000])
+def test_what_a_run_found_of_what_goes_leaves_its_records_too(kb, contact, run, size):
+    kb.ledger.append([contact(ADA, ADDRESS), passage("Buy tea", path="/other.md")])
+    fact = kb.propose(StateDelta("fact.remembered", {"subject": ADDRESS, "predicate": "allergy", "value": "walnuts"}, "user")).id
+    hits = [
+        {"event_id": fact, "title": "x", "data": {"text": "walnuts", "path": "/p", "all": ["walnuts", 5, None]}, "key": f"fact:{fact}"},
+        {"event_id": 2, "title": "tea", "data": {"text": "Buy tea"}, "more": "x" * size},
+    ]
+    kb.ledger.append(
+        [
+            run_event(run, 1, "run.started", r.RunStarted("d", {}, r.Versions("0"), "local"), "m"),
+            run_event(run, 2, "node.finished", r.NodeFinished("reader", 1, "ok", {"out": [{"hits": hits, "n": 1}]}), "done"),
+            run_event(run, 3, "run.finished", r.RunFinished("succeeded", 1), "m"),
+        ]
+    )
+    plan = forgetting.plan(kb, ADA)
+    assert found(plan) == [("contact.upserted", "erase"), ("fact.remembered", "erase"), ("node.finished", "take out")]
+    forgetting.carry_out(kb, plan)
+    [out] = kb.ledger.full(kb.ledger.get(plan.mentions[-1].event_id)).payload["meta"]["outputs"]["out"]
+    gone = forgetting.TAKEN_OUT
+    assert out["hits"][0] == {
+        "event_id": fact,
+        "title": gone,
+        "data": {"text": gone, "path": "/p", "all": [gone, 5, None]},
+        "key": f"fact:{fact}",
+    }
+    assert (out["hits"][1], out["n"]) == (hits[1], 1)
+    assert files_with(kb.root, "walnuts") == []
+    assert kb.verify(views=True).broken is None
+    assert forgetting.plan(kb, ADA).mentions == ()
+
+
 def test_a_run_that_has_not_ended_keeps_its_records_and_is_named(kb, contact, run):
     kb.ledger.append([contact(ADA, ADDRESS)])
     kb.ledger.append([run_event(run, 1, "run.started", r.RunStarted("d", {"to": ADA}, r.Versions("0"), "local"), "m")])
