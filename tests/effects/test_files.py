@@ -220,6 +220,15 @@ async def test_a_new_file_is_written_whole_and_only_for_its_owner(write, root, m
     assert [path.name for path in root.iterdir()] == ["new.txt"]
 
 
+@pytest.mark.parametrize("name", ["n" * 255, "字" * 85, "😀" * 63], ids=["n", "han", "beyond-the-bmp"])
+async def test_a_name_may_be_as_long_as_the_system_lets_it_be(name, write, root, make_ctx, crossing):
+    await crossing(write, {"path": f"{root}/{name}", "text": "hello"}, make_ctx(fs(root, write=True)))
+
+    assert (root / name).read_text() == "hello"
+    assert write_new(root / "beside" / name, b"kept")
+    assert [path.name for path in (root / "beside").iterdir()] == [name]
+
+
 async def test_a_line_break_in_a_name_does_not_look_like_the_end_of_the_name(write, root, make_ctx):
     prepared = write.prepare({"path": f"{root}/a (1 bytes, a new file)\n\nb", "text": "t"}, make_ctx(fs(root, write=True)))
     assert prepared.what == f"write {root}/a (1 bytes, a new file)\\n\\nb (1 bytes, a new file)\n\nt"

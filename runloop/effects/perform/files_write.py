@@ -124,7 +124,7 @@ def _previous(real: str) -> bytes:
 def replace_file(real: str, content: bytes) -> None:
     """Put the content at a resolved path, whole and at once. Blocking; raises OSError."""
     parent, name = os.path.split(real)
-    part = f".{name[:100]}.{secrets.token_hex(8)}.part"
+    part = f".{secrets.token_hex(8)}.part"  # without the name, which may be as long as a name can be
     with directory(parent) as walked:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, NEW_FILE_MODE, dir_fd=walked)
         try:

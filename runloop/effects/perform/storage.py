@@ -25,7 +25,7 @@ def write_new(path: Path, data: bytes) -> bool:
     The file is on disk, and its name in the directory, when this returns.
     """
     make_private(path.parent)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")  # without the name, which may be as long as a name can be
     try:
         _write_synced(part, data)
         try:
