@@ -35,6 +35,11 @@ _TRUSTED: Final = frozenset({OPERATOR, DAEMON})
 _AGENTS: Final = frozenset({AGENT, OPERATOR, DAEMON})
 
 
+def told_as(topic: str) -> str:
+    """What a topic is called where others read it: inboxes are one, because their names are secrets."""
+    return INBOX if topic.startswith(INBOX + "/") else topic
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Roles that may publish on, and receive from, the topics of a pattern.

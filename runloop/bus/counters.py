@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any, Final
 
-from runloop.bus.acl import INBOX
+from runloop.bus.acl import told_as
 from runloop.dataclass import dataclass
 
 TTL_EXPIRED: Final = "ttl_expired"
@@ -82,7 +82,7 @@ class BusStats:
         """The counts of the ``most`` busiest topics and of all others together; inboxes are one, because their names are secrets."""
         grouped: dict[str, TopicCounts] = {}
         for name, counts in self.topics.items():
-            grouped.setdefault(INBOX if name.startswith(INBOX + "/") else name, TopicCounts()).add(counts)
+            grouped.setdefault(told_as(name), TopicCounts()).add(counts)
         busiest = sorted(grouped, key=lambda name: grouped[name].published, reverse=True)[:most]
         others = TopicCounts()
         others.add(self.total)

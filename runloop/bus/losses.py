@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runloop.bus.acl import DROPS
+from runloop.bus.acl import DROPS, told_as
 from runloop.rmp.header import read_header
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ def count(broker: Broker, topic: Topic, reason: str, copies: int, facts: Facts) 
     """Count copies of a frame that were never queued, and tell of it."""
     topic.counts.published += copies
     topic.counts.drop(reason, copies)
-    if topic.name != DROPS and not broker.notices.more(topic.name, reason, max(1, copies)):
-        broker.notices.add(
-            topic.name, reason, max(1, copies), trace_id=facts.trace_id, msg_id=facts.msg_id, expires_at_ms=facts.expires_at_ms
-        )
+    name = told_as(topic.name)
+    if name != DROPS and not broker.notices.more(name, reason, max(1, copies)):
+        broker.notices.add(name, reason, max(1, copies), trace_id=facts.trace_id, msg_id=facts.msg_id, expires_at_ms=facts.expires_at_ms)
         broker.wake_for_notices()
 
 
 def announce(broker: Broker, lost: list[Lost]) -> None:
     """Tell of copies that a queue lost; they are counted already."""
     for topic, reason, copies, data, at in lost:
-        if topic.name != DROPS and not broker.notices.more(topic.name, reason, copies):
+        name = told_as(topic.name)
+        if name != DROPS and not broker.notices.more(name, reason, copies):
             header = read_header(data, at)[1]
             expires = header.expires_at_ms
-            broker.notices.add(topic.name, reason, copies, trace_id=header.trace_id, msg_id=header.msg_id, expires_at_ms=expires)
+            broker.notices.add(name, reason, copies, trace_id=header.trace_id, msg_id=header.msg_id, expires_at_ms=expires)
             broker.wake_for_notices()

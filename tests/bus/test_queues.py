@@ -87,6 +87,22 @@ def test_what_a_stalled_reader_loses_is_announced_as_backpressure(rig):
     assert rig.payloads(stalled) == [3, 4, 5, 6, 7]
 
 
+def test_what_an_inbox_loses_is_told_without_its_name_which_is_a_secret(rig):
+    asker, writer, watcher = rig.joined("secret"), rig.joined("w"), rig.joined("d")
+    rig.subscribe(asker, "rlp/inbox/secret/*", max_messages=2)
+    rig.subscribe(watcher, "rlp/sys/drops")
+    for number in range(4):
+        rig.publish(writer, f"rlp/inbox/secret/{number}", number)
+    rig.read(asker)
+    rig.publish(writer, "rlp/inbox/secret/9", None, ttl_ms=1)
+    rig.tick(1_001)
+    rig.read(asker)
+    rig.tick(1_000)
+    notices = rig.payloads(watcher)
+    assert {(notice["topic"], notice["reason"]) for notice in notices} == {("rlp/inbox", "overflow"), ("rlp/inbox", "ttl_expired")}
+    assert sum(notice["count"] for notice in notices) == sum(sum(each.dropped.values()) for each in rig.broker.stats().topics.values())
+
+
 def test_drop_notices_are_limited_in_number_and_cause_no_notices(make_rig):
     rig = make_rig(notices_per_s=3)
     reader, writer, watcher = rig.joined("r"), rig.joined("w"), rig.joined("d")
