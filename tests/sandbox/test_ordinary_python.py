@@ -2,7 +2,7 @@
 
 import pytest
 
-from runloop.sandbox import GuestError
+from runloop.sandbox import CallError, GuestError
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -81,6 +81,24 @@ async def test_time_in_a_loop_passes_though_the_clock_of_the_host_stands_still(r
     source = "import asyncio\nasync def run():\n    for _ in range(3): await asyncio.sleep(1)\n    return 'done'"
     assert await run(source) == "done"
     assert len(host.calls) == 3
+
+
+async def test_a_sleep_that_the_host_refuses_raises_where_it_is_awaited(run, host):
+    host.answers["timer.sleep"] = CallError("denied", "no timers")
+    source = """
+import asyncio
+from runloop_agent import Denied
+async def run():
+    try:
+        await asyncio.sleep(1)
+    except Denied as error:
+        said = error.message
+    async with asyncio.timeout(1):
+        await asyncio.Event().wait()
+"""
+    with pytest.raises(GuestError, match="no timers"):  # the second one: no coroutine set its timer, so the loop itself ends
+        await run(source)
+    assert [name for name, _ in host.calls] == ["timer.sleep", "timer.sleep"]
 
 
 async def test_waiting_for_what_nothing_can_bring_ends_with_the_reason(run):

@@ -13,7 +13,9 @@ from typing import Any
 
 sys.modules["fcntl"] = types.ModuleType("fcntl")  # what asyncio takes it for is not to be had anyway
 import asyncio  # noqa: E402
-from asyncio import base_events, events  # noqa: E402
+from asyncio import base_events, events, futures  # noqa: E402
+
+from runloop_agent import CallError  # noqa: E402
 
 from . import frozen  # noqa: E402
 
@@ -50,9 +52,22 @@ class EventLoop(base_events.BaseEventLoop):
             raise RuntimeError("nothing can wake what is awaited: no task is ready, and none sleeps")
         if timeout > 0:
             ends = self.time() + timeout
-            time.sleep(math.ceil(timeout * 1000 - _HAIR) / 1000)
-            self._slept = max(self._slept, ends)
+            try:
+                time.sleep(math.ceil(timeout * 1000 - _HAIR) / 1000)
+            except CallError as error:
+                self._refused(error)
+            else:
+                self._slept = max(self._slept, ends)
         return []
+
+    def _refused(self, error: CallError) -> None:
+        """Raise the host's refusal in the coroutine that sleeps, or here where something else set the timer."""
+        timer = self._scheduled[0]  # type: ignore[attr-defined]  # the next one, for which the time was to pass
+        future = timer._args[0] if timer._callback is futures._set_result_unless_cancelled else None  # noqa: SLF001
+        if future is None or future.done():
+            raise error
+        timer.cancel()
+        future.set_exception(error)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         """Call it now: there are no threads."""
