@@ -85,9 +85,9 @@ def _daemon(settings: Settings) -> Finding:
     try:
         found = link.ask_once(settings, "status")
     except RunloopError as error:
-        if error.code == "daemon.unavailable":
-            return _no_daemon(settings)
-        raise
+        if error.code not in {"daemon.unavailable", "daemon.unreachable"}:
+            raise
+        return _no_daemon(settings, error)
     problems = found["problems"]
     detail = f"{found['state']}, process {found['pid']} at {found['socket']}"
     if found["workers"]["suspended"]:
@@ -99,13 +99,16 @@ def _daemon(settings: Settings) -> Finding:
     return Finding("daemon", "ok", detail)
 
 
-def _no_daemon(settings: Settings) -> Finding:
+def _no_daemon(settings: Settings, why: RunloopError) -> Finding:
     from runloop.bus.listen import require_short
 
+    alone = "" if why.code == "daemon.unreachable" else "; `rlp run` works in its own process"
     try:
         require_short(settings.directories.socket)
     except RunloopError as error:
-        return Finding("daemon", "warn", f"none can start: {error.message}; `rlp run` works in its own process", error.hint)
+        return Finding("daemon", "warn" if alone else "fail", f"none can start: {error.message}{alone}", error.hint)
+    if str(why.where):  # one is there and silent, or the only one that there may be is not there
+        return _failed("daemon", why)
     return Finding("daemon", "warn", "none answers; `rlp run` works in its own process", "start one with `rlp up`")
 
 

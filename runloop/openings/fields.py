@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runloop.openings.durations import parse_duration
-from runloop.openings.elsewhere import meant_here
 from runloop.openings.yamltree import Fields, Items, Scalar
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ class Section:
         names = frozenset(known)
         for key, entry in tree.entries.items():
             if key not in names:
+                from runloop.openings.elsewhere import meant_here  # only who mistypes needs it
+
                 name, colon, value = key.partition(":")
                 joined = colon and name in names
                 hint = f"write '{name}: {value}', with a space behind the colon" if joined else meant_here(key, names)

@@ -18,11 +18,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.cli import context, detecting, doctor, first_config, init, person, whole
+from runloop.cli import context, detecting, doctor, first_config, init, link, person, whole
 from runloop.cli.detecting import HOSTED, Found, detect
 from runloop.cli.main import main
 from runloop.config import load
 from runloop.effects.perform.secrets import environment_name
+from runloop.errors import Unavailable, Where
 
 OLLAMA = {"models": [{"name": "nomic-embed-text:latest"}, {"name": "llama3.2:3b"}]}
 OPENAI = {"object": "list", "data": [{"id": "qwen2.5"}]}
@@ -348,6 +349,22 @@ def test_doctor_says_that_no_daemon_can_start_where_the_path_of_its_socket_is_to
         True,
         "set runtime.socket_path to a shorter one",
     )
+
+
+def test_doctor_does_not_offer_to_start_a_daemon_where_one_is_that_does_not_answer(home, monkeypatch):
+    def silent(*_):
+        where = Where(file="/run/rmp.sock")
+        raise Unavailable("the daemon at /run/rmp.sock does not answer", code="daemon.unavailable", where=where, hint="`rlp down` ends it")
+
+    monkeypatch.setattr(link, "ask_once", silent)
+    found = doctor._daemon(load())
+    assert (found.state, "does not answer" in found.detail, found.hint) == ("fail", True, "`rlp down` ends it")
+
+
+def test_doctor_says_of_a_socket_that_is_set_and_too_long_that_it_is_too_long(home, monkeypatch):
+    monkeypatch.setenv("RUNLOOP__RUNTIME__SOCKET_PATH", f"{home}/{'x' * 100}/rmp.sock")
+    found = doctor._daemon(load())
+    assert (found.state, "none can start: " in found.detail, "its own process" in found.detail) == ("fail", True, False)
 
 
 def test_doctor_does_not_send_people_to_chown_on_a_read_only_file_system(home, monkeypatch):
