@@ -1,7 +1,8 @@
 """The providers' wire forms, without I/O: what to post where, and how to read the answer.
 
 Sources: OpenAI chat completions and embeddings, Ollama ``/api/chat`` and ``/api/embed``, Anthropic messages 2023-06-01; spec section 16.
-Reasoning: ``reasoning_content`` (DeepSeek, llama.cpp) or ``reasoning`` (OpenRouter, vLLM); ``thinking`` of Ollama and Anthropic.
+Reasoning: ``reasoning_content`` (DeepSeek, llama.cpp) or ``reasoning`` (OpenRouter, vLLM); ``thinking`` of Ollama and Anthropic; parts of
+the content (Mistral).
 """
 
 from __future__ import annotations
@@ -158,10 +159,28 @@ def _openai_choice(document: Json) -> int | None:
     return next((number for number, choice in enumerate(choices) if not isinstance(choice, dict) or choice.get("index", 0) == 0), None)
 
 
+def _in_one_piece(message: Json) -> Json:
+    """A message or a piece of one, its content as one text where it comes in parts, and what was thought apart from it."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": _parts(content, "text"), "reasoning_content": _parts(content, "thinking")}
+
+
+def _parts(content: list[Any], kind: str) -> str:
+    """The texts of the parts of one kind; those of a thought may be in parts themselves. Raises :class:`ShapeError`."""
+    found = []
+    for number in range(len(content)):
+        if _field(content, number, "type", kind=str) == kind:
+            value = _field(content, number, kind, kind=(str, list))
+            found.append(value if isinstance(value, str) else _parts(value, "text"))
+    return "".join(found)
+
+
 def _openai_completion(document: Json) -> Completion:
     number = _openai_choice(document) or 0
-    message = _field(document, "choices", number, "message", kind=dict)
-    content = _field(document, "choices", number, "message", "content", kind=(str, type(None)))
+    message = _in_one_piece(_field(document, "choices", number, "message", kind=dict))
+    content = _field(message, "content", kind=(str, type(None)))
     reason = _field(document, "choices", number, kind=dict).get("finish_reason")
     tokens, thought, refusal = _openai_tokens(document), _thought(message, *_OPENAI_THOUGHT), _thought(message, "refusal")
     return Completion(well_formed(content or ""), _finish(reason), _named(document), *tokens, reasoning=thought, refusal=refusal)
@@ -177,7 +196,7 @@ def _openai_piece(partial: Partial, document: Json) -> None:
         return  # a piece of another answer
     choice = _field(document, "choices", number, kind=dict)
     if (delta := choice.get("delta")) is not None:
-        _field(choice, "delta", kind=dict)
+        delta = _in_one_piece(_field(choice, "delta", kind=dict))
         _grow(partial.reasoning, delta, *_OPENAI_THOUGHT)
         _grow(partial.text, delta, "content")
         _grow(partial.refusal, delta, "refusal")

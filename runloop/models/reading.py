@@ -150,7 +150,7 @@ class Reading:
             raise BrokenStreamError(f"an event is no JSON: {event.data[:200]}") from None
         if not isinstance(document, dict):
             raise BrokenStreamError(f"an event is not an object: {event.data[:200]}")
-        if event.name == "error" or document.get("error"):
+        if event.name == "error" or document.get("error") or document.get("object") == "error":  # the last is vLLM's
             raise _failed(document)
         partial = self._partial
         before, known = partial.text.length, len(partial.text.parts)

@@ -110,6 +110,37 @@ async def test_a_refusal_is_told_in_the_models_words(documents, make_broker, unl
     assert error.usage is not None
 
 
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm, "}, {"type": "text", "text": "so."}]}
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [chat([THOUGHT, {"type": "text", "text": "It "}, {"type": "reference", "ids": [1]}, {"type": "text", "text": "is."}])],
+        [piece(content=[THOUGHT]), piece(content=[{"type": "text", "text": "It "}]), piece("stop", content="is.")],
+    ],
+    ids=["whole", "streamed"],
+)
+async def test_a_content_in_parts_is_one_text_and_its_thoughts(documents, make_broker, unlimited):
+    reply = await told(make_broker(), unlimited, *documents)
+
+    assert (reply.text, reply.reasoning) == ("It is.", "Hm, so.")
+
+
+@pytest.mark.parametrize("content", [["text"], [{"type": "text"}], [{"type": "thinking", "thinking": 5}], [{"text": "x"}]])
+async def test_parts_that_are_none_are_another_form(content, make_broker, unlimited):
+    assert (await refused(make_broker(), unlimited, chat(content))).code == "model.bad_shape"
+
+
+@pytest.mark.parametrize(("code", "named"), [(400, "model.rejected"), (500, "model.server_error")])
+async def test_an_error_that_is_an_object_of_its_own_in_a_stream_is_quoted(code, named, make_broker, unlimited):
+    document = {"object": "error", "message": "the prompt is too long", "type": "BadRequestError", "code": code}
+    error = await refused(make_broker(), unlimited, piece(content="so "), document)
+
+    assert error.code == named
+    assert "the prompt is too long" in error.message
+
+
 async def test_of_several_choices_the_first_is_the_answer(make_broker, unlimited):
     choices = [chat("second")["choices"][0] | {"index": 1}, chat("first")["choices"][0]]
 
