@@ -24,6 +24,7 @@ TESTS = "tests/"
 DATA_BYTES: Final = 1024 * 1024
 """So much of files that are no sources is handed to a guest."""
 _FOR_OTHERS: Final = (MANIFEST, "README", "LICENSE")
+_NO_DATA: Final = (".py", ".pyi", ".pyc", ".caps", ".so", ".pyd", ".dylib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def data_bytes(files: Mapping[str, bytes]) -> int:
 
 
 def _is_data(path: str) -> bool:
-    return not path.endswith((".py", ".caps")) and not path.startswith((TESTS, *_FOR_OTHERS))
+    return not path.endswith(_NO_DATA) and not path.startswith((TESTS, *_FOR_OTHERS))
 
 
 def load_bundle(root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None) -> Bundle:

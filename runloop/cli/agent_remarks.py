@@ -76,4 +76,5 @@ def print_remarks(remarks: Sequence[RunloopError]) -> None:
     """Print them as warnings."""
     for each in remarks:
         assert each.where is not None  # noqa: S101 - made above
-        output.print_warning(each.code, f"{each.where.file}:{each.where.line}: {each.message}; {each.hint}")
+        place = f"{each.where.file}:{each.where.line}" if each.where.line else each.where.file
+        output.print_warning(each.code, f"{place}: {each.message}; {each.hint}")

@@ -26,7 +26,7 @@ def test_a_sound_bundle_holds_what_was_verified(write_bundle):
 
 
 def test_a_guest_gets_the_sources_and_every_other_file_that_is_not_for_others(write_bundle):
-    others = {"README.md": "r", "LICENSE": "l", "tests/data.txt": "t", "extra.caps": "c"}
+    others = {"README.md": "r", "LICENSE": "l", "tests/data.txt": "t", "extra.caps": "c", "pack/_fast.so": "s", "pack/_fast.pyi": "i"}
     files = {"helper.py": "", "prompts/one.md": "p", "pack/README.md": "inner"}
     bundle = load_bundle(write_bundle(files={**others, **files}))
     assert set(bundle.sources()) >= {"agent.py", "helper.py"}

@@ -184,6 +184,19 @@ async def test_files_beside_the_agent_are_read_as_files_are(run):
     ]
 
 
+async def test_packages_installed_beside_the_agent_are_known_by_their_metadata(run):
+    source = """
+from importlib import metadata
+def run():
+    try:
+        metadata.version("numpy")
+    except metadata.PackageNotFoundError as error:
+        return [metadata.version("Some_Pack"), [found.name for found in metadata.distributions()], error.name]
+"""
+    data = {"some_pack-1.2.dist-info/METADATA": b"Metadata-Version: 2.1\nName: some-pack\nVersion: 1.2\n"}
+    assert await run(source, data=data) == ["1.2", ["some-pack"], "numpy"]
+
+
 @pytest.mark.parametrize("mode", ["w", "a", "r+", "xb"])
 async def test_files_of_a_bundle_are_not_written(run, mode):
     with pytest.raises(GuestError, match=r"Read-only file system: 'prompt\.md'") as failed:

@@ -6,9 +6,13 @@ import importlib.machinery
 import importlib.readers
 import marshal
 import sys
+from collections.abc import Iterable
+from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
 from types import CodeType, ModuleType, SimpleNamespace
 
 from . import frozen, reading
+
+_ANY = DistributionFinder.Context()
 
 
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -65,6 +69,10 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         else:
             code = compile(self._sources[file], file, "exec", dont_inherit=True)
         return code
+
+    def find_distributions(self, context: DistributionFinder.Context = _ANY) -> Iterable[Distribution]:
+        """Give the packages that are installed beside the agent, for ``importlib.metadata``."""
+        return MetadataPathFinder.find_distributions(DistributionFinder.Context(name=context.name, path=["."]))
 
     def is_package(self, fullname: str) -> bool:
         """Tell whether a module is a package."""
