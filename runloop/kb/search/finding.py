@@ -26,7 +26,7 @@ PEOPLE_WEIGHT, TEXT_WEIGHT = 2.0, 1.0
 """What a place counts in each ranking (``fusion``): a person who was named comes first. The embedder says what the vectors' counts."""
 COMPLETE_WEIGHT = 1.0
 """What having all of the words counts beyond their ranking, less what the vectors count: those of no meaning lift nothing above it."""
-_STAGE_SCORE = (0.5, 0.3, 0.1)  # of the text alone: all of the words, some of them, words that start so
+_STAGE_SCORE = (0.5, 0.3, 0.1, 0.05)  # of the text alone: all of the words, some of them, words that start so, with another ending
 _BM25_SHARE = 0.15
 _Place = tuple[str, float, Mapping[str, Any]]
 """Key, score and its parts."""

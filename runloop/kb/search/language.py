@@ -18,6 +18,7 @@ from runloop.dataclass import dataclass
 from runloop.kb.derived import spaced
 
 MAX_TERMS = 32  # of a query; more words say no more, and the cost grows with each
+_INFLECTED, _LONG = 5, 8  # letters from which a word's last one, or last two, may be an ending
 MAX_DEPTH = 16  # of parentheses
 _TOKEN = re.compile(r'(?P<phrase>"(?P<inside>[^"]*)(?P<close>"?)(?P<star>\*?))|(?P<open>\()|(?P<shut>\))|(?P<word>[^\s()"]+)')
 _OPERATORS = frozenset({"AND", "OR", "NOT"})
@@ -110,6 +111,13 @@ class Query:
                 found += [Term("".join(pair)).expression for pair in itertools.pairwise(parts)]
             elif len(word) >= 3 and _findable(word):
                 found.append(Term(word, prefix=True).expression)
+        return list(dict.fromkeys(found))[:MAX_TERMS]
+
+    @property
+    def stems(self) -> list[str]:
+        """Expressions for words that start so but for the last letters, which may be an ending."""
+        words = (word for term in self.words if not term.quoted for word in term.words if len(spaced(word).split()) == 1)
+        found = [Term(word[: -1 if len(word) < _LONG else -2], prefix=True).expression for word in words if len(word) >= _INFLECTED]
         return list(dict.fromkeys(found))[:MAX_TERMS]
 
 

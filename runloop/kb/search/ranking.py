@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import apsw
 
 NEWEST = 1000  # documents that are scored for one expression
+_STAGES = 4
 COMMON_WORDS = 3  # words in more documents than that, where a query has no others
 _WEIGHTS = "4.0, 1.0, 0.0"  # title, body, domain
 
@@ -39,7 +40,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A document found by its words: ``stage`` 0 has all of them, 1 some, 2 words that start so; a larger ``bm25`` is better."""
+    """A document found by its words; a larger ``bm25`` is better.
+
+    ``stage`` 0 has all of them, 1 some, 2 words that start so, 3 words that do but for their ending.
+    """
 
     document: int
     stage: int
@@ -49,11 +53,11 @@ class Ranked:
 def ranked(db: apsw.Connection, query: Query, wanted: Filter, enough: int, *, named: bool = False) -> list[Ranked]:
     """At most ``enough`` documents, the best first within each stage; a further stage is looked at when those before gave fewer.
 
-    A contact has to have all of the words: somebody who shares only some of them is somebody else. With ``named`` the query has an address,
-    which names somebody or nobody.
+    Other endings (the last stage) are looked for when nothing else was found. A contact has to have all of the words: somebody who
+    shares only some of them is somebody else. With ``named`` the query has an address, which names somebody or nobody.
     """
     found: dict[int, Ranked] = {}
-    for stage in range(0 if query.exact is None else 3 if query.words else 1):
+    for stage in range(0 if query.exact is None else _STAGES if query.words else 1):
         expressions = _expressions(query, stage)
         if stage or named:
             expressions = [_without_people(each, wanted) for each in expressions]
@@ -61,7 +65,7 @@ def ranked(db: apsw.Connection, query: Query, wanted: Filter, enough: int, *, na
             expressions = _telling(db, expressions, wanted)
         for document, score in _best(db, expressions, wanted, enough) if expressions else ():
             found.setdefault(document, Ranked(document, stage, round(-score, 6)))
-        if len(found) >= enough:
+        if len(found) >= (enough if stage < _STAGES - 2 else 1):
             break
     return list(found.values())[:enough]
 
@@ -69,8 +73,8 @@ def ranked(db: apsw.Connection, query: Query, wanted: Filter, enough: int, *, na
 def _expressions(query: Query, stage: int) -> list[str]:
     if stage == 0:
         return [] if query.exact is None else [query.exact.expression]
-    expressions = query.loose_words if stage == 1 else query.beginnings
-    return [query.lacking(each) for each in expressions] if stage == 2 or len(expressions) > 1 else []
+    expressions = query.loose_words if stage == 1 else query.beginnings if stage == 2 else query.stems
+    return [query.lacking(each) for each in expressions] if stage > 1 or len(expressions) > 1 else []
 
 
 def _telling(db: apsw.Connection, expressions: list[str], wanted: Filter) -> list[str]:

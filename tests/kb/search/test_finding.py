@@ -67,6 +67,25 @@ def test_a_name_is_found_as_people_without_its_letters_write_it(kb, contact, nam
     assert matches(kb, typed) == [(name, "name")]
 
 
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("la acequia rota", "acequias"),
+        ("испытания насосов", "насосы"),
+        ("hydraulik", "hydraulika"),
+        ("a boiler", "boilers"),
+    ],
+)
+def test_a_word_with_another_ending_is_found_where_nothing_has_the_word_itself(kb, text, typed):
+    kb.ledger.append([note(text), note("boi hydra acero nas", path="/o.md")])
+    [hit] = kb.search(typed, ["notes"])
+    assert (hit.path, hit.parts["stage"] in {0, 2, 3}) == ("/n/plan.md", True)
+    kb.ledger.append([note(f"{typed} it is", path="/exact.md")])
+    assert kb.search(typed, ["notes"])[0].path == "/exact.md"
+    for nothing in (f'"{typed[:-1]}zz"', f"{typed[:-3]}zzz", typed[:3] + "z"):
+        assert kb.search(nothing, ["notes"]) == []
+
+
 def names(hits):
     return [hit.data["name"] for hit in hits]
 

@@ -96,8 +96,8 @@ def test_a_run_is_found_by_its_opening_its_parameters_its_outputs_and_its_reason
 
 
 def test_the_names_of_kinds_are_no_words_of_their_documents(everything):
-    assert kinds(everything, "notes") == []
-    assert kinds(everything, "\ue000notes") == []
+    assert kinds(everything, "artifacts") == []
+    assert kinds(everything, "\ue000artifacts") == []
 
 
 def test_text_cannot_pretend_to_be_of_another_kind(kb):
