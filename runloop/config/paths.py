@@ -62,7 +62,20 @@ def find_base(env: Mapping[str, str]) -> Base:
     if cache is None and home is not None:
         cache = home / ".cache"
     sockets = runtime / "runloop" if runtime is not None and own is None else state / "sock"
-    return Base(state, cache / "runloop" if cache is not None else state / "cache", files, sockets, home)
+    base = Base(state, cache / "runloop" if cache is not None else state / "cache", files, sockets, home)
+    _require_text(base.state, Where(key="RUNLOOP_HOME" if own is not None else "HOME"), "Set RUNLOOP_HOME to another one.")
+    _require_text(base.cache, Where(key="XDG_CACHE_HOME"), "Set XDG_CACHE_HOME to another one.")
+    _require_text(base.sockets, Where(key="XDG_RUNTIME_DIR"), "Unset XDG_RUNTIME_DIR.")
+    return base
+
+
+def _require_text(path: Path, where: Where, hint: str) -> None:
+    """Raise where a path has bytes that are no text: SQLite and the ledger have paths as text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = ascii(str(path))
+        raise ConfigError(f"the path {shown} is not UTF-8", code="config.path_not_text", where=where, hint=hint) from None
 
 
 def _under(home: Path | None, name: str) -> Path:
@@ -96,7 +109,9 @@ def expand(text: str, expansion: Expansion, where: Where) -> Path:
         text = _home(text, expansion, where)
     if "\0" in text:
         raise ConfigError("a path cannot contain a NUL character", where=where)
-    return Path(os.path.normpath(expansion.cwd / text))
+    path = Path(os.path.normpath(expansion.cwd / text))
+    _require_text(path, where, "Name a path of UTF-8 text.")
+    return path
 
 
 def _variable(name: str, expansion: Expansion, where: Where) -> str:

@@ -51,6 +51,31 @@ def test_a_relative_directory_variable_is_an_error_that_names_it(name):
     assert (caught.value.code, caught.value.where.key) == ("config.path_relative", name)
 
 
+@pytest.mark.parametrize(
+    ("env", "key"),
+    [
+        ({"HOME": "/h\udce9"}, "HOME"),
+        ({"HOME": "/h", "RUNLOOP_HOME": "/r\udce9"}, "RUNLOOP_HOME"),
+        ({"HOME": "/h", "XDG_CACHE_HOME": "/c\udce9"}, "XDG_CACHE_HOME"),
+        ({"HOME": "/h", "XDG_RUNTIME_DIR": "/r\udce9"}, "XDG_RUNTIME_DIR"),
+    ],
+)
+def test_a_directory_whose_name_is_no_text_is_an_error_that_says_which_variable_names_another(env, key):
+    with pytest.raises(ConfigError) as caught:
+        find_base(env)
+    assert (caught.value.code, caught.value.where.key, key in caught.value.hint or "RUNLOOP_HOME" in caught.value.hint) == (
+        "config.path_not_text",
+        key,
+        True,
+    )
+
+
+def test_a_path_in_a_setting_is_text(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(env={"HOME": str(tmp_path), "RUNLOOP__KB__ROOT_DIR": "/k\udce9"})
+    assert (caught.value.code, "'/k\\udce9'" in caught.value.message) == ("config.path_not_text", True)
+
+
 def test_a_tilde_in_a_directory_variable_is_the_home():
     assert base(HOME="/h", RUNLOOP_HOME="~/r").state == Path("/h/r")
 
