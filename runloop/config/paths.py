@@ -63,7 +63,11 @@ def find_base(env: Mapping[str, str]) -> Base:
         cache = home / ".cache"
     sockets = runtime / "runloop" if runtime is not None and own is None else state / "sock"
     base = Base(state, cache / "runloop" if cache is not None else state / "cache", files, sockets, home)
-    _require_text(base.state, Where(key="RUNLOOP_HOME" if own is not None else "HOME"), "Set RUNLOOP_HOME to another one.")
+    _require_text(
+        base.state,
+        Where(key="RUNLOOP_HOME" if own is not None else "HOME"),
+        "Set RUNLOOP_HOME and XDG_CACHE_HOME to directories whose names are.",
+    )
     _require_text(base.cache, Where(key="XDG_CACHE_HOME"), "Set XDG_CACHE_HOME to another one.")
     _require_text(base.sockets, Where(key="XDG_RUNTIME_DIR"), "Unset XDG_RUNTIME_DIR.")
     return base
