@@ -45,10 +45,11 @@ quem questa questo qui quién qué sans schon sem semaine semana ses settimana s
 till todas tous toutes tra tu tuo tus tutte tutti uit um uma una unas und une unos uns unsere unter vad van vandaag varför
 você vom von voor vos votre vous waarom wann wanneer warum welche welcher welches welke wenn wer wie wieder wij wir wird yo zum zur
 zwischen à är è était última último über
+af bir czego das den die gdzie hakkında hvad hvem hvor hvorfor hvornår il için jeg jest kiedy kto mig nasıl zaman om til zu
 """.split()
 )
 
-FOREIGN_THANKS = frozenset("danke gracias grazie merci obrigado obrigada proszę tack".split())
+FOREIGN_THANKS = frozenset("bitte danke gracias grazie merci obrigado obrigada lütfen proszę tack".split())
 FOREIGN_PRONOUNS = frozenset("je tu il elle on nous vous moi toi lui leur ce".split())  # a hyphen joins them to a verb
 
 # Small words and times that stand in sentences; a sentence may begin with them.

@@ -375,3 +375,22 @@ def test_mail_and_who_as_commands_stay_with_the_shell(line, installed):
 def test_a_mail_about_something_is_asked_about_where_a_program_mail_is_installed():
     facts = ShellFacts("bash", commands=COMMANDS | {"mail"})
     assert classify("mail maria about lunch", facts, RouterSettings()).route == "ask"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bitte fasse die Notizen zu den Pumpen zusammen",
+        "bitte",
+        "quando arriva il treno",
+        "kiedy jest wizyta u dentysty",
+        "skriv til Søren om molen",
+    ],
+)
+def test_small_words_of_other_languages_hold_a_request_together(line):
+    assert where(line) == ("agent", "sentence")
+
+
+@pytest.mark.parametrize("line", ["jest --watch", "jest src/app.test.js", "die", "til add foo"])
+def test_programs_that_are_called_like_such_words_stay_commands(line):
+    assert where(line) == ("shell", "command:not_found")
