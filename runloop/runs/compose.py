@@ -34,7 +34,7 @@ from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentL
 from runloop.runs.reports import Reports
 from runloop.runs.services import RunRules, Services
 from runloop.runs.sources import OwnRuns
-from runloop.runs.spawns import SpawnAgent, SpawnOpening
+from runloop.runs.spawns import Spawn
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.spec import MIB, Limits
@@ -386,8 +386,8 @@ def _performers(
         "mail.send": MailSend(_mail(settings), LedgerSentLog(ledger, manager), store),
         "ask.person": AskPerson(operator),
         "secrets.handle": SecretsHandle(handles),
-        "spawn.agent": SpawnAgent(manager),
-        "spawn.opening": SpawnOpening(manager),
+        "spawn.agent": Spawn(manager, "agent"),
+        "spawn.opening": Spawn(manager, "opening"),
         "timer.sleep": TimerSleep(),
         "emit.progress": EmitProgress(reports),
         "emit.log": EmitLog(reports),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.effects.types import CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.runs.results import ChildCall
@@ -15,39 +15,23 @@ if TYPE_CHECKING:
     from runloop.runs.results import ChildResult
 
 
-class SpawnAgent:
-    """Runs one agent as a child."""
+class Spawn:
+    """Runs an agent or an opening as a child."""
 
-    def __init__(self, manager: RunManager) -> None:
+    def __init__(self, manager: RunManager, kind: Literal["agent", "opening"]) -> None:
         self._manager = manager
+        self._kind = kind
 
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check that the agent may start that one."""
-        require(ctx.caps.check_spawn(f"agent:{args['name']}"))
-        return Prepared("spawn.agent", EffectClass.WAITING, f"run the agent {args['name']}", data=dict(args))
+        require(ctx.caps.check_spawn(f"{self._kind}:{args['name']}"))
+        return Prepared(f"spawn.{self._kind}", EffectClass.WAITING, f"run the {self._kind} {args['name']}", data=dict(args))
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Run it to its end."""
-        data = prepared.data
-        call = ChildCall(data["name"], data.get("with", {}), ctx.taint, ctx.node, ctx.attempt, ctx.call, agent=True)
-        return _outcome(await self._manager.child_runs.run(self._manager.run_of(ctx), call))
-
-
-class SpawnOpening:
-    """Runs an opening as a child."""
-
-    def __init__(self, manager: RunManager) -> None:
-        self._manager = manager
-
-    def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
-        """Check that the agent may start that one."""
-        require(ctx.caps.check_spawn(f"opening:{args['name']}"))
-        return Prepared("spawn.opening", EffectClass.WAITING, f"run the opening {args['name']}", data=dict(args))
-
-    async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
-        """Run it to its end."""
-        data = prepared.data
-        call = ChildCall(data["name"], data.get("params", {}), ctx.taint, ctx.node, ctx.attempt, ctx.call)
+        data, is_agent = prepared.data, self._kind == "agent"
+        params = data.get("with" if is_agent else "params", {})
+        call = ChildCall(data["name"], params, ctx.taint, ctx.node, ctx.attempt, ctx.call, agent=is_agent)
         return _outcome(await self._manager.child_runs.run(self._manager.run_of(ctx), call))
 
 

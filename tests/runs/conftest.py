@@ -25,7 +25,7 @@ from runloop.runs.manager import RunManager
 from runloop.runs.operator import ApprovalDecision, Nobody
 from runloop.runs.reports import Reports
 from runloop.runs.services import RunRules, Services
-from runloop.runs.spawns import SpawnAgent, SpawnOpening
+from runloop.runs.spawns import Spawn
 from runloop.runs.submission import Submission
 from runloop.sandbox import WorkerPool, guest_digest
 from runloop.sandbox.spec import Limits
@@ -186,8 +186,8 @@ class Bench:
                 "checkpoint.mark": CheckpointMark(reports),
                 "timer.sleep": TimerSleep(),
                 "ask.person": AskPerson(self.services.operator),
-                "spawn.agent": SpawnAgent(self.manager),
-                "spawn.opening": SpawnOpening(self.manager),
+                "spawn.agent": Spawn(self.manager, "agent"),
+                "spawn.opening": Spawn(self.manager, "opening"),
                 "mail.send": self.outbox,
                 "kb.search": Search(),
                 "model.complete": self.model,

@@ -20,7 +20,7 @@ from runloop.runs.pausing import resume
 from runloop.runs.reports import Reports
 from runloop.runs.results import RunHalted
 from runloop.runs.services import RunRules, Services
-from runloop.runs.spawns import SpawnAgent, SpawnOpening
+from runloop.runs.spawns import Spawn
 from runloop.runs.submission import Submission
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox.spec import Limits
@@ -189,8 +189,8 @@ class Process:
         performers |= {
             "ask.person": AskPerson(person),
             "timer.sleep": TimerSleep(),
-            "spawn.agent": SpawnAgent(manager),
-            "spawn.opening": SpawnOpening(manager),
+            "spawn.agent": Spawn(manager, "agent"),
+            "spawn.opening": Spawn(manager, "opening"),
             "emit.log": EmitLog(reports),
             "emit.progress": EmitProgress(reports),
             "checkpoint.mark": CheckpointMark(reports),
