@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runloop.kb import recognising
 from runloop.kb.derived import contact_key
 from runloop.kb.importers import csvfile, vcard
 from runloop.kb.importers.accounts import found_account, import_accounts
@@ -17,7 +18,7 @@ from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, bad_byte, file_size, opened, shown, text_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import apsw
 
@@ -50,9 +51,26 @@ def import_contacts(kb: KnowledgeBase, files: Sequence[str | Path], how: How | N
     take_in(kb, _SORT, _distinct(people()), report, how or How())
     if accounts and not report.interrupted:  # the files are read again rather than that all of them are held
         again = _contacts(paths, ImportReport("accounts", report.source), encoding)
-        of_them = (account for each in again if isinstance(each, _Person) for account in each.accounts)
-        report.accounts = import_accounts(kb, of_them, report.source, how or How()).taken
+        stays_out = _erased(kb) if how is None or not how.take_erased else lambda _found: False
+        theirs = (each.accounts for each in again if isinstance(each, _Person) and each.accounts and not stays_out(each.found))
+        report.add(import_accounts(kb, chain.from_iterable(theirs), report.source, how or How()))
     return report
+
+
+def _erased(kb: KnowledgeBase) -> Callable[[Found], bool]:
+    """Tells of a contact whether it was erased and is not there: an account of it names its address."""
+    with kb.reading() as db:
+        if db.execute("SELECT 1 FROM erased_records LIMIT 1").get is None:
+            return lambda _found: False
+    key = recognising.key_of(kb.ledger.meta("mask_salt"))
+
+    def stays_out(found: Found) -> bool:
+        said = [of(key, _SORT.kind, payload) for payload in found.payloads for of in (recognising.whole, recognising.content)]
+        with kb.reading(synced=False) as db:
+            there = db.execute("SELECT 1 FROM contacts WHERE contact_key = ?", (found.key,)).get
+            return there is None and bool(recognising.erased_among(db, (each for each in said if each is not None)))
+
+    return stays_out
 
 
 class _Person(NamedTuple):

@@ -63,6 +63,13 @@ class ImportReport:
         if len(self.remarks) < MAX_LISTED:
             self.remarks.append(Refusal(file, line, reason))
 
+    def add(self, accounts: ImportReport) -> None:
+        """Count what an import of the contacts' accounts did."""
+        self.accounts = accounts.taken
+        for refusal in accounts.refused:
+            self.refuse(*refusal, read=True)
+        self.events += accounts.events
+
     def wrote(self, event_id: int) -> None:
         """Note an event that this import wrote: ``events`` are ranges of ids, first and last."""
         if self.events and self.events[-1][1] == event_id - 1:

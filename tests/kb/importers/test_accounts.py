@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop.kb import forgetting
 from runloop.kb.derived import contact_key
 from runloop.kb.importers.contacts import import_contacts
+from runloop.kb.importers.intake import How
 from runloop.kb.importers.profiles import Profile, profile_of
+from tests.kb.test_erasing import files_with
 
 CARD = """BEGIN:VCARD
 VERSION:3.0
@@ -87,8 +90,34 @@ def test_an_account_that_changes_its_owner_is_taken_again(kb, tmp_path):
 
 
 def test_a_dry_run_takes_no_account(kb, tmp_path):
-    from runloop.kb.importers.intake import How
-
     (tmp_path / "a.vcf").write_text(CARD)
     assert import_contacts(kb, [tmp_path / "a.vcf"], How(dry_run=True)).accounts == 3
     assert accounts(kb) == []
+
+
+@pytest.mark.parametrize("take_erased", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_new_account_does_not_bring_back_the_contact_that_was_erased(kb, tmp_path, take_erased, dry_run):
+    (tmp_path / "a.vcf").write_text(CARD + CARD.replace("ada", "bob").replace("Ada", "Bob"))
+    import_contacts(kb, [tmp_path / "a.vcf"])
+    forgetting.carry_out(kb, forgetting.plan(kb, "ada@example.com"))
+    (tmp_path / "a.vcf").write_text((tmp_path / "a.vcf").read_text().replace("github.com/", "codeberg.org/"))
+    report = import_contacts(kb, [tmp_path / "a.vcf"], How(dry_run=dry_run, take_erased=take_erased))
+    assert (report.accounts, report.refusals) == ((4, 0) if take_erased else (1, 1))
+    erased = [] if take_erased and not dry_run else files_with(kb.root, "ada@example.com")
+    assert erased == []
+
+
+def test_an_account_that_was_erased_alone_is_refused_by_its_place(kb, tmp_path):
+    (tmp_path / "a.vcf").write_text(CARD)
+    report = import_contacts(kb, [tmp_path / "a.vcf"])
+    kb.erase([report.events[-1][1]])
+    (tmp_path / "a.vcf").rename(tmp_path / "b.vcf")
+    report = import_contacts(kb, [tmp_path / "b.vcf"])
+    assert (report.accounts, [(each.line, each.reason[:10]) for each in report.refused]) == (0, [(1, "was erased")])
+
+
+def test_the_events_of_accounts_are_among_those_that_were_written(kb, tmp_path):
+    (tmp_path / "a.vcf").write_text(CARD)
+    written = {number for first, last in import_contacts(kb, [tmp_path / "a.vcf"]).events for number in range(first, last + 1)}
+    assert written == {event.id for event in kb.ledger.read() if event.kind in {"contact.upserted", "account.upserted"}}
