@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runloop.backtracking import exploding_patterns, said_of
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.manifest import MANIFEST
 from runloop.bundles.python_entry import python_problems
@@ -48,6 +49,8 @@ def schema_fault(schema: object) -> str | None:
         jsonschema.Draft202012Validator.check_schema(schema)  # type: ignore[arg-type] # any value may be asked about
     except jsonschema.SchemaError as error:
         return str(error.message)
+    for pattern, _ in exploding_patterns(schema):
+        return said_of(pattern)
     outside = next(_outside_refs(schema), None)
     return f"it refers to {outside!r}, and schemas are never fetched" if outside else None
 

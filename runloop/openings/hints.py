@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runloop.backtracking import exploding_patterns, said_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 _SCHEMA_KEYS = frozenset(
     {"type", "$schema", "properties", "required", "allOf", "anyOf", "oneOf", "not", "items", "const", "$defs", "definitions", "$ref"}
 )
+
+
+_NO_SCHEMA = " is not a JSON Schema"
 
 
 class HintError(ValueError):
@@ -56,6 +61,9 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
+    for pattern, path in exploding_patterns(schema):
+        yield Violation(f"its schema is not used: {said_of(pattern)}", (), path)
+        return
     supplied = frozenset(supplied)
     if isinstance(schema, dict) and isinstance(schema.get("required"), list):
         schema = {**schema, "required": [name for name in schema["required"] if name not in supplied]}
@@ -71,13 +79,15 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
 
 
 def check_schema(schema: Json, label: str, prefix: tuple[str | int, ...] = ()) -> None:
-    """Raise HintError if ``schema`` is no JSON Schema (draft 2020-12)."""
+    """Raise HintError if ``schema`` is no JSON Schema (draft 2020-12), or has a pattern that can take for ever."""
     from jsonschema import Draft202012Validator, SchemaError
 
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise HintError(f"{label}: {error.message}", (*prefix, *error.absolute_path)) from None
+    for pattern, path in exploding_patterns(schema):
+        raise HintError(f"{label.removesuffix(_NO_SCHEMA)}: {said_of(pattern)}", (*prefix, *path))
 
 
 def foreign_refs(schema: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, tuple[str | int, ...]]]:

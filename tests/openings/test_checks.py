@@ -113,6 +113,13 @@ def test_arguments_are_checked_against_the_agents_schema():
     ]
 
 
+def test_a_schema_of_an_agent_with_a_pattern_that_could_take_for_ever_is_not_used():
+    writer = AgentPorts(frozenset({"body"}), with_schema={"properties": {"tone": {"pattern": "^(d|r|y+)+$"}}})
+
+    [(_, _, message, _)] = problems(TEXT.replace("tone: dry", f"tone: {'y' * 60}!"), reader=READER, writer=writer)
+    assert message.startswith("with: its schema is not used: the pattern '^(d|r|y+)+$' repeats what is a repeat itself")
+
+
 def test_a_long_argument_is_not_repeated_whole_and_the_size_that_is_allowed_is_told():
     schema = {"type": "object", "properties": {"tone": {"type": "string", "maxLength": 5000}, "body": {"type": "string", "minLength": 1}}}
     long = "very " * 2000 + "dry"

@@ -141,6 +141,10 @@ WRONG = [
     ("for_each: {in: x, max: ‸100001}", "for_each.max must be at most 100000"),
     ("for_each: {in: x, on_failure: ‸skip}", "for_each.on_failure must be fail or continue"),
     ("output: ‸{}", "missing required field 'schema'"),
+    (
+        'output: {schema: {type: string, pattern: ‸"(a+)+"}}',
+        "output.schema: the pattern '(a+)+' repeats what is a repeat itself, which can take for ever; one of the two is enough",
+    ),
     ("output: {schema: {type: ‸strin}}", "output.schema is not a JSON Schema: 'strin' is not valid under any of the given schemas"),
     (
         "output: {schema: {items: {$ref: ‸'https://example.org/a'}}}",
