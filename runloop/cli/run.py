@@ -206,13 +206,24 @@ async def _detach(chosen: Chosen, settings: Settings, *, yes: bool, as_json: boo
     return 0
 
 
+def working_directory() -> str:
+    """The working directory, as the record keeps it: text."""
+    place = str(Path.cwd())
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        hint = "change to a directory whose name is; its agents/ and openings/ can be copied there"
+        raise InvalidInput(f"the working directory {ascii(place)} is not UTF-8", code="run.workdir", hint=hint) from None
+    return place
+
+
 def _submission(chosen: Chosen, settings: Settings) -> dict[str, Any]:
     """What is submitted: the opening as it is here, with the agents as they are here."""
     return {
         "source": chosen.found.source,
         "file": chosen.found.file,
         "params": chosen.params,
-        "workdir": Path.cwd(),
+        "workdir": working_directory(),
         "agent_digests": _digests(chosen.opening, settings),
     }
 
@@ -237,7 +248,7 @@ async def _run_here(chosen: Chosen, settings: Settings, shown: RunShown, *, yes:
     from runloop.runs.submission import Submission
 
     async with session(settings, shown.person(), progress=show_compiling) as opened:
-        current = await opened.manager.submit(Submission(chosen.opening, yes=yes, workdir=str(Path.cwd())), (shown.take,))
+        current = await opened.manager.submit(Submission(chosen.opening, yes=yes, workdir=working_directory()), (shown.take,))
         with shown.watching(current.cancel) as interrupts:
             result = await opened.manager.drive(current)
         shown.end(result)

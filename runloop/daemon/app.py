@@ -60,6 +60,8 @@ _HELLO = "observation.runtime.hello.v1"
 _METRICS = "observation.metrics.snapshot.v1"
 _ASKED = "intent.action.request.v1"
 _TROUBLE = "error.report.v1"
+_STOP_S = 10.0
+"""What the end takes after the grace of nodes that work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class Daemon:
         """Start, serve until told to stop, drain, close. Raises what keeps it from starting."""
         log = logger()
         async with AsyncExitStack() as stack:
+            started = stack.enter_context(self._notifier.starting())
             listener = self._listen()
             stack.callback(listener.close)
             token = ensure_token(self.settings.directories.token)
@@ -159,6 +162,7 @@ class Daemon:
             works = (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left), vectors.run())
             background = [self.keep(work) for work in works]
             stack.push_async_callback(_cancel, background)
+            started()
             self._ready()
             await self._stopping.wait()
             await self._drain()
@@ -256,9 +260,9 @@ class Daemon:
 
     async def _drain(self) -> None:
         self._state = "draining"
-        self._notifier.systemd("STOPPING=1", "STATUS=draining")
-        self.bus.publish(STATE_TOPIC, _HELLO, {"v": 1, "state": "draining", "pid": self.pid, "version": __version__})
         grace_ms = self.settings.get("runtime.drain_grace_ms") if self._grace_ms is None else self._grace_ms
+        self._notifier.more_time(grace_ms / 1000 + _STOP_S, "STOPPING=1", "STATUS=draining")
+        self.bus.publish(STATE_TOPIC, _HELLO, {"v": 1, "state": "draining", "pid": self.pid, "version": __version__})
         draining = asyncio.ensure_future(self.hosting.drain(grace_ms / 1000, self._hurry))
         left = await draining
         if left:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from runloop.dataclass import dataclass
@@ -15,6 +18,9 @@ READY_FD = "RUNLOOP_READY_FD"
 
 _PATIENCE_S = 0.05
 """How long the daemon stands still for a systemd that does not read."""
+_ASK_S = 10.0
+_WORKING = 0.05
+"""Share of a core from which on a start counts as work and not as a hang."""
 
 
 @dataclass(slots=True)
@@ -47,6 +53,31 @@ class Notifier:
                 pass
             except OSError:
                 self.address = None  # nobody is there any more: the daemon goes on
+
+    @contextmanager
+    def starting(self) -> Iterator[Callable[[], None]]:
+        """Have systemd wait while the start works: tables made anew after an upgrade may take minutes. Gives what ends that.
+
+        A start that hangs uses no processor; systemd then ends it after its own time.
+        """
+        over = threading.Event()
+        if self.address is not None:
+            threading.Thread(target=self._ask_for_time, args=(over,), name="runloop-starting", daemon=True).start()
+        try:
+            yield over.set
+        finally:
+            over.set()
+
+    def _ask_for_time(self, over: threading.Event) -> None:
+        used = time.process_time()
+        while not over.wait(_ASK_S):
+            before, used = used, time.process_time()
+            if used - before >= _WORKING * _ASK_S:
+                self.more_time(3 * _ASK_S, "STATUS=starting")
+
+    def more_time(self, seconds: float, *lines: str) -> None:
+        """Have systemd wait so long from now on, where its own time would be over before."""
+        self.systemd(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}", *lines)
 
     def starter(self, message: Mapping[str, Any]) -> None:
         """Tell `rlp up`, once: the end of the line is the end of its wait."""

@@ -1,8 +1,10 @@
 """`-p KEY=VALUE` of `rlp run` and `rlp fork`: in the type of the default, or refused in words that say what to write."""
 
+import os
+
 import pytest
 
-from runloop.cli.run import param_pairs, params_object
+from runloop.cli.run import param_pairs, params_object, working_directory
 from runloop.errors import InvalidInput
 
 LONG = ["Q4 plan"] * 20
@@ -55,3 +57,17 @@ def test_params_with_bytes_that_are_no_text_are_refused_in_the_same_words():
     with pytest.raises(InvalidInput) as caught:
         params_object('{"text": "\udcff"}')
     assert (caught.value.message, caught.value.where.key) == ("""'{"text": "\ufffd"}' holds bytes that are no UTF-8""", "--params")
+
+
+def test_a_working_directory_whose_name_is_no_text_is_named(tmp_path, monkeypatch):
+    place = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(place)
+    monkeypatch.chdir(os.fsdecode(place))
+    with pytest.raises(InvalidInput) as refused:
+        working_directory()
+    assert (refused.value.code, "caf\\udce9" in refused.value.message) == ("run.workdir", True)
+
+
+def test_a_working_directory_is_kept_as_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert working_directory() == str(tmp_path)

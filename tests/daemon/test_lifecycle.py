@@ -214,7 +214,7 @@ def test_systemd_hears_when_it_is_ready_that_it_lives_and_when_it_stops(daemon):
         daemon.process.send_signal(signal.SIGTERM)
         while "STOPPING=1" not in heard:
             heard |= set(notify.recv(4096).decode().split("\n"))
-    assert {"READY=1", f"STATUS=serving {daemon.socket}", "STATUS=draining"} <= heard
+    assert {"READY=1", f"STATUS=serving {daemon.socket}", "STATUS=draining", "EXTEND_TIMEOUT_USEC=20000000"} <= heard
 
 
 async def test_draining_refuses_new_runs_lets_a_working_node_end_and_leaves_the_rest_unfinished(daemon, words):

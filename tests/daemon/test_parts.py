@@ -7,13 +7,14 @@ import os
 import re
 import select
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runloop.config import load
-from runloop.daemon import main
+from runloop.daemon import main, notify
 from runloop.daemon.library import Library
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.metrics import RunCounters, prometheus, snapshot
@@ -189,6 +190,43 @@ def test_where_no_file_can_be_opened_agents_and_openings_are_not_taken_for_gone(
         with pytest.raises(Unavailable) as failed:
             library.rescan()
     assert (failed.value.code, library.counts, min(before.values()) > 0) == ("system.exhausted", before, True)
+
+
+def test_systemd_waits_for_a_start_that_works_and_not_for_one_that_hangs(tmp_path, monkeypatch):
+    class Over:
+        """So many looks, each after what the process used meanwhile."""
+
+        def __init__(self, *used):
+            self.used = list(used)
+
+        def wait(self, _seconds):
+            if not self.used:
+                return True
+            spent = self.used.pop(0)
+            monkeypatch.setattr(notify.time, "process_time", lambda: spent)
+            return False
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        notifier = Notifier(str(tmp_path / "notify"), None, None)
+        monkeypatch.setattr(notify.time, "process_time", lambda: 1.0)
+        notifier._ask_for_time(Over(1.0, 1.1))
+        assert select.select([systemd], [], [], 0)[0] == []
+        notifier._ask_for_time(Over(5.0))
+        assert systemd.recv(100) == b"EXTEND_TIMEOUT_USEC=30000000\nSTATUS=starting"
+
+
+def test_what_asks_systemd_for_time_ends_with_the_start(tmp_path, monkeypatch):
+    asked = threading.Event()
+    monkeypatch.setattr(notify, "_ASK_S", 0.001)
+    monkeypatch.setattr(notify, "_WORKING", 0.0)
+    monkeypatch.setattr(Notifier, "systemd", lambda *_: asked.set())
+    with Notifier(str(tmp_path / "notify"), None, None).starting() as started:
+        assert asked.wait(30)
+        [thread] = [each for each in threading.enumerate() if each.name == "runloop-starting"]
+        started()
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_a_systemd_that_does_not_read_holds_nobody_up_and_hears_what_comes_once_it_does(tmp_path):
