@@ -1,7 +1,5 @@
 """`-p KEY=VALUE` of `rlp run` and `rlp fork`: in the type of the default, or refused in words that say what to write."""
 
-import os
-
 import pytest
 
 from runloop.cli.run import param_pairs, params_object, working_directory
@@ -60,9 +58,9 @@ def test_params_with_bytes_that_are_no_text_are_refused_in_the_same_words():
 
 
 def test_a_working_directory_whose_name_is_no_text_is_named(tmp_path, monkeypatch):
-    place = os.fsencode(tmp_path) + b"/caf\xe9"
-    os.mkdir(place)
-    monkeypatch.chdir(os.fsdecode(place))
+    place = tmp_path / "caf\udce9"
+    place.mkdir()
+    monkeypatch.chdir(place)
     with pytest.raises(InvalidInput) as refused:
         working_directory()
     assert (refused.value.code, "caf\\udce9" in refused.value.message) == ("run.workdir", True)
