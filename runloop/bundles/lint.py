@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runloop.backtracking import exploding_patterns, said_of
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.manifest import MANIFEST
 from runloop.bundles.python_entry import python_problems
@@ -44,6 +43,8 @@ def lint(inspection: Inspection, compiles: Compiles | None = None, wasm_fault: W
 def schema_fault(schema: object) -> str | None:
     """Why ``schema`` is not a self-contained JSON Schema (draft 2020-12); None if it is."""
     import jsonschema
+
+    from runloop.backtracking import exploding_patterns, said_of
 
     try:
         jsonschema.Draft202012Validator.check_schema(schema)  # type: ignore[arg-type] # any value may be asked about

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runloop.backtracking import exploding_patterns, said_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -61,6 +59,8 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
+    from runloop.backtracking import exploding_patterns, said_of
+
     for pattern, path in exploding_patterns(schema):
         yield Violation(f"its schema is not used: {said_of(pattern)}", (), path)
         return
@@ -81,6 +81,8 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
 def check_schema(schema: Json, label: str, prefix: tuple[str | int, ...] = ()) -> None:
     """Raise HintError if ``schema`` is no JSON Schema (draft 2020-12), or has a pattern that can take for ever."""
     from jsonschema import Draft202012Validator, SchemaError
+
+    from runloop.backtracking import exploding_patterns, said_of
 
     try:
         Draft202012Validator.check_schema(schema)
