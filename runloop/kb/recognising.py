@@ -49,6 +49,13 @@ def content(key: bytes, kind: str, payload: Mapping[str, Any]) -> str | None:
     return _hash(key, [kind, {name: value for name, value in payload.items() if name not in _PLACES}])
 
 
+def names(key: bytes, kind: str, payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every hash by which a record that is read would be known again; a contact's by each of its addresses, whichever stands first now."""
+    forms = [{**payload, "email": each} for each in payload.get("emails") or ()] if kind == "contact.upserted" else []
+    said = [*(whole(key, kind, each) for each in (payload, *forms)), content(key, kind, payload)]
+    return tuple(dict.fromkeys(each for each in said if each is not None))
+
+
 def erased_among(db: apsw.Connection, hashes: Iterable[str]) -> dict[str, int]:
     """Those of the hashes that an erasure left, with its event."""
     found: dict[str, int] = {}

@@ -65,10 +65,10 @@ def _erased(kb: KnowledgeBase) -> Callable[[Found], bool]:
     key = recognising.key_of(kb.ledger.meta("mask_salt"))
 
     def stays_out(found: Found) -> bool:
-        said = [of(key, _SORT.kind, payload) for payload in found.payloads for of in (recognising.whole, recognising.content)]
+        said = [each for payload in found.payloads for each in recognising.names(key, _SORT.kind, payload)]
         with kb.reading(synced=False) as db:
             there = db.execute("SELECT 1 FROM contacts WHERE contact_key = ?", (found.key,)).get
-            return there is None and bool(recognising.erased_among(db, (each for each in said if each is not None)))
+            return there is None and bool(recognising.erased_among(db, said))
 
     return stays_out
 

@@ -194,8 +194,7 @@ class _Intake:
 
     def _said(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
         """By what a record would be known again, had it been erased, or had something been taken out of it."""
-        kind = self._sort.kind
-        return tuple(said for of in (recognising.whole, recognising.content) if (said := of(self._key, kind, payload)) is not None)
+        return recognising.names(self._key, self._sort.kind, payload)
 
     def _erased(self, db: apsw.Connection, batch: Sequence[Found]) -> list[list[int]]:
         """For each record the events by which its payloads were erased before, 0 for those that were not; empty where nothing was."""

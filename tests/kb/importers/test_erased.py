@@ -105,6 +105,18 @@ def test_a_record_that_was_changed_since_it_was_erased_is_still_the_same_one(kb,
     assert said(kb) == []
 
 
+def test_a_contact_whose_other_address_stands_first_now_is_still_the_same_one(kb, tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text("name,email\nAda Lovelace,ada@x.example\n")
+    import_contacts(kb, [table])
+    forget(kb)
+    table.write_text("name,email,email 2\nA. L.,al@y.example,ADA@x.example\nBo,bo@x.example,\n")
+    report = import_contacts(kb, [table])
+    assert (report.taken, [(each.line, each.reason[:10]) for each in report.refused]) == (1, [(2, "was erased")])
+    assert said(kb) == []
+    assert import_contacts(kb, [table], How(take_erased=True)).taken == 1
+
+
 def test_of_a_changed_note_everything_else_is_taken_and_the_erased_passage_is_named_by_its_line(kb, tmp_path):
     file = make(tmp_path / "first", "notes")
     import_notes(kb, file.parent)
