@@ -66,6 +66,24 @@ class Connection(asyncio.BufferedProtocol):
         if session is not None and not session.closing:
             intake.receive(self._broker, session, bytes(self._server.buffer[:nbytes]), time.time_ns() // 1_000_000)
             self._server.pump()
+            if session.left is not None and self._transport is not None:
+                if not self._transport.is_closing():
+                    self._transport.pause_reading()
+                self._loop.call_soon(self._proceed)
+
+    def _proceed(self) -> None:
+        """Go on with what was too much for one turn; then read on, or end where the peer has gone meanwhile."""
+        session, transport = self._session, self._transport
+        if session is None:
+            return
+        intake.proceed(self._broker, session, time.time_ns() // 1_000_000)
+        self._server.pump()
+        if session.left is not None:
+            self._loop.call_soon(self._proceed)
+        elif self._transport is None:
+            self._end()
+        elif transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
     def flush(self) -> None:
         """Send what waits, as long as the peer reads."""
@@ -121,12 +139,19 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection, once what it sent is taken."""
+        self._transport = None
+        if self._session is not None and self._session.left is not None and not self._session.closing:
+            self._session.direct = None
+        else:
+            self._end()
+
+    def _end(self) -> None:
         if self._linger is not None:
             self._linger.cancel()
         if self._session is not None:
             self._broker.disconnect(self._session)
-        self._session = self._transport = None
+        self._session = None
         self._tell_room()
         self._server.left(self)
         if not self.gone.done():

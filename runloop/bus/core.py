@@ -152,6 +152,8 @@ class Broker:
     def receive(self, session: Session, data: bytes, now_ms: int) -> None:
         """Take bytes that came from a connection. A peer's mistake is answered to that peer; nothing is raised."""
         intake.receive(self, session, data, now_ms)
+        while session.left is not None:
+            intake.proceed(self, session, now_ms)
 
     def publish(self, raw: bytes, now_ms: int) -> int:
         """A frame of the hosting process; the number of subscriptions that it matched. Raises what is wrong with it."""

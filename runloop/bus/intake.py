@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runloop.bus import dialogue, frames
 from runloop.bus.errors import LimitExceeded, bad, to_wire
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from runloop.bus.core import Broker
     from runloop.bus.session import Session
     from runloop.bus.topic import Topic
+    from runloop.rmp import FramingError
     from runloop.rmp.scan import Row
+
+COPIES_A_TURN: Final = 512
+"""About how many copies one connection may cause while all others wait: its next frames are taken in the next turn."""
 
 
 def receive(broker: Broker, session: Session, data: bytes, now_ms: int) -> None:
@@ -35,14 +39,31 @@ def receive(broker: Broker, session: Session, data: bytes, now_ms: int) -> None:
         broker.buffered -= len(buffer)
         buffer.clear()
     rows, rest, session.needed, refusal = scan(data, broker.limits.max_body)
+    _work(broker, session, data, rows, rest, refusal, now_ms)
+
+
+def proceed(broker: Broker, session: Session, now_ms: int) -> None:
+    """Go on with what a connection sent, where it was too much work for one turn."""
+    left, session.left = session.left, None
+    session.heard = True
+    if left is not None and not session.closing:
+        _work(broker, session, *left, now_ms)
+
+
+def _work(broker: Broker, session: Session, data: bytes, rows: list[Row], rest: int, refusal: FramingError | None, now_ms: int) -> None:
+    """Take the frames that there are, and then what follows them; leave what is too much."""
     if rows:
         session.frame_since_ms = None
-        _take(broker, session, data, rows, now_ms)
+        taken = _take(broker, session, data, rows, now_ms)
+        if taken < len(rows) and not session.closing:
+            session.published -= len(rows) - taken
+            session.left = (data, rows[taken:], rest, refusal)
+            return
     if refusal is not None:
         broker.goodbye(session, refusal, now_ms)
     elif rest < len(data) and not session.closing:
-        buffer += data[rest:] if rest else data
-        broker.buffered += len(buffer)
+        session.buffer += data[rest:] if rest else data
+        broker.buffered += len(session.buffer)
         _bound(broker, session, now_ms)
 
 
@@ -56,13 +77,13 @@ def _bound(broker: Broker, session: Session, now_ms: int) -> None:
         session.buffer.clear()
 
 
-def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms: int) -> None:  # noqa: C901, PLR0912 - the hot loop
-    """Deliver frames: runs of one topic that ask for nothing special together, all others one by one."""
+def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms: int) -> int:  # noqa: C901, PLR0912 - the hot loop
+    """Deliver frames: runs of one topic that ask for nothing special together, all others one by one; how many were taken."""
     metas, special = broker.routes.metas, broker.special
     stamp = (broker.epoch, now_ms)
     topic: Topic | None = None
     plan = NO_PLAN
-    begin = stop = count = soonest = 0
+    begin = stop = count = soonest = copies = 0
     session.published += len(rows)  # the others are taken off where they are met
     for row in rows:
         at, end, schema_id, expires, key, meta = row
@@ -72,6 +93,9 @@ def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms
                 if count and topic is not None:
                     deliver(broker, topic, plan, data[begin:stop], count, soonest, now_ms, alone=False)
                     count = 0
+                    copies += len(plan.plain)
+                    if copies >= COPIES_A_TURN:
+                        return rows.index(row)
                 topic = routing.topic
                 plan = topic.plan
                 if plan.generation != broker.routes.index.generation:
@@ -96,26 +120,29 @@ def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms
             deliver(broker, topic, plan, data[begin:stop], count, soonest, now_ms, alone=False)
         count = 0
         topic = None
-        _one(broker, session, data, row, now_ms)
+        copies += _one(broker, session, data, row, now_ms)
         if session.closing:
-            return
+            break
+        if copies >= COPIES_A_TURN:
+            return rows.index(row) + 1
         stamp = (broker.epoch, now_ms)
     if count and topic is not None:
         deliver(broker, topic, plan, data[begin:stop], count, soonest, now_ms, alone=count == len(rows))
+    return len(rows)
 
 
-def _one(broker: Broker, session: Session, data: bytes, row: Row, now_ms: int) -> None:
-    """Take one frame, with all that one may ask for; a refusal is answered."""
+def _one(broker: Broker, session: Session, data: bytes, row: Row, now_ms: int) -> int:
+    """Take one frame, with all that one may ask for, and count its copies; a refusal is answered."""
     at, end, schema_id, expires, seen, meta = row
     facts = Facts(schema_id, expires, seen)
-    ack = True
+    ack, copies = True, 0
     try:
         if isinstance(meta, MessageError):
             raise meta
         if frames.FIRST_ID <= schema_id <= frames.LAST_ID:
             dialogue.handle(broker, session, data[at:end], facts, now_ms)
             session.published -= 1
-            return
+            return 0
         if not session.greeted:
             raise bad("the first frame of a connection is a hello", key="schema_id", hint="send intent.bus.hello.v1", code="bus.hello")
         routing = broker.routes.routing(meta)
@@ -133,3 +160,4 @@ def _one(broker: Broker, session: Session, data: bytes, row: Row, now_ms: int) -
     else:
         if ack and session is not broker.local:
             broker.send(session, frames.ACK, {"of": facts.msg_id, "ok": True, "matched": copies}, now_ms)
+    return copies

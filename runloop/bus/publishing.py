@@ -70,11 +70,12 @@ def publish_one(broker: Broker, session: Session, raw: bytes, facts: Facts, rout
         _call(broker, session, topic.name, raw, routing, facts)
     repeated = _repeated(broker, plan, facts.seen, now_ms)
     doubled = 0
-    for sub in plan.plain + plan.tagged:
-        if repeated and repeated[sub.window] >= sub.since:
-            doubled += 1
-            continue
-        put(broker, sub, copy_for(sub, topic, raw, facts.expires_at_ms, tagged=sub in plan.tagged), now_ms)
+    for subs, tagged in ((plan.plain, False), (plan.tagged, True)):
+        for sub in subs:
+            if repeated and repeated[sub.window] >= sub.since:
+                doubled += 1
+                continue
+            put(broker, sub, copy_for(sub, topic, raw, facts.expires_at_ms, tagged=tagged), now_ms)
     if doubled:
         losses.count(broker, topic, counters.DUPLICATE, doubled, facts)
     if plan.durable:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runloop.bus.subscription import Subscription
+    from runloop.rmp import FramingError
+    from runloop.rmp.scan import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Session:
     subs: dict[int, Subscription] = field(default_factory=dict)
     buffer: bytearray = field(default_factory=bytearray)
     needed: int = 0
+    left: tuple[bytes, list[Row], int, FramingError | None] | None = None
+    """Frames that came and wait for the next turn: what :func:`runloop.bus.intake.proceed` goes on with."""
     control: deque[bytes] = field(default_factory=deque)
     control_bytes: int = 0
     ready_control: deque[Subscription] = field(default_factory=deque)

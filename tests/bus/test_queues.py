@@ -2,7 +2,8 @@
 
 import pytest
 
-from runloop.bus import frames
+from runloop.bus import frames, intake
+from runloop.bus.intake import COPIES_A_TURN
 
 GENERIC = "observation.generic.v1"
 
@@ -257,3 +258,20 @@ def test_who_can_take_a_message_at_once_does_not_wait_for_those_whose_queues_it_
     reader.direct = lambda _raw: seen.append(waiting.messages)
     rig.publish(writer, "a", 1)
     assert (seen, waiting.messages) == ([1], 2)
+
+
+def test_a_connection_causes_so_many_copies_in_one_turn_and_the_rest_in_the_next_ones_in_order(rig):
+    readers = [rig.joined(f"r{number}") for number in range(COPIES_A_TURN // 2)]
+    for reader in readers:
+        rig.subscribe(reader, "**")
+    writer, topics = rig.joined("w"), ["a", "b", "a", "b", "c", "d", "e"]
+    data = b"".join(rig.frame(GENERIC, number, meta={"topic": topic}) for number, topic in enumerate(topics))
+    turns = []
+    intake.receive(rig.broker, writer, data, rig.now)
+    while True:
+        turns.append((rig.broker.stats().total.frames, writer.published))
+        if writer.left is None:
+            break
+        intake.proceed(rig.broker, writer, rig.now)
+    assert (turns[-1], len(turns) > 2, all(frames == published for frames, published in turns)) == ((7, 7), True, True)
+    assert [rig.payloads(reader) for reader in readers] == [list(range(7))] * len(readers)
