@@ -47,7 +47,7 @@ _SAID: Final = (
 )
 """By what the message says, of a traceback its last exception or what caused it; what was handled before says nothing."""
 _RESULT: Final = "the result is larger"
-_FRAME: Final = re.compile(r'^(?: *\|)? +File "([^<"][^"]*)", line (\d+).*\n(?:(?: *\| )?    (.*))?', re.MULTILINE)
+_FRAME: Final = re.compile(r'^(?: *\|)? +File "((?!/python/)[^<"][^"]*)", line (\d+).*\n(?:(?: *\| )?    (.*))?', re.MULTILINE)
 _MOST: Final = 80
 _WORDS: Final = re.compile("|".join(f"({said})" for said, _ in _SAID))
 _HANDLED: Final = "\n\nDuring handling of the above exception, another exception occurred:\n\n"

@@ -97,7 +97,17 @@ async def test_what_an_agent_has_not_fails_with_what_to_use_instead(run, does, i
     assert instead in failed.value.hint
 
 
-@pytest.mark.parametrize("does", ["{}['x']", "raise FileNotFoundError('it is not in the list')", "os.nothing", "raise EOFError('of mine')"])
+@pytest.mark.parametrize(
+    "does",
+    [
+        "{}['x']",
+        "__import__('json').loads('{')",
+        "__import__('asyncio').run(None)",
+        "raise FileNotFoundError('it is not in the list')",
+        "os.nothing",
+        "raise EOFError('of mine')",
+    ],
+)
 async def test_an_error_of_the_agents_own_is_said_to_come_from_its_line(run, does):
     with pytest.raises(GuestError) as failed:
         await run(f"import os\n\ndef run():\n    {does}\n")
