@@ -153,7 +153,8 @@ def _stamped(kb: KnowledgeBase, delta: StateDelta) -> tuple[dict[str, Any], Any]
         if delta.kind == "fact.remembered":
             for name in ("subject", "predicate"):
                 if not isinstance(said.get(name), str) or not said[name].strip():
-                    raise InvalidDelta(f"{name} is not text", code="kb.fact_form", hint=_FORM)
+                    wrong = "is empty" if isinstance(said.get(name), str) else "is not text"
+                    raise InvalidDelta(f"{name} {wrong}", code="kb.fact_form", hint=_FORM)
             about = said["subject"], said["predicate"]
         else:
             old = get(db, _number(said.get("fact")))
@@ -189,7 +190,8 @@ def _refuse_contradiction(db: apsw.Connection, subject: str, predicate: str, val
 
 def _checked_value(value: Any) -> Any:
     if value is None or isinstance(value, (dict, list)) or (isinstance(value, str) and not value.strip()):
-        raise InvalidDelta("value is not a text, number or truth value", code="kb.fact_form", hint=_FORM)
+        wrong = "empty" if isinstance(value, str) else "not a text, number or truth value"
+        raise InvalidDelta(f"value is {wrong}", code="kb.fact_form", hint=_FORM)
     if len(canonical(value)) > MAX_VALUE:
         raise InvalidDelta(f"value is longer than {MAX_VALUE} bytes", code="kb.fact_form", hint="keep long texts as notes or artifacts")
     return value

@@ -52,6 +52,17 @@ def test_facts_under_the_very_words_do_not_hide_those_of_the_person_who_is_calle
     assert values == {"ada lovelace": ["peanuts", "tea"], "adda": ["tea"]}
 
 
+def test_a_second_value_is_remembered_and_the_first_is_named(rlp):
+    assert rlp("kb", "remember", "Ada", "allergy", "nuts")[2] == ""
+    assert rlp("kb", "remember", "ada", "Allergy", "Nuts")[2] == ""
+    code, out, err = rlp("kb", "remember", "ADA", "allergy", "none", "--json")
+    assert (code, json.loads(out)["fact"]) == (0, "fact:3")
+    assert "warning[kb.fact_also]: another value holds as well (fact:1, fact:2); `rlp kb supersede fact:1 VALUE`" in err
+    assert rlp("kb", "supersede", "fact:1", "none")[2].count("holds as well (fact:2)") == 1
+    assert [rlp("kb", "remember", *words)[0] for words in (("", "b", "c"), ("a", " ", "c"), ("a", "b", ""))] == [2, 2, 2]
+    assert "error[kb.fact_form]: subject is empty" in rlp("kb", "remember", "", "b", "c")[2]
+
+
 def test_an_older_value_is_erased_and_the_fact_has_its_newest_still(rlp, home):
     rlp("kb", "remember", "door", "code", "Zyzzogeton")
     rlp("kb", "supersede", "fact:1", "4711")

@@ -144,11 +144,28 @@ def _propose(kind: str, payload: dict[str, Any], sources: list[str] | None, key:
     with open_kb() as kb:
         spans, evidence = _sources(kb, sources or [])
         event_id = _append(kb, kind, {**payload, **({"spans": spans} if spans else {})}, evidence, key)
+        others = _also_said(kb, event_id)
+    if others:
+        message = f"another value holds as well ({', '.join(others)}); `rlp kb supersede {others[0]} VALUE` replaces it"
+        output.print_warning("kb.fact_also", message)
     if as_json:
         output.print_json({"fact": f"fact:{event_id}", "event_id": event_id})
     else:
         output.print_line(f"remembered: fact:{event_id}")
     return EXIT_OK
+
+
+def _also_said(kb: KnowledgeBase, number: int) -> list[str]:
+    """The facts that hold of the same subject and predicate, and have another value."""
+    from runloop.kb.derived import fold
+    from runloop.kb.facts import select
+
+    with kb.reading() as db:
+        held = select(db)
+        mine = next((each for each in held if each.id == number), None)
+        about = [] if mine is None else select(db, mine.subject)
+    said = (each for each in about if mine is not None and fold(each.predicate) == fold(mine.predicate))
+    return [each.key for each in said if mine is not None and fold(each.value) != fold(mine.value)]
 
 
 def _append(kb: KnowledgeBase, kind: str, payload: dict[str, Any], evidence: tuple[int, ...] = (), key: str | None = None) -> int:
