@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COPIES_A_TURN: Final = 512
 """About how many copies one connection may cause while all others wait: its next frames are taken in the next turn."""
+_STEPS_A_COPY: Final = 16
+"""Steps in the index of patterns that take as long as a copy."""
 
 
 def receive(broker: Broker, session: Session, data: bytes, now_ms: int) -> None:
@@ -79,7 +81,8 @@ def _bound(broker: Broker, session: Session, now_ms: int) -> None:
 
 def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms: int) -> int:  # noqa: C901, PLR0912 - the hot loop
     """Deliver frames: runs of one topic that ask for nothing special together, all others one by one; how many were taken."""
-    metas, special = broker.routes.metas, broker.special
+    metas, special, index = broker.routes.metas, broker.special, broker.routes.index
+    looked = index.steps
     stamp = (broker.epoch, now_ms)
     topic: Topic | None = None
     plan = NO_PLAN
@@ -94,8 +97,8 @@ def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms
                     deliver(broker, topic, plan, data[begin:stop], count, soonest, now_ms, alone=False)
                     count = 0
                     copies += len(plan.plain)
-                    if copies >= COPIES_A_TURN:
-                        return rows.index(row)
+                if copies + (index.steps - looked) // _STEPS_A_COPY >= COPIES_A_TURN:
+                    return rows.index(row)
                 topic = routing.topic
                 plan = topic.plan
                 if plan.generation != broker.routes.index.generation:
@@ -123,7 +126,7 @@ def _take(broker: Broker, session: Session, data: bytes, rows: list[Row], now_ms
         copies += _one(broker, session, data, row, now_ms)
         if session.closing:
             break
-        if copies >= COPIES_A_TURN:
+        if copies + (index.steps - looked) // _STEPS_A_COPY >= COPIES_A_TURN:
             return rows.index(row) + 1
         stamp = (broker.epoch, now_ms)
     if count and topic is not None:

@@ -96,13 +96,14 @@ class _Node(Generic[T]):
 
 
 class TopicIndex(Generic[T]):
-    """Which values are interested in a topic; ``generation`` changes whenever an answer may."""
+    """Which values are interested in a topic; ``generation`` changes whenever an answer may, ``steps`` counts what looking costs."""
 
-    __slots__ = ("_root", "generation")
+    __slots__ = ("_root", "generation", "steps")
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
         self.generation = 0
+        self.steps = 0
 
     def add(self, pattern: tuple[str, ...], value: T) -> None:
         """Enter a value under the levels of a pattern."""
@@ -130,6 +131,7 @@ class TopicIndex(Generic[T]):
         return list(self._match(self._root, topic.split("/"), 0))
 
     def _match(self, node: _Node[T], levels: list[str], depth: int) -> Iterator[T]:
+        self.steps += 1
         if depth == len(levels):
             yield from node.here
             return

@@ -275,3 +275,22 @@ def test_a_connection_causes_so_many_copies_in_one_turn_and_the_rest_in_the_next
         intake.proceed(rig.broker, writer, rig.now)
     assert (turns[-1], len(turns) > 2, all(frames == published for frames, published in turns)) == ((7, 7), True, True)
     assert [rig.payloads(reader) for reader in readers] == [list(range(7))] * len(readers)
+
+
+def test_topics_that_are_hard_to_look_up_take_turns_too(rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    for number in range(256):
+        rig.subscribe(reader, "/".join("*" if number >> bit & 1 else "t" for bit in range(8)) + "/end", number, max_bytes=1_000)
+    hard = ["t/" * 8 + f"other/{number}" for number in range(40)]
+    intake.receive(rig.broker, writer, b"".join(rig.frame(GENERIC, None, meta={"topic": topic}) for topic in hard), rig.now)
+    first = rig.broker.stats().total.frames
+    while writer.left is not None:
+        intake.proceed(rig.broker, writer, rig.now)
+    assert (0 < first < 40, rig.broker.stats().total.frames) == (True, 40)
+    rig.say(reader, frames.UNSUBSCRIBE, {"sub": 0})  # all that was looked up is looked up again
+    known = b"".join(rig.frame(GENERIC, None, meta={"topic": topic}) for topic in hard)
+    intake.receive(rig.broker, writer, known, rig.now)
+    again = rig.broker.stats().total.frames
+    while writer.left is not None:
+        intake.proceed(rig.broker, writer, rig.now)
+    assert (40 < again < 80, rig.broker.stats().total.frames) == (True, 80)
