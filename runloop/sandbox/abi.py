@@ -39,6 +39,7 @@ _EXEC_CODES = {"invalid": _EXEC_INVALID, "timeout": _EXEC_SIGNAL, "cancelled": _
 _EXEC_MOST_CAPTURED = 65_536
 _CALL_CODES = {"denied": -1, "invalid": -2, "budget": -3, "timeout": -4, "unavailable": -5, "cancelled": -6}
 _MAIL_SCHEMA, _MAIL_TTL_MS = 4000, 30_000
+_DENIED = "capability denied: "
 
 
 def _ask(capability: str, name: str, request: dict[str, Any]) -> dict[str, Any] | CallError:
@@ -48,7 +49,8 @@ def _ask(capability: str, name: str, request: dict[str, Any]) -> dict[str, Any] 
         parsed = json.loads(answer)
         return parsed if isinstance(parsed, dict) else {}
     if answer.code == "denied":
-        raise current().halt("guest.trap", f"capability denied: {capability} ({answer.message})")
+        told = answer.message.startswith(_DENIED)
+        raise current().halt("guest.trap", answer.message if told else f"{_DENIED}{capability} ({answer.message})")
     return answer
 
 

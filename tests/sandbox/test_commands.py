@@ -302,8 +302,9 @@ async def test_model_requests_that_cannot_be_used_do_not_reach_the_host(run, hos
     assert host.calls == []
 
 
-async def test_a_denied_capability_traps_as_upstream_does(run, host):
-    host.answers["http.fetch"] = CallError("denied", "host_not_permitted")
+@pytest.mark.parametrize("said", ["host_not_permitted", "capability denied: net.http (host_not_permitted)"])
+async def test_a_denied_capability_traps_as_upstream_does_and_says_so_once(said, run, host):
+    host.answers["http.fetch"] = CallError("denied", said)
     with pytest.raises(GuestError) as failed:
         await run(
             command(
