@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from runloop.daemon import overview, reading
@@ -33,6 +34,8 @@ TOPIC = "rlp/ctrl"
 _SCHEMA: Final = ID_OF["intent.ctrl.request.v1"]
 _MAX_LIST = 1000
 _MAX_LINE = 65_536
+_SHORT_LINE = 1024
+"""Characters of a line that is looked at while everything else waits."""
 _MAX_BLOB = 4 * 1024 * 1024
 Verb = Callable[["Control", Mapping[str, Any], "Peer"], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -257,7 +260,7 @@ class Control:
         shown = {"topics": overview.topics(self._daemon)} if peer.role == "operator" else {}
         return {"snapshot": found, **shown, "prometheus": prometheus(found, **shown)}
 
-    async def route(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
+    async def route(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Where a line typed at a prompt goes, by what that shell says that it knows (docs/router.md); the reason comes last.
 
         ``brief`` leaves the features out.
@@ -275,7 +278,8 @@ class Control:
         settings = self._daemon.settings
         if self._routing is None or self._routing[0] is not settings:
             self._routing = (settings, settings_of(settings))
-        reply = route_reply(line, facts({}, given), self._routing[1], explain=True)
+        looking = partial(route_reply, line, facts({}, given), self._routing[1], explain=True)
+        reply = looking() if len(line) <= _SHORT_LINE else await self._lookups.look(peer, lambda: asyncio.to_thread(looking))
         if reading.flag(fields, "brief"):
             del reply["features"]
         return reply

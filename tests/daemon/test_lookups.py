@@ -3,12 +3,16 @@
 import asyncio
 import gc
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from runloop.bus.session import Peer
+from runloop.config import load
+from runloop.daemon.control import Control
 from runloop.daemon.lookups import Lookups
 from runloop.errors import RunloopError
+from runloop.router import reply
 
 
 async def settle():
@@ -93,3 +97,19 @@ async def test_a_turn_lasts_as_long_as_its_thread_also_where_nobody_waits_for_th
     go_on.set()
     await waiting[1]
     assert begun == [1, 2]
+
+
+@pytest.mark.parametrize(("length", "in_a_thread"), [(1_024, False), (1_025, True)])
+async def test_where_a_long_line_goes_is_looked_up_beside_everything_else(monkeypatch, tmp_path, length, in_a_thread):
+    broker = SimpleNamespace(sessions={"a"})
+    control = Control(SimpleNamespace(bus=SimpleNamespace(broker=broker, room=at_once), settings=load(env={"HOME": str(tmp_path)})))
+    where, decide = [], reply.route_reply
+
+    def looking(*given, **more):
+        where.append(threading.current_thread())
+        return decide(*given, **more)
+
+    monkeypatch.setattr(reply, "route_reply", looking)
+    asked = {"line": ("ls;" * length)[:length], "facts": {"cwd": "/", "path": "/bin"}, "brief": True}
+    found = await control.route(asked, Peer(1, 1, 1, session="a"))
+    assert (found["route"], "features" in found, where[0] is not threading.current_thread()) == ("shell", False, in_a_thread)
