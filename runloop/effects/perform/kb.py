@@ -17,9 +17,12 @@ DEFAULT_LIMIT = 10
 DEFAULT_ROWS = 100
 
 
-# What others wrote and a person imported: an agent that read it does nothing outside without a person's yes (docs/importing.md).
+# What others wrote and a person imported, or agents made that may have seen it: an agent that read it does nothing outside without a
+# person's yes (docs/importing.md).
 _OUTSIDE = {"message": "mail", "appointment": "calendar", "commit": "git"}
-_MAY_HOLD_OUTSIDE = re.compile("messages|appointments|commits|documents|events|nodes", re.IGNORECASE)  # a name cannot be written otherwise
+_MAY_HOLD_OUTSIDE = re.compile(  # a name cannot be written otherwise
+    "messages|appointments|commits|documents|events|nodes|edges|facts|artifacts|mails|runs|traces|effects|approvals|problems", re.IGNORECASE
+)
 
 
 def _outside(keys: Iterable[str]) -> frozenset[str]:
