@@ -218,13 +218,10 @@ class _Search:
             yield Candidate(f"artifact:{key}", path, f"artifact:{key}")
         for (path,) in self._rows("SELECT DISTINCT path FROM notes WHERE file_hash = ?", own):
             yield Candidate(f"note:{path}", "notes", f"note:{path}")
-        from runloop.kb.mail_digest import content_digest
-
-        mail = {own, content_digest(data)}  # of the whole file: so older versions noted it
         ids = [row[0] for row in self._rows("SELECT event_id FROM mails")]
         for number in ids:
             event = self._ledger.get(number)
-            if event is not None and event.payload.get("content_hash") in mail:
+            if event is not None and event.payload.get("content_hash") == own:
                 yield Candidate(f"event:{number}", f"mail {event.payload.get('subject')!r}", f"event:{number}")
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:

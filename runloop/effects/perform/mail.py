@@ -6,13 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.effects.perform.mail_message import Mail, compose, mail_key, parse_mailbox
+from runloop.effects.perform.mail_message import Mail, compose, content_digest, mail_key, parse_mailbox
 from runloop.effects.perform.mail_smtp import SmtpSession, SmtpSettings, check_smtp
 from runloop.effects.perform.ports import SentLog, SentMail
 from runloop.effects.perform.secrets import SecretStore, environment_name
 from runloop.effects.perform.storage import write_new
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Prepared, require
-from runloop.kb.mail_digest import content_digest
 
 if TYPE_CHECKING:
     import ssl
