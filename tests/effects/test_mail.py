@@ -143,15 +143,6 @@ async def test_a_retry_of_the_same_call_writes_nothing_new(make, tmp_path, make_
     assert [path.read_text().count("it runs.") for path in (tmp_path / "outbox").iterdir()] == [1]
 
 
-@pytest.mark.parametrize("recorded", [True, False])
-async def test_the_same_message_at_another_time_is_the_same_content(make, make_ctx, crossing, recorded):
-    first = Sent()
-    await crossing(make(sent=first), ARGS, make_ctx(MAIL))
-    second = await crossing(make(sent=first if recorded else Sent()), ARGS, make_ctx(MAIL, attempt=2, now_ms=1_795_000_900_000))
-
-    assert (second.result["repeated"], second.result["same_content"]) == (True, True)
-
-
 async def test_what_a_retry_would_not_send_again_is_known_before_anybody_is_asked(make, make_ctx, crossing):
     performer = make()
     prepared = performer.prepare(ARGS, make_ctx(MAIL))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from blake3 import blake3
+
 from runloop.dataclass import dataclass
-from runloop.effects.perform.mail_message import Mail, compose, content_digest, mail_key, parse_mailbox
+from runloop.effects.perform.mail_message import Mail, compose, mail_key, parse_mailbox
 from runloop.effects.perform.mail_smtp import SmtpSession, SmtpSettings, check_smtp
 from runloop.effects.perform.ports import SentLog, SentMail
 from runloop.effects.perform.secrets import SecretStore, environment_name
@@ -102,7 +104,7 @@ class MailSend:
     def _put(self, mail: Mail, path: Path) -> tuple[SentMail, bool]:
         try:
             new = write_new(path, mail.content)
-            digest = mail.digest if new else content_digest(path.read_bytes())
+            digest = mail.digest if new else blake3(path.read_bytes()).hexdigest()
         except OSError as error:
             message = f"cannot write {path}: {error.strerror or error}"
             raise CallError(

@@ -117,14 +117,7 @@ def compose(args: Mapping[str, Any], sender: Address, key: str, now_ms: int) -> 
     _verify(content, to, cc, subject, text)
     shown_headers = [(name, ", ".join(map(str, found))) for name, found in people] + [("Subject", subject), *fixed]
     shown = "".join(f"{name}: {value}\n" for name, value in shown_headers if name != "References") + f"\n{text}"
-    return Mail(key, message_id, sender.addr_spec, recipients, content, shown, content_digest(content), needs_utf8)
-
-
-def content_digest(content: bytes) -> str:
-    """What a message says, whenever it was written: the digest of all but its date."""
-    head, end, body = content.partition(b"\r\n\r\n")
-    lines = [line for line in head.split(b"\r\n") if not line.startswith(b"Date: ")]
-    return blake3(b"\r\n".join(lines) + end + body).hexdigest()
+    return Mail(key, message_id, sender.addr_spec, recipients, content, shown, blake3(content).hexdigest(), needs_utf8)
 
 
 def _people(people: Sequence[Mapping[str, Any]], key: str) -> tuple[Address, ...]:
