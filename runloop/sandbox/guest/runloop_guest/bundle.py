@@ -8,7 +8,7 @@ import marshal
 import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
-from types import CodeType, ModuleType, SimpleNamespace
+from types import CodeType, ModuleType
 
 from . import frozen, reading
 
@@ -87,7 +87,7 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
     def get_resource_reader(self, fullname: str) -> importlib.readers.FileReader:
         """Give the files beside a module, for ``importlib.resources``."""
-        return importlib.readers.FileReader(SimpleNamespace(path=self._file(fullname)))
+        return importlib.readers.FileReader(importlib.machinery.SourceFileLoader(fullname, self._file(fullname)))
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         """Leave the module object to the import system."""

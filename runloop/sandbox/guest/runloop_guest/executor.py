@@ -48,6 +48,9 @@ def freeze() -> None:
     name = "concurrent.futures.thread"
     module = sys.modules[name] = types.ModuleType(name)
     ThreadPoolExecutor.__module__ = name
-    module.ThreadPoolExecutor = ThreadPoolExecutor  # type: ignore[attr-defined]
-    concurrent.futures.thread = module  # type: ignore[attr-defined]
-    concurrent.futures.ThreadPoolExecutor = ThreadPoolExecutor  # type: ignore[misc]
+    for place, called, value in (
+        (module, "ThreadPoolExecutor", ThreadPoolExecutor),
+        (concurrent.futures, "thread", module),
+        (concurrent.futures, "ThreadPoolExecutor", ThreadPoolExecutor),
+    ):
+        setattr(place, called, value)

@@ -63,13 +63,14 @@ class EventLoop(base_events.BaseEventLoop):
     def _refused(self, error: CallError) -> None:
         """Raise the host's refusal in the coroutine that sleeps, or here where something else set the timer."""
         timer = self._scheduled[0]  # type: ignore[attr-defined]  # the next one, for which the time was to pass
-        future = timer._args[0] if timer._callback is futures._set_result_unless_cancelled else None  # noqa: SLF001
+        sets = getattr(futures, "_set_result_unless_cancelled")  # noqa: B009 - asyncio.sleep's own
+        future = timer._args[0] if timer._callback is sets else None  # noqa: SLF001
         if future is None or future.done():
             raise error
         timer.cancel()
         future.set_exception(error)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]  # any function
         """Call it now: there are no threads."""
         future = self.create_future()
         try:
@@ -98,11 +99,11 @@ for _why, _names in _REFUSED.items():
         _refuse(_name, _why)
 
 
-class _Policy(events._BaseDefaultEventLoopPolicy):  # type: ignore[name-defined]  # noqa: SLF001 - there is no other way in
+class _Policy(events._BaseDefaultEventLoopPolicy):  # type: ignore[name-defined,misc]  # noqa: SLF001 - there is no other way in
     _loop_factory = EventLoop
 
 
 def freeze() -> None:
     """Make ``asyncio`` use this loop."""
-    asyncio.EventLoop = EventLoop  # type: ignore[misc]
-    events._event_loop_policy = _Policy()  # type: ignore[attr-defined]  # noqa: SLF001
+    setattr(asyncio, "EventLoop", EventLoop)  # noqa: B010 - what there is of one depends on the system
+    setattr(events, "_event_loop_policy", _Policy())  # noqa: B010

@@ -188,4 +188,4 @@ def install() -> None:
         function.__name__ = function.__qualname__ = name
         setattr(os, name, function)
     _open.__name__ = _open.__qualname__ = "open"
-    builtins.open = io.open = _open  # type: ignore[assignment]
+    builtins.open = io.open = _open
