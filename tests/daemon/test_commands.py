@@ -98,7 +98,7 @@ def test_what_an_author_can_do_about_a_failed_run_is_shown_with_it(daemon):
     daemon.agent("opens", "from runloop_agent import agent\n\n\n@agent\ndef run():\n    open('notes.md')\n")
     daemon.opening("opens")
     daemon.rlp("run", "opens", "--local")
-    assert "\nhint     an agent has no files: " in output(daemon.rlp("show", "--table"))
+    assert "\nhint     an agent has no files but those of its bundle" in output(daemon.rlp("show", "--table"))
 
 
 def test_calls_that_failed_are_shown_with_what_can_be_done_also_where_the_agent_went_on(daemon, words):
