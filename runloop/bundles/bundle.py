@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TESTS = "tests/"
 DATA_BYTES: Final = 1024 * 1024
 """So much of files that are no sources is handed to a guest."""
-_FOR_OTHERS: Final = (MANIFEST, "README", "LICENSE")
+_FOR_OTHERS: Final = (TESTS, MANIFEST, "README", "LICENSE")
 _NO_DATA: Final = (".py", ".pyi", ".pyc", ".caps", ".so", ".pyd", ".dylib")
 
 
@@ -63,9 +63,8 @@ class Bundle:
 
     def data(self) -> dict[str, bytes]:
         """Return the other files that the guest may read, by relative path; none where they are more than :data:`DATA_BYTES`."""
-        if data_bytes(self.files) > DATA_BYTES:
-            return {}
-        return {path: content for path, content in self.files.items() if _is_data(path)}
+        found = data_files(self.files)
+        return found if bytes_of(found) <= DATA_BYTES else {}
 
     def code(self) -> bytes:
         """Return the bytes of the entry: a WebAssembly component or module, or the Python entry."""
@@ -94,13 +93,14 @@ def is_source(path: str) -> bool:
     return path.endswith(".py") and not path.startswith(TESTS)
 
 
-def data_bytes(files: Mapping[str, bytes]) -> int:
-    """How many bytes the files have that a guest reads besides."""
-    return sum(len(content) for path, content in files.items() if _is_data(path))
+def data_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of a Python bundle that are for its guest and no code."""
+    return {path: content for path, content in files.items() if not path.endswith(_NO_DATA) and not path.startswith(_FOR_OTHERS)}
 
 
-def _is_data(path: str) -> bool:
-    return not path.endswith(_NO_DATA) and not path.startswith((TESTS, *_FOR_OTHERS))
+def bytes_of(files: Mapping[str, bytes]) -> int:
+    """How many bytes they have together."""
+    return sum(map(len, files.values()))
 
 
 def load_bundle(root: Path, *, home: str | None = None, env: Mapping[str, str] | None = None) -> Bundle:

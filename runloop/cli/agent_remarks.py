@@ -62,10 +62,10 @@ def modules(root: Path, bundle: Bundle | None) -> list[RunloopError]:
 
 def data_left_out(root: Path, bundle: Bundle | None) -> list[RunloopError]:
     """That the files which a Python agent could read are too many bytes to be handed over with each run."""
-    from runloop.bundles.bundle import DATA_BYTES, data_bytes
+    from runloop.bundles.bundle import DATA_BYTES, bytes_of, data_files
     from runloop.bundles.errors import BundleInvalid
 
-    if bundle is None or bundle.kind != "python" or (size := data_bytes(bundle.files)) <= DATA_BYTES:
+    if bundle is None or bundle.kind != "python" or (size := bytes_of(data_files(bundle.files))) <= DATA_BYTES:
         return []
     message = f"its files that are no sources have {size:,} bytes; with more than {DATA_BYTES:,} the agent can open none of them"
     hint = "grant a directory (fs) in policy.caps and read it with runloop_agent.files, or keep less in the bundle"
