@@ -115,6 +115,12 @@ class Journal:
         """Whether the next crossing is inside the record, with its answer."""
         return self._asked < len(self._recorded) and self._recorded[self._asked].answered
 
+    @property
+    def taint(self) -> frozenset[str]:
+        """Where the answers in it came from that the guest is sure to get: none where the record may end at any call."""
+        given = () if self.lenient else (crossing.taint for crossing in self._recorded if crossing.answered)
+        return frozenset().union(*given)
+
     def ask(self, name: str, args_hash: str, args_json: str | None = None) -> Recorded | Live:
         """Take the guest's next crossing; ``args_json`` is for the message of a divergence.
 

@@ -155,11 +155,10 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
     )
     run.attempts[node] = crossings
     try:
-        event = await working.run(record)
+        return await working.run(record)
     finally:
         del run.attempts[node]
-    run.labels.put(node, frozenset(crossings.taint))  # also of one that failed: others are told why
-    return event
+        run.labels.put(node, frozenset(crossings.taint))  # also of one that failed or was stopped: others are told why
 
 
 def _labels(run: Run, command: StartNode) -> frozenset[str]:

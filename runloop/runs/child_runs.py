@@ -149,7 +149,8 @@ def _child_seed(parent: bytes, call: ChildCall) -> bytes:
 def _ended_child(recorded: RecordedRun, whole: str | None) -> ChildResult:
     """What a child run that ended before its parent was taken up gives to it."""
     finished = recorded.finished or {}
-    taint = frozenset(recorded.submitted.get("taint") or ()).union(*(attempt.taint for attempt in recorded.attempts))
+    latest = {attempt.node: attempt.taint for attempt in recorded.attempts}  # as while it runs: what one try had read, the next has not
+    taint = frozenset(recorded.submitted.get("taint") or ()).union(*latest.values())
     outputs: dict[str, list[Any]] = {}
     if whole is not None:
         outputs = {port: list(values) for port, values in recorded.outputs.get(whole, {}).items()}

@@ -112,6 +112,8 @@ class Crossings:
     asked_outside: bool = False
     """Whether a call was made whose answer could be another one the next time, beyond reading what is here."""
     taint: set[str] = field(init=False)
+    """Where all came from that reached the attempt. What the record answers counts from the start: a worker gives that to its guest, and
+    may be gone before it has told of it."""
     waited_ms: int = 0
     """How long the attempt waited for others so far: that does not count against its time."""
     lines: int = 0
@@ -122,7 +124,7 @@ class Crossings:
     _waits: int = 0
 
     def __post_init__(self) -> None:
-        self.taint = set(self.inherited)
+        self.taint = {*self.inherited, *self.journal.taint}
         self._again = self.lines
 
     async def __call__(self, name: str, args_json: str) -> Answer:
@@ -194,7 +196,7 @@ class Crossings:
     def rewind(self, recorded: Iterable[Crossing]) -> None:
         """Begin again from the attempt's start, answered from ``recorded``."""
         self.journal = Journal(self.who.node, self.who.attempt, recorded, lenient=self.journal.lenient)
-        self.taint = set(self.inherited)
+        self.taint = {*self.inherited, *self.journal.taint}
         self._again = self.lines
         self._rewound_ms = self.recorder.clock_ms()
 

@@ -76,6 +76,17 @@ _MOST_AHEAD = 8
 """Commits on their way to the disk with which a run goes on; with as many it waits, so a full disk holds it up soon."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How a run and its children rest: ``idle`` where nothing is at work and all waits for somebody or stands in line.
+
+    ``quiet`` where nothing goes on but through a person, a time or a resumption: such a run can be left to the ledger.
+    """
+
+    idle: bool = False
+    quiet: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """A run in this process. ``drive`` runs it to its end; ``cancel`` may be called at any time from its loop.
@@ -154,7 +165,8 @@ class Run:
     """Pauses and resumptions that are on their way to the disk."""
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
-    _said_idle: bool = field(default=False, init=False)
+    said: Rest = field(default=Rest(), init=False)
+    """What the run has said to its parent of how it rests."""
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
 
@@ -242,6 +254,7 @@ class Run:
         self._held = False
         if self.going is not None:
             self.going.set()
+        self.look()
         self.services.turns.release(self.run_id)
         starts, self._held_starts = self._held_starts, []
         for command, started_ms in starts:
@@ -344,7 +357,7 @@ class Run:
         events = recorded.events if recorded.started else [*recorded.events, (now_ms, Forked())]  # it begins
         self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
-            if attempt.status in {"ok", "error"}:
+            if attempt.status is not None:
                 self.labels.put(attempt.node, attempt.taint.union(*(crossing.taint for crossing in attempt.crossings)))
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
         for attempt in self.left_open.values():
@@ -369,7 +382,7 @@ class Run:
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
-        self.say_idle()
+        self._say_rest()
         if not self._inbox.empty():
             return await self._inbox.take()
         now_ms, deadline_ms = self._look_at_clock(), self._plan.next_deadline_ms
@@ -386,13 +399,11 @@ class Run:
     @property
     def quiet(self) -> bool:
         """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        in_pause: AbstractSet[str] = self.in_line if self.paused else frozenset()  # nobody in line gets a turn in a pause
-        return self._rests(in_pause) and all(child.quiet for child in self.children.values())
+        return self._is_quiet() and all(child.quiet for child in self.children.values())
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing in this run and its children is at work: all of it waits for somebody, or stands in line."""
-        return self._rests(self.in_line | self.placeless, self.unmade) and all(child.idle for child in self.children.values())
+    def _is_quiet(self) -> bool:
+        """As :attr:`quiet`, of this run alone."""
+        return self._rests(self.in_line if self.paused else frozenset())  # nobody in line gets a turn in a pause
 
     def _rests(self, in_line: AbstractSet[str], unmade: AbstractSet[str] = frozenset()) -> bool:
         if self.going is None or self.ending or self.changing or not self._inbox.empty():
@@ -401,20 +412,32 @@ class Run:
             return False  # one is being made, or has just ended
         return self.waits.covers(self.tasks.keys() - in_line)
 
-    def say_idle(self) -> None:
+    def _rest(self) -> Rest:
+        """How the run rests now, with its children as they last said of themselves.
+
+        What a child is at the moment does not matter: it may be about to look at something that changes nothing, and would not say so.
+        """
+        said = [child.said for child in self.children.values()]
+        idle = self._rests(self.in_line | self.placeless, self.unmade) and all(child.idle for child in said)
+        return Rest(idle, self._is_quiet() and all(child.quiet for child in said))
+
+    def _say_rest(self) -> None:
         """Let the parent look whenever this run begins to wait, or goes on.
 
         A nested opening that only waits does not use up the time of the node that it is, at whatever depth.
         """
-        if self.parent is not None and self.idle is not self._said_idle:
-            self._said_idle = not self._said_idle
-            moved = NodeWaiting if self._said_idle else NodeResumed
-            self.parent.tell(Tick() if self.parent_attempt is None else moved(*self.parent_attempt))
+        if self.parent is None or (rest := self._rest()) == self.said:
+            return
+        before, self.said = self.said, rest
+        if before.idle is rest.idle or self.parent_attempt is None:
+            self.parent.tell(Tick())
+        else:
+            self.parent.tell((NodeWaiting if rest.idle else NodeResumed)(*self.parent_attempt))
 
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work, here or in a child run."""
         after_ms = self.services.rules.park_after_ms
-        if self.parks is None or after_ms is None or not self.quiet:
+        if self.parks is None or after_ms is None or not self._rest().quiet:
             return None
         return after_ms / 1000
 

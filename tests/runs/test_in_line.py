@@ -162,3 +162,23 @@ async def test_nor_does_the_time_that_a_guest_takes_to_be_compiled_for_an_openin
         compiling.done.set()
         result = await driven
         assert (result.status, result.reason) == ("succeeded", "")
+
+
+async def test_nor_does_what_a_nested_opening_waits_for_after_all_have_looked_at_once(bench, clocks):
+    """A child that looks and finds that it waits as before says nothing; its parent may not have asked while it looked."""
+    async with bench() as b:
+        go_on = clocks(b)
+        outer = nested(b)
+        b.openings["inner"] = b.openings["inner"].replace("timeout_ms", "wait: {for: 2h}, timeout_ms")
+        run = await b.submit(outer)
+        driven = asyncio.ensure_future(b.manager.drive(run))
+        while [len(each.children) for each in run.family()] != [1, 1, 0] or not run.quiet:
+            await asyncio.sleep(0.001)
+        for each in run.family():
+            each.look()  # as a pause and a resumption have it done; the inner ones look last
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await go_on(run)
+        assert [list(each.tasks) for each in run.family()] == [["only"], ["only"], []]
+        run.cancel("enough")
+        assert (await driven).status == "cancelled"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from runloop.openings import parse_opening
 from runloop.runs.results import RunHalted
 from runloop.runs.taint import Taint
+from runloop.sandbox.spec import GuestError
 
 SOURCE = """
 version: 0
@@ -153,3 +154,49 @@ async def test_why_something_failed_that_had_read_from_outside_is_from_outside(b
         result = await b.run(text)
         assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
         assert "0 found" in b.outbox.sent[0][1]
+
+
+def mails(b):
+    """An agent that mails why the opening child failed."""
+    code = MAILS.format(port="why", before="    why = spawn.opening('child').reason\n").replace("run(why)", "run(why=None)")
+    b.agent("mails", code, ports_in=("why",), caps='mail = true\nspawn = ["opening:child"]')
+
+
+class Dying:
+    """The pool; the agent that fails loses its worker after its first answer, and each time before anybody hears that it had it again."""
+
+    def __init__(self, b):
+        self.pool = b.pool
+
+    async def prepare(self, spec=None):
+        await self.pool.prepare(spec)
+
+    async def run(self, spec, hostcall, tape, in_line):
+        if "raise ValueError" not in spec.sources["agent.py"]:
+            return await self.pool.run(spec, hostcall, tape, in_line)
+        if not tape:
+            await hostcall("kb.search", '{"query": "pier"}')
+        raise GuestError("the worker is gone", code="worker.crashed", retryable=True)
+
+
+async def test_what_lost_its_worker_for_good_had_read_what_its_record_says(bench, desk):
+    asked = desk(True)
+    async with bench(asked) as b:
+        object.__setattr__(b.services, "guests", Dying(b))
+        b.agent("fails", FAILS, ports_in=("item",), caps="kb_read = true")
+        mails(b)
+        b.openings["child"] = OF_CHILD
+        result = await b.run(SPAWNS)
+        assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
+        assert "the worker is gone" in b.outbox.sent[0][1]
+
+
+async def test_what_ran_out_of_time_had_read_what_it_had_read(bench, desk):
+    asked = desk(True)
+    async with bench(asked) as b:
+        b.agent("fails", "@agent\ndef run():\n    kb.search('pier')\n    while True:\n        pass\n", caps="kb_read = true")
+        mails(b)
+        b.openings["child"] = OF_CHILD.replace('fails"', 'fails", timeout_ms: 1000')
+        result = await b.run(SPAWNS)
+        assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
+        assert "1000 ms" in b.outbox.sent[0][1]

@@ -57,7 +57,10 @@ class World:
     @property
     def comparable(self):
         """Whether the end of the run follows from the seed alone, whatever happened when."""
-        end = next((e.payload["meta"] for e in reversed(self.disk.events) if e.kind == "run.finished"), {})
+        ends = [event.payload["meta"] for event in self.disk.events if event.kind == "run.finished"]
+        spent = any(
+            (end.get("error") or {}).get("code") == "budget" for end in ends
+        )  # by whom, of several side by side, is a matter of time
         failed = {event.payload["meta"]["node"].partition("[") for event in self._failures}
         items = any(
             among and node in self.scenario.side_by_side for node, among, _ in failed
@@ -74,7 +77,7 @@ class World:
             or items
             or places
             or races
-            or (end.get("error") or {}).get("code") == "budget"
+            or spent
         )
 
     @property
