@@ -10,7 +10,7 @@ from runloop.bundles.python_entry import python_problems
 from runloop.errors import RunloopError, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from runloop.bundles.bundle import Inspection
     from runloop.bundles.manifest import Kind
@@ -35,36 +35,20 @@ def lint(inspection: Inspection, compiles: Compiles | None = None, wasm_fault: W
     if manifest.with_schema is not None and (fault := schema_fault(manifest.with_schema)):
         where = Where(file=f"{inspection.root}/{MANIFEST}", key="schemas.with")
         problems.append(
-            BundleInvalid(f"schemas.with is no JSON Schema: {fault}", code="bundle.schema", where=where, hint="correct the schema")
+            BundleInvalid(f"schemas.with cannot be used: {fault}", code="bundle.schema", where=where, hint="correct the schema")
         )
     return problems
 
 
 def schema_fault(schema: object) -> str | None:
     """Why ``schema`` is not a self-contained JSON Schema (draft 2020-12); None if it is."""
-    import jsonschema
+    from runloop.schemas import faults, foreign_refs
 
-    from runloop.backtracking import exploding_patterns, said_of
-
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)  # type: ignore[arg-type] # any value may be asked about
-    except jsonschema.SchemaError as error:
-        return str(error.message)
-    for pattern, _ in exploding_patterns(schema):
-        return said_of(pattern)
-    outside = next(_outside_refs(schema), None)
-    return f"it refers to {outside!r}, and schemas are never fetched" if outside else None
-
-
-def _outside_refs(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "$ref" and isinstance(inner, str) and not inner.startswith("#"):
-                yield inner
-            yield from _outside_refs(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _outside_refs(inner)
+    for message, _ in faults(schema):
+        return message
+    for ref, _ in foreign_refs(schema):
+        return f"it refers to {ref!r}, and schemas are never fetched"
+    return None
 
 
 def _wasm_problems(inspection: Inspection, kind: Kind, entry: str, wasm_fault: WasmFault | None) -> list[RunloopError]:

@@ -5,7 +5,7 @@ The validator is imported only for an opening that has hints. Schemas are checke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 _SCHEMA_KEYS = frozenset(
     {"type", "$schema", "properties", "required", "allOf", "anyOf", "oneOf", "not", "items", "const", "$defs", "definitions", "$ref"}
 )
-
-
-_NO_SCHEMA = " is not a JSON Schema"
 
 
 class HintError(ValueError):
@@ -55,22 +52,18 @@ class Violation(NamedTuple):
 
 def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Iterator[Violation]:
     """How ``value`` breaks ``schema``; names in ``supplied`` count as present."""
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    from runloop.backtracking import exploding_patterns, said_of
+    from runloop.schemas import unusable, validator
 
-    for pattern, path in exploding_patterns(schema):
-        yield Violation(f"its schema is not used: {said_of(pattern)}", (), path)
+    for message, path in unusable(schema):
+        yield Violation(f"its schema is not used: {message}", (), path)
         return
     supplied = frozenset(supplied)
     if isinstance(schema, dict) and isinstance(schema.get("required"), list):
         schema = {**schema, "required": [name for name in schema["required"] if name not in supplied]}
-    # an empty registry of its own: the default one would fetch a remote $ref
-    registry: Registry[Any] = Registry()
     try:
-        for error in Draft202012Validator(schema, registry=registry).iter_errors(value):
+        for error in validator(schema).iter_errors(value):
             yield Violation(error.message, tuple(error.absolute_path), tuple(error.absolute_schema_path))
     except Unresolvable as error:
         yield Violation(f"its schema has a $ref that leads nowhere: {error.ref}", (), ())
@@ -79,27 +72,8 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
 
 
 def check_schema(schema: Json, label: str, prefix: tuple[str | int, ...] = ()) -> None:
-    """Raise HintError if ``schema`` is no JSON Schema (draft 2020-12), or has a pattern that can take for ever."""
-    from jsonschema import Draft202012Validator, SchemaError
+    """Raise HintError if ``schema`` is no JSON Schema (draft 2020-12), or one that cannot be used."""
+    from runloop.schemas import faults
 
-    from runloop.backtracking import exploding_patterns, said_of
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise HintError(f"{label}: {error.message}", (*prefix, *error.absolute_path)) from None
-    for pattern, path in exploding_patterns(schema):
-        raise HintError(f"{label.removesuffix(_NO_SCHEMA)}: {said_of(pattern)}", (*prefix, *path))
-
-
-def foreign_refs(schema: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """Each ``$ref`` in ``schema`` that leads out of it: a message, and the path to it."""
-    if isinstance(schema, dict):
-        for name, inner in schema.items():
-            if name in ("$ref", "$dynamicRef") and isinstance(inner, str) and not inner.startswith("#"):
-                yield f"'{inner}' leads out of the document; nothing is fetched", (*path, name)
-            elif name not in ("const", "enum", "default", "examples"):
-                yield from foreign_refs(inner, (*path, name))
-    elif isinstance(schema, list):
-        for index, inner in enumerate(schema):
-            yield from foreign_refs(inner, (*path, index))
+    for message, path in faults(schema):
+        raise HintError(f"{label}: {message}", (*prefix, *path))

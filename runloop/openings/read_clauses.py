@@ -23,8 +23,9 @@ from runloop.openings.durations import parse_duration, parse_moment
 from runloop.openings.errors import Place
 from runloop.openings.expressions import valid_name
 from runloop.openings.fields import Section, place_at, to_json
-from runloop.openings.hints import HintError, check_schema, foreign_refs
+from runloop.openings.hints import HintError, check_schema
 from runloop.openings.yamltree import Fields, Items, Scalar
+from runloop.schemas import foreign_refs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,9 +249,10 @@ class ClauseReader:
         if tree is not None:
             schema = to_json(tree, self._report, "output.schema", node=section.node, keys="output.schema keys must be strings")
             try:
-                check_schema(schema, "output.schema is not a JSON Schema")
-                for message, path in foreign_refs(schema):
-                    section.problem("schema", f"output.schema: {message}", place_at(tree, path), key="schema")
+                check_schema(schema, "output.schema cannot be used")
+                for ref, path in foreign_refs(schema):
+                    message = f"output.schema: '{ref}' leads out of the document; nothing is fetched"
+                    section.problem("schema", message, place_at(tree, path), key="schema")
             except HintError as error:
                 section.problem("schema", str(error), place_at(tree, error.path), key="schema")
         retry = ContractRetry(section.choice("retry", tuple(ContractRetry)))

@@ -147,9 +147,9 @@ def _said(scripted: Scripted) -> str | CallError:
 def _with_fault(bundle: Bundle, case: Case) -> str | None:
     if bundle.with_schema is None:
         return None
-    from jsonschema import Draft202012Validator
+    from runloop.schemas import validator
 
-    fault = next(iter(Draft202012Validator(bundle.with_schema).iter_errors(case.with_args)), None)
+    fault = next(iter(validator(bundle.with_schema).iter_errors(case.with_args)), None)
     return None if fault is None else f"with breaks schemas.with: {fault.message}"
 
 

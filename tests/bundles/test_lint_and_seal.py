@@ -80,10 +80,9 @@ def test_every_module_of_the_bundle_is_looked_at_but_not_its_tests(write_bundle)
         ({"type": "object"}, None),
         ({"$ref": "#/$defs/x", "$defs": {"x": {}}}, None),
         ({"type": "objekt"}, "'objekt' is not valid under any of the given schemas"),
-        (
-            {"properties": {"x": {"pattern": "(a+)+"}}},
-            "the pattern '(a+)+' repeats what is a repeat itself, which can take for ever; one of the two is enough",
-        ),
+        ({"properties": {"x": {"pattern": "(a+)+"}}}, None),
+        ({"properties": {"x": {"pattern": "(a"}}}, "pattern '(a': missing ): (a"),
+        ({"$dynamicRef": "other.json"}, "it refers to 'other.json', and schemas are never fetched"),
         ({"anyOf": [{"$ref": "https://evil.example/schema"}]}, "it refers to 'https://evil.example/schema', and schemas are never fetched"),
         (3, "3 is not of type 'object', 'boolean'"),
     ],

@@ -143,9 +143,7 @@ CASES = [
     (node("schema_hints: {with: ‸5}"), "invalid schema_hints.with entry: 5 is not of type 'object', 'boolean'"),
     (node("schema_hints: {with: {tone: {enum: ‸dry}}}"), "invalid schema hint for 'tone': 'dry' is not of type 'array'"),
     (node("schema_hints: {with: {tone: ‸5}}"), "invalid schema hint for 'tone': 5 is not of type 'object', 'boolean'"),
-    (node('schema_hints: {with: {tone: {pattern: ‸"(a+)+"}}}'),
-     ("invalid schema hint for 'tone': the pattern '(a+)+' repeats what is a repeat itself, which can take for ever; "
-      "one of the two is enough")),
+    (node('schema_hints: {with: {tone: {pattern: ‸"(a"}}}'), "invalid schema hint for 'tone': pattern '(a': missing ): (a"),
     (node("with: {tone: ‸wet}, schema_hints: {with: {tone: {enum: [dry]}}}"), "with: 'wet' is not one of ['dry']"),
     (node("with: ‸{}, schema_hints: {with: {tone: {required: true}}}"), "with: 'tone' is a required property"),
     (f"{HEAD}nodes: [‸{{id: a, use: agent:a, schema_hints: {{with: {{required: [x]}}}}}}]\nedges: []", "with: 'x' is a required property"),

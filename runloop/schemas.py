@@ -1,0 +1,168 @@
+"""JSON Schemas that people write, checked and applied (draft 2020-12).
+
+What they are applied to was written by agents, in a process for which others wait: so a pattern is matched by RE2, whose time grows with
+the text alone, and what must not be there twice is looked up instead of compared with everything. Nothing is ever fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jsonschema.protocols import Validator
+
+    Path = tuple[str | int, ...]
+
+_NO_SCHEMA = ("const", "enum", "default", "examples")
+"""Keywords whose values are data."""
+_MEMORY = 1 << 20
+"""Bytes that a pattern may take once it is compiled, and so a bound of its time for each character."""
+_ESCAPE = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\u([0-9a-f]{4})|\\.", re.IGNORECASE | re.DOTALL)
+
+
+def faults(schema: Any) -> Iterator[tuple[str, Path]]:
+    """Why ``schema`` cannot be used, each with the path to the part that is wrong."""
+    from jsonschema import Draft202012Validator, FormatChecker, SchemaError
+
+    formats = FormatChecker.checkers.keys() - {"regex"}
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=tuple(formats)))
+    except SchemaError as error:
+        yield str(error.message), tuple(error.absolute_path)
+        return
+    yield from unusable(schema)
+
+
+def unusable(schema: Any) -> Iterator[tuple[str, Path]]:
+    """Why what is a JSON Schema cannot be used all the same."""
+    yield from _pattern_faults(schema, ())
+    if _has(schema, "unevaluatedProperties") and _has(schema, "patternProperties"):
+        yield "unevaluatedProperties does not go with patternProperties; use additionalProperties", ()
+
+
+def foreign_refs(schema: Any, path: Path = ()) -> Iterator[tuple[str, Path]]:
+    """Each ``$ref`` in ``schema`` that leads out of it, with the path to it."""
+    for inner, at in _parts(schema, path):
+        for name in ("$ref", "$dynamicRef"):
+            if isinstance(ref := inner.get(name), str) and not ref.startswith("#"):
+                yield ref, (*at, name)
+
+
+def validator(schema: Any) -> Validator:
+    """What finds where values break ``schema``; a reference that leads out of it raises ``referencing.exceptions.Unresolvable``."""
+    from referencing import Registry
+
+    registry: Registry[Any] = Registry()  # empty and its own: the default one would fetch a remote $ref
+    found: Validator = _linear()(schema, registry=registry)
+    return found
+
+
+def _pattern_faults(schema: Any, path: Path) -> Iterator[tuple[str, Path]]:
+    for inner, at in _parts(schema, path):
+        found = [(inner["pattern"], "pattern")] if isinstance(inner.get("pattern"), str) else []
+        found += [(each, "patternProperties") for each in inner.get("patternProperties", ())]
+        for pattern, name in found:
+            try:
+                _compiled(pattern)
+            except ValueError as error:
+                yield str(error), (*at, name)
+
+
+def _parts(schema: Any, path: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
+    """Every object of a schema that may hold keywords, the outer ones first."""
+    if isinstance(schema, dict):
+        yield schema, path
+        for name, inner in schema.items():
+            if name not in _NO_SCHEMA:
+                yield from _parts(inner, (*path, name))
+    elif isinstance(schema, list):
+        for index, inner in enumerate(schema):
+            yield from _parts(inner, (*path, index))
+
+
+def _has(schema: Any, keyword: str) -> bool:
+    return any(keyword in inner for inner, _ in _parts(schema, ()))
+
+
+# ── patterns ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    """The pattern for RE2. Raises ValueError for one that it does not know, or that would take too much memory."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors, options.max_mem = False, _MEMORY
+    try:
+        return re2.compile(_ESCAPE.sub(_as_re2, pattern), options)
+    except (re2.error, UnicodeEncodeError) as error:
+        raise ValueError(f"pattern {pattern[:80]!r}: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    first = error.args[0] if error.args else ""
+    said = first.decode(errors="replace") if isinstance(first, bytes) else "it is no well-formed Unicode"
+    if said.startswith("invalid perl operator") or re.fullmatch(r"invalid escape sequence: \\\d", said):
+        return f"{said}; patterns know no look-around and no back-references (RE2), so that they cannot take for ever"
+    if said.startswith("invalid repetition size"):
+        return f"{said}; at most 1000, lengths are for minLength and maxLength"
+    return said
+
+
+def _as_re2(escape: re.Match[str]) -> str:
+    r"""``\uXXXX``, alone or as a pair of surrogates, as RE2 writes it; any other escape as it is."""
+    high, low, alone = escape.groups()
+    if high is not None:
+        return f"\\x{{{0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00:x}}}"
+    return escape[0] if alone is None else f"\\x{{{alone}}}"
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return _compiled(pattern).search(text.encode(errors="replace").decode()) is not None
+
+
+# ── keywords ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def _linear() -> Any:
+    """The validator, without the keywords whose time is not bounded."""
+    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema.validators import extend
+
+    def pattern(_checker: Any, wanted: str, value: Any, _schema: Any) -> Iterator[Any]:
+        if isinstance(value, str) and not _matches(wanted, value):
+            yield ValidationError(f"{value!r} does not match {wanted!r}")
+
+    def pattern_properties(checker: Any, patterns: Mapping[str, Any], value: Any, _schema: Any) -> Iterator[Any]:
+        for wanted, inner in patterns.items() if isinstance(value, dict) else ():
+            for name in value:
+                if _matches(wanted, name):
+                    yield from checker.descend(value[name], inner, path=name, schema_path=wanted)
+
+    def additional_properties(checker: Any, allowed: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+        names = list(value) if isinstance(value, dict) else []
+        found = [name for name in names if any(_matches(wanted, name) for wanted in schema.get("patternProperties", ()))]
+        others = {"properties": {**schema.get("properties", {}), **dict.fromkeys(found, True)}}
+        yield from Draft202012Validator.VALIDATORS["additionalProperties"](checker, allowed, value, others)
+
+    def unique_items(_checker: Any, wanted: bool, value: Any, _schema: Any) -> Iterator[Any]:
+        if wanted and isinstance(value, list) and len({_identity(item) for item in value}) < len(value):
+            yield ValidationError(f"{value!r} has non-unique elements")
+
+    keywords = {"pattern": pattern, "patternProperties": pattern_properties, "uniqueItems": unique_items}
+    return extend(Draft202012Validator, {**keywords, "additionalProperties": additional_properties})
+
+
+def _identity(value: Any) -> Any:
+    """What two JSON values share only where they are equal: true is not 1, and 1.0 is."""
+    if isinstance(value, dict):
+        return frozenset((name, _identity(inner)) for name, inner in value.items())
+    if isinstance(value, list):
+        return tuple(map(_identity, value))
+    return (value,) if isinstance(value, bool) else value
