@@ -156,7 +156,7 @@ def _linear() -> Any:
             yield ValidationError(f"{value!r} has non-unique elements")
 
     keywords = {"pattern": pattern, "patternProperties": pattern_properties, "uniqueItems": unique_items}
-    return extend(Draft202012Validator, {**keywords, "additionalProperties": additional_properties})
+    return extend(Draft202012Validator, {**keywords, "additionalProperties": additional_properties})  # type: ignore[no-untyped-call] # as its stubs are
 
 
 def _identity(value: Any) -> Any:
