@@ -62,12 +62,7 @@ def test_a_request_of_several_lines_comes_back_from_the_history_as_it_was(home, 
 
 def goes_back_to(screen, lines, keys=5):
     """Whether one of the last entries of the history has these lines; fish shows the very last one a moment late."""
-    for _ in range(keys):
-        screen.key("Up")
-        screen.quiet()
-        if all(line in screen.screen(back=0) for line in lines):
-            return True
-    return False
+    return any(screen.changes("Up") and all(line in screen.screen(back=0) for line in lines) for _ in range(keys))
 
 
 def test_a_denied_line_is_not_run_and_stays_to_be_edited(terminal):

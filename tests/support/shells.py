@@ -145,5 +145,16 @@ class Terminal:
                 before, since = now, time.monotonic()
             time.sleep(0.05)
 
+    def changes(self, key, seconds=10):
+        """Press a key and wait until the screen shows something else, and then nothing new; False where it shows the same."""
+        before, until = self.screen(back=0), time.monotonic() + seconds
+        self.key(key)
+        while self.screen(back=0) == before:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        self.quiet()
+        return True
+
     def close(self):
         self._tmux("kill-server")
