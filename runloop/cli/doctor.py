@@ -154,6 +154,8 @@ def _guest(settings: Settings) -> Finding:
     from runloop.sandbox.guestfile import guest_digest
 
     cache = settings.directories.cache
+    if cache.is_dir():
+        CompiledCache(cache).require_executable()
     if not cache.is_dir() or CompiledCache(cache).verified(guest_digest(), fuel=False) is None:
         return Finding(
             "guest", "warn", "the Python guest is not compiled on this machine yet", "the first run, or `rlp up`, takes some seconds for it"

@@ -132,6 +132,15 @@ class CompiledCache:
             file.unlink(missing_ok=True)
         return None
 
+    def require_executable(self) -> None:
+        """Refuse a file system that is mounted ``noexec``: the kernel maps no code from it, in any worker."""
+        if os.statvfs(self.directory).f_flag & os.ST_NOEXEC:
+            raise Unavailable(
+                f"the cache of compiled guests {self.directory} lies on a file system that is mounted noexec",
+                code="cache.noexec", where=Where(file=str(self.directory)),
+                hint="set XDG_CACHE_HOME to a directory on another one: compiled guests are executed from there",
+            )  # fmt: skip
+
     async def ensure(
         self,
         kind: str,
@@ -144,6 +153,7 @@ class CompiledCache:
     ) -> Path:
         """Give the path of the compiled code, compiling it in a child process if need be; concurrent users wait for one compilation."""
         with _usable(self.directory):
+            self.require_executable()
             return await self._ensure(kind, digest, code, fuel=fuel, name=name, progress=progress)
 
     async def _ensure(

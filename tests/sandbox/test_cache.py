@@ -153,6 +153,21 @@ def test_something_else_in_the_place_of_the_cache_is_named_with_the_repair(tmp_p
     assert "XDG_CACHE_HOME" in refused.value.hint
 
 
+async def test_a_cache_where_nothing_may_be_executed_is_refused_before_anything_runs(cache, monkeypatch):
+    real = os.statvfs
+
+    def noexec(path):
+        found = real(path)
+        return os.statvfs_result((*found[:8], found.f_flag | os.ST_NOEXEC, *found[9:]))
+
+    monkeypatch.setattr(os, "statvfs", noexec)
+    counting = Counting()
+    with pytest.raises(Unavailable, match="noexec") as refused:
+        await _ensure(cache, counting)
+    assert (refused.value.code, refused.value.where.file) == ("cache.noexec", str(cache.directory))
+    assert "XDG_CACHE_HOME" in refused.value.hint
+
+
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_a_key_that_is_no_file_is_replaced_or_named_and_never_waited_for(cache, make):
     key = cache.directory / "key"
