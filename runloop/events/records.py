@@ -290,7 +290,7 @@ class ApprovalEnded(RecordMeta, frozen=True):
 
 
 class ArtifactCreated(RecordMeta, frozen=True):
-    """A run made a file; both hashes are over its bytes."""
+    """A run made a file; both hashes are over its bytes, and ``taint`` says where content in it came from."""
 
     node: Text
     kind: Text
@@ -300,6 +300,7 @@ class ArtifactCreated(RecordMeta, frozen=True):
     summary: str | None = None
     sources: list[Source] | None = None
     bytes: Count | None = None
+    taint: list[str] | None = None
 
 
 class DivergenceFound(RecordMeta, frozen=True):

@@ -208,6 +208,12 @@ class KnowledgeBase:
 
         return get(self, key, self.agents_redactor(raw_contacts=raw_contacts))
 
+    def labels_of(self, event_ids: Iterable[int]) -> frozenset[str]:
+        """Where the content of these events came from, as far as an agent said them that had seen something from outside."""
+        from runloop.kb.origins import labels_of
+
+        return labels_of(self, event_ids)
+
     def why(self, key: str) -> list[StoredEvent]:
         """The events that touched an entity, oldest first; a key without prefix is tried as contact, artifact, run and note.
 

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.events import KINDS, NewEvent, StoredEvent
+from runloop.events import KINDS, NewEvent, StoredEvent, canonical
 from runloop.events.errors import UnknownKind
 from runloop.events.kinds import kind_of, validate
 from runloop.kb import evidence, facts
@@ -67,7 +67,13 @@ def propose(kb: KnowledgeBase, delta: StateDelta) -> StoredEvent:
     event = NewEvent(delta.kind, delta.payload, delta.actor, delta.scope, provenance, None, delta.key)
     validate(event.kind, event.payload)
     _check_references(kb, event, delta.evidence)
+    if delta.key is not None and (known := kb.ledger.by_key(delta.key)) is not None and _says_the_same(known, event):
+        return known  # another attempt may have seen other things before it said the same
     return kb.ledger.append([event])[0]
+
+
+def _says_the_same(known: StoredEvent, event: NewEvent) -> bool:
+    return (known.kind, known.actor, canonical(dict(known.payload))) == (event.kind, event.actor, canonical(dict(event.payload)))
 
 
 def _proposable() -> list[str]:

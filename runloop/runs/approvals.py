@@ -14,6 +14,7 @@ from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import RunloopError, Where
 from runloop.events import NewEvent, value_hash
 from runloop.events.records import ApprovalEnded, ApprovalRequested, Decider, OpenQuestion
+from runloop.kb.origins import provenance_of
 from runloop.policy import Admission, AdmissionRequest, Denial, Grant, OpeningPolicy, Scope, admit
 from runloop.runs.errors import NeedsPerson
 from runloop.runs.grants import STANDING, StandingGrant, StandingGrants
@@ -44,6 +45,7 @@ class CallInFlight(Protocol):
     args_hash: str
     call: int
     name: str
+    taint: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -128,6 +130,7 @@ class ApprovalDesk:
             "reason": denial.reason,
         }
         provenance = {"trace_id": run.trace_id, "opening_id": run.opening_id, "agent_id": who.agent_id, "rationale": "capability audit"}
+        provenance |= provenance_of(frozenset(call.taint))
         return [NewEvent(kind="cap.audit", payload=payload, actor=who.agent_id, scope="system", provenance=provenance)]
 
     def _request(self, call: CallInFlight, prepared: Prepared, ctx: CallContext) -> AdmissionRequest:

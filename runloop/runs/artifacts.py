@@ -54,8 +54,12 @@ async def save_with_room(
         await asyncio.sleep(_LOOKS_S)
 
 
-def save_ports(directory: str, run_id: str, saved: Mapping[str, list[Any]]) -> list[SavedFile]:
+def save_ports(
+    directory: str, run_id: str, saved: Mapping[str, list[Any]], labels: Callable[[str], frozenset[str]] = lambda _: frozenset()
+) -> list[SavedFile]:
     """Write every value of ``saved`` (``node.port`` → values) below ``directory/run_id``. Blocking; durable when it returns.
+
+    ``labels`` tells where what a node put out came from.
 
     Text is written as it is, anything else as indented JSON. Raises RunloopError ``run.artifact_write``, retryable where
     there is no room.
@@ -80,6 +84,7 @@ def save_ports(directory: str, run_id: str, saved: Mapping[str, list[Any]]) -> l
                 ) from error
             sha256, size = hashlib.sha256(content).hexdigest(), len(content)
             kind = "text" if is_text else "json"
-            record = ArtifactCreated(node, kind, str(path), digest, sha256, summary=f"{ref} of the run", bytes=size)
+            taint = sorted(labels(node)) or None
+            record = ArtifactCreated(node, kind, str(path), digest, sha256, summary=f"{ref} of the run", bytes=size, taint=taint)
             files.append(SavedFile(record, Saved(str(path), kind, node, port, ref, digest, sha256, size)))
     return files

@@ -10,6 +10,7 @@ from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import SentMail
 from runloop.events import NewEvent
 from runloop.kb import StateDelta
+from runloop.kb.origins import provenance_of
 from runloop.policy import Capabilities, Override
 from runloop.policy.commands import ExecGrants
 from runloop.policy.net import NetGrants, split_host
@@ -40,6 +41,10 @@ class KnowledgeForAgents:
         """One entity, or None."""
         return await asyncio.to_thread(self._kb.get, key, raw_contacts=raw_contacts)
 
+    async def labels(self, event_ids: Sequence[int]) -> frozenset[str]:
+        """Where the content of these events came from."""
+        return await asyncio.to_thread(self._kb.labels_of, event_ids)
+
     async def query(self, sql: str, limit: int) -> dict[str, Any]:
         """Columns, rows and whether there are more."""
         return (await asyncio.to_thread(self._kb.query, sql, max_rows=limit, for_agents=True)).to_dict()
@@ -50,7 +55,7 @@ class KnowledgeForAgents:
             kind=proposal.kind,
             payload=dict(proposal.payload),
             actor=f"agent:{ctx.agent}",
-            provenance={"trace_id": f"trace:{ctx.run_id}", "agent_id": f"agent:{ctx.agent}"},
+            provenance={"trace_id": f"trace:{ctx.run_id}", "agent_id": f"agent:{ctx.agent}", **provenance_of(ctx.taint)},
             evidence=tuple(proposal.evidence),
             rationale=proposal.rationale or None,
             key=proposal.idempotency_key,
@@ -91,6 +96,7 @@ class LedgerSentLog:
         }
         identity = run.recorder.identity
         provenance = {"trace_id": identity.trace_id, "opening_id": identity.opening_id, "agent_id": f"agent:{ctx.agent}"}
+        provenance |= provenance_of(ctx.taint)
         event = NewEvent(
             kind="email.sent", payload=payload, actor=f"agent:{ctx.agent}", scope="user", provenance=provenance, key=f"mail:{mail.key}"
         )

@@ -55,6 +55,7 @@ class Reports:
             "bytes": artifact.bytes,
             **({"summary": artifact.summary} if artifact.summary else {}),
             **({"sources": [dict(source) for source in artifact.sources]} if artifact.sources else {}),
+            **({"taint": sorted(ctx.taint)} if ctx.taint else {}),
         }
         run = self._manager.run_of(ctx)
         if ctx.asked_ms is not None:  # an earlier process asked for it and may have recorded it

@@ -571,7 +571,7 @@ class Run:
         saved: list[SavedFile] = []
         try:
             if done.saved:
-                save = partial(save_ports, self.services.artifacts_dir, self.run_id, done.saved)
+                save = partial(save_ports, self.services.artifacts_dir, self.run_id, done.saved, self.labels.of)
                 saved = await save_with_room(save, self._no_room, lambda: self.recorder.halted)
         except RunloopError as error:
             if status == "succeeded":

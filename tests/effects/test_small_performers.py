@@ -37,7 +37,8 @@ def kb_caps(read=(), write=()):
 @dataclass
 class Knowledge:
     entity: dict | None = None
-    hits: tuple = ({"key": "k"},)
+    hits: tuple = ({"key": "k", "event_id": 1},)
+    origins: dict = field(default_factory=dict)
     error: RunloopError | None = None
     asked: list = field(default_factory=list)
 
@@ -52,6 +53,9 @@ class Knowledge:
             raise self.error
         self.asked.append((key, raw_contacts))
         return self.entity
+
+    async def labels(self, event_ids):
+        return frozenset(label for event_id in event_ids for label in self.origins.get(event_id, ()))
 
     async def query(self, sql, limit):
         if self.error:
@@ -73,7 +77,7 @@ async def test_a_search_covers_the_granted_domains(make_ctx, crossing):
     kb = Knowledge()
     outcome = await crossing(KbSearch(kb, DOMAINS), {"query": "q"}, make_ctx(kb_caps(["notes"])))
 
-    assert outcome.result == {"hits": [{"key": "k"}]}
+    assert outcome.result == {"hits": [{"key": "k", "event_id": 1}]}
     assert kb.asked == [("q", ("notes",), 10, False)]
 
 
@@ -93,7 +97,7 @@ async def test_unmasked_addresses_need_their_own_grant(make_ctx, crossing):
 
 
 async def test_an_entity_is_given_where_its_domain_is_granted(make_ctx, crossing, refusal):
-    kb = Knowledge(entity={"domain": "contacts", "key": "k"})
+    kb = Knowledge(entity={"domain": "contacts", "key": "k", "data": {}, "event_id": 1})
 
     assert (await crossing(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx(kb_caps(["contacts"])))).result == kb.entity
     assert (await crossing(KbGet(Knowledge(), DOMAINS), {"key": "k"}, make_ctx(kb_caps(["contacts"])))).result is None
@@ -126,12 +130,23 @@ async def test_sql_is_asked_where_the_domain_query_is_named(make_ctx, crossing, 
 async def test_what_others_wrote_is_outside_content_for_whoever_reads_it(make_ctx, crossing, key, taint):
     caps = make_ctx(kb_caps(["notes", "events"]))
     kind = key.replace(":", ".").split(".")[0] + ".imported"
-    found = await crossing(KbSearch(Knowledge(hits=({"key": "note:x"}, {"key": key})), DOMAINS), {"query": "q"}, caps)
-    got = await crossing(KbGet(Knowledge({"domain": "notes", "key": key, "data": {}}), DOMAINS), {"key": key}, caps)
+    found = await crossing(
+        KbSearch(Knowledge(hits=({"key": "note:x", "event_id": 1}, {"key": key, "event_id": 2})), DOMAINS), {"query": "q"}, caps
+    )
+    got = await crossing(KbGet(Knowledge({"domain": "notes", "key": key, "data": {}, "event_id": 2}), DOMAINS), {"key": key}, caps)
     event = await crossing(
-        KbGet(Knowledge({"domain": "events", "key": "event:3", "data": {"kind": kind}}), DOMAINS), {"key": "event:3"}, caps
+        KbGet(Knowledge({"domain": "events", "key": "event:3", "data": {"kind": kind}, "event_id": 3}), DOMAINS), {"key": "event:3"}, caps
     )
     assert (found.taint, got.taint, event.taint) == (taint, taint, taint)
+
+
+async def test_what_an_agent_said_that_had_seen_something_from_outside_is_from_there_for_whoever_reads_it(make_ctx, crossing):
+    origins, caps = {2: {"http:a.example", "file:/x"}, 3: {"exec:git"}}, make_ctx(kb_caps(["notes", "facts"]))
+    hits = ({"key": "note:x", "event_id": 1}, {"key": "fact:2", "event_id": 2}, {"key": "message:ab", "event_id": 3})
+    found = await crossing(KbSearch(Knowledge(hits=hits, origins=origins), DOMAINS), {"query": "q"}, caps)
+    entity = {"domain": "facts", "key": "fact:2", "data": {}, "event_id": 2}
+    got = await crossing(KbGet(Knowledge(entity, origins=origins), ("facts",)), {"key": "fact:2"}, caps)
+    assert (found.taint, got.taint) == ({"http:a.example", "file:/x", "exec:git", "kb:mail"}, {"http:a.example", "file:/x"})
 
 
 async def test_a_query_that_may_show_what_others_wrote_gives_outside_content(make_ctx, crossing):

@@ -200,3 +200,20 @@ async def test_what_ran_out_of_time_had_read_what_it_had_read(bench, desk):
         result = await b.run(SPAWNS)
         assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
         assert "1000 ms" in b.outbox.sent[0][1]
+
+
+MAKES = """@agent
+def run():
+    first = emit.artifact("first.txt", "one")
+    hits = kb.search("pier")
+    emit.artifact("second.txt", "two")
+    return {"out": "three"}
+"""
+MADE = 'version: 0\nname: makes\nnodes: [{id: n, use: "agent:makes"}]\nedges: []\nartifacts: {save: [n.out]}\n'
+
+
+async def test_an_artifact_says_where_its_maker_had_read_when_it_was_made(bench):
+    async with bench() as b:
+        b.agent("makes", MAKES, caps="kb_read = true")
+        assert (await b.run(MADE)).status == "succeeded"
+        assert [made.get("taint") for made in b.metas("artifact.created")] == [None, ["web"], ["web"]]

@@ -62,9 +62,10 @@ class KbSearch:
         data = prepared.data
         try:
             hits = await self._kb.search(data["query"], data["domains"], data["limit"], raw_contacts=_raw_contacts(ctx))
+            labels = await self._kb.labels([hit["event_id"] for hit in hits])
         except RunloopError as error:
             raise _refused(error) from error
-        return Outcome({"hits": hits}, taint=_outside(hit["key"] for hit in hits))
+        return Outcome({"hits": hits}, taint=labels | _outside(hit["key"] for hit in hits))
 
 
 class KbGet:
@@ -85,12 +86,13 @@ class KbGet:
         """Do what was prepared."""
         try:
             entity = await self._kb.get(prepared.data["key"], raw_contacts=_raw_contacts(ctx))
+            labels = frozenset() if entity is None else await self._kb.labels([entity["event_id"]])
         except RunloopError as error:
             raise _refused(error) from error
         if entity is not None:
             require(ctx.caps.check_kb(entity["domain"], write=False))
             kind = entity["data"].get("kind") if entity["domain"] == "events" else None
-            return Outcome(entity, taint=_outside([str(kind).replace(".", ":") if kind else entity["key"]]))
+            return Outcome(entity, taint=labels | _outside([str(kind).replace(".", ":") if kind else entity["key"]]))
         return Outcome(None)
 
 

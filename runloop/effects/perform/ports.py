@@ -34,6 +34,10 @@ class KnowledgePort(Protocol):
         """The entity as ADR 1 ``kb.get`` names it."""
         ...
 
+    async def labels(self, event_ids: Sequence[int]) -> frozenset[str]:
+        """Where the content of these events came from, as far as agents said them that had seen something from outside."""
+        ...
+
     async def query(self, sql: str, limit: int) -> dict[str, Any]:
         """Columns, rows and whether there are more, of one read-only statement over the masked tables."""
         ...

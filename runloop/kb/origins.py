@@ -1,0 +1,60 @@
+"""Where the content of events came from: the labels of what an agent had seen when it said them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runloop.events import canonical, parse
+from runloop.kb.runs import places_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runloop.events import StoredEvent
+    from runloop.kb.base import KnowledgeBase
+
+_TAINT = "taint"
+
+
+def provenance_of(labels: frozenset[str]) -> dict[str, str]:
+    """What the provenance of an event says of the labels: nothing where there are none."""
+    return {_TAINT: canonical(sorted(labels)).decode()} if labels else {}
+
+
+def labels_of(kb: KnowledgeBase, event_ids: Iterable[int]) -> frozenset[str]:
+    """The labels of what these events say.
+
+    Of an event outside a run and of an artifact, those of its maker at that moment; of any other record of a run, those of everything
+    that reached the run: a record does not say which of it stands in it.
+    """
+    found: set[str] = set()
+    runs: set[str] = set()
+    for event_id in dict.fromkeys(event_ids):
+        event = kb.ledger.get(event_id)
+        if event is None:
+            continue
+        found.update(parse(str(event.provenance.get(_TAINT, "[]"))))
+        if event.kind == "artifact.created":
+            found.update(_recorded(event.payload))
+        elif (run_id := _run_of(event)) is not None:
+            runs.add(run_id)
+    return frozenset(found.union(*(_of_run(kb, run_id) for run_id in runs)))
+
+
+def _run_of(event: StoredEvent) -> str | None:
+    return event.payload.get("run_id") if "meta" in event.payload else None
+
+
+def _recorded(payload: Any) -> list[str]:
+    labels = (payload.get("meta") or {}).get(_TAINT)
+    return labels if isinstance(labels, list) else []
+
+
+def _of_run(kb: KnowledgeBase, run_id: str) -> set[str]:
+    """Every label in the records of a run; of those that have one only these are read."""
+    with kb.reading() as db:
+        places = canonical([event_id for event_id, _ in places_of(db, run_id, 0)]).decode()
+    sql = """SELECT payload_json FROM events WHERE id IN (SELECT value FROM json_each(?)) AND instr(payload_json, '"taint"')"""
+    with kb.ledger.reading() as db:
+        rows: list[Any] = db.execute(sql, (places,)).fetchall()
+    return {label for (payload,) in rows for label in _recorded(parse(payload))}
