@@ -26,6 +26,9 @@ _LOOSE_JOINER = f"(?<!{_SEEN})(?<!{_SEEN}\ufe0f(?=\u200d))(?!(?<=[0-9#*])\ufe0f\
 UNSAFE: Final = lazy(f"[\x00-\x08\x0b-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 _UNSAFE_IN_CELL = lazy(f"[\x00-\x1f{_DRIVING}{_INVISIBLE}]|{_LOOSE_JOINER}")
 
+_WORD: Final = lazy(r"\w+")
+_BESIDE_LATIN: Final = frozenset({"", "LATIN", "CJK", "HIRAGANA", "KATAKANA", "HANGUL", "FEMININE", "MASCULINE", "MODIFIER"})
+"""Scripts whose letters stand in words with Latin ones, and look like none of them."""
 ASCII: Final = str.maketrans("·▶◆‖⏸✔✘–—■▼▲▽…│┆┌└─├┬┴┤┼┐┘←↑↓→█▒░", ".>*==+x--#v^v~||++-+++++++<^v>#%.")
 """What stands for our own signs where a terminal lacks them, as wide as they are; what others wrote stays what it is."""
 A_TIME: Final = "a time"
@@ -80,6 +83,51 @@ def fitted(text: str, size: int) -> str:
             break
         kept += char
     return kept + "…"
+
+
+def broken(line: str, room: int) -> list[str]:
+    """The line in pieces of at most ``room`` columns, broken after a blank where there is one; together they are the line."""
+    pieces, start = [], 0
+    while (end := _beyond(line, start, room)) < len(line):
+        cut = line.rfind(" ", start, end) + 1
+        end = cut if cut - start > room // 2 else max(start + 1, end)
+        pieces.append(line[start:end])
+        start = end
+    return [*pieces, line[start:]] if start < len(line) or not pieces else pieces
+
+
+def _beyond(line: str, start: int, room: int) -> int:
+    """Where the first character stands that does not fit into ``room`` columns from ``start`` on; the line's end where all do."""
+    if line[start : start + room + 1].isascii():
+        return min(start + room, len(line))
+    from unicodedata import combining, east_asian_width
+
+    for at in range(start, len(line)):
+        char = line[at]
+        room -= 1 if char < "\u0300" else 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
+        if room < 0:
+            return at
+    return len(line)
+
+
+def lookalikes(name: str) -> list[str]:
+    """The characters of an address, a path or a command that may be taken for others, as character and name.
+
+    In an e-mail address that is every one beyond ASCII; elsewhere every letter of other scripts in a word that has Latin ones, too.
+    """
+    if name.isascii():
+        return []
+    from unicodedata import name as called
+
+    def script(char: str) -> str:
+        return called(char, "").partition(" ")[0] if char.isalpha() else ""
+
+    found: dict[str, None] = {}
+    for word in [name] if "@" in name else _WORD.findall(name):
+        latin = any(script(char) == "LATIN" for char in word)
+        odd = [char for char in word if not char.isascii() and ("@" in name or (latin and script(char) not in _BESIDE_LATIN))]
+        found.update(dict.fromkeys(odd))
+    return [f"{clean_line(char)} is U+{ord(char):04X} {called(char, '')}".rstrip() for char in found]
 
 
 def span(ms: int | None) -> str:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from runloop.dataclass import dataclass
 from runloop.patterns import lazy
 from runloop.text import ASCII, UNSAFE
+from runloop.text import broken as broken  # noqa: PLC0414 - the command line finds it here
 from runloop.text import clean as clean  # noqa: PLC0414 - the command line finds it here
 from runloop.text import clean_line as clean_line  # noqa: PLC0414 - the command line finds it here
 from runloop.text import display_width as display_width  # noqa: PLC0414 - the command line finds it here
 from runloop.text import fitted as fitted  # noqa: PLC0414 - the command line finds it here
+from runloop.text import lookalikes as lookalikes  # noqa: PLC0414 - the command line finds it here
 
 if TYPE_CHECKING:
     from runloop.errors import RunloopError

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from runloop.cli.output import clean, clean_line, exact, is_terminal, terminal_width, use_color
+from runloop.cli.output import broken, clean, clean_line, exact, is_terminal, lookalikes, terminal_width, use_color
 from runloop.cli.times import clock
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer, in_time
@@ -33,6 +33,8 @@ _SCOPE_WORDS = {
 }
 _NO = ("n", "no")
 _RULE = 55
+_SHORT = 40
+"""Characters of a default answer that stand in the prompt itself."""
 _FAR = 12
 """Lines below a question after which it is said again: it may have scrolled away."""
 
@@ -93,18 +95,21 @@ class TerminalPerson:
 
     async def _put(self, question: Question, agent: str) -> PersonAnswer | None:
         asks = _bold(f"{clean_line(agent)} asks:")
-        _say(f"\n{asks} {clean(question.text)}")
-        if question.detail:
-            _say(clean(question.detail))
-        if question.text.count("\n") + question.detail.count("\n") > _FAR:
-            _say(f"\n{asks} {clean_line(question.text.partition(chr(10))[0])}")
+        first, *more = question.text.split("\n", 1)
+        asked = ["", *_labelled(asks, first)]
+        below = [line for text in (*more, question.detail) if text for line in _gutter(text)]
+        _say("\n".join([*asked, *below, *(asked if len(below) > _FAR else ())]))
         if question.closes_ms is not None:
             _say(f"  (without an answer by {clock(question.closes_ms)}: {clean_line(question.on_timeout)})")
         for number, option in enumerate(question.options, start=1):
-            _say(f"  {number}) {clean_line(option)}")
+            _say("\n".join(_labelled(f"  {number})", option)))
         prompt = "Number: " if question.options else "Answer: "
         if question.default is not None:
-            prompt = f"{prompt.removesuffix(': ')} [{clean_line(question.default)}]: "
+            shown = clean_line(question.default)
+            if len(shown) > _SHORT:
+                _say("\n".join(_labelled("  Enter alone answers:", shown)))
+                shown = "that"
+            prompt = f"{prompt.removesuffix(': ')} [{shown}]: "
         while True:
             answer = await self._line(prompt)
             if answer is None:
@@ -160,23 +165,49 @@ class TerminalPerson:
 
 
 def _approval_text(request: ApprovalRequest) -> str:
-    """Everything that would happen, whole: nothing is cut, and nothing in it can drive the terminal."""
+    """Everything that would happen, whole: nothing is cut, nothing in it can drive the terminal, and nothing in it can pass for ours.
+
+    What it is about stands below it once more where it is long: who decides there may not see where it began.
+    """
+    about = _about(request)
+    rule = min(_RULE, terminal_width() - 3)
+    what = _gutter(request.what)
+    lines = ["", *about, *_labelled("  because ", request.reason), "  ┌─ exactly this ".ljust(rule + 3, "─"), *what, "  └" + "─" * rule]
+    return "\n".join([*lines, f"  {len(what)} lines above", *about] if len(what) > _FAR else lines)
+
+
+def _about(request: ApprovalRequest) -> list[str]:
     lines = [
-        "",
         _bold(f"Approval needed: {clean_line(request.action)}"),
         f"  run      {clean_line(request.opening_name)}  {request.run_id}",
+        f"  asked by {clean_line(request.agent)}, node {clean_line(request.node)}",
     ]
-    lines.append(f"  asked by {clean_line(request.agent)}, node {clean_line(request.node)}")
     if request.recipients:
-        lines.append(f"  to       {clean_line(', '.join(request.recipients))}")
+        lines += _labelled("  to      ", ", ".join(request.recipients))
+        for each in request.recipients:
+            if odd := lookalikes(each):
+                lines += _labelled("  careful ", f"{each}: {', '.join(odd)}")
     if request.taint:
-        lines.append(f"  contains content from: {clean_line(', '.join(sorted(request.taint)))}")
-    lines.append(f"  because  {clean_line(request.reason)}")
-    rule = min(_RULE, terminal_width() - 3)
-    lines.append("  ┌─ exactly this ".ljust(rule + 3, "─"))
-    lines += [f"  │ {line}" for line in exact(clean(request.what.replace("\r\n", "\n")), sys.stderr).split("\n")]
-    lines.append("  └" + "─" * rule)
-    return "\n".join(lines)
+        lines += _labelled("  contains content from:", ", ".join(sorted(request.taint)))
+    return lines
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    """A label of ours and, on its line, what others wrote; where that goes on, below, after a mark."""
+    room, shown = terminal_width() - 5, exact(clean_line(text), sys.stderr)
+    first = broken(shown, max(8, room - len(label)))[0]
+    rest = shown[len(first) :]
+    return [f"{label} {first}", *(f"  ┆ {each}" for each in broken(rest, max(8, room)) if rest)]
+
+
+def _gutter(text: str) -> list[str]:
+    """What others wrote, as lines that no terminal has to break: each begins with a mark, another one where a line goes on."""
+    room = max(8, terminal_width() - 4)
+    lines = []
+    for line in exact(clean(text.replace("\r\n", "\n")), sys.stderr).split("\n"):
+        first, *more = broken(line.expandtabs(8), room)
+        lines += [f"  │ {first}", *(f"  ┆ {each}" for each in more)]
+    return lines
 
 
 def forget_typed_ahead() -> None:

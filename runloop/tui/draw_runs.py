@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from runloop.text import clean_line, span, with_time_left
+from runloop.text import clean_line, lookalikes, span, with_time_left
 from runloop.tui.board import Board, arranged
 from runloop.tui.model import RunModel
 from runloop.tui.page import NOTHING, Column, Page, Row, cells, count, header, line, money, paragraphs, state_piece, widths
@@ -107,23 +107,27 @@ def asked_lines(shown: Mapping[str, Any], width: int, *, drawn: bool = True) -> 
     What would leave stands in a frame, or where nothing is drawn in lines that begin with four blanks: nothing in it can pass for ours.
     """
     question = shown["type"] == "question"
+    frame = "│ " if drawn else "    "
     rows = [line(f"{'Question' if question else 'Approval'} of {shown['agent']}, node {shown['node']}, run {shown['run_id']}", "bold")]
     if question:
-        rows += [line(""), *paragraphs(shown["question"], width, "bold")]
+        rows += [line(""), *paragraphs(shown["question"], width, "bold", indent=frame)]
         if shown.get("detail"):
-            rows += paragraphs(shown["detail"], width)
+            rows += [Row(((frame, "dim"),)), *paragraphs(shown["detail"], width, indent=frame)]
         rows += [line(f"  {number}) {option}") for number, option in enumerate(shown["options"], start=1)]
         if shown.get("default") is not None:
             rows.append(line(f"without an answer: {shown['default']}", "dim"))
         return rows
     rows.append(line(f"action   {shown['action']}"))
     rows += _named("to       ", shown["recipients"], width)
+    for each in shown["recipients"]:
+        if odd := lookalikes(each):
+            rows += paragraphs(f"careful  {each}: {', '.join(odd)}", width, "error")
     rows += _named("content from outside: ", shown["taint"], width, "error")
     rows += paragraphs(f"because  {shown['reason']}", width)
     if not drawn:
-        return [*rows, line("exactly this:"), *paragraphs(str(shown["what"]), width, indent="    "), line("that is all of it")]
+        return [*rows, line("exactly this:"), *paragraphs(str(shown["what"]), width, indent=frame), line("that is all of it")]
     rows.append(Row((("┌─ exactly this " + "─" * max(0, width - 16), "dim"),)))
-    rows += paragraphs(str(shown["what"]), width, "bold", indent="│ ")
+    rows += paragraphs(str(shown["what"]), width, "bold", indent=frame)
     rows.append(Row((("└" + "─" * max(0, width - 2), "dim"),)))
     return rows
 

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any, Final, TypeVar
 
 from runloop.dataclass import dataclass
-from runloop.text import clean_line, display_width, fitted
+from runloop.text import broken, clean_line, display_width, fitted
 
 Piece = tuple[str, str]
 """Text and the name of its style: one of STYLES."""
@@ -111,27 +111,8 @@ def paragraphs(text: str, width: int, style: str = "", *, indent: str = "") -> l
     rows: list[Row] = []
     room = max(8, width - display_width(indent))
     for raw in text.replace("\r\n", "\n").split("\n"):
-        rest = clean_line(raw.expandtabs(4))
-        while True:
-            here = _head(rest, room)
-            rows.append(Row(((indent, "dim"), (here, style))))
-            rest = rest[len(here) :]
-            if not rest:
-                break
+        rows += (Row(((indent, "dim"), (here, style))) for here in broken(clean_line(raw.expandtabs(4)), room))
     return rows
-
-
-def _head(text: str, room: int) -> str:
-    """As much of a line as has room, broken after a blank where there is one; at least one character."""
-    if display_width(text) <= room:
-        return text
-    taken = 0
-    for at, char in enumerate(text):
-        taken += display_width(char)
-        if taken > room:
-            cut = text.rfind(" ", 0, at) + 1
-            return text[: cut if cut > room // 2 else max(1, at)]
-    return text
 
 
 def widths(columns: Sequence[Column], width: int) -> list[int]:

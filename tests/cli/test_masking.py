@@ -153,7 +153,8 @@ def test_the_masks_of_every_verb_are_the_same(rlp):
         assert mask in rlp(*words)[1], words
 
 
-def test_an_approval_shows_the_true_recipient_and_text():
+def test_an_approval_shows_the_true_recipient_and_text(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     names = {"opening_name": "write", "node": "mailer", "agent": "mailer", "action": "mail.smtp", "reason": "it leaves the machine"}
     request = ApprovalRequest("a", RUN.run_id, **names, what=TEXT, recipients=(ADDRESS,), scopes=(Scope.ONCE,), taint=frozenset())
     shown = person._approval_text(request)
