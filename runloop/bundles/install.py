@@ -18,6 +18,7 @@ from runloop.bundles.manifest import MANIFEST
 from runloop.bundles.tree import IGNORED_DIRS, read_tree
 from runloop.dataclass import dataclass
 from runloop.errors import Denied, Where
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,7 +85,7 @@ def _local_path(source: str) -> Path:
         raise BundleInvalid(
             f"there is nothing at {path}", code="bundle.source", where=Where(file=str(path)), hint="give a directory or a tar archive"
         )
-    return path.resolve()
+    return followed(path)
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def _place(staging: Path, source: Path, root: Path, *, force: bool, home: str | 
         raise _invalid(inspection, found, source)
     bundle = inspection.bundle
     target = root / bundle.ref
-    if source == target.resolve():
+    if source == followed(target):
         raise BundleInvalid(
             "the source is the place to install to", code="bundle.same_place", where=Where(file=str(target)), hint="nothing to do"
         )

@@ -25,6 +25,7 @@ from runloop.cli.agent_views import (
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle, BundleStore
@@ -354,7 +355,7 @@ def _is_path(target: str) -> bool:
 def _place(store: BundleStore, target: str) -> Path:
     """Find the directory of an agent, sound or not."""
     if _is_path(target):
-        return Path(target).resolve()
+        return followed(target)
     name, at, variant = target.partition("@")
     return store.find(name, variant if at else None)
 
@@ -374,7 +375,7 @@ def _bundle(store: BundleStore, target: str) -> Bundle:
     from runloop.bundles import load_bundle
 
     if _is_path(target):
-        return store.narrowed(load_bundle(Path(target).resolve(), home=_home(), env=os.environ))
+        return store.narrowed(load_bundle(followed(target), home=_home(), env=os.environ))
     name, at, variant = target.partition("@")
     return store.resolve(name, variant if at else None)
 

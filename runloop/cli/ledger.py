@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -40,6 +41,6 @@ def reading_ledger() -> Iterator[Ledger]:
 
 def require(path: Path) -> None:
     """Raise InvalidInput ``run.no_ledger`` unless the ledger is there."""
-    if not path.exists():
+    if not os.path.lexists(path):
         message = f"nothing has been recorded yet: there is no {path}"
         raise InvalidInput(message, code="run.no_ledger", hint="`rlp run OPENING` makes the first record")

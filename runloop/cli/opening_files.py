@@ -15,6 +15,7 @@ from runloop.cli.document import print_document
 from runloop.cli.opening_source import STDIN, FilesArgument, read
 from runloop.cli.options import JsonOption
 from runloop.errors import EXIT_FAILED, EXIT_OK, InvalidInput, Where
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from runloop.openings.templates import Cast
@@ -160,7 +161,7 @@ def _create(path: Path, text: str, *, force: bool, forcible: bool = True) -> Non
 
 def _replace(path: Path, text: str) -> None:
     """Write beside the place and rename, so that nobody ever reads half a file; rights and links stay."""
-    target = path.resolve()
+    target = followed(path)
     staged = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def read(file: str) -> tuple[str, bytes]:
         return STDIN, sys.stdin.buffer.read(MAX_BYTES + 1)
     path = Path(file)
     try:
-        path = path if path.exists() else _named(file)
+        path = path if path.exists() and not path.is_dir() else _named(file)
         with path.open("rb") as stream:
             return str(path), stream.read(MAX_BYTES + 1)
     except OSError as error:

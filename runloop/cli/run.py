@@ -213,7 +213,7 @@ def working_directory() -> str:
         place.encode()
     except UnicodeEncodeError:
         hint = "change to a directory whose name is; its agents/ and openings/ can be copied there"
-        raise InvalidInput(f"the working directory {place!a} is not UTF-8", code="run.workdir", hint=hint) from None
+        raise InvalidInput(f"the working directory {place!a} is not UTF-8", code="config.path_not_text", hint=hint) from None
     return place
 
 

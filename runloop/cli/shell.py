@@ -16,6 +16,7 @@ from runloop.cli.options import JsonOption, LinesOption, TableOption
 from runloop.cli.whole import remedy, write_whole
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError, Where
+from runloop.links import followed
 from runloop.router import rcblock
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class _Start:
 
     def write(self, text: str) -> Path | None:
         """Keep what is there under another name, then replace it whole; the name of the backup."""
-        real = self.path.resolve()
+        real = followed(self.path)
         try:
             backup = None
             if real.exists():

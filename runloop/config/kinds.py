@@ -21,6 +21,7 @@ from runloop.patterns import lazy
 
 TRUE = ("true", "yes", "on", "1")
 FALSE = ("false", "no", "off", "0")
+_ODD = lazy(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _INTEGER = lazy(r"[+-]?(0|[1-9][0-9]*(_[0-9]+)*)")
 
 
@@ -142,7 +143,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A line of text; one of ``choices`` if there are any; blank only where ``blank`` says so.
+    """A line of text, without control characters; one of ``choices`` if there are any; blank only where ``blank`` says so.
 
     ``unserved`` are choices of other versions, each with what to use instead.
     """
@@ -170,6 +171,9 @@ class Text:
             raise _wrong(raw, f"one of {', '.join(self.choices)}", hint)
         if not self.blank and not text.strip():
             raise _wrong(raw, f"{self.wanted} that is not blank")
+        if (odd := _ODD.search(text)) is not None:
+            what = "bytes that are no UTF-8" if "\ud800" <= odd[0] <= "\udfff" else f"the control character U+{ord(odd[0]):04X}"
+            raise _wrong(raw, "one line of plain text", "Write it again without.", got=what)
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise _wrong(raw, self.wanted)
         return text

@@ -102,7 +102,7 @@ def _of_key(error: ConfigError, key: Key) -> ConfigError:
     else:
         joint = "" if error.message.startswith(("[", ".")) else " " if error.message.startswith(("must ", "needs a value")) else ": "
         message = key.path + joint + error.message
-    return ConfigError(message, code=error.code, where=named(error.where, key.path), hint=error.hint)
+    return ConfigError(message, code=error.code, where=named(error.where, key.path), hint=error.hint or f"It is: {key.doc}")
 
 
 def _highest(key: Key, assignments: tuple[Assignment, ...]) -> Explanation:

@@ -5,7 +5,9 @@ The file is only composed, never constructed: no tag can build an object, and ev
 
 from __future__ import annotations
 
-from pathlib import Path
+import errno
+import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from runloop.config.errors import ConfigError
@@ -13,6 +15,8 @@ from runloop.config.raw import Raw
 from runloop.errors import Where
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from yaml.nodes import Node
 
 MAX_BYTES = 1 << 20
@@ -22,30 +26,58 @@ _PLAIN_TAGS = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp", "merge", "value")
 )
 _NULL = "tag:yaml.org,2002:null"
+_WRITE_YAML = "Look at the indentation and the quotes there: `key: value` on a line of its own, text with : or # in quotes."
+_WRITE_FLAT = "No setting is nested so deeply; write each value out, without aliases."
 
 
 def read_file(path: Path) -> Raw | None:
     """The file's content as a map; ``None`` if there is no such file. Raises :class:`ConfigError` for anything unreadable."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = _content(path)
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        try:
+            target = str(path.readlink())
+        except OSError:
+            return None
+        raise _unreadable(path, f"it is a link to {target!r}, and nothing is there") from None
     except OSError as error:
-        raise ConfigError(
-            f"cannot read the configuration file {path}: {error.strerror or error}",
-            code="config.unreadable",
-            where=Where(file=str(path)),
-            hint="Make it readable for this user. It is not skipped, because it may hold limits.",
-        ) from None
+        raise _unreadable(path, error.strerror or str(error)) from None
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"the configuration file is larger than {MAX_BYTES} bytes", code="config.too_large", where=Where(file=str(path)))
+        raise ConfigError(
+            f"the configuration file is larger than {MAX_BYTES} bytes",
+            code="config.too_large",
+            where=Where(file=str(path)),
+            hint="Is it the right file? What is no setting belongs elsewhere.",
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError("the configuration file is not UTF-8", code="config.syntax", where=Where(file=str(path), line=line)) from None
+        where = Where(file=str(path), line=line)
+        raise ConfigError("the configuration file is not UTF-8", code="config.syntax", where=where, hint="Save it as UTF-8.") from None
     return parse(text, str(path))
+
+
+def _content(path: Path) -> bytes:
+    """The first bytes of a file, and of a pipe into which somebody writes. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISFIFO(os.fstat(handle).st_mode):
+            return file.read(MAX_BYTES + 1)
+        first = file.read(MAX_BYTES + 1)
+        if first == b"":
+            raise OSError(errno.EPIPE, "it is a pipe, and nobody writes into it")
+        os.set_blocking(handle, True)
+        return (first or b"") + file.read(MAX_BYTES + 1)
+
+
+def _unreadable(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"cannot read the configuration file {path}: {why}",
+        code="config.unreadable",
+        where=Where(file=str(path)),
+        hint="Make it readable for this user. It is not skipped, because it may hold limits.",
+    )
 
 
 def parse(text: str, file: str) -> Raw:
@@ -57,13 +89,14 @@ def parse(text: str, file: str) -> Raw:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Where(file=file, line=mark.line + 1, column=mark.column + 1) if mark else Where(file=file)
-        raise ConfigError(f"invalid YAML: {error.problem or error.context}", code="config.syntax", where=where) from None
+        raise ConfigError(f"invalid YAML: {error.problem or error.context}", code="config.syntax", where=where, hint=_WRITE_YAML) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         where = Where(file=file, line=line)
-        raise ConfigError(f"invalid YAML: {error.reason}", code="config.syntax", where=where) from None
+        raise ConfigError(f"invalid YAML: {error.reason}", code="config.syntax", where=where, hint="Remove the character.") from None
     except RecursionError:
-        raise ConfigError("the configuration file is nested too deeply", code="config.syntax", where=Where(file=file)) from None
+        where = Where(file=file)
+        raise ConfigError("the configuration file is nested too deeply", code="config.syntax", where=where, hint=_WRITE_FLAT) from None
     if node is None:
         return Raw({}, Where(file=file))
     converted = _Converter(file).convert(node, 0)
@@ -92,7 +125,9 @@ class _Converter:
         where = self.where(node)
         self.budget -= 1
         if depth > MAX_DEPTH or self.budget < 0:
-            raise ConfigError("the configuration file is nested too deeply or too large", code="config.syntax", where=where)
+            raise ConfigError(
+                "the configuration file is nested too deeply or too large", code="config.syntax", where=where, hint=_WRITE_FLAT
+            )
         if node.tag not in _PLAIN_TAGS:
             raise ConfigError(f"the tag {node.tag!r} is not allowed", code="config.syntax", where=where, hint="Write plain values.")
         if isinstance(node, yaml.MappingNode):
@@ -109,11 +144,12 @@ class _Converter:
         for key_node, value_node in node.value:
             at = self.where(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ConfigError("a key must be text", code="config.syntax", where=at)
+                raise ConfigError("a key must be text", code="config.syntax", where=at, hint="Write `name: value`.")
             name: str = key_node.value
             if name in found:
                 first = found[name].key_where or found[name].where
-                raise ConfigError(f"the key {name!r} appears twice, first on line {first.line}", code="config.duplicate_key", where=at)
+                message = f"the key {name!r} appears twice, first on line {first.line}"
+                raise ConfigError(message, code="config.duplicate_key", where=at, hint="Keep one of the two.")
             found[name] = self.convert(value_node, depth + 1, at)
         return found
 

@@ -110,6 +110,10 @@ class KnowledgeBase:
         """
         return self._views.sync(most)
 
+    def require_same_ledger(self) -> None:
+        """Raise LedgerCorrupt where the ledger lost or changed what the derived tables have seen of it: nothing may be added to it then."""
+        self._views.require_same_ledger()
+
     def settle(self) -> None:
         """As :meth:`sync`; where something was erased or archived, returns when exact tables are made. Raises LedgerFull."""
         self._views.settle()

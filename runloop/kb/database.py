@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from runloop.errors import NO_ROOM, RunloopError, Where, exhausted
-from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly
+from runloop.kb.errors import LedgerCorrupt, LedgerError, LedgerFull, LedgerIO, LedgerLocked, LedgerReadOnly, NotALedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ BUSY_MS = 30_000  # how long a writer waits for another process
 PAGE = 4096  # bytes, SQLite's default
 CHECKPOINT_PAGES = 4000  # of that size, 16 MB of log before it is folded in: with SQLite's 1000, one commit in fifty waited 5 ms
 
+_MOVE_AWAY = "move it away, or put back the file that was there (`rlp kb restore` takes a backup)"
 _NO_ROOM = NO_ROOM | {errno.EFBIG}
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str], ...] = (
     ((apsw.IOError,), LedgerIO, "the device failed", "look at the system's log and the disk's health, then run `rlp kb verify`"),
@@ -36,7 +38,9 @@ def connect(
 ) -> apsw.Connection:
     """A connection in WAL mode; a new file is readable by its owner only and has pages of ``page`` bytes. Defaults are SQLite's."""
     with translated(path):
-        if not readonly:
+        if readonly:
+            _require_file(path)
+        else:
             create(path)
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
         db = apsw.Connection(str(path.absolute()), flags=flags | apsw.SQLITE_OPEN_URI)  # a URI is what may be attached
@@ -58,6 +62,17 @@ def connect(
         abandon(db)
         raise
     return db
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what is there and no file: of a pipe or a device SQLite says that the disk failed. Raises OSError, NotALedger."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise NotALedger(f"it is {what}, and no file", where=Where(file=str(path)), hint=_MOVE_AWAY)
 
 
 def memory() -> int:
@@ -155,6 +170,7 @@ def create(path: Path) -> None:
 
     SQLite syncs the file's directory; that a new directory outlives a power cut is up to us.
     """
+    _require_file(path)
     create_directory(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 

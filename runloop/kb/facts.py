@@ -18,6 +18,7 @@ from runloop.kb.erasing import Left
 from runloop.kb.errors import FactRefused, InvalidDelta, KeyConflict
 from runloop.kb.fact_projections import NAMING, shown, subject_key
 from runloop.kb.naming import at_home
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -107,7 +108,7 @@ def left_of(db: apsw.Connection, fact_id: int) -> Left:
 
 def passage(db: apsw.Connection, file: str, line: int) -> dict[str, Any]:
     """The span of a line of an imported file."""
-    for path in dict.fromkeys((file, str(at_home(file).resolve()))):
+    for path in dict.fromkeys((file, str(followed(at_home(file))))):
         row: Any = db.execute(
             "SELECT source_event, line, text FROM notes WHERE path = ? AND line <= ? AND end_line >= ?", (path, line, line)
         ).fetchone()

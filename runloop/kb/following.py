@@ -77,6 +77,11 @@ class Views:
         with self._lock:
             return materialise.anchor(self.db)
 
+    def require_same_ledger(self) -> None:
+        """As :meth:`KnowledgeBase.require_same_ledger`."""
+        with self._lock, materialise.derived(self.path, self.db):
+            materialise.check_anchor(materialise.anchor(self.db), self._ledger)
+
     @contextmanager
     def reading(self, *, synced: bool = True) -> Iterator[apsw.Connection]:
         """A read-only connection, the tables brought up to date with the ledger before: all that is read there is of one moment.

@@ -105,7 +105,7 @@ def sync(
     applied = aside = 0
     size = BATCH if batch is None else batch
     with derived(path, db):
-        _check_anchor(anchor(db), ledger)
+        check_anchor(anchor(db), ledger)
         seen = mine = watermark(db)
         head = ledger.head().id
         if head == seen:
@@ -192,7 +192,7 @@ def _apply_one(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
     return applied
 
 
-def _check_anchor(known: Anchor, ledger: Ledger) -> None:
+def check_anchor(known: Anchor, ledger: Ledger) -> None:
     """Refuse to go on from a ledger that lost or changed events that were already seen."""
     where = Where(file=str(ledger.path))
     hint = "run `rlp kb verify`; if you restored an older ledger on purpose, delete pog.sqlite: it will be rebuilt"

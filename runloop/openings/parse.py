@@ -121,7 +121,7 @@ def decode(text: str | bytes, report: Report) -> str:
     except UnicodeDecodeError as error:
         before = text[: error.start].decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
         at = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        raise report.fatal("yaml", f"byte 0x{text[error.start]:02x} is not UTF-8", at, hint="save the file as UTF-8") from None
+        raise report.fatal("not_utf8", f"byte 0x{text[error.start]:02x} is not UTF-8", at, hint="save the file as UTF-8") from None
 
 
 def digest_of(text: str | bytes, *, file: str | None = None) -> str:

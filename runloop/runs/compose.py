@@ -19,6 +19,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import Denied, Where
 from runloop.kb import AsyncLedger
 from runloop.kb.search import DOMAINS
+from runloop.links import followed
 from runloop.openings.budget import least
 from runloop.runs.grants import FILE as GRANTS
 from runloop.runs.grants import StandingGrants
@@ -169,7 +170,7 @@ class DiskLookup:
     def at(self, path: Path) -> Bundle:
         """The sound bundle in a directory, cut down like any other."""
         home = self.settings.base.home
-        return self.narrowed(load_bundle(path.resolve(), home=None if home is None else str(home), env=os.environ))
+        return self.narrowed(load_bundle(followed(path), home=None if home is None else str(home), env=os.environ))
 
     def opening(self, name: str) -> OpeningText:
         """The opening's text."""
@@ -194,6 +195,7 @@ async def session(
     async with AsyncExitStack() as stack:
         kb = open_knowledge(settings)
         stack.callback(kb.close)
+        kb.require_same_ledger()
         owner = Owner.take(directories.pog)
         stack.callback(owner.close)
         pool = WorkerPool(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, Where
+from runloop.links import followed
 from runloop.nearest import nearest
 
 if TYPE_CHECKING:
@@ -36,13 +38,16 @@ def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
     literal = Path(name)
     if _is_file(literal):
         return _read(literal)
-    is_path = "/" in name or literal.suffix in SUFFIXES
+    is_path = "/" in name or literal.suffix in SUFFIXES or name in {".", ".."}
     if not is_path:
         for directory in search_dirs:
             for suffix in (*SUFFIXES, ""):
                 candidate = directory / f"{name}{suffix}"
                 if _is_file(candidate):
                     return _read(candidate)
+    for place in [literal] if is_path else [directory / f"{name}{suffix}" for directory in search_dirs for suffix in SUFFIXES]:
+        if why := _no_file(place):
+            raise _unreadable(place, why)
     raise _not_found(name, () if is_path else search_dirs)
 
 
@@ -59,23 +64,44 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _no_file(path: Path) -> str:
+    """What stands there in place of a file, or why that cannot be seen; empty where nothing does."""
+    try:
+        if path.is_dir():
+            return "it is a directory"
+        if path.exists():
+            return "it is a pipe, a socket or a device, and no file"
+        return f"it is a link to {str(path.readlink())!r}, which leads nowhere" if path.is_symlink() else ""
+    except OSError as error:
+        return "" if error.errno == errno.ENAMETOOLONG else error.strerror or str(error)
+    except ValueError:  # a NUL
+        return ""
+
+
+def _unreadable(path: Path, why: str) -> InvalidInput:
+    where = Where(file=str(path))
+    return InvalidInput(
+        f"cannot read the opening {path}: {why}", code="opening.unreadable", where=where, hint="name a file that you may read"
+    )
+
+
 def _read(path: Path) -> OpeningText:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        message = f"cannot read the opening {path}: {error.strerror}"
-        raise InvalidInput(message, code="opening.unreadable", where=Where(file=str(path)), hint="check its rights") from error
+        raise _unreadable(path, error.strerror or str(error)) from error
     try:
         return OpeningText(raw.decode("utf-8"), str(path))
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        message = f"the opening is not UTF-8: byte {error.start}"
-        raise InvalidInput(message, code="opening.not_utf8", where=Where(file=str(path), line=line), hint="save it as UTF-8") from error
+        before = raw[: error.start].decode("utf-8")
+        where = Where(file=str(path), line=before.count("\n") + 1, column=len(before) - before.rfind("\n"))
+        message = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        raise InvalidInput(message, code="opening.not_utf8", where=where, hint="save the file as UTF-8") from error
 
 
 def _not_found(name: str, search_dirs: Sequence[Path]) -> InvalidInput:
-    searched = ", ".join(str(directory) for directory in search_dirs) or str(Path(name).parent.resolve())
+    searched = ", ".join(str(directory) for directory in search_dirs) or str(followed(Path(name).parent))
     near = nearest(name, known_openings(search_dirs))
     hint = f"did you mean {near!r}?" if near else "give a file, or a name that lies in one of openings.search_dirs"
     return InvalidInput(f"opening {name!r} not found (searched: {searched})", code="opening.not_found", hint=hint)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.bundles import Bundle, bundle_from_files, load_bundle
 from runloop.errors import RunloopError, VerificationFailed
 from runloop.events import NewEvent
+from runloop.links import followed
 from runloop.runs.kept import DIRECTORY as KEPT
 from runloop.runs.kept import KeptOnDisk
 from runloop.runs.places import bundle_store
@@ -80,7 +81,7 @@ def bundle_exactly(settings: Settings) -> Callable[[str, str | None, str], Bundl
 def bundle_at(settings: Settings, path: Path) -> Bundle:
     """The sound bundle in a directory, narrowed as installed ones are."""
     home = settings.base.home
-    return bundle_store(settings).narrowed(load_bundle(path.resolve(), home=None if home is None else str(home), env=os.environ))
+    return bundle_store(settings).narrowed(load_bundle(followed(path), home=None if home is None else str(home), env=os.environ))
 
 
 async def replay_found(

@@ -20,7 +20,7 @@ CODE = re.compile(r"[a-z]+(\.[a-z0-9_]+)+")
 MAKES_NO_ERROR = frozenset({"Key", "Effect", "Verb", "Kind", "EventKind", "import_module", "getLogger", "Content", "ContentType"})
 WARNS = frozenset({"print_warning", "_answered"})
 """What makes an error or a warning of a code and of texts that are made elsewhere."""
-PROBLEM = re.compile(r"[a-z]+(_[a-z]+)*")
+PROBLEM = re.compile(r"[a-z]+(_[a-z0-9]+)*")
 EXITS = {"RunloopError": 1, "InvalidInput": 2, "Unavailable": 3, "Denied": 4, "VerificationFailed": 5}
 
 

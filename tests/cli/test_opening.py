@@ -149,7 +149,11 @@ def test_an_opening_is_found_by_name_too(capsys, file, home):
 @pytest.mark.parametrize("verb", ["check", "graph"])
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere.yaml", "opening 'nowhere.yaml' not found"), (".", "cannot read .: Is a directory"), ("x" * 300, "cannot read")],
+    [
+        ("nowhere.yaml", "opening 'nowhere.yaml' not found"),
+        (".", "cannot read the opening .: it is a directory"),
+        ("x" * 300, "cannot read"),
+    ],
 )
 def test_what_cannot_be_read_is_an_error_and_not_a_traceback(capsys, verb, name, message):
     code, out, err = run(capsys, verb, name)
@@ -164,7 +168,7 @@ def test_bytes_that_are_no_text_have_a_place(capsys, file):
 
     assert (code, out.splitlines()[:3]) == (
         2,
-        ["o.yaml:2:7: byte 0xff is not UTF-8 [opening.yaml]", "    2 | name: �", "      |       ^"],
+        ["o.yaml:2:7: byte 0xff is not UTF-8 [opening.not_utf8]", "    2 | name: �", "      |       ^"],
     )
 
 

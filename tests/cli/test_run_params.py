@@ -63,7 +63,7 @@ def test_a_working_directory_whose_name_is_no_text_is_named(tmp_path, monkeypatc
     monkeypatch.chdir(place)
     with pytest.raises(InvalidInput) as refused:
         working_directory()
-    assert (refused.value.code, "caf\\udce9" in refused.value.message) == ("run.workdir", True)
+    assert (refused.value.code, "caf\\udce9" in refused.value.message) == ("config.path_not_text", True)
 
 
 def test_a_working_directory_is_kept_as_text(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,13 +83,51 @@ def test_an_unreadable_system_file_is_an_error_because_it_may_hold_limits(machin
     assert machine.refuse().code == "config.unreadable"
 
 
-def test_a_file_that_cannot_be_opened_is_an_error_and_a_dangling_link_is_no_file(machine):
+def test_a_link_that_leads_in_a_circle_or_to_nothing_is_an_error_because_it_may_have_led_to_limits(machine):
     link = machine.root / "etc/config.yaml"
     link.symlink_to(link)
     assert machine.refuse().code == "config.unreadable"
     link.unlink()
     link.symlink_to(machine.root / "nowhere")
-    assert machine.load().layers[0].status == "missing"
+    refused = machine.refuse()
+    assert (refused.code, f"it is a link to '{machine.root}/nowhere', and nothing is there" in refused.message) == (
+        "config.unreadable",
+        True,
+    )
+
+
+def test_a_pipe_that_nobody_writes_into_is_an_error_and_not_waited_for(machine):
+    os.mkfifo(machine.root / "etc/config.yaml")
+    assert machine.refuse().message.endswith("it is a pipe, and nobody writes into it")
+
+
+def test_a_pipe_is_read_to_its_end(machine):
+    reader, writer = os.pipe()
+    with os.fdopen(reader):
+        os.write(writer, b"sandbox: {wor")
+        rest = threading.Thread(target=lambda: (os.write(writer, b"kers: 3}"), os.close(writer)))
+        rest.start()
+        assert machine.load(RUNLOOP_CONFIG=f"/dev/fd/{reader}").get("sandbox.workers") == 3
+        rest.join()
+
+
+def test_every_refusal_of_a_file_says_what_to_do(machine):
+    texts = (
+        "kb: [",
+        "kb: {wal: 'x",
+        "\x00",
+        "- a",
+        "--- {}\n--- {}",
+        "? [a]\n: b",
+        "kb: !x 1",
+        "kb: " + "[" * 100 + "]" * 100,
+        "a: 1\na: 1",
+    )
+    for text in (*texts, "# " + "x" * (1 << 20)):
+        machine.user(text)
+        assert machine.refuse().hint, text
+    machine.user("").write_bytes(b"\xff")
+    assert machine.refuse().hint == "Save it as UTF-8."
 
 
 def test_a_place_that_nobody_may_look_into_is_left_to_the_reader(machine, monkeypatch):

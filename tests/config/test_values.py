@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from runloop.config import all_keys
+from runloop.config import ConfigError, all_keys
 from runloop.config.present import plain
 
 
@@ -250,3 +250,30 @@ def test_what_a_url_may_hold_of_secrets_is_never_shown(machine):
     settings = machine.load({"models.broker.providers": f'[{{"id": "a", "kind": "http_ollama", "base_url": "{url}"}}]'})
     explained = settings.explain("models.broker.providers")
     assert plain(explained.key, explained.value)[0]["base_url"] == "https://***@host.example/v1?key=***&other=***#part"
+
+
+@pytest.mark.parametrize("escaped", ["\\0", "\\n", "\\x1b", "\\x7f", "\\x85", "\\u2028"])
+@pytest.mark.parametrize("key", ["models.default", "router.sigil", "router.denylist", "security.redaction.salt", "mail.smtp.user"])
+def test_text_takes_no_control_characters(machine, key, escaped):
+    section, _, name = key.rpartition(".")
+    error = refused(
+        machine, "\n".join(f"{'  ' * depth}{part}:" for depth, part in enumerate(section.split("."))) + f' {{{name}: "a{escaped}b"}}'
+    )
+    assert (error.code, error.where.key) == ("config.invalid_value", key)
+
+
+def test_text_takes_no_bytes_that_are_no_utf8(machine):
+    error = machine.refuse(RUNLOOP__MODELS__DEFAULT="a\udcff")
+    assert error.message == "models.default must be one line of plain text (found bytes that are no UTF-8)"
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "[]", "{}", "9" * 30])
+def test_every_value_that_is_refused_comes_with_what_to_do(machine, text):
+    def hint(path):
+        try:
+            machine.load({path: text})
+        except ConfigError as error:
+            return error.hint
+        return "it is taken"
+
+    assert [path for path in all_keys() if not hint(path)] == []

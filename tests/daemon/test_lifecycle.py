@@ -19,6 +19,7 @@ import pytest
 
 from runloop.bus import BusClient
 from runloop.bus.errors import NotAllowed
+from runloop.kb import Ledger
 
 OLDER_LEDGER = Path(__file__).parents[1] / "data" / "ledgers" / "v2.sqlite"
 PATIENT = "version: 0\nname: quick\nnodes:\n  - {id: a, use: agent:quick, retry: {max_attempts: 4, backoff_ms: 20}}\nedges: []\n"
@@ -353,6 +354,18 @@ def test_up_on_the_ledger_of_an_older_runloop_says_what_to_do(daemon, more):
     assert daemon.rlp("kb", "migrate").returncode == 0
     assert daemon.rlp("up", "--wait").returncode == 0
     assert daemon.rlp("down").returncode == 0
+
+
+def test_nothing_is_added_to_a_ledger_that_lost_what_was_known_of_it(daemon):
+    assert daemon.rlp("kb", "remember", "Ada", "likes", "tea").returncode == 0
+    opening = daemon.opening("x")
+    ledger = daemon.state / "pog" / "events.sqlite"
+    ledger.write_bytes(b"")
+    for verb in (("up", "--wait"), ("run", "--local", str(opening)), ("kb", "remember", "Ada", "likes", "milk")):
+        refused = daemon.rlp(*verb)
+        assert (refused.returncode, refused.stdout, "ledger.replaced" in refused.stderr) == (5, "", True)
+    with Ledger.open(ledger, writable=False) as left:
+        assert left.head().id == 0
 
 
 def test_a_socket_that_is_set_and_dead_is_an_error_and_never_a_run_in_this_process(daemon):

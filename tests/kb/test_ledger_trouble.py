@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import apsw
 import pytest
@@ -158,11 +159,21 @@ def test_reading_an_empty_file_is_an_error(tmp_path):
         Ledger.open(tmp_path / "events.sqlite", writable=False)
 
 
-def test_a_directory_in_place_of_the_file_is_a_clear_error(tmp_path):
-    (tmp_path / "events.sqlite").mkdir()
-    with pytest.raises(LedgerError) as caught:
-        Ledger.open(tmp_path / "events.sqlite")
-    assert "events.sqlite" in str(caught.value.where)
+@pytest.mark.parametrize("writable", [True, False])
+@pytest.mark.parametrize(
+    ("stand", "said"),
+    [
+        (Path.mkdir, "it is a directory, and no file"),
+        (os.mkfifo, "it is a pipe, a socket or a device, and no file"),
+        (lambda path: path.symlink_to("/dev/null"), "it is a pipe, a socket or a device, and no file"),
+    ],
+)
+def test_what_is_no_file_is_not_called_a_disk_that_failed(tmp_path, stand, said, writable):
+    path = tmp_path / "events.sqlite"
+    stand(path)
+    with pytest.raises(NotALedger) as caught:
+        Ledger.open(path, writable=writable)
+    assert (caught.value.code, caught.value.message, caught.value.where.file) == ("ledger.foreign", said, str(path))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")

@@ -16,6 +16,7 @@ from runloop.kb.importers.accounts import found_account, import_accounts
 from runloop.kb.importers.intake import Current, Found, How, Known, Sort, short, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, bad_byte, file_size, opened, shown, text_lines
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ def import_contacts(kb: KnowledgeBase, files: Sequence[str | Path], how: How | N
 
     ``encoding`` is that of files that are not UTF-8.
     """
-    paths = [Path(file).resolve() for file in files]
+    paths = [followed(file) for file in files]
     report = ImportReport("contacts", ", ".join(map(shown, paths)))
     report.total = sum(file_size(path) or 0 for path in paths)
     accounts = 0

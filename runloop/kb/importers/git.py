@@ -13,6 +13,7 @@ from runloop.errors import InvalidInput, Where
 from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import is_folder, shown
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +41,7 @@ def import_git(kb: KnowledgeBase, repository: str | Path, how: How | None = None
     program = shutil.which("git")
     if program is None:
         raise InvalidInput("git is not installed", code="import.no_git", hint="install git; only it can read a repository")
-    root = Path(repository).resolve()
+    root = followed(repository)
     asked = _git(program, root, "rev-parse", "--show-toplevel", "--absolute-git-dir") if is_folder(root) else None
     if asked is None or (asked.returncode and b"work tree" not in asked.stderr):
         why = "" if asked is None else _first_line(asked.stderr)

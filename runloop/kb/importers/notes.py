@@ -14,6 +14,7 @@ from runloop.kb.importers.intake import Current, Found, How, Sort, Whole, held_a
 from runloop.kb.importers.passages import split_passages
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, decode, is_folder, read_bytes, shown
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ def import_notes(kb: KnowledgeBase, place: str | Path, how: How | None = None, *
 
     Files that were imported from this place before and are gone now lose their passages. ``encoding`` is that of files that are not UTF-8.
     """
-    root = Path(place).resolve()
+    root = followed(place)
     try:
         root.stat()
     except OSError as error:

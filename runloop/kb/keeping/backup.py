@@ -25,6 +25,7 @@ from runloop.kb.keeping.locks import one_keeper
 from runloop.kb.keeping.progress import silent
 from runloop.kb.keeping.scratch import scratch
 from runloop.kb.ledger import Ledger
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -193,10 +194,10 @@ def require_ledger(ledger: Path) -> None:
 
 def refuse_overlap(target: Path, live: Iterable[Path]) -> None:
     """Refuse a target in, around or equal to what is in use, whatever links or spellings lead there."""
-    whole = target.resolve()
+    whole = followed(target)
     for place in live:
         inside = any(_same(each, place) for each in (whole, *whole.parents))
-        around = any(_same(each, whole) for each in place.resolve().parents)
+        around = any(_same(each, whole) for each in followed(place).parents)
         if inside or around:
             message = f"backup destination {str(target)!r} overlaps {str(place)!r}, which is in use"
             raise BackupRefused(message, code="kb.backup_overlap", hint="name a directory of its own, best on another disk")

@@ -128,6 +128,15 @@ def test_a_broken_a_huge_and_a_wrongly_encoded_record_cost_only_themselves_and_a
 
 
 @pytest.mark.parametrize("sort", SOURCES)
+def test_links_that_lead_in_a_circle_are_refused_by_name(kb, tmp_path, sort):
+    path = tmp_path / SOURCES[sort].name
+    path.symlink_to(path)
+    assert [(each.file, each.reason) for each in SOURCES[sort].take(kb, [path]).refused] == [
+        (str(path), "Too many levels of symbolic links")
+    ]
+
+
+@pytest.mark.parametrize("sort", SOURCES)
 def test_a_file_of_any_size_takes_little_memory(tmp_path, monkeypatch, sort):
     monkeypatch.setattr(intake, "_BATCH_BYTES", 200_000)
     monkeypatch.setattr(intake, "_BATCH", 5)

@@ -11,6 +11,7 @@ from runloop.kb.importers.calendar.blocks import Block, blocks
 from runloop.kb.importers.intake import Found, How, Sort, Whole, held_at, look_up, take_in
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import Unreadable, file_size, opened, shown
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ def import_calendar(kb: KnowledgeBase, files: Sequence[str | Path], how: How | N
 
     ``encoding`` is that of appointments that are not UTF-8.
     """
-    paths = [Path(file).resolve() for file in files]
+    paths = [followed(file) for file in files]
     report = ImportReport("calendar", ", ".join(shown(path) for path in paths))
     report.total = sum(file_size(path) or 0 for path in paths)
     items = (item for path in paths for item in _items(path, report, encoding))

@@ -10,6 +10,7 @@ from runloop.kb.importers.mail.message import read_message
 from runloop.kb.importers.mail.sources import letters, size_of
 from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.textfile import shown
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ def import_mail(
     ``encoding`` is tried for bytes that are neither what a message claims nor UTF-8; ``keep`` stores the attachments' bytes as blobs.
     Messages that were read from one of these places before and are not there any more are removed, where that place was seen whole.
     """
-    roots = [Path(path).resolve() for path in paths]
+    roots = [followed(path) for path in paths]
     report = ImportReport("mail", ", ".join(shown(root) for root in roots))
     report.total = sum(size_of(root) for root in roots)
 

@@ -13,6 +13,7 @@ from runloop.kb.importers.report import ImportReport, Refusal
 from runloop.kb.importers.shell.histories import READERS, shell_of
 from runloop.kb.importers.shell.scrub import LONGEST, scrub
 from runloop.kb.importers.textfile import Unreadable, file_size, opened, shown
+from runloop.links import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ def import_shell(
 
     A command without a time is the same one wherever it stands. A history is a window: what has left it is not forgotten.
     """
-    paths = [Path(file).resolve() for file in files]
+    paths = [followed(file) for file in files]
     report = ImportReport("shell", ", ".join(shown(path) for path in paths))
     report.total = sum(file_size(path) or 0 for path in paths)
     sort = Sort("shell", "command", "command.imported", _current)
