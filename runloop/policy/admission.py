@@ -151,6 +151,8 @@ def admit(request: AdmissionRequest, rules: tuple[Rule, ...] = RULES) -> Admissi
     if not objections:
         return Admission("allow", "default", "nothing objects")
     scopes = frozenset.intersection(*(objection.scopes for _, objection in objections))
+    if not request.targets:
+        scopes &= {Scope.ONCE}  # no approval of more than this would ever answer for another: it is for the targets that were approved
     if grant := next((grant for grant in request.grants if grant.scope in scopes and covers(grant, request)), None):
         return Admission("allow", "granted", f"approved before ({grant.scope})")
     in_advance = all(objection.in_advance for _, objection in objections)

@@ -11,7 +11,7 @@ import pytest
 from runloop.effects.perform.exec import ExecRun
 from runloop.effects.perform.paths import PathRules
 from runloop.effects.perform.process import MARK, ResourceLimits
-from runloop.effects.types import CallErrorKind, EffectClass
+from runloop.effects.types import CallError, CallErrorKind, EffectClass
 from runloop.policy import Capabilities
 from runloop.policy.commands import ExecGrants
 from runloop.policy.paths import PathGrants
@@ -64,6 +64,34 @@ async def test_what_is_approved_is_the_program_found_and_every_word(run, make_ct
     assert prepared.what.startswith("/")
     assert (prepared.action, prepared.klass, prepared.external) == ("exec.run", EffectClass.EXTERNAL, True)
     assert prepared.data["argv"] == ("echo", "a b", "$x")
+
+
+async def test_an_approval_is_for_the_same_command_with_the_same_input_in_the_same_directory(run, tmp_path, make_ctx):
+    asked = [
+        {"argv": ["echo", "a b", "&&"]},
+        {"argv": ["echo", "a b", "&&"], "cwd": str(tmp_path)},
+        {"argv": ["echo", "a b", "&&"], "stdin": "one"},
+        {"argv": ["echo", "a b", "&&"], "stdin": "two"},
+        {"argv": ["echo", "a", "b", "&&"]},
+    ]
+    targets = [run.prepare(args, make_ctx(caps(tmp_path))).recipients for args in asked]
+    assert targets[0][0].endswith("/echo 'a b' '&&'")
+    assert targets[1] == (f"cd {tmp_path.resolve()} && {targets[0][0]}",)
+    assert len({*targets}) == len(asked)
+
+
+async def test_a_directory_that_leads_elsewhere_since_it_was_shown_is_refused(run, tmp_path, make_ctx):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (link := tmp_path / "link").symlink_to("one")
+    ctx = make_ctx(caps(tmp_path))
+    prepared = run.prepare({"argv": ["pwd"], "cwd": str(link)}, ctx)
+    assert str(tmp_path.resolve() / "one") in prepared.what
+    link.unlink()
+    link.symlink_to("two")
+    with pytest.raises(CallError) as refused:
+        await run.perform(prepared, ctx)
+    assert (refused.value.kind, refused.value.code) == (CallErrorKind.UNAVAILABLE, "exec.changed")
 
 
 async def test_a_command_listed_as_read_only_is_a_read(run, make_ctx):

@@ -56,7 +56,7 @@ async def test_a_get_is_a_read_whose_answer_is_labelled(fetch, site, make_ctx, c
         "http.fetch",
         EffectClass.READ,
         False,
-        ("site.test",),
+        (f"GET http://site.test:{site.port}",),
     )
     assert outcome.result["status"] == 200
     assert outcome.result["body"] == "fine €"

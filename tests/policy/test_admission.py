@@ -50,6 +50,7 @@ ADVANCE = OpeningPolicy(digest="opening", approve_in_advance=frozenset({"mail.ou
         (replace(OUTBOX, external=False), "ask", "external", ALL_SCOPES),
         (replace(OUTBOX, klass="idempotent"), "ask", "external", ALL_SCOPES),
         (EXEC, "ask", "destructive_command", ALL_SCOPES[:2]),
+        (replace(OUTBOX, targets=frozenset()), "ask", "external", ALL_SCOPES[:1]),
         (replace(EXEC, confirm_external_actions=False), "ask", "destructive_command", ALL_SCOPES[:2]),
         (replace(EXEC, argv=("git", "log")), "ask", "external", ALL_SCOPES),
         (replace(OUTBOX, yes=True), "ask", "external", ALL_SCOPES),
@@ -226,6 +227,14 @@ def test_nothing_is_asked_where_nobody_can_answer_and_every_ask_offers_a_scope(r
     admission = admit(request_)
     assert (admission.decision == "ask") <= request_.operator_present
     assert (Scope.ONCE in admission.scopes) == (admission.decision == "ask")
+
+
+@given(requests)
+def test_what_is_offered_answers_for_the_same_the_next_time(request_):
+    for scope in admit(request_).scopes:
+        again = replace(request_, grants=(Grant.for_request(request_, scope),))
+        known = all((again.agent, again.run_id, again.crossing, again.content_hash, again.opening.digest))
+        assert admit(again).rule == "granted" or not known
 
 
 @given(requests)

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blake3 import blake3
+
 from runloop.effects.perform.paths import PathRules, directory, refused
 from runloop.effects.perform.process import Command, Finished, ResourceLimits, run_command
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, invalid, require
@@ -52,12 +54,14 @@ class ExecRun:
             "argv": argv,
             "program": program,
             "cwd": args.get("cwd"),
+            "real": cwd,
             "stdin": stdin,
             "timeout_ms": args.get("timeout_ms", DEFAULT_TIMEOUT_MS),
         }
         if ctx.caps.exec.is_read_only(argv):
             return Prepared("exec.run", EffectClass.READ, shown, data=data)
-        return Prepared("exec.run", EffectClass.EXTERNAL, shown, external=True, leaves_machine=True, data=data)
+        target = _target((program, *argv[1:]), cwd, stdin)
+        return Prepared("exec.run", EffectClass.EXTERNAL, shown, (target,), external=True, leaves_machine=True, data=data)
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Run it; a time-out is a result, and everything it started is gone by then."""
@@ -95,6 +99,14 @@ class ExecRun:
         if data["cwd"] is None:
             return await run_command(command(own))
         real = self._directory(data["cwd"], ctx)
+        if real != data["real"]:
+            raise CallError(
+                CallErrorKind.UNAVAILABLE,
+                f"{data['cwd']} leads to another directory than when the command was prepared",
+                code="exec.changed",
+                hint="look where it leads and run it anew",
+                where=Where(key="cwd"),
+            )
         try:
             with directory(real) as handle:
                 # Through the descriptor, so that the directory cannot be exchanged after the check.
@@ -123,6 +135,15 @@ class ExecRun:
         if found is None:
             raise invalid(f"there is no program {name!r}", key="argv.0", hint=f"it is looked for in {self._path}", code="exec.not_found")
         return found
+
+
+def _target(argv: tuple[str, ...], cwd: str | None, stdin: str) -> str:
+    """What an approval beyond this once is for: the same command with the same input in the same directory.
+
+    No word of a command stands without quotes where it holds ``&`` or ``<``.
+    """
+    target = shlex.join(argv) if cwd is None else f"cd {shlex.quote(cwd)} && {shlex.join(argv)}"
+    return f"{target} < blake3:{blake3(stdin.encode()).hexdigest()[:32]}" if stdin else target
 
 
 def _result(finished: Finished) -> dict[str, Any]:

@@ -63,10 +63,10 @@ class HttpFetch:
             "timeout_ms": args.get("timeout_ms", DEFAULT_TIMEOUT_MS),
             "max_bytes": args.get("max_bytes", DEFAULT_MAX_BYTES),
         }
-        shown = request.shown(ctx.guest_run_id)
+        shown, to = request.shown(ctx.guest_run_id), (f"{request.method} {request.target.scheme}://{request.authority}",)
         if request.is_read:
-            return Prepared("http.fetch", EffectClass.READ, shown, (request.target.host,), data=data)
-        return Prepared("http.send", EffectClass.EXTERNAL, shown, (request.target.host,), external=True, leaves_machine=True, data=data)
+            return Prepared("http.fetch", EffectClass.READ, shown, to, data=data)
+        return Prepared("http.send", EffectClass.EXTERNAL, shown, to, external=True, leaves_machine=True, data=data)
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Send, and follow redirects of reads."""
