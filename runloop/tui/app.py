@@ -158,7 +158,7 @@ class Agtop(App[RunloopError | None]):
 
     def _tick(self) -> None:
         """Times run on where something runs."""
-        if self.board.active() or self.board.approvals:
+        if self.board.active() or self.board.approvals or self.board.silent_ms(self.feed.now_ms()) is not None:
             self.changed()
 
     def paint(self, *, anew: bool = False) -> None:
@@ -173,7 +173,7 @@ class Agtop(App[RunloopError | None]):
 
     def _paint_bars(self) -> None:
         width = self.size.width
-        pieces = status_text(self.board, self.viewing, self.feed.mode, width, paused=self.paused)
+        pieces = status_text(self.board, self.viewing, self.feed.mode, width, self.feed.now_ms(), paused=self.paused)
         bars = (pieces, self.viewing.view, len(self.board.approvals), self.theme, width)
         if bars != getattr(self, "_bars", None):
             self._bars = bars
@@ -225,7 +225,7 @@ class Agtop(App[RunloopError | None]):
         return key if self.viewing.view == "Runs" else self.viewing.run_id
 
     def _look_at(self, run_id: str) -> None:
-        self.viewing.run_id = run_id
+        self.viewing.run_id = self.board.looked_at = run_id
         self.run_worker(self._know(run_id), group="know", exit_on_error=False)
 
     async def _know(self, run_id: str) -> None:

@@ -12,6 +12,8 @@ from runloop.tui.series import Series
 
 MAX_RUNS: Final = 1_000
 """Runs that are kept; of those that ended the oldest go first."""
+_QUIET_MS: Final = 5_000
+"""A daemon that is busy may be silent so long."""
 SORTS: Final = ("newest", "state", "opening", "elapsed", "tokens", "cost")
 _STATE_ORDER: Final = {"waiting": 0, "running": 1, "paused": 2, "queued": 3, "unfinished": 4, "failed": 5, "cancelled": 6, "succeeded": 7}
 
@@ -30,6 +32,10 @@ class Board:
     link: str = ""
     lost: bool = False
     """Whether there is no connection; ``link`` says why then, and what to do about it."""
+    heard_ms: int | None = None
+    """When the daemon was heard last, of one that is followed."""
+    looked_at: str | None = None
+    """The run that somebody looks at, which is kept however old it is."""
     older: bool = False
     """Whether there are older runs than those that are listed."""
     version: int = 0
@@ -48,13 +54,14 @@ class Board:
         found = self.runs.get(run_id)
         if found is None:
             found = self.runs[run_id] = RunModel(run_id)
-            self._bound()
+            self._bound(run_id)
         return found
 
     def list_runs(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take the daemon's list."""
         for row in rows:
-            listed(self.run(row["run_id"]), row)
+            listed(self.runs.setdefault(row["run_id"], RunModel(row["run_id"])), row)
+        self._bound()
         self.version += 1
 
     def list_approvals(self, shown: Iterable[Mapping[str, Any]]) -> None:
@@ -91,7 +98,12 @@ class Board:
     def lose(self, link: str) -> None:
         """There is no connection."""
         self.know({}, link=link)
-        self.lost = True
+        self.lost, self.heard_ms = True, None
+
+    def silent_ms(self, now_ms: int) -> int | None:
+        """How long a daemon that is followed has said nothing, where it should have: it measures itself every so often."""
+        quiet = 0 if self.heard_ms is None else now_ms - self.heard_ms
+        return quiet if quiet > max(_QUIET_MS, 3 * self.series.interval_ms) else None
 
     def active(self) -> list[RunModel]:
         """Runs without an end."""
@@ -106,13 +118,14 @@ class Board:
         start = beginning.casefold().removeprefix("trace:")
         return [run_id for run_id in self.runs if start and run_id.startswith(start)]
 
-    def _bound(self) -> None:
-        if len(self.runs) <= MAX_RUNS:
+    def _bound(self, new: str | None = None) -> None:
+        """Let the oldest runs that ended go; not the one that somebody looks at, nor a ``new`` one, of which nothing is known yet."""
+        too_many = len(self.runs) - MAX_RUNS
+        if too_many <= 0:
             return
-        ended = [run for run in self.runs.values() if run.state in ENDED]
-        oldest = min(ended, key=lambda run: run.submitted_ms or 0, default=None)
-        if oldest is not None:
-            del self.runs[oldest.run_id]
+        ended = (run for run in self.runs.values() if run.state in ENDED and run.run_id not in {self.looked_at, new})
+        for run in sorted(ended, key=lambda run: run.submitted_ms or 0)[:too_many]:
+            del self.runs[run.run_id]
 
 
 def matches(run: RunModel, words: str) -> bool:

@@ -120,18 +120,36 @@ class Asking(ModalScreen[bool]):
         event.stop()
         try:
             decision = self._read(event.input.value)  # Enter overtakes letters that are still on their way to the line
-            if decision is None:
-                return
+        except RunloopError as error:
+            self._tell(f"{error.message}. {error.hint}")
+            return
+        if decision is not None:
+            event.input.disabled = True
+            self._tell("sent; the daemon has not answered yet. Escape leaves, and takes nothing back")
+            self.app.run_worker(self._carry_out(decision), group="deciding", exit_on_error=True)
+
+    async def _carry_out(self, decision: Decision) -> None:
+        """Hand the decision over, however long that takes; who left meanwhile is told what became of it where it failed."""
+        try:
             await self._send(decision)
         except RunloopError as error:
-            problem = self.query_one("#problem", Static)
-            problem.add_class("-told")
-            problem.update(clean(f"{error.message}. {error.hint}"))
             if error.code == "approval.unknown":
-                self.notify("somebody else was first, or its run has ended", severity="warning")
-                self.dismiss(result=False)
-            return
-        self.dismiss(result=True)
+                self.app.notify("somebody else was first, or its run has ended", severity="warning")
+            elif self.is_current:
+                self._tell(f"{error.message}. {error.hint}")
+                decision_line = self.query_one("#decision", Input)
+                decision_line.disabled = False
+                decision_line.focus()
+                return
+            else:
+                self.app.notify(clean(f"not decided: {error.message}. {error.hint}"), severity="error", markup=False)
+        if self.is_current:
+            self.dismiss(result=True)
+
+    def _tell(self, text: str) -> None:
+        problem = self.query_one("#problem", Static)
+        problem.add_class("-told")
+        problem.update(clean(text))
 
     def _read(self, typed: str) -> Decision | None:
         """The decision, or None where a second line is needed."""

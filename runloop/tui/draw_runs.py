@@ -15,20 +15,21 @@ RUN_COLUMNS: Final = (
     Column("run", 8),
     Column("opening", 13, grows=1),
     Column("state", 11),
-    Column("nodes", 5, right=True),
-    Column("elapsed", 7, right=True),
+    Column("nodes", 5, right=True, first_out=2),
+    Column("elapsed", 7, right=True, first_out=1),
     Column("waits for", 16, grows=4),
-    Column("tokens", 6, right=True, first_out=1),
-    Column("cost", 8, right=True, first_out=2),
+    Column("tokens", 6, right=True, first_out=3),
+    Column("cost", 8, right=True, first_out=4),
 )
 _HEADINGS: Final = {"newest": "run", "state": "state", "opening": "opening", "elapsed": "elapsed", "tokens": "tokens", "cost": "cost"}
 SORT_OF: Final = {heading: sort for sort, heading in _HEADINGS.items()}
 """The order that a heading stands for."""
 ASKED_COLUMNS: Final = (
-    Column("run", 8),
-    Column("type", 8),
-    Column("node", 10, grows=1),
-    Column("age", 7, right=True),
+    Column("run", 8, first_out=1),
+    Column("opening", 24, first_out=5),
+    Column("type", 8, first_out=3),
+    Column("node", 10, grows=1, first_out=4),
+    Column("age", 7, right=True, first_out=2),
     Column("what", 20, grows=6),
 )
 
@@ -83,16 +84,17 @@ def approvals_page(board: Board, width: int, now_ms: int) -> Page:
     """The inbox: what waits for a person, oldest first."""
     sizes = widths(ASKED_COLUMNS, width)
     head, places = header(ASKED_COLUMNS, sizes)
-    rows = [_asked_row(shown, sizes, now_ms) for shown in board.waiting()]
+    rows = [_asked_row(shown, board.runs.get(shown["run_id"]), sizes, now_ms) for shown in board.waiting()]
     hint = line("Enter shows exactly what would leave; it is decided there.", "dim")
     return Page((hint, head), tuple(rows or [line("nothing waits for a person", "dim")]), title="Inbox", columns=places)
 
 
-def _asked_row(shown: Mapping[str, Any], sizes: Sequence[int], now_ms: int) -> Row:
+def _asked_row(shown: Mapping[str, Any], run: RunModel | None, sizes: Sequence[int], now_ms: int) -> Row:
     question = shown["type"] == "question"
     what = shown["question"] if question else f"{shown['action']} to {', '.join(shown['recipients']) or 'nobody named'}"
     values = (
         (shown["run_id"][:8], "accent"),
+        (run.opening if run is not None else NOTHING, ""),
         (shown["type"], "waiting"),
         (shown["node"], ""),
         (span(now_ms - shown["asked_ms"]), ""),

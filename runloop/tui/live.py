@@ -83,9 +83,11 @@ class LiveFeed:
         board.list_runs(self.mask(rows))
         board.list_approvals(await client.approvals())
         board.measure(await client.metrics())
+        board.heard_ms = self.now_ms()
         self._changed()
         for row in rows:
-            if row["state"] not in ENDED or board.run(row["run_id"]).seq:
+            known = board.runs.get(row["run_id"])
+            if known is not None and (row["state"] not in ENDED or known.seq):
                 self._want(row["run_id"], row["last_seq"])
         async with asyncio.TaskGroup() as group:
             group.create_task(self._each(runs, self._record))
@@ -103,6 +105,7 @@ class LiveFeed:
 
     async def _each(self, messages: Any, take: Callable[[Any], None]) -> None:
         async for message in messages:
+            self._board.heard_ms = self.now_ms()
             take(message.payload)
             self._changed()
         raise Unavailable("the connection to the daemon ended", code="daemon.lost", hint="`rlp up` starts it again")

@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Any, Final
 
 from runloop.dataclass import dataclass
-from runloop.text import REFUSALS, asked, awaited
+from runloop.text import A_TIME, REFUSALS, asked, awaited
 from runloop.tui.opening import opening_of
 
 Record = Mapping[str, Any]
@@ -29,7 +29,7 @@ _WAITS_FOR: Final = {
     "model.stream": "model",
     "model.embed": "model",
     "ask.person": "answer",
-    "timer.sleep": "timer",
+    "timer.sleep": A_TIME,
     "spawn.agent": "agent",
     "spawn.opening": "opening",
     "http.fetch": "network",

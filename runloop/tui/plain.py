@@ -138,7 +138,7 @@ class Plain:
         """Choose the run that was named at the start, as soon as it is there."""
         found = self.board.named(beginning)
         if found:
-            self.run, self.viewing.run_id = None, found[0]
+            self.run, self.viewing.run_id, self.board.looked_at = None, found[0], found[0]
             self.say(f"{self.board.runs[found[0]].opening} {found[0][:8]} is chosen: `plan` says what it does")
         elif not self._missed:
             self._missed = True
@@ -211,7 +211,7 @@ class Plain:
         found = await sought(self.board, self.feed, start)
         if len(found) != 1:
             raise InvalidInput(f"{len(found) or 'no'} runs begin with {start!r}", code="tui.no_run", hint="`runs` lists them")
-        self.viewing.run_id = found[0]
+        self.viewing.run_id = self.board.looked_at = found[0]
         await self.feed.know(found[0])
         self._page("Plan")
 

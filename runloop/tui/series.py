@@ -23,6 +23,7 @@ class Series:
     rates: dict[str, deque[float | None]] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     ts_ms: int | None = None
+    interval_ms: int = 1_000
     version: int = 0
 
     def take(self, snapshot: Mapping[str, Any]) -> None:
@@ -39,6 +40,7 @@ class Series:
             known = seconds is not None and before is not None and now is not None and now >= before
             self.rates.setdefault(name, deque(maxlen=KEPT)).append((now - before) / seconds if known else None)
         self.totals, self.ts_ms = dict(counters), ts_ms
+        self.interval_ms = snapshot.get("interval_ms") or self.interval_ms
         self.version += 1
 
     def gauge(self, name: str) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Final
 
 from runloop.dataclass import dataclass
-from runloop.text import clean_line
+from runloop.text import clean_line, span
 from runloop.tui.board import Board
 from runloop.tui.draw_daemon import library_page, metrics_page
 from runloop.tui.draw_run import NO_RUN, ladder_page, log_page, plan_page, timeline_page
@@ -99,7 +99,7 @@ def _search_page(viewing: Viewing) -> Page:
     return Page((head,), tuple(rows or [line("nothing found", "dim")]), title="Search")
 
 
-def status_text(board: Board, viewing: Viewing, mode: str, width: int, *, paused: bool) -> list[tuple[str, str]]:
+def status_text(board: Board, viewing: Viewing, mode: str, width: int, now_ms: int, *, paused: bool) -> list[tuple[str, str]]:
     """The status bar: mode, run, how much goes on, what waits for the person, what is held or filtered.
 
     Where there is no room for all of it, what can be seen elsewhere goes first.
@@ -107,12 +107,14 @@ def status_text(board: Board, viewing: Viewing, mode: str, width: int, *, paused
     active = board.active()
     agents, queued = board.series.gauge("agents_running"), board.series.gauge("runs_queued")
     waits, run, link = len(board.approvals), viewing.run_id, "" if board.status else board.link
+    silent = board.silent_ms(now_ms)
     pieces = [  # text, style, and its place among what goes: the greatest first
         (f" {mode} ", "head", 0),
         (f" {len(active)} of {len(board.runs)}{'+' if board.older else ''} runs active ", "", 5),
         (f" agents:{_known(agents)} queue:{_known(queued)} ", "dim", 6),
         (f" run {run[:8]} " if run is not None else "", "accent", 4),
         (f" {waits} WAIT FOR YOU (a) " if waits else "", "waiting", 1),
+        (f" DAEMON SILENT {span(silent)} " if silent is not None else "", "error", 1),
         (" PAUSED (.) " if paused else "", "waiting", 1),
         (f" FILTER {clean_line(viewing.words)} " if viewing.words else "", "accent", 2),
         (f" {clean_line(link)} " if link else "", "error" if mode == "LIVE" else "dim", 3),

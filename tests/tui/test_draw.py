@@ -6,7 +6,7 @@ from runloop.text import display_width
 from runloop.tui.board import Board
 from runloop.tui.dialogs import failure
 from runloop.tui.draw_run import crossing_lines, graph_rows
-from runloop.tui.draw_runs import asked_lines
+from runloop.tui.draw_runs import approvals_page, asked_lines, runs_page
 from runloop.tui.model import NodeState, RunModel
 from runloop.tui.page import count, money, paragraphs, size
 from runloop.tui.views import NAMES, Viewing, page_of
@@ -55,6 +55,31 @@ def test_a_run_that_waits_for_a_time_says_how_long_it_still_will(waiting):
     (listed,) = [text for text in texts(page(board, "Runs", 120, 1_000_000)) if text.startswith("5a1d4c23")]
     assert "a time, 2h13m left" in listed
     assert " waits for a time, 2h13m left " in texts(page(board, "Plan", 120, 1_000_000))[0]
+
+
+def test_a_run_whose_agent_sleeps_says_how_long_it_still_will(waiting):
+    board, last = Board(), waiting[0]
+    meta = {"node": "a", "attempt": 1, "call": 1, "name": "timer.sleep", "args": {"ms": 9}}
+    records = [
+        ("run.started", {}), ("node.started", {"node": "a", "attempt": 1}), ("effect.requested", meta),
+        ("run.waiting", {"why": "a time", "until_ms": 3_600_000}),
+    ]  # fmt: skip
+    board.take(last)
+    for seq, (kind, more) in enumerate(records, last["seq"] + 1):
+        board.take({**last, "seq": seq, "event_id": seq, "kind": kind, "meta": more})
+    assert "a time, 55m00s left" in runs_page(board, 99, 300_000).rows[0].plain
+
+
+def test_a_narrow_inbox_says_what_is_asked_and_a_wide_one_in_which_opening_too(waiting, opened):
+    board = Board()
+    board.take(waiting[0])
+    board.list_approvals(opened)
+    shown = {width: approvals_page(board, width, opened[0]["asked_ms"]).rows[0].plain for width in (39, 79, 119)}
+    assert {width: [word in text for word in ("letter", "question", " colour ", "Which colour?")] for width, text in shown.items()} == {
+        39: [False, False, False, True],
+        79: [False, True, True, True],
+        119: [True, True, True, True],
+    }
 
 
 def test_where_no_daemon_answers_an_empty_list_says_so_and_not_that_there_are_no_runs(waiting):

@@ -192,3 +192,31 @@ def test_what_is_asked_comes_and_goes():
     board.ask({"state": "closed", "approval_id": "x"})
     board.ask({"state": "closed", "approval_id": "never seen"})
     assert board.approvals == {}
+
+
+def test_of_more_runs_than_are_kept_the_newest_that_ended_stay_and_no_run_is_there_of_which_nothing_is_known(monkeypatch):
+    monkeypatch.setattr("runloop.tui.board.MAX_RUNS", 6)
+    board = Board()
+    waits = [row(f"wait{number}", "waiting", submitted_ms=number) for number in range(4)]
+    ended = [row(f"done{number}", "succeeded", submitted_ms=100 - number) for number in range(5)]
+    board.list_runs([*waits, *ended])
+    assert [run.run_id for run in arranged(board.runs.values(), "", "newest", 0)] == ["done0", "done1", "wait3", "wait2", "wait1", "wait0"]
+
+
+def test_the_run_that_somebody_looks_at_stays_however_old_it_is(monkeypatch):
+    monkeypatch.setattr("runloop.tui.board.MAX_RUNS", 2)
+    board = Board()
+    board.list_runs([row("old", "succeeded", submitted_ms=1), row("newer", "succeeded", submitted_ms=2)])
+    board.looked_at = "old"
+    board.run("new")
+    assert set(board.runs) == {"old", "new"}
+
+
+def test_a_daemon_is_silent_when_it_has_not_measured_itself_for_three_times_as_long_as_it_should():
+    board = Board()
+    assert board.silent_ms(99_000) is None
+    board.heard_ms = 1_000
+    board.measure({"ts_ms": 1, "interval_ms": 4_000, "gauges": {}, "counters": {}})
+    assert (board.silent_ms(13_000), board.silent_ms(13_001)) == (None, 12_001)
+    board.lose("no daemon answers")
+    assert board.silent_ms(99_000) is None

@@ -7,7 +7,7 @@ import pytest
 from textual import events
 from textual.color import Color
 
-from runloop.errors import Denied, InvalidInput
+from runloop.errors import Denied, InvalidInput, Unavailable
 from runloop.tui.app import Agtop
 from runloop.tui.deciding import Decision
 
@@ -154,6 +154,55 @@ async def test_who_is_second_is_told_and_nothing_breaks(feed, desk, words):
         await press(app, pilot, "a", "1", "enter")
         assert len(app.screen_stack) == 1
         assert "somebody else was first" in said(app)
+
+
+async def test_who_decides_while_the_daemon_hangs_may_leave_and_is_told_what_became_of_it(feed, desk, words, monkeypatch):
+    hangs, answer = asyncio.Event(), feed.answer
+
+    async def late(*given):
+        await hangs.wait()
+        await answer(*given)
+
+    monkeypatch.setattr(feed, "answer", late)
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter")
+        await pilot.press(*"yes", "enter")
+        await pilot.pause()
+        assert "the daemon has not answered yet" in words.text(app)
+        await pilot.press("enter")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert (len(app.screen_stack), feed.decided) == (1, [])
+        hangs.set()
+        await settled(app, pilot)
+        assert (len(feed.decided), said(app)) == (1, "approved")
+
+
+async def test_who_left_a_decision_that_then_fails_is_told(feed, desk, monkeypatch):
+    hangs = asyncio.Event()
+
+    async def late(*_given):
+        await hangs.wait()
+        raise Unavailable("the connection broke", code="bus.disconnected", hint="look at the inbox")
+
+    monkeypatch.setattr(feed, "answer", late)
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6", "down", "enter")
+        await pilot.press(*"yes", "enter")
+        await pilot.press("escape")
+        await pilot.pause()
+        hangs.set()
+        await settled(app, pilot)
+        assert said(app) == "not decided: the connection broke. look at the inbox"
+
+
+async def test_a_daemon_that_hangs_is_said_to_be_silent(feed, desk, words):
+    async with at_the_screen(feed, desk, (120, 24)) as (app, pilot):
+        app.board.heard_ms = feed.now
+        feed.now += 23_000
+        app._tick()
+        await settled(app, pilot)
+        assert "DAEMON SILENT 23.0s" in words.text(app)
 
 
 async def test_what_is_wrong_with_an_answer_stands_under_it(feed, desk, words):
