@@ -118,7 +118,7 @@ class Library:
         return self._disk.at(path)
 
     def opening(self, name: str) -> OpeningText:
-        """The last good version by name; a path is read from the disk."""
+        """The last good version by name; what came since the last look is read from the disk."""
         entry = self._openings.get(name)
         if entry is None:
             return self._disk.opening(name)

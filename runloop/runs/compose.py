@@ -26,7 +26,7 @@ from runloop.runs.grants import StandingGrants
 from runloop.runs.history import load_run
 from runloop.runs.kept import DIRECTORY as KEPT
 from runloop.runs.kept import KeptOnDisk
-from runloop.runs.lookup import OpeningText, find_opening
+from runloop.runs.lookup import OpeningText, named_opening
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
@@ -173,8 +173,8 @@ class DiskLookup:
         return self.narrowed(load_bundle(followed(path), home=None if home is None else str(home), env=os.environ))
 
     def opening(self, name: str) -> OpeningText:
-        """The opening's text."""
-        return find_opening(name, opening_dirs(self.settings, self._workdir))
+        """The opening's text, by its name: agents ask for it, who may not read files."""
+        return named_opening(name, opening_dirs(self.settings, self._workdir))
 
 
 @asynccontextmanager

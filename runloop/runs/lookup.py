@@ -38,17 +38,34 @@ def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
     literal = Path(name)
     if _is_file(literal):
         return _read(literal)
-    is_path = "/" in name or literal.suffix in SUFFIXES or name in {".", ".."}
-    if not is_path:
-        for directory in search_dirs:
-            for suffix in (*SUFFIXES, ""):
-                candidate = directory / f"{name}{suffix}"
-                if _is_file(candidate):
-                    return _read(candidate)
-    for place in [literal] if is_path else [directory / f"{name}{suffix}" for directory in search_dirs for suffix in SUFFIXES]:
+    if not _is_path(name):
+        return named_opening(name, search_dirs)
+    if why := _no_file(literal):
+        raise _unreadable(literal, why)
+    raise _not_found(name, ())
+
+
+def named_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:
+    """As :func:`find_opening` in the search directories alone: for whoever may start an opening and may not read files.
+
+    What is wrong with a file that is no opening would tell what stands in it.
+    """
+    if _is_path(name):
+        hint = "give a name that lies in one of openings.search_dirs; `rlp opening list` shows them"
+        raise InvalidInput(f"{name!r} is no name of an opening", code="opening.no_name", hint=hint)
+    for directory in search_dirs:
+        for suffix in (*SUFFIXES, ""):
+            candidate = directory / f"{name}{suffix}"
+            if _is_file(candidate):
+                return _read(candidate)
+    for place in [directory / f"{name}{suffix}" for directory in search_dirs for suffix in SUFFIXES]:
         if why := _no_file(place):
             raise _unreadable(place, why)
-    raise _not_found(name, () if is_path else search_dirs)
+    raise _not_found(name, search_dirs)
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.startswith(".") or Path(name).suffix in SUFFIXES
 
 
 def known_openings(search_dirs: Sequence[Path]) -> list[str]:

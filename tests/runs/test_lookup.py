@@ -5,7 +5,7 @@ import os
 import pytest
 
 from runloop.errors import InvalidInput
-from runloop.runs.lookup import find_opening, known_openings
+from runloop.runs.lookup import find_opening, known_openings, named_opening
 
 
 def refusal(name, *directories):
@@ -69,3 +69,20 @@ def test_bytes_that_are_no_utf8_have_the_code_place_and_words_that_the_check_has
         parse_opening(path.read_bytes(), file=str(path))
     said = [(each.code, each.message, each.where.line, each.where.column) for each in (found.value, checked.value)]
     assert said == [("opening.not_utf8", "byte 0xff is not UTF-8", 2, 9)] * 2
+
+
+def test_by_name_alone_no_file_is_read_that_lies_elsewhere(tmp_path, monkeypatch):
+    (known := tmp_path / "known").mkdir()
+    (known / "letter.yaml").write_text("version: 0\nname: letter\n")
+    for name in ("secret", ".env", "secret.yaml"):
+        (tmp_path / name).write_text("password: hunter2\n")
+    monkeypatch.chdir(tmp_path)
+    assert named_opening("letter", [known]).file == str(known / "letter.yaml")
+    codes = {}
+    for name in ("secret", ".env", "secret.yaml", "./secret", str(tmp_path / "secret"), "../known/letter", "..", "/etc/shadow"):
+        with pytest.raises(InvalidInput) as refused:
+            named_opening(name, [known])
+        codes[name] = refused.value.code
+    assert codes.pop("secret") == "opening.not_found"
+    assert {*codes.values()} == {"opening.no_name"}
+    assert find_opening("secret", [known]).source == "password: hunter2\n"  # a person at the command line may name any file
