@@ -26,6 +26,8 @@ _NOT_PROPOSED = frozenset(
         *("runs.archived", "runs.restored", "files.putting_back", "files.put_back", *_IMPORTED),
     }
 )  # what only the host itself may say, as with run records
+_NOT_BY_AGENTS = frozenset({"email.sent", "note.imported", "note.removed"})
+"""What says that something left the machine, or what stands in a person's files: whoever sent or read them knows, and no agent did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,10 @@ def propose(kb: KnowledgeBase, delta: StateDelta) -> StoredEvent:
     try:
         kind = kind_of(delta.kind)
     except UnknownKind as error:
-        error.hint = did_you_mean(delta.kind, _proposable())
+        error.hint = did_you_mean(delta.kind, _proposable(delta.actor))
         raise
-    if kind.payload is None or delta.kind in _NOT_PROPOSED or (kind.meta is not None and "v" in delta.payload):
-        hint = f"propose one of {', '.join(_proposable())}"
+    if delta.kind not in _proposable(delta.actor) or (kind.meta is not None and "v" in delta.payload):
+        hint = f"propose one of {', '.join(_proposable(delta.actor))}"
         raise InvalidDelta(f"{delta.kind} cannot be proposed", code="kb.not_proposable", hint=hint)
     provenance = dict(delta.provenance)
     if delta.rationale is not None:
@@ -76,8 +78,9 @@ def _says_the_same(known: StoredEvent, event: NewEvent) -> bool:
     return (known.kind, known.actor, canonical(dict(known.payload))) == (event.kind, event.actor, canonical(dict(event.payload)))
 
 
-def _proposable() -> list[str]:
-    return sorted(name for name, kind in KINDS.items() if kind.payload is not None and name not in _NOT_PROPOSED)
+def _proposable(actor: str) -> list[str]:
+    refused = _NOT_PROPOSED | _NOT_BY_AGENTS if actor.startswith("agent:") else _NOT_PROPOSED
+    return sorted(name for name, kind in KINDS.items() if kind.payload is not None and name not in refused)
 
 
 def _check_references(kb: KnowledgeBase, event: NewEvent, stated: Sequence[int]) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runloop.events import InvalidEvent, UnknownKind
+from runloop.events import InvalidEvent, NewEvent, UnknownKind
 from runloop.kb import StateDelta
 from runloop.kb.errors import InvalidDelta, KeyConflict
 
@@ -47,7 +47,7 @@ def test_a_kind_that_is_not_there_gets_the_nearest_or_those_that_can_be_proposed
         (delta(evidence=(999,)), InvalidDelta, "999"),
         (delta(evidence=(2**70,)), InvalidDelta, "referential integrity"),
         (delta({"kind": "k", "path": "p", "sha256": "a" * 64, "citations": [7]}, "artifact.created"), InvalidDelta, "7"),
-        (delta({"to": ["a@b"], "subject": "s", "artifact_id": 8}, "email.sent"), InvalidDelta, "8"),
+        (StateDelta("email.sent", {"to": ["a@b"], "subject": "s", "artifact_id": 8}, "user"), InvalidDelta, "8"),
     ],
 )
 def test_the_checks_come_in_the_order_of_the_specification(kb, bad, error, match):
@@ -73,6 +73,24 @@ def test_what_only_the_host_may_say_cannot_be_proposed(kb, kind):
     with pytest.raises(InvalidDelta, match="cannot be proposed") as caught:
         kb.propose(delta({}, kind))
     assert "contact.upserted" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("email.sent", {"to": ["boss@example.com"], "subject": "I resign", "artifact_id": 1}),
+        ("note.imported", {"path": "/n.md", "line": 1, "end_line": 1, "text": "forged", "file_hash": "b" * 64, "part": 0, "parts": 1}),
+        ("note.removed", {"path": "/n.md", "reason": "gone"}),
+    ],
+)
+def test_an_agent_does_not_say_what_was_sent_and_what_stands_in_files(kb, kind, payload):
+    note = {"path": "/n.md", "line": 1, "end_line": 1, "text": "tea at five", "file_hash": "a" * 64, "part": 0, "parts": 1}
+    kb.ledger.append([NewEvent("note.imported", note, "user")])
+    with pytest.raises(InvalidDelta) as refused:
+        kb.propose(delta(payload, kind))
+    assert refused.value.code == "kb.not_proposable"
+    assert [hit.data["text"] for hit in kb.search("tea")] == ["tea at five"]
+    assert kb.propose(StateDelta(kind, payload, "user")).kind == kind  # a person's own tools may
 
 
 def test_a_forged_run_record_cannot_be_proposed_as_an_artifact(kb, run):
