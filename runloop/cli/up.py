@@ -24,6 +24,8 @@ app = typer.Typer(add_completion=False, help="Start the daemon.")
 READY_FD = "RUNLOOP_READY_FD"
 _PAUSE_S = 0.05
 _BEGIN_S = 5.0  # a machine that is slower than that has it start unseen
+_OTHER_S = 5.0  # how long another one that starts is waited for without --wait
+_SILENT_S = 1.0  # one that has not answered for so long may never do so, which a person is told
 
 
 @app.command()
@@ -35,8 +37,10 @@ def up(
 ) -> int:
     """Start the daemon in the background; nothing to do where one answers already."""
     settings = context.settings()
-    until = time.monotonic() + timeout_s
+    began = time.monotonic()
     running = waited(_running(settings))
+    asked = time.monotonic()
+    until = asked + timeout_s
     if running is not None:
         _say({"state": "already_running", **running}, as_json=as_json)
         return 0
@@ -55,9 +59,14 @@ def up(
         from runloop.bus.errors import from_wire
 
         error = from_wire(answer["error"])
-        other = _other(settings, until) if error.code == "bus.already_running" else None
-        if other is None:
+        if error.code != "bus.already_running":
             raise error
+        if asked - began > _SILENT_S:
+            print(f"note: {error.message} and does not answer: waiting for it", file=sys.stderr, flush=True)
+        other = _other(settings, until if wait else min(until, time.monotonic() + _OTHER_S))
+        if other is None:
+            hint = "it still starts, or hangs: its log says which; `rlp down` ends it"
+            raise Unavailable(f"{error.message} and does not answer", code="daemon.slow", where=error.where, hint=hint)
         _say({"state": "already_running", **other}, as_json=as_json)
         return 0
     _say({"state": "ready", "pid": answer["pid"], "socket": answer["socket"], "log": str(log)}, as_json=as_json)
@@ -77,7 +86,7 @@ async def _running(settings: Settings) -> dict[str, Any] | None:
 
 
 def _other(settings: Settings, until: float) -> dict[str, Any] | None:
-    """The daemon that somebody else started in the same moment, once it answers."""
+    """The daemon that is there, started by somebody else in the same moment or hanging, once it answers."""
     while (running := waited(_running(settings))) is None and time.monotonic() < until:
         time.sleep(_PAUSE_S)
     return running

@@ -294,6 +294,7 @@ def test_a_daemon_that_answers_nobody_is_named_and_can_be_stopped(daemon):
     os.kill(told["pid"], signal.SIGSTOP)
     try:
         status, slow = daemon.rlp("status"), daemon.rlp("down", "--grace", "0", "--timeout", "0.1")
+        up = daemon.rlp("up")
     finally:
         os.kill(told["pid"], signal.SIGCONT)
     assert (status.returncode, f"the daemon at {daemon.socket} does not answer" in status.stderr) == (3, True)
@@ -302,6 +303,8 @@ def test_a_daemon_that_answers_nobody_is_named_and_can_be_stopped(daemon):
         True,
         True,
     )
+    said = f"(process {told['pid']}) and does not answer" in up.stderr and "`rlp down` ends it" in up.stderr
+    assert (up.returncode, said, "note: a daemon already serves" in up.stderr) == (3, True, True)
     assert daemon.process.wait(30) == 0
     assert daemon.rlp("down").stdout == "no daemon runs\n"
 
