@@ -13,7 +13,7 @@ from blake3 import blake3
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput
 from runloop.kb.derived import contact_key
-from runloop.kb.people import find_people
+from runloop.kb.people import find_by_number, find_people
 from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.kb.runs import matching, run_prefix
 from runloop.text import awaited, legible
@@ -101,7 +101,7 @@ class _Search:
     def alike(self) -> Iterator[Candidate]:
         """Names of people that are close, ends of paths, subjects and titles."""
         if self._sort in ("", "contact"):
-            for person in find_people(self._db, self._rest, MAX_CANDIDATES):
+            for person in find_by_number(self._db, self._rest, MAX_CANDIDATES) or find_people(self._db, self._rest, MAX_CANDIDATES):
                 yield Candidate(f"contact:{person.key}", f"{person.name} <{person.email}>", f"contact:{person.key[:16]}")
         if self._sort in ("", "note", "artifact"):
             end = _ending(self._rest)

@@ -21,13 +21,15 @@ _LONGEST = 32  # letters of a word that may be mistyped
 _MOST = 256  # contacts that are looked at, of each sort of match
 _MOST_WORDS = 8  # of a query that may be somebody's name
 _MOST_FORMS = 200
+_NUMBER = re.compile(r"\+?[\d\s()/.\-\u2010-\u2015]+")
+_SHORTEST_NUMBER = 7  # digits of a telephone number: fewer stand in many
 _ORDER = ("email", "name", "nickname", "words", "prefix", "fuzzy")
-_SCORE = {"email": 1.0, "name": 0.95, "nickname": 0.9, "words": 0.8, "prefix": 0.7, "fuzzy": 0.6}
+_SCORE = {"email": 1.0, "name": 0.95, "nickname": 0.9, "words": 0.8, "prefix": 0.7, "fuzzy": 0.6, "phone": 0.95}
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A contact, how it was found (``email name nickname words prefix fuzzy``), and how sure that is, from 0 to 1."""
+    """A contact, how it was found (``email name nickname words prefix fuzzy phone``), and how sure that is, from 0 to 1."""
 
     key: str
     name: str
@@ -72,6 +74,24 @@ def find_people(db: apsw.Connection, query: str, limit: int) -> list[Person]:
     if ranked and ranked[0][1][0] != "fuzzy":
         ranked = [item for item in ranked if item[1][0] != "fuzzy"]
     return [_load(db, key, how, score) for key, (how, score) in ranked[:limit]]
+
+
+def find_by_number(db: apsw.Connection, query: str, limit: int) -> list[Person]:
+    """The people with the telephone number that the query is, however both are written, with the code of the country or without it."""
+    wanted = _significant(query)
+    if len(wanted) < _SHORTEST_NUMBER or not _NUMBER.fullmatch(query.strip()):
+        return []
+    found = []
+    for key, phones in db.execute("SELECT contact_key, phones FROM contacts WHERE phones <> '[]' ORDER BY contact_key"):
+        theirs = (_significant(number) for number in json.loads(str(phones)))
+        if any(len(each) >= _SHORTEST_NUMBER and (each.endswith(wanted) or wanted.endswith(each)) for each in theirs):
+            found.append(key)
+    return [_load(db, key, "phone", _SCORE["phone"]) for key in found[:limit]]
+
+
+def _significant(number: str) -> str:
+    """The digits of a telephone number without what stands before it in one's own country or in another."""
+    return "".join(each for each in number.replace("(0)", "") if each.isdecimal()).lstrip("0")
 
 
 def name_forms(db: apsw.Connection, key: str, names: Sequence[str], org: str) -> None:

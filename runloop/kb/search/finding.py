@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.kb.derived import DOMAINS
-from runloop.kb.people import find_people, has_address
+from runloop.kb.people import find_by_number, find_people, has_address
 from runloop.kb.search.excerpts import marks_of
 from runloop.kb.search.fusion import K, fuse
 from runloop.kb.search.hits import Document, Hit, hit_of, load_documents, person_hit
@@ -118,9 +118,12 @@ def find(db: apsw.Connection, redactor: Redactor, request: Request, nearest: Nea
 
 def _people(db: apsw.Connection, redactor: Redactor, request: Request, query: Query) -> dict[str, Hit]:
     """The people that the query names; one with operators names nobody, and a person has no time."""
-    if "contacts" not in request.filter.domains or request.filter.timed or (query.exact is not None and not query.words) or query.without:
+    if "contacts" not in request.filter.domains or request.filter.timed:
         return {}
-    found = find_people(db, request.query, request.limit)
+    found = find_by_number(db, request.query, request.limit)
+    if not found and ((query.exact is not None and not query.words) or query.without):
+        return {}
+    found = found or find_people(db, request.query, request.limit)
     return {f"contact:{person.key}": person_hit(person, redactor) for person in found}
 
 

@@ -298,3 +298,28 @@ def test_marks_are_where_the_words_are_whatever_the_letters(text, query):
         word for word in WORD.findall(text) if any(fold(word) == each or (len(each) > 2 and fold(word).startswith(each)) for each in wanted)
     ]
     assert marked == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("+4915123456789", ["Maria Lee"]),
+        ("0151 23456789", ["Maria Lee"]),
+        ("(0151) 234 567-89", ["Maria Lee"]),
+        ("0049 151 23456789", ["Maria Lee"]),
+        ("030 1234567", ["Carl Orff"]),
+        ("+49 (0)30 123-4567", ["Carl Orff"]),
+        ("1234567", ["Carl Orff"]),
+        ("030 7654321", []),
+        ("345678", []),
+    ],
+)
+def test_a_telephone_number_is_found_however_it_is_written(kb, contact, typed, found):
+    kb.ledger.append(
+        [
+            contact("Maria Lee", "maria@acme.example", phones=["+49 (151) 234-567 89"]),
+            contact("Carl Orff", "carl@acme.example", phones=["112", "0301234567"]),
+            contact("Ada Yonath", "ada@acme.example"),
+        ]
+    )
+    assert [hit.data["name"] for hit in kb.search(typed, ["contacts"]) if hit.data["match"] == "phone"] == found
