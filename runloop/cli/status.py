@@ -43,7 +43,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"  a worker was lost: {workers['last_cause']}")
     if workers["suspended"]:
         lines.append(f"  workers die too often: more than {workers['restarts_per_minute']} within a minute, so the next one waits")
-    for run in found["left"]:
+    for run in found.get("left", ()):
         error, short = run["error"], run["run_id"][:8]
         why = f"{output.clean_line(error['message'])} [{error['code']}]"
         lines.append(f"  cannot go on: run {short} of {run['opening_name']}: {why} (`rlp resume {short}` tries again)")

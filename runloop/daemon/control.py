@@ -244,9 +244,10 @@ class Control:
 
     # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def status(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
-        """How the daemon is."""
-        return overview.status(self._daemon)
+    async def status(self, _fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
+        """How the daemon is; for operators also which runs are under way, and which could not be taken up."""
+        shown = overview.runs_of(self._daemon) if peer.role == "operator" else {}
+        return {**overview.status(self._daemon), **shown}
 
     async def library(self, _fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """The agents and openings that it has loaded, and those that it could not."""

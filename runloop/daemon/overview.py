@@ -43,8 +43,6 @@ def status(daemon: Daemon) -> dict[str, Any]:
             "max_runs": hosting.max_runs,
             **hosting.finished,
         },
-        "active": roster.listing()[:100],
-        "left": roster.not_taken_up()[:100],
         "nodes": {"at_work": turns.at_work, "waiting": turns.waiting + daemon.session.pool.in_line, "limit": turns.limit},
         "approvals_open": daemon.people.open_count,
         "workers": dict(daemon.session.pool.health),
@@ -56,6 +54,12 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "bus": {"connections": stats.connections, "subscriptions": stats.subscriptions, "queued_bytes": stats.queued_bytes},
         "kb": str(daemon.kb.root),
     }
+
+
+def runs_of(daemon: Daemon) -> dict[str, Any]:
+    """The runs under way, and those that could not be taken up and why: their ids and openings say what somebody does."""
+    roster = daemon.hosting.roster
+    return {"active": roster.listing()[:100], "left": roster.not_taken_up()[:100]}
 
 
 def snapshot(daemon: Daemon) -> dict[str, Any]:

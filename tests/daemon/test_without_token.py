@@ -31,8 +31,10 @@ def test_what_is_for_operators_says_who_may_and_why_this_process_may_not(started
 
 
 def test_how_the_daemon_is_may_be_asked_by_everybody(started):
+    shown = json.loads(started.rlp("status", "--json").stdout)
     started.leave()
-    assert json.loads(started.rlp("status", "--json").stdout)["state"] == "ready"
+    hidden = json.loads(started.rlp("status", "--json").stdout)
+    assert (hidden["state"], set(shown) - set(hidden)) == ("ready", {"active", "left"})
     assert ": ready, process " in started.rlp("status", "--table").stdout
     assert json.loads(started.rlp("metrics", "--json").stdout)["v"] == 1
 
