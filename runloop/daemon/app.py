@@ -21,6 +21,7 @@ from runloop.bus.server import BusServer
 from runloop.bus.token import ensure_token
 from runloop.config import ensure
 from runloop.daemon import metrics, overview
+from runloop.daemon.catching_up import catch_up
 from runloop.daemon.changing import Changing
 from runloop.daemon.control import TOPIC, Control
 from runloop.daemon.embedding import Embedding
@@ -287,6 +288,7 @@ class Daemon:
         """Go on with the runs that a process which is gone has left: nobody is told that they are unfinished. All that have no end."""
         owner = self.session.owner
         try:
+            await asyncio.to_thread(catch_up, self.kb, _catching_up)
             found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
             going, waiting = self.hosting.take_over(each for each in found if not owner.alive(each.owner))
         except RunloopError as error:
@@ -374,6 +376,10 @@ class Daemon:
             self.bus.publish(METRICS_TOPIC, _METRICS, overview.snapshot(self), ttl_ms=ttl_ms)
             for topic, snapshot in self.natives.snapshots(clock_ms(), interval_ms):
                 self.bus.publish(topic, _METRICS, snapshot, ttl_ms=ttl_ms)
+
+
+def _catching_up(at: int, newest: int) -> None:
+    logger().info("the derived tables are brought up to the ledger", at=at, of=newest)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
