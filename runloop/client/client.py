@@ -96,7 +96,7 @@ class Client:
             if place.of_the_machine and token is None and self._wanted is None:
                 continue
             try:
-                found = await BusClient.connect(place.socket, role, token, name=self._name, reconnect_s=self._reconnect_s)
+                found = await self._greeted(place, role, token)
             except RunloopError as error:
                 if error.code not in _NOBODY:
                     raise
@@ -113,6 +113,16 @@ class Client:
             )
         named = ", ".join(str(place.socket) for place in tried)
         raise Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
+
+    async def _greeted(self, place: Place, role: str, token: str | None) -> BusClient:
+        """A connection; as client where the token that was found is another daemon's, and nobody asked for a role."""
+        try:
+            return await BusClient.connect(place.socket, role, token, name=self._name, reconnect_s=self._reconnect_s)
+        except NotAllowed as error:
+            if error.code != "bus.token" or self._token is not None or self._wanted is not None:
+                raise
+        self._no_token = f"the token in {place.token} is not that of the daemon at {place.socket}"
+        return await BusClient.connect(place.socket, CLIENT, None, name=self._name, reconnect_s=self._reconnect_s)
 
     def _credentials(self, place: Place) -> tuple[str, str | None]:
         """The role to ask for at a place, and what proves it."""

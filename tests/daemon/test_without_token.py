@@ -39,6 +39,17 @@ def test_how_the_daemon_is_may_be_asked_by_everybody(started):
     assert json.loads(started.rlp("metrics", "--json").stdout)["v"] == 1
 
 
+def test_who_has_the_token_of_another_daemon_is_told_so_and_asks_as_everybody(started):
+    token = started.leave()
+    token.touch(mode=0o600)
+    token.write_text("0" * 64 + "\n")
+    done = started.rlp("status", "--json")
+    assert (done.returncode, done.stderr, json.loads(done.stdout)["state"]) == (0, "", "ready")
+    refused = started.rlp("cancel", "last")
+    assert (refused.returncode, f"error[{VERB}]" in refused.stderr) == (4, True)
+    assert f"the token in {token} is not that of the daemon at " in refused.stderr
+
+
 def test_a_token_file_that_others_can_read_is_an_error_with_what_to_do(started):
     token = started.state / "token"
     token.chmod(0o644)
