@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from runloop.patterns import lazy
@@ -65,12 +66,19 @@ def legible(words: str) -> str:
 
 
 def display_width(text: str) -> int:
-    """Terminal columns that the text takes: wide East Asian characters count two, combining marks none."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
+    """Terminal columns that the text takes: wide East Asian characters count two, marks on others and joiners none."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
 
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+@lru_cache(4096)
+def _columns(char: str) -> int:
+    from unicodedata import category, combining, east_asian_width
+
+    if char == "\ufe0f":  # makes an emoji of a sign, which is wide then
+        return 1
+    if char in "\u200c\u200d" or combining(char) or category(char) in {"Mn", "Me"}:  # vowels of Thai, say, have no combining class
+        return 0
+    return 2 if east_asian_width(char) in "WF" else 1
 
 
 def fitted(text: str, size: int) -> str:
@@ -100,11 +108,8 @@ def _beyond(line: str, start: int, room: int) -> int:
     """Where the first character stands that does not fit into ``room`` columns from ``start`` on; the line's end where all do."""
     if line[start : start + room + 1].isascii():
         return min(start + room, len(line))
-    from unicodedata import combining, east_asian_width
-
     for at in range(start, len(line)):
-        char = line[at]
-        room -= 1 if char < "\u0300" else 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
+        room -= _columns(line[at])
         if room < 0:
             return at
     return len(line)

@@ -35,7 +35,15 @@ def line_of(shown: Mapping[str, Any]) -> str:
 
 def short_ids(ids: Sequence[str]) -> dict[str, str]:
     """For each id the shortest name that means it alone: eight letters of the run, then its parts while they are needed."""
-    return {each: next((name for name in _names(each) if [each] == [other for other in ids if _named(name, other)]), each) for each in ids}
+    alike: dict[str, list[str]] = {}  # whatever means one of a run means none of another that begins otherwise
+    for each in ids:
+        alike.setdefault(each[:_SHOWN], []).append(each)
+    return {each: _shortest(each, alike[each[:_SHOWN]]) for each in ids}
+
+
+def _shortest(approval_id: str, ids: Sequence[str]) -> str:
+    alone = (name for name in _names(approval_id) if [approval_id] == [other for other in ids if _named(name, other)])
+    return next(alone, approval_id)
 
 
 def _names(approval_id: str) -> list[str]:

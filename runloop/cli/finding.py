@@ -62,10 +62,15 @@ def refuse_archived(found: FoundRun) -> None:
 
 def records_of(found: FoundRun) -> Iterator[Mapping[str, Any]]:
     """The records of a run that was found, large values loaded, masked."""
+    return map(masking.masked, stored_records(found))
+
+
+def stored_records(found: FoundRun) -> Iterator[Mapping[str, Any]]:
+    """As :func:`records_of`, as they are stored: for who masks what of them is shown, which may be little of it."""
     from runloop.events import record_of
     from runloop.runs.fork import told_events
 
-    return (masking.masked(record_of(event)) for event in told_events(found.source, found.run_id) if "v" in event.payload)
+    return (record_of(event) for event in told_events(found.source, found.run_id) if "v" in event.payload)
 
 
 @contextmanager

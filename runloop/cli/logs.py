@@ -9,7 +9,7 @@ import typer
 
 from runloop.cli import context, masking, output
 from runloop.cli.attach import follow
-from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.cli.finding import RunArgument, finding, stored_records
 from runloop.cli.link import waited
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.times import clock_ms
@@ -48,7 +48,7 @@ def logs(
     if following:
         return EXIT_FAILED if waited(follow(context.settings(), run, show)) is None else EXIT_OK
     with finding(run) as found:
-        for record in records_of(found):
+        for record in stored_records(found):
             show(record)
     return EXIT_OK
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, masking, output
-from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.cli.finding import RunArgument, finding, stored_records
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.cli.times import clock, span
@@ -50,7 +50,7 @@ def show(
     masking.unmask(unmasked, "show", run)
     with finding(run) as found:
         recorded = load_run(found.source, found.run_id)
-        moves = _moves(records_of(found))
+        moves = _moves(stored_records(found))
         own = found.source.children(found.run_id)
         shared = [each for each in children_of(found.source, recorded).values() if each not in own]
         used, below = spent(recorded.attempts), spent_below(found.source, found.run_id) if own else None
@@ -111,7 +111,7 @@ class _Moves:
             last = self.recovered[-1]
             answered = last["effects_answered"]
             calls = f", {answered} {'call' if answered == 1 else 'calls'} answered from the record" if answered else ""
-            yield f"taken up {_times(len(self.recovered))}, last {clock(last['ts_ms'])}: {last['why']}{calls}"
+            yield f"taken up {_times(len(self.recovered))}, last {clock(last['ts_ms'])}: {masking.masked_text(last['why'])}{calls}"
 
 
 def _moves(records: Iterable[Mapping[str, Any]]) -> _Moves:

@@ -32,6 +32,14 @@ def test_every_listed_name_means_exactly_what_it_stands_beside(parts):
         assert chosen(name, listed)["approval_id"] == approval_id
 
 
+def test_many_that_wait_are_named_without_comparing_each_with_each(monkeypatch):
+    compared = []
+    monkeypatch.setattr("runloop.cli.answering._named", lambda ref, other: compared.append(other) or other.startswith(ref))
+    ids = [f"{number:08x}-0000/one/1/1" for number in range(300)]
+    assert list(short_ids(ids).values()) == [each[:8] for each in ids]
+    assert len(compared) == 300
+
+
 @pytest.mark.parametrize(("ref", "at"), [("3f2a/s", 0), ("3f/dr/gate", 1), ("last", 3), ("77aa0000-2/ask/0/1", 2)])
 def test_a_name_may_be_short_and_last_is_the_newest(ref, at):
     assert chosen(ref, LISTED) is LISTED[at]

@@ -63,6 +63,7 @@ def test_values_of_every_type_stand_in_a_cell():
 
 def test_wide_characters_count_two_columns_and_marks_none():
     assert [display_width(text) for text in ("abc", "日本", "e\u0301", "")] == [3, 4, 1, 0]
+    assert [display_width(text) for text in ("สวัสดี", "क\u200dष", "❤\ufe0f")] == [4, 2, 2]
     assert table([("日本", 1), ("abcd", 2)])[2].index("|") == 7  # two characters fewer, the same columns
 
 
