@@ -141,8 +141,7 @@ class Agtop(App[RunloopError | None]):
             found = self.board.named(self._begin_with)
             if found:
                 self._begin_with = None
-                self._look_at(found[0])
-                self.action_go("Plan")
+                self._open(found[0])
                 return
             if not self._missed and (self.board.status or self.feed.mode != "LIVE"):
                 self._missed = True
@@ -195,9 +194,18 @@ class Agtop(App[RunloopError | None]):
 
     def action_go(self, name: str) -> None:
         """Show a view."""
-        body, chosen = self._body, self._chosen_run()
+        chosen = self._chosen_run()
         if name in OF_A_RUN and chosen is not None and chosen != self.viewing.run_id:
             self._look_at(chosen)
+        self._show(name)
+
+    def _open(self, run_id: str) -> None:
+        """Show the plan of a run, whichever is chosen in the list."""
+        self._look_at(run_id)
+        self._show("Plan")
+
+    def _show(self, name: str) -> None:
+        body = self._body
         self.viewing.view = name
         self.paint(anew=True)
         if name == "Runs" and self.viewing.run_id is not None:
@@ -239,8 +247,7 @@ class Agtop(App[RunloopError | None]):
         """Open it."""
         view = self.viewing.view
         if view == "Runs":
-            self._look_at(event.key)
-            self.action_go("Plan")
+            self._open(event.key)
         elif view == "Plan":
             self.viewing.filters["Ladder"] = event.key
             self.action_go("Ladder")
@@ -328,8 +335,7 @@ class Agtop(App[RunloopError | None]):
         elif kind == "jump" and text:
             found = await sought(self.board, self.feed, text)
             if len(found) == 1:
-                self._look_at(found[0])
-                self.action_go("Plan")
+                self._open(found[0])
             else:
                 self.notify(f"{len(found) or 'no'} runs begin with {text}", severity="warning", markup=False)
 

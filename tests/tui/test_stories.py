@@ -297,6 +297,15 @@ async def test_agtop_begins_with_the_run_that_was_named(feed, desk):
         assert (app.viewing.view, app.viewing.run_id) == ("Plan", RUN)
 
 
+@pytest.mark.parametrize("begins", [None, "5a1d"])
+async def test_the_run_that_is_named_is_shown_whichever_is_chosen_in_the_list(feed, desk, words, records, begins):
+    feed.records.append({**records[0], "run_id": "ffff0000-0000-4000-8000-000000000000", "ts_ms": records[0]["ts_ms"] + 99_000})
+    async with at_the_screen(feed, desk, run=begins) as (app, pilot):
+        if begins is None:
+            await press(app, pilot, "g", *"5a1d", "enter")
+        assert (app.viewing.view, app.viewing.run_id) == ("Plan", RUN)
+
+
 async def test_a_person_opens_a_crossing_and_copies_it(feed, desk, words):
     async with at_the_screen(feed, desk) as (app, pilot):
         await press(app, pilot, "4", "enter")
