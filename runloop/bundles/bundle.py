@@ -165,16 +165,22 @@ def _altered(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopError]:
     actual = file_digests(tree.files)
     if not manifest.files and actual:
         message = "the manifest lists no files, so nothing vouches for them"
-        return [_alteration("bundle.unsealed", message, root, MANIFEST, "run `rlp agent build` once you trust what is in the bundle")]
+        return [
+            _alteration("bundle.unsealed", message, root, MANIFEST, "run `rlp agent build NAME|DIR` once you trust what is in the bundle")
+        ]
     found: list[RunloopError] = []
     for path in sorted(manifest.files.keys() | actual.keys()):
         if path not in actual:
             found.append(
-                _alteration("bundle.file_missing", f"{path!r} is listed but not there", root, path, "restore it, or run `rlp agent build`")
+                _alteration(
+                    "bundle.file_missing", f"{path!r} is listed but not there", root, path, "restore it, or run `rlp agent build NAME|DIR`"
+                )
             )
         elif path not in manifest.files:
             found.append(
-                _alteration("bundle.file_extra", f"{path!r} is there but not listed", root, path, "remove it, or run `rlp agent build`")
+                _alteration(
+                    "bundle.file_extra", f"{path!r} is there but not listed", root, path, "remove it, or run `rlp agent build NAME|DIR`"
+                )
             )
         elif actual[path] != manifest.files[path]:
             message = f"{path!r} has changed (expected {manifest.files[path][:12]}…, found {actual[path][:12]}…)"
@@ -184,7 +190,7 @@ def _altered(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopError]:
                     message,
                     root,
                     path,
-                    "if you changed it yourself, run `rlp agent build`; otherwise install it anew",
+                    "if you changed it yourself, run `rlp agent build NAME|DIR`; otherwise install it anew",
                 )
             )
     return found

@@ -163,7 +163,7 @@ class _Reader:
         listed = self._table("files").get(str(entry.get("path")))
         if "blake3" in entry and entry["blake3"] != listed:
             message = f"the digest of {entry.get('path')!r} differs from the one under [files]"
-            self._wrong(message, *path, "blake3", hint="run `rlp agent build`", code="bundle.digest_stale")
+            self._wrong(message, *path, "blake3", hint="run `rlp agent build NAME|DIR`", code="bundle.digest_stale")
 
     def _ports(self, side: str) -> dict[str, Port]:
         self._unknown(("in", "out"), "ports", what="key of [ports]")
@@ -283,7 +283,7 @@ class _Reader:
             else:
                 files[path] = digest
                 continue
-            self._wrong(fault, "files", path, hint="run `rlp agent build`", code="bundle.files_entry")
+            self._wrong(fault, "files", path, hint="run `rlp agent build NAME|DIR`", code="bundle.files_entry")
         return files
 
     def _table(self, *path: str, optional: bool = False) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -15,6 +16,7 @@ _BYTES: Final = 32
 _LEAST: Final = 32
 _MOST: Final = 512
 """As long as a hello may have it."""
+_REMOVE: Final = "remove it: the daemon makes a new one"
 _NOT_OURS: Final = "only the daemon's user is its operator; a sandboxed program is none on purpose"
 
 
@@ -40,16 +42,20 @@ def read_token(path: Path) -> str | None:
     except PermissionError:
         raise TokenHidden(f"this process may not read the token file {path}", where=Where(file=str(path)), hint=_NOT_OURS) from None
     except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, or a socket
+            raise _unusable(path, "is a link, or something else that is no file", _REMOVE) from None
         raise _unusable(path, f"cannot be read: {error.strerror}", "check its owner and mode") from None
     try:
         found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077 or found.st_uid != os.geteuid():
+        if not stat.S_ISREG(found.st_mode):
+            raise _unusable(path, "is a link, or something else that is no file", _REMOVE)
+        if found.st_mode & 0o077 or found.st_uid != os.geteuid():
             raise _unusable(path, "is not a file of this user alone", f"chmod 600 {path}, or remove it: the daemon makes a new one")
         text = os.read(handle, 2 * _MOST).decode("ascii", "replace").strip()
     finally:
         os.close(handle)
     if not _LEAST <= len(text) <= _MOST or not text.isalnum():
-        raise _unusable(path, "holds no token", "remove it: the daemon makes a new one")
+        raise _unusable(path, "holds no token", _REMOVE)
     return text
 
 

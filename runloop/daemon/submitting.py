@@ -198,7 +198,7 @@ class Submitting:
             if digest not in (here.digest, here.manifest_digest):
                 message = f"agent {here.ref!r} digest mismatch (cli {digest[:12]}, daemon {here.digest[:12]})"
                 where = Where(file=str(here.root))
-                hint = "`rlp status` shows what the daemon could not load; `rlp agent build` seals a bundle you changed"
+                hint = "`rlp status` shows what the daemon could not load; `rlp agent build NAME|DIR` seals a bundle you changed"
                 raise InvalidInput(message, code="run.agent_digests", where=where, hint=hint)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import field
@@ -24,6 +25,7 @@ FILE: Final = "grants.json"
 STANDING: Final = frozenset({Scope.OPENING, Scope.ALWAYS})
 """Scopes that reach beyond the run."""
 _VERSION: Final = 1
+_MAX_BYTES: Final = 64 << 20  # grants are some hundred bytes each
 _TEXTS: Final = ("id", "action", "agent", "agent_name", "opening", "opening_name", "approval_id", "run_id")
 
 
@@ -125,7 +127,7 @@ class StandingGrants:
 
 def _read(path: Path) -> tuple[StandingGrant, ...]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(_content(path))
         if found["v"] != _VERSION:
             raise _unreadable(path, f"its version is {found['v']!r}, not {_VERSION}")
         return tuple(_grant(each) for each in found["grants"])
@@ -133,6 +135,14 @@ def _read(path: Path) -> tuple[StandingGrant, ...]:
         raise _unreadable(path, str(error.strerror)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable(path, "it is no list of grants") from error
+
+
+def _content(path: Path) -> bytes:
+    """What the file holds; of a pipe, which would be waited for, and of more than any list of grants has, nothing. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        return file.read() if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_BYTES else b""
 
 
 def _grant(kept: dict[str, Any]) -> StandingGrant:

@@ -257,14 +257,14 @@ def test_a_token_file_that_is_none_or_that_others_read_is_refused(tmp_path, cont
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
 def test_what_is_no_file_in_place_of_the_token_is_refused(tmp_path, make):
     path = tmp_path / "token"
     make(path)
-    path.chmod(0o700)
     with pytest.raises(TokenError) as caught:
         ensure_token(path)
-    assert "is not a file of this user alone" in caught.value.message
+    assert "is a link, or something else that is no file" in caught.value.message
+    assert caught.value.hint == "remove it: the daemon makes a new one"
 
 
 def test_a_link_in_place_of_the_token_is_not_followed(tmp_path):

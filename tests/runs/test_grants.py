@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import stat
 
 import pytest
@@ -28,6 +29,19 @@ def test_a_grant_survives_the_process_and_is_for_this_user_alone(kept):
     assert StandingGrants(kept.path).all() == (GIVEN,)
     assert stat.S_IMODE(kept.path.stat().st_mode) == 0o600
     assert [path.name for path in kept.path.parent.iterdir()] == ["grants.json"]
+
+
+def huge(path):
+    path.touch()
+    os.truncate(path, 1 << 33)
+
+
+@pytest.mark.parametrize("stand", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), huge])
+def test_what_is_no_list_of_grants_is_neither_waited_for_nor_read_to_an_end_that_it_does_not_have(kept, stand):
+    kept.path.parent.mkdir()
+    stand(kept.path)
+    with pytest.raises(InvalidInput, match="it is no list of grants"):
+        kept.all()
 
 
 def test_another_process_sees_at_once_what_is_taken_back(kept):

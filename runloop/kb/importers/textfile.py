@@ -30,13 +30,12 @@ _MARKS = (
 )
 
 
-class Unreadable(InvalidInput):
-    """The file cannot be read as text; ``line`` is where that shows, where a line can be named."""
-
-    code = "import.unreadable"
+class Unreadable(Exception):  # noqa: N818 - named for what it is; never an error of its own: the import reports it as a refusal
+    """The file, or a part of it, cannot be read as text; ``line`` is where that shows, where a line can be named."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(reason)
+        self.message = reason
         self.line = line
 
 
