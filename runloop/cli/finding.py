@@ -23,6 +23,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its
 
 UnfinishedArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or `last`.")]
 PerhapsUnfinishedArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id, its first letters, or `last`.")]
+_ORIGINS = {"archived": "from the archive, by `rlp kb prune`", "imported": "imported from another ledger", "file": "read from a file"}
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the records.")]
 
 
@@ -50,6 +51,11 @@ def finding(ref: str) -> Iterator[FoundRun]:
         require(_ledger_path())
     with perhaps_ledger() as ledger:
         yield find_source(ref, ledger, others)
+
+
+def elsewhere(found: FoundRun) -> str:
+    """Where the run is from, for the end of the line that names it; nothing for one of this ledger."""
+    return "" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"
 
 
 def refuse_archived(found: FoundRun) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, masking, output
-from runloop.cli.finding import RunArgument, finding, stored_records
+from runloop.cli.finding import RunArgument, elsewhere, finding, stored_records
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, TableOption
 from runloop.cli.times import clock, span
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from runloop.runs.history import RecordedAttempt, RecordedEnd, RecordedRun, Spent
 
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
-_ORIGINS = {"archived": "from the archive, by `rlp kb prune`", "imported": "imported from another ledger", "file": "read from a file"}
 _MOST = 1000
 _MOST_FAILURES = 5
 _COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "why")
@@ -63,7 +62,7 @@ def show(
         }
         output.print_json(masking.masked({**shown, **cost}))
         return 0
-    output.print_line(f"run      {found.run_id}" + ("" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"))
+    output.print_line(f"run      {found.run_id}" + elsewhere(found))
     output.print_line(f"opening  {recorded.opening_name}  ({recorded.submitted['opening_digest'][:12]})")
     output.print_line(f"state    {_state(recorded, row)}" + (f": {masking.masked_text(recorded.reason)}" if recorded.reason else ""))
     if hint := _hint(recorded):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from runloop.cli import masking, output
-from runloop.cli.finding import RunArgument, finding, records_of
+from runloop.cli.finding import RunArgument, elsewhere, finding, records_of
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import clock_ms
@@ -36,7 +36,7 @@ def trace(
 
     masking.unmask(unmasked, "trace", run)
     with finding(run) as found:
-        records = list(records_of(found))
+        records, origin = list(records_of(found)), elsewhere(found)
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json(run_trace(records, control=control))
         return 0
@@ -58,7 +58,7 @@ def trace(
     used = [position for position in range(len(_COLUMNS)) if any(row[position] not in {None, ""} for row in rows)]
     columns = [_COLUMNS[position] for position in used]
     shown = [[row[position] for position in used] for row in rows]
-    output.print_line(f"run {records[0]['run_id']} of {records[0]['opening_name']}")
+    output.print_line(f"run {records[0]['run_id']} of {records[0]['opening_name']}{origin}")
     style = output.TableStyle(max_cols=max_cols, max_rows=max_rows, fit=not no_wrap)
     output.print_rows(columns, shown, as_table=True, style=style, empty="no ladder entries captured for this trace")
     return 0

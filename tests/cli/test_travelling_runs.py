@@ -118,6 +118,8 @@ def test_imported_runs_are_listed_as_such_and_stand_in_no_chain(one, two):
     assert [each["run_id"] for each in two.ok("runs", "--imported")] == [run_id]
     assert two.ok("show", run_id)["origin"] == "imported"
     assert two.ok("trace", run_id)["run_id"] == run_id
+    named = [each.rlp("trace", run_id, "--table")[1].decode().splitlines()[0] for each in (one, two)]
+    assert named == [f"run {run_id} of finder", f"run {run_id} of finder  (imported from another ledger)"]
     assert two.ok("kb", "verify")["ok"] is True
 
 
