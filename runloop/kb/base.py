@@ -218,6 +218,12 @@ class KnowledgeBase:
 
         return labels_of(self, event_ids)
 
+    def labels_of_people(self) -> frozenset[str]:
+        """As :meth:`labels_of`, for what is said of anybody in the tables of contacts and accounts."""
+        from runloop.kb.origins import labels_of_people
+
+        return labels_of_people(self)
+
     def why(self, key: str) -> list[StoredEvent]:
         """The events that touched an entity, oldest first; a key without prefix is tried as contact, artifact, run and note.
 

@@ -8,7 +8,7 @@ from runloop.events import canonical, parse
 from runloop.kb.runs import places_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from runloop.events import StoredEvent
     from runloop.kb.base import KnowledgeBase
@@ -33,12 +33,27 @@ def labels_of(kb: KnowledgeBase, event_ids: Iterable[int]) -> frozenset[str]:
         event = kb.ledger.get(event_id)
         if event is None:
             continue
-        found.update(parse(str(event.provenance.get(_TAINT, "[]"))))
+        found.update(_stated(event.provenance))
         if event.kind == "artifact.created":
             found.update(_recorded(event.payload))
         elif (run_id := _run_of(event)) is not None:
             runs.add(run_id)
     return frozenset(found.union(*(_of_run(kb, run_id) for run_id in runs)))
+
+
+def labels_of_people(kb: KnowledgeBase) -> frozenset[str]:
+    """The labels of what is said of anybody in the tables of contacts and accounts."""
+    with kb.reading() as db:
+        places = canonical([row[0] for row in db.execute("SELECT source_event FROM contacts UNION SELECT source_event FROM accounts")])
+    sql = """SELECT provenance_json FROM events WHERE id IN (SELECT value FROM json_each(?)) AND instr(provenance_json, '"taint"')"""
+    with kb.ledger.reading() as db:
+        rows: list[Any] = db.execute(sql, (places.decode(),)).fetchall()
+    return frozenset(label for (provenance,) in rows for label in _stated(parse(provenance)))
+
+
+def _stated(provenance: Mapping[str, Any]) -> list[str]:
+    labels: list[str] = parse(str(provenance.get(_TAINT, "[]")))
+    return labels
 
 
 def _run_of(event: StoredEvent) -> str | None:

@@ -45,6 +45,10 @@ class KnowledgeForAgents:
         """Where the content of these events came from."""
         return await asyncio.to_thread(self._kb.labels_of, event_ids)
 
+    async def labels_of_people(self) -> frozenset[str]:
+        """Where what is said of anybody came from."""
+        return await asyncio.to_thread(self._kb.labels_of_people)
+
     async def query(self, sql: str, limit: int) -> dict[str, Any]:
         """Columns, rows and whether there are more."""
         return (await asyncio.to_thread(self._kb.query, sql, max_rows=limit, for_agents=True)).to_dict()

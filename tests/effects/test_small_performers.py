@@ -57,6 +57,9 @@ class Knowledge:
     async def labels(self, event_ids):
         return frozenset(label for event_id in event_ids for label in self.origins.get(event_id, ()))
 
+    async def labels_of_people(self):
+        return frozenset({"http:a.example"})
+
     async def query(self, sql, limit):
         if self.error:
             raise self.error
@@ -162,6 +165,8 @@ async def test_a_query_that_may_show_what_others_wrote_gives_outside_content(mak
         "SELECT value FROM facts": {"kb:query"},
         "SELECT summary FROM artifacts": {"kb:query"},
         "SELECT subject FROM mails": {"kb:query"},
+        "SELECT name FROM Contacts": {"http:a.example"},
+        "SELECT handle FROM accounts, runs": {"http:a.example", "kb:query"},
     }
     for sql, taint in queries.items():
         assert (await crossing(KbQuery(Knowledge()), {"sql": sql}, ctx)).taint == taint, sql

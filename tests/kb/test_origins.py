@@ -27,6 +27,18 @@ def test_what_was_said_after_reading_from_outside_is_from_there_and_anything_els
     assert [kb.labels_of([kb.search(name)[0].event_id]) for name in ("Ada", "Bob", "Eve")] == [{WEB, FILE}, set(), set()]
 
 
+def test_what_is_said_of_people_has_the_labels_of_all_that_is_said_now(kb):
+    assert kb.labels_of_people() == frozenset()
+    said(kb, set())
+    assert kb.labels_of_people() == frozenset()
+    said(kb, {WEB})
+    account = {"service": "code", "handle": "ada"}
+    kb.propose(StateDelta("account.upserted", account, "agent:reader", provenance=provenance_of(frozenset({FILE}))))
+    assert kb.labels_of_people() == {WEB, FILE}
+    kb.ledger.append([NewEvent("contact.upserted", ADA, "user")])  # the person says it herself now
+    assert kb.labels_of_people() == {FILE}
+
+
 def test_a_fact_keeps_where_its_maker_had_read(kb):
     note = {"path": "/n.md", "line": 1, "end_line": 1, "text": "tea at five", "file_hash": HASH, "part": 0, "parts": 1}
     source = kb.ledger.append([NewEvent("note.imported", note, "user")])[0].id

@@ -23,6 +23,7 @@ _OUTSIDE = {"message": "mail", "appointment": "calendar", "commit": "git"}
 _MAY_HOLD_OUTSIDE = re.compile(  # a name cannot be written otherwise
     "messages|appointments|commits|documents|events|nodes|edges|facts|artifacts|mails|runs|traces|effects|approvals|problems", re.IGNORECASE
 )
+_OF_PEOPLE = re.compile("contact|account", re.IGNORECASE)
 
 
 def _outside(keys: Iterable[str]) -> frozenset[str]:
@@ -113,9 +114,10 @@ class KbQuery:
         sql = prepared.data["sql"]
         try:
             found = await self._kb.query(sql, prepared.data["limit"])
+            people = await self._kb.labels_of_people() if _OF_PEOPLE.search(sql) else frozenset()
         except RunloopError as error:
             raise _refused(error) from error
-        return Outcome(found, taint=frozenset({"kb:query"} if _MAY_HOLD_OUTSIDE.search(sql) else ()))
+        return Outcome(found, taint=people | frozenset({"kb:query"} if _MAY_HOLD_OUTSIDE.search(sql) else ()))
 
 
 class KbPropose:

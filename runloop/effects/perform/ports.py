@@ -38,6 +38,10 @@ class KnowledgePort(Protocol):
         """Where the content of these events came from, as far as agents said them that had seen something from outside."""
         ...
 
+    async def labels_of_people(self) -> frozenset[str]:
+        """The same for what the tables of contacts and accounts say."""
+        ...
+
     async def query(self, sql: str, limit: int) -> dict[str, Any]:
         """Columns, rows and whether there are more, of one read-only statement over the masked tables."""
         ...
