@@ -92,8 +92,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _screen(options: argparse.Namespace, settings: Settings, feed: Feed, desk: KnowledgeDesk) -> int:
-    if "TEXTUAL_DRIVER" not in os.environ and not (output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)):
-        raise InvalidInput("the screen needs a terminal", code="tui.no_terminal", hint="use --plain where there is none")
+    streams = {"input": sys.stdin, "output": sys.stdout, "error": sys.stderr}  # it is painted on standard error
+    other = next((name for name, stream in streams.items() if not output.is_terminal(stream)), None)
+    if other is not None and "TEXTUAL_DRIVER" not in os.environ:
+        message = f"the screen needs a terminal, and standard {other} is none"
+        raise InvalidInput(message, code="tui.no_terminal", hint="use --plain where there is none")
     from runloop.tui.app import Agtop
 
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ def test_a_theme_that_does_not_exist_names_those_that_do(home, opened, capsys):
     code, said = refused(capsys, "--theme", "pink")
     assert (code, opened) == (2, [])
     assert "contrast" in said
+
+
+@pytest.mark.parametrize(("name", "word"), [("stdin", "input"), ("stdout", "output"), ("stderr", "error")])
+def test_a_screen_is_refused_where_one_of_the_streams_is_no_terminal(home, opened, capsys, monkeypatch, name, word):
+    monkeypatch.delenv("TEXTUAL_DRIVER")
+    monkeypatch.setattr(agtop.output, "is_terminal", lambda stream: stream is not getattr(sys, name))
+    code, said = refused(capsys)
+    assert (code, opened) == (2, [])
+    assert "tui.no_terminal" in said
+    assert f"the screen needs a terminal, and standard {word} is none" in said
 
 
 def test_a_screen_needs_a_terminal_and_a_file_has_to_be_there(home, capsys):
