@@ -19,11 +19,21 @@ def _refuse_constant(name: str) -> Any:
     raise BadJson(f"{name} has no JSON form")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; one value of a key that stands twice would be lost, as of Python's ``{1: "a", "1": "b"}``."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadJson(f"the key {twice[:80]!r} stands twice in one object; in Python 1 and '1' are two keys, in JSON they are one")
+    return found
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_each_once)
 
 
 def check(text: str) -> Any:
-    """Parse ``text``; raises BadJson for bad syntax, NaN, depth above 50, integers beyond 2^53 - 1 and lone surrogates."""
+    """Parse ``text``; raises BadJson for bad syntax, keys that stand twice, NaN, depth above 50, integers beyond 2^53 - 1, lone surrogates."""
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(text)
     try:

@@ -400,6 +400,7 @@ def run():
         ("(i for i in range(3))", "generator"), ("2**53", "2^53 - 1"), ("10**5000", "4300 digits"), ("'\\ud800'", "surrogate"), ("{1, 2}", "set"),
         ("__import__('functools').reduce(lambda x, _: [x], range(60), 0)", "nested deeper than 50"),
         ("(lambda a: (a.append(a), a)[1])([])", "Circular"), ("1e400", "cannot be carried as JSON"),
+        ("{'a': {1: 'x', '1': 'y'}}", "the key '1' stands twice in one object"),
     ],
 )  # fmt: skip
 async def test_a_result_that_json_cannot_carry_is_an_error_that_says_where(run, value, said):

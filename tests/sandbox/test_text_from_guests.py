@@ -41,7 +41,7 @@ def test_any_text_parses_or_is_refused_and_never_anything_else(text):
     [
         ("", "not valid JSON"), ("{", "not valid JSON"), ("NaN", "NaN"), ("-Infinity", "Infinity"), ("1e999", "too large"), ("9007199254740992", "2^53"),
         ("[-9007199254740992]", "2^53"), ("1" * 5000, "not valid JSON"), ('"\\ud800"', "surrogate"), ('{"\\udfff": 1}', "surrogate"), ('{"a": 1} x', "not valid"),
-        ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "deeper"), ("[" * 10**6, "deeper"), ('{"a":' * 10**5, "deeper"),
+        ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "deeper"), ("[" * 10**6, "deeper"), ('{"a":' * 10**5, "deeper"), ('[{"b": 1, "a": 1, "a": 2}]', "the key 'a' stands twice"),
     ],
 )  # fmt: skip
 def test_what_a_later_layer_would_choke_on_is_refused_with_the_reason(text, said):
