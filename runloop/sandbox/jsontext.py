@@ -33,7 +33,7 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_
 
 
 def check(text: str) -> Any:
-    """Parse ``text``; raises BadJson for bad syntax, keys that stand twice, NaN, depth above 50, integers beyond 2^53 - 1, lone surrogates."""
+    """Parse ``text``; raises BadJson for bad syntax, keys twice, NaN, depth above 50, integers beyond 2^53 - 1, lone surrogates."""
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(text)
     try:

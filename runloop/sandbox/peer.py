@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runloop.sandbox.starting import Started
 
 _READY_S = 30.0
+_LOOK = "look at the load and the memory of the machine, and at its limits (`ulimit -a`); then try again"
 _AHEAD_MS = 12.0
 """For about so long the guests that wait in a worker keep it at work, so that it never waits for the next and nobody waits for long."""
 _LEAST_AHEAD, _MOST_AHEAD = 2, 30
@@ -72,7 +73,7 @@ class Peer(asyncio.Protocol):
                 await peer.ready
         except TimeoutError:
             await peer.close()
-            raise Unavailable("an agent worker did not start in time", code="worker.start") from None
+            raise Unavailable("an agent worker did not start in time", code="worker.start", hint=_LOOK) from None
         except BaseException:
             await peer.close()
             raise
@@ -123,7 +124,8 @@ class Peer(asyncio.Protocol):
             job.fail("worker.crashed", "the worker process died while the agent ran" + (f": {last}" if last else ""), retryable=True)
             self._drop(job)
         if not self.ready.done():
-            self.ready.set_exception(Unavailable(f"an agent worker could not start: {last or 'it ended at once'}", code="worker.start"))
+            message = f"an agent worker could not start: {last or 'it ended at once'}"
+            self.ready.set_exception(Unavailable(message, code="worker.start", hint=_LOOK))
         elif self.reaped is None:
             self.reaped = asyncio.ensure_future(self._reap())
             self._on_lost(self)

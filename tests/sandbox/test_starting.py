@@ -46,7 +46,7 @@ async def test_a_worker_that_died_before_the_pool_came_is_an_error_with_a_name(c
         started[0].process.wait()
         with pytest.raises(Unavailable) as caught:
             await WorkerPool(cache_dir, workers=1, started=started).start()
-    assert caught.value.code == "worker.start"
+    assert (caught.value.code, bool(caught.value.hint)) == ("worker.start", True)
 
 
 def test_without_a_cache_nothing_starts_ahead_because_a_worker_could_not_read_what_comes_later(tmp_path):
