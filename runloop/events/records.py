@@ -143,6 +143,12 @@ class RunChanged(RecordMeta, frozen=True):
     approvals: list[OpenQuestion] | None = None
 
 
+class ClockSet(RecordMeta, frozen=True):
+    """``run.clock_set``: by how many milliseconds the wall clock moved other than by itself."""
+
+    by_ms: int
+
+
 class RunFinished(RecordMeta, frozen=True):
     """The last record of a run."""
 

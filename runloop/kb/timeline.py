@@ -23,6 +23,7 @@ _DETAIL = (  # what only a look at its run needs
         "run.started",
         "run.waiting",
         "run.resumed",
+        "run.clock_set",
         "node.ready",
         "node.started",
         "node.evicted",

@@ -29,6 +29,7 @@ from runloop.openings.retry import pause_ms
 from runloop.openings.states import (
     Begin,
     Cancel,
+    ClockSet,
     CloseGate,
     Command,
     Event,
@@ -100,7 +101,7 @@ class Plan(Flow):
         plan = cls(opening, seed, max_parallel=max_parallel)
         plan._folding = True
         for at_ms, event in history:
-            plan._now = max(plan._now, at_ms)
+            plan._now = max(plan._now, at_ms - event.by_ms if isinstance(event, ClockSet) else at_ms)
             if not plan.done:
                 plan._handlers[type(event)](plan, event)
                 plan._advance()
@@ -173,6 +174,9 @@ class Plan(Flow):
 
     def _taken_up(self, event: TakenUp) -> None:
         self._clock.shift(max(0, self._now - event.since_ms))
+
+    def _clock_set(self, event: ClockSet) -> None:
+        self.set_clock(event.by_ms)
 
     def _spent(self, event: NodeSpent) -> None:
         step = self._under_way(event.node, event.attempt)
@@ -349,6 +353,7 @@ class Plan(Flow):
         NodeReady: _readied,
         NodeStarted: _started,
         TakenUp: _taken_up,
+        ClockSet: _clock_set,
         NodeSucceeded: _succeeded,
         NodeFailed: _failed,
         NodeSpent: _spent,

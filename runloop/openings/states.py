@@ -157,6 +157,13 @@ class TakenUp:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockSet:
+    """Only in a history: the clock moved by so much other than by itself; what is left of every time-out stays."""
+
+    by_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forked:
     """Only in a history: a fork goes on from here, with a clock of its own, and asks at open gates with their whole time."""
 
@@ -287,7 +294,7 @@ class RunDone:
 
 
 Command: TypeAlias = NodeReady | StartNode | StopNode | NodeRetrying | OpenGate | CloseGate | Warn | NodeDone | RunDone
-Told: TypeAlias = Event | NodeReady | NodeStarted | TakenUp | Forked
+Told: TypeAlias = Event | NodeReady | NodeStarted | TakenUp | ClockSet | Forked
 """What a history is made of."""
 
 

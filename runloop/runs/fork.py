@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.runs.sources import RunSource
 
-_OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "run.recovered", "run.finished"})
+_OWN = frozenset({"run.submitted", "run.waiting", "run.paused", "run.resumed", "run.recovered", "run.clock_set", "run.finished"})
 """Kinds that say something about one run alone, not about what happened in it."""
 _OUTCOMES = frozenset({"effect.completed", "effect.failed", "effect.unknown"})
 _COSTS: Mapping[str, Any] = {"tokens": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0}

@@ -13,6 +13,7 @@ from runloop.errors import InvalidInput
 from runloop.events import NodeResult, RunIdentity, current, outputs_hash
 from runloop.openings.states import (
     Begin,
+    ClockSet,
     Forked,
     GateAnswered,
     NodeDone,
@@ -268,6 +269,8 @@ def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event
             run.paused = event.kind == "run.paused"
             for attempt in open_attempts.values():
                 (_waits if run.paused else _goes_on)(run, attempt, "pause", event.ts_ms)
+        case "run.clock_set":
+            run.events.append((event.ts_ms, ClockSet(meta["by_ms"])))
         case "run.cancelling":
             if event.payload["run_id"] == run.run_id:  # not a fork's parent
                 run.cancelled = meta["why"]

@@ -53,7 +53,7 @@ class Recorder:
     """Writes one run's records. Not thread-safe: it lives on the event loop of its run.
 
     ``lost`` is what happened to the first record that could not be stored. ``halted`` says that the process leaves the run as it is, to
-    be recovered: what is stopped because of it gets no outcome.
+    be recovered: what is stopped because of it gets no outcome. ``first`` is called before anything is recorded.
     """
 
     def __init__(self, identity: RunIdentity, ledger: Appender, clock_ms: Callable[[], int], last_seq: int = 0) -> None:
@@ -64,6 +64,7 @@ class Recorder:
         self._subscribers: list[Subscriber] = []
         self.lost: BaseException | None = None
         self.halted = False
+        self.first: Callable[[], object] | None = None
         self._queued = 0  # commits so far
         self._shown = 0  # of these, decided
         self._latest: asyncio.Future[list[StoredEvent]] | None = None
@@ -119,6 +120,8 @@ class Recorder:
         self, parts: Sequence[Ending], beside: Iterable[NewEvent], now_ms: int, *, urgent: bool = True
     ) -> asyncio.Future[list[StoredEvent]]:
         """The caller gets a future of its own: that it stops waiting must not lose the record."""
+        if self.first is not None:
+            self.first()
         before = [part.recorder.last_seq for part in parts]
         try:
             events = [[part.recorder.numbered(draft, now_ms) for draft in part.drafts] for part in parts]

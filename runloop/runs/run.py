@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 from runloop.events import record_of
-from runloop.events.records import NodeText, RunChanged
+from runloop.events.records import ClockSet, NodeText, RunChanged
 from runloop.kb.errors import SeqTaken
 from runloop.openings.budget import least
 from runloop.openings.machine import UnknownNode
@@ -181,6 +181,7 @@ class Run:
         self.labels = Taint(self.opening, self.base_taint)
         self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, self.tasks, self.waits, self._inbox.put)
         self._wall_ms = self.services.clock_ms() - self.services.steady_ms()
+        self.recorder.first = self._look_at_clock
         self.going = asyncio.Event()
         if not self._held:
             self.going.set()
@@ -372,12 +373,17 @@ class Run:
         return self._plan.step(event, self._look_at_clock())
 
     def _look_at_clock(self) -> int:
-        """The wall clock. Where somebody set it, or the machine slept, what is left of time-outs stays what it was."""
+        """The wall clock. Where somebody set it, or the machine slept, what is left of time-outs stays what it was.
+
+        The record says so before anything that bears the new time, for whoever takes the run up.
+        """
         now_ms = self.services.clock_ms()
         moved_ms = now_ms - self.services.steady_ms() - self._wall_ms
         if abs(moved_ms) >= _CLOCK_SET_MS:
             self._wall_ms += moved_ms
             self._plan.set_clock(moved_ms)
+            message = f"the clock moved by {moved_ms / 1000:+.0f} s other than by itself: it was set, or the machine slept"
+            self.recorder.note(Draft("run.clock_set", message, ClockSet(moved_ms)))
         return now_ms
 
     async def _next_events(self) -> list[Event | BaseException]:

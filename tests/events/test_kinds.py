@@ -105,7 +105,8 @@ def test_every_schema_is_a_valid_schema_and_closed():
 
 
 def test_the_kinds_of_the_contract_are_all_there():
-    runs = {f"run.{each}" for each in ("submitted", "started", "waiting", "paused", "resumed", "recovered", "cancelling", "finished")}
+    runs = {f"run.{each}" for each in ("submitted", "started", "waiting", "paused", "resumed", "recovered", "clock_set", "cancelling")}
+    runs.add("run.finished")
     nodes = {f"node.{each}" for each in ("ready", "started", "evicted", "rebuilt", "progress", "log", "finished")}
     effects = {f"effect.{each}" for each in ("requested", "completed", "failed", "unknown", "delta")}
     approvals = {f"approval.{each}" for each in ("requested", "decided", "expired")}

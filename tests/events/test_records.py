@@ -44,6 +44,7 @@ METAS = {
     "run.paused": r.RunChanged("asked"),
     "run.resumed": r.RunChanged("asked"),
     "run.recovered": r.RunChanged("restart", nodes=["a"], effects_answered=3),
+    "run.clock_set": r.ClockSet(-7_200_000),
     "run.cancelling": r.RunChanged("enough", owner="0" * 32),
     "run.finished": r.RunFinished("succeeded", 12, HASH, 5, 0.25, [r.Saved("/a", kind="draft", sha256=HASH)], None),
     "node.ready": r.NodeStarted("a", 1),

@@ -10,6 +10,7 @@ from runloop.openings.machine import UnknownNode
 from runloop.openings.states import (
     Begin,
     Cancel,
+    ClockSet,
     Failure,
     Forked,
     GateAnswered,
@@ -66,6 +67,18 @@ def test_neither_does_the_time_before_an_earlier_process_took_the_run_up(opening
     plan, _ = Plan.rebuild(built, b"", history, 200_000)
 
     assert plan.next_deadline_ms == 200_300
+
+
+@pytest.mark.parametrize("by_ms", [7_200_000, -7_200_000])
+def test_nor_does_a_clock_that_was_set_and_it_gives_no_time_either(opening, by_ms):
+    built = opening({"a": {}}, policy={"timeout_ms": 500})
+    began = 10_000_000
+    set_at = began + 100 + by_ms
+    history = [(began, Begin()), (began, NodeStarted("a")), (set_at, ClockSet(by_ms)), (set_at + 100, NodeSpent("a", 1, 1))]
+
+    plan, _ = Plan.rebuild(built, b"", history, set_at + 5000)
+
+    assert plan.next_deadline_ms == set_at + 5000 + 300
 
 
 def test_a_second_attempt_that_was_started_is_started_again_as_the_second(opening):

@@ -20,6 +20,9 @@ FOUND = {
     546633: "a node ran out of time in a pause, where its worker had died under a call that waited for the pause to end",
     510639: "what a person had approved for the whole run answered a question that was open only where a crash came in between",
     710096: "a run whose child was at work looked again and again whether it could be parked",
+    7022042: "a nested opening ran out of time while it waited, where all runs of its family looked in the same moment",
+    7023178: "what had come from outside to an attempt did not count as such any more, where its worker was lost before it told of it",
+    4034: "a run was out of time when it was taken up, since the clock had been set while it worked",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 

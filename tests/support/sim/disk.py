@@ -161,7 +161,7 @@ class SimLedger:
         done = []
         for rows, future in batch:
             try:
-                stored = world.disk.commit(rows, self._process.clock_ms())
+                stored = world.disk.commit(rows, self._process.wall_ms())
             except KeyConflict as error:
                 done.append((future, None, error))
             else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections import Counter, deque
 from pathlib import Path
 
@@ -35,7 +36,7 @@ CALLS = (
 def make_bundle(name, digest_of=""):
     """A bundle whose digest names its program."""
     digest = blake3(f"{name}\0{digest_of}".encode()).hexdigest()
-    ports_in = {port: Port(port) for port in ("in", "x", "y", "item", "revise")}
+    ports_in = {port: Port(port) for port in ("in", "x", "y", "item", "revise", "feedback", "vote")}
     return Bundle(
         name=name, version="1.0.0", variant=None, kind="python", description="", root=Path("/simulated") / name, manifest_digest=digest,
         digest=digest, entry="agent.py", ports_in=ports_in, ports_out={port: Port(port) for port in PORTS}, with_schema=None,
@@ -73,6 +74,10 @@ def _statement(chance, spawnable, depth):
     return ("log",)
 
 
+RUN = re.compile(r'"run_id": ?"[^"]+"')
+"""What a guest is told of which run its child is; in a fork that is another one."""
+
+
 class RefusedError(Exception):
     """A hostcall was refused; ends the guest unless it catches it."""
 
@@ -96,7 +101,7 @@ class Guest:
         self.stamp = 0
         self.calls = 0
         inputs = json.dumps([self.request["with"], self.request["inputs"]], sort_keys=True)
-        self.digest = blake3(inputs.encode()).hexdigest()
+        self.digest = blake3(RUN.sub("", inputs).encode()).hexdigest()
 
     def learn(self, *facts):
         self.digest = blake3((self.digest + json.dumps(facts, sort_keys=True)).encode()).hexdigest()
@@ -152,7 +157,7 @@ class Guest:
         if isinstance(answer.value, CallError):
             self.learn(name, answer.value.code)
             raise RefusedError(answer.value)
-        self.learn(name, answer.value)
+        self.learn(name, RUN.sub("", answer.value))
 
 
 def _model(guest, variant):

@@ -171,7 +171,7 @@ class Mail(Performer):
         return Evidence(happened, "what is there", self.answer(prepared, ctx, self.settled(ctx)))
 
     def answer(self, prepared, ctx, fate):
-        return Outcome({"message_id": f"<{key_of(ctx)}>", "status": "sent", "recipients": list(prepared.recipients)})
+        return Outcome({"message_id": f"<{ctx.node}/{ctx.call}>", "status": "sent", "recipients": list(prepared.recipients)})
 
 
 class Write(Performer):

@@ -49,6 +49,8 @@ class World:
         self.outside = Outside(seed)
         self.artifacts_dir = artifacts_dir
         self.now_ms = BEGAN_MS
+        self.ahead_ms = 0
+        """By how much somebody set the wall clock ahead."""
         self.check = Check(self)
         self.trace = []
         self.kept = {}
@@ -174,7 +176,7 @@ class Process:
             limits_of=lambda bundle: Limits(),
             budget=Budget,
             operator=person,
-            clock_ms=self.clock_ms,
+            clock_ms=self.wall_ms,
             steady_ms=self.clock_ms,
             fresh=self.chance.randbytes,
             runloop_version="sim",
@@ -216,6 +218,9 @@ class Process:
 
     def clock_ms(self):
         return self._began_ms + round(self.loop.time() * 1000)
+
+    def wall_ms(self):
+        return self.clock_ms() + self.world.ahead_ms
 
     def alive(self):
         """Stop code that outlived its process."""
@@ -318,7 +323,7 @@ class Process:
 
     async def _sleep_until(self, parked):
         """What the daemon keeps of a parked run: wait for its time, for an answer of the person, or to be woken."""
-        times = [] if parked.until_ms is None else [parked.until_ms]
+        times = [] if parked.until_ms is None else [parked.until_ms - self.world.ahead_ms]
         times += [at for question in parked.questions if (at := self.world.outside.answers_ms.get(question.approval_id)) is not None]
         self.world.note(self.clock_ms(), f"  PARKED: {parked.why}, until {min(times, default=None)}")
         try:
@@ -335,6 +340,12 @@ class Process:
                 return
             self._wake.set()
             await asyncio.sleep(0.004)
+
+    def set_clock(self, by_ms):
+        """Somebody sets the wall clock; whoever keeps a parked run looks when to take it up."""
+        self.world.ahead_ms += by_ms
+        self.world.note(self.clock_ms(), f"  CLOCK SET by {by_ms}")
+        self._wake.set()
 
     async def _resume_later(self):
         """What an earlier life left paused is resumed some time."""

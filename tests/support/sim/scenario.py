@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from sim.guests import PORTS, make_bundle, make_program
 
 GUARDS = ("", "", "", "", " == true", " == false", " > 1", " != 2", " <= 2")
+JUDGED = range(62, 78)
+"""Seeds that end on these have contracts and votes: none of those that stand in the tests for what they found before."""
 ACTIONS = ("mail.outbox", "mail.smtp", "files.write", "exec.run", "http.send")
 
 
@@ -59,7 +61,25 @@ def make_scenario(seed):
         spawnable.append(("agent", "helper"))
     size = chance.choice((1, 1, 2, 2, 3, 4, 6))
     scenario.openings["main"] = json.dumps(_opening(chance, scenario, "main", size, spawnable))
+    if seed % 100 in JUDGED:
+        scenario.openings = {name: _judged(chance, text) for name, text in scenario.openings.items()}
     return scenario
+
+
+def _judged(chance, text):
+    """The opening with contracts for what agents put out, and votes where several of them meet."""
+    document = json.loads(text)
+    for node in document["nodes"]:
+        if node["use"].startswith("agent:") and chance.random() < 0.3:
+            port, schema = chance.choice((("n", {"maximum": 1}), ("ok", {"const": True}), ("out", {"pattern": "^[0-7]"})))
+            retry = chance.choice(("continue", "fresh", "escalate"))
+            exhausted = {} if retry == "escalate" else {"on_exhausted": chance.choice(("fail", "warn"))}
+            node["output"] = {"schema": schema, "port": port, "retry": retry, "attempts": chance.randint(1, 3), **exhausted}
+        into = [edge["to"].partition(".")[2] for edge in document["edges"] if edge["to"].startswith(f"{node['id']}.")]
+        votes = node["use"].startswith("agent:") and "merge" not in node and len(into) > 1 and len(set(into)) == 1
+        if votes and chance.random() < 0.4:
+            node["merge"] = {"vote": {"of": into[0], "rule": chance.choice(("majority", "plurality")), "on_tie": "first"}}
+    return json.dumps(document)
 
 
 def _agent(chance, scenario, name, spawnable):

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from functools import partial
 
 from runloop.runs.pausing import pause, resume
 from runloop.runs.replay import Replayer
 from sim.check import outcome_of
+from sim.forks import forked
 from sim.process import RUN_ID, Disturbance, Process, World
 
 MAX_LIVES = 4
+FORKED = 4
+"""Of so many seeds one is forked, too."""
+CLOCKS_MS = (-90_000_000, -3_600_000, -2_000, 2_000, 3_600_000, 90_000_000)
 
 
 @dataclass
@@ -38,12 +43,14 @@ def undisturbed(seed, artifacts_dir):
 
 def disturbed(seed, artifacts_dir, points):
     """The same run in a world where processes die and people meddle; ``points`` is about how many places a life has. The lives it took."""
-    chance = random.Random(f"disturbance {seed}")
+    chance, clocks = random.Random(f"disturbance {seed}"), random.Random(f"clocks {seed}")
     world = World(seed, artifacts_dir / "disturbed")
     lives = 0
     while True:
         last = lives >= MAX_LIVES
         disturbance = Disturbance() if last else _disturbance(chance, points)
+        if not last and clocks.random() < 0.1:
+            disturbance.actions.setdefault(clocks.randint(1, max(1, points)), partial(set_clock, clocks.choice(CLOCKS_MS)))
         process = Process(world, lives, disturbance)
         lives += 1
         if process.live() or process.error is not None or lives > MAX_LIVES:
@@ -73,6 +80,11 @@ async def pause_and_resume(process):
     await asyncio.sleep(process.chance.choice((0.01, 5, 100_000)))
     process.world.note(process.clock_ms(), "  RESUME")
     await process.change(resume)
+
+
+async def set_clock(by_ms, process):
+    """Somebody sets the clock."""
+    process.set_clock(by_ms)
 
 
 async def halt(process):
@@ -106,6 +118,8 @@ def check_seed(seed, artifacts_dir):
     if again.comparable and world.comparable and again.run_out == world.run_out:
         report.compared = True
         report.problems += differences(outcome_of(world), outcome_of(again))
+        if not report.problems and seed % FORKED == 0:
+            report.problems += forked(again)
     return report
 
 

@@ -1,0 +1,68 @@
+"""The clock is set, or the machine sleeps, while a run is under way: no time-out notices, also where the run is taken up again."""
+
+import asyncio
+import time
+
+import pytest
+
+from runloop.runs.results import RunHalted
+
+MAILS = """@agent
+def run():
+    said = model.complete('a').text
+    mail.send([{'email': 'a@example.org'}], subject='s', text=said)
+    return {'out': 1}
+"""
+OPENING = """version: 0
+name: one
+nodes: [{id: only, use: "agent:mails"}]
+edges: []
+policy: {timeout_ms: 60000}
+"""
+HOURS_MS = 7_200_000
+
+
+@pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])
+async def test_a_clock_that_was_set_counts_against_no_time_out_even_when_the_run_is_taken_up_again(bench, desk, by_ms):
+    asked = desk(True)
+    async with bench(asked) as b:
+        ahead_ms = 0
+        object.__setattr__(b.services, "clock_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
+        b.agent("mails", MAILS, caps="model = true\nmail = true")
+        model, decide, held = b.services.performers["model.complete"], asked.decide, asyncio.Event()
+        perform = model.perform
+
+        async def sleeps(prepared, ctx):
+            nonlocal ahead_ms
+            ahead_ms = by_ms
+            return await perform(prepared, ctx)
+
+        async def never(_request):
+            held.set()
+            await asyncio.get_running_loop().create_future()
+
+        model.perform, asked.decide = sleeps, never
+        run = await b.submit(OPENING)
+        driving = asyncio.create_task(b.manager.drive(run))
+        async with asyncio.timeout(30):
+            await held.wait()
+        run.halt()
+        with pytest.raises(RunHalted):
+            await driving
+        asked.decide = decide
+
+        result = await b.manager.drive(await b.manager.recover(run.run_id))
+
+        assert (result.status, result.reason) == ("succeeded", "")
+        kinds = b.kinds()
+        assert kinds.count("run.clock_set") == 1
+        assert kinds.index("run.clock_set") == kinds.index("effect.requested") + 1  # before anything that bears the new time
+        [said] = b.metas("run.clock_set")
+        assert abs(said["by_ms"] - by_ms) < 1000
+
+
+async def test_a_clock_that_runs_as_it_should_is_on_no_record(bench, desk):
+    async with bench(desk(True)) as b:
+        b.agent("mails", MAILS, caps="model = true\nmail = true")
+        await b.run(OPENING)
+        assert "run.clock_set" not in b.kinds()
