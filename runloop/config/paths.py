@@ -165,6 +165,8 @@ def ensure(path: Path) -> Path:
 
     try:
         make_private(path)
+    except (FileExistsError, NotADirectoryError):
+        raise _unusable(path, "a file stands there or above it, or a link that leads nowhere", "Move that away") from None
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from None
     if not path.is_dir():
@@ -174,10 +176,10 @@ def ensure(path: Path) -> Path:
     return path
 
 
-def _unusable(path: Path, why: str) -> ConfigError:
+def _unusable(path: Path, why: str, do: str = "Make it writable for this user") -> ConfigError:
     return ConfigError(
         f"the directory {path} cannot be used: {why}",
         code="config.directory_unusable",
         where=Where(file=str(path)),
-        hint="Make it writable for this user, or name another: RUNLOOP_HOME has all of them, runtime.socket_path the socket's.",
+        hint=f"{do}, or name another: RUNLOOP_HOME has all of them, runtime.socket_path the socket's.",
     )

@@ -123,6 +123,10 @@ def test_a_directory_that_cannot_be_made_names_itself_and_what_to_do(tmp_path):
         with pytest.raises(ConfigError) as caught:
             ensure(path)
         assert (caught.value.code, caught.value.where.file) == ("config.directory_unusable", str(path))
+        assert (caught.value.message.endswith("or a link that leads nowhere"), caught.value.hint.startswith("Move that away")) == (
+            True,
+            True,
+        )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
