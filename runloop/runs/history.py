@@ -269,7 +269,7 @@ def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event
             run.paused = event.kind == "run.paused"
             for attempt in open_attempts.values():
                 (_waits if run.paused else _goes_on)(run, attempt, "pause", event.ts_ms)
-        case "run.clock_set":
+        case "run.clock_set" if run.events:  # before it began no time counted
             run.events.append((event.ts_ms, ClockSet(meta["by_ms"])))
         case "run.cancelling":
             if event.payload["run_id"] == run.run_id:  # not a fork's parent

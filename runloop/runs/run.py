@@ -297,6 +297,7 @@ class Run:
             self._inbox.close()
             self.services.turns.release(self.run_id)
             await self._stop_all()
+            self.recorder.first = None  # else it would hold the run
         assert self._result is not None  # noqa: S101 - it was driven to its end
         return self._result
 

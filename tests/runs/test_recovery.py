@@ -275,7 +275,7 @@ async def test_an_approval_that_was_given_is_not_asked_for_again_and_an_open_one
         b.agent("one", SENDS, caps="mail = true")
         held = asyncio.Event()
         operator.decide = _never(held, operator)
-        run_id = await interrupted(b, held)
+        run_id = await interrupted(b, held, ONE.replace('agent:one"', 'agent:one", timeout_ms: 600000'))
         first = operator.shown[-1]
         operator.decide = type(operator).decide.__get__(operator)
         operator.decisions = [ApprovalDecision(approved=True)]
@@ -292,12 +292,19 @@ async def test_what_was_asked_is_asked_again_word_for_word_however_long_recordin
     operator = desk()
     async with bench(operator=operator) as b:
         b.agent("one", SENDS, caps="mail = true")
-        held, ticks = asyncio.Event(), count(1_795_000_000_000, 700)
-        b.manager.services = replace(b.services, clock_ms=lambda: next(ticks))
+        held, looks, began_ms = asyncio.Event(), count(), 1_795_000_000_000
+        ahead_ms = 0
+
+        def clock_ms():
+            nonlocal ahead_ms
+            ahead_ms = 700 * next(looks)
+            return began_ms + ahead_ms
+
+        b.manager.services = replace(b.services, clock_ms=clock_ms, steady_ms=lambda: ahead_ms)
         prepare = b.outbox.prepare
         b.outbox.prepare = lambda args, ctx: replace(prepare(args, ctx), what=f"Date: {ctx.now_ms // 1000}")
         operator.decide = _never(held, operator)
-        run_id = await interrupted(b, held)
+        run_id = await interrupted(b, held, ONE.replace('agent:one"', 'agent:one", timeout_ms: 600000'))
         first = operator.shown[-1]
         operator.decide = type(operator).decide.__get__(operator)
         operator.decisions = [ApprovalDecision(approved=True)]
