@@ -41,7 +41,7 @@ WITHOUT_PROJECTION = {
     "events.erased",
 }
 """Kinds that change no table of their own here; what a prune takes out has histories of its own in ``tests/kb/pruning``."""
-EMPTY = {"node.evicted", "node.rebuilt", "divergence.found", "effect.unknown"}  # run records that only count as such
+EMPTY = {"node.evicted", "node.rebuilt", "run.clock_set", "divergence.found", "effect.unknown"}  # run records that only count as such
 
 ADDRESS = st.sampled_from(["a@x", "B@x", "c@y"])
 WORDS = st.sampled_from(["a", "b c", "x y", "ä z", "漢字"])
