@@ -18,8 +18,8 @@ def forked(world):
     disk, problems = world.disk, []
     records = [event for event in disk.events if event.payload.get("run_id") == RUN_ID]
     at = random.Random(f"fork {world.seed}").randint(1, len(records))
-    if _approved_for_another_attempt(records) or any(_code(event) == "timeout" for event in records):
-        return []  # a fork has its own approvals, and its own time
+    if _approved_for_another_attempt(records) or any(_code(event) in ("timeout", "cancelled") for event in records):
+        return []  # a fork has its own approvals and its own time, and nobody cancels it
     expected, seen = _outcome(disk, RUN_ID), len(world.check.problems)
     process = Process(world, "fork", Disturbance())
     work = process.loop.create_task(_fork(process, at))
