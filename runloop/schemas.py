@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _NO_SCHEMA = ("const", "enum", "default", "examples")
 """Keywords whose values are data."""
+_BY_NAME = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+"""Keywords with schemas by names that people choose: these may be what keywords are called elsewhere."""
 _MEMORY = 1 << 20
 """Bytes that a pattern may take once it is compiled, and so a bound of its time for each character."""
 _ESCAPE = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\u([0-9a-f]{4})|\\.", re.IGNORECASE | re.DOTALL)
@@ -39,21 +41,35 @@ def faults(schema: Any) -> Iterator[tuple[str, Path]]:
 
 def unusable(schema: Any) -> Iterator[tuple[str, Path]]:
     """Why what is a JSON Schema cannot be used all the same."""
-    yield from _pattern_faults(schema, ())
-    if _has(schema, "unevaluatedProperties") and _has(schema, "patternProperties"):
+    seen: set[str] = set()
+    for part, at in _parts(schema, ()):
+        seen.update(part)
+        by_name = part.get("patternProperties")
+        found = [(part["pattern"], "pattern")] if isinstance(part.get("pattern"), str) else []
+        found += [(each, "patternProperties") for each in by_name] if isinstance(by_name, dict) else []
+        for pattern, keyword in found:
+            try:
+                _compiled(pattern)
+            except ValueError as error:
+                yield str(error), (*at, keyword)
+    if {"unevaluatedProperties", "patternProperties"} <= seen:
         yield "unevaluatedProperties does not go with patternProperties; use additionalProperties", ()
 
 
-def foreign_refs(schema: Any, path: Path = ()) -> Iterator[tuple[str, Path]]:
+def foreign_refs(schema: Any) -> Iterator[tuple[str, Path]]:
     """Each ``$ref`` in ``schema`` that leads out of it, with the path to it."""
-    for inner, at in _parts(schema, path):
-        for name in ("$ref", "$dynamicRef"):
-            if isinstance(ref := inner.get(name), str) and not ref.startswith("#"):
-                yield ref, (*at, name)
+    for part, at in _parts(schema, ()):
+        for keyword in ("$ref", "$dynamicRef"):
+            if isinstance(ref := part.get(keyword), str) and not ref.startswith("#"):
+                yield ref, (*at, keyword)
 
 
 def validator(schema: Any) -> Validator:
-    """What finds where values break ``schema``; a reference that leads out of it raises ``referencing.exceptions.Unresolvable``."""
+    """What finds where values break ``schema``.
+
+    It raises ``referencing.exceptions.Unresolvable`` for a reference that leads out of it, and ValueError for a pattern that cannot be
+    used and stands where no schema is expected, but a reference leads.
+    """
     from referencing import Registry
 
     registry: Registry[Any] = Registry()  # empty and its own: the default one would fetch a remote $ref
@@ -61,31 +77,19 @@ def validator(schema: Any) -> Validator:
     return found
 
 
-def _pattern_faults(schema: Any, path: Path) -> Iterator[tuple[str, Path]]:
-    for inner, at in _parts(schema, path):
-        found = [(inner["pattern"], "pattern")] if isinstance(inner.get("pattern"), str) else []
-        found += [(each, "patternProperties") for each in inner.get("patternProperties", ())]
-        for pattern, name in found:
-            try:
-                _compiled(pattern)
-            except ValueError as error:
-                yield str(error), (*at, name)
-
-
 def _parts(schema: Any, path: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
-    """Every object of a schema that may hold keywords, the outer ones first."""
+    """Every object of a schema that holds keywords, the outer ones first."""
     if isinstance(schema, dict):
         yield schema, path
-        for name, inner in schema.items():
-            if name not in _NO_SCHEMA:
-                yield from _parts(inner, (*path, name))
+        for keyword, inner in schema.items():
+            if keyword in _BY_NAME and isinstance(inner, dict):
+                for name, each in inner.items():
+                    yield from _parts(each, (*path, keyword, name))
+            elif keyword not in _NO_SCHEMA:
+                yield from _parts(inner, (*path, keyword))
     elif isinstance(schema, list):
         for index, inner in enumerate(schema):
             yield from _parts(inner, (*path, index))
-
-
-def _has(schema: Any, keyword: str) -> bool:
-    return any(keyword in inner for inner, _ in _parts(schema, ()))
 
 
 # ── patterns ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

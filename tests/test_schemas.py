@@ -89,6 +89,16 @@ def test_what_stands_where_a_pattern_may_be_but_is_data_is_none():
     assert list(faults(schema)) == []
 
 
+def test_names_that_people_choose_are_no_keywords():
+    schema = {
+        "properties": {"patternProperties": True, "unevaluatedProperties": {}, "default": {"pattern": "(a"}, "$ref": {"type": "string"}}
+    }
+
+    assert list(faults(schema)) == [("pattern '(a': missing ): (a", ("properties", "default", "pattern"))]
+    assert list(faults({**schema["properties"]["$ref"], "$defs": {"const": {"patternProperties": {"a": {}}}}})) == []
+    assert list(foreign_refs({"properties": {"default": {"$ref": "b.json"}}})) == [("b.json", ("properties", "default", "$ref"))]
+
+
 def test_patterns_for_names_do_not_go_with_what_looks_at_every_name_again():
     schema = {"unevaluatedProperties": False, "allOf": [{"patternProperties": {"a": {}}}]}
 

@@ -67,6 +67,8 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
             yield Violation(error.message, tuple(error.absolute_path), tuple(error.absolute_schema_path))
     except Unresolvable as error:
         yield Violation(f"its schema has a $ref that leads nowhere: {error.ref}", (), ())
+    except ValueError as error:
+        yield Violation(f"its schema is not used: {error}", (), ())
     except RecursionError:
         yield Violation("its schema refers to itself without end", (), ())
 

@@ -147,9 +147,9 @@ def _said(scripted: Scripted) -> str | CallError:
 def _with_fault(bundle: Bundle, case: Case) -> str | None:
     if bundle.with_schema is None:
         return None
-    from runloop.schemas import validator
+    from runloop.openings.hints import violations
 
-    fault = next(iter(validator(bundle.with_schema).iter_errors(case.with_args)), None)
+    fault = next(violations(dict(bundle.with_schema), case.with_args), None)
     return None if fault is None else f"with breaks schemas.with: {fault.message}"
 
 

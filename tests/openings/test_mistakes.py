@@ -147,6 +147,8 @@ CASES = [
     (node("with: {tone: ‸wet}, schema_hints: {with: {tone: {enum: [dry]}}}"), "with: 'wet' is not one of ['dry']"),
     (node("with: ‸{}, schema_hints: {with: {tone: {required: true}}}"), "with: 'tone' is a required property"),
     (f"{HEAD}nodes: [‸{{id: a, use: agent:a, schema_hints: {{with: {{required: [x]}}}}}}]\nedges: []", "with: 'x' is a required property"),
+    (node('with: ‸{tone: x}, schema_hints: {with: {properties: {tone: {$ref: "#/const"}}, const: {pattern: "(a"}}}'),
+     "with: its schema is not used: pattern '(a': missing ): (a"),
     (node('with: ‸{}, schema_hints: {with: {$ref: "https://example.com/s.json"}}'), "with: its schema has a $ref that leads nowhere: https://example.com/s.json"),
     (node('with: ‸{}, schema_hints: {with: {$ref: "#"}}'), "with: its schema refers to itself without end"),
     # edges
