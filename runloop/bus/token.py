@@ -50,7 +50,7 @@ def read_token(path: Path) -> str | None:
         if not stat.S_ISREG(found.st_mode):
             raise _unusable(path, "is a link, or something else that is no file", _REMOVE)
         if found.st_mode & 0o077 or found.st_uid != os.geteuid():
-            raise _unusable(path, "is not a file of this user alone", f"chmod 600 {path}, or remove it: the daemon makes a new one")
+            raise _unusable(path, "is not a file of this user alone", f"chmod 600 {path}, or {_REMOVE}")
         text = os.read(handle, 2 * _MOST).decode("ascii", "replace").strip()
     finally:
         os.close(handle)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.events import canonical, parse
 from runloop.kb.runs import places_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from runloop.events import StoredEvent
     from runloop.kb.base import KnowledgeBase
@@ -44,11 +44,8 @@ def labels_of(kb: KnowledgeBase, event_ids: Iterable[int]) -> frozenset[str]:
 def labels_of_people(kb: KnowledgeBase) -> frozenset[str]:
     """The labels of what is said of anybody in the tables of contacts and accounts."""
     with kb.reading() as db:
-        places = canonical([row[0] for row in db.execute("SELECT source_event FROM contacts UNION SELECT source_event FROM accounts")])
-    sql = """SELECT provenance_json FROM events WHERE id IN (SELECT value FROM json_each(?)) AND instr(provenance_json, '"taint"')"""
-    with kb.ledger.reading() as db:
-        rows: list[Any] = db.execute(sql, (places.decode(),)).fetchall()
-    return frozenset(label for (provenance,) in rows for label in _stated(parse(provenance)))
+        places = [row[0] for row in db.execute("SELECT source_event FROM contacts UNION SELECT source_event FROM accounts")]
+    return frozenset(label for provenance in _labelled(kb, "provenance_json", places) for label in _stated(provenance))
 
 
 def _stated(provenance: Mapping[str, Any]) -> list[str]:
@@ -68,8 +65,13 @@ def _recorded(payload: Any) -> list[str]:
 def _of_run(kb: KnowledgeBase, run_id: str) -> set[str]:
     """Every label in the records of a run; of those that have one only these are read."""
     with kb.reading() as db:
-        places = canonical([event_id for event_id, _ in places_of(db, run_id, 0)]).decode()
-    sql = """SELECT payload_json FROM events WHERE id IN (SELECT value FROM json_each(?)) AND instr(payload_json, '"taint"')"""
+        places = [event_id for event_id, _ in places_of(db, run_id, 0)]
+    return {label for payload in _labelled(kb, "payload_json", places) for label in _recorded(payload)}
+
+
+def _labelled(kb: KnowledgeBase, column: Literal["payload_json", "provenance_json"], event_ids: list[int]) -> Iterator[Any]:
+    """What a column has of those of these events that have labels there."""
+    sql = f"SELECT {column} FROM events WHERE id IN (SELECT value FROM json_each(?)) AND instr({column}, '\"{_TAINT}\"')"  # noqa: S608 - ours
     with kb.ledger.reading() as db:
-        rows: list[Any] = db.execute(sql, (places,)).fetchall()
-    return {label for (payload,) in rows for label in _recorded(parse(payload))}
+        rows: list[Any] = db.execute(sql, (canonical(event_ids).decode(),)).fetchall()
+    return (parse(text) for (text,) in rows)

@@ -120,10 +120,8 @@ class Recorder:
         self, parts: Sequence[Ending], beside: Iterable[NewEvent], now_ms: int, *, urgent: bool = True
     ) -> asyncio.Future[list[StoredEvent]]:
         """The caller gets a future of its own: that it stops waiting must not lose the record."""
-        if (first := self.first) is not None:
-            self.first = None  # not again before what it records itself
-            first()
-            self.first = first
+        if self.first is not None:
+            self.first()
         before = [part.recorder.last_seq for part in parts]
         try:
             events = [[part.recorder.numbered(draft, now_ms) for draft in part.drafts] for part in parts]

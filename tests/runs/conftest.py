@@ -24,6 +24,7 @@ from runloop.runs.lookup import OpeningText
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import ApprovalDecision, Nobody
 from runloop.runs.reports import Reports
+from runloop.runs.results import RunHalted
 from runloop.runs.services import RunRules, Services
 from runloop.runs.spawns import Spawn
 from runloop.runs.submission import Submission
@@ -210,6 +211,23 @@ class Bench:
 
     async def run(self, text, **options):
         return await self.manager.drive(await self.submit(text, **options))
+
+    async def left_while_asked(self, run, operator):
+        """Drive a run until its person is asked to approve something, and leave it there, as a process that ends does."""
+        decide, held = operator.decide, asyncio.Event()
+
+        async def never(_request):
+            held.set()
+            await asyncio.get_running_loop().create_future()
+
+        operator.decide = never
+        driving = asyncio.create_task(self.manager.drive(run))
+        async with asyncio.timeout(30):
+            await held.wait()
+        run.halt()
+        with pytest.raises(RunHalted):
+            await driving
+        operator.decide = decide
 
     def kinds(self):
         return [record["kind"] for record in self.records]

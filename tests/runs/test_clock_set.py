@@ -1,11 +1,8 @@
 """The clock is set, or the machine sleeps, while a run is under way: no time-out notices, also where the run is taken up again."""
 
-import asyncio
 import time
 
 import pytest
-
-from runloop.runs.results import RunHalted
 
 MAILS = """@agent
 def run():
@@ -29,7 +26,7 @@ async def test_a_clock_that_was_set_counts_against_no_time_out_even_when_the_run
         ahead_ms = 0
         object.__setattr__(b.services, "clock_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
         b.agent("mails", MAILS, caps="model = true\nmail = true")
-        model, decide, held = b.services.performers["model.complete"], asked.decide, asyncio.Event()
+        model = b.services.performers["model.complete"]
         perform = model.perform
 
         async def sleeps(prepared, ctx):
@@ -37,19 +34,9 @@ async def test_a_clock_that_was_set_counts_against_no_time_out_even_when_the_run
             ahead_ms = by_ms
             return await perform(prepared, ctx)
 
-        async def never(_request):
-            held.set()
-            await asyncio.get_running_loop().create_future()
-
-        model.perform, asked.decide = sleeps, never
+        model.perform = sleeps
         run = await b.submit(OPENING)
-        driving = asyncio.create_task(b.manager.drive(run))
-        async with asyncio.timeout(30):
-            await held.wait()
-        run.halt()
-        with pytest.raises(RunHalted):
-            await driving
-        asked.decide = decide
+        await b.left_while_asked(run, asked)
 
         result = await b.manager.drive(await b.manager.recover(run.run_id))
 

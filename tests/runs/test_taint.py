@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.openings import parse_opening
-from runloop.runs.results import RunHalted
 from runloop.runs.taint import Taint
 from runloop.sandbox.spec import GuestError
 
@@ -103,20 +100,7 @@ async def test_what_another_attempt_is_told_of_the_last_output_is_from_outside_a
         b.openings["inner"] = INNER
         run = await b.submit(TRIES.format(used=used, schema=schema))
         if again:  # its process ends while somebody is asked
-            decide, held = asked.decide, asyncio.Event()
-
-            async def never(_request):
-                held.set()
-                await asyncio.get_running_loop().create_future()
-
-            asked.decide = never
-            driving = asyncio.create_task(b.manager.drive(run))
-            async with asyncio.timeout(10):
-                await held.wait()
-            run.halt()
-            with pytest.raises(RunHalted):
-                await driving
-            asked.decide = decide
+            await b.left_while_asked(run, asked)
             run = await b.manager.recover(run.run_id)
         result = await b.manager.drive(run)
         assert (result.status, [request.taint for request in asked.shown]) == ("succeeded", [{"web"}])
