@@ -156,7 +156,7 @@ class RecordedRun:
     """What the nodes that ended well came to, by node."""
     last_seq: int = 0
     last_ms: int = 0
-    """When the last record was made, Unix milliseconds."""
+    """When the last record was made that time counts from, by the clock as it was set last; Unix milliseconds."""
     started: bool = False
     """Whether the run's own ``run.started`` is there: what a fork shares began in another run."""
     paused: bool = False
@@ -224,7 +224,7 @@ def fold(run_id: str, events: Iterable[StoredEvent]) -> RecordedRun | None:
             run.last_seq = payload["seq"]
         run.waiting = None
         _take(run, open_attempts, event)
-        run.last_ms = event.ts_ms
+        run.last_ms = run.last_ms + payload["meta"]["by_ms"] if event.kind == "run.clock_set" else event.ts_ms
     return run
 
 

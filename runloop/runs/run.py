@@ -132,8 +132,8 @@ class Run:
     closing: Closing = field(default_factory=Closing, init=False)
     _heir: Callable[[list[Ending]], None] | None = field(default=None, init=False)
     _claimed: bool = field(default=False, init=False)
-    _wall_ms: int = field(init=False)
-    """By how much the wall clock is ahead of the one that nobody sets."""
+    _wall_ms: int | None = field(default=None, init=False)
+    """By how much the wall clock is ahead of the one that nobody sets; None before a record bears a time that counts."""
     children: dict[str, Run] = field(default_factory=dict, init=False)
     """Child runs under way, by run id."""
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict, init=False)
@@ -180,7 +180,6 @@ class Run:
         self.book = NodeBook(self.opening, self.bundles)
         self.labels = Taint(self.opening, self.base_taint)
         self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, self.tasks, self.waits, self._inbox.put)
-        self._wall_ms = self.services.clock_ms() - self.services.steady_ms()
         self.recorder.first = self._look_at_clock
         self.going = asyncio.Event()
         if not self._held:
@@ -227,7 +226,7 @@ class Run:
         Raises Unavailable ``run.driven`` in the others.
         """
         try:
-            await self.recorder.write(recovered(recorded, self.services, ends=ends))
+            await self.recorder.write(recovered(recorded, self.services, ends=ends), at_ms=self._look_at_clock())
         except SeqTaken as error:
             raise driven(self.run_id) from error
         self._claimed = True
@@ -355,7 +354,7 @@ class Run:
 
     def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:
         """Make the plan of the record; with an ``event`` that ends the run no time comes any more."""
-        now_ms = 0 if event is not None else self.services.clock_ms()
+        now_ms = 0 if event is not None else self._look_at_clock()  # before there is a plan of this time
         events = recorded.events if recorded.started else [*recorded.events, (now_ms, Forked())]  # it begins
         self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
@@ -379,7 +378,10 @@ class Run:
         The record says so before anything that bears the new time, for whoever takes the run up.
         """
         now_ms = self.services.clock_ms()
-        moved_ms = now_ms - self.services.steady_ms() - self._wall_ms
+        ahead_ms = now_ms - self.services.steady_ms()
+        if self._wall_ms is None:
+            self._wall_ms = ahead_ms
+        moved_ms = ahead_ms - self._wall_ms
         if abs(moved_ms) >= _CLOCK_SET_MS:
             self._wall_ms += moved_ms
             self._plan.set_clock(moved_ms)

@@ -221,13 +221,22 @@ class Bench:
             await asyncio.get_running_loop().create_future()
 
         operator.decide = never
+        await self._left(run, held)
+        operator.decide = decide
+
+    async def left_at_the_model(self, run):
+        """Drive a run until it asks the model, and leave it there."""
+        self.model.hold = asyncio.Event()
+        await self._left(run, self.model.hold)
+        self.model.hold = None
+
+    async def _left(self, run, held):
         driving = asyncio.create_task(self.manager.drive(run))
         async with asyncio.timeout(30):
             await held.wait()
         run.halt()
         with pytest.raises(RunHalted):
             await driving
-        operator.decide = decide
 
     def kinds(self):
         return [record["kind"] for record in self.records]

@@ -48,6 +48,36 @@ async def test_a_clock_that_was_set_counts_against_no_time_out_even_when_the_run
         assert abs(said["by_ms"] - by_ms) < 1000
 
 
+@pytest.mark.parametrize("looks", [0, 1, 2], ids="before look {}".format)
+@pytest.mark.parametrize("claimed", [True, False])
+@pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])
+async def test_nor_where_it_is_set_while_a_run_is_taken_up_that_was_left_for_long(bench, desk, by_ms, claimed, looks):
+    async with bench(desk(True)) as b:
+        ahead_ms, left = 0, None
+
+        def clock_ms():
+            nonlocal ahead_ms, left
+            if left is not None:
+                ahead_ms, left = (ahead_ms + by_ms, None) if left == 0 else (ahead_ms, left - 1)
+            return time.time_ns() // 1_000_000 + ahead_ms
+
+        object.__setattr__(b.services, "clock_ms", clock_ms)
+        b.agent("mails", MAILS, caps="model = true\nmail = true")
+        run = await b.submit(OPENING)
+        await b.left_at_the_model(run)
+        ahead_ms = 2 * HOURS_MS  # so long nobody had it
+        if claimed:
+            object.__setattr__(b.services, "owner", "1" * 32)
+        run = await b.manager.recover(run.run_id, subscribers=(b.records.append,))
+        left = looks
+        await b.left_at_the_model(run)
+
+        result = await b.manager.drive(await b.manager.recover(run.run_id))
+
+        assert (result.status, result.reason) == ("succeeded", "")
+        assert b.kinds().count("run.clock_set") == (1 if claimed or looks else 0)
+
+
 async def test_a_clock_that_runs_as_it_should_is_on_no_record(bench, desk):
     async with bench(desk(True)) as b:
         b.agent("mails", MAILS, caps="model = true\nmail = true")
