@@ -19,6 +19,7 @@ from runloop.cli.agent_views import (
     listed_row,
     print_bundle,
     print_case,
+    print_granted,
     print_problems,
     problem_code,
 )
@@ -211,7 +212,8 @@ def install(
     if json:
         output.print_json({"agent": done.bundle.ref, "version": done.bundle.version, "digest": done.bundle.digest, "path": str(done.path)})
         return
-    output.print_line(f"installed {done.bundle.ref} to {done.path}")
+    output.print_line(f"installed {done.bundle.ref} {done.bundle.version} to {done.path}")
+    print_granted(done.bundle)
 
 
 @app.command("test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,10 +77,10 @@ def print_bundle(bundle: Bundle, overrides: Sequence[Path], *, as_json: bool) ->
     for label, ports in (("in", bundle.ports_in), ("out", bundle.ports_out)):
         for port in ports.values():
             output.print_line(f"{label:<4} {port.name}: {port.type or 'any'}  {port.description}".rstrip())
-    for label, entries in (("may", form["capabilities"]), ("limit", form["limits"])):
-        for key, value in entries.items():
-            if value not in (None, False, [], {}):
-                output.print_line(f"{label:<5} {key} = {output.to_json(value, indent=None)}")
+    print_granted(bundle)
+    for key, value in form["limits"].items():
+        if value is not None:
+            output.print_line(f"limit {key} = {value}")
     for path in overrides:
         output.print_line(f"narrowed by {path}")
     output.print_line()
@@ -87,6 +88,19 @@ def print_bundle(bundle: Bundle, overrides: Sequence[Path], *, as_json: bool) ->
     output.print_line(f"digest   {bundle.digest}")
     output.print_line(f"manifest {bundle.manifest_digest}")
     output.print_line(f"files    {', '.join(bundle.files)}")
+
+
+def print_granted(bundle: Bundle) -> None:
+    """What an agent may do, a line each; of commands those apart that nobody is asked about."""
+    for key, value in _granted(bundle).items():
+        if key == "exec" and value:
+            unasked = value.pop("read_only", [])
+            asked = [argv for argv in value["commands"] if argv not in unasked]
+            for how, commands in (("asking each time", asked), ("WITHOUT ASKING", unasked)):
+                if commands:
+                    output.print_line(f"may   run, {how}: {', '.join(f'{shlex.join(argv)} …' for argv in commands)}")
+        elif value not in (False, [], {}):
+            output.print_line(f"may   {key} = {output.to_json(value, indent=None)}")
 
 
 def bundle_json(bundle: Bundle, overrides: Sequence[Path]) -> dict[str, Any]:

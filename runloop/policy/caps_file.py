@@ -6,6 +6,7 @@ message begins with it.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from runloop.policy.located import TomlDocument, parse_toml
 from runloop.policy.names import NameGrants
 from runloop.policy.net import NetGrants, parse_target, split_host
 from runloop.policy.paths import PathGrants, canonical_root
+from runloop.policy.unasked import unasked_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,6 +158,9 @@ class _Reader:
                 )
             if problem := entry_problem(tuple(entry)):
                 raise self._invalid("invalid capability entry", problem, "exec", key, index, hint=example)
+            if key == "read_only" and (problem := unasked_problem(tuple(entry))):
+                hint = f"move {json.dumps(entry)} to commands, where each is asked about"
+                raise self._invalid("invalid capability entry", problem, "exec", key, index, hint=hint)
             commands.append(tuple(entry))
         return commands
 

@@ -87,12 +87,13 @@ class ExecGrants:
         """Whether ``argv`` starts with a granted list of words."""
         return any(_starts(argv, prefix) for prefix in self.commands)
 
-    def is_read_only(self, argv: Argv) -> bool:
-        """Whether ``argv`` is a read-only entry followed by operands only.
+    def operands(self, argv: Argv) -> Argv | None:
+        """What ``argv`` adds to a read-only entry, the longest that fits; None where it is none followed by operands only.
 
         An option that the entry does not spell out may write (``git log --output=x``, ``find -delete``), so it asks.
         """
-        return any(_adds_operands(argv, prefix) for prefix in self.read_only)
+        spelled = [len(prefix) for prefix in self.read_only if _adds_operands(argv, prefix)]
+        return argv[max(spelled) :] if spelled else None
 
     def intersect(self, other: ExecGrants) -> ExecGrants:
         """Return what both allow, and without approval only what both allow without."""

@@ -91,6 +91,20 @@ def test_show_for_people_names_what_it_may_and_what_narrows_it(rlp, home):
     assert f"narrowed by {override}" in lines
 
 
+def test_commands_that_nobody_is_asked_about_are_named_apart(rlp, home):
+    rlp("scaffold", "runner", "--no-model")
+    policy = home / ".runloop" / "agents" / "runner" / "policy.caps"
+    policy.write_text('[capabilities]\nexec = { commands = [["git", "log"], ["ls", "a b"]], read_only = [["cat"], ["git", "log"]] }\n')
+    rlp("build", "runner")
+
+    lines = rlp("show", "runner", "--table")[1].splitlines()
+
+    assert [line for line in lines if line.startswith("may")] == [
+        "may   run, asking each time: ls 'a b' …",
+        "may   run, WITHOUT ASKING: cat …, git log …",
+    ]
+
+
 def test_list_has_the_fields_of_the_specification(rlp, home):
     rlp("scaffold", "reader")
     (home / ".runloop" / "agents" / "reader" / "agent.py").write_text("spoiled")
@@ -287,7 +301,9 @@ def test_install_puts_an_agent_where_it_is_found(rlp, home, tmp_path):
     code, out, _ = rlp("scaffold", "reader", "--root", str(tmp_path / "mine"), "--json")
     assert (code, json.loads(out)) == (0, {"agent": "reader", "path": str(tmp_path / "mine" / "reader"), "opening": None})
     code, out, _ = rlp("install", str(tmp_path / "mine" / "reader"))
-    assert (code, out) == (0, f"installed reader to {home}/.runloop/agents/reader\n")
+    assert (code, out.splitlines()) == (
+        0, [f"installed reader 0.1.0 to {home}/.runloop/agents/reader", 'may   kb_read = ["events", "notes"]', "may   model = true"]
+    )  # fmt: skip
     code, _, err = rlp("install", str(tmp_path / "mine" / "reader"))
     assert (code, err.splitlines()[0]) == (2, f"error[bundle.exists]: path already exists: {home}/.runloop/agents/reader")
     assert rlp("install", str(tmp_path / "mine" / "reader"), "--force")[0] == 0

@@ -101,6 +101,58 @@ async def test_a_command_listed_as_read_only_is_a_read(run, make_ctx):
 
 
 @pytest.mark.parametrize(
+    ("operands", "reads"),
+    [
+        (["{notes}/a"], True),
+        (["{notes}"], True),
+        (["a", "--", "-n"], False),
+        (["nothing-of-this-name", "main..dev"], True),
+        (["{notes}/../secret"], False),
+        (["{secret}"], False),
+        (["a", "{secret}"], False),
+        (["{notes}/leads"], False),
+        (["../secret"], False),
+        (["{notes}/own"], False),
+    ],
+)
+@pytest.mark.parametrize("inside", [True, False])
+async def test_a_read_only_command_asks_where_it_names_a_file_that_the_agent_may_not_read(operands, reads, inside, tmp_path, make_ctx):
+    notes, secret = (tmp_path / "notes").resolve(), tmp_path / "secret"
+    notes.mkdir()
+    for path in (notes / "a", notes / "own", secret):
+        path.write_text("x")
+    (notes / "leads").symlink_to(secret)
+    run = ExecRun(PathRules(protected=(str(notes / "own"),)))
+    argv = ["cat", *(each.format(notes=notes, secret=secret) for each in operands)]
+
+    prepared = run.prepare({"argv": argv, **({"cwd": str(notes)} if inside else {})}, make_ctx(caps(notes, read_only=[("cat",)])))
+
+    assert prepared.klass is (EffectClass.READ if reads else EffectClass.EXTERNAL)
+
+
+@pytest.mark.parametrize("word", ["leads", "own"])
+async def test_so_it_does_where_it_names_one_in_its_directory(word, tmp_path, make_ctx):
+    notes, secret = (tmp_path / "notes").resolve(), tmp_path / "secret"
+    notes.mkdir()
+    for path in (notes / "own", secret):
+        path.write_text("x")
+    (notes / "leads").symlink_to(secret)
+    run = ExecRun(PathRules(protected=(str(notes / "own"),)))
+
+    prepared = run.prepare({"argv": ["cat", word], "cwd": str(notes)}, make_ctx(caps(notes, read_only=[("cat",)])))
+
+    assert prepared.klass is EffectClass.EXTERNAL
+
+
+async def test_what_policy_spells_out_is_no_file_to_ask_about_and_what_writes_asks_whatever_policy_says(run, make_ctx):
+    ctx = make_ctx(Capabilities(exec=ExecGrants.of(COMMANDS, [("cat", "/etc/hostname"), ("tee",)])))
+
+    assert run.prepare({"argv": ["cat", "/etc/hostname"]}, ctx).klass is EffectClass.READ
+    assert run.prepare({"argv": ["cat", "/etc/hostname", "/etc/passwd"]}, ctx).klass is EffectClass.EXTERNAL
+    assert run.prepare({"argv": ["tee", "x"]}, ctx).klass is EffectClass.EXTERNAL
+
+
+@pytest.mark.parametrize(
     ("argv", "kind", "code"),
     [
         (["rm", "-rf", "/"], CallErrorKind.DENIED, "denied.exec.spawn.command_not_permitted"),

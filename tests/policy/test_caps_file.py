@@ -73,6 +73,8 @@ def test_hosts_may_be_a_plain_list_and_then_only_over_https():
          ":2:30, key 'capabilities.exec.commands[1]'", 'write ["git", "log"], not "git log"'),
         ("exec = { read_only = [[1]] }", "invalid capability entry: a command is a list of words, not [1]",
          ":2:23, key 'capabilities.exec.read_only[0]'", 'write ["git", "log"], not "git log"'),
+        ('exec = { read_only = [["ls"], ["curl"]] }', "invalid capability entry: curl sends what it is given to other machines",
+         ":2:31, key 'capabilities.exec.read_only[1]'", 'move ["curl"] to commands, where each is asked about'),
         ('exec = { commands = [["bash"]] }', "invalid capability entry: bash runs whatever it is given; name the script as the second word",
          ":2:22, key 'capabilities.exec.commands[0]'", 'write exec = { commands = [["git", "log"]] }'),
         ('fs = ["/ok", "../up"]', "invalid filesystem capability entry: '../up': it must be absolute or start with '~/'",

@@ -38,18 +38,22 @@ def test_without_commands_nothing_is_run():
 
 
 @pytest.mark.parametrize(
-    ("argv", "read_only"),
+    ("argv", "operands"),
     [
-        (("git", "status"), True),
-        (("git", "status", "src"), True),
-        (("git", "status", "--output=x"), False),
-        (("git", "log"), False),
-        (("git", "log", "--oneline", "main"), True),
-        (("git", "log", "--oneline", "--output=x"), False),
+        (("git", "status"), ()),
+        (("git", "status", "src"), ("src",)),
+        (("git", "status", "--output=x"), None),
+        (("git", "log"), None),
+        (("git", "log", "--oneline", "main"), ("main",)),
+        (("git", "log", "--oneline", "--output=x"), None),
     ],
 )
-def test_an_option_that_the_policy_does_not_spell_out_ends_read_only(argv, read_only):
-    assert GRANTED.exec.is_read_only(argv) is read_only
+def test_an_option_that_the_policy_does_not_spell_out_ends_read_only(argv, operands):
+    assert GRANTED.exec.operands(argv) == operands
+
+
+def test_what_the_longest_entry_spells_out_is_no_operand():
+    assert ExecGrants.of([], [("cat",), ("cat", "/etc/hosts")]).operands(("cat", "/etc/hosts", "x")) == ("x",)
 
 
 @pytest.mark.parametrize(

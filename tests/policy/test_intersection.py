@@ -63,7 +63,7 @@ def powers(caps: Capabilities) -> set[tuple[str, ...]]:
     answers |= {("spawn", ref): caps.check_spawn(ref) for ref in DOMAINS}
     answers |= {("secret", name): caps.check_secret(name) for name in ("s/a", "s/b", "s/c")}
     answers |= {(name,): getattr(caps, f"check_{name}")() for name in ("time", "model", "mail", "ask")}
-    quiet = {("read_only", *argv) for argv in ARGVS if caps.exec.is_read_only(argv)}
+    quiet = {("read_only", *argv) for argv in ARGVS if caps.exec.operands(argv) is not None}
     return {probe for probe, denial in answers.items() if denial is None} | quiet
 
 

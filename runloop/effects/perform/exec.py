@@ -17,6 +17,7 @@ from runloop.effects.perform.paths import PathRules, directory, refused
 from runloop.effects.perform.process import Command, Finished, ResourceLimits, run_command
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, invalid, require
 from runloop.errors import Where
+from runloop.policy.unasked import unasked_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +32,8 @@ _OWN_DIRECTORY = "a directory of its own, removed afterwards"
 class ExecRun:
     """Runs a program with a clean environment and limits, in a granted directory or one of its own.
 
-    Only the working directory is confined: a program can do what the user can, which is why every command that policy does
-    not call read-only is asked about.
+    Only the working directory is confined: a program can do what the user can, which is why every command is asked about that
+    policy does not call read-only, or that names a file which the agent may not read.
     """
 
     def __init__(
@@ -58,10 +59,21 @@ class ExecRun:
             "stdin": stdin,
             "timeout_ms": args.get("timeout_ms", DEFAULT_TIMEOUT_MS),
         }
-        if ctx.caps.exec.is_read_only(argv):
+        if self._only_reads(argv, cwd, ctx):
             return Prepared("exec.run", EffectClass.READ, shown, data=data)
         target = _target((program, *argv[1:]), cwd, stdin)
         return Prepared("exec.run", EffectClass.EXTERNAL, shown, (target,), external=True, leaves_machine=True, data=data)
+
+    def _only_reads(self, argv: tuple[str, ...], cwd: str | None, ctx: CallContext) -> bool:
+        """Whether policy calls the command read-only, and it names no file that the agent may not read itself."""
+        operands = ctx.caps.exec.operands(argv)
+        if operands is None or unasked_problem(argv) is not None:
+            return False
+        return all(self._readable(word, cwd, ctx) for word in operands if _is_file(word, cwd))
+
+    def _readable(self, word: str, cwd: str | None, ctx: CallContext) -> bool:
+        path = _path(word, cwd)
+        return ctx.caps.check_path(os.path.realpath(path) if path.startswith("/") else path, protected=self._rules.protected) is None
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Run it; a time-out is a result, and everything it started is gone by then."""
@@ -135,6 +147,15 @@ class ExecRun:
         if found is None:
             raise invalid(f"there is no program {name!r}", key="argv.0", hint=f"it is looked for in {self._path}", code="exec.not_found")
         return found
+
+
+def _is_file(word: str, cwd: str | None) -> bool:
+    """Whether an operand reads as a file elsewhere, or there is one of that name in the working directory."""
+    return word.startswith("/") or ".." in word.split("/") or (cwd is not None and os.path.lexists(_path(word, cwd)))
+
+
+def _path(word: str, cwd: str | None) -> str:
+    return word if cwd is None or word.startswith("/") else f"{cwd}/{word}"
 
 
 def _target(argv: tuple[str, ...], cwd: str | None, stdin: str) -> str:
