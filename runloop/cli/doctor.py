@@ -16,7 +16,7 @@ from runloop.cli import context, link, output
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption, TableOption
 from runloop.dataclass import dataclass
-from runloop.errors import RunloopError
+from runloop.errors import RunloopError, exhausted
 
 if TYPE_CHECKING:
     from runloop.config import ConfigError, Settings
@@ -62,8 +62,13 @@ def _guarded(check: Callable[[Settings], Finding], settings: Settings) -> Findin
         return check(settings)
     except RunloopError as error:
         return _failed(name, error)
-    except OSError as error:
-        return Finding(name, "fail", f"{error.strerror}: {error.filename}", "check its rights and the file system")
+    except (OSError, RuntimeError, MemoryError) as error:
+        if (spent := exhausted(error)) is not None:
+            return _failed(name, spent)
+        if not isinstance(error, OSError):
+            raise
+        at = "" if error.filename is None else f": {error.filename}"
+        return Finding(name, "fail", f"{error.strerror}{at}", "check its rights and the file system")
 
 
 def _failed(name: str, error: RunloopError) -> Finding:
@@ -152,6 +157,7 @@ def _sandbox(_settings: Settings) -> Finding:
 def _guest(settings: Settings) -> Finding:
     from runloop.sandbox.cache import CompiledCache
     from runloop.sandbox.guestfile import guest_digest
+    from runloop.sandbox.trying import try_guest
 
     cache = settings.directories.cache
     if cache.is_dir():
@@ -160,7 +166,8 @@ def _guest(settings: Settings) -> Finding:
         return Finding(
             "guest", "warn", "the Python guest is not compiled on this machine yet", "the first run, or `rlp up`, takes some seconds for it"
         )
-    return Finding("guest", "ok", f"compiled in {cache}")
+    waited(try_guest(cache))
+    return Finding("guest", "ok", f"compiled in {cache}, and an agent starts")
 
 
 def _ledger(settings: Settings) -> Finding:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 _POLL_S = 0.05
+KEPT_UNUSED_S = 30 * 24 * 3600.0
+"""What no process looked up for so long is removed when something else is compiled: each upgrade leaves a guest of some 50 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,12 @@ class CompiledCache:
     def __init__(self, directory: Path) -> None:
         """Make the directory (0700) if need be; refuses one that others own or may write."""
         self.directory = directory
+        self.open()
+
+    def open(self) -> bool:
+        """Make the directory and its key where somebody removed them meanwhile; whether the directory is a new one."""
+        directory = self.directory
+        gone = not directory.is_dir()
         with _usable(directory):
             make_private(directory)
             found = directory.lstat()
@@ -86,6 +94,7 @@ class CompiledCache:
             )  # fmt: skip
         with _usable(directory):
             self._key = self._read_key()
+        return gone
 
     def _read_key(self) -> bytes:
         path = self.directory / "key"
@@ -127,6 +136,8 @@ class CompiledCache:
         except FileNotFoundError:
             return None
         if content is not None and expected is not None and secrets.compare_digest(self.seal(path.name, content).encode(), expected):
+            with contextlib.suppress(OSError):
+                os.utime(path)
             return path
         for file in (seal, path):
             file.unlink(missing_ok=True)
@@ -152,6 +163,7 @@ class CompiledCache:
         progress: Callable[[CompileProgress], None] | None = None,
     ) -> Path:
         """Give the path of the compiled code, compiling it in a child process if need be; concurrent users wait for one compilation."""
+        self.open()
         with _usable(self.directory):
             self.require_executable()
             return await self._ensure(kind, digest, code, fuel=fuel, name=name, progress=progress)
@@ -219,6 +231,7 @@ class CompiledCache:
                     hint="build the agent again; it must be a valid WebAssembly file of its kind",
                 )
             await _whole(asyncio.to_thread(self._store, path, fresh, descriptor))
+            await asyncio.to_thread(self._forget_unused)
             tell(done=True)
         finally:
             os.close(descriptor)
@@ -237,6 +250,15 @@ class CompiledCache:
             seal.replace(path.with_suffix(".seal"))
         finally:
             seal.unlink(missing_ok=True)
+
+    def _forget_unused(self) -> None:
+        """Remove what nobody looked up for long, and what killed compilers left; a process that still wants it compiles it again."""
+        before = time.time() - KEPT_UNUSED_S
+        for found in self.directory.glob("*.cwasm*"):
+            with contextlib.suppress(OSError):
+                if found.lstat().st_mtime < before:
+                    found.with_suffix(".seal").unlink(missing_ok=True)
+                    found.unlink()
 
 
 async def _whole(work: Awaitable[None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import os
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -114,6 +115,7 @@ class WorkerPool:
         await asyncio.gather(*(peer.close() for peer in peers), *self._reaping)
 
     async def _add_peer(self) -> None:
+        self._cache.open()  # a worker may read only what was there when it began
         started = self._started.pop() if self._started else start_worker(self._cache.directory, self._threads)
         peer = await Peer.of(started, self._threads, on_idle=self._give, on_lost=self._lost)
         if self._closed:
@@ -166,6 +168,13 @@ class WorkerPool:
                 return
             await asyncio.sleep(0.1 * 2**self._failed_starts)
             await self._replace()
+
+    def _replace_idle(self) -> None:
+        """End the workers without guests: they may not read the cache that was made anew."""
+        for peer in self._peers:
+            if not peer.jobs and not peer.reserved:
+                peer.cause = "the cache of compiled guests was removed"
+                peer.kill()
 
     async def _sweep(self) -> None:
         """Kill workers whose guests run on beyond their limits: the wall inside the worker has failed."""
@@ -297,13 +306,15 @@ class WorkerPool:
 
     async def _compiled_path(self, kind: str, digest: str, code: Callable[[], bytes], *, fuel: bool, name: str) -> str:
         known = self._compiled.get((digest, fuel))
-        if known is not None:
+        if known is not None and os.path.exists(known):  # noqa: ASYNC240, PTH110 - asked for every guest, of a file at hand
             return known
         task = self._compiling.get((digest, fuel))
         if task is None:
 
             async def compile_once() -> str:
                 try:
+                    if self._cache.open():
+                        self._replace_idle()
                     path = str(await self._cache.ensure(kind, digest, code, fuel=fuel, name=name, progress=self._progress))
                     self._compiled[digest, fuel] = path
                     return path

@@ -1,5 +1,6 @@
 """The first set-up: what is found, what is written, and that a second time changes nothing."""
 
+import asyncio
 import errno
 import io
 import json
@@ -22,6 +23,7 @@ from runloop.cli import context, detecting, doctor, first_config, init, link, pe
 from runloop.cli.detecting import HOSTED, Found, detect
 from runloop.cli.main import main
 from runloop.config import load
+from runloop.daemon.preparing import prepare
 from runloop.effects.perform.secrets import environment_name
 from runloop.errors import Unavailable, Where
 
@@ -376,3 +378,27 @@ def test_doctor_does_not_send_people_to_chown_on_a_read_only_file_system(home, m
         hints.append(doctor._rights(load()).hint.split()[0])
 
     assert hints == ["chown", "mount"]
+
+
+def test_doctor_says_where_no_agent_starts_within_the_limits_of_this_process(home, guest_cache, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(guest_cache))
+    asyncio.run(prepare(guest_cache / "runloop"))
+    assert (doctor._guest(load()).state, doctor._guest(load()).detail.endswith("and an agent starts")) == ("ok", True)
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "runloop", "doctor", "--json"],
+        capture_output=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)),
+    )
+    guest = next(each for each in json.loads(done.stdout) if each["name"] == "guest")
+    assert (done.returncode, guest["state"], "ulimit -v" in guest["hint"]) == (1, "fail", True)
+
+
+def test_doctor_says_which_check_found_no_file_to_open():
+    def _knowledge(settings):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    found = doctor._guarded(_knowledge, load())
+    assert (found.name, found.state, "Too many open files" in found.detail, "None" in found.detail) == ("knowledge", "fail", True, False)
+    assert "ulimit -a" in found.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import threading
 
@@ -286,3 +287,38 @@ async def test_what_a_process_that_was_killed_left_is_in_nobodys_way(cache):
     assert await _ensure(cache, Counting()) == path
 
     assert [each.name for each in cache.directory.glob(f"{path.name}.*")] == []
+
+
+async def test_what_nobody_looked_up_for_a_month_goes_when_something_else_is_compiled(cache):
+    unused, used, killed = (
+        await _ensure(cache, Counting(), "unused"),
+        await _ensure(cache, Counting(), "used"),
+        cache.directory / "x.cwasm.0f.seal",
+    )
+    killed.touch()
+    for each in (unused, unused.with_suffix(".seal"), used, killed):
+        os.utime(each, (0, 0))
+    assert cache.verified("used", fuel=False) == used
+
+    new = await _ensure(cache, Counting(OTHER), "new")
+
+    left = {each.name for each in cache.directory.iterdir() if each.suffix not in (".lock", "")}
+    assert left == {name for path in (used, new) for name in (path.name, path.with_suffix(".seal").name)}
+
+
+async def test_a_cache_that_was_removed_under_a_process_is_made_again(cache):
+    path = await _ensure(cache, Counting())
+    shutil.rmtree(cache.directory)
+
+    assert await _ensure(cache, Counting()) == path
+    assert CompiledCache(cache.directory).verified("d", fuel=False) == path
+
+
+async def test_a_key_that_was_removed_under_a_process_does_not_set_it_against_the_next(cache):
+    await _ensure(cache, Counting(), "one")
+    (cache.directory / "key").unlink()
+    other = CompiledCache(cache.directory)
+    path, source = await _ensure(other, Counting()), Counting()
+
+    assert await _ensure(cache, source) == path
+    assert (other.verified("d", fuel=False), source.asked) == (path, 0)

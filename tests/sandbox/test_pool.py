@@ -7,6 +7,7 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import wasmtime
 from tests_sandbox_helpers import START_MS, Host, code_spec, python_spec
 
 from runloop.errors import InvalidInput, Unavailable
@@ -438,3 +440,17 @@ async def test_a_guest_that_had_not_begun_in_a_worker_that_died_runs_in_another(
         with pytest.raises(GuestError):
             await running
         assert (await behind).result_json == "2"
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_compiled_code_that_was_removed_meanwhile_is_compiled_again(tmp_path, killed):
+    spec = code_spec("wasm32-wasip1", bytes(wasmtime.wat2wasm(QUICK)))
+    async with WorkerPool(tmp_path / "cache", workers=1) as pool:
+        await pool.run(spec, Host())
+        (before,) = pool.pids
+        shutil.rmtree(tmp_path / "cache")
+        if killed:
+            os.kill(before, signal.SIGKILL)
+            await until(lambda: pool.pids not in ([], [before]))
+
+        assert (await pool.run(spec, Host())).result_json == "42"
