@@ -64,6 +64,11 @@ class Settings:
         return [path for path, each in self.resolved.items() if len(each.assignments) > 1 or each.note]
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that settings are read from, whether they are there or not."""
+        return tuple(Path(layer.source) for layer in self.layers if layer.name in ("system", "user"))
+
+    @property
     def directories(self) -> Directories:
         """Where things are kept, settings applied."""
         state, work = self.base.state, self.get("runtime.workdir")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop.daemon.library import Change
@@ -15,7 +17,6 @@ from runloop.runs.compose import clock_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from runloop.config import Settings
     from runloop.daemon.app import Daemon
@@ -36,6 +37,9 @@ class Reloading:
         self._log = log
         self._notifier = notifier
         self._files: Watcher
+        self._configs: Watcher | None = None
+        self._concerning: set[Path] = set()
+        """The files of settings and all directories above them: what changes there may change the settings."""
         self._one_at_a_time = asyncio.Lock()
         self.config_error: tuple[RunloopError, int] | None = None
         """What is wrong with the configuration, and since when (epoch ms)."""
@@ -46,20 +50,31 @@ class Reloading:
         """Follow the files of agents, openings and configuration; what has to be closed."""
         self._files = Watcher(lambda _paths: self._rescan_soon(), self._unwatched)
         self._files.watch(self._daemon.library.watched())
-        configs = {path.name for path in self._daemon.settings.base.user_files}
-        watcher = Watcher(lambda paths: self._config_changed(paths, configs), self._unwatched, recursive=False)
-        watcher.watch(path.parent for path in self._daemon.settings.base.user_files if path.parent.is_dir())
-        return [self._files, watcher]
+        self._configs = Watcher(self._config_changed, self._unwatched, recursive=False, hidden=True)
+        self._watch_settings()
+        return [self._files, self._configs]
+
+    def _watch_settings(self, *, anew: bool = False) -> None:
+        """Follow each file of settings where it is named and where it lies, and the nearest directory above one that is not there."""
+        if self._configs is None:
+            return
+        settings = self._daemon.settings
+        files = {name for file in settings.files for name in (file, Path(os.path.realpath(file)))}
+        self._concerning = files.union(*(file.parents for file in files))
+        directories = {next(each for each in file.parents if os.access(each, os.R_OK | os.X_OK)) for file in files}
+        state = {settings.base.state} if settings.base.state.is_dir() else set()
+        self._configs.watch(sorted(directories | state), anew=anew)
 
     def _unwatched(self, error: Exception) -> None:
         logger().error("files are not watched any more; `rlp reload` reads them", why=str(error))
 
-    def _config_changed(self, paths: set[Path], names: set[str]) -> None:
-        if any(path.name in names for path in paths):
+    def _config_changed(self, paths: set[Path]) -> None:
+        if paths & self._concerning:
+            self._watch_settings(anew=not paths.isdisjoint(self._configs.watched if self._configs else ()))
             self.soon("a configuration file changed")
         elif not paths:
             self._daemon.keep(self._look_at_settings())
-        else:
+        elif any(path.parent == self._daemon.settings.base.state for path in paths):
             self._rescan_soon(new_places_only=True)
 
     async def _look_at_settings(self) -> None:
@@ -102,6 +117,7 @@ class Reloading:
             self._log.reopen()
             self._daemon.kb.ledger.poke()
             await self._daemon.reachable.look()
+            self._watch_settings()
             try:
                 loaded = await asyncio.to_thread(self._load)
             except RunloopError as error:

@@ -22,18 +22,22 @@ class Watcher:
     A thread waits for the kernel: watchfiles with asyncio costs 25 ms of imports.
     """
 
-    def __init__(self, changed: Callable[[set[Path]], None], failed: Callable[[Exception], None], *, recursive: bool = True) -> None:
+    def __init__(
+        self, changed: Callable[[set[Path]], None], failed: Callable[[Exception], None], *, recursive: bool = True, hidden: bool = False
+    ) -> None:
+        """``hidden``: tell of hidden files too, and of those that editors make for themselves."""
         self._changed = changed
         self._failed = failed
         self._recursive = recursive
+        self._filter = None if hidden else _matters
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self.watched: tuple[Path, ...] = ()
 
-    def watch(self, directories: Iterable[Path]) -> None:
-        """Watch these from now on."""
+    def watch(self, directories: Iterable[Path], *, anew: bool = False) -> None:
+        """Watch these from now on; ``anew`` also where they have the same names, since one may be another directory now."""
         wanted = tuple(dict.fromkeys(directories))
-        if wanted == self.watched and self._thread is not None and self._thread.is_alive():
+        if not anew and wanted == self.watched and self._thread is not None and self._thread.is_alive():
             return
         self._stop.set()
         self._stop, self._thread, self.watched = threading.Event(), None, wanted
@@ -55,7 +59,7 @@ class Watcher:
                 self._changed(paths)
 
         watching = watch(
-            *directories, watch_filter=_matters, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=self._recursive,
+            *directories, watch_filter=self._filter, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=self._recursive,
             rust_timeout=_SETTLED_MS, yield_on_timeout=True,
         )  # fmt: skip
         settled = False

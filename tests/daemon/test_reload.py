@@ -1,6 +1,7 @@
 """Files that change while the daemon runs: taken in whole, or not at all, and never under a run that has begun."""
 
 import asyncio
+import shutil
 import signal
 import uuid
 from types import SimpleNamespace
@@ -152,6 +153,50 @@ async def test_safe_settings_count_at_once_others_are_named_and_a_wrong_file_cha
     )  # fmt: skip
 
 
+def _linked(daemon):
+    (daemon.root / "dotfiles").mkdir()
+    daemon.state.mkdir(mode=0o700)
+    (daemon.state / "config.yaml").symlink_to("../dotfiles/runloop.yaml")
+    return daemon.root / "dotfiles/runloop.yaml", {}
+
+
+def _named(daemon):
+    return daemon.root / "mine.yaml", {"RUNLOOP_CONFIG": str(daemon.root / "mine.yaml")}
+
+
+def _of_the_desktop(daemon):
+    (daemon.root / ".config/runloop").mkdir(parents=True)
+    return daemon.root / ".config/runloop/config.yaml", {}
+
+
+@pytest.mark.parametrize("place", [_linked, _named, _of_the_desktop])
+async def test_a_file_of_settings_is_followed_wherever_it_lies(daemon, place):
+    path, env = place(daemon)
+    path.write_text("runtime: {max_runs: 7}\n")
+    daemon.start(env=env)
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        for most in (8, 9):
+            path.write_text(f"runtime: {{max_runs: {most}}}\n")
+            await changed(changes, "config", "loaded")
+            assert (await link.ask("status"))["runs"]["max_runs"] == most
+
+
+async def test_a_directory_of_settings_that_is_made_or_made_again_under_the_daemon_is_followed(daemon):
+    daemon.start()
+    directory = daemon.root / ".config/runloop"
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        for most in (7, 8, 9):
+            if most != 9:
+                shutil.rmtree(directory, ignore_errors=True)
+                directory.mkdir(parents=True)
+            (directory / "config.yaml").write_text(f"runtime: {{max_runs: {most}}}\n")
+            async with asyncio.timeout(30):
+                while (await link.ask("status"))["runs"]["max_runs"] != most:
+                    await changed(changes, "config", "loaded")
+
+
 async def test_sighup_reads_everything_anew_and_opens_the_log_again(daemon):
     log = daemon.root / "log.json"
     daemon.settings["logging.file"] = log
@@ -197,6 +242,6 @@ async def test_settings_that_were_saved_before_anybody_watched_are_found_when_th
     reloading = Reloading(SimpleNamespace(settings=settings(7), keep=kept.append, library=library), load, None, None)
     reloading._files = SimpleNamespace(watched=())
     reloading.soon = soon.append
-    reloading._config_changed(set(), {"config.yaml"})
+    reloading._config_changed(set())
     await kept.pop()
     assert len(soon) == reads
