@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from runloop import __version__
 from runloop.cli import context, link, output
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption, TableOption
@@ -99,6 +100,8 @@ def _daemon(settings: Settings) -> Finding:
         return Finding(
             "daemon", "fail", f"{detail}; workers die: {found['workers']['last_cause']}", "`rlp down` and `rlp up`; its log says more"
         )
+    if found["version"] != __version__:
+        return Finding("daemon", "warn", f"{detail}; it is {found['version']}, and {__version__} is installed", "`rlp down` and `rlp up`")
     if problems:
         return Finding("daemon", "warn", f"{detail}; {len(problems)} files could not be loaded", "`rlp status` lists them")
     return Finding("daemon", "ok", detail)

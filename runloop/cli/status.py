@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from runloop import __version__
 from runloop.cli import context, link, output
 from runloop.cli.options import JsonOption, TableOption
 
@@ -37,6 +38,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"  library    {library['agents']} agents, {library['openings']} openings; Python guest {found['guest']}",
         f"  bus        {found['bus']['connections']} connections, {found['bus']['subscriptions']} subscriptions",
     ]
+    if found["version"] != __version__:
+        lines.insert(1, f"  installed  {__version__}, which counts for it after `rlp down` and `rlp up`")
     if found["approvals_open"]:
         lines.append(f"  waiting for a person: {found['approvals_open']} (`rlp approve` shows them)")
     if workers["last_cause"]:

@@ -291,7 +291,7 @@ def _bundle_roots(base: Path) -> Iterator[Path]:
         _check_there(error)
         return
     for child in children:
-        if os.path.lexists(os.path.join(child.path, "manifest.toml")):  # noqa: PTH118 - twice as fast, and there are many
+        if not child.name.startswith(".") and os.path.lexists(os.path.join(child.path, "manifest.toml")):  # noqa: PTH118 - twice as fast, and there are many
             yield Path(child.path)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from pathlib import Path
 
-from runloop.errors import Unavailable
+from runloop.errors import Unavailable, Where
 
 DIRECTORY = Path(__file__).parent.parent / "data" / "guest"
 WASM = DIRECTORY / "python.wasm"
@@ -34,6 +35,26 @@ def guest_digest() -> str:
 
 
 def guest_code() -> bytes:
-    """Read the Python guest's component."""
-    guest_facts()
-    return WASM.read_bytes()
+    """Read the Python guest's component; raises Unavailable where it is another one than this process knows (``guest.replaced``)."""
+    digest = guest_digest()
+    try:
+        return of_digest(WASM.read_bytes(), digest)
+    except FileNotFoundError:
+        raise _replaced() from None
+
+
+def of_digest(code: bytes, digest: str) -> bytes:
+    """The code that was read, if it is that of the installed guest's digest: an upgrade replaces the file under who runs."""
+    if hashlib.blake2b(code, digest_size=32).hexdigest() != digest:
+        raise _replaced()
+    return code
+
+
+def _replaced() -> Unavailable:
+    return Unavailable(
+        "another Python guest was installed since this process began",
+        code="guest.replaced",
+        where=Where(file=str(WASM)),
+        hint="start it anew, a daemon with `rlp down` and `rlp up`; runs under way are taken up where they were",
+        retryable=False,
+    )

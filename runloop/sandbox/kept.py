@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from runloop.errors import Unavailable, Where
 from runloop.private import make_private
-from runloop.sandbox.guestfile import WASM, guest_digest
+from runloop.sandbox.guestfile import WASM, guest_digest, of_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,8 @@ def kept_path(directory: Path, digest: str) -> Path:
 def keep_guest(directory: Path) -> str:
     """Keep the installed Python guest in ``directory``, on disk when this returns, unless it is there; gives its digest.
 
-    It is a hard link to the installed file where the system allows it. Raises OSError, and Unavailable where no guest is installed.
+    It is a hard link to the installed file where the system allows it. Raises OSError, and Unavailable where no guest is installed, or
+    another one by now.
     """
     digest = guest_digest()
     path = kept_path(directory, digest)
@@ -43,6 +44,7 @@ def keep_guest(directory: Path) -> str:
     try:
         _link_or_copy(WASM, fresh)
         with fresh.open("rb") as file:
+            of_digest(file.read(), digest)
             os.fsync(file.fileno())
         fresh.replace(path)
     finally:

@@ -19,6 +19,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop import __version__
 from runloop.cli import context, detecting, doctor, first_config, init, link, person, whole
 from runloop.cli.detecting import HOSTED, Found, detect
 from runloop.cli.main import main
@@ -402,3 +403,36 @@ def test_doctor_says_which_check_found_no_file_to_open():
     found = doctor._guarded(_knowledge, load())
     assert (found.name, found.state, "Too many open files" in found.detail, "None" in found.detail) == ("knowledge", "fail", True, False)
     assert "ulimit -a" in found.hint
+
+
+def test_a_daemon_of_another_version_is_named_by_doctor_and_status(home, monkeypatch, capsys):
+    found = {
+        **dict.fromkeys(("pid", "uptime_ms", "approvals_open"), 1),
+        **dict.fromkeys(("problems", "needs_restart", "native_agents"), ()),
+        "state": "ready",
+        "version": "0.0.9",
+        "socket": "/run/rmp.sock",
+        "socket_made_again_ms": None,
+        "mode": "user",
+        "kb": "/kb",
+        "guest": "ready",
+        "workers": {"workers": 1, "wanted": 1, "guests": 0, "lost_total": 0, "last_cause": None, "suspended": False},
+        "runs": dict.fromkeys(("running", "queued", "succeeded", "failed", "cancelled"), 0),
+        "nodes": {"at_work": 0, "waiting": 0},
+        "library": {"agents": 1, "openings": 1},
+        "bus": {"connections": 1, "subscriptions": 1},
+    }
+    monkeypatch.setattr(link, "ask_once", lambda *_: found)
+    seen = doctor._daemon(load())
+    assert (seen.state, f"it is 0.0.9, and {__version__} is installed" in seen.detail, seen.hint) == (
+        "warn",
+        True,
+        "`rlp down` and `rlp up`",
+    )
+    assert main(["status", "--table"]) == 0
+    assert f"installed  {__version__}, which counts for it after" in capsys.readouterr().out
+
+    found["version"] = __version__
+    assert doctor._daemon(load()).state == "ok"
+    assert main(["status", "--table"]) == 0
+    assert "installed" not in capsys.readouterr().out

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from runloop.daemon import library
 from runloop.daemon.reloading import Reloading
 from runloop.errors import InvalidInput
 from runloop.openings.fmt import Form, format_opening
@@ -245,3 +246,10 @@ async def test_settings_that_were_saved_before_anybody_watched_are_found_when_th
     reloading._config_changed(set())
     await kept.pop()
     assert len(soon) == reads
+
+
+def test_an_agent_that_is_only_being_put_together_is_none_yet(tmp_path):
+    for name in ("greeter", ".greeter.staging-150"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.toml").touch()
+    assert [root.name for root in library._bundle_roots(tmp_path)] == ["greeter"]

@@ -11,7 +11,7 @@ import pytest
 from tests_sandbox_helpers import SEED, START_MS, Host, python_spec
 
 from runloop.errors import InvalidInput, Unavailable
-from runloop.sandbox import CompiledCache, Limits, WorkerPool, guest_digest, keep_guest, kept
+from runloop.sandbox import CompiledCache, Limits, WorkerPool, guest_digest, guestfile, keep_guest, kept
 from runloop.sandbox.execution import Execution
 from runloop.sandbox.guestfile import WASM, guest_code
 from runloop.sandbox.guests import Guests
@@ -110,3 +110,18 @@ def test_bytecode_of_one_guest_is_not_given_to_another(monkeypatch):
     for path in ("one", "other", "one"):
         guests._wrapped(None, execution, {**message, "path": path})
     assert len(compiled) == 2
+
+
+def test_a_process_whose_guest_was_replaced_takes_nothing_else_for_it(tmp_path, monkeypatch):
+    other = tmp_path / "python.wasm"
+    monkeypatch.setattr(guestfile, "WASM", other)
+    monkeypatch.setattr(kept, "WASM", other)
+    for content in (None, b"that of another version"):
+        if content is not None:
+            other.write_bytes(content)
+            with pytest.raises(Unavailable) as refused:
+                keep_guest(tmp_path)
+            assert (refused.value.code, list((tmp_path / "guests").iterdir())) == ("guest.replaced", [])
+        with pytest.raises(Unavailable) as refused:
+            guest_code()
+        assert (refused.value.code, refused.value.where.file, "rlp up" in refused.value.hint) == ("guest.replaced", str(other), True)
