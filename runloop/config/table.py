@@ -109,7 +109,8 @@ GENERAL: tuple[Key, ...] = (
         "runtime.evict_after_ms",
         Integer(0, 3_600_000),
         "1000",
-        "How long a call may take before its agent is dropped from memory and rebuilt when the answer is there; null keeps it.",
+        "How long a call may take before its agent is dropped from memory and rebuilt when the answer is there, or 2 ms for each call in "
+        "its record where that is more; null keeps it.",
         nullable=True,
         effect=TURNS,
         reload=True,
@@ -118,7 +119,8 @@ GENERAL: tuple[Key, ...] = (
         "runtime.park_after_ms",
         Integer(0, 3_600_000),
         "5000",
-        "How long a run of the daemon only waits before all of it is dropped from memory; null keeps it.",
+        "How long a run of the daemon only waits before all of it is dropped from memory, or 1 ms for each of its records where that is "
+        "more; null keeps it.",
         nullable=True,
         effect=TURNS,
         reload=True,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 ENDS = ("succeeded", "failed", "cancelled")
 STATES = ("queued", "running", "waiting", "paused", "unfinished", *ENDS)
 """What ``state`` of a listed run can be; ``unfinished`` is a run without an end that no process drives."""
+_AT_FIRST = 8
+_AT_ONCE = 512
+"""So many records of a run are read in one look into the ledger: many only want the first."""
 _SHORTEST = 4
 _SHOWN = 5
 _COLUMNS = """r.run_id, r.trace_id, r.opening_id, r.opening_name, r.parent_run_id, r.forked_from, r.status, r.mode, r.owner, r.submitted_ms,
@@ -255,29 +258,37 @@ def open_runs(db: apsw.Connection) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in db.execute(sql)]
 
 
-def places_of(db: apsw.Connection, run_id: str, after_seq: int) -> list[tuple[int, int]]:
-    """The events of a run's records after ``after_seq``, with their numbers, oldest first."""
-    sql = "SELECT event_id, seq FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq"
-    rows: Any = db.execute(sql, (run_id, after_seq)).fetchall()
+def places_of(db: apsw.Connection, run_id: str, after_seq: int, limit: int = -1) -> list[tuple[int, int]]:
+    """The events of a run's records after ``after_seq``, with their numbers, oldest first; at most ``limit`` where that is not negative."""
+    sql = "SELECT event_id, seq FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+    rows: Any = db.execute(sql, (run_id, after_seq, limit)).fetchall()
     return list(rows)
 
 
 def read_run(kb: KnowledgeBase, run_id: str, after_seq: int) -> Iterator[StoredEvent]:
     """The records of a run after ``after_seq``, oldest first: by the index as far as that is, and from the ledger where it may lack one.
 
-    Nothing waits for the index to be brought up to date: after a burst that can take seconds.
+    Nothing waits for the index to be brought up to date: after a burst that can take seconds. What is not asked for is not read, so that
+    pages and the first record of a run cost what they are.
     """
     from runloop.kb.materialise import watermark  # it is there where a knowledge base is, and many look for runs without one
 
-    with kb.reading(synced=False) as db:
-        places, followed = places_of(db, run_id, after_seq), watermark(db)
-        lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None
-    found = [event for event_id, _ in places if (event := kb.ledger.get(event_id)) is not None]
-    newer = kb.ledger.newer(run_id, max(after_seq, places[-1][1] if places else 0), followed) if kb.until is None else []
-    places += [(event.id, event.payload["seq"]) for event in newer]
-    found += newer
-    if places and not lacking and len(found) == len(places) and all(seq == at for at, (_, seq) in enumerate(places, after_seq + 1)):
-        return iter(found)
-    if not places and not kb.ledger.run_ids(run_id, limit=1):
-        return iter(())
-    return kb.ledger.read_run(run_id, after_seq)
+    seq, many = after_seq, _AT_FIRST
+    while True:
+        with kb.reading(synced=False) as db:
+            places, followed = places_of(db, run_id, seq, many), watermark(db)
+            lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None
+        found, last = kb.ledger.those([event_id for event_id, _ in places]), len(places) < many
+        if last and kb.until is None:
+            found += kb.ledger.newer(run_id, places[-1][1] if places else seq, followed)
+        numbers = range(seq + 1, seq + 1 + max(len(found), len(places)))
+        if lacking or [event.payload["seq"] for event in found] != list(numbers):
+            break
+        yield from found
+        seq, many = seq + len(found), min(2 * many, _AT_ONCE)
+        if last and seq:
+            return
+        if last:
+            break
+    if seq or kb.ledger.run_ids(run_id, limit=1):
+        yield from kb.ledger.read_run(run_id, seq)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _MOST_SAID = 2000
 """Characters of what stands in place of a line that cannot be shown; progress may have no more."""
+_KEPT_S_PER_CALL = 0.002
+"""So much longer an agent is kept for each call in its record, about ten times what a call costs when it is rebuilt: else one that looks
+at something every few seconds would spend more and more of its life on coming back."""
 
 
 class Evicted(Exception):  # noqa: N818 - it says what happened
@@ -82,7 +85,7 @@ class Crossings:
 
     ``requests`` learns the event ids of the requests that were recorded before something happened. ``waiting(wait)`` tells when the
     attempt begins to wait for a person, a timer or a child run, and with None when that ends; ``away(bool)`` the same of a model or
-    another outside. While ``going`` is clear, no new call begins. A call that takes longer than ``evict_after_s`` goes on without its
+    another outside. While ``going`` is clear, no new call begins. A call that takes longer than :attr:`kept_s` goes on without its
     guest: the handler raises :class:`Evicted`, :meth:`answered` waits for the outcome, :meth:`rewind` prepares the re-run.
     """
 
@@ -166,11 +169,16 @@ class Crossings:
     async def _evictable(self, call: Call) -> Answer:
         task = self._inflight = asyncio.ensure_future(call.make())
         # Cancelled, this leaves the call alone: abandon() is for who stops the attempt.
-        await asyncio.wait({task}, timeout=self.evict_after_s)
+        await asyncio.wait({task}, timeout=self.kept_s)
         if not task.done():
             raise Evicted
         self._inflight, self.lines = None, 0
         return task.result()
+
+    @property
+    def kept_s(self) -> float | None:
+        """How long the guest is kept while a call is under way; None for as long as it takes."""
+        return None if self.evict_after_s is None else max(self.evict_after_s, self.journal.asked * _KEPT_S_PER_CALL)
 
     async def answered(self) -> None:
         """After the guest is gone: return when its call has an outcome on disk and calls may go on. Raises what the call raised."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from runloop.models.budget import Budget
     from runloop.openings import Opening
     from runloop.runs.forking import ForkRequest
-    from runloop.runs.history import RecordedRun
+    from runloop.runs.history import RecordedRun, Spent
     from runloop.runs.lookup import OpeningText
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup, Services
@@ -53,6 +53,8 @@ class RunManager:
     _active: dict[str, Run] = field(default_factory=dict, init=False)
     child_runs: ChildRuns = field(init=False)
     _pins: Pins = field(init=False)
+    _spent: dict[str, Spent] = field(default_factory=dict, init=False)
+    """What ended child runs used, with all below them."""
 
     def __post_init__(self) -> None:
         self.child_runs = ChildRuns(self)
@@ -235,7 +237,7 @@ class RunManager:
         desk.asked.update(recorded.asked)
         desk.decisions = recorded.decisions
         desk.grants += grants_of(recorded, bundles, opening.digest)
-        before = await spent_by_node(recorded, services.recorded)
+        before = await spent_by_node(recorded, services.recorded, self._spent)
         budget = self._budget(opening, None if parent is None or node is None else parent.node_budget(node))
         for spent in before.values():
             budget.spent_tokens += spent.tokens

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _NO_PERSON = frozenset({"advance", "grant"})
 """Who decides by what the opening says, or by a grant that may have been taken back since."""
+_MOST_KNOWN = 50_000
+"""Ended runs whose costs are kept in memory."""
 
 
 def kept_bundles(opening: Opening, submitted: Mapping[str, Any], kept: Kept) -> dict[str, Bundle]:
@@ -83,19 +85,30 @@ def given_up(recorded: RecordedRun, node: str, cancelled: str | None) -> list[Co
     return [*stops, *ends, RunDone(status, why, {}, code)]
 
 
-async def spent_by_node(recorded: RecordedRun, load: Callable[[str], Awaitable[RecordedRun]]) -> dict[str, Spent]:
-    """What the nodes of a run have used, each with its items and the child runs below it."""
+async def spent_by_node(recorded: RecordedRun, load: Callable[[str], Awaitable[RecordedRun]], known: dict[str, Spent]) -> dict[str, Spent]:
+    """What the nodes of a run have used, each with its items and the child runs below it.
+
+    ``known`` are ended runs, with all below them, and learns those that are read: who starts thousands of runs, one after the other, is
+    taken up without reading them all again.
+    """
     totals: dict[str, Spent] = {}
     for attempt in recorded.attempts:
         total = totals.setdefault(attempt.node.partition("[")[0], Spent())
         total.add(attempt.spent)
         for child_id in attempt.children_of(recorded.run_id):
-            try:
-                child = await load(child_id)
-            except InvalidInput:
-                continue  # it was never submitted
-            for spent in (await spent_by_node(child, load)).values():
-                total.add(spent)
+            if (spent := known.get(child_id)) is None:
+                try:
+                    child = await load(child_id)
+                except InvalidInput:
+                    continue  # it was never submitted
+                spent = Spent()
+                for each in (await spent_by_node(child, load, known)).values():
+                    spent.add(each)
+                if child.status is not None:
+                    if len(known) >= _MOST_KNOWN:
+                        del known[next(iter(known))]
+                    known[child_id] = spent
+            total.add(spent)
     return totals
 
 

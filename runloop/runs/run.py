@@ -72,6 +72,8 @@ _CLOCK_SET_MS = 1000
 """From here on a difference between the wall clock and the steady one is a clock that was set; less is how clocks drift."""
 _SETTLE_S = 1.0
 """So long a run that breaks off waits for what it has queued; a full disk takes nothing."""
+_KEPT_MS_PER_RECORD = 1
+"""So much longer a run that only waits is kept for each of its records, some ten times what a record costs when it is taken up again."""
 _MOST_AHEAD = 8
 """Commits on their way to the disk with which a run goes on; with as many it waits, so a full disk holds it up soon."""
 
@@ -445,10 +447,15 @@ class Run:
 
     def _may_park_in(self) -> float | None:
         """In how many seconds the run may be parked if nothing happens; None where something is at work, here or in a child run."""
+        return self.kept_s if self.parks is not None and self._rest().quiet else None
+
+    @property
+    def kept_s(self) -> float | None:
+        """How long the run is kept in memory while it only waits; None for as long as it takes."""
         after_ms = self.services.rules.park_after_ms
-        if self.parks is None or after_ms is None or not self._rest().quiet:
+        if after_ms is None:
             return None
-        return after_ms / 1000
+        return max(after_ms, sum(each.recorder.last_seq for each in self.family()) * _KEPT_MS_PER_RECORD) / 1000
 
     @property
     def waits_for_time(self) -> bool:

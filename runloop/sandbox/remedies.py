@@ -11,7 +11,8 @@ HINTS: Final = {
     "guest.timeout": "raise limits.wall of the manifest, and sandbox.wall_ms of the settings where less; or do less per node",
     "guest.fuel": "raise limits.fuel of the manifest, and sandbox.fuel of the settings where less; or do less per node",
     "guest.output": "raise limits.output of the manifest, and sandbox.output_bytes of the settings where less; or say less",
-    "guest.hostcalls": "raise limits.hostcalls of the manifest, and sandbox.hostcalls of the settings where less; or ask for more at once",
+    "guest.hostcalls": "raise limits.hostcalls of the manifest, and sandbox.hostcalls of the settings where less; or ask for more at once; "
+    "a loop that is to go on for days begins anew now and then (docs/guides/long-runs.md)",
     "guest.result": "return an object, list, string, number, true, false or null",
     "guest.request": "give the agent what its parameters ask for",
     "worker.crashed": "the attempt can be repeated",
@@ -57,7 +58,7 @@ _CAUSED: Final = "\n\nThe above exception was the direct cause of the following 
 def hint_of(code: str, message: str) -> str:
     """What the author can do about it; empty where the message says all there is."""
     if code == "guest.output" and message.startswith(_RESULT):
-        return "give back less; emit.artifact keeps a document, and files.write a file"
+        return "give back less; emit.artifact keeps a document, and files.write a file, of at most 4 MiB each"
     if code in {"guest.exception", "guest.trap"}:
         for exception in reversed(message.rstrip().rpartition(_HANDLED)[2].split(_CAUSED)):
             if found := _WORDS.search(exception):

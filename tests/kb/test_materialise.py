@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from itertools import islice
 
 import apsw
 import pytest
@@ -225,6 +226,47 @@ def test_a_run_is_read_by_its_index_and_from_the_ledger_where_that_may_lack_a_re
 
     assert [event.payload["seq"] for event in kb.run_events(run.run_id)] == [1, 2]
     assert [event.payload["seq"] for event in kb.read_run(run.run_id)] == [1, 2, 3]
+
+
+@pytest.fixture
+def looked(kb, monkeypatch):
+    """How many events of the ledger were read by their ids."""
+    ids, those, get = [], kb.ledger.those, kb.ledger.get
+    monkeypatch.setattr(kb.ledger, "those", lambda wanted: (ids.extend(wanted), those(wanted))[1])
+    monkeypatch.setattr(kb.ledger, "get", lambda wanted: (ids.append(wanted), get(wanted))[1])
+    return ids
+
+
+def long_run(kb, run, records):
+    lines = [run_event(run, seq, "node.log", r.NodeText("a", "line", 1), "m") for seq in range(2, records)]
+    started = run_event(run, 1, "run.started", {"opening_digest": "d", "params": {}, "versions": {"runloop": "1"}, "mode": "local"}, "m")
+    kb.ledger.append([started, *lines])
+    kb.sync()
+    kb.ledger.append([run_event(run, records, "node.finished", r.NodeFinished("a", 1, "ok"), "m")])  # the tables are one behind
+
+
+def test_of_a_long_run_no_more_is_read_than_is_asked_for(kb, run, looked):
+    long_run(kb, run, 3000)
+    assert next(kb.read_run(run.run_id)).payload["seq"] == 1
+    assert len(looked) < 20
+    assert [event.payload["seq"] for event in kb.read_run(run.run_id)] == [*range(1, 3001)]
+
+
+def test_a_long_run_that_is_read_in_pages_is_read_once(kb, run, looked):
+    long_run(kb, run, 3000)
+    at = 0
+    while page := list(islice(kb.read_run(run.run_id, at), 100)):
+        assert page[0].payload["seq"] == at + 1
+        at = page[-1].payload["seq"]
+    assert at == 3000
+    assert len(looked) < 2 * 3000
+
+
+def test_records_that_go_while_a_run_is_read_are_no_gap_in_it(kb, run, monkeypatch):
+    long_run(kb, run, 100)
+    those = kb.ledger.those
+    monkeypatch.setattr(kb.ledger, "those", lambda ids: [event for event in those(ids) if event.id != 50])  # as if it had just been pruned
+    assert [event.payload["seq"] for event in kb.read_run(run.run_id)] == [*range(1, 101)]  # what the ledger itself has
 
 
 def test_a_run_is_read_whole_without_waiting_for_tables_that_are_behind(kb, run, monkeypatch):

@@ -477,6 +477,24 @@ async def test_a_guest_that_waits_is_dropped_and_comes_back_to_the_same_place(be
         assert [meta["replayed_calls"] for meta in rebuilt] in ([], [1])  # it had no live call after that
 
 
+async def test_the_longer_an_agents_record_the_longer_it_is_kept_while_it_waits(bench):
+    async with bench(rules=RunRules(evict_after_ms=50, park_after_ms=100)) as b:
+        code = "@agent\ndef run():\n    for n in range(99):\n        kb.search('tea')\n    return {'out': model.complete('one').text}\n"
+        b.agent("one", code, caps="model = true\nkb_read = ['notes']")
+        release, held = asyncio.Event(), asyncio.Event()
+        b.model.gate, b.model.gate_at, b.model.hold_seen = release, 1, held
+        run = await b.submit(ONE)
+        driving = asyncio.create_task(b.manager.drive(run))
+        await asyncio.wait_for(held.wait(), 20)
+        (crossings,) = run.attempts.values()
+        records, agent_s, run_s = run.recorder.last_seq, crossings.kept_s, run.kept_s
+        release.set()
+        await driving
+
+        assert records > 200
+        assert (agent_s, run_s) == (0.2, records / 1000)  # 2 ms for each of 100 calls, 1 ms for each record
+
+
 async def test_a_worker_that_dies_costs_no_call_and_no_attempt(bench):
     async with bench() as b:
         code = "@agent\ndef run():\n    a = model.complete('one').text\n    b = model.complete('two').text\n    return {'out': a + b}\n"
@@ -494,6 +512,29 @@ async def test_a_worker_that_dies_costs_no_call_and_no_attempt(bench):
         assert (result.status, result.saved["only.out"]) == ("succeeded", ["answer 1answer 2"])
         assert len(b.model.prompts) == 2
         assert [attempt.attempt for attempt in load_run(b.ledger, run.run_id).attempts] == [1]
+
+
+async def test_child_runs_that_had_ended_are_read_once_however_often_their_parent_is_taken_up(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run(n):\n    return {'out': model.complete(str(n)).text}\n", caps="model = true")
+        loop = "@agent\ndef run():\n    for n in range(5):\n        spawn.agent('one', {'n': n})\n    return str(model.complete('last'))\n"
+        b.agent("keeper", loop, caps="model = true\nspawn = ['agent:one']")
+        read, recorded = [], b.services.recorded
+        object.__setattr__(b.services, "recorded", lambda run_id: (read.append(run_id), recorded(run_id))[1])
+        b.model.hold, b.model.hold_at = asyncio.Event(), 6
+        run_id = await interrupted(b, b.model.hold, ONE.replace("agent:one", "agent:keeper"))
+
+        children = []
+        for _ in range(2):
+            read.clear()
+            again = await b.manager.recover(run_id)
+            assert again.budget.spent_tokens == 5 * 15
+            children.append([each for each in read if each != run_id])
+            b.model.hold = asyncio.Event()
+            driving = asyncio.create_task(b.manager.drive(again))
+            await asyncio.wait_for(b.model.hold.wait(), 20)
+            await kill(b, driving)
+        assert [len(each) for each in children] == [5, 0]
 
 
 async def test_an_agent_that_changed_meanwhile_is_not_what_a_run_goes_on_with(bench):
