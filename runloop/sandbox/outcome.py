@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _KINDS = {"exception": "guest.exception", "memory": "guest.memory", "bad-result": "guest.result", "bad-agent": "guest.request"}
 
 _NO_ROOM = "Cannot allocate memory (os error 12)"
+_NO_MEMORY = re.compile(r"memory allocation of (\d+) bytes failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ class Outcome:
 
 
 def checked(execution: Execution, text: str) -> Outcome:
-    """Accept a result within the limit of output."""
+    """Accept a result within the limit of output; one that nobody could carry under any limit is told so."""
+    if execution.reason is None and (too_large := _too_large(text)) is not None:
+        return too_large
     try:
         execution.write(len(text.encode()))
     except Stopped:
@@ -46,13 +49,19 @@ def accepted(execution: Execution, text: str) -> Outcome:
     """Accept a result that everyone behind the boundary can carry; its bytes are counted already."""
     if execution.reason is not None and execution.reason[0] != "guest.exit":
         return Outcome.failed(*execution.reason)
-    if len(text) > MAX_REQUEST_BYTES or len(text.encode()) > MAX_REQUEST_BYTES:
-        return Outcome.failed("guest.output", f"the result is larger than {MAX_REQUEST_BYTES} bytes")
+    if (too_large := _too_large(text)) is not None:
+        return too_large
     try:
         check(text)
     except BadJson as wrong:
         return Outcome.failed("guest.result", f"the agent's result cannot be used: {wrong}")
     return Outcome(text)
+
+
+def _too_large(text: str) -> Outcome | None:
+    if len(text) > MAX_REQUEST_BYTES or len(text.encode()) > MAX_REQUEST_BYTES:
+        return Outcome.failed("guest.output", f"the result is larger than {MAX_REQUEST_BYTES} bytes")
+    return None
 
 
 def failure(record: Any) -> Outcome:
@@ -81,6 +90,8 @@ def trapped(execution: Execution, error: str) -> Outcome:
     if "call stack exhausted" in said:
         said = "call stack exhausted (recursion without end, or data nested too deeply)"
     last = bytes(execution.stderr[-2000:]).decode(errors="replace").strip()
+    if (wanted := _NO_MEMORY.search(last)) is not None:
+        return Outcome.failed("guest.memory", f"the agent needs more memory than it may have: {wanted[1]} bytes more, at once")
     return Outcome.failed("guest.trap", f"the agent crashed: {said}" + (f"\n{last}" if last else ""))
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from runloop.bundles.manifest import _LIMIT_KEYS
-from runloop.sandbox.outcome import accepted, trapped
+from runloop.sandbox.outcome import accepted, checked, trapped
 from runloop.sandbox.remedies import HINTS, hint_of, place_of
 from runloop.sandbox.spec import MAX_REQUEST_BYTES
 
@@ -109,3 +109,22 @@ KeyError: 'missing'
     assert f": return {'d' * 73}…" in place_of("guest.exception", long)
     assert place_of("guest.exception", '  File "a.py", line 7\nSyntaxError: no') == "look at a.py, line 7"
     assert (place_of("guest.exception", "exit code 3"), place_of("guest.trap", told)) == ("", "")
+
+
+def test_a_guest_that_crashes_as_memory_runs_out_is_told_of_its_memory():
+    said = b"memory allocation of 100400009 bytes failed\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
+    error = "error while executing\n\nCaused by:\n    wasm trap: wasm `unreachable` instruction executed"
+
+    found = trapped(SimpleNamespace(reason=None, stderr=said), error)
+
+    assert (found.code, "100400009" in found.text) == ("guest.memory", True)
+
+
+def test_a_result_that_no_limit_would_let_through_is_not_said_to_be_over_the_limit_that_can_be_raised():
+    def write(_count):
+        raise AssertionError("counted")
+
+    found = checked(SimpleNamespace(reason=None, write=write), "x" * (MAX_REQUEST_BYTES + 1))
+
+    assert (found.code, found.text) == ("guest.output", f"the result is larger than {MAX_REQUEST_BYTES} bytes")
+    assert "4 MiB" in hint_of(found.code, found.text)
