@@ -17,10 +17,17 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).parent))  # the build hook loads this file by its path
+
+from image import ImageUnfit, immortalised  # type: ignore[import-not-found]
+
+sys.path.pop(0)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENTRY = "runloop_guest_main"
+_OWN = (Path(__file__), Path(__file__).with_name("image.py"))
 _NEEDED = ("componentize-py", "tzdata")
 _RUN = "import sys; from componentize_py import script; sys.argv[0] = 'componentize-py'; sys.exit(script())"
 
@@ -32,7 +39,7 @@ class BuildFailed(RuntimeError):  # noqa: N818 - named for what happened
 def _inputs(root: Path) -> list[Path]:
     guest = root / "runloop" / "sandbox" / "guest"
     files = [guest / f"{ENTRY}.py", *guest.glob("runloop_guest/*.py"), *(root / "runloop_agent").glob("*.py")]
-    return sorted([*files, *(root / "runloop" / "sandbox" / "wit").glob("*.wit"), Path(__file__)])
+    return sorted([*files, *(root / "runloop" / "sandbox" / "wit").glob("*.wit"), *_OWN])
 
 
 def inputs_digest(root: Path, tools: Mapping[str, str]) -> str:
@@ -40,7 +47,7 @@ def inputs_digest(root: Path, tools: Mapping[str, str]) -> str:
     hasher = hashlib.blake2b(json.dumps(tools, sort_keys=True).encode(), digest_size=32)
     for path in _inputs(root):
         content = path.read_bytes()
-        name = path.name if path == Path(__file__) else path.relative_to(root).as_posix()
+        name = path.name if path in _OWN else path.relative_to(root).as_posix()
         hasher.update(f"\0{name}\0{len(content)}\0".encode() + content)
     return hasher.hexdigest()
 
@@ -59,15 +66,19 @@ def build(root: Path, *, force: bool = False) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="runloop-guest-") as scratch:
         fresh = _componentize(root, Path(scratch))
-        code = fresh.read_bytes()
+        try:
+            code, immortals = immortalised(fresh.read_bytes())
+        except ImageUnfit as unfit:
+            raise BuildFailed(f"the guest's frozen memory cannot be worked on: {unfit}") from None
         facts = {
             "digest": hashlib.blake2b(code, digest_size=32).hexdigest(),
             "inputs": wanted,
             **tools,
             "bytes": str(len(code)),
+            "immortals": str(immortals),
         }
         staged = target.with_name(f"python.wasm.{os.getpid()}")
-        shutil.copyfile(fresh, staged)
+        staged.write_bytes(code)
         staged.replace(target)
     facts_file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return target

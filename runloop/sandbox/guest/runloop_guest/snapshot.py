@@ -7,8 +7,9 @@ the path of a run is walked a few times, so that the interpreter has specialised
 import gc
 import sys
 from collections.abc import Callable
+from functools import partial
 
-from . import bundle, crossing, output, virtual
+from . import bundle, census, crossing, output, virtual
 
 _WARM_AGENT = """
 from runloop_agent import agent, emit, kb, model
@@ -23,6 +24,13 @@ _WARM_REQUEST = (
     '{"with":{"topic":"warm"},"inputs":{"contact":[{"name":"n"}]},"run":{"run_id":"r","node":"n","attempt":1}}}'
 )
 _ROUNDS = 40
+_ROOM = 1 << 20
+"""Bytes at the end of the heap that a run can use before its memory has to grow."""
+_CHUNKS = tuple(1 << bits for bits in range(18, 9, -1))
+"""Sizes with which what is free in the heap is taken; smaller objects have pools of their own."""
+_POOLED = tuple(range(512, 16, -16))
+"""Sizes of the objects that have a pool each, as CPython lays them out (``Objects/obmalloc.c``); the smallest is that of ``object()``."""
+_kept: list[object] = []
 
 
 def settle(run: Callable[[str], str]) -> None:
@@ -41,4 +49,26 @@ def settle(run: Callable[[str], str]) -> None:
         bundle.forget()
     virtual.pause_seed()
     gc.collect()
+    _kept.append(census.count())
+    _fill_holes()
     gc.freeze()
+
+
+def _fill_holes() -> None:
+    """Take what is free between the objects that stay, so that what a run makes lies together, on as few pages as it fills.
+
+    Where the heap ends is seen by where an object comes to lie.
+    """
+    end = id(bytes(_ROOM))
+    empty = sys.getsizeof(b"")
+    for size in _CHUNKS:
+        _fill(end, partial(bytes, size))
+    for size in _POOLED:
+        _fill(end, partial(bytes, size - empty))
+    _fill(end, object)
+
+
+def _fill(end: int, make: Callable[[], object]) -> None:
+    while id(filler := make()) < end:
+        _kept.append(filler)
+    _kept.append(filler)
