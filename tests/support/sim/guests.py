@@ -74,8 +74,8 @@ def _statement(chance, spawnable, depth):
     return ("log",)
 
 
-RUN = re.compile(r'"run_id": ?"[^"]+"')
-"""What a guest is told of which run its child is; in a fork that is another one."""
+RUN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What a guest is told of which run its child is, be it in why another one failed; in a fork that is another one."""
 
 
 class RefusedError(Exception):
