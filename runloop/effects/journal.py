@@ -137,10 +137,6 @@ class Journal:
             return Live(self._asked)
         return Recorded(crossing) if crossing.answered else Live(self._asked, pending=crossing)
 
-    def take_back(self) -> None:
-        """The latest live crossing is not made now; the guest will ask again."""
-        self._asked -= 1
-
     def finish(self) -> None:
         """The guest ended: raise :class:`Diverged` when the record holds crossings that it did not make."""
         if self._asked < len(self._recorded):

@@ -235,7 +235,6 @@ class Crossings:
     async def _park(self) -> None:
         """Wait before a call that has not begun: without the guest, where guests are dropped."""
         if self.evict_after_s is not None:
-            self.journal.take_back()
             raise Evicted
         await self.may_go()
 

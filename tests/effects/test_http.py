@@ -6,7 +6,7 @@ import ssl
 import pytest
 
 from runloop.effects.perform.http import HttpFetch
-from runloop.effects.perform.secrets import SecretHandles, handle_of
+from runloop.effects.perform.secrets import SecretHandles, SecretStore, handle_of
 from runloop.effects.types import CallError, CallErrorKind, EffectClass
 from runloop.policy import Capabilities
 from runloop.policy.net import NetGrants
@@ -30,6 +30,11 @@ def site(site_process):
 def tls_site(serving, authority):
     with serving("web_server.py", "--cert", str(authority[1])) as server:
         yield server
+
+
+class Drawer:
+    def __init__(self, **values):
+        self.get = values.get
 
 
 def net(*hosts, private=True, http=True, secrets=()):
@@ -276,10 +281,23 @@ async def test_no_cut_of_an_answer_shows_a_part_of_a_secret(fetch, handles, site
     args = {"url": f"http://site.test:{site.port}/echo", "headers": {"X-Key": handle}}
     whole = (await crossing(fetch, args, ctx)).result["body"]
     start = whole.index(handle)
-    for limit in range(start - 1, start + len(SECRET) + 2, 3):
+    for limit in range(start - 1, start + len(SECRET) + 1):
         cut = (await crossing(fetch, {**args, "max_bytes": limit}, ctx)).result
-        assert SECRET[:4] not in cut["body"]
-        assert cut["truncated"] is True
+        shown = start + len(handle) if limit == start + len(SECRET) else min(limit, start)
+        assert (cut["body"], cut["truncated"]) == (whole[:shown], True)
+
+
+async def test_an_answer_is_read_on_behind_its_cut_until_the_longest_secret_would_be_whole(site, make_ctx, crossing):
+    """The cut is two letters into the token, in whose middle the first piece of the answer ends."""
+    store = SecretStore([Drawer(token=SECRET, short="~")])
+    handles = SecretHandles(store, lambda _name: ("site.test",))
+    ctx = make_ctx(net("site.test", secrets={"token", "short"}))
+    token, short = (handles.issue(ctx.run_id, name) for name in ("token", "short"))
+    begin = "x" * (65_536 - 4)
+    args = {"url": f"http://site.test:{site.port}/mirror", "method": "POST", "headers": {"X-Key": short}, "body": begin + token}
+    outcome = await crossing(HttpFetch(handles, resolver=loopback), {**args, "max_bytes": len(begin) + 2}, ctx)
+
+    assert (outcome.result["body"], outcome.result["truncated"]) == (begin, True)
 
 
 async def test_a_secret_is_not_sent_to_a_host_it_is_not_for(handles, make_ctx, refusal):

@@ -54,6 +54,14 @@ def test_another_call_at_a_recorded_place_is_a_divergence_that_names_both(name, 
     assert error.exit_code == 5
 
 
+def test_a_divergence_shows_the_beginning_of_long_arguments_and_how_long_they_are():
+    asked = '{"query": "' + "x" * 5000 + '"}'
+    with pytest.raises(Diverged) as caught:
+        Journal("draft", 1, [crossing(1)]).ask("kb.search", "c" * 64, asked)
+
+    assert caught.value.actual == f"kb.search {asked[:1000]}… (5013 characters, cccccccccccc)"
+
+
 def test_ending_before_the_record_ends_is_a_divergence():
     journal = Journal("draft", 1, [crossing(1), crossing(2)])
     journal.ask("kb.search", "a" * 64)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from email.headerregistry import ContentTypeHeader
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -171,6 +172,17 @@ async def test_a_crash_between_the_file_and_the_record_does_not_repeat(make, tmp
     assert second.result["path"] == first.result["path"]
     assert len(fresh.known) == 1
     assert len(list((tmp_path / "outbox").iterdir())) == 1
+
+
+async def test_what_stands_in_the_outbox_already_stays_and_is_said_to_differ(make, tmp_path, make_ctx, crossing, sent):
+    key = mail_key("run/n/1")
+    (tmp_path / "outbox").mkdir(mode=0o700)
+    (tmp_path / "outbox" / f"{key}.eml").write_bytes(b"what an earlier process wrote")
+    outcome = await crossing(make(), ARGS, make_ctx(MAIL))
+
+    assert (outcome.result["repeated"], outcome.result["same_content"]) == (True, False)
+    assert (tmp_path / "outbox" / f"{key}.eml").read_bytes() == b"what an earlier process wrote"
+    assert sent.known[key].digest == blake3(b"what an earlier process wrote").hexdigest()
 
 
 async def test_what_became_of_a_message_that_a_crash_cut_off_is_seen_in_the_outbox_and_in_the_log_of_sent_mail(make, make_ctx, sent):
@@ -395,6 +407,22 @@ async def test_a_protected_connection_checks_the_certificate_and_logs_in(
     assert (stranger.code, wrong_name.code, wrong_login.code) == ("mail.tls", "mail.tls", "mail.auth")
     shown = f"{[error.to_dict() for error in (stranger, wrong_name, wrong_login)]} {outcome} {caplog.text}"
     assert PASSWORD not in shown
+
+
+async def test_a_server_is_greeted_anew_once_the_connection_is_protected(make, serving, spool, authority, trusting, make_ctx, crossing):
+    with serving("mail_server.py", "--spool", str(spool), "--security", "starttls", "--cert", str(authority[1])) as running:
+        smtp = SmtpSettings("localhost", running.port, "starttls", timeout_ms=20_000)
+        outcome = await crossing(make(smtp, tls=trusting()), ARGS, make_ctx(MAIL))
+
+    assert outcome.result["status"] == "sent"
+    assert [message["tls"] for message in delivered(spool)] == [True]
+
+
+async def test_a_recipient_whose_mail_the_server_forwards_gets_it(make, server, spool, make_ctx, crossing):
+    outcome = await crossing(make(plain(server)), {**ARGS, "to": [{"email": "forwarded@example.org"}]}, make_ctx(MAIL))
+
+    assert outcome.result["status"] == "sent"
+    assert [message["rcpt_tos"] for message in delivered(spool)] == [["forwarded@example.org"]]
 
 
 async def test_a_server_without_starttls_gets_neither_password_nor_message(make, server, spool, make_ctx, refusal, trusting):

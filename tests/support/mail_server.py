@@ -2,7 +2,8 @@
 
 Usage: python tests/support/mail_server.py --spool DIR [--security none|starttls|tls] [--cert PEM] [--auth USER:PASSWORD]
 Prints its port; ends when its standard input closes. Each accepted message is DIR/<n>.json: {mail_from, rcpt_tos, content, tls, auth}.
-What a recipient's local part asks for: refused → 550, greylisted → 451 the first time, gone-at-rcpt → the connection ends.
+What a recipient's local part asks for: refused → 550, greylisted → 451 the first time, forwarded → 251, gone-at-rcpt → the
+connection ends.
 What a subject asks for: "reject" → 554 after the text, "tempfail" → 451 after the text, "vanish" → accepted, and the connection
 ends without an answer, "silent" → no answer at all, "garbled" → accepted, and an answer that is none, "glad" → accepted with 251,
 "clinging" → accepted, and QUIT is never answered.
@@ -38,7 +39,7 @@ class Handler:
         if local == "gone-at-rcpt":
             server.transport.abort()
         envelope.rcpt_tos.append(address)
-        return "250 OK"
+        return "251 User not local; will forward" if local == "forwarded" else "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
         subject = message_from_bytes(envelope.original_content)["Subject"]

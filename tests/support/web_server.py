@@ -56,6 +56,9 @@ class Handler(BaseHTTPRequestHandler):
     def at_echo(self, _query, seen):
         self.send(200, json.dumps(seen).encode(), {"Content-Type": "application/json", "X-Echo": self.headers.get("X-Key", "-")})
 
+    def at_mirror(self, _query, seen):
+        self.send(200, seen["body"].encode(), {})
+
     def at_typed(self, query, _seen):
         self.send(200, query["body"].encode(), {"Content-Type": query["type"]})
 
