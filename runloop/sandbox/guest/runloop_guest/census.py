@@ -14,22 +14,22 @@ _HEADER, _ENTRY = struct.Struct("<BBxxI"), struct.Struct("<II")
 _UNIT = 8
 """Objects lie at multiples of this."""
 _ROOM = 1 << 20
-"""So much is free only where the heap ends."""
+"""Bytes for the list: some 130,000 objects. So much is free only where the heap ends."""
 
 
 def count() -> bytearray:
     """Every object that can be reached from one that the collector knows, and lives on."""
-    seen = bytearray(id(bytearray(_ROOM)) // _UNIT // 8 + 1)
-    listed = bytearray(MARK + bytes(_HEADER.size))
+    listed = bytearray(_ROOM)  # first, so that what else is needed lies behind it and is free again afterwards
+    seen = bytearray(id(listed) // _UNIT // 8 + 1)
+    at = begin = len(MARK) + _HEADER.size
     for known in gc.get_objects():
-        _count_from(known, seen, listed)
-    del known
-    begin = len(MARK) + _HEADER.size
-    _HEADER.pack_into(listed, len(MARK), *sys.version_info[:2], (len(listed) - begin) // _ENTRY.size)
+        at = _count_from(known, seen, listed, at)
+    listed[: len(MARK)] = MARK
+    _HEADER.pack_into(listed, len(MARK), *sys.version_info[:2], (at - begin) // _ENTRY.size)
     return listed
 
 
-def _count_from(first: object, seen: bytearray, listed: bytearray) -> None:
+def _count_from(first: object, seen: bytearray, listed: bytearray, at: int) -> int:
     todo = [first]
     while todo:
         each = todo.pop()
@@ -37,5 +37,7 @@ def _count_from(first: object, seen: bytearray, listed: bytearray) -> None:
         byte, bit = divmod(place // _UNIT, 8)
         if byte < len(seen) and not seen[byte] >> bit & 1:
             seen[byte] |= 1 << bit
-            listed += _ENTRY.pack(place, id(type(each)))
+            _ENTRY.pack_into(listed, at, place, id(type(each)))
+            at += _ENTRY.size
             todo += gc.get_referents(each)
+    return at

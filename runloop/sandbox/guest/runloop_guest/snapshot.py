@@ -26,8 +26,6 @@ _WARM_REQUEST = (
 _ROUNDS = 40
 _ROOM = 1 << 20
 """Bytes at the end of the heap that a run can use before its memory has to grow."""
-_CHUNKS = tuple(1 << bits for bits in range(18, 9, -1))
-"""Sizes with which what is free in the heap is taken; smaller objects have pools of their own."""
 _POOLED = tuple(range(512, 16, -16))
 """Sizes of the objects that have a pool each, as CPython lays them out (``Objects/obmalloc.c``); the smallest is that of ``object()``."""
 _kept: list[object] = []
@@ -55,14 +53,12 @@ def settle(run: Callable[[str], str]) -> None:
 
 
 def _fill_holes() -> None:
-    """Take what is free between the objects that stay, so that what a run makes lies together, on as few pages as it fills.
+    """Take what is free in the pools of small objects, so that those that a run makes lie together, on as few pages as they fill.
 
-    Where the heap ends is seen by where an object comes to lie.
+    A pool that is new is seen by where an object comes to lie: behind all others.
     """
     end = id(bytes(_ROOM))
     empty = sys.getsizeof(b"")
-    for size in _CHUNKS:
-        _fill(end, partial(bytes, size))
     for size in _POOLED:
         _fill(end, partial(bytes, size - empty))
     _fill(end, object)
