@@ -529,6 +529,16 @@ async def test_a_server_that_is_not_there_is_said_so(make, make_ctx, refusal):
     assert (error.code, error.retryable, error.outcome_unknown) == ("mail.connect", True, False)
 
 
+async def test_who_waits_for_the_greeting_of_a_server_that_speaks_tls_from_the_start_is_told_of_it(
+    make, serving, spool, authority, make_ctx, refusal
+):
+    options = ("--spool", str(spool), "--security", "tls", "--cert", str(authority[1]))
+    with serving("mail_server.py", *options) as running:
+        error = await refusal(make(SmtpSettings("localhost", running.port, "starttls", timeout_ms=300)), ARGS, make_ctx(MAIL))
+
+    assert (error.code, "mail.smtp.tls: tls" in error.hint) == ("mail.connect", True)
+
+
 async def test_a_cancelled_sending_ends_its_connection(make, server, make_ctx, sent):
     performer, ctx = make(plain(server)), make_ctx(MAIL)
     prepared = performer.prepare({**ARGS, "subject": "silent"}, ctx)

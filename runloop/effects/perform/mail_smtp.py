@@ -178,6 +178,8 @@ class SmtpSession:
             hint = f"see the message; {host} and this login may have no way in common"
             return CallError(CallErrorKind.UNAVAILABLE, f"{host}: {_said(str(error))}", code="mail.not_supported", hint=hint)
         hint = "check mail.smtp.host and mail.smtp.port, and the network; nothing was sent"
+        if self._smtp is None and isinstance(error, smtplib.SMTPServerDisconnected) and self._settings.security != "tls":
+            hint += "; a server that speaks TLS from the start (port 465) wants mail.smtp.tls: tls"
         return CallError(
             CallErrorKind.UNAVAILABLE, f"{host} cannot be reached: {_said(str(error))}", code="mail.connect", hint=hint, retryable=True
         )

@@ -18,6 +18,7 @@ _DELIMITERS = frozenset(_OUTSIDE)
 _LONGEST = 254  # characters of a local part that are looked at
 _WHOLE = lazy(f"[^{re.escape(_OUTSIDE.replace('@', ''))}]+")
 _MASKED = lazy(r".[a-z2-7]{6}")
+_MAIL_KEY = lazy(r"[a-z2-7]{32}")
 
 
 Known = Callable[[str, str], Iterable[str]]
@@ -55,7 +56,8 @@ class EmailMasker:
             if domain_at is None or _VERSION.fullmatch(text, found.end(), domain_at.end()):
                 continue
             start, end = _local_part(text, found.start(), done)
-            if start < end and not _is_remote(text, start, end, domain_at.end()):
+            is_nobodys = _is_remote(text, start, end, domain_at.end()) or _is_own_message(text, start, end, domain_at.end())
+            if start < end and not is_nobodys:
                 out += (text[done:start], self._local(text[start:end], domain_at[0]))
                 done = end
         return "".join((*out, text[done:]))
@@ -102,3 +104,8 @@ def _local_part(text: str, at: int, floor: int) -> tuple[int, int]:
 def _is_remote(text: str, start: int, at: int, end: int) -> bool:
     """``git@host:path``: the name of an account that everybody uses, not a person's."""
     return text[start:at] == "git" and text[end : end + 1] in {":", "/"}
+
+
+def _is_own_message(text: str, start: int, at: int, end: int) -> bool:
+    """``<KEY@host>``: the Message-ID that a mail of ours has, by which people look for it; KEY is a hash."""
+    return text[start - 1 : start] == "<" and text[end : end + 1] == ">" and _MAIL_KEY.fullmatch(text, start, at) is not None
