@@ -100,11 +100,27 @@ def _daemon(settings: Settings) -> Finding:
         return Finding(
             "daemon", "fail", f"{detail}; workers die: {found['workers']['last_cause']}", "`rlp down` and `rlp up`; its log says more"
         )
+    if (few := _addresses(found["pid"])) is not None:
+        hint = "lift `ulimit -v` where it is started (LimitAS= of a unit), and `rlp down` and `rlp up`: an agent takes some GB of addresses"
+        return Finding("daemon", "warn", f"{detail}; it has addresses for {few / 1e9:.1f} GB only, so agents may not start in it", hint)
     if found["version"] != __version__:
         return Finding("daemon", "warn", f"{detail}; it is {found['version']}, and {__version__} is installed", "`rlp down` and `rlp up`")
     if problems:
         return Finding("daemon", "warn", f"{detail}; {len(problems)} files could not be loaded", "`rlp status` lists them")
     return Finding("daemon", "ok", detail)
+
+
+def _addresses(pid: int) -> int | None:
+    """How many bytes the process may address, where that may be too few for an agent."""
+    import resource
+
+    from runloop.sandbox.engine import SLOT_BYTES
+
+    try:
+        limit, _ = resource.prlimit(pid, resource.RLIMIT_AS)
+    except OSError:  # another user's, or in another container
+        return None
+    return limit if limit != resource.RLIM_INFINITY and limit < SLOT_BYTES else None
 
 
 def _no_daemon(settings: Settings, why: RunloopError) -> Finding:

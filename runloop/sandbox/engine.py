@@ -17,7 +17,7 @@ TICK_S = 0.010
 WASM_STACK_BYTES = 2 << 20
 TABLE_ELEMENTS, TABLES, INSTANCES = 200_000, 20, 100
 """Most elements of a guest's table, tables and instances of modules."""
-_SLOT_BYTES = 8 << 30
+SLOT_BYTES = 8 << 30
 """More addresses than a memory of 4 GiB with its guards takes, and the tables beside it."""
 THREAD_STACK_BYTES = 16 << 20
 """Native stack of a guest's thread: WebAssembly's own, and room for callbacks below it."""
@@ -40,7 +40,7 @@ def new_engine(*, fuel: bool, slots: int = 0) -> wasmtime.Engine:
     config.memory_init_cow = True
     config.max_wasm_stack = WASM_STACK_BYTES
     config.native_unwind_info = False
-    if slots and _are_free((slots + INSTANCES) * _SLOT_BYTES):
+    if slots and _are_free((slots + INSTANCES) * SLOT_BYTES):
         _set_aside(config, slots)
     return wasmtime.Engine(config)
 

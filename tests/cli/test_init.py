@@ -405,7 +405,7 @@ def test_doctor_says_which_check_found_no_file_to_open():
     assert "ulimit -a" in found.hint
 
 
-def test_a_daemon_of_another_version_is_named_by_doctor_and_status(home, monkeypatch, capsys):
+def test_a_daemon_of_another_version_or_without_room_for_agents_is_named(home, monkeypatch, capsys):
     found = {
         **dict.fromkeys(("pid", "uptime_ms", "approvals_open"), 1),
         **dict.fromkeys(("problems", "needs_restart", "native_agents"), ()),
@@ -434,5 +434,13 @@ def test_a_daemon_of_another_version_is_named_by_doctor_and_status(home, monkeyp
 
     found["version"] = __version__
     assert doctor._daemon(load()).state == "ok"
+
+    few = (2 << 30, 2 << 30)
+    with subprocess.Popen(["sleep", "60"]) as limited:
+        resource.prlimit(limited.pid, resource.RLIMIT_AS, few)
+        found["pid"] = limited.pid
+        seen = doctor._daemon(load())
+        limited.kill()
+    assert (seen.state, "addresses for 2.1 GB only" in seen.detail, "ulimit -v" in seen.hint) == ("warn", True, True)
     assert main(["status", "--table"]) == 0
     assert "installed" not in capsys.readouterr().out
