@@ -93,3 +93,11 @@ async def test_a_run_that_is_paused_while_it_waits_leaves_memory_once_the_pause_
         with pytest.raises(RunHalted):
             await asyncio.wait_for(driving, 20)
         assert (run.parked.why, run.recorder.lost) == ("a resumption", None)
+
+
+async def test_a_time_that_comes_before_a_run_would_leave_memory_is_kept(bench):
+    async with bench(rules=RunRules(park_after_ms=3_600_000)) as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        opening = parse_opening('version: 0\nname: o\nnodes: [{id: only, use: "agent:one", wait: {for: 200ms}}]\nedges: []\n')
+        run = await b.manager.submit(Submission(opening, parks=lambda _: None))
+        assert (await asyncio.wait_for(b.manager.drive(run), 30)).status == "succeeded"

@@ -19,6 +19,7 @@ from runloop.runs.history import load_run
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import ApprovalDecision
 from runloop.runs.pausing import pause, resume
+from runloop.runs.results import RunHalted
 from runloop.runs.services import RunRules
 from runloop.runs.trace import ladder
 
@@ -376,6 +377,27 @@ async def test_a_pause_lasts_over_the_end_of_the_process(bench):
         assert len(b.model.prompts) == 2
 
 
+async def test_what_a_paused_run_asks_can_be_answered_in_the_next_process_too(bench, desk):
+    operator, asked = desk(), asyncio.Event()
+    operator.decide = _never(asked, operator)
+    async with bench(operator=operator) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        run = await b.submit(ONE)
+        drive = asyncio.create_task(b.manager.drive(run))
+        await asked.wait()
+        await pause(run, "lunch")
+        await kill(b, drive)
+        asked.clear()
+
+        again = await b.manager.recover(run.run_id)
+        driving = asyncio.create_task(b.manager.drive(again))
+        async with asyncio.timeout(30):
+            await asked.wait()
+
+        assert (again.paused, len(operator.shown)) == (True, 2)
+        await kill(b, driving)
+
+
 async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for_every_request(bench, desk):
     async with bench(operator=desk(True)) as b:
         b.agent("one", SENDS, caps="mail = true")
@@ -390,6 +412,24 @@ async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for
         assert [each.payload["meta"]["why"] for each in events if each.kind == "run.recovered"] == ["it is to end"]
         kinds = [event.kind for event in events]
         assert kinds[-4:] == ["run.recovered", "effect.unknown", "node.finished", "run.finished"]
+
+
+async def test_a_process_that_ends_before_it_takes_a_run_up_leaves_it_as_it_was(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('p').text}\n", caps="model = true")
+        b.model.hold = asyncio.Event()
+        run_id = await interrupted(b, b.model.hold)
+        b.model.hold = None
+        run = await b.manager.recover(run_id)
+        before = [event.kind for event in b.ledger.read_run(run_id)]
+        run.halt()
+
+        with pytest.raises(RunHalted):
+            await b.manager.drive(run)
+
+        assert ([event.kind for event in b.ledger.read_run(run_id)], len(b.model.prompts)) == (before, 1)
+        result = await b.manager.drive(await b.manager.recover(run_id))
+        assert (result.status, len(b.model.prompts)) == ("succeeded", 2)
 
 
 def two_processes(b):
@@ -455,6 +495,7 @@ async def test_an_agent_that_asks_for_something_else_than_the_record_says_stops_
         assert "one" in found["expected"]
         assert "another" in found["actual"]
         assert len(b.model.prompts) == 2
+        assert [crossing.args["prompt"] for crossing in load_run(b.ledger, run_id).attempts[0].crossings] == ["one", "two"]
 
 
 async def test_a_guest_that_waits_is_dropped_and_comes_back_to_the_same_place(bench):

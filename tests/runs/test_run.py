@@ -79,6 +79,16 @@ async def test_a_line_that_cannot_be_shown_is_not_lost_without_a_word_and_harms_
         assert told == f"{unshown}emit.progress: fraction: 50 is greater than the maximum of 1"
 
 
+async def test_a_line_that_nobody_here_can_tell_harms_nobody(bench):
+    async with bench() as b:
+        del b.services.performers["emit.log"], b.services.performers["emit.progress"]
+        b.agent("one", "@agent\ndef run():\n    emit.log('in')\n    emit.progress('half', 0.5)\n    return {'out': 1}\n")
+
+        result = await b.run(single())
+
+        assert (result.status, b.metas("node.log")) == ("succeeded", [])
+
+
 async def test_a_call_is_requested_before_it_is_performed_and_completed_before_it_is_answered(bench):
     async with bench() as b:
         b.agent(

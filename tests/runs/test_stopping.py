@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from runloop.kb import AsyncLedger
+from runloop.openings.states import NodeSucceeded
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
 from runloop.runs.results import RunHalted
+from runloop.runs.run import Run
 
 ASKS = "@agent\ndef run():\n    return {'out': model.complete('p').text}\n"
 MODEL = "model = true"
@@ -111,6 +113,23 @@ async def test_a_run_that_was_cancelled_ends_so_when_its_process_dies_before_it_
         assert (result.status, result.reason, len(b.model.prompts)) == ("cancelled", "enough", 1)
         kinds = [event.kind for event in b.ledger.read_run(run_id)]
         assert kinds[-5:] == ["run.cancelling", "run.recovered", "effect.failed", "node.finished", "run.finished"]
+
+
+async def test_a_run_that_is_cancelled_just_when_its_last_node_ends_is_cancelled(bench, monkeypatch):
+    tell = Run.tell
+
+    def and_cancel(run, event):
+        tell(run, event)
+        if isinstance(event, NodeSucceeded):
+            run.cancel("enough")
+
+    monkeypatch.setattr(Run, "tell", and_cancel)
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        result = await b.run(PLAIN)
+
+        assert (result.status, result.reason) == ("cancelled", "enough")
+        assert b.kinds()[-3:] == ["run.cancelling", "node.finished", "run.finished"]
 
 
 async def test_a_process_that_leaves_while_it_stops_a_cancelled_run_leaves_its_end_to_the_next(bench):
