@@ -54,8 +54,12 @@ def finding(ref: str) -> Iterator[FoundRun]:
 
 
 def elsewhere(found: FoundRun) -> str:
-    """Where the run is from, for the end of the line that names it; nothing for one of this ledger."""
-    return "" if found.origin == "own" else f"  ({_ORIGINS[found.origin]})"
+    """Where the run is from, and who answers for its archive, for the end of the line that names it; nothing for one of this ledger."""
+    if found.origin == "own":
+        return ""
+    archive = found.archive
+    signed = "" if archive is None else ", signed by nobody" if archive.signer is None else f", signed by {archive.signer[:16]}…"
+    return f"  ({_ORIGINS[found.origin]}{signed})"
 
 
 def refuse_archived(found: FoundRun) -> None:

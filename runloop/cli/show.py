@@ -6,6 +6,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import field
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,7 +56,7 @@ def show(
         used, below = spent(recorded.attempts), spent_below(found.source, found.run_id) if own else None
     row, related = (None, []) if found.origin != "own" else _standing(found.run_id)
     if output.wants_json(as_json=as_json, as_table=as_table):
-        shown = _json(recorded, found.origin, moves, row, related, [*own, *shared])
+        shown = {**_json(recorded, found.origin, moves, row, related, [*own, *shared]), "signer": found.archive and found.archive.signer}
         cost = {
             "spent": {"tokens": used.tokens, "usd": used.usd},
             "spent_by_children": None if below is None else {"tokens": below.tokens, "usd": below.usd},
@@ -200,7 +201,7 @@ def _print_tracebacks(recorded: RecordedRun) -> None:
             output.print_line(f"\nand {len(said) - number} more: rlp show {recorded.run_id[:8]} --json")
             break
         output.print_line(f"\n{node}, attempt {attempt}:")
-        output.print_line(masking.masked_text(detail.rstrip()))
+        output.print_line(indent(masking.masked_text(detail.rstrip()), "  "))
 
 
 def _spent_text(spent: Spent) -> str:

@@ -116,10 +116,11 @@ def test_imported_runs_are_listed_as_such_and_stand_in_no_chain(one, two):
         kinds = [event.kind for event in ledger.read()]
     assert (kinds, two.ok("runs")) == (["archive.imported", "replay.reported"], [])
     assert [each["run_id"] for each in two.ok("runs", "--imported")] == [run_id]
-    assert two.ok("show", run_id)["origin"] == "imported"
+    shown, signer = two.ok("show", run_id), two.ok("import", one.root / "run.rlz")["signer"]
+    assert (shown["origin"], shown["signer"]) == ("imported", signer)
     assert two.ok("trace", run_id)["run_id"] == run_id
     named = [each.rlp("trace", run_id, "--table")[1].decode().splitlines()[0] for each in (one, two)]
-    assert named == [f"run {run_id} of finder", f"run {run_id} of finder  (imported from another ledger)"]
+    assert named == [f"run {run_id} of finder", f"run {run_id} of finder  (imported from another ledger, signed by {signer[:16]}…)"]
     assert two.ok("kb", "verify")["ok"] is True
 
 
@@ -224,10 +225,12 @@ def test_selected_nodes_replay_alone(one, two):
 
 
 def test_an_unsigned_archive_is_taken_only_when_asked_for(one, two):
-    file = exported(one, one.run(), "--unsigned")
+    run_id = one.run()
+    file = exported(one, run_id, "--unsigned")
     code, _, err = two.rlp("import", file)
     assert (code, "archive.unsigned" in err) == (4, True)
     assert two.ok("import", file, "--unsigned")["signer"] is None
+    assert b"(imported from another ledger, signed by nobody)" in two.rlp("show", run_id, "--table")[1]
 
 
 def test_another_signer_of_the_same_ledger_is_refused_until_accepted(one, two):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -103,7 +104,7 @@ def test_a_failing_agent_ends_the_run_with_exit_code_one_and_its_line(empty_home
     error = next(record for record in empty_home.records(done) if record["kind"] == "node.finished")["meta"]["error"]
     assert 'File "agent.py", line 6, in run' in error["detail"]
     shown = empty_home.rlp("show", "last", "--table").stdout
-    assert f"\nfailing_node, attempt 1:\n{error['detail']}" in shown
+    assert f"\nfailing_node, attempt 1:\n{indent(error['detail'], '  ')}" in shown
     watched = terminal(empty_home, "run", "failing", "--local")
     assert watched.end() == 1
     assert "  hint: look at agent.py, line 6: raise ValueError('broken ' + topic); `rlp show " in watched.shown
