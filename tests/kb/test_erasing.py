@@ -7,7 +7,7 @@ from runloop.events import NewEvent, RunIdentity, canonical, run_event
 from runloop.events import records as r
 from runloop.kb import KnowledgeBase, Ledger, erasing, rebuilding
 from runloop.kb.erasing import Left
-from runloop.kb.errors import EraseRefused
+from runloop.kb.errors import EraseRefused, LedgerError
 from runloop.kb.proposing import StateDelta
 from tests.kb.test_materialise import dump
 
@@ -157,6 +157,32 @@ def test_a_record_of_a_run_loses_texts_and_stays_a_record(kb):
     records = list(kb.read_run(RUN.run_id))
     assert [event.payload["seq"] for event in records] == [1, 2, 3]
     assert records[0].payload["message"] == "for [erased]"
+
+
+def test_a_record_that_loses_a_text_keeps_its_large_values(kb):
+    params = {"to": "x" * 20_000}
+    started = run_event(RUN, 1, "run.started", r.RunStarted("d", params, r.Versions("0"), "local"), f"for {SECRET}")
+    kb.ledger.append([started, run_event(RUN, 2, "run.finished", r.RunFinished("succeeded", 1), "done")])
+    payload = kb.ledger.full(kb.ledger.get(1)).payload
+    erased = kb.erase([Left(1, erasing.without_texts(payload, lambda text: text.replace(SECRET, "[erased]")))])
+    left = kb.ledger.full(kb.ledger.get(1)).payload
+    assert (left["message"], left["meta"]["params"], erased.blobs) == ("for [erased]", params, ())
+    assert kb.verify().broken is None
+
+
+def test_what_somebody_else_erased_meanwhile_is_not_erased_over_that(kb, contact, monkeypatch):
+    kb.ledger.append([contact("A", "a@x")])
+    said = erasing._said
+
+    def after_another(*args):
+        monkeypatch.undo()
+        erasing.erase(kb.ledger, [Left(1)])
+        return said(*args)
+
+    monkeypatch.setattr(erasing, "_said", after_another)
+    with pytest.raises(LedgerError) as caught:
+        kb.erase([1])
+    assert (caught.value.code, kb.ledger.head().id, kb.verify().broken) == ("kb.erase_raced", 2, None)
 
 
 def test_what_cannot_be_erased_is_refused_and_nothing_is_erased(kb, contact):

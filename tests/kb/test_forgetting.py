@@ -221,6 +221,13 @@ def test_a_number_of_a_person_is_looked_for_and_none_so_short_that_others_mean_s
     assert [mention.event_id for mention in found.mentions] == [1]
 
 
+@pytest.mark.parametrize(("name", "sought"), [("Bo", False), ("Bob", False), ("Bodo", True)])
+def test_a_name_so_short_that_it_is_a_part_of_many_others_is_not_looked_for(name, sought, kb, contact):
+    kb.ledger.append([contact(name, "b@example.org"), passage(f"{name} bought a boat")])
+    plan = forgetting.plan(kb, "b@example.org")
+    assert [mention.event_id for mention in plan.mentions] == ([1, 2] if sought else [1])
+
+
 def test_texts_that_are_also_given_are_looked_for(kb, contact):
     kb.ledger.append([contact(ADA, ADDRESS), passage("The Countess was here")])
     assert found(forgetting.plan(kb, ADA, ["the countess"]))[-1] == ("note.imported", "erase")

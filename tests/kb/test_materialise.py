@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 
 import apsw
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events import records as r
-from runloop.kb import KnowledgeBase, materialise, projections, views
+from runloop.kb import KnowledgeBase, Ledger, materialise, projections, views
 from runloop.kb.derived import artifact_key, contact_key
 from runloop.kb.errors import LedgerCorrupt, LedgerIO, SeqTaken
 from runloop.kb.search import finding
@@ -438,3 +438,23 @@ def test_a_reader_does_not_wait_for_writers_that_never_pause(kb, contact):
     assert applied == [3]
     kb.sync()
     assert len(rows(kb, "SELECT 1 FROM contacts")) == 4
+
+
+@pytest.mark.parametrize(
+    ("since", "code"), [(0, "ledger.rolled_back"), (1, "ledger.rewritten"), (3, "ledger.rewritten")], ids=["nothing", "one", "more"]
+)
+def test_a_ledger_that_lost_what_the_tables_have_seen_is_named_whatever_it_got_since(tmp_path, contact, since, code):
+    root, older = tmp_path / "pog", tmp_path / "older.sqlite"
+    with KnowledgeBase.open(root) as kb:
+        kb.ledger.append([contact("A", "a@x")])
+        with closing(apsw.Connection(str(older))) as copy, kb.ledger.reading() as db, copy.backup("main", db, "main") as backup:
+            backup.step()
+        kb.ledger.append([contact("B", "b@x")])
+        kb.sync()
+    older.replace(root / "events.sqlite")
+
+    with Ledger.open(root / "events.sqlite") as ledger:
+        ledger.append([contact(f"C{number}", f"c{number}@x") for number in range(since)])
+    with pytest.raises(LedgerCorrupt) as caught, KnowledgeBase.open(root) as kb:
+        dump(kb)
+    assert (caught.value.code, "delete pog.sqlite" in caught.value.hint) == (code, True)

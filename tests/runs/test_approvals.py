@@ -248,6 +248,14 @@ async def test_a_missing_capability_is_denied_and_audited(bench):
         ]
 
 
+async def test_a_missing_capability_is_audited_only_where_the_settings_want_it(bench):
+    async with bench(rules=RunRules(audit_on_deny=False)) as b:
+        b.agent("one", MAILER, caps="")
+
+        assert (await b.run(opening(), yes=True)).code == "denied.mail.send.cap_missing"
+        assert b.ledger.read(kinds=["cap.audit"]) == []
+
+
 async def test_a_question_reaches_the_person_and_its_answer_the_agent(bench, desk):
     async with bench(desk(answers=[PersonAnswer("blue", "operator")])) as b:
         b.agent("one", "@agent\ndef run():\n    return {'out': ask.person('Which?', options=['red', 'blue']).answer}\n", caps="ask = true")
