@@ -61,8 +61,7 @@ def waiting() -> list[dict[str, Any]]:
     """What waits, oldest first: what can be answered here, then runs elsewhere that wait for a person, whose ``approval_id`` is None."""
     from runloop.cli import link
 
-    found = link.ask_if_there(context.settings(), "approvals")
-    listed = [] if found is None else list(found["open"])
+    listed = link.approvals_if_there(context.settings())
     names = short_ids([each["approval_id"] for each in listed])
     here = [_entry(each, names[each["approval_id"]]) for each in listed]
     return here + _elsewhere({each["run_id"] for each in listed} | {each["root_run_id"] for each in listed})

@@ -9,7 +9,7 @@ from runloop.cli import context
 from runloop.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from runloop.client import Client
     from runloop.config import Settings
@@ -76,17 +76,26 @@ def ask_if_operator(settings: Settings, verb: str, **fields: Any) -> dict[str, A
 
 def ask_if_there(settings: Settings, verb: str, *, operators_only: bool = False, **fields: Any) -> dict[str, Any] | None:
     """The daemon's answer, or None where no daemon answers or `--set` is for this process. Raises what the daemon refuses."""
+    return _if_there(settings, lambda client: client.ask(verb, **fields), operators_only=operators_only)
+
+
+def approvals_if_there(settings: Settings, *, operators_only: bool = False) -> list[dict[str, Any]]:
+    """What waits for a person in the daemon's runs, oldest first; nothing where :func:`ask_if_there` has no answer."""
+    return _if_there(settings, lambda client: client.approvals(), operators_only=operators_only) or []
+
+
+def _if_there(settings: Settings, asked: Callable[[Client], Awaitable[T]], *, operators_only: bool) -> T | None:
     from runloop.client.places import places
 
     if own_settings() or not any(place.is_there for place in places(settings)):
         return None
     from runloop.bus.acl import OPERATOR  # what is slow to import is for those who have a daemon
 
-    async def once() -> dict[str, Any] | None:
+    async def once() -> T | None:
         client = await find(settings)
         if client is None:
             return None
         async with client:
-            return None if operators_only and client.role != OPERATOR else await client.ask(verb, **fields)
+            return None if operators_only and client.role != OPERATOR else await asked(client)
 
     return waited(once())

@@ -90,8 +90,7 @@ def waiting(_begun: str) -> Named:
     from runloop.cli import link
     from runloop.cli.answering import line_of, short_ids
 
-    found = link.ask_if_operator(context.settings(), "approvals")
-    listed = [] if found is None else found["open"]
+    listed = link.approvals_if_there(context.settings(), operators_only=True)
     names = short_ids([each["approval_id"] for each in listed])
     newest = [("last", "the newest")] if listed else []
     return newest + [(names[each["approval_id"]], line_of(each)) for each in listed]

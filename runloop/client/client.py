@@ -278,8 +278,13 @@ class Client:
 
     async def approvals(self, run: str | None = None) -> list[dict[str, Any]]:
         """What waits for a person, oldest first."""
-        found: list[dict[str, Any]] = (await self.ask("approvals", run=run))["open"]
-        return found
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        while True:
+            part = await self.ask("approvals", run=run, **({"after": after} if after else {}))
+            found += part["open"]
+            if (after := part.get("next")) is None:
+                return found
 
     async def answer(
         self,

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from runloop.daemon import overview, reading
 from runloop.daemon.errors import NeedsOperator
 from runloop.daemon.feed import run_topic
@@ -37,6 +39,8 @@ _MAX_LINE = 65_536
 _SHORT_LINE = 1024
 """Characters of a line that is looked at while everything else waits."""
 _MAX_BLOB = 4 * 1024 * 1024
+_OPEN_BYTES = 4 * 1024 * 1024
+"""Most bytes of what waits for a person in one answer; a frame takes twice as much."""
 Verb = Callable[["Control", Mapping[str, Any], "Peer"], Coroutine[Any, Any, dict[str, Any]]]
 
 
@@ -221,10 +225,10 @@ class Control:
     # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def approvals(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
-        """What waits for a person."""
-        run = reading.text(fields, "run", optional=True)
+        """What waits for a person, as much as an answer can hold; ``next`` is where to go on."""
+        run, after = reading.text(fields, "run", optional=True), _after(reading.text(fields, "after", optional=True))
         root = None if run is None else self._daemon.hosting.roster.run_id_of(run)
-        return {"open": await asyncio.to_thread(_open, self._daemon, root)}
+        return await asyncio.to_thread(_open, self._daemon, root, after)
 
     async def answer(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Decide; the first answer counts."""
@@ -333,11 +337,32 @@ class Control:
         return {"AgentsDescribed": {"request_id": request_id, **found}}
 
 
-def _open(daemon: Daemon, root: str | None) -> list[dict[str, Any]]:
-    """What waits, with the opening's name; reads the knowledge base."""
-    listed = daemon.people.listing(root)
-    runs = {each["run_id"]: daemon.kb.run(each["run_id"]) for each in listed if "opening_name" not in each}
-    return [{"opening_name": (runs.get(each["run_id"]) or {}).get("opening_name"), **each} for each in listed]
+def _after(place: str | None) -> tuple[int, str]:
+    """The last item that was told, as ``next`` named it."""
+    if place is None:
+        return (-1, "")
+    asked_ms, colon, approval_id = place.partition(":")
+    if not colon or not asked_ms.isdecimal():
+        raise reading.bad("after", "give `next` of the answer before")
+    return int(asked_ms), approval_id
+
+
+def _open(daemon: Daemon, root: str | None, after: tuple[int, str]) -> dict[str, Any]:
+    """What waits after that item, oldest first, with the opening's name; reads the knowledge base."""
+    listed: list[dict[str, Any]] = []
+    size, more = 0, None
+    for each in daemon.people.listing(root):
+        place = each["asked_ms"], each["approval_id"]
+        if place <= after:
+            continue
+        size += len(msgspec.msgpack.encode(each))
+        if listed and size > _OPEN_BYTES:
+            more = "{asked_ms}:{approval_id}".format_map(listed[-1])
+            break
+        listed.append(each)
+    unnamed = {each["run_id"] for each in listed if "opening_name" not in each}
+    names = daemon.kb.openings_of(unnamed) if unnamed else {}
+    return {"open": [{"opening_name": names.get(each["run_id"]), **each} for each in listed], "next": more}
 
 
 VERBS: dict[str, Verb] = {

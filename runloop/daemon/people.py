@@ -112,8 +112,8 @@ class People:
         return len(self.opened) + len(self.aside)
 
     def listing(self, root: str | None = None) -> list[dict[str, Any]]:
-        """What is open, oldest first; of one run and its children. Reads the ledger for parked runs."""
-        here = [each.shown for each in self.opened.values() if root is None or each.root == root]
+        """What is open, oldest first; of one run and its children. Reads the ledger for parked runs; any thread may call it."""
+        here = [each.shown for each in list(self.opened.values()) if root is None or each.root == root]  # at once: others go on meanwhile
         asked = [(name, each) for name, each in self.aside.items() if name not in self._given and (root is None or each.root == root)]
         parked = [each.shown(name, self.event(each.event_id)) for name, each in asked]
         return sorted([*here, *parked], key=lambda shown: (shown["asked_ms"], shown["approval_id"]))

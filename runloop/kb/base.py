@@ -24,7 +24,7 @@ from runloop.kb.limits import MAX_DEPTH, MAX_ROWS, MAX_SECONDS, MAX_STEPS
 from runloop.kb.materialise import Synced
 from runloop.kb.past import Tick
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
-from runloop.kb.runs import RunFilter, open_runs, places_of, read_run, select_runs
+from runloop.kb.runs import RunFilter, open_runs, openings_of, places_of, read_run, select_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -347,6 +347,11 @@ class KnowledgeBase:
     def run(self, run_id: str) -> dict[str, Any] | None:
         """The run with this id, as :meth:`runs` gives it; :func:`runloop.kb.runs.find_run` finds the id."""
         return next(iter(self.runs(RunFilter(run_ids=(run_id,)))), None)
+
+    def openings_of(self, run_ids: Iterable[str]) -> dict[str, str]:
+        """The names of the openings of these runs, by run id."""
+        with self.reading() as db:
+            return openings_of(db, run_ids)
 
     def run_events(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """The stored records of a run after ``after_seq``, oldest first, by the index of the derived tables."""

@@ -258,6 +258,12 @@ def open_runs(db: apsw.Connection) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in db.execute(sql)]
 
 
+def openings_of(db: apsw.Connection, run_ids: Iterable[str]) -> dict[str, str]:
+    """The names of the openings of these runs, by run id."""
+    sql = "SELECT run_id, opening_name FROM runs WHERE run_id IN (SELECT value FROM json_each(?))"
+    return {str(run_id): str(name) for run_id, name in db.execute(sql, (as_json(list(run_ids)),))}
+
+
 def places_of(db: apsw.Connection, run_id: str, after_seq: int, limit: int = -1) -> list[tuple[int, int]]:
     """The events of a run's records after ``after_seq``, with their numbers, oldest first; at most ``limit`` where that is not negative."""
     sql = "SELECT event_id, seq FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"

@@ -16,7 +16,7 @@ from runloop.runs.attempt import AttemptSpec
 from runloop.runs.budgets import InnerBudget
 from runloop.runs.crossings import AttemptIdentity, Crossings
 from runloop.runs.errors import NeedsPerson
-from runloop.runs.history import Spent
+from runloop.runs.history import Spent, crossings_told
 from runloop.runs.results import ChildCall
 from runloop.runs.waits import Wait
 from runloop.runs.working import Working
@@ -138,6 +138,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         taken_up=lambda: run.left_open.pop(node, None),
         evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
         usage=spent,
+        told=[] if recorded is None else recorded.told,
         lines=0 if recorded is None else recorded.lines,
         steady_ms=services.steady_ms,
     )
@@ -150,7 +151,7 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         guest,
         bundle,
         crossings,
-        partial(_crossings_of, run, node, attempt),
+        partial(_crossings_of, run, crossings),
         partial(run.book.failures.__setitem__, node),
     )
     run.attempts[node] = crossings
@@ -172,10 +173,13 @@ def _changed(run: Run, bundle: Bundle) -> bool:
     return bool(run.overrides.get("params")) or bundle.name in (run.overrides.get("agents") or {})
 
 
-async def _crossings_of(run: Run, node: str, attempt: int) -> list[Crossing]:
-    """What the ledger has of an attempt by now."""
-    recorded = await run.services.recorded(run.run_id)
-    found = recorded.attempt_of(node, attempt)
+async def _crossings_of(run: Run, crossings: Crossings) -> list[Crossing]:
+    """What the ledger has of an attempt by now: what it itself put there is read, not the rest of the run."""
+    who = crossings.who
+    if who.begun_in == who.run_id:
+        return crossings_told(await run.services.events(crossings.told))
+    recorded = await run.services.recorded(run.run_id)  # a fork has the first part of it from another run, with its own answers
+    found = recorded.attempt_of(who.node, who.attempt)
     return [] if found is None else found.crossings
 
 

@@ -119,6 +119,7 @@ class Call:
         self.requested = True  # it is on its way, even if this call is stopped before it is there
         stored = await written
         self.at.requests[self.at.who.node, self.at.who.attempt, self.call] = stored[0].id
+        self.at.told.append(stored[0].id)
 
     def _prepare(self, performer: Performer, ctx: CallContext) -> Prepared:
         try:
@@ -216,6 +217,7 @@ class Call:
         """Put the outcome on disk, after the request where that is not there yet; the time of the outcome's record."""
         drafts = self._with_request(end)
         stored = await self.at.recorder.write(*drafts, beside=beside)
+        self.at.told += [event.id for event in stored[: len(drafts)]]
         return stored[len(drafts) - 1].ts_ms
 
     def _with_request(self, end: Draft) -> list[Draft]:

@@ -258,6 +258,7 @@ class _World:
         return Services(
             ledger=self.ledger,
             recorded=lambda run_id: asyncio.to_thread(load_run, runs, run_id),
+            events=lambda event_ids: asyncio.to_thread(runs.those, event_ids),
             kept=self.kept,
             owner=self.owner.id,
             driven=self.owner.alive,

@@ -119,6 +119,8 @@ class Crossings:
     may be gone before it has told of it."""
     waited_ms: int = 0
     """How long the attempt waited for others so far: that does not count against its time."""
+    told: list[int] = field(default_factory=list)
+    """Event ids of all that the attempt's calls put on record."""
     lines: int = 0
     """Lines that the attempt logged since its last answered call; a re-run does not log them again."""
     _inflight: asyncio.Task[Answer] | None = None

@@ -85,6 +85,8 @@ class RecordedAttempt:
     crossings: list[Crossing] = field(default_factory=list)
     requests: dict[int, int] = field(default_factory=dict)
     """Event ids of the requests, by call."""
+    told: list[int] = field(default_factory=list)
+    """Event ids of all that its calls put on record."""
     status: str | None = None
     outputs: Mapping[str, list[Any]] | None = None
     outputs_hash: str | None = None
@@ -243,18 +245,31 @@ def _take(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: St
     elif group == "effect":
         meta = event.payload["meta"]
         attempt = open_attempts[meta["node"]]
-        if event.kind == "effect.requested":
-            call = meta["call"]
-            asked = Crossing(
-                call, meta["name"], meta["args_hash"], answered=False, asked_ms=event.ts_ms, args=meta.get("args"), klass=meta["class"]
-            )
-            attempt.crossings.append(asked)
-            attempt.requests[call] = event.id
-            if meta["class"] == EffectClass.WAITING.value:
-                _waits(run, attempt, f"call {call}", event.ts_ms)
-        else:
-            _answer(attempt, meta, event.ts_ms)
+        _take_call(attempt, event)
+        if event.kind != "effect.requested":
             _goes_on(run, attempt, f"call {meta['call']}", event.ts_ms)
+        elif meta["class"] == EffectClass.WAITING.value:
+            _waits(run, attempt, f"call {meta['call']}", event.ts_ms)
+
+
+def crossings_told(events: Iterable[StoredEvent]) -> list[Crossing]:
+    """The crossings of one attempt by what its calls put on record."""
+    attempt = RecordedAttempt("", 0, {}, {}, 0)
+    for event in map(current, events):
+        _take_call(attempt, event)
+    return attempt.crossings
+
+
+def _take_call(attempt: RecordedAttempt, event: StoredEvent) -> None:
+    meta = event.payload["meta"]
+    attempt.told.append(event.id)
+    if event.kind == "effect.requested":
+        call, args = meta["call"], meta.get("args")
+        asked = Crossing(call, meta["name"], meta["args_hash"], answered=False, asked_ms=event.ts_ms, args=args, klass=meta["class"])
+        attempt.crossings.append(asked)
+        attempt.requests[call] = event.id
+    else:
+        _answer(attempt, meta, event.ts_ms)
 
 
 def _take_run(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], event: StoredEvent) -> None:

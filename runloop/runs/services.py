@@ -14,6 +14,7 @@ from runloop.runs.turns import Turns
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
     from runloop.effects.types import Performer
+    from runloop.events import StoredEvent
     from runloop.models.budget import Budget
     from runloop.runs.history import RecordedRun
     from runloop.runs.lookup import OpeningText
@@ -86,6 +87,8 @@ class Services:
     ledger: Appender
     recorded: Callable[[str], Awaitable[RecordedRun]]
     """Reads a run back from the ledger. Raises InvalidInput ``run.unknown``."""
+    events: Callable[[Sequence[int]], Awaitable[list[StoredEvent]]]
+    """Reads events back by their ids, whole."""
     kept: Kept
     owner: str
     """Which process this is, in the records of the runs that it has."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -68,6 +68,10 @@ class OwnRuns:
     def blob(self, name: str) -> bytes:
         """As the ledger does."""
         return self.kb.ledger.blob(name)
+
+    def those(self, event_ids: Sequence[int]) -> list[StoredEvent]:
+        """The events with these ids, whole, in the order of the ids."""
+        return [self.full(event) for event in self.kb.ledger.those(event_ids)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from runloop.client import Client
+from runloop.daemon import control
 from runloop.daemon.people import Answer, People
 from runloop.effects.perform.ports import Question
 from runloop.errors import InvalidInput
@@ -199,3 +201,42 @@ async def test_an_answer_that_finds_no_room_on_the_disk_is_not_acknowledged_as_r
     with pytest.raises(LedgerFull):
         await runs.people.answer(ASKED.approval_id, Answer(approved=True))
     assert ((await asks).approved, runs.people._settled) == (True, {})
+
+
+async def test_what_is_opened_while_all_is_listed_in_another_thread_does_not_break_the_list(runs):
+    class Opening:
+        """Something open that is looked at as the loop opens more."""
+
+        def __init__(self):
+            self.shown = {"asked_ms": 1, "approval_id": "run/a/1/1"}
+
+        @property
+        def root(self):
+            runs.people.opened[f"later {len(runs.people.opened)}"] = self
+            return "run"
+
+    runs.people.opened |= {"one": Opening(), "two": Opening()}
+    assert len(runs.people.listing("run")) == 2
+
+
+async def test_what_waits_is_told_in_parts_that_an_answer_can_hold_each_item_once(monkeypatch):
+    monkeypatch.setattr(control, "_OPEN_BYTES", 1000)
+    waits = [
+        {"run_id": "r", "asked_ms": ms, "approval_id": f"{ms}/{name}", "opening_name": "o", "what": "x" * 300}
+        for ms in (1, 2, 3)
+        for name in "ab"
+    ]
+    daemon = SimpleNamespace(people=SimpleNamespace(listing=lambda _root: waits))
+    everything, parts, asking = [each["approval_id"] for each in waits], [], Client(name="test")
+
+    async def ask(_verb, **fields):
+        assert fields["run"] is None
+        parts.append(control._open(daemon, None, control._after(fields.get("after"))))
+        waits.remove(parts[-1]["open"][-1])  # it is answered before the next part is asked for
+        return parts[-1]
+
+    monkeypatch.setattr(asking, "ask", ask)
+    found = [each["approval_id"] for each in await asking.approvals()]
+    assert (found, [len(part["open"]) for part in parts]) == (everything, [2, 2, 2])
+    with pytest.raises(InvalidInput, match="after cannot be used"):
+        control._after("nonsense")

@@ -44,6 +44,11 @@ def test_runs_are_listed_newest_first_in_pages(three):
     assert (ids(three, limit=2), ids(three, limit=2, offset=2)) == ([3, 2], [1])
 
 
+def test_the_openings_of_many_runs_are_named_at_once(three):
+    one, two = identity(1).run_id, identity(2, opening="report").run_id
+    assert three.openings_of([two, one, "unknown"]) == {one: identity(1).opening_name, two: "report"}
+
+
 def test_a_run_without_an_end_is_unfinished_once_its_owner_is_gone(three):
     living = frozenset({OWNER})
     states = [(row["status"], row["state"]) for row in three.runs(RunFilter(living=living))]

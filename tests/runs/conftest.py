@@ -161,6 +161,7 @@ class Bench:
         counter = itertools.count(1)
         self.services = Services(
             recorded=lambda run_id: asyncio.to_thread(load_run, ledger, run_id),
+            events=lambda event_ids: asyncio.to_thread(lambda: [ledger.full(event) for event in ledger.those(event_ids)]),
             kept=KeptOnDisk(root / "kept", lambda bundle: bundle),
             owner="0" * 32,
             ledger=AsyncLedger(ledger),

@@ -518,6 +518,26 @@ async def test_a_guest_that_waits_is_dropped_and_comes_back_to_the_same_place(be
         assert [meta["replayed_calls"] for meta in rebuilt] in ([], [1])  # it had no live call after that
 
 
+async def test_an_agent_comes_back_by_what_its_own_calls_put_on_record_and_the_run_is_not_read(bench):
+    async with bench(rules=RunRules(evict_after_ms=20)) as b:
+        code = "@agent\ndef run(item):\n    a = kb.search('tea')\n    return {'out': model.complete('one').text}\n"
+        b.agent("reader", code, ports_in=["item"], caps="model = true\nkb_read = ['notes']")
+        b.agent("one", "@agent\ndef run(seen):\n    return {'out': len(seen[0])}\n", ports_in=["seen"])
+        whole, own, recorded, events = [], [], b.services.recorded, b.services.events
+        object.__setattr__(b.services, "recorded", lambda run_id: (whole.append(run_id), recorded(run_id))[1])
+        object.__setattr__(b.services, "events", lambda ids: (own.append(len(ids)), events(ids))[1])
+        release = asyncio.Event()
+        b.model.gate, b.model.gate_at = release, 2
+        run = await b.submit(ITEMS.replace("each: [1, 2]", "each: [1, 2, 3, 4, 5, 6]"))
+        drive = asyncio.create_task(b.manager.drive(run))
+        await _kind(b, run.run_id, "node.evicted")
+        release.set()
+        result = await drive
+
+        assert result.status == "succeeded"
+        assert (whole, max(own)) == ([], 4)  # request and answer of two calls at most
+
+
 async def test_the_longer_an_agents_record_the_longer_it_is_kept_while_it_waits(bench):
     async with bench(rules=RunRules(evict_after_ms=50, park_after_ms=100)) as b:
         code = "@agent\ndef run():\n    for n in range(99):\n        kb.search('tea')\n    return {'out': model.complete('one').text}\n"

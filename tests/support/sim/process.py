@@ -168,6 +168,7 @@ class Process:
         services = Services(
             ledger=self.ledger,
             recorded=self._recorded,
+            events=self._events,
             kept=Kept(self),
             owner=f"{self.life:032}" if isinstance(self.life, int) else "0" * 32,
             guests=SimGuests(self, unsteady=self.disturbance.unsteady),
@@ -207,6 +208,10 @@ class Process:
     async def _recorded(self, run_id):
         await asyncio.sleep(self.chance.uniform(0, 0.002))
         return load_run(self.world.disk, run_id)
+
+    async def _events(self, event_ids):
+        await asyncio.sleep(self.chance.uniform(0, 0.002))
+        return [self.world.disk.full(self.world.disk.get(event_id)) for event_id in event_ids]
 
     def _agent(self, name, variant):
         try:
