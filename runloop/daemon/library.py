@@ -76,6 +76,14 @@ class Entry(Generic[Loaded]):
     error: RunloopError | None = None
     since_ms: int = 0
 
+    def good(self) -> Loaded:
+        """The last good version. Raises what is wrong where there is none; another thread may be loading it anew."""
+        error, loaded = self.error, self.loaded  # in this order: what is loaded is there before its error goes
+        if loaded is None:
+            assert error is not None  # noqa: S101 - an entry that can be found has one of both
+            raise error
+        return loaded
+
 
 @dataclass(slots=True)
 class Library:
@@ -108,10 +116,7 @@ class Library:
             entry = self._agents.get((name, variant))
             if entry is None:
                 return self._disk.agent(name, variant)  # says where it looked
-        if entry.loaded is None:
-            assert entry.error is not None  # noqa: S101 - an entry has one of both
-            raise entry.error
-        return entry.loaded
+        return entry.good()
 
     def bundle_at(self, path: Path) -> Bundle:
         """The sound bundle in a directory, narrowed to what it may do here. Raises what is wrong with it."""
@@ -122,10 +127,7 @@ class Library:
         entry = self._openings.get(name)
         if entry is None:
             return self._disk.opening(name)
-        if entry.loaded is None:
-            assert entry.error is not None  # noqa: S101 - an entry has one of both
-            raise entry.error
-        return entry.loaded
+        return entry.good()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -201,19 +203,25 @@ class Library:
         except BundleNotFound:
             return None
         except RunloopError as error:
-            return _failed("agent", _ref(key), self._agents.setdefault(key, Entry(())), error, self.clock_ms())
+            lost = self._agents.get(key) or Entry(())
+            failed = _failed("agent", _ref(key), lost, error, self.clock_ms())
+            self._agents[key] = lost
+            return failed
         signature = _signature([root, *self._disk.bundles.override_files(*key)])
         entry = self._agents.get(key)
         if entry is not None and entry.signature == signature:
             return None
-        entry = self._agents.setdefault(key, Entry(()))
+        entry = entry or Entry(())
         entry.signature = signature
         try:
             bundle = self._disk.agent(*key)
         except RunloopError as error:
-            return _failed("agent", _ref(key), entry, error, self.clock_ms())
+            failed = _failed("agent", _ref(key), entry, error, self.clock_ms())
+            self._agents[key] = entry  # only now: runs may look for it at any moment
+            return failed
         changed = entry.loaded is None or entry.loaded != bundle or entry.error is not None
         entry.loaded, entry.digest, entry.error = bundle, bundle.digest, None
+        self._agents[key] = entry
         return Change("agent", _ref(key), "loaded", bundle.digest) if changed else None
 
     def _rescan_openings(self) -> Iterator[Change]:
@@ -234,20 +242,24 @@ class Library:
         entry = self._openings.get(name)
         if entry is not None and entry.signature == signature:
             return None
-        entry = self._openings.setdefault(name, Entry(()))
+        entry = entry or Entry(())
         entry.signature = signature
+        wrong: RunloopError | None = None
         try:
             text = find_opening(str(path), ())
-            problems = examine(text.source, file=text.file).problems
+            if problems := examine(text.source, file=text.file).problems:
+                first = problems[0]
+                wrong = InvalidInput(first.message, code=first.code, where=first.where, hint=first.hint)
         except RunloopError as error:
-            return _failed("opening", name, entry, error, self.clock_ms())
-        if problems:
-            first = problems[0]
-            wrong = InvalidInput(first.message, code=first.code, where=first.where, hint=first.hint)
-            return _failed("opening", name, entry, wrong, self.clock_ms())
+            wrong = error
+        if wrong is not None:
+            failed = _failed("opening", name, entry, wrong, self.clock_ms())
+            self._openings[name] = entry
+            return failed
         digest = blake3(text.source.encode()).hexdigest()
         changed = entry.digest != digest or entry.error is not None
         entry.loaded, entry.digest, entry.error = text, digest, None
+        self._openings[name] = entry
         return Change("opening", name, "loaded", digest) if changed else None
 
 

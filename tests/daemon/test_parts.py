@@ -25,6 +25,7 @@ from runloop.effects.types import CallContext
 from runloop.errors import InvalidInput, Unavailable
 from runloop.kb.redaction import NOTHING, Redactor
 from runloop.policy import Capabilities, Scope
+from runloop.runs.compose import DiskLookup
 from runloop.runs.operator import ApprovalRequest
 from runloop.sandbox.restarts import RestartBudget
 
@@ -174,6 +175,20 @@ def test_what_the_system_has_no_more_of_keeps_the_daemon_from_starting_with_a_na
         said = json.loads(pipe.read())
     assert (code, said["ready"], said["error"]["code"]) == (3, False, "system.disk_full")
     assert capsys.readouterr().err.startswith("runloopd: error[system.disk_full]: what has to be written cannot be: ")
+
+
+def test_an_agent_that_a_run_asks_for_while_it_is_loaded_for_the_first_time_is_found(tmp_path, monkeypatch):
+    library = Library(load(env={"HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}), lambda: 0)
+    load_agent, look, found = DiskLookup.agent, [True], []
+
+    def loading(disk, name, variant):
+        if look.pop() if look else False:
+            found.append(library.agent(name, variant).name)  # as a run does on another thread
+        return load_agent(disk, name, variant)
+
+    monkeypatch.setattr(DiskLookup, "agent", loading)
+    library.rescan()
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("looks", [(os, "scandir"), (Path, "iterdir")], ids=["agents", "openings"])
