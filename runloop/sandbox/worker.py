@@ -18,7 +18,7 @@ import time
 import traceback
 from dataclasses import field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runloop.collecting import collect_seldom
 from runloop.dataclass import dataclass
@@ -30,6 +30,9 @@ from runloop.sandbox.guests import Guests
 from runloop.sandbox.outcome import Outcome
 from runloop.sandbox.spec import Answer, Limits
 from runloop.sandbox.tape import Player, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _RETURNED = "guest.returned"
 _HOLD_S = 0.001
@@ -138,7 +141,7 @@ class Worker:
         """If this thread reads, another one does from now on: this one's guest takes its time."""
         if self._reader == threading.get_ident():
             self._reader = 0
-            self._crew.lend(self._read)
+            _needed(self._crew.lend, self._read)
 
     def _is_busy(self) -> bool:
         with self._sending:
@@ -201,7 +204,7 @@ class Worker:
                 item = run.arrived.get_nowait()
             except queue.Empty:
                 self._hand_over()
-                self._crew.leave()
+                _needed(self._crew.leave)
                 item = run.arrived.get()
                 self._crew.come_back()
             if item is None:
@@ -263,6 +266,16 @@ class Worker:
         else:
             failed = {"retryable": False, "reason": outcome.text, "said": outcome.said, "code": outcome.code, **used}
             self.send(frames.ENDED, {"run": run.number, "Failed": failed})
+
+
+def _needed(start: Callable[..., None], *arguments: Any) -> None:
+    """Start a thread that guests wait for; where the system has none, they would wait for ever, so this process ends and says why."""
+    try:
+        start(*arguments)
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}: its limit of processes and threads is reached (`ulimit -u`)\n")
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def main() -> None:

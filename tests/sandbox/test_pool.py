@@ -9,8 +9,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import weakref
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tests_sandbox_helpers import START_MS, Host, code_spec, python_spec
 
 from runloop.errors import InvalidInput, Unavailable
 from runloop.sandbox import Answer, GuestError, Limits, WorkerPool
+from runloop.sandbox.worker import Worker
 
 LOOP = "def run():\n    while True: pass"
 WAIT = "from runloop_agent import kb\ndef run():\n    return kb.get('x') is None"
@@ -454,3 +457,20 @@ async def test_compiled_code_that_was_removed_meanwhile_is_compiled_again(tmp_pa
             await until(lambda: pool.pids not in ([], [before]))
 
         assert (await pool.run(spec, Host())).result_json == "42"
+
+
+def test_a_worker_that_gets_no_thread_for_its_reading_ends_and_says_why(monkeypatch, capsys):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        made = Worker(theirs, 1)
+        made._reader = threading.get_ident()
+
+        def none_left(_task):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(made._crew, "lend", none_left)
+        monkeypatch.setattr(os, "_exit", sys.exit)
+        with pytest.raises(SystemExit):
+            made._hand_over()
+    assert "can't start new thread" in (said := capsys.readouterr().err)
+    assert "ulimit -u" in said
