@@ -276,7 +276,7 @@ class ApprovalDesk:
             raise
 
     def close(self, left: RecordedAttempt) -> list[Draft]:
-        """The ends of what an attempt asks that is stopped before it is taken up again."""
+        """The ends of what an attempt asked in an earlier process, and did not come to ask again in this one."""
         open_ = [(name, asked.meta) for name, asked in self.asked.items() if name in left.waits_for - self._again]
         return [_expired(name, meta["action"], left.node, left.attempt, meta["call"]) for name, meta in open_]
 
@@ -365,9 +365,9 @@ def _by_standing(granted: StandingGrant) -> ApprovalDecision:
 
 
 def _expired(approval_id: str, action: str, node: str, attempt: int, call: int | None, how: str = "expired") -> Draft:
-    """``approval.expired`` of a call that is stopped, or of which something else would follow by now, before anybody decided."""
+    """``approval.expired`` of a call that ends, or of which something else would follow by now, before anybody decided."""
     meta = ApprovalEnded(approval_id, how, node=node, attempt=attempt, call=call)
-    why = "would do something else by now, and is asked anew" if how == CHANGED else "was stopped before anybody decided"
+    why = "would do something else by now, and is asked anew" if how == CHANGED else "ended before anybody decided"
     return Draft("approval.expired", f"{action} {why}", meta)
 
 

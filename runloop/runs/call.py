@@ -55,6 +55,8 @@ class Call:
     pending: Crossing | None = None
     klass: EffectClass = EffectClass.READ
     requested: bool = False
+    left: RecordedAttempt | None = field(default=None, init=False)
+    """The attempt as an earlier process left it in the middle of this call."""
     taint: tuple[str, ...] = field(init=False)
     """What the guest had seen when it asked, whatever the answer adds."""
 
@@ -65,7 +67,7 @@ class Call:
     async def make(self) -> Answer:
         """Prepare, admit, perform and record; a refusal is recorded and answered like any other outcome."""
         if self.pending is not None:
-            self.at.taken_up()
+            self.left = self.at.taken_up()
         began_ms = self.at.recorder.clock_ms()
         prepared: Prepared | None = None
         try:
@@ -221,9 +223,14 @@ class Call:
         return stored[len(drafts) - 1].ts_ms
 
     def _with_request(self, end: Draft) -> list[Draft]:
-        drafts = [end] if self.requested else [self._requested_draft(), end]
+        """The end of the call, after its request where that is not there, and after the ends of what was asked about it before.
+
+        An earlier process may have asked what this one has found out by itself, or was stopped before it could ask again.
+        """
+        asked = [] if self.left is None else self.at.desk.close(self.left)
+        request = [] if self.requested else [self._requested_draft()]
         self.requested = True
-        return drafts
+        return [*request, *asked, end]
 
     def _requested_draft(self) -> Draft:
         who, ctx = self.at.who, self.at.context(self.call)

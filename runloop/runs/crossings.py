@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from runloop.bundles import Bundle
     from runloop.policy import Capabilities
     from runloop.runs.approvals import ApprovalDesk
+    from runloop.runs.history import RecordedAttempt
     from runloop.runs.recorder import Recorder
     from runloop.sandbox.spec import InLine
 
@@ -101,8 +102,8 @@ class Crossings:
     away: Callable[[bool], None] = lambda _: None
     stopped: Callable[..., None] = lambda *_drafts: None
     """Takes the records that end a call in whose middle the attempt is stopped; they are written with the attempt's end."""
-    taken_up: Callable[[], object] = lambda: None
-    """Called when the call is made again that an earlier process left open."""
+    taken_up: Callable[[], RecordedAttempt | None] = lambda: None
+    """Called when the call is made again that an earlier process left open; the attempt as it left it, the first time."""
     going: asyncio.Event | None = None
     line: InLine = lambda _again: nullcontext()
     """Entered while the guest waits for a place in a worker."""

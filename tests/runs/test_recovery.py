@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
+from runloop.effects.types import Evidence, Outcome
 from runloop.errors import RunloopError
 from runloop.events import NewEvent, record_of
 from runloop.kb import AsyncLedger
@@ -412,6 +413,49 @@ async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for
         assert [each.payload["meta"]["why"] for each in events if each.kind == "run.recovered"] == ["it is to end"]
         kinds = [event.kind for event in events]
         assert kinds[-4:] == ["run.recovered", "effect.unknown", "node.finished", "run.finished"]
+
+
+async def test_what_was_asked_has_its_end_also_where_this_process_finds_it_out_by_itself(bench, desk):
+    async with bench(operator=desk(True)) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        b.outbox.hold = _for_ever(held)
+        run_id = await interrupted(b, held)
+        with pytest.raises(NeedsPerson):
+            await recover(b, run_id)
+
+        async def evidence(_prepared, _ctx):
+            return Evidence(True, "it lies there", Outcome({"message_id": "<1>", "status": "outbox", "path": "/x", "recipients": []}))
+
+        b.outbox.evidence = evidence
+
+        assert (await recover(b, run_id)).status == "succeeded"
+        kinds = [event.kind for event in b.ledger.read_run(run_id)]
+        assert kinds[-5:] == ["approval.expired", "effect.completed", "node.finished", "artifact.created", "run.finished"]
+
+
+async def test_what_was_asked_has_its_end_also_where_a_pause_keeps_it_from_being_asked_again(bench, desk):
+    async with bench(operator=desk(True)) as b:
+        b.agent("one", SENDS, caps="mail = true")
+        held = asyncio.Event()
+        b.outbox.hold = _for_ever(held)
+        run_id = await interrupted(b, held)
+        with pytest.raises(NeedsPerson):
+            await recover(b, run_id)  # it asks whether the message is out, and is left
+        run = await b.manager.recover(run_id)
+        run.hold()
+        driving = asyncio.create_task(b.manager.drive(run))
+        async with asyncio.timeout(30):
+            while not run.waits.covers({"only"}):
+                await asyncio.sleep(0)
+        run.cancel("not any more")
+
+        assert (await driving).status == "cancelled"
+        ends = [event.payload["meta"] for event in b.ledger.read_run(run_id) if event.kind.startswith("approval.")]
+        assert [(each["approval_id"].rpartition("/outcome")[1:], each.get("decision")) for each in ends[2:]] == [
+            (("/outcome", "/1"), None),
+            (("/outcome", "/1"), "expired"),
+        ]
 
 
 async def test_a_process_that_ends_before_it_takes_a_run_up_leaves_it_as_it_was(bench):
