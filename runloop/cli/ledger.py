@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runloop.cli import context, stalls
+from runloop.cli import context, output, stalls
 from runloop.errors import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from runloop.kb import KnowledgeBase, Ledger
+
+_STEP = 5_000
+"""Events between two words about how far the tables are; one that is behind by fewer takes a moment."""
 
 
 @contextmanager
@@ -24,7 +27,23 @@ def reading_base() -> Iterator[KnowledgeBase]:
     settings = context.settings()
     require(settings.directories.pog / settings.get("kb.events_db"))
     with open_knowledge(settings, stalls.tell) as kb:
+        if output.shows_progress():
+            follow(kb)
         yield kb
+
+
+def follow(kb: KnowledgeBase) -> None:
+    """Where the derived tables are far behind the ledger, as after an upgrade, draw how far they are: what reads them waits for that."""
+    from runloop.kb.materialise import watermark
+
+    with kb.reading(synced=False) as db:
+        at, before = watermark(db), -1
+    newest = kb.ledger.head().id
+    while newest - at > _STEP and before < at:  # on a full disk they stay where they are
+        output.write_over(f"bringing the tables up to the ledger: {at:,} of {newest:,} events")
+        before, at = at, kb.sync(_STEP).watermark
+    if before >= 0:
+        output.write_over()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def item_inputs(each: ForEach, inputs: Mapping[str, list[Json]]) -> list[dict[st
     """The inputs of each item: its own value on one port, on the others what the node got; a Failure if there are too many."""
     values: Sequence[Json] = spread(inputs.get(each.port, ())) if each.port else each.items
     if len(values) > each.max_items:
-        return Failure("items.too_many", f"there are {len(values)} items, at most {each.max_items} are allowed")
+        return Failure("items.too_many", f"there are {len(values)} items, at most {each.max_items} are allowed (max of its for_each)")
     others = {port: given for port, given in inputs.items() if port != each.port}
     return [{**others, each.name: [value]} for value in values]
 

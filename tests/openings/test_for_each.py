@@ -157,7 +157,7 @@ def test_with_continue_failed_items_are_null_and_listed(opening):
 def test_too_many_items_fail_the_node_before_any_starts(opening):
     _, commands = fanned(opening, {"max": 2})
 
-    failure = Failure("items.too_many", "there are 3 items, at most 2 are allowed")
+    failure = Failure("items.too_many", "there are 3 items, at most 2 are allowed (max of its for_each)")
     assert commands[1:3] == [NodeReady("work"), NodeDone("work", 0, State.ERROR, {}, failure)]
     assert only(StartNode, commands) == []
 
