@@ -23,6 +23,8 @@ FOUND = {
     7022042: "a nested opening ran out of time while it waited, where all runs of its family looked in the same moment",
     7023178: "what had come from outside to an attempt did not count as such any more, where its worker was lost before it told of it",
     4034: "a run was out of time when it was taken up, since the clock had been set while it worked",
+    60003715: "a run was out of time when it was taken up once more, since the clock had been set between its claim and its drive",
+    60036041: "a question whether something had happened stayed open, where its attempt was stopped in a pause before it asked again",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 
