@@ -115,7 +115,7 @@ class Acl:
         """Whether any topic of a pattern is one that a session of this role gets frames of."""
         if not {ONE, REST} & set(pattern):
             return self.may_receive(role, session, "/".join(pattern), agent)
-        if "/".join(pattern[:2]) == INBOX and len(pattern) > 2 and pattern[2] not in {session, ONE, REST}:
+        if "/".join(pattern[:2]) == INBOX and pattern[2] not in {session, ONE, REST}:
             return False
         for decides, rule in self._rules:
             if not overlaps(decides, pattern):

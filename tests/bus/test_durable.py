@@ -155,6 +155,17 @@ def test_a_number_that_was_skipped_is_read_from_the_ledger_before_what_follows(m
     assert rig.payloads(reader) == [2, 3]
 
 
+def test_a_frame_without_a_number_comes_in_its_place_and_where_there_is_no_room_its_loss_is_counted(make_rig):
+    rig, ledger, reader = live_reader(make_rig, max_messages=2)
+    rig.say(reader, frames.CREDIT, {"sub": 1, "messages": 1, "bytes": 1 << 20})
+    rig.payloads(reader)
+    rig.broker.publish(ledger.store(), rig.now)
+    for _ in range(2):
+        rig.broker.publish(rig.frame("observation.run.event.v1", "told", meta={"topic": TOPIC}), rig.now)
+    assert rig.payloads(reader) == [2, "told"]
+    assert sum(rig.broker.stats().topics[TOPIC].dropped.values()) == 1
+
+
 def test_what_is_published_while_a_reading_is_under_way_is_read_next(make_rig):
     rig = make_rig(durable=True)
     ledger = Ledger(rig)

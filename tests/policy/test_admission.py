@@ -136,6 +136,20 @@ def test_what_an_approval_covers(scope, change, covered):
     assert covers(grant, replace(OUTBOX, **change)) is covered
 
 
+@pytest.mark.parametrize(
+    ("scope", "unknown"),
+    [
+        *((Scope.ONCE, {name: ""}) for name in ("run_id", "crossing", "content_hash")),
+        (Scope.RUN, {"run_id": ""}),
+        (Scope.OPENING, {"opening": OpeningPolicy()}),
+        *((scope, {"targets": frozenset()}) for scope in ALL_SCOPES[1:]),
+    ],
+)
+def test_an_approval_of_what_is_not_known_covers_nothing_not_even_the_same(scope, unknown):
+    request = replace(OUTBOX, **unknown)
+    assert covers(Grant.for_request(request, scope), request) is False
+
+
 def test_an_approval_for_several_recipients_covers_some_of_them():
     grant = Grant.for_request(replace(OUTBOX, targets=frozenset({"ada@example.org", "bob@example.org"})), Scope.RUN)
     assert covers(grant, OUTBOX) is True
