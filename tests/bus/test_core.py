@@ -484,6 +484,14 @@ def test_a_bad_reply_topic_is_called_that(rig):
     assert said == ["the reply_to is not a string but int", "the reply_to 'rlp/*' has a wildcard"]
 
 
+def test_requests_of_the_daemon_itself_are_not_bounded(make_rig):
+    rig = make_rig(requests=2)
+    rig.broker.routes.serve("rlp/ctrl")
+    for number in range(3):
+        rig.broker.publish(rig.frame("intent.ctrl.request.v1", number, meta={"topic": "rlp/ctrl"}), rig.now)
+    assert len(rig.broker.calls) == 3
+
+
 def test_requests_that_are_being_worked_on_are_bounded_for_each_connection(make_rig):
     rig = make_rig(requests=2)
     rig.broker.routes.serve("rlp/ctrl")
