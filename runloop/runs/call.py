@@ -219,7 +219,7 @@ class Call:
         """Put the outcome on disk, after the request where that is not there yet; the time of the outcome's record."""
         drafts = self._with_request(end)
         stored = await self.at.recorder.write(*drafts, beside=beside)
-        self.at.told += [event.id for event in stored[: len(drafts)]]
+        self.at.told += [event.id for event in stored[: len(drafts)] if event.kind.startswith("effect.")]
         return stored[len(drafts) - 1].ts_ms
 
     def _with_request(self, end: Draft) -> list[Draft]:
