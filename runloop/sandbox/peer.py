@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runloop.sandbox.starting import Started
 
 _READY_S = 30.0
-_LOOK = "look at the load and the memory of the machine, and at its limits (`ulimit -a`); then try again"
+START_HINT = "look at the load and the memory of the machine, and at its limits (`ulimit -a`); then try again"
 _AHEAD_MS = 12.0
 """For about so long the guests that wait in a worker keep it at work, so that it never waits for the next and nobody waits for long."""
 _LEAST_AHEAD, _MOST_AHEAD = 2, 30
@@ -73,7 +73,7 @@ class Peer(asyncio.Protocol):
                 await peer.ready
         except TimeoutError:
             await peer.close()
-            raise Unavailable("an agent worker did not start in time", code="worker.start", hint=_LOOK) from None
+            raise Unavailable("an agent worker did not start in time", code="worker.start", hint=START_HINT) from None
         except BaseException:
             await peer.close()
             raise
@@ -125,7 +125,7 @@ class Peer(asyncio.Protocol):
             self._drop(job)
         if not self.ready.done():
             message = f"an agent worker could not start: {last or 'it ended at once'}"
-            self.ready.set_exception(Unavailable(message, code="worker.start", hint=_LOOK))
+            self.ready.set_exception(Unavailable(message, code="worker.start", hint=START_HINT))
         elif self.reaped is None:
             self.reaped = asyncio.ensure_future(self._reap())
             self._on_lost(self)

@@ -9,14 +9,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from runloop.errors import RunloopError, Unavailable
+from runloop.errors import RunloopError, Unavailable, exhausted
 from runloop.sandbox.cache import CompiledCache, CompileProgress
 from runloop.sandbox.configuration import MAX_LIVE
 from runloop.sandbox.contents import Contents
 from runloop.sandbox.guestfile import guest_code, guest_digest
 from runloop.sandbox.job import GivenBack, Job
 from runloop.sandbox.kept import kept_code
-from runloop.sandbox.peer import Peer
+from runloop.sandbox.peer import START_HINT, Peer
 from runloop.sandbox.restarts import RestartBudget
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, InLine, Taped
 from runloop.sandbox.starting import THREADS, Started, cores, start_worker
@@ -35,6 +35,8 @@ _GRACE_S = 10.0
 """How much longer than its limit a guest may seem to run (loading and compiling included), or than it was stopped, before its worker is
 taken for hung: all guests in there go with it, and a machine that is busy makes a good one wait for seconds."""
 _MAX_STARTS_FAILED = 5
+"""After so many in a row, those who wait for a worker are told why there is none."""
+_MOST_BETWEEN_STARTS_S = 5.0
 RESTARTS_PER_MINUTE = 30
 
 
@@ -159,15 +161,16 @@ class WorkerPool:
                 await asyncio.sleep(wait_s)
             finally:
                 self._delayed -= 1
-        try:
-            await self._add_peer()
-        except RunloopError as error:
-            self._failed_starts += 1
-            if self._failed_starts >= _MAX_STARTS_FAILED:
-                self._refuse_waiting(error)
+        while True:
+            try:
+                await self._add_peer()
+            except (RunloopError, OSError) as error:  # no process, file or memory to be had for it, now
+                self._failed_starts += 1
+                if self._failed_starts >= _MAX_STARTS_FAILED and not self._peers:
+                    self._refuse_waiting(error if isinstance(error, RunloopError) else exhausted(error) or _unstartable(error))
+                await asyncio.sleep(min(0.1 * 2 ** min(self._failed_starts, 10), _MOST_BETWEEN_STARTS_S))
+            else:
                 return
-            await asyncio.sleep(0.1 * 2**self._failed_starts)
-            await self._replace()
 
     def _replace_idle(self) -> None:
         """End the workers without guests: they may not read the cache that was made anew."""
@@ -384,6 +387,10 @@ class WorkerPool:
                 waiter.set_result((peer, True))
         if self._waiting:
             self._try_later()
+
+
+def _unstartable(error: OSError) -> Unavailable:
+    return Unavailable(f"an agent worker could not start: {error}", code="worker.start", hint=START_HINT)
 
 
 def _first(line: collections.deque[asyncio.Future[_Place]]) -> asyncio.Future[_Place] | None:

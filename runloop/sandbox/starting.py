@@ -40,13 +40,16 @@ def cores() -> int:
 def start_worker(cache_dir: Path, threads: int = THREADS) -> Started:
     """Start a worker on this thread, which must live as long as the worker: the kernel kills it with the thread that started it."""
     ours, theirs = socket.socketpair()
-    errors = os.memfd_create("worker-stderr", os.MFD_CLOEXEC)
-    with theirs:
+    with contextlib.ExitStack() as unless_started, theirs:
+        unless_started.callback(ours.close)
+        errors = os.memfd_create("worker-stderr", os.MFD_CLOEXEC)
+        unless_started.callback(os.close, errors)
         process = subprocess.Popen(  # noqa: S603 - our own module with our own arguments
             command("runloop.sandbox.worker", [str(theirs.fileno()), str(os.getpid()), str(cache_dir), str(threads)]),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
             pass_fds=(theirs.fileno(),), env=environment(), cwd=os.sep, start_new_session=True,
         )  # fmt: skip
+        unless_started.pop_all()
     return Started(process, ours, errors)
 
 

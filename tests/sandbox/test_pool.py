@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -22,6 +23,7 @@ from tests_sandbox_helpers import START_MS, Host, code_spec, python_spec
 
 from runloop.errors import InvalidInput, Unavailable
 from runloop.sandbox import Answer, GuestError, Limits, WorkerPool
+from runloop.sandbox import pool as pool_module
 from runloop.sandbox.worker import Worker
 
 LOOP = "def run():\n    while True: pass"
@@ -474,3 +476,24 @@ def test_a_worker_that_gets_no_thread_for_its_reading_ends_and_says_why(monkeypa
             made._hand_over()
     assert "can't start new thread" in (said := capsys.readouterr().err)
     assert "ulimit -u" in said
+
+
+async def test_a_worker_for_which_the_system_has_no_process_now_is_started_when_it_has_one(cache_dir, monkeypatch):
+    real, refused = pool_module.start_worker, []
+
+    def none_left(*_arguments):
+        refused.append(True)
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(pool_module, "_MOST_BETWEEN_STARTS_S", 0.01)
+    async with WorkerPool(cache_dir, workers=1) as pool:
+        monkeypatch.setattr(pool_module, "start_worker", none_left)
+        os.kill(pool.pids[0], signal.SIGKILL)
+        await until(lambda: len(refused) > 5)
+        with pytest.raises(Unavailable) as told:
+            await pool.run(python_spec("def run(): return 1"), Host())
+        assert told.value.code == "system.exhausted"
+
+        monkeypatch.setattr(pool_module, "start_worker", real)
+        await until(lambda: pool.pids)
+        assert (await pool.run(python_spec("def run(): return 2"), Host())).result_json == "2"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from tests_sandbox_helpers import Host, python_spec
 
 from runloop.errors import Unavailable
-from runloop.sandbox import WorkerPool
+from runloop.sandbox import WorkerPool, starting
 from runloop.sandbox.starting import ahead_of, started_ahead
 
 
@@ -67,3 +68,14 @@ async def test_a_pool_that_is_closed_before_it_was_started_leaves_no_process(cac
     await pool.close()
     assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
     assert started == []
+
+
+def test_a_worker_that_cannot_be_started_leaves_no_file_open(tmp_path, monkeypatch):
+    def none_left(*_arguments, **_options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(starting.subprocess, "Popen", none_left)
+    before = {each.name for each in Path("/proc/self/fd").iterdir()}
+    with pytest.raises(BlockingIOError):
+        starting.start_worker(tmp_path)
+    assert {each.name for each in Path("/proc/self/fd").iterdir()} == before
