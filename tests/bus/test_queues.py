@@ -48,6 +48,17 @@ def test_a_queue_is_bounded_in_bytes_too(rig):
     assert [payload[0] for payload in rig.payloads(reader)] == [46, 47, 48, 49]
 
 
+@pytest.mark.parametrize("limit", ["messages", "bytes"])
+def test_of_frames_that_came_together_no_more_go_out_than_there_is_credit_for(limit, rig):
+    reader, writer = rig.joined("r"), rig.joined("w")
+    length = len(rig.frame(GENERIC, 0, meta={"topic": "a"}))
+    rig.subscribe(reader, "a", klass="batched", **({"max_messages": 3} if limit == "messages" else {"max_bytes": 3 * length}))
+    for together in (range(2), range(2, 5)):
+        rig.raw(writer, b"".join(rig.frame(GENERIC, number, meta={"topic": "a"}) for number in together))
+        rig.tick(10)
+        assert rig.payloads(reader) == list(together)[: 3 - together.start]
+
+
 def test_a_full_batched_queue_keeps_the_oldest_and_waits_for_credit(rig):
     reader, writer = rig.joined("r"), rig.joined("w")
     rig.subscribe(reader, "a", klass="batched", max_messages=4)
