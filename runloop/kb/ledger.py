@@ -262,14 +262,26 @@ class Ledger:
 
     def read_run(self, run_id: str, after_seq: int = 0) -> Iterator[StoredEvent]:
         """Every record of a run after ``after_seq``, oldest first; looks no further than its end."""
-        sql = f"SELECT {COLUMNS} FROM events WHERE id BETWEEN ? AND ? AND run_id = ? ORDER BY id LIMIT ?"  # noqa: S608 - placeholders
+        return self._records(run_id, after_seq, self._first_of(run_id))
+
+    def newer(self, run_id: str, after_seq: int, after_id: int) -> list[StoredEvent]:
+        """As :meth:`read_run`, among the events after ``after_id``."""
+        return list(self._records(run_id, after_seq, max(self._first_of(run_id), after_id + 1)))
+
+    def _first_of(self, run_id: str) -> int:
+        """The id of the event that begins a run; 0 where there is none."""
         with self.reading() as db:
-            at = int(db.execute(f"SELECT {_FIRST}", (run_id,)).get)
+            return int(db.execute(f"SELECT {_FIRST}", (run_id,)).get)
+
+    def _records(self, run_id: str, after_seq: int, at: int) -> Iterator[StoredEvent]:
+        """From the event ``at`` on; 2 µs for each event in between."""
+        sql = f"""SELECT {COLUMNS} FROM events WHERE id BETWEEN ? AND ? AND instr(payload_json, ?) AND run_id = ?
+                  ORDER BY id LIMIT ?"""  # noqa: S608 - placeholders
         window = _WINDOW
         while at <= (head := self.head().id):
             last = min(at + window - 1, head)  # what comes after the head is for the next look
             with self.reading() as db:
-                events = [stored(row) for row in db.execute(sql, (at, last, run_id, _WINDOW))]
+                events = [stored(row) for row in db.execute(sql, (at, last, run_id, run_id, _WINDOW))]
             for event in events:
                 if (event.payload.get("seq") or 0) > after_seq:
                     yield event
@@ -277,12 +289,6 @@ class Ledger:
                     return
             at = (events[-1].id if len(events) == _WINDOW else last) + 1
             window = min(2 * window, _WIDEST)
-
-    def newer(self, run_id: str, after_seq: int, after_id: int) -> list[StoredEvent]:
-        """The records of a run after ``after_seq`` among the events after ``after_id``, oldest first; 2 µs for each of those events."""
-        sql = f"""SELECT {COLUMNS} FROM events WHERE id > ? AND instr(payload_json, ?) AND run_id = ? AND seq > ? ORDER BY id"""  # noqa: S608
-        with self.reading() as db:
-            return [stored(row) for row in db.execute(sql, (after_id, run_id, run_id, after_seq))]
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:

@@ -285,7 +285,8 @@ def read_run(kb: KnowledgeBase, run_id: str, after_seq: int) -> Iterator[StoredE
             places, followed = places_of(db, run_id, seq, many), watermark(db)
             lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None
         found, last = kb.ledger.those([event_id for event_id, _ in places]), len(places) < many
-        if last and kb.until is None:
+        ended = bool(found) and found[-1].kind == "run.finished"
+        if last and not ended and kb.until is None and (places or kb.ledger.run_ids(run_id, limit=1)):
             found += kb.ledger.newer(run_id, places[-1][1] if places else seq, followed)
         numbers = range(seq + 1, seq + 1 + max(len(found), len(places)))
         if lacking or [event.payload["seq"] for event in found] != list(numbers):

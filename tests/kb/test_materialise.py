@@ -14,6 +14,7 @@ from runloop.events import records as r
 from runloop.kb import KnowledgeBase, Ledger, materialise, projections, views
 from runloop.kb.derived import artifact_key, contact_key
 from runloop.kb.errors import LedgerCorrupt, LedgerIO, SeqTaken
+from runloop.kb.runs import read_run
 from runloop.kb.search import finding
 
 HASH = "c" * 64
@@ -270,13 +271,36 @@ def test_records_that_go_while_a_run_is_read_are_no_gap_in_it(kb, run, monkeypat
 
 
 def test_a_run_is_read_whole_without_waiting_for_tables_that_are_behind(kb, run, monkeypatch):
-    finished = [run_event(run, seq, "node.finished", r.NodeFinished("a", seq, "ok"), "m") for seq in range(1, 5)]
-    kb.ledger.append(finished[:2])
+    started = run_event(run, 1, "run.started", r.RunStarted("d", {}, r.Versions("0"), "local"), "m")
+    records = [started, *(run_event(run, seq, "node.finished", r.NodeFinished("a", seq, "ok"), "m") for seq in range(2, 5))]
+    kb.ledger.append(records[:2])
     kb.sync()
-    kb.ledger.append(finished[2:])
+    kb.ledger.append(records[2:])
     monkeypatch.setattr(type(kb), "sync", lambda *_: pytest.fail("it was brought up to date"))
     assert [event.payload["seq"] for event in kb.read_run(run.run_id)] == [1, 2, 3, 4]
     assert [event.payload["seq"] for event in kb.read_run(run.run_id, 3)] == [4]
+
+
+def test_only_what_a_run_can_have_is_looked_through_where_the_tables_are_behind(kb, run, monkeypatch):
+    looked, records = [], Ledger._records
+
+    def counted(ledger, run_id, after_seq, at):
+        looked.append((run_id, at))
+        return records(ledger, run_id, after_seq, at)
+
+    monkeypatch.setattr(Ledger, "_records", counted)
+    started, ended = r.RunStarted("d", {}, r.Versions("0"), "local"), r.RunFinished("succeeded", ms=1)
+    others = [RunIdentity(f"{number:08}-0000-4000-8000-000000000000", run.trace_id, OPENING, "o") for number in range(50)]
+    for other in others:
+        kb.ledger.append([run_event(other, 1, "run.started", started, "m"), run_event(other, 2, "run.finished", ended, "m")])
+
+    assert list(read_run(kb, run.run_id, 0)) == []
+    assert looked == []
+    assert [event.payload["seq"] for event in read_run(kb, others[40].run_id, 0)] == [1, 2]
+    assert looked == [(others[40].run_id, 81)]
+    kb.sync()
+    assert [event.payload["seq"] for event in read_run(kb, others[40].run_id, 0)] == [1, 2]
+    assert len(looked) == 1
 
 
 def test_trouble_with_the_file_is_not_blamed_on_the_event(kb, contact, monkeypatch):
