@@ -284,9 +284,11 @@ def read_run(kb: KnowledgeBase, run_id: str, after_seq: int) -> Iterator[StoredE
         with kb.reading(synced=False) as db:
             places, followed = places_of(db, run_id, seq, many), watermark(db)
             lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None
+        if not places and not kb.ledger.run_ids(run_id, limit=1):
+            return
         found, last = kb.ledger.those([event_id for event_id, _ in places]), len(places) < many
         ended = bool(found) and found[-1].kind == "run.finished"
-        if last and not ended and kb.until is None and (places or kb.ledger.run_ids(run_id, limit=1)):
+        if last and not ended and kb.until is None:
             found += kb.ledger.newer(run_id, places[-1][1] if places else seq, followed)
         numbers = range(seq + 1, seq + 1 + max(len(found), len(places)))
         if lacking or [event.payload["seq"] for event in found] != list(numbers):
@@ -297,5 +299,4 @@ def read_run(kb: KnowledgeBase, run_id: str, after_seq: int) -> Iterator[StoredE
             return
         if last:
             break
-    if seq or kb.ledger.run_ids(run_id, limit=1):
-        yield from kb.ledger.read_run(run_id, seq)
+    yield from kb.ledger.read_run(run_id, seq)

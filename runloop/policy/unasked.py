@@ -22,13 +22,14 @@ _WRITES = lazy(
 _OBEYS = lazy(
     r"sed|ed|ex|n?vim?|nano|emacs|less|more|man|sqlite3|psql|mysql|g?make|ninja|cmake|npm|npx|pnpm|yarn|cargo|go|gradle|mvn|tmux|screen|gdb"
 )
+_OF_CONTAINERS = lazy(r"ps|images|logs|inspect|version|info|top|stats|port|diff|history")
 _READING_WORDS = {
     "git": lazy(
         r"status|log|diff|show|blame|annotate|shortlog|describe|grep|whatchanged|cherry|count-objects|name-rev|merge-base|var|version"
         r"|rev-(?:list|parse)|ls-(?:files|tree)|cat-file|for-each-ref|show-(?:ref|branch)|diff-(?:files|index|tree)|check-ignore|range-diff"
     ),
-    "docker": lazy(r"ps|images|logs|inspect|version|info|top|stats|port|diff|history"),
-    "podman": lazy(r"ps|images|logs|inspect|version|info|top|stats|port|diff|history"),
+    "docker": _OF_CONTAINERS,
+    "podman": _OF_CONTAINERS,
     "kubectl": lazy(r"get|describe|logs|top|version|explain|api-resources"),
     "systemctl": lazy(r"status|show|cat|is-(?:active|enabled|failed|system-running)|list-.+|get-default"),
     "apt": lazy(r"list|show|search|policy|depends|rdepends"),
