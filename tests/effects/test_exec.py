@@ -100,6 +100,17 @@ async def test_a_command_listed_as_read_only_is_a_read(run, make_ctx):
     assert (prepared.klass, prepared.external) == (EffectClass.READ, False)
 
 
+@pytest.fixture
+def guarded(tmp_path):
+    """A directory of notes with a file that is nobody's and a link out of it, and what the link leads to."""
+    notes, secret = (tmp_path / "notes").resolve(), tmp_path / "secret"
+    notes.mkdir()
+    for path in (notes / "a", notes / "own", secret):
+        path.write_text("x")
+    (notes / "leads").symlink_to(secret)
+    return notes, secret
+
+
 @pytest.mark.parametrize(
     ("operands", "reads"),
     [
@@ -116,12 +127,8 @@ async def test_a_command_listed_as_read_only_is_a_read(run, make_ctx):
     ],
 )
 @pytest.mark.parametrize("inside", [True, False])
-async def test_a_read_only_command_asks_where_it_names_a_file_that_the_agent_may_not_read(operands, reads, inside, tmp_path, make_ctx):
-    notes, secret = (tmp_path / "notes").resolve(), tmp_path / "secret"
-    notes.mkdir()
-    for path in (notes / "a", notes / "own", secret):
-        path.write_text("x")
-    (notes / "leads").symlink_to(secret)
+async def test_a_read_only_command_asks_where_it_names_a_file_that_the_agent_may_not_read(operands, reads, inside, guarded, make_ctx):
+    notes, secret = guarded
     run = ExecRun(PathRules(protected=(str(notes / "own"),)))
     argv = ["cat", *(each.format(notes=notes, secret=secret) for each in operands)]
 
@@ -131,12 +138,8 @@ async def test_a_read_only_command_asks_where_it_names_a_file_that_the_agent_may
 
 
 @pytest.mark.parametrize("word", ["leads", "own"])
-async def test_so_it_does_where_it_names_one_in_its_directory(word, tmp_path, make_ctx):
-    notes, secret = (tmp_path / "notes").resolve(), tmp_path / "secret"
-    notes.mkdir()
-    for path in (notes / "own", secret):
-        path.write_text("x")
-    (notes / "leads").symlink_to(secret)
+async def test_so_it_does_where_it_names_one_in_its_directory(word, guarded, make_ctx):
+    notes, _ = guarded
     run = ExecRun(PathRules(protected=(str(notes / "own"),)))
 
     prepared = run.prepare({"argv": ["cat", word], "cwd": str(notes)}, make_ctx(caps(notes, read_only=[("cat",)])))

@@ -213,6 +213,16 @@ async def interrupted(b, held, text=ONE):
     return run.run_id
 
 
+async def interrupted_while_it_sends(b):
+    """A run whose process died when nobody could know whether its message is out."""
+    b.agent("one", SENDS, caps="mail = true")
+    held = asyncio.Event()
+    b.outbox.hold = _for_ever(held)
+    run_id = await interrupted(b, held)
+    b.outbox.hold = None
+    return run_id
+
+
 async def test_the_record_of_a_recovery_names_the_version_that_took_the_run_up_where_that_is_another(bench, desk):
     async with bench(operator=desk(True, answers=[PersonAnswer("give up", "operator")])) as b:
         b.agent("one", SENDS, caps="mail = true")
@@ -234,11 +244,7 @@ async def test_the_record_of_a_recovery_names_the_version_that_took_the_run_up_w
 )
 async def test_a_message_that_may_be_out_is_a_question_and_never_a_guess(bench, desk, said, status, sent):
     async with bench(operator=desk(True, answers=[PersonAnswer(said, "operator")])) as b:
-        b.agent("one", SENDS, caps="mail = true")
-        held = asyncio.Event()
-        b.outbox.hold = _for_ever(held)
-        run_id = await interrupted(b, held)
-        b.outbox.hold = None
+        run_id = await interrupted_while_it_sends(b)
 
         result = await recover(b, run_id)
 
@@ -257,11 +263,7 @@ async def test_a_message_that_may_be_out_is_a_question_and_never_a_guess(bench, 
 
 async def test_where_nobody_can_be_asked_the_run_stays_and_can_be_taken_up_later(bench, desk):
     async with bench(operator=desk(True)) as b:
-        b.agent("one", SENDS, caps="mail = true")
-        held = asyncio.Event()
-        b.outbox.hold = _for_ever(held)
-        run_id = await interrupted(b, held)
-        b.outbox.hold = None
+        run_id = await interrupted_while_it_sends(b)
 
         with pytest.raises(NeedsPerson, match=r"only a person can say whether mail\.outbox of node only happened"):
             await recover(b, run_id)
@@ -401,10 +403,7 @@ async def test_what_a_paused_run_asks_can_be_answered_in_the_next_process_too(be
 
 async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for_every_request(bench, desk):
     async with bench(operator=desk(True)) as b:
-        b.agent("one", SENDS, caps="mail = true")
-        held = asyncio.Event()
-        b.outbox.hold = _for_ever(held)
-        run_id = await interrupted(b, held)
+        run_id = await interrupted_while_it_sends(b)
 
         result = await b.manager.drive(await b.manager.recover(run_id, ending="not any more"))
 
@@ -417,10 +416,7 @@ async def test_a_run_that_is_cancelled_before_it_is_taken_up_gets_an_outcome_for
 
 async def test_what_was_asked_has_its_end_also_where_this_process_finds_it_out_by_itself(bench, desk):
     async with bench(operator=desk(True), rules=RunRules(evict_after_ms=0)) as b:
-        b.agent("one", SENDS, caps="mail = true")
-        held = asyncio.Event()
-        b.outbox.hold = _for_ever(held)
-        run_id = await interrupted(b, held)
+        run_id = await interrupted_while_it_sends(b)
         with pytest.raises(NeedsPerson):
             await recover(b, run_id)
 
@@ -437,10 +433,7 @@ async def test_what_was_asked_has_its_end_also_where_this_process_finds_it_out_b
 
 async def test_what_was_asked_has_its_end_also_where_a_pause_keeps_it_from_being_asked_again(bench, desk):
     async with bench(operator=desk(True)) as b:
-        b.agent("one", SENDS, caps="mail = true")
-        held = asyncio.Event()
-        b.outbox.hold = _for_ever(held)
-        run_id = await interrupted(b, held)
+        run_id = await interrupted_while_it_sends(b)
         with pytest.raises(NeedsPerson):
             await recover(b, run_id)  # it asks whether the message is out, and is left
         run = await b.manager.recover(run_id)
