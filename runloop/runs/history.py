@@ -304,7 +304,7 @@ def _take_node(run: RecordedRun, open_attempts: dict[str, RecordedAttempt], even
     match event.kind:
         case "node.ready":
             run.events.append((at_ms, NodeReady(meta["node"])))
-            run.states.setdefault(meta["node"], "running")
+            run.states[meta["node"]] = "running"  # an earlier round of it may have ended
         case "node.started":
             agent, inputs, begun_in = meta.get("agent") or {}, meta.get("inputs") or {}, event.payload["run_id"]
             attempt = RecordedAttempt(meta["node"], meta["attempt"], agent, inputs, at_ms, run_id=begun_in)

@@ -488,6 +488,27 @@ async def test_a_fork_after_a_revision_does_not_tell_the_ends_of_the_round_befor
             assert (seq, (await replayed(b, result.run_id)).matches) == (seq, True)
 
 
+ASKED = """version: 0
+name: asked
+params: {items: [1]}
+nodes:
+  - id: look
+    use: "agent:one"
+    for_each: {in: params.items, as: n}
+    gate: {ask: "good?", revise_to: look, timeout: 1s, on_timeout: approve}
+edges: []
+"""
+
+
+async def test_items_that_were_sent_back_and_then_let_pass_by_time_have_their_end_in_a_fork_from_there(bench, desk):
+    async with bench(desk(answers=[PersonAnswer("revise", "operator")])) as b:
+        b.agent("one", "@agent\ndef run(n, revise=''):\n    return {'out': n}\n", ports_in=("n", "revise"))
+        parent = await b.run(ASKED)
+        result = await fork(b, parent.run_id, seq_of(b, parent.run_id, "approval.expired"))
+        assert (parent.status, result.status) == ("succeeded", "succeeded")
+        assert load_run(b.ledger, result.run_id).states == {"look": "ok", "look[0]": "ok"}
+
+
 FAN = """version: 0
 name: fan
 params: {items: [1, 2, 3]}

@@ -25,6 +25,7 @@ FOUND = {
     4034: "a run was out of time when it was taken up, since the clock had been set while it worked",
     60003715: "a run was out of time when it was taken up once more, since the clock had been set between its claim and its drive",
     60036041: "a question whether something had happened stayed open, where its attempt was stopped in a pause before it asked again",
+    80010292: "a fork from the end of a gate's time left a node of items as it was before it was sent back",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 
