@@ -180,6 +180,22 @@ def test_what_is_published_while_a_reading_is_under_way_is_read_next(make_rig):
     assert rig.payloads(reader) == [1]
 
 
+def test_an_older_record_that_is_published_late_does_not_hide_a_newer_one(make_rig):
+    rig = make_rig(durable=True)
+    ledger = Ledger(rig)
+    reader = rig.joined("r", "operator")
+    rig.subscribe(reader, TOPIC, klass="durable")
+    older = ledger.store()
+    read = rig.broker.reads.pop()
+    found = ledger.read(read)
+    rig.broker.publish(ledger.store(), rig.now)
+    rig.broker.publish(older, rig.now)
+    replay.supply(rig.broker, read, found)
+    (again,) = rig.broker.reads
+    replay.supply(rig.broker, again, ledger.read(again))
+    assert rig.payloads(reader) == [1, 2]
+
+
 def test_a_source_that_begins_too_early_repeats_nothing(make_rig):
     rig = make_rig(durable=True)
     ledger = Ledger(rig)

@@ -1,10 +1,12 @@
 """The client's side of one connection: when what is sent goes out."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from runloop.bus import wire as module
+from runloop.bus.inbox import Subscription
 from runloop.bus.pending import Pending
 from runloop.bus.wire import Wire
 
@@ -73,3 +75,16 @@ async def test_a_flood_within_a_turn_does_not_wait_for_its_end(clock):
     assert len(written) == 2
     await asyncio.sleep(0)
     assert written[2] == b"the rest"
+
+
+async def test_a_durable_record_that_comes_again_is_handed_out_once(rig):
+    sub = Subscription(
+        SimpleNamespace(grant=lambda *_: None), 1, "rlp/runs/trace:1/events", "durable", from_seq=1, max_messages=9, max_bytes=1 << 20
+    )
+    wire = Wire(Pending(), Pending(), {1: sub}, lambda *_: None)
+    for seq in (1, 2, 2, 1, 3):
+        raw = rig.frame("observation.run.event.v1", seq, meta={"topic": sub.pattern, "seq": seq, "sub": 1})
+        wire.get_buffer(-1)[: len(raw)] = raw
+        wire.buffer_updated(len(raw))
+    sub.end()
+    assert [message.payload async for message in sub] == [1, 2, 3]

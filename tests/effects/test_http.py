@@ -3,6 +3,7 @@
 import json
 import ssl
 
+import httpx2
 import pytest
 
 from runloop.effects.perform.http import HttpFetch
@@ -427,6 +428,14 @@ async def test_a_slow_answer_is_a_time_out_of_the_call_or_of_the_node(fetch, sit
     assert (own.kind, own.code) == (CallErrorKind.TIMEOUT, "http.timeout")
     assert "120 ms" in own.message
     assert "130 ms" in node.message
+
+
+async def test_no_time_but_that_of_the_call_ends_a_slow_answer(fetch, site, make_ctx, refusal, monkeypatch):
+    every = {**httpx2.AsyncClient.__init__.__kwdefaults__, "timeout": httpx2.Timeout(0.01)}
+    monkeypatch.setattr(httpx2.AsyncClient.__init__, "__kwdefaults__", every)  # what the library would take by itself
+    error = await refusal(fetch, {"url": f"http://site.test:{site.port}/hang", "timeout_ms": 300}, make_ctx(net("site.test")))
+
+    assert error.code == "http.timeout"
 
 
 async def test_a_name_that_does_not_resolve_is_said_so(handles, make_ctx, refusal):

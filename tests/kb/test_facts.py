@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from runloop.events import NewEvent
@@ -142,6 +144,15 @@ def test_a_proposal_of_an_agent_needs_a_place_that_says_it(kb, note):
         event = say(kb, "oat milk", actor="agent:reader", spans=[{"event_id": note, "quote": "oat milk", **place}])
         assert event.payload["stamp"]["by"] == "validator"
     assert {row[3] for row in held(kb)} == {"validator"}
+
+
+def test_the_lines_of_a_text_that_does_not_say_where_it_begins_are_counted_from_1(kb):
+    said = {"message": "a" * 64, "mailbox": "/mail", "path": "/mail/cur/1", "subject": "Milk", "text": "no milk\noat milk"}
+    told = kb.ledger.append([NewEvent("message.imported", said, "user")])[0].id
+    for line, stands in ((1, False), (2, True), (3, False)):
+        span = {"event_id": told, "quote": "oat milk", "line": line}
+        with nullcontext() if stands else pytest.raises(InvalidDelta, match="does not say that there"):
+            say(kb, "oat milk", actor="agent:reader", spans=[span])
 
 
 def test_an_agent_cannot_contradict_supersede_or_forget_what_a_person_said(kb, note):

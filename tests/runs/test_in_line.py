@@ -182,3 +182,20 @@ async def test_nor_does_what_a_nested_opening_waits_for_after_all_have_looked_at
         assert [list(each.tasks) for each in run.family()] == [["only"], ["only"], []]
         run.cancel("enough")
         assert (await driven).status == "cancelled"
+
+
+async def test_nor_does_the_time_until_a_run_has_its_turn_at_any_depth(bench, clocks):
+    async with bench() as b:
+        go_on = clocks(b)
+        outer = nested(b)
+        b.services.turns.allow(1, None)
+        full = Full(b, again=False)
+        other = asyncio.ensure_future(b.run(OPENING))
+        await full.waits.wait()
+        run = await b.submit(outer)
+        driven = asyncio.ensure_future(b.manager.drive(run))
+        while not b.services.turns.waiting:
+            await asyncio.sleep(0.001)
+        await go_on(run)
+        full.room.set()
+        assert [(await each).status for each in (other, driven)] == ["succeeded", "succeeded"]

@@ -101,3 +101,28 @@ async def test_a_time_that_comes_before_a_run_would_leave_memory_is_kept(bench):
         opening = parse_opening('version: 0\nname: o\nnodes: [{id: only, use: "agent:one", wait: {for: 200ms}}]\nedges: []\n')
         run = await b.manager.submit(Submission(opening, parks=lambda _: None))
         assert (await asyncio.wait_for(b.manager.drive(run), 30)).status == "succeeded"
+
+
+async def test_a_run_whose_child_waits_does_not_wait_while_an_agent_of_its_own_is_at_work(bench):
+    async with bench() as b:
+        b.agent("one", ASKS, caps="model = true")
+        b.openings["inner"] = INNER.replace("}]", ", wait: {for: 1h}}]")
+        held = b.model.hold = asyncio.Event()
+        run = await b.submit(OUTER.replace("]", ', {id: own, use: "agent:one"}]', 1))
+        driving = asyncio.create_task(b.manager.drive(run))
+        await held.wait()
+        while not [child for child in run.children.values() if child.quiet]:
+            await asyncio.sleep(0.001)
+        assert not run.quiet
+        run.cancel("enough")
+        assert (await driving).status == "cancelled"
+
+
+@pytest.mark.parametrize(("after_ms", "parks"), [(None, lambda _: None), (0, None)])
+async def test_a_run_that_is_never_put_aside_waits_in_memory_and_says_nothing_else(bench, after_ms, parks):
+    async with bench(rules=RunRules(park_after_ms=after_ms)) as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        opening = parse_opening('version: 0\nname: o\nnodes: [{id: only, use: "agent:one", wait: {for: 200ms}}]\nedges: []\n')
+        run = await b.manager.submit(Submission(opening, parks=parks), (b.records.append,))
+        assert (await asyncio.wait_for(b.manager.drive(run), 30)).status == "succeeded"
+        assert not {"run.waiting", "run.recovered"} & set(b.kinds())
