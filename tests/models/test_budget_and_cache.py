@@ -63,12 +63,14 @@ async def test_the_same_call_fits_when_exactly_enough_is_left(make_broker):
 
 
 async def test_a_provider_that_uses_more_than_asked_is_an_overrun_that_is_booked(make_broker):
-    budget = Budget(tokens=5_000)
-    with pytest.raises(ModelError) as caught:
-        await make_broker().complete(ModelRequest("Hello", model="openai:huge-usage"), budget)
+    for budget, key in ((Budget(tokens=5_000), "budget_tokens"), (Budget(usd_micros=5_000_000), "budget_usd")):
+        with pytest.raises(ModelError) as caught:
+            await make_broker(prices=(PRICE,)).complete(ModelRequest("Hello", model="openai:huge-usage", max_tokens=100), budget)
 
-    assert (caught.value.code, caught.value.usage.tokens_out) == ("model.budget_overrun", 900_000)
-    assert (budget.spent_tokens, budget.remaining_tokens) == (900_011, 0)
+        assert (caught.value.code, caught.value.usage.tokens_out) == ("model.budget_overrun", 900_000)
+        assert (budget.spent_tokens, budget.spent_usd_micros) == (900_011, 13_500_033)
+        assert {budget.remaining_tokens, budget.remaining_usd_micros} == {0, None}
+        assert key in caught.value.hint
 
 
 async def test_a_request_above_the_cap_of_one_request_is_refused(make_broker, server, unlimited):
@@ -87,16 +89,35 @@ async def test_without_max_tokens_the_answer_may_use_what_the_cap_leaves(make_br
     assert server.requests()[0]["body"]["max_tokens"] == 90
 
 
-@pytest.mark.parametrize(("tokens", "ends"), [(110, ["ModelError", "ModelReply"]), (150, ["ModelReply", "ModelReply"])])
+@pytest.mark.parametrize(
+    ("budget", "ends"),
+    [
+        ({"tokens": 110}, ["ModelError", "ModelReply"]),
+        ({"tokens": 150}, ["ModelReply", "ModelReply"]),
+        ({"usd_micros": 1_600}, ["ModelError", "ModelReply"]),
+        ({"usd_micros": 2_000}, ["ModelReply", "ModelReply"]),
+    ],
+)
 async def test_two_calls_at_once_cannot_both_spend_the_rest_and_the_second_waits_for_what_the_first_leaves(
-    make_broker, server, tokens, ends
+    make_broker, server, budget, ends
 ):
-    broker, budget = make_broker(), Budget(tokens=tokens)
+    broker, budget = make_broker(prices=(PRICE,)), Budget(**budget)
     requests = [ModelRequest(f"Hello {number}", model="openai:ok", max_tokens=100) for number in range(2)]
     results = await asyncio.gather(*(broker.complete(request, budget) for request in requests), return_exceptions=True)
 
     assert sorted(type(result).__name__ for result in results) == ends
     assert len(server.requests()) == ends.count("ModelReply")
+
+
+@pytest.mark.parametrize("limit", [{"tokens": 10}, {"usd_micros": 10}])
+async def test_what_is_given_back_goes_to_who_still_waits_for_all_of_it(limit):
+    budget = Budget(**limit)
+    held = budget.reserve(10, 10)
+    gone, waits = (asyncio.ensure_future(budget.set_aside(10, 10)) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    budget.release(held)
+    assert await waits == held
 
 
 async def test_embeddings_are_counted_too(make_broker):
@@ -241,22 +262,29 @@ def test_words_cannot_move_from_one_field_to_the_next():
     assert cache_key("p", "x", "m", ModelRequest("a"), 1) != cache_key("p", "x", "m", ModelRequest("a"), 2)
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.booleans()), max_size=30), st.integers(0, 300))
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.sampled_from(["fails", "ends", "goes on"])), max_size=30),
+    st.integers(0, 300),
+)
 def test_a_budget_never_goes_below_what_is_spent_and_set_aside(calls, limit):
-    budget = Budget(tokens=limit)
-    for asked, used, fails in calls:
+    budget = Budget(limit, 2 * limit)
+    under_way = 0
+    for asked, used, becomes in calls:
         try:
-            held = budget.reserve(asked, None)
+            held = budget.reserve(asked, 2 * asked)
         except ModelError:
             assert asked > budget.remaining_tokens
             continue
-        if fails:
+        if becomes == "fails":
             budget.release(held)
+        elif becomes == "ends":
+            budget.settle(held, Usage(min(used, asked), 0, 2 * min(used, asked), estimated=False))
         else:
-            budget.settle(held, Usage(min(used, asked), 0, None, estimated=False))
+            under_way += asked
 
-    assert budget.spent_tokens <= limit
-    assert budget.remaining_tokens == limit - budget.spent_tokens
+    assert budget.spent_tokens + under_way <= limit
+    assert budget.remaining_tokens == limit - budget.spent_tokens - under_way
+    assert budget.remaining_usd_micros == 2 * budget.remaining_tokens
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))

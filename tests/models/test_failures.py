@@ -138,6 +138,13 @@ async def test_a_wait_longer_than_the_call_may_take_ends_it_at_once(make_broker,
     assert "86400 s" in error.hint
 
 
+async def test_a_wait_that_would_fit_is_not_named_where_nothing_is_tried_again(make_broker, unlimited, naps):
+    error = await failure(make_broker(retry=RetrySettings(attempts=1)), unlimited, "openai:rate-limited")
+
+    assert (error.code, naps.taken) == ("model.rate_limited", [])
+    assert "asks to wait" not in error.hint
+
+
 @pytest.mark.parametrize("model", ["flaky-500", "flaky-reset"])
 async def test_a_passing_failure_is_tried_again(model, make_broker, server, unlimited):
     reply = await make_broker().complete(ModelRequest("Hello", model=f"anthropic:{model}"), unlimited)

@@ -8,6 +8,7 @@ from runloop.models.errors import ModelError
 from runloop.models.reading import Growing
 from runloop.models.transport import quoted, retry_after_s
 from runloop.models.types import EmbedRequest, ModelRequest
+from runloop.models.veil import SHORTEST_KEY, veil
 
 SECRET = "sk-very-secret-4711"
 
@@ -61,6 +62,15 @@ def test_a_short_key_is_a_place_holder_and_stays_a_word():
     growing = Growing("ollama")
 
     assert growing.add("ollama answers, oll") == "ollama answers, oll"
+
+
+@pytest.mark.parametrize(("length", "said"), [(SHORTEST_KEY - 1, "{key} "), (SHORTEST_KEY, "[secret] ")])
+def test_a_key_is_looked_for_from_its_least_length_on(length, said):
+    key = "secret-of-the-provider"[:length]
+    growing = Growing(key)
+    heard = "".join(growing.add(piece) for piece in (key[:4], key[4:], " "))
+
+    assert (heard, veil(f"{key} ", key)) == (said.format(key=key), said.format(key=key))
 
 
 @pytest.mark.parametrize("form", ['a/b+c"d', 'a\\/b+c\\"d', "a\\u002fb\\u002Bc\\u0022d"], ids=["plain", "escaped", "as-code-points"])
@@ -153,8 +163,9 @@ async def test_pieces_of_another_choice_are_passed_over(make_broker, unlimited):
     assert (await told(make_broker(), unlimited, *documents)).text == "first"
 
 
-async def test_vectors_beyond_all_numbers_are_another_form(make_broker, unlimited):
-    document = json.dumps({"data": [{"index": 0, "embedding": [10**400]}]})
+@pytest.mark.parametrize("row", [{"index": 0, "embedding": [10**400]}, {"index": 1, "embedding": [1.0]}, {"index": -1, "embedding": [1.0]}])
+async def test_vectors_beyond_all_numbers_or_for_no_text_are_another_form(row, make_broker, unlimited):
+    document = json.dumps({"data": [row]})
     with pytest.raises(ModelError) as caught:
         await make_broker().embed(EmbedRequest((document,), "openai:told-embedding"), unlimited)
 

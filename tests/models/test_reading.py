@@ -119,6 +119,18 @@ def test_tokens_of_reasoning_count_once_whether_they_stand_within_the_others_or_
     assert whole({"choices": [{"message": {"content": "x"}}], "usage": usage}).tokens_out == counted
 
 
+def test_a_count_that_comes_before_the_end_stands_where_no_other_follows():
+    counted = {"choices": [{"delta": {"content": "x"}}], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
+    answer = read(OPENAI, sse(counted, {"choices": [{"delta": {}, "finish_reason": "stop"}]}))
+
+    assert (answer.tokens_in, answer.tokens_out) == (5, 3)
+
+
+def test_what_follows_the_mark_of_the_end_is_not_looked_at():
+    data = openai(["all of it"])
+    assert read(OPENAI, data + sse({"error": "late"}) + b'data: {"error": "later"}').text == "all of it"
+
+
 @pytest.mark.parametrize(
     ("stream", "data", "error"),
     [

@@ -96,6 +96,7 @@ def provider(**over):
         (provider(base_url=None), "models.broker.providers[0].base_url"),
         (provider(base_url="ftp://h"), "models.broker.providers[0].base_url"),
         (provider(base_url="https://user:pw@h"), "models.broker.providers[0].base_url"),
+        (provider(base_url="https://:pw@h"), "models.broker.providers[0].base_url"),
         (provider(base_url="https://h?x=1"), "models.broker.providers[0].base_url"),
         (provider(base_url="http://[::1"), "models.broker.providers[0].base_url"),
         (provider(base_url="http://h:99999"), "models.broker.providers[0].base_url"),
@@ -135,6 +136,16 @@ def test_settings_that_cannot_work_name_their_key(settings, key):
         provider(base_url="http://localhost:1", secret_id="k"),
         provider(base_url="http://lan.example"),
         provider(headers=(("X-Team", "blue"),)),
+        ModelSettings(
+            cache_ttl_ms=0,
+            cache_capacity=0,
+            default_tokens=1,
+            per_request_tokens_cap=1,
+            hard_cap_usd_micros=0,
+            max_response_bytes=1,
+            timeouts=TimeoutSettings(connect_ms=1, read_ms=1, total_ms=1),
+            retry=RetrySettings(attempts=1, base_ms=0, max_ms=0),
+        ),
     ],
 )
 def test_settings_that_can_work_are_accepted(settings):
@@ -157,6 +168,7 @@ def test_loopback_is_recognised_by_name_and_number(host, expected):
         (" 3 ", 3.0),
         ("soon", None),
         ("-5", None),
+        ("²", None),
         ("Thu, 01 Jan 1970 00:02:00 GMT", 20.0),
         ("Thu, 01 Jan 1970 00:00:30 -0000", 0.0),
         ("9" * 400, 999_999_999.0),
