@@ -85,6 +85,14 @@ async def test_a_count_of_tokens_that_cannot_be_one_is_estimated(count, make_bro
     assert (reply.usage.tokens_in, reply.usage.tokens_out, reply.usage.estimated) == (5, 2, True)
 
 
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 5}, {"completion_tokens": 9}])
+async def test_where_one_count_is_missing_the_usage_is_an_estimate(usage, make_broker, unlimited):
+    reply = await told(make_broker(), unlimited, chat("Hello", usage=usage))
+
+    assert reply.usage.estimated
+    assert {reply.usage.tokens_in, reply.usage.tokens_out} & set(usage.values())
+
+
 @pytest.mark.parametrize(("name", "kept"), [("m\ud800", "m\ufffd"), ("m" * 1000, "m" * 200)], ids=["half-a-pair", "long"])
 async def test_the_name_of_a_model_can_be_kept(name, kept, make_broker, unlimited):
     assert (await told(make_broker(), unlimited, chat("Hello", model=name))).model == kept

@@ -197,6 +197,7 @@ def test_any_documents_give_an_answer_or_our_error(stream, documents):
         ({"code": 429}, True),
         ({"code": 502, "message": "bad gateway"}, True),
         ("out of memory", True),
+        ({"type": ["invalid_request_error"], "code": {}}, True),
     ],
 )
 def test_an_error_in_the_stream_says_whether_it_may_pass(error, passing):
