@@ -117,7 +117,7 @@ class ChildRuns:
 
     async def _drive_child(self, parent: Run, call: ChildCall, run: Run, whole: str | None) -> ChildResult:
         """``whole`` names a node whose ports are the child's outputs; else they are what the opening saves."""
-        parent.children[run.run_id] = run
+        parent.adopt(run)
         task = asyncio.create_task(self._manager.drive(run))
         try:
             result = await asyncio.shield(task)
@@ -133,7 +133,7 @@ class ChildRuns:
                     await task
             raise
         finally:
-            del parent.children[run.run_id]
+            parent.give_up(run)
         outputs = result.saved if whole is None else run.outputs_of(whole)
         return ChildResult(run.run_id, result.status, result.reason, result.code, outputs, run.taint)
 

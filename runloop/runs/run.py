@@ -49,6 +49,7 @@ from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
 from runloop.runs.recovery import given_up, recovered
+from runloop.runs.resting import Resting
 from runloop.runs.results import SPAWNS, ChildCall, Parked, RunHalted, RunResult
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
@@ -56,7 +57,6 @@ from runloop.runs.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from collections.abc import Set as AbstractSet
 
     from runloop.bundles import Bundle
     from runloop.events import StoredEvent
@@ -72,21 +72,8 @@ _CLOCK_SET_MS = 1000
 """From here on a difference between the wall clock and the steady one is a clock that was set; less is how clocks drift."""
 _SETTLE_S = 1.0
 """So long a run that breaks off waits for what it has queued; a full disk takes nothing."""
-_KEPT_MS_PER_RECORD = 1
-"""So much longer a run that only waits is kept for each of its records, some ten times what a record costs when it is taken up again."""
 _MOST_AHEAD = 8
 """Commits on their way to the disk with which a run goes on; with as many it waits, so a full disk holds it up soon."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """How a run and its children rest: ``idle`` where nothing is at work and all waits for somebody or stands in line.
-
-    ``quiet`` where nothing goes on but through a person, a time or a resumption: such a run can be left to the ledger.
-    """
-
-    idle: bool = False
-    quiet: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -167,12 +154,12 @@ class Run:
     """Pauses and resumptions that are on their way to the disk."""
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
-    said: Rest = field(default=Rest(), init=False)
-    """What the run has said to its parent of how it rests."""
+    resting: Resting = field(init=False)
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
 
     def __post_init__(self) -> None:
+        self.resting = Resting(self)
         if self.recorded is not None and self.recorded.paused:
             self.hold()
 
@@ -245,6 +232,16 @@ class Run:
             self.going.clear()
         self.look()
         self.services.turns.hold(self.run_id)
+
+    def adopt(self, child: Run) -> None:
+        """A child run is under way from now on."""
+        self.children[child.run_id] = child
+        self.resting.begins(child.run_id)
+
+    def give_up(self, child: Run) -> None:
+        """It is not under way any more."""
+        del self.children[child.run_id]
+        self.resting.ends(child.run_id)
 
     def look(self) -> None:
         """Have it looked whether all of the run waits now; one that is not driven yet hears of nothing but its end."""
@@ -393,69 +390,24 @@ class Run:
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
-        self._say_rest()
+        self.resting.say()
         if not self._inbox.empty():
             return await self._inbox.take()
         now_ms, deadline_ms = self._look_at_clock(), self._plan.next_deadline_ms
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
-        park_s = self._may_park_in()
+        park_s = self.resting.kept_s()
         parking = park_s is not None and (seconds is None or park_s < seconds)
         found = await self._inbox.take(park_s if parking else seconds)
-        if not found and parking and self.quiet:
+        if not found and parking and self.resting.quiet:
             await park(self)
         return found or [Tick()]
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def quiet(self) -> bool:
-        """Whether everything in this run and its children waits for a person, a time, or a resumption."""
-        return self._is_quiet() and all(child.quiet for child in self.children.values())
-
-    def _is_quiet(self) -> bool:
-        """As :attr:`quiet`, of this run alone."""
-        return self._rests(self.in_line if self.paused else frozenset())  # nobody in line gets a turn in a pause
-
-    def _rests(self, in_line: AbstractSet[str], unmade: AbstractSet[str] = frozenset()) -> bool:
-        if self.going is None or self.ending or self.changing or not self._inbox.empty():
-            return False
-        if self.waits.children - len(unmade) != len(self.children):
-            return False  # one is being made, or has just ended
-        return self.waits.covers(self.tasks.keys() - in_line)
-
-    def _rest(self) -> Rest:
-        """How the run rests now, with its children as they last said of themselves.
-
-        What a child is at the moment does not matter: it may be about to look at something that changes nothing, and would not say so.
-        """
-        said = [child.said for child in self.children.values()]
-        idle = self._rests(self.in_line | self.placeless, self.unmade) and all(child.idle for child in said)
-        return Rest(idle, self._is_quiet() and all(child.quiet for child in said))
-
-    def _say_rest(self) -> None:
-        """Let the parent look whenever this run begins to wait, or goes on.
-
-        A nested opening that only waits does not use up the time of the node that it is, at whatever depth.
-        """
-        if self.parent is None or (rest := self._rest()) == self.said:
-            return
-        before, self.said = self.said, rest
-        if before.idle is rest.idle or self.parent_attempt is None:
-            self.parent.tell(Tick())
-        else:
-            self.parent.tell((NodeWaiting if rest.idle else NodeResumed)(*self.parent_attempt))
-
-    def _may_park_in(self) -> float | None:
-        """In how many seconds the run may be parked if nothing happens; None where something is at work, here or in a child run."""
-        return self.kept_s if self.parks is not None and self._rest().quiet else None
-
-    @property
-    def kept_s(self) -> float | None:
-        """How long the run is kept in memory while it only waits; None for as long as it takes."""
-        after_ms = self.services.rules.park_after_ms
-        if after_ms is None:
-            return None
-        return max(after_ms, sum(each.recorder.last_seq for each in self.family()) * _KEPT_MS_PER_RECORD) / 1000
+    def expects(self) -> bool:
+        """Whether something has happened that the plan has not heard of."""
+        return not self._inbox.empty()
 
     @property
     def waits_for_time(self) -> bool:

@@ -28,24 +28,26 @@ class Wait:
 class Waits:
     """The waits of one run, by node."""
 
-    _by_node: dict[str, Wait] = field(default_factory=dict)
+    _by_node: dict[str, Wait] = field(default_factory=dict, init=False)
+    children: int = field(default=0, init=False)
+    """How many of the waits are for a child run."""
 
     def begin(self, node: str, wait: Wait) -> None:
         """``node`` waits from now on."""
+        self.end(node)
         self._by_node[node] = wait
+        self.children += wait.why == "child"
 
     def end(self, node: str) -> None:
         """It does not wait any more."""
-        self._by_node.pop(node, None)
+        before = self._by_node.pop(node, None)
+        self.children -= before is not None and before.why == "child"
 
-    def covers(self, nodes: AbstractSet[str]) -> bool:
-        """Whether each of these waits."""
-        return nodes <= self._by_node.keys()
-
-    @property
-    def children(self) -> int:
-        """How many of the waits are for a child run."""
-        return sum(wait.why == "child" for wait in self._by_node.values())
+    def covers(self, nodes: AbstractSet[str], others: AbstractSet[str]) -> bool:
+        """Whether each of ``nodes`` waits, or is one of the ``others``."""
+        if len(nodes) > len(self._by_node) + len(others):
+            return False
+        return nodes - others <= self._by_node.keys()
 
     @property
     def until_ms(self) -> int | None:
