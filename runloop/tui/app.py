@@ -306,7 +306,7 @@ class Agtop(App[RunloopError | None]):
         elif view in FILTERED:
             self._line.open("runs" if view == "Runs" else "filter", self.viewing.words)
         else:
-            self.notify("nothing is filtered here: Runs, Ladder and Log are", markup=False)
+            self.notify("nothing is filtered here: Runs, Ladder, Log and Inbox are", markup=False)
 
     def action_jump(self) -> None:
         """Ask for a run."""

@@ -113,6 +113,17 @@ class Board:
         """What waits for a person, oldest first."""
         return sorted(self.approvals.values(), key=lambda each: each["asked_ms"])
 
+    def asks(self, shown: Mapping[str, Any], words: str) -> bool:
+        """Whether all the words are in what is asked: who asks, what kind it is, and all that would leave."""
+        run = self.runs.get(shown["run_id"])
+        named = (shown["run_id"], shown["type"], shown["node"], shown["agent"], "" if run is None else run.opening)
+        if shown["type"] == "question":
+            said = (shown["question"], shown.get("detail") or "", *shown["options"])
+        else:
+            said = (shown["action"], *shown["recipients"], shown["what"])
+        text = "\n".join((*named, *map(str, said))).casefold()
+        return all(word in text for word in words.casefold().split())
+
     def named(self, beginning: str) -> list[str]:
         """The ids of the runs whose id, or trace id, begins so; a trace id is ``trace:`` and the run's."""
         start = beginning.casefold().removeprefix("trace:")

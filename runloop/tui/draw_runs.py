@@ -80,13 +80,14 @@ def _run_row(run: RunModel, columns: Sequence[Column], sizes: Sequence[int], now
     return cells(columns, sizes, values, run.run_id)
 
 
-def approvals_page(board: Board, width: int, now_ms: int) -> Page:
-    """The inbox: what waits for a person, oldest first."""
+def approvals_page(board: Board, width: int, now_ms: int, *, words: str = "") -> Page:
+    """The inbox: what waits for a person, oldest first, or what of that has these words in all that is asked."""
     sizes = widths(ASKED_COLUMNS, width)
     head, places = header(ASKED_COLUMNS, sizes)
-    rows = [_asked_row(shown, board.runs.get(shown["run_id"]), sizes, now_ms) for shown in board.waiting()]
+    rows = [_asked_row(shown, board.runs.get(shown["run_id"]), sizes, now_ms) for shown in board.waiting() if board.asks(shown, words)]
+    none = "nothing that waits matches the filter" if words and board.approvals else "nothing waits for a person"
     hint = line("Enter shows exactly what would leave; it is decided there.", "dim")
-    return Page((hint, head), tuple(rows or [line("nothing waits for a person", "dim")]), title="Inbox", columns=places)
+    return Page((hint, head), tuple(rows or [line(none, "dim")]), title="Inbox", columns=places)
 
 
 def _asked_row(shown: Mapping[str, Any], run: RunModel | None, sizes: Sequence[int], now_ms: int) -> Row:

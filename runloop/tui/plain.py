@@ -35,7 +35,7 @@ _COMMANDS: Final = (
     ("run ID", "choose a run by the beginning of its id, and show its plan"),
     ("plan, time, ladder, log", "what the chosen run is and does"),
     ("crossing N", "the Nth crossing of the ladder with its content"),
-    ("inbox", "what waits for you"),
+    ("inbox [WORDS]", "what waits for you, or what of that matches"),
     ("show N", "the Nth of it, whole: exactly what would leave"),
     ("answer N WORD", "decide it, after `show N`: yes, no, another word that `show` names, or an answer"),
     ("metrics, library", "the daemon"),
@@ -185,7 +185,7 @@ class Plain:
         if name in {"quit", "q", "exit"}:
             return False
         doing: dict[str, Callable[[str], Awaitable[None]]] = {
-            "help": self._help, "runs": self._runs, "run": self._run, "crossing": self._crossing, "show": self._show,
+            "help": self._help, "runs": self._runs, "inbox": self._inbox, "run": self._run, "crossing": self._crossing, "show": self._show,
             "answer": self._answer, "search": self._search, "why": self._why, "hold": self._hold, "go": self._go,
         }  # fmt: skip
         view = next((each for each in NAMES if each.casefold() == name), None)
@@ -206,6 +206,10 @@ class Plain:
     async def _runs(self, words: str) -> None:
         self.viewing.filters["Runs"] = words
         self._page("Runs")
+
+    async def _inbox(self, words: str) -> None:
+        self.viewing.filters["Inbox"] = words
+        self._page("Inbox")
 
     async def _run(self, start: str) -> None:
         found = await sought(self.board, self.feed, start)

@@ -85,12 +85,16 @@ def _log(run: RunModel, _now_ms: int) -> Iterator[str]:
         yield from (f"{clock_ms(each.ts_ms)} {each.level} {each.node} {text}".replace("  ", " ", 1) for text in each.text.split("\n"))
 
 
-def _inbox(board: Board, _viewing: Viewing, now_ms: int) -> Iterator[str]:
-    for number, each in enumerate(board.waiting(), start=1):
+def _inbox(board: Board, viewing: Viewing, now_ms: int) -> Iterator[str]:
+    listed = [(number, each) for number, each in enumerate(board.waiting(), start=1) if board.asks(each, viewing.filters.get("Inbox", ""))]
+    for number, each in listed:
         what = each["question"] if each["type"] == "question" else f"{each['action']} to {', '.join(each['recipients']) or 'nobody named'}"
         age = span(now_ms - each["asked_ms"])
         yield f"{number}. {each['type']} of {each['agent']}, node {each['node']}, run {each['run_id'][:8]}, for {age}: {what}"
-    yield "`show N` says exactly what would leave" if board.approvals else "nothing waits for a person"
+    if board.approvals and not listed:
+        yield "nothing that waits has these words"
+    else:
+        yield "`show N` says exactly what would leave" if listed else "nothing waits for a person"
 
 
 def _metrics(board: Board, _viewing: Viewing, now_ms: int) -> Iterator[str]:

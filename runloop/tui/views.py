@@ -16,7 +16,7 @@ from runloop.tui.ports import Hit
 
 NAMES: Final = ("Runs", "Plan", "Time", "Ladder", "Log", "Inbox", "Metrics", "Library", "Search")
 OF_A_RUN: Final = frozenset({"Plan", "Time", "Ladder", "Log"})
-FILTERED: Final = frozenset({"Runs", "Ladder", "Log"})
+FILTERED: Final = frozenset({"Runs", "Ladder", "Log", "Inbox"})
 """Views with a filter, each its own."""
 KEYS: Final = (
     ("1 to 9", "go to a view"),
@@ -24,7 +24,7 @@ KEYS: Final = (
     ("Enter", "open the chosen run, node, crossing, approval or hit"),
     ("Esc", "close, or back to Runs"),
     ("↑ ↓ PgUp PgDn Home End", "choose and scroll (also j and k)"),
-    ("/", "filter runs, ladder or log; Enter keeps, Esc clears"),
+    ("/", "filter a list or the log; Enter keeps, Esc clears"),
     ("s, S", "another order; the other way (or click a heading)"),
     (".", "hold the view; what happens is shown afterwards"),
     ("g", "jump to a run by the beginning of its id"),
@@ -69,7 +69,7 @@ def page_of(board: Board, viewing: Viewing, width: int, now_ms: int) -> Page:
     if viewing.view == "Runs":
         return runs_page(board, width, now_ms, words=viewing.words, sort=viewing.sort, reverse=viewing.reverse)
     if viewing.view == "Inbox":
-        return approvals_page(board, width, now_ms)
+        return approvals_page(board, width, now_ms, words=viewing.words)
     if viewing.view == "Metrics":
         return metrics_page(board, width, now_ms, ascii_only=viewing.ascii_only)
     if viewing.view == "Library":

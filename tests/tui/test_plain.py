@@ -198,6 +198,14 @@ async def test_the_inbox_says_the_numbers_that_its_commands_take(told):
     ]
 
 
+async def test_what_is_found_in_the_inbox_keeps_its_number(told):
+    assert await told("inbox ADA@example") == [
+        "2. approval of mails, node send, run 5a1d4c23, for 1.50s: mail.outbox to ada@example.org",
+        "`show N` says exactly what would leave",
+    ]
+    assert await told("inbox no such words") == ["nothing that waits has these words"]
+
+
 async def test_the_run_that_was_named_is_chosen_and_one_that_is_not_there_is_missed_once(feed, desk, said, words):
     plain = Plain(feed, desk, "5a1d", say=said.append)
     await feed.fill(plain.board, plain.tell)

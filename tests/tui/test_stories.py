@@ -239,10 +239,22 @@ async def test_each_view_has_its_own_filter_and_the_ladder_has_one(feed, desk, w
         assert "approve mail" in words.text(app)
         await press(app, pilot, "5")
         assert "run started" in words.text(app)
-        await press(app, pilot, "6", "slash")
+        await press(app, pilot, "7", "slash")
         assert "nothing is filtered here" in said(app)
         await press(app, pilot, "1")
         assert "FILTER state:waiting" in words.text(app)
+
+
+async def test_of_much_that_waits_a_person_finds_what_is_meant_by_words_of_what_would_leave(feed, desk, words):
+    async with at_the_screen(feed, desk) as (app, pilot):
+        await press(app, pilot, "6")
+        assert ("Which colour?" in words.text(app), "mail.outbox" in words.text(app)) == (True, True)
+        await press(app, pilot, "slash", *"Subject: MAILS", "enter")
+        assert ("Which colour?" in words.text(app), "mail.outbox" in words.text(app)) == (False, True)
+        await press(app, pilot, "slash", *"no such words", "enter")
+        assert "nothing that waits matches the filter" in words.text(app)
+        await press(app, pilot, "slash", "escape")
+        assert ("Which colour?" in words.text(app), "mail.outbox" in words.text(app)) == (True, True)
 
 
 async def test_from_a_node_a_person_goes_to_what_it_asked_for(feed, desk, words):
