@@ -23,6 +23,7 @@ from runloop.sandbox.foreign import (
     put_ok_u64,
     put_ok_unit,
 )
+from runloop.sandbox.remedies import NO_STDIN
 from runloop.sandbox.world import HOSTCALLS, WORLD, WORLD_VERSION
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ def _exit(_context: Any, _arguments: Any, _results: Any) -> None:
     raise current().halt("guest.trap", "the agent ended its own process (os._exit or the like); return a result or raise instead")
 
 
+def _no_stdin(_context: Any, _arguments: Any, _results: Any) -> None:
+    raise current().halt("guest.trap", NO_STDIN)
+
+
 def _random_bytes(_context: Any, arguments: Any, results: Any) -> None:
     count = arguments[0].of.u64
     if count > 1 << 20:
@@ -156,6 +161,7 @@ _WASI: dict[str, dict[str, Callable[[Any, Any, Any], None]]] = {
     "cli/terminal-stdout": {"get-terminal-stdout": lambda _context, _arguments, results: put_none(results[0])},
     "cli/terminal-stderr": {"get-terminal-stderr": lambda _context, _arguments, results: put_none(results[0])},
     "filesystem/preopens": {"get-directories": lambda _context, _arguments, results: put_empty_list(results[0])},
+    "cli/stdin": {"get-stdin": _no_stdin},
     "cli/stdout": {"get-stdout": _stream(1)},
     "cli/stderr": {"get-stderr": _stream(_STDERR)},
     "io/streams": {

@@ -18,6 +18,8 @@ HINTS: Final = {
     "worker.crashed": "the attempt can be repeated",
 }
 """By code alone."""
+NO_STDIN: Final = "the agent read standard input (descriptor 0), which an agent does not have"
+"""What is said where it was read by its number; ``sys.stdin`` is empty."""
 _NO_PROCESS: Final = "fork|forkpty|system|posix_spawnp?|exec\\w+|kill|killpg|waitpid"
 _SAID: Final = (
     (
@@ -32,6 +34,10 @@ _SAID: Final = (
         "an agent runs in one thread; nodes of an opening work side by side, and runloop_agent.spawn.opening starts one",
     ),
     (rf"\nAttributeError: module 'os' has no attribute '(?:{_NO_PROCESS})'", "an agent cannot start processes; use runloop_agent.exec"),
+    (
+        f"^{re.escape(NO_STDIN)}",
+        "give the agent what it needs under `with` or over an edge: a parameter of its function; runloop_agent.ask asks a person",
+    ),
     (r"\nEOFError(?:: EOF when reading a line)?$", "nobody types into an agent; use runloop_agent.ask.person"),
     (
         r'  File "<frozen os>", line \d+, in (?:__getitem__|__delitem__)\nKeyError: ',
