@@ -142,7 +142,8 @@ class People:
         try:
             await on_record(settled, self.stalled, _LOOKS)
         finally:
-            self._settled.pop(approval_id, None)
+            for name in [name for name, each in self._settled.items() if each is settled]:  # a no may have moved to what is asked anew
+                del self._settled[name]
         return shown
 
     def _bring(self, approval_id: str, root: str) -> None:
@@ -170,10 +171,23 @@ class People:
             return
         kind, meta = record["kind"], record["meta"]
         if kind in {"approval.decided", "approval.expired"}:
-            self._settle(meta["approval_id"], heard=kind == "approval.decided", changed=meta.get("decision") == CHANGED)
+            changed = meta.get("decision") == CHANGED
+            if not (changed and self._denies(meta["approval_id"])):
+                self._settle(meta["approval_id"], heard=kind == "approval.decided", changed=changed)
         elif kind in _OUTCOMES:
             approval_id = f"{record['run_id']}/{meta['node']}/{meta['call']}/{meta['attempt']}"
             self._settle(approval_id, heard=kind == "effect.completed" and not _by_default(meta.get("result")))
+
+    def _denies(self, approval_id: str) -> bool:
+        """Whether a run has yet to hear a no, which counts whatever would happen by now."""
+        return approval_id in self._given and self._given[approval_id].approved is False
+
+    def _hear_no(self, denied: str, approval_id: str) -> None:
+        """A no to what has changed meanwhile is one to what is asked in its place."""
+        if self._denies(denied):
+            self._given[approval_id] = self._given.pop(denied)
+            if (settled := self._settled.pop(denied, None)) is not None:
+                self._settled[approval_id] = settled
 
     def _settle(self, approval_id: str, *, heard: bool, changed: bool = False) -> None:
         """It is closed; whoever answered it a moment before is told so where the answer was not ``heard`` any more."""
@@ -233,6 +247,9 @@ class People:
             "scopes": [scope.value for scope in request.scopes],
             "taint": sorted(request.taint),
         }
+        if request.instead_of:
+            self.aside.asked(request.instead_of)
+            self._hear_no(request.instead_of, request.approval_id)
         given = await self._wait(request.approval_id, root, shown, request.asked_ms)
         if given is None:
             why = f"nobody answered within {self.wait_ms} ms" if self.wait_ms else "nobody follows the run any more"

@@ -165,9 +165,11 @@ class ApprovalDesk:
     async def _ask(self, call: CallInFlight, prepared: Prepared, ctx: CallContext, request: AdmissionRequest, admission: Admission) -> None:
         approval_id, before = self._asked_last(ctx.question_id)
         closes: list[Draft] = []
+        instead_of = ""
         if before is not None and before.what != prepared.what:  # what stands there now is not what was shown then
             if approval_id not in self.decisions:
                 closes.append(_expired(approval_id, prepared.action, ctx.node, ctx.attempt, ctx.call, CHANGED))
+                instead_of = approval_id
             before, approval_id = None, f"{ctx.question_id}/{ctx.now_ms}"
         if before is None:
             event_id = await self._requested(call, approval_id, prepared, *closes, self._asked(approval_id, prepared, ctx, admission))
@@ -190,6 +192,7 @@ class ApprovalDesk:
                 scopes=admission.scopes,
                 taint=ctx.taint,
                 asked_ms=None if before is None else before.at_ms,
+                instead_of=instead_of,
             )
             decision = await self._decided_by_person(call, asked, prepared, ctx, event_id, request)
         if not decision.approved:

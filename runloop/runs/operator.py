@@ -30,6 +30,8 @@ class ApprovalRequest:
     taint: frozenset[str]
     asked_ms: int | None = field(default=None, compare=False)
     """When it was asked first, where an earlier process did."""
+    instead_of: str = field(default="", compare=False)
+    """The id under which it was asked before it changed, where nobody had decided it: a no to that is one to this."""
 
 
 @dataclass(frozen=True, slots=True)

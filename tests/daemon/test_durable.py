@@ -367,6 +367,30 @@ async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_aske
         assert (await ended(link, run_id))["status"] == "succeeded"
 
 
+async def test_a_no_to_what_has_changed_meanwhile_counts_for_what_is_asked_in_its_place(daemon):
+    daemon.agent("mails", MAILS, "mail = true")
+    daemon.opening("mails")
+    daemon.settings |= {PARKS: 0, "mail.from": "one@example.org"}
+    daemon.start()
+    async with daemon.client() as link:
+        run_id = await parked(link, "mails", patient=True)
+    daemon.stop(signal.SIGKILL)
+    daemon.settings["mail.from"] = "two@example.org"
+    daemon.start()
+    async with daemon.client() as link:
+        (asked,) = await opened(link)
+        await link.ask("answer", approval_id=asked["approval_id"], approved=False, rationale="not this week")
+        assert (await ended(link, run_id))["status"] == "failed"
+    records = [json.loads(line) for line in daemon.rlp("attach", run_id).stdout.splitlines()]
+    ends = [
+        (each["kind"], each["meta"].get("decision"), each["meta"].get("rationale"))
+        for each in records
+        if each["kind"] in {"approval.expired", "approval.decided"}
+    ]
+    assert ends == [("approval.expired", "changed", None), ("approval.decided", "rejected", "not this week")]
+    assert list((daemon.state / "outbox").glob("*.eml")) == []
+
+
 async def test_of_two_daemons_beside_one_ledger_only_the_one_that_took_a_run_up_drives_it(daemon):
     mailing(daemon, parks=0)
     async with daemon.client() as link:
