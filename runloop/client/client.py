@@ -342,5 +342,8 @@ class Client:
 
 def _unreachable(place: Place) -> Unavailable:
     where = Where(file=str(place.socket), key="runtime.socket_path")
+    if place.is_closed:
+        hint = "it is another user's, and each user has a daemon of their own: leave runtime.socket_path out and start it with `rlp up`"
+        return Unavailable(f"this user may not use the socket {place.socket}", code="daemon.unreachable", where=where, hint=hint)
     hint = "start it with `rlp up`, or use --local where the verb has it"
     return Unavailable(f"the daemon at {place.socket} is unreachable", code="daemon.unreachable", where=where, hint=hint)

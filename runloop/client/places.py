@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +43,17 @@ class Place:
             return self.explicit or self.socket.is_socket()
         except PermissionError:  # a machine's daemon, to whom this user is a stranger
             return False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is something, or may be, that this user may not use."""
+        try:
+            self.socket.stat()
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return not os.access(self.socket, os.R_OK | os.W_OK, effective_ids=True)
 
     @property
     def of_the_machine(self) -> bool:

@@ -55,6 +55,32 @@ def test_a_socket_in_a_directory_that_is_closed_to_this_user_is_not_there(tmp_pa
             closed.chmod(0o700)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_who_names_another_users_socket_is_told_so_and_not_to_start_what_runs(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    for each in (tmp_path, *tmp_path.parents):
+        if each.owner() == "root" and each.name.startswith(("pytest", "test_")):
+            each.chmod(0o755)
+
+    def connects(path):
+        with pytest.raises(Unavailable) as caught:
+            asyncio.run(Client(path, settings=load(env={"HOME": str(tmp_path)}), token=TOKEN, reconnect_s=0).connect())
+        return caught.value.code, "another user" in caught.value.hint
+
+    with socket.socket(socket.AF_UNIX) as hidden, socket.socket(socket.AF_UNIX) as shown:
+        for each, path in ((hidden, closed / "rmp.sock"), (shown, tmp_path / "rmp.sock")):
+            each.bind(str(path))
+            each.listen()
+            path.chmod(0o600)
+        os.seteuid(NOBODY)
+        try:
+            said = [connects(path) for path in (closed / "rmp.sock", tmp_path / "rmp.sock", tmp_path / "none.sock")]
+        finally:
+            os.seteuid(0)
+    assert said == [("daemon.unreachable", True), ("daemon.unreachable", True), ("daemon.unreachable", False)]
+
+
 def write_token(path, mode=0o600):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(TOKEN + "\n")
