@@ -104,9 +104,21 @@ async def test_an_entity_is_given_where_its_domain_is_granted(make_ctx, crossing
 
     assert (await crossing(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx(kb_caps(["contacts"])))).result == kb.entity
     assert (await crossing(KbGet(Knowledge(), DOMAINS), {"key": "k"}, make_ctx(kb_caps(["contacts"])))).result is None
-    assert (await refusal(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx(kb_caps(["notes"])))).kind is CallErrorKind.DENIED
+    assert (await crossing(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx(kb_caps(["notes"])))).result is None
     assert (await refusal(KbGet(kb, DOMAINS), {"key": "k"}, make_ctx())).kind is CallErrorKind.DENIED
     assert '"notes"' in (await refusal(KbGet(kb, DOMAINS), {"key": "note:/a.md#0"}, make_ctx())).hint
+
+
+@pytest.mark.parametrize(
+    ("key", "domain"), [("contact:ab", "contacts"), ("event:3", "events"), ("mail:7", "messages"), ("run:0f8f", "runs")]
+)
+async def test_who_may_not_read_a_domain_is_not_told_what_is_in_it(make_ctx, refusal, key, domain):
+    there = Knowledge({"domain": domain, "key": key, "data": {}, "event_id": 1})
+    notes = make_ctx(kb_caps(["notes"]))
+
+    said = [await refusal(KbGet(kb, (*DOMAINS, "messages", "runs")), {"key": key}, notes) for kb in (there, Knowledge())]
+
+    assert [(each.code, f'"{domain}"' in each.hint) for each in said] == [("denied.kb.read.namespace_not_permitted", True)] * 2
 
 
 async def test_sql_is_asked_where_the_domain_query_is_named(make_ctx, crossing, refusal):

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 10
 DEFAULT_ROWS = 100
+EVENTS = "events"
+"""The domain of what is recorded, event by event; it is got by key, and not searched."""
+_DOMAINS = {"mail": "messages"}
+"""Domains that the keys of their entities do not begin with."""
 
 
 # What others wrote and a person imported, or agents made that may have seen it: an agent that read it does nothing outside without a
@@ -77,24 +81,25 @@ class KbGet:
 
     def prepare(self, args: Mapping[str, Any], ctx: CallContext) -> Prepared:
         """Check the call and say what it would do."""
-        if self._domains and all(ctx.caps.check_kb(domain, write=False) is not None for domain in self._domains):
-            kind = args["key"].partition(":")[0]
-            domain = next((each for each in self._domains if each.removesuffix("s") == kind), self._domains[0])
+        sort = args["key"].partition(":")[0]
+        domain = _DOMAINS.get(sort, f"{sort}s")
+        if domain in (*self._domains, EVENTS):  # refused before it is looked for: whether it is there is not for this agent
             require(ctx.caps.check_kb(domain, write=False))
+        elif self._domains and all(ctx.caps.check_kb(each, write=False) is not None for each in self._domains):
+            require(ctx.caps.check_kb(self._domains[0], write=False))
         return Prepared("kb.get", EffectClass.READ, f"read {args['key']}", data={"key": args["key"]})
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Do what was prepared."""
         try:
             entity = await self._kb.get(prepared.data["key"], raw_contacts=_raw_contacts(ctx))
-            labels = frozenset() if entity is None else await self._kb.labels([entity["event_id"]])
+            if entity is None or ctx.caps.check_kb(entity["domain"], write=False) is not None:
+                return Outcome(None)
+            labels = await self._kb.labels([entity["event_id"]])
         except RunloopError as error:
             raise _refused(error) from error
-        if entity is not None:
-            require(ctx.caps.check_kb(entity["domain"], write=False))
-            kind = entity["data"].get("kind") if entity["domain"] == "events" else None
-            return Outcome(entity, taint=labels | _outside([str(kind).replace(".", ":") if kind else entity["key"]]))
-        return Outcome(None)
+        kind = entity["data"].get("kind") if entity["domain"] == EVENTS else None
+        return Outcome(entity, taint=labels | _outside([str(kind).replace(".", ":") if kind else entity["key"]]))
 
 
 class KbQuery:
