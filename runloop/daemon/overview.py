@@ -46,7 +46,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "nodes": {"at_work": turns.at_work, "waiting": turns.waiting + daemon.session.pool.in_line, "limit": turns.limit},
         "approvals_open": daemon.people.open_count,
         "workers": dict(daemon.session.pool.health),
-        "guest": daemon.guest,
+        "guest": "preparing" if daemon.session.pool.prepares_python else daemon.guest,
         "library": daemon.library.counts,
         "problems": problems,
         "needs_restart": list(daemon.reloading.needs_restart),

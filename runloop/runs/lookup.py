@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from runloop.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from runloop.openings import Opening
+    from runloop.openings.model import Node
 
 MAX_BYTES = 4 << 20
 """More than any opening has; the language's own limit, with its own message, is lower."""
@@ -26,6 +30,13 @@ class OpeningText:
 
     source: str
     file: str | None = None
+
+
+def where_used(opening: Opening, node: Node, where: Where) -> Where:
+    """Where something is wrong with what a node uses: its own file where that is known, else the line that names it."""
+    if where.file is not None or opening.file is None:
+        return replace(where, node=where.node or node.id)
+    return replace(where, file=opening.file, line=node.use_at.line, column=node.use_at.column, node=node.id)
 
 
 def find_opening(name: str, search_dirs: Sequence[Path]) -> OpeningText:

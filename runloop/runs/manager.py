@@ -27,7 +27,6 @@ from runloop.runs.submission import SEED_BYTES, Submission, submit_key
 from runloop.runs.submitted import opening_of
 from runloop.runs.tree import Tree, find_tree, nests, recorded_tree
 from runloop.runs.unfinished import is_patient
-from runloop.sandbox.spec import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup, Services
     from runloop.runs.sources import RunSource
+    from runloop.sandbox.spec import Limits
 
 
 @dataclass(slots=True)
@@ -270,14 +270,14 @@ class RunManager:
 
     async def _prepare(self, bundles: Mapping[str, Bundle], python_guest: str | None = None) -> None:
         """Compile the guests before anything is recorded: a node's time-out counts its own work only."""
-        python = next((bundle for bundle in bundles.values() if bundle.kind == "python"), None)
-        if python is not None and python_guest is not None:
-            await self.services.guests.prepare(AttemptSpec("", "", 1, {}, {}, bytes(SEED_BYTES), 0).guest(python, Limits(), python_guest))
-        elif python is not None:
-            await self.services.guests.prepare()
-        for bundle in {bundle.digest: bundle for bundle in bundles.values() if bundle.kind != "python"}.values():
+        needed: dict[tuple[str, bool], tuple[Bundle, Limits]] = {}
+        for bundle in bundles.values():
+            limits = self.services.limits_of(bundle)
+            code = "python" if bundle.kind == "python" else bundle.digest
+            needed.setdefault((code, limits.fuel is not None), (bundle, limits))  # code that counts its fuel is compiled apart
+        for bundle, limits in needed.values():
             spec = AttemptSpec("", "", 1, {}, {}, bytes(SEED_BYTES), 0)
-            await self.services.guests.prepare(spec.guest(bundle, self.services.limits_of(bundle)))
+            await self.services.guests.prepare(spec.guest(bundle, limits, python_guest))
 
     def _started_meta(
         self, submission: Submission, versions: Versions, tree: Tree, seed: bytes, now_ms: int, taint: frozenset[str]

@@ -8,8 +8,9 @@ from operator import is_
 from typing import TYPE_CHECKING, TypeAlias
 
 from runloop.dataclass import dataclass
-from runloop.errors import RunloopError, Where
+from runloop.errors import RunloopError
 from runloop.openings import AgentPorts, OpeningError, check
+from runloop.runs.lookup import where_used
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -75,8 +76,7 @@ def _resolve(opening: Opening, resolve: Callable[[str, str | None], Bundle]) -> 
             try:
                 found[key] = resolve(node.name, node.variant)
             except RunloopError as error:
-                if error.where.node is None:
-                    error.where = Where(file=error.where.file, line=error.where.line, column=error.where.column, node=node.id)
+                error.where = where_used(opening, node, error.where)
                 raise
     return found
 

@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runloop.dataclass import dataclass
-from runloop.errors import RunloopError, Where
+from runloop.errors import RunloopError
 from runloop.openings import OpeningError, parse_once
 from runloop.openings.checks import check_ports, opening_ports
 from runloop.openings.errors import Report
 from runloop.openings.nesting import check_filled, check_params
 from runloop.openings.recursion import Recursion
-from runloop.runs.lookup import OpeningText
+from runloop.runs.lookup import OpeningText, where_used
 from runloop.runs.recovery import digest_of
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def find_tree(opening: Opening, text_of: Callable[[str], OpeningText], agent_of:
         for node in at.nodes:
             if node.kind == "agent":
                 if at is not opening and (node.name, node.variant) not in tree.agents:
-                    tree.agents[node.name, node.variant] = _found(node, partial(agent_of, node.name, node.variant))
+                    tree.agents[node.name, node.variant] = _found(at, node, partial(agent_of, node.name, node.variant))
             elif node.name not in openings:
-                openings[node.name] = _found(node, partial(text_of, node.name))
+                openings[node.name] = _found(at, node, partial(text_of, node.name))
                 pending += _parsed(openings[node.name])
     _check_nested(opening, {name: child for name, text in openings.items() for child in _parsed(text)})
     return Tree(openings, tree.agents)
@@ -100,12 +100,11 @@ def _check_nested(opening: Opening, below: Mapping[str, Opening]) -> None:
         raise OpeningError(report.problems)
 
 
-def _found(node: Node, find: Callable[[], Thing]) -> Thing:
+def _found(opening: Opening, node: Node, find: Callable[[], Thing]) -> Thing:
     try:
         return find()
     except RunloopError as error:
-        if error.where.node is None:
-            error.where = Where(file=error.where.file, line=error.where.line, column=error.where.column, node=node.id)
+        error.where = where_used(opening, node, error.where)
         raise
 
 

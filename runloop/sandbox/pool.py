@@ -229,6 +229,11 @@ class WorkerPool:
         """What each worker gave up: ``no_new_privileges``, ``landlock`` (its version, 0 where there is none), ``seccomp``."""
         return [peer.confinement for peer in self._peers]
 
+    @property
+    def prepares_python(self) -> bool:
+        """Whether the Python guest is being compiled, with or without the counting of fuel."""
+        return any(":" not in digest for digest, _ in self._compiling)
+
     # -- guests
 
     async def prepare(self, spec: GuestSpec | None = None) -> None:

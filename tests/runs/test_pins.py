@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, Where
 from runloop.openings import OpeningError, parse_opening
 from runloop.runs.pins import Pins
+from runloop.runs.submission import Submission
+from runloop.sandbox.spec import Limits
 
 TEXT = """version: 0
 name: two
@@ -68,13 +70,32 @@ async def test_an_agent_that_no_longer_fits_is_found_though_the_opening_was_chec
     assert shop.prepared == 1
 
 
-async def test_an_agent_that_is_gone_is_named_with_its_node():
+async def test_an_agent_that_is_gone_is_named_with_its_node_and_line():
     shop, opening = Shop(), parse_opening(TEXT)
     await shop.pin(opening)
     del shop.agents["two"]
     with pytest.raises(InvalidInput) as caught:
         await shop.pin(opening)
-    assert caught.value.where.node == "b"
+    assert caught.value.where == Where(node="b")
+    opening = parse_opening(TEXT, file="o.yaml")
+    with pytest.raises(InvalidInput) as caught:
+        await shop.pin(opening)
+    assert (caught.value.where.file, caught.value.where.line, caught.value.where.node) == ("o.yaml", 5, "b")
+
+
+async def test_a_guest_that_counts_its_fuel_is_compiled_before_anything_is_recorded(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': 1}\n")
+        b.agent("two", "@agent\ndef run(**inputs):\n    return {'out': 2}\n")
+        compiled = []
+
+        async def prepare(spec):
+            compiled.append((spec.kind, spec.limits.fuel))
+
+        object.__setattr__(b.services, "limits_of", lambda bundle: Limits(fuel=10**9 if bundle.name == "two" else None))
+        object.__setattr__(b.services, "guests", SimpleNamespace(prepare=prepare))
+        await b.manager.submit(Submission(parse_opening(TEXT)))
+    assert compiled == [("python", None), ("python", 10**9)]
 
 
 async def test_only_so_many_openings_are_remembered(monkeypatch):
