@@ -20,7 +20,7 @@ from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.text import fitted, legible
 
 if TYPE_CHECKING:
-    from runloop.client import Client
+    from runloop.client import Client, RunHandle
     from runloop.config import Settings
     from runloop.openings import Opening
     from runloop.runs.lookup import OpeningText
@@ -195,7 +195,7 @@ async def _detach(chosen: Chosen, settings: Settings, *, yes: bool, as_json: boo
     from runloop.cli.link import linked
 
     async with linked(settings) as client:
-        run = await client.submit(**_submission(chosen, settings), yes=yes, patient=True)
+        run = await _submitted(client, chosen, settings, yes=yes, patient=True)
         state = await run.state()
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json({"run_id": run.id, "opening_name": run.opening_name, "state": state, "topic": run.topic})
@@ -217,15 +217,14 @@ def working_directory() -> str:
     return place
 
 
-def _submission(chosen: Chosen, settings: Settings) -> dict[str, Any]:
-    """What is submitted: the opening as it is here, with the agents as they are here."""
-    return {
-        "source": chosen.found.source,
-        "file": chosen.found.file,
-        "params": chosen.params,
-        "workdir": working_directory(),
-        "agent_digests": _digests(chosen.opening, settings),
-    }
+async def _submitted(client: Client, chosen: Chosen, settings: Settings, **how: Any) -> RunHandle:
+    """The run that the daemon begins: the opening as it is here, with the agents as they are here."""
+    digests, broken = _digests(chosen.opening, settings)
+    submission = {"source": chosen.found.source, "file": chosen.found.file, "params": chosen.params, "workdir": working_directory()}
+    run = await client.submit(**submission, agent_digests=digests, **how)
+    if broken is not None:  # said once it runs: a daemon that has no other version says itself what is wrong
+        output.print_warning(*broken)
+    return run
 
 
 async def execute(chosen: Chosen, settings: Settings, shown: RunShown, *, yes: bool = False, local: bool = False) -> int:
@@ -259,15 +258,15 @@ async def _run_in_daemon(client: Client, chosen: Chosen, settings: Settings, sho
     from runloop.cli.remote import run_there
 
     async def submit(run_id: str, attended: bool) -> None:
-        await client.submit(**_submission(chosen, settings), request_id=run_id, yes=yes, attended=attended)
+        await _submitted(client, chosen, settings, request_id=run_id, yes=yes, attended=attended)
 
     return await run_there(client, shown, submit)
 
 
-def _digests(opening: Opening, settings: Settings) -> dict[str, str] | None:
-    """The agents as they are here, so that the daemon runs no others; None where one cannot be used here.
+def _digests(opening: Opening, settings: Settings) -> tuple[dict[str, str] | None, tuple[str, str] | None]:
+    """The agents as they are here, so that the daemon runs no others; None where one cannot be used here, and what to say of that.
 
-    Then the daemon runs the last version that it could load, which the person is told, or says why it has none.
+    Then the daemon runs the last version that it could load, or says why it has none.
     """
     from runloop.bundles.errors import BundleNotFound
     from runloop.runs.places import bundle_store
@@ -278,13 +277,12 @@ def _digests(opening: Opening, settings: Settings) -> dict[str, str] | None:
         try:
             bundle = store.resolve(name, variant)
         except BundleNotFound:
-            return None  # it may be where only the daemon looks
+            return None, None  # it may be where only the daemon looks
         except RunloopError as broken:
             why = f"agent {name!r} cannot be used as it is now: {broken.message}" + (f" ({broken.hint})" if broken.hint else "")
-            output.print_warning(broken.code, f"{why}; the daemon runs the last version that it could load")
-            return None
+            return None, (broken.code, f"{why}; the daemon runs the last version that it could load")
         found[name if variant is None else f"{name}@{variant}"] = bundle.digest
-    return found or None
+    return found or None, None
 
 
 def _check_trace_out(path: Path) -> None:

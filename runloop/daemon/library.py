@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runloop.config import Settings
 
 Loaded = TypeVar("Loaded")
+Key = TypeVar("Key")
 AgentKey = tuple[str, str | None]
 Signature = tuple[tuple[str, int, int, int], ...]
 
@@ -166,6 +167,11 @@ class Library:
         places = [*opening_dirs(self.settings, _nowhere(self.settings)), *self._disk.bundles.search_dirs, state / "policy-overrides"]
         return [path for path in dict.fromkeys(places) if path.is_dir()]
 
+    def linked(self) -> frozenset[Path]:
+        """The files elsewhere that openings are links to."""
+        found = (path for directory in opening_dirs(self.settings, _nowhere(self.settings)) for path in _yaml_files(directory))
+        return frozenset(Path(os.path.realpath(path)) for path in found if path.is_symlink())
+
     # ── loading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def rescan(self) -> list[Change]:
@@ -203,10 +209,7 @@ class Library:
         except BundleNotFound:
             return None
         except RunloopError as error:
-            lost = self._agents.get(key) or Entry(())
-            failed = _failed("agent", _ref(key), lost, error, self.clock_ms())
-            self._agents[key] = lost
-            return failed
+            return self._broken("agent", _ref(key), self._agents, key, self._agents.get(key) or Entry(()), error)
         signature = _signature([root, *self._disk.bundles.override_files(*key)])
         entry = self._agents.get(key)
         if entry is not None and entry.signature == signature:
@@ -216,9 +219,7 @@ class Library:
         try:
             bundle = self._disk.agent(*key)
         except RunloopError as error:
-            failed = _failed("agent", _ref(key), entry, error, self.clock_ms())
-            self._agents[key] = entry  # only now: runs may look for it at any moment
-            return failed
+            return self._broken("agent", _ref(key), self._agents, key, entry, error)
         changed = entry.loaded is None or entry.loaded != bundle or entry.error is not None
         entry.loaded, entry.digest, entry.error = bundle, bundle.digest, None
         self._agents[key] = entry
@@ -253,14 +254,18 @@ class Library:
         except RunloopError as error:
             wrong = error
         if wrong is not None:
-            failed = _failed("opening", name, entry, wrong, self.clock_ms())
-            self._openings[name] = entry
-            return failed
+            return self._broken("opening", name, self._openings, name, entry, wrong)
         digest = blake3(text.source.encode()).hexdigest()
         changed = entry.digest != digest or entry.error is not None
         entry.loaded, entry.digest, entry.error = text, digest, None
         self._openings[name] = entry
         return Change("opening", name, "loaded", digest) if changed else None
+
+    def _broken(self, what: str, name: str, held: dict[Key, Entry[Loaded]], key: Key, entry: Entry[Loaded], error: RunloopError) -> Change:
+        """Hold what could not be loaded, with the reason; what was loaded before still serves."""
+        entry.error, entry.since_ms = error, self.clock_ms()
+        held[key] = entry  # only now: runs may look for it at any moment
+        return Change(what, name, "broken", entry.digest, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,11 +290,6 @@ class WithWorkdir:
             if error.code != "opening.not_found":
                 raise
             return DiskLookup(self.library.settings, self.workdir).opening(name)
-
-
-def _failed(what: str, name: str, entry: Entry[Any], error: RunloopError, now_ms: int) -> Change:
-    entry.error, entry.since_ms = error, now_ms
-    return Change(what, name, "broken", entry.digest, error)
 
 
 def _ref(key: AgentKey) -> str:

@@ -37,6 +37,9 @@ class Reloading:
         self._log = log
         self._notifier = notifier
         self._files: Watcher
+        self._links: Watcher
+        """The directories of files elsewhere that openings are links to."""
+        self._linked: frozenset[Path] = frozenset()
         self._configs: Watcher | None = None
         self._concerning: set[Path] = set()
         """The files of settings and all directories above them: what changes there may change the settings."""
@@ -49,10 +52,20 @@ class Reloading:
     def watch(self) -> list[Watcher]:
         """Follow the files of agents, openings and configuration; what has to be closed."""
         self._files = Watcher(lambda _paths: self._rescan_soon(), self._unwatched)
-        self._files.watch(self._daemon.library.watched())
+        self._links = Watcher(self._linked_changed, self._unwatched, recursive=False)
+        self._watch_files()
         self._configs = Watcher(self._config_changed, self._unwatched, recursive=False, hidden=True)
         self._watch_settings()
-        return [self._files, self._configs]
+        return [self._files, self._links, self._configs]
+
+    def _watch_files(self) -> None:
+        self._files.watch(self._daemon.library.watched())
+        self._linked = self._daemon.library.linked()
+        self._links.watch(sorted({file.parent for file in self._linked if file.parent.is_dir()}))
+
+    def _linked_changed(self, paths: set[Path]) -> None:
+        if not paths or paths & self._linked:
+            self._rescan_soon()
 
     def _watch_settings(self, *, anew: bool = False) -> None:
         """Follow each file of settings where it is named and where it lies, and the nearest directory above one that is not there."""
@@ -105,7 +118,7 @@ class Reloading:
         """Read agents and openings anew, and tell what changed."""
         async with self._one_at_a_time:
             changes = await asyncio.to_thread(self._daemon.library.rescan)
-            self._files.watch(self._daemon.library.watched())
+            self._watch_files()
         for change in changes:
             self._tell(change)
         return changes

@@ -82,6 +82,8 @@ def root_of(row: Mapping[str, Any]) -> str:
 
 def only_one(ref: str, found: Collection[str], hint: str = "`rlp runs` lists the runs; the first letters of an id, or `last`, do") -> str:
     """The one id in ``found``. Raises InvalidInput ``run.unknown`` or ``run.ambiguous``."""
+    if not found and run_prefix(ref) == "last":
+        raise InvalidInput("there is no run yet, so that none is the last", code="run.unknown", hint="`rlp run OPENING` starts one")
     if not found:
         raise InvalidInput(f"there is no run {ref!r}", code="run.unknown", hint=hint)
     if len(found) > 1:

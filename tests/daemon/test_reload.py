@@ -51,6 +51,21 @@ async def test_a_saved_opening_is_the_one_that_runs_next_and_a_broken_one_leaves
     assert (nodes, repaired["problems"]) == (["second", "second"], [])
 
 
+async def test_a_file_elsewhere_that_an_opening_is_a_link_to_is_followed(daemon, words, tmp_path):
+    daemon.agent("quick", words.quick)
+    path, mine = daemon.opening("quick"), tmp_path / "mine"
+    mine.mkdir()
+    path.rename(mine / "kept.yaml")
+    path.symlink_to(mine / "kept.yaml")
+    daemon.start()
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+        for name in ("second", "third"):  # what changes while the watch is being set up is found without it
+            (mine / "new").write_text(words.one("quick").replace("id: a", f"id: {name}"))
+            (mine / "new").rename(mine / "kept.yaml")
+            assert (await changed(changes, "opening", "loaded"))["name"] == "quick"
+
+
 async def test_an_opening_in_the_brace_form_is_taken_in_like_any_other(daemon, words):
     daemon.agent("quick", words.quick)
     path = daemon.opening("quick")
@@ -104,6 +119,18 @@ def test_who_runs_an_agent_that_was_edited_and_not_built_is_told_that_the_versio
         assert (each.returncode, each.stderr.startswith(told)) == (0, True)
         assert each.stderr.endswith("; the daemon runs the last version that it could load\n")
     assert '{"out": ["done"]}' in ran.stdout
+
+
+def test_who_runs_an_agent_that_was_never_built_is_not_told_of_a_version_before(daemon, words):
+    directory = daemon.agent("quick", words.quick)
+    (directory / "agent.py").write_text(words.quick.replace("done", "new"))
+    daemon.opening("quick")
+    daemon.start()
+
+    ran, detached = daemon.rlp("run", "quick"), daemon.rlp("run", "quick", "--detach")
+
+    for each in (ran, detached):
+        assert (each.returncode, each.stderr.partition(":")[0]) == (5, "error[bundle.digest_mismatch]")
 
 
 async def test_a_run_keeps_the_version_that_it_began_with(daemon, words):

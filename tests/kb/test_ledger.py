@@ -23,7 +23,7 @@ from runloop.events.records import RunFinished, RunStarted, Versions
 from runloop.kb import Ledger
 from runloop.kb.errors import BlobMissing, KeyConflict, LedgerClosed, LedgerReadOnly
 from runloop.kb.ledger import _KNOWS
-from runloop.kb.runs import matching
+from runloop.kb.runs import find_run, matching
 
 
 def test_an_append_gives_the_stored_events_with_ids_from_one_without_gaps(ledger, contact):
@@ -258,6 +258,12 @@ def test_runs_are_found_by_the_beginning_of_their_id_newest_first(ledger, run):
     assert ledger.run_ids("0f8f") == [ids[0]]
     assert ledger.run_ids(limit=1) == [ids[1]]
     assert ledger.run_ids("zz") == []
+
+
+def test_where_nothing_ran_who_asks_for_the_last_run_is_told_how_to_start_one(ledger):
+    with pytest.raises(InvalidInput) as caught:
+        find_run(ledger, "last")
+    assert (caught.value.code, caught.value.hint) == ("run.unknown", "`rlp run OPENING` starts one")
 
 
 def test_the_last_run_is_the_newest_that_no_other_run_started(ledger, run):
