@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runloop.kb.ledger import Ledger
 MAX_CANDIDATES = 10
 MAX_FILE_BYTES = 256 * 1024 * 1024  # a larger file is not read to find its hash
+_BATCH = 500  # events that are looked at together
 _NOW = 2**63  # later than every event
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 _PLACE = re.compile(r"(.+):(\d{1,9})")
@@ -41,6 +42,8 @@ class Candidate:
     key: str
     what: str
     say: str
+    note: str = ""
+    """What a person should know of it besides."""
 
 
 def find(text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None = None, *, until: int | None = None) -> list[Candidate]:
@@ -52,7 +55,7 @@ def find(text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None = N
     if not word:
         return []
     search = _Search(word, ledger, db, folder, until)
-    for look in (search.exact, search.noted, search.alike):
+    for look in (search.exact, search.written, search.noted, search.alike):
         found = {each.key: each for each in look()}
         if found:
             return list(found.values())[:MAX_CANDIDATES]
@@ -91,6 +94,30 @@ class _Search:
                 yield from look()
         if not self._sort:
             yield from self._file()
+
+    def written(self) -> Iterator[Candidate]:
+        """The newest writing of what the file on this disk holds now, at this path or any; else the newest at this path."""
+        if self._sort or self._folder is None:
+            return
+        path = Path(self._path())
+        data = _content(path)
+        own, places = None if data is None else blake3(data).hexdigest(), {str(path), os.path.realpath(path)}
+        sql = "SELECT ended_event FROM effects WHERE name = 'files.write' AND status = 'completed' ORDER BY ended_event DESC"
+        numbers = [number for (number,) in self._rows(sql)]
+        here = same = 0
+        for begin in range(0, len(numbers), _BATCH):
+            for event in reversed(self._ledger.those(numbers[begin : begin + _BATCH])):
+                result = event.payload.get("meta", {}).get("result")
+                result = result if isinstance(result, dict) else {}  # it may have been erased
+                is_here, is_same = result.get("path") in places, own is not None and result.get("blake3") == own
+                if is_here and is_same:
+                    yield Candidate(f"event:{event.id}", "file written", f"event:{event.id}")
+                    return
+                here, same = here or is_here * event.id, same or is_same * event.id
+        if here or same:
+            note = "it was written over or changed since" if own is not None else "it is not there any more"
+            number = same or here
+            yield Candidate(f"event:{number}", "file written", f"event:{number}", "" if same else note)
 
     def noted(self) -> Iterator[Candidate]:
         """Any other key under which events are known: the newest of them."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -489,10 +490,30 @@ def test_what_may_be_several_things_lists_how_to_say_each(kb, contact):
         assert only(way, kb.find(way), str).key.startswith(way)
 
 
+def test_a_file_that_a_run_wrote_is_known_by_its_place_and_by_what_was_written(kb, tmp_path):
+    def wrote(path, text):
+        return {"result": {"path": str(path), "bytes": len(text), "blake3": blake3(text.encode()).hexdigest(), "previous": None}}
+
+    report, other = tmp_path / "report.md", tmp_path / "other.md"
+    record = Recording(kb)
+    record.begin()
+    written = ((report, "one"), (report, "two"), (other, "three"))
+    calls = [("files.write", "external", {"path": str(path)}, wrote(path, text)) for path, text in written]
+    ids = record.node("write", [*calls, ("files.write", "external", {"path": str(report)}, None)])
+    found = {}
+    for text in ("one", "two", "three", "by hand", None):
+        report.unlink() if text is None else report.write_text(text)
+        [each] = kb.find("report.md", tmp_path)
+        found[text] = kb.explain(each.key, RunTelling(kb))["root"], each.note
+    changed, gone = "it was written over or changed since", "it is not there any more"
+    assert [*found.values()] == [
+        (f"event:{ids[0]}", ""), (f"event:{ids[1]}", ""), (f"event:{ids[2]}", ""), (f"event:{ids[1]}", changed), (f"event:{ids[1]}", gone),
+    ]  # fmt: skip
+    assert [kb.find(text, folder) for text, folder in (("report.md", None), ("none.md", tmp_path), ("run:report.md", tmp_path))] == [[]] * 3
+
+
 def test_a_file_is_known_by_its_content_wherever_it_lies(kb, tmp_path):
     import hashlib
-
-    from blake3 import blake3
 
     content = b"what the run wrote\n"
     sha256 = hashlib.sha256(content).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,6 +87,8 @@ def why(
         if found is None:
             return _explain_line(text, form, style, sought=not line)
         said = kb.explain(found.key, RunTelling(kb), max_steps=limit)
+    if found.note:
+        print(f"note: {found.note}", file=sys.stderr)
     match form:
         case Format.JSON:
             output.print_json(said)
