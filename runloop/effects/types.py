@@ -139,7 +139,8 @@ class Prepared:
     """What a call would do, complete before anything is done.
 
     ``what`` is the exact content that a person approves and that the record keeps. ``data`` is for ``perform`` alone.
-    ``external`` changes something outside Runloop; ``leaves_machine`` sends content to another host.
+    ``external`` changes something outside Runloop; ``leaves_machine`` sends content to another host. ``because`` is why a person is asked
+    where that is not plain.
     """
 
     action: str
@@ -149,6 +150,7 @@ class Prepared:
     external: bool = False
     reversible: bool = False
     leaves_machine: bool = False
+    because: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -37,7 +37,8 @@ class AdmissionRequest:
 
     ``klass`` is the effect class of contracts section 2. ``leaves_machine``: content goes to a host that is not part of this
     installation. ``taint`` names where outside content came from. ``denial`` is what the capability check said. ``argv`` is the
-    command of an exec. ``operator_present``: somebody can answer an approval now. ``yes``: ``--yes`` was given.
+    command of an exec. ``because`` says why an external action is one where that is not plain. ``operator_present``: somebody can answer an
+    approval now. ``yes``: ``--yes`` was given.
     """
 
     action: str
@@ -53,6 +54,7 @@ class AdmissionRequest:
     leaves_machine: bool = True
     taint: frozenset[str] = frozenset()
     argv: tuple[str, ...] = ()
+    because: str = ""
     opening: OpeningPolicy = OpeningPolicy()
     confirm_external_actions: bool = True
     operator_present: bool = False
@@ -130,7 +132,7 @@ def _external(request: AdmissionRequest) -> Objection | None:
     if not confirm or not (request.external or request.klass == "external"):
         return None
     scopes = frozenset(Scope) - {Scope.ALWAYS} if request.destructive else frozenset(Scope)
-    return Objection(_Strength.ASK, "it changes something outside Runloop", in_advance=True, scopes=scopes)
+    return Objection(_Strength.ASK, request.because or "it changes something outside Runloop", in_advance=True, scopes=scopes)
 
 
 RULES: tuple[Rule, ...] = (

@@ -95,6 +95,11 @@ class ExecGrants:
         spelled = [len(prefix) for prefix in self.read_only if _adds_operands(argv, prefix)]
         return argv[max(spelled) :] if spelled else None
 
+    def option_added(self, argv: Argv) -> tuple[Argv, str]:
+        """The longest read-only entry with which ``argv`` begins, and the first option that it adds; nothing where there is none."""
+        begun = max((prefix for prefix in self.read_only if _starts(argv, prefix)), key=len, default=())
+        return begun, next((word for word in argv[len(begun) :] if word.startswith("-")), "") if begun else ""
+
     def intersect(self, other: ExecGrants) -> ExecGrants:
         """Return what both allow, and without approval only what both allow without."""
         return ExecGrants(_inner(self.commands, other.commands, _starts), _inner(self.read_only, other.read_only, _adds_operands))

@@ -152,6 +152,7 @@ class ApprovalDesk:
             denial=denial,
             external=prepared.external,
             reversible=prepared.reversible,
+            because=prepared.because,
             leaves_machine=prepared.leaves_machine and prepared.action not in _PERSONS_OWN,
             taint=ctx.taint,
             argv=tuple(argv),

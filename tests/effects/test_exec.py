@@ -100,6 +100,17 @@ async def test_a_command_listed_as_read_only_is_a_read(run, make_ctx):
     assert (prepared.klass, prepared.external) == (EffectClass.READ, False)
 
 
+async def test_who_is_asked_about_a_command_that_is_almost_read_only_is_told_what_is_not(run, guarded, make_ctx):
+    notes, secret = guarded
+    granted = make_ctx(caps(notes, read_only=[("cat",), ("git", "log")]))
+    said = [run.prepare({"argv": argv}, granted).because for argv in (["cat", "-n", "x"], ["cat", str(secret)], ["echo", "x"])]
+    assert said == [
+        "policy.caps lists cat as read-only, but not with -n",
+        f"it names {secret}, which fs in policy.caps does not grant",
+        "",
+    ]
+
+
 @pytest.fixture
 def guarded(tmp_path):
     """A directory of notes with a file that is nobody's and a link out of it, and what the link leads to."""

@@ -269,3 +269,9 @@ def test_what_cannot_be_taken_back_is_never_offered_for_always(request_):
 @given(requests)
 def test_a_denied_capability_is_a_deny_whatever_else_is_said(request_):
     assert admit(replace(request_, denial=DENIAL)).decision == "deny"
+
+
+def test_why_an_external_action_is_one_is_said_where_that_is_not_plain():
+    request = replace(EXEC, argv=("git", "log"), operator_present=True)
+    said = [admit(replace(request, because=because)).reason for because in ("", "git log is read-only, but not with -p")]
+    assert said == ["it changes something outside Runloop", "git log is read-only, but not with -p"]

@@ -101,3 +101,15 @@ def test_an_entry_that_would_grant_any_program_is_refused(argv, problem):
 )
 def test_commands_that_destroy_are_told_from_those_that_do_not(argv, destructive):
     assert is_destructive(argv) is destructive
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("git", "status", "src", "--output=x", "-v"), (("git", "status"), "--output=x")),
+        (("git", "log", "--oneline", "--output=x"), (("git", "log", "--oneline"), "--output=x")),
+        (("git", "fetch", "--all"), ((), "")),
+    ],
+)
+def test_what_is_added_to_a_read_only_entry_is_named(argv, said):
+    assert GRANTED.exec.option_added(argv) == said

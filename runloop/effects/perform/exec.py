@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_TIMEOUT_MS = 30_000
+_OPTION_SHOWN = 60
 DEFAULT_OUTPUT_BYTES = 256 * 1024
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _HAS_PROC = Path("/proc/self/fd").is_dir()
@@ -59,17 +60,25 @@ class ExecRun:
             "stdin": stdin,
             "timeout_ms": args.get("timeout_ms", DEFAULT_TIMEOUT_MS),
         }
-        if self._only_reads(argv, cwd, ctx):
+        doubt = self._doubt(argv, cwd, ctx)
+        if doubt is None:
             return Prepared("exec.run", EffectClass.READ, shown, data=data)
         target = _target((program, *argv[1:]), cwd, stdin)
-        return Prepared("exec.run", EffectClass.EXTERNAL, shown, (target,), external=True, leaves_machine=True, data=data)
+        return Prepared("exec.run", EffectClass.EXTERNAL, shown, (target,), external=True, leaves_machine=True, because=doubt, data=data)
 
-    def _only_reads(self, argv: tuple[str, ...], cwd: str | None, ctx: CallContext) -> bool:
-        """Whether policy calls the command read-only, and it names no file that the agent may not read itself."""
+    def _doubt(self, argv: tuple[str, ...], cwd: str | None, ctx: CallContext) -> str | None:
+        """Why a command is asked about, empty where no more is to be said.
+
+        None where policy calls it read-only, and it names no file that the agent may not read itself.
+        """
         operands = ctx.caps.exec.operands(argv)
-        if operands is None or unasked_problem(argv) is not None:
-            return False
-        return all(self._readable(word, cwd, ctx) for word in operands if _is_file(word, cwd))
+        if operands is None:
+            begun, option = ctx.caps.exec.option_added(argv)
+            return f"policy.caps lists {shlex.join(begun)} as read-only, but not with {option[:_OPTION_SHOWN]}" if begun else ""
+        if unasked_problem(argv) is not None:
+            return ""
+        hidden = next((word for word in operands if _is_file(word, cwd) and not self._readable(word, cwd, ctx)), None)
+        return None if hidden is None else f"it names {hidden}, which fs in policy.caps does not grant"
 
     def _readable(self, word: str, cwd: str | None, ctx: CallContext) -> bool:
         path = _path(word, cwd)
