@@ -220,8 +220,10 @@ def working_directory() -> str:
 async def _submitted(client: Client, chosen: Chosen, settings: Settings, **how: Any) -> RunHandle:
     """The run that the daemon begins: the opening as it is here, with the agents as they are here."""
     digests, broken = _digests(chosen.opening, settings)
-    submission = {"source": chosen.found.source, "file": chosen.found.file, "params": chosen.params, "workdir": working_directory()}
-    run = await client.submit(**submission, agent_digests=digests, **how)
+    found = chosen.found
+    run = await client.submit(
+        source=found.source, file=found.file, params=chosen.params, workdir=working_directory(), agent_digests=digests, **how
+    )
     if broken is not None:  # said once it runs: a daemon that has no other version says itself what is wrong
         output.print_warning(*broken)
     return run
