@@ -50,12 +50,15 @@ def _scalar(raw: Raw, wanted: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Boolean:
-    """true, yes, on, 1 or false, no, off, 0, in any case."""
+    """true, yes, on, 1 or false, no, off, 0, in any case; ``never`` is one that cannot be true."""
 
+    never: bool = False
     name: str = "bool"
 
     def read(self, raw: Raw, expansion: Expansion) -> bool:
         text = _scalar(raw, "true or false").strip().lower()
+        if text in TRUE and self.never:
+            raise _wrong(raw, "false")
         if text in TRUE:
             return True
         if text in FALSE:

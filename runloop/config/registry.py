@@ -19,7 +19,7 @@ class Key:
     """One setting.
 
     ``default`` is text or data as a person would write it (``{state}`` stands for the state directory), or ``None`` for not set.
-    ``effect`` names what reads the key; an empty one means that nothing does in this version, and setting it says so.
+    ``effect`` names what reads the key. Where nothing does, ``instead`` says what holds in its place, and so does setting it.
     ``limit`` names the hard limit that narrows the key; ``tighten`` is how a hard limit itself combines over the layers.
     """
 
@@ -28,6 +28,7 @@ class Key:
     default: Any
     doc: str
     effect: str = ""
+    instead: str = ""
     nullable: bool = False
     aliases: tuple[str, ...] = ()
     deprecated: tuple[str, ...] = ()

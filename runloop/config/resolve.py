@@ -164,6 +164,10 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _idle(key: Key) -> str:
+    return f"{key.path} ({key.instead})"
+
+
 def _warn(found: Mapping[str, Explanation], layers: Sequence[Layer], findings: Findings) -> None:
     """Name what was set but nothing reads, search directories that do not exist, and an empty denylist."""
     for layer in layers:
@@ -171,7 +175,7 @@ def _warn(found: Mapping[str, Explanation], layers: Sequence[Layer], findings: F
         if idle:
             verb = "has" if len(idle) == 1 else "have"
             place = layer.source if layer.name in ("system", "user") else ""
-            message = f"{', '.join(idle)} {verb} no effect in this version"
+            message = f"{', '.join(_idle(found[path].key) for path in idle)} {verb} no effect"
             findings.warnings.append(ConfigWarning("config.no_effect", message, Where(file=place or None)))
     for path in ("openings.search_dirs", "agents.search_dirs"):
         if found[path].layer != "default":

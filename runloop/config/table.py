@@ -23,6 +23,7 @@ MAIL = "mail.send over SMTP"
 ROUTING = "rlp route and the shell"
 MONITOR = "agtop"
 SECRETS = "secrets of models, mail and agents"
+_CASES = "the answers of models in tests are in the cases of `rlp agent test`"
 _OTHER_SECRET_PROVIDERS = ("stub", "pass", "age", "secret-service", "os-keyring")
 
 
@@ -48,12 +49,13 @@ GENERAL: tuple[Key, ...] = (
         "Version of the configuration format.",
         effect="reading the file",
     ),
-    Key("runtime.base", _TEXT, "debian", "Base system of native agents."),
+    Key("runtime.base", _TEXT, "debian", "Base system of agents.", instead="agents run in a sandbox, without a base system"),
     Key(
         "runtime.agent_container",
         Text(pattern="wasm32-wasip1", wanted='"wasm32-wasip1"'),
         "wasm32-wasip1",
         "Container of an agent whose manifest names none.",
+        instead="without `kind` in its manifest an agent is `python`, with `entry_wasm` `wasm32-wasip1`",
         aliases=("RUNLOOP_RUNTIME_AGENT_CONTAINER",),
     ),
     Key(
@@ -125,10 +127,19 @@ GENERAL: tuple[Key, ...] = (
         effect=TURNS,
         reload=True,
     ),
-    Key("runtime.pressure_threshold.cpu_pct", _PERCENT, "90", "CPU use above which no agent starts.", reload=True),
-    Key("runtime.pressure_threshold.mem_pct", _PERCENT, "90", "Memory use above which no agent starts.", reload=True),
-    Key("runtime.pressure_threshold.io_wait_pct", _PERCENT, "50", "I/O wait above which no agent starts.", reload=True),
-    Key("runtime.spawn_ready_timeout_ms", Integer(1, 3_600_000), "5000", "Time an agent has to become ready."),
+    Key("runtime.pressure_threshold.cpu_pct", _PERCENT, "90", "CPU use above which no agent starts.", reload=True, instead="nothing yet"),
+    Key(
+        "runtime.pressure_threshold.mem_pct", _PERCENT, "90", "Memory use above which no agent starts.", reload=True, instead="nothing yet"
+    ),
+    Key(
+        "runtime.pressure_threshold.io_wait_pct",
+        _PERCENT,
+        "50",
+        "I/O wait above which no agent starts.",
+        reload=True,
+        instead="nothing yet",
+    ),
+    Key("runtime.spawn_ready_timeout_ms", Integer(1, 3_600_000), "5000", "Time an agent has to become ready.", instead="nothing yet"),
 )
 
 SANDBOX: tuple[Key, ...] = (
@@ -151,10 +162,22 @@ KB: tuple[Key, ...] = (
     Key("kb.root_dir", PathText(), "{state}/pog", "Directory of the knowledge base.", effect=LEDGER, aliases=("RUNLOOP_KB_ROOT_DIR",)),
     Key("kb.events_db", _FILE_NAME, "events.sqlite", "File name of the ledger.", effect=LEDGER, deprecated=("kb.ledger",)),
     Key("kb.view_db", _FILE_NAME, "pog.sqlite", "File name of the projections.", effect=LEDGER, deprecated=("kb.materialized",)),
-    Key("kb.wal", Boolean(), "true", "Write-ahead log; always on."),
-    Key("kb.fts", Boolean(), "false", "Full-text search; always on."),
-    Key("kb.redaction.at_query_time", Boolean(), "true", "Mask in answers to queries; always, where `security.redaction.enabled` is on."),
-    Key("kb.redaction.materialize_masked_columns", Boolean(), "true", "Store masked columns; never: what is stored is stored as it was."),
+    Key("kb.wal", Boolean(), "true", "Write-ahead log.", instead="always on"),
+    Key("kb.fts", Boolean(), "false", "Full-text search.", instead="always on"),
+    Key(
+        "kb.redaction.at_query_time",
+        Boolean(),
+        "true",
+        "Mask in answers to queries.",
+        instead="`security.redaction.enabled` switches masks",
+    ),
+    Key(
+        "kb.redaction.materialize_masked_columns",
+        Boolean(),
+        "true",
+        "Store masked columns.",
+        instead="never: what is stored is stored as it was",
+    ),
 )
 
 SECURITY: tuple[Key, ...] = (
@@ -183,11 +206,17 @@ SECURITY: tuple[Key, ...] = (
         "Install and run agents that nobody signed.",
         effect="rlp agent install and every run",
     ),
-    Key("security.allowed_agent_signers", _TEXTS, [], "Signers that are trusted."),
-    Key("security.require_signed_messages", Boolean(), "false", "Refuse unsigned frames."),
-    Key("security.caps.audit_on_allow", Boolean(), "false", "Record allowed uses of capabilities."),
+    Key("security.allowed_agent_signers", _TEXTS, [], "Signers that are trusted.", instead="nothing yet"),
+    Key(
+        "security.require_signed_messages",
+        Boolean(never=True),
+        "false",
+        "Refuse unsigned frames; frames are never signed, so true is refused.",
+        instead="the system says who connects, and who decides needs the operator token",
+    ),
+    Key("security.caps.audit_on_allow", Boolean(), "false", "Record allowed uses of capabilities.", instead="nothing yet"),
     Key("security.caps.audit_on_deny", Boolean(), "true", "Record denied uses of capabilities.", effect="the ledger of every run"),
-    Key("security.caps.fail_on_empty", Boolean(), "false", "Refuse to start an agent without capabilities."),
+    Key("security.caps.fail_on_empty", Boolean(), "false", "Refuse to start an agent without capabilities.", instead="nothing yet"),
     Key(
         "security.secrets.provider",
         Text(("auto", "keyring", "env"), unserved=dict.fromkeys(_OTHER_SECRET_PROVIDERS, "Use auto, keyring or env.")),
@@ -210,16 +239,48 @@ SECURITY: tuple[Key, ...] = (
         effect=APPROVALS,
         reload=True,
     ),
-    Key("security.secrets.root", PathText(), "{state}/secrets", "Directory of file-based secrets."),
-    Key("security.secrets.encryption", _TEXT, "none", "Encryption of file-based secrets."),
-    Key("security.secrets.master_key", _ANY_TEXT, None, "Master key of file-based secrets.", nullable=True, secret=True),
-    Key("security.secrets.allow_export", Boolean(), "false", "Let secrets be exported."),
-    Key("security.secrets.allow_list", Boolean(), "false", "Let the names of secrets be listed."),
-    Key("security.secrets.default_ttl", Integer(), "0", "Seconds that a secret is kept in memory; 0 is not at all."),
-    Key("security.testing.broker_mode", _TEXT, None, "Mode of the broker in tests.", nullable=True),
-    Key("security.testing.broker_seed", Integer(), None, "Seed of the broker in tests.", nullable=True),
-    Key("security.testing.allow_missing_secrets", Boolean(), "false", "Start agents whose secrets are missing."),
-    Key("security.testing.expose_raw_secrets", Boolean(), "false", "Hand secrets to agents as text; refused always."),
+    Key("security.secrets.root", PathText(), "{state}/secrets", "Directory of file-based secrets.", instead="nothing yet"),
+    Key(
+        "security.secrets.encryption",
+        Text(("none",), unserved=dict.fromkeys(("age", "aes", "aes-gcm"), "The keyring encrypts what it keeps.")),
+        "none",
+        "Encryption of file-based secrets; there is none.",
+        instead="files are read as they are; the keyring encrypts what it keeps",
+    ),
+    Key(
+        "security.secrets.master_key",
+        _ANY_TEXT,
+        None,
+        "Master key of file-based secrets.",
+        instead="a key beside what it opens protects nothing; the keyring encrypts what it keeps",
+        nullable=True,
+        secret=True,
+    ),
+    Key(
+        "security.secrets.allow_export",
+        Boolean(),
+        "false",
+        "Let secrets be exported.",
+        instead="never: a secret goes to the hosts of `security.secrets.hosts` only",
+    ),
+    Key("security.secrets.allow_list", Boolean(), "false", "Let the names of secrets be listed.", instead="never"),
+    Key("security.secrets.default_ttl", Integer(), "0", "Seconds that a secret is kept in memory; 0 is not at all.", instead="nothing yet"),
+    Key("security.testing.broker_mode", _TEXT, None, "Mode of the broker in tests.", nullable=True, instead=_CASES),
+    Key("security.testing.broker_seed", Integer(), None, "Seed of the broker in tests.", nullable=True, instead=_CASES),
+    Key(
+        "security.testing.allow_missing_secrets",
+        Boolean(),
+        "false",
+        "Start agents whose secrets are missing.",
+        instead="always: only a call that needs one fails, with `secrets.missing`",
+    ),
+    Key(
+        "security.testing.expose_raw_secrets",
+        Boolean(never=True),
+        "false",
+        "Hand secrets to agents as text; they get handles, so true is refused.",
+        instead="never: agents get handles",
+    ),
 )
 
 MAIL_KEYS: tuple[Key, ...] = (
@@ -307,7 +368,7 @@ REST: tuple[Key, ...] = (
     ),
     Key("router.known_commands", _TEXTS, [], "Names of further programs, which need not be installed.", effect=ROUTING, reload=True),
     Key("ui.theme", Text(("mono", "dark", "light", "contrast")), "mono", "Theme of agtop.", effect=MONITOR),
-    Key("ui.confirm_prompts", _TEXT, "inline", "Where approvals are asked.", reload=True),
+    Key("ui.confirm_prompts", _TEXT, "inline", "Where approvals are asked.", reload=True, instead="nothing yet"),
     Key(
         "logging.level",
         Text(("trace", "debug", "info", "warn", "error")),
@@ -319,13 +380,14 @@ REST: tuple[Key, ...] = (
     ),
     Key("logging.file", PathText(), None, "File of the log; not set is stderr.", effect=LOG, nullable=True),
     Key("logging.format", Text(("auto", "json", "text")), "auto", "Form of the log; auto is text on a terminal.", effect=LOG),
-    Key("observability.traces.enabled", Boolean(), "false", "Export traces."),
-    Key("observability.traces.otlp_endpoint", _TEXT, None, "Where traces go.", nullable=True),
+    Key("observability.traces.enabled", Boolean(), "false", "Export traces.", instead="nothing yet"),
+    Key("observability.traces.otlp_endpoint", _TEXT, None, "Where traces go.", nullable=True, instead="nothing yet"),
     Key(
         "observability.traces.sampling",
         Text(pattern=r"parent|always_on|ratio:(0(\.[0-9]+)?|1(\.0+)?)", wanted="parent, always_on or ratio:N with N from 0 to 1"),
         "parent",
         "Which traces are exported: parent, always_on or ratio:N.",
+        instead="nothing yet",
     ),
     Key(
         "observability.metrics_interval_ms",
@@ -357,6 +419,7 @@ REST: tuple[Key, ...] = (
         ListOf(Text(("ui", "tui", "agent"))),
         ["ui", "tui"],
         "Kinds of client that may answer an approval.",
+        instead="nothing yet",
     ),
 )
 

@@ -44,7 +44,7 @@ def keys() -> str:
                 key.kind.name,
                 _default(key),
                 key.doc + (f" Held by `{key.limit}`." if key.limit else ""),
-                key.effect or "*nothing yet*",
+                key.effect or f"*nothing*: {key.instead}",
                 "yes" if key.reloadable and key.effect else "",
             )
             for key in members

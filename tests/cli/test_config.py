@@ -104,8 +104,9 @@ def test_explain_says_which_change_needs_a_daemon_that_is_started_anew(capsys):
 
 
 def test_explain_says_when_nothing_reads_a_key(capsys):
-    assert "  read by      nothing in this version" in run(capsys, "explain", "ui.confirm_prompts", "--table")[1]
-    assert json.loads(run(capsys, "explain", "ui.confirm_prompts", "--json")[1])["read_by"] is None
+    assert "  read by      nothing: always on" in run(capsys, "explain", "kb.wal", "--table")[1]
+    explained = json.loads(run(capsys, "explain", "kb.wal", "--json")[1])
+    assert (explained["read_by"], explained["instead"]) == (None, "always on")
 
 
 def test_explain_finds_a_key_by_its_old_name(capsys):

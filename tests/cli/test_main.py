@@ -226,8 +226,8 @@ def test_warnings_of_the_settings_are_printed_once(capsys, verb):
         context.settings({"sandbox.workers": 1})
 
     verb(command)
-    assert main.main(["--set", "ui.confirm_prompts=x", "try"]) == 0
-    assert capsys.readouterr().err == "warning[config.no_effect]: ui.confirm_prompts has no effect in this version\n"
+    assert main.main(["--set", "kb.wal=yes", "try"]) == 0
+    assert capsys.readouterr().err == "warning[config.no_effect]: kb.wal (always on) has no effect\n"
 
 
 def test_control_characters_of_an_error_never_reach_the_terminal(capsys, verb):

@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from runloop.config.errors import ConfigError
 from runloop.config.registry import all_keys, lookup, sections
 
 
@@ -87,9 +90,26 @@ def test_the_old_socket_directory_is_rewritten(machine, codes):
 
 
 def test_setting_a_key_that_nothing_reads_is_said_once_for_a_layer(machine):
-    file = machine.user("ui: {confirm_prompts: inline}\nkb: {wal: true}\nmodels: {default: m}")
+    file = machine.user("security: {secrets: {allow_list: true}}\nkb: {wal: true}\nmodels: {default: m}")
     messages = [str(warning) for warning in machine.load().warnings if warning.code == "config.no_effect"]
-    assert messages == [f"ui.confirm_prompts, kb.wal have no effect in this version ({file})"]
+    assert messages == [f"security.secrets.allow_list (never), kb.wal (always on) have no effect ({file})"]
+
+
+def test_what_nothing_reads_says_what_holds_instead():
+    assert [path for path, key in all_keys().items() if bool(key.effect) == bool(key.instead)] == []
+
+
+@pytest.mark.parametrize("key", ["security.require_signed_messages", "security.testing.expose_raw_secrets"])
+def test_a_setting_that_would_promise_what_is_not_kept_is_refused(machine, key):
+    assert machine.load({key: False}).get(key) is False
+    with pytest.raises(ConfigError, match=re.escape(f"{key} must be false (found")):
+        machine.load({key: True})
+
+
+def test_files_of_secrets_are_never_said_to_be_encrypted(machine):
+    with pytest.raises(ConfigError) as caught:
+        machine.load({"security.secrets.encryption": "age"})
+    assert caught.value.hint == "The keyring encrypts what it keeps."
 
 
 def test_a_key_that_something_reads_gives_no_warning(machine):
