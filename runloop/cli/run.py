@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -222,11 +223,22 @@ async def _submitted(client: Client, chosen: Chosen, settings: Settings, **how: 
     digests, broken = _digests(chosen.opening, settings)
     found = chosen.found
     run = await client.submit(
-        source=found.source, file=found.file, params=chosen.params, workdir=working_directory(), agent_digests=digests, **how
-    )
+        source=found.source, file=found.file, params=chosen.params, workdir=working_directory(), agent_digests=digests,
+        traceparent=_traceparent(), **how,
+    )  # fmt: skip
     if broken is not None:  # said once it runs: a daemon that has no other version says itself what is wrong
         output.print_warning(*broken)
     return run
+
+
+def _traceparent() -> str | None:
+    """The span that this command is part of, as the variable ``TRACEPARENT`` says; what cannot be understood there counts for nothing."""
+    given = os.environ.get("TRACEPARENT")
+    if given is None:
+        return None
+    from runloop.events.traceparent import origin_of
+
+    return None if origin_of(given) is None else given
 
 
 async def execute(chosen: Chosen, settings: Settings, shown: RunShown, *, yes: bool = False, local: bool = False) -> int:
@@ -249,7 +261,8 @@ async def _run_here(chosen: Chosen, settings: Settings, shown: RunShown, *, yes:
     from runloop.runs.submission import Submission
 
     async with session(settings, shown.person(), progress=show_compiling) as opened:
-        current = await opened.manager.submit(Submission(chosen.opening, yes=yes, workdir=working_directory()), (shown.take,))
+        submission = Submission(chosen.opening, yes=yes, workdir=working_directory(), traceparent=_traceparent())
+        current = await opened.manager.submit(submission, (shown.take,))
         with shown.watching(current.cancel) as interrupts:
             result = await opened.manager.drive(current)
         shown.end(result)

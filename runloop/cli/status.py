@@ -56,8 +56,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"  native agents: {', '.join(found['native_agents'])}")
     for problem in found["problems"]:
         error = problem["error"]
-        kept = "the last good version serves" if problem["last_good_kept"] else "nothing serves"
-        lines.append(f"  problem: {problem['what']} {problem['name']}: {error['message']} [{error['code']}] ({kept})")
+        kept = {True: " (the last good version serves)", False: " (nothing serves)"}.get(problem["last_good_kept"], "")
+        lines.append(f"  problem: {problem['what']} {problem['name']}: {error['message']} [{error['code']}]{kept}")
     return lines
 
 

@@ -224,6 +224,7 @@ class Client:
         attended: bool = False,
         patient: bool = False,
         workdir: Path | str | None = None,
+        traceparent: str | None = None,
     ) -> RunHandle:
         """Start a run of an opening: a name that the daemon knows, a file (a Path, or text with a slash or .yaml), or text as ``source``.
 
@@ -231,7 +232,7 @@ class Client:
         ``agent_digests`` (by name or name@variant) refuse other agents than these. ``request_id``, a UUID, becomes the run's id: the
         same one again is the same run, so that a submission can be repeated after any failure. ``yes`` approves in advance what the opening
         allows; ``attended`` says that somebody on this connection can be asked, ``patient`` that what it asks waits for somebody as long as
-        it takes; ``workdir`` adds the agents and openings of a directory.
+        it takes; ``workdir`` adds the agents and openings of a directory. ``traceparent`` names the span that the run is part of.
         """
         fields = submission(opening, source, file, agent_digests, workdir)
         run_id = str(uuid.uuid4()) if request_id is None else request_id
@@ -242,6 +243,7 @@ class Client:
             yes=yes or None,
             attended=attended or None,
             patient=patient or None,
+            traceparent=traceparent,
             **fields,
         )
         return RunHandle(self, found["run_id"], found["topic"], opening_name=found["opening_name"], attended=attended)

@@ -22,6 +22,7 @@ LEDGER = "the knowledge base"
 MAIL = "mail.send over SMTP"
 ROUTING = "rlp route and the shell"
 MONITOR = "agtop"
+TRACES = "the traces of the daemon"
 SECRETS = "secrets of models, mail and agents"
 _CASES = "the answers of models in tests are in the cases of `rlp agent test`"
 _OTHER_SECRET_PROVIDERS = ("stub", "pass", "age", "secret-service", "os-keyring")
@@ -380,14 +381,29 @@ REST: tuple[Key, ...] = (
     ),
     Key("logging.file", PathText(), None, "File of the log; not set is stderr.", effect=LOG, nullable=True),
     Key("logging.format", Text(("auto", "json", "text")), "auto", "Form of the log; auto is text on a terminal.", effect=LOG),
-    Key("observability.traces.enabled", Boolean(), "false", "Export traces.", instead="nothing yet"),
-    Key("observability.traces.otlp_endpoint", _TEXT, None, "Where traces go.", nullable=True, instead="nothing yet"),
+    Key(
+        "observability.traces.enabled",
+        Boolean(),
+        "false",
+        "Export runs, nodes, attempts and what they ask for as spans, by OTLP over HTTP (extra `otlp`).",
+        effect=TRACES,
+    ),
+    Key(
+        "observability.traces.otlp_endpoint",
+        Text(pattern=r"https?://[^\s/@?#]+(/[^\s?#]*)?", wanted="an address such as http://127.0.0.1:4318, without a user or a query"),
+        None,
+        "Where traces go, as `http://host:4318`; `/v1/traces` follows unless it is there. Not set, what the variables "
+        "`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and `OTEL_EXPORTER_OTLP_ENDPOINT` of the daemon say, else `http://localhost:4318`.",
+        effect=TRACES,
+        nullable=True,
+    ),
     Key(
         "observability.traces.sampling",
         Text(pattern=r"parent|always_on|ratio:(0(\.[0-9]+)?|1(\.0+)?)", wanted="parent, always_on or ratio:N with N from 0 to 1"),
         "parent",
-        "Which traces are exported: parent, always_on or ratio:N.",
-        instead="nothing yet",
+        "Which traces are exported: `parent`, those that their submitter keeps and those that have none; `always_on`, all; `ratio:N`, a "
+        "share of them by their ids.",
+        effect=TRACES,
     ),
     Key(
         "observability.metrics_interval_ms",

@@ -35,6 +35,7 @@ from runloop.daemon.reachable import Reachable
 from runloop.daemon.reloading import Reloading
 from runloop.daemon.room import full
 from runloop.daemon.submitting import Submitting
+from runloop.daemon.traces.exporting import Exporting
 from runloop.dataclass import dataclass
 from runloop.effects import catalogue
 from runloop.errors import RunloopError, VerificationFailed
@@ -121,6 +122,7 @@ class Daemon:
         self.changing: Changing
         self.people: People
         self.natives: Natives
+        self.traces: Exporting
         self.library = Library(settings, clock_ms)
         self.counters = metrics.RunCounters()
         self.reloading = Reloading(self, options.load, log, notifier)
@@ -159,6 +161,8 @@ class Daemon:
             stack.push_async_callback(self.bus.close)
             self.reachable.watch()
             stack.push_async_callback(self.reachable.close)
+            self.traces.start()
+            stack.push_async_callback(self.traces.close)
             vectors = Embedding(self.kb, lambda: self.settings)
             works = (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left), vectors.run())
             background = [self.keep(work) for work in works]
@@ -239,6 +243,7 @@ class Daemon:
             self._feed.put_away,
         )
         self.bus.stalled = self.hosting.stalled
+        self.traces = Exporting(self.kb, self.settings)
         self.submitting = Submitting(self.hosting, self.reloading.rescan)
         self.changing = Changing(self.hosting, self.submitting)
 

@@ -107,6 +107,7 @@ class Control:
             session=peer.session if reading.flag(fields, "attended") else None,
             patient=reading.flag(fields, "patient"),
             workdir=workdir,
+            traceparent=reading.traceparent(fields),
         )
         shown = await self._daemon.submitting.submit(request)
         return {**shown, "topic": run_topic(shown["run_id"])}

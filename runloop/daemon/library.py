@@ -34,13 +34,13 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that could not be loaded; ``kept`` tells whether an older version still serves."""
+    """Something that is wrong; of what could not be loaded ``kept`` tells whether an older version still serves."""
 
     what: str
     name: str
     error: RunloopError
     since_ms: int
-    kept: bool
+    kept: bool | None
 
     def shown(self) -> dict[str, Any]:
         """As `rlp status` lists it."""

@@ -26,6 +26,8 @@ def status(daemon: Daemon) -> dict[str, Any]:
         error, since_ms = daemon.reloading.config_error
         problems.append(Problem("config", "configuration", error, since_ms, kept=True).shown())
     problems += [problem.shown() for problem in daemon.reachable.problems.values()]
+    if daemon.traces.problem is not None:
+        problems.append(daemon.traces.problem.shown())
     stats = daemon.bus.stats()
     return {
         "state": daemon.state,
@@ -97,6 +99,9 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "workers_lost_total": health["lost_total"],
         **{f"runs_{status}_total": count for status, count in hosting.finished.items()},
     }
+    if daemon.traces.enabled:
+        gauges["traces_events_behind"] = daemon.traces.behind
+        counters |= {"traces_spans_sent_total": daemon.traces.sent, "traces_spans_dropped_total": daemon.traces.dropped}
     interval_ms = daemon.settings.get("observability.metrics_interval_ms")
     return metrics.snapshot("system", metrics.labels(), clock_ms(), interval_ms, gauges, counters)
 

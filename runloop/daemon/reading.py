@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runloop.errors import InvalidInput, Where
+from runloop.events.traceparent import origin_of
 
 _PATH_BYTES: Final = 4096
 _PART_BYTES: Final = 255
@@ -70,6 +71,14 @@ def count(fields: Mapping[str, Any], key: str, least: int, default: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise bad(key, f"use a number from {least} on")
     return value
+
+
+def traceparent(fields: Mapping[str, Any]) -> str | None:
+    """A W3C ``traceparent``; None where it is left out."""
+    given = text(fields, "traceparent", optional=True)
+    if given is not None and origin_of(given) is None:
+        raise bad("traceparent", "give it in the form of W3C Trace Context: 00-<32 hex digits>-<16 hex digits>-01")
+    return given
 
 
 def uuid_of(fields: Mapping[str, Any], key: str) -> str:

@@ -46,6 +46,8 @@ class Request:
     """Approvals wait until somebody answers, although nobody follows the run."""
     workdir: str | None = None
     """Whose names ``lookup`` adds."""
+    traceparent: str | None = None
+    """The submitter's span that the run is part of."""
 
     def parsed(self) -> Opening:
         """The opening with these parameters. Raises OpeningError."""
@@ -174,7 +176,7 @@ class Submitting:
         patient = request.patient or request.session is not None
         submission = Submission(
             opening, "daemon", request.yes, run_id=request.run_id, operator=person, lookup=request.lookup, workdir=request.workdir,
-            patient=patient, parks=hosting.park,
+            patient=patient, traceparent=request.traceparent, parks=hosting.park,
         )  # fmt: skip
         if request.digests:
             try:

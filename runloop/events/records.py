@@ -95,6 +95,7 @@ class RunStarted(RecordMeta, frozen=True):
 
     ``overrides`` is what a fork changes of the run that it was forked from: ``params`` by name, ``answers`` (node, attempt, call, result),
     digests of ``agents`` by name. ``nested`` are the texts of the openings below this one, by name; their agents are among the bundles.
+    ``traceparent`` is the span of the submitter that the run is part of (W3C Trace Context).
     """
 
     opening_digest: str
@@ -113,6 +114,7 @@ class RunStarted(RecordMeta, frozen=True):
     patient: bool | None = None
     workdir: str | None = None
     owner: str | None = None
+    traceparent: str | None = None
 
 
 class OpenQuestion(RecordMeta, frozen=True):

@@ -205,7 +205,7 @@ def _pinned(services: Services, request: ForkRequest, name: str, variant: str | 
 
 def _carried(services: Services, submitted: Mapping[str, Any], owner: str | None) -> dict[str, Any]:
     """What a fork says as its parent did; who has it, and since when, is its own."""
-    own = {"start_ms": services.clock_ms(), "owner": owner, "forked_from": None, "overrides": None}
+    own = {"start_ms": services.clock_ms(), "owner": owner, "forked_from": None, "overrides": None, "traceparent": None}
     return {key: value for key, value in {**submitted, **own}.items() if value is not None}
 
 

@@ -300,6 +300,7 @@ class RunManager:
             patient=submission.patient or None,
             workdir=submission.workdir,
             owner=services.owner,
+            traceparent=submission.traceparent,
         )
 
     def _desk(self, recorder: Recorder, opening: Opening, operator: Operator | None, parent: Run | None, *, yes: bool) -> ApprovalDesk:

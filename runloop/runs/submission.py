@@ -33,6 +33,8 @@ class Submission:
     """Whose names ``lookup`` adds, for a recovery."""
     patient: bool = False
     """Approvals wait until somebody answers."""
+    traceparent: str | None = None
+    """The submitter's span that the run is part of (W3C Trace Context)."""
     parks: Callable[[Run], None] | None = None
     """Hears that the run is about to be left to the ledger because all of it waits; None where it must stay in memory."""
 

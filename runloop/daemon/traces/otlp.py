@@ -1,0 +1,134 @@
+"""The way out: spans as OpenTelemetry's own library makes and sends them (OTLP over HTTP). Only this module knows it, and needs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import requests
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from runloop.daemon.traces.span import Span
+
+PATH: Final = "/v1/traces"
+Sent = Literal["taken", "refused", "later"]
+
+_FOR_EVER: Final = frozenset({400, 413, 422})
+"""Answers after which the same spans would be refused again."""
+_SENDING_LOGGER: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+_KINDS: Final = {"internal": trace.SpanKind.INTERNAL, "client": trace.SpanKind.CLIENT, "server": trace.SpanKind.SERVER}
+_MS: Final = 1_000_000
+
+
+def address(endpoint: str | None) -> str | None:
+    """Where spans go: the address with the path that the protocol names, unless it has it; None leaves it to the variables of OTLP."""
+    if endpoint is None or endpoint.endswith(PATH):
+        return endpoint
+    return endpoint.rstrip("/") + PATH
+
+
+class Otlp:
+    """Sends spans; blocking, from one thread. ``why`` is what was wrong with the last ones.
+
+    ``instance`` tells this source of spans from others.
+    """
+
+    def __init__(self, endpoint: str | None, instance: str, version: str) -> None:
+        self.why = ""
+        self._statuses: list[int] = []
+        session = requests.Session()
+        session.max_redirects = 0  # it would go on as a GET, and be taken for sent
+        session.hooks["response"].append(lambda response, *_args, **_more: self._statuses.append(response.status_code))
+        self._exporter = OTLPSpanExporter(address(endpoint), session=session)
+        log = logging.getLogger(_SENDING_LOGGER)
+        log.propagate = False  # `why` is told once, by who asked
+        log.handlers[:] = [_Saying(self)]
+        about = {"service.version": version, "service.instance.id": instance}
+        if "OTEL_SERVICE_NAME" not in os.environ:
+            about[SERVICE_NAME] = "runloop"
+        self._ids, self._made = _Ids(), _Made()
+        # What is sampled is decided before, and the ids are known: the provider only makes the spans.
+        provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create(about), id_generator=self._ids, shutdown_on_exit=False)
+        provider.add_span_processor(self._made)
+        self._tracer = provider.get_tracer("runloop", version)
+
+    def send(self, spans: Sequence[Span]) -> Sent:
+        """Hand spans over; ``later`` are those that nobody took and somebody may."""
+        self._made.spans.clear()
+        for span in spans:
+            self._make(span)
+        self._statuses.clear()
+        if self._exporter.export(self._made.spans) is SpanExportResult.SUCCESS:
+            return "taken"
+        status = self._statuses[-1] if self._statuses else None
+        if status is not None:
+            self.why = f"the receiver answers with status {status}"
+        return "refused" if status in _FOR_EVER else "later"
+
+    def close(self) -> None:
+        """Send nothing more; what is being sent is given up at its next try."""
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+    def _make(self, span: Span) -> None:
+        self._ids.trace_id, self._ids.span_id = span.trace_id, span.span_id
+        parent = None if span.parent is None else _context(span.trace_id, span.parent, remote=span.remote_parent)
+        made = self._tracer.start_span(
+            span.name,
+            context=None if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(parent)),
+            kind=_KINDS[span.kind],
+            attributes=dict(span.attributes),
+            links=[trace.Link(_context(*link)) for link in span.links],
+            start_time=span.start_ms * _MS,
+        )
+        for name, ts_ms in span.events:
+            made.add_event(name, timestamp=ts_ms * _MS)
+        if span.failed is not None:
+            made.set_attribute("error.type", span.failed)
+            made.set_status(trace.StatusCode.ERROR, span.failed)
+        made.end(end_time=max(span.start_ms, span.end_ms) * _MS)
+
+
+def _context(trace_id: int, span_id: int, *, remote: bool = False) -> trace.SpanContext:
+    return trace.SpanContext(trace_id, span_id, is_remote=remote, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+
+
+class _Ids(IdGenerator):
+    """The ids of the span that is made next."""
+
+    trace_id = 0
+    span_id = 0
+
+    def generate_trace_id(self) -> int:
+        return self.trace_id
+
+    def generate_span_id(self) -> int:
+        return self.span_id
+
+
+class _Made(SpanProcessor):
+    """Keeps the spans that were made."""
+
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.spans.append(span)
+
+
+class _Saying(logging.Handler):
+    """Hears what the library says of a failure."""
+
+    def __init__(self, otlp: Otlp) -> None:
+        super().__init__(logging.WARNING)
+        self._otlp: Any = otlp
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._otlp.why = record.getMessage()
