@@ -7,6 +7,7 @@ answer. A read asks nothing of the outside world, so its request and its answer 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import field
@@ -319,7 +320,9 @@ class Crossings:
             try:
                 args: Mapping[str, Any] = decode_args(name, args_json)
             except CallError as error:
-                args = {"level": "warn", "text": f"the agent said something that cannot be shown: {error.message}"[:_MOST_SAID]}
+                said = _text_of(args_json)
+                why = f"the agent said something that cannot be shown: {error.message}" + (f": {said}" if said else "")
+                args = {"level": "warn", "text": why[:_MOST_SAID]}
             with suppress(CallError):  # a line that cannot be told is not worth the guest's life
                 performer, ctx = self.performer(name), self.context(self.journal.asked)
                 await performer.perform(performer.prepare(args, ctx), ctx)
@@ -334,3 +337,12 @@ class Crossings:
         except CallError as error:
             return Answer(GuestCallError(**error.to_answer()), 0)
         return Answer(dump(outcome.result), 0)
+
+
+def _text_of(args_json: str) -> str:
+    """What was to be told, as far as that is text."""
+    try:
+        text = json.loads(args_json)["text"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+    return text if isinstance(text, str) else ""

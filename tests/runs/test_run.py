@@ -82,19 +82,23 @@ async def test_records_are_dense_and_equal_to_what_the_ledger_holds(bench):
 
 async def test_a_line_that_cannot_be_shown_is_not_lost_without_a_word_and_harms_nobody(bench):
     async with bench() as b:
-        b.agent("one", "@agent\ndef run():\n    emit.log('boom', 'warning')\n    emit.progress('half', 50)\n    return {'out': 1}\n")
+        b.agent(
+            "one",
+            "@agent\ndef run():\n    emit.log('boom', 'warning')\n    emit.progress('half', 50)\n    emit.log(5)\n    return {'out': 1}\n",
+        )
 
         result = await b.run(single())
 
         assert result.status == "succeeded"
         unshown = "the agent said something that cannot be shown: "
-        [line] = b.metas("node.log")
+        line, number = b.metas("node.log")
         assert (line["text"], b.records[b.kinds().index("node.log")]["level"]) == (
-            f"{unshown}emit.log: level: 'warning' is not one of ['debug', 'info', 'warn', 'error']",
+            f"{unshown}emit.log: level: 'warning' is not one of ['debug', 'info', 'warn', 'error']: boom",
             "warn",
         )
+        assert number["text"] == f"{unshown}emit.log: text: 5 is not of type 'string'"
         [told] = [record["meta"]["text"] for record in b.records if record["kind"] == "node.progress"]
-        assert told == f"{unshown}emit.progress: fraction: 50 is greater than the maximum of 1"
+        assert told == f"{unshown}emit.progress: fraction: 50 is greater than the maximum of 1: half"
 
 
 async def test_a_line_that_nobody_here_can_tell_harms_nobody(bench):
