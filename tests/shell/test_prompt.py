@@ -164,6 +164,15 @@ def test_the_sigil_always_asks_and_an_apostrophe_is_no_open_quote(terminal):
     screen.expect("ASKED <who's the owner of the red car?>")
 
 
+def test_who_begins_with_a_command_and_writes_an_apostrophe_is_asked_too(terminal):
+    screen = terminal()
+
+    screen.enter("find the photos of Maria's boat for me")
+    screen.expect(QUESTION)
+    screen.type("a")
+    screen.expect("ASKED <find the photos of Maria's boat for me>")
+
+
 def test_lines_that_belong_to_a_command_are_left_to_the_shell(home, terminal):
     screen = terminal()
 

@@ -222,7 +222,7 @@ function __runloop_enter --description 'Run the line, or hand it to agents'
     if not __runloop_plain $line
         __runloop_ask $line
         set -l code $status
-        if test $whole -eq 2 -a $code -ne 11 -a $code -ne 14
+        if test $whole -eq 2; and not contains -- $code 11 13 14
             commandline -f execute # a quote that is open, and no apostrophe of a sentence
             return
         end
