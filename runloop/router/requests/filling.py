@@ -18,6 +18,8 @@ _NAMED = re.compile(r"""(?<!\S)([A-Za-z_][\w-]*)=("(?:[^"\\]|\\.)*"|'[^']*'|\S+)
 _EDGE = " \t\n,;:.!?"
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u201e": "\u201c", "\u00ab": "\u00bb"}
 _POLITE = re.compile(r"[\s,]+(please|thanks|thank you)[\s.!?]*$", re.IGNORECASE)
+_TO_SELF = re.compile(r"(?:me|us)\s+(?!and\b|or\b)", re.IGNORECASE)
+"""How a value begins that is none: `tell me all about {topic}` names nobody whom to tell."""
 _YES_NO = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
@@ -88,7 +90,7 @@ def align(line: str, pieces: Sequence[str], text: str) -> Aligned | None:
         else:
             ends = len(spoken)
         value = _between(line, spoken, begins, ends)
-        if not value or (not telling(value) and words(value)):
+        if not value or (not telling(value) and words(value)) or _TO_SELF.match(value):
             return None
         slots[name] = value
         at, opens = ends, closes
