@@ -134,3 +134,32 @@ async def test_records_of_a_run_that_waits_are_read_from_the_ledger(monkeypatch)
     assert [seq for seq, _ in await taking.read(topic, 3, 10)] == [3]
     assert await taking.read(topic, 1, 10) == []
     assert asked == [1]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was asked of the ledger."""
+    asked = []
+    monkeypatch.setattr(RunFeed, "_from_ledger", lambda _feed, _topic, run_id, from_seq, _limit: asked.append((run_id, from_seq)) or [])
+    return asked
+
+
+async def test_of_a_long_run_the_newest_records_stay_under_their_numbers(monkeypatch, asked):
+    monkeypatch.setattr(feed, "_KEPT", 2)
+    taking, topic = feeding(Bus()), f"rlp/runs/trace:{RUN}/events"
+    for seq in range(1, 6):
+        taking.take(record(seq))
+    found = await taking.read(topic, 3, 2)
+    assert [(seq, rmp.decode_frame(raw, now_ms=None).meta["seq"]) for seq, raw in found] == [(3, 3), (4, 4)]
+    assert (await taking.read(topic, 2, 2), asked) == ([], [(RUN, 2)])
+
+
+async def test_of_runs_that_ended_the_latest_alone_stay_and_nothing_of_one_that_is_put_away(monkeypatch, asked):
+    monkeypatch.setattr(feed, "_ENDED", 1)
+    runs = [str(uuid.UUID(int=number)) for number in (1, 2, 3)]
+    taking = feeding(Bus())
+    for run_id, kind in zip(runs, ("run.finished", "run.finished", "run.submitted"), strict=True):
+        taking.take(record(1, kind, run_id=run_id))
+    taking.put_away(runs[2])
+    there = [len(await taking.read(feed.run_topic(run_id), 1, 9)) for run_id in runs]
+    assert (there, asked) == ([0, 1, 0], [(runs[0], 1), (runs[2], 1)])
