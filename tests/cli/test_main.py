@@ -20,7 +20,7 @@ RLP = [sys.executable, "-c", "import sys; from runloop.cli.main import main; sys
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch, tmp_path):
     for name in list(os.environ):
-        if name.startswith("RUNLOOP") or name in ("NO_COLOR", "PAGER"):
+        if name.startswith("RUNLOOP") or name in ("NO_COLOR", "PAGER", "PYTHONUNBUFFERED"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -210,6 +210,12 @@ def test_a_verb_with_subcommands_and_none_given_shows_its_help(capsys):
 def test_set_needs_a_key_and_a_value(capsys, arguments):
     assert main.main([*arguments, "version"] if arguments != ["--set"] else arguments) == 2
     assert capsys.readouterr().err.startswith("error[cli.usage]: --set needs KEY=VALUE")
+
+
+def test_a_blank_around_the_key_of_a_setting_is_no_part_of_it(verb):
+    verb(lambda: context.settings().get("models.default"))
+    assert main.main(["--set", " models.default =none", "try"]) == 0
+    assert context.settings().get("models.default") == "none"
 
 
 def test_set_reaches_the_settings_and_the_verbs_own_flags_beat_it(verb):

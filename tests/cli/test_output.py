@@ -1,5 +1,6 @@
 import io
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from runloop.cli import output
 from runloop.cli.output import TableStyle, clean, clean_line, display_width, table_lines
 from runloop.cli.showing import show_compiling
 from runloop.errors import InvalidInput
+from runloop.events.canonical import canonical, parse
 
 
 def table(rows, width=80, **style):
@@ -218,3 +220,26 @@ def test_a_line_of_progress_takes_the_place_of_the_one_before_on_any_terminal(ca
     monkeypatch.setenv("COLUMNS", "20")
     output.write_over("half")
     assert capsys.readouterr().err == shown
+
+
+@pytest.mark.parametrize(("typed", "agrees"), [("yes", True), ("YES", True), ("y", False), ("yess", False), ("no", False)])
+def test_what_cannot_be_taken_back_needs_the_whole_word(capsys, monkeypatch, typed, agrees):
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+    monkeypatch.setattr(output, "is_terminal", lambda stream: stream is sys.stdin)
+    assert output.agreed("Forget it?") is agrees
+    assert capsys.readouterr().err == "Forget it? Type yes: "
+
+
+def test_where_nobody_sits_at_a_terminal_nobody_agrees(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    with pytest.raises(InvalidInput) as caught:
+        output.agreed("Forget it?")
+    assert caught.value.code == "cli.needs_answer"
+
+
+def test_the_line_of_a_record_is_the_same_before_and_after_the_ledger_had_it():
+    meta = {"z": 2.0, "a": [{"c": 1e300, "b": 0.5}], "m": -3.0}
+    stored = parse(canonical(meta))
+    line = output.record_line({"seq": 1, "meta": meta})
+    assert line == output.record_line({"seq": 1, "meta": stored})
+    assert line == '{"seq": 1, "meta": {"a": [{"b": 0.5, "c": 1e+300}], "m": -3, "z": 2}}'
