@@ -266,11 +266,14 @@ async def test_who_stops_while_an_entry_is_sealed_leaves_nothing_and_keeps_nobod
     task = asyncio.create_task(_ensure(cache, Counting()))
     await asyncio.to_thread(sealing.wait)
     task.cancel()
-    await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    left_early = task.done()
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     monkeypatch.undo()
+    assert not left_early  # the file that is read stays open until then
 
     path = await _ensure(cache, Counting())
 

@@ -188,6 +188,16 @@ async def test_guests_that_wait_leave_their_places_to_others(cache_dir):
         assert [done.result_json for done in await asyncio.gather(*waiting)] == ["true"] * 20
 
 
+async def test_guests_for_which_there_is_no_place_begin_when_others_end(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
+        await pool.prepare()
+        runs = [asyncio.create_task(pool.run(python_spec("def run(): return 1"), Host())) for _ in range(40)]
+        await asyncio.sleep(0)
+        assert pool.live + pool.in_line == 40
+        assert pool.in_line > 0
+        assert [done.result_json for done in await asyncio.wait_for(asyncio.gather(*runs), 60)] == ["1"] * 40
+
+
 async def test_a_worker_gets_many_quick_guests_ahead_and_few_that_take_long(cache_dir):
     import wasmtime
 
