@@ -21,6 +21,11 @@ SYNONYMS: Final[dict[str, dict[str, str]]] = {
         "stats": "`rlp kb stats` counts what is known, `rlp status` shows the daemon.",
         **dict.fromkeys(("top", "monitor", "ui", "tui"), "`agtop` shows what runs."),
         **dict.fromkeys(("reject", "refuse"), "`rlp deny ID` refuses what waits."),
+        **dict.fromkeys(
+            ("cost", "costs", "spend", "spent", "usage", "bill", "tokens"),
+            "`rlp runs` and `rlp show RUN` have tokens and cost, `rlp ask` sums them: rlp ask what did I spend this week.",
+        ),
+        **dict.fromkeys(("revert", "rollback", "restore"), "`rlp undo RUN` puts back the files that it wrote, `rlp kb restore` a backup."),
         **dict.fromkeys(("retry", "rerun"), "`rlp fork RUN` goes on from a point of a run, `rlp replay RUN` compares without effects."),
         "completion": "`rlp --install-completion [SHELL]`.",
     },
