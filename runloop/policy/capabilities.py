@@ -60,7 +60,7 @@ class Capabilities:
         """Whether ``path`` may be read or written; ``protected`` paths (and what is below them) never may."""
         op = "fs_write" if write else "fs_read"
         if problem := path_problem(path):
-            return Denial("fs.access", op, "path_invalid", path, f"give an absolute path without '..': {problem}")
+            return Denial("fs.access", op, "path_invalid", path, f"give a path that is absolute or begins with ~/, without '..': {problem}")
         plain = collapse(path)
         if any(within(plain, guarded) for guarded in protected):
             return Denial("fs.access", op, "path_protected", path, "this belongs to Runloop itself; no policy file can grant it")

@@ -57,7 +57,8 @@ def test_a_tilde_without_a_home_is_refused():
 
 @pytest.mark.parametrize("path", ["../../../etc/passwd", "/notes/../etc/passwd", "/notes/..", "notes", "", "/notes/a\0.txt"])
 def test_a_path_that_its_text_cannot_place_is_denied_even_below_a_grant(path):
-    assert caps(("/notes", True)).check_path(path, False).reason == "path_invalid"
+    denial = caps(("/notes", True)).check_path(path, False)
+    assert (denial.reason, "begins with ~/" in denial.hint) == ("path_invalid", True)
 
 
 @pytest.mark.parametrize(
