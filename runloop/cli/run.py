@@ -222,11 +222,16 @@ async def _submitted(client: Client, chosen: Chosen, settings: Settings, **how: 
     """The run that the daemon begins: the opening as it is here, with the agents as they are here."""
     digests, broken = _digests(chosen.opening, settings)
     found = chosen.found
-    run = await client.submit(
-        source=found.source, file=found.file, params=chosen.params, workdir=working_directory(), agent_digests=digests,
-        traceparent=_traceparent(), **how,
-    )  # fmt: skip
-    if broken is not None:  # said once it runs: a daemon that has no other version says itself what is wrong
+    try:
+        run = await client.submit(
+            source=found.source, file=found.file, params=chosen.params, workdir=working_directory(), agent_digests=digests,
+            traceparent=_traceparent(), **how,
+        )  # fmt: skip
+    except RunloopError as error:
+        if broken is not None and error.code != broken[0]:  # a daemon that has no other version says itself what is wrong
+            output.print_warning(*broken)
+        raise
+    if broken is not None:
         output.print_warning(*broken)
     return run
 

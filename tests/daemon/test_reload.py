@@ -121,6 +121,20 @@ def test_who_runs_an_agent_that_was_edited_and_not_built_is_told_that_the_versio
     assert '{"out": ["done"]}' in ran.stdout
 
 
+def test_who_gives_what_only_the_edited_version_takes_is_told_which_version_refuses_it(daemon, words):
+    directory = daemon.agent("quick", words.head + "def run(topic: str) -> dict:\n    return {'out': topic}\n")
+    daemon.opening("quick")
+    daemon.start()
+    (directory / "agent.py").write_text(words.quick)
+
+    ran = daemon.rlp("run", "quick")
+
+    warned, _, refused = ran.stderr.partition("error[")
+    assert (ran.returncode, warned.partition(":")[0], refused.partition("]")[0]) == (
+        2, "warning[bundle.digest_mismatch]", "opening.argument",
+    )  # fmt: skip
+
+
 def test_who_runs_an_agent_that_was_never_built_is_not_told_of_a_version_before(daemon, words):
     directory = daemon.agent("quick", words.quick)
     (directory / "agent.py").write_text(words.quick.replace("done", "new"))
