@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from runloop.events import KINDS, LIVE_KINDS, RUN_KINDS, InvalidEvent, UnknownKind, validate
+from runloop.events import KINDS, LIVE_KINDS, RUN_KINDS, InvalidEvent, UnknownKind, kinds, validate
 from runloop.events.schema import payload_schema, schemas
 
 HASH = "a" * 64
@@ -77,6 +77,13 @@ def test_a_bad_payload_is_refused_with_the_name_of_what_is_wrong(kind, payload, 
         validate(kind, payload)
     assert caught.value.message.startswith("payload validation failed: ")
     assert "docs/events.md" in caught.value.hint
+
+
+def test_a_number_as_text_is_refused_the_first_time_and_afterwards(monkeypatch):
+    monkeypatch.setattr(kinds, "_USED", set())
+    for _ in range(2):
+        with pytest.raises(InvalidEvent, match="part"):
+            validate("note.imported", {**NOTE, "part": "0"})
 
 
 def test_every_violation_is_named_and_not_only_the_first():
