@@ -30,7 +30,7 @@ from runloop.events import (
 )
 from runloop.events import records as r
 from runloop.events.reference import ROOT, main, pages
-from runloop.events.runrecord import meta_dict
+from runloop.events.runrecord import meta_dict, one_line
 from runloop.events.schema import record_schema, record_schema_text
 
 HASH = "b" * 64
@@ -97,6 +97,11 @@ def test_a_live_record_is_valid_and_has_no_event(kind, run):
     assert tuple(record) == OUTER_KEYS
     assert (record["event_id"], record["seq"]) == (None, 4)
     check(record)
+
+
+@pytest.mark.parametrize("text", ["a b", "a\nb", "a\rb", "a\r\nb"])
+def test_a_message_is_one_line_whatever_breaks_it(text):
+    assert one_line(text) == "a b"
 
 
 def test_a_stored_kind_cannot_be_live(run):
