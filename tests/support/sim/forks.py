@@ -18,7 +18,7 @@ def forked(world):
     disk, problems = world.disk, []
     records = [event for event in disk.events if event.payload.get("run_id") == RUN_ID]
     at = random.Random(f"fork {world.seed}").randint(1, len(records))
-    if _approved_for_another_attempt(records) or any(_code(event) in ("timeout", "cancelled") for event in records):
+    if _approved_for_another_attempt(disk.events) or any(_code(event) in ("timeout", "cancelled") for event in records):
         return []  # a fork has its own approvals and its own time, and nobody cancels it
     expected, seen = _outcome(disk, RUN_ID), len(world.check.problems)
     process = Process(world, "fork", Disturbance())
@@ -50,15 +50,15 @@ async def _fork(process, at):
     return planned.run_id
 
 
-def _approved_for_another_attempt(records):
-    """Whether a call was made on what a person had approved when an earlier attempt made it."""
+def _approved_for_another_attempt(events):
+    """Whether a call was made on what a person had approved when an earlier attempt made it, in the run or below it."""
     asked, made = set(), set()
-    for event in records:
-        meta = event.payload["meta"]
+    for event in events:
+        meta = event.payload.get("meta", {})
         if "call" in meta:
-            place = meta["node"], meta["attempt"], meta["call"]
+            place = event.payload["run_id"], meta["node"], meta["attempt"], meta["call"]
             (asked if event.kind == "approval.requested" else made if event.kind == "effect.requested" else set()).add(place)
-    return any((node, attempt, call) not in asked and (node, attempt - 1, call) in asked for node, attempt, call in made)
+    return any((*before, attempt, call) not in asked and (*before, attempt - 1, call) in asked for *before, attempt, call in made)
 
 
 def _code(event):
