@@ -30,7 +30,7 @@ LOCK = ROOT / "debian" / "wheels.txt"
 PYTHONS = ("3.11", "3.13")
 """The Pythons of Debian 12 and 13."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-EXTRAS = "fast"
+EXTRAS = ("fast", "otlp")
 _GLIBC = (*range(36, 16, -1), 12, 5)
 """What Debian 12 (glibc 2.36) can load, newest first."""
 _HEADER = """\
@@ -74,7 +74,7 @@ def _resolved(machine: str, python: str) -> list[Dist]:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"][EXTRAS]]
+    wanted = [*project["dependencies"], *(each for extra in EXTRAS for each in project["optional-dependencies"][extra])]
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         _pip(
