@@ -38,6 +38,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"  library    {library['agents']} agents, {library['openings']} openings; Python guest {found['guest']}",
         f"  bus        {found['bus']['connections']} connections, {found['bus']['subscriptions']} subscriptions",
     ]
+    if found.get("pressure"):
+        lines.insert(6, f"  pressure   {', '.join(found['pressure'])}: agents start one after the other")
     if found["version"] != __version__:
         lines.insert(1, f"  installed  {__version__}, which counts for it after `rlp down` and `rlp up`")
     if found["approvals_open"]:

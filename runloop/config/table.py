@@ -128,19 +128,38 @@ GENERAL: tuple[Key, ...] = (
         effect=TURNS,
         reload=True,
     ),
-    Key("runtime.pressure_threshold.cpu_pct", _PERCENT, "90", "CPU use above which no agent starts.", reload=True, instead="nothing yet"),
     Key(
-        "runtime.pressure_threshold.mem_pct", _PERCENT, "90", "Memory use above which no agent starts.", reload=True, instead="nothing yet"
+        "runtime.pressure_threshold.cpu_pct",
+        _PERCENT,
+        "100",
+        "Use of the machine's processors above which agents start one after the other; 100 is never.",
+        effect=TURNS,
+        reload=True,
+    ),
+    Key(
+        "runtime.pressure_threshold.mem_pct",
+        _PERCENT,
+        "100",
+        "Use of the machine's memory above which agents start one after the other; 100 is never.",
+        effect=TURNS,
+        reload=True,
     ),
     Key(
         "runtime.pressure_threshold.io_wait_pct",
         _PERCENT,
-        "50",
-        "I/O wait above which no agent starts.",
+        "100",
+        "Time in which something waited for the disk above which agents start one after the other; 100 is never.",
+        effect=TURNS,
         reload=True,
-        instead="nothing yet",
     ),
-    Key("runtime.spawn_ready_timeout_ms", Integer(1, 3_600_000), "5000", "Time an agent has to become ready.", instead="nothing yet"),
+    Key(
+        "runtime.spawn_ready_timeout_ms",
+        Integer(1, 3_600_000),
+        "30000",
+        "Time that a worker for agents has to start.",
+        effect="the supervision of workers",
+        aliases=("RUNLOOP_SPAWN_READY_TIMEOUT_MS",),
+    ),
 )
 
 SANDBOX: tuple[Key, ...] = (

@@ -46,6 +46,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
             **hosting.finished,
         },
         "nodes": {"at_work": turns.at_work, "waiting": turns.waiting + daemon.session.pool.in_line, "limit": turns.limit},
+        "pressure": list(daemon.session.pressure.over),
         "approvals_open": daemon.people.open_count,
         "workers": dict(daemon.session.pool.health),
         "guest": "preparing" if daemon.session.pool.prepares_python else daemon.guest,
@@ -99,6 +100,7 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "workers_lost_total": health["lost_total"],
         **{f"runs_{status}_total": count for status, count in hosting.finished.items()},
     }
+    gauges |= {f"machine_{name}": value for name, value in daemon.session.pressure.now.items()}
     if daemon.traces.enabled:
         gauges["traces_events_behind"] = daemon.traces.behind
         counters |= {"traces_spans_sent_total": daemon.traces.sent, "traces_spans_dropped_total": daemon.traces.dropped}

@@ -32,6 +32,7 @@ from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
 from runloop.runs.places import bundle_store, kept_files, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
+from runloop.runs.pressure import Load, Pressure
 from runloop.runs.reports import Reports
 from runloop.runs.services import RunRules, Services
 from runloop.runs.sources import OwnRuns
@@ -70,6 +71,7 @@ class Session:
     pool: WorkerPool
     models: Turns
     """Turns of model calls."""
+    pressure: Pressure
     owner: Owner
     """This process, as the records of its runs name it."""
     _world: _World
@@ -83,7 +85,8 @@ class Session:
         self._world.settings = settings
         self.manager.services = self._world.services(lookup)
         self._world.fill(self.manager)
-        self.manager.services.turns.allow(*node_limits(settings, self.pool))
+        self.pressure.obey(settings)
+        self.manager.services.turns.allow(*node_limits(settings, self.pool, self.pressure))
         self.models.allow(*model_limits(settings))
         await self._world.close_old_brokers(used=bool(self.manager.active))
 
@@ -140,9 +143,10 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spelled for path in own for spelled in (str(path), os.path.realpath(path))))
 
 
-def node_limits(settings: Settings, pool: WorkerPool) -> tuple[Limit, int]:
+def node_limits(settings: Settings, pool: WorkerPool, pressure: Pressure) -> tuple[Limit, int]:
     """How many nodes may work at a time over all runs, and of one run."""
-    return settings.get("runtime.max_agents") or (lambda: pool.places), settings.get("runtime.max_nodes_per_run")
+    most = settings.get("runtime.max_agents")
+    return lambda: pressure.held(most or pool.places), settings.get("runtime.max_nodes_per_run")
 
 
 def model_limits(settings: Settings) -> tuple[int, int]:
@@ -204,9 +208,14 @@ async def session(
             workers=settings.get("sandbox.workers") or None,
             progress=progress,
             restarts_per_minute=settings.get("sandbox.restarts_per_minute"),
+            ready_s=settings.get("runtime.spawn_ready_timeout_ms") / 1000,
             started=started,
         )
-        turns, models = Turns(*node_limits(settings, pool)), Turns(*model_limits(settings))
+        turns, models = Turns(), Turns(*model_limits(settings))
+        pressure = Pressure(Load(), turns.look_again)
+        stack.callback(pressure.close)
+        pressure.obey(settings)
+        turns.allow(*node_limits(settings, pool, pressure))
         ledger = AsyncLedger(kb.ledger)
         stack.callback(ledger.hand_over)
         if on_stall is not None:
@@ -220,7 +229,7 @@ async def session(
         manager = RunManager(world.services(lookup or DiskLookup(settings)))
         world.fill(manager)
         await starting
-        yield Session(manager, kb, pool, models, owner, world)
+        yield Session(manager, kb, pool, models, pressure, owner, world)
         await asyncio.to_thread(kb.sync)
 
 

@@ -118,6 +118,10 @@ class Turns:
         self._limit, self.per_run = limit, per_run
         self._serve()
 
+    def look_again(self) -> None:
+        """Hand out turns that are free since the limit changed by itself."""
+        self._serve()
+
     async def quiet(self) -> None:
         """Return when nobody is at work or away."""
         if self._at_work or self._away:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from runloop.sandbox.starting import Started
 
-_READY_S = 30.0
+READY_S = 30.0
 START_HINT = "look at the load and the memory of the machine, and at its limits (`ulimit -a`); then try again"
 _AHEAD_MS = 12.0
 """For about so long the guests that wait in a worker keep it at work, so that it never waits for the next and nobody waits for long."""
@@ -64,12 +64,14 @@ class Peer(asyncio.Protocol):
         self._unsent: list[bytes] = []
 
     @classmethod
-    async def of(cls, started: Started, threads: int, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None]) -> Peer:
-        """Take up a worker and wait until it has given up its privileges."""
+    async def of(
+        cls, started: Started, threads: int, *, on_idle: Callable[[], None], on_lost: Callable[[Peer], None], ready_s: float = READY_S
+    ) -> Peer:
+        """Take up a worker and wait until it has given up its privileges, for ``ready_s`` at most."""
         loop = asyncio.get_running_loop()
         _, peer = await loop.create_unix_connection(lambda: cls(started, threads, on_idle, on_lost), sock=started.channel)
         try:
-            async with asyncio.timeout(_READY_S):
+            async with asyncio.timeout(ready_s):
                 await peer.ready
         except TimeoutError:
             await peer.close()

@@ -16,7 +16,7 @@ from runloop.sandbox.contents import Contents
 from runloop.sandbox.guestfile import guest_code, guest_digest
 from runloop.sandbox.job import GivenBack, Job
 from runloop.sandbox.kept import kept_code
-from runloop.sandbox.peer import START_HINT, Peer
+from runloop.sandbox.peer import READY_S, START_HINT, Peer
 from runloop.sandbox.restarts import RestartBudget
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, InLine, Taped
 from runloop.sandbox.starting import THREADS, Started, cores, start_worker
@@ -51,18 +51,20 @@ class WorkerPool:
         threads: int = THREADS,
         progress: Callable[[CompileProgress], None] | None = None,
         restarts_per_minute: int = RESTARTS_PER_MINUTE,
+        ready_s: float = READY_S,
         kept: Path | None = None,
         started: list[Started] | None = None,
     ) -> None:
         """``kept`` is the directory of the Python guests that :func:`keep_guest` put aside for runs under way.
 
-        ``started`` are workers that run already; the pool takes them out of the list as it needs them.
+        ``started`` are workers that run already; the pool takes them out of the list as it needs them. ``ready_s`` is what each may take.
         """
         self._started = [] if started is None else started
         self._kept = kept
         self._cache = CompiledCache(cache_dir)
         self._size = workers or cores()
         self._threads = threads
+        self._ready_s = ready_s
         self._progress = progress
         self._peers: list[Peer] = []
         self._waiting: collections.deque[asyncio.Future[_Place]] = collections.deque()
@@ -119,7 +121,7 @@ class WorkerPool:
     async def _add_peer(self) -> None:
         self._cache.open()  # a worker may read only what was there when it began
         started = self._started.pop() if self._started else start_worker(self._cache.directory, self._threads)
-        peer = await Peer.of(started, self._threads, on_idle=self._give, on_lost=self._lost)
+        peer = await Peer.of(started, self._threads, ready_s=self._ready_s, on_idle=self._give, on_lost=self._lost)
         if self._closed:
             await peer.close()
             return

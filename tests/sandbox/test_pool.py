@@ -507,3 +507,11 @@ async def test_a_worker_for_which_the_system_has_no_process_now_is_started_when_
         monkeypatch.setattr(pool_module, "start_worker", real)
         await until(lambda: pool.pids)
         assert (await pool.run(python_spec("def run(): return 2"), Host())).result_json == "2"
+
+
+async def test_a_worker_that_takes_too_long_to_start_is_ended_and_told(cache_dir):
+    pool = WorkerPool(cache_dir, workers=1, ready_s=0)
+    with pytest.raises(Unavailable) as caught:
+        await pool.start()
+    await pool.close()
+    assert (caught.value.code, pool.pids) == ("worker.start", [])
