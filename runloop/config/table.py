@@ -234,9 +234,9 @@ SECURITY: tuple[Key, ...] = (
         "Refuse unsigned frames; frames are never signed, so true is refused.",
         instead="the system says who connects, and who decides needs the operator token",
     ),
-    Key("security.caps.audit_on_allow", Boolean(), "false", "Record allowed uses of capabilities.", instead="nothing yet"),
+    Key("security.caps.audit_on_allow", Boolean(), "false", "Record allowed uses of capabilities, too.", effect="the ledger of every run"),
     Key("security.caps.audit_on_deny", Boolean(), "true", "Record denied uses of capabilities.", effect="the ledger of every run"),
-    Key("security.caps.fail_on_empty", Boolean(), "false", "Refuse to start an agent without capabilities.", instead="nothing yet"),
+    Key("security.caps.fail_on_empty", Boolean(), "false", "Refuse to run an agent without capabilities.", effect="every run"),
     Key(
         "security.secrets.provider",
         Text(("auto", "keyring", "env"), unserved=dict.fromkeys(_OTHER_SECRET_PROVIDERS, "Use auto, keyring or env.")),

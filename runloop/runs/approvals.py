@@ -21,6 +21,7 @@ from runloop.runs.grants import STANDING, StandingGrant, StandingGrants
 from runloop.runs.operator import ApprovalDecision, ApprovalRequest, Operator
 from runloop.runs.recorder import Draft, Recorder
 from runloop.runs.services import RunRules
+from runloop.runs.used_on import used_on
 from runloop.runs.waits import Wait
 from runloop.text import CHANGED, OUTCOME
 
@@ -42,6 +43,7 @@ class CallInFlight(Protocol):
     """The crossing that asks, as far as the desk looks at it."""
 
     at: Crossings
+    args: dict[str, Any] | None
     args_hash: str
     call: int
     name: str
@@ -118,17 +120,19 @@ class ApprovalDesk:
         denial = error.denial
         if denial is None or not self.rules.audit_on_deny:
             return []
+        told = {"cap": denial.cap, "op": denial.op, "target": denial.target, "reason": denial.reason}
+        return self._audited(call, {**told, "decision": "deny", "severity": "warn"})
+
+    def audit_allowed(self, call: CallInFlight, capability: str) -> list[NewEvent]:
+        """The ``cap.audit`` event of a capability that was used, where the settings want it; what needs none leaves none."""
+        if capability == "none" or not self.rules.audit_on_allow:
+            return []
+        told = {"cap": capability, "op": call.name, "target": used_on(call.name, call.args or {}), "reason": "granted"}
+        return self._audited(call, {**told, "decision": "allow", "severity": "info"})
+
+    def _audited(self, call: CallInFlight, told: Mapping[str, str]) -> list[NewEvent]:
         who, run = call.at.who, self.recorder.identity
-        payload = {
-            "agent": who.agent_id,
-            "cap": denial.cap,
-            "op": denial.op,
-            "target": denial.target,
-            "args_hash": call.args_hash,
-            "decision": "deny",
-            "severity": "warn",
-            "reason": denial.reason,
-        }
+        payload = {**told, "agent": who.agent_id, "args_hash": call.args_hash}
         provenance = {"trace_id": run.trace_id, "opening_id": run.opening_id, "agent_id": who.agent_id, "rationale": "capability audit"}
         provenance |= provenance_of(frozenset(call.taint))
         return [NewEvent(kind="cap.audit", payload=payload, actor=who.agent_id, scope="system", provenance=provenance)]

@@ -14,6 +14,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
+from runloop.effects.catalogue import effect_named
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Once, Outcome, Witness
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events import value_hash
@@ -57,6 +58,8 @@ class Call:
     requested: bool = False
     left: RecordedAttempt | None = field(default=None, init=False)
     """The attempt as an earlier process left it in the middle of this call."""
+    allowed: list[NewEvent] = field(default_factory=list, init=False)
+    """What goes on record of its being allowed, beside its first record."""
     taint: tuple[str, ...] = field(init=False)
     """What the guest had seen when it asked, whatever the answer adds."""
 
@@ -77,6 +80,8 @@ class Call:
             self.at.asked_outside = self.at.asked_outside or goes_outside(self.name, self.klass)
             if self.pending is None and not await _done_before(performer, prepared, ctx):
                 await self.at.desk.admit(self, prepared, ctx)
+            if self.pending is None:
+                self.allowed = self.at.desk.audit_allowed(self, effect_named(self.name).capability)
             if self.klass is EffectClass.WAITING and ctx.asked_ms is not None:
                 began_ms = ctx.asked_ms  # it has gone on meanwhile, whoever asked
             if self.pending is None or self.klass is not EffectClass.WAITING:
@@ -117,7 +122,7 @@ class Call:
         return Answer(GuestCallError(**error.to_answer()), written)
 
     async def _request(self) -> None:
-        written = self.at.recorder.write(self._requested_draft())
+        written = self.at.recorder.write(self._requested_draft(), beside=self._told_once())
         self.requested = True  # it is on its way, even if this call is stopped before it is there
         stored = await written
         self.at.requests[self.at.who.node, self.at.who.attempt, self.call] = stored[0].id
@@ -218,9 +223,13 @@ class Call:
     async def _write(self, end: Draft, beside: Iterable[NewEvent] = ()) -> int:
         """Put the outcome on disk, after the request where that is not there yet; the time of the outcome's record."""
         drafts = self._with_request(end)
-        stored = await self.at.recorder.write(*drafts, beside=beside)
+        stored = await self.at.recorder.write(*drafts, beside=[*self._told_once(), *beside])
         self.at.told += [event.id for event in stored[: len(drafts)] if event.kind.startswith("effect.")]
         return stored[len(drafts) - 1].ts_ms
+
+    def _told_once(self) -> list[NewEvent]:
+        told, self.allowed = self.allowed, []
+        return told
 
     def _with_request(self, end: Draft) -> list[Draft]:
         """The end of the call, after its request where that is not there, and after the ends of what was asked about it before.

@@ -21,6 +21,7 @@ from runloop.kb import AsyncLedger
 from runloop.kb.search import DOMAINS
 from runloop.links import followed
 from runloop.openings.budget import least
+from runloop.policy import Capabilities
 from runloop.runs.grants import FILE as GRANTS
 from runloop.runs.grants import StandingGrants
 from runloop.runs.history import load_run
@@ -121,6 +122,7 @@ def rules_from(settings: Settings) -> RunRules:
     return RunRules(
         confirm_external_actions=settings.get("security.confirm_external_actions"),
         audit_on_deny=settings.get("security.caps.audit_on_deny"),
+        audit_on_allow=settings.get("security.caps.audit_on_allow"),
         max_parallel=settings.get("runtime.max_nodes_per_run"),
         max_tokens=settings.get("policy.max_tokens"),
         max_usd_micros=None if usd is None else round(usd * 1_000_000),
@@ -316,6 +318,13 @@ class _World:
 
 
 def _trusted(bundle: Bundle, settings: Settings) -> Bundle:
+    if settings.get("security.caps.fail_on_empty") and bundle.caps == Capabilities():
+        raise Denied(
+            f"agent {bundle.ref} has no capabilities, and security.caps.fail_on_empty is true",
+            code="policy.denied.no_capabilities",
+            where=Where(file=str(bundle.root), key="security.caps.fail_on_empty"),
+            hint="grant it in policy.caps what it needs, or set it to false: an agent without capabilities can only compute",
+        )
     if settings.get("security.allow_unsigned_agents"):
         return bundle
     raise Denied(

@@ -68,6 +68,7 @@ class RunRules:
 
     confirm_external_actions: bool = True
     audit_on_deny: bool = True
+    audit_on_allow: bool = False
     max_parallel: int = 8
     max_depth: int = 8
     max_tokens: int | None = None

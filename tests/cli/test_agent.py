@@ -376,3 +376,23 @@ def test_every_command_explains_itself(rlp):
     for command in ("list", "show", "check", "scaffold", "build", "install", "test"):
         assert f"\n  {command} " in out
         assert rlp(command, "--help")[0] == 0
+
+
+def test_a_run_of_an_agent_without_capabilities_is_refused_where_the_settings_say_so(rlp, tmp_path):
+    from runloop.config import load
+    from runloop.errors import Denied
+    from runloop.runs.compose import DiskLookup
+
+    rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
+    bundle = tmp_path / "mine" / "reader"
+    assert rlp("build", str(bundle))[0] == 0
+    assert DiskLookup(load()).at(bundle).ref == "reader"
+    strict = DiskLookup(load(flags={"security.caps.fail_on_empty": True}))
+    (bundle / "policy.caps").write_text("[capabilities]\n")
+    assert rlp("build", str(bundle))[0] == 0
+    with pytest.raises(Denied) as caught:
+        strict.at(bundle)
+    assert (caught.value.code, caught.value.where.key) == ("policy.denied.no_capabilities", "security.caps.fail_on_empty")
+    (bundle / "policy.caps").write_text("[capabilities]\nmodel = true\n")
+    assert rlp("build", str(bundle))[0] == 0
+    assert strict.at(bundle).ref == "reader"

@@ -72,7 +72,7 @@ def test_an_old_name_in_an_upper_layer_beats_the_new_one_below(machine):
 @pytest.mark.parametrize(("variable", "path"), [(alias, key.path) for key in all_keys().values() for alias in key.aliases])
 def test_every_alias_of_the_environment_sets_its_key(machine, variable, path):
     kind = all_keys()[path].kind.name
-    text = {"bool": "0", "path": "/srv/x"}.get(kind, "debug" if "debug" in kind else "wasm32-wasip1")
+    text = {"bool": "0", "path": "/srv/x", "int": "7000"}.get(kind, "debug" if "debug" in kind else "wasm32-wasip1")
     explanation = machine.load(**{variable: text}).explain(path)
     assert (explanation.layer, explanation.where.key) == ("environment", variable)
 

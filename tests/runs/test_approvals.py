@@ -5,6 +5,8 @@ import contextlib
 import gc
 import weakref
 
+import pytest
+
 from runloop.effects.perform.ports import PersonAnswer
 from runloop.effects.types import CallError, CallErrorKind, Outcome
 from runloop.openings import parse_opening
@@ -15,6 +17,7 @@ from runloop.runs.results import RunHalted
 from runloop.runs.run import Run
 from runloop.runs.services import RunRules
 from runloop.runs.submission import Submission
+from runloop.runs.used_on import used_on
 
 MAILER = """@agent
 def run(to: str = 'a@example.org', times: int = 1, search: bool = False):
@@ -254,6 +257,46 @@ async def test_a_missing_capability_is_audited_only_where_the_settings_want_it(b
 
         assert (await b.run(opening(), yes=True)).code == "denied.mail.send.cap_missing"
         assert b.ledger.read(kinds=["cap.audit"]) == []
+
+
+async def test_an_allowed_use_of_a_capability_is_audited_where_the_settings_want_it(bench):
+    async with bench(rules=RunRules(audit_on_allow=True)) as b:
+        b.agent(
+            "one",
+            "@agent\ndef run():\n    emit.log('x')\n    kb.search('ada')\n    return {'out': model.complete('x').text}\n",
+            caps='model = true\nkb_read = ["contacts"]',
+        )
+
+        assert (await b.run(opening())).status == "succeeded"
+
+        told = [
+            (event.payload["cap"], event.payload["op"], event.payload["target"], event.payload["decision"])
+            for event in b.ledger.read(kinds=["cap.audit"])
+        ]
+        assert told == [("kb_read", "kb.search", "", "allow"), ("model", "model.complete", "", "allow")]
+
+
+async def test_by_default_an_allowed_use_is_not_audited(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('x').text}\n", caps="model = true")
+
+        assert (await b.run(opening())).status == "succeeded"
+        assert b.ledger.read(kinds=["cap.audit"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "target"),
+    [
+        ("http.fetch", {"url": "https://ada:pw@example.org:8443/private?token=x"}, "example.org:8443"),
+        ("exec.run", {"argv": ["git", "push", "secret"]}, "git"),
+        ("exec.run", {"argv": []}, ""),
+        ("files.write", {"path": "/a", "content": "secret"}, "/a"),
+        ("mail.send", {"subject": "secret"}, ""),
+        ("model.complete", {"prompt": "secret", "model": "m"}, "m"),
+    ],
+)
+def test_an_audit_event_names_what_a_call_was_about_and_nothing_that_it_carried(name, args, target):
+    assert used_on(name, args) == target
 
 
 async def test_a_question_reaches_the_person_and_its_answer_the_agent(bench, desk):
