@@ -226,7 +226,13 @@ SECURITY: tuple[Key, ...] = (
         "Install and run agents that nobody signed.",
         effect="rlp agent install and every run",
     ),
-    Key("security.allowed_agent_signers", _TEXTS, [], "Signers that are trusted.", instead="nothing yet"),
+    Key(
+        "security.allowed_agent_signers",
+        _TEXTS,
+        [],
+        "Signers that are trusted.",
+        instead="agents carry no signatures; `security.allow_unsigned_agents: false` refuses them all",
+    ),
     Key(
         "security.require_signed_messages",
         Boolean(never=True),
@@ -259,13 +265,19 @@ SECURITY: tuple[Key, ...] = (
         effect=APPROVALS,
         reload=True,
     ),
-    Key("security.secrets.root", PathText(), "{state}/secrets", "Directory of file-based secrets.", instead="nothing yet"),
+    Key(
+        "security.secrets.root",
+        PathText(),
+        "{state}/secrets",
+        "Directory of file-based secrets.",
+        instead="no secret is read from a file; the keyring and variables hold them",
+    ),
     Key(
         "security.secrets.encryption",
         Text(("none",), unserved=dict.fromkeys(("age", "aes", "aes-gcm"), "The keyring encrypts what it keeps.")),
         "none",
         "Encryption of file-based secrets; there is none.",
-        instead="files are read as they are; the keyring encrypts what it keeps",
+        instead="no secret is read from a file; the keyring encrypts what it keeps",
     ),
     Key(
         "security.secrets.master_key",
@@ -284,7 +296,13 @@ SECURITY: tuple[Key, ...] = (
         instead="never: a secret goes to the hosts of `security.secrets.hosts` only",
     ),
     Key("security.secrets.allow_list", Boolean(), "false", "Let the names of secrets be listed.", instead="never"),
-    Key("security.secrets.default_ttl", Integer(), "0", "Seconds that a secret is kept in memory; 0 is not at all.", instead="nothing yet"),
+    Key(
+        "security.secrets.default_ttl",
+        Integer(),
+        "0",
+        "Seconds that a secret is kept in memory; 0 is not at all.",
+        instead="a secret is looked up each time that it is used, and not kept",
+    ),
     Key("security.testing.broker_mode", _TEXT, None, "Mode of the broker in tests.", nullable=True, instead=_CASES),
     Key("security.testing.broker_seed", Integer(), None, "Seed of the broker in tests.", nullable=True, instead=_CASES),
     Key(
@@ -388,7 +406,14 @@ REST: tuple[Key, ...] = (
     ),
     Key("router.known_commands", _TEXTS, [], "Names of further programs, which need not be installed.", effect=ROUTING, reload=True),
     Key("ui.theme", Text(("mono", "dark", "light", "contrast")), "mono", "Theme of agtop.", effect=MONITOR),
-    Key("ui.confirm_prompts", _TEXT, "inline", "Where approvals are asked.", reload=True, instead="nothing yet"),
+    Key(
+        "ui.confirm_prompts",
+        _TEXT,
+        "inline",
+        "Where approvals are asked.",
+        reload=True,
+        instead="asked at the terminal that follows the run, in agtop, and by `rlp approve`",
+    ),
     Key(
         "logging.level",
         Text(("trace", "debug", "info", "warn", "error")),
@@ -454,7 +479,7 @@ REST: tuple[Key, ...] = (
         ListOf(Text(("ui", "tui", "agent"))),
         ["ui", "tui"],
         "Kinds of client that may answer an approval.",
-        instead="nothing yet",
+        instead="whoever has the operator token decides, and nobody else",
     ),
 )
 
