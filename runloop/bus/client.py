@@ -19,6 +19,7 @@ from runloop.bus.encode import Encoder
 from runloop.bus.errors import DeadlinePassed, Disconnected, from_wire
 from runloop.bus.inbox import Subscription
 from runloop.bus.limits import fair_bytes
+from runloop.bus.listen import starting
 from runloop.bus.message import Message
 from runloop.bus.pending import Pending
 from runloop.bus.subscription import DURABLE, REALTIME
@@ -30,6 +31,8 @@ CONNECT_S: Final = 5.0
 ACK_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
+_STARTING_S: Final = 60.0
+"""How long a daemon that says how far its start is may be silent about it before its client gives up."""
 _QUEUE_MESSAGES: Final = 1024
 _FATAL: Final = frozenset({"bus.token", "bus.uid", "bus.forbidden", "bus.hello", "bus.invalid", "bus.resumed"})
 """Goodbyes after which connecting again would end the same way."""
@@ -327,7 +330,7 @@ class BusClient:
     async def _reconnect(self, reason: RunloopError) -> None:
         """Try again with growing, jittered pauses until it works or the time is up."""
         pause = _FIRST_PAUSE_S
-        until = self._loop.time() + self._reconnect_s
+        until, said = self._loop.time() + self._reconnect_s, None
         while self._loop.time() < until:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads clients, it keeps no secret
             pause = min(pause * 2, _LONGEST_PAUSE_S)
@@ -337,6 +340,8 @@ class BusClient:
                 reason = error
                 if error.code in _FATAL:
                     break
+                if (says := starting(self._path)) is not None and says != said:  # it gets on with its start
+                    until, said = self._loop.time() + max(self._reconnect_s, _STARTING_S), says
             else:
                 for call in list(self.on_reconnect):
                     call()

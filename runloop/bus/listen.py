@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +60,16 @@ class Listener:
             self.lock = lock
         old, self.sockets = self.sockets, [listening]
         return old
+
+    def tell(self, done: int, of: int) -> None:
+        """Say how far the start is to who waits (:func:`starting`); it is over with ``done`` as large as ``of``.
+
+        In digits, as the process stands there: what else is in the file makes it no lock of a daemon.
+        """
+        if self.lock is not None:
+            text = f"{os.getpid()}\n{done}\n{of}\n" if done < of else f"{os.getpid()}\n"
+            with suppress(OSError):  # a full disk: nobody hears of it
+                os.ftruncate(self.lock, os.pwrite(self.lock, text.encode(), 0))
 
     def close(self) -> None:
         """Stop listening, take the file away, then let the next daemon in."""
@@ -181,7 +192,7 @@ def _lock(path: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").partition("\n")[0]
         os.close(lock)
         if holder.isdigit() and not path.exists():
             raise AlreadyRunning(
@@ -205,13 +216,24 @@ def holder(path: Path) -> int | None:
     Read from the kernel's list: to try the lock could keep a daemon from starting.
     """
     try:
-        named = _beside(path).read_text("ascii").strip()
+        named = _beside(path).read_text("ascii").partition("\n")[0]
         inode = _beside(path).stat().st_ino
         lines = [line.split() for line in Path("/proc/locks").read_text("ascii").splitlines()]  # proc_locks(5)
         held = {(kind, access, pid, place.rpartition(":")[2]) for _, kind, _, access, pid, place, *_ in lines}
     except (OSError, ValueError):
         return None
     return int(named) if ("FLOCK", "WRITE", named, str(inode)) in held else None
+
+
+def starting(path: Path) -> tuple[int, int] | None:
+    """How far the daemon that holds the lock beside a socket is with its start, and how far it has to go; None where it says nothing."""
+    if holder(path) is None:
+        return None
+    try:
+        _, done, of = _beside(path).read_text("ascii").split()
+        return int(done), int(of)
+    except (OSError, ValueError):
+        return None
 
 
 def _is_socket(path: Path) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runloop.kb import KnowledgeBase, Ledger
 
 _STEP = 5_000
-"""Events between two words about how far the tables are; one that is behind by fewer takes a moment."""
+"""Events that the tables may be behind without a word about it: they take a moment."""
 
 
 @contextmanager
@@ -34,15 +34,16 @@ def reading_base() -> Iterator[KnowledgeBase]:
 
 def follow(kb: KnowledgeBase) -> None:
     """Where the derived tables are far behind the ledger, as after an upgrade, draw how far they are: what reads them waits for that."""
-    from runloop.kb.materialise import watermark
+    drawn = False
 
-    with kb.reading(synced=False) as db:
-        at, before = watermark(db), -1
-    newest = kb.ledger.head().id
-    while newest - at > _STEP and before < at:  # on a full disk they stay where they are
-        output.write_over(f"bringing the tables up to the ledger: {at:,} of {newest:,} events")
-        before, at = at, kb.sync(_STEP).watermark
-    if before >= 0:
+    def tick(done: int, newest: int) -> None:
+        nonlocal drawn
+        if newest - done > _STEP:
+            drawn = True
+            output.write_over(f"bringing the tables up to the ledger: {done:,} of {newest:,} events")
+
+    kb.sync(tick=tick)
+    if drawn:
         output.write_over()
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Start the daemon.")
 READY_FD = "RUNLOOP_READY_FD"
 _PAUSE_S = 0.05
+_PATIENCE_S = 60.0
+_WAITS = "it goes on with that; `rlp up --wait` returns when it is ready"
 _BEGIN_S = 5.0  # a machine that is slower than that has it start unseen
 _OTHER_S = 5.0  # how long another one that starts is waited for without --wait
 _SILENT_S = 1.0  # one that has not answered for so long may never do so, which a person is told
@@ -32,7 +34,9 @@ _SILENT_S = 1.0  # one that has not answered for so long may never do so, which 
 def up(
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the daemon is ready, or with the reason why it is not.")] = False,
-    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait with --wait.")] = 60.0,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", min=0.1, help="Seconds to wait with --wait; else 60 without a word of how far it is.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Start the daemon in the background; nothing to do where one answers already."""
@@ -40,10 +44,12 @@ def up(
     began = time.monotonic()
     running = waited(_running(settings))
     asked = time.monotonic()
-    until = asked + timeout_s
+    patience = _Patience(settings, asked, timeout_s)
     if running is not None:
         _say({"state": "already_running", **running}, as_json=as_json)
         return 0
+    if (pid := _starting(settings)) is not None:
+        return _join(settings, pid, patience, wait=wait, as_json=as_json)
     _check_ledger(settings)
     log = _log_file(settings)
     reading, process = _start(settings, log)
@@ -51,9 +57,10 @@ def up(
         if not wait and _begun(pipe.fileno(), settings, process.pid):
             _say({"state": "starting", "pid": process.pid, "log": str(log)}, as_json=as_json)
             return 0
-        answer = _wait(pipe.fileno(), until)
+        answer = _wait(pipe.fileno(), patience)
+    patience.done()
     if answer is None:
-        raise _failed(process, log, timeout_s)
+        raise _failed(process, log, patience)
     if not answer["ready"]:
         process.wait()
         from runloop.bus.errors import from_wire
@@ -63,13 +70,37 @@ def up(
             raise error
         if asked - began > _SILENT_S:
             print(f"note: {error.message} and does not answer: waiting for it", file=sys.stderr, flush=True)
-        other = _other(settings, until if wait else min(until, time.monotonic() + _OTHER_S))
+        other = _other(settings, patience if wait else _Patience(settings, time.monotonic(), min(_OTHER_S, timeout_s or _OTHER_S)))
         if other is None:
             hint = "it still starts, or hangs: its log says which; `rlp down` ends it"
+            if patience.says is not None:
+                raise Unavailable(f"{error.message} and starts: {patience.says}", code="daemon.slow", where=error.where, hint=_WAITS)
             raise Unavailable(f"{error.message} and does not answer", code="daemon.slow", where=error.where, hint=hint)
         _say({"state": "already_running", **other}, as_json=as_json)
         return 0
     _say({"state": "ready", "pid": answer["pid"], "socket": answer["socket"], "log": str(log)}, as_json=as_json)
+    return 0
+
+
+def _starting(settings: Settings) -> int | None:
+    """The process of a daemon that says how far its start is."""
+    from runloop.bus.listen import holder
+    from runloop.client.places import places
+
+    return next((holder(place.socket) for place in places(settings) if place.starting is not None), None)
+
+
+def _join(settings: Settings, pid: int, patience: _Patience, *, wait: bool, as_json: bool) -> int:
+    """Wait for the daemon that starts already, or say that it does."""
+    if not wait:
+        _say({"state": "starting", "pid": pid, "log": str(_log_file(settings))}, as_json=as_json)
+        return 0
+    found = _other(settings, patience)
+    if found is None:
+        raise Unavailable(
+            f"the daemon (process {pid}) is not ready yet: {patience.says or 'it still starts'}", code="daemon.slow", hint=_WAITS
+        )
+    _say({"state": "already_running", **found}, as_json=as_json)
     return 0
 
 
@@ -85,10 +116,38 @@ async def _running(settings: Settings) -> dict[str, Any] | None:
         return {"pid": status["pid"], "socket": status["socket"]}
 
 
-def _other(settings: Settings, until: float) -> dict[str, Any] | None:
+class _Patience:
+    """How long a daemon is waited for: so many seconds, or where nobody said how many, as long as it says every so often how far it is."""
+
+    def __init__(self, settings: Settings, now: float, timeout_s: float | None) -> None:
+        self._settings, self._fixed = settings, timeout_s is not None
+        self.seconds = _PATIENCE_S if timeout_s is None else timeout_s
+        self._until = now + self.seconds
+        self.says: str | None = None
+
+    def done(self) -> None:
+        """Take away what was drawn."""
+        if self.says is not None and output.shows_progress():
+            output.write_over()
+
+    def is_over(self) -> bool:
+        """Whether the time is up; a person at a terminal sees what the daemon says of its start."""
+        from runloop.client.places import places
+
+        before, self.says = self.says, next((says for place in places(self._settings) if (says := place.starting) is not None), None)
+        if self.says != before:
+            if output.shows_progress():
+                output.write_over(self.says or "")
+            if self.says is not None and not self._fixed:
+                self._until = time.monotonic() + self.seconds
+        return time.monotonic() >= self._until
+
+
+def _other(settings: Settings, patience: _Patience) -> dict[str, Any] | None:
     """The daemon that is there, started by somebody else in the same moment or hanging, once it answers."""
-    while (running := waited(_running(settings))) is None and time.monotonic() < until:
+    while (running := waited(_running(settings))) is None and not patience.is_over():
         time.sleep(_PAUSE_S)
+    patience.done()
     return running
 
 
@@ -160,13 +219,15 @@ def _begun(descriptor: int, settings: Settings, pid: int) -> bool:
     return True
 
 
-def _wait(descriptor: int, until: float) -> dict[str, Any] | None:
+def _wait(descriptor: int, patience: _Patience) -> dict[str, Any] | None:
     """The daemon's one line; None where it ended without one, or the time is up."""
     import select
 
     text = b""
     while b"\n" not in text:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
+        ready, _, _ = select.select([descriptor], [], [], _PAUSE_S)
+        if not ready and not patience.is_over():
+            continue
         data = os.read(descriptor, 65_536) if ready else b""
         if not data:
             return None
@@ -175,12 +236,14 @@ def _wait(descriptor: int, until: float) -> dict[str, Any] | None:
     return answer
 
 
-def _failed(process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> RunloopError:
+def _failed(process: subprocess.Popen[bytes], log: Path, patience: _Patience) -> RunloopError:
     code = process.poll()
     where = Where(file=str(log))
     if code is None:
+        if patience.says is not None:
+            return Unavailable(f"the daemon is not ready yet: {patience.says}", code="daemon.slow", where=where, hint=_WAITS)
         return Unavailable(
-            f"the daemon is not ready after {timeout_s:g} s", code="daemon.slow", where=where, hint="its log says what it does"
+            f"the daemon is not ready after {patience.seconds:g} s", code="daemon.slow", where=where, hint="its log says what it does"
         )
     return Unavailable(f"the daemon ended with code {code} before it was ready", code="daemon.start", where=where, hint="its log says why")
 

@@ -88,9 +88,12 @@ class Client:
     async def _found(self) -> tuple[BusClient, Path]:
         from runloop.config import load
 
-        tried, silent = places(self._settings or load(), self._socket), None
+        tried, silent, doing = places(self._settings or load(), self._socket), None, None
         for place in tried:
             if not place.is_there:
+                continue
+            if (says := place.starting) is not None:  # it would not answer
+                silent, doing = place.socket, says
                 continue
             role, token = self._credentials(place)
             if place.of_the_machine and token is None and self._wanted is None:
@@ -107,10 +110,10 @@ class Client:
             else:
                 return found, place.socket
         if silent is not None:
-            hint = "it still starts, or hangs: its log says which; `rlp down` ends it"
-            raise Unavailable(
-                f"the daemon at {silent} does not answer", code="daemon.unavailable", where=Where(file=str(silent)), hint=hint
-            )
+            message, hint = f"the daemon at {silent} does not answer", "it still starts, or hangs: its log says which; `rlp down` ends it"
+            if doing is not None:
+                message, hint = f"{message} yet: {doing}", "`rlp up --wait` returns when it does"
+            raise Unavailable(message, code="daemon.unavailable", where=Where(file=str(silent)), hint=hint)
         named = ", ".join(str(place.socket) for place in tried)
         raise Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
 

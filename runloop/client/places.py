@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from runloop.bus.listen import starting
 from runloop.bus.token import TokenError, TokenHidden, read_token
 from runloop.dataclass import dataclass
 
@@ -54,6 +55,14 @@ class Place:
         except OSError:
             return False
         return not os.access(self.socket, os.R_OK | os.W_OK, effective_ids=True)
+
+    @property
+    def starting(self) -> str | None:
+        """What the daemon there says of its start, in words; None where it says nothing."""
+        if (far := starting(self.socket)) is None:
+            return None
+        done, of = far
+        return f"it brings the derived tables up to the ledger: {done * 100 // of} % ({done:,} of {of:,} events)"
 
     @property
     def of_the_machine(self) -> bool:

@@ -64,6 +64,8 @@ _ASKED = "intent.action.request.v1"
 _TROUBLE = "error.report.v1"
 _STOP_S = 10.0
 """What the end takes after the grace of nodes that work."""
+_PART_S = 120.0
+"""What systemd waits for the next word of a start that goes on: where another process makes the tables, this one uses no processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Daemon:
         self._hurry: asyncio.Event = asyncio.Event()
         self._grace_ms: int | None = None
         self.session: Session
+        self._listener: Listener
         self.bus: _Bus
         self.hosting: Hosting
         self.submitting: Submitting
@@ -142,7 +145,7 @@ class Daemon:
         log = logger()
         async with AsyncExitStack() as stack:
             started = stack.enter_context(self._notifier.starting())
-            listener = self._listen()
+            listener = self._listener = self._listen()
             stack.callback(listener.close)
             token = ensure_token(self.settings.directories.token)
             self._log.hide(token)
@@ -158,6 +161,7 @@ class Daemon:
             self._on_signals()
             left = await self._take_over()
             await self.bus.start(listener)
+            listener.tell(0, 0)
             stack.push_async_callback(self.bus.close)
             self.reachable.watch()
             stack.push_async_callback(self.reachable.close)
@@ -293,7 +297,7 @@ class Daemon:
         """Go on with the runs that a process which is gone has left: nobody is told that they are unfinished. All that have no end."""
         owner = self.session.owner
         try:
-            await asyncio.to_thread(catch_up, self.kb, _catching_up)
+            await asyncio.to_thread(catch_up, self.kb, self._listener.tell, self._catching_up)
             found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
             going, waiting = self.hosting.take_over(each for each in found if not owner.alive(each.owner))
         except RunloopError as error:
@@ -302,6 +306,12 @@ class Daemon:
         if found:
             logger().info("runs taken over", going=going, waiting=waiting, of_others=len(found) - going - waiting)
         return found
+
+    def _catching_up(self, at: int, newest: int) -> None:
+        """Tell systemd and the log."""
+        logger().info("the derived tables are brought up to the ledger", at=at, of=newest)
+        self._notifier.doing = f"bringing the derived tables up to the ledger: {at * 100 // newest} %"
+        self._notifier.more_time(_PART_S, f"STATUS={self._notifier.doing}")
 
     async def _tidy(self, unfinished: list[Unfinished]) -> None:
         """Forget what no run needs any more."""
@@ -381,10 +391,6 @@ class Daemon:
             self.bus.publish(METRICS_TOPIC, _METRICS, overview.snapshot(self), ttl_ms=ttl_ms)
             for topic, snapshot in self.natives.snapshots(clock_ms(), interval_ms):
                 self.bus.publish(topic, _METRICS, snapshot, ttl_ms=ttl_ms)
-
-
-def _catching_up(at: int, newest: int) -> None:
-    logger().info("the derived tables are brought up to the ledger", at=at, of=newest)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Bringing the derived tables up to the ledger at start: after an upgrade every event is applied anew, and the log says how far that is."""
+"""Bringing the derived tables up to the ledger at start: after an upgrade they are made anew, and who waits hears how far that is."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ if TYPE_CHECKING:
 
     from runloop.kb import KnowledgeBase
 
-STEP = 5_000
-"""Events between two words about it; one that is behind by fewer takes a moment."""
+PARTS = 50
+"""How often in all it is said how far it is."""
 
 
-def catch_up(kb: KnowledgeBase, say: Callable[[int, int], None], step: int = STEP) -> None:
-    """Apply what is missing; ``say`` hears the last event applied and the newest one, before each step but the first.
+def catch_up(kb: KnowledgeBase, tell: Callable[[int, int], None], say: Callable[[int, int], None]) -> None:
+    """Apply what is missing; ``tell`` hears the last event applied and the newest one as it goes on, ``say`` only a part later.
 
     Stays where it is on a full disk (``kb.behind``). Raises RunloopError where the tables or the ledger cannot be read.
     """
-    newest, before = kb.ledger.head().id, -1
-    while before < (at := kb.sync(step).watermark) < newest:
-        say(at, newest)
-        before = at
+    said = -1
+
+    def tick(done: int, newest: int) -> None:
+        nonlocal said
+        if done < newest:
+            tell(done, newest)
+            if (part := done * PARTS // newest) > said:
+                said = part
+                say(done, newest)
+
+    kb.sync(tick=tick)

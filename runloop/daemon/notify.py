@@ -30,6 +30,8 @@ class Notifier:
     address: str | None
     watchdog_s: float | None
     pipe: int | None
+    doing: str = "starting"
+    """What a start that works is at."""
 
     @classmethod
     def of(cls, env: Mapping[str, str], pid: int) -> Notifier:
@@ -73,7 +75,7 @@ class Notifier:
         while not over.wait(_ASK_S):
             before, used = used, time.process_time()
             if used - before >= _WORKING * _ASK_S:
-                self.more_time(3 * _ASK_S, "STATUS=starting")
+                self.more_time(3 * _ASK_S, f"STATUS={self.doing}")
 
     def more_time(self, seconds: float, *lines: str) -> None:
         """Have systemd wait so long from now on, where its own time would be over before."""

@@ -21,8 +21,8 @@ from runloop.kb.following import Views
 from runloop.kb.keeping.progress import silent
 from runloop.kb.ledger import Ledger
 from runloop.kb.limits import MAX_DEPTH, MAX_ROWS, MAX_SECONDS, MAX_STEPS
+from runloop.kb.making import Tick
 from runloop.kb.materialise import Synced
-from runloop.kb.past import Tick
 from runloop.kb.redaction import EVERYTHING, NOTHING, Redactor, Rules
 from runloop.kb.runs import RunFilter, open_runs, openings_of, places_of, read_run, select_runs
 
@@ -101,14 +101,16 @@ class KnowledgeBase:
         """Why the derived tables do not follow the ledger at the moment."""
         return self._views.behind
 
-    def sync(self, most: int | None = None) -> Synced:
+    def sync(self, most: int | None = None, tick: Tick = lambda _done, _of: None) -> Synced:
         """Bring the derived tables up to the ledger, or by at most so many events nearer to it; cheap when there is nothing new.
 
+        Where they lack more than they have, as after an upgrade, they are made anew in a file beside, unless ``most`` bounds the work.
+        ``tick`` hears now and then up to which event they are, and the newest one.
         On a full disk they stay where they are (``behind`` says why) and follow once there is room: nothing in them is lost by waiting.
         Where something was erased or archived, what it said goes at once, and exact tables are made in the background (:meth:`settle`).
         The past stays as it was. Raises LedgerClosed.
         """
-        return self._views.sync(most)
+        return self._views.sync(most, tick)
 
     def require_same_ledger(self) -> None:
         """Raise LedgerCorrupt where the ledger lost or changed what the derived tables have seen of it: nothing may be added to it then."""

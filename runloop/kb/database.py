@@ -34,7 +34,14 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[RunloopError], str, str
 
 
 def connect(
-    path: Path, *, readonly: bool = False, synchronous: str = "full", busy_ms: int = BUSY_MS, cache_kib: int = 2000, page: int = PAGE
+    path: Path,
+    *,
+    readonly: bool = False,
+    synchronous: str = "full",
+    busy_ms: int = BUSY_MS,
+    cache_kib: int = 2000,
+    page: int = PAGE,
+    of: type[apsw.Connection] = apsw.Connection,
 ) -> apsw.Connection:
     """A connection in WAL mode; a new file is readable by its owner only and has pages of ``page`` bytes. Defaults are SQLite's."""
     with translated(path):
@@ -43,7 +50,7 @@ def connect(
         else:
             create(path)
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
-        db = apsw.Connection(str(path.absolute()), flags=flags | apsw.SQLITE_OPEN_URI)  # a URI is what may be attached
+        db = of(str(path.absolute()), flags=flags | apsw.SQLITE_OPEN_URI)  # a URI is what may be attached
     try:
         with translated(path, db):
             db.set_busy_timeout(busy_ms)

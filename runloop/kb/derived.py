@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.events import StoredEvent
+    from runloop.kb.tables import Tables
 
 DOMAINS = ("contacts", "notes", "artifacts", "facts", "messages", "appointments", "commits", "commands", "runs")
 """What can be searched for; each document belongs to one of them."""
@@ -69,9 +70,7 @@ def spaced(text: str) -> str:
     return _ONE_UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", plain))
 
 
-def put_artifact(
-    db: apsw.Connection, event: StoredEvent, data: Any, sha256: str | None, run_id: str | None, sources: Sequence[Any]
-) -> None:
+def put_artifact(db: Tables, event: StoredEvent, data: Any, sha256: str | None, run_id: str | None, sources: Sequence[Any]) -> None:
     """Note a file, made by a run or outside one."""
     key = artifact_key(data["path"], sha256)
     db.execute(
@@ -128,26 +127,15 @@ def unindex(db: apsw.Connection, domain: str, key: str) -> None:
         db.execute("DELETE FROM search WHERE rowid = ?", (rowid,))
 
 
-def gather_words(db: apsw.Connection) -> None:
-    """Have the connection gather the texts for the search index: one that changes again within a transaction is never written."""
-    db.execute("CREATE TEMP TABLE unwritten(id INTEGER PRIMARY KEY, title TEXT, body TEXT, domain TEXT)")
-
-
-def write_words(db: apsw.Connection) -> None:
-    """Write what was gathered into the search index; before the transaction ends."""
-    db.execute("INSERT INTO search(rowid, title, body, domain) SELECT id, title, body, domain FROM temp.unwritten ORDER BY id")
-    db.execute("DELETE FROM temp.unwritten")
-
-
 def domain_mark(domain: str) -> str:
     """The word of the index that stands for a domain; nobody can type it."""
     return f"\ue000{domain}"
 
 
-def history(db: apsw.Connection, event: StoredEvent, *keys: str) -> None:
+def history(db: Tables, event: StoredEvent, *keys: str) -> None:
     """Note that the event touched these entities."""
     for key in keys:
-        db.execute("INSERT OR IGNORE INTO entity_history VALUES(?, ?)", (key, event.id))
+        db.history.append((key, event.id))
 
 
 def put_node(db: apsw.Connection, event: StoredEvent, key: str, kind: str, label: str) -> None:

@@ -8,10 +8,9 @@ from runloop.events import canonical, parse
 from runloop.kb.derived import as_json, cite, contact_key, end_node, fold, history, index, link, put_node, see_node, unindex
 
 if TYPE_CHECKING:
-    import apsw
-
     from runloop.events import StoredEvent
     from runloop.kb.projections import LoadBlob
+    from runloop.kb.tables import Tables
 
 _ENTITIES = frozenset(
     (
@@ -37,13 +36,13 @@ NAMING = ("subject", "predicate")
 """What an erased fact goes on saying where later values are of the same."""
 
 
-def fact_remembered(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def fact_remembered(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     """A new fact."""
     data = event.payload
     _insert(db, event, data["subject"], data["predicate"], load, None)
 
 
-def fact_superseded(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def fact_superseded(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     """A new value in place of that of an earlier fact; nothing, where that one was erased as a whole."""
     old = event.payload["fact"]
     row: Any = db.execute("SELECT subject, predicate FROM facts WHERE fact_id = ?", (old,)).fetchone()
@@ -54,7 +53,7 @@ def fact_superseded(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> 
     _insert(db, event, subject, predicate, load, old)
 
 
-def fact_forgotten(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def fact_forgotten(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     """A fact that holds no more: its value goes out of the tables and of the search, and stays in the ledger until it is erased."""
     _end(db, event, event.payload["fact"], "forgotten")
 
@@ -69,7 +68,7 @@ def subject_key(subject: str) -> str:
     return f"subject:{fold(subject)}"
 
 
-def _insert(db: apsw.Connection, event: StoredEvent, subject: str, predicate: str, load: LoadBlob, supersedes: int | None) -> None:
+def _insert(db: Tables, event: StoredEvent, subject: str, predicate: str, load: LoadBlob, supersedes: int | None) -> None:
     data = event.payload
     key, about = f"fact:{event.id}", subject_key(subject)
     put_node(db, event, key, "fact", f"{subject} {predicate}")
@@ -96,7 +95,7 @@ def _insert(db: apsw.Connection, event: StoredEvent, subject: str, predicate: st
     history(db, event, key, about)
 
 
-def _end(db: apsw.Connection, event: StoredEvent, fact_id: int, status: str) -> None:
+def _end(db: Tables, event: StoredEvent, fact_id: int, status: str) -> None:
     found = db.execute("SELECT subject FROM facts WHERE fact_id = ? AND status = 'current'", (fact_id,)).fetchone()
     if found is None:
         return

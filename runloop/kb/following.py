@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runloop.errors import Where
 from runloop.kb import materialise
 from runloop.kb.database import abandon, connect
 from runloop.kb.errors import LedgerClosed, LedgerFull
+from runloop.kb.making import Tick
 from runloop.kb.materialise import Synced
-from runloop.kb.past import Past, Tick, note
+from runloop.kb.past import Past, note
 from runloop.kb.rebuilding import Rebuilder
+from runloop.kb.tables import open_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from runloop.kb.keeping.anchor import Anchor
     from runloop.kb.ledger import Ledger
+    from runloop.kb.tables import Tables
 
 READ_CACHE_KIB = 16 * 1024  # of pages, for each connection that reads: the parts of the search index that every query touches
 PAST_DIRECTORY = "past"
@@ -34,7 +37,7 @@ class Views:
     def __init__(self, root: Path, path: Path, ledger: Ledger, until: int | None) -> None:
         self.path = path
         self.until = until
-        self.db = materialise.open_views(path, ledger) if until is None else connect(path, readonly=True)
+        self.db = materialise.open_views(path, ledger) if until is None else open_tables(path, readonly=True)
         self.past = Past(root / PAST_DIRECTORY, ledger)
         self.behind: LedgerFull | None = None
         """Why they do not follow the ledger at the moment."""
@@ -44,8 +47,18 @@ class Views:
         self._readers: list[apsw.Connection] = []
         self.rebuilder = Rebuilder(self.db, path, ledger, self._lock, self._keep_half_made)
 
-    def sync(self, most: int | None = None) -> Synced:
+    def sync(self, most: int | None = None, tick: Tick = lambda _done, _of: None) -> Synced:
         """As :meth:`KnowledgeBase.sync`. Raises LedgerClosed."""
+        try:
+            if most is None and self.until is None and not self._closed:
+                self.rebuilder.catch_up(tick)
+        except LedgerFull as full:
+            return self._stays(full)
+
+        def on_the_way(done: int) -> None:
+            self._keep_past(done)
+            tick(done, self._ledger.head().id)
+
         with self._lock:
             if self._closed:
                 raise LedgerClosed("the knowledge base was closed", where=Where(file=str(self.path)))
@@ -53,14 +66,17 @@ class Views:
                 return Synced(0, self.until, 0)
             try:
                 until = None if most is None else materialise.watermark(self.db) + most
-                synced = materialise.sync(self.db, self.path, self._ledger, until=until, tick=self._keep_past)
+                synced = materialise.sync(self.db, self.path, self._ledger, until=until, tick=on_the_way)
             except LedgerFull as full:
-                self.behind = full
-                return Synced(0, materialise.watermark(self.db), 0)
+                return self._stays(full)
             self.behind = None
             if synced.outdated:
                 self.rebuilder.settle_later()
             return synced
+
+    def _stays(self, full: LedgerFull) -> Synced:
+        self.behind = full
+        return Synced(0, materialise.watermark(self.db), 0)
 
     def settle(self) -> None:
         """As :meth:`sync`; where something was erased or archived, returns when exact tables are made. Raises LedgerFull."""
@@ -134,5 +150,5 @@ class Views:
     def _note_past(self) -> None:
         note(self.db, self.past.states(), time.time_ns() // 1_000_000)
 
-    def _keep_half_made(self, tables: Any, head: int) -> None:
+    def _keep_half_made(self, tables: Tables, head: int) -> None:
         self.past.keep(tables, head=head, in_bulk=True)

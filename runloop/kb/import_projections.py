@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import apsw
 
     from runloop.events import StoredEvent
+    from runloop.kb.tables import Tables
 
 LoadBlob = Callable[[str], bytes]  # as in ``projections``
 _PLACE = frozenset({"path", "line"})  # where an appointment was read: not what it says
@@ -25,7 +26,7 @@ def digest_of(payload: Mapping[str, Any]) -> str:
     return blake3(canonical({name: value for name, value in payload.items() if name not in _PLACE})).hexdigest()
 
 
-def _message(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def _message(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     data = _full(event.payload, load)
     key, own = data["message"], data.get("message_id")
     sender, to = list(data.get("sender") or ()), [*(data.get("to") or ()), *(data.get("cc") or ())]
@@ -59,11 +60,11 @@ def _thread(db: apsw.Connection, data: Mapping[str, Any]) -> str:
     return str(known[0] if known else first)
 
 
-def _message_removed(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _message_removed(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     _remove(db, event, "message", event.payload["message"])
 
 
-def _appointment(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def _appointment(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     data = _full(event.payload, load)
     key = data["appointment"]
     starts, ends = data.get("starts") or {}, data.get("ends") or {}
@@ -84,11 +85,11 @@ def _appointment(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> Non
     _relate(db, event, node, {"organized_by": organizer, "attended_by": attendees})
 
 
-def _appointment_removed(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _appointment_removed(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     _remove(db, event, "appointment", event.payload["appointment"])
 
 
-def _commit(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def _commit(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     data = _full(event.payload, load)
     key, author = data["commit"], data["author"]
     files = list(data.get("files") or ())
@@ -106,11 +107,11 @@ def _commit(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
     _relate(db, event, node, {"made_by": [author]})
 
 
-def _commit_removed(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _commit_removed(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     _remove(db, event, "commit", event.payload["commit"])
 
 
-def _command(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def _command(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     data = _full(event.payload, load)
     key, text = data["command"], data["text"]
     db.execute(
@@ -121,7 +122,7 @@ def _command(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
     history(db, event, f"command:{key}")
 
 
-def _remove(db: apsw.Connection, event: StoredEvent, what: str, key: str) -> None:
+def _remove(db: Tables, event: StoredEvent, what: str, key: str) -> None:
     db.execute(f"DELETE FROM {what}s WHERE {what}_key = ?", (key,))  # noqa: S608 - one of our four names
     unindex(db, f"{what}s", f"{what}:{key}")
     end_node(db, event, f"{what}:{key}")
@@ -133,7 +134,7 @@ def _full(payload: Mapping[str, Any], load: LoadBlob) -> dict[str, Any]:
     return {name: parse(load(value["$blob"])) if is_blob_ref(value) else value for name, value in payload.items()}
 
 
-def _relate(db: apsw.Connection, event: StoredEvent, node: str, people: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+def _relate(db: Tables, event: StoredEvent, node: str, people: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
     """Note whom the record names, in place of those whom it named before."""
     db.execute("DELETE FROM edges WHERE source_key = ?", (node,))
     history(db, event, node)
@@ -157,7 +158,7 @@ def _words(people: Iterable[Mapping[str, Any]]) -> str:
     return " ".join(word for each in people for word in (each.get("name"), each.get("email")) if word)
 
 
-PROJECTIONS: dict[str, Callable[[apsw.Connection, StoredEvent, LoadBlob], None]] = {
+PROJECTIONS: dict[str, Callable[[Tables, StoredEvent, LoadBlob], None]] = {
     "message.imported": _message,
     "message.removed": _message_removed,
     "appointment.imported": _appointment,

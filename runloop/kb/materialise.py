@@ -13,8 +13,7 @@ from runloop.events import current, genesis
 from runloop.kb import views
 from runloop.kb.clock import note_times
 from runloop.kb.cutting import cut
-from runloop.kb.database import connect, translated
-from runloop.kb.derived import gather_words, write_words
+from runloop.kb.database import translated
 from runloop.kb.errors import LedgerCorrupt
 from runloop.kb.keeping.anchor import Anchor
 from runloop.kb.migrations import immediate
@@ -22,6 +21,7 @@ from runloop.kb.projections import ERASING, apply, erased
 from runloop.kb.pruning.projection import BACK as RESTORING
 from runloop.kb.pruning.projection import KIND as ARCHIVING
 from runloop.kb.pruning.projection import take_out_archived
+from runloop.kb.tables import Tables, open_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,16 +60,16 @@ def derived(path: Path, db: apsw.Connection | None = None) -> Iterator[None]:
         raise LedgerCorrupt(error.message, where=error.where, hint=hint) from error
 
 
-def open_views(path: Path, ledger: Ledger) -> apsw.Connection:
+def open_views(path: Path, ledger: Ledger) -> Tables:
     """The write connection of the derived file, made or rebuilt when it is missing or of another version."""
     with derived(path):
-        db = connect(path, synchronous="normal", cache_kib=CACHE_KIB)
+        db = open_tables(path, synchronous="normal", cache_kib=CACHE_KIB)
     with derived(path, db), immediate(db):
         if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'state'").get:
             views.create(db, ledger.id, genesis(ledger.id))
         elif db.execute("SELECT version FROM state").get != views.VERSION:
             views.recreate(db)
-    gather_words(db)
+    db.begin()
     return db
 
 
@@ -89,7 +89,7 @@ def outdated(db: apsw.Connection) -> bool:
 
 
 def sync(
-    db: apsw.Connection,
+    db: Tables,
     path: Path,
     ledger: Ledger,
     *,
@@ -122,7 +122,7 @@ def sync(
                     if event.kind in _REMOVING:
                         _take_back(db, event, done if event.id > head else seen, ledger)
                 aside += _apply_all(db, events, ledger)
-                write_words(db)
+                db.write_words()
                 note_times(db, events)
                 last = events[-1]
                 db.execute("UPDATE state SET watermark = ?", (last.id,))
@@ -134,7 +134,7 @@ def sync(
                 return Synced(applied, mine, aside, outdated(db))
 
 
-def _take_back(db: apsw.Connection, event: StoredEvent, applied: int, ledger: Ledger) -> None:
+def _take_back(db: Tables, event: StoredEvent, applied: int, ledger: Ledger) -> None:
     """Do what the event says has to go of what was applied, the last of which is event ``applied``, or has come before it since.
 
     Of one that cannot be read nobody knows what it took, so it may be anything; that it cannot be read is noted when it is applied.
@@ -156,34 +156,39 @@ def _take_back(db: apsw.Connection, event: StoredEvent, applied: int, ledger: Le
         db.execute("UPDATE state SET outdated = ?", (event.id,))
 
 
-def _apply_all(db: apsw.Connection, events: Sequence[StoredEvent], ledger: Ledger) -> int:
+def _apply_all(db: Tables, events: Sequence[StoredEvent], ledger: Ledger) -> int:
     """Apply the events together or, when one of them cannot be applied, one by one; how many were set aside.
 
     After the file's own trouble the transaction is over, and SQLite may have ended it already, with its savepoints.
     """
     aside = 0
+    db.drop()  # a batch may have broken off
     db.execute("SAVEPOINT batch")
     try:
         for event in events:
             apply(db, event, ledger.blob)
+        db.write()
     except _OF_THE_FILE:
         raise
     except Exception:  # noqa: BLE001 - which one it was, and why, the second time will tell
+        db.drop()
         db.execute("ROLLBACK TO batch")
         aside = sum(not _apply_one(db, event, ledger) for event in events)
     db.execute("RELEASE batch")
     return aside
 
 
-def _apply_one(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
+def _apply_one(db: Tables, event: StoredEvent, ledger: Ledger) -> bool:
     """Whether the event could be applied; when not, nothing of it is, and the reason is kept."""
     applied = True
     db.execute("SAVEPOINT one")
     try:
         apply(db, event, ledger.blob)
+        db.write()
     except _OF_THE_FILE:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a malformed event causes must not stop the rest
+        db.drop()
         db.execute("ROLLBACK TO one")
         reason = f"{type(error).__name__}: {error}"
         db.execute("INSERT OR REPLACE INTO problems VALUES(?, ?, ?)", (event.id, event.kind, reason[:500]))

@@ -12,7 +12,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from runloop.errors import RunloopError
 from runloop.kb import materialise, views
 from runloop.kb.database import abandon, connect, translated
 from runloop.kb.keeping.locks import exclusive
+from runloop.kb.making import Tick
 from runloop.kb.pruning.projection import leave_tables
 from runloop.kb.rebuilding import built
 
@@ -38,9 +39,6 @@ _REMOVALS = "SELECT 1 FROM events WHERE id > ? AND kind IN ('events.erased', 'ru
 
 STEP = 50_000
 """Events after which the tables are kept on their way, at least; more where there are more: a quarter of all."""
-
-Tick = Callable[[int, int], None]
-"""Called with how many events were applied, and how many there are to apply."""
 
 
 @dataclass(frozen=True, slots=True)

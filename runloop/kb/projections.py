@@ -28,9 +28,8 @@ from runloop.kb.pruning.projection import runs_archived, runs_restored
 from runloop.kb.run_projections import project_run_record
 
 if TYPE_CHECKING:
-    import apsw
-
     from runloop.events import StoredEvent
+    from runloop.kb.tables import Tables
 
 LoadBlob = Callable[[str], bytes]  # the bytes of a blob that the event names, by hexadecimal BLAKE3
 
@@ -40,9 +39,12 @@ DEFAULT_TRUST = 0.5
 _OLD_PASSAGES = """SELECT part FROM notes WHERE path = :path AND file_hash < :hash
     UNION SELECT part FROM notes WHERE path = :path AND file_hash > :hash
     UNION SELECT part FROM notes WHERE path = :path AND part >= :parts"""
+# By the request to send it, or by the file that was sent: two looks, where `run_events` would be read whole.
+_SENT_IN = """SELECT 'run:' || run_id FROM effects WHERE name = 'mail.send' AND requested_event = :event
+    UNION ALL SELECT target_key FROM nodes JOIN edges ON source_key = node_key AND relation = 'made_in' WHERE nodes.source_event = :event"""
 
 
-def apply(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def apply(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     """Bring the tables from before the event to after it; an event of a kind without projection, or an erased one, changes nothing.
 
     It may use the event, the tables, and the blobs that the event names, which ``load`` gives. Payloads are brought up to their kind's
@@ -57,7 +59,7 @@ def apply(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
         project(db, event, load)
 
 
-def _contact(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _contact(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     data = event.payload
     email = data["email"].strip()
     key = contact_key(email)
@@ -84,7 +86,7 @@ def _contact(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     history(db, event, f"contact:{key}")
 
 
-def _account(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _account(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     data = event.payload
     service, handle = data["service"].strip(), data["handle"].strip()
     key = account_key(service, handle)
@@ -104,7 +106,7 @@ def _account(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
     cite(db, event, node, data.get("evidence") or ())
 
 
-def _note(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def _note(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     """A passage; the first one of a new version of its file removes the old version's."""
     data = event.payload
     path, part = data["path"], data["part"]
@@ -124,26 +126,26 @@ def _note(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
     history(db, event, file, passage)
 
 
-def _note_removed(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _note_removed(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     path = event.payload["path"]
     for (part,) in db.execute("SELECT part FROM notes WHERE path = ?", (path,)).fetchall():
         _forget_note(db, event, path, part)
     history(db, event, f"note:{path}")
 
 
-def _forget_note(db: apsw.Connection, event: StoredEvent, path: str, part: Any) -> None:
+def _forget_note(db: Tables, event: StoredEvent, path: str, part: Any) -> None:
     db.execute("DELETE FROM notes WHERE path = ? AND part = ?", (path, part))
     unindex(db, "notes", f"note:{path}#{part}")
     end_node(db, event, f"note:{path}#{part}")
 
 
-def _artifact_file(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _artifact_file(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     data = event.payload
     sources = [{"event_id": source} for source in data.get("citations") or ()]
     put_artifact(db, event, data, data["sha256"], None, sources)
 
 
-def _email(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _email(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     data = event.payload
     recipients = [*data["to"], *(data.get("cc") or ())]
     db.execute(
@@ -161,9 +163,9 @@ def _email(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
         see_node(db, event, event.actor, "agent", event.actor.partition(":")[2])
         link(db, event, mail, "made_by", event.actor)
         history(db, event, event.actor)
-    run: Any = db.execute("SELECT run_id FROM run_events WHERE event_id = ?", (data["artifact_id"],)).get
+    run: Any = db.execute(_SENT_IN, {"event": data["artifact_id"]}).fetchone()
     if run is not None:
-        link(db, event, mail, "made_in", f"run:{run}")
+        link(db, event, mail, "made_in", run[0])
     for address in recipients:
         person = f"contact:{contact_key(address)}"
         see_node(db, event, person, "contact", address)
@@ -177,7 +179,7 @@ def erased(event: StoredEvent) -> list[int]:
     return [int(each["id"]) for each in current(event).payload["events"]]
 
 
-def _erased(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
+def _erased(db: Tables, event: StoredEvent, _load: LoadBlob) -> None:
     """Nothing is there any more of what it took, but by what it is known again; it has to say what that was."""
     erased(event)
     for each in event.payload["events"]:
@@ -185,7 +187,7 @@ def _erased(db: apsw.Connection, event: StoredEvent, _load: LoadBlob) -> None:
             db.execute("INSERT OR REPLACE INTO erased_records VALUES(?, ?)", (said, event.id))
 
 
-_PROJECTIONS: dict[str, Callable[[apsw.Connection, StoredEvent, LoadBlob], None]] = {
+_PROJECTIONS: dict[str, Callable[[Tables, StoredEvent, LoadBlob], None]] = {
     "contact.upserted": _contact,
     "account.upserted": _account,
     "fact.remembered": fact_remembered,

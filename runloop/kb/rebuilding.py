@@ -15,19 +15,19 @@ from runloop.kb import views
 from runloop.kb.database import fold
 from runloop.kb.keeping.locks import alone, exclusive
 from runloop.kb.keeping.scratch import scratch
+from runloop.kb.making import LOCK, Tick, note, turn
 from runloop.kb.materialise import Synced, derived, open_views, outdated, sync, watermark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import apsw
-
     from runloop.kb.ledger import Ledger
+    from runloop.kb.tables import Tables
 
 BATCH = 2048  # events in one transaction, where nobody waits for it
+FAR = 20_000  # events that tables lack, and more than they have, from which on a new file beside is filled sooner
 FOLD_MS = 500  # how long to wait for readers, so that what the old tables held leaves the log as well
-LOCK = "rebuilding.lock"
 
 
 @contextmanager
@@ -37,8 +37,8 @@ def built(
     *,
     until: int | None = None,
     tick: Callable[[int], None] = lambda _done: None,
-    pass_by: Callable[[apsw.Connection], object] = lambda _tables: None,
-) -> Iterator[tuple[apsw.Connection, Synced]]:
+    pass_by: Callable[[Tables], object] = lambda _tables: None,
+) -> Iterator[tuple[Tables, Synced]]:
     """Tables made from nothing, of every event or of those up to ``until``, in a new file that is only the caller's.
 
     ``tick`` hears how far they are, ``pass_by`` sees them on the way, both after each batch.
@@ -77,11 +77,11 @@ class Rebuilder:
 
     def __init__(
         self,
-        live: apsw.Connection,
+        live: Tables,
         path: Path,
         ledger: Ledger,
         guard: threading.Lock,
-        keep: Callable[[apsw.Connection, int], object] = lambda _tables, _head: None,
+        keep: Callable[[Tables, int], object] = lambda _tables, _head: None,
     ) -> None:
         self._live, self._path, self._ledger, self._guard, self._keep = live, path, ledger, guard, keep
         self._lock = path.with_name(LOCK)  # of those who make tables anew
@@ -97,6 +97,17 @@ class Rebuilder:
         """
         with exclusive(self._lock, wait=True):
             return self._rebuild(tick)
+
+    def catch_up(self, tick: Tick) -> None:
+        """Make them anew where they are so far behind that it takes less time than going on with them; raises as :meth:`rebuild`.
+
+        ``tick`` hears how far that is, also where another process does it.
+        """
+        if self._is_far():
+            with turn(self._path.parent, tick):
+                if self._is_far():
+                    head = self._ledger.head().id
+                    self._rebuild(lambda done: tick(done, head))
 
     def settle(self) -> None:
         """Make them anew where they are outdated; returns when they are not. Raises as :meth:`rebuild`."""
@@ -131,18 +142,28 @@ class Rebuilder:
         with self._guard, derived(self._path, self._live):
             return outdated(self._live)
 
+    def _is_far(self) -> bool:
+        with self._guard, derived(self._path, self._live):
+            done = watermark(self._live)
+        return self._ledger.head().id - done > max(FAR, done)
+
     def _rebuild(self, tick: Callable[[int], None]) -> Synced:
         head = self._ledger.head().id
         marks = [head * 3 // 4, head // 2]
+        note(self._path.parent, 0, head)
 
-        def pass_by(tables: apsw.Connection) -> None:
+        def on_the_way(done: int) -> None:
+            note(self._path.parent, done, head)
+            tick(done)
+
+        def pass_by(tables: Tables) -> None:
             if marks and watermark(tables) >= marks[-1]:
                 marks.pop()
                 self._keep(tables, head)
 
         with (
             scratch(self._path.parent) as folder,
-            built(folder / self._path.name, self._ledger, tick=tick, pass_by=pass_by) as (fresh, synced),
+            built(folder / self._path.name, self._ledger, tick=on_the_way, pass_by=pass_by) as (fresh, synced),
             self._guard,
             derived(self._path, self._live),
         ):

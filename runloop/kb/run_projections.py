@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from runloop.events import StoredEvent
     from runloop.kb.projections import LoadBlob
+    from runloop.kb.tables import Tables
 
 RUN_TEXT = 8000  # characters of what a run's nodes gave that it is found by; artifacts and events have the rest
 _RUN_STATUS = {
@@ -24,21 +25,21 @@ _RUN_STATUS = {
 _PAUSE_OUTLIVES = frozenset({"run.waiting", "run.recovered"})
 
 
-def project_run_record(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def project_run_record(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     """Apply one run record; a second record with the same ``seq`` in a run is an error."""
     payload = event.payload
     run_id, seq, meta = payload["run_id"], payload["seq"], payload["meta"]
-    db.execute("INSERT INTO run_events VALUES(?, ?, ?)", (run_id, seq, event.id))
-    db.execute(
-        """INSERT INTO runs(run_id, trace_id, opening_id, opening_name, parent_run_id, status, submitted_ms, tokens, usd,
-               last_seq, words, first_event, source_event)
-           VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, 0, ?, '', ?, ?)
-           ON CONFLICT(run_id) DO UPDATE SET last_seq = max(last_seq, excluded.last_seq), source_event = excluded.source_event""",
-        (
-            *(run_id, event.provenance["trace_id"], payload["opening_id"], payload["opening_name"], payload["parent_run_id"]),
-            *(event.ts_ms, seq, event.id, event.id),
-        ),
-    )
+    identity = (event.provenance["trace_id"], payload["opening_id"], payload["opening_name"], payload["parent_run_id"])
+    db.records.append((run_id, seq, event.id))
+    before = db.runs.get(run_id)
+    if before is None or before[2] != identity:
+        db.execute(
+            """INSERT INTO runs(run_id, trace_id, opening_id, opening_name, parent_run_id, status, submitted_ms, tokens, usd,
+                   last_seq, words, first_event, source_event)
+               VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, 0, ?, '', ?, ?) ON CONFLICT(run_id) DO NOTHING""",
+            (run_id, *identity, event.ts_ms, seq, event.id, event.id),
+        )
+    db.runs[run_id] = (seq if before is None else max(seq, before[0]), event.id, identity)
     history(db, event, f"run:{run_id}")
     group = event.kind.partition(".")[0]
     if group == "run":
@@ -55,7 +56,7 @@ def project_run_record(db: apsw.Connection, event: StoredEvent, load: LoadBlob) 
         _draw_artifact(db, event, run_id, meta)
 
 
-def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> None:
+def _run(db: Tables, event: StoredEvent, payload: Any, meta: Any) -> None:
     run_id = payload["run_id"]
     if event.kind in {"run.submitted", "run.started"}:
         started = event.ts_ms if event.kind == "run.started" else None
@@ -93,7 +94,7 @@ def _run(db: apsw.Connection, event: StoredEvent, payload: Any, meta: Any) -> No
         )
 
 
-def _draw_run(db: apsw.Connection, event: StoredEvent, payload: Any, forked_from: str | None) -> None:
+def _draw_run(db: Tables, event: StoredEvent, payload: Any, forked_from: str | None) -> None:
     run, opening = f"run:{payload['run_id']}", f"opening:{payload['opening_name']}"
     see_node(db, event, run, "run", payload["opening_name"])
     see_node(db, event, opening, "opening", payload["opening_name"])
@@ -119,7 +120,7 @@ def _words(value: Any) -> str:
     return "\n".join(text for each in value if (text := _words(each))) if isinstance(value, list | tuple) else ""
 
 
-def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+def _node(db: Tables, event: StoredEvent, run_id: str, meta: Any) -> None:
     if event.kind in {"node.ready", "node.started"}:
         started = event.ts_ms if event.kind == "node.started" else None
         agent = (meta.get("agent") or {}).get("name")
@@ -157,7 +158,7 @@ def _node(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> No
         )
 
 
-def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any, load: LoadBlob) -> None:
+def _effect(db: Tables, event: StoredEvent, run_id: str, meta: Any, load: LoadBlob) -> None:
     place = (run_id, meta["node"], meta["attempt"], meta["call"])
     if event.kind == "effect.requested":
         db.execute(
@@ -188,7 +189,7 @@ def _effect(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any, loa
     )
 
 
-def _draw_artifact(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+def _draw_artifact(db: Tables, event: StoredEvent, run_id: str, meta: Any) -> None:
     artifact = f"artifact:{artifact_key(meta['path'], meta['sha256'])}"
     link(db, event, artifact, "made_in", f"run:{run_id}")
     agent = db.execute("SELECT agent FROM run_nodes WHERE run_id = ? AND node_id = ?", (run_id, meta["node"])).get
@@ -209,7 +210,7 @@ def _asked(meta: Any, load: LoadBlob) -> tuple[str | None, str | None]:
     return (provider if isinstance(provider, str) else None), (model if isinstance(model, str) else None)
 
 
-def _approval(db: apsw.Connection, event: StoredEvent, run_id: str, meta: Any) -> None:
+def _approval(db: Tables, event: StoredEvent, run_id: str, meta: Any) -> None:
     key = f"approval:{meta['approval_id']}"
     history(db, event, key)
     if event.kind == "approval.requested":

@@ -285,7 +285,8 @@ def read_run(kb: KnowledgeBase, run_id: str, after_seq: int) -> Iterator[StoredE
     while True:
         with kb.reading(synced=False) as db:
             places, followed = places_of(db, run_id, seq, many), watermark(db)
-            lacking = db.execute("SELECT 1 FROM problems LIMIT 1").get is not None
+            after = places[-1][0] if places else 0
+            aside = [int(row[0]) for row in db.execute("SELECT event_id FROM problems WHERE event_id > ?", (after,))]  # a gap before shows
         if not places and not kb.ledger.run_ids(run_id, limit=1):
             return
         found, last = kb.ledger.those([event_id for event_id, _ in places]), len(places) < many
@@ -293,6 +294,7 @@ def read_run(kb: KnowledgeBase, run_id: str, after_seq: int) -> Iterator[StoredE
         if last and not ended and kb.until is None:
             found += kb.ledger.newer(run_id, places[-1][1] if places else seq, followed)
         numbers = range(seq + 1, seq + 1 + max(len(found), len(places)))
+        lacking = last and not ended and any(event.payload.get("run_id") == run_id for event in kb.ledger.those(aside))
         if lacking or [event.payload["seq"] for event in found] != list(numbers):
             break
         yield from found

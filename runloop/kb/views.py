@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 19  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 20  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 BULK_CACHE_KIB = 64 * 1024  # of pages, while everything is made anew
 
@@ -138,6 +138,7 @@ _INDEXES = (  # what projections look up
     "CREATE INDEX messages_id ON messages(message_id) WHERE message_id IS NOT NULL",
     "CREATE INDEX messages_thread ON messages(thread)",
     "CREATE INDEX nodes_source ON nodes(source_event)",
+    "CREATE INDEX effects_mail ON effects(requested_event) WHERE name = 'mail.send'",
 )
 _READERS_INDEXES = {  # what only readers look up: by name, for they are made last where everything is made anew
     "documents_digest": "documents(digest)",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runloop.bus.errors import AlreadyRunning, BadFrame
-from runloop.bus.listen import activated, holder, listen
+from runloop.bus.listen import activated, holder, listen, starting
 from runloop.bus.token import TokenError, ensure_token, read_token
 from runloop.errors import Unavailable
 
@@ -302,3 +302,20 @@ def test_a_file_of_somebody_else_with_the_name_of_the_lock_stays_as_it_is(tmp_pa
     with pytest.raises(BadFrame) as caught:
         listen(tmp_path / "uv")
     assert (caught.value.code, kept.read_text(), len(list(tmp_path.iterdir()))) == ("bus.path", "version = 1\n", 1)
+
+
+def test_a_daemon_says_how_far_its_start_is_until_it_is_over(tmp_path):
+    path = tmp_path / "rmp.sock"
+    assert starting(path) is None
+    listener = listen(path)
+    assert starting(path) is None
+    listener.tell(430, 1000)
+    assert (starting(path), holder(path)) == ((430, 1000), os.getpid())
+    with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
+        listen(path)
+    listener.tell(0, 0)
+    assert (starting(path), holder(path)) == (None, os.getpid())
+    listener.tell(431, 1000)
+    listener.close()
+    assert starting(path) is None
+    listen(path).close()  # what a daemon left that was killed is still the lock of one

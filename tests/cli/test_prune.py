@@ -48,6 +48,11 @@ def archived(rlp, tmp_path):
     run_id = json.loads(out.splitlines()[0])["run_id"]
     code, out, _ = rlp("kb", "prune", "--older-than", "0s", "--dry-run", "--json")
     assert [each["run_id"] for each in json.loads(out)["runs"]] == [run_id]
+    first, second, *_ = rlp("kb", "prune", "--older-than", "0s", "--dry-run", "--table")[1].splitlines()
+    assert (first.partition(",")[0], " records, " in first, "which ended from " in first, second) == (
+        *("would archive 1 run", True, True),
+        "  1 of finder succeeded",
+    )
     code, out, err = rlp("kb", "prune", "--older-than", "0s", "--json")
     assert (code, json.loads(out)["pruned"]["runs"]) == (0, 1), err
     return run_id

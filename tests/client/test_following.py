@@ -1,10 +1,12 @@
 """Following over restarts: what the daemon that comes back says about the run decides."""
 
 import asyncio
+import itertools
 
 import pytest
 
 from runloop import rmp
+from runloop.bus import client as client_of_the_bus
 from runloop.errors import RunloopError, Unavailable
 
 RUN = "00000000-0000-4000-8000-000000000001"
@@ -167,3 +169,25 @@ async def test_what_only_reads_or_can_be_repeated_is_asked_again_after_a_broken_
         await bus.stop()
         (await bus.start()).on_request("rlp/ctrl", control)
         assert await asking == {"by": "the second"}
+
+
+async def test_a_daemon_whose_start_takes_longer_than_a_client_waits_is_waited_for_as_long_as_it_says_how_far_it_is(
+    bus, restarted, monkeypatch
+):
+    ledger, said, often = Ledger(record(1)), itertools.count(1), asyncio.Event()
+
+    def starting(_path):
+        far = next(said)
+        if far == 4:
+            often.set()
+        return far, 99
+
+    await restarted(ledger, "running", 1)
+    monkeypatch.setattr(client_of_the_bus, "starting", starting)
+    async with bus.client(reconnect_s=0.01) as client, client.handle(RUN).following() as records, asyncio.timeout(30):
+        await anext(records)
+        await bus.stop()
+        await often.wait()
+        ledger.records.append(record(2, "run.finished", status="succeeded"))
+        await restarted(ledger, "running", 2)
+        assert [each["seq"] async for each in records] == [2]

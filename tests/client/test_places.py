@@ -10,6 +10,7 @@ import pytest
 
 from runloop.bus import read_token
 from runloop.bus.errors import NotAllowed
+from runloop.bus.listen import listen
 from runloop.bus.token import TokenError, TokenHidden
 from runloop.client import Client
 from runloop.client.places import Place, places
@@ -173,3 +174,20 @@ async def test_a_closed_client_can_be_connected_again(bus):
         async with client:
             assert await client.publish("nobody/reads", "observation.generic.v1", 1, ack=True) == 0
     assert client.bus.closed
+
+
+async def test_a_daemon_that_says_how_far_its_start_is_is_named_with_that_at_once(tmp_path):
+    path = tmp_path / "rmp.sock"
+    listener = listen(path)
+    try:
+        listener.tell(43, 100)
+        with pytest.raises(Unavailable) as caught:
+            await Client(path, settings=load(env={"HOME": str(tmp_path)})).connect()
+    finally:
+        listener.close()
+    said = f"the daemon at {path} does not answer yet: it brings the derived tables up to the ledger: 43 % (43 of 100 events)"
+    assert (caught.value.code, caught.value.message, caught.value.hint) == (
+        "daemon.unavailable",
+        said,
+        "`rlp up --wait` returns when it does",
+    )

@@ -1,40 +1,50 @@
-"""The derived tables are brought up to the ledger in steps, and each is told of."""
+"""The derived tables are brought up to the ledger, and who waits hears how far that is."""
+
+from types import SimpleNamespace
 
 import pytest
 
+from runloop.daemon import catching_up
+from runloop.daemon.app import Daemon
 from runloop.daemon.catching_up import catch_up
 from runloop.events import NewEvent
-from runloop.kb import KnowledgeBase
+from runloop.kb import KnowledgeBase, materialise, rebuilding
 
 
 @pytest.fixture
-def behind(tmp_path):
-    """A knowledge base of which the tables have seen nothing of seven events."""
+def behind(tmp_path, monkeypatch):
+    """A knowledge base of which the tables have seen nothing of seven events; two of them are a batch."""
+    monkeypatch.setattr(rebuilding, "BATCH", 2)
+    monkeypatch.setattr(materialise, "BATCH", 2)
     with KnowledgeBase.open(tmp_path) as kb:
         for number in range(7):
             kb.ledger.append([NewEvent("contact.upserted", {"name": f"N{number}", "email": f"n{number}@x.example"}, "user", "user")])
         yield kb
 
 
-@pytest.mark.parametrize(("step", "told"), [(3, [(3, 7), (6, 7)]), (7, []), (100, [])])
-def test_each_step_but_the_last_is_told_of_and_then_nothing_is_missing(behind, step, told):
-    heard = []
-    catch_up(behind, lambda *said: heard.append(said), step)
-    assert (heard, behind.sync().applied, len(behind.search("N6", ["contacts"]))) == (told, 0, 1)
+def heard(kb, parts, monkeypatch):
+    told, said = [], []
+    monkeypatch.setattr(catching_up, "PARTS", parts)
+    catch_up(kb, lambda *far: told.append(far), lambda *far: said.append(far))
+    return told, said
 
 
-def test_tables_that_cannot_follow_are_left_where_they_are(behind, monkeypatch):
-    heard = []
-    behind.sync(2)
-    at = behind.sync(0)
-    monkeypatch.setattr(type(behind), "sync", lambda _self, _most: at)
-    catch_up(behind, lambda *said: heard.append(said), 2)
-    assert heard == [(2, 7)]
+@pytest.mark.parametrize("far", [1, 100])
+@pytest.mark.parametrize(("parts", "said"), [(1, [(2, 7)]), (2, [(2, 7), (4, 7)]), (7, [(2, 7), (4, 7), (6, 7)])])
+def test_each_batch_but_the_last_is_told_of_and_each_part_said_and_then_nothing_is_missing(behind, far, parts, said, monkeypatch):
+    monkeypatch.setattr(rebuilding, "FAR", far)
+    told = [(2, 7), (4, 7), (6, 7)]
+    assert (heard(behind, parts, monkeypatch), behind.sync().applied) == ((told, said), 0)
+    assert len(behind.search("N6", ["contacts"])) == 1
 
 
-def test_the_log_of_the_daemon_takes_it(capsys):
-    from runloop.daemon.app import _catching_up
-
-    _catching_up(3, 7)
+def test_systemd_and_the_log_hear_it(capsys):
+    states = []
+    notifier = SimpleNamespace(doing="starting", more_time=lambda *said: states.append(said))
+    Daemon._catching_up(SimpleNamespace(_notifier=notifier), 3, 7)
     said = "".join(capsys.readouterr())
     assert ("at=3" in said or '"at": 3' in said, "derived tables" in said) == (True, True)
+    assert (states, notifier.doing) == (
+        [(120.0, "STATUS=bringing the derived tables up to the ledger: 42 %")],
+        "bringing the derived tables up to the ledger: 42 %",
+    )

@@ -320,6 +320,21 @@ def test_a_daemon_that_still_starts_is_stopped_too(daemon):
     daemon.socket.unlink()
 
 
+def test_a_daemon_that_says_how_far_its_start_is_is_not_started_again_and_waited_for_no_longer_than_was_said(daemon):
+    daemon.socket.parent.mkdir(parents=True, mode=0o700)
+    code = "import sys, signal; from pathlib import Path; from runloop.bus.listen import listen\n"
+    code += "held = listen(Path(sys.argv[1])); held.tell(43, 100); print('held', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code, daemon.socket], env=daemon.env, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        up, slow, status = daemon.rlp("up"), daemon.rlp("up", "--wait", "--timeout", "0.1"), daemon.rlp("status")
+        process.kill()
+    daemon.socket.unlink()
+    far = "it brings the derived tables up to the ledger: 43 % (43 of 100 events)"
+    assert (up.returncode, up.stdout) == (0, f"the daemon is starting (process {process.pid})\n")
+    assert (slow.returncode, f"the daemon (process {process.pid}) is not ready yet: {far}" in slow.stderr) == (3, True)
+    assert (status.returncode, f"does not answer yet: {far}" in status.stderr) == (3, True)
+
+
 def test_a_daemon_that_was_only_just_started_is_stopped(daemon):
     up = json.loads(daemon.rlp("up", "--json").stdout)
     assert up["state"] in {"starting", "ready"}

@@ -9,6 +9,7 @@ import pytest
 from runloop.events import NewEvent, run_event
 from runloop.events import records as r
 from runloop.kb.derived import account_key, contact_key
+from runloop.kb.projections import _SENT_IN
 from tests.kb.test_histories import RUNS
 
 HASH = "c" * 64
@@ -162,3 +163,10 @@ def test_walks_over_the_graph_use_its_indexes(kb):
         ):
             plan = db.execute(f"EXPLAIN QUERY PLAN {sql}", ("",)).fetchall()
             assert [step[3].split(" ")[0] for step in plan] == ["SEARCH"], sql
+
+
+def test_the_run_that_a_mail_was_sent_in_is_found_without_reading_a_table_whole(kb):
+    with kb.reading() as db:
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {_SENT_IN}", {"event": 1})]
+    assert plan
+    assert [step for step in plan if step.startswith("SCAN")] == []

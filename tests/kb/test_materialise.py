@@ -8,6 +8,7 @@ import apsw
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from runloop.events import NewEvent, RunIdentity, run_event
 from runloop.events import records as r
@@ -482,3 +483,29 @@ def test_a_ledger_that_lost_what_the_tables_have_seen_is_named_whatever_it_got_s
     with pytest.raises(LedgerCorrupt) as caught, KnowledgeBase.open(root) as kb:
         dump(kb)
     assert (caught.value.code, "delete pog.sqlite" in caught.value.hint) == (code, True)
+
+
+def test_a_record_that_does_not_say_what_its_run_is_is_set_aside_wherever_it_stands_in_a_batch(kb):
+    run = RunIdentity("0f8fad5b-d9cb-469f-a165-70867728950e", "trace:t", "opening:o", "o")
+    started = run_event(run, 1, "run.started", r.RunStarted("d", {}, r.Versions("0"), "local"), "")
+    second = run_event(run, 2, "node.started", r.NodeStarted("n", 1), "")
+    third = run_event(run, 3, "node.started", r.NodeStarted("n", 2), "")
+    kb.ledger.append([started, structs.replace(second, provenance={}), third], check=False)
+    assert [each["event_id"] for each in kb.problems()] == [2]
+    with kb.reading() as db:
+        rows = db.execute("SELECT last_seq, source_event FROM runs").fetchall(), db.execute("SELECT seq FROM run_events").fetchall()
+    assert rows == ([(3, 3)], [(1,), (3,)])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_event_that_was_set_aside_sends_only_readers_of_its_own_run_to_the_ledger(kb, contact, own, monkeypatch):
+    run, other = (RunIdentity(f"0f8fad5b-d9cb-469f-a165-70867728950{end}", f"trace:{end}", "opening:o", "o") for end in "ab")
+    started = r.RunStarted("d", {}, r.Versions("0"), "local")
+    kb.ledger.append([run_event(each, 1, "run.started", started, "") for each in (run, other)], check=False)
+    bad = structs.replace(run_event(run if own else other, 2, "node.started", r.NodeStarted("n", 1), ""), provenance={})
+    kb.ledger.append([bad], check=False)
+    assert [each["event_id"] for each in kb.problems()] == [3]
+    read, real = [], Ledger.read_run
+    monkeypatch.setattr(Ledger, "read_run", lambda self, run_id, after_seq=0: read.append(run_id) or real(self, run_id, after_seq))
+    seen = [event.payload["seq"] for event in kb.read_run(run.run_id)]
+    assert (seen, read) == (([1, 2], [run.run_id]) if own else ([1], []))

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import threading
+
 import apsw
 import pytest
 
-from runloop.kb import KnowledgeBase, materialise, projections
+from runloop.kb import KnowledgeBase, making, materialise, projections, rebuilding
 from runloop.kb.database import connect
+from runloop.kb.errors import LedgerFull
+from runloop.kb.keeping.locks import exclusive
 
 
 def names(db):
@@ -97,3 +101,78 @@ def test_trouble_with_the_disk_ends_a_rebuild_and_changes_nothing(kb, contact, m
         kb.rebuild()
     monkeypatch.undo()
     assert [hit.title for hit in kb.search("A")] == ["A"]
+
+
+def beside(monkeypatch):
+    """What is filled beside, by the number of events that the new tables have; and tables are far from the second event on."""
+    made = []
+    real = rebuilding.Rebuilder._rebuild
+    monkeypatch.setattr(rebuilding, "FAR", 1)
+
+    def observed(self, tick):
+        made.append(real(self, tick).watermark)
+
+    monkeypatch.setattr(rebuilding.Rebuilder, "_rebuild", observed)
+    return made
+
+
+def test_tables_that_lack_more_than_they_have_are_made_beside(tmp_path, contact, monkeypatch):
+    made, told = beside(monkeypatch), []
+    with KnowledgeBase.open(tmp_path) as kb:
+        kb.ledger.append([contact("A", "a@x"), contact("B", "b@x"), contact("C", "c@x")])
+        assert (kb.sync(tick=lambda *far: told.append(far)).watermark, made, told) == (3, [3], [(3, 3)])
+        kb.ledger.append([contact("D", "d@x"), contact("E", "e@x")])
+        assert (kb.sync().watermark, made) == (5, [3])
+        assert [hit.title for hit in kb.search("E")] == ["E"]
+
+
+def test_tables_that_are_brought_nearer_by_so_many_events_are_not_made_beside(tmp_path, contact, monkeypatch):
+    made = beside(monkeypatch)
+    with KnowledgeBase.open(tmp_path) as kb:
+        kb.ledger.append([contact("A", "a@x"), contact("B", "b@x"), contact("C", "c@x")])
+        assert (kb.sync(2).watermark, made) == (2, [])
+
+
+def test_who_finds_another_one_making_them_waits_and_hears_how_far_he_is(tmp_path, contact, monkeypatch):
+    made, told = beside(monkeypatch), []
+    monkeypatch.setattr(making, "PAUSE_S", 0.001)
+    began, go = threading.Event(), threading.Event()
+
+    def slowly(done, of):
+        began.set()
+        assert go.wait(30)
+
+    def waiting(done, of):
+        told.append((done, of))
+        go.set()
+
+    with KnowledgeBase.open(tmp_path) as one, KnowledgeBase.open(tmp_path) as two:
+        one.ledger.append([contact("A", "a@x"), contact("B", "b@x"), contact("C", "c@x")])
+        thread = threading.Thread(target=one.sync, kwargs={"tick": slowly})
+        thread.start()
+        assert began.wait(30)
+        assert making.how_far(tmp_path) == (3, 3)
+        assert two.sync(tick=waiting).watermark == 3
+        thread.join(30)
+    assert (made, told[0], making.how_far(tmp_path)) == ([3], (3, 3), None)
+
+
+def test_nobody_is_at_it_where_there_is_no_lock_or_it_says_nothing_of_use(tmp_path):
+    assert making.how_far(tmp_path) is None
+    with exclusive(tmp_path / making.LOCK, wait=True):
+        assert making.how_far(tmp_path) is None
+
+
+def test_on_a_full_disk_tables_that_are_far_behind_stay_where_they_are(tmp_path, contact, monkeypatch):
+    monkeypatch.setattr(rebuilding, "FAR", 1)
+    full = LedgerFull("no room")
+
+    def no_room(*_):
+        raise full
+
+    with KnowledgeBase.open(tmp_path) as kb:
+        kb.ledger.append([contact("A", "a@x"), contact("B", "b@x"), contact("C", "c@x")])
+        with monkeypatch.context() as patched:
+            patched.setattr(rebuilding.Rebuilder, "_rebuild", no_room)
+            assert (kb.sync(), kb.behind) == (materialise.Synced(0, 0, 0), full)
+        assert (kb.sync().watermark, kb.behind) == (3, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _STAYING = {"unfinished": "have no end, or belong to one that has none", "later": "ended later", "failed": "did not succeed"}
 _RUNS_SHOWN = 20
+_OPENINGS_SHOWN = 6
 
 
 def prune(
@@ -144,6 +146,14 @@ def _print_plan(plan: Plan, before_ms: int, *, as_json: bool, as_table: bool) ->
         output.print_json({**_plan(plan, before_ms), "pruned": None})
         return EXIT_OK
     runs = plan.runs
+    if runs:
+        ended = sorted(each.run.finished_ms or 0 for each in runs)
+        span = f"which ended from {date_clock(ended[0])} to {date_clock(ended[-1])}"
+        output.print_line(f"would archive {_runs(len(runs))}, {len(plan.ids()):,} records, {_mb(plan.payload_bytes)}, {span}")
+        counts = Counter((each.run.opening_name, each.run.status) for each in runs).most_common()
+        said = [f"{count:,} of {output.clean_line(name)} {status}" for (name, status), count in counts[:_OPENINGS_SHOWN]]
+        others = sum(count for _, count in counts[_OPENINGS_SHOWN:])
+        output.print_line(f"  {', '.join([*said, f'{others:,} others'] if others else said)}")
     rows = [
         (each.run.run_id[:8], each.run.opening_name, each.run.status, date_clock(each.run.finished_ms or 0), len(each.ids))
         for each in runs[:_RUNS_SHOWN]
@@ -151,8 +161,6 @@ def _print_plan(plan: Plan, before_ms: int, *, as_json: bool, as_table: bool) ->
     output.print_rows(("run", "opening", "state", "ended", "records"), rows, as_table=as_table, empty="nothing to prune")
     if len(runs) > len(rows):
         output.print_line(f"and {len(runs) - len(rows):,} more; --json lists them all")
-    if runs:
-        output.print_line(f"would archive {len(runs):,} runs, {len(plan.ids()):,} records, {_mb(plan.payload_bytes)}")
     if plan.held:
         output.print_line(f"{plan.held:,} records would stay: they tell what runs made, or other events rest on them")
     _print_staying(plan)

@@ -53,6 +53,21 @@ def exclusive(place: Path, *, wait: bool) -> Iterator[bool]:
         os.close(handle)
 
 
+def is_held(place: Path) -> bool:
+    """Whether somebody holds the lock of a file now (:func:`exclusive`). Raises OSError."""
+    try:
+        handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 @contextmanager
 def _held(handle: int, root: Path, why: str, hint: str) -> Iterator[None]:
     try:

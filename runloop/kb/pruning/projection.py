@@ -17,27 +17,29 @@ if TYPE_CHECKING:
     from runloop.events import StoredEvent
     from runloop.kb.ledger import Ledger
     from runloop.kb.projections import LoadBlob
+    from runloop.kb.tables import Tables
 
 KIND = "runs.archived"
 BACK = "runs.restored"
 _OF_A_RUN = ("runs", "run_events", "run_nodes", "effects", "approvals")
 
 
-def runs_archived(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def runs_archived(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     """The runs leave their tables; their nodes in the graph stay, for what they made points to them."""
+    db.write()  # it reads and empties them
     for run in _list(event.payload["runs"], load):
         if not _is_whole(db, run["run_id"]):
             leave_tables(db, run["run_id"])
         _tell(db, event, run)
 
 
-def runs_restored(db: apsw.Connection, event: StoredEvent, load: LoadBlob) -> None:
+def runs_restored(db: Tables, event: StoredEvent, load: LoadBlob) -> None:
     """It stands in the history of the runs; their records are where they were."""
     for run in _list(event.payload["runs"], load):
         _tell(db, event, run)
 
 
-def _tell(db: apsw.Connection, event: StoredEvent, run: Any) -> None:
+def _tell(db: Tables, event: StoredEvent, run: Any) -> None:
     see_node(db, event, f"run:{run['run_id']}", "run", run["opening_name"])
     history(db, event, f"run:{run['run_id']}")
 
@@ -54,7 +56,7 @@ def leave_tables(db: apsw.Connection, run_id: str) -> None:
         db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own tables
 
 
-def take_out_archived(db: apsw.Connection, event: StoredEvent, ledger: Ledger) -> bool:
+def take_out_archived(db: Tables, event: StoredEvent, ledger: Ledger) -> bool:
     """Take the runs that the event archived, and that the tables still hold, out of them; whether there were any."""
     found = [
         run["run_id"]
