@@ -19,7 +19,6 @@ from runloop.bus.encode import Encoder
 from runloop.bus.errors import DeadlinePassed, Disconnected, from_wire
 from runloop.bus.inbox import Subscription
 from runloop.bus.limits import fair_bytes
-from runloop.bus.listen import starting
 from runloop.bus.message import Message
 from runloop.bus.pending import Pending
 from runloop.bus.subscription import DURABLE, REALTIME
@@ -329,6 +328,8 @@ class BusClient:
 
     async def _reconnect(self, reason: RunloopError) -> None:
         """Try again with growing, jittered pauses until it works or the time is up."""
+        from runloop.bus import listen  # it is slow to import, and few connections break
+
         pause = _FIRST_PAUSE_S
         until, said = self._loop.time() + self._reconnect_s, None
         while self._loop.time() < until:
@@ -340,7 +341,7 @@ class BusClient:
                 reason = error
                 if error.code in _FATAL:
                     break
-                if (says := starting(self._path)) is not None and says != said:  # it gets on with its start
+                if (says := listen.starting(self._path)) is not None and says != said:  # it gets on with its start
                     until, said = self._loop.time() + max(self._reconnect_s, _STARTING_S), says
             else:
                 for call in list(self.on_reconnect):

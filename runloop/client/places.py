@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runloop.bus.listen import starting
 from runloop.bus.token import TokenError, TokenHidden, read_token
 from runloop.dataclass import dataclass
 
@@ -59,6 +58,8 @@ class Place:
     @property
     def starting(self) -> str | None:
         """What the daemon there says of its start, in words; None where it says nothing."""
+        from runloop.bus.listen import starting  # not for who has no daemon
+
         if (far := starting(self.socket)) is None:
             return None
         done, of = far

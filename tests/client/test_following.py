@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from runloop import rmp
-from runloop.bus import client as client_of_the_bus
+from runloop.bus import listen
 from runloop.errors import RunloopError, Unavailable
 
 RUN = "00000000-0000-4000-8000-000000000001"
@@ -183,9 +183,9 @@ async def test_a_daemon_whose_start_takes_longer_than_a_client_waits_is_waited_f
         return far, 99
 
     await restarted(ledger, "running", 1)
-    monkeypatch.setattr(client_of_the_bus, "starting", starting)
     async with bus.client(reconnect_s=0.01) as client, client.handle(RUN).following() as records, asyncio.timeout(30):
         await anext(records)
+        monkeypatch.setattr(listen, "starting", starting)
         await bus.stop()
         await often.wait()
         ledger.records.append(record(2, "run.finished", status="succeeded"))
