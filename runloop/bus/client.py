@@ -328,7 +328,7 @@ class BusClient:
 
     async def _reconnect(self, reason: RunloopError) -> None:
         """Try again with growing, jittered pauses until it works or the time is up."""
-        from runloop.bus import listen  # it is slow to import, and few connections break
+        from runloop.bus.listen import starting  # it is slow to import, and few connections break
 
         pause = _FIRST_PAUSE_S
         until, said = self._loop.time() + self._reconnect_s, None
@@ -341,7 +341,7 @@ class BusClient:
                 reason = error
                 if error.code in _FATAL:
                     break
-                if (says := listen.starting(self._path)) is not None and says != said:  # it gets on with its start
+                if (says := starting(self._path)) is not None and says != said:  # it gets on with its start
                     until, said = self._loop.time() + max(self._reconnect_s, _STARTING_S), says
             else:
                 for call in list(self.on_reconnect):

@@ -1,12 +1,12 @@
 """Following over restarts: what the daemon that comes back says about the run decides."""
 
 import asyncio
+import importlib
 import itertools
 
 import pytest
 
 from runloop import rmp
-from runloop.bus import listen
 from runloop.errors import RunloopError, Unavailable
 
 RUN = "00000000-0000-4000-8000-000000000001"
@@ -185,7 +185,7 @@ async def test_a_daemon_whose_start_takes_longer_than_a_client_waits_is_waited_f
     await restarted(ledger, "running", 1)
     async with bus.client(reconnect_s=0.01) as client, client.handle(RUN).following() as records, asyncio.timeout(30):
         await anext(records)
-        monkeypatch.setattr(listen, "starting", starting)
+        monkeypatch.setattr(importlib.import_module("runloop.bus.listen"), "starting", starting)
         await bus.stop()
         await often.wait()
         ledger.records.append(record(2, "run.finished", status="succeeded"))
