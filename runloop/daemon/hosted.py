@@ -33,7 +33,7 @@ class Hosted:
         state, waiting = self.state, None
         if run.paused:
             state = "paused"
-        elif state == "running" and run.resting.quiet and (why := waits_for(run)):
+        elif state == "running" and run.quiet and (why := waits_for(run)):
             state, waiting = "waiting", why
         return {**ids_of(run.recorder.identity), "state": state, "waiting_for": waiting}
 

@@ -30,7 +30,7 @@ async def park(run: Run) -> None:
     """Leave the run and its children. Returns where something happened meanwhile, else raises RunHalted."""
     family, now_ms, owner = list(run.family()), run.services.clock_ms(), run.services.owner
     await asyncio.gather(*(each.recorder.write(_waiting(each, now_ms)) for each in family))  # in one go, while all of it is quiet
-    if not run.resting.quiet or run.parks is None:
+    if not run.quiet or run.parks is None:
         meta = RunChanged("something happened while it was put aside", owner=owner)
         draft = Draft("run.recovered", "run goes on", meta)
         await asyncio.gather(*(each.recorder.write(draft) for each in family if not each.ending))

@@ -49,7 +49,7 @@ from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
 from runloop.runs.recovery import given_up, recovered
-from runloop.runs.resting import Resting
+from runloop.runs.resting import Rests, is_quiet, kept_s, say
 from runloop.runs.results import SPAWNS, ChildCall, Parked, RunHalted, RunResult
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
@@ -154,12 +154,11 @@ class Run:
     """Pauses and resumptions that are on their way to the disk."""
     _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
-    resting: Resting = field(init=False)
+    rests: Rests = field(default_factory=Rests, init=False)
     ending: bool = field(default=False, init=False)
     """Whether the last records are on their way to the disk: nothing may follow them."""
 
     def __post_init__(self) -> None:
-        self.resting = Resting(self)
         if self.recorded is not None and self.recorded.paused:
             self.hold()
 
@@ -236,12 +235,12 @@ class Run:
     def adopt(self, child: Run) -> None:
         """A child run is under way from now on."""
         self.children[child.run_id] = child
-        self.resting.begins(child.run_id)
+        self.rests.begins(child.run_id)
 
     def give_up(self, child: Run) -> None:
         """It is not under way any more."""
         del self.children[child.run_id]
-        self.resting.ends(child.run_id)
+        self.rests.ends(child.run_id)
 
     def look(self) -> None:
         """Have it looked whether all of the run waits now; one that is not driven yet hears of nothing but its end."""
@@ -390,19 +389,24 @@ class Run:
 
     async def _next_events(self) -> list[Event | BaseException]:
         """Everything that has happened, at least one thing; a Tick when the plan's next deadline comes first."""
-        self.resting.say()
+        say(self)
         if not self._inbox.empty():
             return await self._inbox.take()
         now_ms, deadline_ms = self._look_at_clock(), self._plan.next_deadline_ms
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
-        park_s = self.resting.kept_s()
+        park_s = kept_s(self)
         parking = park_s is not None and (seconds is None or park_s < seconds)
         found = await self._inbox.take(park_s if parking else seconds)
-        if not found and parking and self.resting.quiet:
+        if not found and parking and self.quiet:
             await park(self)
         return found or [Tick()]
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def quiet(self) -> bool:
+        """Whether everything in this run and its children waits for a person, a time, or a resumption."""
+        return is_quiet(self)
 
     @property
     def expects(self) -> bool:

@@ -26,8 +26,7 @@ class Run:
         self.run_id = RUN_ID
         self.recorder = SimpleNamespace(identity=RunIdentity(RUN_ID, "trace:1", "opening:1", "waits"))
         self.opening = SimpleNamespace(params={})
-        self.parked, self.paused, self.patient = None, False, False
-        self.resting = SimpleNamespace(quiet=False)
+        self.parked, self.paused, self.quiet, self.patient = None, False, False, False
         self.leaves, self.are_out, self.cancelled = asyncio.Event(), asyncio.Event(), []
         self.recorded = asyncio.get_running_loop().create_future()
 

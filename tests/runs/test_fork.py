@@ -689,7 +689,7 @@ async def test_a_child_of_a_fork_that_is_paused_before_it_begins_waits_with_it(b
         await pause(run, "later")
         driving = asyncio.create_task(b.manager.drive(run))
         async with asyncio.timeout(20):
-            while not driving.done() and not (run.children and run.resting.quiet):
+            while not driving.done() and not (run.children and run.quiet):
                 await asyncio.sleep(0)
         assert (driving.done(), len(b.model.prompts)) == (False, 2)
         (child,) = run.children.values()

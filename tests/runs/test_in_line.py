@@ -172,7 +172,7 @@ async def test_nor_does_what_a_nested_opening_waits_for_after_all_have_looked_at
         b.openings["inner"] = b.openings["inner"].replace("timeout_ms", "wait: {for: 2h}, timeout_ms")
         run = await b.submit(outer)
         driven = asyncio.ensure_future(b.manager.drive(run))
-        while [len(each.children) for each in run.family()] != [1, 1, 0] or not run.resting.quiet:
+        while [len(each.children) for each in run.family()] != [1, 1, 0] or not run.quiet:
             await asyncio.sleep(0.001)
         for each in run.family():
             each.look()  # as a pause and a resumption have it done; the inner ones look last

@@ -1,42 +1,30 @@
 """How a run rests with its children: counted as they say it, whatever order they come, say it again and go in."""
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.runs.resting import Rest, Resting
+from runloop.runs.resting import Rest, Rests
 from runloop.runs.waits import Wait, Waits
 
 NAMES = st.sampled_from("abcd")
 MOVES = st.lists(st.tuples(st.sampled_from(["begins", "ends", "hears"]), NAMES, st.builds(Rest, st.booleans(), st.booleans())), max_size=40)
 
 
-class Parent(SimpleNamespace):
-    """A run of which nothing but its children is at work."""
-
-    def __init__(self):
-        super().__init__(going=object(), ending=False, changing=0, expects=False, paused=False, parent=None)
-        super().__init__(waits=Waits(), tasks={}, children={}, in_line=set(), placeless=set(), unmade=set())
-        self.resting = Resting(self)
-
-
 @given(MOVES)
-def test_a_run_is_idle_and_quiet_exactly_where_all_children_under_way_last_said_so(moves):
-    run, children = Parent(), {}
+def test_children_are_idle_and_quiet_exactly_where_all_that_are_under_way_last_said_so(moves):
+    rests, children = Rests(), {}
     for move, child, rest in moves:
         if move == "begins":
             children[child] = Rest()
-            run.resting.begins(child)
+            rests.begins(child)
         elif move == "ends":
             children.pop(child, None)
-            run.resting.ends(child)
+            rests.ends(child)
         else:
-            run.resting.hears(child, rest)
+            rests.hears(child, rest)
             children = {name: rest if name == child else before for name, before in children.items()}
-        wanted = Rest(all(each.idle for each in children.values()), all(each.quiet for each in children.values()))
-        assert run.resting._rest() == wanted
+        assert rests.all == Rest(all(each.idle for each in children.values()), all(each.quiet for each in children.values()))
 
 
 @pytest.mark.parametrize("why", ["person", "child"])
