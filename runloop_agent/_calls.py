@@ -88,6 +88,11 @@ def plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def carried(text: str) -> str:
+    """Make text that UTF-8 can carry: half a surrogate pair becomes a visible escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def call(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the host for ``name``; arguments that are None are left out. Raises a :class:`CallError`."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runloop_agent._calls import CallError, call
+from runloop_agent._calls import CallError, call, carried
 from runloop_agent._records import record
 
 __all__ = ["Artifact", "artifact", "log", "progress"]
@@ -32,9 +32,9 @@ def progress(text: str, fraction: float | None = None) -> None:
 
 
 def log(text: str, level: Level = "info") -> None:
-    """One line for the run's log; ``print`` and ``logging`` come here too. Never fails."""
+    """One line for the run's log, of text or of what ``str()`` makes of it; ``print`` and ``logging`` come here too. Never fails."""
     try:
-        call("emit.log", {"level": level, "text": text})
+        call("emit.log", {"level": level, "text": carried(str(text))})
     except CallError:
         return
 

@@ -84,19 +84,19 @@ async def test_a_line_that_cannot_be_shown_is_not_lost_without_a_word_and_harms_
     async with bench() as b:
         b.agent(
             "one",
-            "@agent\ndef run():\n    emit.log('boom', 'warning')\n    emit.progress('half', 50)\n    emit.log(5)\n    return {'out': 1}\n",
+            "@agent\ndef run():\n    emit.log('boom', 'warning')\n    emit.progress('half', 50)\n    emit.log(5)\n    emit.log('\\udc80x')\n    return {'out': 1}\n",
         )
 
         result = await b.run(single())
 
         assert result.status == "succeeded"
         unshown = "the agent said something that cannot be shown: "
-        line, number = b.metas("node.log")
+        line, number, half = b.metas("node.log")
         assert (line["text"], b.records[b.kinds().index("node.log")]["level"]) == (
             f"{unshown}emit.log: level: 'warning' is not one of ['debug', 'info', 'warn', 'error']: boom",
             "warn",
         )
-        assert number["text"] == f"{unshown}emit.log: text: 5 is not of type 'string'"
+        assert (number["text"], half["text"]) == ("5", "\\udc80x")
         [told] = [record["meta"]["text"] for record in b.records if record["kind"] == "node.progress"]
         assert told == f"{unshown}emit.progress: fraction: 50 is greater than the maximum of 1: half"
 

@@ -397,6 +397,7 @@ def run():
     [
         ("float('nan')", "result cannot be carried as JSON"), ("float('inf')", "result cannot be carried as JSON"), ("{'a': [object()]}", "result['a'][0]"),
         ("{'when': __import__('datetime').datetime.now()}", "result['when'] cannot be carried as JSON: datetime"), ("b'bytes'", "bytes"),
+        ("{'out': {(1, 2): 3, 'x': {1, 2}}}", "result['out'] cannot be carried as JSON: keys must be"),
         ("(i for i in range(3))", "generator"), ("2**53", "2^53 - 1"), ("10**5000", "4300 digits"), ("'\\ud800'", "surrogate"), ("{1, 2}", "set"),
         ("__import__('functools').reduce(lambda x, _: [x], range(60), 0)", "nested deeper than 50"),
         ("(lambda a: (a.append(a), a)[1])([])", "Circular"), ("1e400", "cannot be carried as JSON"),

@@ -22,8 +22,8 @@ class Failed(Exception):  # noqa: N818 - named for what happened
     def __init__(self, kind: str, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.message = output.carried(message)
-        self.detail = output.carried(detail)
+        self.message = _calls.carried(message)
+        self.detail = _calls.carried(detail)
 
 
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # the C scanner, without the Python around it
@@ -151,7 +151,12 @@ def _misfit(value: object, place: str, depth: int) -> str | None:
     if isinstance(value, list | tuple):
         return next((found for at, one in enumerate(value) if (found := _misfit(one, f"{place}[{at}]", depth + 1))), None)
     if isinstance(value, dict):
-        return next((found for key, one in value.items() if (found := _misfit(one, f"{place}[{key!r}]", depth + 1))), None)
+        for key, one in value.items():
+            if not (key is None or isinstance(key, str | int | float)):
+                return place
+            if found := _misfit(one, f"{place}[{key!r}]", depth + 1):
+                return found
+        return None
     try:
         return _misfit(_calls.plain(value), place, depth + 1)
     except TypeError:

@@ -5,15 +5,11 @@ import logging
 import sys
 
 from runloop_agent import emit
+from runloop_agent._calls import carried
 
 _LINE_LIMIT = 8192
 _LEVELS: tuple[tuple[int, emit.Level], ...] = ((logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"))
 _STREAMS: dict[str, emit.Level] = {"stdout": "info", "stderr": "warn"}
-
-
-def carried(text: str) -> str:
-    """Make text that UTF-8 can carry: half a surrogate pair becomes a visible escape."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _say(line: str, level: emit.Level) -> None:
