@@ -20,7 +20,7 @@ RLP = [sys.executable, "-c", "import sys; from runloop.cli.main import main; sys
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch, tmp_path):
     for name in list(os.environ):
-        if name.startswith("RUNLOOP") or name in ("NO_COLOR", "PAGER", "PYTHONUNBUFFERED"):
+        if name.startswith("RUNLOOP") or name in ("NO_COLOR", "PAGER"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
 

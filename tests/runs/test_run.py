@@ -84,7 +84,8 @@ async def test_a_line_that_cannot_be_shown_is_not_lost_without_a_word_and_harms_
     async with bench() as b:
         b.agent(
             "one",
-            "@agent\ndef run():\n    emit.log('boom', 'warning')\n    emit.progress('half', 50)\n    emit.log(5)\n    emit.log('\\udc80x')\n    return {'out': 1}\n",
+            "@agent\ndef run():\n    emit.log('boom', 'warning')\n    emit.progress('half', 50)\n"
+            "    emit.log(5)\n    emit.log('\\udc80x')\n    return {'out': 1}\n",
         )
 
         result = await b.run(single())
