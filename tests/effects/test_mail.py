@@ -465,6 +465,31 @@ async def test_a_refusal_is_certain_and_nobody_got_the_message(over, code, kind,
     assert sent.known == {}
 
 
+@pytest.mark.parametrize(
+    ("refused", "answer", "code", "said"),
+    [
+        ("MAIL", "550 5.7.1 not from you", "mail.refused", ["EHLO", "MAIL", "QUIT"]),
+        ("DATA", "554 5.5.1 no text today", "mail.refused", ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]),
+        ("DATA", "451 4.3.2 later", "mail.deferred", ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]),
+    ],
+)
+async def test_after_a_refusal_nothing_of_the_message_is_said(refused, answer, code, said, make, make_ctx, refusal):
+    heard = []
+
+    async def converse(reader, writer):
+        writer.write(b"220 ready\r\n")
+        while line := (await reader.readline()).decode().rstrip():
+            heard.append(line.split()[0].upper())
+            writer.write(f"{answer if heard[-1] == refused else '250 OK'}\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(converse, "127.0.0.1", 0) as listening:
+        smtp = SmtpSettings("127.0.0.1", listening.sockets[0].getsockname()[1], "none", timeout_ms=20_000)
+        error = await refusal(make(smtp), ARGS, make_ctx(MAIL))
+
+    assert (error.code, answer in error.message, error.outcome_unknown, heard) == (code, True, False, said)
+
+
 async def test_a_greylisted_message_is_sent_by_a_later_retry(make, server, spool, make_ctx, crossing, refusal):
     performer, args = make(plain(server)), {**ARGS, "to": [{"email": "greylisted@example.org"}]}
     error = await refusal(performer, args, make_ctx(MAIL))
