@@ -87,13 +87,15 @@ def say(run: Run) -> None:
         run.parent.tell((NodeWaiting if rest.idle else NodeResumed)(*run.parent_attempt))
 
 
-def kept_s(run: Run) -> float | None:
-    """How long the run is kept in memory if nothing happens; None for as long as it takes, or as something is at work.
+def may_park_in(run: Run) -> float | None:
+    """In how many seconds the run may be parked if nothing happens; None where something is at work, here or in a child run."""
+    return kept_s(run) if run.parks is not None and _rest(run).quiet else None
 
-    The longer the records of a run and its children, the longer it is kept.
-    """
+
+def kept_s(run: Run) -> float | None:
+    """How long the run is kept in memory while it only waits: longer the longer its records and its children's. None is for ever."""
     after_ms = run.services.rules.park_after_ms
-    if run.parks is None or after_ms is None or not _rest(run).quiet:
+    if after_ms is None:
         return None
     return max(after_ms, sum(each.recorder.last_seq for each in run.family()) * _KEPT_MS_PER_RECORD) / 1000
 

@@ -49,7 +49,7 @@ from runloop.runs.parking import park
 from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
 from runloop.runs.recovery import given_up, recovered
-from runloop.runs.resting import Rests, is_quiet, kept_s, say
+from runloop.runs.resting import Rests, is_quiet, may_park_in, say
 from runloop.runs.results import SPAWNS, ChildCall, Parked, RunHalted, RunResult
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
@@ -394,7 +394,7 @@ class Run:
             return await self._inbox.take()
         now_ms, deadline_ms = self._look_at_clock(), self._plan.next_deadline_ms
         seconds = None if deadline_ms is None else max(0, deadline_ms - now_ms) / 1000
-        park_s = kept_s(self)
+        park_s = may_park_in(self)
         parking = park_s is not None and (seconds is None or park_s < seconds)
         found = await self._inbox.take(park_s if parking else seconds)
         if not found and parking and self.quiet:

@@ -43,7 +43,7 @@ class Waits:
         before = self._by_node.pop(node, None)
         self.children -= before is not None and before.why == "child"
 
-    def covers(self, nodes: AbstractSet[str], others: AbstractSet[str]) -> bool:
+    def covers(self, nodes: AbstractSet[str], others: AbstractSet[str] = frozenset()) -> bool:
         """Whether each of ``nodes`` waits, or is one of the ``others``."""
         if len(nodes) > len(self._by_node) + len(others):
             return False

@@ -20,6 +20,7 @@ from runloop.runs.history import load_run
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import ApprovalDecision
 from runloop.runs.pausing import pause, resume
+from runloop.runs.resting import kept_s
 from runloop.runs.results import RunHalted
 from runloop.runs.services import RunRules
 from runloop.runs.trace import ladder
@@ -586,7 +587,7 @@ async def test_the_longer_an_agents_record_the_longer_it_is_kept_while_it_waits(
         driving = asyncio.create_task(b.manager.drive(run))
         await asyncio.wait_for(held.wait(), 20)
         (crossings,) = run.attempts.values()
-        records, agent_s, run_s = run.recorder.last_seq, crossings.kept_s, run.kept_s
+        records, agent_s, run_s = run.recorder.last_seq, crossings.kept_s, kept_s(run)
         release.set()
         await driving
 
