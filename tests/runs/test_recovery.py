@@ -574,7 +574,7 @@ async def test_an_agent_comes_back_by_what_its_own_calls_put_on_record_and_the_r
         result = await drive
 
         assert result.status == "succeeded"
-        assert (whole, max(own)) == ([], 4)  # request and answer of two calls at most
+        assert (whole, 0 < max(own) <= 4) == ([], True)  # request and answer of two calls at most
 
 
 async def test_the_longer_an_agents_record_the_longer_it_is_kept_while_it_waits(bench):
