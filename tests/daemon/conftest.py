@@ -17,6 +17,7 @@ import pytest
 from runloop.bundles.seal import seal
 from runloop.client import Client
 from runloop.config import load
+from runloop.kb import KnowledgeBase
 
 DAEMON = [sys.executable, "-P", "-m", "runloop.daemon.main", "--foreground"]
 RLP = [sys.executable, "-P", "-m", "runloop"]
@@ -231,3 +232,10 @@ def running(guest_cache):
         made.start()
         yield made
         made.stop()
+
+
+@pytest.fixture
+def kb(tmp_path):
+    """An empty knowledge base, without a daemon."""
+    with KnowledgeBase.open(tmp_path / "pog") as opened:
+        yield opened

@@ -347,7 +347,8 @@ async def test_a_run_whose_agents_are_gone_says_so_to_who_answers_goes_on_once_t
         assert (await ended(link, one))["status"] == "succeeded"
 
 
-async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_asked_anew(daemon):
+async def asked_as_another(daemon):
+    """A run that waits to send a mail, under a daemon that would send it as somebody else than the one that asked."""
     daemon.agent("mails", MAILS, "mail = true")
     daemon.opening("mails")
     daemon.settings |= {PARKS: 0, "mail.from": "one@example.org"}
@@ -357,6 +358,11 @@ async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_aske
     daemon.stop(signal.SIGKILL)
     daemon.settings["mail.from"] = "two@example.org"
     daemon.start()
+    return run_id
+
+
+async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_asked_anew(daemon):
+    run_id = await asked_as_another(daemon)
     async with daemon.client() as link:
         (asked,) = await opened(link)
         with pytest.raises(AssertionError, match=r"approval\.changed"):
@@ -368,15 +374,7 @@ async def test_an_answer_to_what_has_changed_meanwhile_is_refused_and_it_is_aske
 
 
 async def test_a_no_to_what_has_changed_meanwhile_counts_for_what_is_asked_in_its_place(daemon):
-    daemon.agent("mails", MAILS, "mail = true")
-    daemon.opening("mails")
-    daemon.settings |= {PARKS: 0, "mail.from": "one@example.org"}
-    daemon.start()
-    async with daemon.client() as link:
-        run_id = await parked(link, "mails", patient=True)
-    daemon.stop(signal.SIGKILL)
-    daemon.settings["mail.from"] = "two@example.org"
-    daemon.start()
+    run_id = await asked_as_another(daemon)
     async with daemon.client() as link:
         (asked,) = await opened(link)
         await link.ask("answer", approval_id=asked["approval_id"], approved=False, rationale="not this week")

@@ -9,7 +9,6 @@ from runloop.config import load
 from runloop.daemon import embedding
 from runloop.daemon.embedding import Embedding
 from runloop.events import NewEvent
-from runloop.kb import KnowledgeBase
 from runloop.kb.vectors import catch_up
 
 KINDS = ("notes",)
@@ -18,12 +17,6 @@ KINDS = ("notes",)
 def note(number):
     payload = {"path": f"/{number}", "line": 1, "end_line": 1, "text": f"note {number}", "file_hash": "a" * 64, "part": 0, "parts": 1}
     return NewEvent("note.imported", payload, "user", "user")
-
-
-@pytest.fixture
-def kb(tmp_path):
-    with KnowledgeBase.open(tmp_path / "pog") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from runloop.daemon.traces.exporting import FILE, Exporting
 from runloop.daemon.traces.span import exported
 from runloop.errors import InvalidInput
 from runloop.events.traceparent import Origin, origin_of
-from runloop.kb import KnowledgeBase
 
 SECRET = "sk-nobody-may-see-this-0123456789"
 CONFIG = """
@@ -266,12 +265,6 @@ async def test_switched_off_nothing_is_read_and_what_was_known_is_forgotten(daem
 
 
 # ── the parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def kb(tmp_path):
-    with KnowledgeBase.open(tmp_path / "pog") as opened:
-        yield opened
 
 
 @pytest.fixture
