@@ -71,8 +71,13 @@ class World:
         never = {end.payload["meta"]["node"] for end in self._ends if not end.payload["meta"]["attempt"]}
         places = self.outside.silent and ready & never  # who had the last place when it was seen that nobody would answer
         races = any(node.on_failure is OnFailure.FAIL for node in parse_once(self.scenario.openings["main"]).nodes) and len(self.failed)
+        failures = {event.payload["run_id"] for event in self.disk.events if _failed_child(event)}
+        cut = any(
+            end.payload["run_id"] in failures and end.payload["meta"]["status"] == "cancelled" for end in self._ends
+        )  # what was still at work in a child when another node of it failed may have ended before, and its parent hears of that
         return not (
             self.cancelled
+            or cut
             or self.scenario.races
             or self.outside.changed
             or (self.outside.hung and self.scenario.model_turns[0] is not None)
@@ -358,3 +363,7 @@ class Process:
             await asyncio.sleep(self.chance.choice((1, 100_000)))
             if self.world.disk.paused():
                 await self.change(resume)
+
+
+def _failed_child(event):
+    return event.kind == "run.finished" and event.payload["parent_run_id"] is not None and event.payload["meta"]["status"] == "failed"
