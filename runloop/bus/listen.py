@@ -227,13 +227,11 @@ def holder(path: Path) -> int | None:
 
 def starting(path: Path) -> tuple[int, int] | None:
     """How far the daemon that holds the lock beside a socket is with its start, and how far it has to go; None where it says nothing."""
-    if holder(path) is None:
-        return None
     try:
-        _, done, of = _beside(path).read_text("ascii").split()
-        return int(done), int(of)
-    except (OSError, ValueError):
+        _, done, of = map(int, _beside(path).read_text("ascii").split())
+    except (OSError, ValueError):  # one that is ready, or none: who holds the lock need not be asked
         return None
+    return None if holder(path) is None else (done, of)
 
 
 def _is_socket(path: Path) -> bool:

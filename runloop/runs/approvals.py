@@ -9,6 +9,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runloop.dataclass import dataclass
+from runloop.effects.catalogue import effect_named
 from runloop.effects.perform.ports import Question
 from runloop.effects.types import CallError, CallErrorKind
 from runloop.errors import RunloopError, Where
@@ -123,9 +124,9 @@ class ApprovalDesk:
         told = {"cap": denial.cap, "op": denial.op, "target": denial.target, "reason": denial.reason}
         return self._audited(call, {**told, "decision": "deny", "severity": "warn"})
 
-    def audit_allowed(self, call: CallInFlight, capability: str) -> list[NewEvent]:
+    def audit_allowed(self, call: CallInFlight) -> list[NewEvent]:
         """The ``cap.audit`` event of a capability that was used, where the settings want it; what needs none leaves none."""
-        if capability == "none" or not self.rules.audit_on_allow:
+        if not self.rules.audit_on_allow or (capability := effect_named(call.name).capability) == "none":
             return []
         told = {"cap": capability, "op": call.name, "target": used_on(call.name, call.args or {}), "reason": "granted"}
         return self._audited(call, {**told, "decision": "allow", "severity": "info"})

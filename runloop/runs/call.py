@@ -14,7 +14,6 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from runloop.dataclass import dataclass
-from runloop.effects.catalogue import effect_named
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Once, Outcome, Witness
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events import value_hash
@@ -81,7 +80,7 @@ class Call:
             if self.pending is None and not await _done_before(performer, prepared, ctx):
                 await self.at.desk.admit(self, prepared, ctx)
             if self.pending is None:
-                self.allowed = self.at.desk.audit_allowed(self, effect_named(self.name).capability)
+                self.allowed = self.at.desk.audit_allowed(self)
             if self.klass is EffectClass.WAITING and ctx.asked_ms is not None:
                 began_ms = ctx.asked_ms  # it has gone on meanwhile, whoever asked
             if self.pending is None or self.klass is not EffectClass.WAITING:
