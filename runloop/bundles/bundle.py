@@ -10,8 +10,9 @@ from blake3 import blake3
 
 from runloop.bundles.errors import BundleAltered, BundleInvalid
 from runloop.bundles.manifest import MANIFEST, Kind, Limits, Manifest, Port, read_manifest
+from runloop.bundles.paths import shipped_agents_dir
 from runloop.bundles.tools import read_tools
-from runloop.bundles.tree import Tree, bundle_digest, read_tree
+from runloop.bundles.tree import SIGNATURE, Tree, bundle_digest, read_tree
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.policy import Capabilities, parse_caps
@@ -32,7 +33,8 @@ class Bundle:
     """An agent as it was verified. It keeps the bytes that were hashed, so nothing is read again before it runs.
 
     ``manifest_digest`` is BLAKE3 of the manifest's bytes (upstream's agent digest); ``digest`` is over every file and is what
-    runs record and what a signature will sign. ``caps`` are after overrides.
+    runs record and what a signature signs. ``signer`` is the public key, in hexadecimal, that signed it; ``shipped`` agents come with
+    Runloop itself. ``caps`` are after overrides.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Bundle:
     caps: Capabilities
     tools: tuple[Mapping[str, Any], ...]
     files: Mapping[str, bytes] = field(repr=False)
+    signer: str | None = None
+    shipped: bool = False
 
     @property
     def ref(self) -> str:
@@ -95,7 +99,11 @@ def is_source(path: str) -> bool:
 
 def data_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The files of a Python bundle that are for its guest and no code."""
-    return {path: content for path, content in files.items() if not path.endswith(_NO_DATA) and not path.startswith(_FOR_OTHERS)}
+    return {
+        path: content
+        for path, content in files.items()
+        if path != SIGNATURE and not path.endswith(_NO_DATA) and not path.startswith(_FOR_OTHERS)
+    }
 
 
 def bytes_of(files: Mapping[str, bytes]) -> int:
@@ -152,13 +160,18 @@ def _inspect(tree: Tree, root: Path, home: str | None, env: Mapping[str, str] | 
         except RunloopError as error:
             problems.append(error)
     problems.extend(_entry_problems(tree, manifest, root))
-    bundle = None if problems else _bundle(tree, manifest, root, digest, caps.also_at(os.path.realpath), tools)
+    bundle = None
+    if not problems:
+        try:
+            bundle = _bundle(tree, manifest, root, digest, caps.also_at(os.path.realpath), tools)
+        except BundleAltered as error:
+            problems.append(error)
     return Inspection(root, manifest, digest, tuple(problems), bundle, tree.files)
 
 
 def file_digests(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Return the BLAKE3 of every file but the manifest, sorted by path: the ``[files]`` table."""
-    return {path: blake3(files[path]).hexdigest() for path in sorted(files) if path != MANIFEST}
+    """Return the BLAKE3 of every file but the manifest and its signature, sorted by path: the ``[files]`` table."""
+    return {path: blake3(files[path]).hexdigest() for path in sorted(files.keys() - {MANIFEST, SIGNATURE})}
 
 
 def _altered(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopError]:
@@ -236,6 +249,7 @@ def _utf8(content: bytes, root: Path, path: str) -> str:
 
 
 def _bundle(tree: Tree, manifest: Manifest, root: Path, digest: str, caps: Capabilities, tools: tuple[Mapping[str, Any], ...]) -> Bundle:
+    whole = bundle_digest(tree.files)
     return Bundle(
         name=manifest.name,
         version=manifest.version,
@@ -244,7 +258,7 @@ def _bundle(tree: Tree, manifest: Manifest, root: Path, digest: str, caps: Capab
         description=manifest.description,
         root=root,
         manifest_digest=digest,
-        digest=bundle_digest(tree.files),
+        digest=whole,
         entry=manifest.entry,
         ports_in=manifest.ports_in,
         ports_out=manifest.ports_out,
@@ -253,4 +267,14 @@ def _bundle(tree: Tree, manifest: Manifest, root: Path, digest: str, caps: Capab
         caps=caps,
         tools=tools,
         files=tree.files,
+        signer=_signer(tree.files.get(SIGNATURE), whole, root),
+        shipped=os.path.realpath(root).startswith(f"{os.path.realpath(shipped_agents_dir())}{os.sep}"),
     )
+
+
+def _signer(signature: bytes | None, digest: str, root: Path) -> str | None:
+    if signature is None:
+        return None
+    from runloop.bundles.signature import signer_of
+
+    return signer_of(signature, digest, root)

@@ -15,13 +15,14 @@ from runloop.bundles.archive import SUFFIXES, unpack
 from runloop.bundles.bundle import Bundle, Inspection, inspect_bundle
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.manifest import MANIFEST
+from runloop.bundles.signature import refused, trusted
 from runloop.bundles.tree import IGNORED_DIRS, read_tree
 from runloop.dataclass import dataclass
-from runloop.errors import Denied, Where
+from runloop.errors import Where
 from runloop.links import followed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
 _MANIFEST_DEPTH = 4
 
@@ -40,25 +41,20 @@ def install(
     root: Path,
     *,
     force: bool = False,
-    allow_unsigned: bool = True,
+    signers: Container[str] | None = None,
     home: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Installed:
     """Install the bundle at ``source`` (directory, manifest.toml, tar archive or ``file://`` URL) below ``root``.
 
-    Digests are always verified; there is no way round. Where unsigned bundles are not allowed none can be installed yet.
+    Digests, and a signature where there is one, are always verified; there is no way round. With ``signers``, one of those public keys
+    must have signed it.
     """
-    if not allow_unsigned:
-        raise Denied(
-            "bundle signing required but signature verification is not available yet",
-            code="bundle.unsigned",
-            hint="set security.allow_unsigned_agents = true, or wait for signed bundles",
-        )
     path = _local_path(source)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _staged(path, root) as staging:
-            return _place(staging, path, root, force=force, home=home, env=env)
+            return _place(staging, path, root, force=force, signers=signers, home=home, env=env)
     except OSError as error:
         where = Where(file=str(error.filename or root))
         raise BundleInvalid(
@@ -119,12 +115,23 @@ def _copy(source: Path, staging: Path) -> None:
         (staging / path).write_bytes(content)
 
 
-def _place(staging: Path, source: Path, root: Path, *, force: bool, home: str | None, env: Mapping[str, str] | None) -> Installed:
+def _place(
+    staging: Path,
+    source: Path,
+    root: Path,
+    *,
+    force: bool,
+    signers: Container[str] | None,
+    home: str | None,
+    env: Mapping[str, str] | None,
+) -> Installed:
     found = _bundle_dir(staging, source)
     inspection = inspect_bundle(found, home=home, env=env)
     if inspection.bundle is None:
         raise _invalid(inspection, found, source)
     bundle = inspection.bundle
+    if signers is not None and not trusted(bundle, signers):
+        raise refused(replace(bundle, root=source))
     target = root / bundle.ref
     if source == followed(target):
         raise BundleInvalid(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from runloop.bundles.bundle import file_digests, inspect_bundle
-from runloop.bundles.errors import BundleInvalid
+from runloop.bundles.errors import BundleAltered, BundleInvalid
 from runloop.bundles.lint import lint
 from runloop.bundles.manifest import MANIFEST, read_manifest
-from runloop.bundles.tree import bundle_digest
+from runloop.bundles.tree import SIGNATURE, bundle_digest
+from runloop.bundles.writing import replace_file, writing
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError, Where
 from runloop.policy.located import TomlDocument, parse_toml
@@ -26,20 +26,24 @@ if TYPE_CHECKING:
 
 #: What sealing puts right; every other problem has to be put right by the author.
 _MENDED = frozenset(
-    {f"bundle.{reason}" for reason in ("unsealed", "digest_mismatch", "digest_stale", "file_extra", "file_missing", "files_entry")}
+    {
+        f"bundle.{reason}"
+        for reason in ("unsealed", "digest_mismatch", "digest_stale", "file_extra", "file_missing", "files_entry", "signature")
+    }
 )
 _HEADER = re.compile(r"[ \t]*\[")
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What sealing changed, by path, and the digests afterwards."""
+    """What sealing changed, by path, the digests afterwards, and whether it took away a signature that was for something else."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     manifest_digest: str
     digest: str
+    unsigned: bool
 
 
 def seal(
@@ -64,15 +68,17 @@ def seal(
         where = Where(file=f"{root}/{MANIFEST}", key="files")
         raise BundleInvalid("[files] cannot be told from what is around it", code="bundle.files_form", where=where, hint=hint)
     if sealed != text:
-        _replace(root / MANIFEST, sealed)
+        replace_file(root, MANIFEST, sealed)
     files = {**inspection.files, MANIFEST: sealed.encode("utf-8")}
+    digest = bundle_digest(files)
     return (
         Sealed(
             added=tuple(sorted(after.keys() - before.keys())),
             changed=tuple(path for path in after if path in before and before[path] != after[path]),
             removed=tuple(sorted(before.keys() - after.keys())),
             manifest_digest=blake3(files[MANIFEST]).hexdigest(),
-            digest=bundle_digest(files),
+            digest=digest,
+            unsigned=_unsigned(root, files.get(SIGNATURE), digest),
         ),
         [],
     )
@@ -129,18 +135,16 @@ def _quoted(path: str) -> str:
     return '"' + path.replace('"', '\\"') + '"'
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write beside the bundle and rename over the manifest, so that no reader meets half of it."""
-    staged = path.parent.parent / f".{path.parent.name}.{MANIFEST}.{os.getpid()}"
+def _unsigned(root: Path, signature: bytes | None, digest: str) -> bool:
+    """Remove a signature that is none of the bundle as it is now; says whether there was one."""
+    from runloop.bundles.signature import signer_of
+
+    if signature is None:
+        return False
     try:
-        staged.write_text(text, "utf-8")
-        staged.chmod(path.stat().st_mode & 0o777)
-        staged.replace(path)
-    except OSError as error:
-        staged.unlink(missing_ok=True)
-        raise BundleInvalid(
-            f"the manifest cannot be written: {error.strerror}",
-            code="bundle.unwritable",
-            where=Where(file=str(path)),
-            hint="check its mode",
-        ) from None
+        signer_of(signature, digest, root)
+    except BundleAltered:
+        with writing(root, SIGNATURE):
+            (root / SIGNATURE).unlink()
+        return True
+    return False

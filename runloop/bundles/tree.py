@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _DIGEST_CONTEXT = "runloop bundle v1"
+SIGNATURE = "bundle.sig"
+"""Beside the manifest: who vouches for the digest of everything else."""
 MAX_FILES = 2_000
 MAX_TOTAL_BYTES = 128 << 20
 MAX_DEPTH = 16
@@ -42,9 +44,9 @@ class Tree:
 
 
 def bundle_digest(files: Mapping[str, bytes]) -> str:
-    """Return one BLAKE3 over the paths and contents of all files, manifest included."""
+    """Return one BLAKE3 over the paths and contents of all files, manifest included; only a signature, which is over it, is left out."""
     hasher = blake3(derive_key_context=_DIGEST_CONTEXT)
-    for path in sorted(files):
+    for path in sorted(files.keys() - {SIGNATURE}):
         name = path.encode("utf-8")
         hasher.update(len(name).to_bytes(4, "big") + name + blake3(files[path]).digest())
     return hasher.hexdigest()

@@ -67,7 +67,7 @@ def list_agents(
         as_table=table,
         style=output.TableStyle(max_cols, max_rows, fit=not no_wrap),
         empty=f"no agents found (searched: {', '.join(map(str, store.search_dirs))}); `rlp agent scaffold NAME` writes one",
-        optional=("variant",),
+        optional=("variant", "signer"),
         data={"agents": [listed_json(each) for each in listed], "search_dirs": [str(path) for path in store.search_dirs]},
     )
 
@@ -171,7 +171,7 @@ def build(target: Target, root: RootOption = None, json: JsonOption = False, tab
         return problem_code(problems)
     remarks = remarks_on(place, inspect_bundle(place, home=_home(), env=os.environ).bundle)
     if as_json:
-        changes = {"added": sealed.added, "changed": sealed.changed, "removed": sealed.removed}
+        changes = {"added": sealed.added, "changed": sealed.changed, "removed": sealed.removed, "unsigned": sealed.unsigned}
         digests = {"manifest_digest": sealed.manifest_digest, "digest": sealed.digest}
         output.print_json(
             {"path": str(place), "built": True, **changes, **digests, "problems": [], "remarks": [each.to_dict() for each in remarks]}
@@ -180,6 +180,8 @@ def build(target: Target, root: RootOption = None, json: JsonOption = False, tab
     for word, paths in (("added", sealed.added), ("changed", sealed.changed), ("removed", sealed.removed)):
         for path in paths:
             output.print_line(f"{word}: {path}")
+    if sealed.unsigned:
+        output.print_line("removed: its signature, which was for what it was before; `rlp agent sign` signs it anew")
     output.print_line(f"built {place} ({sealed.digest[:12]})")
     print_remarks(remarks)
     return EXIT_OK
@@ -199,21 +201,42 @@ def install(
     """Verify an agent and put it where it is found by name."""
     from runloop.bundles.install import install
     from runloop.config import ensure
+    from runloop.runs.places import agent_signers
 
     settings = context.settings()
     done = install(
         source,
         root or ensure(settings.directories.agents),
         force=force,
-        allow_unsigned=settings.get("security.allow_unsigned_agents"),
+        signers=agent_signers(settings),
         home=_home(),
         env=os.environ,
     )
     if json:
-        output.print_json({"agent": done.bundle.ref, "version": done.bundle.version, "digest": done.bundle.digest, "path": str(done.path)})
+        about = {"agent": done.bundle.ref, "version": done.bundle.version, "digest": done.bundle.digest, "signer": done.bundle.signer}
+        output.print_json({**about, "path": str(done.path)})
         return
     output.print_line(f"installed {done.bundle.ref} {done.bundle.version} to {done.path}")
+    if done.bundle.signer:
+        output.print_line(f"signed with {done.bundle.signer}")
     print_granted(done.bundle)
+
+
+@app.command()
+def sign(target: Target, root: RootOption = None, json: JsonOption = False) -> None:
+    """Sign an agent with your key: whoever trusts that key can know that it is as you left it."""
+    from runloop.bundles import load_bundle
+    from runloop.bundles.signature import sign
+    from runloop.signatures import signing_key
+
+    bundle = load_bundle(_place(_store(root), target), home=_home(), env=os.environ)
+    signer = sign(bundle, signing_key(context.settings().directories.state / "keys"))
+    if json:
+        output.print_json({"agent": bundle.ref, "path": str(bundle.root), "digest": bundle.digest, "signer": signer})
+        return
+    output.print_line(f"signed {bundle.ref} {bundle.version} in {bundle.root}")
+    output.print_line(f"with the key {signer}")
+    output.print_line("who trusts it adds the key to security.allowed_agent_signers")
 
 
 @app.command("test")

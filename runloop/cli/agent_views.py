@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from runloop.bundles.manifest import Port
     from runloop.testing import CaseResult
 
-LIST_COLUMNS = ("agent", "variant", "version", "digest", "status", "source", "manifest")
+LIST_COLUMNS = ("agent", "variant", "version", "digest", "status", "signer", "source", "manifest")
 
 
 def listed_row(listed: Listed) -> tuple[str | None, ...]:
     """A row of `rlp agent list`."""
     form = listed_json(listed)
-    values = ("name", "variant", "version", "digest", "status", "source_dir", "manifest")
-    return tuple(form[key] and form[key][:12] if key == "digest" else form[key] for key in values)
+    values = ("name", "variant", "version", "digest", "status", "signer", "source_dir", "manifest")
+    return tuple(form[key] and form[key][:12] if key in ("digest", "signer") else form[key] for key in values)
 
 
 def listed_json(listed: Listed) -> dict[str, Any]:
@@ -36,6 +36,7 @@ def listed_json(listed: Listed) -> dict[str, Any]:
         "digest": inspection.manifest_digest,
         "manifest": str(inspection.root / "manifest.toml"),
         "status": listed.status,
+        "signer": inspection.bundle.signer if inspection.bundle else None,
         "issues": [problem.message for problem in inspection.problems],
         "source_dir": str(listed.search_dir),
     }
@@ -87,6 +88,8 @@ def print_bundle(bundle: Bundle, overrides: Sequence[Path], *, as_json: bool) ->
     output.print_line(f"path     {bundle.root}")
     output.print_line(f"digest   {bundle.digest}")
     output.print_line(f"manifest {bundle.manifest_digest}")
+    if bundle.signer:
+        output.print_line(f"signer   {bundle.signer}")
     output.print_line(f"files    {', '.join(bundle.files)}")
 
 
@@ -123,6 +126,7 @@ def bundle_json(bundle: Bundle, overrides: Sequence[Path]) -> dict[str, Any]:
         "path": str(bundle.root),
         "digest": bundle.digest,
         "manifest_digest": bundle.manifest_digest,
+        "signer": bundle.signer,
         "files": list(bundle.files),
     }
 

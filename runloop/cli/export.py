@@ -78,8 +78,8 @@ def _written(into: Path, missing: tuple[str, ...]) -> dict[str, Any]:
 
 def _archive(found: FoundRun, select: list[str], *, redact: bool, signed: bool) -> tuple[bytes, tuple[str, ...]]:
     from runloop.runs.archives.making import make_archive
-    from runloop.runs.archives.signing import signing_key
     from runloop.runs.replaying import bundle_exactly
+    from runloop.signatures import signing_key
 
     settings = context.settings()
     if found.archive is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from runloop.config.kinds import Boolean, Integer, ListOf, MapOf, PathText, Text
 from runloop.config.registry import Key
 from runloop.config.table_models import MODELS
-from runloop.config.table_policy import ACTIONS, POLICY
+from runloop.config.table_policy import ACTIONS, POLICY, SIGNER
 from runloop.config.table_redaction import REDACTION
 from runloop.config.table_vectors import VECTORS
 
@@ -223,15 +223,18 @@ SECURITY: tuple[Key, ...] = (
         "security.allow_unsigned_agents",
         Boolean(),
         "true",
-        "Install and run agents that nobody signed.",
+        "Install and run agents that nobody signed, or somebody who is not trusted.",
         effect="rlp agent install and every run",
+        limit="policy.allow_unsigned_agents",
     ),
     Key(
         "security.allowed_agent_signers",
-        _TEXTS,
-        [],
-        "Signers that are trusted.",
-        instead="agents carry no signatures; `security.allow_unsigned_agents: false` refuses them all",
+        ListOf(SIGNER),
+        None,
+        "Public keys of who may have signed an agent where unsigned ones are not allowed; those that come with Runloop need none.",
+        effect="rlp agent install and every run",
+        nullable=True,
+        limit="policy.allowed_agent_signers",
     ),
     Key(
         "security.require_signed_messages",

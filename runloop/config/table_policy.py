@@ -9,6 +9,8 @@ ACTIONS = ("mail.outbox", "mail.smtp", "files.write", "exec.run", "http.send", "
 """The actions that approvals name."""
 
 _HOST = Text(pattern=r"[A-Za-z0-9_.:\[\]-]+", wanted="a host or host:port, without a scheme")
+SIGNER = Text(pattern=r"[0-9a-f]{64}", wanted="a public key in 64 hexadecimal digits, as `rlp agent sign` prints it")
+_AGENTS = "rlp agent install and every run"
 _RUN = "admission of actions in every run"
 _GUEST = "limits of every guest"
 _BUDGET = "budgets of every run"
@@ -43,6 +45,23 @@ POLICY: tuple[Key, ...] = (
         None,
         "Hosts that agents may reach, as `host` or `host:port`; not set is no limit beyond their own capabilities.",
         effect=_RUN,
+        nullable=True,
+        tighten="intersect",
+    ),
+    Key(
+        "policy.allow_unsigned_agents",
+        Boolean(),
+        "true",
+        "Whether `security.allow_unsigned_agents` may allow agents that nobody signed.",
+        effect=_AGENTS,
+        tighten="all",
+    ),
+    Key(
+        "policy.allowed_agent_signers",
+        ListOf(SIGNER),
+        None,
+        "Signers that `security.allowed_agent_signers` may name; not set is any.",
+        effect=_AGENTS,
         nullable=True,
         tighten="intersect",
     ),

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from runloop.bundles.errors import BundleNotFound
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, RunloopError, exhausted
+from runloop.errors import Denied, InvalidInput, RunloopError, exhausted
 from runloop.openings.parse import examine
 from runloop.runs.compose import DiskLookup
 from runloop.runs.lookup import SUFFIXES, OpeningText, find_opening
@@ -219,6 +219,8 @@ class Library:
         try:
             bundle = self._disk.agent(*key)
         except RunloopError as error:
+            if isinstance(error, Denied):  # what is not allowed does not serve as it was before either
+                entry.loaded = entry.digest = None
             return self._broken("agent", _ref(key), self._agents, key, entry, error)
         changed = entry.loaded is None or entry.loaded != bundle or entry.error is not None
         entry.loaded, entry.digest, entry.error = bundle, bundle.digest, None

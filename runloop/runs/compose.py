@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from runloop import __version__
 from runloop.bundles import load_bundle
+from runloop.bundles.signature import refused, trusted
 from runloop.config.paths import SYSTEM_CONFIG
 from runloop.dataclass import dataclass
 from runloop.errors import Denied, Where
@@ -31,7 +32,7 @@ from runloop.runs.lookup import OpeningText, named_opening
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
-from runloop.runs.places import bundle_store, kept_files, open_knowledge, opening_dirs
+from runloop.runs.places import agent_signers, bundle_store, kept_files, open_knowledge, opening_dirs
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
 from runloop.runs.pressure import Load, Pressure
 from runloop.runs.reports import Reports
@@ -325,14 +326,10 @@ def _trusted(bundle: Bundle, settings: Settings) -> Bundle:
             where=Where(file=str(bundle.root), key="security.caps.fail_on_empty"),
             hint="grant it in policy.caps what it needs, or set it to false: an agent without capabilities can only compute",
         )
-    if settings.get("security.allow_unsigned_agents"):
-        return bundle
-    raise Denied(
-        f"agent {bundle.ref} is not signed, and security.allow_unsigned_agents is false",
-        code="policy.denied.unsigned",
-        where=Where(file=str(bundle.root), key="security.allow_unsigned_agents"),
-        hint="this version cannot verify signatures; set it to true once you trust the agents that are installed",
-    )
+    signers = agent_signers(settings)
+    if signers is not None and not trusted(bundle, signers):
+        raise refused(bundle)
+    return bundle
 
 
 def _broker(settings: Settings, store: SecretStore) -> Broker:

@@ -6,11 +6,12 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runloop.bundles import load_bundle
+from runloop.bundles.tree import SIGNATURE
 from runloop.dataclass import dataclass
 from runloop.effects.perform.storage import write_new
 from runloop.errors import InvalidInput, Unavailable, Where
@@ -28,16 +29,19 @@ _FRESH_S = 3600.0
 
 @dataclass(slots=True)
 class KeptOnDisk:
-    """In ``root``: ``bundles/<digest>/`` with every file of a bundle, and ``guests/<digest>.wasm``. ``narrow`` cuts what is loaded down."""
+    """In ``root``: ``bundles/<digest>/`` with every file of a bundle, ``guests/<digest>.wasm``, ``shipped/<digest>`` for what came with us.
+
+    ``narrow`` cuts what is loaded down.
+    """
 
     root: Path
     narrow: Callable[[Bundle], Bundle]
     load: Callable[[Path], Bundle] = load_bundle
-    _there: set[str] = field(default_factory=set)
+    _there: set[tuple[str, str | None]] = field(default_factory=set)
 
     async def keep(self, bundles: Iterable[Bundle]) -> None:
         """As :class:`runloop.runs.services.Kept`; free of cost for what this process has kept before."""
-        new = {bundle.digest: bundle for bundle in bundles if bundle.digest not in self._there}
+        new = {(bundle.digest, bundle.signer): bundle for bundle in bundles if (bundle.digest, bundle.signer) not in self._there}
         if new:
             import asyncio
 
@@ -64,6 +68,12 @@ class KeptOnDisk:
                 except OSError:  # another process was faster
                     shutil.rmtree(part, ignore_errors=True)
                 sync_directory(place.parent)
+            elif bundle.signer is not None and _content(place / SIGNATURE) != bundle.files[SIGNATURE]:  # signed since
+                part = self.root / f".{os.urandom(8).hex()}"
+                write_new(part, bundle.files[SIGNATURE])
+                part.rename(place / SIGNATURE)
+            if bundle.shipped and not self._shipped(bundle.digest).exists():
+                write_new(self._shipped(bundle.digest), b"")
             if bundle.kind == "python":
                 keep_guest(self.root)
 
@@ -77,7 +87,8 @@ class KeptOnDisk:
                 where=Where(file=str(place)),
                 hint="the run was made by another installation, or its files were removed; run the opening anew",
             )
-        return self.narrow(self.load(place))
+        loaded = self.load(place)
+        return self.narrow(replace(loaded, shipped=True) if self._shipped(digest).exists() else loaded)
 
     def forget_guests_but(self, needed: set[str]) -> None:
         """Remove the Python guests of earlier versions that no unfinished run needs, nor one that is just being submitted. Blocking.
@@ -90,10 +101,17 @@ class KeptOnDisk:
                 with suppress(OSError):
                     place.unlink()
 
+    def _shipped(self, digest: str) -> Path:
+        return self.root / "shipped" / digest
+
     def _place(self, digest: str) -> Path:
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
             raise InvalidInput(f"{digest[:80]!r} is no digest", code="run.not_kept", hint="run `rlp kb verify`")
         return self.root / "bundles" / digest
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _children(directory: Path) -> list[Path]:

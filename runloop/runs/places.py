@@ -51,6 +51,13 @@ def bundle_store(settings: Settings, root: Path | None = None, workdir: Path | N
     )
 
 
+def agent_signers(settings: Settings) -> frozenset[str] | None:
+    """The public keys of which one must have signed an agent, None where agents that nobody signed are allowed, too."""
+    if settings.get("security.allow_unsigned_agents"):
+        return None
+    return frozenset(settings.get("security.allowed_agent_signers") or ())
+
+
 def kept_files(settings: Settings) -> FileBlobs:
     """Where ``files.write`` keeps what it wrote over, and ``rlp undo`` finds it."""
     from runloop.effects.perform.storage import FileBlobs

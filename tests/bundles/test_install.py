@@ -12,7 +12,6 @@ from runloop.bundles import load_bundle
 from runloop.bundles.archive import unpack
 from runloop.bundles.errors import BundleAltered, BundleInvalid
 from runloop.bundles.install import install
-from runloop.errors import Denied
 
 VARIANT = '[agent]\nname = "reader"\nversion = "0.1.0"\nvariant = "fast"\n'
 
@@ -88,12 +87,6 @@ def test_a_link_in_a_directory_is_refused(write_bundle, tmp_path):
     with pytest.raises(BundleAltered) as caught:
         install(str(root), tmp_path / "agents")
     assert caught.value.code == "bundle.link"
-
-
-def test_unsigned_agents_are_refused_where_signatures_are_required(write_bundle, tmp_path):
-    with pytest.raises(Denied) as caught:
-        install(str(write_bundle("work/reader")), tmp_path / "agents", allow_unsigned=False)
-    assert caught.value.message == "bundle signing required but signature verification is not available yet"
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_list_has_the_fields_of_the_specification(rlp, home):
     entry = next(each for each in listed["agents"] if each["name"] == "reader")
     assert code == 0
     assert listed["search_dirs"][0] == f"{home}/.runloop/agents"
-    assert sorted(entry) == ["digest", "issues", "manifest", "name", "source_dir", "status", "variant", "version"]
+    assert sorted(entry) == ["digest", "issues", "manifest", "name", "signer", "source_dir", "status", "variant", "version"]
     assert (entry["status"], entry["variant"], entry["version"]) == ("digest_mismatch", None, "0.1.0")
     assert entry["issues"][0].startswith("'agent.py' has changed")
     _, table, _ = rlp("list", "--table", "--no-wrap")
@@ -308,15 +308,14 @@ def test_install_puts_an_agent_where_it_is_found(rlp, home, tmp_path):
     assert (code, err.splitlines()[0]) == (2, f"error[bundle.exists]: path already exists: {home}/.runloop/agents/reader")
     assert rlp("install", str(tmp_path / "mine" / "reader"), "--force")[0] == 0
     code, out, _ = rlp("install", str(tmp_path / "mine" / "reader"), "--force", "--json")
-    assert (code, json.loads(out)["agent"], set(json.loads(out))) == (0, "reader", {"agent", "version", "digest", "path"})
+    assert (code, json.loads(out)["agent"], set(json.loads(out))) == (0, "reader", {"agent", "version", "digest", "signer", "path"})
 
 
 def test_install_refuses_unsigned_agents_where_the_settings_say_so(rlp, tmp_path, monkeypatch):
     rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
     monkeypatch.setenv("RUNLOOP__SECURITY__ALLOW_UNSIGNED_AGENTS", "false")
     code, _, err = rlp("install", str(tmp_path / "mine" / "reader"))
-    assert code == 4
-    assert "bundle signing required but signature verification is not available yet" in err
+    assert (code, err.startswith("error[policy.denied.unsigned]: agent reader is not signed")) == (4, True)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from runloop.config.tighten import combine
 
+ONE, TWO = "a" * 64, "b" * 64
 VALUES = {
     "min": st.none() | st.integers(0, 9),
     "any": st.booleans(),
@@ -61,6 +62,8 @@ def test_a_host_is_permitted_after_combining_exactly_if_both_lists_permit_it(fir
         ("policy.allow_exec", "false", "true", None),
         ("policy.allowed_hosts", "[a.org, b.org]", "a.org,b.org,c.org", "a.org"),
         ("policy.deny_actions", "[exec.run]", "[]", "exec.run,mail.smtp"),
+        ("policy.allow_unsigned_agents", "false", "true", None),
+        ("policy.allowed_agent_signers", f"[{ONE}, {TWO}]", f"{ONE},{TWO},{'c' * 64}", ONE),
         ("policy.approve_in_advance", "[mail.outbox, files.write]", "mail.outbox,files.write,exec.run", "mail.outbox"),
     ],
 )
@@ -114,6 +117,8 @@ def test_only_what_has_no_effect_is_called_so(machine, codes, key, system, asked
         ("max_tokens", "10", "models.broker.budgets.per_request_tokens_cap", "20", 10),
         ("max_usd", "0.5", "models.broker.budgets.hard_cap_usd", "1", 0.5),
         ("confirm_external_actions", "true", "security.confirm_external_actions", "no", True),
+        ("allow_unsigned_agents", "false", "security.allow_unsigned_agents", "yes", False),
+        ("allowed_agent_signers", f"[{ONE}]", "security.allowed_agent_signers", f"{ONE},{TWO}", (ONE,)),
         ("approve_in_advance", "[mail.outbox]", "security.approve_in_advance", "mail.outbox,mail.smtp", ("mail.outbox",)),
     ],
 )
@@ -159,10 +164,21 @@ def test_without_hard_limits_nothing_is_limited(machine):
         "policy.allowed_hosts": None,
         "policy.deny_actions": (),
         "policy.approve_in_advance": None,
+        "policy.allow_unsigned_agents": True,
+        "policy.allowed_agent_signers": None,
     }
 
 
-@pytest.mark.parametrize("key", ["policy.allowed_hosts", "policy.approve_in_advance", "security.approve_in_advance"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "policy.allowed_hosts",
+        "policy.approve_in_advance",
+        "security.approve_in_advance",
+        "policy.allowed_agent_signers",
+        "security.allowed_agent_signers",
+    ],
+)
 @pytest.mark.parametrize("text", ["", "[]", " "])
 def test_an_empty_list_of_what_is_allowed_allows_nothing(machine, key, text):
     assert machine.load({key: text}).get(key) == ()

@@ -8,10 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from runloop.bundles import load_bundle
+from runloop.bundles.signature import sign
 from runloop.daemon import library
 from runloop.daemon.reloading import Reloading
 from runloop.errors import InvalidInput
 from runloop.openings.fmt import Form, format_opening
+from runloop.signatures import signing_key
 
 CHANGES = "rlp/sys/reload"
 
@@ -267,6 +270,32 @@ async def test_a_policy_that_is_narrowed_while_the_daemon_runs_holds_for_the_nex
         await changed(changes, "agent", "loaded")
         records = await link.run(words.one("asks"))
     assert records[-1]["meta"]["error"]["code"].startswith("denied.")
+
+
+async def test_an_agent_that_settings_or_a_lost_signature_no_longer_allow_does_not_run_as_the_version_before(daemon, words):
+    bundle = daemon.agent("quick", words.quick)
+    signer = sign(load_bundle(bundle), signing_key(daemon.state / "keys"))
+    daemon.start()
+    refusals = []
+    async with daemon.client() as link:
+        changes = await link.client.subscribe(CHANGES)
+
+        async def refused():
+            answer = await link.raw({"verb": "submit", "opening_source": words.one("quick"), "request_id": str(uuid.uuid4())})
+            refusals.append(answer["error"]["code"])
+
+        config = daemon.state / "config.yaml"
+        before = config.read_text() if config.exists() else ""
+        config.write_text(before + "\npolicy: {allow_unsigned_agents: false}\n")
+        await changed(changes, "agent", "broken")
+        await refused()
+        config.write_text(before + f"\npolicy: {{allow_unsigned_agents: false, allowed_agent_signers: [{signer}]}}\n")
+        await changed(changes, "agent", "loaded")
+        records = await link.run(words.one("quick"))
+        (bundle / "bundle.sig").unlink()
+        await changed(changes, "agent", "broken")
+        await refused()
+    assert (refusals, records[-1]["meta"]["status"]) == (["policy.denied.signer", "policy.denied.unsigned"], "succeeded")
 
 
 @pytest.mark.parametrize(("now", "reads"), [(9, 1), (7, 0), (None, 1)])

@@ -4,11 +4,13 @@ import os
 
 import pytest
 
-from runloop.bundles import load_bundle
+from runloop.bundles import load_bundle, shipped_agents_dir
 from runloop.bundles.seal import seal
+from runloop.bundles.signature import sign
 from runloop.errors import RunloopError
 from runloop.runs.kept import KeptOnDisk
 from runloop.sandbox import guest_digest
+from runloop.signatures import signing_key
 
 MANIFEST = """[agent]
 name = "one"
@@ -84,3 +86,22 @@ async def test_guests_of_earlier_versions_go_when_no_run_needs_them(tmp_path, bu
     kept.forget_guests_but({"needed", guest_digest()})
 
     assert {path.stem for path in guests.iterdir()} == {"needed", "fresh", guest_digest()}
+
+
+async def test_who_signed_a_bundle_is_kept_with_it_also_when_it_is_signed_later(tmp_path, bundle):
+    kept = KeptOnDisk(tmp_path / "kept", lambda found: found)
+    await kept.keep([bundle])
+    signers = [kept.bundle(bundle.digest).signer]
+    for name in ("one", "two"):
+        sign(bundle, signing_key(tmp_path / f"key {name}"))
+        await kept.keep([load_bundle(bundle.root)])
+        signers.append(kept.bundle(bundle.digest).signer)
+    assert signers == [None, *(signing_key(tmp_path / f"key {name}").public_key().public_bytes_raw().hex() for name in ("one", "two"))]
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["bundles", "guests"]
+
+
+async def test_what_came_with_runloop_still_counts_as_that_when_it_is_taken_up(tmp_path, bundle):
+    kept = KeptOnDisk(tmp_path / "kept", lambda found: found)
+    shipped = load_bundle(shipped_agents_dir() / "writer")
+    await kept.keep([bundle, shipped])
+    assert (kept.bundle(bundle.digest).shipped, kept.bundle(shipped.digest).shipped) == (False, True)

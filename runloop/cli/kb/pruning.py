@@ -49,7 +49,7 @@ def prune(
     `rlp kb prune --restore /mnt/backup/runs.gz`.
     """
     from runloop.kb.pruning import prune as pruning
-    from runloop.runs.archives.signing import signing_key
+    from runloop.signatures import signing_key
 
     if restore is not None:
         if before is not None or older_than is not None or keep_failed or to is not None or dry_run:

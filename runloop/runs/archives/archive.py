@@ -16,8 +16,9 @@ from runloop.events import StoredEvent, kind_of, restore
 from runloop.events.blobs import blob_names
 from runloop.runs.archives.container import MAX_BYTES, ArchiveInvalid, brief, first_member, unpack
 from runloop.runs.archives.lines import read_lines
-from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, Signature, digest_of, read_part
+from runloop.runs.archives.manifest import MANIFEST, SIGNATURE, Manifest, RunEntry, digest_of, read_part
 from runloop.runs.archives.signing import verify
+from runloop.signatures import Signature
 
 if TYPE_CHECKING:
     from pathlib import Path

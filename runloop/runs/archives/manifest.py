@@ -15,7 +15,7 @@ from runloop.runs.archives.container import ArchiveInvalid, brief
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
-P = TypeVar("P", bound="Part")
+P = TypeVar("P", bound=Struct)
 Uuid = Annotated[str, Meta(pattern=f"^{UUID_PATTERN}$")]
 
 
@@ -63,14 +63,6 @@ class Manifest(Part, frozen=True):
     def encode(self) -> bytes:
         """The canonical bytes."""
         return msgspec.json.encode(self, order="deterministic")
-
-
-class Signature(Part, frozen=True):
-    """``signature.json``: who vouches for the manifest, and by it for every byte of the archive."""
-
-    algorithm: Literal["ed25519"]
-    public_key: Hash
-    signature: Annotated[str, Meta(pattern="^[0-9a-f]{128}$")]
 
 
 def read_part(data: bytes, kind: type[P], *, name: str, file: str | None) -> P:

@@ -1,8 +1,7 @@
-"""Who vouches for an archive: an Ed25519 key of the user, made when it is first needed, and the keys that were met.
+"""Who vouches for an archive, and the keys that were met.
 
-Trust is on first use, and that is all it is: a signature proves that an archive is what the holder of that key exported. Whose key it is
-nobody proves. The first archive from a ledger binds that ledger to its key (or to none); a later one from the same ledger under another
-key is refused until a person says otherwise.
+Trust is on first use, and that is all it is: the first archive from a ledger binds that ledger to its key (or to none); a later one from
+the same ledger under another key is refused until a person says otherwise.
 """
 
 from __future__ import annotations
@@ -11,64 +10,35 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runloop import signatures
 from runloop.dataclass import dataclass
-from runloop.errors import InvalidInput, VerificationFailed, Where, exhausted
-from runloop.runs.archives.manifest import Signature
+from runloop.errors import VerificationFailed, Where
+from runloop.signatures import KEY, signing_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-_CONTEXT = b"runloop archive v1\n"
-_KEY = "export-ed25519"
+    from runloop.signatures import Signature
+
+_WHAT = "runloop archive v1"
 _KNOWN = "known-signers"
 UNSIGNED = "unsigned"
 
 
 def sign(digest: str, key: Ed25519PrivateKey) -> Signature:
     """The signature of an archive's digest."""
-    return Signature("ed25519", key.public_key().public_bytes_raw().hex(), key.sign(_signed(digest)).hex())
+    return signatures.sign(_WHAT, digest, key)
 
 
 def verify(digest: str, signature: Signature) -> bool:
-    """Whether the signature was made over that digest with the key that it names."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signature.public_key))
-        key.verify(bytes.fromhex(signature.signature), _signed(digest))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def signing_key(directory: Path) -> Ed25519PrivateKey:
-    """The user's key in ``directory``, made there at first use: for the user alone, never overwritten, 32 bytes in hexadecimal."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from runloop.private import make_private
-
-    path = directory / _KEY
-    try:
-        make_private(directory)
-        if not path.exists():
-            _make(path, Ed25519PrivateKey.generate().private_bytes_raw().hex())
-        text = path.read_text("ascii")
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text.strip()))
-    except (OSError, ValueError) as error:
-        if (spent := exhausted(error)) is not None:
-            raise spent from None
-        why = error.strerror if isinstance(error, OSError) else "it is not 64 hexadecimal digits"
-        hint = "make it readable for you alone and its directory writable, or move it away: a new one is made"
-        raise InvalidInput(
-            f"the key for exports cannot be used: {why}", code="archive.key", where=Where(file=str(path)), hint=hint
-        ) from None
+    """Whether the signature was made over that archive's digest with the key that it names."""
+    return signatures.verify(_WHAT, digest, signature)
 
 
 def own_signers(directory: Path, ledger_id: str) -> frozenset[str]:
     """The public keys, in hexadecimal, that this installation signs with or that it knows for that ledger; none is made."""
     found = {KnownSigners(directory).of(ledger_id)}
-    if (directory / _KEY).exists():
+    if (directory / KEY).exists():
         found.add(signing_key(directory).public_key().public_bytes_raw().hex())
     return frozenset(each for each in found if each not in {None, UNSIGNED})
 
@@ -123,23 +93,6 @@ class KnownSigners:
         staged = self.directory / f".{_KNOWN}.{os.getpid()}"
         staged.write_text("".join(f"{ledger} {key}\n" for ledger, key in sorted(known.items())), "ascii")
         staged.replace(self.directory / _KNOWN)
-
-
-def _signed(digest: str) -> bytes:
-    return _CONTEXT + digest.encode("ascii")
-
-
-def _make(path: Path, text: str) -> None:
-    """Write the key where there is none, complete before it has its name."""
-    staged = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    try:
-        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(text + "\n")
-        os.link(staged, path)  # fails where a key is: two first uses at once agree on one
-    except FileExistsError:
-        pass
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _short(key: str) -> str:

@@ -6,8 +6,8 @@ import stat
 import pytest
 
 from runloop.errors import InvalidInput, Unavailable, VerificationFailed
-from runloop.runs.archives.manifest import Signature
-from runloop.runs.archives.signing import KnownSigners, sign, signing_key, verify
+from runloop.runs.archives.signing import KnownSigners, sign, verify
+from runloop.signatures import Signature, signing_key
 
 DIGEST, LEDGER = "a" * 64, "00000000-0000-4000-8000-000000000001"
 
@@ -32,7 +32,7 @@ def test_a_key_that_is_no_key_is_an_error_and_not_replaced(tmp_path):
     (tmp_path / "export-ed25519").write_text("nonsense\n")
     with pytest.raises(InvalidInput) as caught:
         signing_key(tmp_path)
-    assert caught.value.code == "archive.key"
+    assert caught.value.code == "signing.key"
     assert (tmp_path / "export-ed25519").read_text() == "nonsense\n"
 
 
