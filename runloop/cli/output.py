@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from runloop.dataclass import dataclass
 from runloop.patterns import lazy
-from runloop.text import ASCII, UNSAFE
+from runloop.text import ASCII
 from runloop.text import broken as broken  # noqa: PLC0414 - the command line finds it here
 from runloop.text import clean as clean  # noqa: PLC0414 - the command line finds it here
 from runloop.text import clean_line as clean_line  # noqa: PLC0414 - the command line finds it here
@@ -198,7 +198,7 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
 
 def harmless_json(text: str) -> str:
     """JSON text with the escapes of JSON for every character that could drive a terminal, or hide in it: the same value."""
-    return UNSAFE.sub(_json_escape, text)
+    return clean(text, _json_escape)
 
 
 def record_line(record: Mapping[str, Any]) -> str:

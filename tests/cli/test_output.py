@@ -92,6 +92,12 @@ def test_what_a_terminal_shows_as_nothing_is_shown_as_an_escape(hidden):
     assert json.loads(output.to_json(hidden)) == hidden
 
 
+@given(st.text(), st.text())
+def test_what_stands_beside_a_control_character_is_shown_as_it_is_without_one(before, after):
+    assert clean(f"{before}\x1b{after}") == f"{clean(before)}\\x1b{clean(after)}"
+    assert clean_line(f"{before}\x1b{after}") == f"{clean_line(before)}\\x1b{clean_line(after)}"
+
+
 JOINED = [
     "👨\u200d👩\u200d👧",
     "❤\ufe0f\u200d🔥",

@@ -11,6 +11,7 @@ from blake3 import blake3
 from runloop.patterns import lazy
 
 _AT = lazy(r"@|%40|&#64;|&#x40;|\\u0040|＠", re.IGNORECASE)  # noqa: RUF001 - the sign of full-width text is an at sign too
+_AT_SIGNS = ("@", "%40", "&#", "u0040", "U0040", "＠")  # noqa: RUF001 - one of them is in every match of it
 _DOMAIN = lazy(r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,}|localhost\b|\[(?:[0-9.]{7,15}|IPv6:[0-9a-f:.]+)\]|xn--[\w.-]+", re.IGNORECASE)
 _VERSION = lazy(r"v?\d+(?:\.\d+)+(?:[-+.](?:alpha|beta|rc|dev|post|pre|next|canary|snapshot|final)[\w.-]*)?", re.IGNORECASE)
 _OUTSIDE = " \t\r\n\f\v\u00a0\u2028\u2029\ufeff@＠<>()[]{},;:\"`|/\\=?&#'“”„«»–—…•"  # noqa: RUF001 - signs of other languages
@@ -49,6 +50,8 @@ class EmailMasker:
         local, at, domain = text.rpartition("@")
         if at and local and domain and "@" not in local and _WHOLE.fullmatch(text):
             return text if _VERSION.fullmatch(domain) else self.whole(text)
+        if not any(map(text.__contains__, _AT_SIGNS)):
+            return text
         out: list[str] = []
         done = 0
         for found in _AT.finditer(text):

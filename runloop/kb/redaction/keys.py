@@ -89,10 +89,10 @@ def mask_keys(text: str, salt: str) -> str:
 
     if "PRIVATE KEY" in text:
         text = _ARMOUR.sub(whole, text)
-    if any(beginning in text for beginning in _BEGINNINGS):
+    if any(map(text.__contains__, _BEGINNINGS)):
         text = _TOKEN.sub(whole, text)
     lowered = _lowered(text)
-    if any(hint in lowered for hint in _HINTS):
+    if any(map(lowered.__contains__, _HINTS)):
         text = _mask_given(text, lowered, salt)
         text = _BEARER.sub(bearer, text)
     return text

@@ -17,6 +17,9 @@ _CARD = lazy(
     r"(?![0-9A-Za-z_])(?!\.[0-9])"
 )
 _IBAN = lazy(r"(?<![0-9A-Za-z])([A-Za-z]{2})([0-9]{2})(?=[ \-\u00a0]?[0-9A-Za-z]{4})")
+# What every card number, and every IBAN, has in it: begins with one class, so that it is found, or missed, some times faster
+_CARD_SIGN = lazy(rf"[0-9][0-9]{{3}}(?:[0-9]{{10}}|{_SEP}[0-9]{{4}})")
+_IBAN_SIGN = lazy(r"[0-9](?<=[A-Za-z][A-Za-z][0-9])[0-9]")
 _NOT_DIGIT = lazy(r"[^0-9]")
 
 # First digits, as a range, and the lengths that cards with them have (ISO/IEC 7812; issuers' published ranges)
@@ -58,7 +61,7 @@ def mask_cards(text: str, salt: str) -> str:
         digits = _NOT_DIGIT.sub("", found[0])
         return mark("card", digits, salt, digits[-4:]) if is_card(digits) else found[0]
 
-    return _CARD.sub(masked, text)
+    return _CARD.sub(masked, text) if _CARD_SIGN.search(text) else text
 
 
 def is_card(digits: str) -> bool:
@@ -75,6 +78,8 @@ def _luhn(digits: str) -> bool:
 
 def mask_ibans(text: str, salt: str) -> str:
     """The text with every IBAN masked, written with spaces or without; its last four digits stay."""
+    if _IBAN_SIGN.search(text) is None:
+        return text
     out: list[str] = []
     done = 0
     for found in _IBAN.finditer(text):

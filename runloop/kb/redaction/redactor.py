@@ -19,6 +19,7 @@ _DIGITS = frozenset("0123456789")
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _HARMLESS = lazy(rf"[a-z_. ]*|(?:trace:|opening:|run:)?{_UUID}")  # words and ids, which records are full of
 _SHORTEST_NUMBER = 10_000  # what is called a telephone number has five digits or more; a card has more
+_SHORT = 128
 _KEPT = 4096  # short texts whose masks are remembered: kinds, names and ids come again in every record
 
 
@@ -36,7 +37,8 @@ class Redactor:
         self.salt = salt
         self._known = known
         self._emails = EmailMasker(salt, known)
-        self._done: dict[tuple[str, str], str] = {}
+        self._plain: dict[str, str] = {}
+        self._named: dict[tuple[str, str], str] = {}
 
     def for_agents(self) -> Redactor:
         """The same with every kind masked: settings loosen what people see, never what agents see."""
@@ -53,29 +55,25 @@ class Redactor:
 
     def text(self, text: str, name: str = "") -> str:
         """The text with everything masked that the rules name; ``name`` is that of its key or column, which may tell what it is."""
-        name = name if name and _is_telling(name) else ""
-        if not self.rules.enabled or (not name and _HARMLESS.fullmatch(text)):
+        if not self.rules.enabled:
             return text
-        if len(text) > 128:
-            return self._text(text, name, _DEPTH)
-        done = self._done.get((text, name))
-        if done is None:
-            done = self._text(text, name, _DEPTH)
-            if len(self._done) >= _KEPT:
-                self._done.clear()
-            self._done[text, name] = done
-        return done
+        if not name or not _is_telling(name):
+            done = self._plain.get(text)
+            return self._new(self._plain, text, text, "") if done is None else done
+        done = self._named.get((text, name))
+        return self._new(self._named, (text, name), text, name) if done is None else done
 
     def value(self, value: Any, name: str = "") -> Any:
         """A JSON value with everything masked in its texts, keys, and numbers that are card numbers."""
-        if not self.rules.enabled:
-            return value
+        return self._value(value, name) if self.rules.enabled else value
+
+    def _value(self, value: Any, name: str) -> Any:
         if isinstance(value, str):
             return self.text(value, name)
         if isinstance(value, dict):
-            return {self.text(key): self.value(item, key) for key, item in value.items()}
+            return {self._plain.get(key) or self.text(key): self._value(item, key) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(item, name) for item in value]
+            return [self._value(item, name) for item in value]
         if isinstance(value, int) and value >= _SHORTEST_NUMBER:
             return self._number(value, name)
         return value
@@ -94,6 +92,15 @@ class Redactor:
             except (msgspec.DecodeError, RecursionError):  # broken, or nested deeper than Python goes
                 return self.text(text, name)
         return self.text(text, name)
+
+    def _new(self, done: dict[Any, str], key: Any, text: str, name: str) -> str:
+        """The masked text; where it is short it is remembered under ``key``."""
+        masked = text if not name and _HARMLESS.fullmatch(text) else self._text(text, name, _DEPTH)
+        if len(text) <= _SHORT:
+            if len(done) >= _KEPT:
+                done.clear()
+            done[key] = masked
+        return masked
 
     def _text(self, text: str, name: str, depth: int) -> str:
         rules, salt = self.rules, self.salt
@@ -127,6 +134,6 @@ class Redactor:
 
     def _number(self, value: int, name: str) -> Any:
         digits = str(value)
-        if self.rules.phone and is_phone_name(name):
+        if self.rules.phone and _is_telling(name) and is_phone_name(name):
             return mask_named_phone(digits, self.salt)
         return mask_cards(digits, self.salt) if self.rules.card and is_card(digits) else value

@@ -210,6 +210,46 @@ def test_no_iban_survives_in_any_text_around_it(number, spaced, around):
     assert "[iban:" in shown
 
 
+WRITTEN = st.sampled_from(
+    [
+        "+{a}{s}{b}{s}{c}",
+        "00{a}{s}{b}{s}{c}",
+        "(212) 555-{d}",
+        "212{t}555{t}{d}",
+        "1 212 555 {d}",
+        "0{b}{s}{c}",
+        "(0{b}){s}{c}",
+        "Tel. {b}{c}",
+    ]
+)
+
+
+@given(
+    WRITTEN,
+    st.sampled_from(" .-/\u00a0\u2011"),
+    st.sampled_from(" .-\u2011"),
+    st.integers(170, 179),
+    st.integers(200_0000, 999_9999),
+    SURROUNDINGS,
+)
+def test_no_telephone_number_survives_in_any_text_around_it(form, sep, american, area, subscriber, around):
+    number = form.format(a="49", b=area, c=subscriber, d=str(subscriber)[:4], s=sep, t=american)
+    shown = masked(f"{around[0]}{number}{around[1]}")
+    assert number not in shown
+    assert "[phone:" in shown
+
+
+@given(st.lists(st.text(max_size=30) | st.sampled_from([line for line in STAYS if len(line) < 128]), min_size=1, max_size=5))
+def test_a_text_is_masked_the_same_however_often_it_is_met_and_wherever_it_stands(texts):
+    redactor = Redactor("test", Rules(email=False))  # of an address it is remembered what its mask is
+    expected = [Redactor("test", Rules(email=False)).text(text) for text in texts]
+    assert [redactor.text(text) for text in texts] == expected
+    assert redactor.value(texts) == expected
+    assert redactor.value([{text: text} for text in texts]) == [
+        {each: Redactor("test", Rules(email=False)).text(text, text)} for text, each in zip(texts, expected, strict=True)
+    ]
+
+
 KEY_LETTERS = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"), min_size=36, max_size=48)
 
 
