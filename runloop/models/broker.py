@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -110,7 +109,7 @@ class Broker:
             if self._settings.stream:
                 post = replace(post, stream=dialect.stream, heard=heard)
             came = await self._transport.ask(post, remaining_ms)
-            answer = came if isinstance(came, Completion) else self._read(provider, dialect.read_completion, came, post.secret)
+            answer = came if isinstance(came, Completion) else self._read(provider, dialect.read_completion, came)
             answer = veiled(answer, post.secret)
         except BaseException:
             budget.release(held)
@@ -144,7 +143,7 @@ class Broker:
         try:
             body = dialect.embed_body(request, model)
             post = await self._make_post(provider, dialect.embed_path, body, extra={}, trace_id=request.trace_id)
-            answer = self._read(provider, dialect.read_vectors, await self._transport.post(post, remaining_ms), post.secret)
+            answer = self._read(provider, dialect.read_vectors, await self._transport.post(post, remaining_ms))
             answer = veiled(answer, post.secret)
             self._check_vectors(provider, answer.vectors, len(request.texts))
         except BaseException:
@@ -216,15 +215,12 @@ class Broker:
         return secret
 
     @staticmethod
-    def _read(provider: ProviderSettings, read: Callable[[dict[str, Any]], T], document: dict[str, Any], secret: str | None) -> T:
+    def _read(provider: ProviderSettings, read: Callable[[dict[str, Any]], T], document: dict[str, Any]) -> T:
         try:
             return read(document)
         except ShapeError as error:
-            # Some servers answer 200 and put the error into the body.
-            refused = document.get("error")
-            said = quoted(json.dumps(refused, ensure_ascii=False), secret) if refused else str(error)
-            hint = "its answer says why" if refused else "is base_url the address of the API, and kind the protocol that it speaks?"
-            raise ModelError("unavailable", "model.bad_shape", f"{provider.id} answered in another form: {said}", hint=hint) from None
+            hint = "is base_url the address of the API, and kind the protocol that it speaks?"
+            raise ModelError("unavailable", "model.bad_shape", f"{provider.id} answered in another form: {error}", hint=hint) from None
 
     @staticmethod
     def _check_vectors(provider: ProviderSettings, vectors: tuple[tuple[float, ...], ...], asked: int) -> None:

@@ -7,6 +7,7 @@ the content (Mistral).
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -35,6 +36,8 @@ _FINISH = {
     "stop_sequence": "stop",
     "length": "length",
     "max_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
     "content_filter": "filtered",
     "refusal": "filtered",
 }
@@ -307,7 +310,9 @@ def _anthropic_tokens(partial: Partial, document: Json) -> None:
 
 
 _SSE, _NDJSON = "text/event-stream", "application/x-ndjson"
+_SSE_BEGINS = re.compile(rb"(\xef\xbb\xbf\s*)?(data|event|id|retry)?:")
 _UNSAID = {"text/plain", "application/octet-stream", ""}
+_NOT_SURELY_SSE = {*_UNSAID, "application/json"}
 _STREAM = {"stream": True}
 _WITH_COUNT = {**_STREAM, "stream_options": {"include_usage": True}}
 _KEY_HEADER = "Idempotency-Key"
@@ -319,7 +324,7 @@ DIALECTS: Mapping[ProviderKind, Dialect] = {
         "/v1/chat/completions",
         _openai_body,
         _openai_completion,
-        Stream(_WITH_COUNT, _SSE, {_SSE, *_UNSAID}, SseDecoder, _openai_piece, _finish, "[DONE]"),
+        Stream(_WITH_COUNT, _SSE, {_SSE}, SseDecoder, _openai_piece, _finish, "[DONE]", _NOT_SURELY_SSE, _SSE_BEGINS),
         _KEY_HEADER,
         "/v1/embeddings",
         _openai_embed,
@@ -343,7 +348,7 @@ DIALECTS: Mapping[ProviderKind, Dialect] = {
         "/v1/messages",
         _anthropic_body,
         _anthropic_completion,
-        Stream(_STREAM, _SSE, {_SSE, *_UNSAID}, SseDecoder, _anthropic_piece, _finish),
+        Stream(_STREAM, _SSE, {_SSE}, SseDecoder, _anthropic_piece, _finish, None, _NOT_SURELY_SSE, _SSE_BEGINS),
         _KEY_HEADER,
     ),
 }

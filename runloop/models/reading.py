@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -24,9 +25,14 @@ Heard = Callable[[int, str], None]
 
 MIN_EVENT_BYTES = 1024 * 1024
 _PERMANENT = frozenset(
-    {"authentication_error", "billing_error", "invalid_request_error", "not_found_error", "permission_error", "request_too_large"}
-)
-_PASSING_STATUS = frozenset({408, 409, 425, 429})
+    {
+        "authentication_error", "billing_error", "context_length_exceeded", "insufficient_quota", "invalid_api_key",
+        "invalid_request_error", "model_not_found", "not_found_error", "permission_error", "request_too_large",
+    }
+)  # fmt: skip
+PASSING_STATUS = frozenset({408, 409, 425, 429})
+_FAILED_FINISH = frozenset({"abort", "error", "insufficient_system_resource"})
+"""Words of vLLM, OpenRouter and DeepSeek for an answer that the provider could not finish; its text is no answer."""
 
 
 class CutStreamError(ValueError):
@@ -34,7 +40,7 @@ class CutStreamError(ValueError):
 
 
 class StreamFailedError(ValueError):
-    """The provider says in its stream that it failed; ``passing`` where the same request may succeed later."""
+    """The provider says in its answer that it failed; ``passing`` where the same request may succeed later."""
 
     def __init__(self, said: str, *, passing: bool) -> None:
         super().__init__(said)
@@ -88,7 +94,8 @@ class Partial:
 class Stream:
     """How a protocol streams: ``fields`` of the body ask for it, ``accept`` is its content type, ``take`` folds one document in.
 
-    ``kinds`` are content types under which servers send it. ``end_mark`` is the data of an event that is no document and ends the stream.
+    ``kinds`` are content types under which servers send it; under those in ``unsure`` they do where it ``begins`` so, after blanks.
+    ``end_mark`` is the data of an event that is no document and ends the stream.
     """
 
     fields: Mapping[str, Any]
@@ -98,6 +105,8 @@ class Stream:
     take: Callable[[Partial, Json], None]
     finish: Callable[[Any], str]
     end_mark: str | None = None
+    unsure: AbstractSet[str] = frozenset()
+    begins: re.Pattern[bytes] = re.compile(b"")
 
 
 class Reading:
@@ -150,8 +159,8 @@ class Reading:
             raise BrokenStreamError(f"an event is no JSON: {event.data[:200]}") from None
         if not isinstance(document, dict):
             raise BrokenStreamError(f"an event is not an object: {event.data[:200]}")
-        if event.name == "error" or document.get("error") or document.get("object") == "error":  # the last is vLLM's
-            raise _failed(document)
+        if failure := _failed(document) if event.name == "error" else failure_in(document):
+            raise failure
         partial = self._partial
         before, known = partial.text.length, len(partial.text.parts)
         self._stream.take(partial, document)
@@ -159,6 +168,20 @@ class Reading:
             raise StreamSizeError(f"the answer has more than {self._max_bytes} bytes")
         if self._heard is not None and partial.text.length > before:
             self._heard(before, "".join(partial.text.parts[known:]))
+
+
+def failure_in(document: Json) -> StreamFailedError | None:
+    """What a document of an answer, or all of it, says of the provider's failing; None where it says nothing of it."""
+    if document.get("error") or document.get("object") == "error":  # the latter is vLLM's
+        return _failed(document)
+    choices = document.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("index", 0) == 0:
+            if choice.get("error"):
+                return _failed(choice)
+            if isinstance(reason := choice.get("finish_reason"), str) and reason in _FAILED_FINISH:
+                return StreamFailedError(f"it stopped by {reason!r}", passing=True)
+    return None
 
 
 def _failed(document: Json) -> StreamFailedError:
@@ -169,4 +192,5 @@ def _failed(document: Json) -> StreamFailedError:
 
 
 def _refuses(code: Any) -> bool:
-    return isinstance(code, int) and 400 <= code < 500 and code not in _PASSING_STATUS
+    status = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code  # LiteLLM's is a text
+    return isinstance(status, int) and 400 <= status < 500 and status not in PASSING_STATUS

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from runloop.dataclass import dataclass
 from runloop.models.decode import BrokenStreamError, StreamSizeError
 from runloop.models.dialects import ShapeError
 from runloop.models.errors import Kind, ModelError
-from runloop.models.reading import CutStreamError, Heard, Reading, Stream, StreamFailedError
+from runloop.models.reading import PASSING_STATUS, CutStreamError, Heard, Reading, Stream, StreamFailedError, failure_in
 from runloop.models.settings import ModelSettings, is_loopback
 from runloop.models.types import Completion, well_formed
 from runloop.models.veil import without_key
@@ -29,9 +31,15 @@ if TYPE_CHECKING:
     import httpx2
 
 QUOTED_CHARACTERS = 300
-_RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # 529: Anthropic «overloaded»
+_LASTING_STATUS = frozenset({501, 505})
+"""Of the statuses from 500 on those that do not pass; 52x are Cloudflare's, 529 is Anthropic's «overloaded»."""
 _NO_STREAM_STATUS = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 """With one of these, and with the word in its answer, a provider refuses to stream and not the request."""
+_STREAM_WORD = re.compile(rb"\bstream", re.IGNORECASE)  # not «upstream», of which proxies speak
+_NO_CREDIT = re.compile(rb"insufficient_(quota|balance|credits)|billing_not_active")
+_BEGINNING = 8
+"""Bytes that are enough to tell a stream from a document."""
+_MOST_BLANKS = 65_536
 _WIRE_FACTOR = 64
 """How many times the size of the largest answer a stream may have on the wire, where each token comes in a document of its own."""
 _ADDRESS_HINT = "is base_url the address of the API?"
@@ -149,8 +157,9 @@ class Transport:
                 try:
                     return await self._once(post)
                 except _NoStream:
+                    answer = await self._once(replace(post, stream=None))
                     self._whole_only.add(post.route)
-                    return await self._once(post)
+                    return answer
             except _Retry as failed:
                 back_off_ms = min(retry.max_ms, retry.base_ms * 2 ** (attempt - 1)) * (0.5 + self._hooks.jitter() / 2)
                 delay_s = back_off_ms / 1000 if failed.after_s is None else failed.after_s
@@ -193,10 +202,17 @@ class Transport:
         try:
             async with client.stream("POST", post.url, content=content, headers=headers) as response:
                 status = response.status_code
-                if stream and 200 <= status < 300 and _content_type(response) in stream.kinds:
-                    return await self._follow(response, post, Reading(stream, self._settings.max_response_bytes, post.heard, post.secret))
-                answer = await self._read(response, post)
-                if stream and status in _NO_STREAM_STATUS and b"stream" in answer.lower():
+                pieces, begun = self._pieces(response, post), b""
+                if stream and 200 <= status < 300:
+                    streams = (kind := _content_type(response)) in stream.kinds
+                    if kind in stream.unsure:
+                        begun = await _beginning(pieces)
+                        streams = stream.begins.match(begun.lstrip()) is not None
+                    if streams:
+                        reading = Reading(stream, self._settings.max_response_bytes, post.heard, post.secret)
+                        return await self._follow(begun, pieces, post, reading)
+                answer = await self._read(begun, pieces, post)
+                if stream and status in _NO_STREAM_STATUS and _STREAM_WORD.search(answer):
                     raise _NoStream
                 return self._judge(response, answer, post)
         except httpx2.TimeoutException as error:
@@ -215,39 +231,44 @@ class Transport:
             message = f"{post.provider} {what}: {quoted(str(error), post.secret) or type(error).__name__}"
             raise _Retry(self._error("unavailable", code, message, "look at the provider's own log", retryable=True)) from None
 
-    async def _read(self, response: httpx2.Response, post: Post) -> bytes:
-        parts: list[bytes] = []
-        async for part in self._pieces(response, post, self._settings.max_response_bytes):
-            parts.append(part)  # noqa: PERF401 - an asynchronous comprehension would hide that this waits
+    async def _read(self, begun: bytes, pieces: AsyncIterator[bytes], post: Post) -> bytes:
+        parts, size = [begun], len(begun)
+        async for part in pieces:
+            parts.append(part)
+            size += len(part)
+            if size > self._settings.max_response_bytes:
+                raise self._too_large(post)
         return b"".join(parts)
 
-    async def _pieces(self, response: httpx2.Response, post: Post, limit: int) -> AsyncIterator[bytes]:
+    async def _pieces(self, response: httpx2.Response, post: Post) -> AsyncIterator[bytes]:
+        """What comes, as it comes."""
         encoding = response.headers.get("content-encoding", "identity").lower()
         if encoding not in {"", "identity"}:
             # A few compressed bytes can become gigabytes before a cap on the result sees them.
             raise self._error(
                 "unavailable", "model.encoding", f"{post.provider} sent a compressed answer ({encoding[:40]!r}) unasked", _PLAIN_HINT
             )
-        size = 0
-        async for part in response.aiter_raw():  # as it comes: with a size it would wait until so much has come
-            size += len(part)
-            if size > limit:
-                raise self._too_large(post, limit)
+        async for part in response.aiter_raw():  # with a size it would wait until so much has come
             yield part
 
-    def _too_large(self, post: Post, limit: int) -> ModelError:
+    def _too_large(self, post: Post, factor: int = 1) -> ModelError:
         hint = "raise models.broker.max_response_bytes, or lower max_tokens"
+        limit = self._settings.max_response_bytes * factor
         return self._error("unavailable", "model.too_large", f"{post.provider} sent more than {limit} bytes", hint)
 
-    async def _follow(self, response: httpx2.Response, post: Post, reading: Reading) -> Completion:
+    async def _follow(self, begun: bytes, pieces: AsyncIterator[bytes], post: Post, reading: Reading) -> Completion:
         """The answer of a stream. What breaks it after its last word of text does no harm."""
         import httpx2
 
         try:
             try:
-                async for part in self._pieces(response, post, self._settings.max_response_bytes * _WIRE_FACTOR):
-                    if reading.feed(part):
-                        break
+                size = len(begun)
+                whole = reading.feed(begun)
+                while not whole and (part := await anext(pieces, None)) is not None:
+                    size += len(part)
+                    if size > self._settings.max_response_bytes * _WIRE_FACTOR:
+                        raise self._too_large(post, _WIRE_FACTOR)
+                    whole = reading.feed(part)
             except httpx2.HTTPError:
                 if not reading.whole:
                     raise
@@ -264,13 +285,13 @@ class Transport:
                 message = f"{post.provider} ended in the middle of its answer: {said}"
                 return _Retry(self._error("unavailable", "model.truncated", message, "look at the provider's own log", retryable=True))
             case StreamSizeError():
-                return self._too_large(post, self._settings.max_response_bytes)
+                return self._too_large(post)
             case StreamFailedError(passing=True):
-                message = f"{post.provider} failed in the middle of its answer: {said}"
+                message = f"{post.provider} failed in its answer: {said}"
                 hint = "the provider has trouble; try again later"
                 return _Retry(self._error("unavailable", "model.server_error", message, hint, retryable=True))
             case StreamFailedError():
-                message = f"{post.provider} refused in the middle of its answer: {said}"
+                message = f"{post.provider} refused in its answer: {said}"
                 return self._error("invalid", "model.rejected", message, "the provider does not accept this request; its answer says why")
             case BrokenStreamError():
                 return self._error("unavailable", "model.bad_json", f"{post.provider} sent a broken stream: {said}", _STREAM_HINT)
@@ -296,12 +317,17 @@ class Transport:
                 f"{post.provider} answered with JSON that is not an object: {quoted(body, post.secret)}",
                 _ADDRESS_HINT,
             )
+        if failure := failure_in(document):  # some servers answer 200 and put the error into the body
+            raise self._broken(failure, post)
         return document
 
     def _refused(self, status: int, headers: Mapping[str, str], body: bytes, post: Post) -> ModelError | _Retry:
         said = quoted(body, post.secret)
         message = f"{post.provider} answered {status}" + (f": {said}" if said else "")
-        if status in _RETRIED_STATUS:
+        if status == 402 or (status == 429 and _NO_CREDIT.search(body)):
+            hint = "the account has nothing left to pay with: top it up at the provider, or use another"
+            return ModelError("unavailable", "model.no_credit", message, hint=hint)
+        if status in PASSING_STATUS or (status >= 500 and status not in _LASTING_STATUS):
             code = "model.rate_limited" if status == 429 else "model.server_error"
             hint = "the provider limits its use; wait, or use another" if status == 429 else "the provider has trouble; try again later"
             after = retry_after_s(headers.get("retry-after"), self._hooks.wall())
@@ -318,6 +344,14 @@ class Transport:
     @staticmethod
     def _error(kind: Kind, code: str, message: str, hint: str, *, retryable: bool = False) -> ModelError:
         return ModelError(kind, code, message, hint=hint, retryable=retryable)
+
+
+async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
+    """As much of what comes as tells what it is."""
+    begun = b""
+    while len(begun.lstrip()) < _BEGINNING and len(begun) < _MOST_BLANKS and (part := await anext(pieces, None)) is not None:
+        begun += part
+    return begun
 
 
 def _content_type(response: httpx2.Response) -> str:

@@ -1,6 +1,7 @@
 """Every way a provider can fail has its own code, is retried only where that helps, and never shows the key."""
 
 import asyncio
+import json
 import logging
 import socket
 
@@ -62,8 +63,52 @@ async def test_an_answer_without_text_is_an_error_that_was_paid_for(provider, ma
 async def test_an_error_inside_a_good_status_is_quoted(make_broker, unlimited):
     error = await failure(make_broker(), unlimited, "openai:error-in-200")
 
-    assert error.code == "model.bad_shape"
+    assert (error.code, error.retryable) == ("model.server_error", True)
     assert "the model is overloaded" in error.message
+
+
+def saying(status, text, content_type="application/json"):
+    """The prompt that makes a provider answer so."""
+    return json.dumps({"status": status, "text": text, "type": content_type})
+
+
+async def refusal(broker, budget, prompt, provider="openai"):
+    with pytest.raises(ModelError) as caught:
+        await broker.complete(ModelRequest(prompt, model=f"{provider}:told-as"), budget)
+    return caught.value
+
+
+@pytest.mark.parametrize("answer", [(402, "Insufficient Balance"), (429, '{"error": {"code": "insufficient_quota"}}')])
+async def test_an_account_without_credit_is_said_to_be_one_and_not_asked_again(answer, make_broker, server, unlimited, naps):
+    error = await refusal(make_broker(), unlimited, saying(*answer))
+
+    assert (error.code, error.kind, error.retryable) == ("model.no_credit", "unavailable", False)
+    assert (len(server.requests()), naps.taken) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "requests"), [(520, "model.server_error", 4), (599, "model.server_error", 4), (505, "model.rejected", 1)]
+)
+async def test_trouble_of_a_server_passes_except_where_its_status_says_that_it_lasts(
+    status, code, requests, make_broker, server, unlimited
+):
+    error = await refusal(make_broker(), unlimited, saying(status, "<html></html>", "text/html"))
+
+    assert (error.code, len(server.requests())) == (code, requests)
+
+
+async def test_a_refusal_that_speaks_of_an_upstream_is_no_refusal_to_stream(make_broker, server, unlimited):
+    await refusal(make_broker(), unlimited, saying(400, '{"error": "upstream: the prompt is too long"}'))
+
+    assert len(server.requests()) == 1
+
+
+async def test_a_route_that_refused_to_stream_is_asked_to_again_unless_it_then_answered(make_broker, server, unlimited):
+    broker = make_broker()
+    for _ in range(2):
+        await refusal(broker, unlimited, saying(400, '{"error": "stream: the prompt is too long"}'))
+
+    assert [bool(sent["body"].get("stream")) for sent in server.requests()] == [True, False, True, False]
 
 
 async def test_an_answer_beyond_the_cap_is_given_up(make_broker, unlimited):

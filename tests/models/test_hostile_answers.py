@@ -101,7 +101,7 @@ async def test_the_name_of_a_model_can_be_kept(name, kept, make_broker, unlimite
 @pytest.mark.parametrize(
     ("documents", "code"),
     [
-        ([{"error": {"message": "quota \ud800 gone"}}], "model.bad_shape"),
+        ([{"error": {"message": "quota \ud800 gone"}}], "model.server_error"),
         ([piece(content="so "), {"error": {"message": "quota \ud800 gone", "type": "invalid_request_error"}}], "model.rejected"),
     ],
     ids=["whole", "streamed"],
@@ -157,6 +157,32 @@ async def test_an_error_that_is_an_object_of_its_own_in_a_stream_is_quoted(code,
 
     assert error.code == named
     assert "the prompt is too long" in error.message
+
+
+@pytest.mark.parametrize("reason", ["error", "insufficient_system_resource", "abort"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_half_a_text_that_the_provider_could_not_finish_is_no_answer(reason, streamed, make_broker, server, unlimited):
+    documents = [piece(content="half "), piece(reason)] if streamed else [chat("half", reason)]
+    error = await refused(make_broker(), unlimited, *documents)
+
+    assert (error.code, error.retryable, len(server.requests())) == ("model.server_error", True, 4)
+    assert reason in error.message
+
+
+async def test_an_error_of_the_first_choice_is_one_of_the_answer(make_broker, unlimited):
+    choice = {"index": 0, "message": {"content": "half"}, "error": {"code": 400, "message": "too long"}}
+    error = await refused(make_broker(), unlimited, {"choices": [choice | {"index": 1}, choice]})
+
+    assert error.code == "model.rejected"
+    assert "too long" in error.message
+
+
+async def test_an_error_of_another_choice_is_none_of_the_answer(make_broker, unlimited):
+    choices = [{"index": 1, "error": {"code": 400}, "finish_reason": "error"}, "no choice", chat("first")["choices"][0]]
+    with pytest.raises(ModelError, match=r"\$\.choices\[1\]"):
+        await told(make_broker(), unlimited, {"choices": choices})
+
+    assert (await told(make_broker(), unlimited, {"choices": [choices[0], choices[2]]})).text == "first"
 
 
 async def test_of_several_choices_the_first_is_the_answer(make_broker, unlimited):

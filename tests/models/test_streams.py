@@ -1,6 +1,7 @@
 """Answers that come in pieces from a server process: the same answers, heard while they come, and every way to break off."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -127,6 +128,32 @@ async def test_a_route_that_cannot_stream_is_asked_for_whole_answers_from_then_o
     assert [reply.text for reply in replies] == [TEXT, TEXT]
     assert [bool(sent["body"].get("stream")) for sent in server.requests()] == [True, False, False, True]
     assert naps.taken == []
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/json"])
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ('{"choices": [{"message": {"content": "whole"}, "finish_reason": "stop"}]}', "whole"),
+        ('\n\n: busy\n\ndata: {"choices": [{"delta": {"content": "streamed"}, "finish_reason": "stop"}]}\n\n', "streamed"),
+        ('\ufeffdata:{"choices": [{"delta": {"content": "streamed"}, "finish_reason": "stop"}]}\n\n', "streamed"),
+    ],
+    ids=["whole", "streamed", "streamed-after-a-mark"],
+)
+async def test_an_answer_without_a_type_that_tells_is_known_by_how_it_begins(content_type, text, answer, make_broker, server, unlimited):
+    prompt = json.dumps({"status": 200, "type": content_type, "text": text})
+    reply = await make_broker(per_request_tokens_cap=100_000).complete(ModelRequest(prompt, model="openai:told-as"), unlimited)
+
+    assert (reply.text, len(server.requests())) == (answer, 1)
+
+
+@pytest.mark.parametrize("text", ["please log in", "", "\n" * 70_000], ids=["words", "nothing", "blanks"])
+async def test_a_text_that_is_no_stream_is_not_asked_for_again(text, make_broker, server, unlimited):
+    prompt = json.dumps({"status": 200, "type": "text/plain", "text": text})
+    with pytest.raises(ModelError) as caught:
+        await make_broker(per_request_tokens_cap=100_000).complete(ModelRequest(prompt, model="openai:told-as"), unlimited)
+
+    assert (caught.value.code, len(server.requests())) == ("model.bad_content_type", 1)
 
 
 @pytest.mark.parametrize("provider", KINDS)

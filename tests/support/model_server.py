@@ -45,6 +45,7 @@ BEHAVIOURS = [
     "told-embedding",
     "told-in-pieces",
     "told-to-wait",
+    "told-as",
     "bad-request",
     "missing",
     "garbage",
@@ -419,6 +420,11 @@ class Handler(BaseHTTPRequestHandler):
         if count == 1:
             return self.answer(429, {}, [("Retry-After", self.told(body).decode())])
         return self.good(body)
+
+    def be_told_as(self, body, _count):
+        """Answer with the status, content type and text of the document that the prompt is."""
+        answer = json.loads(self.told(body))
+        self.raw(answer["status"], answer["text"].encode(), [("Content-Type", answer["type"])] if answer["type"] else [])
 
     def told(self, body):
         key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
