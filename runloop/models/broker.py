@@ -114,9 +114,9 @@ class Broker:
         except BaseException:
             budget.release(held)
             raise
-        tokens_in = estimate if answer.tokens_in is None else answer.tokens_in
-        tokens_out = estimate_tokens(answer.text, answer.reasoning) if answer.tokens_out is None else answer.tokens_out
-        estimated = answer.tokens_in is None or answer.tokens_out is None
+        written = estimate_tokens(answer.text, answer.reasoning)
+        tokens_in, tokens_out = answer.tokens_in or estimate, answer.tokens_out or written  # 0 of something is no count
+        estimated = not answer.tokens_in or answer.tokens_out is None or (not answer.tokens_out and written > 0)
         usage = Usage(tokens_in, tokens_out, cost_micros(price, tokens_in, tokens_out), estimated)
         reply = ModelReply(answer.text, answer.finish_reason, provider.id, answer.model or model, usage, reasoning=answer.reasoning)
         budget.settle(held, usage)
@@ -149,8 +149,8 @@ class Broker:
         except BaseException:
             budget.release(held)
             raise
-        tokens_in = estimate if answer.tokens_in is None else answer.tokens_in
-        usage = Usage(tokens_in, 0, cost_micros(price, tokens_in, 0), answer.tokens_in is None)
+        tokens_in = answer.tokens_in or estimate
+        usage = Usage(tokens_in, 0, cost_micros(price, tokens_in, 0), not answer.tokens_in)
         budget.settle(held, usage)
         return EmbedReply(answer.vectors, provider.id, answer.model or model, usage)
 
@@ -196,7 +196,7 @@ class Broker:
         secret = await self._secret(provider)
         if secret is not None:
             headers.update(dialect.auth(secret))
-        return Post(provider.id, endpoint(provider.base_url or "", path), headers, body, secret)
+        return Post(provider.id, endpoint(provider.base_url or "", path, dialect.complete_path), headers, body, secret)
 
     async def _secret(self, provider: ProviderSettings) -> str | None:
         if provider.secret_id is None:

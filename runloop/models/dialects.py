@@ -26,6 +26,8 @@ ANTHROPIC_VERSION = "2023-06-01"
 _OPENAI_HOST = "api.openai.com"
 _OPENAI_THOUGHT = ("reasoning_content", "reasoning")
 
+_VERSION = re.compile(r"/v[0-9]+[a-z0-9]*$")
+
 MOST_TOKENS = 10**12
 """A greater count is none: it is estimated then, and sums of such counts stay exact in JSON."""
 LONGEST_NAME = 200
@@ -63,11 +65,16 @@ class Dialect:
     read_vectors: Callable[[Json], Vectors] | None = None
 
 
-def endpoint(base_url: str, path: str) -> str:
-    """The URL to post to; a base that already ends in the path's version (``…/v1``) is not given it twice."""
+def endpoint(base_url: str, path: str, complete_path: str) -> str:
+    """The URL to post to: a base that ends in a version (``…/v1``) gets no other, one that is that of completions is as it is."""
     base = base_url.rstrip("/")
-    first = path.split("/", 2)[1]
-    return base.removesuffix(f"/{first}") + path
+    first, rest = (f"/{part}" for part in path[1:].split("/", 1))
+    if not _VERSION.search(first):
+        return base.removesuffix(first) + path
+    completions = complete_path.removeprefix(first)
+    if base.endswith(completions):
+        return base.removesuffix(completions) + rest
+    return base + (rest if _VERSION.search(base) else path)
 
 
 def _field(document: Any, *path: str | int, kind: type | tuple[type, ...]) -> Any:
@@ -276,9 +283,17 @@ def _anthropic_completion(document: Json) -> Completion:
     for number, block in enumerate(blocks):
         if isinstance(block, dict) and (kind := block.get("type")) in found:
             found[kind].append(_field(blocks, number, kind, kind=str))
-    tokens = _count(document, "usage", "input_tokens"), _count(document, "usage", "output_tokens")
+    tokens = _anthropic_tokens_in(document), _count(document, "usage", "output_tokens")
     text, thought = (well_formed("".join(parts)) for parts in found.values())
     return Completion(text, _finish(document.get("stop_reason")), _named(document), *tokens, reasoning=thought)
+
+
+def _anthropic_tokens_in(document: Json) -> int | None:
+    """Tokens of the prompt, those included that were written to a cache or read from one: they are counted beside the others."""
+    tokens = _count(document, "usage", "input_tokens")
+    if tokens is None:
+        return None
+    return tokens + sum(_count(document, "usage", f"cache_{name}_input_tokens") or 0 for name in ("creation", "read"))
 
 
 def _anthropic_piece(partial: Partial, document: Json) -> None:
@@ -304,7 +319,7 @@ def _anthropic_piece(partial: Partial, document: Json) -> None:
 
 def _anthropic_tokens(partial: Partial, document: Json) -> None:
     """Counts so far: a later one holds all that came before it."""
-    tokens_in, tokens_out = _count(document, "usage", "input_tokens"), _count(document, "usage", "output_tokens")
+    tokens_in, tokens_out = _anthropic_tokens_in(document), _count(document, "usage", "output_tokens")
     partial.tokens_in = partial.tokens_in if tokens_in is None else tokens_in
     partial.tokens_out = partial.tokens_out if tokens_out is None else tokens_out
 

@@ -10,10 +10,9 @@ import json
 import random
 import re
 import time
-from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from runloop.dataclass import dataclass
@@ -24,13 +23,18 @@ from runloop.models.reading import PASSING_STATUS, CutStreamError, Heard, Readin
 from runloop.models.settings import ModelSettings, is_loopback
 from runloop.models.types import Completion, well_formed
 from runloop.models.veil import without_key
+from runloop.models.way import make_client, named, unusable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     import httpx2
 
+Form = Literal["whole", "new limit"]
+"""Other forms of a request: without a stream; with the limit of tokens under its newer name."""
+
 QUOTED_CHARACTERS = 300
+_OLD_LIMIT, _NEW_LIMIT = "max_tokens", "max_completion_tokens"
 _LASTING_STATUS = frozenset({501, 505})
 """Of the statuses from 500 on those that do not pass; 52x are Cloudflare's, 529 is Anthropic's «overloaded»."""
 _NO_STREAM_STATUS = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
@@ -73,8 +77,13 @@ class Post:
 
     @property
     def route(self) -> tuple[str, str]:
-        """What may or may not be able to stream: the provider and its model."""
+        """What takes requests of one form: the provider and its model."""
         return self.provider, str(self.body.get("model"))
+
+    @property
+    def local(self) -> bool:
+        """Whether it goes to this machine."""
+        return is_loopback(urlsplit(self.url).hostname or "")
 
 
 class _Retry(Exception):  # noqa: N818 - a signal inside this module, never raised out of it
@@ -83,8 +92,12 @@ class _Retry(Exception):  # noqa: N818 - a signal inside this module, never rais
         self.error, self.after_s = error, after_s
 
 
-class _NoStream(Exception):  # noqa: N818 - a signal inside this module, never raised out of it
-    """The provider does not stream this."""
+class _OtherForm(Exception):  # noqa: N818 - a signal inside this module, never raised out of it
+    """The provider refuses the form of the request and may take another."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__(form)
+        self.form = form
 
 
 def quoted(said: bytes | str, secret: str | None) -> str:
@@ -113,8 +126,8 @@ class Transport:
     def __init__(self, settings: ModelSettings, hooks: Hooks | None = None) -> None:
         self._settings, self._hooks = settings, hooks or Hooks()
         self._clients: dict[bool, httpx2.AsyncClient] = {}
-        self._whole_only: set[tuple[str, str]] = set()
-        """Routes that refused to stream; they are not asked to again."""
+        self._forms: dict[tuple[str, str], frozenset[Form]] = {}
+        """What routes take that refused the usual form."""
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -154,12 +167,7 @@ class Transport:
         retry = self._settings.retry
         for attempt in range(1, retry.attempts + 1):
             try:
-                try:
-                    return await self._once(post)
-                except _NoStream:
-                    answer = await self._once(replace(post, stream=None))
-                    self._whole_only.add(post.route)
-                    return answer
+                return await self._adapted(post)
             except _Retry as failed:
                 back_off_ms = min(retry.max_ms, retry.base_ms * 2 ** (attempt - 1)) * (0.5 + self._hooks.jitter() / 2)
                 delay_s = back_off_ms / 1000 if failed.after_s is None else failed.after_s
@@ -177,24 +185,32 @@ class Transport:
             hint = f"the provider asks to wait {too_long_s:.0f} s, longer than this call may take; {hint}".rstrip("; ")
         return ModelError(error.kind, error.code, error.message + tried, hint=hint, retryable=True)
 
-    def _client(self, url: str) -> httpx2.AsyncClient:
-        import httpx2
-
-        local = is_loopback(urlsplit(url).hostname or "")
-        client = self._clients.get(local)
-        if client is None:
-            limits = self._settings.timeouts
-            timeout = httpx2.Timeout(limits.read_ms / 1000, connect=limits.connect_ms / 1000, pool=limits.total_ms / 1000)
-            # A proxy from the environment is for other hosts, never for a model on this machine.
-            client = self._clients[local] = httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=not local)
+    def _client(self, post: Post) -> httpx2.AsyncClient:
+        if (client := self._clients.get(post.local)) is None:
+            client = self._clients[post.local] = make_client(self._settings.timeouts, post.provider, local=post.local)
         return client
 
-    async def _once(self, post: Post) -> dict[str, Any] | Completion:
+    async def _adapted(self, post: Post) -> dict[str, Any] | Completion:
+        """One try, in the form that the route takes; a form that led to an answer is kept for it."""
+        form = self._forms.get(post.route, frozenset())
+        while True:
+            try:
+                answer = await self._once(post, form)
+            except _OtherForm as other:  # one that was asked in is not raised again, so this ends
+                form |= {other.form}
+                continue
+            if form:
+                self._forms[post.route] = form
+            return answer
+
+    async def _once(self, post: Post, form: frozenset[Form]) -> dict[str, Any] | Completion:
         import httpx2
 
-        client = self._client(post.url)
-        stream = None if post.route in self._whole_only else post.stream
-        body = {**post.body, **stream.fields} if stream else post.body
+        client = self._client(post)
+        stream = None if "whole" in form else post.stream
+        body = {**post.body, **stream.fields} if stream else {**post.body}
+        if "new limit" in form:
+            body[_NEW_LIMIT] = body.pop(_OLD_LIMIT)
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         accept = f"{stream.accept}, application/json" if stream else "application/json"
         headers = {**post.headers, "Content-Type": "application/json", "Accept": accept, "Accept-Encoding": "identity"}
@@ -213,7 +229,9 @@ class Transport:
                         return await self._follow(begun, pieces, post, reading)
                 answer = await self._read(begun, pieces, post)
                 if stream and status in _NO_STREAM_STATUS and _STREAM_WORD.search(answer):
-                    raise _NoStream
+                    raise _OtherForm("whole")
+                if status == 400 and _OLD_LIMIT in body and _NEW_LIMIT.encode() in answer:
+                    raise _OtherForm("new limit")
                 return self._judge(response, answer, post)
         except httpx2.TimeoutException as error:
             what = "did not accept a connection" if isinstance(error, httpx2.ConnectTimeout) else "stopped answering"
@@ -221,9 +239,12 @@ class Transport:
             raise _Retry(self._error("timeout", "model.timeout", f"{post.provider} {what} in time", hint, retryable=True)) from None
         except httpx2.ConnectError as error:
             message = f"cannot connect to {post.provider} at {origin(post.url)}: {quoted(str(error), post.secret)}"
-            raise _Retry(
-                self._error("unavailable", "model.connect", message, "is the provider running, and base_url right?", retryable=True)
-            ) from None
+            hint = "is the provider running, and base_url right?"
+            if not post.local and (names := named()):
+                hint += f" The environment ({', '.join(names)}) says how to get there: is that right?"
+            raise _Retry(self._error("unavailable", "model.connect", message, hint, retryable=True)) from None
+        except httpx2.ProxyError as error:
+            raise unusable(post.provider, f"is refused: {quoted(str(error), post.secret)}") from None
         except httpx2.HTTPError as error:
             code, what = (
                 ("model.truncated", "ended in the middle of its answer") if status is not None else ("model.connection_lost", "hung up")

@@ -93,6 +93,28 @@ async def test_where_one_count_is_missing_the_usage_is_an_estimate(usage, make_b
     assert {reply.usage.tokens_in, reply.usage.tokens_out} & set(usage.values())
 
 
+@pytest.mark.parametrize("text", ["Hello", ""])
+async def test_a_count_of_nothing_is_no_count_where_there_was_something(text, make_broker, unlimited):
+    document = chat(text, usage={"prompt_tokens": 0, "completion_tokens": 0})
+    ask = told if text else refused
+    usage = (await ask(make_broker(), unlimited, document)).usage
+
+    assert (usage.tokens_in > 0, usage.tokens_out, usage.estimated) == (True, 2 if text else 0, True)
+
+
+async def test_an_empty_answer_that_is_counted_as_such_is_counted(make_broker, unlimited):
+    usage = (await refused(make_broker(), unlimited, chat("", usage={"prompt_tokens": 4, "completion_tokens": 0}))).usage
+
+    assert (usage.tokens_in, usage.tokens_out, usage.estimated) == (4, 0, False)
+
+
+async def test_a_count_of_nothing_for_texts_to_embed_is_none(make_broker, unlimited):
+    document = json.dumps({"data": [{"index": 0, "embedding": [1, 2]}], "model": "m", "usage": {"prompt_tokens": 0}})
+    usage = (await make_broker().embed(EmbedRequest((document,), "openai:told-embedding"), unlimited)).usage
+
+    assert (usage.tokens_in > 0, usage.estimated) == (True, True)
+
+
 @pytest.mark.parametrize(("name", "kept"), [("m\ud800", "m\ufffd"), ("m" * 1000, "m" * 200)], ids=["half-a-pair", "long"])
 async def test_the_name_of_a_model_can_be_kept(name, kept, make_broker, unlimited):
     assert (await told(make_broker(), unlimited, chat("Hello", model=name))).model == kept

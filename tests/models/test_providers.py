@@ -2,6 +2,7 @@
 
 import pytest
 
+from runloop.models.dialects import DIALECTS, endpoint
 from runloop.models.errors import ModelError
 from runloop.models.settings import ModelSettings, ProviderKind, ProviderSettings
 from runloop.models.types import EmbedRequest, ModelReply, ModelRequest, Usage
@@ -98,11 +99,59 @@ async def test_static_headers_are_sent(make_broker, server, unlimited):
     assert server.requests()[0]["headers"]["X-Team"] == "blue"
 
 
-@pytest.mark.parametrize("suffix", ["/v1", "/v1/", "/"])
+@pytest.mark.parametrize("suffix", ["/v1", "/v1/", "/", "/v1/chat/completions"])
 async def test_a_base_url_may_name_the_version_or_not(suffix, make_broker, server, unlimited):
     await make_broker(base=server.url + suffix).complete(ModelRequest("Hi", model="openai:ok"), unlimited)
 
     assert server.requests()[0]["path"] == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "completions", "embeddings"),
+    [
+        (ProviderKind.OPENAI_CHAT, "https://h/api/paas/v4", "https://h/api/paas/v4/chat/completions", "https://h/api/paas/v4/embeddings"),
+        (ProviderKind.OPENAI_CHAT, "https://h/v1beta/", "https://h/v1beta/chat/completions", "https://h/v1beta/embeddings"),
+        (
+            ProviderKind.OPENAI_CHAT,
+            "https://h/v1beta/openai/chat/completions",
+            "https://h/v1beta/openai/chat/completions",
+            "https://h/v1beta/openai/embeddings",
+        ),
+        (ProviderKind.OPENAI_CHAT, "https://h/openai", "https://h/openai/v1/chat/completions", "https://h/openai/v1/embeddings"),
+        (ProviderKind.OPENAI_CHAT, "https://h/vv1", "https://h/vv1/v1/chat/completions", "https://h/vv1/v1/embeddings"),
+        (ProviderKind.ANTHROPIC, "https://h/v1/messages", "https://h/v1/messages", None),
+        (ProviderKind.OLLAMA, "http://[::1]:11434/api/", "http://[::1]:11434/api/chat", "http://[::1]:11434/api/embed"),
+        (ProviderKind.OLLAMA, "https://h/v1", "https://h/v1/api/chat", "https://h/v1/api/embed"),
+    ],
+)
+def test_a_base_url_may_name_another_version_or_the_whole_address(kind, base, completions, embeddings):
+    dialect = DIALECTS[kind]
+
+    assert endpoint(base, dialect.complete_path, dialect.complete_path) == completions
+    assert embeddings is None or endpoint(base, dialect.embed_path, dialect.complete_path) == embeddings
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_provider_that_wants_the_newer_name_of_the_limit_gets_it_from_then_on(stream, make_broker, server, unlimited, naps):
+    broker = make_broker(cache_capacity=0, stream=stream)
+    replies = [await broker.complete(ModelRequest("Hi", model="openai:new-limit", max_tokens=9), unlimited) for _ in range(2)]
+
+    assert [reply.text for reply in replies] == ["This is the model's answer."] * 2
+    assert [(sent["body"].get("max_tokens"), sent["body"].get("max_completion_tokens")) for sent in server.requests()] == [
+        (9, None),
+        (None, 9),
+        (None, 9),
+    ]
+    assert naps.taken == []
+
+
+async def test_a_provider_that_takes_neither_is_told_once_of_each(make_broker, server, unlimited):
+    with pytest.raises(ModelError, match="max_completion_tokens"):
+        await make_broker().complete(ModelRequest("Hi", model="openai:no-limit", max_tokens=9), unlimited)
+
+    assert [
+        (bool(sent["body"].get("stream")), sorted(key for key in sent["body"] if key.startswith("max"))) for sent in server.requests()
+    ] == [(True, ["max_tokens"]), (False, ["max_tokens"]), (False, ["max_completion_tokens"])]
 
 
 @pytest.mark.parametrize("provider", KINDS)
@@ -160,8 +209,6 @@ async def test_the_configured_embedding_model_is_used(make_broker, unlimited):
 
 
 def test_openai_itself_is_given_the_newer_name_of_the_limit():
-    from runloop.models.dialects import DIALECTS
-
     body = DIALECTS[ProviderKind.OPENAI_CHAT].complete_body(ModelRequest("Hi"), "gpt", 9, "https://api.openai.com/v1")
 
     assert body == {"model": "gpt", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 9, "stream": False}

@@ -126,6 +126,27 @@ def test_a_count_that_comes_before_the_end_stands_where_no_other_follows():
     assert (answer.tokens_in, answer.tokens_out) == (5, 3)
 
 
+@pytest.mark.parametrize(
+    ("counts", "tokens_in"),
+    [
+        ({"input_tokens": 5, "cache_creation_input_tokens": 1000, "cache_read_input_tokens": 20}, 1025),
+        ({"input_tokens": 5, "cache_read_input_tokens": None}, 5),
+        ({"cache_read_input_tokens": 20}, None),
+    ],
+)
+def test_tokens_that_a_cache_of_prompts_holds_are_tokens_of_the_prompt(counts, tokens_in):
+    usage = {**counts, "output_tokens": 3}
+    whole = {"content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "usage": usage}
+    start, text = (
+        {"type": "message_start", "message": {"usage": usage}},
+        {"type": "content_block_start", "content_block": {"type": "text", "text": "Hi"}},
+    )
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}}
+
+    assert DIALECTS[ProviderKind.ANTHROPIC].read_completion(whole).tokens_in == tokens_in
+    assert read(ANTHROPIC, sse(start, text, end)).tokens_in == tokens_in
+
+
 def test_what_follows_the_mark_of_the_end_is_not_looked_at():
     data = openai(["all of it"])
     assert read(OPENAI, data + sse({"error": "late"}) + b'data: {"error": "later"}').text == "all of it"

@@ -70,6 +70,8 @@ BEHAVIOURS = [
     "thinking-beside",
     "surrogates",
     "no-stream",
+    "new-limit",
+    "no-limit",
     "no-usage-in-stream",
     "whole",
     "held",
@@ -274,6 +276,15 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("stream"):
             return self.answer(400, {"error": {"message": "property 'stream_options' is unsupported"}})
         return self.good(body)
+
+    def be_new_limit(self, body, _count):
+        if "max_tokens" in body:
+            return self.answer(400, {"error": {"message": "'max_tokens' is not supported. Use 'max_completion_tokens' instead."}})
+        return self.good(body)
+
+    def be_no_limit(self, body, _count):
+        what = "stream_options" if body.get("stream") else "max_completion_tokens"
+        self.answer(400, {"error": {"message": f"{what} is not supported"}})
 
     def be_no_usage_in_stream(self, body, _count):
         self.good(body, text="four token text.", usage=not body.get("stream"))
