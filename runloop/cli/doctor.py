@@ -46,7 +46,7 @@ def doctor(*, as_json: JsonOption = False, as_table: TableOption = False) -> int
 
     settings, broken = context.settings_or_why()
     findings = _config(settings, broken)
-    findings += [_guarded(check, settings) for check in (_daemon, _rights, _sandbox, _guest, _ledger, *MORE, _keyring, _models, _disk)]
+    findings += [_guarded(check, settings) for check in (_daemon, _rights, _sandbox, _guest, _ledger, *MORE, _secrets, _models, _disk)]
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json([asdict(finding) for finding in findings])
     else:
@@ -205,24 +205,18 @@ def _ledger(settings: Settings) -> Finding:
     return Finding("ledger", "ok", f"{events} events, every hash verified")
 
 
-def _keyring(settings: Settings) -> Finding:
-    provider = settings.get("security.secrets.provider")
-    if provider == "env":
-        return Finding("keyring", "ok", "not used: secrets come from the environment")
-    import keyring
-    from keyring.errors import KeyringError
+def _secrets(settings: Settings) -> Finding:
+    from runloop.effects.perform.secrets import KeyringSecrets
 
-    try:
-        backend = keyring.get_keyring()
-    except KeyringError as error:
-        return Finding("keyring", "warn", f"not usable: {error}", "set security.secrets.provider to env")
-    usable = getattr(backend, "priority", 0) > 0
-    if not usable:
-        state: Literal["warn", "fail"] = "fail" if provider == "keyring" else "warn"
-        return Finding(
-            "keyring", state, "no keyring is usable here; secrets come from the environment", "unlock or install one, or use env"
-        )
-    return Finding("keyring", "ok", type(backend).__module__)
+    provider, root = settings.get("security.secrets.provider"), settings.get("security.secrets.root")
+    if provider in {"auto", "keyring"} and KeyringSecrets.usable():
+        return Finding("secrets", "ok", "in the keyring")
+    if provider == "keyring":
+        hint = "unlock or install one, or set security.secrets.provider to file or auto"
+        return Finding("secrets", "fail", "no keyring is usable here", hint)
+    if provider == "env":
+        return Finding("secrets", "ok", "in the environment")
+    return Finding("secrets", "ok", f"in files of {root}" if provider == "file" else f"in the environment and in files of {root}")
 
 
 def _models(settings: Settings) -> Finding:

@@ -9,7 +9,7 @@ from runloop.cli.detecting import Found
 
 _HEAD = """# Settings of Runloop for this user, written by `rlp init`. Every key: docs/configuration.md.
 # `rlp config show` says what is in force, `rlp config explain KEY` what a key means and who decided it.
-# Keys of providers never stand here: they are looked up in the keyring or the environment by their secret_id.
+# Keys of providers never stand here: `rlp secrets set NAME` stores one under its secret_id.
 """
 _REST = """
 # security:

@@ -55,6 +55,7 @@ VERBS: dict[str, Verb] = {
     "search": Verb("runloop.cli.kb.searching", "Search contacts, notes, files, facts and runs."),
     "why": Verb("runloop.cli.kb.explaining", "Explain what made something what it is."),
     "forget": Verb("runloop.cli.kb.forgetting", "Erase everything that mentions a person."),
+    "secrets": Verb("runloop.cli.secrets", "Store, list and remove what models, mail and agents log in with."),
     "shell": Verb("runloop.cli.shell", "Switch the shell integration on and off."),
     "kb": Verb("runloop.cli.kb", "Query, search, import into and verify the knowledge base."),
     "agent": Verb("runloop.cli.agent", "List, check, scaffold, test, build and install agents."),

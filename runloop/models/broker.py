@@ -203,7 +203,7 @@ class Broker:
             return None
         secret = await self._secrets(provider.secret_id)
         if not secret:
-            hint = f"store it: keyring set runloop {provider.secret_id}, or set the environment variable that docs/models.md names"
+            hint = f"store it: `rlp secrets set {provider.secret_id}`, or set the environment variable that docs/secrets.md names"
             raise ModelError(
                 "unavailable", "model.secret_missing", f"the secret {provider.secret_id} of {provider.id} is not there", hint=hint
             )

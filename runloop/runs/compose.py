@@ -32,7 +32,7 @@ from runloop.runs.lookup import OpeningText, named_opening
 from runloop.runs.manager import RunManager
 from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
-from runloop.runs.places import agent_signers, bundle_store, kept_files, open_knowledge, opening_dirs
+from runloop.runs.places import agent_signers, bundle_store, kept_files, open_knowledge, opening_dirs, secret_store
 from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
 from runloop.runs.pressure import Load, Pressure
 from runloop.runs.reports import Reports
@@ -140,6 +140,7 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
     own = [
         *(directories.pog, directories.agents, directories.openings, directories.token, directories.outbox, directories.cache),
         *(state / name for name in ("secrets", "keys", "policy-overrides", "config.yaml", "sock", GRANTS)),
+        settings.get("security.secrets.root"),
         *settings.base.user_files,
         SYSTEM_CONFIG,
     ]
@@ -259,11 +260,9 @@ class _World:
 
     def services(self, lookup: Lookup) -> Services:
         """The services of runs that begin from now on, still without performers: see :meth:`fill`."""
-        from runloop.effects.perform.secrets import secret_store
-
         settings = self.settings
         self.kept = KeptOnDisk(settings.directories.pog / KEPT, DiskLookup(settings).narrowed, self._load_bundle)
-        self.store = secret_store(settings.get("security.secrets.provider"))
+        self.store = secret_store(settings)
         broker = _broker(settings, self.store)
         self.brokers.append(broker)
         runs = OwnRuns(self.kb)

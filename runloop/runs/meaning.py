@@ -36,13 +36,13 @@ def _embedder(name: str, settings: Settings) -> Embedder:
         from runloop.kb.vectors.wordllama import WordLlamaEmbedder
 
         return WordLlamaEmbedder()
-    from runloop.effects.perform.secrets import secret_store
     from runloop.models.broker import Broker
     from runloop.models.settings import ProviderKind
     from runloop.runs.model_settings import model_settings
+    from runloop.runs.places import secret_store
     from runloop.runs.provider_embedder import ProviderEmbedder
 
-    models, store = model_settings(settings), secret_store(settings.get("security.secrets.provider"))
+    models, store = model_settings(settings), secret_store(settings)
     provider, model = Broker(models, store.get).route_embedding(name)
     if provider.kind == ProviderKind.NONE:
         hint = "use hashed, wordllama, off, or provider:model with a provider of models.broker.providers"

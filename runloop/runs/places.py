@@ -12,6 +12,7 @@ from runloop.errors import InvalidInput
 if TYPE_CHECKING:
     from runloop.bundles import BundleStore
     from runloop.config import Settings
+    from runloop.effects.perform.secrets import SecretProvider, SecretStore
     from runloop.effects.perform.storage import FileBlobs
     from runloop.kb import KnowledgeBase
     from runloop.kb.redaction import Rules
@@ -56,6 +57,20 @@ def agent_signers(settings: Settings) -> frozenset[str] | None:
     if settings.get("security.allow_unsigned_agents"):
         return None
     return frozenset(settings.get("security.allowed_agent_signers") or ())
+
+
+def places_of_secrets(settings: Settings) -> dict[str, SecretProvider]:
+    """Where secrets are looked up, in that order, by name: ``keyring``, ``environment``, ``file``."""
+    from runloop.effects.perform.secrets import secret_places
+
+    return secret_places(settings.get("security.secrets.provider"), settings.get("security.secrets.root"))
+
+
+def secret_store(settings: Settings) -> SecretStore:
+    """Where secrets are looked up, as one."""
+    from runloop.effects.perform.secrets import SecretStore
+
+    return SecretStore(tuple(places_of_secrets(settings).values()))
 
 
 def kept_files(settings: Settings) -> FileBlobs:

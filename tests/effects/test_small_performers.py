@@ -20,7 +20,6 @@ from runloop.effects.perform.secrets import (
     environment_name,
     handle_of,
     hide,
-    secret_store,
     substitute,
 )
 from runloop.effects.perform.timer import TimerSleep, WallClock
@@ -434,15 +433,6 @@ async def test_a_keyring_that_never_answers_is_passed_over(monkeypatch):
         assert await SecretStore([Stuck(), EnvironmentSecrets({"A": "v"})]).get("a") == "v"
     finally:
         released.set()
-
-
-def test_a_secret_provider_that_is_not_there_is_not_replaced_by_another(monkeypatch):
-    for name in ("auto", "keyring", "env"):
-        assert isinstance(secret_store(name), SecretStore)
-    with pytest.raises(InvalidInput) as caught:
-        secret_store("age")
-
-    assert caught.value.where.key == "security.secrets.provider"
 
 
 def test_values_go_in_and_come_out_longest_first():

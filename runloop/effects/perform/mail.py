@@ -11,7 +11,7 @@ from runloop.dataclass import dataclass
 from runloop.effects.perform.mail_message import Mail, compose, mail_key, parse_mailbox
 from runloop.effects.perform.mail_smtp import SmtpSession, SmtpSettings, check_smtp
 from runloop.effects.perform.ports import SentLog, SentMail
-from runloop.effects.perform.secrets import SecretStore, environment_name
+from runloop.effects.perform.secrets import SecretStore, missing_hint
 from runloop.effects.perform.storage import write_new
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Prepared, require
 
@@ -137,7 +137,7 @@ class MailSend:
                 CallErrorKind.UNAVAILABLE,
                 f"the password for {smtp.user} at {smtp.host} is not there",
                 code="mail.no_password",
-                hint=f"store it with `keyring set runloop {smtp.secret_id}`, or set {environment_name(smtp.secret_id)}",
+                hint=missing_hint(smtp.secret_id),
             )
         return password
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import base64
 import os
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blake3 import blake3
 
+from runloop.effects.perform.secret_files import FileSecrets
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, require
 from runloop.errors import InvalidInput, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 KEYRING_SERVICE = "runloop"
 KEYRING_TIMEOUT_S = 15.0  # a locked keyring may ask its owner on the desktop; a machine without one must not hang
@@ -54,6 +57,17 @@ class EnvironmentSecrets:
 class KeyringSecrets:
     """Secrets in the desktop's keyring, under the service ``runloop``; a machine without one simply has none."""
 
+    @staticmethod
+    def usable() -> bool:
+        """Whether there is a keyring here that keeps anything."""
+        import keyring
+        from keyring.errors import KeyringError
+
+        try:
+            return bool(getattr(keyring.get_keyring(), "priority", 0) > 0)
+        except (KeyringError, RuntimeError, OSError):
+            return False
+
     def get(self, secret_id: str) -> str | None:
         """Return the value."""
         import keyring
@@ -65,12 +79,41 @@ class KeyringSecrets:
             return None
         return value or None
 
+    def put(self, secret_id: str, value: str) -> None:
+        """Keep the value, in place of any other. Raises :class:`InvalidInput` ``secrets.keyring``."""
+        import keyring
+
+        with _asking_the_keyring():
+            keyring.set_password(KEYRING_SERVICE, secret_id, value)
+
+    def remove(self, secret_id: str) -> bool:
+        """Remove the value; False where there is none. Raises :class:`InvalidInput` ``secrets.keyring``."""
+        import keyring
+
+        if self.get(secret_id) is None:
+            return False
+        with _asking_the_keyring():
+            keyring.delete_password(KEYRING_SERVICE, secret_id)
+        return True
+
+
+@contextmanager
+def _asking_the_keyring() -> Iterator[None]:
+    from keyring.errors import KeyringError
+
+    try:
+        yield
+    except (KeyringError, RuntimeError, OSError) as error:
+        why = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        hint = "unlock it, or keep the secret in a file: `rlp secrets set NAME --to file`"
+        raise InvalidInput(f"the keyring refuses: {why}", code="secrets.keyring", hint=hint) from None
+
 
 class SecretStore:
-    """Looks a secret up in each provider in turn: the keyring first, the environment where there is none."""
+    """Looks a secret up in each provider in turn; the first that has it answers."""
 
-    def __init__(self, providers: Sequence[SecretProvider] | None = None) -> None:
-        self._providers = (KeyringSecrets(), EnvironmentSecrets()) if providers is None else tuple(providers)
+    def __init__(self, providers: Sequence[SecretProvider]) -> None:
+        self._providers = tuple(providers)
 
     async def get(self, secret_id: str) -> str | None:
         """Return the value, or None where no provider has it."""
@@ -86,29 +129,34 @@ class SecretStore:
         return None
 
 
-_PROVIDERS: dict[str, tuple[Callable[[], SecretProvider], ...]] = {
-    "auto": (KeyringSecrets, EnvironmentSecrets),
-    "keyring": (KeyringSecrets,),
-    "env": (EnvironmentSecrets,),
-}
+_PLACES: Final = ("keyring", "environment", "file")
+_PROVIDERS: Final = {"auto": _PLACES, "keyring": ("keyring",), "env": ("environment",), "file": ("file",)}
 
 
-def secret_store(provider: str) -> SecretStore:
-    """The store that ``security.secrets.provider`` names: ``auto``, ``keyring`` or ``env``.
+def secret_places(provider: str, root: Path) -> dict[str, SecretProvider]:
+    """The places that ``security.secrets.provider`` names (``auto``, ``keyring``, ``env`` or ``file``), in the order they are asked in.
+
+    ``root`` is the directory of files.
 
     Raises:
         InvalidInput: for a provider that this Runloop does not have; it is not replaced by another behind the user's back.
 
     """
-    kinds = _PROVIDERS.get(provider)
-    if kinds is None:
+    names = _PROVIDERS.get(provider)
+    if names is None:
         raise InvalidInput(
             f"there is no secret provider {provider!r}",
             code="secrets.provider",
             where=Where(key="security.secrets.provider"),
             hint=f"use one of: {', '.join(_PROVIDERS)}",
         )
-    return SecretStore([kind() for kind in kinds])
+    places: dict[str, SecretProvider] = {"keyring": KeyringSecrets(), "environment": EnvironmentSecrets(), "file": FileSecrets(root)}
+    return {name: places[name] for name in names}
+
+
+def missing_hint(secret_id: str) -> str:
+    """What to do about a secret that is not there."""
+    return f"store it: `rlp secrets set {secret_id}`; or set {environment_name(secret_id)} where the daemon is started"
 
 
 def handle_of(run_id: str, secret_id: str) -> str:
@@ -175,7 +223,7 @@ class SecretHandles:
                 CallErrorKind.UNAVAILABLE,
                 f"the secret {name} is not there",
                 code="secrets.missing",
-                hint=f"store it with `keyring set {KEYRING_SERVICE} {name}`, or set {environment_name(name)}",
+                hint=missing_hint(name),
             )
         return value
 

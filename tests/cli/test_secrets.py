@@ -1,0 +1,173 @@
+"""`rlp secrets` as a person uses it: nothing that it prints has a value in it."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.errors import PasswordSetError
+
+VALUE = "sk-very-secret"
+MODELS = """\
+models:
+  broker:
+    providers:
+      - {id: openai, kind: http_openai_chat, base_url: "https://api.example/v1", secret_id: models/openai}
+mail: {from: a@b.example, smtp: {host: smtp.b.example, user: me, secret_id: mail/smtp}}
+security: {secrets: {hosts: {runloop/gh/token: [api.github.com]}}}
+"""
+
+
+class Drawer(KeyringBackend):
+    """A keyring in memory."""
+
+    priority = 5
+
+    def __init__(self):
+        super().__init__()
+        self.kept, self.locked = {}, False
+
+    def get_password(self, service, username):
+        return self.kept.get((service, username))
+
+    def set_password(self, service, username, password):
+        if self.locked:
+            raise PasswordSetError("it is locked\nand more")
+        self.kept[service, username] = password
+
+    def delete_password(self, service, username):
+        del self.kept[service, username]
+
+
+@pytest.fixture
+def drawer(request):
+    before = keyring.get_keyring()
+    backend = Drawer()
+    keyring.set_keyring(backend)
+    yield backend
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def no_keyring():
+    from keyring.backends.fail import Keyring
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Keyring())
+    yield
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """What comes by standard input."""
+
+    def give(data):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data if isinstance(data, bytes) else data.encode())))
+
+    give(f"{VALUE}\n")
+    return give
+
+
+def silent(rlp, *words):
+    code, out, err = rlp("secrets", *words)
+    assert VALUE not in out + err
+    return code, out, err
+
+
+def test_without_a_keyring_a_secret_goes_into_a_file_and_a_run_would_find_it(rlp, home, typed, no_keyring):
+    code, out, err = silent(rlp, "set", "models/openai")
+    path = home / "secrets" / "models" / "openai"
+    assert (code, out, err) == (0, f"stored models/openai in {path}\n", "")
+    assert path.read_text() == f"{VALUE}\n"
+
+
+def test_with_a_keyring_it_goes_there_and_a_file_has_to_be_asked_for(rlp, home, typed, drawer):
+    assert silent(rlp, "set", "models/openai")[1] == "stored models/openai in the keyring\n"
+    assert (drawer.kept, (home / "secrets").exists()) == ({("runloop", "models/openai"): VALUE}, False)
+    typed("other-value")
+    code, out, _ = silent(rlp, "set", "models/openai", "--to", "file", "--json")
+    stored = json.loads(out)
+    assert (code, stored["stored"], stored["hidden_by"]) == (0, "file", "keyring")
+
+
+def test_the_list_says_what_each_is_for_and_where_it_is_found(rlp, home, typed, drawer, monkeypatch):
+    home.mkdir()
+    (home / "config.yaml").write_text(MODELS)
+    silent(rlp, "set", "runloop/gh/token", "--to", "file")
+    drawer.kept["runloop", "models/openai"] = VALUE
+    monkeypatch.setenv("MAIL_SMTP", VALUE)
+    found = {each["name"]: (each["found_in"], each["used_by"]) for each in json.loads(silent(rlp, "list", "--json")[1])["secrets"]}
+    assert found == {
+        "mail/smtp": ("environment", ["mail over smtp.b.example"]),
+        "models/openai": ("keyring", ["models of openai"]),
+        "runloop/gh/token": ("file", ["agents, for api.github.com"]),
+    }
+
+
+def test_a_file_that_cannot_be_used_is_listed_with_its_reason_and_the_others_too(rlp, home, typed, no_keyring):
+    silent(rlp, "set", "a")
+    typed(VALUE)
+    silent(rlp, "set", "b")
+    (home / "secrets" / "a").chmod(0o644)
+    code, out, err = silent(rlp, "list", "--table")
+    assert (code, [line.split("|")[1].strip() for line in out.splitlines()[2:]]) == (0, ["?", "file"])
+    assert f"hint: chmod 600 {home}/secrets/a" in err
+    assert json.loads(silent(rlp, "list", "--json")[1])["secrets"][0]["problem"]["code"] == "secrets.file"
+
+
+def test_removing_takes_it_out_of_every_place_and_names_the_environment_that_still_has_it(rlp, typed, drawer, monkeypatch):
+    silent(rlp, "set", "a")
+    typed(VALUE)
+    silent(rlp, "set", "a", "--to", "file")
+    monkeypatch.setenv("A", VALUE)
+    code, out, _ = silent(rlp, "remove", "a", "--json")
+    assert (code, json.loads(out)) == (0, {"name": "a", "removed": ["keyring", "file"], "still_in": "environment"})
+    code, _, err = silent(rlp, "remove", "a")
+    assert (code, "it is in the environment, as A" in err) == (2, True)
+    monkeypatch.delenv("A")
+    assert "`rlp secrets list` shows what there is" in silent(rlp, "remove", "a")[2]
+
+
+def test_a_secret_behind_another_of_its_name_is_stored_and_said_to_be(rlp, typed, no_keyring, monkeypatch):
+    monkeypatch.setenv("A_B", "x")
+    assert silent(rlp, "set", "a/b")[1].splitlines()[1] == "note: the environment, as A_B, has one of that name, and is asked first"
+
+
+@pytest.mark.parametrize(
+    ("provider", "to", "ending"),
+    [
+        ("env", (), "only env is asked"),
+        ("file", ("--to", "keyring"), "only file is asked"),
+        ("keyring", ("--to", "file"), "only keyring is asked"),
+    ],
+)
+def test_a_place_that_is_never_asked_is_refused(rlp, typed, no_keyring, provider, to, ending, monkeypatch):
+    monkeypatch.setenv("RUNLOOP__SECURITY__SECRETS__PROVIDER", provider)
+    code, _, err = silent(rlp, "set", "a", *to)
+    assert (code, err.splitlines()[0].endswith(ending)) == (2, True)
+
+
+def test_a_keyring_that_refuses_says_why_and_keeps_nothing(rlp, typed, drawer):
+    drawer.locked = True
+    code, _, err = silent(rlp, "set", "a")
+    assert (code, err.splitlines()[0]) == (2, "error[secrets.keyring]: the keyring refuses: it is locked")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"), [(b"", "is empty"), (b" \n", "is empty"), (b"a\0b", "has a NUL in it"), (b"\xff", "is not UTF-8 text")]
+)
+def test_what_is_no_key_and_no_password_is_refused(rlp, home, typed, no_keyring, data, why):
+    typed(data)
+    code, _, err = silent(rlp, "set", "a")
+    assert (code, err.splitlines()[0], (home / "secrets").exists()) == (2, f"error[secrets.value]: the value {why}", False)
+
+
+@pytest.mark.parametrize(("data", "value"), [("a\r\n", "a"), ("two\nlines\n", "two\nlines"), (" spaced ", " spaced ")])
+def test_one_line_end_is_no_part_of_a_value(rlp, home, typed, no_keyring, data, value):
+    typed(data)
+    silent(rlp, "set", "a")
+    assert (home / "secrets" / "a").read_text() == f"{value}\n"
