@@ -92,3 +92,23 @@ def test_an_archived_run_is_listed_shown_traced_replayed_and_exported_and_never_
 def test_a_time_that_cannot_be_meant_is_refused(rlp, arguments, code):
     exit_code, _, err = rlp("kb", "prune", *arguments)
     assert (exit_code, err.startswith(f"error[{code}]")) == (2, True)
+
+
+def test_what_would_go_is_counted_whole_and_listed_up_to_a_limit(rlp, tmp_path):
+    assert rlp("agent", "scaffold", "finder", "--root", tmp_path / "agents", "--cap-kb-read", "notes")[0] == 0
+    (tmp_path / "agents/finder/agent.py").write_text(AGENT)
+    (tmp_path / "agents/finder/tests/cases.yaml").unlink()
+    assert rlp("agent", "build", tmp_path / "agents/finder")[0] == 0
+    (tmp_path / "finder.yaml").write_text(OPENING)
+    for _ in range(3):
+        assert rlp("run", "finder.yaml", "--local", "--json")[0] == 0
+
+    def planned(*more):
+        said = json.loads(rlp("kb", "prune", "--older-than", "0s", "--dry-run", *more)[1])
+        return said["count"], said["openings"], len(said["runs"])
+
+    openings = [{"opening_name": "finder", "status": "succeeded", "count": 3}]
+    assert [planned(), planned("--limit", "2"), planned("--limit", "0")] == [(3, openings, 3), (3, openings, 2), (3, openings, 0)]
+    table = rlp("kb", "prune", "--older-than", "0s", "--dry-run", "--table", "--limit", "1")[1]
+    assert (table.count("finder  "), "and 2 more (use --limit to see more than 1)" in table) == (1, True)
+    assert "run " not in rlp("kb", "prune", "--older-than", "0s", "--dry-run", "--table", "-n", "0")[1].splitlines()[2]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from runloop.kb.pruning.prune import Pruned
 
 _STAYING = {"unfinished": "have no end, or belong to one that has none", "later": "ended later", "failed": "did not succeed"}
-_RUNS_SHOWN = 20
 _OPENINGS_SHOWN = 6
 
 
@@ -35,6 +34,7 @@ def prune(
         str | None,
         typer.Option("--restore", metavar="ARCHIVE", help="Take back what is in an archive: its file, or a checkpoint's number."),
     ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="List at most N of the runs that go; all are counted.")] = 20,
     json: JsonOption = False,
     table: TableOption = False,
 ) -> int:
@@ -60,12 +60,12 @@ def prune(
     with open_kb() as kb:
         if dry_run:
             plan = pruning.plan_prune(kb.ledger, before_ms, keep_failed=keep_failed)
-            return _print_plan(plan, before_ms, as_json=json, as_table=table)
+            return _print_plan(plan, before_ms, limit, as_json=json, as_table=table)
         key = signing_key(_keys())
         plan, done = pruning.prune(kb.ledger, before_ms, key=key, keep_failed=keep_failed, to=to)
         kb.settle()
     if output.wants_json(as_json=json, as_table=table):
-        output.print_json({**_plan(plan, before_ms), "pruned": done and _done(done)})
+        output.print_json({**_plan(plan, before_ms, limit), "pruned": done and _done(done)})
         return EXIT_OK
     if done is None:
         output.print_line(f"nothing to prune: no family of runs ended before {date_clock(before_ms)}")
@@ -141,26 +141,27 @@ def _before(before: str | None, older_than: str | None) -> int:
     return found
 
 
-def _print_plan(plan: Plan, before_ms: int, *, as_json: bool, as_table: bool) -> int:
+def _print_plan(plan: Plan, before_ms: int, limit: int, *, as_json: bool, as_table: bool) -> int:
     if output.wants_json(as_json=as_json, as_table=as_table):
-        output.print_json({**_plan(plan, before_ms), "pruned": None})
+        output.print_json({**_plan(plan, before_ms, limit), "pruned": None})
         return EXIT_OK
     runs = plan.runs
     if runs:
         ended = sorted(each.run.finished_ms or 0 for each in runs)
         span = f"which ended from {date_clock(ended[0])} to {date_clock(ended[-1])}"
         output.print_line(f"would archive {_runs(len(runs))}, {len(plan.ids()):,} records, {_mb(plan.payload_bytes)}, {span}")
-        counts = Counter((each.run.opening_name, each.run.status) for each in runs).most_common()
+        counts = _counts(plan)
         said = [f"{count:,} of {output.clean_line(name)} {status}" for (name, status), count in counts[:_OPENINGS_SHOWN]]
         others = sum(count for _, count in counts[_OPENINGS_SHOWN:])
         output.print_line(f"  {', '.join([*said, f'{others:,} others'] if others else said)}")
     rows = [
         (each.run.run_id[:8], each.run.opening_name, each.run.status, date_clock(each.run.finished_ms or 0), len(each.ids))
-        for each in runs[:_RUNS_SHOWN]
+        for each in runs[:limit]
     ]
-    output.print_rows(("run", "opening", "state", "ended", "records"), rows, as_table=as_table, empty="nothing to prune")
+    if rows or not runs:
+        output.print_rows(("run", "opening", "state", "ended", "records"), rows, as_table=as_table, empty="nothing to prune")
     if len(runs) > len(rows):
-        output.print_line(f"and {len(runs) - len(rows):,} more; --json lists them all")
+        output.print_line(f"and {len(runs) - len(rows):,} more (use --limit to see more than {limit})")
     if plan.held:
         output.print_line(f"{plan.held:,} records would stay: they tell what runs made, or other events rest on them")
     _print_staying(plan)
@@ -173,10 +174,17 @@ def _print_staying(plan: Plan) -> None:
             output.print_line(f"{count:,} runs stay: they {_STAYING[why]}")
 
 
-def _plan(plan: Plan, before_ms: int) -> dict[str, Any]:
-    runs = [{**each.run._asdict(), "records": len(each.ids)} for each in plan.runs]
+def _counts(plan: Plan) -> list[tuple[tuple[str, str | None], int]]:
+    """How many runs go of each opening and state, the most first."""
+    return Counter((each.run.opening_name, each.run.status) for each in plan.runs).most_common()
+
+
+def _plan(plan: Plan, before_ms: int, limit: int) -> dict[str, Any]:
+    runs = plan.runs
+    counted = [{"opening_name": name, "status": status, "count": count} for (name, status), count in _counts(plan)]
+    listed = [{**each.run._asdict(), "records": len(each.ids)} for each in runs[:limit]]
     said = {"events": len(plan.ids()), "bytes": plan.payload_bytes, "held": plan.held, "staying": dict(plan.staying)}
-    return {"before_ms": before_ms, "runs": runs, **said}
+    return {"before_ms": before_ms, "count": len(runs), "openings": counted, "runs": listed, **said}
 
 
 def _done(done: Pruned) -> dict[str, Any]:
