@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from runloop.cli import masking, output
-from runloop.cli.finding import RunArgument, elsewhere, finding, records_of
+from runloop.cli.finding import RunArgument, elsewhere, finding, stored_records
 from runloop.cli.masking import UnmaskedOption
 from runloop.cli.options import JsonOption, MaxColsOption, MaxRowsOption, NoWrapOption, TableOption
 from runloop.cli.times import clock_ms
@@ -32,11 +32,12 @@ def trace(
     unmasked: UnmaskedOption = None,
 ) -> int:
     """Show every crossing of RUN in order. With --json: the whole trace, with nodes, hashes and ladder."""
-    from runloop.runs.trace import ladder, run_trace
+    from runloop.runs.trace import NO_RUNG, ladder, run_trace
 
     masking.unmask(unmasked, "trace", run)
     with finding(run) as found:
-        records, origin = list(records_of(found)), elsewhere(found)
+        told = (each for each in stored_records(found) if control or each["kind"] not in NO_RUNG)
+        records, origin = list(map(masking.masked, told)), elsewhere(found)
     if output.wants_json(as_json=as_json, as_table=as_table):
         output.print_json(run_trace(records, control=control))
         return 0

@@ -22,6 +22,8 @@ _PEERS = {
     "emit": "runloop",
     "checkpoint": "runloop",
 }
+NO_RUNG = frozenset({"node.log", "node.progress"})
+"""Records that neither a trace nor its ladder tells of, but for a ladder with ``control``: what agents say, which may be most of a run."""
 _STATE_WORDS = {"ok": "Succeeded", "skipped": "Skipped", "cancelled": "Cancelled"}
 
 

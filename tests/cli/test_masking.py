@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from runloop.cli import person
+from runloop.cli import masking, person
 from runloop.cli.showing import RunShown
 from runloop.events import NewEvent, RunIdentity, record_of, run_event
 from runloop.events.records import EffectEnded, EffectRequested, NodeFinished, NodeText
@@ -177,3 +177,11 @@ def test_a_live_run_and_its_trace_file_are_masked(home, capsys, tmp_path):
     assert len(out.splitlines()) > len(records)
     for secret in SECRETS:
         assert secret not in out
+
+
+@pytest.mark.parametrize(("flags", "expected"), [((), 0), (("--include-control",), 1)])
+def test_a_trace_masks_what_agents_said_only_where_it_tells_of_it(home, rlp, monkeypatch, flags, expected):
+    seen = []
+    monkeypatch.setattr(masking, "masked", lambda record: seen.append(record["kind"]) or record)
+    assert rlp("trace", RUN.run_id, "--json", *flags)[0] == 0
+    assert seen.count("node.log") == expected

@@ -1,6 +1,8 @@
 """The ladder names who said what to whom, how large it was, how long it took and what it cost."""
 
-from runloop.runs.trace import ladder, run_trace
+import pytest
+
+from runloop.runs.trace import NO_RUNG, ladder, run_trace
 
 OUTER = {"run_id": "r", "trace_id": "trace:r", "opening_id": "opening:o", "opening_name": "o"}
 
@@ -83,3 +85,12 @@ def test_a_node_that_was_tried_again_stands_where_it_ended_last():
     again = ("node.finished", "", {**ENDED[2], "attempt": 2})
     trace = run_trace(records(STARTED, ENDED, SKIPPED, STARTED, again, FINISHED))
     assert [(node["node_id"], (node["final_attempt"] or {}).get("attempt")) for node in trace["nodes"]] == [("send", None), ("draft", 2)]
+
+
+@pytest.mark.parametrize("kind", sorted(NO_RUNG))
+def test_what_agents_say_changes_neither_trace_nor_ladder(kind):
+    said = (kind, "draft: hello", {"node": "draft", "attempt": 1, "text": "hello"})
+    plain, chatty = records(STARTED, ENDED, FINISHED), records(STARTED, ENDED, FINISHED, said)
+    assert ladder(chatty) == ladder(plain)
+    assert run_trace(chatty) == run_trace(plain)
+    assert ladder(chatty, control=True)[-1].what == kind

@@ -39,6 +39,7 @@ class Redactor:
         self._emails = EmailMasker(salt, known)
         self._plain: dict[str, str] = {}
         self._named: dict[tuple[str, str], str] = {}
+        self._long = ("", "", "")  # the last text that is too long for these, its name and its mask: a line of a log is in its record twice
 
     def for_agents(self) -> Redactor:
         """The same with every kind masked: settings loosen what people see, never what agents see."""
@@ -95,11 +96,15 @@ class Redactor:
 
     def _new(self, done: dict[Any, str], key: Any, text: str, name: str) -> str:
         """The masked text; where it is short it is remembered under ``key``."""
+        if self._long[:2] == (text, name):
+            return self._long[2]
         masked = text if not name and _HARMLESS.fullmatch(text) else self._text(text, name, _DEPTH)
         if len(text) <= _SHORT:
             if len(done) >= _KEPT:
                 done.clear()
             done[key] = masked
+        else:
+            self._long = (text, name, masked)
         return masked
 
     def _text(self, text: str, name: str, depth: int) -> str:

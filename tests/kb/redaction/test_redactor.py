@@ -317,3 +317,10 @@ def test_reading_a_closed_base_says_that_it_was_closed(tmp_path):
     with pytest.raises(LedgerClosed) as caught:
         kb.search("x")
     assert caught.value.code == "ledger.closed"
+
+
+def test_a_long_text_that_comes_twice_is_masked_by_the_name_that_it_has_each_time():
+    redactor, long = Redactor("test"), "Xy7" * 60
+    assert redactor.text(long) == redactor.text(long) == long
+    assert redactor.text(long, "password") == redactor.text(long, "password") == Redactor("test").text(long, "password") != long
+    assert redactor.text(long + "!") == long + "!"
