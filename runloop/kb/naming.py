@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from runloop.kb.ledger import Ledger
 MAX_CANDIDATES = 10
 MAX_FILE_BYTES = 256 * 1024 * 1024  # a larger file is not read to find its hash
-_BATCH = 500  # events that are looked at together
+_BATCH = 5000  # events that are looked at together
+_WROTE = """SELECT id, json_extract(payload_json, '$.meta.result.path'), json_extract(payload_json, '$.meta.result.blake3') FROM events
+    WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC"""
 _NOW = 2**63  # later than every event
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 _PLACE = re.compile(r"(.+):(\d{1,9})")
@@ -55,7 +58,7 @@ def find(text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None = N
     if not word:
         return []
     search = _Search(word, ledger, db, folder, until)
-    for look in (search.exact, search.written, search.noted, search.alike):
+    for look in (search.exact, search.written_here, search.held, search.written, search.noted, search.alike):
         found = {each.key: each for each in look()}
         if found:
             return list(found.values())[:MAX_CANDIDATES]
@@ -74,10 +77,21 @@ def only(text: str, found: list[Candidate], mask: Callable[[str], str]) -> Candi
     return found[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The newest events that wrote a file: at its path what it holds now, else at its path, and what it holds now at any."""
+
+    is_there: bool = False
+    both: int | None = None
+    here: int | None = None
+    same: int | None = None
+
+
 class _Search:
     def __init__(self, text: str, ledger: Ledger, db: apsw.Connection, folder: Path | None, until: int | None) -> None:
         self._text, self._ledger, self._db, self._folder = text, ledger, db, folder
         self._until = _NOW if until is None else until
+        self._wrote: _Written | None = None
         prefix, colon, rest = text.partition(":")
         self._sort = prefix if colon and prefix in _PREFIXES else ""
         self._rest = rest if self._sort else text
@@ -92,32 +106,39 @@ class _Search:
         ):
             if self._sort in ("", sort):
                 yield from look()
-        if not self._sort:
-            yield from self._file()
+
+    def written_here(self) -> Iterator[Candidate]:
+        """The newest writing of what the file on this disk holds now, at its own path: whatever else has that content is another."""
+        if (number := self._written().both) is not None:
+            yield Candidate(f"event:{number}", "file written", f"event:{number}")
 
     def written(self) -> Iterator[Candidate]:
-        """The newest writing of what the file on this disk holds now, at this path or any; else the newest at this path."""
-        if self._sort or self._folder is None:
-            return
-        path = Path(self._path())
+        """The newest writing of what the file on this disk holds now, at any path; else the newest at this path."""
+        found = self._written()
+        if (number := found.same or found.here) is not None:
+            note = "it was written over or changed since" if found.is_there else "it is not there any more"
+            yield Candidate(f"event:{number}", "file written", f"event:{number}", "" if found.same else note)
+
+    def _written(self) -> _Written:
+        if self._wrote is None:
+            self._wrote = _Written() if self._sort or self._folder is None else self._newest_writings(Path(self._path()))
+        return self._wrote
+
+    def _newest_writings(self, path: Path) -> _Written:
         data = _content(path)
         own, places = None if data is None else blake3(data).hexdigest(), {str(path), os.path.realpath(path)}
         sql = "SELECT ended_event FROM effects WHERE name = 'files.write' AND status = 'completed' ORDER BY ended_event DESC"
         numbers = [number for (number,) in self._rows(sql)]
-        here = same = 0
+        here = same = None
         for begin in range(0, len(numbers), _BATCH):
-            for event in reversed(self._ledger.those(numbers[begin : begin + _BATCH])):
-                result = event.payload.get("meta", {}).get("result")
-                result = result if isinstance(result, dict) else {}  # it may have been erased
-                is_here, is_same = result.get("path") in places, own is not None and result.get("blake3") == own
+            with self._ledger.reading() as db:
+                rows: list[Any] = db.execute(_WROTE, (json.dumps(numbers[begin : begin + _BATCH]),)).fetchall()
+            for number, place, content in rows:  # neither is there where it was erased
+                is_here, is_same = place in places, own is not None and content == own
                 if is_here and is_same:
-                    yield Candidate(f"event:{event.id}", "file written", f"event:{event.id}")
-                    return
-                here, same = here or is_here * event.id, same or is_same * event.id
-        if here or same:
-            note = "it was written over or changed since" if own is not None else "it is not there any more"
-            number = same or here
-            yield Candidate(f"event:{number}", "file written", f"event:{number}", "" if same else note)
+                    return _Written(data is not None, both=number)
+                here, same = here or (number if is_here else None), same or (number if is_same else None)
+        return _Written(data is not None, here=here, same=same)
 
     def noted(self) -> Iterator[Candidate]:
         """Any other key under which events are known: the newest of them."""
@@ -233,9 +254,9 @@ class _Search:
         for name, part, first, last in rows or self._rows(sql.format("LIKE ? ESCAPE '\\'"), _ending(path), line, line):
             yield Candidate(f"note:{name}#{part}", f"lines {first} to {last}", f"note:{name}#{part}")
 
-    def _file(self) -> Iterator[Candidate]:
+    def held(self) -> Iterator[Candidate]:
         """A file on this disk, by its content: wherever it lies now, and whatever it is called."""
-        if self._folder is None:
+        if self._sort or self._folder is None:
             return
         data = _content(Path(self._path()))
         if data is None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -512,8 +513,23 @@ def test_a_file_that_a_run_wrote_is_known_by_its_place_and_by_what_was_written(k
     assert [kb.find(text, folder) for text, folder in (("report.md", None), ("none.md", tmp_path), ("run:report.md", tmp_path))] == [[]] * 3
 
 
+def test_a_file_that_a_run_wrote_where_it_stands_is_no_artifact_of_the_same_content(kb, tmp_path):
+    content = b"nothing to report\n"
+    own, sha256 = blake3(content).hexdigest(), hashlib.sha256(content).hexdigest()
+    record = Recording(kb)
+    record.begin()
+    record("artifact.created", r.ArtifactCreated("write", "text", "/gone/a.txt", own, sha256, bytes=len(content)))
+    report, copy = tmp_path / "report.md", tmp_path / "copy.md"
+    for path in (report, copy):
+        path.write_bytes(content)
+    result = {"result": {"path": str(report), "bytes": len(content), "blake3": own, "previous": None}}
+    ids = record.node("write", [("files.write", "external", {"path": str(report)}, result)])
+    [here], [elsewhere] = kb.find("report.md", tmp_path), kb.find("copy.md", tmp_path)
+    assert (kb.explain(here.key, RunTelling(kb))["root"], here.note) == (f"event:{ids[0]}", "")
+    assert elsewhere.key == f"artifact:{sha256}"
+
+
 def test_a_file_is_known_by_its_content_wherever_it_lies(kb, tmp_path):
-    import hashlib
 
     content = b"what the run wrote\n"
     sha256 = hashlib.sha256(content).hexdigest()
