@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,6 +22,10 @@ _WITHOUT: Final = (
 )
 ABSENT: Final = frozenset(_WITHOUT.split())
 """Modules of a standard library, of whichever Python, that the guest does not have; names that begin with ``_`` are not told apart."""
+ABSENT_BELOW: Final = frozenset({"http.client", "http.server", "urllib.request"})
+"""Modules that the guest does not have of packages that it has; a file of the bundle can stand in for one."""
+_GUEST_VERSION: Final = (3, 14, 0)
+_COMPARED: Final = {ast.GtE: operator.ge, ast.Gt: operator.gt, ast.LtE: operator.le, ast.Lt: operator.lt}
 _NEWER: Final = frozenset({"annotationlib", "compression"})
 _OWN: Final = frozenset({MODULE, "runloop_guest", "runloop_guest_main", "componentize_py_runtime", "componentize_py_types", "wit_world"})
 _CAUGHT: Final = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
@@ -40,8 +45,9 @@ def present(name: str) -> bool:
 
 
 def hidden(files: Iterable[str], entry: str) -> list[str]:
-    """The files whose top-level module is never imported, for the guest has one of that name."""
-    return [path for path in sorted(filter(is_source, files)) if path != entry and present(path.partition("/")[0].removesuffix(".py"))]
+    """The files whose top-level module is never imported, for the guest has one of that name. Those below it may be."""
+    tops = ((path, path.removesuffix(".py").removesuffix("/__init__")) for path in sorted(filter(is_source, files)))
+    return [path for path, name in tops if path != entry and "/" not in name and present(name)]
 
 
 def missing(files: Mapping[str, bytes], entry: str) -> list[Import]:
@@ -58,12 +64,15 @@ def missing(files: Mapping[str, bytes], entry: str) -> list[Import]:
         except (SyntaxError, KeyError, *BEYOND_PARSING):
             continue
         for name, line in _imported(tree.body, path):
-            root = name.partition(".")[0]
-            if present(root) or root.startswith("_"):
+            root, loaded = name.partition(".")[0], list(_files_of(name, files))
+            if below := next((each for each in ABSENT_BELOW if f"{name}.".startswith(f"{each}.")), None):
+                if not loaded:
+                    found.setdefault(below, Import(below, path, line))
+            elif present(root) or root.startswith("_"):
                 continue
-            if not any(each.partition("/")[0] in {root, f"{root}.py"} for each in files if is_source(each)):
+            elif not any(each.partition("/")[0] in {root, f"{root}.py"} for each in files if is_source(each)):
                 found.setdefault(root, Import(root, path, line))
-            for file in _files_of(name, files):
+            for file in loaded:
                 if file not in seen:
                     seen.add(file)
                     waiting.append(file)
@@ -85,9 +94,21 @@ def _imported(body: Iterable[ast.stmt], path: str) -> Iterator[tuple[str, int]]:
                 yield from _imported([*node.body, *node.orelse, *node.finalbody], path)
         elif isinstance(node, ast.If):
             if "TYPE_CHECKING" not in ast.dump(node.test):
-                yield from _imported([*node.body, *node.orelse], path)
+                held = _holds(node.test)
+                yield from _imported([*(() if held is False else node.body), *(() if held is True else node.orelse)], path)
         elif isinstance(node, ast.ClassDef):
             yield from _imported(node.body, path)
+
+
+def _holds(test: ast.expr) -> bool | None:
+    """Whether a comparison of the version holds in the guest; None where it is another test."""
+    match test:
+        case ast.Compare(left=ast.Attribute(attr="version_info"), ops=[comparison], comparators=[ast.Tuple(elts=parts)]):
+            compare = _COMPARED.get(type(comparison))
+            wanted = tuple(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, int))
+            if compare is not None and wanted and len(wanted) == len(parts):
+                return bool(compare(_GUEST_VERSION, wanted))
+    return None
 
 
 def _catches(handler: ast.ExceptHandler) -> bool:

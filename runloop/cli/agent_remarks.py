@@ -17,7 +17,7 @@ _SWITCHES = frozenset({"time", "model", "mail", "ask"})
 
 def remarks_on(root: Path, bundle: Bundle | None) -> list[RunloopError]:
     """All remarks on a bundle."""
-    return [*ungranted(root, bundle), *modules(root, bundle), *data_left_out(root, bundle)]
+    return [*ungranted(root, bundle), *modules(root, bundle), *data_left_out(root, bundle), *too_large(root, bundle)]
 
 
 def ungranted(root: Path, bundle: Bundle | None) -> list[RunloopError]:
@@ -41,18 +41,20 @@ def ungranted(root: Path, bundle: Bundle | None) -> list[RunloopError]:
 def modules(root: Path, bundle: Bundle | None) -> list[RunloopError]:
     """The imports with which a Python agent ends before it begins, and the files that no import of it ever reaches."""
     from runloop.bundles.errors import BundleInvalid
-    from runloop.bundles.modules import ABSENT, hidden, missing
+    from runloop.bundles.modules import ABSENT, ABSENT_BELOW, hidden, missing
 
     if bundle is None or bundle.kind != "python":
         return []
     found: list[RunloopError] = []
     for name, path, line in missing(bundle.files, bundle.entry):
         message = f"{name} is imported, and neither the guest nor the bundle has it: the agent ends there"
-        hint = (
-            "docs/effects.md lists the calls to use instead"
-            if name in ABSENT
-            else "place the package beside agent.py, if it is pure Python"
-        )
+        hint = "place the package beside agent.py, if it is pure Python"
+        if name in ABSENT | ABSENT_BELOW:
+            stand_in = f"{name.replace('.', '/')}.py"
+            hint = (
+                f"docs/effects.md lists the calls to use instead; where only a package imports it, a file {stand_in} beside agent.py"
+                " can stand in for it"
+            )
         found.append(BundleInvalid(message, code="bundle.module_missing", where=Where(file=f"{root}/{path}", line=line), hint=hint))
     for path in hidden(bundle.files, bundle.entry):
         message = "it is never imported: the guest has a module of that name, which comes first"
@@ -70,6 +72,25 @@ def data_left_out(root: Path, bundle: Bundle | None) -> list[RunloopError]:
     message = f"its files that are no sources have {size:,} bytes; with more than {DATA_BYTES:,} the agent can open none of them"
     hint = "grant a directory (fs) in policy.caps and read it with runloop_agent.files, or keep less in the bundle"
     return [BundleInvalid(message, code="bundle.data_left_out", where=Where(file=str(root)), hint=hint)]
+
+
+def too_large(root: Path, bundle: Bundle | None) -> list[RunloopError]:
+    """That a Python agent's files are more bytes than a guest is given, so that no run of it begins."""
+    from runloop.bundles.errors import BundleInvalid
+    from runloop.sandbox.contents import Contents
+    from runloop.sandbox.spec import MAX_REQUEST_BYTES
+
+    if bundle is None or bundle.kind != "python":
+        return []
+    sources = bundle.sources()
+    given = Contents()
+    size = len(given.of_sources(bundle.digest, sources)[0]) + len(given.of_data(bundle.digest, bundle.data()))
+    if size <= MAX_REQUEST_BYTES:
+        return []
+    tests = sum(len(text) for path, text in sources.items() if "/tests/" in path)
+    message = f"its files have {size:,} bytes as a guest gets them, and it gets at most {MAX_REQUEST_BYTES:,}: no run of it begins"
+    hint = "remove what it does not import" + (f", such as the tests of its packages ({tests:,} bytes)" if tests else "")
+    return [BundleInvalid(message, code="bundle.too_large", where=Where(file=str(root)), hint=hint)]
 
 
 def print_remarks(remarks: Sequence[RunloopError]) -> None:

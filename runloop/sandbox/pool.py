@@ -414,5 +414,5 @@ def _check_size(spec: GuestSpec, message: dict[str, Any]) -> None:
     if size > MAX_REQUEST_BYTES:
         raise GuestError(
             f"the files and the input of {spec.entry} have {size} bytes, but at most {MAX_REQUEST_BYTES} can be given to a guest",
-            code="guest.request", hint="pass large values as files, and keep large data out of the bundle",
+            code="guest.request", hint="pass large values as files, and keep large data and what is not imported out of the bundle",
         )  # fmt: skip

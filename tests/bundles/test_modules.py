@@ -12,6 +12,8 @@ from runloop.bundles.modules import Import, hidden, missing
         ("import asyncio", []),
         ("import subprocess", ["subprocess"]),
         ("from os import path\nfrom socket import socket", ["socket"]),
+        ("import urllib.request\nimport urllib.parse\nfrom http import client, cookies", ["urllib.request", "http.client"]),
+        ("from urllib.request import urlopen\nfrom http.clients import x\nimport http.server", ["urllib.request"]),
         ("import yaml\nimport yaml.nodes", ["yaml"]),
         ("import helper\nfrom helper import x\nfrom pkg.sub import y\nimport space.deep", []),
         ("from . import helper\nfrom .helper import x", []),
@@ -24,6 +26,11 @@ from runloop.bundles.modules import Import, hidden, missing
         ("try:\n    pass\nfinally:\n    import yaml", ["yaml"]),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import yaml", []),
         ("import sys\nif sys.platform == 'win32':\n    import winreg\nelse:\n    import pwd", ["winreg", "pwd"]),
+        ("import sys\nif sys.version_info < (3, 11):\n    import tomli\nelse:\n    import tomllib, pwd", ["pwd"]),
+        ("import sys\nif sys.version_info >= (3, 11):\n    import pwd\nelse:\n    import tomli", ["pwd"]),
+        ("import sys\nif sys.version_info[0] == 2:\n    import Queue", ["Queue"]),
+        ("import sys\nif sys.version_info == (3, 11):\n    import yaml", ["yaml"]),
+        ("import sys\nif sys.version_info < (3, 'x'):\n    import yaml", ["yaml"]),
         ("class A:\n    import yaml", ["yaml"]),
         ("import contextlib\nwith contextlib.suppress(ImportError):\n    import yaml", []),
         ("def run():\n    import yaml", []),
@@ -31,7 +38,8 @@ from runloop.bundles.modules import Import, hidden, missing
     ],
 )  # fmt: skip
 def test_modules_that_neither_the_guest_nor_the_bundle_has_are_named(source, names):
-    files = {"agent.py": source.encode(), "helper.py": b"", "pkg/__init__.py": b"", "pkg/sub.py": b"", "space/deep.py": b""}
+    empty = dict.fromkeys(["helper.py", "pkg/__init__.py", "pkg/sub.py", "space/deep.py", "http/server.py"], b"")
+    files = {"agent.py": source.encode(), **empty}
 
     assert [each.name for each in missing(files, "agent.py")] == names
 
@@ -56,8 +64,15 @@ def test_what_an_imported_file_imports_counts_and_each_module_is_told_where_it_s
     assert missing(files, "nowhere.py") == []
 
 
+def test_what_a_stand_in_imports_counts():
+    files = {"agent.py": b"import urllib.request\n", "urllib/request.py": b"import yaml\n"}
+
+    assert missing(files, "agent.py") == [Import("yaml", "urllib/request.py", 1)]
+
+
 def test_a_file_with_the_name_of_a_module_of_the_guest_is_never_imported():
     files = ["agent.py", "json.py", "email/__init__.py", "runloop_agent.py", "socket.py", "words.py", "tests/string.py", "re/notes.txt"]
+    files += ["urllib/request.py", "email/more/__init__.py"]
 
     assert hidden(files, "agent.py") == ["email/__init__.py", "json.py", "runloop_agent.py"]
     assert hidden(["string.py"], "string.py") == []

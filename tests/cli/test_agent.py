@@ -214,10 +214,11 @@ def test_build_and_check_remark_on_imports_that_end_the_agent_and_on_files_that_
     code, _, err = rlp("build", "reader", "--table")
 
     ends = "is imported, and neither the guest nor the bundle has it: the agent ends there"
+    stand_in = "where only a package imports it, a file socket.py beside agent.py can stand in for it"
     assert (code, [line.partition(": ")[2].replace(f"{bundle}/", "") for line in err.splitlines()]) == (
         0,
         [
-            f"agent.py:1: socket {ends}; docs/effects.md lists the calls to use instead",
+            f"agent.py:1: socket {ends}; docs/effects.md lists the calls to use instead; {stand_in}",
             f"agent.py:2: yaml {ends}; place the package beside agent.py, if it is pure Python",
             "calendar.py:1: it is never imported: the guest has a module of that name, which comes first; rename it",
         ],
@@ -241,6 +242,42 @@ def test_build_and_check_remark_on_files_that_are_too_large_to_be_read(rlp, home
         "its files that are no sources have 1,048,577 bytes; with more than 1,048,576 the agent can open none of them" in err,
     ) == (0, True)
     assert [each["code"] for each in json.loads(rlp("check", "reader")[1])["agents"][0]["remarks"]] == ["bundle.data_left_out"]
+
+
+@pytest.mark.usefixtures("compiled")
+def test_build_remarks_on_an_agent_that_is_too_large_to_run(rlp, home):
+    rlp("scaffold", "reader", "--no-model")
+    bundle = home / ".runloop" / "agents" / "reader"
+    for number in range(4):
+        path = bundle / f"lib/part{number}/tests/big.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"X = '{'x' * 1024 * 1024}'\n")
+
+    (remark,) = json.loads(rlp("build", "reader")[1])["remarks"]
+
+    assert remark["code"] == "bundle.too_large"
+    assert "no run of it begins" in remark["message"]
+    assert "the tests of its packages (4,194,332 bytes)" in remark["hint"]
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_file_stands_in_for_a_module_that_the_guest_does_not_have(rlp, home):
+    rlp("scaffold", "reader", "--no-model")
+    bundle = home / ".runloop" / "agents" / "reader"
+    (bundle / "agent.py").write_text(
+        "import bz2, urllib.request\nfrom runloop_agent import agent\n\n\n@agent\ndef run(topic: str, sentences: int = 3) -> dict:\n"
+        "    return {'out': {'text': bz2.NAME + urllib.request.NAME + urllib.parse.quote(topic)}}\n"
+    )
+    (bundle / "tests/cases.yaml").write_text("cases:\n  - {name: it runs, with: {topic: tea}, expect: {out: {text: ab/tea}}}\n")
+    remarks = json.loads(rlp("build", "reader")[1])["remarks"]
+    assert [each["code"] for each in remarks] == ["bundle.module_missing"] * 2
+    assert "a file urllib/request.py beside agent.py can stand in" in remarks[1]["hint"]
+    (bundle / "urllib").mkdir()
+    (bundle / "urllib/request.py").write_text("import urllib.parse\nNAME = 'b/'\n")
+    (bundle / "bz2.py").write_text("NAME = 'a'\n")
+
+    assert json.loads(rlp("build", "reader")[1])["remarks"] == []
+    assert rlp("test", "reader")[0] == 0
 
 
 @pytest.mark.usefixtures("compiled")
