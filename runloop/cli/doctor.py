@@ -206,17 +206,26 @@ def _ledger(settings: Settings) -> Finding:
 
 
 def _secrets(settings: Settings) -> Finding:
+    from runloop.cli.secrets import uses
     from runloop.effects.perform.secrets import KeyringSecrets
+    from runloop.runs.places import secret_store
 
     provider, root = settings.get("security.secrets.provider"), settings.get("security.secrets.root")
-    if provider in {"auto", "keyring"} and KeyringSecrets.usable():
-        return Finding("secrets", "ok", "in the keyring")
-    if provider == "keyring":
+    keyring = provider in {"auto", "keyring"} and KeyringSecrets.usable()
+    if provider == "keyring" and not keyring:
         hint = "unlock or install one, or set security.secrets.provider to file or auto"
         return Finding("secrets", "fail", "no keyring is usable here", hint)
-    if provider == "env":
-        return Finding("secrets", "ok", "in the environment")
-    return Finding("secrets", "ok", f"in files of {root}" if provider == "file" else f"in the environment and in files of {root}")
+    store, missing = secret_store(settings), []
+    for name in sorted(uses(settings)):
+        try:
+            if waited(store.get(name)) is None:
+                missing.append(name)
+        except RunloopError as error:
+            return Finding("secrets", "fail", f"{name}: {error}", error.hint)
+    if missing:
+        return Finding("secrets", "warn", f"not there: {', '.join(missing)}", f"`rlp secrets set {missing[0]}` stores it")
+    places = {"auto": f"in the environment and in files of {root}", "env": "in the environment", "file": f"in files of {root}"}
+    return Finding("secrets", "ok", "in the keyring" if keyring else places[provider])
 
 
 def _models(settings: Settings) -> Finding:

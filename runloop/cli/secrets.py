@@ -84,14 +84,14 @@ def list_secrets(json: JsonOption = False, table: TableOption = False) -> None:
     from runloop.effects.perform.secret_files import FileSecrets
 
     settings = context.settings()
-    uses, places = _uses(settings), _places(settings)
+    named, places = uses(settings), _places(settings)
     rows = []
-    for name in sorted({*uses, *(FileSecrets(settings.get("security.secrets.root")).names() if "file" in places else ())}):
+    for name in sorted({*named, *(FileSecrets(settings.get("security.secrets.root")).names() if "file" in places else ())}):
         try:
             found, problem = _found(name, places), None
         except RunloopError as error:
             found, problem = None, error
-        rows.append((name, uses.get(name, []), found, problem))
+        rows.append((name, named.get(name, []), found, problem))
     output.print_rows(
         ("secret", "found in", "used by"),
         [(name, "?" if problem else found or "nowhere", ", ".join(used)) for name, used, found, problem in rows],
@@ -191,7 +191,7 @@ def _no_value(why: str) -> InvalidInput:
     return InvalidInput(f"the value {why}", code="secrets.value", hint="a secret is text: a key or a password")
 
 
-def _uses(settings: Settings) -> dict[str, list[str]]:
+def uses(settings: Settings) -> dict[str, list[str]]:
     """What the settings say each secret is for."""
     found: dict[str, list[str]] = {}
     for provider in settings.get("models.broker.providers"):

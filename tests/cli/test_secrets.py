@@ -10,6 +10,9 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.errors import PasswordSetError
 
+from runloop.cli import doctor
+from runloop.config import load
+
 VALUE = "sk-very-secret"
 MODELS = """\
 models:
@@ -171,3 +174,33 @@ def test_one_line_end_is_no_part_of_a_value(rlp, home, typed, no_keyring, data, 
     typed(data)
     silent(rlp, "set", "a")
     assert (home / "secrets" / "a").read_text() == f"{value}\n"
+
+
+def test_doctor_names_the_secrets_that_are_missing_and_a_file_that_cannot_be_used(rlp, home, typed, no_keyring):
+    home.mkdir()
+    (home / "config.yaml").write_text(MODELS)
+
+    def finding():
+        found = doctor._secrets(load())
+        return found.state, found.detail, found.hint
+
+    assert finding() == ("warn", "not there: mail/smtp, models/openai, runloop/gh/token", "`rlp secrets set mail/smtp` stores it")
+    for name in ("mail/smtp", "models/openai", "runloop/gh/token"):
+        typed(VALUE)
+        silent(rlp, "set", name)
+    assert finding() == ("ok", f"in the environment and in files of {home}/secrets", "")
+    (home / "secrets" / "mail" / "smtp").chmod(0o644)
+    state, detail, hint = finding()
+    assert (state, detail.startswith("mail/smtp: the file of a secret is not"), hint) == (
+        "fail",
+        True,
+        f"chmod 600 {home}/secrets/mail/smtp",
+    )
+
+
+def test_doctor_wants_a_keyring_only_where_nothing_else_is_asked(home, no_keyring, monkeypatch):
+    states = {}
+    for provider in ("auto", "keyring", "env", "file"):
+        monkeypatch.setenv("RUNLOOP__SECURITY__SECRETS__PROVIDER", provider)
+        states[provider] = doctor._secrets(load()).state
+    assert states == {"auto": "ok", "keyring": "fail", "env": "ok", "file": "ok"}
