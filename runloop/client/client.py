@@ -88,7 +88,7 @@ class Client:
     async def _found(self) -> tuple[BusClient, Path]:
         from runloop.config import load
 
-        tried, silent, doing = places(self._settings or load(), self._socket), None, None
+        tried, silent, doing, others = places(self._settings or load(), self._socket), None, None, None
         for place in tried:
             if not place.is_there:
                 continue
@@ -97,6 +97,7 @@ class Client:
                 continue
             role, token = self._credentials(place)
             if place.of_the_machine and token is None and self._wanted is None:
+                others = place.socket
                 continue
             try:
                 found = await self._greeted(place, role, token)
@@ -114,7 +115,11 @@ class Client:
             if doing is not None:
                 message, hint = f"{message} yet: {doing}", "`rlp up --wait` returns when it does"
             raise Unavailable(message, code="daemon.unavailable", where=Where(file=str(silent)), hint=hint)
-        named = ", ".join(str(place.socket) for place in tried)
+        named = ", ".join(str(place.socket) for place in tried if place.socket != others)
+        if others is not None:
+            message = f"no daemon of this user answers; tried {named}. The one at {others} is the machine's, for who may read its token"
+            hint = f"start your own with `rlp up`; --set runtime.socket_path={others} asks the machine's for what needs no token"
+            raise Unavailable(message, code="daemon.unavailable", hint=hint)
         raise Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
 
     async def _greeted(self, place: Place, role: str, token: str | None) -> BusClient:

@@ -30,6 +30,14 @@ def twice(rlp, tmp_path):
     rlp("kb", "import", "notes", tmp_path / "notes")
 
 
+def test_last_is_a_run_and_never_the_program_of_that_name(rlp, tmp_path, monkeypatch):
+    (tmp_path / "last").write_text("#!/bin/sh\n")
+    (tmp_path / "last").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, err = rlp("why", "last")
+    assert (code, out, "nothing is known of 'last'" in err) == (2, "", True)
+
+
 def test_the_past_is_shown_searched_and_said_when_there_is_none(rlp, twice):
     assert json.loads(rlp("kb", "show", "plan.md:1")[1])["properties"]["text"].endswith("in May.")
     assert "in March" in json.loads(rlp("kb", "show", "plan.md:1", "--at", "2")[1])["properties"]["text"]

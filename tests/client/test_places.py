@@ -141,7 +141,10 @@ async def test_the_machines_daemon_is_only_for_who_may_read_its_token(bus, tmp_p
     token.chmod(0o600)
     async with client:
         assert (client.role, client.socket) == ("operator", bus.path)
-    assert (caught.value.code, str(bus.path) in caught.value.message) == ("daemon.unavailable", True)
+    error = caught.value
+    assert (error.code, f"The one at {bus.path} is the machine's" in error.message) == ("daemon.unavailable", True)
+    assert error.message.count(str(bus.path)) == 1  # it is not among those that were tried
+    assert f"--set runtime.socket_path={bus.path}" in error.hint
 
 
 async def test_a_role_that_is_asked_for_is_taken_and_a_wrong_token_is_refused(bus):

@@ -120,7 +120,7 @@ def _named_or_line(kb: KnowledgeBase, text: str) -> Candidate | None:
     from runloop.runs.unfinished import refuse_imported
 
     found = kb.find(text, Path.cwd())
-    if not found and is_line(text, context.settings()):
+    if not found and text != "last" and is_line(text, context.settings()):
         return None
     if not found:
         refuse_imported(kb, text)
