@@ -115,12 +115,7 @@ class Client:
             if doing is not None:
                 message, hint = f"{message} yet: {doing}", "`rlp up --wait` returns when it does"
             raise Unavailable(message, code="daemon.unavailable", where=Where(file=str(silent)), hint=hint)
-        named = ", ".join(str(place.socket) for place in tried if place.socket != others)
-        if others is not None:
-            message = f"no daemon of this user answers; tried {named}. The one at {others} is the machine's, for who may read its token"
-            hint = f"start your own with `rlp up`; --set runtime.socket_path={others} asks the machine's for what needs no token"
-            raise Unavailable(message, code="daemon.unavailable", hint=hint)
-        raise Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
+        raise _nobody([place.socket for place in tried if place.socket != others], others)
 
     async def _greeted(self, place: Place, role: str, token: str | None) -> BusClient:
         """A connection; as client where the token that was found is another daemon's, and nobody asked for a role."""
@@ -348,6 +343,16 @@ class Client:
     async def call_agent(self, name: str, inputs: agents.Ports | None = None, **options: Any) -> dict[str, list[Any]]:
         """Give work to a native agent and wait for its outputs: see :func:`runloop.client.agents.call`."""
         return await agents.call(self, name, inputs or {}, **options)
+
+
+def _nobody(tried: Sequence[Path], others: Path | None) -> Unavailable:
+    """What is said where no daemon is found; ``others`` is the socket of the machine's, to which this user is a stranger."""
+    named = ", ".join(map(str, tried))
+    if others is None:
+        return Unavailable(f"no daemon answers; tried {named}", code="daemon.unavailable", hint="start one with `rlp up`")
+    message = f"no daemon of this user answers; tried {named}. The one at {others} is the machine's, for who may read its token"
+    hint = f"start your own with `rlp up`; --set runtime.socket_path={others} asks the machine's for what needs no token"
+    return Unavailable(message, code="daemon.unavailable", hint=hint)
 
 
 def _unreachable(place: Place) -> Unavailable:
