@@ -25,7 +25,8 @@ TESTS = "tests/"
 DATA_BYTES: Final = 1024 * 1024
 """So much of files that are no sources is handed to a guest."""
 _FOR_OTHERS: Final = (TESTS, MANIFEST, "README", "LICENSE")
-_NO_DATA: Final = (".py", ".pyi", ".pyc", ".caps", ".so", ".pyd", ".dylib")
+NATIVE: Final = (".so", ".pyd", ".dylib")
+_NO_DATA: Final = (".py", ".pyi", ".pyc", ".caps", *NATIVE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import operator
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from runloop.bundles.bundle import is_source
+from runloop.bundles.bundle import NATIVE, is_source
 from runloop.bundles.python_entry import BEYOND_PARSING, MODULE
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def missing(files: Mapping[str, bytes], entry: str) -> list[Import]:
     Imports in functions, and those whose failure is or may be caught, are not looked at, nor files that the entry does not lead to.
     """
     found: dict[str, Import] = {}
+    native = natives(files)
     seen, waiting = {entry}, [entry]
     while waiting:
         path = waiting.pop(0)
@@ -65,6 +66,8 @@ def missing(files: Mapping[str, bytes], entry: str) -> list[Import]:
             continue
         for name, line in _imported(tree.body, path):
             root, loaded = name.partition(".")[0], list(_files_of(name, files))
+            if name in native:
+                found.setdefault(name, Import(name, path, line))
             if below := next((each for each in ABSENT_BELOW if f"{name}.".startswith(f"{each}.")), None):
                 if not loaded:
                     found.setdefault(below, Import(below, path, line))
@@ -77,6 +80,13 @@ def missing(files: Mapping[str, bytes], entry: str) -> list[Import]:
                     seen.add(file)
                     waiting.append(file)
     return list(found.values())
+
+
+def natives(files: Iterable[str]) -> frozenset[str]:
+    """The dotted names of the modules that are there only as native libraries, which no guest loads."""
+    files = set(files)
+    bases = {"/".join([*path.split("/")[:-1], path.split("/")[-1].partition(".")[0]]) for path in files if path.endswith(NATIVE)}
+    return frozenset(base.replace("/", ".") for base in bases if not {f"{base}.py", f"{base}/__init__.py"} & files)
 
 
 def _imported(body: Iterable[ast.stmt], path: str) -> Iterator[tuple[str, int]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runloop.bundles.modules import Import, hidden, missing
+from runloop.bundles.modules import Import, hidden, missing, natives
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,23 @@ def test_what_an_imported_file_imports_counts_and_each_module_is_told_where_it_s
     assert {each.name: each.path for each in found} == {"attrs": "pkg/deep.py", "ssl": "pkg/other.py", "yaml": "helper.py"}
     assert Import("yaml", "helper.py", 3) in found
     assert missing(files, "nowhere.py") == []
+
+
+def test_a_module_that_is_only_there_as_native_code_is_named_unless_its_failure_is_caught():
+    files = {
+        "agent.py": b"import core\nimport fast\nimport own\nimport top\n",
+        "core/__init__.py": b"from ._core import x\n",
+        "core/_core.cpython-311-x86_64-linux-gnu.so": b"",
+        "fast/__init__.py": b"try:\n    from ._speedups import x\nexcept ImportError:\n    pass\n",
+        "fast/_speedups.abi3.so": b"",
+        "own/__init__.py": b"from . import both\n",
+        "own/both.py": b"",
+        "own/both.so": b"",
+        "top.pyd": b"",
+    }
+
+    assert missing(files, "agent.py") == [Import("top", "agent.py", 4), Import("core._core", "core/__init__.py", 1)]
+    assert natives(files) == {"core._core", "fast._speedups", "top"}
 
 
 def test_what_a_stand_in_imports_counts():
