@@ -1,6 +1,7 @@
 """mail.send: a strict message, approved as a whole, out once; over SMTP only with a sender and a protected password."""
 
 import asyncio
+import base64
 import email
 import email.policy
 import gc
@@ -530,6 +531,55 @@ async def test_a_password_that_no_login_can_carry_is_said_to_be_one(make, servin
     assert "ASCII" in error.message
     assert "\u00f6" not in f"{error.message} {error.hint}"
     assert "xf6" not in f"{error.message} {error.hint}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "hint", "retryable"),
+    [
+        (
+            "534 5.7.9 Application-specific password required",
+            "534 5.7.9 Application-specific password required",
+            "made for programs",
+            False,
+        ),
+        ("454 4.7.0 Temporary failure", "454 4.7.0 Temporary failure", "try again later", True),
+        ("535 {sent} is {password} is {encoded}", "535 AUTH PLAIN [secret] is [secret] is [secret]", "mail/smtp", False),
+    ],
+)
+async def test_a_refused_login_is_told_in_the_servers_words_without_the_password(
+    answer, said, hint, retryable, make, authority, trusting, make_ctx, refusal
+):
+    async def converse(reader, writer):
+        writer.write(b"220 ready\r\n")
+        while line := (await reader.readline()).decode().rstrip():
+            told = answer.format(sent=line, password=PASSWORD, encoded=base64.b64encode(PASSWORD.encode()).decode())
+            writer.write(
+                {"AUTH": f"{told}\r\n", "EHLO": "250-x\r\n250 AUTH PLAIN\r\n"}.get(line.split()[0].upper(), "221 bye\r\n").encode()
+            )
+        writer.close()
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority[1])
+    async with await asyncio.start_server(converse, "127.0.0.1", 0, ssl=context) as listening:
+        smtp = SmtpSettings("localhost", listening.sockets[0].getsockname()[1], "tls", "carl", timeout_ms=20_000)
+        error = await refusal(make(smtp, tls=trusting()), ARGS, make_ctx(MAIL))
+
+    assert (error.code, error.message, error.retryable) == ("mail.auth", f"localhost refused the login: {said}", retryable)
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize("greeting", ["SSH-2.0-OpenSSH_9.2", "* OK IMAP4rev1 ready", "HTTP/1.1 400 Bad Request"])
+async def test_what_is_no_mail_server_is_said_to_be_none(greeting, make, make_ctx, refusal):
+    async def greet(_reader, writer):
+        writer.write(f"{greeting}\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as listening:
+        smtp = SmtpSettings("127.0.0.1", listening.sockets[0].getsockname()[1], "none", timeout_ms=20_000)
+        error = await refusal(make(smtp), ARGS, make_ctx(MAIL))
+
+    assert (error.code, error.kind, error.retryable) == ("mail.connect", CallErrorKind.UNAVAILABLE, False)
+    assert "mail.smtp.port" in error.hint
 
 
 async def test_a_server_without_a_known_way_to_log_in_is_not_called_unreachable(

@@ -5,6 +5,7 @@ All recipients or none: a refused one ends the transaction before the text is se
 
 from __future__ import annotations
 
+import base64
 import re
 import smtplib
 import socket
@@ -79,7 +80,7 @@ class SmtpSession:
         except (smtplib.SMTPException, OSError, UnicodeError) as error:
             if self._text_started:
                 raise self._unknown(mail, "broke off") from error
-            raise self._not_sent(error) from error
+            raise self._not_sent(error, password) from error
         finally:
             self._close()
 
@@ -154,16 +155,18 @@ class SmtpSession:
                 self._smtp.quit()
             self._smtp.close()
 
-    def _not_sent(self, error: Exception) -> CallError:
+    def _not_sent(self, error: Exception, password: str | None) -> CallError:
         host = self._settings.host
         if isinstance(error, smtplib.SMTPRecipientsRefused):
             code = max(answer[0] for answer in error.recipients.values())
             said = "; ".join(f"{name}: {answer[0]} {_said(answer[1])}" for name, answer in error.recipients.items())
             return _answered(host, code, said, "mail.recipient_refused")
         if isinstance(error, smtplib.SMTPAuthenticationError):
-            hint = f"check mail.smtp.user and the password stored as {self._settings.secret_id}"
-            message = f"{host} refused the login: {error.smtp_code}"
-            return CallError(CallErrorKind.UNAVAILABLE, message, code="mail.auth", hint=hint, retryable=error.smtp_code < 500)
+            return self._no_login(error, password)
+        if isinstance(error, smtplib.SMTPResponseException) and not 400 <= error.smtp_code < 600:
+            hint = "check mail.smtp.host and mail.smtp.port: something else than a mail server may listen there; nothing was sent"
+            message = f"{host} does not speak SMTP: {error.smtp_code} {_said(error.smtp_error)}"
+            return CallError(CallErrorKind.UNAVAILABLE, message, code="mail.connect", hint=hint)
         if isinstance(error, smtplib.SMTPResponseException):
             return _answered(host, error.smtp_code, f"{error.smtp_code} {_said(error.smtp_error)}", "mail.refused")
         if isinstance(error, ssl.SSLError):
@@ -182,6 +185,22 @@ class SmtpSession:
             hint += "; a server that speaks TLS from the start (port 465) wants mail.smtp.tls: tls"
         return CallError(
             CallErrorKind.UNAVAILABLE, f"{host} cannot be reached: {_said(str(error))}", code="mail.connect", hint=hint, retryable=True
+        )
+
+    def _no_login(self, error: smtplib.SMTPAuthenticationError, password: str | None) -> CallError:
+        """A refused login, in the server's words; the password is taken out of them in every form in which it was sent."""
+        passing = error.smtp_code < 500
+        forms = [*(base64.b64encode(f"{before}{password}".encode()).decode() for before in (f"\0{self._settings.user}\0", "")), password]
+        said = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        for form in forms if password else ():
+            said = said.replace(str(form), "[secret]")
+        hint = f"check mail.smtp.user and the password stored as {self._settings.secret_id}; some servers want one made for programs"
+        return CallError(
+            CallErrorKind.UNAVAILABLE,
+            f"{self._settings.host} refused the login: {error.smtp_code} {_said(said)}",
+            code="mail.auth",
+            hint="the server asks to try again later; nothing was sent" if passing else hint,
+            retryable=passing,
         )
 
 
