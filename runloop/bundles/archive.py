@@ -42,7 +42,7 @@ def unpack(archive: Path, into: Path) -> None:
 
 
 class _Bounded(io.BufferedIOBase):
-    """Reads from ``file`` until more came out than a bundle may hold."""
+    """Reads from ``file``, in the small blocks that are asked for, until more came out than a bundle may hold."""
 
     def __init__(self, file: io.BufferedIOBase, archive: Path) -> None:
         self._file = file
@@ -50,7 +50,7 @@ class _Bounded(io.BufferedIOBase):
         self._left = MAX_TOTAL_BYTES + _HEADERS_BYTES
 
     def read(self, size: int | None = -1, /) -> bytes:
-        content = self._file.read(self._left + 1 if size is None or size < 0 else min(size, self._left + 1))
+        content = self._file.read(size)
         self._left -= len(content)
         if self._left < 0:
             raise _refused(self._archive, _TOO_MUCH)
@@ -64,7 +64,7 @@ def _unpack(tar: tarfile.TarFile, archive: Path, into: Path) -> None:
     seen: set[str] = set()
     for count, member in enumerate(tar):
         name = member.name.removeprefix("./").rstrip("/")
-        if name in {"", "."} and member.isdir():
+        if name == "." and member.isdir():
             continue
         if problem := _member_problem(member, name, seen):
             raise _refused(archive, f"{_printable(member.name)!r} is not allowed: {problem}")

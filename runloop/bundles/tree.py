@@ -85,7 +85,7 @@ def path_problem(path: str) -> str | None:
     parts = path.split("/")
     if ".." in parts:
         return "it contains '..'"
-    if not path or "" in parts or "." in parts:
+    if "" in parts or "." in parts:
         return "it has an empty or '.' component"
     if "\\" in path or any(not char.isprintable() for char in path):
         return "its name has a backslash or an unprintable character"

@@ -147,8 +147,9 @@ def test_when_the_new_one_cannot_be_put_in_place_the_old_one_stays(write_bundle,
         return rename(self, target)
 
     monkeypatch.setattr(type(tmp_path), "rename", second_fails)
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalid, match="cannot be installed: No space left on device") as caught:
         install(str(newer), tmp_path / "agents", force=True)
+    assert caught.value.where.file == str(tmp_path / "agents")
     monkeypatch.undo()
     assert "README.md" not in load_bundle(tmp_path / "agents" / "reader").files
     assert [path.name for path in (tmp_path / "agents").iterdir()] == ["reader"]

@@ -34,6 +34,7 @@ def test_the_mark_is_found_under_every_name_it_can_be_imported_by(write_bundle, 
         ("def run(topic): return 1\n", [("bundle.no_agent", None)]),
         ("def agent(f): return f\n@agent\ndef run(topic): return 1\n", [("bundle.no_agent", None)]),
         ("from elsewhere import agent\n@agent\ndef run(topic): return 1\n", [("bundle.no_agent", None)]),
+        ("import elsewhere\n@elsewhere.agent\ndef run(topic): return 1\n", [("bundle.no_agent", None)]),
         ("from .runloop_agent import agent\n@agent\ndef run(topic): return 1\n", [("bundle.no_agent", None)]),
         (
             "from runloop_agent import agent\n@agent\ndef a(topic): return 1\n\n@agent\ndef b(topic): return 1\n",

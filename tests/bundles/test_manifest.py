@@ -184,10 +184,25 @@ def test_no_shape_of_a_table_crashes_the_reader(table, value):
 
 @pytest.mark.parametrize(
     ("value", "units", "result"),
-    [(5, {}, 5), ("5 B", SIZES, 5), ("64KiB", SIZES, 65536), ("2 GiB", SIZES, 2 << 30), ("90 s", TIMES, 90_000), ("2 min", TIMES, 120_000)],
+    [
+        (1, {}, 1),
+        (5, {}, 5),
+        ("1 s", TIMES, 1000),
+        ("5 B", SIZES, 5),
+        ("64KiB", SIZES, 65536),
+        ("2 GiB", SIZES, 2 << 30),
+        ("90 s", TIMES, 90_000),
+        ("2 min", TIMES, 120_000),
+    ],
 )
 def test_amounts_have_units(value, units, result):
     assert amount(value, units) == result
+
+
+@pytest.mark.parametrize(("usd", "micros"), [("0", 0), ("0.000001", 1), ("1_000_000", 10**12)])
+def test_an_agent_may_be_held_to_any_amount_of_dollars_down_to_none(usd, micros):
+    manifest, found = read_manifest(f"{HEAD}[limits]\nusd = {usd}\n")
+    assert (manifest.limits.usd_micros, [problem.code for problem in found]) == (micros, [])
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5, None, "", "5", "0 s", "5 s ", "5 S", "5  s", "-5 s", "\u0665 s", "9" * 16 + " s"])

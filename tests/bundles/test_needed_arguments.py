@@ -16,6 +16,7 @@ MARK = "from runloop_agent import agent\n@agent\n"
         ("import runloop_agent as r\n@r.agent()\ndef go(a): ...", "a"),
         (MARK + "def run(a): ...\ndef other(b): ...", "a"),
         (MARK + "def run(a): ...\nfrom functools import partial\nrun = partial(run, a=1)", ""),
+        (MARK + "def run(a): ...\nLIMIT = 3", "a"),
         (MARK + "@other\ndef run(a): ...", ""),
         (MARK + "def run(a): ...\n@agent\ndef second(b): ...", ""),
         (MARK + "def run(a, /, b): ...", ""),

@@ -61,7 +61,16 @@ def test_an_agent_that_is_nowhere_says_where_it_was_looked_for_and_what_is_near(
     assert caught.value.hint == "did you mean 'reader'?"
     with pytest.raises(BundleNotFound) as caught:
         store().resolve("zzz")
+    assert caught.value.message == f"agent 'zzz' not found (searched: {tmp_path}/agents)"
     assert caught.value.hint == "`rlp agent list` shows what there is"
+
+
+def test_an_agent_that_is_nowhere_is_told_so_although_a_neighbour_cannot_be_read(write_bundle, store):
+    (write_bundle("agents/broken") / "manifest.toml").write_text("[agent")
+    write_bundle()
+    with pytest.raises(BundleNotFound) as caught:
+        store().resolve("raeder")
+    assert caught.value.hint == "did you mean 'reader'?"
 
 
 def test_a_manifest_of_another_name_or_variant_is_refused(write_bundle, store):
@@ -95,6 +104,14 @@ def test_the_list_is_sorted_three_levels_deep_and_names_each_agent_once(write_bu
     listed = store("agents", "more", "missing").list()
     assert [each.inspection.root.name for each in listed] == ["deep", "b", "c@fast"]
     assert {each.search_dir.name for each in listed} == {"agents"}
+
+
+def test_an_agent_is_listed_once_whatever_its_directories_are_called_and_beside_its_variants(write_bundle, store):
+    write_bundle("early/mine")
+    write_bundle("late/reader")
+    write_bundle("late/reader@fast", manifest=VARIANT)
+    listed = store("early", "late").list()
+    assert [each.inspection.root.name for each in listed] == ["mine", "reader@fast"]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +167,10 @@ def test_an_override_of_a_variant_has_its_own_key(write_bundle, store, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("content", "detail"), [(b"[capabilities]\nmodle = true\n", "unknown capability 'modle'"), (b"\xff", "'utf-8' codec can't decode")]
+    ("content", "detail", "line"),
+    [(b"[capabilities]\nmodle = true\n", "unknown capability 'modle'", 2), (b"\xff", "'utf-8' codec can't decode", None)],
 )
-def test_an_override_that_cannot_be_applied_stops_the_agent(write_bundle, store, tmp_path, content, detail):
+def test_an_override_that_cannot_be_applied_stops_the_agent(write_bundle, store, tmp_path, content, detail, line):
     write_bundle()
     (tmp_path / "user").mkdir()
     path = tmp_path / "user" / "reader.caps"
@@ -160,7 +178,8 @@ def test_an_override_that_cannot_be_applied_stops_the_agent(write_bundle, store,
     with pytest.raises(InvalidInput) as caught:
         store(user=tmp_path / "user").resolve("reader")
     assert caught.value.message.startswith(f"capability override error: failed to apply override {path}: {detail}")
-    assert caught.value.where.file == str(path)
+    assert (caught.value.where.file, caught.value.where.line) == (str(path), line)
+    assert (caught.value.hint == "make the file readable, or remove it") == (line is None)
 
 
 def test_an_override_that_is_a_dangling_link_stops_the_agent(write_bundle, store, tmp_path):

@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from runloop.bundles import inspect_bundle, load_bundle
 from runloop.bundles import tree as tree_module
+from runloop.bundles.bundle import bundle_from_files
 from runloop.bundles.errors import BundleAltered, BundleInvalid
 from runloop.bundles.seal import seal
 from runloop.bundles.tree import bundle_digest, path_problem, read_tree
@@ -104,6 +105,18 @@ def test_what_tools_leave_behind_is_never_read(write_bundle, name):
     assert load_bundle(root).digest == before
 
 
+def test_a_file_that_is_called_like_a_folder_of_a_tool_counts_like_any_other(write_bundle, codes):
+    root = write_bundle()
+    (root / ".git").write_text("gitdir: elsewhere\n")
+    assert codes(root) == ["bundle.file_extra"]
+
+
+def test_a_link_that_is_called_like_a_folder_of_a_tool_is_refused(write_bundle, tmp_path, codes):
+    root = write_bundle()
+    (root / "__pycache__").symlink_to(tmp_path)
+    assert codes(root) == ["bundle.link"]
+
+
 def test_a_link_is_refused_even_if_it_points_to_the_right_bytes(write_bundle, tmp_path, codes):
     root = write_bundle()
     elsewhere = tmp_path / "agent.py"
@@ -155,6 +168,8 @@ def test_a_name_with_an_escape_sequence_is_refused(write_bundle, codes):
         ("a\\b", "its name has a backslash or an unprintable character"),
         ("a\nb", "its name has a backslash or an unprintable character"),
         ("a\u202eb", "its name has a backslash or an unprintable character"),
+        ("a" * 240, None),
+        ("/".join("a" * 16), None),
         ("a" * 241, "it is longer than 240 characters or deeper than 16 folders"),
         ("/".join("a" * 17), "it is longer than 240 characters or deeper than 16 folders"),
         ("\udcff", "its name is not valid UTF-8"),
@@ -177,14 +192,39 @@ def test_unreadable_files_and_folders_are_problems_of_their_own(write_bundle, mo
     assert codes(root)[:2] == ["bundle.unreadable", "bundle.unreadable"]
 
 
+def test_a_folder_that_cannot_be_listed_is_a_problem_of_its_own(write_bundle, monkeypatch):
+    root = write_bundle(files={"lib/a.py": ""})
+    listed = os.listdir
+
+    def refuse(place):
+        if os.path.samestat(os.fstat(place), (root / "lib").stat()):
+            raise OSError(5, "Input/output error")
+        return listed(place)
+
+    monkeypatch.setattr(tree_module.os, "listdir", refuse)
+    first = inspect_bundle(root).problems[0]
+    assert (first.code, first.message) == ("bundle.unreadable", "a folder cannot be read: Input/output error")
+
+
+def test_files_of_a_bundle_that_lie_nowhere_are_verified_too(write_bundle, tmp_path):
+    root = write_bundle()
+    files = load_bundle(root).files
+    assert bundle_from_files(files, root=root) == load_bundle(root)
+    with pytest.raises(BundleAltered, match=r"'agent\.py' has changed"):
+        bundle_from_files({**files, "agent.py": b"changed"}, root=root)
+
+
 def test_a_bundle_beyond_the_limits_is_refused(write_bundle, monkeypatch):
     root = write_bundle()
+    monkeypatch.setattr(tree_module, "MAX_FILES", 3)
+    monkeypatch.setattr(tree_module, "MAX_TOTAL_BYTES", sum(map(len, load_bundle(root).files.values())))
+    assert len(read_tree(root).files) == 3
     monkeypatch.setattr(tree_module, "MAX_FILES", 2)
     with pytest.raises(BundleInvalid) as caught:
         read_tree(root)
     assert caught.value.code == "bundle.too_large"
     monkeypatch.setattr(tree_module, "MAX_FILES", 2000)
-    monkeypatch.setattr(tree_module, "MAX_TOTAL_BYTES", 10)
+    monkeypatch.setattr(tree_module, "MAX_TOTAL_BYTES", tree_module.MAX_TOTAL_BYTES - 1)
     with pytest.raises(BundleInvalid):
         read_tree(root)
 
