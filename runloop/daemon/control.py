@@ -205,7 +205,7 @@ class Control:
         from_seq = reading.count(fields, "from_seq", 1, 1)
         state = await roster.state_of(run_id)
         if reading.flag(fields, "attended") and roster.find(run_id) is not None:
-            self._daemon.people.follow(run_id, peer.session)
+            self._daemon.people.follow(run_id)
         row = await asyncio.to_thread(self._daemon.kb.run, run_id)
         parent = None if row is None else row["parent_run_id"]
         topic = run_topic(run_id) if parent is None else f"rlp/runs/run:{run_id}/events"

@@ -86,7 +86,7 @@ class Hosting:
         if patient:
             self.people.patient.add(run.run_id)
         if session is not None:
-            self.people.follow(run.run_id, session)
+            self.people.follow(run.run_id)
         roster = self.roster
         hosted = roster.hosted[run.run_id] = Hosted(run)
         if self.draining:

@@ -74,19 +74,17 @@ class People:
     _given: dict[str, Answer] = field(default_factory=dict)
     """Answers to runs that have yet to ask."""
     _settled: dict[str, asyncio.Future[None]] = field(default_factory=dict)
-    _following: dict[str, set[str]] = field(default_factory=dict)
-    _moved: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
+    _followed: set[str] = field(default_factory=set)
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def follow(self, root: str, session: str) -> None:
+    def follow(self, root: str) -> None:
         """Somebody at a terminal follows the run and can be asked there."""
-        self._following.setdefault(root, set()).add(session)
-        self._tell(root)
+        self._followed.add(root)
 
     def followed(self, root: str) -> bool:
-        """Whether somebody at a terminal follows the run."""
-        return root in self._following
+        """Whether somebody at a terminal follows the run, or did: what it asks stays open when they leave."""
+        return root in self._followed
 
     def waits_for_answers(self, root: str) -> bool:
         """Whether what the run asks may stay open although nobody follows it."""
@@ -94,7 +92,7 @@ class People:
 
     def done(self, root: str) -> None:
         """The run ended: nobody needs to follow it, or to answer it."""
-        self._following.pop(root, None)
+        self._followed.discard(root)
         self.patient.discard(root)
         for name in self.aside.forget(root):
             self._refuse(name, InvalidInput(f"the run ended before it came to ask {name!r}", code="approval.unknown", hint=_HINT))
@@ -247,9 +245,8 @@ class People:
             "scopes": [scope.value for scope in request.scopes],
             "taint": sorted(request.taint),
         }
-        if request.instead_of:
-            self.aside.asked(request.instead_of)
-            self._hear_no(request.instead_of, request.approval_id)
+        self.aside.asked(request.instead_of)
+        self._hear_no(request.instead_of, request.approval_id)
         given = await self._wait(request.approval_id, root, shown, request.asked_ms)
         if given is None:
             why = f"nobody answered within {self.wait_ms} ms" if self.wait_ms else "nobody follows the run any more"
@@ -303,17 +300,11 @@ class People:
         self.opened[approval_id] = mine
         self.announce({"state": "open", **shown})
         try:
-            while not mine.answer.done():
-                stays = stays_open or self.followed(root) or self.waits_for_answers(root)
-                seconds = None if stays else self.wait_ms / 1000
-                moved = self._change_of(root)
-                waited: set[asyncio.Future[Any]] = {mine.answer, moved}
-                try:
-                    done, _ = await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    self._forget(root, moved)
-                if not done and not self.followed(root):
+            if not (stays_open or self.followed(root) or self.waits_for_answers(root)):
+                answered, _ = await asyncio.wait({mine.answer}, timeout=self.wait_ms / 1000)
+                if not answered and not self.followed(root):
                     return None
+            await asyncio.wait({mine.answer})
             return mine.answer.result()
         finally:
             if root not in self.parking:
@@ -322,23 +313,6 @@ class People:
 
     def _announce_closed(self, approval_id: str, root: str, run_id: str, kind: str) -> None:
         self.announce({"state": "closed", "type": kind, "approval_id": approval_id, "run_id": run_id, "root_run_id": root})
-
-    def _change_of(self, root: str) -> asyncio.Future[None]:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._moved.setdefault(root, []).append(waiter)
-        return waiter
-
-    def _forget(self, root: str, waiter: asyncio.Future[None]) -> None:
-        waiters = self._moved.get(root, [])
-        if waiter in waiters:
-            waiters.remove(waiter)
-            if not waiters:
-                del self._moved[root]
-
-    def _tell(self, root: str) -> None:
-        for waiter in self._moved.pop(root, ()):
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 def _by_default(result: object) -> bool:

@@ -268,7 +268,7 @@ def people(wait_ms=0):
 
 async def test_an_approval_waits_while_somebody_follows_and_the_first_answer_counts():
     desk, told = people()
-    desk.follow("r", "s1")
+    desk.follow("r")
     deciding = asyncio.create_task(desk.decide(REQUEST))
     await asyncio.sleep(0)
     with pytest.raises(InvalidInput, match="scope run"):
@@ -293,7 +293,7 @@ async def test_an_approval_waits_while_somebody_follows_and_the_first_answer_cou
 )
 async def test_a_scope_that_policy_does_not_allow_is_refused_with_the_reason_and_stays_open(over, scope, why):
     desk, _ = people()
-    desk.follow("r", "s1")
+    desk.follow("r")
     deciding = asyncio.create_task(desk.decide(replace(REQUEST, **over)))
     await asyncio.sleep(0)
     with pytest.raises(InvalidInput, match=why):

@@ -7,14 +7,16 @@ from types import SimpleNamespace
 import pytest
 
 from runloop.client import Client
-from runloop.daemon import control
-from runloop.daemon.people import Answer, People
-from runloop.effects.perform.ports import Question
+from runloop.daemon import control, people
+from runloop.daemon.aside import Aside
+from runloop.daemon.people import Answer, People, Person
+from runloop.effects.perform.ports import PersonAnswer, Question
 from runloop.errors import InvalidInput
 from runloop.events.records import OpenQuestion
 from runloop.kb.errors import LedgerFull
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision, ApprovalRequest
+from runloop.text import CHANGED, GATE
 
 ASKED = ApprovalRequest("run/a/1/1", "run", "mails", "a", "mails", "mail.send", "To: a@example.org", (), "", (Scope.ONCE,), frozenset())
 
@@ -62,8 +64,8 @@ async def runs():
     return Runs()
 
 
-def question():
-    return OpenQuestion(ASKED.approval_id, 7, "approval", None)
+def question(name=ASKED.approval_id, kind="approval", run_id=None):
+    return OpenQuestion(name, 7, kind, run_id)
 
 
 async def test_an_answer_that_decides_nothing_leaves_the_approval_open(runs):
@@ -166,6 +168,7 @@ async def test_who_answers_while_it_is_closed_hears_whether_the_answer_counted(r
     runs.people.put_aside("run", [question()])
     answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
     await settle()
+    assert len(runs.woken) == 1
     runs.people.bring_back("run")
     runs.people.take({"kind": kind, "run_id": "run", "meta": meta})
     if heard:
@@ -175,6 +178,279 @@ async def test_who_answers_while_it_is_closed_hears_whether_the_answer_counted(r
             await answering
         assert runs.people._given == {}
     assert (runs.people.open_count, runs.people._settled) == (0, {})
+
+
+@pytest.mark.parametrize("kind", ["approval.decided", "approval.expired"])
+async def test_what_is_closed_without_an_answer_from_here_is_only_not_asked_any_more(runs, kind):
+    runs.people.put_aside("run", [question()])
+    runs.people.bring_back("run")
+    runs.people.take({"kind": "node.started", "run_id": "run", "meta": {"node": "a"}})
+    assert runs.people.open_count == 1
+    runs.people.take({"kind": kind, "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
+    assert runs.people.open_count == 0
+
+
+CHANGED_ASKED = replace(ASKED, approval_id=f"{ASKED.approval_id}/9", what="To: b@example.org", instead_of=ASKED.approval_id)
+EXPIRED = {"kind": "approval.expired", "run_id": "run", "meta": {"approval_id": ASKED.approval_id, "decision": CHANGED}}
+
+
+async def test_a_no_to_what_has_changed_meanwhile_is_one_to_what_is_asked_in_its_place(runs):
+    runs.people.put_aside("run", [question()])
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=False, rationale="never")))
+    await settle()
+    runs.people.bring_back("run")
+    runs.people.take(EXPIRED)
+    assert await runs.people.decide(CHANGED_ASKED) == ApprovalDecision(approved=False, rationale="never")
+    assert not answering.done()
+    runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": CHANGED_ASKED.approval_id}})
+    await settle()
+    assert answering.done()
+    assert (await answering)["approval_id"] == ASKED.approval_id
+    assert (runs.people.open_count, runs.people._given, runs.people._settled) == (0, {}, {})
+
+
+async def test_a_yes_to_what_has_changed_meanwhile_is_none_to_what_is_asked_in_its_place(runs):
+    runs.people.put_aside("run", [question()])
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    await settle()
+    runs.people.bring_back("run")
+    runs.people.take(EXPIRED)
+    with pytest.raises(InvalidInput, match="has changed, so it is asked anew") as caught:
+        await answering
+    asks = asyncio.create_task(runs.people.decide(CHANGED_ASKED))
+    await settle()
+    assert (caught.value.code, list(runs.people.opened)) == ("approval.changed", [CHANGED_ASKED.approval_id])
+    runs.people.opened[CHANGED_ASKED.approval_id].answer.set_result(Answer(approved=False))
+    assert not (await asks).approved
+
+
+@pytest.mark.parametrize("before", [ASKED.approval_id, f"{ASKED.approval_id}/5"])
+async def test_what_changed_is_not_open_beside_what_is_asked_in_its_place(runs, before):
+    runs.people.put_aside("run", [question(before)])
+    runs.people.bring_back("run")
+    asks = asyncio.create_task(runs.people.decide(replace(CHANGED_ASKED, instead_of=before)))
+    await settle()
+    assert [each["approval_id"] for each in runs.people.listing()] == [CHANGED_ASKED.approval_id]
+    asks.cancel()
+
+
+async def test_a_no_to_what_is_decided_otherwise_meanwhile_is_told_to_have_come_too_late(runs):
+    runs.people.put_aside("run", [question()])
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=False)))
+    await settle()
+    runs.people.bring_back("run")
+    runs.people.take({"kind": "approval.expired", "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
+    with pytest.raises(InvalidInput, match="was closed before the answer was heard"):
+        await answering
+
+
+async def test_a_run_that_is_taken_up_hears_the_answer_when_it_asks(runs):
+    runs.people.put_aside("run", [question()])
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    await settle()
+    runs.woken[0].set_result(None)
+    await settle()
+    runs.people.bring_back("run")
+    assert (await runs.people.decide(ASKED)).approved
+    answering.cancel()
+
+
+async def test_what_a_run_asks_after_it_was_aside_is_closed_with_its_answer(runs):
+    await runs.parks()
+    runs.people.put_aside("run", [question()])
+    runs.people.bring_back("run")
+    asks = await runs.asks()
+    runs.people.opened[ASKED.approval_id].answer.set_result(Answer(approved=True))
+    assert (await asks).approved
+    assert (runs.people.opened, runs.states) == ({}, ["open", "open", "closed"])
+
+
+async def test_a_run_put_aside_again_asks_what_it_asks_then(runs):
+    runs.people.put_aside("run", [question()])
+    runs.people.put_aside("run", [OpenQuestion("run/b/1/1", 8, "approval", None)])
+    assert [name for name, _ in runs.people.aside.items()] == ["run/b/1/1"]
+
+
+async def test_what_another_run_asks_stays_open_while_one_is_put_aside(runs):
+    runs.people.patient.add("other")
+    other = asyncio.create_task(runs.people.decide(replace(ASKED, approval_id="other/a/1/1", run_id="other")))
+    await runs.parks()
+    runs.people.put_aside("run", [question()])
+    assert [each["run_id"] for each in runs.people.listing("other")] == ["other"]
+    assert [each["run_id"] for each in runs.people.listing("run")] == ["run"]
+    assert len(runs.people.listing()) == 2
+    other.cancel()
+
+
+async def test_what_a_child_asks_is_shown_as_the_child_s_and_listed_with_its_root(runs):
+    runs.people.put_aside("run", [question(run_id="child")])
+    assert [(each["run_id"], each["root_run_id"]) for each in runs.people.listing("run")] == [("child", "run")]
+
+
+async def test_an_answer_is_of_the_kind_that_was_asked_for(runs):
+    asks = await runs.asks()
+    with pytest.raises(InvalidInput, match="this is not a question"):
+        await runs.people.answer(ASKED.approval_id, Answer(approved=True, text="yes"))
+    asks.cancel()
+    runs.people.put_aside("run", [question(kind="question")])
+    for given in (Answer(approved=True), Answer(text="twice")):
+        with pytest.raises(InvalidInput, match="the answer to a question is one of once"):
+            await runs.people.answer(ASKED.approval_id, given)
+    assert (runs.people.open_count, runs.woken) == (1, [])
+
+
+async def test_a_question_without_options_takes_any_text_but_no_yes(runs):
+    asks = asyncio.create_task(runs.people.ask(Question("Which?", (), None, "", None), CONTEXT))
+    await settle()
+    with pytest.raises(InvalidInput, match="the answer to a question is a text"):
+        await runs.people.answer(CONTEXT.question_id, Answer(approved=True))
+    answering = asyncio.create_task(runs.people.answer(CONTEXT.question_id, Answer(text="anything", rationale="why")))
+    assert await asks == PersonAnswer("anything", "operator", "why")
+    answering.cancel()
+
+
+async def test_a_run_that_asks_nothing_is_not_waited_for_when_it_comes_back(runs):
+    runs.people.bring_back("run")
+    assert not runs.people.aside.some_are_back
+
+
+async def test_a_run_that_ended_is_not_waited_for_by_anybody(runs):
+    runs.people.follow("run")
+    runs.people.put_aside("run", [question()])
+    runs.people.done("run")
+    assert (runs.people.followed("run"), runs.people.waits_for_answers("run"), runs.people.open_count) == (False, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "root", "followed", "patient", "present"),
+    [
+        (0, "run", False, False, False),
+        (1, "run", False, False, True),
+        (1, None, False, False, True),
+        (0, "run", True, False, True),
+        (0, "run", False, True, True),
+        (0, None, True, True, False),
+    ],
+)
+async def test_an_approval_can_be_given_where_somebody_follows_the_run_or_it_may_wait(runs, wait_ms, root, followed, patient, present):
+    runs.people.wait_ms = wait_ms
+    runs.people.patient = {"run"} if patient else set()
+    if followed:
+        runs.people.follow("run")
+    assert Person(runs.people, root).present is present
+
+
+@pytest.mark.parametrize(("wait_ms", "why"), [(0, "nobody follows the run any more"), (1, "nobody answered within 1 ms")])
+async def test_an_approval_that_nobody_gives_says_why_it_was_not_given(runs, wait_ms, why):
+    runs.people.patient.clear()
+    runs.people.wait_ms = wait_ms
+    assert await runs.people.decide(ASKED) == ApprovalDecision(approved=False, role="nobody", rationale=why)
+    assert runs.states == ["open", "closed"]
+
+
+async def test_an_approval_stays_open_for_somebody_who_comes_while_it_waits(runs):
+    runs.people.patient.clear()
+    asks = asyncio.create_task(runs.people.decide(ASKED))
+    await asyncio.sleep(0)
+    runs.people.follow("run")
+    await settle()
+    runs.people.opened[ASKED.approval_id].answer.set_result(Answer(approved=True))
+    assert (await asks).approved
+
+
+CONTEXT = SimpleNamespace(run_id="run", question_id="run/a/1/1", node="a", agent="mails", asked_ms=5)
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "followed", "patient", "asked"),
+    [(0, False, False, False), (60_000, False, False, True), (0, True, False, True), (0, False, True, True)],
+)
+async def test_a_question_is_put_where_somebody_follows_the_run_or_it_may_wait(runs, wait_ms, followed, patient, asked):
+    runs.people.wait_ms = wait_ms
+    runs.people.patient = {"run"} if patient else set()
+    if followed:
+        runs.people.follow("run")
+    asks = asyncio.create_task(runs.people.ask(Question("Which?", (), "tea", "", None), CONTEXT))
+    await settle()
+    assert (asks.done(), [each["asked_ms"] for each in runs.people.listing()]) == (not asked, [5] * asked)
+    if asked:
+        asks.cancel()
+    else:
+        assert (await asks, runs.announced) == (None, [])
+
+
+async def test_where_the_time_of_a_question_runs_out_its_default_counts(runs):
+    answer = await runs.people.ask(Question("Which?", (), "tea", "", 1), CONTEXT)
+    assert (answer, runs.states) == (PersonAnswer("tea", "default"), ["open", "closed"])
+    with pytest.raises(TimeoutError):
+        await runs.people.ask(Question("Which?", (), None, "", 1), CONTEXT)
+
+
+async def test_what_is_asked_first_now_is_open_since_now(runs, monkeypatch):
+    monkeypatch.setattr(people.time, "time_ns", lambda: 7_900_000)
+    asks = await runs.asks()
+    assert [each["asked_ms"] for each in runs.people.listing()] == [7]
+    asks.cancel()
+
+
+async def test_a_no_has_no_scope_that_could_be_too_wide(runs):
+    asks = await runs.asks()
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=False, scope=Scope.ALWAYS)))
+    assert not (await asks).approved
+    runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
+    await answering
+
+
+@pytest.mark.parametrize(
+    ("scopes", "taint", "scope", "why"),
+    [
+        ((Scope.ONCE,), {"http"}, Scope.RUN, "content from outside leaves this machine"),
+        ((Scope.ONCE,), (), Scope.RUN, "the reason"),
+        ((Scope.ONCE, Scope.RUN), {"http"}, Scope.OPENING, "the reason"),
+        ((Scope.ONCE, Scope.RUN), (), Scope.ALWAYS, "the reason"),
+        ((Scope.ONCE, Scope.OPENING), (), Scope.ALWAYS, "never approved for ever"),
+        ((Scope.ONCE, Scope.OPENING), (), Scope.RUN, "the reason"),
+    ],
+)
+async def test_why_a_scope_is_too_wide_is_what_policy_has_against_it(runs, scopes, taint, scope, why):
+    asking = replace(ASKED, scopes=scopes, taint=frozenset(taint), reason="the reason")
+    asks = asyncio.create_task(runs.people.decide(asking))
+    await settle()
+    with pytest.raises(InvalidInput, match=f"{scope.value}: .*{why}"):
+        await runs.people.answer(ASKED.approval_id, Answer(approved=True, scope=scope))
+    asks.cancel()
+
+
+def recorded(provenance=None, **meta):
+    return SimpleNamespace(payload={"opening_name": "mails", "meta": {"node": "a", **meta}}, provenance=provenance or {}, ts_ms=3)
+
+
+PLACE = {"approval_id": "x", "run_id": "child", "root_run_id": "run", "opening_name": "mails", "node": "a", "asked_ms": 3}
+
+
+def test_an_approval_of_a_parked_run_is_shown_as_its_record_has_it():
+    aside = Aside("run", "child", 7, question=False)
+    meta = {"action": "mail.send", "what": "To", "reason": "why", "recipients": ["a@b"], "options": ["once"], "taint": ["http"]}
+    same = {"action": "mail.send", "what": "To", "reason": "why", "recipients": ["a@b"], "scopes": ["once"], "taint": ["http"]}
+    assert aside.shown("x", recorded({"agent_id": "agent:mailer"}, **meta)) == {"type": "approval", "agent": "mailer", **PLACE, **same}
+    bare = {"action": "mail.send", "what": "To", "reason": "", "recipients": [], "scopes": [], "taint": []}
+    assert aside.shown("x", recorded(action="mail.send", what="To")) == {"type": "approval", "agent": "mails", **PLACE, **bare}
+
+
+def test_a_question_of_a_parked_run_is_shown_as_its_record_has_it():
+    aside = Aside("run", "child", 7, question=True)
+    plain = {"type": "question", "agent": "mails", **PLACE, "comment_on": [], "closes_ms": None, "on_timeout": ""}
+    args = {"question": "Which?", "options": ["tea", "retry"], "default": "tea", "detail": "d", "timeout_ms": 9}
+    assert aside.shown("x", recorded(args=args, deadline=4)) == {**plain, **args}
+    only = {"question": "Which?", "options": ["tea"], "default": None, "detail": "", "timeout_ms": None}
+    assert aside.shown("x", recorded(what="Which?", options=["tea"])) == {**plain, **only}
+
+
+def test_a_gate_of_a_parked_run_is_shown_with_when_it_closes_and_how():
+    aside = Aside("run", "child", 7, question=True)
+    meta = {"action": GATE, "what": "Good?", "options": ["approve", "revise"], "deadline": 4, "on_timeout": "approve"}
+    shown = aside.shown("x", recorded(**meta))
+    assert (shown["comment_on"], shown["closes_ms"], shown["on_timeout"]) == (["revise"], 4, "approve")
 
 
 async def test_nobody_is_woken_where_nothing_was_answered(runs):
@@ -187,12 +463,6 @@ async def test_what_is_not_in_the_record_of_a_parked_run_is_closed(runs):
     await runs.parks()
     runs.people.put_aside("run", [])
     assert (runs.people.open_count, runs.states) == (0, ["open", "closed"])
-
-
-async def test_nothing_of_a_wait_is_left_when_its_run_has_left_memory(runs):
-    await runs.parks()
-    runs.people.put_aside("run", [question()])
-    assert runs.people._moved == {}
 
 
 async def test_an_answer_that_finds_no_room_on_the_disk_is_not_acknowledged_as_recorded(runs):
