@@ -46,13 +46,16 @@ def find_base(env: Mapping[str, str]) -> Base:
     """
     home = _absolute(env, "HOME")
     own = _absolute(env, "RUNLOOP_HOME", home)
-    if home is None and own is None:
+    if own is not None:
+        state = own
+    elif home is not None:
+        state = home / ".runloop"
+    else:
         raise ConfigError(
             "there is no home directory: neither HOME nor RUNLOOP_HOME is set",
             code="config.no_home",
             hint="Set HOME, or set RUNLOOP_HOME to a directory for Runloop's own files.",
         )
-    state = own if own is not None else _under(home, ".runloop")
     cache = _absolute(env, "XDG_CACHE_HOME", home)
     xdg_config = _absolute(env, "XDG_CONFIG_HOME", home)
     if xdg_config is None and home is not None:
@@ -80,12 +83,6 @@ def _require_text(path: Path, where: Where, hint: str) -> None:
     except UnicodeEncodeError:
         shown = ascii(str(path))
         raise ConfigError(f"the path {shown} is not UTF-8", code="config.path_not_text", where=where, hint=hint) from None
-
-
-def _under(home: Path | None, name: str) -> Path:
-    if home is None:
-        raise AssertionError("the caller has checked that there is a home")
-    return home / name
 
 
 def _absolute(env: Mapping[str, str], name: str, home: Path | None = None) -> Path | None:
@@ -141,7 +138,12 @@ def _home(text: str, expansion: Expansion, where: Where) -> str:
 
         return pwd.getpwnam(user).pw_dir + slash + rest
     except (ImportError, KeyError):
-        raise ConfigError(f"the path names a user that does not exist: {user!r}", code="config.path_unresolved", where=where) from None
+        raise ConfigError(
+            f"the path names a user that does not exist: {user!r}",
+            code="config.path_unresolved",
+            where=where,
+            hint="Write the path out, or begin it with ~/ for your own home.",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,8 +109,8 @@ def _suggestion(path: str, section: str, name: str) -> str:
     siblings = children(section) if section in sections() else ()
     if near := nearest(name, siblings):
         return f"Did you mean {section + '.' if section else ''}{near}?"
-    elsewhere = (known for known in all_keys() if known.rpartition(".")[2] == name)
-    if near := next(elsewhere, "") or nearest(path, all_keys()):
+    elsewhere = [known for known in all_keys() if known.rpartition(".")[2] == name]
+    if near := nearest(path, elsewhere) or next(iter(elsewhere), "") or nearest(path, all_keys()):
         return f"Did you mean {near}?"
     if siblings:
         return f"Known {'under ' + section if section else 'at the top'}: {', '.join(siblings)}."

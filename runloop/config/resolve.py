@@ -15,7 +15,7 @@ from runloop.config.paths import Expansion
 from runloop.config.raw import Raw
 from runloop.config.registry import Key
 from runloop.config.settings import Assignment, Explanation
-from runloop.config.tighten import NOTHING, beyond, combine, limit
+from runloop.config.tighten import NOTHING, beyond, combine
 from runloop.errors import Where
 
 _DEFAULT = Where()
@@ -139,11 +139,11 @@ def _narrowest(key: Key, assignments: tuple[Assignment, ...], findings: Findings
 
 
 def _within(explanation: Explanation, bound: Explanation, findings: Findings) -> Explanation:
-    """An ordinary key held within its hard limit."""
+    """An ordinary key held within its hard limit; one that is not set takes the limit itself."""
     rule = bound.key.tighten
-    if rule is None or bound.value is None:
-        return explanation
-    value = limit(rule, explanation.value, bound.value)
+    if rule is None:
+        raise AssertionError("only a hard limit bounds another key")
+    value = combine(rule, explanation.value, bound.value)
     if value == explanation.value:
         return explanation
     note = f"{_shown(explanation.value)} is narrowed to {_shown(value)} by {bound.key.path} ({bound.layer}{_place(bound.where)})"

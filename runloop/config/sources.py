@@ -11,7 +11,7 @@ from runloop.config import layers
 from runloop.config.errors import ConfigError
 from runloop.config.layers import Findings, Layer, LayerName
 from runloop.config.paths import SYSTEM_CONFIG, Expansion, expand, find_base
-from runloop.config.raw import Raw
+from runloop.config.raw import Raw, items
 from runloop.dataclass import dataclass
 from runloop.errors import Where
 
@@ -78,9 +78,5 @@ def _file(name: LayerName, path: Path, findings: Findings, *, only_policy: bool 
     if tree is None:
         return Layer(name, str(path), {}, "missing")
     if only_policy:
-        tree = Raw({key: each for key, each in _items(tree) if key == "policy"}, tree.where)
+        tree = Raw({key: each for key, each in items(tree) if key == "policy"}, tree.where)
     return layers.from_tree(name, str(path), tree, findings)
-
-
-def _items(tree: Raw) -> list[tuple[str, Raw]]:
-    return list(tree.value.items()) if isinstance(tree.value, dict) else []

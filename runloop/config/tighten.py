@@ -52,8 +52,3 @@ def _intersect(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ..
 def _covered(entry: str, by: tuple[str, ...]) -> bool:
     host, colon, port = entry.rpartition(":")
     return entry in by or bool(colon and port.isdigit() and host in by)
-
-
-def limit(rule: Tighten, value: Any, bound: Any) -> Any:
-    """An ordinary setting held within a hard limit; a setting that is not set takes the limit itself."""
-    return combine(rule, value, bound)

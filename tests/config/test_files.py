@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runloop.config import ConfigError
+from runloop.config import ConfigError, yamlfile
 from runloop.config.yamlfile import parse
 
 
@@ -54,6 +54,12 @@ def test_deep_nesting_and_multiplying_aliases_are_refused_within_bounds(machine)
     for text in (bomb, "kb: " + "[" * 100 + "]" * 100, "kb: " + "[" * 20000):
         machine.user(text)
         assert machine.refuse().code == "config.syntax"
+
+
+def test_a_file_of_the_largest_size_is_read_to_its_end(machine, monkeypatch):
+    file = machine.user("# " + "x" * 100 + "\nsandbox: {workers: 3}")
+    monkeypatch.setattr(yamlfile, "MAX_BYTES", file.stat().st_size)
+    assert machine.load().get("sandbox.workers") == 3
 
 
 def test_a_file_that_is_too_large_is_refused(machine):

@@ -83,6 +83,13 @@ def test_every_hard_limit_can_be_narrowed_above_and_never_widened(machine, codes
             assert (tight.get(key) == held, codes(tight), tight.explain(key).layer) == (False, [], "flag")
 
 
+def test_to_ask_for_no_limit_is_an_attempt_to_widen_one(machine):
+    machine.system("policy: {max_tokens: 100}")
+    settings = machine.load({"policy.max_tokens": "null"})
+    note = "flag asks for no limit, which is wider than 100 and has no effect"
+    assert (settings.get("policy.max_tokens"), settings.explain("policy.max_tokens").note) == (100, note)
+
+
 @pytest.mark.parametrize(
     ("key", "system", "asked", "note"),
     [
@@ -127,7 +134,8 @@ def test_an_ordinary_key_is_held_within_its_limit_and_says_so(machine, codes, po
     settings = machine.load({key: asked})
     explanation = settings.explain(key)
     assert (settings.get(key), codes(settings)) == (held, ["config.limited"])
-    assert (explanation.layer, f"policy.{policy}" in explanation.note) == ("system", True)
+    place = f"by policy.{policy} (system, {machine.root}/etc/config.yaml:1:"
+    assert (explanation.layer, place in explanation.note) == ("system", True)
 
 
 def test_a_key_that_is_not_set_takes_its_limit(machine, codes):

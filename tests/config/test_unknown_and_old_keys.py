@@ -3,7 +3,7 @@ import re
 import pytest
 
 from runloop.config.errors import ConfigError
-from runloop.config.registry import all_keys, lookup, sections
+from runloop.config.registry import all_keys, children, lookup, sections
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,8 @@ from runloop.config.registry import all_keys, lookup, sections
         ("models:\n  defualt: x\n", "unknown configuration key 'defualt' under 'models'", "Did you mean models.default?", (2, 3)),
         ("modles:\n  default: x\n", "unknown configuration key 'modles'", "Did you mean models?", (1, 1)),
         ("root_dir: /x\n", "unknown configuration key 'root_dir'", "Did you mean kb.root_dir?", (1, 1)),
+        ("polcy:\n  x: 1\n", "unknown configuration key 'polcy'", "Did you mean policy?", (1, 1)),
+        ("kb:\n  zzzz: 1\n", "unknown configuration key 'zzzz' under 'kb'", f"Known under kb: {', '.join(children('kb'))}.", (2, 3)),
         ("a: 1\nkb:\n  zzzz: x\n", "unknown configuration key 'a'", None, (1, 1)),
         ("kb: {wal: true, zzzz: x}\n", "unknown configuration key 'zzzz' under 'kb'", None, (1, 17)),
         ("<<: {kb: {}}\n", "unknown configuration key '<<'", None, (1, 1)),
@@ -31,7 +33,31 @@ def test_an_unknown_variable_is_an_error_too(machine):
 
 
 def test_an_unknown_flag_is_an_error_too(machine):
-    assert machine.refuse({"model.default": "x"}).hint == "Did you mean models.default?"
+    error = machine.refuse({"model.default": "x"})
+    assert (error.where.file, error.where.key, error.hint) == ("command line", "model.default", "Did you mean models.default?")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sandbx.memory_mb", "sandbox.memory_mb"),
+        ("polcy.memory_mb", "policy.memory_mb"),
+        ("budget.max_usd", "policy.max_usd"),
+        ("agent.search_dir", "agents.search_dirs"),
+    ],
+)
+def test_a_key_in_an_unknown_section_is_the_nearest_of_those_called_so(machine, written, meant):
+    assert machine.refuse({written: "1"}).hint == f"Did you mean {meant}?"
+
+
+def test_an_unknown_key_inside_a_value_is_named_with_its_place(machine):
+    error = machine.refuse({"models.broker.providers": '[{"id": "a", "kind": "none", "base_ul": "x"}]'})
+    assert (error.where.file, error.where.key, error.hint) == ("command line", "models.broker.providers", "Did you mean 'base_url'?")
+
+
+def test_an_old_name_in_a_flag_is_warned_about_with_its_place(machine):
+    (warning,) = machine.load({"router.shell_fastpath": "1"}).warnings
+    assert str(warning.where) == "command line, key 'router.shell_fastpath'"
 
 
 def test_a_section_is_no_key(machine):

@@ -1,8 +1,9 @@
+import pwd
 from pathlib import Path
 
 import pytest
 
-from runloop.config import ConfigError, all_keys
+from runloop.config import ConfigError, all_keys, load
 from runloop.config.present import plain
 
 
@@ -71,6 +72,22 @@ def test_money_is_a_finite_number_that_is_not_negative(machine, text):
     assert refused(machine, f"models: {{broker: {{budgets: {{hard_cap_usd: '{text}'}}}}}}").code == "config.invalid_value"
 
 
+@pytest.mark.parametrize("text", ["0", "0.000001", "1e12"])
+def test_money_may_be_held_to_nothing(machine, text):
+    assert machine.load({"policy.max_usd": text}).get("policy.max_usd") == float(text)
+
+
+def test_a_wrong_value_is_named_with_its_variable_or_its_line_and_column(machine):
+    assert machine.refuse(RUNLOOP__SANDBOX__WORKERS="many").where.key == "RUNLOOP__SANDBOX__WORKERS"
+    error = refused(machine, "sandbox:\n  workers: many\n")
+    assert (error.where.line, error.where.column) == (2, 12)
+
+
+def test_a_choice_that_is_mistyped_is_told_the_nearest(machine):
+    assert machine.refuse({"logging.level": "inf"}).hint == "Did you mean info?"
+    assert machine.refuse({"logging.level": "qqqqq"}).hint == "It is: Least level that is logged."
+
+
 def test_lists_come_as_json_or_with_commas_from_the_environment(machine):
     assert machine.load(RUNLOOP__ROUTER__ALLOWLIST='["a, b", "c"]').get("router.allowlist") == ("a, b", "c")
     assert machine.load(RUNLOOP__ROUTER__ALLOWLIST="a, b").get("router.allowlist") == ("a", "b")
@@ -91,6 +108,26 @@ def test_a_section_may_be_given_as_json_in_the_environment(machine):
 def test_broken_json_in_the_environment_is_an_error_and_not_text(machine, text):
     error = machine.refuse(RUNLOOP__ROUTER__ALLOWLIST=text)
     assert (error.code, error.where.key) == ("config.invalid_value", "RUNLOOP__ROUTER__ALLOWLIST")
+    assert error.message.startswith("the value ")
+    error = machine.refuse({"router.allowlist": text})
+    assert (error.code, error.where.file, error.where.key) == ("config.invalid_value", "command line", "router.allowlist")
+    assert error.message.startswith("the value ")
+
+
+def test_a_json_null_unsets_a_key_as_the_file_does(machine):
+    machine.user("sandbox: {fuel: 5}")
+    assert machine.load(RUNLOOP__SANDBOX='{"fuel": null}').get("sandbox.fuel") is None
+    assert machine.load({"sandbox.fuel": None}).get("sandbox.fuel") is None
+
+
+def test_an_empty_variable_unsets_a_key_that_may_be_unset(machine):
+    machine.user("sandbox: {fuel: 5}")
+    assert machine.load(RUNLOOP__SANDBOX__FUEL="").get("sandbox.fuel") is None
+
+
+def test_a_null_inside_a_value_is_the_default_of_that_entry(machine):
+    machine.user("models: {broker: {providers: [{id: a, kind: none, base_url: null}]}}")
+    assert machine.load().get("models.broker.providers")[0]["base_url"] is None
 
 
 @pytest.mark.parametrize(
@@ -104,6 +141,8 @@ def test_broken_json_in_the_environment_is_an_error_and_not_text(machine, text):
         ("models: {default: }", "models.default needs a value"),
         ("router: {denylist: {a: b}}", "router.denylist must be a list (found a map)"),
         ("router: {denylist: [a, [b]]}", "router.denylist[1] must be text (found a list)"),
+        ("router: {denylist: [a, null]}", "router.denylist[1] must be text (found nothing)"),
+        ("security: {secrets: {hosts: {key: null}}}", "security.secrets.hosts.key must be a list (found nothing)"),
         ("logging: {level: loud}", "logging.level must be one of trace, debug, info, warn, error (found 'loud')"),
         ("mail: {from: nobody}", 'mail.from must be an address: "ada@example.org" or "Ada <ada@example.org>" (found \'nobody\')'),
         ("mail: {smtp: {port: 0}}", "mail.smtp.port must be between 1 and 65535 (found 0)"),
@@ -236,10 +275,25 @@ def test_a_path_is_expanded(machine, text, path):
 def test_a_path_that_refers_to_nothing_is_an_error_and_not_left_as_it_is(machine, text):
     error = machine.refuse({"kb.root_dir": text})
     assert (error.code, error.where.key) == ("config.path_unresolved", "kb.root_dir")
+    assert error.message.startswith("kb.root_dir: the path ")
+    error = machine.refuse(RUNLOOP_CONFIG=text)
+    assert (error.code, error.where.key, error.hint != "") == ("config.path_unresolved", "RUNLOOP_CONFIG", True)
+
+
+def test_a_path_may_begin_with_the_home_of_another_user(machine):
+    root = pwd.getpwuid(0)
+    assert machine.load({"kb.root_dir": f"~{root.pw_name}/x"}).get("kb.root_dir") == Path(root.pw_dir) / "x"
+
+
+def test_a_path_that_begins_with_a_home_that_there_is_not_is_an_error(machine):
+    with pytest.raises(ConfigError) as caught:
+        load({"kb.root_dir": "~/x"}, env={"RUNLOOP_HOME": str(machine.root)}, system_dir=machine.root)
+    assert (caught.value.code, caught.value.hint) == ("config.path_unresolved", "Set HOME.")
 
 
 def test_the_socket_has_the_messages_of_the_specification(machine):
     assert refused(machine, "runtime: {socket_path: '   '}").message == "runtime.socket_path cannot be empty when specified"
+    assert refused(machine, "runtime: {socket_path: ''}").message == "runtime.socket_path cannot be empty when specified"
     assert (
         refused(machine, "runtime: {sockets_dir: '   '}").message == "runtime.sockets_dir cannot be empty when runtime.socket_path is unset"
     )
@@ -260,6 +314,7 @@ def test_text_takes_no_control_characters(machine, key, escaped):
         machine, "\n".join(f"{'  ' * depth}{part}:" for depth, part in enumerate(section.split("."))) + f' {{{name}: "a{escaped}b"}}'
     )
     assert (error.code, error.where.key) == ("config.invalid_value", key)
+    assert "one line of plain text (found the control character U+" in error.message or key == "security.redaction.salt"
 
 
 def test_text_takes_no_bytes_that_are_no_utf8(machine):
