@@ -149,8 +149,7 @@ class _Composer:
         weight = Weight(1, len(event.value), 0)
         self._count(weight, at)
         level = self._levels[-1] if self._levels else None
-        is_key = level is not None and level.is_map and len(level.children) % 2 == 0
-        if is_key and level is not None and event.value == "<<" and not event.style and event.tag is None:
+        if level is not None and event.value == "<<" and not event.style and event.tag is None:
             level.merges.append(at)
         self._keep(self._typed(event, at), event.anchor, weight)
 

@@ -192,6 +192,15 @@ def test_what_a_schema_requires_or_a_wrong_edge_was_meant_to_give_is_told_once()
     assert (wrong[2], required[2]) == ("agent 'needy' has no input port 'topik'", "with: 'topic' is a required property")
 
 
+def test_an_item_may_be_given_as_an_argument_that_only_the_schema_names_and_what_else_is_needed_is_told():
+    node = "{id: b, use: agent:needy, for_each: {in: params.tones, as: tone}}"
+    text = f"version: 0\nname: t\nparams: {{tones: [x]}}\nnodes: [{node}]\nedges: []\n"
+
+    [missing] = problems(text, needy=needy("topic", "tone", schema={"properties": {"tone": {}}}))
+
+    assert missing[2] == "agent 'needy' needs 'topic'"
+
+
 @pytest.mark.parametrize("name", ["revise", "feedback", "vote"])
 def test_what_the_run_fills_is_not_asked_of_the_opening(name):
     text = "version: 0\nname: t\nnodes: [{id: b, use: agent:needy}]\nedges: []\n"

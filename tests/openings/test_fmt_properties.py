@@ -18,7 +18,7 @@ from runloop.openings.parse import NAME_BREAKS
 NASTY = st.sampled_from(
     ["yes", "null", "~", "1e3", "0x1f", ".inf", "007", "12:30", "a: b", "a #b", "#a", "- a", "? a", "a,b", "[a]", "{a}", "'a'", '"a"', "",
      " a ", "a\nb", "a\nb\n", "a\n\n", "\na", "a\n  b\n \n", "a\tb", "a\\nb", "\x85", "\u2028", "\x00", "\ufeff", "😀", "a.b == \"c\\\"",
-     'a.b == "x"y"', "a.b > 1", "exists(a.b)", "exists(", "2d", "http://x/y", "{{params.p}}", "opening", "...", "---", "word " * 40 + "end",
+     'a.b == "x"y"', "a.b > 1", "exists(a.b)", "exists(", "2d", "http://x/y", "{{params.p}}", "opening", "...", "---", "word " * 39 + "end",
      "a->b", "a-", "-", "<<", "=", "!x", "&a", "*a", "%", "@", "`", "|", ">"]
 )  # fmt: skip
 TEXTS = NASTY | st.text(max_size=12).filter(lambda text: "{{" not in text and "}}" not in text)

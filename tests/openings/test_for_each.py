@@ -262,6 +262,16 @@ def test_items_that_a_history_starts_out_of_turn_are_not_started_twice(opening):
     assert started(plan.step(NodeSucceeded("work[0]", 1, OUT), 3)) == {"work[2]": 1}
 
 
+def test_an_item_that_a_history_started_out_of_turn_takes_a_place_of_the_width(opening):
+    built = opening({"work": {"for_each": {"in": "params.names", "width": 1}}}, params={"names": ["p", "q", "r"]})
+
+    plan, commands = Plan.rebuild(built, b"", [(0, Begin()), (0, NodeStarted("work[1]"))], 2)
+
+    assert started(commands) == {"work[0]": 1, "work[1]": 1}
+    assert started(plan.step(NodeSucceeded("work[0]", 1, OUT), 3)) == {}
+    assert started(plan.step(NodeSucceeded("work[1]", 1, OUT), 4)) == {"work[2]": 1}
+
+
 def test_a_start_of_an_item_says_that_the_wait_of_its_node_was_over(opening):
     work = {"for_each": {"in": "params.names"}, "wait": {"for": "1h"}}
     history = [(0, Begin()), (3_600_000, NodeStarted("work[1]"))]

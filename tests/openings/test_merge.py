@@ -114,6 +114,13 @@ def test_a_guard_that_does_not_hold_only_keeps_its_own_edge_from_delivering(open
     assert started(plan.step(NodeSucceeded("b", 1, OUT), 0)) == {"z": 1}
 
 
+def test_a_vote_counts_those_whose_guards_hold(opening):
+    plan = begun(opening({"a": {}, "b": {}, "z": {"merge": {"vote": {"of": "x"}}}}, "a.ok == true -> z.x\nb.out -> z.x"))
+    plan.step(NodeSucceeded("b", 1, OUT), 0)
+
+    assert started(plan.step(NodeSucceeded("a", 1, {"ok": [False]}), 0)) == {"z": 1}
+
+
 # ── first_ok ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
