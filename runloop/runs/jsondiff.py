@@ -49,7 +49,7 @@ def differences(expected: Any, actual: Any, path: str = "$") -> Iterator[Differe
         for index in range(max(len(expected), len(actual))):
             one, other = (each[index] if index < len(each) else MISSING for each in (expected, actual))
             yield from differences(one, other, f"{path}[{index}]")
-    elif not _same_scalar(expected, actual):
+    elif not _same(expected, actual):
         yield Difference(path, expected, actual)
 
 
@@ -77,9 +77,7 @@ def _step(key: str) -> str:
     return f".{key}" if _PLAIN_KEY.fullmatch(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
 
 
-def _same_scalar(one: Any, other: Any) -> bool:
-    if one is MISSING or other is MISSING or isinstance(one, dict | list) or isinstance(other, dict | list):
-        return False
+def _same(one: Any, other: Any) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     return bool(one == other)

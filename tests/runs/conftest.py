@@ -140,7 +140,7 @@ class Model:
             "text": f"answer {number}",
             "tokens_in": tokens_in,
             "tokens_out": tokens_out,
-            "usd": micros / 1e6,
+            "usd": None if micros is None else micros / 1e6,
             "provider": "test",
             "model": "m",
             "finish_reason": "stop",

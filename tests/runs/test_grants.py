@@ -1,9 +1,12 @@
 """What a person approves beyond a run is kept, passes later runs on record, and ends when it is taken back."""
 
 import asyncio
+import fcntl
 import json
 import os
 import stat
+import threading
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +55,21 @@ def test_another_process_sees_at_once_what_is_taken_back(kept):
     assert other.covering() == ()
     with pytest.raises(InvalidInput, match="there is no grant"):
         kept.revoke(GIVEN.id)
+
+
+def test_what_two_processes_give_at_the_same_time_is_both_kept(kept):
+    kept.path.parent.mkdir(mode=0o700)
+    second = replace(GIVEN, id="second")
+    here = os.open(kept.path.parent, os.O_RDONLY)
+    fcntl.flock(here, fcntl.LOCK_EX)
+    giving = threading.Thread(target=StandingGrants(kept.path).keep, args=(GIVEN,))
+    giving.start()
+    giving.join(0.2)  # without the lock it would be done by now, and what follows would be lost with it
+    assert kept.all() == ()
+    kept.path.write_text(json.dumps({"v": 1, "grants": [second.to_dict()]}))
+    os.close(here)
+    giving.join()
+    assert {each.id for each in kept.all()} == {GIVEN.id, "second"}
 
 
 @pytest.mark.parametrize(

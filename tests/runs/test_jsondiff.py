@@ -42,7 +42,18 @@ def test_the_other_way_round_gives_the_same_places(one, other):
 
 def test_true_is_not_one_and_a_whole_fraction_is():
     assert first_difference({"a": [True]}, {"a": [1]}) == Difference("$.a[0]", True, 1)
+    assert first_difference({"a": [0]}, {"a": [False]}) == Difference("$.a[0]", 0, False)
     assert first_difference([1], [1.0]) is None
+
+
+def test_what_is_of_another_shape_differs_as_a_whole():
+    for one, other in (([1], {"0": 1}), ({}, []), ([1], 1), ({"a": 1}, "a"), ([], None), ({}, False)):
+        assert list(differences(one, other)) == [Difference("$", one, other)]
+        assert list(differences(other, one)) == [Difference("$", other, one)]
+
+
+def test_a_text_of_the_length_that_is_shown_is_shown_whole():
+    assert shown(Difference("$", "a" * 8, "a" * 9), limit=10) == ('"aaaaaaaa"', '"aaaaaaaa…')
 
 
 def test_a_missing_side_is_named_in_the_json_form():

@@ -137,6 +137,17 @@ async def test_a_call_is_requested_before_it_is_performed_and_completed_before_i
         assert b.metas("run.finished")[0]["tokens"] == 15
 
 
+async def test_what_has_no_price_is_not_told_to_have_cost_nothing(bench):
+    async with bench() as b:
+        b.agent("one", "@agent\ndef run():\n    return {'out': model.complete('p').text}\n", caps="model = true")
+        b.model.usage = (10, 5, None)
+
+        assert (await b.run(single())).status == "succeeded"
+        ends = [b.metas(kind)[0] for kind in ("effect.completed", "node.finished", "run.finished")]
+        assert ["usd" in meta for meta in ends] == [False, False, False]
+        assert (ends[1]["tokens"], ends[2]["tokens"]) == (15, 15)
+
+
 async def test_a_traceback_of_the_agent_is_the_error_and_the_run_fails(bench):
     async with bench() as b:
         b.agent("one", "@agent\ndef run():\n    raise ValueError('no such thing')\n")

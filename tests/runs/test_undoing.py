@@ -1,12 +1,19 @@
 """Which writings of a run the record tells enough of to put them back."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 from blake3 import blake3
 
-from runloop.runs.undoing import LEFT, look, writings
+from runloop.effects.perform.storage import FileBlobs
+from runloop.runs.undoing import AS_IT_WAS, LEFT, PUT_BACK, READY, Writing, event_of, look, put_back, writings
 
 HASH = "a" * 64
+
+
+def digest(text):
+    return blake3(text.encode()).hexdigest()
 
 
 def event(number, kind, call=1, **meta):
@@ -64,3 +71,72 @@ def test_where_the_process_ended_in_a_writing_the_record_does_not_tell_what_stoo
     only.path, only.written = str(tmp_path / "cut"), blake3(b"x").hexdigest()
     look([only], None)
     assert (only.state, "the record does not tell" in only.why) == (LEFT, True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run that wrote ``one``, then ``two`` over it, and ``new`` where nothing was; what it found is kept."""
+    blobs = FileBlobs(tmp_path / "blobs")
+    blobs.put(b"before"), blobs.put(b"one")
+    (tmp_path / "kept").write_text("two")
+    (tmp_path / "new").write_text("new")
+    found = [
+        Writing("r", "a", 3, str(tmp_path / "new"), digest("new"), None, sure=True),
+        Writing("r", "a", 2, str(tmp_path / "kept"), digest("two"), digest("one"), sure=True),
+        Writing("r", "a", 1, str(tmp_path / "kept"), digest("one"), digest("before"), sure=True),
+    ]
+    return tmp_path, blobs, found
+
+
+def test_what_stood_there_before_the_first_writing_is_put_back(folder):
+    place, blobs, found = folder
+    look(found, blobs)
+    assert [(each.state, each.previous_bytes) for each in found] == [(READY, None), (READY, 3), (READY, 6)]
+    ready = event_of("r", found, READY)
+    put_back(found, blobs)
+    assert ((place / "new").exists(), (place / "kept").read_text(), {each.state for each in found}) == (False, "before", {PUT_BACK})
+    assert event_of("r", found, PUT_BACK).payload["files"] == ready.payload["files"]
+    assert event_of("r", found, LEFT) is None
+    assert [("previous" in each) for each in ready.payload["files"]] == [False, True, True]
+    look(found := [replace(each, state=READY) for each in found], blobs)
+    assert {each.state for each in found} == {AS_IT_WAS}
+
+
+def test_a_file_that_somebody_removed_is_not_written_anew(folder):
+    place, blobs, found = folder
+    for name in ("kept", "new"):
+        (place / name).unlink()
+    found[0].sure = False
+    look(found, blobs)
+    put_back(found, blobs)
+    assert {(each.state, each.why) for each in found} == {(LEFT, "it is not there any more")}
+    assert not (place / "kept").exists()
+
+
+def test_what_is_changed_after_it_was_looked_at_stays(folder):
+    place, blobs, found = folder
+    look(found, blobs)
+    (place / "kept").write_text("mine")
+    (place / "new").unlink()
+    put_back(found, blobs)
+    assert {(each.state, each.why) for each in found} == {(LEFT, "it was changed since")}
+    assert ((place / "kept").read_text(), (place / "new").exists()) == ("mine", False)
+
+
+def test_what_is_kept_under_a_digest_and_is_something_else_is_not_put_back(folder):
+    place, blobs, found = folder
+    blobs.path(digest("one")).write_bytes(b"other")
+    look(found, blobs)
+    assert [(each.state, each.previous_bytes) for each in found[1:]] == [(LEFT, None), (LEFT, 6)]
+    assert [each.why for each in found[1:]] == ["what stood there is not kept any more", "it was changed since"]
+    put_back(found, blobs)
+    assert (place / "kept").read_text() == "two"
+
+
+def test_a_file_that_cannot_be_read_stays_and_says_why(folder):
+    place, blobs, found = folder
+    (place / "kept").unlink()
+    (place / "kept").mkdir()
+    look(found, blobs)
+    assert [each.state for each in found] == [READY, LEFT, LEFT]
+    assert {each.why.partition(":")[0] for each in found[1:]} == {"it cannot be read"}
