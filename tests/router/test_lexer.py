@@ -19,6 +19,9 @@ def commands(text):
         ('"a\\"b\\\\c\\d\\\ne"', [("", ['a"b\\c\\de'])]),
         ("a $(b c) d", [("", ["b", "c"]), ("", ["a", "$(b c)", "d"])]),
         ('"x $(b) y"', [("", ["b"]), ("", ["x $(b) y"])]),
+        ("a b$(c)d e`f`g", [("", ["c"]), ("", ["f"]), ("", ["a", "b$(c)d", "e`f`g"])]),
+        ("a b$c d${e}f", [("", ["a", "b$c", "d${e}f"])]),
+        ("`a$(b)`", [("", ["b"]), ("", ["a$(b)"]), ("", ["`a$(b)`"])]),
         ("a `b` c", [("", ["b"]), ("", ["a", "`b`", "c"])]),
         ("(a; b) | c", [("", ["a"]), (";", ["b"]), ("|", ["c"])]),
         ("diff <(a) >(b)", [("", ["a"]), ("", ["b"]), ("", ["diff", "<(a)", ">(b)"])]),
@@ -67,7 +70,9 @@ def test_redirections_and_their_targets():
         ("&>", "e"),
         ("<>", "f"),
     ]
-    assert read("a >").commands[0].redirects == [(">", "")]
+    for operator in (">", "<", "<<", "<<<", "2>", "&>"):
+        (command,) = read(f"a {operator}").commands
+        assert (command.redirects, command.inputs) == ([(operator, "")], [])
     assert read("a > | b").commands[0].redirects == [(">", "")]
     assert read("a <<<'x y'").commands[0].inputs == ["x y"]
 
