@@ -119,12 +119,10 @@ async def _answer(
             return  # nothing says where an answer would go
         left_s = (work.expires_at_ms - _now_ms()) / 1000
         try:
-            async with asyncio.timeout(left_s) as deadline:
+            async with asyncio.timeout(left_s):
                 answer = await _outcome(handler, work)
         except TimeoutError:
-            if deadline.expired():
-                return
-            raise
+            return
         try:
             await client.bus.publish(work.reply_topic, RESPONSE, answer, ack=True, trace_id=message.trace_id)
         except EncodeError as error:  # outputs that RMP cannot carry

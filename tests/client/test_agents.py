@@ -65,6 +65,8 @@ async def test_failures_are_told_with_their_own_word_on_trying_again_and_without
                 raise InvalidInput("no paper", code="printer.paper")
             case "breaks":
                 raise ValueError("the password is 1234")
+            case "slow":
+                raise TimeoutError("of its own")
             case "odd":
                 return ["no map"]
             case "unsendable":
@@ -72,7 +74,7 @@ async def test_failures_are_told_with_their_own_word_on_trying_again_and_without
 
     async with bus.client() as client, working(bus, handler=fails):
         told = {}
-        for node in ("later", "never", "breaks", "odd", "unsendable"):
+        for node in ("later", "never", "breaks", "slow", "odd", "unsendable"):
             with pytest.raises(AgentFailed) as caught:
                 await client.call_agent("doubler", node=node)
             told[node] = (caught.value.retryable, caught.value.message.split("failed: ", 1)[1].split(":")[0])
@@ -80,14 +82,17 @@ async def test_failures_are_told_with_their_own_word_on_trying_again_and_without
         "later": (True, "printer.off"),
         "never": (False, "printer.paper"),
         "breaks": (False, "the agent broke"),
+        "slow": (False, "the agent broke"),
         "odd": (False, "agent.envelope"),
         "unsendable": (False, "rmp.encode_error"),
     }
 
 
 async def test_nobody_there_late_and_answers_that_are_none_are_errors_of_their_own(bus):
-    async def never(_work):
-        await asyncio.Event().wait()
+    async def once_never(work):
+        if work.inputs:
+            await asyncio.Event().wait()
+        return {"out": ["at last"]}
 
     async with bus.client() as client:
         with pytest.raises(Disconnected) as caught:
@@ -100,9 +105,10 @@ async def test_nobody_there_late_and_answers_that_are_none_are_errors_of_their_o
         for deadline_s in (0, -1, float("inf"), float("nan"), "5", None):
             with pytest.raises(BadWork, match="deadline_s"):
                 await client.call_agent("doubler", deadline_s=deadline_s)
-        async with working(bus, handler=never):
+        async with working(bus, handler=once_never, width=1):
             with pytest.raises(DeadlinePassed):
-                await client.call_agent("doubler", deadline_s=0.05)
+                await client.call_agent("doubler", {"in": [1]}, deadline_s=0.05)
+            assert await client.call_agent("doubler") == {"out": ["at last"]}
         assert client.bus._subs == {}
 
 
@@ -154,6 +160,8 @@ def request_for(name, **changes):
         request_for("doubler", attempt=True),
         request_for("doubler", reply_topic=None),
         request_for("doubler", reply_topic="rlp/inbox/x/1"),
+        request_for("doubler", reply_topic="rlp/runs/trace:1/agents/doubler"),
+        request_for("doubler", reply_topic="rlp/runs/trace:1/agents/doubler/1/more"),
         request_for("other"),
     ],
 )
