@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
 _MOST = 1000
 _MOST_FAILURES = 5
+_MOST_OF_A_PARAM = 1000  # characters
 _COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "why")
 
 
@@ -72,7 +73,7 @@ def show(
         waits = with_time_left(row["waiting_for"], row.get("until_ms"), _now_ms())
         output.print_line(f"waits    for {waits}, since {span(_now_ms() - row['waiting_since_ms'])}")
     for name, value in (recorded.submitted["params"] or {}).items():
-        output.print_line(f"param    {name} = {output.to_json(masking.redactor().value(value, name), indent=None)}")
+        output.print_line(f"param    {name} = {_in_short(output.to_json(masking.redactor().value(value, name), indent=None))}")
     if used.tokens or (below is not None and below.tokens):
         children = f"; its child runs {_spent_text(below)}" if below is not None else ""
         output.print_line(f"spent    {_spent_text(used)}{children}")
@@ -88,6 +89,11 @@ def show(
                 output.print_line(f"\n{each.node}:")
                 output.print_json(masking.masked(each.outputs))
     return 0
+
+
+def _in_short(text: str) -> str:
+    """The text as it is shown to people: a parameter may be some megabytes long."""
+    return text if len(text) <= _MOST_OF_A_PARAM else f"{text[:_MOST_OF_A_PARAM]}… ({len(text):,} characters; --json shows them all)"
 
 
 @dataclass(slots=True)

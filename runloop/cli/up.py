@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, help="Start the daemon.")
 READY_FD = "RUNLOOP_READY_FD"
-_PAUSE_S = 0.05
+_SOON_S = 0.01
+_LOOK_S = 0.25  # how often it is looked how far a start is; that it is over is told at once
 _PATIENCE_S = 60.0
 _WAITS = "it goes on with that; `rlp up --wait` returns when it is ready"
 _BEGIN_S = 5.0  # a machine that is slower than that has it start unseen
@@ -125,6 +126,11 @@ class _Patience:
         self._until = now + self.seconds
         self.says: str | None = None
 
+    @property
+    def pause_s(self) -> float:
+        """Until the next look."""
+        return min(_LOOK_S, max(0.0, self._until - time.monotonic()))
+
     def done(self) -> None:
         """Take away what was drawn."""
         if self.says is not None and output.shows_progress():
@@ -145,8 +151,10 @@ class _Patience:
 
 def _other(settings: Settings, patience: _Patience) -> dict[str, Any] | None:
     """The daemon that is there, started by somebody else in the same moment or hanging, once it answers."""
+    pause_s = _SOON_S
     while (running := waited(_running(settings))) is None and not patience.is_over():
-        time.sleep(_PAUSE_S)
+        time.sleep(min(pause_s, patience.pause_s))  # nobody tells this process of it
+        pause_s *= 2
     patience.done()
     return running
 
@@ -214,7 +222,7 @@ def _begun(descriptor: int, settings: Settings, pid: int) -> bool:
     sockets = [place.socket for place in places(settings) if not place.of_the_machine]
     until = time.monotonic() + _BEGIN_S
     while time.monotonic() < until and all(holder(socket) != pid for socket in sockets):
-        if select.select([descriptor], [], [], _PAUSE_S / 5)[0]:
+        if select.select([descriptor], [], [], _SOON_S)[0]:
             return False
     return True
 
@@ -225,7 +233,7 @@ def _wait(descriptor: int, patience: _Patience) -> dict[str, Any] | None:
 
     text = b""
     while b"\n" not in text:
-        ready, _, _ = select.select([descriptor], [], [], _PAUSE_S)
+        ready, _, _ = select.select([descriptor], [], [], patience.pause_s)
         if not ready and not patience.is_over():
             continue
         data = os.read(descriptor, 65_536) if ready else b""

@@ -83,7 +83,10 @@ class Params:
         self._values += weight.values
         self._characters += weight.characters
         if self._values > MAX_VALUES or self._characters > MAX_CHARACTERS:
-            raise self._report.fatal("limit", f"templates expand to more than {MAX_VALUES} values or {MAX_CHARACTERS} characters", at)
+            message = f"templates expand to more than {MAX_VALUES} values or {MAX_CHARACTERS} characters"
+            size = f"{weight.values} value{'' if weight.values == 1 else 's'} and {weight.characters} characters"
+            hint = f"the parameter '{name}' adds {size}: give less, or the path of a file that the agent may read"
+            raise self._report.fatal("limit", message, at, hint=hint)
         if depth + weight.height > MAX_DEPTH:
             raise self._report.fatal("limit", f"values are nested more than {MAX_DEPTH} levels deep", at, hint="flatten the value")
 

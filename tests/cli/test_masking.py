@@ -179,6 +179,18 @@ def test_a_live_run_and_its_trace_file_are_masked(home, capsys, tmp_path):
         assert secret not in out
 
 
+def test_a_parameter_of_some_megabytes_is_shown_in_short_to_people_and_whole_in_json(home, rlp):
+    run = RunIdentity("1f8fad5b-d9cb-469f-a165-70867728950e", RUN.trace_id, RUN.opening_id, "big")
+    params = {"text": "word " * 200_000}
+    with KnowledgeBase.open(home / "pog") as kb:
+        started = {"opening_digest": "d", "params": params, "versions": {"runloop": "1"}, "mode": "local"}
+        kb.ledger.append([run_event(run, 1, "run.submitted", started, "submitted")])
+    line = next(line for line in rlp("show", run.run_id, "--table")[1].splitlines() if line.startswith("param    text = "))
+    assert (line.startswith('param    text = "word word'), len(line) < 1200) == (True, True)
+    assert line.endswith("… (1,000,002 characters; --json shows them all)")
+    assert json.loads(rlp("show", run.run_id, "--json")[1])["params"] == params
+
+
 @pytest.mark.parametrize(("flags", "expected"), [((), 0), (("--include-control",), 1)])
 def test_a_trace_masks_what_agents_said_only_where_it_tells_of_it(home, rlp, monkeypatch, flags, expected):
     seen = []

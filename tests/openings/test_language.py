@@ -203,6 +203,7 @@ def test_templates_cannot_make_a_small_document_huge():
     [problem] = examine(node(f"with: {{x: [{listed}]}}", f"params: {{big: {'x' * 20_000}}}\n")).problems
 
     assert problem.message == "templates expand to more than 100000 values or 4194304 characters"
+    assert "the parameter 'big' adds 1 value and 20000 characters" in problem.hint
 
 
 def test_templates_cannot_nest_deeper_than_values_may():
