@@ -138,7 +138,7 @@ class HttpFetch:
             except httpx2.HTTPError as error:
                 raise CallError(
                     CallErrorKind.UNAVAILABLE,
-                    f"{request.target.host} broke off: {type(error).__name__}",
+                    f"{request.target.host} {_how_it_broke(error)}",
                     code="http.broken_off",
                     hint="the request may have been carried out" if not request.is_read else "try again later",
                     retryable=request.is_read,
@@ -165,6 +165,20 @@ class HttpFetch:
             ) as response,
         ):
             return await _receive(response, request, values, max_bytes)
+
+
+def _how_it_broke(error: httpx2.HTTPError) -> str:
+    """What went wrong, in words of ours: the library's own quote the server, whom nobody has vouched for."""
+    import httpx2
+
+    if not isinstance(error, httpx2.RemoteProtocolError):
+        return f"broke off: {type(error).__name__}"
+    said = str(error)
+    if "message body" in said or "chunked" in said:
+        return "broke off in the middle of its answer"
+    if "without sending a response" in said:
+        return "broke off before it answered"
+    return "broke off, or answered something that is not HTTP/1.1"
 
 
 async def _receive(response: httpx2.Response, request: HttpRequest, values: Mapping[str, str], max_bytes: int) -> _Received:

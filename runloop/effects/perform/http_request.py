@@ -97,7 +97,7 @@ def build(args: Mapping[str, Any], ctx: CallContext, handles: SecretHandles) -> 
 def redirected(request: HttpRequest, location: str, ctx: CallContext, handles: SecretHandles) -> HttpRequest:
     """The request that follows a redirect of a read: judged like a first one, without credentials at another origin."""
     try:
-        url = urljoin(request.url, location).partition("#")[0]
+        url = urljoin(request.url, location.strip()).partition("#")[0].replace(" ", "%20")  # as browsers do
     except ValueError:
         url = location  # which names no host, and is refused for it
     if len(url) > LONGEST_URL:
