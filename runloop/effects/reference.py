@@ -47,7 +47,8 @@ Some calls change class with their arguments: `http.fetch` is a read for GET and
 lists as read-only, and `mail.send` is the action `mail.outbox` (reversible, nothing leaves the machine) until SMTP is configured.
 
 What `http.fetch` gets is text under the character set that the answer declares, else UTF-8, and base64 where it is neither; it follows
-at most 5 redirects, refuses compressed answers, and uses no proxy: it goes to the address that was checked. Paths are absolute or begin with `~/`, and have no `..`. Without `cwd` a program
+at most 5 redirects, refuses compressed answers, and uses no proxy: it goes to the address that was checked.
+Paths are absolute or begin with `~/`, and have no `..`. Without `cwd` a program
 runs in an empty directory, which is removed afterwards. Of its standard output and error 256 KiB each are kept.
 The `default` of `ask.person` is the answer of a person who types nothing, or lets `timeout_ms` pass; where nobody is there who could
 answer, the call is `unavailable`.
