@@ -14,7 +14,8 @@ from nodes_durable import opening
 from runloop.config import load
 from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
 from runloop.openings import parse_opening
-from runloop.runs.compose import limits_from, session
+from runloop.runs.compose import session
+from runloop.runs.obeying import limits_from
 from runloop.runs.places import open_knowledge
 from runloop.runs.replay import Replayer
 from runloop.runs.replaying import bundle_finder

@@ -297,7 +297,7 @@ def _seal(place: Path) -> None:
 
 
 async def _run_cases(bundle: Bundle, cases: list[Any], *, as_json: bool) -> list[Any]:
-    from runloop.runs.compose import limits_from
+    from runloop.runs.obeying import limits_from
     from runloop.sandbox import WorkerPool
     from runloop.testing import run_cases
 

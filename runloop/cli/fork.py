@@ -76,7 +76,7 @@ def fork(
 
 def _wanted(ref: str, at: str | None, params: list[str], answers: list[str], agents: list[str], *, yes: bool) -> _Wanted:
     from runloop.openings import parse_opening
-    from runloop.runs.compose import DiskLookup
+    from runloop.runs.disk import DiskLookup
     from runloop.runs.history import load_run
 
     with finding(ref) as found:

@@ -111,7 +111,7 @@ class _Taking:
 
     def _lookup(self, workdir: str | None) -> Lookup | None:
         """The names of the directory where the run's submitter was, while it is there."""
-        from runloop.runs.compose import DiskLookup
+        from runloop.runs.disk import DiskLookup
 
         there = workdir is not None and Path(workdir).is_dir()
         return DiskLookup(self.settings, Path(str(workdir))) if there else None

@@ -39,7 +39,8 @@ from runloop.daemon.traces.exporting import Exporting
 from runloop.dataclass import dataclass
 from runloop.effects import catalogue
 from runloop.errors import RunloopError, VerificationFailed
-from runloop.runs.compose import Session, clock_ms, session
+from runloop.runs.clock import clock_ms
+from runloop.runs.compose import Session, session
 from runloop.runs.results import RunHalted
 from runloop.runs.unfinished import Unfinished, unfinished_runs
 

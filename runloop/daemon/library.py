@@ -18,7 +18,7 @@ from runloop.bundles.errors import BundleNotFound
 from runloop.dataclass import dataclass
 from runloop.errors import Denied, InvalidInput, RunloopError, exhausted
 from runloop.openings.parse import examine
-from runloop.runs.compose import DiskLookup
+from runloop.runs.disk import DiskLookup
 from runloop.runs.lookup import SUFFIXES, OpeningText, find_opening
 from runloop.runs.places import opening_dirs
 

@@ -8,7 +8,7 @@ from runloop import __version__
 from runloop.daemon import metrics
 from runloop.daemon.library import Problem
 from runloop.kb import database
-from runloop.runs.compose import clock_ms
+from runloop.runs.clock import clock_ms
 
 if TYPE_CHECKING:
     from runloop.daemon.app import Daemon

@@ -11,7 +11,7 @@ from runloop.daemon.library import Problem
 from runloop.daemon.logs import logger
 from runloop.daemon.watching import Watcher
 from runloop.errors import RunloopError
-from runloop.runs.compose import clock_ms
+from runloop.runs.clock import clock_ms
 
 if TYPE_CHECKING:
     from runloop.daemon.app import Daemon

@@ -13,7 +13,7 @@ from runloop.daemon.library import Change
 from runloop.daemon.logs import logger
 from runloop.daemon.watching import Watcher
 from runloop.errors import RunloopError
-from runloop.runs.compose import clock_ms
+from runloop.runs.clock import clock_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable

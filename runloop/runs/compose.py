@@ -3,62 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
-import socket
-import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from runloop import __version__
 from runloop.bundles import load_bundle
-from runloop.bundles.signature import refused, trusted
-from runloop.config.paths import SYSTEM_CONFIG
 from runloop.dataclass import dataclass
-from runloop.errors import Denied, Where
 from runloop.kb import AsyncLedger
-from runloop.kb.search import DOMAINS
-from runloop.links import followed
-from runloop.openings.budget import least
-from runloop.policy import Capabilities
+from runloop.runs.clock import clock_ms
+from runloop.runs.disk import DiskLookup
 from runloop.runs.grants import FILE as GRANTS
 from runloop.runs.grants import StandingGrants
 from runloop.runs.history import load_run
 from runloop.runs.kept import DIRECTORY as KEPT
 from runloop.runs.kept import KeptOnDisk
-from runloop.runs.lookup import OpeningText, named_opening
 from runloop.runs.manager import RunManager
+from runloop.runs.obeying import limits_from, model_limits, node_limits, rules_from
 from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
-from runloop.runs.places import agent_signers, bundle_store, kept_files, open_knowledge, opening_dirs, secret_store
-from runloop.runs.ports import CapabilityLimits, KnowledgeForAgents, LedgerSentLog
+from runloop.runs.performers import performers as make_performers
+from runloop.runs.places import open_knowledge, secret_store
 from runloop.runs.pressure import Load, Pressure
-from runloop.runs.reports import Reports
-from runloop.runs.services import RunRules, Services
+from runloop.runs.services import Services
 from runloop.runs.sources import OwnRuns
-from runloop.runs.spawns import Spawn
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox import WorkerPool, guest_digest
-from runloop.sandbox.spec import MIB, Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from runloop.bundles import Bundle
-    from runloop.bundles.manifest import Limits as BundleLimits
     from runloop.config import Settings
-    from runloop.effects.perform.mail import MailSettings
-    from runloop.effects.perform.secrets import SecretHandles, SecretStore
-    from runloop.effects.types import Performer
+    from runloop.effects.perform.secrets import SecretStore
     from runloop.kb import KnowledgeBase
     from runloop.kb.writer import StallListener
     from runloop.models.broker import Broker
     from runloop.runs.operator import Operator
     from runloop.runs.services import Lookup
-    from runloop.runs.turns import Limit
     from runloop.runs.unfinished import Unfinished
     from runloop.sandbox import CompileProgress
     from runloop.sandbox.starting import Started
@@ -91,98 +75,6 @@ class Session:
         self.manager.services.turns.allow(*node_limits(settings, self.pool, self.pressure))
         self.models.allow(*model_limits(settings))
         await self._world.close_old_brokers(used=bool(self.manager.active))
-
-
-def clock_ms() -> int:
-    """Unix milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-def limits_from(settings: Settings) -> Callable[[Bundle], Limits]:
-    """The limits of an agent: its manifest's, never above the configured ones."""
-    memory, wall = settings.get("sandbox.memory_mb") * MIB, settings.get("sandbox.wall_ms")
-    output, hostcalls, fuel = (settings.get(f"sandbox.{name}") for name in ("output_bytes", "hostcalls", "fuel"))
-
-    @lru_cache(256)
-    def capped(own: BundleLimits) -> Limits:
-        return Limits(
-            memory_bytes=least(own.memory_bytes, memory) or memory,
-            wall_ms=least(own.wall_ms, wall) or wall,
-            fuel=least(own.fuel, fuel),
-            output_bytes=least(own.output_bytes, output) or output,
-            hostcalls=hostcalls if own.hostcalls is None else min(own.hostcalls, hostcalls),
-        )
-
-    return lambda bundle: capped(bundle.limits)
-
-
-def rules_from(settings: Settings) -> RunRules:
-    """What the settings and hard limits say about every run."""
-    usd = settings.get("policy.max_usd")
-    in_advance = settings.get("security.approve_in_advance")
-    return RunRules(
-        confirm_external_actions=settings.get("security.confirm_external_actions"),
-        audit_on_deny=settings.get("security.caps.audit_on_deny"),
-        audit_on_allow=settings.get("security.caps.audit_on_allow"),
-        max_parallel=settings.get("runtime.max_nodes_per_run"),
-        max_tokens=settings.get("policy.max_tokens"),
-        max_usd_micros=None if usd is None else round(usd * 1_000_000),
-        denied_actions=frozenset(settings.get("policy.deny_actions")),
-        approve_in_advance=None if in_advance is None else frozenset(in_advance),
-        evict_after_ms=settings.get("runtime.evict_after_ms"),
-        park_after_ms=settings.get("runtime.park_after_ms"),
-    )
-
-
-def protected_paths(settings: Settings) -> tuple[str, ...]:
-    """What belongs to Runloop itself, as named and as resolved: no policy file can grant an agent access to it."""
-    directories, state = settings.directories, settings.base.state
-    own = [
-        *(directories.pog, directories.agents, directories.openings, directories.token, directories.outbox, directories.cache),
-        *(state / name for name in ("secrets", "keys", "policy-overrides", "config.yaml", "sock", GRANTS)),
-        settings.get("security.secrets.root"),
-        *settings.base.user_files,
-        SYSTEM_CONFIG,
-    ]
-    return tuple(dict.fromkeys(spelled for path in own for spelled in (str(path), os.path.realpath(path))))
-
-
-def node_limits(settings: Settings, pool: WorkerPool, pressure: Pressure) -> tuple[Limit, int]:
-    """How many nodes may work at a time over all runs, and of one run."""
-    most = settings.get("runtime.max_agents")
-    return lambda: pressure.held(most or pool.places), settings.get("runtime.max_nodes_per_run")
-
-
-def model_limits(settings: Settings) -> tuple[int, int]:
-    """How many model calls may be under way over all runs, and of one run."""
-    return settings.get("models.broker.max_calls"), settings.get("models.broker.max_calls_per_run")
-
-
-class DiskLookup:
-    """Agents and openings as they lie on the disk now, as the settings say; ``workdir`` adds names of a working directory."""
-
-    def __init__(self, settings: Settings, workdir: Path | None = None) -> None:
-        self.settings = settings
-        self.bundles = bundle_store(settings, workdir=workdir)
-        self._limit = CapabilityLimits.of(settings)
-        self._workdir = workdir
-
-    def agent(self, name: str, variant: str | None) -> Bundle:
-        """The verified bundle, narrowed by the hard limits."""
-        return self._limit.narrow(_trusted(self.bundles.resolve(name, variant), self.settings))
-
-    def narrowed(self, bundle: Bundle) -> Bundle:
-        """A bundle that was verified elsewhere, cut down to what it may do here."""
-        return self._limit.narrow(_trusted(self.bundles.narrowed(bundle), self.settings))
-
-    def at(self, path: Path) -> Bundle:
-        """The sound bundle in a directory, cut down like any other."""
-        home = self.settings.base.home
-        return self.narrowed(load_bundle(followed(path), home=None if home is None else str(home), env=os.environ))
-
-    def opening(self, name: str) -> OpeningText:
-        """The opening's text, by its name: agents ask for it, who may not read files."""
-        return named_opening(name, opening_dirs(self.settings, self._workdir))
 
 
 @asynccontextmanager
@@ -295,7 +187,7 @@ class _World:
 
         hosts = self.settings.get("security.secrets.hosts")
         handles = SecretHandles(self.store, lambda secret_id: hosts.get(secret_id, ()))
-        performers = _performers(self.settings, manager, self.operator, self.kb, self.ledger, self.brokers[-1], handles, self.store)
+        performers = make_performers(self.settings, manager, self.operator, self.kb, self.ledger, self.brokers[-1], handles, self.store)
         for name in ("model.complete", "model.embed"):
             performers[name] = InTurn(performers[name], self.models)
         manager.services.performers.update(performers)
@@ -317,97 +209,8 @@ class _World:
             await broker.aclose()
 
 
-def _trusted(bundle: Bundle, settings: Settings) -> Bundle:
-    if settings.get("security.caps.fail_on_empty") and bundle.caps == Capabilities():
-        raise Denied(
-            f"agent {bundle.ref} has no capabilities, and security.caps.fail_on_empty is true",
-            code="policy.denied.no_capabilities",
-            where=Where(file=str(bundle.root), key="security.caps.fail_on_empty"),
-            hint="grant it in policy.caps what it needs, or set it to false: an agent without capabilities can only compute",
-        )
-    signers = agent_signers(settings)
-    if signers is not None and not trusted(bundle, signers):
-        raise refused(bundle)
-    return bundle
-
-
 def _broker(settings: Settings, store: SecretStore) -> Broker:
     from runloop.models.broker import Broker
     from runloop.runs.model_settings import model_settings
 
     return Broker(model_settings(settings), store.get)
-
-
-def _mail(settings: Settings) -> MailSettings:
-    from runloop.effects.perform.mail import MailSettings
-    from runloop.effects.perform.mail_message import local_identity
-    from runloop.effects.perform.mail_smtp import SmtpSettings
-
-    host = settings.get("mail.smtp.host")
-    smtp = None
-    if host is not None:
-        keys = ("port", "tls", "user", "secret_id", "timeout_ms")
-        smtp = SmtpSettings(host, *(settings.get(f"mail.smtp.{key}") for key in keys))
-    local = local_identity(_user_name(), socket.gethostname())
-    return MailSettings(settings.directories.outbox, local, settings.get("mail.from"), smtp)
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a uid without a passwd entry
-        return f"uid{os.getuid()}"
-
-
-def _performers(
-    settings: Settings,
-    manager: RunManager,
-    operator: Operator,
-    kb: KnowledgeBase,
-    ledger: AsyncLedger,
-    broker: Broker,
-    handles: SecretHandles,
-    store: SecretStore,
-) -> dict[str, Performer]:
-    from runloop.effects.perform.artifact import EmitArtifact
-    from runloop.effects.perform.ask import AskPerson
-    from runloop.effects.perform.emit import CheckpointMark, EmitLog, EmitProgress
-    from runloop.effects.perform.exec import ExecRun
-    from runloop.effects.perform.files import FilesList, FilesRead
-    from runloop.effects.perform.files_write import FilesWrite
-    from runloop.effects.perform.http import HttpFetch
-    from runloop.effects.perform.kb import KbGet, KbPropose, KbQuery, KbSearch
-    from runloop.effects.perform.mail import MailSend
-    from runloop.effects.perform.model import ModelComplete, ModelEmbed
-    from runloop.effects.perform.paths import PathRules
-    from runloop.effects.perform.secrets import SecretsHandle
-    from runloop.effects.perform.timer import TimerSleep
-
-    directories = settings.directories
-    knowledge = KnowledgeForAgents(kb)
-    rules = PathRules(home=settings.base.home, protected=protected_paths(settings))
-    blobs = kept_files(settings)
-    reports = Reports(manager)
-    return {
-        "model.complete": ModelComplete(broker, reports.budget_of, reports),
-        "model.embed": ModelEmbed(broker, reports.budget_of),
-        "kb.search": KbSearch(knowledge, DOMAINS),
-        "kb.get": KbGet(knowledge, DOMAINS),
-        "kb.query": KbQuery(knowledge),
-        "kb.propose": KbPropose(knowledge),
-        "http.fetch": HttpFetch(handles),
-        "files.read": FilesRead(rules),
-        "files.list": FilesList(rules),
-        "files.write": FilesWrite(rules, blobs),
-        "exec.run": ExecRun(rules),
-        "mail.send": MailSend(_mail(settings), LedgerSentLog(ledger, manager), store),
-        "ask.person": AskPerson(operator),
-        "secrets.handle": SecretsHandle(handles),
-        "spawn.agent": Spawn(manager, "agent"),
-        "spawn.opening": Spawn(manager, "opening"),
-        "timer.sleep": TimerSleep(),
-        "emit.progress": EmitProgress(reports),
-        "emit.log": EmitLog(reports),
-        "emit.artifact": EmitArtifact(directories.artifacts, reports),
-        "checkpoint.mark": CheckpointMark(reports),
-    }

@@ -99,7 +99,7 @@ async def replay_found(
 
     """
     from runloop.effects.perform.secrets import SecretHandles, SecretsHandle, SecretStore
-    from runloop.runs.compose import limits_from
+    from runloop.runs.obeying import limits_from
     from runloop.runs.replay import Replayer
     from runloop.sandbox import WorkerPool, guest_digest
     from runloop.sandbox.kept import kept_path

@@ -417,7 +417,7 @@ def test_every_command_explains_itself(rlp):
 def test_a_run_of_an_agent_without_capabilities_is_refused_where_the_settings_say_so(rlp, tmp_path):
     from runloop.config import load
     from runloop.errors import Denied
-    from runloop.runs.compose import DiskLookup
+    from runloop.runs.disk import DiskLookup
 
     rlp("scaffold", "reader", "--root", str(tmp_path / "mine"))
     bundle = tmp_path / "mine" / "reader"

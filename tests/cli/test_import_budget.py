@@ -123,7 +123,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "kb poison retry": ("kb poison retry", STORE, 102),
     "agent list": ("agent list", {"tomllib", "typer"}, 62),
     "agent show": ("agent show critic", {"tomllib", "typer"}, 62),
-    "agent check": ("agent check critic", {"jsonschema", "tomllib", "typer"}, 70),
+    "agent check": ("agent check critic", {"jsonschema", "tomllib", "typer"}, 74),
     "agent scaffold": ("agent scaffold --help", {"typer"}, 25),
     "agent build": ("agent build --help", {"typer"}, 25),
     "agent install": ("agent install nothing", {"tarfile", "tomllib", "typer"}, 65),

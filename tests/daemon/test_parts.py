@@ -25,7 +25,7 @@ from runloop.effects.types import CallContext
 from runloop.errors import InvalidInput, Unavailable
 from runloop.kb.redaction import NOTHING, Redactor
 from runloop.policy import Capabilities, Scope
-from runloop.runs.compose import DiskLookup
+from runloop.runs.disk import DiskLookup
 from runloop.runs.operator import ApprovalRequest
 from runloop.sandbox.restarts import RestartBudget
 

@@ -21,7 +21,7 @@ from runloop.daemon.traces.span import Span
 from runloop.daemon.traces.telling import KINDS, Telling
 from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
 from runloop.events import is_run_record
-from runloop.runs.compose import clock_ms
+from runloop.runs.clock import clock_ms
 
 if TYPE_CHECKING:
     from runloop.config import Settings
