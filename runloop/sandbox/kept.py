@@ -63,6 +63,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except OSError as refused:
         if refused.errno not in _NO_LINK:
             raise
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))  # whatever the umask is
         shutil.copyfile(source, target)
 
 

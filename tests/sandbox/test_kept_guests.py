@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import os
+import stat
 
 import pytest
 from tests_sandbox_helpers import SEED, START_MS, Host, python_spec
@@ -39,6 +40,19 @@ def test_where_no_link_can_be_made_the_guest_is_copied(tmp_path, monkeypatch, re
     path = kept_path(tmp_path, guest_digest())
     assert path.stat().st_ino != WASM.stat().st_ino
     assert path.read_bytes() == WASM.read_bytes()
+
+
+def test_a_copy_is_this_users_alone_whatever_the_umask_is(tmp_path, monkeypatch):
+    def refuse(_source, _target):
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(kept.os, "link", refuse)
+    before = os.umask(0)
+    try:
+        digest = keep_guest(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(kept_path(tmp_path, digest).stat().st_mode) == 0o600
 
 
 def test_a_guest_that_cannot_be_kept_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -54,7 +54,11 @@ _ISSUED: tuple[tuple[str, str], ...] = (
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{50,}"),
     ("eyJ", _JWT[3:]),
 )
-_BEGINNINGS = tuple(beginning for beginning, _ in _ISSUED)
+_SHORTEST = 15  # characters of an issued key
+_BEGINNINGS = {
+    sign: tuple(each for each, _ in _ISSUED if next((one for one in "-_./" if one in each), "") == sign) for sign in ("", *"-_./")
+}
+"""By the sign that stands in them: most texts have none of these, and are through after a few looks."""
 _TOKEN = lazy(r"(?<![A-Za-z0-9])(?:" + "|".join(re.escape(beginning) + rest for beginning, rest in _ISSUED) + ")")
 _BEARER = lazy(r"\b(?:bearer|basic)[ \t]+([A-Za-z0-9+/=_.~-]{12,})", re.IGNORECASE)
 
@@ -66,7 +70,12 @@ _GIVEN = lazy(  # what follows a telling name
     r"\\?[\"']?(?P<sign>\s{0,3}(?:=>|:=|[:=])\s{0,3}|[ \t])"
     r"(?:\\?\"(?P<double>[^\"\\\n]{1,4096})|\\?'(?P<single>[^'\\\n]{1,4096})|(?P<bare>[^\s\"'`<>{}\[\]()|,;&\\]{1,4096}))(?P<after>.?)"
 )
-_HINTS = (*_PASSWORDS, *_TOKENS, "bearer", "basic")
+_HINTS = (
+    *("pass", *(each for each in _PASSWORDS if "pass" not in each)),
+    *(each for each in _TOKENS if each not in {"credentials", "session-id", "sessionid", "session_id"}),
+    *("session", "bearer", "basic"),
+)
+"""One of these stands in every text that has a name of :data:`_PASSWORDS` or :data:`_TOKENS`, or ``Bearer``."""
 _PASSWORD_NAME = lazy(rf"(?:.*[_\-. ])?(?:{'|'.join(_PASSWORDS)}|pass|pin|otp)", re.IGNORECASE)
 _TOKEN_NAME = lazy(rf"(?:.*[_\-. ])?(?:[a-z]*(?:{'|'.join(_TOKENS[:-1])}|bearer)|{_KEYS}key)", re.IGNORECASE)
 _PLACEHOLDER = lazy(
@@ -89,7 +98,7 @@ def mask_keys(text: str, salt: str) -> str:
 
     if "PRIVATE KEY" in text:
         text = _ARMOUR.sub(whole, text)
-    if any(map(text.__contains__, _BEGINNINGS)):
+    if len(text) >= _SHORTEST and any(sign in text and any(map(text.__contains__, begin)) for sign, begin in _BEGINNINGS.items()):
         text = _TOKEN.sub(whole, text)
     lowered = _lowered(text)
     if any(map(lowered.__contains__, _HINTS)):

@@ -253,7 +253,13 @@ def test_a_text_is_masked_the_same_however_often_it_is_met_and_wherever_it_stand
 KEY_LETTERS = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"), min_size=36, max_size=48)
 
 
-@given(st.sampled_from(["sk-", "ghp_", "glpat-", "hf_", "gsk_", "npm_", "xoxb-", "sk_live_"]), KEY_LETTERS, SURROUNDINGS)
+BEGINNINGS = (
+    *("sk-", "ghp_", "github_pat_", "glpat-", "hf_", "gsk_", "npm_", "xoxb-", "xapp-", "sk_live_", "rk_test_", "whsec_", "ya29.", "1//0"),
+    *("GOCSPX-", "xai-", "pplx-", "tvly-", "nvapi-", "r8_", "glsa_", "lin_api_", "tskey-"),
+)
+
+
+@given(st.sampled_from(BEGINNINGS), KEY_LETTERS, SURROUNDINGS)
 def test_no_issued_key_survives_in_any_text_around_it(beginning, rest, around):
     shown = masked(f"{around[0]}{beginning}{rest}{around[1]}")
     assert rest not in shown
