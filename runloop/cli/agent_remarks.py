@@ -12,6 +12,8 @@ from runloop.errors import RunloopError, Where
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
 
+_SURELY_TAKEN = 600 * 1024
+"""Bytes of files that a guest is given in any case: JSON makes at most six of one."""
 _SWITCHES = frozenset({"time", "model", "mail", "ask"})
 
 
@@ -80,12 +82,14 @@ def data_left_out(root: Path, bundle: Bundle | None) -> list[RunloopError]:
 
 def too_large(root: Path, bundle: Bundle | None) -> list[RunloopError]:
     """That a Python agent's files are more bytes than a guest is given, so that no run of it begins."""
+    from runloop.bundles.bundle import bytes_of
+
+    if bundle is None or bundle.kind != "python" or bytes_of(bundle.files) <= _SURELY_TAKEN:
+        return []
     from runloop.bundles.errors import BundleInvalid
     from runloop.sandbox.contents import Contents
     from runloop.sandbox.spec import MAX_REQUEST_BYTES
 
-    if bundle is None or bundle.kind != "python":
-        return []
     sources = bundle.sources()
     given = Contents()
     size = len(given.of_sources(bundle.digest, sources)[0]) + len(given.of_data(bundle.digest, bundle.data()))

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Check what runs need.")
 _LOW_BYTES = 500_000_000
 _FAST_VERIFY_EVENTS = 20_000
-_CONNECT_S = 3.0
 _FILES = ("system", "user")
 
 
@@ -229,43 +228,19 @@ def _secrets(settings: Settings) -> Finding:
 
 
 def _models(settings: Settings) -> Finding:
-    from urllib.parse import urlsplit
+    from runloop.cli.doctor_models import unreachable
 
     providers = [each for each in settings.get("models.broker.providers") if each["kind"] != "none"]
     if not providers:
         return Finding(
             "models", "warn", "none is configured; agents that need one say so", "`rlp init` looks for one; docs/models.md has examples"
         )
-    unreachable = []
-    for provider in providers:
-        try:
-            url = urlsplit(provider["base_url"] or "")
-            port = url.port or (80 if url.scheme == "http" else 443)
-        except ValueError as error:
-            unreachable.append(f"{provider['id']} ({error})")
-            continue
-        if url.hostname is not None and not waited(_connects(url.hostname, port)):
-            unreachable.append(f"{provider['id']} ({url.hostname}:{port})")
-    if unreachable:
-        return Finding(
-            "models",
-            "fail" if len(unreachable) == len(providers) else "warn",
-            f"not reachable: {', '.join(unreachable)}",
-            "start it, or correct base_url",
-        )
+    without = [said for each in providers if (said := unreachable(each)) is not None]
+    if without:
+        state: Literal["fail", "warn"] = "fail" if len(without) == len(providers) else "warn"
+        hint = "start it, or correct base_url; a proxy is what HTTPS_PROXY, ALL_PROXY and NO_PROXY say"
+        return Finding("models", state, f"not reachable: {', '.join(without)}", hint)
     return Finding("models", "ok", f"reachable: {', '.join(each['id'] for each in providers)}")
-
-
-async def _connects(host: str, port: int) -> bool:
-    import asyncio
-
-    try:
-        async with asyncio.timeout(_CONNECT_S):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
 
 
 def _disk(settings: Settings) -> Finding:

@@ -305,6 +305,45 @@ def test_doctor_names_a_provider_whose_address_is_none(home, capsys, url, why):
     assert f"far ({why}" in found["models"]["detail"]
 
 
+@pytest.fixture
+def far(home, monkeypatch):
+    """Write settings with a provider that nobody reaches without a proxy."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    config = home / ".runloop" / "config.yaml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text('models: {broker: {providers: [{id: far, kind: http_ollama, base_url: "https://models.example.invalid"}]}}\n')
+
+
+def about_models(capsys):
+    main(["doctor", "--json"])
+    return next(each for each in json.loads(capsys.readouterr().out) if each["name"] == "models")
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize("form", ["{}", "http://{}", "http://user:pw-of-it@{}"])
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_doctor_goes_through_the_proxy_that_calls_go_through(capsys, monkeypatch, form, name):
+    with server({}) as (port, _):
+        monkeypatch.setenv(name, form.format(f"127.0.0.1:{port}"))
+        assert about_models(capsys)["detail"] == "reachable: far"
+        monkeypatch.setenv("NO_PROXY", "example.invalid")
+        assert about_models(capsys)["detail"] == "not reachable: far (models.example.invalid:443)"
+        monkeypatch.delenv("NO_PROXY")
+
+    assert about_models(capsys)["detail"] == (
+        f"not reachable: far (models.example.invalid:443, through the proxy 127.0.0.1:{port} of the environment)"
+    )
+
+
+@pytest.mark.usefixtures("far")
+def test_doctor_says_of_a_proxy_that_calls_cannot_use_that_it_is_none(capsys, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:pw-of-it@127.0.0.1:1080")
+
+    assert about_models(capsys)["detail"] == "not reachable: far (the proxy that the environment names speaks no HTTP)"
+
+
 def test_doctor_checks_everything_else_beside_a_file_of_settings_that_is_broken(home, capsys):
     (home / ".runloop").mkdir(mode=0o700, exist_ok=True)
     (home / ".runloop/config.yaml").write_text("modles: {}\nroutr: {}\n")

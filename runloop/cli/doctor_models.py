@@ -1,0 +1,60 @@
+"""Whether the providers of models can be reached, the way on which the broker goes to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from runloop.cli.link import waited
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CONNECT_S = 3.0
+
+
+def unreachable(provider: Mapping[str, Any]) -> str | None:
+    """What of a provider cannot be reached; None where it can."""
+    name, base = provider["id"], provider["base_url"] or ""
+    try:
+        host, port = _place(base)
+        proxy = _proxy(base)
+        via, via_port = (host, port) if proxy is None else _place(proxy)
+    except ValueError as error:
+        return f"{name} ({error})"
+    if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
+        return f"{name} (the proxy that the environment names speaks no HTTP)"
+    if host is None or waited(_connects(via or "", via_port)):
+        return None
+    return f"{name} ({host}:{port})" if proxy is None else f"{name} ({host}:{port}, through the proxy {via}:{via_port} of the environment)"
+
+
+def _place(url: str) -> tuple[str | None, int]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)
+
+
+def _proxy(base: str) -> str | None:
+    """The proxy that the environment names for an address; None where there is none for it."""
+    from urllib.request import getproxies_environment, proxy_bypass_environment
+
+    from runloop.models.settings import is_loopback
+
+    parts = urlsplit(base)
+    host, proxies = parts.hostname or "", getproxies_environment()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or is_loopback(host) or proxy_bypass_environment(host, proxies):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+async def _connects(host: str, port: int) -> bool:
+    import asyncio
+
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
