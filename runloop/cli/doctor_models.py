@@ -36,14 +36,14 @@ def _place(url: str) -> tuple[str | None, int]:
 
 def _proxy(base: str) -> str | None:
     """The proxy that the environment names for an address; None where there is none for it."""
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib.request import getproxies, proxy_bypass
 
     from runloop.models.settings import is_loopback
 
     parts = urlsplit(base)
-    host, proxies = parts.hostname or "", getproxies_environment()
+    host, proxies = parts.hostname or "", getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or is_loopback(host) or proxy_bypass_environment(host, proxies):
+    if not proxy or is_loopback(host) or proxy_bypass(host):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 
