@@ -52,6 +52,20 @@ def test_a_run_that_ended_has_its_times_from_its_last_record(records):
     assert all(end is not None for node in run.nodes.values() for _, end in node.lanes)
 
 
+def test_a_run_has_used_what_was_asked_and_what_was_answered(waiting):
+    run, last = folded(waiting), waiting[-1]
+    for number in (1, 2):
+        meta = {"node": "send", "attempt": 1, "call": 70 + number, "name": "model.complete", "tokens_in": 40, "tokens_out": 2}
+        take(run, {**last, "seq": last["seq"] + number, "kind": "effect.completed", "meta": meta})
+    assert run.spent_tokens() == 84
+
+
+def test_a_run_is_under_way_since_it_was_submitted_until_it_starts(waiting):
+    submitted = {**waiting[0], "meta": {**waiting[0]["meta"], "params": "not shown"}}
+    run = folded([submitted])
+    assert (run.submitted_ms, run.elapsed_ms(waiting[0]["ts_ms"] + 7), run.params) == (waiting[0]["ts_ms"], 7, {})
+
+
 def test_what_a_run_cost_is_not_known_where_the_price_of_a_call_is_not(waiting):
     run, last = folded(waiting), waiting[-1]
     for number, usd in enumerate(({"usd": 0.25}, {}), 1):
@@ -140,6 +154,8 @@ def test_text_that_is_still_coming_is_kept_with_its_call(waiting):
     take(run, delta)
     take(run, {**delta, "meta": {**delta["meta"], "text": "ue", "at": 2}})
     assert run.crossings["colour/1/1"].coming == "blue"
+    take(run, {**delta, "meta": {**delta["meta"], "text": "red"}})
+    assert run.crossings["colour/1/1"].coming == "red"
 
 
 def test_the_list_tells_only_what_no_record_told(waiting):
@@ -156,7 +172,7 @@ def test_the_list_tells_only_what_no_record_told(waiting):
 def test_a_node_that_failed_and_is_tried_again_is_not_over(waiting):
     run = folded(waiting[:8])
     failed = {**waiting[10], "seq": 9, "meta": {"node": "contact", "attempt": 1, "status": "error", "retry_ms": 5,
-              "error": {"code": "x.y", "message": "no\nmore", "hint": "", "retryable": True}}}  # fmt: skip
+              "error": {"code": "x.y", "message": "\n \nno\nmore", "hint": "", "retryable": True}}}  # fmt: skip
     take(run, failed)
     node = run.nodes["contact"]
     assert (node.state, node.errors, node.note, run.progress) == ("ready", 1, "no", (0, 4))

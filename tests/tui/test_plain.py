@@ -70,6 +70,13 @@ async def test_an_approval_is_decided_only_after_it_was_shown(plain, told, feed)
     assert [(name, decision.scope) for name, decision in feed.decided] == [(f"{RUN}/send/1/1", "once")]
 
 
+async def test_a_large_mail_is_fetched_and_said_whole_before_it_can_be_approved(plain, told, feed):
+    feed.blobs["ab"] = "first line\n" + "x" * 5_000 + "\nlast line"
+    plain.board.approvals[f"{RUN}/send/1/1"] = {**plain.board.approvals[f"{RUN}/send/1/1"], "what": {"$blob": "ab", "bytes": 5_020}}
+    shown = [line.strip() for line in await told("show 2")]
+    assert ("first line" in shown, "last line" in shown, sum(line.count("x" * 20) > 0 for line in shown) > 1) == (True, True, True)
+
+
 async def test_a_run_is_chosen_and_looked_at(told):
     with pytest.raises(InvalidInput) as caught:
         await told("ladder")

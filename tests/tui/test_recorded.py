@@ -47,7 +47,7 @@ async def test_a_question_that_was_open_when_a_file_ends_is_no_approval(waiting,
 async def test_a_file_may_begin_in_the_middle_of_a_run(records):
     board = await filled(StreamFeed(io.BytesIO(ndjson(records[9:])), "x"))
     (run,) = board.runs.values()
-    assert (run.state, run.seq) == ("succeeded", 25)
+    assert (run.state, run.seq, [line.seq for line in run.log]) == ("succeeded", 25, list(range(10, 26)))
 
 
 @pytest.mark.parametrize(
