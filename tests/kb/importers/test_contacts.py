@@ -91,6 +91,12 @@ def test_a_second_import_takes_nothing_new_and_writes_no_event(kb):
     assert kb.ledger.head().id == events
 
 
+def test_a_name_is_no_nickname_of_its_own(kb, tmp_path):
+    import_contacts(kb, [write(tmp_path / "a.vcf", card("FN:Ada", "NICKNAME:Ada,Countess", "EMAIL:ada@example.com"))])
+    ((_, _, _, nicknames, *_),) = people(kb)
+    assert nicknames == '["Countess"]'
+
+
 def test_a_changed_card_is_taken_again(kb, tmp_path):
     file = write(tmp_path / "a.vcf", card("FN:Ada", "EMAIL:ada@example.com"))
     import_contacts(kb, [file])
@@ -269,6 +275,7 @@ def test_binary_is_not_text():
         (["fn:Ada", "email:a@x"], ("Ada", ["a@x"])),
         (["ORG:Engines;;Dept", "EMAIL:a@x"], ("Engines, Dept", ["a@x"])),
         (["NICKNAME:Countess", "EMAIL:a@x"], ("Countess", ["a@x"])),
+        (["FN:Ada", "EMAIL:z@x", "EMAIL:a@x", "EMAIL;PREF=50:y@x", "EMAIL;PREF=50:b@x"], ("Ada", ["y@x", "b@x", "z@x", "a@x"])),
         (["FN:Ada", "EMAIL:a@x", "PHOTO;strange line", "X-@@@"], ("Ada", ["a@x"])),
         (["FN:Ada", "EMAIL;X-CUSTOM(CHARSET=UTF-8,ENCODING=QUOTED-PRINTABLE,=57=6F=72=6B):a@x"], ("Ada", ["a@x"])),
     ],

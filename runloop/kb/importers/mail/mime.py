@@ -173,7 +173,7 @@ def _boundaries(raw: bytes, start: int, end: int, mark: bytes) -> tuple[list[tup
             stop = end if stop < 0 else stop + 1
             tail = raw[after : min(stop, after + 100)].strip()
             if tail in {b"", b"--"}:
-                before = at - (2 if raw[at - 2 : at] == b"\r\n" else 1) if at > start else at
+                before = at - (2 if raw[at - 2 : at] == b"\r\n" else 1)
                 found.append((max(before, start), stop))
             if tail == b"--":
                 return found, True

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from runloop.kb.importers.mail.html import to_text
 from runloop.kb.importers.mail.message import read_message
 from runloop.kb.importers.mail.mime import MAX_DEPTH, MAX_PARTS, take_apart
+from runloop.kb.importers.mail.words import clean
 
 
 def message(*headers, body="text\n"):
@@ -125,6 +126,7 @@ def test_deep_and_wide_messages_are_bounded_and_say_so():
     assert f"parts are nested deeper than {MAX_DEPTH}; the innermost are kept as one attachment" in payload(deep)["problems"]
     wide = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 50_000
     assert f"more than {MAX_PARTS} parts; only those were read" in payload(wide)["problems"]
+    assert len(take_apart(wide if isinstance(wide, bytes) else wide.encode()).parts) == MAX_PARTS
     letters = b"Content-Type: message/rfc822\n\n" * 5000
     assert any("nested deeper" in problem for problem in payload(letters)["problems"])
 
@@ -202,3 +204,25 @@ def test_a_base64_body_of_any_length_is_read():
         data = bytes(range(65, 65 + size))
         raw = message("Content-Transfer-Encoding: base64", body=base64.b64encode(data).decode())
         assert payload(raw)["text"] == data.decode()
+
+
+@pytest.mark.parametrize("beside", ["text/calendar", "text/html", "application/x-nothing"])
+def test_a_text_that_is_there_in_html_alone_is_read_whatever_else_stands_beside_it(beside):
+    body = f"--b\nContent-Type: text/html\n\n<p>the words</p>\n--b\nContent-Type: {beside}\n\n<i>other</i>\n--b--\n"
+    assert "the words" in payload(message("Content-Type: multipart/alternative; boundary=b", body=body))["text"]
+
+
+def test_a_message_without_headers_is_all_body():
+    for empty in ("\n", "\r\n"):
+        found = take_apart(f"{empty}a\nb".encode())
+        assert [(part.start, part.end) for part in found.parts] == [(len(empty), len(empty) + 3)]
+
+
+def test_a_boundary_may_stand_at_the_beginning_of_the_body():
+    raw = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b--\n"
+    assert [raw[part.start : part.end] for part in take_apart(raw).parts] == [b"one"]
+
+
+def test_what_is_no_character_is_replaced_and_line_ends_are_those_of_unix():
+    assert clean("ä\ud800b\r\nd\re") == "ä\ufffdb\nd\ne"
+    assert clean("b\0c") == "b\ufffdc"
