@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import typer
@@ -67,7 +68,7 @@ def _made_again(found: dict[str, Any]) -> str:
     at_ms = found.get("socket_made_again_ms")
     if at_ms is None:
         return ""
-    return f" (somebody removed it; made again {_duration(found['started_ms'] + found['uptime_ms'] - at_ms)} ago)"
+    return f" (somebody removed it; made again {_duration(max(0, time.time_ns() // 1_000_000 - at_ms))} ago)"
 
 
 def _duration(ms: int) -> str:

@@ -39,7 +39,7 @@ from runloop.daemon.traces.exporting import Exporting
 from runloop.dataclass import dataclass
 from runloop.effects import catalogue
 from runloop.errors import RunloopError, VerificationFailed
-from runloop.runs.clock import clock_ms
+from runloop.runs.clock import clock_ms, since_boot_ms
 from runloop.runs.compose import Session, session
 from runloop.runs.results import RunHalted
 from runloop.runs.unfinished import Unfinished, unfinished_runs
@@ -115,6 +115,7 @@ class Daemon:
         self._notifier = notifier
         self._state = "starting"
         self.started_ms = clock_ms()
+        self._began = since_boot_ms()
         self._stopping: asyncio.Event = asyncio.Event()
         self._hurry: asyncio.Event = asyncio.Event()
         self._grace_ms: int | None = None
@@ -258,6 +259,11 @@ class Daemon:
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self.reloading.soon, "SIGHUP")
 
+    @property
+    def uptime_ms(self) -> int:
+        """How long it runs, by a clock that nobody sets and that goes on while the machine sleeps."""
+        return since_boot_ms() - self._began
+
     def _ready(self) -> None:
         self._state = "ready"
         gc.freeze()  # what is here now stays: the collector need not walk it again
@@ -265,7 +271,7 @@ class Daemon:
         self._notifier.systemd("READY=1", f"STATUS=serving {path}")
         self._notifier.starter({"ready": True, "pid": self.pid, "socket": path})
         self.bus.publish(STATE_TOPIC, _HELLO, {"v": 1, "state": "ready", "pid": self.pid, "version": __version__})
-        logger().info("ready", pid=self.pid, socket=path, ms=clock_ms() - self.started_ms, **self.library.counts)
+        logger().info("ready", pid=self.pid, socket=path, ms=self.uptime_ms, **self.library.counts)
         for problem in self.library.problems():
             logger().warning("not loaded", what=problem.what, name=problem.name, code=problem.error.code, why=problem.error.message)
 

@@ -36,7 +36,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "socket": str(daemon.bus.path),
         "socket_made_again_ms": daemon.reachable.made_again_ms,
         "started_ms": daemon.started_ms,
-        "uptime_ms": clock_ms() - daemon.started_ms,
+        "uptime_ms": daemon.uptime_ms,
         "mode": "system" if daemon.options.system else "user",
         "runs": {
             "running": hosting.running,

@@ -8,6 +8,7 @@ import re
 import select
 import socket
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from runloop.config import load
 from runloop.daemon import main, notify
+from runloop.daemon.app import Daemon
 from runloop.daemon.library import Library
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.metrics import RunCounters, prometheus, snapshot
@@ -349,3 +351,11 @@ async def test_a_prompt_is_told_where_its_line_goes_by_the_settings_in_force(dae
         second = await link.ask("route", line="$X --now", facts=facts)
     assert list(first) == ["version", "route", "rule", "blocked", "confidence", "exit", "reason"]
     assert (first["exit"], second["exit"], second["features"][0]["feature"]) == (10, 14, "pattern:zap --now")
+
+
+@pytest.mark.parametrize("off_ns", [-3600 * 10**9, 365 * 86_400 * 10**9], ids=["back", "forward"])
+def test_how_long_a_daemon_runs_is_the_same_when_somebody_sets_the_clock(monkeypatch, off_ns):
+    daemon = Daemon(None, None, None, None)
+    real = time.time_ns
+    monkeypatch.setattr("runloop.runs.clock.time.time_ns", lambda: real() + off_ns)
+    assert 0 <= daemon.uptime_ms < 3_600_000
