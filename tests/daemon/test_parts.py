@@ -16,7 +16,7 @@ import pytest
 
 from runloop.config import load
 from runloop.daemon import main, notify
-from runloop.daemon.app import Daemon
+from runloop.daemon.app import Daemon, Options
 from runloop.daemon.library import Library
 from runloop.daemon.logs import Log, logger
 from runloop.daemon.metrics import RunCounters, prometheus, snapshot
@@ -354,8 +354,9 @@ async def test_a_prompt_is_told_where_its_line_goes_by_the_settings_in_force(dae
 
 
 @pytest.mark.parametrize("off_ns", [-3600 * 10**9, 365 * 86_400 * 10**9], ids=["back", "forward"])
-def test_how_long_a_daemon_runs_is_the_same_when_somebody_sets_the_clock(monkeypatch, off_ns):
-    daemon = Daemon(None, None, None, None)
+def test_how_long_a_daemon_runs_is_the_same_when_somebody_sets_the_clock(tmp_path, monkeypatch, off_ns):
+    settings = load(env={"HOME": str(tmp_path)}, system_dir=tmp_path / "etc", cwd=tmp_path)
+    daemon = Daemon(settings, Options(lambda: settings), None, None)
     real = time.time_ns
     monkeypatch.setattr("runloop.runs.clock.time.time_ns", lambda: real() + off_ns)
     assert 0 <= daemon.uptime_ms < 3_600_000
