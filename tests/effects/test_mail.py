@@ -270,6 +270,22 @@ def test_names_and_subjects_in_any_script_are_encoded():
     assert max(len(line) for line in mail.content.split(b"\r\n")) <= 78
 
 
+def test_a_name_that_looks_encoded_is_the_name_that_was_written():
+    mail = composed(to=[{"name": "=?utf-8?q?Eve?=", "email": "ada@example.org"}])
+
+    assert parsed(mail.content)["To"].addresses[0].display_name == "=?utf-8?q?Eve?="
+
+
+def test_a_long_name_and_its_address_stand_on_two_lines():
+    people = [
+        {"name": "Augusta Ada King Countess of Lovelace of Ockham Park", "email": f"ada{n}@analytical.engine.example"} for n in range(3)
+    ]
+    mail = composed(to=people)
+
+    assert [each.display_name for each in parsed(mail.content)["To"].addresses] == [people[0]["name"]] * 3
+    assert max(len(line) for line in mail.content.split(b"\r\n")) <= 78
+
+
 def test_long_lines_and_dots_survive():
     text = "x" * 5000 + "\n.\n..dot\nFrom me\n"
 

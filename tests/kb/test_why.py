@@ -541,3 +541,8 @@ def test_a_file_is_known_by_its_content_wherever_it_lies(kb, tmp_path):
     assert [each.key for each in kb.find("renamed.txt", tmp_path)] == [f"artifact:{sha256}"]
     assert kb.find("renamed.txt") == []
     assert kb.find("other.txt", tmp_path) == []
+
+
+def test_an_event_that_never_was_is_told_as_that_and_not_as_archived(kb, letter):
+    steps, _, _ = explained(kb, "event:999999")
+    assert steps["event:999999"]["gone"] == "it is not in the ledger, and never was"

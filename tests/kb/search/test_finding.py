@@ -323,3 +323,13 @@ def test_a_telephone_number_is_found_however_it_is_written(kb, contact, typed, f
         ]
     )
     assert [hit.data["name"] for hit in kb.search(typed, ["contacts"]) if hit.data["match"] == "phone"] == found
+
+
+def test_marks_stand_in_the_excerpt_as_it_is_also_where_lower_case_has_another_length():
+    for excerpt, query, marked in (
+        ("İİİ Tea", "tea", ["Tea"]),
+        ("Über Tee", "uber", ["Über"]),
+        ("tea Teapot eat", "tea", ["tea", "Teapot"]),
+    ):
+        assert [excerpt[start:end] for start, end in marks_of(excerpt, query)] == marked
+    assert marks_of("tea tea tea", "tea", most=2) == [[0, 3], [4, 7]]
