@@ -21,6 +21,7 @@ HINTS: Final = {
 NO_STDIN: Final = "the agent read standard input (descriptor 0), which an agent does not have"
 """What is said where it was read by its number; ``sys.stdin`` is empty."""
 _NO_PROCESS: Final = "fork|forkpty|system|posix_spawnp?|exec\\w+|kill|killpg|waitpid"
+_NO_USER: Final = r"\nRuntimeError: Could not determine home directory|\nOSError: No username set in the environment"
 _SAID: Final = (
     (
         r"\n(?:FileNotFoundError: \[Errno 44\]|OSError: \[Errno 69\]) ",
@@ -40,7 +41,7 @@ _SAID: Final = (
     ),
     (r"\nEOFError(?:: EOF when reading a line)?$", "nobody types into an agent; use runloop_agent.ask.person"),
     (
-        r'  File "<frozen os>", line \d+, in (?:__getitem__|__delitem__)\nKeyError: ',
+        rf'  File "<frozen os>", line \d+, in (?:__getitem__|__delitem__)\nKeyError: |{_NO_USER}',
         "an agent has no environment: give values under `with`, and secrets by runloop_agent.secrets",
     ),
     (

@@ -9,7 +9,7 @@ import pytest
 from runloop.bundles.manifest import _LIMIT_KEYS
 from runloop.sandbox.outcome import accepted, checked, trapped
 from runloop.sandbox.remedies import HINTS, hint_of, place_of
-from runloop.sandbox.spec import MAX_REQUEST_BYTES
+from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError
 
 
 def test_every_limit_that_a_hint_names_is_a_key_of_the_manifest():
@@ -61,6 +61,16 @@ def test_the_cause_of_what_was_handled_has_none():
             raise ValueError("mine")  # noqa: B904 - what Python says of it is the point
 
     assert _told(raises) == ""
+
+
+@pytest.mark.parametrize(
+    "asks", ["__import__('pathlib').Path.home()", "__import__('getpass').getuser()", "__import__('os').environ['HOME']"]
+)
+async def test_who_asks_the_environment_is_told_that_there_is_none(asks, run):
+    with pytest.raises(GuestError) as failed:
+        await run(f"def run():\n    return {asks}\n")
+
+    assert "an agent has no environment" in failed.value.hint
 
 
 def test_a_result_that_is_too_large_is_not_helped_by_a_higher_limit():
