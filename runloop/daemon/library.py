@@ -222,7 +222,7 @@ class Library:
             if isinstance(error, Denied):  # what is not allowed does not serve as it was before either
                 entry.loaded = entry.digest = None
             return self._broken("agent", _ref(key), self._agents, key, entry, error)
-        changed = entry.loaded is None or entry.loaded != bundle or entry.error is not None
+        changed = entry.loaded != bundle or entry.error is not None
         entry.loaded, entry.digest, entry.error = bundle, bundle.digest, None
         self._agents[key] = entry
         return Change("agent", _ref(key), "loaded", bundle.digest) if changed else None

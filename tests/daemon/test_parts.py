@@ -209,6 +209,21 @@ def test_where_no_file_can_be_opened_agents_and_openings_are_not_taken_for_gone(
     assert (failed.value.code, library.counts, min(before.values()) > 0) == ("system.exhausted", before, True)
 
 
+def test_an_opening_that_is_put_back_as_it_was_is_told_to_be_whole_again(tmp_path):
+    library = Library(load(env={"HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}), lambda: 0)
+    path = tmp_path / "state" / "openings" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    good = "version: 0\nname: mine\nnodes: [{id: a, use: agent:critic}]\nedges: []\n"
+    path.write_text(good)
+    library.rescan()
+    path.write_text("version: 0\nname: [broken\n")
+    (broken,) = library.rescan()
+    path.write_text(good)
+    (again,) = library.rescan()
+    assert (broken.name, broken.state, again.name, again.state, library.problems()) == ("mine", "broken", "mine", "loaded", [])
+    assert library.rescan() == []
+
+
 def test_systemd_waits_for_a_start_that_works_and_not_for_one_that_hangs(tmp_path, monkeypatch):
     class Over:
         """So many looks, each after what the process used meanwhile."""
