@@ -25,6 +25,7 @@ from runloop.bus.subscription import DURABLE, REALTIME
 from runloop.bus.wire import Wire
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.rmp import DEFAULT_MAX_BODY, DEFAULT_TTL_MS
+from runloop.tasks import end_tasks
 
 CONNECT_S: Final = 5.0
 ACK_S: Final = 10.0
@@ -101,8 +102,7 @@ class BusClient:
         self._check_loop()
         self._closed = True
         if self._reconnecting is not None:
-            self._reconnecting.cancel()
-            await asyncio.gather(self._reconnecting, return_exceptions=True)
+            await end_tasks(self._reconnecting)
         if self._wire is not None:
             await self._wire.finish()
         self._give_up(None)

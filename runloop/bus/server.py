@@ -31,6 +31,7 @@ from runloop.bus.session import Peer
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
 from runloop.rmp import DEFAULT_TTL_MS
+from runloop.tasks import end_tasks
 
 REPLY: Final = "toolresult.ctrl.response.v1"
 _CLOSING_S: Final = 1.0
@@ -143,9 +144,7 @@ class BusServer:
             self.broker.goodbye(session, reason, now_ms())
         self.pump()
         self._lines = Lines()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         waiting = [connection.gone for connection in self._connections]
         if waiting:
             await asyncio.wait(waiting, timeout=_CLOSING_S)

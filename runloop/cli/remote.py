@@ -14,6 +14,7 @@ from runloop.cli.showing import exit_code
 from runloop.client.handle import result_of
 from runloop.dataclass import dataclass
 from runloop.errors import RunloopError
+from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from runloop.cli.person import TerminalPerson
@@ -60,7 +61,7 @@ class Shown:
         finally:
             with suppress(ValueError):
                 self.client.bus.on_reconnect.remove(self._ask_again)
-            await _end([*self._asking.values(), *self._lists, *([people] if people else [])])
+            await end_tasks(*self._asking.values(), *self._lists, *([people] if people else []))
 
     # ── the person ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,9 +179,3 @@ async def answer_at_terminal(client: Client, person: TerminalPerson, shown: Mapp
     decision = await person.decide(request)
     await client.answer(approval_id, approved=decision.approved, scope=decision.scope.value, rationale=decision.rationale)
     return True
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

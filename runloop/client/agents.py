@@ -15,6 +15,7 @@ from runloop.bus.topics import check_topic
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
 from runloop.rmp import EncodeError
+from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from runloop.bus.message import Message
@@ -97,9 +98,7 @@ async def serve(client: Client, handler: Callable[[Work], Awaitable[Ports]], *, 
             start(asyncio.create_task(_answer(client, name, message, handler, free)))
     finally:
         client.bus.on_reconnect.remove(announce_again)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
         with suppress(RunloopError):
             await work.close()
 

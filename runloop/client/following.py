@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from runloop.bus.errors import Disconnected, from_wire
 from runloop.bus.subscription import DURABLE
 from runloop.errors import EXIT_FAILED, EXIT_UNAVAILABLE, RunloopError, Unavailable
+from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from runloop.bus.inbox import Subscription
@@ -55,8 +56,7 @@ class Following:
         with suppress(ValueError):
             self._client.bus.on_reconnect.remove(self._reconnected)
         if self._check is not None:
-            self._check.cancel()
-            await asyncio.gather(self._check, return_exceptions=True)
+            await end_tasks(self._check)
         if self._sub is not None:
             with suppress(RunloopError):
                 await self._sub.close()

@@ -15,6 +15,7 @@ from runloop.bus.subscription import REALTIME
 from runloop.client.client import Client
 from runloop.errors import InvalidInput
 from runloop.rmp import DEFAULT_TTL_MS
+from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from runloop.bus.inbox import Subscription
@@ -125,9 +126,7 @@ async def _within(work: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
 async def _cancel_others() -> None:
     await asyncio.sleep(0)  # a task that never began would leave its coroutine behind
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await end_tasks(*others)
 
 
 def _closed() -> Disconnected:

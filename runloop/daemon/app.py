@@ -43,6 +43,7 @@ from runloop.runs.clock import clock_ms, since_boot_ms
 from runloop.runs.compose import Session, session
 from runloop.runs.results import RunHalted
 from runloop.runs.unfinished import Unfinished, unfinished_runs
+from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,7 +173,7 @@ class Daemon:
             vectors = Embedding(self.kb, lambda: self.settings)
             works = (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left), vectors.run())
             background = [self.keep(work) for work in works]
-            stack.push_async_callback(_cancel, background)
+            stack.push_async_callback(end_tasks, *background)
             started()
             self._ready()
             await self._stopping.wait()
@@ -398,9 +399,3 @@ class Daemon:
             self.bus.publish(METRICS_TOPIC, _METRICS, overview.snapshot(self), ttl_ms=ttl_ms)
             for topic, snapshot in self.natives.snapshots(clock_ms(), interval_ms):
                 self.bus.publish(topic, _METRICS, snapshot, ttl_ms=ttl_ms)
-
-
-async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

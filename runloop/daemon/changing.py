@@ -14,6 +14,7 @@ from runloop.kb.runs import root_of
 from runloop.runs.errors import child_of
 from runloop.runs.pausing import pause, resume
 from runloop.runs.unfinished import unfinished_runs
+from runloop.tasks import shielded
 
 if TYPE_CHECKING:
     from runloop.daemon.hosted import Hosted
@@ -106,10 +107,10 @@ class Changing:
                 return hosted
             await asyncio.wait({hosted.task})  # it is leaving memory, and hears of nothing any more
         if hosting.roster.has(run_id):
-            return await asyncio.shield(hosting.fetch(run_id))
+            return await shielded(hosting.fetch(run_id))
         state = await hosting.roster.state_of(run_id)
         if state == "unfinished" and await self._adopt(run_id):
-            return await asyncio.shield(hosting.fetch(run_id))
+            return await shielded(hosting.fetch(run_id))
         row = await asyncio.to_thread(hosting.kb.run, run_id) if state == "unfinished" else None
         if row is not None and row["parent_run_id"] is not None:
             raise child_of(run_id, root_of(row))

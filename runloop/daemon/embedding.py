@@ -12,6 +12,7 @@ from runloop.daemon.logs import logger
 from runloop.errors import RunloopError
 from runloop.kb.vectors import Meaning, Progress, catch_up
 from runloop.runs.meaning import meaning
+from runloop.tasks import shielded
 
 if TYPE_CHECKING:
     from runloop.config import Settings
@@ -57,7 +58,7 @@ class Embedding:
             return
         working = asyncio.ensure_future(asyncio.to_thread(self._work, chosen))
         try:
-            progress = await asyncio.shield(working)
+            progress = await shielded(working)
         except asyncio.CancelledError:
             self._stop.set()
             await asyncio.wait([working])  # the file is closed after this

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from runloop.errors import RunloopError
+from runloop.tasks import shielded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Coroutine
@@ -40,7 +41,7 @@ class Lookups:
             turn.release()
             raise
         looking.add_done_callback(partial(_end, turn))
-        return await asyncio.shield(looking)
+        return await shielded(looking)
 
     async def _heard(self, session: str) -> None:
         """Wait until an answer would be read; raises where it would not be."""

@@ -17,6 +17,7 @@ from runloop.kb.pruning.archived import ArchivedRuns
 from runloop.openings import parse_once
 from runloop.runs.forking import asks_for
 from runloop.runs.submission import Submission, submit_key
+from runloop.tasks import shielded
 
 if TYPE_CHECKING:
     from runloop.daemon.hosted import Hosted
@@ -84,14 +85,14 @@ class Submitting:
         """
         run_id = request.run_id
         if (coming := self._coming.get(run_id)) is not None:
-            await asyncio.shield(coming)
+            await shielded(coming)
         if (stored := self._stored(run_id)) is not None:
             self._check_same(request, stored)
             return await self._repeated(stored)
         self._check_room()
         taking = self._coming[run_id] = asyncio.ensure_future(self._take_in(request))
         taking.add_done_callback(lambda done: self._came(run_id, done))
-        hosted = await asyncio.shield(taking)  # once it is on its way to the ledger it is taken in, though nobody waits any more
+        hosted = await shielded(taking)  # once it is on its way to the ledger it is taken in, though nobody waits any more
         return {**hosted.shown(), "state": hosted.state, "repeated": False}
 
     def _came(self, run_id: str, taking: asyncio.Future[Hosted]) -> None:
@@ -112,7 +113,7 @@ class Submitting:
         forking = asyncio.ensure_future(self._fork(request, session))
         self._forks.add(forking)
         forking.add_done_callback(self._forks.discard)
-        return await asyncio.shield(forking)  # as a submission: once begun it is taken in
+        return await shielded(forking)  # as a submission: once begun it is taken in
 
     async def _fork(self, request: ForkRequest, session: str | None) -> dict[str, Any]:
         run_id, hosting = str(request.run_id), self.hosting

@@ -16,6 +16,7 @@ from runloop.runs.results import ChildCall, ChildResult, RunHalted, child_id
 from runloop.runs.run import Run
 from runloop.runs.submission import SEED_BYTES, Submission
 from runloop.runs.submitted import opening_of
+from runloop.tasks import shielded
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -44,7 +45,7 @@ class ChildRuns:
         making = asyncio.create_task(self._child_of(parent, call))
         try:
             with making_it:
-                run = await asyncio.shield(making)
+                run = await shielded(making)
         except asyncio.CancelledError:
             await self._unmake(parent, call, making)
             raise
@@ -120,7 +121,7 @@ class ChildRuns:
         parent.adopt(run)
         task = asyncio.create_task(self._manager.drive(run))
         try:
-            result = await asyncio.shield(task)
+            result = await shielded(task)
         except asyncio.CancelledError:
             if parent.recorder.halted:
                 run.halt()

@@ -30,6 +30,7 @@ from runloop.runs.services import Services
 from runloop.runs.sources import OwnRuns
 from runloop.runs.turns import InTurn, Turns
 from runloop.sandbox import WorkerPool, guest_digest
+from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -121,17 +122,12 @@ async def session(
         stack.push_async_callback(pool.close)
         pool.launch()  # the processes start while the rest is made
         starting = asyncio.ensure_future(pool.start())
-        stack.push_async_callback(_ended, starting)
+        stack.push_async_callback(end_tasks, starting)
         manager = RunManager(world.services(lookup or DiskLookup(settings)))
         world.fill(manager)
         await starting
         yield Session(manager, kb, pool, models, pressure, owner, world)
         await asyncio.to_thread(kb.sync)
-
-
-async def _ended(task: asyncio.Future[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from runloop.runs.recorder import Draft
 from runloop.runs.waits import Wait
 from runloop.sandbox.spec import Answer
 from runloop.sandbox.spec import CallError as GuestCallError
+from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from runloop.bundles import Bundle
@@ -202,8 +203,7 @@ class Crossings:
         """Stop the call that is under way, if there is one; ``stopped`` has its outcome then."""
         task, self._inflight = self._inflight, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
 
     def rewind(self, recorded: Iterable[Crossing]) -> None:
         """Begin again from the attempt's start, answered from ``recorded``."""

@@ -54,6 +54,7 @@ from runloop.runs.results import SPAWNS, ChildCall, Parked, RunHalted, RunResult
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
 from runloop.runs.waits import Waits
+from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -569,10 +570,8 @@ class Run:
         if self._held_starts:
             self._held_starts = [(command, started_ms) for command, started_ms in self._held_starts if command.node not in nodes]
         tasks = [task for node in nodes if (task := self.tasks.pop(node, None)) is not None]
-        for task in tasks:
-            task.cancel()
         if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
         for node in nodes:
             self.waits.end(node)
 

@@ -27,6 +27,7 @@ from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
 from runloop.private import make_private
 from runloop.sandbox.configuration import CONFIGURATION
+from runloop.tasks import shielded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -265,7 +266,7 @@ async def _whole(work: Awaitable[None]) -> None:
     """Wait for what a thread does to its end, also where nobody wants it any more: what it works on stays until then."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(task)
+        await shielded(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise

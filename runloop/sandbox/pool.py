@@ -21,6 +21,7 @@ from runloop.sandbox.restarts import RestartBudget
 from runloop.sandbox.spec import MAX_REQUEST_BYTES, GuestError, GuestResult, GuestSpec, Hostcall, InLine, Taped
 from runloop.sandbox.starting import THREADS, Started, cores, start_worker
 from runloop.sandbox.tape import Feed
+from runloop.tasks import end_tasks, shielded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,9 +108,7 @@ class WorkerPool:
         """Stop every guest and worker; no process is left when this returns."""
         self._closed = True
         background = [*self._starting, *self._compiling.values(), *([self._sweeper] if self._sweeper else [])]
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end_tasks(*background)
         if self._trying is not None:
             self._trying.cancel()
         self._refuse_waiting(Unavailable("the pool was closed", code="pool.closed"))
@@ -332,7 +331,7 @@ class WorkerPool:
                     self._compiling.pop((digest, fuel), None)
 
             task = self._compiling[digest, fuel] = asyncio.create_task(compile_once())
-        return await asyncio.shield(task)
+        return await shielded(task)
 
     async def _wait_for_place(self, line: collections.deque[asyncio.Future[_Place]], *, first: bool) -> _Place:
         """A place, which is reserved; ``first`` goes before those that wait already."""

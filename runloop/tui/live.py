@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runloop.dataclass import dataclass
 from runloop.errors import Denied, RunloopError, Unavailable
+from runloop.tasks import end_tasks
 from runloop.tui.board import Board
 from runloop.tui.deciding import Decision
 from runloop.tui.model import ENDED, Record, RunModel
@@ -192,9 +193,7 @@ class LiveFeed:
 
     async def _stop_fetching(self) -> None:
         """End what fetches: with the connection that it reads from."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         self._wanted.clear()
         self._fetching.clear()
 

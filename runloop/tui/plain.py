@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, RunloopError
+from runloop.tasks import end_tasks
 from runloop.text import clean, clean_line
 from runloop.tui.board import Board
 from runloop.tui.deciding import choices, decide, needs_comment
@@ -87,9 +88,7 @@ class Plain:
                 await tasks[1]  # it is all there: somebody may still look about
         finally:
             self.tell()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
         return EXIT_OK
 
     # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from runloop.effects.perform.process import Command, Finished, ResourceLimits, r
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Outcome, Prepared, invalid, require
 from runloop.errors import Where
 from runloop.policy.unasked import unasked_problem
+from runloop.tasks import shielded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +108,7 @@ class ExecRun:
                 hint="check that the program can be run by the user of Runloop",
             ) from error
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, own, ignore_errors=True))
+            await shielded(asyncio.to_thread(shutil.rmtree, own, ignore_errors=True))
         return Outcome(_result(finished), taint=frozenset({f"exec:{Path(data['program']).name}"}))
 
     async def _run(self, data: Mapping[str, Any], own: str, timeout_s: float, ctx: CallContext) -> Finished:

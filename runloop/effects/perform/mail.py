@@ -14,6 +14,7 @@ from runloop.effects.perform.ports import SentLog, SentMail
 from runloop.effects.perform.secrets import SecretStore, missing_hint
 from runloop.effects.perform.storage import write_new
 from runloop.effects.types import CallContext, CallError, CallErrorKind, EffectClass, Evidence, Outcome, Prepared, require
+from runloop.tasks import shielded
 
 if TYPE_CHECKING:
     import ssl
@@ -120,7 +121,7 @@ class MailSend:
         session = SmtpSession(smtp, self._tls)
         delivery = asyncio.ensure_future(asyncio.to_thread(session.deliver, mail, password))
         try:
-            await asyncio.shield(delivery)
+            await shielded(delivery)
         except asyncio.CancelledError:
             session.abort()
             await asyncio.wait([delivery])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from runloop.dataclass import dataclass
+from runloop.tasks import shielded
 
 SHELL = "/bin/sh"
 MARK = "RUNLOOP_EXEC"
@@ -99,11 +100,11 @@ async def run_command(command: Command) -> Finished:
     try:
         thread.start()
         try:
-            return await asyncio.shield(done)
+            return await shielded(done)
         except asyncio.CancelledError:
             os.write(wake_write, b"x")
             with suppress(Exception):
-                await asyncio.shield(done)
+                await shielded(done)
             raise
     finally:
         os.close(wake_write)
