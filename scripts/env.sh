@@ -25,20 +25,20 @@ find_python() {
     return 1
 }
 
-# ensure_programs NAME…: each a program and the Debian package that has it; installed by root where apt-get is there, else asked for. A Python that
-# can make environments goes with them where none is there, so that whoever installs packages is asked once and before all else.
+# ensure_programs NAME…: each a program and the Debian package that has it, or PROGRAM=PACKAGE; installed by root where apt-get is there, else asked for. A
+# Python that can make environments goes with them where none is there, so that whoever installs packages is asked once and before all else.
 ensure_programs() {
     local name missing=() packages
-    for name; do command -v "$name" >/dev/null 2>&1 || missing+=("$name"); done
-    packages=("${missing[@]}")
-    [ -x "$PY" ] || find_python >/dev/null || packages=(python3 python3-venv "${missing[@]}")
+    for name; do command -v "${name%=*}" >/dev/null 2>&1 || missing+=("$name"); done
+    packages=("${missing[@]#*=}")
+    [ -x "$PY" ] || find_python >/dev/null || packages=(python3 python3-venv "${packages[@]}")
     [ ${#packages[@]} -gt 0 ] || return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         printf '== Debian packages: %s\n' "${packages[*]}"
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/dev/null 2>&1 || true
     fi
     for name in "${missing[@]}"; do
-        command -v "$name" >/dev/null 2>&1 || fail "needs ${missing[*]}. On Debian and Ubuntu: apt-get install ${packages[*]}"
+        command -v "${name%=*}" >/dev/null 2>&1 || fail "needs ${missing[*]%=*}. On Debian and Ubuntu: apt-get install ${packages[*]}"
     done
 }
 
