@@ -152,7 +152,7 @@ def _confirmed(request: Request) -> Request:
 
 def _edited(request: Request, names: Sequence[str]) -> Request:
     """The request with what the person typed for these of its parameters; Enter keeps a value."""
-    from runloop.cli.run import param_pairs
+    from runloop.cli.params import param_pairs
 
     given: dict[str, Any] = dict(request.own)
     for name in names:

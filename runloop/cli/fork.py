@@ -15,7 +15,7 @@ from runloop.cli import context, output
 from runloop.cli.finding import finding, refuse_archived
 from runloop.cli.link import waited
 from runloop.cli.options import LinesOption
-from runloop.cli.run import param_pairs, strict_json
+from runloop.cli.params import param_pairs, strict_json
 from runloop.cli.showing import RunShown, exit_code, run_shown, show_compiling
 from runloop.dataclass import dataclass
 from runloop.errors import EXIT_OK, InvalidInput, Where

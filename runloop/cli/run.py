@@ -15,10 +15,10 @@ import typer
 from runloop.cli import context, output
 from runloop.cli.link import waited
 from runloop.cli.options import LinesOption
+from runloop.cli.params import param_pairs, params_object
 from runloop.cli.showing import RunShown, exit_code, run_shown, show_compiling
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError, Where
-from runloop.text import fitted, legible
 
 if TYPE_CHECKING:
     from runloop.client import Client, RunHandle
@@ -40,7 +40,12 @@ app = typer.Typer(add_completion=False, help="Run an opening and show what happe
 @app.command()
 def run(
     opening: Annotated[str, typer.Argument(help="An opening's file or name.")],
-    params: Annotated[str | None, typer.Option("--params", metavar="JSON", help="Parameters, as one JSON object.")] = None,
+    params: Annotated[
+        str | None,
+        typer.Option(
+            "--params", metavar="JSON", help="Parameters, as one JSON object; @FILE reads it from a file, @- from standard input."
+        ),
+    ] = None,
     param: Annotated[list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="One parameter; may be repeated.")] = None,
     *,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, also when a daemon is there.")] = False,
@@ -111,75 +116,6 @@ def _load(name: str, settings: Settings, params: str | None, pairs: list[str]) -
         declared = parse_opening(found.source, file=found.file, params=given or None).params
         given.update(param_pairs(pairs, declared, given))
     return Chosen(parse_opening(found.source, file=found.file, params=given or None), found, given)
-
-
-def params_object(text: str | None) -> dict[str, Any]:
-    """What `--params` gives; without it nothing."""
-    if text is None:
-        return {}
-    _check_bytes(text, Where(key="--params"))
-    try:
-        value = strict_json(text)
-    except ValueError as error:
-        where = Where(key="--params")
-        raise InvalidInput(
-            f"--params is not JSON: {error}", code="run.params", where=where, hint="""for example --params '{"topic": "Q4"}'"""
-        ) from error
-    if not isinstance(value, dict):
-        hint = """for example --params '{"topic": "Q4"}'"""
-        raise InvalidInput("params must be a JSON object", code="run.params", where=Where(key="--params"), hint=hint)
-    return value
-
-
-def param_pairs(pairs: list[str], declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """``key=value`` options in the type of the parameter's default: text stays text, everything else is read as JSON."""
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        where = Where(key=f"-p {legible(key)}")
-        if not equals or not key:
-            raise InvalidInput(f"-p takes KEY=VALUE, not {pair!r}", code="run.params", where=where, hint="for example -p topic='Q4 plan'")
-        if key in values or key in given:
-            raise InvalidInput(f"the parameter {key!r} is given twice", code="run.params", where=where, hint="give it once")
-        _check_bytes(pair, where)
-        default = declared.get(key)
-        if default is None or isinstance(default, str):
-            values[key] = text
-            continue
-        try:
-            values[key] = strict_json(text)
-        except ValueError as error:
-            whole = json.dumps(default, ensure_ascii=False)
-            like = fitted(whole, 80)
-            why = "" if isinstance(error, json.JSONDecodeError) else f": {error}"
-            message = f"the parameter {key!r} must be JSON like its default {like}, and {text[:80]!r} is not{why}"
-            example = whole if like == whole and "'" not in whole else '["a", "b"]' if isinstance(default, list) else '{"key": "value"}'
-            raise InvalidInput(message, code="run.params", where=where, hint=f"for example -p {key}='{example}'") from error
-    return values
-
-
-def _check_bytes(text: str, where: Where) -> None:
-    """Refuse an argument whose bytes are no UTF-8; Python hands them on as lone surrogates."""
-    if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
-        hint = "set the terminal to UTF-8, or convert it: iconv -f LATIN1 -t UTF-8"
-        raise InvalidInput(f"{legible(text)[:80]!r} holds bytes that are no UTF-8", code="run.params", where=where, hint=hint)
-
-
-def strict_json(text: str) -> Any:
-    """``text`` as JSON, where no key stands twice; anything that is not is a ValueError."""
-    try:
-        return json.loads(text, object_pairs_hook=_each_key_once)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    for key, item in pairs:
-        if key in value:
-            raise ValueError(f"the key {key!r} stands twice")
-        value[key] = item
-    return value
 
 
 def _check_detach(given: Mapping[str, object]) -> None:

@@ -58,7 +58,7 @@ BUDGET: dict[str, tuple[str, set[str], int]] = {
     "init": ("init --help", {"typer"}, 16),
     "run": ("run --help", {*LOOP, "typer"}, 20),
     "ask": ("ask --help", {*LOOP, "typer"}, 20),
-    "attach": ("attach last", {*DAEMON, *STORE}, 129),
+    "attach": ("attach last", {*DAEMON, *STORE}, 130),
     "cancel": ("cancel last", {*DAEMON, *STORE}, 166),
     "pause": ("pause", {"typer"}, 20),
     "resume": ("resume --help", {"typer"}, 20),

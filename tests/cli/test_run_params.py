@@ -1,8 +1,11 @@
 """`-p KEY=VALUE` of `rlp run` and `rlp fork`: in the type of the default, or refused in words that say what to write."""
 
+import io
+
 import pytest
 
-from runloop.cli.run import param_pairs, params_object, working_directory
+from runloop.cli.params import param_pairs, params_object
+from runloop.cli.run import working_directory
 from runloop.errors import InvalidInput
 
 LONG = ["Q4 plan"] * 20
@@ -55,6 +58,42 @@ def test_params_with_bytes_that_are_no_text_are_refused_in_the_same_words():
     with pytest.raises(InvalidInput) as caught:
         params_object('{"text": "\udcff"}')
     assert (caught.value.message, caught.value.where.key) == ("""'{"text": "\ufffd"}' holds bytes that are no UTF-8""", "--params")
+
+
+def test_params_come_from_a_file_or_from_standard_input_too(tmp_path, monkeypatch):
+    long = "x" * 300_000  # no argument of a program may be as long
+    (tmp_path / "p.json").write_text(f'\ufeff{{"text": "{long}"}}\n')
+    assert params_object(f"@{tmp_path}/p.json") == {"text": long}
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "@file"}')))
+    assert params_object("@-") == {"text": "@file"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "--params cannot be read: No such file or directory"),
+        (b"{", "--params is not JSON: Expecting property name enclosed in double quotes"),
+        (b"[1]", "params must be a JSON object"),
+        (b'{"a": "\xff"}', "--params is not UTF-8 at byte 7"),
+        (b'{"a": 1, "a": 2}', "--params is not JSON: the key 'a' stands twice"),
+        (b"", "--params is not JSON: Expecting value"),
+    ],
+)
+def test_a_file_that_is_no_object_is_named(tmp_path, content, message):
+    path = tmp_path / "p.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidInput) as caught:
+        params_object(f"@{path}")
+    assert (caught.value.code, caught.value.where.key, caught.value.where.file) == ("run.params", "--params", str(path))
+    assert caught.value.message.startswith(message)
+
+
+def test_a_file_without_an_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("runloop.cli.params._MOST_BYTES", 1000)
+    with pytest.raises(InvalidInput) as caught:
+        params_object("@/dev/zero")
+    assert caught.value.message == "--params is longer than 0 MiB"
 
 
 def test_a_working_directory_whose_name_is_no_text_is_named(tmp_path, monkeypatch):
