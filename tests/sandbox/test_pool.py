@@ -386,7 +386,11 @@ async def test_a_worker_holds_no_file_no_environment_and_no_privileges(pool, mon
         await fresh.run(python_spec("def run(): return 1"), Host())
         (pid,) = fresh.pids
         opened = sorted(str(fd.readlink()).split(":")[0].partition(" ")[0] for fd in Path(f"/proc/{pid}/fd").iterdir())
-        assert [name for name in opened if not name.endswith(".cwasm")] == ["/dev/null", "/dev/null", "/memfd", "socket"]
+        # libffi keeps its own file open from 3.5 on, to make its trampolines of
+        assert [name for name in opened if not name.endswith(".cwasm") and "/libffi.so" not in name] == ["/dev/null"] * 2 + [
+            "/memfd",
+            "socket",
+        ]
         assert b"RUNLOOP_TEST_SECRET" not in Path(f"/proc/{pid}/environ").read_bytes()
         status = Path(f"/proc/{pid}/status").read_text()
         assert "NoNewPrivs:\t1" in status
