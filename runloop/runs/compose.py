@@ -23,7 +23,7 @@ from runloop.runs.manager import RunManager
 from runloop.runs.obeying import limits_from, model_limits, node_limits, rules_from
 from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
-from runloop.runs.performers import performers as make_performers
+from runloop.runs.performers import make_performers
 from runloop.runs.places import open_knowledge, secret_store
 from runloop.runs.pressure import Load, Pressure
 from runloop.runs.services import Services

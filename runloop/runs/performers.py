@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runloop.runs.operator import Operator
 
 
-def performers(
+def make_performers(
     settings: Settings,
     manager: RunManager,
     operator: Operator,

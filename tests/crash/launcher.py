@@ -96,7 +96,7 @@ class Watched:
 
 def watch(places):
     """Put the places where they belong."""
-    write, performers, start, services = Writer._write, compose._performers, WorkerPool.start, compose.Services
+    write, performers, start, services = Writer._write, compose.make_performers, WorkerPool.start, compose.Services
 
     def watched_write(writer, batch):
         kinds = [row.event.kind for submission in batch for row in submission.rows if row.event.kind in RUN_KINDS]
@@ -118,7 +118,7 @@ def watch(places):
     def seeded(*arguments, fresh, **named):
         return services(*arguments, fresh=lambda count: SEED if count == SEED_BYTES else fresh(count), **named)
 
-    Writer._write, compose._performers, WorkerPool.start, compose.Services = watched_write, watched_performers, watched_start, seeded
+    Writer._write, compose.make_performers, WorkerPool.start, compose.Services = watched_write, watched_performers, watched_start, seeded
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ def test_everything_that_an_administrator_has_to_install_is_named_at_once_and_be
     program(checkout, "id", "echo 1000")
     program(checkout, "git", "exit 0")
     program(checkout, "python3", "exit 1")  # one without venv
-    said = "test: needs tmux zsh fish chromium. On Debian and Ubuntu: apt-get install python3 python3-venv tmux zsh fish chromium"
+    said = (
+        "test: needs tmux zsh fish chromium node. On Debian and Ubuntu: apt-get install python3 python3-venv tmux zsh fish chromium nodejs"
+    )
     assert run(checkout) == (1, "", said)
     assert not (checkout / ".venv").exists()
 
@@ -51,6 +53,6 @@ def test_root_installs_what_is_missing_the_python_that_makes_environments_includ
     program(checkout, "python3", "exit 1")
     program(checkout, "apt-get", f'echo "$@" >>{checkout}/asked')
     returncode, stdout, _ = run(checkout)
-    packages = "python3 python3-venv git tmux zsh fish chromium"
+    packages = "python3 python3-venv git tmux zsh fish chromium nodejs"
     assert (returncode, stdout) == (1, f"== Debian packages: {packages}\n")
     assert (checkout / "asked").read_text().splitlines() == ["update -qq", f"install -y -qq --no-install-recommends {packages}"]
