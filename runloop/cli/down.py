@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,8 +52,6 @@ def down(
 
 def _signal(settings: Settings) -> tuple[int, int] | None:
     """As :func:`_ask_to_stop`, of a daemon that holds its socket and answers nobody: it still starts, or hangs."""
-    import signal
-
     from runloop.bus.listen import holder
     from runloop.client.places import places
 
@@ -82,10 +81,16 @@ async def _ask_to_stop(settings: Settings, grace_ms: int) -> tuple[int, int] | N
     if client is None:
         return None
     async with client:
-        pid = (await client.status())["pid"]
+        try:
+            pid = (await client.status())["pid"]
+        except Unavailable:  # it goes away in this moment, or has yet to answer: a signal reaches it
+            return None
         descriptor = os.pidfd_open(pid)  # before it is told: its number cannot have gone to another process
         try:
             await client.ask("drain", grace_ms=grace_ms)
+        except Unavailable:  # it may have heard, and have ended before its answer was out
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         except BaseException:
             os.close(descriptor)
             raise

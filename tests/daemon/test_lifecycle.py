@@ -338,7 +338,8 @@ def test_a_daemon_that_says_how_far_its_start_is_is_not_started_again_and_waited
 def test_a_daemon_that_was_only_just_started_is_stopped(daemon):
     up = json.loads(daemon.rlp("up", "--json").stdout)
     assert up["state"] in {"starting", "ready"}
-    assert json.loads(daemon.rlp("down", "--json").stdout) == {"state": "stopped", "pid": up["pid"]}
+    down = daemon.rlp("down", "--json")
+    assert (down.stderr, json.loads(down.stdout)) == ("", {"state": "stopped", "pid": up["pid"]})
     assert daemon.rlp("status").returncode == 3
 
 
