@@ -6,10 +6,10 @@ import asyncio
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runloop import __version__
-from runloop.bundles import load_bundle
 from runloop.dataclass import dataclass
 from runloop.kb import AsyncLedger
 from runloop.runs.clock import clock_ms
@@ -24,7 +24,7 @@ from runloop.runs.obeying import limits_from, model_limits, node_limits, rules_f
 from runloop.runs.operator import Nobody
 from runloop.runs.owners import Owner
 from runloop.runs.performers import make_performers
-from runloop.runs.places import open_knowledge, secret_store
+from runloop.runs.places import load_at, open_knowledge, secret_store
 from runloop.runs.pressure import Load, Pressure
 from runloop.runs.services import Services
 from runloop.runs.sources import OwnRuns
@@ -34,9 +34,7 @@ from runloop.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
-    from pathlib import Path
 
-    from runloop.bundles import Bundle
     from runloop.config import Settings
     from runloop.effects.perform.secrets import SecretStore
     from runloop.kb import KnowledgeBase
@@ -149,7 +147,7 @@ class _World:
     def services(self, lookup: Lookup) -> Services:
         """The services of runs that begin from now on, still without performers: see :meth:`fill`."""
         settings = self.settings
-        self.kept = KeptOnDisk(settings.directories.pog / KEPT, DiskLookup(settings).narrowed, self._load_bundle)
+        self.kept = KeptOnDisk(settings.directories.pog / KEPT, DiskLookup(settings).narrowed, partial(load_at, settings))
         self.store = secret_store(settings)
         broker = _broker(settings, self.store)
         self.brokers.append(broker)
@@ -187,10 +185,6 @@ class _World:
         for name in ("model.complete", "model.embed"):
             performers[name] = InTurn(performers[name], self.models)
         manager.services.performers.update(performers)
-
-    def _load_bundle(self, root: Path) -> Bundle:
-        home = self.settings.base.home
-        return load_bundle(root, home=None if home is None else str(home), env=os.environ)
 
     async def close_old_brokers(self, *, used: bool) -> None:
         """Close all but the newest, unless runs may still use them."""

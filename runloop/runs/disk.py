@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from runloop.bundles import load_bundle
 from runloop.bundles.signature import refused, trusted
 from runloop.errors import Denied, Where
 from runloop.links import followed
 from runloop.policy import Capabilities
 from runloop.runs.lookup import OpeningText, named_opening
-from runloop.runs.places import agent_signers, bundle_store, opening_dirs
+from runloop.runs.places import agent_signers, bundle_store, load_at, opening_dirs
 from runloop.runs.ports import CapabilityLimits
 
 if TYPE_CHECKING:
@@ -40,8 +38,7 @@ class DiskLookup:
 
     def at(self, path: Path) -> Bundle:
         """The sound bundle in a directory, cut down like any other."""
-        home = self.settings.base.home
-        return self.narrowed(load_bundle(followed(path), home=None if home is None else str(home), env=os.environ))
+        return self.narrowed(load_at(self.settings, followed(path)))
 
     def opening(self, name: str) -> OpeningText:
         """The opening's text, by its name: agents ask for it, who may not read files."""

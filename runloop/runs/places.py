@@ -10,7 +10,7 @@ from runloop.config.paths import SYSTEM_CONFIG
 from runloop.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from runloop.bundles import BundleStore
+    from runloop.bundles import Bundle, BundleStore
     from runloop.config import Settings
     from runloop.effects.perform.secrets import SecretProvider, SecretStore
     from runloop.effects.perform.storage import FileBlobs
@@ -50,6 +50,14 @@ def bundle_store(settings: Settings, root: Path | None = None, workdir: Path | N
         home=None if home is None else str(home),
         env=os.environ,
     )
+
+
+def load_at(settings: Settings, root: Path) -> Bundle:
+    """The sound bundle in a directory, as it is: its policy may name this home and this environment."""
+    from runloop.bundles import load_bundle
+
+    home = settings.base.home
+    return load_bundle(root, home=None if home is None else str(home), env=os.environ)
 
 
 def agent_signers(settings: Settings) -> frozenset[str] | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runloop.bundles import Bundle, bundle_from_files, load_bundle
+from runloop.bundles import Bundle, bundle_from_files
 from runloop.errors import RunloopError, VerificationFailed
 from runloop.events import NewEvent
 from runloop.links import followed
 from runloop.runs.kept import DIRECTORY as KEPT
 from runloop.runs.kept import KeptOnDisk
-from runloop.runs.places import bundle_store
+from runloop.runs.places import bundle_store, load_at
 
 if TYPE_CHECKING:
     from runloop.config import Settings
@@ -51,13 +51,8 @@ def bundle_finder(settings: Settings, found: FoundRun, agents_dir: Path | None =
 
 def _kept(settings: Settings, digest: str) -> Bundle | None:
     """The bundle of that digest as it is kept for runs, or None."""
-    home = settings.base.home
-
-    def load(root: Path) -> Bundle:
-        return load_bundle(root, home=None if home is None else str(home), env=os.environ)
-
     try:
-        return KeptOnDisk(settings.directories.pog / KEPT, bundle_store(settings).narrowed, load).bundle(digest)
+        return KeptOnDisk(settings.directories.pog / KEPT, bundle_store(settings).narrowed, partial(load_at, settings)).bundle(digest)
     except RunloopError:
         return None
 
@@ -80,8 +75,7 @@ def bundle_exactly(settings: Settings) -> Callable[[str, str | None, str], Bundl
 
 def bundle_at(settings: Settings, path: Path) -> Bundle:
     """The sound bundle in a directory, narrowed as installed ones are."""
-    home = settings.base.home
-    return bundle_store(settings).narrowed(load_bundle(followed(path), home=None if home is None else str(home), env=os.environ))
+    return bundle_store(settings).narrowed(load_at(settings, followed(path)))
 
 
 async def replay_found(

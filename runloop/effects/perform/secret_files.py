@@ -52,6 +52,8 @@ class FileSecrets:
 
     def put(self, secret_id: str, value: str) -> Path:
         """Write the value, in place of any other, whole or not at all; returns where it is. Raises :class:`InvalidInput`."""
+        from runloop.effects.perform.storage import write_synced
+
         path = self._path(secret_id)
         if path is None:
             hint = "use letters, digits, '.', '_' and '-', with '/' between parts, as in models/openai"
@@ -60,10 +62,7 @@ class FileSecrets:
         try:
             make_private(path.parent)
             try:
-                with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                    file.write(value.encode("utf-8") + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
+                write_synced(staged, value.encode("utf-8") + b"\n")
                 staged.replace(path)
             finally:
                 staged.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ def write_new(path: Path, data: bytes) -> bool:
     make_private(path.parent)
     part = path.with_name(f".{secrets.token_hex(8)}.part")  # without the name, which may be as long as a name can be
     try:
-        _write_synced(part, data)
+        write_synced(part, data)
         try:
             os.link(part, path)  # fails where the name is taken, unlike a rename
         except FileExistsError:
@@ -39,7 +39,8 @@ def write_new(path: Path, data: bytes) -> bool:
     return True
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes) -> None:
+    """Make a file, for its owner alone, whose bytes are on disk when this returns. Raises FileExistsError where the path exists."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
