@@ -83,13 +83,13 @@ async def _ask_to_stop(settings: Settings, grace_ms: int) -> tuple[int, int] | N
     async with client:
         try:
             pid = (await client.status())["pid"]
-        except Unavailable:  # it goes away in this moment, or has yet to answer: a signal reaches it
+            descriptor = os.pidfd_open(pid)  # before it is told: its number cannot have gone to another process
+        except (Unavailable, ProcessLookupError):  # it goes away in this moment, or has yet to answer: a signal reaches it
             return None
-        descriptor = os.pidfd_open(pid)  # before it is told: its number cannot have gone to another process
         try:
             await client.ask("drain", grace_ms=grace_ms)
         except Unavailable:  # it may have heard, and have ended before its answer was out
-            with suppress(ProcessLookupError):
+            with suppress(OSError):  # it has ended, or is another user's, whom only the verb stops
                 signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         except BaseException:
             os.close(descriptor)

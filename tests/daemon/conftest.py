@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from runloop.bundles.seal import seal
+from runloop.bus.listen import holder
 from runloop.client import Client
 from runloop.config import load
 from runloop.kb import KnowledgeBase
@@ -102,6 +104,15 @@ class Daemon:
         process, self.process = self.process, None
         process.send_signal(number)
         return process.wait(60)
+
+    def end_detached(self):
+        """End the daemon that `rlp up` has started, where the test broke off before it stopped it."""
+        pid = holder(self.socket)
+        if pid is not None:
+            ended = os.pidfd_open(pid)
+            signal.pidfd_send_signal(ended, signal.SIGKILL)
+            select.select([ended], [], [], 60)
+            os.close(ended)
 
     def leave(self):
         """From now on programs have the socket alone: their home is another one, without a token. The path where it would be."""
@@ -204,6 +215,7 @@ def daemon(guest_cache):
         if made.process is not None:
             made.process.kill()
             made.process.wait()
+        made.end_detached()
 
 
 @pytest.fixture

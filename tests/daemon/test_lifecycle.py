@@ -343,6 +343,53 @@ def test_a_daemon_that_was_only_just_started_is_stopped(daemon):
     assert daemon.rlp("status").returncode == 3
 
 
+BREAKS = """
+import asyncio, os, subprocess, sys
+from pathlib import Path
+from runloop.bus import BusServer
+
+def ended():
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+async def main(path, at, how):
+    server = BusServer()
+
+    async def answer(request):
+        verb = request.payload["verb"]
+        if verb == at and how == "ends":
+            os._exit(0)
+        if verb == at and how == "breaks":
+            for connection in list(server._connections):
+                connection.abort()
+        return {"ok": {"pid": ended() if at == "between" else os.getpid()}}
+
+    server.on_request("rlp/ctrl", answer)
+    await server.start(Path(path))
+    print("serves", flush=True)
+    await asyncio.get_running_loop().create_future()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+WAYS = [("status", "breaks", "stopped"), ("status", "ends", "none"), ("drain", "breaks", "stopped"), ("drain", "ends", "stopped")]
+
+
+@pytest.mark.parametrize(("at", "how", "told"), [*WAYS, ("between", "", "stopped")])
+def test_a_daemon_that_ends_or_breaks_off_while_it_is_asked_to_stop_is_stopped_all_the_same(daemon, at, how, told):
+    daemon.socket.parent.mkdir(parents=True, mode=0o700)
+    with subprocess.Popen([sys.executable, "-c", BREAKS, daemon.socket, at, how], env=daemon.env, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"serves\n"
+            down = daemon.rlp("down", "--json", "--grace", "0")
+            said = json.loads(down.stdout) if down.stdout else None
+            assert (down.stderr, said) == ("", {"state": told, "pid": None if told == "none" else process.pid})
+            assert process.wait(30) == (0 if how == "ends" else -signal.SIGTERM)
+        finally:
+            process.kill()
+
+
 def test_the_daemon_can_be_looked_at_and_stopped_while_its_settings_are_broken(daemon):
     assert daemon.rlp("up", "--wait").returncode == 0
     config = daemon.state / "config.yaml"

@@ -238,6 +238,7 @@ class Bench:
         run.halt()
         with pytest.raises(RunHalted):
             await driving
+        await run.recorder.settled(60)  # a process that takes it up begins after this one's last commit
 
     def kinds(self):
         return [record["kind"] for record in self.records]
