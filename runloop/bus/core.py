@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SLICE: Final = 64 * 1024
+_NOTICES: Final = 1 << 62
+"""Message ids of notices begin here: they have the trace of what was lost, and a run's records have the ids of their events."""
 
 
 class Broker:
@@ -46,7 +48,7 @@ class Broker:
         durable: bool = False,
         secret: bytes = b"",
     ) -> None:
-        """``secret`` keeps the keys of sessions from being guessed: random bytes, of this broker alone."""
+        """``secret``: random bytes of this broker alone; session keys cannot be guessed, and its notices are not another broker's."""
         self.limits = limits or BusLimits()
         self.acl = acl or Acl()
         self.token = token
@@ -70,7 +72,7 @@ class Broker:
         self.buffered = 0
         self.notices = DropNotices(self.limits.notices_per_s)
         self.local = Session("", Peer(0, 0, 0, DAEMON), role=DAEMON)
-        self._notice_ids = 0
+        self._notice_ids = _NOTICES | int.from_bytes(hmac.digest(secret, b"notices", "sha256")[:7])
         self.special = frozenset((*self.acl.restricted_schemas, *range(frames.FIRST_ID, frames.LAST_ID + 1)))
         """Schema ids of frames that are looked at one by one."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -153,7 +155,8 @@ class RunFeed:
     kb: KnowledgeBase
     bus: Bus = field(init=False)
     _tails: OrderedDict[str, Tail] = field(default_factory=OrderedDict)
-    _live: int = 0
+    _live: int = field(default_factory=partial(secrets.randbits, 62))
+    """The last live record's number: one of another life of the daemon is not the same message."""
     _fresh: dict[str, tuple[Form, list[Mapping[str, Any]]]] = field(default_factory=dict)
     """Records of this turn, by topic."""
     _ended: OrderedDict[str, None] = field(default_factory=OrderedDict)

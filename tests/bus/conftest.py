@@ -88,8 +88,8 @@ class Rig:
 
 @pytest.fixture(scope="session")
 def make_rig():
-    def make(*, durable=False, acl=None, **limits):
-        return Rig(Broker(BusLimits(**limits), token=TOKEN, version="test", durable=durable, acl=acl))
+    def make(*, durable=False, acl=None, secret=b"", **limits):
+        return Rig(Broker(BusLimits(**limits), token=TOKEN, version="test", durable=durable, acl=acl, secret=secret))
 
     return make
 

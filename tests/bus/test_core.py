@@ -81,6 +81,23 @@ def test_the_same_message_is_delivered_once_and_counted_and_announced(rig):
     assert (notice["reason"], notice["topic"], notice["msg_id"], notice["trace_id"], notice["count"]) == ("duplicate", "a", 42, 7, 2)
 
 
+def test_a_notice_is_the_same_message_as_no_record_of_that_run_and_no_notice_of_another_life(make_rig):
+    told = []
+    for secret in (b"one life", b"another"):
+        rig = make_rig(secret=secret)
+        reader, writer, watcher = rig.joined("r"), rig.joined("w"), rig.joined("d")
+        rig.subscribe(reader, "a")
+        rig.subscribe(watcher, "rlp/sys/drops")
+        for _ in range(2):
+            rig.publish(writer, "a", msg_id=1)  # as the record that is event 1
+        rig.tick()
+        (notice,) = rig.read(watcher)
+        told.append(notice.header.dedupe_key)
+        assert notice.header.trace_id == 7
+    assert told[0] != told[1]
+    assert min(msg_id for _, msg_id in told) > 2**53  # the largest id of an event
+
+
 def test_a_late_subscriber_gets_a_repeated_message_that_the_others_know(rig):
     first, second, writer = rig.joined("1"), rig.joined("2"), rig.joined("w")
     rig.subscribe(first, "a")

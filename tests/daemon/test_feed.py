@@ -94,7 +94,17 @@ async def test_records_of_one_turn_are_published_together_by_topic_and_in_order(
     found = [(topic, [seq for seq, _ in frames]) for topic, frames in bus.published]
     assert found == [(f"rlp/runs/trace:{RUN}/events", [1, 2, None]), (f"rlp/runs/run:{child}/events", [1])]
     live = bus.published[0][1][2][1]
-    assert (live.meta, live.header.ttl_ms, live.header.msg_id) == ({"topic": bus.published[0][0]}, feed.LIVE_TTL_MS, (1 << 63) + 1)
+    assert (live.meta, live.header.ttl_ms, live.header.msg_id >> 62) == ({"topic": bus.published[0][0]}, feed.LIVE_TTL_MS, 2)
+
+
+async def test_a_live_record_is_not_the_same_message_as_one_of_another_life_of_the_daemon():
+    told = set()
+    for _ in range(2):
+        bus = Bus()
+        feeding(bus).take(record(2, kind="node.progress", live=True))
+        await asyncio.sleep(0)
+        told.add(bus.published[0][1][0][1].header.dedupe_key)
+    assert len(told) == 2
 
 
 async def test_facts_are_those_of_the_frame():
