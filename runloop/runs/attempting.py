@@ -48,8 +48,9 @@ async def make_attempt(run: Run, command: StartNode, started_ms: int, recorded: 
     except BaseException as error:  # noqa: BLE001 - whatever it is must reach the run, not die with the task
         run.tell(error)
         return
-    if run.tasks.pop(node, None) is not None:  # else it is being stopped; only then can another attempt of the node begin
-        run.left_open.pop(node, None)
+    here = run.under_way
+    if here.tasks.pop(node, None) is not None:  # else it is being stopped; only then can another attempt of the node begin
+        here.left_open.pop(node, None)
     run.tell(event)
 
 
@@ -90,25 +91,25 @@ def _untimed(run: Run, command: StartNode, among: set[str] | None = None) -> Ite
 
 async def _in_line(run: Run, command: StartNode) -> None:
     """Wait for a turn."""
-    run.in_line.add(command.node)
+    run.under_way.in_line.add(command.node)
     try:
         with _untimed(run, command):
             await run.services.turns.take(run.run_id)
     finally:
-        run.in_line.discard(command.node)
+        run.under_way.in_line.discard(command.node)
 
 
 @contextmanager
 def _for_place(run: Run, command: StartNode, again: bool) -> Iterator[None]:
     """Wait for a place in a worker; who was there already lends the turn to those who were not."""
-    run.placeless.add(command.node)
+    run.under_way.placeless.add(command.node)
     if again:
         _leave(run, goes=True)
     try:
         with _untimed(run, command):
             yield
     finally:
-        run.placeless.discard(command.node)
+        run.under_way.placeless.discard(command.node)
         if again:
             _leave(run, goes=False)
 
@@ -134,15 +135,17 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         going=run.going,
         line=partial(_for_place, run, command),
         spent=lambda tokens, micros: run.tell(NodeSpent(node, attempt, tokens, micros)),
-        stopped=partial(run.closing.call, node),
-        taken_up=lambda: run.left_open.pop(node, None),
+        stopped=partial(run.under_way.closing.call, node),
+        taken_up=lambda: run.under_way.left_open.pop(node, None),
         evict_after_s=None if services.rules.evict_after_ms is None else services.rules.evict_after_ms / 1000,
         usage=spent,
         told=[] if recorded is None else recorded.told,
         lines=0 if recorded is None else recorded.lines,
         steady_ms=services.steady_ms,
     )
-    run.budgets[node] = InnerBudget(run.node_budget(node), bundle.limits.tokens, bundle.limits.usd_micros, ("agent", bundle.name), spent)
+    run.under_way.budgets[node] = InnerBudget(
+        run.node_budget(node), bundle.limits.tokens, bundle.limits.usd_micros, ("agent", bundle.name), spent
+    )
     if recorded is None:
         run.book.spend(node, spent)
     guest = spec.guest(bundle, services.limits_of(bundle), run.guest)
@@ -154,11 +157,11 @@ async def _guest(run: Run, command: StartNode, started_ms: int, recorded: Record
         partial(_crossings_of, run, crossings),
         partial(run.book.failures.__setitem__, node),
     )
-    run.attempts[node] = crossings
+    run.under_way.crossings[node] = crossings
     try:
         return await working.run(record)
     finally:
-        del run.attempts[node]
+        del run.under_way.crossings[node]
         run.labels.put(node, frozenset(crossings.taint))  # also of one that failed or was stopped: others are told why
 
 
@@ -185,9 +188,9 @@ async def _crossings_of(run: Run, crossings: Crossings) -> list[Crossing]:
 
 def _wait(run: Run, node: str, attempt: int, wait: Wait | None) -> None:
     if wait is None:
-        run.waits.end(node)
+        run.under_way.waits.end(node)
     else:
-        run.waits.begin(node, wait)
+        run.under_way.waits.begin(node, wait)
     run.tell(NodeResumed(node, attempt) if wait is None else NodeWaiting(node, attempt))
     _leave(run, goes=wait is not None)
 
@@ -200,11 +203,11 @@ def _leave(run: Run, *, goes: bool, outside: bool = False) -> None:
 async def _opening(run: Run, command: StartNode) -> Event:
     node, attempt = run.opening.node(command.node), command.attempt
     params = {**node.with_args, **{port: values[-1] for port, values in command.inputs.items() if port != "in" and values}}
-    run.waits.begin(command.node, Wait("child"))
+    run.under_way.waits.begin(command.node, Wait("child"))
     try:
         call = ChildCall(node.name, params, _labels(run, command), command.node, attempt)
-        run.left_open.pop(command.node, None)
-        child = await run.child_runs.run(run, call, _untimed(run, command, run.unmade))
+        run.under_way.left_open.pop(command.node, None)
+        child = await run.child_runs.run(run, call, _untimed(run, command, run.under_way.unmade))
     except NeedsPerson:
         raise
     except CallError as error:
@@ -212,7 +215,7 @@ async def _opening(run: Run, command: StartNode) -> Event:
     except RunloopError as error:
         return NodeFailed(command.node, attempt, str(error), error.code)
     finally:
-        run.waits.end(command.node)
+        run.under_way.waits.end(command.node)
     run.labels.put(command.node, child.taint)
     if child.status != "succeeded":
         return NodeFailed(command.node, attempt, f"run {child.run_id} {child.status}: {child.reason}", child.code or "child.failed")

@@ -61,7 +61,7 @@ class ChildRuns:
 
     async def _end_unbegun(self, parent: Run, run: Run, call: ChildCall, reason: str = _STOPPED) -> None:
         """Drive a child that has not begun here to its end, which is recorded with that of the node that asked for it."""
-        run.end(reason, partial(parent.closing.child, call.node))
+        run.end(reason, partial(parent.under_way.closing.child, call.node))
         with suppress(RunHalted):
             await self._manager.drive(run)
 
@@ -129,7 +129,7 @@ class ChildRuns:
                 with suppress(RunHalted, asyncio.CancelledError):
                     await task
             else:
-                run.end(_STOPPED, partial(parent.closing.child, call.node))
+                run.end(_STOPPED, partial(parent.under_way.closing.child, call.node))
                 with suppress(RunHalted):
                     await task
             raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from runloop.dataclass import dataclass
 from runloop.effects.types import dollars
 from runloop.events import NodeResult, final_hash, outputs_hash, value_hash
-from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, RunFinished
+from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, NodeText, RunFinished
 from runloop.openings.states import NodeDone, NodeRetrying, StartNode, State
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
@@ -146,6 +146,11 @@ class NodeBook:
         if bundle is None:
             return AgentRef(self.opening.node(node).use)
         return AgentRef(bundle.name, bundle.version, bundle.digest, bundle.variant)
+
+
+def warning(node: str, message: str) -> Draft:
+    """Something that the person should know of a node, as its log."""
+    return Draft("node.log", message, NodeText(node, message, level="warn"), level="warn")
 
 
 def first_line(text: str) -> str:

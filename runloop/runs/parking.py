@@ -21,7 +21,7 @@ _WORDS: Final[Mapping[Why, str]] = {"person": "a person", "timer": A_TIME, "paus
 
 def waits_for(run: Run) -> str:
     """What the run and its children wait for, in a few words."""
-    found = {_WORDS[why] for each in run.family() for why in each.waits.whys if why != "child"}
+    found = {_WORDS[why] for each in run.family() for why in each.under_way.waits.whys if why != "child"}
     found |= {A_TIME for each in run.family() if each.waits_for_time}
     return ", ".join(sorted(found))
 
@@ -39,9 +39,9 @@ async def park(run: Run) -> None:
     run.parked = Parked(_why(run), _until_ms(run), tuple(_asked(run)))
     for each in family:  # in one go: nobody gets an answer in between
         each.recorder.halted = True
-        for attempt in each.attempts.values():
+        for attempt in each.under_way.crossings.values():
             attempt.drop()  # by itself it would end only once its guest is gone
-        for task in each.tasks.values():
+        for task in each.under_way.tasks.values():
             task.cancel()
     raise RunHalted
 
@@ -56,7 +56,7 @@ def _until_ms(run: Run) -> int | None:
 
 def _asked(run: Run) -> list[OpenQuestion]:
     """What the run and its children ask."""
-    family = [(None if each is run else each.run_id, each.waits.questions) for each in run.family()]
+    family = [(None if each is run else each.run_id, each.under_way.waits.questions) for each in run.family()]
     return [OpenQuestion(asked.approval_id, asked.event_id, asked.type, run_id) for run_id, questions in family for asked in questions]
 
 

@@ -102,18 +102,18 @@ def kept_s(run: Run) -> float | None:
 
 def _rest(run: Run) -> Rest:
     children = run.rests.all
-    idle = children.idle and _rests(run, run.in_line | run.placeless, run.unmade)
+    idle = children.idle and _rests(run, run.under_way.in_line | run.under_way.placeless, run.under_way.unmade)
     return Rest(idle, children.quiet and _is_quiet(run))
 
 
 def _is_quiet(run: Run) -> bool:
     """As :func:`is_quiet`, of this run alone."""
-    return _rests(run, run.in_line if run.paused else frozenset())  # nobody in line gets a turn in a pause
+    return _rests(run, run.under_way.in_line if run.paused else frozenset())  # nobody in line gets a turn in a pause
 
 
 def _rests(run: Run, in_line: AbstractSet[str], unmade: AbstractSet[str] = frozenset()) -> bool:
     if run.going is None or run.ending or run.changing or run.expects:
         return False
-    if run.waits.children - len(unmade) != len(run.children):
+    if run.under_way.waits.children - len(unmade) != len(run.children):
         return False  # one is being made, or has just ended
-    return run.waits.covers(run.tasks.keys(), in_line)
+    return run.under_way.waits.covers(run.under_way.tasks.keys(), in_line)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.dataclass import dataclass
-from runloop.errors import RunloopError
-from runloop.events import record_of
-from runloop.events.records import ClockSet, NodeText, RunChanged
+from runloop.events.records import ClockSet, RunChanged
 from runloop.kb.errors import SeqTaken
 from runloop.openings.budget import least
 from runloop.openings.machine import UnknownNode
@@ -29,20 +26,16 @@ from runloop.openings.states import (
     NodeSpent,
     NodeWaiting,
     OpenGate,
-    RunDone,
     StartNode,
     Tick,
     Warn,
 )
-from runloop.runs.artifacts import SavedFile, save_ports, save_with_room
 from runloop.runs.attempting import make_attempt
 from runloop.runs.budgets import InnerBudget
-from runloop.runs.call import close_open_calls
-from runloop.runs.closing import Closing
 from runloop.runs.commands import ends_of, portions
-from runloop.runs.crossings import Crossings
-from runloop.runs.drafts import NodeBook, first_line
+from runloop.runs.drafts import NodeBook, first_line, warning
 from runloop.runs.errors import driven
+from runloop.runs.finishing import finish
 from runloop.runs.gates import Gates, gate_task
 from runloop.runs.inbox import Inbox
 from runloop.runs.parking import park
@@ -50,11 +43,11 @@ from runloop.runs.pausing import in_step
 from runloop.runs.recorder import Draft, Ending
 from runloop.runs.recovery import given_up, recovered
 from runloop.runs.resting import Rests, is_quiet, may_park_in, say
-from runloop.runs.results import SPAWNS, ChildCall, Parked, RunHalted, RunResult
+from runloop.runs.results import Parked, RunHalted, RunResult
+from runloop.runs.stopping import close, stop
 from runloop.runs.taint import Taint
 from runloop.runs.tree import Tree
-from runloop.runs.waits import Waits
-from runloop.tasks import end_tasks
+from runloop.runs.under_way import UnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +58,7 @@ if TYPE_CHECKING:
     from runloop.openings import Opening
     from runloop.runs.approvals import ApprovalDesk
     from runloop.runs.child_runs import ChildRuns
-    from runloop.runs.history import RecordedAttempt, RecordedRun, Spent
+    from runloop.runs.history import RecordedRun, Spent
     from runloop.runs.recorder import Recorder
     from runloop.runs.services import Lookup, Services
 
@@ -119,8 +112,8 @@ class Run:
     parked: Parked | None = field(default=None, init=False)
     cancelling: asyncio.Future[list[StoredEvent]] | None = field(default=None, init=False)
     """Done when it is on disk that somebody cancelled the run."""
-    closing: Closing = field(default_factory=Closing, init=False)
-    _heir: Callable[[list[Ending]], None] | None = field(default=None, init=False)
+    heir: Callable[[list[Ending]], None] | None = field(default=None, init=False)
+    """Gets the last records of a run whose parent's commit is to hold them."""
     _claimed: bool = field(default=False, init=False)
     _wall_ms: int | None = field(default=None, init=False)
     """By how much the wall clock is ahead of the one that nobody sets; None before a record bears a time that counts."""
@@ -131,29 +124,15 @@ class Run:
     book: NodeBook = field(init=False)
     _plan: Plan = field(init=False)
     _inbox: Inbox[Event | BaseException] = field(default_factory=Inbox, init=False)
-    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
-    attempts: dict[str, Crossings] = field(default_factory=dict, init=False)
-    """What the attempts under way that have a guest ask, by node."""
+    under_way: UnderWay = field(default_factory=UnderWay, init=False)
     labels: Taint = field(init=False)
-    budgets: dict[str, Budget] = field(default_factory=dict, init=False)
-    """What the attempts under way may spend, by node."""
     _node_budgets: dict[str, InnerBudget] = field(default_factory=dict, init=False)
-    waits: Waits = field(default_factory=Waits, init=False)
-    in_line: set[str] = field(default_factory=set, init=False)
-    """Nodes whose attempt has no turn yet."""
-    placeless: set[str] = field(default_factory=set, init=False)
-    """Nodes whose guest has no place in a worker."""
-    unmade: set[str] = field(default_factory=set, init=False)
-    """Nodes whose child run is not there yet, since its guests are compiled."""
-    left_open: dict[str, RecordedAttempt] = field(default_factory=dict, init=False)
-    """Attempts that an earlier process left under way, by node, until their guest has come to the call that was left open."""
     _result: RunResult | None = field(default=None, init=False)
     going: asyncio.Event | None = field(default=None, init=False)
     """Set while nothing is held back; there is none before the run is driven."""
     _held: bool = field(default=False, init=False)
     changing: int = field(default=0, init=False)
     """Pauses and resumptions that are on their way to the disk."""
-    _held_starts: list[tuple[StartNode, int]] = field(default_factory=list, init=False)
     _gates: Gates = field(init=False)
     rests: Rests = field(default_factory=Rests, init=False)
     ending: bool = field(default=False, init=False)
@@ -168,7 +147,8 @@ class Run:
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
         self.book = NodeBook(self.opening, self.bundles)
         self.labels = Taint(self.opening, self.base_taint)
-        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, self.tasks, self.waits, self._inbox.put)
+        here = self.under_way
+        self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, here.tasks, here.waits, self._inbox.put)
         self.recorder.first = self._look_at_clock
         self.going = asyncio.Event()
         if not self._held:
@@ -197,7 +177,7 @@ class Run:
 
         In that case ``heir`` gets its last records, and :meth:`drive` raises :class:`RunHalted`.
         """
-        self._heir = heir
+        self.heir = heir
         self._inbox.put(Cancel(reason), first=True)
 
     def tell(self, event: Event | BaseException) -> None:
@@ -255,7 +235,7 @@ class Run:
             self.going.set()
         self.look()
         self.services.turns.release(self.run_id)
-        starts, self._held_starts = self._held_starts, []
+        starts, self.under_way.held = self.under_way.held, []
         for command, started_ms in starts:
             self._inbox.put(NodeResumed(command.node, command.attempt))
             self._launch(command, started_ms)
@@ -277,7 +257,7 @@ class Run:
 
     def budget_of(self, node: str) -> Budget:
         """What the running attempt of ``node`` may spend."""
-        return self.budgets[node]
+        return self.under_way.budgets[node]
 
     def outputs_of(self, node: str) -> Mapping[str, list[Any]]:
         """What a node that ended well produced, by port."""
@@ -294,7 +274,7 @@ class Run:
         finally:
             self._inbox.close()
             self.services.turns.release(self.run_id)
-            await self._stop_all()
+            await stop(self, list(self.under_way.tasks))
             self.recorder.first = None  # else it would hold the run
         assert self._result is not None  # noqa: S101 - it was driven to its end
         return self._result
@@ -336,7 +316,7 @@ class Run:
         if isinstance(event, BaseException):
             raise event
         self.book.restore(recorded)
-        self.left_open = {attempt.node: attempt for attempt in recorded.open_attempts}
+        self.under_way.left_open = {attempt.node: attempt for attempt in recorded.open_attempts}
         follows: list[Command] = []
         try:
             commands = self._restored(recorded, event)
@@ -360,7 +340,7 @@ class Run:
             if attempt.status is not None:
                 self.labels.put(attempt.node, attempt.taint.union(*(crossing.taint for crossing in attempt.crossings)))
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
-        for attempt in self.left_open.values():
+        for attempt in self.under_way.left_open.values():
             spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
             commands += self._plan.step(spent, now_ms)
         if event is not None:
@@ -422,7 +402,7 @@ class Run:
     @property
     def until_ms(self) -> int | None:
         """When this run goes on by itself; None where only somebody can let it."""
-        return None if self.paused else least(self.waits.until_ms, self._plan.next_deadline_ms)
+        return None if self.paused else least(self.under_way.waits.until_ms, self._plan.next_deadline_ms)
 
     def family(self) -> Iterator[Run]:
         """The run and its child runs under way, at every depth."""
@@ -448,21 +428,21 @@ class Run:
         """
         done, stopped, closed, ended = ends_of(commands)
         self.ending = done is not None
-        never = {key for key in stopped if (left := self.left_open.get(key[0])) is not None and left.attempt == key[1]}
+        never = {attempt for attempt in stopped if self.under_way.left(*attempt) is not None}
         nodes = [node for node, _ in stopped]
         if stopped or closed:
-            await self._stop([*nodes, *(gate_task(node) for node, _ in closed)])
-            await self._close(nodes)
+            await stop(self, [*nodes, *(gate_task(node) for node, _ in closed)])
+            await close(self, nodes)
             if self.recorder.halted:
                 raise RunHalted  # meanwhile the process began to leave: what calls came to is for a recovery to say
-        others, calls = self.closing.take([*nodes, *ended])
+        others, calls = self.under_way.closing.take([*nodes, *ended])
         drafts, starts, gates = [*first, *calls], list[StartNode](), list[tuple[OpenGate, int | None]]()
         for command in commands:
             if isinstance(command, StartNode):
                 if (command.node, command.attempt) in never:
                     continue  # an attempt of an earlier process that ends before it is taken up
                 starts.append(command)
-                drafts += [] if self._recorded_start(command) else [self.book.start(command)]
+                drafts += [] if self.under_way.left(command.node, command.attempt) else [self.book.start(command)]
             elif isinstance(command, OpenGate):
                 asked = self._gates.opens(command, self.labels.of(command.node))
                 if (command.node, command.round) not in closed:  # its time may be over when the run is taken up
@@ -471,7 +451,7 @@ class Run:
             else:
                 drafts += self._drafts_of(command)
         if done is not None:
-            await self._finish(done, drafts, others)
+            self._result = await finish(self, done, drafts, others)
             return
         now_ms = self.services.clock_ms()
         goes_on = not (gates or stopped or others) and all(self._is_agent(start.node) for start in starts)
@@ -489,26 +469,26 @@ class Run:
         written = self.recorder.write(*drafts, after=others, at_ms=now_ms, urgent=not goes_on)
         if not goes_on:
             return await written
-        written.add_done_callback(self._heed)
+        written.add_done_callback(self.heed)
         return []
 
     def _is_agent(self, node: str) -> bool:
         return self.opening.node(node).kind == "agent"
 
-    def _heed(self, written: asyncio.Future[list[StoredEvent]]) -> None:
+    def heed(self, written: asyncio.Future[list[StoredEvent]]) -> None:
         """A commit that nobody waited for: what went wrong ends the drive."""
         if not written.cancelled() and (error := written.exception()) is not None:
             self._inbox.put(error)
 
     def _begin_attempt(self, start: StartNode, now_ms: int) -> None:
         """Launch it, or hold it while the run is paused. One that an earlier process has begun keeps its time."""
-        recorded = self._recorded_start(start)
+        recorded = self.under_way.left(start.node, start.attempt)
         started_ms = now_ms if recorded is None else recorded.start_ms
         self.book.started_ms[start.node] = started_ms
         if self.cancelling is not None and recorded is None:
             return  # it is stopped before it begins
         if self.paused and recorded is None:
-            self._held_starts.append((start, started_ms))
+            self.under_way.held.append((start, started_ms))
             self._inbox.put(NodeWaiting(start.node, start.attempt))
         else:
             self._launch(start, started_ms)
@@ -527,71 +507,10 @@ class Run:
             case CloseGate():
                 return self._gates.closes(command)
             case Warn(node, message):
-                return [_warning(node, message)]
+                return [warning(node, message)]
         return []
 
-    def _recorded_start(self, command: StartNode) -> RecordedAttempt | None:
-        found = self.left_open.get(command.node)
-        return found if found is not None and found.attempt == command.attempt else None
-
     def _launch(self, command: StartNode, started_ms: int) -> None:
-        recorded = self._recorded_start(command)
-        self.tasks[command.node] = asyncio.create_task(make_attempt(self, command, started_ms, recorded))
-
-    async def _finish(self, done: RunDone, drafts: list[Draft], others: list[Ending]) -> None:
-        """The last commit of the run: the ends of its nodes and of its child runs, its artifacts, its own end."""
-        status, reason, code = done.status.value, done.reason, done.code
-        saved: list[SavedFile] = []
-        try:
-            if done.saved:
-                save = partial(save_ports, self.services.artifacts_dir, self.run_id, done.saved, self.labels.of)
-                saved = await save_with_room(save, self._no_room, lambda: self.recorder.halted)
-        except RunloopError as error:
-            if status == "succeeded":
-                status, reason, code = "failed", error.message, error.code
-        drafts += [Draft("artifact.created", f"saved {file.record.path}", file.record) for file in saved]
-        drafts.append(self.book.ended(done, status, reason, code, saved, max(0, self.services.clock_ms() - self.submitted_ms)))
-        if self._heir is not None:
-            self.recorder.halted = True
-            self._heir([*others, Ending(self.recorder, drafts)])
-            raise RunHalted
-        stored = await self.recorder.write(*drafts, after=others)
-        self._result = RunResult(self.run_id, status, reason, code, record_of(stored[len(drafts) - 1]), done.saved)
-
-    def _no_room(self, error: RunloopError) -> None:
-        """Say what the run waits for; where the ledger is on the same disk that waits too."""
-        message = f"{error.message}; the run ends when there is room"
-        self.recorder.write(_warning(error.where.node or "", message)).add_done_callback(self._heed)
-
-    # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _stop(self, nodes: list[str]) -> None:
-        """Cancel the attempts of ``nodes`` and wait until it is known what their calls came to."""
-        if self._held_starts:
-            self._held_starts = [(command, started_ms) for command, started_ms in self._held_starts if command.node not in nodes]
-        tasks = [task for node in nodes if (task := self.tasks.pop(node, None)) is not None]
-        if tasks:
-            await end_tasks(*tasks)
-        for node in nodes:
-            self.waits.end(node)
-
-    async def _close(self, nodes: list[str]) -> None:
-        """Have an outcome and an end for the calls and children that an earlier process left open, and no guest came to again."""
-        for node in nodes:
-            left = self.left_open.pop(node, None)
-            if left is not None:
-                await self._end_children(left)
-                self.closing.call(node, *self.desk.close(left), *close_open_calls(left))
-
-    async def _end_children(self, left: RecordedAttempt) -> None:
-        calls = [crossing.call for crossing in left.crossings if not crossing.answered and crossing.name in SPAWNS]
-        for call in calls if self.opening.node(left.node).kind == "agent" else [0]:
-            asked = ChildCall("", {}, frozenset(), left.node, left.attempt, call)
-            await self.child_runs.end(self, asked, "the run that asked for this one was stopped")
-
-    async def _stop_all(self) -> None:
-        await self._stop(list(self.tasks))
-
-
-def _warning(node: str, message: str) -> Draft:
-    return Draft("node.log", message, NodeText(node, message, level="warn"), level="warn")
+        here = self.under_way
+        recorded = here.left(command.node, command.attempt)
+        here.tasks[command.node] = asyncio.create_task(make_attempt(self, command, started_ms, recorded))

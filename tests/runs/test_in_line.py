@@ -179,7 +179,7 @@ async def test_nor_does_what_a_nested_opening_waits_for_after_all_have_looked_at
         for _ in range(100):
             await asyncio.sleep(0)
         await go_on(run)
-        assert [list(each.tasks) for each in run.family()] == [["only"], ["only"], []]
+        assert [list(each.under_way.tasks) for each in run.family()] == [["only"], ["only"], []]
         run.cancel("enough")
         assert (await driven).status == "cancelled"
 

@@ -441,7 +441,7 @@ async def test_what_was_asked_has_its_end_also_where_a_pause_keeps_it_from_being
         run.hold()
         driving = asyncio.create_task(b.manager.drive(run))
         async with asyncio.timeout(30):
-            while not run.waits.covers({"only"}):
+            while not run.under_way.waits.covers({"only"}):
                 await asyncio.sleep(0)
         run.cancel("not any more")
 
@@ -586,7 +586,7 @@ async def test_the_longer_an_agents_record_the_longer_it_is_kept_while_it_waits(
         run = await b.submit(ONE)
         driving = asyncio.create_task(b.manager.drive(run))
         await asyncio.wait_for(held.wait(), 20)
-        (crossings,) = run.attempts.values()
+        (crossings,) = run.under_way.crossings.values()
         records, agent_s, run_s = run.recorder.last_seq, crossings.kept_s, kept_s(run)
         release.set()
         await driving

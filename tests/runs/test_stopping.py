@@ -141,7 +141,7 @@ async def test_a_process_that_leaves_while_it_stops_a_cancelled_run_leaves_its_e
         while not b.model.prompts:
             await asyncio.sleep(0)
         cancelling = run.cancel("enough")
-        while run.tasks:  # until the attempt is told to stop
+        while run.under_way.tasks:  # until the attempt is told to stop
             await asyncio.sleep(0)
         run.halt()
 
