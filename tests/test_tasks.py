@@ -109,10 +109,24 @@ async def test_work_that_fails_tells_who_waits_and_the_log_of_nothing(complaints
     assert complaints == []
 
 
-async def test_who_waits_for_cancelled_work_is_cancelled():
+async def test_work_that_fails_when_nobody_waits_any_more_tells_the_log_of_nothing(complaints):
+    begun, going = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(failing(begun, going))
+    left = asyncio.create_task(shielded(task))
+    await begun.wait()
+    await end_tasks(left)
+    going.set()
+    await asyncio.wait({task})
+    del task, left
+    gc.collect()
+    assert complaints == []
+
+
+async def test_who_waits_for_cancelled_work_is_cancelled(complaints):
     task = asyncio.create_task(for_ever())
     waiting = asyncio.create_task(shielded(task))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    assert complaints == []

@@ -197,6 +197,31 @@ async def test_an_attempt_that_was_stopped_is_followed_to_its_last_call(bench):
         assert (other.attempts[0].verdict, other.attempts[0].divergence.call) == ("differs", 3)
 
 
+@pytest.mark.parametrize(
+    ("ends", "found"),
+    [
+        ("return {'out': said}", {"outputs": {"out": [["answer 1"]]}}),
+        ("raise RuntimeError('no')", {"error": {"code": "guest.exception", "message": "RuntimeError: no"}}),
+    ],
+)
+async def test_other_code_that_ends_before_a_call_of_an_attempt_that_was_left_is_named(bench, ends, found):
+    asks = "@agent\ndef run():\n    said = [model.complete(str(n)).text for n in range({})]\n    {}\n"
+    async with bench() as b:
+        b.agent("one", asks.format(2, "return {'out': said}"), caps=CAPS)
+        b.agent("changed", asks.format(1, ends), caps=CAPS)
+        b.model.hold_at = 2
+        run = await b.submit(TEXT)
+        await b.left_at_the_model(run)
+        other = {"one": b.services.resolve_agent("changed", None)}
+
+        same = await replayer(b).replay(b.ledger, run.run_id)
+        report = await replayer(b, replaced=other).replay(b.ledger, run.run_id)
+
+        assert [(each.verdict, each.calls) for each in same.attempts] == [("cut", 2)]
+        left = {"name": "model.complete", "args": {"prompt": "1"}}
+        assert places(report) == [("only", "differs", ("end", 2, Difference("$", left, found)))]
+
+
 async def test_child_runs_are_replayed_with_their_parent(bench):
     async with bench() as b:
         b.agent("one", RELAY, caps=CAPS)

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from runloop.errors import InvalidInput, Unavailable, VerificationFailed
-from runloop.runs.archives.signing import KnownSigners, sign, verify
+from runloop.runs.archives.signing import KnownSigners, own_signers, sign, verify
 from runloop.signatures import Signature, signing_key
 
 DIGEST, LEDGER = "a" * 64, "00000000-0000-4000-8000-000000000001"
@@ -57,6 +57,29 @@ def test_the_first_signer_of_a_ledger_is_kept_and_another_is_refused_until_it_is
     assert signers.check(LEDGER, "b" * 64, accept=True) is True
     signers.remember(LEDGER, "b" * 64)
     assert signers.check(LEDGER, "b" * 64, accept=False) is True
+
+
+def test_an_installation_vouches_for_what_it_signs_and_for_the_key_that_it_knows_of_a_ledger_and_never_for_what_nobody_signed(tmp_path):
+    signers = KnownSigners(tmp_path)
+    assert own_signers(tmp_path, LEDGER) == frozenset()
+    assert list(tmp_path.iterdir()) == []  # to ask makes no key
+    signers.remember(LEDGER, None)
+    assert own_signers(tmp_path, LEDGER) == frozenset()
+    own = sign(DIGEST, signing_key(tmp_path)).public_key
+    assert own_signers(tmp_path, LEDGER) == {own}
+    signers.remember(LEDGER, "a" * 64)
+    assert (own_signers(tmp_path, LEDGER), own_signers(tmp_path, LEDGER.replace("1", "2"))) == ({own, "a" * 64}, {own})
+
+
+@pytest.mark.parametrize("changed", [("a" * 64, None), (None, "a" * 64)])
+def test_a_changed_signer_is_told_with_both_keys_in_short(tmp_path, changed):
+    before, now = changed
+    signers = KnownSigners(tmp_path)
+    signers.remember(LEDGER, before)
+    with pytest.raises(VerificationFailed) as caught:
+        signers.check(LEDGER, now, accept=False)
+    said = ["no key" if each is None else "aaaaaaaaaaaaaaaa…" for each in changed]
+    assert caught.value.message == f"archives of this ledger were signed with {said[0]} until now, this one is signed with {said[1]}"
 
 
 def test_ledgers_do_not_share_signers(tmp_path):
