@@ -177,13 +177,12 @@ def node_names(node: str) -> tuple[str, str]:
 
 def _find_call(events: Sequence[StoredEvent], parent: str, call: str) -> Place:
     """The place of a recorded answer that is named ``NODE/ATTEMPT/CALL`` or by its record's number."""
-    node, _, rest = call.rpartition("/")[0].rpartition("/") if call.count("/") >= 2 else ("", "", "")
-    number = call.rpartition("/")[2]
+    node, attempt, number = ["", "", *call.rsplit("/", 2)][-3:]
     for event in events:
         if event.kind not in _OUTCOMES:
             continue
-        by_seq = "/" not in call and event.payload["run_id"] == parent and str(event.payload["seq"]) == call
-        if by_seq or tuple(map(str, _place(event))) == (node, rest, number):
+        by_seq = event.payload["run_id"] == parent and str(event.payload["seq"]) == call
+        if by_seq or tuple(map(str, _place(event))) == (node, attempt, number):
             return _place(event)
     hint = "`rlp diff RUN RUN --json` and `rlp attach RUN` show them: NODE/ATTEMPT/CALL, or the number of the record with the answer"
     raise InvalidInput(f"the run has no answered call {call!r}", code="fork.call", where=Where(key="--answer"), hint=hint)

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from runloop.runs.sources import RunSource
 
 
-_STOPPED = frozenset({"timeout", "budget", "guest.timeout", "worker.crashed", "run.diverged", "output.invalid"})
+_STOPPED = frozenset(
+    {"timeout", "budget", "guest.timeout", "worker.crashed", "pool.restarts", "worker.start", "run.diverged", "output.invalid"}
+)
 """Codes of attempts that did not end by themselves, or whose outputs were refused."""
 
 

@@ -11,7 +11,7 @@ from runloop.dataclass import dataclass
 from runloop.effects.catalogue import decode_args
 from runloop.effects.journal import Diverged, Journal
 from runloop.effects.types import CallError
-from runloop.errors import InvalidInput, RunloopError, VerificationFailed, Where
+from runloop.errors import InvalidInput, VerificationFailed, Where
 from runloop.events import NodeResult, RunIdentity, final_hash, outputs_hash
 from runloop.policy import OpeningPolicy
 from runloop.runs.approvals import ApprovalDesk
@@ -272,7 +272,10 @@ class _Rerun:
     async def _end(
         self, bundle: Bundle, with_args: Mapping[str, Any], crossings: Crossings | _UpTo, ahead: list[Crossing]
     ) -> dict[str, Any]:
-        """How the guest ended, ``outputs`` or ``error``; ``ahead`` are answered ahead. Raises what the crossings raise."""
+        """How the guest ended, ``outputs`` or ``error``; ``ahead`` are answered ahead.
+
+        Raises what the crossings raise, and what keeps a guest from being run at all: that is no difference.
+        """
         run, attempt = self.run, self.attempt
         spec = AttemptSpec(attempt.run_id, attempt.node, attempt.attempt, with_args, attempt.inputs, run.seed, attempt.start_ms)
 
@@ -287,10 +290,6 @@ class _Rerun:
         except GuestError as error:
             failed = failure_of(error, crossings.refusal)
             return {"error": {"code": failed.code, "message": failed.message}}
-        except (RecordEnded, Diverged):
-            raise
-        except RunloopError as error:
-            return {"error": {"code": error.code, "message": error.message}}
 
     def _compare(self, ended: Mapping[str, Any], actual: str) -> Divergence | None:
         recorded = self.attempt

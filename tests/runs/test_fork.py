@@ -296,6 +296,10 @@ async def test_a_child_run_that_was_under_way_is_shared_too(bench, desk):
         assert (len(b.model.prompts), len(b.outbox.sent)) == (asked, 1)  # nothing of the child is done again
         assert (await replayed(b, again.run_id)).matches is True
 
+        of_the_fork = await fork(b, again.run_id, "1")  # where the child that it took over is all that it has
+
+        assert (of_the_fork.status, len(b.model.prompts), len(b.outbox.sent)) == ("succeeded", asked, 1)
+
 
 async def test_costs_are_counted_once(chain):
     async with chain(True) as (b, parent):

@@ -6,7 +6,7 @@ import pytest
 
 from runloop.errors import InvalidInput
 from runloop.events import StoredEvent
-from runloop.runs.fork import find_point, recorded_overrides, shared, told_events
+from runloop.runs.fork import find_point, open_attempts, open_calls, recorded_overrides, shared, told_events
 
 PARENT, FORK, GRAND = (f"0000000{n}-0000-4000-8000-000000000000" for n in (1, 2, 3))
 
@@ -167,6 +167,18 @@ def test_a_point_that_would_tell_something_untrue_is_refused(at, answers, code, 
     with pytest.raises(InvalidInput) as caught:
         find_point(TOLD, PARENT, at, answers)
     assert (caught.value.code, hint in caught.value.hint) == (code, True)
+
+
+def test_a_nested_opening_is_under_way_until_it_is_at_its_gate():
+    def below(number):
+        return "node.started", {"node": "below", "attempt": number, "agent": {"name": "inner"}}
+
+    gate = "approval.requested", {"node": "below", "attempt": 1, "action": "gate"}
+    mail = "approval.requested", {"node": "below", "attempt": 1, "action": "mail.send"}
+    for more, left in (([], 1), ([mail], 1), ([gate], None), ([gate, below(2)], 2)):
+        told = events(PARENT, below(1), *more)
+        assert open_attempts(told) == ({("below", left)} if left else set())
+        assert open_calls(told, PARENT, len(told)) == ([("below", left, 0)] if left else [])
 
 
 def test_a_node_that_started_before_the_parent_was_forked_is_the_grandparents():

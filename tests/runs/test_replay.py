@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from msgspec import structs
 
-from runloop.errors import InvalidInput, VerificationFailed
+from runloop.errors import InvalidInput, Unavailable, VerificationFailed
 from runloop.openings import OpeningError
 from runloop.runs.forking import ForkRequest
 from runloop.runs.history import load_run
@@ -180,6 +180,56 @@ async def test_a_failed_attempt_replays_to_the_same_failure(bench):
         report = await replayer(b).replay(b.ledger, result.run_id)
 
         assert (report.attempts[0].verdict, report.attempts[0].expected, report.matches) == ("same", "error approval.nobody", True)
+
+
+class NoWorker:
+    """A pool that has no workers."""
+
+    def __init__(self, pool):
+        self.prepare = pool.prepare
+
+    async def run(self, *_given):
+        raise Unavailable("no worker", code="pool.restarts")
+
+
+async def test_an_attempt_that_no_worker_took_did_not_end_by_itself(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        object.__setattr__(b.services, "guests", NoWorker(b.pool))
+        result = await b.run(TEXT)
+        assert result.code == "pool.restarts"
+
+        report = await replayer(b).replay(b.ledger, result.run_id)
+
+        assert [(each.verdict, each.calls) for each in report.attempts] == [("cut", 0)]
+
+
+async def test_a_replay_that_no_worker_takes_is_no_difference(bench):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+        without = dataclasses.replace(replayer(b), guests=NoWorker(b.pool))
+
+        with pytest.raises(Unavailable) as caught:
+            await without.replay(b.ledger, result.run_id)
+
+        assert caught.value.code == "pool.restarts"
+
+
+async def test_a_call_whose_arguments_cannot_be_read_is_compared_as_the_guest_wrote_it(bench):
+    asks = "@agent\ndef run():\n    try:\n        model.complete({})\n    except CallError:\n        return {{'out': 'refused'}}\n"
+    async with bench() as b:
+        b.agent("one", asks.format("7"), caps=CAPS)
+        b.agent("changed", asks.format("8"), caps=CAPS)
+        result = await b.run(TEXT)
+        other = {"one": b.services.resolve_agent("changed", None)}
+
+        same = await replayer(b).replay(b.ledger, result.run_id)
+        report = await replayer(b, replaced=other).replay(b.ledger, result.run_id)
+
+        assert (result.status, same.matches, b.model.prompts) == ("succeeded", True, [])
+        [(_, verdict, (what, call, difference))] = places(report)
+        assert (verdict, what, call, difference) == ("differs", "call", 1, Difference("$.args", None, '{"prompt": 8}'))
 
 
 async def test_an_attempt_that_was_stopped_is_followed_to_its_last_call(bench):
