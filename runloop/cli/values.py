@@ -32,7 +32,7 @@ def unfinished(begun: str) -> Named:
 
 def _runs(begun: str, where: str) -> Named:
     sql = f"""SELECT run_id, opening_name, status FROM runs WHERE substr(run_id, 1, ?) = ? {where}
-              ORDER BY submitted_ms DESC, first_event DESC LIMIT {_MOST}"""  # noqa: S608 - fixed text
+              ORDER BY first_event DESC LIMIT {_MOST}"""  # noqa: S608 - fixed text
     found = [(str(run_id), f"{opening} {state}") for run_id, opening, state in _views(sql, (len(begun), begun))]
     return [("last", "the newest run"), *found] if found and "last".startswith(begun) else found
 

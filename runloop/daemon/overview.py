@@ -86,6 +86,7 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "runs_queued": len(hosting.roster.queue),
         "runs_running": hosting.running,
         "sqlite_bytes": database.memory(),
+        "uptime_seconds": daemon.uptime_ms / 1000,
         "workers": health["workers"],
     }
     counters = {

@@ -26,8 +26,9 @@ _AT_ONCE = 512
 """So many records of a run are read in one look into the ledger: many only want the first."""
 _SHORTEST = 4
 _SHOWN = 5
-_COLUMNS = """r.run_id, r.trace_id, r.opening_id, r.opening_name, r.parent_run_id, r.forked_from, r.status, r.mode, r.owner, r.submitted_ms,
-    r.started_ms, r.finished_ms, r.ms, r.tokens, r.usd, r.final_hash, r.reason, r.why, r.why_ms, r.until_ms, r.last_seq, r.source_event"""
+_COLUMNS = """r.run_id, r.trace_id, r.opening_id, r.opening_name, r.parent_run_id, r.forked_from, r.status, r.mode, r.owner,
+    r.submitted_ms, r.started_ms, r.finished_ms, r.ms, r.tokens, r.usd, r.final_hash, r.reason, r.why, r.why_ms, r.until_ms,
+    r.last_seq, r.first_event, r.source_event"""
 _IDLE = """EXISTS (SELECT 1 FROM run_nodes n WHERE n.run_id = r.run_id AND n.status = 'running')
     AND NOT EXISTS (SELECT 1 FROM run_nodes n WHERE n.run_id = r.run_id AND n.status = 'running'
         AND NOT EXISTS (SELECT 1 FROM effects e WHERE e.run_id = n.run_id AND e.node_id = n.node_id AND e.attempt = n.attempt
@@ -112,7 +113,7 @@ def find_run(ledger: Ledger, ref: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs, newest first.
+    """Which runs, newest first: in the ledger's order, which a clock that is set back does not change.
 
     Times in Unix milliseconds bound the submission. Each word of ``text`` stands in the opening's name, the parameters (up to 16 KiB of
     them) or the reason of the end. ``living`` are the owners whose processes are alive: without it, every run without an end counts as
@@ -187,7 +188,7 @@ def _statement(wanted: RunFilter) -> tuple[str, dict[str, Any]]:
         where.append(ended if wanted.state in ENDS else f"r.finished_ms IS NULL AND {case} = :state")
         values["state"] = wanted.state
     condition = f"WHERE {' AND '.join(where)}" if where else ""
-    order = "ORDER BY r.submitted_ms DESC, r.first_event DESC LIMIT :limit OFFSET :offset"
+    order = "ORDER BY r.first_event DESC LIMIT :limit OFFSET :offset"
     return f"{known} SELECT {_COLUMNS}, {case} AS state FROM runs r {here} {condition} {order}", values  # noqa: S608 - fixed text and placeholders
 
 

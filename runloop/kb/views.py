@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-VERSION = 20  # raise it with any change of a table or of a projection: older files are then rebuilt
+VERSION = 21  # raise it with any change of a table or of a projection: older files are then rebuilt
 
 BULK_CACHE_KIB = 64 * 1024  # of pages, while everything is made anew
 
@@ -146,8 +146,9 @@ _READERS_INDEXES = {  # what only readers look up: by name, for they are made la
     "appointments_path": "appointments(path)",
     "commits_repository": "commits(repository)",
     "artifacts_run": "artifacts(run_id)",
+    "runs_newest": "runs(first_event)",
     "runs_started": "runs(submitted_ms)",
-    "runs_open": "runs(submitted_ms) WHERE finished_ms IS NULL",
+    "runs_open": "runs(first_event) WHERE finished_ms IS NULL",
     "runs_parent": "runs(parent_run_id) WHERE parent_run_id IS NOT NULL",
     "runs_forked": "runs(forked_from) WHERE forked_from IS NOT NULL",
     "approvals_run": "approvals(run_id)",

@@ -70,7 +70,7 @@ class Call:
         """Prepare, admit, perform and record; a refusal is recorded and answered like any other outcome."""
         if self.pending is not None:
             self.left = self.at.taken_up()
-        began_ms = self.at.recorder.clock_ms()
+        began_ms = self.at.steady_ms()
         prepared: Prepared | None = None
         try:
             performer, ctx = self.at.performer(self.name), self.at.context(self.call, self.pending)
@@ -82,11 +82,11 @@ class Call:
             if self.pending is None:
                 self.allowed = self.at.desk.audit_allowed(self)
             if self.klass is EffectClass.WAITING and ctx.asked_ms is not None:
-                began_ms = ctx.asked_ms  # it has gone on meanwhile, whoever asked
+                began_ms -= max(0, ctx.now_ms - ctx.asked_ms)  # it has gone on meanwhile, whoever asked
             if self.pending is None or self.klass is not EffectClass.WAITING:
                 await self.at.may_go()  # a person may decide while the run is paused, and what waits may wait; nothing else begins
             if self.pending is None:
-                began_ms = self.at.recorder.clock_ms()  # what a call took does not include a person's time to approve it
+                began_ms = self.at.steady_ms()  # what a call took does not include a person's time to approve it
                 if self.klass is not EffectClass.READ:
                     await self._request()
             outcome, result_hash = await self._perform(performer, prepared, self.at.context(self.call, self.pending))
@@ -104,7 +104,7 @@ class Call:
         self.at.taint |= error.taint
         kind = "effect.unknown" if error.outcome_unknown else "effect.failed"
         info = ErrorInfo(error.code, error.message, error.hint or None, error.retryable or None, error.kind.value)
-        ms = 0 if began_ms is None else max(0, self.at.recorder.clock_ms() - began_ms)
+        ms = 0 if began_ms is None else self.at.steady_ms() - began_ms
         spent = error.spent or Outcome(None)
         ended = self._ended(
             error=info,
@@ -191,7 +191,7 @@ class Call:
         ended = self._ended(
             result=outcome.result,
             result_hash=result_hash,
-            ms=max(0, self.at.recorder.clock_ms() - began_ms),
+            ms=self.at.steady_ms() - began_ms,
             tokens_in=outcome.tokens_in or 0,
             tokens_out=outcome.tokens_out or 0,
             usd=outcome.usd,
@@ -214,7 +214,7 @@ class Call:
         unknown = self.requested and prepared is not None and prepared.klass is EffectClass.EXTERNAL
         code = "effect.outcome_unknown" if unknown else "effect.cancelled"
         info = ErrorInfo(code, "the attempt was stopped during this call", kind=CallErrorKind.CANCELLED.value)
-        ended = self._ended(error=info, ms=max(0, self.at.recorder.clock_ms() - began_ms))
+        ended = self._ended(error=info, ms=self.at.steady_ms() - began_ms)
         kind = "effect.unknown" if unknown else "effect.failed"
         end = Draft(kind, f"{self.name} was stopped", ended, level="warn", agent_id=self.at.who.agent_id)
         self.at.stopped(*self._with_request(end))

@@ -210,7 +210,7 @@ class Crossings:
         self.journal = Journal(self.who.node, self.who.attempt, recorded, lenient=self.journal.lenient)
         self.taint = {*self.inherited, *self.journal.taint}
         self._again = self.lines
-        self._rewound_ms = self.recorder.clock_ms()
+        self._rewound_ms = self.steady_ms()
 
     async def tell_parted(self) -> None:
         """Record where other code than was recorded left the record."""
@@ -223,7 +223,7 @@ class Crossings:
     def _caught_up(self) -> None:
         """The guest is where it was when it was evicted."""
         if self._rewound_ms is not None:
-            took, self._rewound_ms = max(0, self.recorder.clock_ms() - self._rewound_ms), None
+            took, self._rewound_ms = self.steady_ms() - self._rewound_ms, None
             meta = NodeMoved(self.who.node, self.who.attempt, replayed_calls=self.journal.asked - 1, ms=took)
             self.recorder.note(Draft("node.rebuilt", f"node {self.who.node} is back", meta, level="debug"))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runloop.openings.states import Failure, RunDone
     from runloop.runs.artifacts import SavedFile
     from runloop.runs.attempt import AttemptFailed
+    from runloop.runs.clock import Since
     from runloop.runs.history import RecordedRun
 
 _NOTHING = Spent()
@@ -33,7 +34,9 @@ class NodeBook:
 
     opening: Opening
     bundles: Mapping[str, Bundle]
-    started_ms: dict[str, int] = field(default_factory=dict)
+    since: Since
+    began: dict[str, int] = field(default_factory=dict)
+    """When the newest attempt of each node began, as ``since`` tells it."""
     results: dict[str, NodeResult] = field(default_factory=dict)
     spent: dict[str, Spent] = field(default_factory=dict)
     """Of the newest attempt."""
@@ -51,7 +54,7 @@ class NodeBook:
         """Remember what an earlier process recorded."""
         for attempt in recorded.attempts:
             node = attempt.node
-            self.started_ms[node] = attempt.start_ms
+            self.began[node] = self.since.recorded(attempt.start_ms)
             self.spend(node, attempt.spent)  # also of one that ends before it is taken up
         self.results.update(recorded.results)
 
@@ -70,6 +73,10 @@ class NodeBook:
         meta = NodeStarted(command.node, command.attempt, self._agent_ref(command.node), inputs=inputs, inputs_hash=value_hash(inputs))
         return Draft("node.started", f"node {command.node} started (attempt {command.attempt})", meta)
 
+    def _took(self, node: str) -> int | None:
+        began = self.began.get(node)
+        return None if began is None else self.since.ms(began)
+
     def retry(self, command: NodeRetrying, now_ms: int, taint: frozenset[str]) -> Draft:
         """``node.finished`` of an attempt that another follows; with its outputs where these broke the node's contract."""
         spent = self.spent.get(command.node, _NOTHING)
@@ -79,7 +86,7 @@ class NodeBook:
             "error",
             outputs={port: list(values) for port, values in command.outputs.items()} or None,
             error=self._error(command.node, command.error, retryable=True),
-            ms=max(0, now_ms - self.started_ms.get(command.node, now_ms)),
+            ms=self._took(command.node) or 0,
             tokens=spent.tokens,
             usd=spent.usd,
             retry_ms=max(0, command.at_ms - now_ms),
@@ -88,7 +95,7 @@ class NodeBook:
         message = f"node {command.node} failed on attempt {command.attempt}, trying again: {first_line(command.error.message)}"
         return Draft("node.finished", message, meta, level="warn")
 
-    def done(self, command: NodeDone, now_ms: int, taint: frozenset[str]) -> Draft:
+    def done(self, command: NodeDone, taint: frozenset[str]) -> Draft:
         """``node.finished`` of a node; with what it gave also where that broke its contract."""
         node = command.node
         good = command.status is State.OK
@@ -102,7 +109,6 @@ class NodeBook:
         else:
             self.results.pop(node, None)  # a revision brought the node back, and now it did not start
         spent = self.spent.get(node, _NOTHING)
-        started = self.started_ms.get(node)
         meta = NodeFinished(
             node,
             command.attempt,
@@ -110,7 +116,7 @@ class NodeBook:
             outputs=outputs,
             outputs_hash=hashed,
             error=error,
-            ms=None if started is None else max(0, now_ms - started),
+            ms=self._took(node),
             tokens=spent.tokens,
             usd=spent.usd,
             taint=sorted(taint) or None,

@@ -29,7 +29,7 @@ async def finish(run: Run, done: RunDone, drafts: list[Draft], others: list[Endi
         if status == "succeeded":
             status, reason, code = "failed", error.message, error.code
     drafts += [Draft("artifact.created", f"saved {file.record.path}", file.record) for file in saved]
-    drafts.append(run.book.ended(done, status, reason, code, saved, max(0, run.services.clock_ms() - run.submitted_ms)))
+    drafts.append(run.book.ended(done, status, reason, code, saved, run.since.ms(run.since.recorded(run.submitted_ms))))
     if run.heir is not None:
         run.recorder.halted = True
         run.heir([*others, Ending(run.recorder, drafts)])

@@ -32,6 +32,7 @@ from runloop.openings.states import (
 )
 from runloop.runs.attempting import make_attempt
 from runloop.runs.budgets import InnerBudget
+from runloop.runs.clock import Since
 from runloop.runs.commands import ends_of, portions
 from runloop.runs.drafts import NodeBook, first_line, warning
 from runloop.runs.errors import driven
@@ -117,6 +118,7 @@ class Run:
     _claimed: bool = field(default=False, init=False)
     _wall_ms: int | None = field(default=None, init=False)
     """By how much the wall clock is ahead of the one that nobody sets; None before a record bears a time that counts."""
+    since: Since = field(init=False)
     children: dict[str, Run] = field(default_factory=dict, init=False)
     """Child runs under way, by run id."""
     requests: dict[tuple[str, int, int], int] = field(default_factory=dict, init=False)
@@ -139,13 +141,14 @@ class Run:
     """Whether the last records are on their way to the disk: nothing may follow them."""
 
     def __post_init__(self) -> None:
+        self.since = Since(self.services.boot_ms, self.services.clock_ms())
         if self.recorded is not None and self.recorded.paused:
             self.hold()
 
     def _prepare(self) -> None:
         """What a run needs once it is driven: thousands may be queued."""
         self._plan = Plan(self.opening, self.seed, max_parallel=self.services.rules.max_parallel)
-        self.book = NodeBook(self.opening, self.bundles)
+        self.book = NodeBook(self.opening, self.bundles, self.since)
         self.labels = Taint(self.opening, self.base_taint)
         here = self.under_way
         self._gates = Gates(self.recorder, self.desk.operator, self.desk.asked, here.tasks, here.waits, self._inbox.put)
@@ -484,7 +487,8 @@ class Run:
         """Launch it, or hold it while the run is paused. One that an earlier process has begun keeps its time."""
         recorded = self.under_way.left(start.node, start.attempt)
         started_ms = now_ms if recorded is None else recorded.start_ms
-        self.book.started_ms[start.node] = started_ms
+        if recorded is None:
+            self.book.began[start.node] = self.since.now()
         if self.cancelling is not None and recorded is None:
             return  # it is stopped before it begins
         if self.paused and recorded is None:
@@ -503,7 +507,7 @@ class Run:
             case NodeDone():
                 taint = self.labels.of(command.node)
                 self.labels.put(command.node, taint)
-                return [self.book.done(command, now_ms, taint)]
+                return [self.book.done(command, taint)]
             case CloseGate():
                 return self._gates.closes(command)
             case Warn(node, message):

@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from runloop.dataclass import dataclass
+from runloop.runs.clock import since_boot_ms
 from runloop.runs.grants import StandingGrants
 from runloop.runs.turns import Turns
 
@@ -111,5 +112,7 @@ class Services:
     """Who of the nodes may work."""
     steady_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000
     """Milliseconds by a clock that nobody sets; what is left of a time-out is measured by it."""
+    boot_ms: Callable[[], int] = since_boot_ms
+    """The same, but it goes on while the machine sleeps; how long runs and nodes took is measured by it."""
     driven: Callable[[str | None], bool] = lambda _owner: False
     """Whether another process that lives has the runs of that owner."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Final
@@ -135,8 +136,13 @@ class Board:
         if too_many <= 0:
             return
         ended = (run for run in self.runs.values() if run.state in ENDED and run.run_id not in {self.looked_at, new})
-        for run in sorted(ended, key=lambda run: run.submitted_ms or 0)[:too_many]:
+        for run in sorted(ended, key=_age, reverse=True)[:too_many]:
             del self.runs[run.run_id]
+
+
+def _age(run: RunModel) -> tuple[float, str]:
+    """Sorts the newest first, in the ledger's order; a run of which no record is known has just come."""
+    return -math.inf if run.first_event is None else -run.first_event, run.run_id
 
 
 def matches(run: RunModel, words: str) -> bool:
@@ -155,7 +161,7 @@ def matches(run: RunModel, words: str) -> bool:
 
 def arranged(runs: Iterable[RunModel], words: str, sort: str, now_ms: int, *, reverse: bool = False) -> Sequence[RunModel]:
     """The runs that match, in the order of ``sort`` (one of SORTS), newest first within it."""
-    found = sorted((run for run in runs if matches(run, words)), key=lambda run: (-(run.submitted_ms or 0), run.run_id))
+    found = sorted((run for run in runs if matches(run, words)), key=_age)
     if sort == "state":
         found.sort(key=lambda run: _STATE_ORDER.get(run.shown_state, 9))
     elif sort == "opening":

@@ -90,7 +90,7 @@ def metrics_page(board: Board, width: int, now_ms: int, *, ascii_only: bool = Fa
         rows = [_beside(left, right, at, room) for at in range(max(len(left), len(right)))]
     age = board.series.ts_ms
     told = "nothing was measured yet" if age is None else f"measured {span(max(0, now_ms - age))} ago"
-    return Page((line(f"{daemon_line(board, now_ms)}  {told}", "bold"),), tuple(rows), title="Metrics")
+    return Page((line(f"{daemon_line(board)}  {told}", "bold"),), tuple(rows), title="Metrics")
 
 
 def _measured(board: Board, each: tuple[str, str, str, str], room: int, ascii_only: bool) -> Row:
@@ -125,12 +125,13 @@ def _beside(left: Sequence[Row], right: Sequence[Row], at: int, room: int) -> Ro
     return Row((*first.pieces, (" " * max(0, room + 2 - used), ""), *(right[at] if at < len(right) else empty).pieces))
 
 
-def daemon_line(board: Board, now_ms: int) -> str:
+def daemon_line(board: Board) -> str:
     """The daemon in a line."""
     status = board.status
     if not status:
         return board.link or "no daemon"
-    return f"runloopd {status['version']}: {status['state']}, process {status['pid']}, up {span(now_ms - status['started_ms'])}"
+    up_ms = max(status["uptime_ms"], round(1000 * (board.series.gauge("uptime_seconds") or 0)))
+    return f"runloopd {status['version']}: {status['state']}, process {status['pid']}, up {span(up_ms)}"
 
 
 def library_page(board: Board, width: int) -> Page:

@@ -140,6 +140,8 @@ class RunModel:
     """What can be done about the failure that ended it."""
     until_ms: int | None = None
     """When it goes on by itself, where it left memory."""
+    first_event: int | None = None
+    """The ledger's number of its first record: the order in which runs came, whatever the clock said."""
     submitted_ms: int | None = None
     started_ms: int | None = None
     ended_ms: int | None = None
@@ -227,6 +229,7 @@ def listed(run: RunModel, row: Mapping[str, Any]) -> None:
     run.opening, run.parent = row["opening_name"], row.get("parent_run_id")
     run.listed_wait = row.get("waiting_for") or ""
     run.listed_seq = row.get("last_seq") or 0
+    run.first_event = row.get("first_event", run.first_event)
     run.submitted_ms = row.get("submitted_ms", run.submitted_ms)
     run.started_ms = row.get("started_ms") or run.started_ms
     if run.seq and row["state"] not in ENDED:
@@ -246,6 +249,7 @@ def take(run: RunModel, record: Record) -> bool:
         if record["seq"] != run.seq + 1:
             return False
         run.seq = record["seq"]
+        run.first_event = record["event_id"] if run.seq == 1 else run.first_event
     elif run.state in ENDED:
         return False
     run.version += 1

@@ -97,8 +97,8 @@ def _inbox(board: Board, viewing: Viewing, now_ms: int) -> Iterator[str]:
         yield "`show N` says exactly what would leave" if listed else "nothing waits for a person"
 
 
-def _metrics(board: Board, _viewing: Viewing, now_ms: int) -> Iterator[str]:
-    yield daemon_line(board, now_ms)
+def _metrics(board: Board, _viewing: Viewing, _now_ms: int) -> Iterator[str]:
+    yield daemon_line(board)
     for name, each_of in GROUPS:
         yield f"{name.lower()}: " + ", ".join(f"{each[0]} {measured(board.series, each)}" for each in each_of)
 

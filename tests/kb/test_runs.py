@@ -44,6 +44,14 @@ def test_runs_are_listed_newest_first_in_pages(three):
     assert (ids(three, limit=2), ids(three, limit=2, offset=2)) == ([3, 2], [1])
 
 
+def test_a_run_after_the_clock_was_set_back_is_still_the_newest(three):
+    append(three, identity(4), ("run.submitted", started({"topic": "pier"})))
+    assert ids(three) == [4, 3, 2, 1]
+    assert ids(three, text="pier", limit=2) == [4, 2]
+    assert ids(three, until_ms=11_000) == [4, 1]
+    assert matching(three.ledger, "last") == [identity(4).run_id]
+
+
 def test_the_openings_of_many_runs_are_named_at_once(three):
     one, two = identity(1).run_id, identity(2, opening="report").run_id
     assert three.openings_of([two, one, "unknown"]) == {one: identity(1).opening_name, two: "report"}
@@ -213,7 +221,7 @@ def test_an_ambiguous_beginning_of_an_id_is_an_error(kb):
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [
-        ({}, "runs_started"),
+        ({}, "runs_newest"),
         ({"since_ms": 5, "until_ms": 9}, "runs_started (submitted_ms>? AND submitted_ms<?)"),
         ({"state": "unfinished", "living": frozenset({OWNER})}, "runs_open"),
         ({"related_to": "x"}, "runs_parent (parent_run_id=?)"),

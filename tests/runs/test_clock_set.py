@@ -49,6 +49,32 @@ async def test_a_clock_that_was_set_counts_against_no_time_out_even_when_the_run
         assert abs(said["by_ms"] - by_ms) < 1000
 
 
+@pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])
+async def test_how_long_a_run_took_does_not_change_with_a_clock_that_is_set(bench, desk, by_ms):
+    async with bench(desk(True)) as b:
+        ahead_ms = 0
+        object.__setattr__(b.services, "clock_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
+        object.__setattr__(b.services, "boot_ms", lambda: 90_000 + time.monotonic_ns() // 1_000_000)
+        b.agent("mails", MAILS, caps="model = true\nmail = true")
+        model = b.services.performers["model.complete"]
+        perform = model.perform
+
+        async def sets(prepared, ctx):
+            nonlocal ahead_ms
+            ahead_ms = by_ms
+            return await perform(prepared, ctx)
+
+        model.perform = sets
+        began = time.monotonic_ns()
+        await b.run(OPENING)
+        at_most_ms = (time.monotonic_ns() - began) // 1_000_000 + 2
+
+        took = [meta["ms"] for kind in ("effect.completed", "node.finished", "run.finished") for meta in b.metas(kind)]
+        assert len(took) == 4
+        assert all(0 <= ms <= at_most_ms for ms in took), took
+        assert [meta["by_ms"] // HOURS_MS for meta in b.metas("run.clock_set")] != []
+
+
 @pytest.mark.parametrize("looks", [0, 1, 2], ids="before look {}".format)
 @pytest.mark.parametrize("claimed", [True, False])
 @pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])

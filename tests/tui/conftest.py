@@ -125,7 +125,7 @@ class Feed:
 
     async def fill(self, board, changed):
         self.board, self.changed = board, changed
-        board.know(link="connected", status={"version": "1.0", "state": "ready", "pid": 7, "started_ms": self.now - 60_000, "problems": []})
+        board.know(link="connected", status={"version": "1.0", "state": "ready", "pid": 7, "uptime_ms": 60_000, "problems": []})
         for record in self.records:
             board.take(record)
         board.list_approvals(self.opened)

@@ -130,10 +130,10 @@ async def test_what_is_shown_is_masked_and_what_is_approved_is_not(shared):
 
 
 async def test_who_is_no_operator_is_told_why(shared):
-    async with filled(shared, role="client") as (feed, board, _):
-        with pytest.raises(Denied) as caught:
-            await feed.fill(board, lambda: None)
-        assert caught.value.code == "tui.operator"
+    feed = LiveFeed(lambda: shared.connection(role="client"), lambda value: value)
+    with pytest.raises(Denied) as caught:
+        await feed.fill(Board(), lambda: None)
+    assert caught.value.code == "tui.operator"
 
 
 async def test_without_a_daemon_it_says_so_and_waits(daemon):

@@ -17,6 +17,7 @@ def folded(records):
 def row(run_id="aaaa", state="running", **more):
     return {
         "run_id": run_id, "opening_name": "letter", "parent_run_id": None, "state": state, "waiting_for": None, "submitted_ms": 5,
+        "first_event": 5,
         "started_ms": 6, "finished_ms": None, "ms": None, "tokens": 0, "usd": 0.0, "reason": None, "last_seq": 3, **more,
     }  # fmt: skip
 
@@ -187,18 +188,23 @@ def test_filters_take_words_and_keys(waiting):
 
 def test_every_order_is_turned_round_by_reverse():
     board = Board()
-    board.list_runs(
-        [row("a", "running", submitted_ms=1), row("b", "succeeded", submitted_ms=2, tokens=5), row("c", "failed", submitted_ms=3)]
-    )
+    board.list_runs([row("a", "running", first_event=1), row("b", "succeeded", first_event=2, tokens=5), row("c", "failed", first_event=3)])
     runs = board.runs.values()
     assert [run.run_id for run in arranged(runs, "", "newest", 9)] == ["c", "b", "a"]
     assert [run.run_id for run in arranged(runs, "", "state", 9)] == ["a", "c", "b"]
     assert [run.run_id for run in arranged(runs, "", "tokens", 9, reverse=True)][-1] == "b"
 
 
+def test_the_newest_run_is_the_last_in_the_ledger_whatever_the_clock_said_and_one_without_a_record_is_newer():
+    board = Board()
+    board.list_runs([row("new", first_event=9, submitted_ms=1), row("old", first_event=2, submitted_ms=8)])
+    board.run("newer")
+    assert [run.run_id for run in arranged(board.runs.values(), "", "newest", 9)] == ["newer", "new", "old"]
+
+
 def test_a_board_keeps_its_bound_by_letting_the_oldest_ended_run_go():
     board = Board()
-    board.list_runs([row(f"r{number:04}", "succeeded", submitted_ms=number) for number in range(1_001)])
+    board.list_runs([row(f"r{number:04}", "succeeded", first_event=number) for number in range(1_001)])
     assert (len(board.runs), "r0000" in board.runs, "r1000" in board.runs) == (1_000, False, True)
 
 
@@ -213,8 +219,8 @@ def test_what_is_asked_comes_and_goes():
 def test_of_more_runs_than_are_kept_the_newest_that_ended_stay_and_no_run_is_there_of_which_nothing_is_known(monkeypatch):
     monkeypatch.setattr("runloop.tui.board.MAX_RUNS", 6)
     board = Board()
-    waits = [row(f"wait{number}", "waiting", submitted_ms=number) for number in range(4)]
-    ended = [row(f"done{number}", "succeeded", submitted_ms=100 - number) for number in range(5)]
+    waits = [row(f"wait{number}", "waiting", first_event=number) for number in range(4)]
+    ended = [row(f"done{number}", "succeeded", first_event=100 - number) for number in range(5)]
     board.list_runs([*waits, *ended])
     assert [run.run_id for run in arranged(board.runs.values(), "", "newest", 0)] == ["done0", "done1", "wait3", "wait2", "wait1", "wait0"]
 
@@ -222,7 +228,7 @@ def test_of_more_runs_than_are_kept_the_newest_that_ended_stay_and_no_run_is_the
 def test_the_run_that_somebody_looks_at_stays_however_old_it_is(monkeypatch):
     monkeypatch.setattr("runloop.tui.board.MAX_RUNS", 2)
     board = Board()
-    board.list_runs([row("old", "succeeded", submitted_ms=1), row("newer", "succeeded", submitted_ms=2)])
+    board.list_runs([row("old", "succeeded", first_event=1), row("newer", "succeeded", first_event=2)])
     board.looked_at = "old"
     board.run("new")
     assert set(board.runs) == {"old", "new"}

@@ -311,7 +311,7 @@ async def test_agtop_begins_with_the_run_that_was_named(feed, desk):
 
 @pytest.mark.parametrize("begins", [None, "5a1d"])
 async def test_the_run_that_is_named_is_shown_whichever_is_chosen_in_the_list(feed, desk, words, records, begins):
-    feed.records.append({**records[0], "run_id": "ffff0000-0000-4000-8000-000000000000", "ts_ms": records[0]["ts_ms"] + 99_000})
+    feed.records.append({**records[0], "run_id": "ffff0000-0000-4000-8000-000000000000", "event_id": 9_999})
     async with at_the_screen(feed, desk, run=begins) as (app, pilot):
         if begins is None:
             await press(app, pilot, "g", *"5a1d", "enter")
@@ -454,7 +454,7 @@ async def test_a_screen_of_twenty_columns_and_one_that_changes_still_show_someth
 
 async def test_the_choice_stays_with_its_run_when_others_come(feed, desk, records, words):
     async with at_the_screen(feed, desk) as (app, pilot):
-        app.board.take({**records[0], "run_id": "ffff0000-0000-4000-8000-000000000000", "ts_ms": records[0]["ts_ms"] + 99_000})
+        app.board.take({**records[0], "run_id": "ffff0000-0000-4000-8000-000000000000", "event_id": 9_999})
         feed.changed()
         await settled(app, pilot)
         body = app.query_one("#body")

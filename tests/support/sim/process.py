@@ -184,6 +184,7 @@ class Process:
             operator=person,
             clock_ms=self.wall_ms,
             steady_ms=self.clock_ms,
+            boot_ms=self.clock_ms,
             fresh=self.chance.randbytes,
             runloop_version="sim",
             guest_digest="sim",
