@@ -584,6 +584,43 @@ async def test_a_refused_login_is_told_in_the_servers_words_without_the_password
     assert hint in error.hint
 
 
+@pytest.mark.parametrize(
+    ("offered", "answers", "tried", "code"),
+    [
+        ("CRAM-MD5 PLAIN LOGIN", {"PLAIN": "535 5.7.8 wrong"}, ["PLAIN"], "mail.auth"),
+        ("login plain", {"PLAIN": "235 welcome"}, ["PLAIN"], ""),
+        ("PLAIN LOGIN", {"PLAIN": "504 5.5.4 unrecognized", "LOGIN": "535 5.7.8 wrong"}, ["PLAIN", "LOGIN"], "mail.auth"),
+        ("PLAIN LOGIN", {"PLAIN": "534 5.7.9 use another password"}, ["PLAIN"], "mail.auth"),
+        ("LOGIN", {"LOGIN": "504 5.5.4 unrecognized"}, ["LOGIN"], "mail.auth"),
+        ("XOAUTH2 NTLM", {}, [], "mail.not_supported"),
+        ("", {}, [], "mail.not_supported"),
+    ],
+)
+async def test_a_password_is_offered_once_and_by_another_mechanism_only_where_the_first_is_unknown(
+    offered, answers, tried, code, make, authority, trusting, make_ctx, refusal
+):
+    asked = []
+
+    async def converse(reader, writer):
+        writer.write(b"220 ready\r\n")
+        while line := (await reader.readline()).decode().rstrip():
+            verb, *words = line.split()
+            answer = {"EHLO": f"250-x\r\n250 AUTH {offered}" if offered else "250 x", "MAIL": "451 not today"}.get(verb.upper(), "221 bye")
+            if verb == "AUTH":
+                asked.append(words[0])
+                answer = answers[words[0]]
+            writer.write(f"{answer}\r\n".encode())
+        writer.close()
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority[1])
+    async with await asyncio.start_server(converse, "127.0.0.1", 0, ssl=context) as listening:
+        smtp = SmtpSettings("localhost", listening.sockets[0].getsockname()[1], "tls", "carl", timeout_ms=20_000)
+        error = await refusal(make(smtp, tls=trusting()), ARGS, make_ctx(MAIL))
+
+    assert (asked, error.code) == (tried, code or "mail.deferred")
+
+
 @pytest.mark.parametrize("greeting", ["SSH-2.0-OpenSSH_9.2", "* OK IMAP4rev1 ready", "HTTP/1.1 400 Bad Request"])
 async def test_what_is_no_mail_server_is_said_to_be_none(greeting, make, make_ctx, refusal):
     async def greet(_reader, writer):

@@ -11,7 +11,7 @@ import smtplib
 import socket
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from runloop.dataclass import dataclass
 from runloop.effects.types import CallError, CallErrorKind
@@ -26,6 +26,8 @@ Security = Literal["starttls", "tls", "none"]
 DEFAULT_PORTS: dict[str, int] = {"starttls": 587, "tls": 465, "none": 25}
 _EHLO_NAME = "[127.0.0.1]"  # the literal that says nothing of this machine; looking up its own name can take seconds
 
+_NO_SUCH_MECHANISM = frozenset({500, 502, 504})
+"""Answers to AUTH that speak of the mechanism, not of the password (RFC 4954 4.2.4 and 6)."""
 _FAREWELL_S = 2.0
 """How long a server may take to say good-bye: what became of the message is known by then, and not yet on record."""
 
@@ -107,7 +109,27 @@ class SmtpSession:
             message = f"the user or the password for {host} holds characters outside ASCII, which its login cannot carry"
             hint = f"set a password without them there, and store it as {self._settings.secret_id}"
             raise CallError(CallErrorKind.UNAVAILABLE, message, code="mail.auth", hint=hint)
-        self._smtp.login(user, password or "", initial_response_ok=True)
+        self._authenticate(self._smtp, user, password or "")
+
+    def _authenticate(self, smtp: smtplib.SMTP, user: str, password: str) -> None:
+        """Log in by one mechanism: a password that is refused once is not offered again, for servers lock accounts after a few."""
+        ways: dict[str, Any] = {"PLAIN": smtp.auth_plain, "LOGIN": smtp.auth_login, "CRAM-MD5": smtp.auth_cram_md5}
+        offered = smtp.esmtp_features.get("auth", "").upper().split()
+        usable = [name for name in ways if name in offered]
+        if not usable:
+            which = f"by {_said(' '.join(offered))}" if offered else "in no way"
+            message = f"{self._settings.host} lets people log in {which}, not by {', '.join(ways)}"
+            hint = "most servers do on port 587 (starttls) or 465 (tls): see mail.smtp.port; without mail.smtp.user nobody logs in"
+            raise CallError(CallErrorKind.UNAVAILABLE, message, code="mail.not_supported", hint=hint)
+        smtp.user, smtp.password = user, password
+        for name in usable:
+            try:
+                smtp.auth(name, ways[name])
+            except smtplib.SMTPAuthenticationError as error:
+                if name == usable[-1] or error.smtp_code not in _NO_SUCH_MECHANISM:
+                    raise
+            else:
+                return
 
     def _transact(self, mail: Mail) -> None:
         smtp = self._smtp
