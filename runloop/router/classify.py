@@ -10,6 +10,7 @@ from math import exp
 from runloop.patterns import lazy
 from runloop.router.deny import denied
 from runloop.router.shape import Shape, shape
+from runloop.router.unwrap import MAX_LAYERS, TooDeep
 from runloop.router.values import Decision, Feature, RouterSettings, ShellFacts
 
 TYPE_CHECKING = False
@@ -71,9 +72,13 @@ def _sigil(line: Line) -> Decision | None:
 
 def _denylist(line: Line) -> Decision | None:
     expanded = line.facts.expanded
-    pattern = denied(line.text, line.settings.denylist, line.facts.aliases)
-    if pattern is None and expanded and expanded != line.text:
-        pattern = denied(expanded, line.settings.denylist, line.facts.aliases)
+    try:
+        pattern = denied(line.text, line.settings.denylist, line.facts.aliases)
+        if pattern is None and expanded and expanded != line.text:
+            pattern = denied(expanded, line.settings.denylist, line.facts.aliases)
+    except TooDeep:
+        reason = f"it starts commands more than {MAX_LAYERS} deep in one another, where router.denylist does not see them"
+        return Decision("shell", "denylist:deep", reason, blocked=True)
     if pattern is None:
         return None
     features = (Feature("pattern", -9.0, pattern),)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from runloop.router.lexer import read
-from runloop.router.unwrap import Argv, program, started
+from runloop.router.unwrap import Argv, TooDeep, program, started
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,14 +21,18 @@ _SHORT = {"--recursive": "r", "-R": "r", "--force": "f", "--interactive": "i", "
 
 
 def denied(line: str, patterns: Sequence[str], aliases: Mapping[str, str]) -> str | None:
-    """The first pattern that forbids ``line``; None if there is none."""
+    """The first pattern that forbids ``line``; None if there is none. Raises TooDeep where there may be one further down."""
     if not patterns:
         return None
     lists: list[list[Argv]] = [[]]
-    for joined, argv in started(line, aliases):
-        if joined not in ("|", "|&", "&&", "||", ";", "\n") and lists[-1]:
-            lists.append([])
-        lists[-1].append(argv)
+    deep: TooDeep | None = None
+    try:
+        for joined, argv in started(line, aliases):
+            if joined not in ("|", "|&", "&&", "||", ";", "\n") and lists[-1]:
+                lists.append([])
+            lists[-1].append(argv)
+    except TooDeep as error:
+        deep = error
     plain = "".join(line.split())
     for pattern in patterns:
         wanted = _pattern(pattern)
@@ -37,6 +41,8 @@ def denied(line: str, patterns: Sequence[str], aliases: Mapping[str, str]) -> st
                 return pattern
         elif any(_in_a_row(wanted, commands) for commands in lists):
             return pattern
+    if deep is not None:
+        raise deep
     return None
 
 

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 Argv = tuple[str, ...]
 
 MAX_LAYERS = 8
+
+
+class TooDeep(Exception):  # noqa: N818 - named for what it says
+    """There are commands further down than anybody looks."""
+
+
 PREFIX_KEYWORDS = frozenset("! - { if then elif else while until do time coproc and or not begin nocorrect noglob function".split())
 
 # Options that take a value, by launcher; operands that stand before the command, by launcher.
@@ -52,7 +58,12 @@ def program(name: str) -> str:
 
 
 def started(text: str, aliases: Mapping[str, str], layers: int = MAX_LAYERS) -> Iterator[tuple[str, Argv]]:
-    """Every command that running ``text`` would start, each with what joins it to the one before; at most ``layers`` deep."""
+    """Every command that running ``text`` would start, each with what joins it to the one before.
+
+    Raises:
+        TooDeep: after those of ``layers`` layers, where there are more.
+
+    """
     variables: dict[str, str] = {}
     before: tuple[Argv, list[str]] = ((), [])
     text = text.replace("${IFS}", " ").replace("$IFS", " ")
@@ -63,13 +74,18 @@ def started(text: str, aliases: Mapping[str, str], layers: int = MAX_LAYERS) -> 
         argv = _expanded(command, variables)
         for inner in _layers(argv, aliases, layers):
             yield command.joined, inner
-        if layers:
-            for script in _scripts(argv, command, before):
-                yield from started(script, aliases, layers - 1)
-            if argv and argv[0] in aliases:
-                own = {name: body for name, body in aliases.items() if name != argv[0]}
-                yield from started(" ".join((aliases[argv[0]], *map(quoted, argv[1:]))), own, layers - 1)
+        for script in _scripts(argv, command, before):
+            yield from started(script, aliases, _one_less(layers))
+        if argv and argv[0] in aliases:
+            own = {name: body for name, body in aliases.items() if name != argv[0]}
+            yield from started(" ".join((aliases[argv[0]], *map(quoted, argv[1:]))), own, _one_less(layers))
         before = (argv, command.inputs)
+
+
+def _one_less(layers: int) -> int:
+    if not layers:
+        raise TooDeep
+    return layers - 1
 
 
 def _expanded(command: Command, variables: Mapping[str, str]) -> Argv:
@@ -94,11 +110,13 @@ def _layers(argv: Argv, aliases: Mapping[str, str], layers: int) -> Iterator[Arg
         inner = launched(argv)
         if program(argv[0]) == "find":
             yield from _executed(argv)
-        if not inner or not layers:
+        if not inner:
             return
+        layers = _one_less(layers)
         if inner[0] in aliases:
-            yield from (each for _, each in started(" ".join((aliases[inner[0]], *map(quoted, inner[1:]))), {}, 0))
-        argv, layers = inner, layers - 1
+            own = {name: body for name, body in aliases.items() if name != inner[0]}
+            yield from (each for _, each in started(" ".join((aliases[inner[0]], *map(quoted, inner[1:]))), own, layers))
+        argv = inner
 
 
 def launched(argv: Argv) -> Argv:
@@ -138,9 +156,7 @@ def _executed(argv: Argv) -> Iterator[Argv]:
 def _scripts(argv: Argv, command: Command, before: tuple[Argv, list[str]]) -> Iterator[str]:
     """Texts that the command gives to a shell: of `-c`, of `eval`, of a here-document, of an `echo` piped into it."""
     inner = argv
-    for _ in range(MAX_LAYERS):
-        if not inner:
-            return
+    while inner:
         name = program(inner[0])
         if name in _JOINING:
             yield " ".join(launched(inner) if name != "eval" else inner[1:])

@@ -394,3 +394,9 @@ def test_small_words_of_other_languages_hold_a_request_together(line):
 @pytest.mark.parametrize("line", ["jest --watch", "jest src/app.test.js", "die", "til add foo"])
 def test_programs_that_are_called_like_such_words_stay_commands(line):
     assert where(line) == ("shell", "command:not_found")
+
+
+def test_a_line_whose_commands_lie_too_deep_for_the_denylist_is_for_no_shell():
+    found = classify("nice " * 9 + "rm -rf /", FACTS, RouterSettings())
+    assert (found.route, found.rule, found.blocked) == ("shell", "denylist:deep", True)
+    assert "more than 8 deep" in found.reason

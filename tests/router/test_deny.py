@@ -1,6 +1,7 @@
 import pytest
 
 from runloop.router.deny import denied
+from runloop.router.unwrap import TooDeep
 
 ALIASES = {"wipe": "rm -rf /", "w": "wipe"}
 PATTERNS = ["rm -rf /"]
@@ -177,11 +178,6 @@ def test_an_empty_denylist_denies_nothing():
     assert denied("rm -rf /", [], {}) is None
 
 
-def test_launchers_nested_without_end_are_followed_only_so_far():
-    assert denied("eval " * 40 + "rm -rf /", PATTERNS, {}) is None
-    assert denied("sudo " * 7 + "rm -rf /", PATTERNS, {}) == "rm -rf /"
-
-
 def test_an_alias_of_itself_ends():
     assert denied("ls -la", PATTERNS, {"ls": "ls --color", "ll": "ll"}) is None
 
@@ -202,3 +198,30 @@ def test_an_alias_of_itself_ends():
 )
 def test_commands_that_only_carry_the_words_are_not_denied(line):
     assert denied(line, PATTERNS, ALIASES) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nice " * 8 + "rm -rf /",
+        "nice " * 8 + "sh -c 'true'; rm -rf /",
+        "nice " * 7 + "sh -c 'rm -rf /'",
+        "sudo deep",
+    ],
+)
+def test_commands_are_found_as_deep_as_anybody_looks(line):
+    assert denied(line, PATTERNS, {"deep": "nice rm -rf /"}) == "rm -rf /"
+
+
+@pytest.mark.parametrize(
+    "line", ["nice " * 9 + "ls", "eval " * 40 + "rm -rf /", "nice " * 9 + "rm -rf /", "nice " * 5_000 + "rm -rf /", "1"]
+)
+def test_what_is_deeper_is_said_to_be_and_never_passes(line):
+    aliases = {str(number): f"{number + 1}" for number in range(1, 12)}
+    with pytest.raises(TooDeep):
+        denied(line, PATTERNS, aliases)
+
+
+def test_what_forbids_a_line_counts_before_that_it_is_deep():
+    assert denied("rm -rf /; " + "nice " * 9 + "ls", PATTERNS, {}) == "rm -rf /"
+    assert denied("nice " * 9 + "ls", [], {}) is None
