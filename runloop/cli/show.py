@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Show one run: nodes, outputs, artifacts and what led to them.")
 _MOST = 1000
 _MOST_FAILURES = 5
+_MOST_FILES = 10
 _MOST_OF_A_PARAM = 1000  # characters
 _COLUMNS = ("node", "try", "agent", "state", "calls", "outputs", "why")
 
@@ -80,6 +81,7 @@ def show(
     for line in moves.lines():
         output.print_line(line)
     _print_relations(recorded, related, own, shared)
+    _print_files(recorded, moves.files)
     _print_failed_calls(recorded, hint)
     _print_nodes(recorded)
     _print_tracebacks(recorded)
@@ -98,13 +100,14 @@ def _in_short(text: str) -> str:
 
 @dataclass(slots=True)
 class _Moves:
-    """How often a run left memory, and how it came back."""
+    """How often a run left memory, how it came back, and the files that it made."""
 
     evicted: int = 0
     rebuilt: int = 0
     replayed_calls: int = 0
     parked: int = 0
     recovered: list[dict[str, Any]] = field(default_factory=list)
+    files: list[Mapping[str, Any]] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         """A line each for evictions, for parking and for recoveries."""
@@ -134,6 +137,8 @@ def _moves(records: Iterable[Mapping[str, Any]]) -> _Moves:
                 moves.parked += 1
             case "run.recovered":
                 moves.recovered.append({"ts_ms": record["ts_ms"], "why": meta["why"], "effects_answered": meta.get("effects_answered", 0)})
+            case "artifact.created":
+                moves.files.append(meta)
             case _:
                 pass
     return moves
@@ -210,6 +215,15 @@ def _print_tracebacks(recorded: RecordedRun) -> None:
         output.print_line(indent(masking.masked_text(detail.rstrip()), "  "))
 
 
+def _print_files(recorded: RecordedRun, files: list[Mapping[str, Any]]) -> None:
+    """The files that it made, a few of them and how many more there are."""
+    for number, each in enumerate(files):
+        if number == _MOST_FILES:
+            output.print_line(f"made     and {len(files) - number} more files: rlp show {recorded.run_id[:8]} --json")
+            break
+        output.print_line(f"made     {masking.masked_text(each['path'])}  ({each['kind']}, node {each['node']})")
+
+
 def _spent_text(spent: Spent) -> str:
     """Tokens, and what they cost; part of that where a price is not known."""
     from runloop.effects.types import dollars
@@ -266,6 +280,7 @@ def _json(
         "params": recorded.submitted["params"],
         "attempts": [_attempt(each) for each in recorded.attempts],
         "ends": [_end(each) for each in recorded.ends],
+        "artifacts": [{name: each.get(name) for name in ("node", "kind", "path", "bytes", "blake3", "sha256")} for each in moves.files],
     }
 
 

@@ -95,6 +95,20 @@ def exported(home, run_id, *options, name="run.rlz"):
     return file
 
 
+def test_a_run_is_shown_with_the_files_that_it_made_a_few_of_them_and_how_many_more_there_are(one):
+    making = "    for n in range(12):\n        emit.artifact(f'f{n}.txt', 'x', kind='text')\n    return"
+    one.agent(AGENT.replace("agent, kb", "agent, emit, kb").replace("    return", making))
+    run_id = one.run()
+
+    shown, data = one.rlp("show", run_id, "--table")[1].decode(), one.ok("show", run_id)["artifacts"]
+
+    made = [line for line in shown.splitlines() if line.startswith("made ")]
+    assert (len(data), len(made)) == (24, 11)
+    assert made[0] == f"made     {data[0]['path']}  (text, node {data[0]['node']})"
+    assert made[-1] == f"made     and 14 more files: rlp show {run_id[:8]} --json"
+    assert set(data[0]) == {"node", "kind", "path", "bytes", "blake3", "sha256"}
+
+
 def test_a_run_is_exported_imported_and_replayed_where_its_agents_are_not(one, two):
     run_id = one.run()
     file = exported(one, run_id)
