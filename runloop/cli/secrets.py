@@ -10,11 +10,13 @@ import typer
 
 from runloop.cli import context, output
 from runloop.cli.options import JsonOption, TableOption
-from runloop.errors import InvalidInput, RunloopError, Where
+from runloop.errors import InvalidInput, RunloopError, Unavailable, Where
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runloop.config import Settings
-    from runloop.effects.perform.secrets import SecretProvider
+    from runloop.effects.perform.secrets import InTime, SecretProvider
 
 app = typer.Typer(
     add_completion=False,
@@ -66,7 +68,7 @@ def set_secret(
     else:
         KeyringSecrets().put(name, value)
         where = _named(settings, place)
-    before = _found(name, {each: places[each] for each in list(places)[: list(places).index(place)]})
+    before = _found(name, _in_time({each: places[each] for each in list(places)[: list(places).index(place)]}))
     if json:
         output.print_json({"name": name, "stored": place.value, "where": where, "hidden_by": before})
         return
@@ -85,10 +87,10 @@ def list_secrets(json: JsonOption = False, table: TableOption = False) -> None:
 
     settings = context.settings()
     named, places = uses(settings), _places(settings)
-    rows = []
+    in_time, rows = _in_time(places), []
     for name in sorted({*named, *(FileSecrets(settings.get("security.secrets.root")).names() if "file" in places else ())}):
         try:
-            found, problem = _found(name, places), None
+            found, problem = _found(name, in_time), None
         except RunloopError as error:
             found, problem = None, error
         rows.append((name, named.get(name, []), found, problem))
@@ -122,9 +124,10 @@ def remove_secret(name: Name, json: JsonOption = False) -> None:
 
     settings = context.settings()
     places = _places(settings)
+    _found(name, in_time := _in_time(places))  # it says so where the keyring does not answer
     removed = [each for each in places.values() if isinstance(each, (KeyringSecrets, FileSecrets)) and each.remove(name)]
     names = [key for key, each in places.items() if each in removed]
-    left = _found(name, places)
+    left = _found(name, in_time)
     if not removed:
         hint = "`rlp secrets list` shows what there is"
         if left is not None:
@@ -153,9 +156,24 @@ def _default_place(settings: Settings) -> Place:
     return Place.FILE
 
 
-def _found(name: str, places: dict[str, SecretProvider]) -> str | None:
-    """The first place that has it."""
-    return next((key for key, place in places.items() if place.get(name) is not None), None)
+def _in_time(places: Mapping[str, SecretProvider]) -> dict[str, InTime]:
+    from runloop.effects.perform.secrets import InTime
+
+    return {key: InTime(place) for key, place in places.items()}
+
+
+def _found(name: str, places: Mapping[str, InTime]) -> str | None:
+    """The first place that has it. Raises Unavailable ``secrets.slow``."""
+    for key, place in places.items():
+        try:
+            value = place.get(name)
+        except TimeoutError:
+            message = f"the {key} does not answer, so that nobody knows whether it has {name}"
+            hint = "unlock it or start it again; `rlp --set security.secrets.provider=file secrets …` leaves it out"
+            raise Unavailable(message, code="secrets.slow", hint=hint) from None
+        if value is not None:
+            return key
+    return None
 
 
 def _named(settings: Settings, place: str, name: str = "") -> str:

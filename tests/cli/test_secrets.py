@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 
 import keyring
 import pytest
@@ -12,6 +13,7 @@ from keyring.errors import PasswordSetError
 
 from runloop.cli import doctor
 from runloop.config import load
+from runloop.effects.perform import secrets
 
 VALUE = "sk-very-secret"
 MODELS = """\
@@ -204,3 +206,19 @@ def test_doctor_wants_a_keyring_only_where_nothing_else_is_asked(home, no_keyrin
         monkeypatch.setenv("RUNLOOP__SECURITY__SECRETS__PROVIDER", provider)
         states[provider] = doctor._secrets(load()).state
     assert states == {"auto": "ok", "keyring": "fail", "env": "ok", "file": "ok"}
+
+
+def test_a_keyring_that_never_answers_is_said_to_and_holds_nothing_up(rlp, home, typed, drawer, monkeypatch):
+    home.mkdir()
+    (home / "config.yaml").write_text(MODELS)
+    released = threading.Event()
+    monkeypatch.setattr(secrets, "KEYRING_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(drawer, "get_password", lambda *_: released.wait())
+    try:
+        code, out, err = rlp("secrets", "list", "--table")
+        assert (code, "mail/smtp  " in out, "?" in out) == (0, True, True)
+        assert "error[secrets.slow]: the keyring does not answer, so that nobody knows whether it has mail/smtp" in err
+        code, _, err = rlp("secrets", "remove", "a")
+        assert (code, err.splitlines()[0]) == (3, "error[secrets.slow]: the keyring does not answer, so that nobody knows whether it has a")
+    finally:
+        released.set()

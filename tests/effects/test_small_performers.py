@@ -422,15 +422,19 @@ async def test_a_keyring_that_never_answers_is_passed_over(monkeypatch):
 
     from runloop.effects.perform import secrets
 
-    released = threading.Event()
+    released, asked = threading.Event(), []
 
     class Stuck:
-        def get(self, _):
+        def get(self, secret_id):
+            asked.append(secret_id)
             released.wait()
 
     monkeypatch.setattr(secrets, "KEYRING_TIMEOUT_S", 0.05)
     try:
-        assert await SecretStore([Stuck(), EnvironmentSecrets({"A": "v"})]).get("a") == "v"
+        store = SecretStore([Stuck(), EnvironmentSecrets({"A": "v"})])
+        assert [await store.get("a") for _ in range(20)] == ["v"] * 20
+        assert asked == ["a"]  # while it owes an answer it is not asked again
+        assert not [each for each in threading.enumerate() if each.name == "secret" and not each.daemon]
     finally:
         released.set()
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import os
 import re
+import threading
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -109,11 +111,42 @@ def _asking_the_keyring() -> Iterator[None]:
         raise InvalidInput(f"the keyring refuses: {why}", code="secrets.keyring", hint=hint) from None
 
 
+class InTime:
+    """A place that is waited for no longer than ``KEYRING_TIMEOUT_S``, and not at all while an earlier question is still unanswered.
+
+    Nobody joins the thread that asks: a keyring that never answers holds up neither an executor nor the end of the process.
+    """
+
+    def __init__(self, place: SecretProvider) -> None:
+        self._place = place
+        self._stuck: threading.Thread | None = None
+
+    def get(self, secret_id: str) -> str | None:
+        """Return the value, or None. Raises TimeoutError, and what the place raises."""
+        if self._stuck is not None and self._stuck.is_alive():
+            raise TimeoutError
+        answer: Future[str | None] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._place.get(secret_id))
+            except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
+                answer.set_exception(error)
+
+        thread = threading.Thread(target=ask, name="secret", daemon=True)
+        thread.start()
+        try:
+            return answer.result(KEYRING_TIMEOUT_S)
+        except TimeoutError:
+            self._stuck = thread
+            raise
+
+
 class SecretStore:
     """Looks a secret up in each provider in turn; the first that has it answers."""
 
     def __init__(self, providers: Sequence[SecretProvider]) -> None:
-        self._providers = tuple(providers)
+        self._providers = tuple(map(InTime, providers))
 
     async def get(self, secret_id: str) -> str | None:
         """Return the value, or None where no provider has it."""
@@ -121,7 +154,7 @@ class SecretStore:
 
         for provider in self._providers:
             try:
-                value = await asyncio.wait_for(asyncio.to_thread(provider.get, secret_id), KEYRING_TIMEOUT_S)
+                value = await asyncio.to_thread(provider.get, secret_id)
             except TimeoutError:
                 continue
             if value is not None:
