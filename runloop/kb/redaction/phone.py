@@ -18,21 +18,25 @@ _SEP = r"[ .\-/\u00a0\u2009\u2011\u202f]"
 _BEGIN = r"(?<![0-9A-Za-z_.+])(?<![0-9][,:])"  # a comma or colon after a digit is one of a number or a time, any other ends a word
 _END = r"(?![0-9A-Za-z_])(?![.,:][0-9])"
 # +49 (0)30 123456; every further digit may have up to two separators or brackets before it
-_INTERNATIONAL = lazy(rf"(?<![0-9A-Za-z_+])\+\(?[1-9](?:(?:{_SEP}|[()]){{0,3}}[0-9]){{6,15}}{_END}")
-# 0049 170 1234567: with separators, for zeros also pad ids
-_DOUBLE_ZERO = lazy(rf"{_BEGIN}(?<!-)00[1-9][0-9]{{0,2}}(?:{_SEP}{{1,2}}[0-9]{{2,12}}){{1,5}}{_END}")
-# (212) 555-0123, 212-555-0123, 1 212 555 0123: North America's plan, where no area begins with 0 or 1
+_INTERNATIONAL = lazy(rf"(?<![0-9A-Za-z_+])\+\(?[1-9](?:(?:{_SEP}|[()\u2013]){{0,3}}[0-9]){{6,15}}{_END}")
+# 0049 170 1234567, 0049 (0)170 1234567: with separators, for zeros also pad ids
+_DOUBLE_ZERO = lazy(
+    rf"{_BEGIN}(?<!-)00[1-9][0-9]{{0,2}}(?:{_SEP}?\(0\){_SEP}?|{_SEP}{{1,2}})[0-9]{{2,12}}(?:{_SEP}{{1,2}}[0-9]{{2,12}}){{0,4}}{_END}"
+)
+# (212) 555-0123, 212-555-0123, 1 212 555 0123, 212 555-0123: North America's plan, where no area begins with 0 or 1.
+# What follows a range (212-555 0123) or is a fraction (212 555.0123) is another number.
 _AMERICAN = lazy(
     rf"{_BEGIN}(?<![\-/])(?:1[ .\-])?"
     r"(?:\([2-9][0-9]{2}\)[ \-.]?"
-    r"|(?:(?<![0-9] )|(?<=1 )(?<![0-9A-Za-z_.+\-/]1 )(?<![0-9][ ,:]1 ))[2-9][0-9]{2}([ .\-\u2011]))[0-9]{3}(?(1)\1|[ .\-])[0-9]{4}"
+    r"|(?:(?<![0-9] )|(?<=1 )(?<![0-9A-Za-z_.+\-/]1 )(?<![0-9][ ,:]1 ))[2-9][0-9]{2}([ .\-\u2011\u2013]))[0-9]{3}"
+    r"(?(1)(?:\1|(?<=[ .][2-9][0-9]{2})[\-\u2011]|(?<=1-[2-9][0-9]{2}-[2-9][0-9]{2}) )|[ .\-\u2011])[0-9]{4}"
     r"(?![0-9A-Za-z_])(?![.,:\-/][0-9])(?! [0-9]{3}\b)"
 )
 # 030 123456, 0170/1234567, (030) 12 34 56, 01 23 45 67 89: a trunk zero and groups
 _NATIONAL = lazy(rf"{_BEGIN}(?<![\-/#])\(?0[1-9][0-9]{{0,4}}\)?(?:[ \-/.\u00a0\u2011]{{1,3}}[0-9]{{2,9}}){{1,5}}{_END}")
 # What every number of these three has in it: begins with what is looked for fast, a few signs or one class
-_DOUBLE_ZERO_SIGN = lazy(rf"00[1-9][0-9]{{0,2}}{_SEP}")
-_AMERICAN_SIGN = lazy(r"[0-9][0-9][0-9][ .\-\u2011][0-9][0-9][0-9][0-9]")
+_DOUBLE_ZERO_SIGN = lazy(rf"00[1-9][0-9]{{0,2}}(?:{_SEP}|\()")
+_AMERICAN_SIGN = lazy(r"[0-9][0-9][0-9][ .\-\u2011\u2013][0-9][0-9][0-9][0-9]")
 _NATIONAL_SIGN = lazy(r"0[1-9][0-9]{0,4}\)?[ \-/.\u00a0\u2011]")
 _PAIRS = lazy(r"[0-9]{2}(?:[ .\-][0-9]{2})+")
 _BYTE_BEFORE = lazy(r"\b[0-9A-Fa-f]{2} \Z")
@@ -51,7 +55,7 @@ _NAMES = lazy(
     re.IGNORECASE,
 )
 _NOT_DIGIT = lazy(r"[^0-9]")
-_PLAUSIBLE = lazy(r"[0-9+(][0-9 ()+.\-/\u00a0\u2009\u2011\u202f]*(?:(?:ext\.?|x) ?[0-9]{1,6})?")
+_PLAUSIBLE = lazy(r"[0-9+(][0-9 ()+.\-/\u00a0\u2009\u2011\u2013\u202f]*(?:(?:ext\.?|x) ?[0-9]{1,6})?")
 
 # Country codes (ITU E.164) that are in use, by their first digits
 _COUNTRIES = lazy(
