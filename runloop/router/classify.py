@@ -24,6 +24,8 @@ RESOLVED = 0.25  # its first word is something that the shell runs
 UNRESOLVED = 0.8  # it is not: an agent takes it
 UNSURE = 0.35  # from here to UNRESOLVED: ask
 
+_OPENING_NAME = lazy(r"[A-Za-z_][A-Za-z0-9_\-]{0,99}")
+_OPENING_SUFFIXES = (".yaml", ".yml", ".opening")
 _HISTORY = lazy(r"!(?:!|-?\d+|\$|\*|\?|[A-Za-z./]\S*)|\^[^^]*\^")
 _TEST = lazy(r"\[\[?\s|\(\(|[{(]\s")
 _SYNTAX = {"#": ("comment", None), **dict.fromkeys("!^", ("history", _HISTORY)), **dict.fromkeys("[({", ("test", _TEST))}
@@ -132,6 +134,17 @@ def _sentence(line: Line) -> Decision | None:
     return _decision(line, "agent", "sentence", "the line reads like a sentence and its first word is no command")
 
 
+def _opening(line: Line) -> Decision | None:
+    """The first word is nothing to the shell, and an opening has that name."""
+    seen = line.shape
+    if seen.kind is not None or seen.first is None or not _OPENING_NAME.fullmatch(seen.first.text):
+        return None
+    names = (f"{directory}/{seen.first.text}{suffix}" for directory in line.settings.opening_dirs for suffix in _OPENING_SUFFIXES)
+    if not any(map(line.facts.has_file, names)):
+        return None
+    return Decision("agent", "opening", f"{_shown(seen.first.text)} is an opening, and no command", seen.features)
+
+
 def _unsure(line: Line) -> Decision | None:
     if line.shape.score <= UNSURE:
         return None
@@ -153,6 +166,7 @@ RULES: tuple[Rule, ...] = (
     _command,
     _sentence_of_command,
     _sentence,
+    _opening,
     _unsure,
     _not_installed,
 )

@@ -112,6 +112,7 @@ def settings_of(settings: Any) -> RouterSettings:
         allowlist=settings.get("router.allowlist"),
         denylist=settings.get("router.denylist"),
         known_commands=settings.get("router.known_commands"),
+        opening_dirs=[str(directory) for directory in settings.get("openings.search_dirs")],
     )
 
 

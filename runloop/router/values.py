@@ -54,9 +54,9 @@ class ShellFacts:
 
 
 class RouterSettings:
-    """The keys ``router.*`` that decide; see ``docs/router.md``."""
+    """The keys ``router.*`` that decide, and ``openings.search_dirs``; see ``docs/router.md``."""
 
-    __slots__ = ("allowlist", "denylist", "fastpath_shell", "known_commands", "sentences", "sigil")
+    __slots__ = ("allowlist", "denylist", "fastpath_shell", "known_commands", "opening_dirs", "sentences", "sigil")
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class RouterSettings:
         allowlist: Collection[str] = (),
         denylist: Collection[str] = ("rm -rf /",),
         known_commands: Collection[str] = (),
+        opening_dirs: Collection[str] = (),
     ) -> None:
         self.sigil = sigil
         self.sentences: Route = sentences
@@ -74,10 +75,12 @@ class RouterSettings:
         self.allowlist = tuple(allowlist)
         self.denylist = tuple(denylist)
         self.known_commands = frozenset(known_commands)
+        self.opening_dirs = tuple(opening_dirs)
 
     def to_dict(self) -> dict[str, object]:
         """The arguments that make the same settings, fit for JSON."""
         lists = {"allowlist": list(self.allowlist), "denylist": list(self.denylist), "known_commands": sorted(self.known_commands)}
+        lists["opening_dirs"] = list(self.opening_dirs)
         return {"sigil": self.sigil, "sentences": self.sentences, "fastpath_shell": self.fastpath_shell, **lists}
 
 

@@ -400,3 +400,18 @@ def test_a_line_whose_commands_lie_too_deep_for_the_denylist_is_for_no_shell():
     found = classify("nice " * 9 + "rm -rf /", FACTS, RouterSettings())
     assert (found.route, found.rule, found.blocked) == ("shell", "denylist:deep", True)
     assert "more than 8 deep" in found.reason
+
+
+def test_the_name_of_an_opening_that_is_no_command_is_for_agents():
+    facts = ShellFacts("bash", commands=COMMANDS, files={"/home/a/openings/clean.yaml", "/o/tidy.opening", "/o/cut.yaml"})
+    known = RouterSettings(opening_dirs=["/home/a/openings", "/o"])
+    found = {line: classify(line, facts, known) for line in ("clean data.csv", "tidy", "cut data.csv", "sweep data.csv", "../o/tidy x")}
+    assert {line: (each.route, each.rule) for line, each in found.items()} == {
+        "clean data.csv": ("agent", "opening"),
+        "tidy": ("agent", "opening"),
+        "cut data.csv": ("shell", "command:command"),
+        "sweep data.csv": ("shell", "command:not_found"),
+        "../o/tidy x": ("shell", "command:not_found"),
+    }
+    assert found["tidy"].reason == "'tidy' is an opening, and no command"
+    assert classify("clean data.csv", facts, RouterSettings()).route == "shell"

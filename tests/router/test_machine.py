@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,7 @@ def test_the_settings_are_those_of_the_configuration():
         "denylist": ("b",),
         "known_commands": ("d", "c"),
     }
-    settings = machine.settings_of({f"router.{key}": value for key, value in values.items()})
-    assert settings.to_dict() == values | {"allowlist": ["a"], "denylist": ["b"], "known_commands": ["c", "d"]}
+    settings = machine.settings_of({**{f"router.{key}": value for key, value in values.items()}, "openings.search_dirs": (Path("/o"),)})
+    lists = {"allowlist": ["a"], "denylist": ["b"], "known_commands": ["c", "d"], "opening_dirs": ["/o"]}
+    assert settings.to_dict() == values | lists
     assert RouterSettings(**settings.to_dict()).to_dict() == settings.to_dict()

@@ -53,6 +53,7 @@ async def test_the_end_of_a_run_says_how_long_it_took(bench):
     async with bench() as b:
         b.agent("one", "@agent\ndef run():\n    kb.search('x')\n    return {'out': 1}\n", caps="kb_read = true")
         object.__setattr__(b.services, "boot_ms", lambda: now_ms)
+        object.__setattr__(b.services, "clock_ms", lambda: 1_795_000_000_000)
         prepare = b.services.performers["kb.search"].prepare
 
         def later(args, ctx):

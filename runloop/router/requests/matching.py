@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runloop.dataclass import dataclass
 from runloop.router.requests.filling import Aligned, Filled, align, named_values, typed
+from runloop.router.requests.misspelled import corrected
 from runloop.router.requests.words import telling, words
 
 if TYPE_CHECKING:
@@ -89,7 +90,27 @@ _Best: TypeAlias = "tuple[Aligned, float] | None"
 
 
 def meant(line: str, candidates: Sequence[Candidate]) -> Meant:
-    """The openings that fit a request, best first, and whether one of them is meant. Deterministic; ties go by name."""
+    """The openings that fit a request, best first, and whether one of them is meant. Deterministic; ties go by name.
+
+    Where none is, the first words may be misspelled.
+    """
+    found = _meant(line, candidates)
+    if found.outcome != "none" or len(line) > MAX_LINE:
+        return found
+    spelled, read = corrected(line, (word.text for each in candidates for text in _spoken(each) for word in words(text)))
+    better = _meant(spelled, candidates) if read else found
+    if better.outcome == "none" or any(_holds(each.text, wanted) for each in better.matches[0].params for wanted in read.values()):
+        return found
+    slips = ", ".join(f"{said} as {wanted}" for said, wanted in read.items())
+    return Meant(better.outcome, better.matches, f"{better.reason}, with {slips}")
+
+
+def _holds(text: str, word: str) -> bool:
+    """Whether the word is in what is given to the opening: what a person wrote there stays as it is."""
+    return word in text.split()
+
+
+def _meant(line: str, candidates: Sequence[Candidate]) -> Meant:
     if len(line) > MAX_LINE:
         return Meant("none", (), f"the line is longer than {MAX_LINE} characters")
     known = [frozenset[str]().union(*map(telling, _texts(each))) for each in candidates]
@@ -124,8 +145,12 @@ def _weights(known: Sequence[frozenset[str]]) -> dict[str, float]:
 
 
 def _texts(candidate: Candidate) -> list[str]:
-    spoken = [" ".join(pieces[::2]) for _, pieces in candidate.examples]
-    return [candidate.name.replace("_", " "), *candidate.goals, *spoken]
+    return [candidate.name.replace("_", " "), *candidate.goals, *_spoken(candidate)]
+
+
+def _spoken(candidate: Candidate) -> list[str]:
+    """The words of its examples, without the slots."""
+    return [" ".join(pieces[::2]) for _, pieces in candidate.examples]
 
 
 def _match(line: str, candidate: Candidate, known: frozenset[str], weights: Mapping[str, float]) -> Match:
@@ -152,11 +177,22 @@ def _match(line: str, candidate: Candidate, known: frozenset[str], weights: Mapp
         example = laid.example
     if first == candidate.name:
         score = _NAMED
+        params |= {} if params else _only_param(rest, candidate)
     params.update(named)
     missing = () if rest == candidate.name else tuple(name for name in _always(candidate) if name not in params)
     return Match(
         candidate.name, round(score, 4), terms, example, tuple(params[name] for name in candidate.params if name in params), missing
     )
+
+
+def _only_param(line: str, candidate: Candidate) -> dict[str, Filled]:
+    """What follows the name of an opening that takes one thing is that thing."""
+    value = line[len(candidate.name) :].strip()
+    if len(candidate.params) != 1 or not value:
+        return {}
+    [(name, default)] = candidate.params.items()
+    given = typed(value, default)
+    return {} if given is None else {name: Filled(name, given[0], value, f"{candidate.name} {{{name}}}")}
 
 
 def _always(candidate: Candidate) -> list[str]:

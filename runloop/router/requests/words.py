@@ -36,7 +36,12 @@ def words(line: str) -> list[Word]:
 
 def telling(line: str) -> list[str]:
     """The stems of the words that may tell one request from another."""
-    return [word.stem for word in words(line) if fold(word.text) not in _EMPTY]
+    return [word.stem for word in words(line) if not is_empty(word.text)]
+
+
+def is_empty(text: str) -> bool:
+    """Whether the word stands in every request and tells none from another."""
+    return fold(text) in _EMPTY
 
 
 def fold(text: str) -> str:

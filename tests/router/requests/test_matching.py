@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop.router.requests.matching import Candidate, meant
+from runloop.router.requests.misspelled import corrected
 
 
 def candidate(name, goals=(), examples=(), **params):
@@ -173,3 +174,52 @@ def test_what_every_example_says_and_the_line_does_not_is_missing_and_words_befo
 
 def test_an_opening_that_can_be_asked_for_without_values_misses_none():
     assert [meant(line, ALL).matches[0].missing for line in ("summarise the commits", "weekly_report")] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("line", "params", "slips"),
+    [
+        ("wriet an emial to Ada about the plan", {"recipient": "Ada", "topic": "the plan"}, "wriet as write, emial as e-mail"),
+        ("mial Bob on lunch in 50 words", {"recipient": "Bob", "topic": "lunch", "count": 50}, "mial as mail"),
+        ("writ an e-mail to Ada about emial", {"recipient": "Ada", "topic": "emial"}, ""),
+    ],
+)
+def test_a_request_with_slips_in_its_first_words_is_read_as_it_was_meant_and_says_so(line, params, slips):
+    found = meant(line, ALL)
+
+    assert (found.outcome, found.matches[0].name) == ("one", "compose_email")
+    assert {each.name: each.value for each in found.matches[0].params} == params
+    assert found.reason == "compose_email fits best" + (f", with {slips}" if slips else "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "wriet a poem",
+        "maul Bob on lunch",  # four letters: another word as likely as a slip
+        "Teil Maria about photos and so forth",
+        "don't wriet an emial to Maria about the plan",
+        "tlel photso about phtoos",  # of what the words are about nobody knows how it is spelled
+    ],
+)
+def test_what_may_be_another_word_is_not_read_as_one_of_an_example(line):
+    assert meant(line, ALL).outcome == "none"
+
+
+def test_the_slips_that_are_read_are_one_letter_or_two_that_changed_places():
+    known = ["message", "mail", "note"]
+    said = ["mesage", "messsage", "massage", "emssage", "message", "mesasgee", "amil", "mali", "mai", "malt", "MAIL", "ontes", "Messagf"]
+    assert {each: corrected(each, known)[0] for each in said if corrected(each, known)[1]} == {
+        "mesage": "message", "messsage": "message", "massage": "message", "emssage": "message", "amil": "mail", "mali": "mail",
+        "Messagf": "message",
+    }  # fmt: skip
+
+
+def test_what_follows_the_name_of_an_opening_that_takes_one_thing_is_that_thing():
+    clean, count, plain = candidate("clean", file="x.csv"), candidate("count", n=3), candidate("plain")
+    lines = ("clean data 1.csv", "count many", "plain text", "compose_email now")
+    found = [meant(line, (clean, count, plain, MAIL)).matches[0] for line in lines]
+    of = {each.name: {param.name: (param.value, param.by) for param in each.params} for each in found}
+    assert of == {"clean": {"file": ("data 1.csv", "clean {file}")}, "count": {}, "plain": {}, "compose_email": {}}
+    assert not meant("clean", (clean,)).matches[0].params
+    assert meant("clean file=y.csv", (clean,)).matches[0].params[0].value == "y.csv"
