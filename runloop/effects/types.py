@@ -203,8 +203,12 @@ class Witness(Protocol):
 class Once(Protocol):
     """A performer of calls that do nothing where the same work was done before, by an earlier try."""
 
-    async def done_before(self, prepared: Prepared, ctx: CallContext) -> bool:
-        """Look, and change nothing."""
+    async def done_before(self, prepared: Prepared, ctx: CallContext) -> bool | None:
+        """Look, and change nothing; None where an earlier try was begun and nobody but the person can know what came of it."""
+        ...
+
+    async def remember(self, prepared: Prepared, ctx: CallContext) -> None:
+        """It was done, says a person: no later try does it again. ``ctx`` is that of a call whose request is on record."""
         ...
 
 

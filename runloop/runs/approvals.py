@@ -27,6 +27,7 @@ from runloop.runs.waits import Wait
 from runloop.text import CHANGED, OUTCOME
 
 if TYPE_CHECKING:
+    from runloop.effects.journal import Crossing
     from runloop.effects.types import CallContext, Evidence, Prepared
     from runloop.runs.crossings import Crossings
     from runloop.runs.history import Asked, RecordedAttempt
@@ -48,6 +49,7 @@ class CallInFlight(Protocol):
     args_hash: str
     call: int
     name: str
+    pending: Crossing | None
     taint: tuple[str, ...]
 
 
@@ -301,18 +303,19 @@ class ApprovalDesk:
         return (ids[-1], self.asked[ids[-1]]) if ids else (question_id, None)
 
     async def settle(self, call: CallInFlight, prepared: Prepared, ctx: CallContext, evidence: Evidence) -> bool:
-        """Ask whether an external call that was begun did happen; False where it shall be made now (ADR 5).
+        """Ask whether an external call that was begun, now or by an earlier attempt, did happen; False where it shall be made now (ADR 5).
 
         Raises:
             CallError: ``effect.outcome_unknown`` where the person gives it up.
             NeedsPerson: nobody is there to say.
 
         """
-        asking = self._outcome_asked(ctx)
+        asking = self._outcome_asked(ctx) if call.pending is not None else _about_outcome(ctx, OUTCOME)
         approval_id = asking.question_id
         known, before = self.decisions.get(approval_id), self.asked.get(approval_id)
         if known is None:
-            what = f"Runloop stopped during {prepared.action}. Did it happen?\n\nEvidence: {evidence.text}\n\n{prepared.what}"
+            begun = "Runloop stopped" if call.pending is not None else f"An earlier attempt of node {ctx.node} ended"
+            what = f"{begun} during {prepared.action}. Did it happen?\n\nEvidence: {evidence.text}\n\n{prepared.what}"
             if before is None:
                 meta = ApprovalRequested(
                     approval_id, what, node=ctx.node, attempt=ctx.attempt, call=ctx.call, action=prepared.action,
@@ -339,16 +342,16 @@ class ApprovalDesk:
         if known["decision"] == GIVE_UP:
             raise CallError(
                 CallErrorKind.UNAVAILABLE, f"nobody knows whether {prepared.action} happened", code="effect.outcome_unknown",
-                hint="a person gave this call up after Runloop had stopped in the middle of it", outcome_unknown=True,
+                hint="a person gave this call up after it had been cut off in the middle", outcome_unknown=True,
             )  # fmt: skip
         return bool(known["decision"] == IT_HAPPENED)
 
     def _outcome_asked(self, ctx: CallContext) -> CallContext:
         """The context of the question; what was to be made once more, and was cut off once more, is asked about anew."""
-        asking, number = replace(ctx, idempotency_key=f"{ctx.question_id}/{OUTCOME}"), 1
+        asking, number = _about_outcome(ctx, OUTCOME), 1
         while (self.decisions.get(asking.question_id) or {}).get("decision") == DO_IT:
             number += 1
-            asking = replace(ctx, idempotency_key=f"{ctx.question_id}/{OUTCOME}-{number}")
+            asking = _about_outcome(ctx, f"{OUTCOME}-{number}")
         return asking
 
     def _asked(self, approval_id: str, prepared: Prepared, ctx: CallContext, admission: Admission) -> Draft:
@@ -366,6 +369,10 @@ class ApprovalDesk:
             reason=admission.reason,
         )
         return Draft("approval.requested", f"{ctx.node} asks for approval of {prepared.action}", meta, agent_id=f"agent:{ctx.agent}")
+
+
+def _about_outcome(ctx: CallContext, what: str) -> CallContext:
+    return replace(ctx, idempotency_key=f"{ctx.question_id}/{what}")
 
 
 def _by_standing(granted: StandingGrant) -> ApprovalDecision:

@@ -77,8 +77,12 @@ class Call:
             prepared = self._prepare(performer, replace(ctx, now_ms=self.at.desk.asked_at(ctx)))
             self.klass = prepared.klass
             self.at.asked_outside = self.at.asked_outside or goes_outside(self.name, self.klass)
-            if self.pending is None and not await _done_before(performer, prepared, ctx):
-                await self.at.desk.admit(self, prepared, ctx)
+            known = None
+            if self.pending is None and not (before := await _done_before(performer, prepared, ctx)):
+                if before is None:
+                    known = await self._settle(performer, prepared, ctx)
+                if known is None:
+                    await self.at.desk.admit(self, prepared, ctx)
             if self.pending is None:
                 self.allowed = self.at.desk.audit_allowed(self)
             if self.klass is EffectClass.WAITING and ctx.asked_ms is not None:
@@ -89,7 +93,7 @@ class Call:
                 began_ms = self.at.steady_ms()  # what a call took does not include a person's time to approve it
                 if self.klass is not EffectClass.READ:
                     await self._request()
-            outcome, result_hash = await self._perform(performer, prepared, self.at.context(self.call, self.pending))
+            outcome, result_hash = await self._perform(performer, prepared, self.at.context(self.call, self.pending), known)
         except CallError as error:
             return await self.refuse(error, began_ms)
         except asyncio.CancelledError:
@@ -137,13 +141,15 @@ class Call:
         except Exception as error:
             raise _defect(self.name, error) from error
 
-    async def _perform(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> tuple[Outcome, str]:
+    async def _perform(self, performer: Performer, prepared: Prepared, ctx: CallContext, known: Outcome | None) -> tuple[Outcome, str]:
         """The outcome and the hash of its result. A performer that trips costs this call, never the run."""
         try:
-            outcome = None
+            outcome = known
             if self.pending is not None and self.klass is EffectClass.EXTERNAL:
                 outcome = await self._settle(performer, prepared, ctx)
                 await self.at.may_go()
+            if outcome is not None and isinstance(performer, Once):
+                await performer.remember(prepared, ctx)
             if outcome is None:
                 with self._elsewhere(ctx):
                     outcome = await performer.perform(prepared, ctx)
@@ -172,7 +178,10 @@ class Call:
         return nullcontext()
 
     async def _settle(self, performer: Performer, prepared: Prepared, ctx: CallContext) -> Outcome | None:
-        """Of an external call that was begun and has no outcome: what it came to, or None where it shall be made now."""
+        """Of an external call that was begun and has no outcome, or whose earlier try has none that is known: what it came to.
+
+        None where it shall be made now.
+        """
         evidence = Evidence(None, "nothing in Runloop can tell")
         if isinstance(performer, Witness):
             evidence = await performer.evidence(prepared, ctx)
@@ -268,8 +277,8 @@ class Call:
             self.at.spent(tokens, outcome.usd_micros or 0)
 
 
-async def _done_before(performer: Performer, prepared: Prepared, ctx: CallContext) -> bool:
-    """Whether an earlier try at the same work did it, so that performing it does nothing that needs to be approved."""
+async def _done_before(performer: Performer, prepared: Prepared, ctx: CallContext) -> bool | None:
+    """Whether an earlier try at the same work did it, so that performing it does nothing that needs to be approved; None: nobody knows."""
     return ctx.attempt > ctx.since and isinstance(performer, Once) and await performer.done_before(prepared, ctx)
 
 

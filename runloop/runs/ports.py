@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import SentMail
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from runloop.effects.types import CallContext
     from runloop.kb import AsyncLedger, KnowledgeBase
     from runloop.runs.manager import RunManager
+
+_ALL: Final = 1_000_000
 
 
 class KnowledgeForAgents:
@@ -80,6 +82,13 @@ class LedgerSentLog:
             return None
         payload = event.payload
         return SentMail(key, payload["message_id"], payload["status"], payload.get("path"), payload["content_hash"], tuple(payload["to"]))
+
+    async def unsettled(self, ctx: CallContext) -> bool:
+        """Whether an earlier attempt's call of this number has an outcome that nobody knows."""
+        found = await asyncio.to_thread(self._ledger.ledger.read, kinds=["effect.unknown"], run_id=ctx.run_id, limit=_ALL)
+        ended = [event.payload["meta"] for event in found]
+        work = {(ctx.node, attempt, ctx.call) for attempt in range(ctx.since, ctx.attempt)}
+        return any(meta["name"] == "mail.send" and (meta["node"], meta["attempt"], meta["call"]) in work for meta in ended)
 
     async def record(self, mail: SentMail, ctx: CallContext) -> None:
         """Keep the record durably; ``artifact_id`` is the event of the request, which holds the text."""

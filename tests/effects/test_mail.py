@@ -34,6 +34,10 @@ class Sent:
     """A sent log in memory."""
 
     known: dict = field(default_factory=dict)
+    lost: bool = False
+
+    async def unsettled(self, ctx):
+        return self.lost
 
     async def find(self, key):
         return self.known.get(key)
@@ -152,6 +156,26 @@ async def test_what_a_retry_would_not_send_again_is_known_before_anybody_is_aske
     await crossing(performer, ARGS, make_ctx(MAIL))
 
     assert (before, await performer.done_before(prepared, make_ctx(MAIL, attempt=2))) == (False, True)
+
+
+async def test_what_a_server_may_have_of_an_earlier_attempt_nobody_knows_until_a_person_says_so(make, make_ctx, sent):
+    performer, ctx = make(SmtpSettings("127.0.0.1", 25, "none")), make_ctx(MAIL, attempt=2)
+    prepared = performer.prepare(ARGS, ctx)
+    before = await performer.done_before(prepared, ctx)
+    sent.lost = True
+    lost = await performer.done_before(prepared, ctx)
+    for _ in range(2):
+        await performer.remember(prepared, ctx)
+
+    assert (before, lost, await performer.done_before(prepared, ctx)) == (False, None, True)
+    (known,) = sent.known.values()
+    assert (known.message_id, known.status, known.recipients) == (prepared.data["mail"].message_id, "sent", ("ada@example.org",))
+
+
+async def test_a_file_in_the_outbox_is_there_or_is_not_whatever_became_of_an_earlier_attempt(make, make_ctx, sent):
+    sent.lost = True
+    performer, ctx = make(), make_ctx(MAIL, attempt=2)
+    assert await performer.done_before(performer.prepare(ARGS, ctx), ctx) is False
 
 
 async def test_a_node_that_a_gate_sent_back_sends_its_message_anew(make, tmp_path, make_ctx, crossing):

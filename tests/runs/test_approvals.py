@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
 from runloop.effects.perform.ports import PersonAnswer
-from runloop.effects.types import CallError, CallErrorKind, Outcome
+from runloop.effects.types import CallError, CallErrorKind, Evidence, Outcome
 from runloop.openings import parse_opening
 from runloop.policy import Scope
 from runloop.runs.approvals import ApprovalDesk
 from runloop.runs.operator import ApprovalDecision
+from runloop.runs.ports import LedgerSentLog
 from runloop.runs.results import RunHalted
 from runloop.runs.run import Run
 from runloop.runs.services import RunRules
@@ -208,6 +210,9 @@ class OnceOutbox:
     async def done_before(self, prepared, ctx):
         return ctx.work_key in self.sent
 
+    async def remember(self, prepared, ctx):
+        self.sent.setdefault(ctx.work_key, prepared.data["text"])
+
     async def perform(self, prepared, ctx):
         self.sent.setdefault(ctx.work_key, prepared.data["text"])
         return Outcome({"message_id": f"<{ctx.work_key}>", "status": "outbox", "path": "/x", "recipients": list(prepared.recipients)})
@@ -223,6 +228,96 @@ async def test_what_an_earlier_try_sent_is_not_approved_once_more_when_nothing_w
 
         assert (result.status, outbox.sent) == ("succeeded", {f"{result.run_id}/a/1": "the letter"})
         assert [request.what for request in operator.shown] == ["to a@example.org: the letter"]
+
+
+class LosingOutbox(OnceOutbox):
+    """As that of mail over SMTP: what is handed over has left, and of the first ``lost`` handings nobody hears what came of them."""
+
+    def __init__(self, outbox, *, lost=1, hold=None):
+        super().__init__(outbox)
+        self.handed, self.lost, self.hold = [], lost, hold
+
+    async def done_before(self, prepared, ctx):
+        return True if await super().done_before(prepared, ctx) else None
+
+    async def evidence(self, prepared, ctx):
+        outcome = Outcome({"message_id": "<1>", "status": "sent", "path": None, "recipients": list(prepared.recipients)})
+        return Evidence(None, "the server may have taken it", outcome)
+
+    async def perform(self, prepared, ctx):
+        if ctx.work_key in self.sent:
+            return await super().perform(prepared, ctx)
+        self.handed.append(prepared.data["text"])
+        if len(self.handed) <= self.lost:
+            if self.hold is not None:
+                await self.hold()
+            raise CallError(CallErrorKind.UNAVAILABLE, "the server broke off", code="mail.outcome_unknown", outcome_unknown=True)
+        return await super().perform(prepared, ctx)
+
+
+CATCHES = """@agent
+def run(feedback=None):
+    try:
+        said = mail.send([{'email': 'a@example.org'}], subject='hello', text='the letter').status
+    except CallError as error:
+        said = error.code
+    return {'out': said if feedback else 'bad'}
+"""
+AGAIN = """version: 0
+name: again
+policy: {{approve_in_advance: [mail.outbox]}}
+nodes: [{{id: a, use: 'agent:one', output: {{schema: {{enum: [sent, outbox, unavailable]}}, attempts: {attempts}}}}}]
+edges: []
+"""
+
+
+@pytest.mark.parametrize(("said", "out", "handed"), [("it happened", "sent", 1), ("do it now", "outbox", 2), ("give up", "unavailable", 1)])
+async def test_a_message_that_an_earlier_attempt_may_have_sent_is_a_question_before_it_is_sent_again(bench, desk, said, out, handed):
+    operator = desk(answers=[PersonAnswer(said, "operator")])
+    async with bench(operator) as b:
+        b.services.performers["mail.send"] = outbox = LosingOutbox(b.outbox)
+        b.agent("one", CATCHES, ports_in=("feedback",), caps=CAPS)
+
+        result = await b.run(AGAIN.format(attempts=2), yes=True)
+
+        assert (result.status, b.metas("node.finished")[-1]["outputs"]["out"], len(outbox.handed)) == ("succeeded", [out], handed)
+        (question,) = operator.shown
+        assert question.text.startswith("An earlier attempt of node a ended during mail.outbox. Did it happen?\n\nEvidence: the server may")
+        assert question.stays_open
+        assert f"{result.run_id}/a/1" in outbox.sent or said == "give up"
+        assert [event.kind for event in b.ledger.read(kinds=["effect.unknown"])] == ["effect.unknown"] * (2 if said == "give up" else 1)
+
+
+async def test_a_message_that_was_under_way_when_the_time_of_its_attempt_was_up_is_not_sent_again_unasked(bench, desk):
+    operator = desk(answers=[PersonAnswer("it happened", "operator")])
+    async with bench(operator) as b:
+        b.services.performers["mail.send"] = outbox = LosingOutbox(b.outbox, hold=asyncio.get_running_loop().create_future)
+        b.agent("one", MAILER, caps=CAPS)
+
+        result = await b.run(
+            "version: 0\nname: slow\npolicy: {approve_in_advance: [mail.outbox]}\n"
+            "nodes: [{id: a, use: 'agent:one', timeout_ms: 300, retry: {max_attempts: 2, initial_ms: 10}}]\nedges: []\n",
+            yes=True,
+        )
+
+        assert (result.status, outbox.handed, len(operator.shown)) == ("succeeded", ["text 0"], 1)
+        log = LedgerSentLog(SimpleNamespace(ledger=b.ledger), b.manager)
+        asks = [(2, 1, 1), (1, 1, 1), (2, 2, 1), (2, 1, 2)]  # attempt, since, call
+        names = [dict(zip(("attempt", "since", "call"), each, strict=True)) for each in asks]
+        found = [await log.unsettled(SimpleNamespace(run_id=result.run_id, node="a", **each)) for each in names]
+        assert found == [True, False, False, False]
+
+
+async def test_what_a_person_said_of_an_earlier_attempt_holds_for_all_later_ones(bench, desk):
+    operator = desk(answers=[PersonAnswer("it happened", "operator")])
+    async with bench(operator) as b:
+        b.services.performers["mail.send"] = outbox = LosingOutbox(b.outbox)
+        b.agent("one", CATCHES.replace("said if feedback else 'bad'", "'bad'"), ports_in=("feedback",), caps=CAPS)
+
+        await b.run(AGAIN.format(attempts=4), yes=True)
+
+        assert (outbox.handed, len(operator.shown)) == (["the letter"], 1)
+        assert [meta["attempt"] for meta in b.metas("effect.completed")] == [2, 3, 4]
 
 
 async def test_a_message_of_a_node_that_a_gate_sent_back_is_another_one(bench, desk):

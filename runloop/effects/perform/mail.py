@@ -65,9 +65,20 @@ class MailSend:
         data = {"mail": mail, "path": path}
         return Prepared("mail.outbox", EffectClass.EXTERNAL, what, mail.recipients, external=True, reversible=True, data=data)
 
-    async def done_before(self, prepared: Prepared, ctx: CallContext) -> bool:
-        """Whether an earlier try put it out: then nobody needs to approve it once more, for nothing leaves."""
-        return await self._sent.find(prepared.data["mail"].key) is not None
+    async def done_before(self, prepared: Prepared, ctx: CallContext) -> bool | None:
+        """Whether an earlier try put it out: then nobody needs to approve it once more, for nothing leaves.
+
+        None where a server may have taken it from an attempt that was stopped meanwhile, or that was not told. A file in the outbox is
+        there or is not.
+        """
+        if await self._sent.find(prepared.data["mail"].key) is not None:
+            return True
+        return None if "path" not in prepared.data and await self._sent.unsettled(ctx) else False
+
+    async def remember(self, prepared: Prepared, ctx: CallContext) -> None:
+        """As :class:`runloop.effects.types.Once`."""
+        if await self._sent.find(prepared.data["mail"].key) is None:
+            await self._sent.record(_sent_over_smtp(prepared.data["mail"]), ctx)
 
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Put it out, unless that was done before."""
@@ -79,7 +90,7 @@ class MailSend:
             record, repeated = await asyncio.to_thread(self._put, mail, prepared.data["path"])
         else:
             await self._deliver(mail)
-            record, repeated = SentMail(mail.key, mail.message_id, "sent", None, mail.digest, mail.recipients), False
+            record, repeated = _sent_over_smtp(mail), False
         await self._sent.record(record, ctx)
         return self._outcome(record, mail, repeated=repeated)
 
@@ -94,10 +105,9 @@ class MailSend:
             if not there:
                 return Evidence(False, f"{prepared.data['path']} is not there")
             return Evidence(True, f"{prepared.data['path']} is there", await self.perform(prepared, ctx))
-        record = SentMail(mail.key, mail.message_id, "sent", None, mail.digest, mail.recipients)
         host = self._settings.smtp.host if self._settings.smtp else "the mail server"
         text = f"{host} may have taken the message {mail.message_id}: look for it in the mailbox of the sender or of {mail.recipients[0]}"
-        return Evidence(None, text, self._outcome(record, mail, repeated=False))
+        return Evidence(None, text, self._outcome(_sent_over_smtp(mail), mail, repeated=False))
 
     def _path(self, mail: Mail) -> Path:
         return self._settings.outbox / f"{mail.key}.eml"
@@ -155,3 +165,7 @@ class MailSend:
             "same_content": record.digest == mail.digest,
         }
         return Outcome(result, note="the message had gone out before, so nothing left now" if repeated else "")
+
+
+def _sent_over_smtp(mail: Mail) -> SentMail:
+    return SentMail(mail.key, mail.message_id, "sent", None, mail.digest, mail.recipients)

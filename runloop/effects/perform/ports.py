@@ -168,3 +168,7 @@ class SentLog(Protocol):
     async def record(self, mail: SentMail, ctx: CallContext) -> None:
         """Keep the record durably; a second record of the same key changes nothing."""
         ...
+
+    async def unsettled(self, ctx: CallContext) -> bool:
+        """Whether an earlier attempt at the same work handed this message over, and the record has no answer to that."""
+        ...
