@@ -41,6 +41,7 @@ from runloop.effects import catalogue
 from runloop.errors import RunloopError, VerificationFailed
 from runloop.runs.clock import clock_ms, since_boot_ms
 from runloop.runs.compose import Session, session
+from runloop.runs.errors import OF_ANOTHER
 from runloop.runs.results import RunHalted
 from runloop.runs.unfinished import Unfinished, unfinished_runs
 from runloop.tasks import end_tasks
@@ -326,8 +327,12 @@ class Daemon:
         await asyncio.to_thread(self.session.forget_guests, unfinished)
 
     def _not_recovered(self, identity: RunIdentity, error: RunloopError) -> None:
-        """A run stays unfinished: who follows it is told, the log says why."""
-        logger().error("a run cannot be taken up", trace_id=identity.trace_id, run_id=identity.run_id, code=error.code, why=error.message)
+        """A run stays unfinished, or is another process's: who follows it is told, the log says why."""
+        about = {"trace_id": identity.trace_id, "run_id": identity.run_id, "code": error.code, "why": error.message}
+        if error.code in OF_ANOTHER:
+            logger().info("a run is left to another process", **about)
+        else:
+            logger().error("a run cannot be taken up", **about)
         shown = {"run_id": identity.run_id, "error": {**error.to_dict(), "retryable": False}}
         self.bus.publish(run_topic(identity.run_id), _TROUBLE, shown)
 

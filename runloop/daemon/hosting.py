@@ -17,6 +17,7 @@ from runloop.daemon.roster import Roster
 from runloop.dataclass import dataclass
 from runloop.errors import InvalidInput, RunloopError
 from runloop.events.records import OpenQuestion
+from runloop.runs.errors import OF_ANOTHER
 from runloop.runs.history import fold
 from runloop.runs.results import PAUSED, RunHalted
 from runloop.runs.submission import submit_key
@@ -245,7 +246,11 @@ class Hosting:
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
             found = error if isinstance(error, RunloopError) else InvalidInput(f"it cannot be read: {error!r}", code="run.broke")
-            self.roster.left[run_id] = stubs.pop(run_id), found
+            del stubs[run_id]
+            if found.code in OF_ANOTHER:
+                self.people.done(run_id, found)
+            else:
+                self.roster.left[run_id] = stub, found
             waking = self._waking.pop(run_id)
             waking.set_exception(found)
             waking.exception()

@@ -20,6 +20,7 @@ from runloop.text import CHANGED
 if TYPE_CHECKING:
     from runloop.effects.perform.ports import Question
     from runloop.effects.types import CallContext
+    from runloop.errors import RunloopError
     from runloop.events import StoredEvent
     from runloop.events.records import OpenQuestion
     from runloop.runs.operator import ApprovalRequest
@@ -90,12 +91,13 @@ class People:
         """Whether what the run asks may stay open although nobody follows it."""
         return root in self.patient
 
-    def done(self, root: str) -> None:
-        """The run ended: nobody needs to follow it, or to answer it."""
+    def done(self, root: str, why: RunloopError | None = None) -> None:
+        """The run ended, or is not this daemon's, as ``why`` says: nobody needs to follow it, or to answer it here."""
         self._followed.discard(root)
         self.patient.discard(root)
         for name in self.aside.forget(root):
-            self._refuse(name, InvalidInput(f"the run ended before it came to ask {name!r}", code="approval.unknown", hint=_HINT))
+            message = f"the run ended before it came to ask {name!r}"
+            self._refuse(name, why or InvalidInput(message, code="approval.unknown", hint=_HINT))
 
     @property
     def present(self) -> bool:

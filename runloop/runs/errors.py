@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from runloop.errors import Denied, InvalidInput, Unavailable
 
 
@@ -9,6 +11,10 @@ class NeedsPerson(Denied):
     """Only a person can say how a recovered run goes on, and nobody is there. The run stays as it is."""
 
     code = "run.needs_person"
+
+
+OF_ANOTHER: Final = frozenset({"run.driven", "run.ended"})
+"""Codes of a run that another process has taken up, or brought to its end, where this one was about to."""
 
 
 def driven(run_id: str) -> Unavailable:

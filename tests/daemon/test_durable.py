@@ -10,7 +10,9 @@ import pytest
 
 from runloop.client import Client
 from runloop.config import load
+from runloop.events import NewEvent
 from runloop.kb import Ledger
+from runloop.runs.owners import Owner
 
 HEAD = "from runloop_agent import *\nfrom runloop_agent import agent\n\n\n@agent\n"
 MAILS = HEAD + "def run():\n    return {'out': mail.send([{'email': 'ada@example.org'}], subject='s', text='t').status}\n"
@@ -345,6 +347,34 @@ async def test_a_run_whose_agents_are_gone_says_so_to_who_answers_goes_on_once_t
         (daemon.root / "moved").rename(kept)
         await link.ask("answer", approval_id=asked[one], approved=True)
         assert (await ended(link, one))["status"] == "succeeded"
+
+
+def taken_by_another(daemon, run_id):
+    """Another process has this run now, says the record: the owner whose lock this one holds."""
+    pog = daemon.state / "pog"
+    owner = Owner.take(pog)
+    with Ledger.open(pog / "events.sqlite") as ledger:
+        *_, last = ledger.read_run(run_id)
+        meta = {"why": "its wait is over", "nodes": [], "effects_answered": 0, "owner": owner.id}
+        payload = {**last.payload, "seq": last.payload["seq"] + 1, "level": "info", "message": "run taken up again", "meta": meta}
+        ledger.append([NewEvent("run.recovered", payload, last.actor, last.scope, last.provenance)])
+    return owner
+
+
+async def test_a_run_that_another_process_took_up_is_none_that_cannot_be_taken_up_and_goes_on_here_once_that_died(daemon):
+    mailing(daemon, parks=0)
+    async with daemon.client() as link, asyncio.timeout(60):
+        run_id = await parked(link, "mails", patient=True)
+        (asked,) = await opened(link)
+        other = taken_by_another(daemon, run_id)
+        with pytest.raises(AssertionError, match=r"run\.driven"):
+            await link.ask("answer", approval_id=asked["approval_id"], approved=True)
+        status = await link.ask("status")
+        assert (status["left"], status["active"], (await link.ask("approvals"))["open"]) == ([], [], [])
+        other.close()  # it died
+        assert (await link.ask("resume", all=True))["runs"] == 1
+        await link.ask("answer", approval_id=(await opened(link))[0]["approval_id"], approved=True)
+        assert (await ended(link, run_id))["status"] == "succeeded"
 
 
 async def asked_as_another(daemon):
