@@ -78,7 +78,8 @@ def find_point(events: Sequence[StoredEvent], parent: str, at: str | None, answe
 
     Raises:
         InvalidInput: ``fork.point``, ``fork.call``; ``fork.answer`` for one of another shape; ``fork.answer_late`` where something already
-            followed from the answer to be changed; ``fork.in_effect`` where an external effect was under way at that record.
+            followed from the answer to be changed, or it had not come yet; ``fork.in_effect`` where an external effect was under way at
+            that record.
 
     """
     places = {_find_call(events, parent, call): answer for call, answer in answers.items()}
@@ -88,12 +89,15 @@ def find_point(events: Sequence[StoredEvent], parent: str, at: str | None, answe
         after = kept[next((number for number, event in enumerate(kept, 1) if event.kind in _OUTCOMES and _place(event) == place), 0) :]
         outcome = next(event for event in events if event.kind in _OUTCOMES and _place(event) == place)
         if len(after) == len(kept) or any(_attempt(event) == place[:2] for event in after):
+            why = "what came of the answer would not follow from the new one"
+            if len(after) == len(kept):
+                why = "the call has not been answered there, and is made live"
+            answered = outcome.payload["seq"]
             raise InvalidInput(
-                f"the answer to call {place[2]} of {place[0]} is record {outcome.payload['seq']}, and the fork begins at record {seq}: "
-                "what came of the answer would not follow from the new one",
+                f"the answer to call {place[2]} of {place[0]} is record {answered}, and the fork begins at record {seq}: {why}",
                 code="fork.answer_late",
                 where=Where(node=place[0], key="--answer"),
-                hint=f"fork at {outcome.payload['seq']}, or leave --at out",
+                hint=f"fork at {answered}, or leave --at out",
             )
         _check_shape(outcome, place, answer)
     _refuse_in_effect(events, kept, seq)

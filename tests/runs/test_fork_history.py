@@ -169,6 +169,12 @@ def test_a_point_that_would_tell_something_untrue_is_refused(at, answers, code, 
     assert (caught.value.code, hint in caught.value.hint) == (code, True)
 
 
+@pytest.mark.parametrize(("at", "why"), [("4", "the call has not been answered there, and is made live"), ("11", "would not follow")])
+def test_why_an_answer_does_not_fit_its_point_depends_on_what_comes_first(at, why):
+    with pytest.raises(InvalidInput, match=why):
+        find_point(TOLD, PARENT, at, {"a/1/1": 1})
+
+
 def test_a_nested_opening_is_under_way_until_it_is_at_its_gate():
     def below(number):
         return "node.started", {"node": "below", "attempt": number, "agent": {"name": "inner"}}
