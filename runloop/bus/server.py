@@ -97,8 +97,7 @@ class BusServer:
         self._turn_due = False
         self._turn_s = 0.0
         self._connections: set[Connection] = set()
-        self._listener: Listener | None = None
-        self._servers: list[asyncio.Server] = []
+        self._listening: list[tuple[Listener, list[asyncio.Server]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
         self._flush_due = False
@@ -109,11 +108,11 @@ class BusServer:
 
     # -- life
 
-    async def start(self, where: Path | str | Listener, *, group: int | None = None) -> None:
-        """Listen at a path (mode 0600, or 0660 with a group id) or on given sockets; raises AlreadyRunning and what ``listen`` raises."""
+    async def start(self, where: Path | str | Listener, *more: Listener, group: int | None = None) -> None:
+        """Listen at a path (mode 0600, or 0660 with a group id) or on given sockets, and on ``more``; raises what ``listen`` raises."""
         self._loop = asyncio.get_running_loop()
-        self._listener = where if isinstance(where, Listener) else listen(Path(where), group=group)
-        self._servers = await self._serve_at(self._listener)
+        for listener in (where if isinstance(where, Listener) else listen(Path(where), group=group), *more):
+            self._listening.append((listener, await self._serve_at(listener)))
 
     async def _serve_at(self, listener: Listener) -> list[asyncio.Server]:
         loop = asyncio.get_running_loop()
@@ -121,25 +120,27 @@ class BusServer:
         return [await make(sock=each) for each in listener.sockets]
 
     @property
-    def unreachable(self) -> bool:
-        """Whether somebody removed the socket that this server made."""
-        return self._listener is not None and self._listener.removed
+    def removed(self) -> list[Path]:
+        """Where somebody removed the socket that this server made."""
+        return [listener.path for listener, _ in self._listening if listener.removed and listener.path is not None]
 
-    async def listen_again(self) -> None:
-        """Listen at the path once more, whose socket was removed; connections stay. Raises as ``listen``."""
-        assert self._listener is not None  # noqa: S101 - it was started
-        servers, sockets = self._servers, self._listener.again()
-        self._servers = await self._serve_at(self._listener)
-        for server in servers:
-            server.close()
-        for listening in sockets:
-            listening.close()
+    async def listen_again(self, path: Path) -> None:
+        """Listen once more at a path whose socket was removed; connections stay. Raises as ``listen``."""
+        for number, (listener, servers) in enumerate(self._listening):
+            if listener.path == path:
+                sockets = listener.again()
+                self._listening[number] = listener, await self._serve_at(listener)
+                for server in servers:
+                    server.close()
+                for listening in sockets:
+                    listening.close()
 
     async def close(self, reason: RunloopError | None = None) -> None:
         """Say goodbye to everybody, end the handlers, take the socket away."""
         reason = reason or RunloopError("the daemon stops", code="bus.stopping", hint="connect again later", retryable=True)
-        for server in self._servers:
-            server.close()
+        for _, servers in self._listening:
+            for server in servers:
+                server.close()
         for session in list(self.broker.sessions.values()):
             self.broker.goodbye(session, reason, now_ms())
         self.pump()
@@ -153,15 +154,19 @@ class BusServer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._servers.clear()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        for listener, _ in self._listening:
+            listener.close()
+        self._listening.clear()
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where it listens."""
+        return [listener.path for listener, _ in self._listening if listener.path is not None]
 
     @property
     def path(self) -> Path | None:
-        """Where the socket is."""
-        return None if self._listener is None else self._listener.path
+        """Where it listens, first of all."""
+        return next(iter(self.paths), None)
 
     def stats(self) -> BusStats:
         """What was counted."""

@@ -77,5 +77,4 @@ def places(settings: Settings, socket: Path | None = None) -> tuple[Place, ...]:
     explicit: Path | None = socket or settings.get("runtime.socket_path")
     if explicit is not None:
         return (Place(explicit, token, explicit=True),)
-    ours = dict.fromkeys([settings.directories.socket, settings.base.state / "sock" / "rmp.sock"])
-    return (*(Place(each, token) for each in ours), Place(SYSTEM_SOCKET, SYSTEM_TOKEN))
+    return (*(Place(each, token) for each in settings.sockets), Place(SYSTEM_SOCKET, SYSTEM_TOKEN))

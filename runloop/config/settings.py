@@ -72,7 +72,6 @@ class Settings:
     def directories(self) -> Directories:
         """Where things are kept, settings applied."""
         state, work = self.base.state, self.get("runtime.workdir")
-        socket = self.get("runtime.socket_path") or self.get("runtime.sockets_dir") / SOCKET_NAME
         return Directories(
             state=state,
             pog=self.get("kb.root_dir"),
@@ -82,8 +81,19 @@ class Settings:
             artifacts=work / "artifacts",
             token=state / "token",
             cache=self.get("agents.cache_dir"),
-            socket=socket,
+            socket=self.sockets[0],
         )
+
+    @property
+    def sockets(self) -> tuple[Path, ...]:
+        """Where this user's daemon listens and is looked for: where ``runtime.socket_path`` says and nowhere else, or in two places.
+
+        The second is in the state directory, which is the same for a cron job, another login and ``su``, and stays at a logout.
+        """
+        explicit: Path | None = self.get("runtime.socket_path")
+        if explicit is not None:
+            return (explicit,)
+        return tuple(dict.fromkeys(directory / SOCKET_NAME for directory in (self.get("runtime.sockets_dir"), self.base.state / "sock")))
 
 
 def load(

@@ -78,7 +78,7 @@ GENERAL: tuple[Key, ...] = (
         "runtime.sockets_dir",
         PathText(empty_message="runtime.sockets_dir cannot be empty when runtime.socket_path is unset"),
         "{sockets}",
-        "Directory of the daemon's socket.",
+        "Directory of the daemon's first socket; the second is in `sock` of the state directory.",
         effect=DAEMON,
         rewrite=_sock_not_run,
     ),

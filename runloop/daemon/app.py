@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runloop import __version__
+from runloop.bus.errors import AlreadyRunning
 from runloop.bus.limits import BusLimits
 from runloop.bus.listen import Listener, activated, listen
 from runloop.bus.publishing import Own
@@ -122,7 +123,7 @@ class Daemon:
         self._hurry: asyncio.Event = asyncio.Event()
         self._grace_ms: int | None = None
         self.session: Session
-        self._listener: Listener
+        self._listeners: list[Listener] = []
         self.bus: _Bus
         self.hosting: Hosting
         self.submitting: Submitting
@@ -149,8 +150,7 @@ class Daemon:
         log = logger()
         async with AsyncExitStack() as stack:
             started = stack.enter_context(self._notifier.starting())
-            listener = self._listener = self._listen()
-            stack.callback(listener.close)
+            self._listen(stack)
             token = ensure_token(self.settings.directories.token)
             self._log.hide(token)
             loading = asyncio.create_task(asyncio.to_thread(self.library.rescan))  # while the workers start
@@ -164,15 +164,22 @@ class Daemon:
                 stack.push_async_callback(watcher.close)
             self._on_signals()
             left = await self._take_over()
-            await self.bus.start(listener)
-            listener.tell(0, 0)
+            await self.bus.start(*self._listeners)
+            self._tell(0, 0)
             stack.push_async_callback(self.bus.close)
             self.reachable.watch()
             stack.push_async_callback(self.reachable.close)
             self.traces.start()
             stack.push_async_callback(self.traces.close)
             vectors = Embedding(self.kb, lambda: self.settings)
-            works = (self._publish_metrics(), self._watchdog(), self._prepare_guest(), self._tidy(left), vectors.run())
+            works = (
+                self._publish_metrics(),
+                self._watchdog(),
+                self._prepare_guest(),
+                self._tidy(left),
+                vectors.run(),
+                self.reachable.patrol(),
+            )
             background = [self.keep(work) for work in works]
             stack.push_async_callback(end_tasks, *background)
             started()
@@ -190,14 +197,29 @@ class Daemon:
         self._grace_ms = grace_ms
         self._stopping.set()
 
-    def _listen(self) -> Listener:
+    def _listen(self, stack: AsyncExitStack) -> None:
+        """Take the sockets, before anything else: what is told of a start is told there, and they are one daemon's alone."""
+        first, *others = self.settings.sockets
         given = activated(os.environ)
-        if given is not None:
-            return given
-        path = self.settings.directories.socket
-        if not self.options.system:
-            ensure(path.parent)
-        return listen(path, group=self.options.group)
+        if given is None and not self.options.system:
+            ensure(first.parent)
+        self._listeners.append(listen(first, group=self.options.group) if given is None else given)
+        stack.callback(self._listeners[0].close)
+        for path in others:
+            try:
+                listener = listen(path, group=self.options.group)
+            except AlreadyRunning:
+                raise
+            except RunloopError as error:
+                without = "who has no XDG_RUNTIME_DIR does not find this daemon by itself"
+                logger().warning(f"one socket less: {without}", socket=str(path), code=error.code, why=error.message, hint=error.hint)
+            else:
+                self._listeners.append(listener)
+                stack.callback(listener.close)
+
+    def _tell(self, done: int, of: int) -> None:
+        for listener in self._listeners:
+            listener.tell(done, of)
 
     def _make_people(self) -> People:
         self.people = People(self._announce, self._root_of, self._event, self.settings.get("security.approval_wait_ms"))
@@ -306,7 +328,7 @@ class Daemon:
         """Go on with the runs that a process which is gone has left: nobody is told that they are unfinished. All that have no end."""
         owner = self.session.owner
         try:
-            await asyncio.to_thread(catch_up, self.kb, self._listener.tell, self._catching_up)
+            await asyncio.to_thread(catch_up, self.kb, self._tell, self._catching_up)
             found = await asyncio.to_thread(lambda: list(unfinished_runs(self.kb)))
             going, waiting = self.hosting.take_over(each for each in found if not owner.alive(each.owner))
         except RunloopError as error:

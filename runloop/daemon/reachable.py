@@ -1,4 +1,4 @@
-"""The socket and the token file while the daemon runs: what somebody removes is made again, or nobody could reach or stop it any more."""
+"""The sockets and the token file while the daemon runs: what somebody removes is made again, or nobody could reach or stop it any more."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from runloop.daemon.app import Daemon
     from runloop.daemon.logs import Log
 
+_PATROL_S = 5.0
+"""How often the sockets are looked at that no directory tells of: one is unmounted, as at a logout, or comes back."""
+
 
 class Reachable:
-    """Looks after the token file, and the socket that the daemon made; one that systemd opened is none of it."""
+    """Looks after the token file, and the sockets that the daemon made; one that systemd opened is none of it."""
 
     def __init__(self, daemon: Daemon, log: Log) -> None:
         self._daemon = daemon
@@ -29,17 +32,26 @@ class Reachable:
         self.problems: dict[str, Problem] = {}
         """Why nobody can connect any more, or what is wrong with the token file."""
         self.made_again_ms: int | None = None
-        """When the socket was last made again."""
+        """When a socket was last made again."""
+        self._lost: dict[Path, RunloopError] = {}
+        """Sockets that cannot be made again at the moment."""
 
     @property
     def _token(self) -> Path:
         return self._daemon.settings.directories.token
 
     def watch(self) -> None:
-        """Follow the directories of both from now on; a directory of the same name that is made later is another one."""
-        path = self._daemon.bus.path
+        """Follow their directories from now on; a directory of the same name that is made later is another one."""
+        directories = [path.parent for path in self._daemon.bus.paths]
         self._watcher = Watcher(self._changed, self._unwatched, recursive=False)
-        self._watcher.watch([self._token.parent, *([] if path is None else [path.parent])])
+        self._watcher.watch([self._token.parent, *(each for each in directories if each.is_dir())])
+
+    async def patrol(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(_PATROL_S)
+            if self._daemon.bus.removed:
+                await self.look()
 
     async def close(self) -> None:
         """Look after it no more."""
@@ -49,14 +61,14 @@ class Reachable:
                 self._watcher = None
 
     def _changed(self, paths: set[Path]) -> None:
-        if self._daemon.bus.unreachable or self._token in paths or not self._token.exists():
+        if self._daemon.bus.removed or self._token in paths or not self._token.exists():
             self._daemon.keep(self.look())
 
     def _unwatched(self, error: Exception) -> None:
-        if self._daemon.bus.unreachable:  # its directory was gone before it could be watched
+        if self._daemon.bus.removed:  # its directory was gone before it could be watched
             self._changed(set())
         else:
-            logger().error("the socket is not watched any more; if it is removed, SIGHUP makes it again", why=str(error))
+            logger().error("sockets are not watched any more; they are looked at every few seconds", why=str(error))
 
     async def look(self) -> None:
         """Make again what was removed, and take the token that stands in its file."""
@@ -65,22 +77,37 @@ class Reachable:
             if self._watcher is None:
                 return
             self._read_token()
-            if not bus.unreachable:
-                return
-            try:
-                await bus.listen_again()
-            except RunloopError as error:
-                self.problems["socket"] = Problem("socket", str(bus.path), error, clock_ms(), kept=False)
-                logger().error(
-                    "the socket was removed and cannot be made again, so nobody can connect; SIGHUP tries once more",
-                    code=error.code, why=error.message, hint=error.hint,
-                )  # fmt: skip
-                return
+            removed, before, self._lost = bus.removed, self._lost, {}
+            for path in removed:
+                try:
+                    await bus.listen_again(path)
+                except RunloopError as error:
+                    self._lost[path] = error
+                else:
+                    self.made_again_ms = clock_ms()
+                    logger().warning("the socket was removed; it is there again", socket=str(path))
+            self._tell_lost(before)
+            if len(self._lost) < len(removed):
+                await self._watcher.close()
+                self.watch()
+
+    def _tell_lost(self, before: dict[Path, RunloopError]) -> None:
+        """Say once of each socket that it is lost, and for how many that matters."""
+        alone = len(self._lost) == len(self._daemon.bus.paths)
+        for path, error in self._lost.items():
+            if path in before and alone is ("socket" in self.problems):
+                continue
+            if alone:
+                said = "the socket was removed and cannot be made again, so nobody can connect; SIGHUP tries once more, and so does time"
+                logger().error(said, socket=str(path), code=error.code, why=error.message, hint=error.hint)
+            else:
+                said = "a socket was removed and cannot be made again yet; the other one serves"
+                logger().warning(said, socket=str(path), code=error.code, why=error.message)
+        if self._lost and alone:
+            path, error = next(iter(self._lost.items()))
+            self.problems.setdefault("socket", Problem("socket", str(path), error, clock_ms(), kept=False))
+        else:
             self.problems.pop("socket", None)
-            self.made_again_ms = clock_ms()
-            logger().warning("the socket was removed; it is there again", socket=str(bus.path))
-            await self._watcher.close()
-            self.watch()
 
     def _read_token(self) -> None:
         broker, path = self._daemon.bus.broker, self._token

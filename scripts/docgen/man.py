@@ -27,7 +27,7 @@ _FILES = (
     ("~/.runloop/config.yaml", "The person's settings; /etc/runloop/config.yaml are the machine's."),
     ("~/.runloop/pog/", "The ledger and the tables that are derived from it."),
     ("~/.runloop/agents/, ~/.runloop/openings/", "Agents and openings that were installed."),
-    ("$XDG_RUNTIME_DIR/runloop/rmp.sock", "The daemon's socket."),
+    ("$XDG_RUNTIME_DIR/runloop/rmp.sock, ~/.runloop/sock/rmp.sock", "The daemon's sockets."),
 )
 
 

@@ -1,0 +1,88 @@
+"""A user's daemon listens in the runtime directory of the login and in the state directory: who has no such login finds it too."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+
+@pytest.fixture
+def here(daemon):
+    """A home as it is at a login: the runtime directory is named, and nothing else."""
+    runtime = daemon.root / "run"
+    runtime.mkdir(mode=0o700)
+    del daemon.env["RUNLOOP_HOME"]
+    daemon.env["XDG_RUNTIME_DIR"] = str(runtime)
+    daemon.state = daemon.root / ".runloop"
+    daemon.socket = runtime / "runloop" / "rmp.sock"
+    return daemon
+
+
+async def until(daemon, holds):
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end, daemon.log()
+        await asyncio.sleep(0.02)
+
+
+def test_a_daemon_is_found_from_a_cron_job_which_starts_no_second_one(here):
+    told = here.start()
+    assert told["socket"] == str(here.socket)
+    del here.env["XDG_RUNTIME_DIR"]
+    status, up = here.rlp("status"), here.rlp("up", "--json")
+    assert (status.returncode, up.returncode) == (0, 0), status.stderr + up.stderr
+    assert f'"pid": {told["pid"]}' in status.stdout
+    assert '"state": "already_running"' in up.stdout
+    first = here.process
+    assert here.start()["error"]["code"] == "bus.already_running"
+    assert here.process.wait(60) == 3
+    here.process = first
+    assert here.rlp("down").returncode == 0
+    assert (here.socket.exists(), (here.state / "sock" / "rmp.sock").exists()) == (False, False)
+
+
+def test_a_daemon_of_a_cron_job_keeps_one_of_a_login_from_its_runs(here):
+    login = here.env.pop("XDG_RUNTIME_DIR")
+    told = here.start()
+    first = here.process
+    assert here.start(env={"XDG_RUNTIME_DIR": login})["error"]["code"] == "bus.already_running"
+    assert here.process.wait(60) == 3
+    here.process = first
+    here.env["XDG_RUNTIME_DIR"] = login
+    assert f'"pid": {told["pid"]}' in here.rlp("status").stdout
+
+
+async def test_a_daemon_outlives_the_runtime_directory_and_is_in_the_next_one_again(here):
+    told = here.start()
+    runtime = here.socket.parent.parent
+    os.kill(told["pid"], signal.SIGSTOP)
+    shutil.rmtree(runtime)
+    runtime.write_text("logged out")
+    os.kill(told["pid"], signal.SIGCONT)
+    await until(here, lambda: "the other one serves" in here.log())
+    status = here.rlp("status", "--json")
+    assert (status.returncode, '"problems": []' in status.stdout) == (0, True), status.stdout + status.stderr
+    runtime.unlink()
+    runtime.mkdir(mode=0o700)
+    await until(here, here.socket.is_socket)  # nothing tells the daemon: it looks
+    async with here.client() as link:
+        assert (await link.ask("status"))["pid"] == told["pid"]
+    assert here.log().count("the other one serves") == 1
+
+
+def test_where_the_state_directory_has_too_long_a_name_for_a_socket_the_other_one_serves(here):
+    home = here.root / ("h" * 90)
+    home.mkdir()
+    here.env["HOME"] = str(home)
+    assert here.start()["ready"]
+    assert (here.rlp("status").returncode, "one socket less" in here.log()) == (0, True)
+
+
+def test_a_socket_that_is_set_is_the_only_one(here):
+    here.settings["runtime.socket_path"] = path = here.root / "own.sock"
+    assert here.start()["socket"] == str(path)
+    assert not (here.state / "sock" / "rmp.sock").exists()
+    assert not here.socket.exists()
