@@ -78,7 +78,7 @@ def _lines(found: RunDiff) -> Iterator[str]:
         yield f"params: {_difference(each)}"
     for node in found.nodes:
         name = f"{node.run}/{node.node}" if node.run else node.node
-        if node.agents[0] != node.agents[1]:
+        if node.agents[0] != node.agents[1] and all(node.attempts):  # one that did not begin has no code
             yield f"{name}: the agent's code differs ({_pair((_digest(node.agents[0]), _digest(node.agents[1])))})"
         if (call := node.first_call) is not None:
             verb = "asked something else" if call.what == "asked" else "was told something else"

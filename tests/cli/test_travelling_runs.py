@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from runloop.cli import diff
 from runloop.cli.main import main
 from runloop.kb import Ledger
+from runloop.runs.diff import NodeDiff
 
 AGENT = """from runloop_agent import agent, kb
 
@@ -309,6 +312,17 @@ def test_two_runs_are_compared(one):
     table = one.rlp("diff", first, other, "--table")[1].decode()
     assert 'find: attempt 1, call 1 asked something else: $.args.query: "tea" → "rum"' in table
     assert table.endswith("the runs differ (succeeded, succeeded)\n")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "agents", "lines"),
+    [((1, 0), ("aa", None), []), ((1, 1), ("aa", "bb"), ["a: the agent's code differs (aa → bb)"]), ((1, 2), ("aa", "aa"), [])],
+)
+def test_of_a_node_that_did_not_begin_in_one_run_no_other_code_is_told(attempts, agents, lines):
+    nothing = {"first_call": None, "outputs": (), "errors": None, "calls": (0, 0), "tokens": (0, 0), "usd": (0, 0), "ms": (0, 0)}
+    node = NodeDiff("", "a", ("ok", None), attempts, agents, **nothing)
+    found = SimpleNamespace(openings=("o", "o"), params=(), nodes=[node], same=False, states=("succeeded", "unfinished"))
+    assert list(diff._lines(found)) == [*lines, "the runs differ (succeeded, unfinished)"]
 
 
 def test_a_run_becomes_a_case_of_its_agent_which_passes_and_then_guards_it(one):
