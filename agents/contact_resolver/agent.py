@@ -13,6 +13,7 @@ from runloop_agent import CallError, Cancelled, agent, ask, emit, kb
 NOBODY = "none of these"
 MAX_OPTIONS = 9
 HOW_TO_IMPORT = "import contacts with `rlp kb import contacts FILE` (vCard or CSV), or give an e-mail address"
+HOW_TO_BE_ASKED = "run it at a terminal, or on the daemon and answer `rlp inbox`; or import a contact with that address"
 
 _SEVERAL = re.compile(r"\w\s*[&;+]\s*\w|\w\s+(?:and|und|et|y)\s+\w", re.IGNORECASE)
 """Names that are joined."""
@@ -76,7 +77,8 @@ def _unknown(asked: Query, people: list[Person]) -> dict[str, Any]:
         raise
     except CallError:
         like = f"; near: {'; '.join(options)}" if options else ""
-        raise LookupError(f"{asked.address} is in none of your contacts, and nobody could be asked{like}; {HOW_TO_IMPORT}") from None
+        why = f"{asked.address} is in none of your contacts, and nobody could be asked whether to write to it{like}"
+        raise LookupError(f"{why}; {HOW_TO_BE_ASKED}") from None
     if answer in options:
         return _resolved(Match(options[answer], 1.0, "chosen by a person"))
     if answer != use:

@@ -22,7 +22,7 @@ _WITHOUT: Final = (
 )
 ABSENT: Final = frozenset(_WITHOUT.split())
 """Modules of a standard library, of whichever Python, that the guest does not have; names that begin with ``_`` are not told apart."""
-ABSENT_BELOW: Final = frozenset({"http.client", "http.server", "urllib.request"})
+ABSENT_BELOW: Final = frozenset({"http.client", "http.server", "unittest.mock", "urllib.request"})
 """Modules that the guest does not have of packages that it has; a file of the bundle can stand in for one."""
 _GUEST_VERSION: Final = (3, 14, 0)
 _COMPARED: Final = {ast.GtE: operator.ge, ast.Gt: operator.gt, ast.LtE: operator.le, ast.Lt: operator.lt}

@@ -31,6 +31,13 @@ _SAID: Final = (
         ),
     ),
     (
+        r"\nModuleNotFoundError: No module named 'unittest\.mock'",
+        (
+            "unittest.mock is not in the guest: tests/cases.yaml and `rlp agent test` give an agent's calls other answers; "
+            "where a package imports it, a copy unittest/mock.py beside agent.py stands in for it"
+        ),
+    ),
+    (
         r"\nRuntimeError: can't start new thread$",
         "an agent runs in one thread; nodes of an opening work side by side, and runloop_agent.spawn.opening starts one",
     ),

@@ -104,6 +104,15 @@ def test_a_misspelt_single_word_is_asked_for(resolver: ModuleType) -> None:
         resolve(resolver, "Mario")
 
 
+def test_an_address_that_nobody_can_be_asked_about_is_an_error_that_says_where_somebody_can(resolver: ModuleType) -> None:
+    with pytest.raises(LookupError) as failed:
+        resolve(resolver, "q@far.example")
+    assert str(failed.value) == (
+        "q@far.example is in none of your contacts, and nobody could be asked whether to write to it; "
+        "run it at a terminal, or on the daemon and answer `rlp inbox`; or import a contact with that address"
+    )
+
+
 def test_an_unknown_name_is_an_error_that_says_how_to_import(resolver: ModuleType) -> None:
     with pytest.raises(LookupError, match=r"there is no contact 'Xavier Quill'; import contacts with `rlp kb import contacts FILE`"):
         resolve(resolver, "Xavier Quill", choose(0))

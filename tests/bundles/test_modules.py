@@ -13,6 +13,8 @@ from runloop.bundles.modules import Import, hidden, missing, natives
         ("import subprocess", ["subprocess"]),
         ("from os import path\nfrom socket import socket", ["socket"]),
         ("import urllib.request\nimport urllib.parse\nfrom http import client, cookies", ["urllib.request", "http.client"]),
+        ("import unittest\nimport unittest.case\nfrom unittest import mock", ["unittest.mock"]),
+        ("from unittest.mock import Mock", ["unittest.mock"]),
         ("from urllib.request import urlopen\nfrom http.clients import x\nimport http.server", ["urllib.request"]),
         ("import yaml\nimport yaml.nodes", ["yaml"]),
         ("import helper\nfrom helper import x\nfrom pkg.sub import y\nimport space.deep", []),
