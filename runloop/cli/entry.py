@@ -6,6 +6,7 @@ So does the completion that shells ask for.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 _COLLECT = (50_000, 20, 100)
@@ -15,6 +16,7 @@ _COLLECT = (50_000, 20, 100)
 def main() -> int:
     """Run `rlp` with the arguments of the process; return the exit code."""
     gc.set_threshold(*_COLLECT)
+    os.umask(os.umask(0o077) & 0o077)  # one that takes the owner's own rights away makes files that nobody can use
     try:
         return _run()
     finally:

@@ -35,6 +35,7 @@ _FILES = 65_536
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; the exit codes are those of `rlp`. Never prints a traceback for an error with a name."""
     tune_interpreter()
+    os.umask(os.umask(0o077) & 0o077)  # one that takes the owner's own rights away makes files that nobody can use
     allow_files()
     arguments = _parser().parse_args(argv)
     notifier = Notifier.of(os.environ, os.getpid())

@@ -282,6 +282,15 @@ def test_a_standard_stream_that_is_closed_changes_nothing_else(closed):
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_a_umask_that_takes_the_owners_own_rights_away_leaves_files_that_the_owner_can_use(tmp_path):
+    command = [sys.executable, "-m", "runloop", "kb", "import", "notes", str(tmp_path)]
+    env = {**os.environ, "HOME": str(tmp_path), "RUNLOOP_HOME": str(tmp_path / "state")}
+    result = subprocess.run(command, umask=0o777, capture_output=True, env=env, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state", tmp_path / "state" / "pog" / "events.sqlite")}
+    assert modes == {"state": 0o700, "events.sqlite": 0o600}
+
+
 def test_a_broken_pipe_ends_quietly():
     reader, writer = os.pipe()
     os.close(reader)
