@@ -130,7 +130,7 @@ _TABLE = (
             headers={"type": "object", "additionalProperties": _text(8192), "maxProperties": 64}, body=_text(),
             timeout_ms=_int(1, 300_000, 30_000), max_bytes=_int(1, MAX_ARGS_BYTES, 1_048_576),
         ),
-        "status, headers, body, encoding (text or base64), url, truncated", actions=("http.send",),
+        "status, headers (of several set-cookie each is a line), body, encoding (text or base64), url, truncated", actions=("http.send",),
     ),
     Effect("files.read", _R, "fs", "Read a UTF-8 text file under a granted root, at most `max_bytes` of it.",
            _args({"path": _name(4096)}, max_bytes=_int(1, MAX_ARGS_BYTES, 1_048_576)), "text, path, bytes, blake3, truncated"),

@@ -407,6 +407,13 @@ async def test_an_error_status_is_an_answer(fetch, site, make_ctx, crossing):
     assert (result["status"], result["body"]) == (503, "so be it")
 
 
+async def test_several_cookies_are_lines_and_other_headers_are_joined_by_commas(fetch, site, make_ctx, crossing):
+    url = f"http://site.test:{site.port}/cookies"
+    headers = (await crossing(fetch, {"url": url}, make_ctx(net("site.test")))).result["headers"]
+    assert headers["set-cookie"].split("\n") == ["a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "b=2"]
+    assert headers["vary"] == "A, B"
+
+
 async def test_a_head_has_headers_only(fetch, site, make_ctx, crossing):
     result = (await crossing(fetch, {"url": f"http://site.test:{site.port}/ok", "method": "HEAD"}, make_ctx(net("site.test")))).result
 

@@ -44,7 +44,8 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, status, content, headers, length=None):
         self.send_response(status)
         for name, value in headers.items():
-            self.send_header(name, value)
+            for each in value if isinstance(value, list) else [value]:
+                self.send_header(name, each)
         self.send_header("Content-Length", str(len(content) if length is None else length))
         self.end_headers()
         if self.command != "HEAD":
@@ -52,6 +53,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def at_ok(self, _query, _seen):
         self.send(200, b"fine \xe2\x82\xac", {"Content-Type": "text/plain; charset=utf-8", "X-Kind": "ok"})
+
+    def at_cookies(self, _query, _seen):
+        self.send(200, b"", {"Set-Cookie": ["a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "b=2"], "Vary": ["A", "B"]})
 
     def at_echo(self, _query, seen):
         self.send(200, json.dumps(seen).encode(), {"Content-Type": "application/json", "X-Echo": self.headers.get("X-Key", "-")})

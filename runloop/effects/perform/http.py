@@ -201,6 +201,8 @@ async def _receive(response: httpx2.Response, request: HttpRequest, values: Mapp
             if len(received) > enough:
                 break
     headers = {name.lower(): hide(value, values) for name, value in response.headers.items()}
+    if "set-cookie" in headers:  # the one header whose values hold commas and may not be joined by them (RFC 9110 5.3): lines
+        headers["set-cookie"] = hide("\n".join(response.headers.get_list("set-cookie")), values)
     truncated = len(received) > max_bytes
     return _Received(response.status_code, headers, _cut(bytes(received), max_bytes, values), truncated, location)
 
