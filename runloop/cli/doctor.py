@@ -137,7 +137,9 @@ def _no_daemon(settings: Settings, why: RunloopError) -> Finding:
 
 def _rights(settings: Settings) -> Finding:
     directories = settings.directories
-    private = [directories.state, directories.pog, directories.socket.parent, directories.token]
+    *others, own = (path.parent for path in settings.sockets)
+    foreign = [each for each in others if not _may_make(each)]
+    private = [directories.state, directories.pog, own, directories.token, *(each for each in others if each not in foreign)]
     open_ones = [path for path in private if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
     if directories.token in open_ones:
         return Finding("rights", "fail", f"others may read {directories.token}", f"chmod 600 {directories.token}")
@@ -150,17 +152,30 @@ def _rights(settings: Settings) -> Finding:
     if unusable:
         return Finding("rights", "fail", f"{unusable[0]} is not writable", f"chown it to this user: sudo chown -R $USER {unusable[0]}")
     missing = next((path for path in private if not _stands(path)), None)
-    if missing is not None:
-        place = next(each for each in missing.parents if _stands(each))
-        if not os.access(place, os.W_OK | os.X_OK):
-            hint = f"make {place} writable for this user, or name another place: RUNLOOP_HOME"
-            return Finding("rights", "fail", f"{missing} cannot be made: {place} is not writable", hint)
+    if missing is not None and not _may_make(missing):
+        place = _nearest(missing)
+        hint = f"make {place} writable for this user, or name another place: RUNLOOP_HOME"
+        return Finding("rights", "fail", f"{missing} cannot be made: {place} is not writable", hint)
+    if foreign:
+        hint = "unset XDG_RUNTIME_DIR, which another user's shell may have left (`su -` takes none over), or log in as this user"
+        return Finding("rights", "warn", f"{foreign[0]} is not to be had: the daemon listens in the state directory alone", hint)
     return Finding("rights", "ok", f"{directories.state} is this user's alone")
 
 
 def _stands(path: Path) -> bool:
     """Whether a file is there, also where it cannot be looked at."""
     return os.access(path, os.F_OK) or path.is_symlink()
+
+
+def _nearest(path: Path) -> Path:
+    """What stands of it: itself, or the first directory above that does."""
+    return next(each for each in (path, *path.parents) if _stands(each))
+
+
+def _may_make(path: Path) -> bool:
+    """Whether this user can make what is missing of a directory, and write there."""
+    nearest = _nearest(path)
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def _sandbox(_settings: Settings) -> Finding:

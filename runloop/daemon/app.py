@@ -198,24 +198,32 @@ class Daemon:
         self._stopping.set()
 
     def _listen(self, stack: AsyncExitStack) -> None:
-        """Take the sockets, before anything else: what is told of a start is told there, and they are one daemon's alone."""
-        first, *others = self.settings.sockets
+        """Take the sockets, before anything else: what is told of a start is told there, and they are one daemon's alone.
+
+        One of two is enough: the runtime directory may be another user's (``su``), or the state directory's name too long for a socket.
+        """
         given = activated(os.environ)
-        if given is None and not self.options.system:
-            ensure(first.parent)
-        self._listeners.append(listen(first, group=self.options.group) if given is None else given)
-        stack.callback(self._listeners[0].close)
-        for path in others:
+        if given is not None:
+            self._listeners.append(given)
+            stack.callback(given.close)
+        refused: list[tuple[Path, RunloopError]] = []
+        for path in self.settings.sockets[0 if given is None else 1 :]:
             try:
+                if not self.options.system:
+                    ensure(path.parent)
                 listener = listen(path, group=self.options.group)
             except AlreadyRunning:
                 raise
             except RunloopError as error:
-                without = "who has no XDG_RUNTIME_DIR does not find this daemon by itself"
-                logger().warning(f"one socket less: {without}", socket=str(path), code=error.code, why=error.message, hint=error.hint)
+                refused.append((path, error))
             else:
                 self._listeners.append(listener)
                 stack.callback(listener.close)
+        if not self._listeners:
+            raise refused[0][1]
+        for path, why in refused:
+            said = "one of two sockets cannot be made; the other one serves"
+            logger().warning(said, socket=str(path), code=why.code, why=why.message, hint=why.hint)
 
     def _tell(self, done: int, of: int) -> None:
         for listener in self._listeners:

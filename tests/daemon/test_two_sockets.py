@@ -78,7 +78,19 @@ def test_where_the_state_directory_has_too_long_a_name_for_a_socket_the_other_on
     home.mkdir()
     here.env["HOME"] = str(home)
     assert here.start()["ready"]
-    assert (here.rlp("status").returncode, "one socket less" in here.log()) == (0, True)
+    assert (here.rlp("status").returncode, "one of two sockets cannot be made" in here.log()) == (0, True)
+
+
+def test_where_the_runtime_directory_is_not_to_be_had_the_one_in_the_state_directory_serves(here):
+    here.socket.parent.parent.rmdir()
+    here.socket.parent.parent.write_text("of somebody else")
+    own = here.state / "sock" / "rmp.sock"
+    assert here.start()["socket"] == str(own)
+    assert "one of two sockets cannot be made" in here.log()
+    assert str(own) in here.rlp("status").stdout
+    checks = here.rlp("doctor", "--table").stdout
+    assert "the daemon listens in the state directory alone" in checks
+    assert "unset XDG_RUNTIME_DIR" in checks
 
 
 def test_a_socket_that_is_set_is_the_only_one(here):
