@@ -203,27 +203,31 @@ def _state(side: _Named | None, node: str) -> str | None:
 def _first_call(
     first: _Named | None, second: _Named | None, one: Sequence[RecordedAttempt], other: Sequence[RecordedAttempt]
 ) -> CallDiff | None:
+    if first is None or second is None:
+        return None
     for a, b in zip(one, other, strict=False):  # another number of attempts is told by that number
         for call, (asked, again) in enumerate(zip_longest(a.crossings, b.crossings), 1):
-            sides = (_plain(first, None if asked is None else asked_by(asked)), _plain(second, None if again is None else asked_by(again)))
-            for what, pair in (("asked", sides), ("told", (_told(first, asked), _told(second, again)))):
+            for what, pair in (
+                ("asked", (_asked(first, asked), _asked(second, again))),
+                ("told", (_told(first, asked), _told(second, again))),
+            ):
                 found = first_difference(*(MISSING if side is None else side for side in pair))
                 if found is not None:
                     return CallDiff(a.attempt, call, what, found)
     return None
 
 
-def _told(named: _Named | None, call: Crossing | None) -> Any:
+def _asked(named: _Named, call: Crossing | None) -> Any:
+    return None if call is None else named.ids.neutral(asked_by(call))
+
+
+def _told(named: _Named, call: Crossing | None) -> Any:
     if call is None:
         return None
     failure, result = call.failure, call.result
     if call.name in _ADDS_EVENT and isinstance(result, Mapping):
         result = {key: value for key, value in result.items() if key != "event_id"}
-    return _plain(named, {"result": result} if failure is None else {"error": {"code": failure.reason, "message": failure.message}})
-
-
-def _plain(named: _Named | None, value: Any) -> Any:
-    return value if named is None else named.ids.neutral(value)
+    return named.ids.neutral({"result": result} if failure is None else {"error": {"code": failure.reason, "message": failure.message}})
 
 
 def _agent(attempt: RecordedAttempt | None) -> str | None:

@@ -207,6 +207,16 @@ def test_what_a_fork_made_of_another_answer_is_not_said_to_be_the_model_s(kb):
         assert (notes[f"node:{run_id}#write"], notes[f"node:{RUN}#write"]) == ("another answer was given in a fork", None)
 
 
+def test_a_node_that_a_fork_shares_says_which_run_recorded_it(kb):
+    record = Recording(kb)
+    record.begin()
+    record.node("write", [], {"out": ["Hello"]})
+    Recording(kb, identity(CHILD)).begin(forked_from={"run_id": RUN, "seq": 4})
+    for run_id, recorded_in in ((RUN, None), (CHILD, RUN)):
+        facts = explained(kb, f"node:{run_id}#write")[0][f"node:{run_id}#write"]["facts"]
+        assert (facts["run_id"], facts.get("recorded_in")) == (run_id, recorded_in)
+
+
 def test_what_a_node_cost_at_an_unknown_price_is_not_known(kb):
     record = Recording(kb)
     record.begin()
@@ -338,6 +348,15 @@ def test_events_that_nobody_can_apply_are_explained_and_told_all_the_same(tmp_pa
             return
         assert explained(kb, f"event:{number}")[2]["steps"]
         assert [entry.event_id for entry in kb.timeline(None, Span(limit=1, detail=True))[0]] == [number]
+
+
+@pytest.mark.parametrize(("kind", "how"), [("fact.superseded", "replaces"), ("fact.forgotten", "ends")])
+def test_the_end_of_a_fact_that_never_was_is_told_as_far_as_it_says_itself(kb, contact, kind, how):
+    [other] = kb.ledger.append([contact()])
+    [end] = kb.ledger.append([NewEvent(kind, {"fact": other.id}, "user")], check=False)
+    steps, links, _ = explained(kb, f"event:{end.id}")
+    assert (steps[f"event:{end.id}"]["title"], steps[f"event:{end.id}"]["facts"].get("status")) == (kind, None)
+    assert (f"event:{end.id}", how, f"event:{other.id}") in links
 
 
 def test_what_was_imported_names_the_import_that_took_it(kb, tmp_path):

@@ -93,6 +93,19 @@ async def test_a_call_that_only_one_run_made_has_no_other_side(bench):
         assert (call.call, call.what, call.difference.actual) == (1, "asked", MISSING)
 
 
+async def test_how_long_a_node_took_that_did_not_end_is_not_known(bench):
+    async with bench() as b:
+        b.agent("relay", RELAY, caps="model = true")
+        ended = (await b.run(TEXT)).run_id
+        left = await b.submit(TEXT)
+        await b.left_at_the_model(left)
+
+        [node] = diff_runs(family(b.ledger, left.run_id), family(b.ledger, ended)).nodes
+
+        assert (node.states, node.attempts, node.ms[0]) == (("running", "ok"), (1, 1), None)
+        assert node.ms[1] is not None
+
+
 async def test_a_failure_and_more_attempts_are_named(bench):
     async with bench() as b:
         b.agent("relay", RELAY, caps="model = true")

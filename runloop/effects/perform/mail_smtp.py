@@ -171,7 +171,7 @@ class SmtpSession:
 
     def _close(self) -> None:
         if self._smtp is not None:
-            with suppress(smtplib.SMTPException, OSError):
+            with suppress(OSError):
                 if self._smtp.sock is not None:
                     self._smtp.sock.settimeout(_FAREWELL_S)
                 self._smtp.quit()

@@ -86,6 +86,21 @@ def test_a_word_with_another_ending_is_found_where_nothing_has_the_word_itself(k
         assert kb.search(nothing, ["notes"]) == []
 
 
+def test_other_endings_are_not_looked_for_where_a_word_begins_as_it_was_typed(kb):
+    kb.ledger.append([note("hydraulikas", path="/begins.md"), note("hydraulik", path="/other.md")])
+    assert [hit.path for hit in kb.search("hydraulika", ["notes"])] == ["/begins.md"]
+    assert [hit.path for hit in kb.search("hydraulike", ["notes"])][:1] == ["/other.md"]
+
+
+def test_what_has_all_words_is_before_what_has_one_of_them_often(kb):
+    kb.ledger.append([note(f"filler number {n} of many", path=f"/{n}.md") for n in range(40)])
+    kb.ledger.append([note("quince " * 20, path="/often.md"), note("quince marmalade " + "and more words " * 30, path="/both.md")])
+    hits = kb.search("quince marmalade", ["notes"])
+    assert [hit.path for hit in hits] == ["/both.md", "/often.md"]
+    assert hits[0].parts["bm25"] > 1
+    assert 1 > hits[0].score > hits[1].score > 0
+
+
 def names(hits):
     return [hit.data["name"] for hit in hits]
 

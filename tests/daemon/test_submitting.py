@@ -1,0 +1,93 @@
+"""Whether there is room for a run, and when there will be."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from runloop.daemon.errors import DaemonBusy, DaemonDraining
+from runloop.daemon.submitting import Request, Submitting
+from runloop.runs.lookup import OpeningText
+
+OPENING = OpeningText("version: 0\nname: one\nnodes: [{id: a, use: agent:one}]\nedges: []\n")
+
+
+def run_id(number):
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
+class Host:
+    """The runs of a daemon: so many run and are queued, and those that come are taken in when ``on_disk`` is set."""
+
+    def __init__(self, running=0, queued=0, mean_ms=1000.0):
+        self.running, self.mean_ms, self.max_runs, self.max_queued, self.draining = running, mean_ms, 2, 4, False
+        self.roster, self.people, self.park = SimpleNamespace(queue=range(queued)), None, None
+        self.kb = SimpleNamespace(ledger=SimpleNamespace(knows=lambda *_: False))
+        self.manager, self.on_disk, self.taken = SimpleNamespace(submit=self.submit), asyncio.Event(), []
+
+    async def submit(self, submission):
+        await self.on_disk.wait()
+        return submission.run_id
+
+    def host(self, taken, *_given, **_options):
+        self.taken.append(taken)
+        return SimpleNamespace(shown=dict, state="queued")
+
+    def pump(self):
+        pass
+
+
+@pytest.mark.parametrize(("running", "queued", "coming"), [(2, 4, 0), (2, 0, 4), (0, 0, 6), (1, 2, 3), (0, 7, 0)])
+async def test_a_run_for_which_there_is_no_room_is_refused_and_counted_and_those_on_their_way_to_the_disk_take_room(
+    running, queued, coming
+):
+    host = Host(running, queued)
+    submitting = Submitting(host, None)
+    taking = [asyncio.ensure_future(submitting.submit(Request(run_id(number), OPENING, {}))) for number in range(coming)]
+    await asyncio.sleep(0)
+    assert [submitting.under_way(run_id(number)) for number in range(coming)] == [True] * coming
+    with pytest.raises(DaemonBusy):
+        async with asyncio.timeout(10):
+            await submitting.submit(Request(run_id(99), OPENING, {}))
+    host.max_queued += max(1, queued - 4)
+    host.on_disk.set()
+    await submitting.submit(Request(run_id(99), OPENING, {}))
+    assert (submitting.refused, len(await asyncio.gather(*taking)), len(host.taken)) == (1, coming, coming + 1)
+    host.draining = True
+    with pytest.raises(DaemonDraining):
+        await submitting.submit(Request(run_id(100), OPENING, {}))
+    assert submitting.refused == 1
+
+
+@pytest.mark.parametrize(
+    ("queued", "mean_ms", "after_ms"),
+    [
+        (0, 1000, 600),  # one of two places is free in half the time of a run, and a little more
+        (2, 1000, 600),
+        (8, 1000, 2100),  # four rounds are before
+        (8, 0, 100),
+        (8, -1000, 100),  # somebody set the clock back
+        (0, 10.0, 105),
+        (200, 1e6, 60_000),
+    ],
+)
+async def test_when_to_try_again_follows_from_how_long_runs_took_and_how_many_are_before(queued, mean_ms, after_ms):
+    host = Host(2, queued, mean_ms)
+    host.max_queued = 0
+    with pytest.raises(DaemonBusy) as caught:
+        await Submitting(host, None).submit(Request(run_id(1), OPENING, {}))
+    assert caught.value.retry_after_ms == after_ms
+
+
+async def test_a_submission_that_nobody_waits_for_any_more_is_taken_in_all_the_same():
+    host = Host()
+    submitting = Submitting(host, None)
+    first = asyncio.ensure_future(submitting.submit(Request(run_id(1), OPENING, {})))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    host.on_disk.set()
+    async with asyncio.timeout(10):
+        while submitting.under_way(run_id(1)):
+            await asyncio.sleep(0)
+    assert (first.cancelled(), host.taken) == (True, [run_id(1)])
