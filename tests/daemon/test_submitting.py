@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from runloop.daemon import submitting as submitting_module
 from runloop.daemon.errors import DaemonBusy, DaemonDraining
 from runloop.daemon.submitting import Request, Submitting
 from runloop.runs.lookup import OpeningText
@@ -91,3 +92,30 @@ async def test_a_submission_that_nobody_waits_for_any_more_is_taken_in_all_the_s
         while submitting.under_way(run_id(1)):
             await asyncio.sleep(0)
     assert (first.cancelled(), host.taken) == (True, [run_id(1)])
+
+
+async def test_a_fork_that_is_asked_for_again_while_it_is_made_is_one(monkeypatch):
+    monkeypatch.setattr(submitting_module, "ArchivedRuns", lambda _ledger: SimpleNamespace(place=lambda _run_id: None))
+    monkeypatch.setattr(submitting_module, "asks_for", lambda *_: True)
+    host, made, begun = Host(), [], asyncio.Event()
+    payload = {"run_id": run_id(1), "opening_id": "opening:1", "opening_name": "one"}
+    stored = SimpleNamespace(payload=payload, provenance={"trace_id": "trace:1"})
+    host.kb.ledger = SimpleNamespace(knows=lambda *_: bool(made), by_key=lambda _key: stored, full=lambda event: event)
+
+    async def fork(*_given, **_options):
+        begun.set()
+        await host.on_disk.wait()
+        made.append("the fork")
+
+    async def state_of(_run_id):
+        return "queued"
+
+    host.manager.fork, host.roster.state_of = fork, state_of
+    wanted = SimpleNamespace(run_id=run_id(1), parent="p", patient=False)
+    submitting = Submitting(host, None)
+    asking = [asyncio.ensure_future(submitting.fork(wanted, None)) for _ in range(2)]
+    await begun.wait()
+    await asyncio.sleep(0)
+    host.on_disk.set()
+    answers = await asyncio.gather(*asking)
+    assert (made, [answer["repeated"] for answer in answers]) == (["the fork"], [False, True])
