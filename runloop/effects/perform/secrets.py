@@ -10,8 +10,8 @@ import base64
 import os
 import re
 import threading
-from concurrent.futures import Future
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blake3 import blake3
@@ -125,21 +125,24 @@ class InTime:
         """Return the value, or None. Raises TimeoutError, and what the place raises."""
         if self._stuck is not None and self._stuck.is_alive():
             raise TimeoutError
-        answer: Future[str | None] = Future()
+        answer: SimpleQueue[tuple[str | None, BaseException | None]] = SimpleQueue()
 
         def ask() -> None:
             try:
-                answer.set_result(self._place.get(secret_id))
+                answer.put((self._place.get(secret_id), None))
             except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
-                answer.set_exception(error)
+                answer.put((None, error))
 
         thread = threading.Thread(target=ask, name="secret", daemon=True)
         thread.start()
         try:
-            return answer.result(KEYRING_TIMEOUT_S)
-        except TimeoutError:
+            value, error = answer.get(timeout=KEYRING_TIMEOUT_S)
+        except Empty:
             self._stuck = thread
-            raise
+            raise TimeoutError from None
+        if error is not None:
+            raise error
+        return value
 
 
 class SecretStore:
