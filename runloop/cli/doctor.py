@@ -14,6 +14,7 @@ import typer
 
 from runloop import __version__
 from runloop.cli import context, link, output
+from runloop.cli.addresses import LIFT, few_addresses, too_few
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption, TableOption
 from runloop.dataclass import dataclass
@@ -99,27 +100,13 @@ def _daemon(settings: Settings) -> Finding:
         return Finding(
             "daemon", "fail", f"{detail}; workers die: {found['workers']['last_cause']}", "`rlp down` and `rlp up`; its log says more"
         )
-    if (few := _addresses(found["pid"])) is not None:
-        hint = "lift `ulimit -v` where it is started (LimitAS= of a unit), and `rlp down` and `rlp up`: an agent takes some GB of addresses"
-        return Finding("daemon", "warn", f"{detail}; it has addresses for {few / 1e9:.1f} GB only, so agents may not start in it", hint)
+    if (few := few_addresses(found["pid"])) is not None:
+        return Finding("daemon", "warn", f"{detail}; {too_few(few)}", LIFT)
     if found["version"] != __version__:
         return Finding("daemon", "warn", f"{detail}; it is {found['version']}, and {__version__} is installed", "`rlp down` and `rlp up`")
     if problems:
         return Finding("daemon", "warn", f"{detail}; {len(problems)} files could not be loaded", "`rlp status` lists them")
     return Finding("daemon", "ok", detail)
-
-
-def _addresses(pid: int) -> int | None:
-    """How many bytes the process may address, where that may be too few for an agent."""
-    import resource
-
-    from runloop.sandbox.engine import SLOT_BYTES
-
-    try:
-        limit, _ = resource.prlimit(pid, resource.RLIMIT_AS)
-    except OSError:  # another user's, or in another container
-        return None
-    return limit if limit != resource.RLIM_INFINITY and limit < SLOT_BYTES else None
 
 
 def _no_daemon(settings: Settings, why: RunloopError) -> Finding:
@@ -196,6 +183,8 @@ def _guest(settings: Settings) -> Finding:
     if cache.is_dir():
         CompiledCache(cache).require_executable()
     if not cache.is_dir() or CompiledCache(cache).verified(guest_digest(), fuel=False) is None:
+        if (few := few_addresses()) is not None:
+            return Finding("guest", "warn", f"not compiled on this machine yet, and {too_few(few, 'this shell')}", LIFT)
         return Finding(
             "guest", "warn", "the Python guest is not compiled on this machine yet", "the first run, or `rlp up`, takes some seconds for it"
         )

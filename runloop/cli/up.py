@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runloop.cli import context, link, output
+from runloop.cli.addresses import LIFT, few_addresses, too_few
 from runloop.cli.link import waited
 from runloop.cli.options import JsonOption
 from runloop.errors import RunloopError, Unavailable, Where
@@ -257,6 +258,8 @@ def _failed(process: subprocess.Popen[bytes], log: Path, patience: _Patience) ->
 
 
 def _say(facts: dict[str, Any], *, as_json: bool) -> None:
+    if (few := few_addresses(facts["pid"])) is not None:
+        print(f"warning: {too_few(few)}\n  hint: {LIFT}", file=sys.stderr)
     if as_json:
         output.print_json(facts)
         return

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runloop import __version__
-from runloop.cli import context, detecting, doctor, first_config, init, link, person, whole
+from runloop.cli import context, detecting, doctor, first_config, init, link, person, up, whole
 from runloop.cli.detecting import HOSTED, Found, detect
 from runloop.cli.main import main
 from runloop.config import load
@@ -418,6 +418,24 @@ def test_doctor_does_not_send_people_to_chown_on_a_read_only_file_system(home, m
         hints.append(doctor._rights(load()).hint.split()[0])
 
     assert hints == ["chown", "mount"]
+
+
+def test_doctor_says_that_agents_may_not_start_also_before_the_guest_was_compiled(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("runloop.cli.doctor.few_addresses", lambda: 3 << 30)
+    seen = doctor._guest(load())
+    assert (seen.state, "this shell has addresses for 3.2 GB only" in seen.detail, "ulimit -v" in seen.hint) == ("warn", True, True)
+
+
+def test_up_says_that_agents_may_not_start_in_the_daemon(home, monkeypatch, capsys):
+    few = (2 << 30, 2 << 30)
+    with subprocess.Popen(["sleep", "60"]) as limited:
+        resource.prlimit(limited.pid, resource.RLIMIT_AS, few)
+        for state, pid in (("ready", limited.pid), ("ready", os.getpid())):
+            up._say({"state": state, "pid": pid}, as_json=True)
+        limited.kill()
+    said = capsys.readouterr().err
+    assert said.count("warning: it has addresses for 2.1 GB only, so agents may not start in it\n  hint: lift `ulimit -v`") == 1
 
 
 def test_doctor_says_where_no_agent_starts_within_the_limits_of_this_process(home, guest_cache, monkeypatch, capsys):
