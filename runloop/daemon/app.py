@@ -268,6 +268,7 @@ class Daemon:
         self.bus.on_request(HELLO_TOPIC, self.natives.hello)
         manager = self.session.manager
         manager.watchers += [feed.take, self.counters.take, self.people.take, self._note]
+        self.session.pool.watchers.append(_worker_lost)
         self.hosting = Hosting(
             manager,
             self.kb,
@@ -434,3 +435,7 @@ class Daemon:
             self.bus.publish(METRICS_TOPIC, _METRICS, overview.snapshot(self), ttl_ms=ttl_ms)
             for topic, snapshot in self.natives.snapshots(clock_ms(), interval_ms):
                 self.bus.publish(topic, _METRICS, snapshot, ttl_ms=ttl_ms)
+
+
+def _worker_lost(pid: int, cause: str) -> None:
+    logger().warning("a worker was lost: another one takes its place", worker=pid, why=cause)

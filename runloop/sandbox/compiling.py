@@ -11,6 +11,7 @@ import sys
 from wasmtime import Module, WasmtimeError
 from wasmtime import component as wasm
 
+from runloop.oom import go_first
 from runloop.sandbox import confine, seccomp
 from runloop.sandbox.engine import new_engine
 
@@ -23,6 +24,7 @@ def main() -> int:
     """Compile; 0 when all is written, 3 when the code is no valid guest (stderr says why), 4 when it cannot be written (stderr: errno)."""
     kind, fuel, output, parent = sys.argv[1], sys.argv[2] == "fuel", int(sys.argv[3]), int(sys.argv[4])
     confine.die_with_parent(parent)
+    go_first()
     confine.limit(files=64, file_bytes=OUTPUT_BYTES, cpu_s=CPU_S, memory_bytes=MEMORY_BYTES)
     confine.no_new_privileges()
     confine.landlock([])

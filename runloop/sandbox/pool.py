@@ -83,6 +83,8 @@ class WorkerPool:
         self._closed = False
         self._restarts = RestartBudget(restarts_per_minute)
         self._delayed = 0
+        self.watchers: list[Callable[[int, str], object]] = []
+        """Hear of every worker that was lost: its process id and the cause."""
 
     # -- life
 
@@ -137,6 +139,8 @@ class WorkerPool:
             peer.reaped.add_done_callback(self._reaping.discard)
         if not self._closed:
             wait_s = self._restarts.lost(time.monotonic(), peer.cause)
+            for watcher in self.watchers:
+                watcher(peer.pid, peer.cause)
             task = asyncio.create_task(self._replace(wait_s))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from runloop.collecting import collect_seldom
 from runloop.dataclass import dataclass
+from runloop.oom import go_first
 from runloop.sandbox import confine, frames, seccomp
 from runloop.sandbox.crew import LOOK_S, Crew
 from runloop.sandbox.engine import THREAD_STACK_BYTES
@@ -283,6 +284,7 @@ def main() -> None:
     descriptor, parent, cache_dir, threads = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     confine.die_with_parent(parent)
     confine.stay_behind()
+    go_first()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.stack_size(THREAD_STACK_BYTES)

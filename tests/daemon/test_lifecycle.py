@@ -201,6 +201,8 @@ async def test_a_worker_that_is_killed_is_replaced_and_the_loss_is_shown_with_it
     workers = status["workers"]
     assert records[-1]["meta"]["status"] == "succeeded"
     assert (workers["lost_total"], "killed" in workers["last_cause"], children(told["pid"]) != [worker]) == (1, True, True)
+    (line,) = [json.loads(line) for line in daemon.log().splitlines() if '"a worker was lost' in line]
+    assert (line["level"], line["worker"], line["why"]) == ("warn", worker, workers["last_cause"])
 
 
 def test_systemd_hears_when_it_is_ready_that_it_lives_and_when_it_stops(daemon):

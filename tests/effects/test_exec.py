@@ -304,6 +304,12 @@ async def test_limits_hold_inside_the_program(make_ctx, crossing):
     assert result["stdout"].split() == ["32", "0", "1", "4096"]
 
 
+async def test_where_memory_runs_out_the_kernel_takes_the_program_and_not_the_process_that_started_it(sh):
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+
+    assert int((await sh("cat /proc/self/oom_score_adj"))["stdout"]) == max(own, 300)
+
+
 async def test_bytes_that_are_no_text_are_replaced(sh):
     result = await sh(r"printf 'a\377b'")
 

@@ -216,6 +216,11 @@ async def test_a_worker_that_is_woken_does_not_take_the_processor_from_who_woke_
     assert {os.sched_getscheduler(pid) for pid in pool.pids} == {os.SCHED_BATCH}
 
 
+async def test_where_memory_runs_out_the_kernel_takes_a_worker_and_not_the_process_that_keeps_the_record(pool):
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    assert {int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in pool.pids} == {max(own, 300)}
+
+
 async def test_a_killed_worker_fails_its_attempt_as_retryable_and_nothing_else(cache_dir):
     async with WorkerPool(cache_dir, workers=2, threads=1) as pool:
         hosts = [Slow(), Slow()]

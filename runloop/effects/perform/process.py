@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from runloop.dataclass import dataclass
+from runloop.oom import ADJUSTMENT, FIRST
 from runloop.tasks import shielded
 
 SHELL = "/bin/sh"
@@ -156,7 +157,8 @@ class _Run:
         blocks = max(1, limits.file_bytes // 512)  # POSIX counts ulimit -f in blocks of 512 bytes
         settings = {"c": 0, "t": limits.cpu_s, "f": blocks, "n": limits.open_files}
         # A limit that the system already holds lower stays as it is.
-        script = "; ".join(f"ulimit -{letter} {value} 2>/dev/null" for letter, value in settings.items())
+        lower = "; ".join(f"ulimit -{letter} {value} 2>/dev/null" for letter, value in settings.items())
+        script = f'{{ read -r is <{ADJUSTMENT} && [ "$is" -lt {FIRST} ] && echo {FIRST} >{ADJUSTMENT}; }} 2>/dev/null; {lower}'
         return [SHELL, "-c", f'{script}; exec "$@"', "runloop-exec", *self._command.argv]
 
     def _watch(self, deadline: float) -> bool:
