@@ -61,6 +61,8 @@ class BusClient:
         self._requests: Pending[Message] = Pending()
         self._subs: dict[int, Subscription] = {}
         self._sub_ids = 0
+        self.on_lost: list[Callable[[], None]] = []
+        """Called when a connection broke that will be tried again."""
         self.on_reconnect: list[Callable[[], None]] = []
         """Called after each new connection but the first, when the subscriptions are back."""
         self.session = ""
@@ -323,6 +325,8 @@ class BusClient:
         if self._reconnect_s <= 0 or reason.code in _FATAL:
             self._give_up(reason)
             return
+        for call in list(self.on_lost):
+            call()
         self._up = self._loop.create_future()
         self._reconnecting = self._loop.create_task(self._reconnect(reason))
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 RECONNECT_S = 2.0
 """How long a terminal that waits for a run's end waits for a daemon that is gone to come back."""
-RESTART_S = 30.0
-"""How long one that only follows does: long enough for a restart."""
+RESTART_S = 120.0
+"""How long one that only follows does: long enough for an upgrade of the package, in which the daemon is away."""
 NOT_HERE = "run.not_here"
 """What the daemon says of an unfinished run that it does not have."""
 _OF_THE_LINK = frozenset({"runtime.socket_path", "runtime.sockets_dir"})

@@ -63,6 +63,11 @@ class Shown:
                 self.client.bus.on_reconnect.remove(self._ask_again)
             await end_tasks(*self._asking.values(), *self._lists, *([people] if people else []))
 
+    @property
+    def asking(self) -> bool:
+        """Whether a question stands at this terminal."""
+        return bool(self._asking)
+
     # ── the person ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _ask_again(self) -> None:

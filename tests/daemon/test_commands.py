@@ -47,15 +47,15 @@ def following(daemon):
     started = []
 
     def start(*arguments):
-        process = subprocess.Popen([*RLP, *arguments], env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen([*RLP, *arguments], env=daemon.env, cwd=daemon.root, stdout=pipe, stderr=pipe, text=True)
         started.append(process)
         return process
 
     yield start
     for process in started:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.communicate()
 
 
 async def parked(daemon, count=1):
@@ -128,11 +128,14 @@ async def test_followers_outlive_a_daemon_that_is_killed_and_started_again(maili
     while "asks for approval" not in logs.stdout.readline():
         pass
     mailing.stop(signal.SIGKILL)
+    away = [follower.stderr.readline() for follower in (attached, logs)]
     mailing.start()
     approve(mailing, run_id)
     records, lines = [json.loads(line) for line in attached.stdout], logs.stdout.read()
 
     kinds = [record["kind"] for record in records if record["event_id"]]
+    said = "warning[daemon.lost]: the daemon is away: waiting 120 s for it to come back; the run is on record\n"
+    assert (away, attached.stderr.read(), logs.stderr.read()) == ([said] * 2, *["the daemon is back\n"] * 2)
     assert (attached.wait(60), kinds.count("run.recovered"), kinds[-1]) == (0, 1, "run.finished")
     assert (logs.wait(60), lines.count("a: after"), "run succeeded" in lines) == (0, 1, False)
 
