@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -163,24 +164,30 @@ def with_time_left(waits: str, until_ms: int | None, now_ms: int) -> str:
     return waits if waits != A_TIME or until_ms is None else f"{waits}, {span(max(0, until_ms - now_ms))} left"
 
 
+def _here(ms: int) -> datetime:
+    """Unix milliseconds in this machine's zone as it is now: who travels changes it under programs that are open for days."""
+    time.tzset()
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone()
+
+
 def clock(ms: int) -> str:
     """The date and time of day of Unix milliseconds, where this machine is."""
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%m-%d %H:%M:%S")
+    return _here(ms).strftime("%m-%d %H:%M:%S")
 
 
 def date_clock(ms: int) -> str:
     """As :func:`clock`, with the year."""
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return _here(ms).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def day(ms: int) -> str:
     """The date of Unix milliseconds, where this machine is."""
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d")
+    return _here(ms).strftime("%Y-%m-%d")
 
 
 def clock_ms(ms: int) -> str:
     """The time of day, to the millisecond."""
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    return _here(ms).strftime("%H:%M:%S.%f")[:-3]
 
 
 def sort_of(approval_id: str) -> Literal["approval", "gate", "outcome"]:

@@ -1,8 +1,10 @@
 """What a person is asked, in a few words; how texts and times are shown is tested where they are."""
 
+import time
+
 import pytest
 
-from runloop.text import asked, awaited, sort_of
+from runloop.text import asked, awaited, clock, clock_ms, date_clock, day, sort_of
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,24 @@ from runloop.text import asked, awaited, sort_of
 )
 def test_the_id_says_whether_something_may_be_done_did_happen_or_how_it_goes_on(approval_id, action, sort, waits_for, question):
     assert (sort_of(approval_id), awaited(approval_id, action), asked(approval_id, action)) == (sort, waits_for, question)
+
+
+@pytest.fixture
+def travelling(monkeypatch):
+    """Says where this machine is from now on, as whoever travels does under the programs that are open."""
+    with monkeypatch.context() as here:
+        yield lambda zone: here.setenv("TZ", zone)
+    time.tzset()
+
+
+def test_a_zone_that_changes_while_a_program_is_open_counts_from_then_on(travelling):
+    shown = []
+    for zone in ("UTC", "East-9", "West+5"):
+        travelling(zone)
+        shown.append([clock(0), date_clock(0), day(0), clock_ms(0)])
+
+    assert shown == [
+        ["01-01 00:00:00", "1970-01-01 00:00:00", "1970-01-01", "00:00:00.000"],
+        ["01-01 09:00:00", "1970-01-01 09:00:00", "1970-01-01", "09:00:00.000"],
+        ["12-31 19:00:00", "1969-12-31 19:00:00", "1969-12-31", "19:00:00.000"],
+    ]

@@ -31,7 +31,13 @@ def query_process() -> Iterator[Callable[[Request], QueryResult]]:
 
     command = [sys.executable, "-P", "-s", "-S", "-B", "-m", _MODULE]
     known = os.pathsep.join([_ROOT, *(place for place in sys.path if place)])  # found already: its own search would take longer
-    environment = {"PYTHONPATH": known, "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}  # of the user's, nothing
+    environment = {
+        "PYTHONPATH": known,
+        "LC_ALL": "C.UTF-8",
+        "MALLOC_ARENA_MAX": "1",
+    }  # of the user's, the zone of the time and nothing else
+    if (zone := os.environ.get("TZ")) is not None:
+        environment["TZ"] = zone
     with subprocess.Popen(  # noqa: S603 - our own module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd=os.sep
     ) as process:

@@ -30,6 +30,11 @@ def test_salt_rules_and_the_time_of_the_past_reach_the_process(filled, contact):
         assert past.query("SELECT max(id) FROM events").rows == [(1,)]
 
 
+def test_the_time_here_is_that_of_the_zone_of_who_asks(filled, monkeypatch):
+    monkeypatch.setenv("TZ", "Nowhere-9")
+    assert filled.query("SELECT strftime('%H:%M', 0, 'unixepoch', 'localtime') AS here").rows == [("09:00",)]
+
+
 @pytest.mark.parametrize(
     ("sql", "error"),
     [
