@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from runloop.errors import Unavailable, Where
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
 """Why a hard link cannot be made where a copy can: another file system, another owner's file, a file system without links."""
+_LEFT_S = 60.0
+"""A copy that was not written to for so long is nobody's any more."""
 
 
 def kept_path(directory: Path, digest: str) -> Path:
@@ -40,6 +43,7 @@ def keep_guest(directory: Path) -> str:
     if path.exists():
         return digest
     make_private(path.parent)
+    _sweep(path)
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         _link_or_copy(WASM, fresh)
@@ -55,6 +59,15 @@ def keep_guest(directory: Path) -> str:
     finally:
         os.close(folder)
     return digest
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes left that were killed while they kept this guest: it is large, and there may be no room for another one."""
+    before = time.time() - _LEFT_S
+    for left in path.parent.glob(f"{path.name}.*"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_ctime < before:  # a link has the times of its file, but for this one
+                left.unlink()
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -139,3 +139,17 @@ def test_a_process_whose_guest_was_replaced_takes_nothing_else_for_it(tmp_path, 
         with pytest.raises(Unavailable) as refused:
             guest_code()
         assert (refused.value.code, refused.value.where.file, "rlp up" in refused.value.hint) == ("guest.replaced", str(other), True)
+
+
+@pytest.mark.parametrize(("rest_s", "stays"), [(-60.0, False), (60.0, True)])
+def test_what_a_killed_process_left_of_a_copy_is_removed_before_the_next_one_needs_the_room(tmp_path, monkeypatch, rest_s, stays):
+    monkeypatch.setattr(kept, "_LEFT_S", rest_s)
+    left = tmp_path / "guests" / f"{guest_digest()}.wasm.0123456789abcdef"
+    other = tmp_path / "guests" / "of-another.wasm"
+    left.parent.mkdir()
+    for path in (left, other):
+        path.write_bytes(b"half")
+
+    keep_guest(tmp_path)
+
+    assert (left.exists(), other.exists()) == (stays, True)
