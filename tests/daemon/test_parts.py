@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -165,6 +166,21 @@ def test_the_notifier_keeps_quiet_where_nobody_listens_and_its_pipe_gets_one_lin
         assert pipe.read() == '{"ready": true}\n'
     assert (notifier.watchdog_s, notifier.address) == (4.0, None)
     assert Notifier.of({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "8"}, 7).watchdog_s is None
+
+
+async def test_systemd_hears_that_the_loop_turns_twice_in_the_time_that_it_allows(monkeypatch):
+    heard, slept = [], []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await Daemon._watchdog(SimpleNamespace(_notifier=SimpleNamespace(watchdog_s=4.0, systemd=heard.append)))
+    assert (heard, slept) == (["WATCHDOG=1"] * 2, [2.0, 2.0])
+    await Daemon._watchdog(SimpleNamespace(_notifier=SimpleNamespace(watchdog_s=None)))  # it does not ask
 
 
 def test_what_the_system_has_no_more_of_keeps_the_daemon_from_starting_with_a_name(monkeypatch, capsys):
