@@ -267,19 +267,6 @@ async def test_hurrying_ends_the_grace(daemon, words):
     assert (told, daemon.stop(signal.SIGTERM)) == ("draining", 0)
 
 
-async def test_who_stops_it_says_how_long_nodes_may_go_on(daemon, words):
-    daemon.agent("loop", words.loop)
-    daemon.settings["runtime.drain_grace_ms"] = 3_000_000
-    daemon.start()
-    async with daemon.client() as link:
-        records = await link.follow(run_id := "00000000-0000-4000-8000-000000000004")
-        await link.submit(words.one("loop"), request_id=run_id)
-        await words.until(records, "node.log")
-    down = await asyncio.to_thread(daemon.rlp, "down", "--grace", "0")
-    assert (down.returncode, down.stderr, daemon.process.wait(30)) == (0, "", 0)
-    assert "runs left unfinished" in daemon.log()
-
-
 def test_up_status_down_from_the_command_line_leave_nothing(daemon):
     up = daemon.rlp("up", "--wait", "--json")
     assert up.returncode == 0, up.stderr

@@ -183,6 +183,24 @@ async def test_systemd_hears_that_the_loop_turns_twice_in_the_time_that_it_allow
     await Daemon._watchdog(SimpleNamespace(_notifier=SimpleNamespace(watchdog_s=None)))  # it does not ask
 
 
+@pytest.mark.parametrize(("said_ms", "grace_s"), [(None, 60.0), (0, 0.0), (5_000, 5.0)])
+async def test_who_stops_it_says_how_long_nodes_may_go_on_and_the_last_records_go_out_before_the_goodbye(said_ms, grace_s):
+    done = []
+
+    async def drain(seconds, _hurry):
+        done.append(("drain", seconds))
+        return 1
+
+    daemon = SimpleNamespace(
+        settings=SimpleNamespace(get={"runtime.drain_grace_ms": 60_000}.get), _grace_ms=said_ms, _hurry=None, pid=1,
+        _notifier=SimpleNamespace(more_time=lambda seconds, *_lines: done.append(("more time", seconds))),
+        bus=SimpleNamespace(publish=lambda _topic, _type, state: done.append(state["state"]), pump=lambda: done.append("pump")),
+        hosting=SimpleNamespace(drain=drain), _feed=SimpleNamespace(flush=lambda: done.append("flush")),
+    )  # fmt: skip
+    await Daemon._drain(daemon)
+    assert done == [("more time", grace_s + 10), "draining", ("drain", grace_s), "flush", "pump"]
+
+
 def test_what_the_system_has_no_more_of_keeps_the_daemon_from_starting_with_a_name(monkeypatch, capsys):
     reading, writing = os.pipe()
     monkeypatch.setenv("RUNLOOP_READY_FD", str(writing))
