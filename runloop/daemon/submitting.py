@@ -179,19 +179,22 @@ class Submitting:
             opening, "daemon", request.yes, run_id=request.run_id, operator=person, lookup=request.lookup, workdir=request.workdir,
             patient=patient, traceparent=request.traceparent, parks=hosting.park,
         )  # fmt: skip
-        if request.digests:
-            try:
-                self._check_digests(request, opening)
-            except RunloopError:
-                await self.refresh()  # the client may have seen a change a moment before the daemon
-                self._check_digests(request, opening)
+        try:
+            self._check_agents(request, opening)
+        except RunloopError:
+            await self.refresh()  # the client may have seen a change, or made one, a moment before the daemon did
+            self._check_agents(request, opening)
         return hosting.host(await hosting.manager.submit(submission), person, request.session, patient=patient)
 
-    def _check_digests(self, request: Request, opening: Opening) -> None:
-        """Refuse agents that are not what the client saw (spec 6.2)."""
+    def _check_agents(self, request: Request, opening: Opening) -> None:
+        """Refuse agents that are not there, or are not what the client saw (spec 6.2)."""
         resolve = request.lookup.agent if request.lookup else self.hosting.manager.services.resolve_agent
         given = {(each["name"], each.get("variant")): each["digest"] for each in request.digests}
         needed = {(node.name, node.variant) for node in opening.nodes if node.kind == "agent"}
+        if not given:
+            for agent in needed:
+                resolve(*agent)
+            return
         if set(given) != needed:
             used, told = (", ".join(sorted(map(_ref, each))) or "none" for each in (needed, given))
             hint = f"the opening uses {used}; digests were given of {told}"

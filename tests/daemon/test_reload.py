@@ -1,6 +1,7 @@
 """Files that change while the daemon runs: taken in whole, or not at all, and never under a run that has begun."""
 
 import asyncio
+import os
 import shutil
 import signal
 import uuid
@@ -90,6 +91,21 @@ async def test_the_first_agent_of_a_user_is_found_although_there_was_no_director
         (described,) = (await link.ask("describe_agents", agents=[{"name": "quick"}]))["agents"]
         records = await link.run(words.one("quick"))
     assert (described["digest"], records[-1]["meta"]["status"]) == (digest, "succeeded")
+
+
+@pytest.mark.parametrize("before", ["nothing", "half of it"])
+async def test_an_agent_that_was_built_a_moment_ago_is_there_for_who_submits_now(daemon, words, before):
+    if before == "half of it":
+        (daemon.agent("quick", words.quick) / "agent.py").write_text("# being written")
+    told = daemon.start()
+    async with daemon.client() as link:
+        os.kill(told["pid"], signal.SIGSTOP)  # it hears of the files after the request
+        daemon.agent("quick", words.quick)
+        run_id = str(uuid.uuid4())
+        records = asyncio.create_task(link.run(words.one("quick"), request_id=run_id))
+        await asyncio.sleep(0)
+        os.kill(told["pid"], signal.SIGCONT)
+        assert (await records)[-1]["meta"]["status"] == "succeeded"
 
 
 async def test_a_bundle_that_is_being_edited_leaves_the_sealed_version_in_place_until_it_is_sealed_again(daemon, words):
