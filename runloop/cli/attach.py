@@ -98,23 +98,13 @@ async def follow(
             if error.code not in _READ_HERE:
                 raise
             return _from_ledger(ref, from_seq, on_record)
-        shown = Shown(client, run, on_record, person)
-        client.bus.on_lost.append(lambda: _say_away(asking=shown.asking))
-        client.bus.on_reconnect.append(lambda: print("the daemon is back", file=sys.stderr))
         try:
-            return await shown.follow()
+            return await Shown(client, run, on_record, person, waits_s=link.RESTART_S).follow()
         except RunloopError as error:
             if error.code != "run.unfinished":
                 raise
             output.print_warning(error.code, f"{error.message}: this is what is recorded")
             return None
-
-
-def _say_away(*, asking: bool) -> None:
-    """One line on stderr, not behind a prompt that stands there."""
-    if asking:
-        print(file=sys.stderr)
-    output.print_warning("daemon.lost", f"the daemon is away: waiting {link.RESTART_S:.0f} s for it to come back; the run is on record")
 
 
 def _from_ledger(ref: str, from_seq: int, on_record: Callable[[Record], None]) -> RunResult | None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-RECONNECT_S = 2.0
-"""How long a terminal that waits for a run's end waits for a daemon that is gone to come back."""
+RECONNECT_S = 10.0
+"""How long a terminal that waits for a run's end waits for a daemon that is gone to come back: systemd starts one again in two or three."""
 RESTART_S = 120.0
 """How long one that only follows does: long enough for an upgrade of the package, in which the daemon is away."""
 NOT_HERE = "run.not_here"

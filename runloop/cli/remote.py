@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.cli.link import RECONNECT_S
 from runloop.cli.output import print_warning
 from runloop.cli.showing import exit_code
 from runloop.client.handle import result_of
@@ -38,6 +40,8 @@ class Shown:
     """What is said where a question closes that nobody answered here."""
     outputs: bool = False
     """Whether the result is to have what the nodes gave."""
+    waits_s: float = RECONNECT_S
+    """How long the client waits for a daemon that is away."""
     _asking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _lists: list[asyncio.Task[None]] = field(default_factory=list)
     _gone: set[str] = field(default_factory=set)
@@ -52,6 +56,8 @@ class Shown:
                     people = asyncio.create_task(self._serve_person(await self.client.subscribe(APPROVALS)))
                 if begin is not None:
                     await begin()
+                self.client.bus.on_lost.append(self._say_away)
+                self.client.bus.on_reconnect.append(self._say_back)
                 if self.person is not None:
                     self.client.bus.on_reconnect.append(self._ask_again)
                     await self._ask_what_is_open()
@@ -59,14 +65,20 @@ class Shown:
                     self.on_record(record)
             return await self.run.ended(records) if self.outputs else result_of(records.end or {})
         finally:
-            with suppress(ValueError):
-                self.client.bus.on_reconnect.remove(self._ask_again)
+            bus = self.client.bus
+            for called, call in ((bus.on_lost, self._say_away), (bus.on_reconnect, self._say_back), (bus.on_reconnect, self._ask_again)):
+                with suppress(ValueError):
+                    called.remove(call)
             await end_tasks(*self._asking.values(), *self._lists, *([people] if people else []))
 
-    @property
-    def asking(self) -> bool:
-        """Whether a question stands at this terminal."""
-        return bool(self._asking)
+    def _say_away(self) -> None:
+        """One line on stderr, not behind a prompt that stands there."""
+        if self._asking:
+            print(file=sys.stderr)
+        print_warning("daemon.lost", f"the daemon is away: waiting {self.waits_s:.0f} s for it to come back; the run is on record")
+
+    def _say_back(self) -> None:
+        print("the daemon is back", file=sys.stderr)
 
     # ── the person ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

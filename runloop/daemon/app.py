@@ -404,10 +404,12 @@ class Daemon:
         halted = isinstance(error, RunHalted)
         message = "the daemon stopped; the run is unfinished in the ledger" if halted else f"the run broke off: {error}"
         code = "daemon.stopped" if halted else getattr(error, "code", "run.broke")
+        short = run.run_id[:8]
+        hint = f"after `rlp up` it goes on, and `rlp attach {short}` follows it; `rlp resume {short}` goes on without a daemon"
         if not halted:
             logger().error("a run broke off", trace_id=run.recorder.identity.trace_id, run_id=run.run_id, why=str(error), exc_info=error)
         self._feed.flush()  # its records come before
-        shown = {"run_id": run.run_id, "error": {"code": code, "message": message, "hint": "", "retryable": halted}}
+        shown = {"run_id": run.run_id, "error": {"code": code, "message": message, "hint": hint if halted else "", "retryable": halted}}
         self.bus.publish(run_topic(run.run_id), _TROUBLE, shown)
         self._feed.ended(run.run_id)
 

@@ -440,7 +440,25 @@ def test_a_daemon_that_is_killed_leaves_no_client_waiting(daemon, words):
                 daemon.stop(signal.SIGKILL)
                 break
         _, errors = process.communicate(timeout=60)
-    assert (process.returncode, "daemon.lost" in errors) == (3, True)
+    assert (process.returncode, "the daemon is away: waiting 10 s" in errors, "error[daemon.lost]" in errors) == (3, True, True)
+
+
+def test_rlp_run_goes_on_where_the_daemon_is_killed_and_started_again(daemon, words):
+    daemon.agent("naps", words.head + "def run():\n    emit.log('before')\n    timer.sleep(1)\n    return {'out': 1}\n", "time = true")
+    daemon.opening("naps")
+    daemon.start()
+    command = [sys.executable, "-P", "-m", "runloop", "run", "naps"]
+    with subprocess.Popen(command, env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if json.loads(line)["kind"] == "node.log":
+                daemon.stop(signal.SIGKILL)
+                break
+        away = process.stderr.readline()
+        daemon.start()
+        rest, errors = process.communicate(timeout=60)
+    kinds = [json.loads(line)["kind"] for line in rest.splitlines()]
+    assert (process.returncode, kinds.count("run.recovered"), kinds[-1]) == (0, 1, "run.finished")
+    assert ("the daemon is away: waiting 10 s" in away, errors) == (True, "the daemon is back\n")
 
 
 def test_attaching_from_a_later_record_shows_the_rest(daemon, words):
