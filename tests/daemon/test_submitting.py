@@ -24,7 +24,8 @@ class Host:
         self.running, self.mean_ms, self.max_runs, self.max_queued, self.draining = running, mean_ms, 2, 4, False
         self.roster, self.people, self.park = SimpleNamespace(queue=range(queued)), None, None
         self.kb = SimpleNamespace(ledger=SimpleNamespace(knows=lambda *_: False))
-        self.manager, self.on_disk, self.taken = SimpleNamespace(submit=self.submit), asyncio.Event(), []
+        services = SimpleNamespace(resolve_agent=lambda _name, _variant: None)
+        self.manager, self.on_disk, self.taken = SimpleNamespace(submit=self.submit, services=services), asyncio.Event(), []
 
     async def submit(self, submission):
         await self.on_disk.wait()
