@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from runloop.cli import context
 from runloop.cli.link import RECONNECT_S
 from runloop.cli.output import print_warning
 from runloop.cli.showing import exit_code
@@ -75,10 +76,12 @@ class Shown:
         """One line on stderr, not behind a prompt that stands there."""
         if self._asking:
             print(file=sys.stderr)
-        print_warning("daemon.lost", f"the daemon is away: waiting {self.waits_s:.0f} s for it to come back; the run is on record")
+        away = f"the daemon is away: waiting {self.waits_s:.0f} s for it to come back; the run is on record"
+        print_warning("daemon.lost", away, as_json=context.current().json_errors)
 
     def _say_back(self) -> None:
-        print("the daemon is back", file=sys.stderr)
+        if not context.current().json_errors:
+            print("the daemon is back", file=sys.stderr)
 
     # ── the person ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
