@@ -62,17 +62,19 @@ def make_scenario(seed):
     size = chance.choice((1, 1, 2, 2, 3, 4, 6))
     scenario.openings["main"] = json.dumps(_opening(chance, scenario, "main", size, spawnable))
     if seed % 100 in JUDGED:
-        scenario.openings = {name: _judged(chance, text) for name, text in scenario.openings.items()}
+        scenario.openings = {name: _judged(chance, scenario, text) for name, text in scenario.openings.items()}
     return scenario
 
 
-def _judged(chance, text):
+def _judged(chance, scenario, text):
     """The opening with contracts for what agents put out, and votes where several of them meet."""
     document = json.loads(text)
     for node in document["nodes"]:
         if node["use"].startswith("agent:") and chance.random() < 0.3:
             port, schema = chance.choice((("n", {"maximum": 1}), ("ok", {"const": True}), ("out", {"pattern": "^[0-7]"})))
             retry = chance.choice(("continue", "fresh", "escalate"))
+            if retry == "escalate" and "for_each" in node:
+                scenario.side_by_side.add(node["id"])  # whose output is shown to a person has left its place to the next item
             exhausted = {} if retry == "escalate" else {"on_exhausted": chance.choice(("fail", "warn"))}
             node["output"] = {"schema": schema, "port": port, "retry": retry, "attempts": chance.randint(1, 3), **exhausted}
         into = [edge["to"].partition(".")[2] for edge in document["edges"] if edge["to"].startswith(f"{node['id']}.")]
