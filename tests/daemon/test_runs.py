@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from contextlib import contextmanager
 
 import pytest
 
@@ -415,16 +416,23 @@ async def test_the_words_of_upstream_are_understood(daemon, words):
     assert bundle.is_dir()
 
 
+@contextmanager
+def rlp_run(daemon, opening):
+    """`rlp run` at a terminal of its own, from when the agent says something on."""
+    command = [sys.executable, "-P", "-m", "runloop", "run", opening]
+    with subprocess.Popen(command, env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if json.loads(line)["kind"] == "node.log":
+                break
+        yield process
+
+
 def test_interrupting_rlp_run_cancels_the_run_in_the_daemon(daemon, words):
     daemon.agent("loop", words.loop)
     daemon.opening("loop")
     daemon.start()
-    command = [sys.executable, "-P", "-m", "runloop", "run", "loop"]
-    with subprocess.Popen(command, env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if json.loads(line)["kind"] == "node.log":
-                process.send_signal(signal.SIGINT)
-                break
+    with rlp_run(daemon, "loop") as process:
+        process.send_signal(signal.SIGINT)
         rest = [json.loads(line) for line in process.stdout]
     assert (process.returncode, rest[-1]["kind"], rest[-1]["meta"]["status"]) == (130, "run.finished", "cancelled")
 
@@ -433,12 +441,8 @@ def test_a_daemon_that_is_killed_leaves_no_client_waiting(daemon, words):
     daemon.agent("loop", words.loop)
     daemon.opening("loop")
     daemon.start()
-    command = [sys.executable, "-P", "-m", "runloop", "run", "loop"]
-    with subprocess.Popen(command, env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if json.loads(line)["kind"] == "node.log":
-                daemon.stop(signal.SIGKILL)
-                break
+    with rlp_run(daemon, "loop") as process:
+        daemon.stop(signal.SIGKILL)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, "the daemon is away: waiting 10 s" in errors, "error[daemon.lost]" in errors) == (3, True, True)
 
@@ -447,12 +451,8 @@ def test_rlp_run_goes_on_where_the_daemon_is_killed_and_started_again(daemon, wo
     daemon.agent("naps", words.head + "def run():\n    emit.log('before')\n    timer.sleep(1)\n    return {'out': 1}\n", "time = true")
     daemon.opening("naps")
     daemon.start()
-    command = [sys.executable, "-P", "-m", "runloop", "run", "naps"]
-    with subprocess.Popen(command, env=daemon.env, cwd=daemon.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if json.loads(line)["kind"] == "node.log":
-                daemon.stop(signal.SIGKILL)
-                break
+    with rlp_run(daemon, "naps") as process:
+        daemon.stop(signal.SIGKILL)
         away = process.stderr.readline()
         daemon.start()
         rest, errors = process.communicate(timeout=60)

@@ -573,6 +573,20 @@ async def test_a_password_that_no_login_can_carry_is_said_to_be_one(make, servin
     assert "xf6" not in f"{error.message} {error.hint}"
 
 
+@pytest.fixture
+def refused_by(make, authority, trusting, make_ctx, refusal):
+    """How a server refuses a mail to which somebody logs in; what it says is ``converse``."""
+
+    async def refused(converse):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(authority[1])
+        async with await asyncio.start_server(converse, "127.0.0.1", 0, ssl=context) as listening:
+            smtp = SmtpSettings("localhost", listening.sockets[0].getsockname()[1], "tls", "carl", timeout_ms=20_000)
+            return await refusal(make(smtp, tls=trusting()), ARGS, make_ctx(MAIL))
+
+    return refused
+
+
 @pytest.mark.parametrize(
     ("answer", "said", "hint", "retryable"),
     [
@@ -586,9 +600,7 @@ async def test_a_password_that_no_login_can_carry_is_said_to_be_one(make, servin
         ("535 {sent} is {password} is {encoded}", "535 AUTH PLAIN [secret] is [secret] is [secret]", "mail/smtp", False),
     ],
 )
-async def test_a_refused_login_is_told_in_the_servers_words_without_the_password(
-    answer, said, hint, retryable, make, authority, trusting, make_ctx, refusal
-):
+async def test_a_refused_login_is_told_in_the_servers_words_without_the_password(answer, said, hint, retryable, refused_by):
     async def converse(reader, writer):
         writer.write(b"220 ready\r\n")
         while line := (await reader.readline()).decode().rstrip():
@@ -598,11 +610,7 @@ async def test_a_refused_login_is_told_in_the_servers_words_without_the_password
             )
         writer.close()
 
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(authority[1])
-    async with await asyncio.start_server(converse, "127.0.0.1", 0, ssl=context) as listening:
-        smtp = SmtpSettings("localhost", listening.sockets[0].getsockname()[1], "tls", "carl", timeout_ms=20_000)
-        error = await refusal(make(smtp, tls=trusting()), ARGS, make_ctx(MAIL))
+    error = await refused_by(converse)
 
     assert (error.code, error.message, error.retryable) == ("mail.auth", f"localhost refused the login: {said}", retryable)
     assert hint in error.hint
@@ -621,7 +629,7 @@ async def test_a_refused_login_is_told_in_the_servers_words_without_the_password
     ],
 )
 async def test_a_password_is_offered_once_and_by_another_mechanism_only_where_the_first_is_unknown(
-    offered, answers, tried, code, make, authority, trusting, make_ctx, refusal
+    offered, answers, tried, code, refused_by
 ):
     asked = []
 
@@ -636,11 +644,7 @@ async def test_a_password_is_offered_once_and_by_another_mechanism_only_where_th
             writer.write(f"{answer}\r\n".encode())
         writer.close()
 
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(authority[1])
-    async with await asyncio.start_server(converse, "127.0.0.1", 0, ssl=context) as listening:
-        smtp = SmtpSettings("localhost", listening.sockets[0].getsockname()[1], "tls", "carl", timeout_ms=20_000)
-        error = await refusal(make(smtp, tls=trusting()), ARGS, make_ctx(MAIL))
+    error = await refused_by(converse)
 
     assert (asked, error.code) == (tried, code or "mail.deferred")
 

@@ -19,22 +19,27 @@ policy: {timeout_ms: 60000}
 HOURS_MS = 7_200_000
 
 
+def set_while_the_model_works(b, by_ms):
+    """The agent of the opening, during whose model call somebody sets the clock."""
+    ahead_ms = 0
+    object.__setattr__(b.services, "clock_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
+    b.agent("mails", MAILS, caps="model = true\nmail = true")
+    model = b.services.performers["model.complete"]
+    perform = model.perform
+
+    async def sets(prepared, ctx):
+        nonlocal ahead_ms
+        ahead_ms = by_ms
+        return await perform(prepared, ctx)
+
+    model.perform = sets
+
+
 @pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])
 async def test_a_clock_that_was_set_counts_against_no_time_out_even_when_the_run_is_taken_up_again(bench, desk, by_ms):
     asked = desk(True)
     async with bench(asked) as b:
-        ahead_ms = 0
-        object.__setattr__(b.services, "clock_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
-        b.agent("mails", MAILS, caps="model = true\nmail = true")
-        model = b.services.performers["model.complete"]
-        perform = model.perform
-
-        async def sleeps(prepared, ctx):
-            nonlocal ahead_ms
-            ahead_ms = by_ms
-            return await perform(prepared, ctx)
-
-        model.perform = sleeps
+        set_while_the_model_works(b, by_ms)
         run = await b.submit(OPENING)
         await b.left_while_asked(run, asked)
 
@@ -52,19 +57,8 @@ async def test_a_clock_that_was_set_counts_against_no_time_out_even_when_the_run
 @pytest.mark.parametrize("by_ms", [HOURS_MS, -HOURS_MS])
 async def test_how_long_a_run_took_does_not_change_with_a_clock_that_is_set(bench, desk, by_ms):
     async with bench(desk(True)) as b:
-        ahead_ms = 0
-        object.__setattr__(b.services, "clock_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
         object.__setattr__(b.services, "boot_ms", lambda: 90_000 + time.monotonic_ns() // 1_000_000)
-        b.agent("mails", MAILS, caps="model = true\nmail = true")
-        model = b.services.performers["model.complete"]
-        perform = model.perform
-
-        async def sets(prepared, ctx):
-            nonlocal ahead_ms
-            ahead_ms = by_ms
-            return await perform(prepared, ctx)
-
-        model.perform = sets
+        set_while_the_model_works(b, by_ms)
         began = time.monotonic_ns()
         await b.run(OPENING)
         at_most_ms = (time.monotonic_ns() - began) // 1_000_000 + 2
