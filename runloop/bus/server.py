@@ -165,8 +165,9 @@ class BusServer:
 
     @property
     def path(self) -> Path | None:
-        """Where it listens, first of all."""
-        return next(iter(self.paths), None)
+        """Where it listens, first of all: the first place that stands, or the first of all where none does."""
+        paths, removed = self.paths, self.removed
+        return next((path for path in paths if path not in removed), next(iter(paths), None))
 
     def stats(self) -> BusStats:
         """What was counted."""

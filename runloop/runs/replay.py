@@ -24,7 +24,7 @@ from runloop.runs.operator import Nobody
 from runloop.runs.recorder import Recorder
 from runloop.runs.services import RunRules
 from runloop.runs.submitted import opening_in, opening_of
-from runloop.runs.working import tape_of
+from runloop.runs.working import MOST_CRASHES, tape_of
 from runloop.sandbox.spec import GuestError
 
 if TYPE_CHECKING:
@@ -180,10 +180,12 @@ class Replayer:
         if node.kind != "agent":
             return ReplayedAttempt(*place, "skipped", detail="a nested opening is a run of its own")
         bundle = self._bundle(attempt, node.name, node.variant)
-        rerun = _Rerun(self, run, attempt, guest)
-        if attempt.cut:
-            return await rerun.cut(bundle, node.with_args)
-        return await rerun.whole(bundle, node.with_args)
+        for _ in range(MOST_CRASHES):
+            rerun = _Rerun(self, run, attempt, guest)
+            judged = await rerun.judged(bundle, node.with_args)
+            if not rerun.crashed:
+                return judged
+        return await _Rerun(self, run, attempt, guest).judged(bundle, node.with_args)
 
     def _bundle(self, attempt: RecordedAttempt, name: str, variant: str | None) -> Bundle:
         if name in self.replaced:
@@ -220,6 +222,12 @@ class _Rerun:
     python_guest: str | None
     asked: tuple[str, str] | None = None
     """The guest's latest journaled call: name and arguments as it wrote them."""
+    crashed: bool = False
+    """It lost its worker, and the record says nothing of that: the kernel may have ended it for its memory, as in a run."""
+
+    async def judged(self, bundle: Bundle, with_args: Mapping[str, Any]) -> ReplayedAttempt:
+        """What became of it, compared with the record."""
+        return await (self.cut if self.attempt.cut else self.whole)(bundle, with_args)
 
     async def whole(self, bundle: Bundle, with_args: Mapping[str, Any]) -> ReplayedAttempt:
         """Run to the end and compare what came out."""
@@ -289,6 +297,8 @@ class _Rerun:
             return {"outputs": ports_of(json.loads(result.result_json), bundle.ports_out)}
         except GuestError as error:
             failed = failure_of(error, crossings.refusal)
+            recorded = (attempt.error or {}).get("code")
+            self.crashed = failed.code == "worker.crashed" and recorded != failed.code
             return {"error": {"code": failed.code, "message": failed.message}}
 
     def _compare(self, ended: Mapping[str, Any], actual: str) -> Divergence | None:

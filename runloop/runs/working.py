@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runloop.sandbox.spec import GuestSpec
 
 _NO_WORKER = frozenset({"pool.restarts", "worker.start"})
-_MOST_CRASHES = 3
+MOST_CRASHES = 3
 """How often an attempt that lost its worker is taken up from its record before the loss counts as the attempt's failure."""
 
 
@@ -76,7 +76,7 @@ class Working:
                 tape = self._tape(await self._away("left memory while it waits"))
             except GuestError as error:
                 crashes += 1
-                if error.code != "worker.crashed" or crashes > _MOST_CRASHES:
+                if error.code != "worker.crashed" or crashes > MOST_CRASHES:
                     if error.code == "guest.exception":
                         await self._finish()
                     raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from runloop import __version__
 from runloop.text import span
 from runloop.tui.board import Board
 from runloop.tui.page import NOTHING, Column, Page, Row, cells, count, header, line, paragraphs, size, widths
@@ -131,7 +132,8 @@ def daemon_line(board: Board) -> str:
     if not status:
         return board.link or "no daemon"
     up_ms = max(status["uptime_ms"], round(1000 * (board.series.gauge("uptime_seconds") or 0)))
-    return f"runloopd {status['version']}: {status['state']}, process {status['pid']}, up {span(up_ms)}"
+    other = "" if status["version"] == __version__ else f"; {__version__} is installed and counts for it after a restart"
+    return f"runloopd {status['version']}: {status['state']}, process {status['pid']}, up {span(up_ms)}{other}"
 
 
 def library_page(board: Board, width: int) -> Page:
@@ -145,6 +147,8 @@ def library_page(board: Board, width: int) -> Page:
     for problem in board.status.get("problems", ()):
         if problem["what"] == "config":
             rows += paragraphs(f"configuration: {problem['error']['message']} [{problem['error']['code']}]", width, "error")
+    if board.status.get("version", __version__) != __version__:
+        rows += paragraphs(daemon_line(board), width, "waiting")
     if board.status.get("needs_restart"):
         rows += paragraphs(f"needs a restart to count: {', '.join(board.status['needs_restart'])}", width, "waiting")
     rows += [line(f"native agent {name}") for name in board.status.get("native_agents", ())]

@@ -65,6 +65,7 @@ async def test_a_daemon_outlives_the_runtime_directory_and_is_in_the_next_one_ag
     await until(here, lambda: "the other one serves" in here.log())
     status = here.rlp("status", "--json")
     assert (status.returncode, '"problems": []' in status.stdout) == (0, True), status.stdout + status.stderr
+    assert f'"socket": "{here.state / "sock" / "rmp.sock"}"' in status.stdout
     runtime.unlink()
     runtime.mkdir(mode=0o700)
     await until(here, here.socket.is_socket)  # nothing tells the daemon: it looks

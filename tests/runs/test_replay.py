@@ -13,7 +13,7 @@ from runloop.runs.jsondiff import MISSING, Difference
 from runloop.runs.replay import Replayer
 from runloop.runs.submitted import opening_of
 from runloop.sandbox import guest_digest
-from runloop.sandbox.spec import Limits
+from runloop.sandbox.spec import GuestError, Limits
 
 NOISY = """import random, time, uuid, os
 @agent
@@ -214,6 +214,31 @@ async def test_a_replay_that_no_worker_takes_is_no_difference(bench):
             await without.replay(b.ledger, result.run_id)
 
         assert caught.value.code == "pool.restarts"
+
+
+class LosesWorkers:
+    """Guests whose worker dies so many times after their first call."""
+
+    def __init__(self, pool, times):
+        self.pool, self.times = pool, times
+
+    async def run(self, spec, crossings, tape=(), in_line=None):
+        if self.times:
+            self.times -= 1
+            await crossings("model.complete", '{"prompt": "first"}')
+            raise GuestError("the worker process died while the agent ran", code="worker.crashed", retryable=True)
+        return await self.pool.run(spec, crossings, tape)
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(3, "same"), (4, "differs")])
+async def test_a_replay_that_loses_its_worker_begins_again_as_a_run_would(bench, times, verdict):
+    async with bench() as b:
+        b.agent("one", RELAY, caps=CAPS)
+        result = await b.run(TEXT)
+
+        report = await dataclasses.replace(replayer(b), guests=LosesWorkers(b.pool, times)).replay(b.ledger, result.run_id)
+
+        assert [each.verdict for each in report.attempts] == [verdict]
 
 
 async def test_a_call_whose_arguments_cannot_be_read_is_compared_as_the_guest_wrote_it(bench):

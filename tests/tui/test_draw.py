@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runloop import __version__
 from runloop.errors import InvalidInput
 from runloop.text import display_width
 from runloop.tui.board import Board
@@ -156,6 +157,15 @@ def test_measurements_are_shown_with_their_units():
     board.measure({"ts_ms": 2_000, "gauges": {"rss_total_bytes": 110_010_368, "workers": 2}, "counters": {"msgs_recv_total": 25_000}})
     shown = {text[:16].strip(): text[16:30].strip() for text in texts(page(board, "Metrics"))}
     assert (shown["frames in"], shown["memory"], shown["processes"], shown["dropped"]) == ("25.0k /s", "104.9 MiB", "2", "–")
+
+
+def test_a_daemon_of_another_version_than_the_installed_one_says_so():
+    board = Board()
+    board.know(status={"state": "ready", "pid": 7, "version": "0.0.0", "uptime_ms": 1_000, "problems": []}, link="connected")
+    assert [f"runloopd 0.0.0: ready, process 7, up 1.00s; {__version__} is installed and" in " ".join(texts(page(board, view)))
+            for view in ("Metrics", "Library")] == [True, True]  # fmt: skip
+    board.status["version"] = __version__
+    assert not [view for view in ("Metrics", "Library") if "is installed" in " ".join(texts(page(board, view)))]
 
 
 def test_the_library_names_versions_and_what_could_not_be_loaded():
