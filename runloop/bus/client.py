@@ -20,6 +20,7 @@ from runloop.bus.errors import DeadlinePassed, Disconnected, from_wire
 from runloop.bus.inbox import Subscription
 from runloop.bus.limits import fair_bytes
 from runloop.bus.message import Message
+from runloop.bus.peers import credentials, require_trusted
 from runloop.bus.pending import Pending
 from runloop.bus.subscription import DURABLE, REALTIME
 from runloop.bus.wire import Wire
@@ -34,8 +35,8 @@ _LONGEST_PAUSE_S: Final = 2.0
 _STARTING_S: Final = 60.0
 """How long a daemon that says how far its start is may be silent about it before its client gives up."""
 _QUEUE_MESSAGES: Final = 1024
-_FATAL: Final = frozenset({"bus.token", "bus.uid", "bus.forbidden", "bus.hello", "bus.invalid", "bus.resumed"})
-"""Goodbyes after which connecting again would end the same way."""
+_FATAL: Final = frozenset({"bus.token", "bus.uid", "bus.forbidden", "bus.hello", "bus.invalid", "bus.resumed", "bus.stranger"})
+"""Refusals after which connecting again would end the same way."""
 
 
 class BusClient:
@@ -45,9 +46,10 @@ class BusClient:
     that was received. What was waiting for an answer fails with ``bus.disconnected``, because nobody knows what became of it.
     """
 
-    def __init__(self, path: Path, hello: frames.Hello, *, reconnect_s: float) -> None:
+    def __init__(self, path: Path, hello: frames.Hello, *, reconnect_s: float, others: bool) -> None:
         """Use :meth:`connect`."""
         self._path = path
+        self._others = others
         self._hello = hello
         self._reconnect_s = reconnect_s
         self._loop = get_running_loop()
@@ -81,9 +83,13 @@ class BusClient:
         version: str = runloop.__version__,
         timeout_s: float = CONNECT_S,
         reconnect_s: float = 30.0,
+        others: bool = True,
     ) -> Self:
-        """Connect and say hello; raises Disconnected if nobody listens, and what the bus refuses with. ``reconnect_s`` 0: never again."""
-        client = cls(Path(path), frames.Hello(role, name, version, token), reconnect_s=reconnect_s)
+        """Connect and say hello; raises Disconnected if nobody listens, and what the bus refuses with. ``reconnect_s`` 0: never again.
+
+        Nothing is said to who listens there but may not (:func:`~runloop.bus.peers.require_trusted`): then NotAllowed, ``bus.stranger``.
+        """
+        client = cls(Path(path), frames.Hello(role, name, version, token), reconnect_s=reconnect_s, others=others)
         try:
             await client._open(timeout_s)
         except BaseException:
@@ -276,10 +282,11 @@ class BusClient:
         """One attempt: connect, hello, and the subscriptions again."""
         try:
             async with asyncio.timeout(timeout_s):
-                _, wire = await self._loop.create_unix_connection(
+                transport, wire = await self._loop.create_unix_connection(
                     lambda: Wire(self._acks, self._requests, self._subs, self._lost), str(self._path)
                 )
                 try:
+                    require_trusted(self._path, credentials(transport.get_extra_info("socket"))[1], others=self._others)
                     hello = frames.Hello(self._hello.role, self._hello.name, self._hello.version, self._hello.token, self.session or None)
                     wire.send(frames.encode(frames.HELLO, hello.payload(), msg_id=self._next_id(), now_ms=_now_ms()))
                     welcome = await wire.welcome

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import socket
-import struct
 import time
 from typing import TYPE_CHECKING, Final, cast
 
 from runloop.bus import intake
 from runloop.bus.errors import NotAllowed
+from runloop.bus.peers import ROOT, credentials
 from runloop.bus.session import Peer, Session
 
 if TYPE_CHECKING:
     from runloop.bus.server import BusServer
 
-_CREDENTIALS: Final = struct.Struct("3i")
 _HIGH_WATER: Final = 256 * 1024
 _LINGER_S: Final = 1.0
-ROOT: Final = 0
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -43,9 +40,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
         self._transport = transport
         transport.set_write_buffer_limits(high=_HIGH_WATER)
-        pid, uid, gid = _CREDENTIALS.unpack(
-            transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
+        pid, uid, gid = credentials(transport.get_extra_info("socket"))
         mono_ms, now_ms = time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000
         session = self._session = self._broker.connect(secrets.token_hex(16), Peer(uid, gid, pid), mono_ms, now_ms)
         session.owner = self

@@ -30,7 +30,7 @@ AGENT_TOKEN: Final = "RUNLOOP_AGENT_TOKEN"  # noqa: S105 - the name of a variabl
 ANSWER_MS: Final = 120_000
 """The first run after an installation waits in the daemon until its guest is compiled."""
 _BLOB_BYTES: Final = 1024 * 1024
-_NOBODY: Final = frozenset({"bus.disconnected", "bus.deadline"})
+_NOBODY: Final = frozenset({"bus.disconnected", "bus.deadline", "bus.stranger"})
 _FOR_OPERATORS: Final = frozenset({"daemon.needs_operator", "bus.forbidden"})
 _BROKEN: Final = frozenset({"bus.disconnected", "bus.stopping"})
 _REPEATABLE: Final = frozenset(
@@ -107,7 +107,7 @@ class Client:
                 if error.code == DeadlinePassed.code:
                     silent = place.socket
                 if place.explicit:
-                    raise _unreachable(place) from error
+                    raise error if error.code == "bus.stranger" else _unreachable(place) from error
             else:
                 return found, place.socket
         if silent is not None:
@@ -119,13 +119,14 @@ class Client:
 
     async def _greeted(self, place: Place, role: str, token: str | None) -> BusClient:
         """A connection; as client where the token that was found is another daemon's, and nobody asked for a role."""
+        options: dict[str, Any] = {"name": self._name, "reconnect_s": self._reconnect_s, "others": place.explicit or place.of_the_machine}
         try:
-            return await BusClient.connect(place.socket, role, token, name=self._name, reconnect_s=self._reconnect_s)
+            return await BusClient.connect(place.socket, role, token, **options)
         except NotAllowed as error:
             if error.code != "bus.token" or self._token is not None or self._wanted is not None:
                 raise
         self._no_token = f"the token in {place.token} is not that of the daemon at {place.socket}"
-        return await BusClient.connect(place.socket, CLIENT, None, name=self._name, reconnect_s=self._reconnect_s)
+        return await BusClient.connect(place.socket, CLIENT, None, **options)
 
     def _credentials(self, place: Place) -> tuple[str, str | None]:
         """The role to ask for at a place, and what proves it."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from runloop.bus import read_token
 from runloop.bus.errors import NotAllowed
 from runloop.bus.listen import listen
+from runloop.bus.peers import require_trusted
 from runloop.bus.token import TokenError, TokenHidden
 from runloop.client import Client
 from runloop.client.places import Place, places
@@ -80,6 +82,94 @@ def test_who_names_another_users_socket_is_told_so_and_not_to_start_what_runs(tm
         finally:
             os.seteuid(0)
     assert said == [("daemon.unreachable", True), ("daemon.unreachable", True), ("daemon.unreachable", False)]
+
+
+def somebody_else_listens(path):
+    """A socket of another user at the path; both can be used by everybody."""
+    listening = socket.socket(socket.AF_UNIX)
+    os.seteuid(NOBODY)
+    try:
+        listening.bind(str(path))
+        path.chmod(0o666)
+        listening.listen()
+    finally:
+        os.seteuid(0)
+    listening.settimeout(0.2)
+    return listening
+
+
+def heard_by(listening):
+    try:
+        connected, _ = listening.accept()
+    except TimeoutError:
+        return b""
+    connected.settimeout(0.2)
+    with connected:
+        try:
+            return connected.recv(4096)
+        except TimeoutError:
+            return b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_no_word_and_no_token_goes_to_another_user_who_listens_where_everybody_may_make_files(tmp_path):
+    write_token(tmp_path / "home/.runloop/token")
+    for each in (tmp_path, *tmp_path.parents):
+        if each.owner() == "root" and each.name.startswith(("pytest", "test_")):
+            each.chmod(0o755)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with somebody_else_listens(shared / "rmp.sock") as listening:
+        client = Client(shared / "rmp.sock", settings=load(env={"HOME": str(tmp_path / "home")}), reconnect_s=0)
+        with pytest.raises(NotAllowed) as caught:
+            asyncio.run(client.connect())
+        heard = heard_by(listening)
+    assert (caught.value.code, heard) == ("bus.stranger", b"")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_another_users_login_left_in_the_environment_is_passed_over(tmp_path):
+    write_token(tmp_path / "home/.runloop/token")
+    runtime = tmp_path / "run/runloop"
+    runtime.mkdir(parents=True)
+    for each in (*runtime.parents[:2], tmp_path, *tmp_path.parents):
+        if each.owner() == "root" and each.name.startswith(("pytest", "test_", "run")):
+            each.chmod(0o755)
+    os.chown(runtime, NOBODY, -1)
+    with somebody_else_listens(runtime / "rmp.sock") as listening:
+        settings = load(env={"HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path / "run")})
+        with pytest.raises(Unavailable) as caught:
+            asyncio.run(Client(settings=settings, reconnect_s=0).connect())
+        heard = heard_by(listening)
+    assert (caught.value.code, heard) == ("daemon.unavailable", b"")
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "trusted"), [(0o755, 7, True), (0o750, 0, True), (0o777, 7, False), (0o1777, 0, False), (0o755, 8, False)]
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_daemon_is_trusted_where_only_its_owner_makes_files(tmp_path, monkeypatch, mode, owner, trusted):
+    place = tmp_path / "team"
+    place.mkdir()
+    place.chmod(mode)
+    os.chown(place, owner, -1)
+    monkeypatch.setattr("runloop.bus.peers.Path", lambda _: _Above(place))
+    require_trusted(place / "rmp.sock", os.geteuid(), others=False)
+    with nullcontext() if trusted else pytest.raises(NotAllowed):
+        require_trusted(place / "rmp.sock", 7, others=True)
+    with pytest.raises(NotAllowed):
+        require_trusted(place / "rmp.sock", 7, others=False)
+
+
+class _Above:
+    """A directory beside `/` alone: where tests are, above it is one in which everybody may make files."""
+
+    def __init__(self, directory):
+        self._directory, self.parents = directory, (Path("/"),)
+
+    def stat(self):
+        return self._directory.stat()
 
 
 def write_token(path, mode=0o600):

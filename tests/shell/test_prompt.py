@@ -1,5 +1,11 @@
 """What Enter does in zsh, bash and fish: a command runs, a request goes to agents, a denied line stays where it is. Nothing is lost."""
 
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
 import pytest
 
 REQUEST = "what failed yesterday?"
@@ -360,3 +366,29 @@ def test_an_alias_of_a_denied_command_is_denied(home, terminal):
         screen.expect("not run: ", times=2)
 
     assert "ZAPPED" not in screen.screen()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("zsh") is None, reason="only root can become another user")
+def test_zsh_says_nothing_of_what_is_typed_to_another_user_who_listens(tmp_path):
+    for each in (tmp_path, *tmp_path.parents):
+        if each.owner() == "root" and each.name.startswith(("pytest", "test_")):
+            each.chmod(0o755)
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    path = tmp_path / "shared/rmp.sock"
+    snippet = Path(__file__).parents[2] / "runloop/data/shell/runloop.zsh"
+    with socket.socket(socket.AF_UNIX) as listening:
+        os.seteuid(65534)
+        try:
+            listening.bind(str(path))
+            path.chmod(0o666)
+            listening.listen()
+        finally:
+            os.seteuid(0)
+        listening.setblocking(False)
+        script = f"source {snippet}; _runloop_ask_daemon 'please write to ada'; print -r -- asked $?"
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm", "RUNLOOP_SOCKET": str(path), "RUNLOOP_ROUTER_FORCE": "1"}
+        said = subprocess.run(["zsh", "-fic", script], env=env, capture_output=True, text=True, check=True)
+        assert "asked 1" in said.stdout
+        with pytest.raises(BlockingIOError):
+            listening.accept()

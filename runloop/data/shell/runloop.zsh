@@ -163,10 +163,11 @@ _runloop_ask_daemon() {
   local -F until=$(( EPOCHREALTIME + ${RUNLOOP_ROUTER_TIMEOUT_MS:-200} / 1000.0 ))
   if [[ -z $socket ]]; then
     for socket in ${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/runloop/rmp.sock} ${RUNLOOP_HOME:-$HOME/.runloop}/sock/rmp.sock /run/runloop/rmp.sock; do
-      [[ -S $socket ]] && break
+      [[ -S $socket && ( -O $socket || $socket == /run/runloop/rmp.sock ) ]] && break
     done
   fi
-  [[ -S $socket ]] && zsocket $socket 2>/dev/null || return 1
+  # What is typed is for no other user who listens there, but for the machine's daemon.
+  [[ -S $socket && ( -O $socket || $socket == /run/runloop/rmp.sock ) ]] && zsocket $socket 2>/dev/null || return 1
   fd=$REPLY
   {
     (( $#_rl_byte )) || _runloop_bytes
