@@ -139,13 +139,13 @@ class Section:
         self.problem("type", message, tree.at, key=key, near=(str(value or ""), choices))
         return choices[0]
 
-    def mapping(self, key: str, message: str) -> Fields | None:
-        """An optional mapping; ``message`` is the problem if it is something else."""
+    def mapping(self, key: str, message: str, hint: str = "") -> Fields | None:
+        """An optional mapping; ``message`` is the problem if it is something else, ``hint`` what to write where that holds something."""
         tree = self.get(key)
         if tree is None or isinstance(tree, Fields):
             return tree
         empty = isinstance(tree, Scalar) and tree.value is None
-        self.problem("type", message, tree.at, key=key, hint="write {} or leave the key out" if empty else "")
+        self.problem("type", message, tree.at, key=key, hint="write {} or leave the key out" if empty else hint)
         return None
 
     def sequence(self, key: str, message: str) -> Items | None:

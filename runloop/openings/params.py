@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _TEMPLATE = re.compile(r"\{\{\s*params\.([A-Za-z0-9_-]+)\s*\}\}")
 _PORT = re.compile(r"\{\{\s*((?!params\.)[\w-]+\.[\w-]+)[^{}]*\}\}")
 _BRACES = re.compile(r"\{\{|\}\}")
+_SAYS_OF_A_PARAMETER = frozenset(
+    {"type", "default", "required", "optional", "description", "title", "help", "label", "enum", "choices", "options", "format", "pattern"}
+    | {"minimum", "maximum", "min", "max", "example", "examples", "deprecated", "secret"}
+)
+"""What other workflow languages write under a parameter, where a value stands here."""
 
 
 class Params:
@@ -127,11 +132,33 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
                 f"parameter '{name}' must be {_a(wanted)}, not {_a(got)}",
                 None,
                 key=key,
-                hint=f"the opening's default is {_shown(declared[name])}",
+                hint=f"the opening's default is {_shown(declared[name])}{_meant(name, declared[name])}",
             )
             continue
         merged[name] = value
     return merged
+
+
+def refuse_declaration(name: str, value: Json, at: Place | None, report: Report) -> bool:
+    """Whether what stands under a parameter says things of it, as in other languages, and is no value; that is a problem then."""
+    if not isinstance(value, dict) or len(value) < 2 or not value.keys() <= _SAYS_OF_A_PARAMETER:
+        return False
+    if "default" not in value and not isinstance(value.get("required"), bool):
+        return False  # a JSON Schema is a value like any other
+    message = f"what stands under the parameter '{name}' is its default, and this says what it may be"
+    report.add("param", message, at, key=f"params.{name}", hint=_write(name, value) + "; what else there is to say is a comment")
+    return True
+
+
+def _meant(name: str, value: Json) -> str:
+    """What to add where a default is not of the wanted type; empty where it is nothing but a value."""
+    declares = isinstance(value, dict) and "type" in value and value.keys() <= _SAYS_OF_A_PARAMETER
+    return f"; if that should say what it may be, {_write(name, value)}" if declares else ""
+
+
+def _write(name: str, value: Json) -> str:
+    default = value.get("default") if isinstance(value, dict) else None
+    return f"write '{name}: {_shown(default)}', for which {'any value' if default is None else 'another value of its type'} can be given"
 
 
 def refuse_inexact(name: str, value: Json, at: Place | None, report: Report) -> bool:

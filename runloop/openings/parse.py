@@ -19,7 +19,7 @@ from runloop.openings.examples import read_examples
 from runloop.openings.fields import Section, to_json
 from runloop.openings.model import ACTIONS, Edge, Node, Opening, Policy
 from runloop.openings.nodes import read_nodes
-from runloop.openings.params import Params, merge, refuse_inexact
+from runloop.openings.params import Params, merge, refuse_declaration, refuse_inexact
 from runloop.openings.yamltree import MAX_BYTES, Fields, Items, Scalar, compose
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _list(document: Section, key: str, hint: str) -> Items | None:
 
 
 def _read_params(document: Section, given: Mapping[str, Json] | None, report: Report) -> Params:
-    tree = document.mapping("params", "params must be a mapping")
+    tree = document.mapping("params", "params must be a mapping", "write 'params: {NAME: DEFAULT}'")
     if tree is None:
         return Params(merge({}, given, report), {}, report)
     declared = to_json(tree, report, "params", keys="parameter keys must be strings")
@@ -210,6 +210,8 @@ def _read_params(document: Section, given: Mapping[str, Json] | None, report: Re
     places = {name: entry.value.at for name, entry in tree.entries.items() if name not in (given or {})}
     for name, at in places.items():
         refuse_inexact(name, declared[name], at, report)
+    for name, entry in tree.entries.items():
+        refuse_declaration(name, declared[name], entry.value.at, report)
     return Params(merged, places, report)
 
 

@@ -54,3 +54,38 @@ def test_no_key_that_is_known_is_called_otherwise():
     from runloop.openings.elsewhere import _MEANT
 
     assert not [(here, key) for here, words in _MEANT.items() for key in words if key == here]
+
+
+DECLARED = "params: {{n: {value}}}"
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("{type: number, default: 3}", "write 'n: 3', for which another value of its type can be given"),
+        ("{default: [a], description: what}", "write 'n: [\"a\"]', for which another value of its type can be given"),
+        ("{type: string, required: true}", "write 'n: null', for which any value can be given"),
+    ],
+)
+def test_of_a_parameter(value, hint):
+    assert hints(document=DECLARED.format(value=value)) == [("params.n", f"{hint}; what else there is to say is a comment")]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["{type: string}", "{type: string, enum: [a, b]}", "{default: 3}", "{type: x, default: 3, more: 1}", "{required: [a], type: object}"],
+)
+def test_a_parameter_may_be_a_json_schema_or_any_other_mapping(value):
+    assert parse_once(WHOLE.format(node="", edge="", document=DECLARED.format(value=value))).params["n"] is not None
+
+
+def test_who_gives_a_value_for_what_may_be_a_declaration_is_told_so():
+    with pytest.raises(OpeningError) as refused:
+        parse_once(WHOLE.format(node="", edge="", document=DECLARED.format(value="{type: number}")), params={"n": 3})
+    assert [problem.hint for problem in refused.value.problems] == [
+        'the opening\'s default is {"type": "number"}; if that should say what it may be, write \'n: null\', for which any value can be given'
+    ]
+
+
+def test_of_a_list_of_parameters():
+    assert hints(document="params: [{name: n}]") == [("params", "write 'params: {NAME: DEFAULT}'")]
