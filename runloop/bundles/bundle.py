@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
-from runloop.bundles.errors import BundleAltered, BundleInvalid
+from runloop.bundles.errors import BundleAltered, BundleInvalid, build_again
 from runloop.bundles.manifest import MANIFEST, Kind, Limits, Manifest, Port, read_manifest
 from runloop.bundles.paths import shipped_agents_dir
 from runloop.bundles.tools import read_tools
@@ -179,21 +179,19 @@ def _altered(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopError]:
     actual = file_digests(tree.files)
     if not manifest.files and actual:
         message = "the manifest lists no files, so nothing vouches for them"
-        return [
-            _alteration("bundle.unsealed", message, root, MANIFEST, "run `rlp agent build NAME|DIR` once you trust what is in the bundle")
-        ]
+        return [_alteration("bundle.unsealed", message, root, MANIFEST, f"run `{build_again(root)}` once you trust what is in the bundle")]
     found: list[RunloopError] = []
     for path in sorted(manifest.files.keys() | actual.keys()):
         if path not in actual:
             found.append(
                 _alteration(
-                    "bundle.file_missing", f"{path!r} is listed but not there", root, path, "restore it, or run `rlp agent build NAME|DIR`"
+                    "bundle.file_missing", f"{path!r} is listed but not there", root, path, f"restore it, or run `{build_again(root)}`"
                 )
             )
         elif path not in manifest.files:
             found.append(
                 _alteration(
-                    "bundle.file_extra", f"{path!r} is there but not listed", root, path, "remove it, or run `rlp agent build NAME|DIR`"
+                    "bundle.file_extra", f"{path!r} is there but not listed", root, path, f"remove it, or run `{build_again(root)}`"
                 )
             )
         elif actual[path] != manifest.files[path]:
@@ -204,7 +202,7 @@ def _altered(tree: Tree, manifest: Manifest, root: Path) -> list[RunloopError]:
                     message,
                     root,
                     path,
-                    "if you changed it yourself, run `rlp agent build NAME|DIR`; otherwise install it anew",
+                    f"if you changed it yourself, run `{build_again(root)}`; otherwise install it anew",
                 )
             )
     return found

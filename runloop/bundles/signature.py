@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from runloop.bundles.errors import BundleAltered
+from runloop.bundles.errors import BundleAltered, build_again
 from runloop.bundles.tree import SIGNATURE
 from runloop.errors import Denied, Where
 
@@ -31,7 +31,7 @@ def signer_of(content: bytes, digest: str, root: Path) -> str:
     from runloop.signatures import Signature, verify
 
     where = Where(file=f"{root}/{SIGNATURE}")
-    hint = "if you changed the agent yourself, run `rlp agent build NAME|DIR` and sign it anew; otherwise install it anew"
+    hint = f"if you changed the agent yourself, run `{build_again(root)}` and sign it anew; otherwise install it anew"
     try:
         signature = msgspec.json.decode(content, type=Signature, strict=True)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

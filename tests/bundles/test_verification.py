@@ -62,6 +62,7 @@ def test_a_changed_file_is_refused_with_both_digests(write_bundle):
     assert caught.value.exit_code == 5
     assert caught.value.message.startswith("'agent.py' has changed (expected ")
     assert caught.value.where.file == f"{root}/agent.py"
+    assert f"`rlp agent build {root}`" in caught.value.hint
 
 
 def test_a_change_that_keeps_size_and_times_is_found(write_bundle):
