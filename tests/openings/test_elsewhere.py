@@ -80,11 +80,11 @@ def test_a_parameter_may_be_a_json_schema_or_any_other_mapping(value):
 
 
 def test_who_gives_a_value_for_what_may_be_a_declaration_is_told_so():
+    document = DECLARED.format(value="{type: number}")
     with pytest.raises(OpeningError) as refused:
-        parse_once(WHOLE.format(node="", edge="", document=DECLARED.format(value="{type: number}")), params={"n": 3})
-    assert [problem.hint for problem in refused.value.problems] == [
-        'the opening\'s default is {"type": "number"}; if that should say what it may be, write \'n: null\', for which any value can be given'
-    ]
+        parse_once(WHOLE.format(node="", edge="", document=document), params={"n": 3})
+    said = "if that should say what it may be, write 'n: null', for which any value can be given"
+    assert [problem.hint for problem in refused.value.problems] == [f'the opening\'s default is {{"type": "number"}}; {said}']
 
 
 def test_of_a_list_of_parameters():
