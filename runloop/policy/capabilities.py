@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FILE = "in policy.caps"
 _USER_INFO = re.compile(r"//[^/?#]*@")
+_PROCESS = re.compile(r"/proc/(?:[0-9]+|self|thread-self)(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class Capabilities:
         if problem := path_problem(path):
             return Denial("fs.access", op, "path_invalid", path, f"give a path that is absolute or begins with ~/, without '..': {problem}")
         plain = collapse(path)
+        if _PROCESS.match(plain):  # the environment and the memory of whoever hosts the run, and of all else that this user runs
+            hint = "it is what a process has in its environment and memory, keys too; no policy file can grant it"
+            return Denial("fs.access", op, "path_protected", path, hint)
         if any(within(plain, guarded) for guarded in protected):
             return Denial("fs.access", op, "path_protected", path, "this belongs to Runloop itself; no policy file can grant it")
         if self.fs.allows(plain, write=write):

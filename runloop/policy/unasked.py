@@ -18,10 +18,14 @@ _SENDS = lazy(
 _WRITES = lazy(
     r"tee|cp|ln|link|install|mkdir|mkfifo|mknod|mktemp|touch|split|csplit|uniq|patch|(?:bsd)?tar|cpio|pax|ar|zip|unzip|7zr?|gzip|gunzip"
     r"|bzip2|bunzip2|xz|unxz|zstd|unzstd|crontab|at|batch|setfacl|chgrp|chattr|passwd"
+    r"|xxd|(?:dos|mac)2unix|unix2(?:dos|mac)|sponge|pdfto[a-z]+|convert|magick|ffmpeg"
 )
 _OBEYS = lazy(
     r"sed|ed|ex|n?vim?|nano|emacs|less|more|man|sqlite3|psql|mysql|g?make|ninja|cmake|npm|npx|pnpm|yarn|cargo|go|gradle|mvn|tmux|screen|gdb"
+    r"|busctl|dbus-send|gdbus|qdbus|gsettings|dconf|systemd-run|xdotool"
 )
+_SHOWS = lazy(r"ps")
+_PROGRAMMED = lazy(r"jq|gojq|jaq|yq")
 _OF_CONTAINERS = lazy(r"ps|images|logs|inspect|version|info|top|stats|port|diff|history")
 _READING_WORDS = {
     "git": lazy(
@@ -52,6 +56,10 @@ def unasked_problem(argv: Argv) -> str | None:
         return f"{name} writes files"
     if _OBEYS.fullmatch(name):
         return f"{name} does whatever it is told to"
+    if _SHOWS.fullmatch(name):  # with `e` among its operands, which need no hyphen
+        return f"{name} shows the environment of other programs, with the keys in it"
+    if _PROGRAMMED.fullmatch(name) and all(word.startswith("-") for word in argv[1:]):  # a filter may import or load any file
+        return f"{name} runs the filter that it is given; name the filter as one of the words"
     words = _READING_WORDS.get(name)
     if words is not None and not (len(argv) > 1 and words.fullmatch(argv[1])):
         return f"{' '.join(argv[:2])} may do more than read"

@@ -102,6 +102,16 @@ def test_what_belongs_to_runloop_is_denied_although_its_parent_is_granted():
     assert granted.check_path(f"{HOME}/.runloop/tokens", False, protected=protected) is None
 
 
+@pytest.mark.parametrize("path", ["/proc/self/environ", "/proc/thread-self/mem", "/proc/1/environ", "/proc//./4711/maps", "/proc/self"])
+def test_what_processes_have_in_their_memory_and_environment_is_denied_although_proc_is_granted(path):
+    assert caps(("/proc", True)).check_path(path, False).reason == "path_protected"
+
+
+@pytest.mark.parametrize("path", ["/proc/meminfo", "/proc/sys/kernel/hostname", "/proc/self-made", "/notes/proc/1"])
+def test_what_else_is_in_proc_can_be_granted(path):
+    assert caps(("/proc", False), ("/notes", False)).check_path(path, False) is None
+
+
 def test_a_root_inside_another_that_grants_as_much_is_dropped():
     assert PathGrants.of([("/a", False), ("/a/b", False), ("/a/c", True)]).roots == {("/a", False), ("/a/c", True)}
     assert PathGrants.of([("/a", True), ("/a", False)]).roots == {("/a", True)}

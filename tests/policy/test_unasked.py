@@ -10,7 +10,7 @@ from runloop.policy.unasked import unasked_problem
 @pytest.mark.parametrize(
     "line",
     [
-        "ls", "cat /etc/hosts", "head", "wc", "grep", "jq", "date", "df", "git status", "git log --oneline", "git show HEAD",
+        "ls", "cat /etc/hosts", "head", "wc", "grep", "jq .name", "jq -r .name", "date", "df", "git status", "git log --oneline", "git show HEAD",
         "/usr/bin/git diff", "git rev-parse HEAD", "docker ps", "kubectl get pods", "systemctl status", "systemctl list-timers",
         "pip list", "apt show", "python3 tool.py", "our-own-tool",
     ],
@@ -34,6 +34,11 @@ def test_what_only_reads_may_be_called_so(line):
         ("git -C", "git -C may do more than read"),
         ("systemctl restart", "systemctl restart may do more than read"),
         ("git log push", "git destroys or overwrites"),
+        ("xxd", "xxd writes files"),
+        ("busctl", "busctl does whatever it is told to"),
+        ("ps -f", "ps shows the environment of other programs, with the keys in it"),
+        ("jq", "jq runs the filter that it is given; name the filter as one of the words"),
+        ("yq -r", "yq runs the filter that it is given; name the filter as one of the words"),
         ("rm", "rm destroys or overwrites"),
         ("find . -delete", "find destroys or overwrites"),
     ],
