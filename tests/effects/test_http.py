@@ -87,6 +87,42 @@ async def test_every_other_method_is_external_and_shows_all_that_leaves(method, 
     assert json.loads(outcome.result["body"])["body"] == "hällo"
 
 
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ("/public/../private", "/private"),
+        ("/a/./b/..", "/a/"),
+        ("/a/.", "/a/"),
+        ("/..", "/"),
+        ("/a//../x", "/a/x"),
+        ("", "/"),
+        ("?q=/../x", "/?q=/../x"),
+        ("/%2e%2e/x;p?a=1&b={}|^`", "/%2e%2e/x;p?a=1&b={}|^`"),
+        ("/x?", "/x"),
+    ],
+)
+async def test_what_is_shown_is_the_path_that_is_asked_for(asked, path, fetch, site, make_ctx):
+    ctx = make_ctx(net("site.test"))
+    prepared = fetch.prepare({"url": f"HTTP://SITE.test.:{site.port}{asked}", "method": "POST"}, ctx)
+    await fetch.perform(prepared, ctx)
+
+    assert prepared.what == f"POST http://site.test:{site.port}{path}"
+    assert site.requests()[0]["path"] == path
+
+
+async def test_a_host_that_looks_like_another_is_shown_as_the_one_that_is_asked(fetch, make_ctx):
+    prepared = fetch.prepare({"url": "https://\u0440\u0430ypal.test/\u00e9", "method": "POST"}, make_ctx(net("xn--ypal-43d9g.test")))
+
+    assert prepared.what == "POST https://xn--ypal-43d9g.test/é"
+
+
+async def test_a_redirect_is_told_as_the_address_that_is_asked(fetch, site, make_ctx, crossing):
+    url = f"http://site.test:{site.port}/redirect?to=http://OTHER.test:{site.port}/a/../ok"
+    outcome = await crossing(fetch, {"url": url}, make_ctx(net("site.test", "other.test")))
+
+    assert outcome.result["url"] == f"http://other.test:{site.port}/ok"
+
+
 async def test_a_host_that_is_not_granted_is_denied_before_anything_is_resolved(handles, make_ctx, refusal):
     async def resolver(*_):
         raise AssertionError("resolved")

@@ -10,9 +10,9 @@ from runloop.policy.unasked import unasked_problem
 @pytest.mark.parametrize(
     "line",
     [
-        "ls", "cat /etc/hosts", "head", "wc", "grep", "jq .name", "jq -r .name", "date", "df", "git status", "git log --oneline", "git show HEAD",
-        "/usr/bin/git diff", "git rev-parse HEAD", "docker ps", "kubectl get pods", "systemctl status", "systemctl list-timers",
-        "pip list", "apt show", "python3 tool.py", "our-own-tool",
+        "ls", "cat /etc/hosts", "head", "wc", "grep", "jq .name", "jq -r .name", "date", "df", "git status", "git log --oneline",
+        "git show HEAD", "/usr/bin/git diff", "git rev-parse HEAD", "docker ps", "kubectl get pods", "systemctl status",
+        "systemctl list-timers", "pip list", "apt show", "python3 tool.py", "our-own-tool",
     ],
 )  # fmt: skip
 def test_what_only_reads_may_be_called_so(line):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from runloop.dataclass import dataclass
 from runloop.effects.perform.secrets import HANDLE, SecretHandles, handle_of
 from runloop.effects.types import CallContext, CallError, CallErrorKind, invalid, require
-from runloop.policy.net import Target, parse_target
+from runloop.policy.net import DEFAULT_PORTS, Target, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ DEFAULT_MAX_BYTES = 1 << 20
 LONGEST_URL = 8192
 READ_METHODS = frozenset({"GET", "HEAD"})
 
+_AFTER_HOST = re.compile(r"[^:]*://[^/?#]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 token
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 # What frames or routes the message is ours to say; a guest that could say it could hide a second request in the first.
@@ -35,7 +36,10 @@ _SAME_ORIGIN_ONLY = frozenset({"authorization", "cookie", "x-api-key", "api-key"
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. ``secrets`` are the names of those whose handles stand in the headers or the body."""
+    """One request, with its URL as :func:`_canonical` writes it.
+
+    ``secrets`` are the names of those whose handles stand in the headers or the body.
+    """
 
     method: str
     url: str
@@ -51,16 +55,13 @@ class HttpRequest:
 
     @property
     def path(self) -> str:
-        """Path and query as they go on the request line."""
-        parts = urlsplit(self.url)
-        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        """Path and query as they go on the request line, but for the escapes of what is not ASCII."""
+        return self.url[len(_origin(self.target)) :]
 
     @property
     def authority(self) -> str:
         """The Host header: the port only where it is not the scheme's own."""
-        host = f"[{self.target.host}]" if ":" in self.target.host else self.target.host
-        own = {"https": 443, "http": 80}[self.target.scheme]
-        return host if self.target.port == own else f"{host}:{self.target.port}"
+        return _authority(self.target)
 
     def shown(self, run_id: str) -> str:
         """The request as a person approves it: complete, with each secret under its name."""
@@ -91,7 +92,7 @@ def build(args: Mapping[str, Any], ctx: CallContext, handles: SecretHandles) -> 
     target = parse_target(url)
     for name in names:
         handles.check_host(name, target.host)
-    return HttpRequest(method, url, target, headers, body, names)
+    return HttpRequest(method, _canonical(url, target), target, headers, body, names)
 
 
 def redirected(request: HttpRequest, location: str, ctx: CallContext, handles: SecretHandles) -> HttpRequest:
@@ -112,12 +113,38 @@ def redirected(request: HttpRequest, location: str, ctx: CallContext, handles: S
         raise CallError(CallErrorKind.DENIED, message, code=denial.code, hint=denial.hint, denial=denial)
     target = parse_target(url)
     if target == request.target:
-        return replace(request, url=url)
+        return replace(request, url=_canonical(url, target))
     headers = tuple((name, value) for name, value in request.headers if name.lower() not in _SAME_ORIGIN_ONLY and not HANDLE.search(value))
     if HANDLE.search(url):
         raise invalid("the redirect carries a secret's handle", key="url", hint="the server is at fault", code="http.secret_in_url")
     text = "\n".join(value for _, value in headers)
-    return replace(request, url=url, target=target, headers=headers, secrets=tuple(handles.names_in(text, ctx)))
+    return replace(request, url=_canonical(url, target), target=target, headers=headers, secrets=tuple(handles.names_in(text, ctx)))
+
+
+def _authority(target: Target) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port == DEFAULT_PORTS[target.scheme] else f"{host}:{target.port}"
+
+
+def _origin(target: Target) -> str:
+    return f"{target.scheme}://{_authority(target)}"
+
+
+def _canonical(url: str, target: Target) -> str:
+    """The URL that is shown, recorded and fetched: the host that is asked, in ASCII, the path without ``.`` and ``..`` (RFC 3986 5.2.4).
+
+    Otherwise a person would approve another path than the one that goes out, or a host that looks like another.
+    """
+    path, _, query = _AFTER_HOST.sub("", url, count=1).partition("?")
+    kept: list[str] = []
+    for part in (parts := path.split("/")[1:]):
+        if part == "..":
+            del kept[-1:]
+        elif part != ".":
+            kept.append(part)
+    if parts and parts[-1] in {".", ".."}:
+        kept.append("")
+    return f"{_origin(target)}/{'/'.join(kept)}" + (f"?{query}" if query else "")
 
 
 def _header(name: str, value: str) -> str:
