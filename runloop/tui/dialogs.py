@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -32,6 +33,11 @@ Sheet, Asking { align: center middle; }
 """
 
 
+def _title(text: str) -> Content:
+    """A title with names that others chose, as it stands: a text would be read as markup, which can style, and act on a click."""
+    return Content(clean_line(text))
+
+
 class Sheet(ModalScreen[None]):
     """Lines to read. ``copied`` is what `c` puts into the clipboard."""
 
@@ -48,7 +54,7 @@ class Sheet(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The sheet."""
         with Vertical(id="sheet") as sheet:
-            sheet.border_title = self._title
+            sheet.border_title = _title(self._title)
             sheet.border_subtitle = "Esc closes, c copies"
             yield Panel()
 
@@ -91,7 +97,7 @@ class Asking(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         """The content, the choices, the line."""
         with Vertical(id="sheet") as sheet:
-            sheet.border_title = f"{self.shown['type']} {self.shown['approval_id']}"
+            sheet.border_title = _title(f"{self.shown['type']} {self.shown['approval_id']}")
             sheet.border_subtitle = "type a word and press Enter; Esc decides nothing; arrows scroll"
             yield Panel()
             yield Static("", id="choices", markup=False)

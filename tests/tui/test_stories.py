@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 from textual import events
 from textual.color import Color
 
 from runloop.errors import Denied, InvalidInput, Unavailable
+from runloop.text import clean_line
 from runloop.tui.app import Agtop
 from runloop.tui.deciding import Decision
 
@@ -83,6 +85,18 @@ async def test_a_person_reads_the_mail_that_would_leave_and_approves_it(feed, de
         await press(app, pilot, *"yes", "enter")
         same(app, "approved-80x24")
     assert feed.decided == [(f"{RUN}/send/1/1", Decision(approved=True, scope="once", rationale="approved in agtop"))]
+
+
+@pytest.mark.parametrize("name", ["[@click=app.quit]x[/]", "[/]", "[red]", "a\n\u202eb"])
+async def test_what_others_called_something_is_no_markup_in_a_title(name, feed, desk):
+    feed.records = json.loads(json.dumps(feed.records).replace("ask.person", json.dumps(name)[1:-1]))
+    feed.opened[1]["approval_id"] = f"{RUN}/{name}/1/1"
+    async with at_the_screen(feed, desk) as (app, pilot):
+        for keys in (("6", "down", "enter"), ("escape", "4", "enter")):
+            await press(app, pilot, *keys)
+            title = app.screen.query_one("#sheet")._border_title
+            assert clean_line(name) in title.plain
+            assert title.spans == []
 
 
 async def test_a_large_mail_is_fetched_and_shown_whole(feed, desk, words):
