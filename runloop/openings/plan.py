@@ -86,7 +86,7 @@ class Plan(Flow):
         opening: Opening,
         seed: bytes,
         history: Iterable[tuple[int, Told]],
-        now_ms: int,
+        now_ms: int | None,
         *,
         max_parallel: int | None = None,
     ) -> tuple[Plan, list[Command]]:
@@ -94,7 +94,8 @@ class Plan(Flow):
 
         While folding, nothing starts and nothing expires by itself: only what was recorded happened. Attempts that were under way are
         started again under their number, open gates opened again under theirs. The time between the last record and ``now_ms`` counts
-        against no time-out; waits and gates end when they would have ended.
+        against no time-out; waits and gates end when they would have ended. With None for ``now_ms`` the run is taken up only to be
+        ended: nothing starts or expires any more.
 
         Raises UnknownNode where the history is not one of this opening.
         """
@@ -105,12 +106,12 @@ class Plan(Flow):
             if not plan.done:
                 plan._handlers[type(event)](plan, event)
                 plan._advance()
-        plan._folding = False
+        plan._folding = now_ms is None
         plan.ended = {command.node: command for command in plan._commands if isinstance(command, NodeDone)}
         plan._commands = []
         if plan.final is not None:
             return plan, [plan.final]
-        gap = max(0, now_ms - plan._now)
+        gap = 0 if now_ms is None else max(0, now_ms - plan._now)
         plan._now += gap
         plan._clock.shift(gap)
         for step in plan._steps:

@@ -277,6 +277,7 @@ class Run:
         finally:
             self._inbox.close()
             self.services.turns.release(self.run_id)
+            self.under_way.held.clear()  # who is resuming it at this moment begins nothing any more
             await stop(self, list(self.under_way.tasks))
             self.recorder.first = None  # else it would hold the run
         assert self._result is not None  # noqa: S101 - it was driven to its end
@@ -336,8 +337,8 @@ class Run:
 
     def _restored(self, recorded: RecordedRun, event: Event | None) -> list[Command]:
         """Make the plan of the record; with an ``event`` that ends the run no time comes any more."""
-        now_ms = 0 if event is not None else self._look_at_clock()  # before there is a plan of this time
-        events = recorded.events if recorded.started else [*recorded.events, (now_ms, Forked())]  # it begins
+        now_ms = None if event is not None else self._look_at_clock()  # before there is a plan of this time
+        events = recorded.events if recorded.started else [*recorded.events, (now_ms or 0, Forked())]  # it begins
         self._plan, commands = Plan.rebuild(self.opening, self.seed, events, now_ms, max_parallel=self.services.rules.max_parallel)
         for attempt in recorded.attempts:
             if attempt.status is not None:
@@ -345,7 +346,7 @@ class Run:
             self.requests.update({(attempt.node, attempt.attempt, call): event for call, event in attempt.requests.items()})
         for attempt in self.under_way.left_open.values():
             spent = NodeSpent(attempt.node, attempt.attempt, attempt.spent.tokens, attempt.spent.usd_micros)
-            commands += self._plan.step(spent, now_ms)
+            commands += self._plan.step(spent, now_ms or 0)
         if event is not None:
             self._gates.reopen(commands)
             commands = self._step(event) or commands

@@ -21,6 +21,7 @@ from runloop.openings.states import (
     NodeStarted,
     NodeSucceeded,
     NodeWaiting,
+    OpenGate,
     RunDone,
     StartNode,
     State,
@@ -195,3 +196,14 @@ def test_a_history_of_another_opening_is_refused_by_the_name_that_it_does_not_ha
     with pytest.raises(UnknownNode) as caught:
         Plan.rebuild(opening("a"), b"", [(0, Begin()), (0, NodeStarted("a[1]"))], 0)
     assert caught.value.args == ("a[1]",)
+
+
+def test_a_run_that_is_taken_up_only_to_be_ended_begins_nothing_and_no_time_comes_whatever_it_is(opening):
+    gate = {"ask": "?", "timeout": "5s", "on_timeout": "approve"}
+    built = opening({"a": {"gate": gate}, "b": {}, "c": {}}, policy={"max_parallel": 1})
+    history = [(0, Begin()), (0, NodeStarted("a")), (1, NodeSucceeded("a", 1, OUT)), (10**9, TakenUp(2))]
+
+    plan, commands = Plan.rebuild(built, b"", history, None)
+
+    assert [type(command) for command in commands] == [OpenGate]
+    assert plan.step(Cancel("enough"), 2 * 10**9)[-1] == RunDone(Status.CANCELLED, "enough", {}, "cancelled")

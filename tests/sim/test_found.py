@@ -26,6 +26,8 @@ FOUND = {
     60003715: "a run was out of time when it was taken up once more, since the clock had been set between its claim and its drive",
     60036041: "a question whether something had happened stayed open, where its attempt was stopped in a pause before it asked again",
     80010292: "a fork from the end of a gate's time left a node of items as it was before it was sent back",
+    98000648: "a cancelled run ended well: the time of a gate had come, where it was taken up twice to be ended",
+    98012671: "an attempt that a pause had held back began after its process had left the run, which was being resumed in that moment",
     20684: "a child run that had ended gave its parent no outputs of a node of items",
 }
 
