@@ -152,7 +152,7 @@ def test_an_opening_is_found_by_name_too(capsys, file, home):
     [
         ("nowhere.yaml", "opening 'nowhere.yaml' not found"),
         (".", "cannot read the opening .: it is a directory"),
-        ("x" * 300, "cannot read"),
+        ("x" * 300, "x" * 300),  # not to be read, or from Python 3.14 on no file
     ],
 )
 def test_what_cannot_be_read_is_an_error_and_not_a_traceback(capsys, verb, name, message):
