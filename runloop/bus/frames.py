@@ -92,7 +92,7 @@ def read_subscribe(payload: Any) -> Subscribe:
     """Raises BadFrame; the pattern is checked, the bounds are only known to be positive."""
     fields = _map(payload, "subscribe")
     pattern = "/".join(check_pattern(fields.get("pattern")))
-    klass = REALTIME if fields.get("class") is None else fields["class"]
+    klass = REALTIME if fields.get("class") is None else _text(fields, "class", 16)
     if klass not in CLASSES:
         raise bad(f"there is no class {klass!r}", key="class", hint=f"use one of {', '.join(CLASSES)}")
     from_seq = _optional_int(fields, "from_seq", 0)

@@ -72,7 +72,7 @@ class Routes:
         ack, seq = meta.get("ack", False), meta.get("seq")
         if not isinstance(ack, bool):
             raise bad("meta.ack is not true or false", key="meta.ack", hint="true asks for an acknowledgement")
-        if seq is not None and (not isinstance(seq, int) or isinstance(seq, bool) or seq < 0):
+        if seq is not None and (not isinstance(seq, int) or isinstance(seq, bool) or seq < 1):
             raise bad("meta.seq is not a positive integer", key="meta.seq", hint="records count from 1")
         if SUB in meta:
             raise bad("meta.sub is set by the bus", key="meta.sub", hint="leave it out")

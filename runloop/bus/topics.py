@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from runloop.bus.errors import bad
 from runloop.bus.limits import TOPIC_BYTES, TOPIC_LEVELS
+from runloop.rmp.body import kind_of
 
 ONE: Final = "*"
 REST: Final = "**"
@@ -38,7 +39,7 @@ def check_pattern(pattern: object) -> tuple[str, ...]:
 
 def _levels(text: object, key: str) -> tuple[str, ...]:
     if not isinstance(text, str):
-        raise bad(f"the {key} is not a string but {type(text).__name__}", key=key, hint=_HINT, code="bus.topic")
+        raise bad(f"the {key} is not a string but {kind_of(text)}", key=key, hint=_HINT, code="bus.topic")
     levels = tuple(text.split("/"))
     if not all(levels) or not text.isprintable() or " " in text:
         raise bad(f"the {key} {text[:80]!r} has an empty level, a blank or a control character", key=key, hint=_HINT, code="bus.topic")

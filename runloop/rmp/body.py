@@ -30,8 +30,22 @@ _SAID_BY_MSGPACK: Final = {
 }
 
 
+_KINDS: Final = {type(None): "nil", list: "array", tuple: "array", dict: "map", bytes: "bin"}
+_QUOTED: Final = 80
+
+
 class Refused(Exception):  # noqa: N818 - never leaves the package
     """A value breaks a rule; the message says which."""
+
+
+def kind_of(value: object) -> str:
+    """What a value is in MsgPack's words, for a peer in any language."""
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+def quoted(text: str | bytes) -> str:
+    """A text of a peer for a message about it: its beginning, however long it is."""
+    return repr(text[:_QUOTED]) + ("…" if len(text) > _QUOTED else "")
 
 
 def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
@@ -39,7 +53,7 @@ def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     if len(made) != len(pairs):
         seen: set[Any] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() as a side effect
-        raise Refused(f"the key {twice!r} occurs twice in one map")
+        raise Refused(f"the key {quoted(twice)} occurs twice in one map")
     return made
 
 
@@ -117,7 +131,7 @@ def check(value: Any) -> None:
                     _join(box)
                 except TypeError:
                     key = next(key for key in box if not isinstance(key, str))
-                    raise Refused(f"the map key {key!r} is not a string") from None
+                    raise Refused(f"the map key {quoted(key) if isinstance(key, bytes) else repr(key)} is not a string") from None
                 inner: Any = box.values()
             elif isinstance(box, list | tuple) and not isinstance(box, msgpack.ExtType):
                 inner = box

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from runloop.dataclass import dataclass
-from runloop.rmp.body import Refused, bad_body, pack, unpack
+from runloop.rmp.body import Refused, bad_body, kind_of, pack, quoted, unpack
 from runloop.rmp.errors import BodyTypeMismatch, EncodeError
 from runloop.rmp.header import U8_MAX, U64_MAX, U128_MAX
 from runloop.rmp.registry import ID_OF, TYPE_OF
@@ -60,7 +60,7 @@ def read_meta(meta: object) -> dict[str, Any] | None:
     if meta is None:
         return None
     if not isinstance(meta, dict):
-        raise Refused(f"meta is not a map but {type(meta).__name__}")
+        raise Refused(f"meta is not a map but {kind_of(meta)}")
     if not _KNOWN_META.isdisjoint(meta):
         wide = meta.get("opening_id")
         if isinstance(wide, bytes) and len(wide) == _OPENING_ID_BYTES:
@@ -73,7 +73,7 @@ def check_type(type_: str, schema_id: int) -> None:
     """Refuse a type that is not the one of the schema id: exact equality, a matching family is not enough."""
     if ID_OF.get(type_) != schema_id:
         raise BodyTypeMismatch(
-            f"the envelope is {type_!r}, the header's schema id {schema_id} is {TYPE_OF.get(schema_id)!r}",
+            f"the envelope is {quoted(type_)}, the header's schema id {schema_id} is {TYPE_OF.get(schema_id)!r}",
             key="type",
             hint="schema id and type must name the same row of the registry: `rlp rmp registry`",
             expected=TYPE_OF.get(schema_id),
@@ -88,13 +88,13 @@ def decode_body(body: bytes, schema_id: int) -> Envelope:
     """
     value = unpack(body)
     if not isinstance(value, dict):
-        raise bad_body(f"the envelope is not a map but {type(value).__name__}")
+        raise bad_body(f"the envelope is not a map but {kind_of(value)}")
     try:
         type_, payload = value["type"], value["payload"]
     except KeyError as missing:
         raise bad_body(f"the envelope has no {missing}", key=missing.args[0]) from None
     if not isinstance(type_, str):
-        raise bad_body(f"the type is not a string but {type(type_).__name__}", key="type")
+        raise bad_body(f"the type is not a string but {kind_of(type_)}", key="type")
     try:
         meta = read_meta(value.get("meta"))
     except Refused as refused:

@@ -9,12 +9,24 @@ from typing import Any, Final
 
 import msgspec
 
-from runloop.rmp.body import SCALARS, Refused, bad_body, unpack
+from runloop.rmp.body import MAX_DEPTH, SCALARS, Refused, bad_body, unpack
 from runloop.rmp.envelope import check_type, decode_body, read_meta
 
 is_flat: Final = SCALARS.issuperset
 _FIXMAP: Final = 0x80
 _ONE_ITEM: Final = b"\x91"
+
+
+_SAID_BY_MSGSPEC: Final = {
+    "truncated": "it ends within a value",
+    "trailing": "bytes follow the value",
+    "invalid opcode": "it holds the byte 0xc1, which no value begins with",
+    "`key`": "a map key is not a string",
+    "$.type": "the type is not a string",
+    "Expected `object`": "the envelope is not a map",
+    "field `type`": "the envelope has no 'type'",
+    "field `payload`": "the envelope has no 'payload'",
+}
 
 
 class Parts(msgspec.Struct, gc=False):
@@ -28,6 +40,15 @@ class Parts(msgspec.Struct, gc=False):
 split: Final = msgspec.msgpack.Decoder(Parts).decode
 """Cut a body into its parts; raises msgspec's errors, ValueError and RecursionError."""
 read_map: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+def reason_of(error: Exception) -> str:
+    """The rule that a body breaks which msgspec could not read, in the words of :mod:`runloop.rmp.body`."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a string is not UTF-8"
+    if isinstance(error, RecursionError):
+        return f"nested deeper than {MAX_DEPTH}"
+    return next((reason for words, reason in _SAID_BY_MSGSPEC.items() if words in str(error)), str(error))
 
 
 def decode_meta(body: bytes, schema_id: int) -> dict[str, Any] | None:
@@ -45,7 +66,7 @@ def decode_meta(body: bytes, schema_id: int) -> dict[str, Any] | None:
     except Refused as refused:
         raise bad_body(str(refused), key="meta") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise bad_body(str(error)) from None
+        raise bad_body(reason_of(error)) from None
     check_type(parts.type, schema_id)
     return meta
 

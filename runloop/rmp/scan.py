@@ -18,7 +18,7 @@ from runloop.rmp.errors import FramingError, MessageError
 from runloop.rmp.header import BODY_AT, HEADER_LEN, PREFIX, PREFIX_LEN, U64_MAX, check_lengths, check_message, check_prefix, read_header
 from runloop.rmp.quick import unpack_payload
 from runloop.rmp.registry import TYPE_OF
-from runloop.rmp.route import Parts, decode_map, is_flat, read_map, split
+from runloop.rmp.route import Parts, decode_map, is_flat, read_map, reason_of, split
 
 _FIELDS: Final = struct.Struct(">I12sHHIQQ24sI")
 _START: Final = struct.Struct(">4sHHI").pack(b"RMP0", 0, HEADER_LEN, 0)
@@ -119,7 +119,7 @@ def _cut(body: bytes, schema_id: int) -> bytes:
     try:
         entries = _entries(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise bad_body(str(error)) from None
+        raise bad_body(reason_of(error)) from None
     if len(entries) != count:
         raise bad_body("a key occurs twice in the envelope")
     known = {key: _NIL for key in ("type", "payload") if key in entries}
@@ -141,7 +141,7 @@ def read_meta_bytes(packed: bytes) -> dict[str, Any]:
     except Refused as refused:
         raise bad_body(str(refused), key="meta") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise bad_body(str(error), key="meta") from None
+        raise bad_body(reason_of(error), key="meta") from None
 
 
 def with_meta(raw: bytes, more: dict[str, Any]) -> bytes:

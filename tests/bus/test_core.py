@@ -487,6 +487,22 @@ def test_a_key_of_a_subscription_that_is_nil_is_as_if_left_out(rig):
     assert one.subs[1].klass == "realtime"
 
 
+def test_a_class_that_is_no_short_text_is_not_repeated_in_the_refusal(rig):
+    one = rig.joined("one")
+    for number, klass in enumerate(["\U000e0001" * 15_000, 1, True, ["durable"], ""]):
+        rig.say(one, frames.SUBSCRIBE, {"sub": number, "pattern": "a", "class": klass})
+    rig.say(one, frames.SUBSCRIBE, {"sub": 9, "pattern": "a", "class": "quick"})
+    said = [answer["error"]["message"] for answer in rig.payloads(one)]
+    assert said == ["class is not a string of 1 to 16 characters"] * 5 + ["there is no class 'quick'"]
+
+
+def test_a_record_has_a_number_from_1_on(rig):
+    one = rig.joined("one")
+    for seq in (0, -1, 1.0, True, 1):
+        rig.publish(one, "a", meta={"seq": seq, "ack": True})
+    assert [answer.get("error", {}).get("message") for answer in rig.payloads(one)] == ["meta.seq is not a positive integer"] * 4 + [None]
+
+
 def test_a_large_meta_is_refused_before_it_is_read(rig):
     one = rig.joined("one")
     rig.publish(one, "a", meta={"more": "x" * 70_000})

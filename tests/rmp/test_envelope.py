@@ -30,14 +30,14 @@ def read_both(body: bytes) -> tuple[Any, Any]:
 @pytest.mark.parametrize(
     ("body", "key", "reason"),
     [
-        (b"\x92\x01\x02", "body", "the envelope is not a map but list"),
-        (b"\xc0", "body", "the envelope is not a map but NoneType"),
+        (b"\x92\x01\x02", "body", "the envelope is not a map but array"),
+        (b"\xc0", "body", "the envelope is not a map but nil"),
         (body_of(), "type", "the envelope has no 'type'"),
         (body_of(("payload", 1)), "type", "the envelope has no 'type'"),
         (body_of(("type", "error.report.v1")), "payload", "the envelope has no 'payload'"),
         (body_of(("type", 7), ("payload", 1)), "type", "the type is not a string but int"),
-        (body_of(("type", b"error.report.v1"), ("payload", 1)), "type", "the type is not a string but bytes"),
-        (with_meta([1]), "meta", "meta is not a map but list"),
+        (body_of(("type", b"error.report.v1"), ("payload", 1)), "type", "the type is not a string but bin"),
+        (with_meta([1]), "meta", "meta is not a map but array"),
         (with_meta("x"), "meta", "meta is not a map but str"),
         (with_meta({"priority": 256}), "meta", "meta.priority is not an integer from 0 to 255"),
         (with_meta({"priority": -1}), "meta", "meta.priority is not an integer from 0 to 255"),
@@ -195,3 +195,39 @@ def test_what_rmp_knows_of_meta_has_its_own_names() -> None:
 def test_what_meta_does_not_say_is_absent(meta: dict[str, Any] | None) -> None:
     envelope = rmp.Envelope("error.report.v1", None, meta)
     assert (envelope.opening_id, envelope.priority, envelope.tags) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"\xc0", "the envelope is not a map"),
+        (with_meta({}) + b"\x00", "bytes follow the value"),
+        (with_meta({})[:-1], "it ends within a value"),
+        (b"\x81\xa4type\xc1", "it holds the byte 0xc1, which no value begins with"),
+        (b"\x81\xc4\x01x\x01", "a map key is not a string"),
+        (body_of(("type", 7), ("payload", 1)), "the type is not a string"),
+        (b"\x82\xa4type\xa1\xff\xa7payload\xc0", "a string is not UTF-8"),
+        (b"\x81\xa1x" + b"\x91" * 100_000 + b"\xc0", "nested deeper than 64"),
+        (body_of(("payload", 1)), "the envelope has no 'type'"),
+        (body_of(("type", "error.report.v1")), "the envelope has no 'payload'"),
+        (with_meta({"x": b"?"}).replace(b"\xc4\x01?", b"\xa1\xff"), "a string is not UTF-8"),
+    ],
+)
+def test_what_a_broker_cannot_read_is_told_in_the_words_of_the_protocol(body: bytes, reason: str) -> None:
+    with pytest.raises(rmp.BodyDecodeError) as caught:
+        decode_meta(body, REPORT)
+    assert caught.value.message == f"the body cannot be read: {reason}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        body_of(("type", "\U000e0001" * 15_000), ("payload", 1)),
+        body_of(("type", "error.report.v1"), ("payload", 1), ("\U000e0001" * 15_000, 1), ("\U000e0001" * 15_000, 1)),
+        body_of(("type", "error.report.v1"), ("payload", 1), (b"\xff" * 60_000, 1)),
+    ],
+)
+def test_a_message_about_a_body_quotes_no_more_than_the_beginning_of_a_text(body: bytes) -> None:
+    with pytest.raises(rmp.MessageError) as caught:
+        decode_body(body, REPORT)
+    assert len(caught.value.message) < 1_000
