@@ -75,7 +75,7 @@ class Control:
         verb = VERBS.get(name) if isinstance(name, str) else None
         if verb is None:
             known = ", ".join(VERBS)
-            wrong = "the request names no verb" if name is None else f"there is no verb {name!r}"
+            wrong = f"there is no verb {name[:80]!r}" if isinstance(name, str) else "the request names no verb"
             raise InvalidInput(wrong, code="ctrl.verb", where=Where(key="verb"), hint=f"the verbs are {known}")
         if name not in _FOR_EVERYBODY:
             _operator(peer, str(name))
@@ -90,11 +90,11 @@ class Control:
         library = self._daemon.library
         workdir = reading.text(fields, "workdir", optional=True)
         lookup = WithWorkdir(library, reading.directory(fields, "workdir")) if workdir is not None else None
-        source, name = reading.text(fields, "opening_source", optional=True), reading.text(fields, "opening", optional=True)
+        source, name, file = (reading.text(fields, key, optional=True) for key in ("opening_source", "opening", "opening_file"))
         if (source is None) == (name is None):
-            raise reading.bad("opening_source", "give the text of an opening, or the name of one as `opening`")
+            raise reading.bad("opening_source", "give the text of an opening, or the name of one as `opening`", missing=source is None)
         if source is not None:
-            opening = OpeningText(source, reading.text(fields, "opening_file", optional=True))
+            opening = OpeningText(source, file)
         else:
             opening = (lookup or library).opening(str(name))
         request = Request(
@@ -118,7 +118,7 @@ class Control:
         for given in reading.maps_in(fields, "agents", "{name, path, digest?}"):
             name = str(reading.text(given, "name"))
             bundle = self._daemon.library.bundle_at(reading.directory(given, "path"))
-            if given.get("digest") not in {None, bundle.digest}:
+            if (reading.text(given, "digest", optional=True) or bundle.digest) != bundle.digest:
                 raise reading.bad("agents", f"the agent in {bundle.root} changed since it was asked for; ask again")
             agents[name] = bundle
         session = peer.session if reading.flag(fields, "attended") else None
@@ -296,10 +296,7 @@ class Control:
 
     async def drain(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Stop the daemon: no new runs, a grace for nodes that work, then the end."""
-        grace = fields.get("grace_ms")
-        if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int) or grace < 0):
-            raise reading.bad("grace_ms", "use a number of milliseconds")
-        self._daemon.stop("asked over the bus", grace_ms=grace)
+        self._daemon.stop("asked over the bus", grace_ms=reading.number(fields, "grace_ms", None))
         return {"state": "draining", "pid": self._daemon.pid}
 
     # ── upstream's forms (spec 6.1) ──────────────────────────────────────────────────────────────────────────────────────

@@ -59,15 +59,15 @@ def text(fields: Mapping[str, Any], key: str, *, optional: bool = False, empty: 
 
 def flag(fields: Mapping[str, Any], key: str) -> bool:
     """True or false; false where it is left out."""
-    value = fields.get(key, False)
-    if not isinstance(value, bool):
+    value = fields.get(key)
+    if value is not None and not isinstance(value, bool):
         raise bad(key, "use true or false")
-    return value
+    return value is True
 
 
 def count(fields: Mapping[str, Any], key: str, least: int, default: int) -> int:
-    """A number from ``least`` on."""
-    value = fields.get(key, default)
+    """A number from ``least`` on; ``default`` where it is left out."""
+    value = default if fields.get(key) is None else fields[key]
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise bad(key, f"use a number from {least} on")
     return value
@@ -124,8 +124,8 @@ def digests(fields: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def number(fields: Mapping[str, Any], key: str, default: int | None, low: int = 0, high: int = 2**53) -> int | None:
-    """A number within bounds, or None."""
-    value = fields.get(key, default)
+    """A number within bounds; ``default`` where it is left out."""
+    value = default if fields.get(key) is None else fields[key]
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
         raise bad(key, f"use a number from {low} to {high}")
     return value

@@ -338,6 +338,7 @@ async def test_a_client_without_the_token_changes_nothing(daemon, verb):
         ({"verb": "submit", "opening_source": "x", "request_id": str(uuid.uuid4()), "params": 0}, "ctrl.invalid"),
         ({"verb": "submit", "opening_source": "x", "request_id": str(uuid.uuid4()), "workdir": "/a\0b"}, "ctrl.invalid"),
         ({"verb": "submit", "opening": "assistant", "request_id": str(uuid.uuid4()), "params": {"question": b"x"}}, "opening.param"),
+        ({"verb": "submit", "opening": "none", "request_id": str(uuid.uuid4()), "opening_file": 5}, "ctrl.invalid"),
         ({"verb": "fork", "run": "last", "request_id": str(uuid.uuid4()), "agents": 5}, "ctrl.invalid"),
         ({"verb": "fork", "run": "last", "request_id": str(uuid.uuid4()), "agents": [{"name": "x", "path": "/a\0b"}]}, "ctrl.invalid"),
         ({"verb": "submit", "opening": "none", "request_id": str(uuid.uuid4())}, "opening.not_found"),
@@ -362,6 +363,36 @@ async def test_a_request_that_makes_no_sense_is_refused_with_a_code(running, fie
     async with running.client() as link:
         answer = await link.raw(fields)
     assert answer["error"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("verb", "needed", "optional", "code"),
+    [
+        ("submit", {"request_id": str(uuid.uuid4()), "opening_source": "version: 0"},
+         "opening opening_file params agent_digests workdir yes attended patient traceparent", "opening.missing"),
+        ("fork", {"request_id": str(uuid.uuid4()), "run": "ffffffff"}, "yes attended patient at answers params agents", "run.unknown"),
+        ("list", {}, "state opening text since_ms until_ms limit offset roots", None),
+        ("cancel", {"run": "ffffffff"}, "reason", "run.unknown"),
+        ("pause", {"run": "ffffffff"}, "all reason", "run.unknown"),
+        ("resume", {"run": "ffffffff"}, "all reason", "run.unknown"),
+        ("attach", {"run": "ffffffff"}, "from_seq attended", "run.unknown"),
+        ("blob", {"blob": "f" * 64}, "offset limit", "ledger.blob_missing"),
+        ("approvals", {}, "run after", None),
+        ("answer", {"approval_id": "x"}, "approved answer scope rationale", "approval.unknown"),
+        ("route", {"line": "ls", "facts": {"cwd": "/", "path": ""}}, "brief", None),
+    ],
+)  # fmt: skip
+async def test_a_field_that_may_be_left_out_may_be_nil(running, verb, needed, optional, code):
+    async with running.client() as link:
+        answer = await link.raw({"verb": verb, **needed, **dict.fromkeys(optional.split())})
+    assert answer.get("error", {}).get("code") == code, answer
+
+
+@pytest.mark.parametrize("verb", [True, 7, ["submit"], None, b"submit"])
+async def test_a_verb_that_is_no_text_is_none(running, verb):
+    async with running.client() as link:
+        answer = await link.raw({"verb": verb})
+    assert answer["error"]["message"] == "the request names no verb"
 
 
 async def test_a_field_that_is_missing_is_told_from_one_that_is_wrong(running):
