@@ -98,9 +98,9 @@ class Connection(asyncio.BufferedProtocol):
             if self._linger is None:  # what stands before the goodbye may never be read
                 self._linger = self._loop.call_later(_LINGER_S, self.abort)
 
-    async def room(self) -> None:
-        """Wait until there is room for another answer, or nobody any more who would get it."""
-        while self._session is not None and self._session.crowded:
+    async def room(self, size: int) -> None:
+        """Wait until there is room for another answer of so many bytes, or nobody any more who would get it."""
+        while self._session is not None and self._session.crowded(size):
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
             try:
@@ -109,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._waiters.remove(waiter)
 
     def _tell_room(self) -> None:
-        if self._waiters and not (self._session is not None and self._session.crowded):
+        if self._waiters and not (self._session is not None and self._session.crowded()):
             for waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_result(None)

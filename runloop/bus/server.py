@@ -37,6 +37,7 @@ REPLY: Final = "toolresult.ctrl.response.v1"
 _CLOSING_S: Final = 1.0
 _ON_THE_WAY_S: Final = 1.0
 """How long before its deadline a request is answered at the latest, or a quarter of its time: after it nobody hears why."""
+_LONGEST_MS: Final = 2**53
 _READ_BYTES: Final = 256 * 1024
 _LEAVES_FILES: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 """From Python 3.13 on a server that ends removes its socket file, also one that systemd made and listens on."""
@@ -216,11 +217,11 @@ class BusServer:
         self._handlers[topic] = (handler, reply_type)
         self.broker.routes.serve(topic)
 
-    async def room(self, session_id: str) -> None:
-        """Wait until a connection has read so much of its answers that another one costs none of them, or has ended."""
+    async def room(self, session_id: str, size: int = 0) -> None:
+        """Wait until a connection has read so much of its answers that another one, of ``size`` bytes, costs none, or has ended."""
         session = self.broker.sessions.get(session_id)
         if session is not None:
-            await session.owner.room()
+            await session.owner.room(size)
 
     @property
     def handling(self) -> int:
@@ -327,14 +328,18 @@ class BusServer:
         request = Request(call.topic, Message(call.raw), call.peer, call.expires_at_ms)
         answer = await self._handled(handler, request)
         if call.reply_to is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0, request.expires_at_ms - now_ms()) / 1000):
-                    await self.room(call.session.id)
+            left_ms = max(0, request.expires_at_ms - now_ms())
+            ttl_ms, trace_id = DEFAULT_TTL_MS + min(left_ms, _LONGEST_MS), request.message.trace_id  # it lives on from when there is room
+            encoded = partial(self._encoder.full, call.reply_to, reply_type, trace_id=trace_id, meta={})
             try:
-                self.publish(call.reply_to, reply_type, answer, trace_id=request.message.trace_id)
+                raw = encoded(answer, now_ms(), ttl_ms)
             except RunloopError as error:
                 unsent = {**error.to_dict(), "message": f"the answer cannot be sent: {error.message}", "hint": "ask for less at a time"}
-                self.publish(call.reply_to, reply_type, {"error": unsent}, trace_id=request.message.trace_id)
+                raw = encoded({"error": unsent}, now_ms(), ttl_ms)
+            with suppress(TimeoutError):  # nobody waits for it any more: it costs no answer that is still to be read
+                async with asyncio.timeout(left_ms / 1000):
+                    await self.room(call.session.id, len(raw))
+                    self.publish_frame(raw)
 
     async def _handled(self, handler: Handler, request: Request) -> Any:
         left_s = (request.expires_at_ms - now_ms()) / 1000

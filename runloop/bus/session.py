@@ -90,10 +90,12 @@ class Session:
         """Whether something can be sent now."""
         return bool(self.control or self.ready_control or self.ready)
 
-    @property
-    def crowded(self) -> bool:
-        """Whether an inbox is more than half full: the next answer could cost one that waits there."""
-        return any(sub.size * 2 > sub.max_bytes or sub.messages * 2 > sub.max_messages for sub in self.ready_control)
+    def crowded(self, size: int = 0) -> bool:
+        """Whether the next answer, of ``size`` bytes, could cost one that waits: an inbox is more than half full, or would be more than full."""
+        return any(
+            sub.size * 2 > sub.max_bytes or sub.messages * 2 > sub.max_messages or 0 < sub.size > sub.max_bytes - size
+            for sub in self.ready_control
+        )
 
     def schedule(self, sub: Subscription) -> None:
         """Let a subscription with frames take its turn."""

@@ -251,6 +251,51 @@ async def test_answers_wait_for_who_reads_them_late_and_none_is_lost(serve):
     peer.writer.close()
 
 
+async def ask_for_bytes(server, sizes):
+    """A peer that asked for answers of these sizes, each with a time to live, and has read none; all are made."""
+    begun = []
+
+    async def large(request):
+        begun.append(request.payload)
+        return b"x" * request.payload
+
+    server.on_request("large", large)
+    peer = await Raw.connect(server, greet=False)
+    peer.send(frames.HELLO, frames.Hello("client", "raw", "1").payload())
+    inbox = (await peer.frame()).envelope.payload["inbox"]
+    peer.send(frames.SUBSCRIBE, frames.Subscribe(1, f"{inbox}/*").payload())
+    assert (await peer.frame()).type == frames.ACK
+    for number, (size, ttl_ms) in enumerate(sizes):
+        peer.send(ASK, size, ttl_ms=ttl_ms, topic="large", reply_to=f"{inbox}/{number}")
+    while len(begun) < len(sizes):
+        await asyncio.sleep(0)
+    return peer
+
+
+async def read_until(peer, wanted):
+    """Read on until the answers with these numbers have come."""
+    while wanted:
+        wanted = wanted - {int((await peer.frame()).meta["topic"].rpartition("/")[2])}
+
+
+async def test_a_large_answer_waits_until_it_costs_none_of_the_small_ones(serve):
+    server = await serve()
+    peer = await ask_for_bytes(server, [*[(100_000, 60_000)] * 40, (4 << 20, 60_000)])
+    await read_until(peer, set(range(41)))
+    peer.writer.close()
+
+
+async def test_an_answer_whose_request_expired_before_there_was_room_costs_none_that_is_still_to_be_read(serve):
+    server = await serve()
+    peer = await ask_for_bytes(server, [*[(1 << 20, 60_000)] * 6, *[(1 << 20, 100)] * 20])
+    while server.handling > 6:
+        await asyncio.sleep(0)
+    await read_until(peer, set(range(6)))
+    while server.handling:
+        await asyncio.sleep(0)
+    peer.writer.close()
+
+
 async def test_answers_for_who_left_without_reading_them_are_nobodys(serve):
     server = await serve()
     peer = await asked_at_once(server, 1 << 20, 20)
