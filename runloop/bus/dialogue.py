@@ -85,7 +85,7 @@ def _prove(broker: Broker, session: Session, name: str, token: str, now_ms: int)
     if "/" in check_topic(name):
         raise bad(f"{name!r} is no name of an agent", key="name", hint="one level of a topic, without slashes", code="bus.hello")
     if broker.token is None or not _fits(agent_token(broker.token, name), token):
-        hint = "use the token that `runloop.client.agent_token` makes of the operator token and this name"
+        hint = "it is the HMAC-SHA-256 of `agent:<name>` under the operator token, in hex, as `runloop.client.agent_token` makes it"
         raise NotAllowed(f"this is not the token of the agent {name!r}", code="bus.token", hint=hint)
     for before in [other for other in broker.sessions.values() if other.agent == name]:
         broker.goodbye(before, RunloopError("the agent connected again", code="bus.resumed", hint="one connection for one name"), now_ms)
