@@ -91,7 +91,7 @@ class Session:
         return bool(self.control or self.ready_control or self.ready)
 
     def crowded(self, size: int = 0) -> bool:
-        """Whether the next answer, of ``size`` bytes, could cost one that waits: an inbox is more than half full, or would be more than full."""
+        """Whether the next answer, of ``size`` bytes, could cost one that waits: an inbox is over half full, or would be over full."""
         return any(
             sub.size * 2 > sub.max_bytes or sub.messages * 2 > sub.max_messages or 0 < sub.size > sub.max_bytes - size
             for sub in self.ready_control

@@ -93,10 +93,7 @@ class Control:
         source, name, file = (reading.text(fields, key, optional=True) for key in ("opening_source", "opening", "opening_file"))
         if (source is None) == (name is None):
             raise reading.bad("opening_source", "give the text of an opening, or the name of one as `opening`", missing=source is None)
-        if source is not None:
-            opening = OpeningText(source, file)
-        else:
-            opening = (lookup or library).opening(str(name))
+        opening = OpeningText(source, file) if source is not None else (lookup or library).opening(str(name))
         request = Request(
             run_id=reading.uuid_of(fields, "request_id"),
             opening=opening,
