@@ -52,8 +52,8 @@ class CallError(RunloopError):
 
     ``code`` is the dotted stable name of the exact reason, for records and people. ``outcome_unknown`` says that the effect
     may have happened: the caller records ``effect.unknown`` and never repeats the call by itself. ``spent`` is what a failed
-    call cost all the same, for the record; ``denial`` is the capability's refusal, for the audit. ``taint`` are the labels of what the
-    message repeats from outside.
+    call cost all the same, for the record; ``denial`` is the capability's refusal, for the audit. ``taint`` are the labels of what
+    decided from outside that it fails, or how, and of what the message repeats.
     """
 
     code = "call.failed"

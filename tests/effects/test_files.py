@@ -63,6 +63,7 @@ async def test_bytes_that_are_no_text_are_named_with_their_line(read, root, make
     error = await refusal(read, {"path": f"{root}/a.bin"}, make_ctx(fs(root)))
 
     assert (error.kind, error.code, error.where.line) == (CallErrorKind.INVALID, "files.not_text", 2)
+    assert error.taint, "it names a byte of the file"
     assert "byte 5 (0xff)" in error.message
 
 

@@ -192,6 +192,33 @@ async def test_the_certificate_is_checked_for_the_name_and_not_for_the_address(h
 
     assert outcome.result["body"] == "fine €"
     assert (wrong_name.code, unknown.code) == ("http.connect", "http.connect")
+    assert (wrong_name.taint, unknown.taint) == ({"net:evil.test"}, {"net:site.test"}), "a handshake says something"
+
+
+async def test_a_host_that_never_said_anything_is_no_label(handles, site, make_ctx, refusal):
+    async def nobody(*_):
+        raise OSError(-2, "Name or service not known")
+
+    async def private(*_):
+        return ["10.0.0.1"]
+
+    ctx, url = make_ctx(net("site.test")), "http://site.test:1/"
+    unknown = await refusal(HttpFetch(handles, resolver=nobody), {"url": url}, ctx)
+    closed = await refusal(HttpFetch(handles, resolver=loopback), {"url": url}, ctx)
+    denied = await refusal(HttpFetch(handles, resolver=private), {"url": url}, make_ctx(net("site.test", private=False)))
+
+    assert [(error.code, error.taint) for error in (unknown, closed, denied)] == [
+        ("http.resolve", set()),
+        ("http.connect", set()),
+        ("denied.net.http.address_private", set()),
+    ]
+
+
+async def test_an_earlier_host_stays_a_label_where_the_next_is_not_there(fetch, site, make_ctx, refusal):
+    url = f"http://site.test:{site.port}/redirect?to=http://other.test:1/"
+    error = await refusal(fetch, {"url": url}, make_ctx(net("site.test", "other.test")))
+
+    assert (error.code, error.taint) == ("http.connect", {"net:site.test"})
 
 
 async def test_a_redirect_is_followed_and_both_hosts_are_labels(fetch, site, make_ctx, crossing):
@@ -268,6 +295,7 @@ async def test_redirects_in_a_circle_end(fetch, site, make_ctx, refusal):
 
     assert (error.kind, error.code) == (CallErrorKind.UNAVAILABLE, "http.redirects")
     assert len(site.requests()) == 6
+    assert error.taint == {"net:site.test"}
 
 
 async def test_what_was_approved_for_one_address_is_not_sent_on_to_another(fetch, site, make_ctx, crossing):
@@ -462,6 +490,7 @@ async def test_a_broken_answer_to_a_sent_request_leaves_its_outcome_unknown(path
     error = await refusal(fetch, {"url": f"http://site.test:{site.port}/{path}", "method": method}, make_ctx(net("site.test")))
 
     assert (error.code, error.outcome_unknown) == (code, method == "POST")
+    assert error.taint == {"net:site.test"}, "how it breaks off, the server chooses"
 
 
 @pytest.mark.parametrize(
@@ -501,6 +530,7 @@ async def test_a_slow_answer_is_a_time_out_of_the_call_or_of_the_node(fetch, sit
     assert (own.kind, own.code) == (CallErrorKind.TIMEOUT, "http.timeout")
     assert "120 ms" in own.message
     assert "130 ms" in node.message
+    assert own.taint == node.taint == {"net:site.test"}, "whether it hangs, the server chooses"
 
 
 async def test_no_time_but_that_of_the_call_ends_a_slow_answer(fetch, site, make_ctx, refusal, monkeypatch):

@@ -183,6 +183,16 @@ async def test_a_query_that_may_show_what_others_wrote_gives_outside_content(mak
         assert (await crossing(KbQuery(Knowledge()), {"sql": sql}, ctx)).taint == taint, sql
 
 
+async def test_how_a_query_fails_is_outside_content_too_where_what_others_wrote_may_decide_it(make_ctx, refusal):
+    ctx, broken = make_ctx(kb_caps(["query"])), Knowledge(error=InvalidInput("integer overflow", code="kb.bad_query"))
+    for sql, taint in {
+        "SELECT 1": set(),
+        "SELECT text FROM messages": {"kb:query"},
+        "SELECT name FROM contacts": {"http:a.example"},
+    }.items():
+        assert (await refusal(KbQuery(broken), {"sql": sql}, ctx)).taint == taint, sql
+
+
 async def test_a_proposal_carries_its_evidence_and_key(make_ctx, crossing, refusal):
     kb = Knowledge()
     args = {"kind": "note.imported", "payload": {"a": 1}, "evidence": [3], "rationale": "why"}

@@ -68,9 +68,14 @@ class FilesRead:
         except OSError as error:
             raise refused(path.shown, error) from error
         truncated, data = len(data) > limit, data[:limit]
-        text = decode_text(path.shown, data, truncated=truncated)
+        labels = frozenset({f"file:{path.real}"})
+        try:
+            text = decode_text(path.shown, data, truncated=truncated)
+        except CallError as error:
+            error.taint |= labels  # it names a byte of the file, and where it stands
+            raise
         result = {"text": text, "path": path.shown, "bytes": len(data), "blake3": blake3(data).hexdigest(), "truncated": truncated}
-        return Outcome(result, taint=frozenset({f"file:{path.real}"}))
+        return Outcome(result, taint=labels)
 
 
 class FilesList:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import codecs
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,10 @@ class HttpFetch:
         data = prepared.data
         request: HttpRequest = data["request"]
         limit_ms = data["timeout_ms"] if ctx.remaining_ms is None else min(data["timeout_ms"], ctx.remaining_ms)
+        labels: set[str] = set()
         try:
             async with asyncio.timeout(limit_ms / 1000):
-                return await self._follow(request, data["max_bytes"], ctx)
+                return await self._follow(request, data["max_bytes"], ctx, labels)
         except TimeoutError:
             raise CallError(
                 CallErrorKind.TIMEOUT,
@@ -84,23 +85,24 @@ class HttpFetch:
                 hint="raise timeout_ms, or ask for less",
                 retryable=request.is_read,
                 outcome_unknown=not request.is_read,
+                taint=frozenset(labels),
             ) from None
 
-    async def _follow(self, request: HttpRequest, max_bytes: int, ctx: CallContext) -> Outcome:
-        labels: set[str] = set()
+    async def _follow(self, request: HttpRequest, max_bytes: int, ctx: CallContext, labels: set[str]) -> Outcome:
+        """``labels`` are of the servers that may have said something, if only by how they broke off."""
         values: dict[str, str] = {}
-        for _ in range(MOST_REDIRECTS + 1):
-            try:
+        try:
+            for _ in range(MOST_REDIRECTS + 1):
                 values |= await self._handles.values(request.secrets, ctx)
-                received = await self._send(request, values, max_bytes, ctx)
-                labels.add(f"net:{request.target.host}")
+                addresses = await self._addresses(request, ctx)
+                received = await self._send(addresses, request, values, max_bytes, labels)
                 if received.location is None or not request.is_read:
                     return Outcome(_result(request, received), taint=frozenset(labels))
                 request = redirected(request, received.location, ctx, self._handles)
-            except CallError as error:
-                error.taint |= labels  # it names the address that an earlier server chose
-                raise
-        raise _unavailable("http.redirects", f"more than {MOST_REDIRECTS} redirects", "the server sends the request in circles")
+            raise _unavailable("http.redirects", f"more than {MOST_REDIRECTS} redirects", "the server sends the request in circles")
+        except CallError as error:
+            error.taint |= labels
+            raise
 
     async def _addresses(self, request: HttpRequest, ctx: CallContext) -> list[str]:
         target = request.target
@@ -122,15 +124,21 @@ class HttpFetch:
                 )
         return addresses[:MOST_ADDRESSES]
 
-    async def _send(self, request: HttpRequest, values: Mapping[str, str], max_bytes: int, ctx: CallContext) -> _Received:
+    async def _send(
+        self, addresses: Sequence[str], request: HttpRequest, values: Mapping[str, str], max_bytes: int, labels: set[str]
+    ) -> _Received:
         import httpx2
 
-        addresses = await self._addresses(request, ctx)
+        silent = labels.copy()
+        labels.add(f"net:{request.target.host}")
         for number, address in enumerate(addresses, start=1):
             try:
                 return await self._send_to(address, request, values, max_bytes)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                if _is_of_tls(error):
+                    silent = labels.copy()
                 if number == len(addresses):
+                    labels.intersection_update(silent)  # where nobody was there, nobody has said anything
                     message = (
                         f"cannot connect to {request.target.host} ({address}), port {request.target.port}: {hide(str(error), values)[:200]}"
                     )
@@ -165,6 +173,17 @@ class HttpFetch:
             ) as response,
         ):
             return await _receive(response, request, values, max_bytes)
+
+
+def _is_of_tls(error: BaseException | None) -> bool:
+    """Whether a connection failed over what the other side said in its handshake."""
+    import ssl
+
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _how_it_broke(error: httpx2.HTTPError) -> str:

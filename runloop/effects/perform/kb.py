@@ -39,9 +39,9 @@ def _raw_contacts(ctx: CallContext) -> bool:
     return ctx.caps.check_kb(CONTACTS_RAW, write=False) is None
 
 
-def _refused(error: RunloopError) -> CallError:
+def _refused(error: RunloopError, taint: frozenset[str] = frozenset()) -> CallError:
     kind = CallErrorKind.UNAVAILABLE if error.retryable else CallErrorKind.INVALID
-    return CallError(kind, error.message, code=error.code, hint=error.hint, where=error.where, retryable=error.retryable)
+    return CallError(kind, error.message, code=error.code, hint=error.hint, where=error.where, retryable=error.retryable, taint=taint)
 
 
 class KbSearch:
@@ -117,12 +117,14 @@ class KbQuery:
     async def perform(self, prepared: Prepared, ctx: CallContext) -> Outcome:
         """Do what was prepared."""
         sql = prepared.data["sql"]
+        labels = frozenset({"kb:query"} if _MAY_HOLD_OUTSIDE.search(sql) else ())
         try:
+            if _OF_PEOPLE.search(sql):
+                labels |= await self._kb.labels_of_people()
             found = await self._kb.query(sql, prepared.data["limit"])
-            people = await self._kb.labels_of_people() if _OF_PEOPLE.search(sql) else frozenset()
         except RunloopError as error:
-            raise _refused(error) from error
-        return Outcome(found, taint=people | frozenset({"kb:query"} if _MAY_HOLD_OUTSIDE.search(sql) else ()))
+            raise _refused(error, labels) from error  # which error it is, a statement can make depend on what is stored
+        return Outcome(found, taint=labels)
 
 
 class KbPropose:
