@@ -84,8 +84,13 @@ def answer_for(shown: Mapping[str, Any], word: str, text: str | None = None) -> 
     wanted = word if text is None else text
     if wanted in options or (text is not None and not options):
         return {"answer": wanted}
-    takes = "one of " + ", ".join(options) if options else "a text"
-    hint, message = "`rlp approve ID --answer TEXT` gives it", f"the answer to this {kind_of(shown)} is {takes}"
+    if text is not None and text.isdecimal() and 1 <= int(text) <= len(options):
+        return {"answer": options[int(text) - 1]}
+    takes = "one of " + ", ".join(map(repr, options)) if options else "a text"
+    hint, message = (
+        f"`rlp approve ID --answer TEXT` gives it{', or its number' if options else ''}",
+        f"the answer to this {kind_of(shown)} is {takes}",
+    )
     if word == "revise" and kind_of(shown) == GATE:
         message = f"this gate takes no revision, or none any more: the answer is {takes}"
     raise InvalidInput(message, code="approval.answer", where=Where(key="ID"), hint=hint)

@@ -28,7 +28,9 @@ def _scopes() -> list[str]:
 def approve(
     approval_id: PerhapsIdArgument = None,
     *,
-    answer: Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="Answer a question, or choose an option.")] = None,
+    answer: Annotated[
+        str | None, typer.Option("--answer", metavar="TEXT", help="Answer a question, or choose an option, be it by its number.")
+    ] = None,
     scope: Annotated[
         str | None,
         typer.Option(

@@ -326,7 +326,7 @@ def _check(shown: Mapping[str, Any], given: Answer) -> None:
     if shown["type"] == "question":
         options = shown["options"]
         if given.text is None or (options and given.text not in options):
-            wanted = "one of " + ", ".join(options) if options else "a text"
+            wanted = "one of " + ", ".join(map(repr, options)) if options else "a text"
             raise InvalidInput(
                 f"the answer to a question is {wanted}", code="approval.answer", hint="`rlp approve ID --answer TEXT` gives it"
             )

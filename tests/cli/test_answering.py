@@ -70,6 +70,8 @@ def test_kinds_and_lines_are_what_a_list_shows():
         (GATE, "approve", None, {"answer": "approve"}),
         (GATE, "revise", None, {"answer": "revise"}),
         (CHOICE, "approve", "blue", {"answer": "blue"}),
+        (CHOICE, "approve", "1", {"answer": CHOICE["options"][0]}),
+        ({**CHOICE, "options": ["2", "1"]}, "approve", "1", {"answer": "1"}),
         (OPEN, "approve", "Zo", {"answer": "Zo"}),
     ],
 )
@@ -84,6 +86,8 @@ def test_a_word_becomes_the_answer_that_fits(shown, word, text, told):
         (APPROVAL, "approve", "x"),
         (CHOICE, "approve", None),
         (CHOICE, "approve", "green"),
+        (CHOICE, "approve", "0"),
+        (CHOICE, "approve", str(1 + len(CHOICE["options"]))),
         (OPEN, "reject", None),
     ],
 )
@@ -94,5 +98,5 @@ def test_a_word_that_is_no_answer_here_is_refused_with_what_is(shown, word, text
 
 
 def test_a_gate_whose_revisions_are_used_up_says_so():
-    with pytest.raises(InvalidInput, match="this gate takes no revision, or none any more: the answer is one of approve, reject"):
+    with pytest.raises(InvalidInput, match="this gate takes no revision, or none any more: the answer is one of 'approve', 'reject'"):
         answer_for({**GATE, "options": ["approve", "reject"]}, "revise")

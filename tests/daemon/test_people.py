@@ -294,7 +294,7 @@ async def test_an_answer_is_of_the_kind_that_was_asked_for(runs):
     asks.cancel()
     runs.people.put_aside("run", [question(kind="question")])
     for given in (Answer(approved=True), Answer(text="twice")):
-        with pytest.raises(InvalidInput, match="the answer to a question is one of once"):
+        with pytest.raises(InvalidInput, match="the answer to a question is one of 'once'"):
             await runs.people.answer(ASKED.approval_id, given)
     assert (runs.people.open_count, runs.woken) == (1, [])
 
