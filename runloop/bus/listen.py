@@ -156,11 +156,11 @@ def _prepare(directory: Path, group: int | None) -> None:
             found = directory.stat()
         except OSError as error:
             raise _unusable(directory, error) from None
-        if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX and group is None:
+        if found.st_mode & (0o022 if group is None else 0o002) and not found.st_mode & stat.S_ISVTX:
             raise bad(
                 f"others can write to {directory}, so they could replace the socket",
                 key="path",
-                hint=f"chmod 700 {directory}",
+                hint=f"chmod {'700' if group is None else 'o-w'} {directory}",
                 code="bus.directory",
             ) from None
     except OSError as error:
@@ -280,24 +280,26 @@ def _unusable(path: Path, error: OSError) -> Unavailable:
     )
 
 
-def activated(environ: MutableMapping[str, str]) -> Listener | None:
-    """The sockets that systemd passed (sd_listen_fds(3)), or None; the variables are taken away so that children do not see them."""
+def activated(environ: MutableMapping[str, str]) -> list[Listener]:
+    """The sockets that systemd passed (sd_listen_fds(3)), each under its lock; the variables are taken away so that children do not see them."""
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdigit() or count == "0":
-        return None
-    sockets = []
-    for number in range(_FIRST_FD, _FIRST_FD + int(count)):
+    if pid != str(os.getpid()) or not count.isdigit():
+        return []
+    numbers = range(_FIRST_FD, _FIRST_FD + int(count))
+    for number in numbers:
         if not _listens(number):
             message = f"descriptor {number} is no Unix stream socket that listens"
             raise bad(message, key="LISTEN_FDS", hint="use ListenStream= with a path in the unit, or start it without LISTEN_FDS")
-        given = socket.socket(fileno=number)
         os.set_inheritable(number, False)
-        given.setblocking(False)
-        sockets.append(given)
-    name = sockets[0].getsockname()
+    return [_given(socket.socket(fileno=number)) for number in numbers]
+
+
+def _given(listening: socket.socket) -> Listener:
+    listening.setblocking(False)
+    name = listening.getsockname()
     path = Path(name) if isinstance(name, str) and name else None
-    return Listener(sockets, path, None if path is None else _lock(path), None)
+    return Listener([listening], path, None if path is None else _lock(path), None)
 
 
 def _listens(number: int) -> bool:

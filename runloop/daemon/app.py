@@ -202,12 +202,14 @@ class Daemon:
 
         One of two is enough: the runtime directory may be another user's (``su``), or the state directory's name too long for a socket.
         """
-        given = activated(os.environ)
-        if given is not None:
+        for given in activated(os.environ):
             self._listeners.append(given)
             stack.callback(given.close)
+        systemds = [os.path.realpath(given.path) for given in self._listeners if given.path is not None]
         refused: list[tuple[Path, RunloopError]] = []
-        for path in self.settings.sockets[0 if given is None else 1 :]:
+        for path in self.settings.sockets:
+            if os.path.realpath(path) in systemds:
+                continue
             try:
                 if not self.options.system:
                     ensure(path.parent)

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import socket
 import stat
@@ -58,7 +59,7 @@ def test_the_lock_ends_with_its_process_even_if_that_is_killed(tmp_path):
         assert other.stdout.readline() == b"ready\n"
         with pytest.raises(AlreadyRunning) as caught:
             listen(path)
-        assert str(other.pid) in caught.value.message
+        assert caught.value.message == f"a daemon already serves {path} (process {other.pid})"
         other.kill()
     listen(path).close()
 
@@ -90,8 +91,27 @@ def test_a_socket_that_was_removed_is_made_again_with_its_mode_and_under_the_loc
     with pytest.raises(AlreadyRunning, match=str(os.getpid())):
         listen(path)
     listener.close()
-    assert not path.exists()
+    listener.close()
+    assert (path.exists(), listener.removed) == (False, False)
     listen(path).close()
+
+
+def test_a_socket_whose_place_is_taken_is_made_again_once_it_is_free_and_nothing_stays_open(tmp_path):
+    path = tmp_path / "rmp.sock"
+    listener, before = listen(path), len(os.listdir("/proc/self/fd"))
+    path.unlink()
+    path.with_name("rmp.sock.lock").unlink()
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(BadFrame):
+            listener.again()
+    path.rmdir()
+
+    for old in listener.again():
+        old.close()
+
+    assert (connects(path), len(os.listdir("/proc/self/fd")) <= before) == (True, True)
+    listener.close()
 
 
 @pytest.mark.parametrize("locked", [True, False])
@@ -133,17 +153,84 @@ def test_a_file_that_is_no_socket_stays_and_is_an_error(tmp_path):
 
 
 def test_a_path_too_long_for_a_socket_is_refused_with_the_reason(tmp_path):
+    longest = tmp_path / ("x" * (106 - len(os.fsencode(tmp_path))))
+    listener = listen(longest)
+    assert connects(longest)
+    listener.close()
     with pytest.raises(BadFrame) as caught:
-        listen(tmp_path / ("x" * 120))
+        listen(longest.with_name(longest.name + "x"))
     assert "107" in caught.value.message
 
 
-def test_a_directory_that_others_can_write_to_is_refused(tmp_path):
-    tmp_path.chmod(0o777)
-    with pytest.raises(BadFrame) as caught:
+def test_a_lock_that_is_a_link_is_not_followed_and_named(tmp_path):
+    (tmp_path / "digits").write_text("12\n")
+    (tmp_path / "rmp.sock.lock").symlink_to(tmp_path / "digits")
+    with pytest.raises(Unavailable) as caught:
         listen(tmp_path / "rmp.sock")
-    assert caught.value.code == "bus.directory"
-    tmp_path.chmod(0o700)
+    assert (caught.value.code, "rmp.sock.lock" in caught.value.message, (tmp_path / "digits").read_text()) == ("bus.socket", True, "12\n")
+
+
+def test_who_took_the_lock_and_has_not_said_who_it_is_is_not_named(tmp_path):
+    with (tmp_path / "rmp.sock.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning) as caught:
+            listen(tmp_path / "rmp.sock")
+    assert ("process" in caught.value.message, "kill" in caught.value.hint) == (False, False)
+
+
+def test_a_socket_that_cannot_be_made_is_an_error_with_its_path_and_can_be_made_later(tmp_path, monkeypatch):
+    def refused(*_arguments):
+        raise PermissionError(13, "Permission denied")
+
+    path, before = tmp_path / "rmp.sock", len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "bind", refused)
+        with pytest.raises(Unavailable) as caught:
+            listen(path)
+    assert (caught.value.code, caught.value.message) == ("bus.socket", f"cannot listen at {path}: Permission denied")
+    assert len(os.listdir("/proc/self/fd")) <= before
+    listen(path).close()
+
+
+@pytest.mark.parametrize(("mode", "group", "hint"), [(0o777, False, "chmod 700"), (0o770, False, "chmod 700"), (0o777, True, "chmod o-w")])
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path, mode, group, hint):
+    (tmp_path / "sock").mkdir()
+    (tmp_path / "sock").chmod(mode)
+    with pytest.raises(BadFrame) as caught:
+        listen(tmp_path / "sock" / "rmp.sock", group=os.getegid() if group else None)
+    assert (caught.value.code, caught.value.hint) == ("bus.directory", f"{hint} {tmp_path / 'sock'}")
+
+
+@pytest.mark.parametrize(("mode", "group"), [(0o1777, False), (0o770, True)])
+def test_a_directory_where_nobody_else_can_replace_the_socket_will_do(tmp_path, mode, group):
+    (tmp_path / "sock").mkdir()
+    (tmp_path / "sock").chmod(mode)
+    listener = listen(tmp_path / "sock" / "rmp.sock", group=os.getegid() if group else None)
+    assert connects(listener.path)
+    listener.close()
+
+
+WATCHED = """
+import os, stat, sys
+from pathlib import Path
+from runloop.bus.listen import listen
+
+path, modes = Path(sys.argv[1]), set()
+
+def look(event, _arguments):
+    if os.path.exists(path):
+        modes.add(stat.S_IMODE(os.stat(path).st_mode))
+
+os.umask(0)
+sys.addaudithook(look)
+listener = listen(path)
+print(sorted(map(oct, modes)))
+"""
+
+
+def test_at_no_moment_is_the_socket_open_to_others(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WATCHED, tmp_path / "rmp.sock"], capture_output=True, text=True, check=True)
+    assert done.stdout == "['0o600']\n"
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
@@ -154,6 +241,21 @@ def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "rmp.sock").stat().st_mode) == 0o600
+    listener.close()
+
+
+def test_directories_that_are_missing_are_made_for_the_user_alone(tmp_path):
+    listener = listen(tmp_path / "state" / "sock" / "rmp.sock")
+    assert [stat.S_IMODE((tmp_path / each).stat().st_mode) for each in ("state", "state/sock")] == [0o700, 0o700]
+    listener.close()
+
+
+def test_the_group_gets_the_directory_and_the_socket_and_can_go_through_what_is_above(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(os, "chown", lambda path, *owners: given.append((Path(path).name, owners)))
+    listener = listen(tmp_path / "srv" / "runloop" / "rmp.sock", group=12345)
+    assert given == [("runloop", (-1, 12345)), ("rmp.sock", (-1, 12345))]
+    assert stat.S_IMODE((tmp_path / "srv").stat().st_mode) & 0o011 == 0o011
     listener.close()
 
 
@@ -177,6 +279,7 @@ def test_a_group_that_this_user_is_not_in_is_named_and_leaves_no_socket(tmp_path
         listen(tmp_path / "run" / "rmp.sock", group=12345)
     assert (caught.value.code, "the group 12345" in caught.value.message, "--group" in caught.value.hint) == ("bus.socket", True, True)
     assert [each.name for each in (tmp_path / "run").iterdir()] == ["rmp.sock.lock"]
+    listen(tmp_path / "run" / "rmp.sock").close()
 
 
 def test_in_system_mode_the_group_may_connect(tmp_path):
@@ -187,23 +290,42 @@ def test_in_system_mode_the_group_may_connect(tmp_path):
     listener.close()
 
 
-def test_sockets_of_systemd_are_used_and_their_variables_taken_away(tmp_path):
+ACTIVATED = """
+import os
+from runloop.bus.errors import AlreadyRunning
+from runloop.bus.listen import activated, listen
+
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
+found = activated(os.environ)
+for number, each in enumerate(found):
+    print(each.path, [one.getblocking() for one in each.sockets], os.get_inheritable(3 + number), each.removed)
+    try:
+        each.path and listen(each.path)
+    except AlreadyRunning as error:
+        print(error.message)
+print([name for name in os.environ if name.startswith("LISTEN_")])
+found[0].path.unlink()
+print(found[0].removed)
+for each in found:
+    each.close()
+"""
+
+
+def test_sockets_of_systemd_are_used_under_their_locks_and_stay_and_their_variables_are_taken_away(tmp_path):
     path = tmp_path / "rmp.sock"
-    code = (
-        "import os; from runloop.bus.listen import activated; os.environ['LISTEN_PID'] = str(os.getpid());"
-        "found = activated(os.environ); print(found.path, len(found.sockets), 'LISTEN_FDS' in os.environ, os.get_inheritable(3));"
-        "found.close()"
-    )
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen()
-        script = f'exec 3<&{listening.fileno()}; exec {sys.executable} -c "$0"'
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        for listening, place in ((first, str(path)), (second, f"\0runloop-{os.getpid()}")):
+            listening.bind(place)
+            listening.listen()
+        os.link(path, tmp_path / "kept")
+        script = f'exec 3<&{first.fileno()} 4<&{second.fileno()}; exec {sys.executable} -c "$0"'
         done = subprocess.run(
-            ["bash", "-c", script, code],
-            pass_fds=(listening.fileno(),), env={**os.environ, "LISTEN_FDS": "1"}, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    assert done.stdout.split() == [str(path), "1", "False", "False"]
-    assert path.exists()
+            ["bash", "-c", script, ACTIVATED], pass_fds=(first.fileno(), second.fileno()), capture_output=True, text=True, check=True
+        )
+        assert connects(tmp_path / "kept")
+    told, refused, *more = done.stdout.splitlines()
+    assert (told, refused.partition(" (")[0]) == (f"{path} [False] False False", f"a daemon already serves {path}")
+    assert more == ["None [False] False False", "[]", "False"]
 
 
 @pytest.mark.parametrize("redirect", ["3</dev/null", "3<&-", "3<&0"])
@@ -226,7 +348,7 @@ def test_a_descriptor_that_is_no_socket_which_listens_is_refused(redirect):
     "environ", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, {"LISTEN_FDS": "1"}]
 )
 def test_variables_that_are_not_for_this_process_mean_nothing(environ):
-    assert activated(environ) is None
+    assert activated(environ) == []
     assert environ == {}
 
 
@@ -318,4 +440,6 @@ def test_a_daemon_says_how_far_its_start_is_until_it_is_over(tmp_path):
     listener.tell(431, 1000)
     listener.close()
     assert starting(path) is None
-    listen(path).close()  # what a daemon left that was killed is still the lock of one
+    listener = listen(path)  # what a daemon left that was killed is still the lock of one
+    assert starting(path) is None
+    listener.close()

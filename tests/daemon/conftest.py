@@ -82,15 +82,15 @@ class Daemon:
         path.write_text(ONE_NODE.format(name=name) if text is None else text)
         return path
 
-    def start(self, *arguments, env=None, through=()):
-        """Start it, ``through`` another command, and wait for the line that says it is ready; the line."""
+    def start(self, *arguments, env=None, through=(), given=()):
+        """Start it, ``through`` another command which has the descriptors ``given``, and wait for the line that says it is ready; the line."""
         reading, writing = os.pipe()
         flags = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
         with (self.root / "stderr").open("ab") as errors:
             self.process = subprocess.Popen(
                 [*through, *DAEMON, *flags, *arguments],
                 env={**self.env, "RUNLOOP_READY_FD": str(writing), **(env or {})},
-                pass_fds=(writing,), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, cwd=self.root,
+                pass_fds=(writing, *given), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, cwd=self.root,
             )  # fmt: skip
         os.close(writing)
         with os.fdopen(reading) as pipe:

@@ -1,9 +1,12 @@
 """A user's daemon listens in the runtime directory of the login and in the state directory: who has no such login finds it too."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
+import socket
+import sys
 import time
 
 import pytest
@@ -99,3 +102,33 @@ def test_a_socket_that_is_set_is_the_only_one(here):
     assert here.start()["socket"] == str(path)
     assert not (here.state / "sock" / "rmp.sock").exists()
     assert not here.socket.exists()
+
+
+AS_SYSTEMD = """
+import os, sys
+given, command = [int(each) for each in sys.argv[1].split(",")], sys.argv[2:]
+for number, each in enumerate(given):
+    os.dup2(each, 3 + number)
+    os.set_inheritable(3 + number, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(given))}
+os.execv(command[0], command)
+"""
+
+
+@pytest.mark.parametrize("opened", [["run"], [".runloop"], ["run", ".runloop"]])
+def test_a_daemon_that_systemd_opened_sockets_for_makes_the_others_and_leaves_those(here, opened):
+    places = {"run": here.socket, ".runloop": here.state / "sock" / "rmp.sock"}
+    with contextlib.ExitStack() as stack:
+        given = []
+        for name in opened:
+            places[name].parent.mkdir(parents=True, mode=0o700)
+            listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listening.bind(str(places[name]))
+            listening.listen()
+            given.append(listening.fileno())
+        told = here.start(through=[sys.executable, "-c", AS_SYSTEMD, ",".join(map(str, given))], given=given)
+        assert (told["ready"], told.get("socket")) == (True, str(places[opened[0]]))
+        at_login = here.rlp("status")
+        del here.env["XDG_RUNTIME_DIR"]
+        assert (at_login.returncode, here.rlp("status").returncode, here.stop()) == (0, 0, 0)
+    assert [name for name, place in places.items() if place.exists()] == opened
