@@ -281,7 +281,7 @@ def _unusable(path: Path, error: OSError) -> Unavailable:
 
 
 def activated(environ: MutableMapping[str, str]) -> list[Listener]:
-    """The sockets that systemd passed (sd_listen_fds(3)), each under its lock; the variables are taken away so that children do not see them."""
+    """The sockets that systemd passed (sd_listen_fds(3)), each under its lock; the variables are taken away from children."""
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not count.isdigit():

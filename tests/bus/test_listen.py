@@ -19,6 +19,10 @@ def connects(path):
         return probe.connect_ex(str(path)) == 0
 
 
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_a_stale_socket_of_a_daemon_that_died_is_replaced(tmp_path):
     path = tmp_path / "rmp.sock"
     with socket.socket(socket.AF_UNIX) as dead:
@@ -98,7 +102,7 @@ def test_a_socket_that_was_removed_is_made_again_with_its_mode_and_under_the_loc
 
 def test_a_socket_whose_place_is_taken_is_made_again_once_it_is_free_and_nothing_stays_open(tmp_path):
     path = tmp_path / "rmp.sock"
-    listener, before = listen(path), len(os.listdir("/proc/self/fd"))
+    listener, before = listen(path), open_files()
     path.unlink()
     path.with_name("rmp.sock.lock").unlink()
     path.mkdir()
@@ -110,7 +114,7 @@ def test_a_socket_whose_place_is_taken_is_made_again_once_it_is_free_and_nothing
     for old in listener.again():
         old.close()
 
-    assert (connects(path), len(os.listdir("/proc/self/fd")) <= before) == (True, True)
+    assert (connects(path), open_files() <= before) == (True, True)
     listener.close()
 
 
@@ -182,13 +186,13 @@ def test_a_socket_that_cannot_be_made_is_an_error_with_its_path_and_can_be_made_
     def refused(*_arguments):
         raise PermissionError(13, "Permission denied")
 
-    path, before = tmp_path / "rmp.sock", len(os.listdir("/proc/self/fd"))
+    path, before = tmp_path / "rmp.sock", open_files()
     with monkeypatch.context() as patched:
         patched.setattr(socket.socket, "bind", refused)
         with pytest.raises(Unavailable) as caught:
             listen(path)
     assert (caught.value.code, caught.value.message) == ("bus.socket", f"cannot listen at {path}: Permission denied")
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert open_files() <= before
     listen(path).close()
 
 

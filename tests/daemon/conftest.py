@@ -83,7 +83,7 @@ class Daemon:
         return path
 
     def start(self, *arguments, env=None, through=(), given=()):
-        """Start it, ``through`` another command which has the descriptors ``given``, and wait for the line that says it is ready; the line."""
+        """Start it, ``through`` another command, which has the descriptors ``given``, and wait until it says that it is ready; the line."""
         reading, writing = os.pipe()
         flags = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
         with (self.root / "stderr").open("ab") as errors:
