@@ -170,6 +170,8 @@ def _state(recorded: RecordedRun, row: Mapping[str, Any] | None) -> str:
 
 def _hint(recorded: RecordedRun) -> str:
     """What its author can do about the failure that ended the run."""
+    if hint := ((recorded.finished or {}).get("error") or {}).get("hint"):
+        return str(hint)
     failed = [each.error for each in recorded.attempts if each.error is not None]
     return next((error.get("hint") or "" for error in reversed(failed) if error["message"] in (recorded.reason or "")), "")
 

@@ -229,10 +229,11 @@ def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
     if result.status == "succeeded":
         output.print_line(f"run {result.run_id} succeeded; `rlp trace {result.run_id[:8]}` shows every crossing")
     else:
-        code = (meta.get("error") or {}).get("code", "")
+        error = meta.get("error") or {}
+        code = error.get("code", "")
         shown = f" [{code}]" if code else ""
         output.print_line(f"run {result.run_id} {result.status}: {output.clean_line(masking.masked_text(result.reason))}{shown}")
-        if hint := screen.view.hints.get(code):
+        if hint := error.get("hint") or screen.view.hints.get(code):
             more = f"; `rlp show {result.run_id[:8]}` has the traceback" if code == "guest.exception" else ""
             output.print_line(f"  hint: {output.clean_line(masking.masked_text(hint))}{more}")
 

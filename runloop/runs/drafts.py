@@ -9,6 +9,7 @@ from runloop.dataclass import dataclass
 from runloop.effects.types import dollars
 from runloop.events import NodeResult, final_hash, outputs_hash, value_hash
 from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, NodeText, RunFinished
+from runloop.openings.remedies import HINTS, RUN_TIMEOUT, SAME_AGAIN
 from runloop.openings.states import NodeDone, NodeRetrying, StartNode, State
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
@@ -44,6 +45,8 @@ class NodeBook:
     """Of every attempt."""
     failures: dict[str, AttemptFailed] = field(default_factory=dict)
     """What is known of failed attempts beside what the plan does."""
+    hints: dict[str, str] = field(default_factory=dict)
+    """What was said to be done about the nodes that failed, by code."""
 
     @property
     def priced(self) -> bool:
@@ -136,16 +139,23 @@ class NodeBook:
             usd=dollars(done.usd_micros) if self.priced else None,
             artifacts=[file.saved for file in saved] or None,
             reason=reason or None,
-            error=ErrorInfo(code, reason) if code else None,
+            error=ErrorInfo(code, reason, self._hint_of_run(code)) if code else None,
         )
         level = "info" if status == "succeeded" else "error" if status == "failed" else "warn"
         return Draft("run.finished", f"run {status}" + (f": {first_line(reason)}" if reason else ""), meta, level=level)
 
+    def _hint_of_run(self, code: str) -> str | None:
+        """What to do about the failure that ended the run: that of a node, or the plan's own."""
+        return self.hints.get(code) or (RUN_TIMEOUT if code == "timeout" else HINTS.get(code))
+
     def _error(self, node: str, error: Failure, *, retryable: bool | None = None) -> ErrorInfo:
         known = self.failures.pop(node, None)
-        if known is None:
-            return ErrorInfo(error.code, error.message, retryable=retryable)
-        return ErrorInfo(error.code, error.message, known.hint if known.code == error.code else None, retryable, detail=known.detail)
+        hint = known.hint if known is not None and known.code == error.code else HINTS.get(error.code)
+        if known is not None and not known.retryable and self.opening.node(node).retry.max_attempts > 1:
+            hint = f"{hint}; {SAME_AGAIN}" if hint else SAME_AGAIN
+        if hint:
+            self.hints[error.code] = hint
+        return ErrorInfo(error.code, error.message, hint, retryable, detail=None if known is None else known.detail)
 
     def _agent_ref(self, node: str) -> AgentRef:
         bundle = self.bundles.get(self.opening.node(node).id)
