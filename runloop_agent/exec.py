@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from runloop_agent._calls import call
 from runloop_agent._records import record
+from runloop_agent.emit import log
 
 __all__ = ["Finished", "run"]
 
@@ -23,5 +24,11 @@ class Finished:
 
 
 def run(argv: list[str], *, cwd: str | None = None, stdin: str | None = None, timeout_ms: int | None = None) -> Finished:
-    """Run one program to its end."""
-    return record(Finished, call("exec.run", {"argv": argv, "cwd": cwd, "stdin": stdin, "timeout_ms": timeout_ms}))
+    """Run one program to its end.
+
+    Of longer output than 256 KiB the rest is left out, and the log says so.
+    """
+    found = record(Finished, call("exec.run", {"argv": argv, "cwd": cwd, "stdin": stdin, "timeout_ms": timeout_ms}))
+    if found.truncated:
+        log(f"exec.run kept only the first 256 KiB of what {argv[0][:200]} wrote", "warn")
+    return found

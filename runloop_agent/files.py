@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from runloop_agent._calls import call
 from runloop_agent._records import record
+from runloop_agent.emit import log
 
 __all__ = ["Entry", "Listing", "TextFile", "Written", "list", "read", "write"]
 
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A file's text; ``bytes`` is its whole size, ``truncated`` says that ``max_bytes`` cut the text. In a text it is its own."""
+    """A file's text; ``bytes`` is how many were read, ``truncated`` says that ``max_bytes`` cut the rest off. In a text it is its own."""
 
     text: str
     path: str = ""
@@ -54,14 +55,26 @@ class Written:
 
 
 def read(path: str, *, max_bytes: int | None = None) -> TextFile:
-    """Read one text file."""
-    return record(TextFile, call("files.read", {"path": path, "max_bytes": max_bytes}))
+    """Read one text file.
+
+    Without ``max_bytes`` a longer one than 1 MiB is cut, and the log says so.
+    """
+    found = record(TextFile, call("files.read", {"path": path, "max_bytes": max_bytes}))
+    if found.truncated and max_bytes is None:
+        log(f"files.read gave only the first {found.bytes:,} bytes of {path}; max_bytes=8_388_608 is the most that one call gives", "warn")
+    return found
 
 
 def list(path: str, *, glob: str | None = None, limit: int | None = None) -> Listing:  # noqa: A001 - named as the hostcall is
-    """List one directory, or what matches ``glob`` below it."""
+    """List one directory, or what matches ``glob`` below it.
+
+    Without ``limit`` no more than 1,000 entries; where there are more, the log says so.
+    """
     answer = call("files.list", {"path": path, "glob": glob, "limit": limit})
-    return Listing([record(Entry, entry) for entry in answer.get("entries", [])], bool(answer.get("truncated", False)))
+    found = Listing([record(Entry, entry) for entry in answer.get("entries", [])], bool(answer.get("truncated", False)))
+    if found.truncated and limit is None:
+        log(f"files.list gave only {len(found.entries):,} entries of {path}; limit=10_000 is the most that one call gives", "warn")
+    return found
 
 
 def write(path: str, text: str) -> Written:

@@ -8,6 +8,7 @@ from typing import Any
 
 from runloop_agent._calls import call
 from runloop_agent._records import record
+from runloop_agent.emit import log
 
 __all__ = ["Response", "fetch"]
 
@@ -44,6 +45,12 @@ def fetch(
     timeout_ms: int | None = None,
     max_bytes: int | None = None,
 ) -> Response:
-    """One request; anything but GET and HEAD may need an approval."""
+    """One request; anything but GET and HEAD may need an approval.
+
+    Without ``max_bytes`` a body is cut after 1 MiB, and the log says so.
+    """
     request = {"url": url, "method": method, "headers": headers, "body": body, "timeout_ms": timeout_ms, "max_bytes": max_bytes}
-    return record(Response, call("http.fetch", request))
+    found = record(Response, call("http.fetch", request))
+    if found.truncated and max_bytes is None:
+        log(f"http.fetch gave only the first MiB of {url[:200]}; max_bytes=8_388_608 is the most that one call gives", "warn")
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 
 from runloop_agent._calls import call
 from runloop_agent._records import record
+from runloop_agent.emit import log
 
 __all__ = ["Entity", "Hit", "Rows", "get", "propose", "query", "search"]
 
@@ -59,8 +60,14 @@ def get(key: str) -> Entity | None:
 
 
 def query(sql: str, *, limit: int | None = None) -> Rows:
-    """Ask one read-only SELECT over the masked tables (`rlp kb tables`); needs `kb_read = ["query"]`."""
-    return record(Rows, call("kb.query", {"sql": sql, "limit": limit}))
+    """Ask one read-only SELECT over the masked tables (`rlp kb tables`); needs `kb_read = ["query"]`.
+
+    Without ``limit`` no more than 100 rows; where there are more, the log says so.
+    """
+    found = record(Rows, call("kb.query", {"sql": sql, "limit": limit}))
+    if found.truncated and limit is None:
+        log(f"kb.query gave only {len(found.rows):,} rows; limit=1_000 is the most that one call gives", "warn")
+    return found
 
 
 def propose(kind: str, payload: dict[str, Any], *, evidence: list[Any] | None = None, rationale: str | None = None) -> int:

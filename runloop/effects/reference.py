@@ -50,6 +50,8 @@ What `http.fetch` gets is text under the character set that the answer declares,
 at most 5 redirects, refuses compressed answers, and uses no proxy: it goes to the address that was checked.
 Paths are absolute or begin with `~/`, and have no `..`. Without `cwd` a program
 runs in an empty directory, which is removed afterwards. Of its standard output and error 256 KiB each are kept.
+An answer that was cut, by that or by the bound that an argument has where it is left out (`max_bytes`, `limit`), says
+`truncated`, and a Python agent's log says so too.
 The `default` of `ask.person` is the answer of a person who types nothing, or lets `timeout_ms` pass; where nobody is there who could
 answer, the call is `unavailable`.
 

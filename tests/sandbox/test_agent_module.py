@@ -14,7 +14,7 @@ import pytest
 import runloop_agent
 from runloop.effects.catalogue import CATALOGUE
 from runloop.sandbox.world import HOSTCALLS, NAMES
-from runloop_agent import Denied, OutsideGuest, Unavailable, agent, emit, kb, model, timer
+from runloop_agent import Denied, OutsideGuest, Unavailable, agent, emit, files, http, kb, model, timer
 from runloop_agent.testing import answering
 
 WIT = (Path(runloop_agent.__file__).parent.parent / "runloop/sandbox/wit/agent.wit").read_text()
@@ -45,6 +45,42 @@ def test_an_authors_test_answers_calls_and_sees_them():
     assert calls[0] == ("kb.search", {"query": "q"})
     with pytest.raises(OutsideGuest):
         kb.get("k")
+
+
+CUT = {
+    "files.read": ({"text": "ab", "bytes": 2}, files.read, "~/a.txt", "max_bytes", "the first 2 bytes of ~/a.txt; max_bytes=8_388_608"),
+    "files.list": ({"entries": [{"path": "a"}]}, files.list, "~/a", "limit", "1 entries of ~/a; limit=10_000"),
+    "http.fetch": (
+        {"status": 200},
+        http.fetch,
+        "https://a.example",
+        "max_bytes",
+        "the first MiB of https://a.example; max_bytes=8_388_608",
+    ),
+    "kb.query": ({"rows": [{"a": 1}]}, kb.query, "SELECT 1", "limit", "1 rows; limit=1_000"),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_an_answer_that_a_default_cut_is_told_in_the_log_and_one_that_the_author_bounded_is_not(name):
+    answer, ask, about, bound, said = CUT[name]
+    told = ("emit.log", {"level": "warn", "text": f"{name} gave only {said} is the most that one call gives"})
+
+    with answering({name: answer | {"truncated": True}}) as calls:
+        assert ask(about).truncated
+        assert ask(about, **{bound: 1}).truncated
+    assert [call for call in calls if call[0] == "emit.log"] == [told]
+    with answering({name: answer | {"truncated": False}}) as calls:
+        assert not ask(about).truncated
+    assert [call for call, _ in calls] == [name]
+    most = CATALOGUE[name].args_schema["properties"][bound]["maximum"]
+    assert said.endswith(f"{bound}={most:_}")
+
+
+def test_output_of_a_program_that_was_left_out_is_told_in_the_log():
+    with answering({"exec.run": {"exit_code": 0, "truncated": True}}) as calls:
+        runloop_agent.exec.run(["git", "log"])
+    assert calls[1:] == [("emit.log", {"level": "warn", "text": "exec.run kept only the first 256 KiB of what git wrote"})]
 
 
 def test_the_mark_leaves_a_function_callable():

@@ -197,6 +197,24 @@ def run():
     assert await run(source, data=data) == ["1.2", ["some-pack"], "numpy"]
 
 
+async def test_a_package_makes_a_copy_of_the_parser_of_html_as_markdown_does(run):
+    source = """
+import html.parser
+import importlib.util
+spec = importlib.util.find_spec("html.parser")
+copy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(copy)
+copy.piclose = None
+class Texts(copy.HTMLParser):
+    def handle_data(self, data): self.found = data
+def run():
+    texts = Texts()
+    texts.feed("<b>tea</b>")
+    return [texts.found, copy.HTMLParser is html.parser.HTMLParser, html.parser.piclose is None]
+"""
+    assert await run(source) == ["tea", False, False]
+
+
 @pytest.mark.parametrize("mode", ["w", "a", "r+", "xb"])
 async def test_files_of_a_bundle_are_not_written(run, mode):
     with pytest.raises(GuestError, match=r"Read-only file system: 'prompt\.md'") as failed:

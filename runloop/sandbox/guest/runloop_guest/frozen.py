@@ -1,8 +1,10 @@
 """Which of the standard library is frozen into the guest, and what an agent is told about the rest."""
 
 import importlib
+import importlib.machinery
 import pkgutil
 import sys
+from types import CodeType
 
 NO_NETWORK = "an agent has no network; use runloop_agent.http"
 NO_PROCESSES = "an agent cannot start processes; use runloop_agent.exec"
@@ -79,6 +81,20 @@ _SKIPPED_BELOW = (
     "unittest.", "ctypes.", "concurrent.futures.", "concurrent.interpreters", "multiprocessing.", "distutils.",
     "importlib.resources.simple", "encodings.oem", "encodings.mbcs", "_sysconfigdata",
 )  # fmt: skip
+_COPIED = ("html.parser",)
+"""Modules of which packages make copies of their own, to change them, as Markdown does."""
+
+
+class _Kept(importlib.machinery.SourceFileLoader):
+    """The loader of a module whose code stays in memory, so that it can be run once more."""
+
+    def __init__(self, name: str, path: str, code: CodeType) -> None:
+        super().__init__(name, path)
+        self._code = code
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Give the code that was there when the guest was built."""
+        return self._code
 
 
 def _wanted(name: str) -> bool:
@@ -106,6 +122,17 @@ def freeze() -> None:
     for name in sorted(sys.modules):
         if name in ABSENT or name.partition(".")[0] in ABSENT:
             del sys.modules[name]
+    for name in _COPIED:
+        _keep(name)
+
+
+def _keep(name: str) -> None:
+    module = sys.modules[name]
+    spec = module.__spec__
+    assert spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader)  # noqa: S101, PT018 - of the standard library
+    code = spec.loader.get_code(name)
+    assert code is not None  # noqa: S101 - it was just imported
+    spec.loader = module.__loader__ = _Kept(name, spec.loader.path, code)
 
 
 def explain(name: str) -> str:
