@@ -344,7 +344,7 @@ async def test_a_refusal_is_an_exception_of_its_kind_with_message_and_hint(run, 
 
 async def test_every_function_of_runloop_agent_makes_its_hostcall(run, host):
     host.answers = {
-        "kb.propose": {"event_id": 5}, "secrets.handle": {"handle": "rlsec_x"}, "files.list": {"entries": [{"path": "a"}], "truncated": True},
+        "kb.propose": {"event_id": 5}, "secrets.handle": {"handle": "rlsec_x"}, "files.list": {"entries": [{"path": "a"}]},
         "files.read": {"text": "t"}, "files.write": {"path": "p"}, "http.fetch": {"status": 200, "body": "{}"}, "exec.run": {"exit_code": 0},
         "mail.send": {"message_id": "<m>"}, "ask.person": {"answer": "yes", "by": "me"}, "spawn.agent": {"outputs": {"out": [1]}},
         "spawn.opening": {"outputs": {}}, "model.complete": {"text": ""}, "model.embed": {"vectors": [[1.0]]}, "emit.artifact": {"path": "d"},
