@@ -65,7 +65,8 @@ def chosen(ref: str, listed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     found = [each for each in listed if each["approval_id"] == ref] or [each for each in listed if ref and _named(ref, each["approval_id"])]
     if not found:
         hint = "`rlp inbox` lists what waits; somebody else may have decided it"
-        raise InvalidInput(f"nothing that waits is called {ref!r}", code="approval.unknown", where=where, hint=hint)
+        message = f"nothing that waits is called {ref!r}" if listed else "nothing waits for a person"
+        raise InvalidInput(message, code="approval.unknown", where=where, hint=hint)
     if len(found) > 1:
         names = short_ids([each["approval_id"] for each in listed])
         hint = "use " + " or ".join(names[each["approval_id"]] for each in found)

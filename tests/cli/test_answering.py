@@ -53,6 +53,7 @@ def test_a_name_that_means_none_or_several_is_refused_with_the_names_to_use(ref,
     with pytest.raises(InvalidInput) as raised:
         chosen(ref, listed)
     assert raised.value.code == (code or "approval.unknown")
+    assert raised.value.message == "nothing waits for a person" or listed
     if code == "approval.ambiguous":
         assert "77aa0000/ask/0 or 77aa0000/ask/1" in raised.value.hint
 
