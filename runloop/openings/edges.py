@@ -166,7 +166,7 @@ def _read_edge(tree: Fields, node_ids: set[str], report: Report) -> Edge | None:
 
 def _read_ref(text: str, at: Place, report: Report, key: str) -> PortRef | None:
     try:
-        return parse_ref(text, "in" if key == "to" else "out")
+        return parse_ref(text, into=key == "to")
     except ExpressionError as error:
         report.add("expression", str(error), at, key=key, hint=error.hint)
         return None

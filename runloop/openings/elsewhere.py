@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 _ORDER: Final = "edges give the order, beside 'nodes': {from: FIRST.PORT, to: NEXT.PORT}"
-_GUARD: Final = "a condition stands on an edge: {from: NODE.PORT.KEY == true, to: NODE.PORT}"
+_GUARD: Final = "a condition stands on an edge: {from: NODE.PORT == true, to: NODE.PORT}"
 _WITH: Final = "'with' gives values; an edge hands over what another node gave"
+_CLOCK: Final = "an opening has no clock of its own: a line of cron, or a systemd timer, with `rlp run NAME --detach` starts it"
 _USE: Final = "'use: agent:NAME' or 'use: opening:NAME' says what runs"
 
 _MEANT: Final = {
@@ -28,13 +29,14 @@ _MEANT: Final = {
     "params": dict.fromkeys(("inputs", "parameters", "variables", "vars", "with"), "write 'params: {NAME: DEFAULT}'"),
     "artifacts": dict.fromkeys(("outputs", "output", "save"), "write 'artifacts: {save: [NODE.PORT]}' for what is kept as files"),
     "goals": dict.fromkeys(("description", "goal", "summary"), "write 'goals', a list of texts"),
+    "version": dict.fromkeys(("schedule", "cron", "trigger", "triggers", "on", "every", "interval"), _CLOCK),
     "name": {"title": "write 'name'", "id": "write 'name'", "opening": "write 'name'"},
     "policy": dict.fromkeys(
         ("budget_tokens", "budget_usd", "timeout_ms", "confirm_external", "approve_in_advance", "max_parallel", "budget"),
         "it stands under 'policy'",
     ),
     "from": {"source": "write 'from'", "src": "write 'from'", "start": "write 'from'"}
-    | dict.fromkeys(("when", "if", "condition", "guard"), "the condition stands in 'from': {from: NODE.PORT.KEY == true, to: NODE.PORT}"),
+    | dict.fromkeys(("when", "if", "condition", "guard"), "the condition stands in 'from': {from: NODE.PORT == true, to: NODE.PORT}"),
     "to": {"target": "write 'to'", "dst": "write 'to'", "end": "write 'to'"},
 }
 """By the key that is known here: it says in which mapping the hint holds."""
@@ -42,4 +44,6 @@ _MEANT: Final = {
 
 def meant_here(key: str, known: Container[str]) -> str:
     """What to write in place of ``key`` in a mapping with these keys; empty where that is not known."""
+    if key[:1].isspace() and key[0] != " ":
+        return f"before it stands another space than the space bar makes (U+{ord(key[0]):04X}): type it anew"
     return next((words[key] for here, words in _MEANT.items() if here in known and key in words), "")

@@ -37,6 +37,8 @@ _TEXT = lazy(r'"[^"]*"')
 _JOINED = lazy(r"(?:(?<![\w.-])(?:and|or)\s+|&&\s*|\|\|\s*)(?:not\b|exists\s*\(|[\w-]+\.)", re.IGNORECASE)
 _ONE_EACH = "write two edges to the node, or two entries of 'any_of' or 'all_of'"
 _NOT_INSIDE = "a port is a whole: what stands inside a value is no port"
+_NO_INPUT = "'{0}' has no port: name the one that gets the value, an argument of the agent; '{0}.in' gets none and only orders"
+_TYPOGRAPHIC = str.maketrans("", "", "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a")
 _ORDER: dict[str, Callable[..., bool]] = {"==": eq, "!=": ne, ">": gt, ">=": ge, "<": lt, "<=": le}
 
 
@@ -100,21 +102,20 @@ def valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def parse_ref(text: str, usual: str = "out") -> PortRef:
-    """``<node>.<port>``; raises ExpressionError, whose hint names the ``usual`` port where there is none."""
+def parse_ref(text: str, *, into: bool = False) -> PortRef:
+    """``<node>.<port>``, of an input with ``into``; raises ExpressionError, whose hint says what to write where there is none."""
     node, dot, port = text.strip().partition(".")
     node, port = node.strip(), port.strip()
     if not dot:
         raise ExpressionError(
             "port reference must be of the form '<node>.<port>'",
-            f"'{text.strip()}' has no port; the usual one is '{node}.{usual}'" if node else "",
+            "" if not node else _NO_INPUT.format(node) if into else f"'{node}' has no port; the usual one is '{node}.out'",
         )
     if not node or not port:
         raise ExpressionError("node and port identifiers must be non-empty")
     for name in (node, port):
         if not valid_name(name):
-            hint = "compare with '==', not '='" if "=" in name else _NOT_INSIDE if "." in name else ""
-            raise ExpressionError(f"'{name}' is not an identifier; use letters, digits, '-' or '_'", hint)
+            raise ExpressionError(f"'{name}' is not an identifier; use letters, digits, '-' or '_'", _hint_of_name(name))
     return PortRef(node, port)
 
 
@@ -156,7 +157,7 @@ def parse_literal(text: str) -> Literal:
         return float(text)
     if len(text) >= 2 and text.startswith('"') and text.endswith('"'):
         return text[1:-1]
-    bare = text[1:-1] if len(text) >= 2 and text[0] == text[-1] == "'" else text
+    bare = (text[1:-1] if len(text) >= 2 and text[0] == text[-1] == "'" else text).translate(_TYPOGRAPHIC)
     raise ExpressionError(
         "unsupported literal value; use booleans, numbers, or quoted strings",
         f'write "{bare}" in double quotes if it is text' if bare and '"' not in bare else "",
@@ -181,6 +182,14 @@ def satisfies(value: Json, op: str, literal: Literal) -> bool:
     if left == right or abs(left - right) <= EPSILON:
         return op in ("==", ">=", "<=")
     return _ORDER[op](left, right)
+
+
+def _hint_of_name(name: str) -> str:
+    if "=" in name:
+        return "compare with '==', not '='"
+    if "{" in name or "}" in name:
+        return "write it without braces: NODE.PORT; templates stand in 'with' and in clauses"
+    return _NOT_INSIDE if "." in name else ""
 
 
 def _as_float(number: float) -> float:

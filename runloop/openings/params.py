@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runloop.openings.yamltree import Tree
 
 _TEMPLATE = re.compile(r"\{\{\s*params\.([A-Za-z0-9_-]+)\s*\}\}")
+_BARE = re.compile(r"\{\{\s*([A-Za-z0-9_-]+)\s*\}\}")
 _PORT = re.compile(r"\{\{\s*((?!params\.)[\w-]+\.[\w-]+)[^{}]*\}\}")
 _BRACES = re.compile(r"\{\{|\}\}")
 _SAYS_OF_A_PARAMETER = frozenset(
@@ -59,11 +60,18 @@ class Params:
             return tree.value
         return self._fill(tree, node, key, depth)
 
+    def _template_hint(self, text: str, node: str, key: str) -> str:
+        if (port := _PORT.fullmatch(text.strip())) is not None:
+            return f"an edge hands over what a node gave: {{from: {port[1]}, to: {node}.{key}}}"
+        if (bare := _BARE.fullmatch(text.strip())) is not None:
+            return f'write "{{{{params.{bare[1]}}}}}"' + ("" if bare[1] in self.values else f", and declare it: params: {{{bare[1]}: …}}")
+        return "a template is the whole value, not a part of it: hand the parameter over, and let the agent make the text"
+
     def _fill(self, tree: Scalar, node: str, key: str, depth: int) -> Json:
         match = _TEMPLATE.fullmatch(tree.value.strip())
         if match is None:
             message = f"unsupported template syntax in value '{tree.value}'; only '{{{{params.*}}}}' is allowed"
-            self._report.add("template", message, tree.at, node=node, key=key, hint=_template_hint(tree.value, node, key))
+            self._report.add("template", message, tree.at, node=node, key=key, hint=self._template_hint(tree.value, node, key))
             return tree.value
         name = match[1]
         if name not in self.values:
@@ -94,12 +102,6 @@ class Params:
             raise self._report.fatal("limit", message, at, hint=hint)
         if depth + weight.height > MAX_DEPTH:
             raise self._report.fatal("limit", f"values are nested more than {MAX_DEPTH} levels deep", at, hint="flatten the value")
-
-
-def _template_hint(text: str, node: str, key: str) -> str:
-    if (port := _PORT.fullmatch(text.strip())) is not None:
-        return f"an edge hands over what a node gave: {{from: {port[1]}, to: {node}.{key}}}"
-    return "a template is the whole value, not a part of it"
 
 
 def template_name(value: Json) -> str | None:

@@ -32,6 +32,8 @@ LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ODD_SPACE = re.compile("(?m)(?:^|[-:,\\[{]) *[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]")
+"""What a copied text has for a space where a key or a value begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,18 @@ class _Composer:
         context = f" ({error.context})" if error.context else ""
         at = self.place(mark.index) if mark else Place(1, 1)
         problem = str(error.problem or error)
-        hint = _hint(problem, self._text[mark.index : mark.index + 1] if mark else "")
+        index = mark.index if mark else 0
+        hint = self._odd_space(index) or _hint(problem, self._text[index : index + 1] if mark else "")
         return self._report.fatal("yaml", f"{problem}{context}", at, hint=hint)
+
+    def _odd_space(self, index: int) -> str:
+        """Where a space that YAML takes for a letter stands in place of a plain one, up to the line of ``index``."""
+        end = self._text.find("\n", index)
+        odd = _ODD_SPACE.search(self._text, 0, len(self._text) if end < 0 else end)
+        if odd is None:
+            return ""
+        at = self.place(odd.end() - 1)
+        return f"line {at.line} has another space at column {at.column} than the space bar makes (U+{ord(odd[0][-1]):04X}): type it anew"
 
     def document(self, _event: Any, at: Place) -> None:
         self._documents += 1
@@ -265,6 +277,8 @@ def _hint(problem: str, at: str) -> str:
         return "indent with spaces, not tabs"
     if "cannot start any token" in problem:
         return f"text that begins with '{at}' stands in quotes"
+    if "',' or '}'" in problem and at == ":":
+        return "text that holds ': ' stands in quotes; else a bracket is not closed, there or on the line before"
     if "mapping values are not allowed" in problem:
         return "text that holds ': ' stands in quotes; else look at the indentation, there and on the line before"
     return "look there and on the line before: a bracket or quote not closed, or another indentation"

@@ -20,10 +20,11 @@ def hints(**parts: str) -> list[tuple[str, str]]:
         ("agent", "'use: agent:NAME' or 'use: opening:NAME' says what runs"),
         ("params", "'with' gives values; an edge hands over what another node gave"),
         ("depends_on", "edges give the order, beside 'nodes': {from: FIRST.PORT, to: NEXT.PORT}"),
-        ("when", "a condition stands on an edge: {from: NODE.PORT.KEY == true, to: NODE.PORT}"),
+        ("when", "a condition stands on an edge: {from: NODE.PORT == true, to: NODE.PORT}"),
         ("loop", "write 'for_each'"),
         ("approval", "a gate asks a person: 'gate: {ask: …}'"),
         ("foreach", "did you mean 'for_each'?"),
+        ("\xa0with", "before it stands another space than the space bar makes (U+00A0): type it anew"),
     ],
 )
 def test_of_a_node(key, hint):
@@ -38,6 +39,7 @@ def test_of_a_node(key, hint):
         ("outputs", "write 'artifacts: {save: [NODE.PORT]}' for what is kept as files"),
         ("description", "write 'goals', a list of texts"),
         ("budget_tokens", "it stands under 'policy'"),
+        ("schedule", "an opening has no clock of its own: a line of cron, or a systemd timer, with `rlp run NAME --detach` starts it"),
     ],
 )
 def test_of_the_document(key, hint):
@@ -47,7 +49,14 @@ def test_of_the_document(key, hint):
 def test_of_an_edge():
     found = dict(hints(edge="{source: a.out, target: a.in, if: x}"))
     assert (found["source"], found["target"]) == ("write 'from'", "write 'to'")
-    assert found["if"] == "the condition stands in 'from': {from: NODE.PORT.KEY == true, to: NODE.PORT}"
+    assert found["if"] == "the condition stands in 'from': {from: NODE.PORT == true, to: NODE.PORT}"
+
+
+def test_a_condition_on_an_edge_is_written_as_the_hint_of_another_key_says():
+    said = dict(hints(node="  when: x"))["when"].partition("{from: ")[2].partition(", to")[0]
+    edge = f"{{from: {said.replace('NODE', 'a').replace('PORT', 'ok')}, to: b.in}}"
+
+    assert parse_once(WHOLE.format(node="- {id: b, use: agent:greeter}", edge=edge, document="")).edges
 
 
 def test_no_key_that_is_known_is_called_otherwise():
