@@ -1,19 +1,21 @@
 """JSON Schemas that people write, checked and applied (draft 2020-12).
 
 What they are applied to was written by agents, in a process for which others wait: so a pattern is matched by RE2, whose time grows with
-the text alone, and what must not be there twice is looked up instead of compared with everything. Nothing is ever fetched.
+the text alone, and what must not be there twice is looked up instead of compared with everything. What takes long all the same, such as
+references that lead on in ever more ways, ends after so many steps. Nothing is ever fetched.
 """
 
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jsonschema.protocols import Validator
+    from jsonschema import ValidationError
 
     Path = tuple[str | int, ...]
 
@@ -23,6 +25,13 @@ _BY_NAME = ("properties", "patternProperties", "dependentSchemas", "$defs", "def
 """Keywords with schemas by names that people choose: these may be what keywords are called elsewhere."""
 _MEMORY = 1 << 20
 """Bytes that a pattern may take once it is compiled, and so a bound of its time for each character."""
+MOST_STEPS: Final = 4_000_000
+"""How much may be looked at to check one value, in some seconds. Counted and not measured, so that it ends at the same place everywhere."""
+_STEP_BYTES: Final = 64
+"""So much of a value counts as a step each time it is looked at, or told."""
+_PART_STEPS: Final = 8
+_ERROR_STEPS: Final = 16
+"""What it takes to begin with a part of a schema, and to hand what is wrong to the part around it: a step is one or two microseconds."""
 _ESCAPE = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\u([0-9a-f]{4})|\\.", re.IGNORECASE | re.DOTALL)
 
 
@@ -64,17 +73,25 @@ def foreign_refs(schema: Any) -> Iterator[tuple[str, Path]]:
                 yield ref, (*at, keyword)
 
 
-def validator(schema: Any) -> Validator:
-    """What finds where values break ``schema``.
+def errors(schema: Any, value: Any) -> Iterator[ValidationError]:
+    """How ``value`` breaks ``schema``.
 
-    It raises ``referencing.exceptions.Unresolvable`` for a reference that leads out of it, and ValueError for a pattern that cannot be
-    used and stands where no schema is expected, but a reference leads.
+    Raises ``referencing.exceptions.Unresolvable`` for a reference that leads out of the schema, and ValueError where it takes more than
+    ``MOST_STEPS``, or for a pattern that cannot be used and stands where no schema is expected, but a reference leads.
     """
     from referencing import Registry
 
     registry: Registry[Any] = Registry()  # empty and its own: the default one would fetch a remote $ref
-    found: Validator = _linear()(schema, registry=registry)
-    return found
+    work, found = _Work(), _bounded()(schema, registry=registry).iter_errors(value)
+    while True:
+        before = _at_work.set(work)
+        try:
+            error = next(found, None)
+        finally:
+            _at_work.reset(before)
+        if error is None:
+            return
+        yield error
 
 
 def _parts(schema: Any, path: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
@@ -130,12 +147,71 @@ def _matches(pattern: str, text: str) -> bool:
     return _compiled(pattern).search(text.encode(errors="replace").decode()) is not None
 
 
+# ── how long it takes ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Work:
+    """What is left of the steps of one value."""
+
+    def __init__(self) -> None:
+        self._left = MOST_STEPS
+        self._sizes: dict[int, int] = {}
+
+    def spend(self, steps: int) -> None:
+        """Take steps. Raises ValueError where there are none left."""
+        self._left -= steps
+        if self._left < 0:
+            raise ValueError(f"checking takes more than {MOST_STEPS:,} steps; make the schema simpler, or the value smaller")
+
+    def size(self, value: Any) -> int:
+        """About the length of a value as text; of a part of it, too, without looking at it again."""
+        if isinstance(value, str):
+            return len(value)
+        if not isinstance(value, (dict, list)):
+            return 1
+        if (known := self._sizes.get(id(value))) is None:
+            inner = (
+                sum(len(name) + self.size(each) for name, each in value.items()) if isinstance(value, dict) else sum(map(self.size, value))
+            )
+            known = self._sizes[id(value)] = inner + len(value)
+        return known
+
+
+_at_work: ContextVar[_Work] = ContextVar("_at_work")
+
+
+def _weight(schema: Any) -> int:
+    return 1 + sum(len(value) for value in schema.values() if isinstance(value, (dict, list))) if isinstance(schema, dict) else 1
+
+
 # ── keywords ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @cache
+def _bounded() -> Any:
+    """The validator of :func:`_linear`, with a count of its steps, whatever dialect a part of the schema names."""
+    made = _linear()
+    descend = made.descend
+
+    def evolve(self: Any, **changes: Any) -> Any:
+        """For a part of the schema, by the same rules: jsonschema's own goes by a ``$schema`` in it, to keywords that nothing bounds."""
+        schema = changes.get("schema", self.schema)
+        _at_work.get().spend(_weight(schema))
+        return made(schema, registry=self._registry, _resolver=changes.get("_resolver", self._resolver))
+
+    def counted(self: Any, instance: Any, schema: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        work = _at_work.get()
+        work.spend(_PART_STEPS + work.size(instance) // _STEP_BYTES)
+        for error in descend(self, instance, schema, *args, **options):
+            work.spend(_ERROR_STEPS)
+            yield error
+
+    made.evolve, made.descend = evolve, counted
+    return made
+
+
 def _linear() -> Any:
-    """The validator, without the keywords whose time is not bounded."""
+    """A class of validators without the keywords whose time is not bounded."""
     from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend
 
@@ -145,12 +221,14 @@ def _linear() -> Any:
 
     def pattern_properties(checker: Any, patterns: Mapping[str, Any], value: Any, _schema: Any) -> Iterator[Any]:
         for wanted, inner in patterns.items() if isinstance(value, dict) else ():
+            _at_work.get().spend(len(value))
             for name in value:
                 if _matches(wanted, name):
                     yield from checker.descend(value[name], inner, path=name, schema_path=wanted)
 
     def additional_properties(checker: Any, allowed: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
         names = list(value) if isinstance(value, dict) else []
+        _at_work.get().spend(len(names) * len(schema.get("patternProperties", ())))
         found = [name for name in names if any(_matches(wanted, name) for wanted in schema.get("patternProperties", ()))]
         others = {"properties": {**schema.get("properties", {}), **dict.fromkeys(found, True)}}
         yield from Draft202012Validator.VALIDATORS["additionalProperties"](checker, allowed, value, others)

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from runloop.schemas import faults, foreign_refs, validator
+from runloop.schemas import errors, faults, foreign_refs
 
 
 def messages(schema, value):
-    return [error.message for error in validator(schema).iter_errors(value)]
+    return [error.message for error in errors(schema, value)]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,67 @@ def test_no_pattern_takes_for_ever_on_text_that_nearly_matches(pattern, text):
         ({"patternProperties": {pattern: False}, "additionalProperties": False}, {text: 1}),
     ):
         assert len(messages(schema, value)) == 1
+
+
+def doubling(keyword, count, first=None):
+    """A schema in which each part refers to the next one twice, the ``first`` one to the others."""
+    parts = {str(at): {keyword: [{"$ref": f"#/$defs/{at + 1}"}, {"$ref": f"#/$defs/{at + 1}"}]} for at in range(count)}
+    return {**(first or {"$ref": "#/$defs/0"}), "$defs": {**parts, str(count): {"type": "object"}}}
+
+
+def broad(keyword):
+    return {keyword: [{"type": "array", "minItems": least} for least in range(10_000, 30_000)]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        *((doubling(keyword, 40), {}) for keyword in ("allOf", "oneOf")),
+        (doubling("anyOf", 40), ""),
+        ({"unevaluatedProperties": False, **doubling("allOf", 40)}, {"a": 1}),
+        (doubling("allOf", 40, {"not": {"not": {"$ref": "#/$defs/0"}}}), {}),
+        (doubling("allOf", 40, {"contains": {"$ref": "#/$defs/0"}}), [{}]),
+        ({"items": broad("anyOf")}, [[]] * 10_000),
+        (broad("anyOf"), ["x" * 1_000_000]),
+        ({"allOf": [{"pattern": f"{number}"} for number in range(10_000)]}, "a" * 1_000_000),
+        ({"patternProperties": {f"{number}": {} for number in range(10_000)}}, dict.fromkeys(map(str, range(10_000)))),
+        (
+            {"patternProperties": {f"{number}x": {} for number in range(10_000)}, "additionalProperties": False},
+            dict.fromkeys(map(str, range(10_000))),
+        ),
+    ],
+    ids=range(11),
+)
+def test_what_takes_for_ever_ends_after_so_many_steps(schema, value, monkeypatch):
+    monkeypatch.setattr("runloop.schemas.MOST_STEPS", 100_000)
+    with pytest.raises(ValueError, match="checking takes more than 100,000 steps"):
+        messages(schema, value)
+
+
+def test_a_large_value_is_checked_to_its_end():
+    people = [{"name": f"Ada {number}", "email": f"ada{number}@example.org", "age": number % 90} for number in range(40_000)]
+    person = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string"}, "email": {"pattern": "@"}, "age": {"minimum": 0}},
+    }
+
+    assert messages({"items": {"$ref": "#/$defs/person"}, "$defs": {"person": person}}, people) == []
+    assert len(messages({"items": {"$ref": "#/$defs/person"}, "$defs": {"person": person}}, [*people, {}])) == 1
+
+
+def test_two_values_that_are_checked_in_turns_are_counted_apart(monkeypatch):
+    monkeypatch.setattr("runloop.schemas.MOST_STEPS", 2000)
+    one, other = (errors({"items": {"type": "string"}}, [1] * 50) for _ in range(2))
+
+    assert len([*zip(one, other, strict=True)]) == 50
+
+
+@pytest.mark.parametrize("dialect", ["http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema"])
+def test_a_part_that_names_its_dialect_is_checked_by_the_same_rules(dialect):
+    part = {"$schema": dialect, "pattern": "^(a+)+$"}
+    for schema in ({"properties": {"text": part}}, {"properties": {"text": {"not": {"not": part}}}}, {"additionalProperties": part}):
+        assert len(messages(schema, {"text": "a" * 100_000 + "!"})) == 1
 
 
 def test_what_must_not_be_there_twice_is_looked_up():
@@ -135,4 +196,4 @@ def test_they_hold_where_the_library_says_that_they_hold(schema, value):
     def places(found):
         return sorted((str(list(error.absolute_path)), str(list(error.absolute_schema_path))) for error in found)
 
-    assert places(validator(schema).iter_errors(value)) == places(Draft202012Validator(schema).iter_errors(value))
+    assert places(errors(schema, value)) == places(Draft202012Validator(schema).iter_errors(value))

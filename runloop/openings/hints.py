@@ -54,7 +54,7 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
     """How ``value`` breaks ``schema``; names in ``supplied`` count as present."""
     from referencing.exceptions import Unresolvable
 
-    from runloop.schemas import unusable, validator
+    from runloop.schemas import errors, unusable
 
     for message, path in unusable(schema):
         yield Violation(f"its schema is not used: {message}", (), path)
@@ -63,7 +63,7 @@ def violations(schema: Json, value: Json, supplied: Iterable[str] = ()) -> Itera
     if isinstance(schema, dict) and isinstance(schema.get("required"), list):
         schema = {**schema, "required": [name for name in schema["required"] if name not in supplied]}
     try:
-        for error in validator(schema).iter_errors(value):
+        for error in errors(schema, value):
             yield Violation(error.message, tuple(error.absolute_path), tuple(error.absolute_schema_path))
     except Unresolvable as error:
         yield Violation(f"its schema has a $ref that leads nowhere: {error.ref}", (), ())
