@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -17,6 +18,8 @@ OLLAMA_PORT: Final = 11434
 OPENAI_PORTS: Final = (1234, 8080, 8000, 1337, 4891, 5001)
 """Where servers that speak OpenAI's protocol listen by default: LM Studio, llama.cpp, vLLM, Jan, GPT4All, KoboldCpp."""
 _LOOPBACK: Final = "127.0.0.1"
+_OLLAMA_HOST: Final = re.compile(r"(?:http://)?(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::\])?:(\d{1,5})/?", re.ASCII)
+"""A port of this machine, as Ollama reads its variable; on another machine it is nobody's business here."""
 _WAIT_S: Final = 0.7
 _MOST_BYTES: Final = 1_000_000
 _EMBEDS: Final = ("embed", "bge-", "minilm", "e5-")
@@ -54,8 +57,12 @@ class Found:
 
 
 def detect(environment: Mapping[str, str], ollama: int = OLLAMA_PORT, openai: Sequence[int] = OPENAI_PORTS) -> list[Found]:
-    """The servers of this machine that answer, then hosted providers whose keys are in the environment."""
-    probes: list[tuple[Callable[[int], Found | None], int]] = [(_ollama, ollama), *((_openai, port) for port in openai)]
+    """The servers of this machine that answer, then hosted providers whose keys are in the environment; OLLAMA_HOST may name a port."""
+    said = _OLLAMA_HOST.fullmatch(environment.get("OLLAMA_HOST", "").strip())
+    probes: list[tuple[Callable[[int], Found | None], int]] = [
+        (_ollama, int(said[1]) if said else ollama),
+        *((_openai, port) for port in openai),
+    ]
     with ThreadPoolExecutor(len(probes)) as pool:
         local = [found for found in pool.map(lambda probe: probe[0](probe[1]), probes) if found is not None]
     hosted = [

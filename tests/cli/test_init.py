@@ -92,6 +92,24 @@ def test_servers_of_this_machine_and_keys_of_the_environment_are_found_and_no_ke
     assert [path for path, _ in asked] == ["/api/tags"]
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("127.0.0.1:{}", 1),
+        ("http://0.0.0.0:{}/", 1),
+        (":{}", 1),
+        ("[::]:{}", 1),
+        ("", 0),
+        ("10.0.0.7:{}", 0),
+        ("127.0.0.1", 0),
+        (":{}0000", 0),
+    ],
+)
+def test_ollama_is_found_at_the_port_that_its_own_variable_names_on_this_machine(said, found):
+    with server({"/api/tags": OLLAMA}) as (port, asked), server({}) as (other, _):
+        assert len(detect({"OLLAMA_HOST": said.format(port)}, other, ())) == len(asked) == found
+
+
 @pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"models": 3}', b'{"models": [3]}', b"{" * 90_000, b" " * 1_000_100, {"data": []}])
 def test_a_server_that_is_something_else_is_not_taken_for_one(answer):
     with server({"/api/tags": answer}) as (port, _):
