@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -37,6 +38,7 @@ _KEPT = 2048
 _ENDED = 256
 """Runs that ended and whose frames are still in memory."""
 _CHILD = "run:"
+_RECORDS = re.compile(r"rlp/runs/(?:trace|run):([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/events")
 
 
 def topic_of(record: Mapping[str, Any]) -> str:
@@ -52,14 +54,9 @@ def run_topic(run_id: str) -> str:
 
 
 def run_of_topic(topic: str) -> str | None:
-    """The run id that a topic names, or None where it is no topic of records."""
-    parts = topic.split("/")
-    if len(parts) != 4 or parts[:2] != ["rlp", "runs"] or parts[3] != "events":
-        return None
-    for prefix in ("trace:", _CHILD):
-        if parts[2].startswith(prefix):
-            return parts[2].removeprefix(prefix)
-    return None
+    """The run id that a topic names, or None where it is no topic of records: an id in capitals, or a part of one, is no run's."""
+    found = _RECORDS.fullmatch(topic)
+    return None if found is None else found[1]
 
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -94,11 +91,7 @@ class Form:
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Form:
         """The form of the run that a record belongs to."""
-        return cls.on(topic_of(record), record)
-
-    @classmethod
-    def on(cls, topic: str, record: Mapping[str, Any]) -> Form:
-        """The form of a run whose topic is known."""
+        topic = topic_of(record)
         trace = bytes.fromhex(record["trace_id"].removeprefix("trace:").replace("-", ""))
         return cls(topic, trace, _pack("meta") + b"\x82" + _pack("topic") + _pack(topic) + _pack("seq"))
 
@@ -214,10 +207,11 @@ class RunFeed:
         """As :class:`runloop.bus.replay.DurableSource`. A run that nobody submitted yet has no records, one that was archived none here."""
         run_id = run_of_topic(topic)
         if run_id is None:
-            hint = "subscribe to rlp/runs/trace:<run id>/events with class durable; anything else is realtime"
+            hint = "subscribe to rlp/runs/trace:<run id>/events with class durable, the id in lower case; anything else is realtime"
             raise InvalidInput(f"the ledger keeps nothing of the topic {topic!r}", code="bus.not_durable", hint=hint)
         tail = self._tails.get(run_id)
         if tail is not None:
+            _check_topic(topic, tail.form)
             found = tail.since(from_seq, limit)
             if found is not None:
                 return found
@@ -241,4 +235,13 @@ class RunFeed:
 
 def _stored_frame(topic: str, event: StoredEvent) -> tuple[int, bytes]:
     record = record_of(event)
-    return record["seq"], Form.on(topic, record).frame(record)
+    form = Form.of(record)
+    _check_topic(topic, form)
+    return record["seq"], form.frame(record)
+
+
+def _check_topic(topic: str, form: Form) -> None:
+    """Refuse a child run's records under the topic of a run, and the other way round: what comes later would not come there."""
+    if topic != form.topic:
+        hint = f"subscribe to {form.topic}; the verb `attach` names the topic of any run"
+        raise InvalidInput(f"the records of this run are not published on {topic!r}", code="bus.not_durable", hint=hint)

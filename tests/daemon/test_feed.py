@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from runloop import rmp
 from runloop.daemon import feed
 from runloop.daemon.feed import RECORD_TTL_MS, RUN_EVENT, Form, RunFeed
+from runloop.errors import InvalidInput
 from runloop.events import OUTER_KEYS
 
 RUN = str(uuid.UUID(int=7))
@@ -173,3 +174,22 @@ async def test_of_runs_that_ended_the_latest_alone_stay_and_nothing_of_one_that_
     taking.put_away(runs[2])
     there = [len(await taking.read(feed.run_topic(run_id), 1, 9)) for run_id in runs]
     assert (there, asked) == ([0, 1, 0], [(runs[0], 1), (runs[2], 1)])
+
+
+@pytest.mark.parametrize("parent", [None, str(uuid.UUID(int=8))])
+async def test_what_is_in_memory_is_read_under_the_topic_of_the_run_alone(parent, asked):
+    taking = feeding(Bus())
+    taking.take(record(1, parent=parent))
+    topics = [f"rlp/runs/trace:{RUN}/events", f"rlp/runs/run:{RUN}/events"]
+    right, wrong = topics if parent is None else topics[::-1]
+    assert len(await taking.read(right, 1, 9)) == 1
+    with pytest.raises(InvalidInput) as caught:
+        await taking.read(wrong, 1, 9)
+    assert (caught.value.code, caught.value.hint.startswith(f"subscribe to {right}"), asked) == ("bus.not_durable", True, [])
+
+
+@pytest.mark.parametrize("name", [f"trace:{RUN[:8]}", f"trace:{RUN[:-1]}F", "trace:", RUN, f"trace:{RUN}0", f"node:{RUN}"])
+async def test_a_topic_of_records_names_a_whole_run_id(name):
+    with pytest.raises(InvalidInput) as caught:
+        await feeding(Bus()).read(f"rlp/runs/{name}/events", 1, 9)
+    assert caught.value.code == "bus.not_durable"

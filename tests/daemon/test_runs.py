@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from runloop.daemon.backlog import READY
+from runloop.errors import RunloopError
 from runloop.kb import Ledger
 
 NOTED = "def run() -> dict:\n    emit.progress('half', 0.5)\n    emit.log('a line')\n    return {'out': {'b': 1.0, 'a': [1, 2.5]}}\n"
@@ -176,6 +177,30 @@ async def test_a_full_daemon_refuses_with_a_time_to_try_again(daemon, words):
         for run in runs:
             await link.ask("cancel", run=run["run_id"])
     assert (error["code"], error["exit_code"], error["retryable"], error["retry_after_ms"] >= 100) == ("daemon.busy", 3, True, True)
+
+
+async def test_records_are_followed_under_their_own_topic_and_another_says_which_one_that_is(daemon, words):
+    daemon.agent("quick", words.quick)
+    daemon.opening("quick")
+    daemon.start()
+    run_id = str(uuid.uuid4())
+    async with daemon.client() as link:
+        records = await link.follow(run_id.upper())
+        with pytest.raises(RunloopError) as capitals:
+            await anext(records)
+        shown = await link.ask("submit", opening="quick", request_id=run_id.upper())
+        ended = await words.to_end(await link.follow(run_id))
+    daemon.stop()
+    daemon.start()
+    wrong = f"rlp/runs/run:{run_id}/events"
+    async with daemon.client() as link:
+        with pytest.raises(RunloopError) as other:
+            await anext(await link.client.subscribe(wrong, "durable", from_seq=1))
+        stored = await words.to_end(await link.follow(run_id))
+    assert (capitals.value.code, "lower case" in capitals.value.hint) == ("bus.not_durable", True)
+    assert (shown["run_id"], stored) == (run_id, ended)
+    assert (other.value.code, other.value.message) == ("bus.not_durable", f"the records of this run are not published on {wrong!r}")
+    assert other.value.hint.startswith(f"subscribe to rlp/runs/trace:{run_id}/events")
 
 
 async def test_a_submission_counts_once_also_after_a_restart(daemon, words):
