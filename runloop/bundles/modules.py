@@ -24,6 +24,23 @@ ABSENT: Final = frozenset(_WITHOUT.split())
 """Modules of a standard library, of whichever Python, that the guest does not have; names that begin with ``_`` are not told apart."""
 ABSENT_BELOW: Final = frozenset({"http.client", "http.server", "unittest.mock", "urllib.request"})
 """Modules that the guest does not have of packages that it has; a file of the bundle can stand in for one."""
+_INSTEAD: Final = {
+    "an agent has no network; use runloop_agent.http": (
+        "socket ssl select selectors socketserver ftplib imaplib poplib smtplib xmlrpc telnetlib nntplib requests httpx aiohttp urllib3 "
+        "http.client http.server urllib.request wsgiref"
+    ),
+    "an agent cannot start processes; use runloop_agent.exec": "subprocess pty pexpect sh",
+    "an agent runs in one thread; nodes of an opening work side by side, and runloop_agent.spawn.opening starts one": (
+        "multiprocessing anyio trio"
+    ),
+    "an agent cannot load native code; only pure-Python packages placed in the bundle import": "ctypes cffi numpy pandas pydantic_core",
+    "an agent has no terminal or screen; use runloop_agent.ask and runloop_agent.emit": (
+        "tkinter turtle turtledemo curses readline idlelib tty termios webbrowser"
+    ),
+    "there is no database in an agent; use runloop_agent.kb": "sqlite3 dbm",
+}
+INSTEAD: Final = {name: said for said, names in _INSTEAD.items() for name in names.split()}
+"""What a run would say of a module that cannot work in any guest, whether or not it lies in the bundle."""
 _GUEST_VERSION: Final = (3, 14, 0)
 _COMPARED: Final = {ast.GtE: operator.ge, ast.Gt: operator.gt, ast.LtE: operator.le, ast.Lt: operator.lt}
 _NEWER: Final = frozenset({"annotationlib", "compression"})

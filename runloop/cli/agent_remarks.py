@@ -43,7 +43,7 @@ def ungranted(root: Path, bundle: Bundle | None) -> list[RunloopError]:
 def modules(root: Path, bundle: Bundle | None) -> list[RunloopError]:
     """The imports with which a Python agent ends before it begins, and the files that no import of it ever reaches."""
     from runloop.bundles.errors import BundleInvalid
-    from runloop.bundles.modules import ABSENT, ABSENT_BELOW, hidden, missing, natives
+    from runloop.bundles.modules import ABSENT, ABSENT_BELOW, INSTEAD, hidden, missing, natives
 
     if bundle is None or bundle.kind != "python":
         return []
@@ -51,16 +51,14 @@ def modules(root: Path, bundle: Bundle | None) -> list[RunloopError]:
     native = natives(bundle.files)
     for name, path, line in missing(bundle.files, bundle.entry):
         message = f"{name} is imported, and neither the guest nor the bundle has it: the agent ends there"
-        hint = "place the package beside agent.py, if it is pure Python"
+        hint = INSTEAD.get(name, "place the package beside agent.py, if it is pure Python")
         if name in native:
             message = f"{name} is imported, and it is native code, which no guest loads: the agent ends there"
             hint = "take a version of the package, or another package, that is pure Python"
         elif name in ABSENT | ABSENT_BELOW:
             stand_in = f"{name.replace('.', '/')}.py"
-            hint = (
-                f"docs/effects.md lists the calls to use instead; where only a package imports it, a file {stand_in} beside agent.py"
-                " can stand in for it"
-            )
+            instead = INSTEAD.get(name, "docs/effects.md lists the calls to use instead")
+            hint = f"{instead}; where only a package imports it, a file {stand_in} beside agent.py can stand in for it"
         found.append(BundleInvalid(message, code="bundle.module_missing", where=Where(file=f"{root}/{path}", line=line), hint=hint))
     for path in hidden(bundle.files, bundle.entry):
         message = "it is never imported: the guest has a module of that name, which comes first"

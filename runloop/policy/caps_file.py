@@ -27,6 +27,20 @@ _TABLE = "capabilities"
 _FS_KEYS = {"fs": False, "fs_ro": False, "fs_rw": True}
 _FLAGS = ("time", "model", "mail", "ask")
 KEYS = (*_FS_KEYS, "net", "exec", "kb_read", "kb_write", "spawn", "secrets", *_FLAGS)
+_READING, _WRITING = "write fs = [DIRECTORY, …], to read below it", "write fs_rw = [DIRECTORY, …], to read and write below it"
+_MEANT = (
+    dict.fromkeys(("fs_read", "files", "file", "read", "filesystem", "paths"), _READING)
+    | dict.fromkeys(("fs_write", "write", "fs_wr"), _WRITING)
+    | dict.fromkeys(("network", "http", "https", "internet", "hosts", "urls", "web", "fetch"), "write net = [HOST, …], to fetch over https")
+    | dict.fromkeys(("shell", "commands", "command", "run", "process", "subprocess"), 'write exec = { commands = [["git", "log"]] }')
+    | dict.fromkeys(("kb", "search", "knowledge"), "write kb_read = [DOMAIN, …], such as notes or contacts")
+    | dict.fromkeys(("models", "llm", "ai"), "write model = true")
+    | dict.fromkeys(("email", "smtp", "send"), "write mail = true")
+    | dict.fromkeys(("sleep", "timer", "timers", "clock"), "write time = true")
+    | dict.fromkeys(("person", "human", "input", "prompt"), "write ask = true")
+    | dict.fromkeys(("agents", "openings"), 'write spawn = ["agent:NAME"]')
+)
+"""What people call a capability that has another name here."""
 
 _DOMAIN = re.compile(r"[a-z][a-z0-9_.-]*")
 _SPAWN = re.compile(r"agent:[A-Za-z0-9_-]+(?:@[A-Za-z0-9_-]+)?|opening:[A-Za-z0-9_-]+")
@@ -53,7 +67,7 @@ def parse_override(text: str, *, file: str | None = None, home: str | None = Non
             hint="begin the file with [capabilities]",
         )
     document.refuse_unknown([_TABLE], code="policy.unknown_key", what="table")
-    document.refuse_unknown(KEYS, _TABLE, code="policy.unknown_key", what="capability")
+    document.refuse_unknown(KEYS, _TABLE, code="policy.unknown_key", what="capability", meant=_MEANT)
     reader = _Reader(document, table, home, env or {})
     return Override(reader.capabilities(), frozenset("fs" if key in _FS_KEYS else key for key in table))
 

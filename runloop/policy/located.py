@@ -41,8 +41,10 @@ class TomlDocument:
                 return Where(file=self.file, line=place[0], column=place[1], key=dotted(path))
         return Where(file=self.file, key=dotted(path) or None)
 
-    def unknown_keys(self, allowed: Iterable[str], *path: str | int, code: str, what: str) -> Iterator[InvalidInput]:
-        """Yield an error for each key of the table at ``path`` that is not in ``allowed``, suggesting the nearest one."""
+    def unknown_keys(
+        self, allowed: Iterable[str], *path: str | int, code: str, what: str, meant: Mapping[str, str] | None = None
+    ) -> Iterator[InvalidInput]:
+        """Yield an error for each key of the table at ``path`` that is not in ``allowed``, suggesting what is ``meant`` or the nearest."""
         table: Any = self.data
         for step in path:
             table = table[step]
@@ -52,11 +54,14 @@ class TomlDocument:
                 from runloop.nearest import did_you_mean
 
                 where = self.where(*path, key)
-                yield InvalidInput(f"unknown {what} {key!r}", code=code, where=where, hint=did_you_mean(key, known))
+                hint = (meant or {}).get(key) or did_you_mean(key, known)
+                yield InvalidInput(f"unknown {what} {key!r}", code=code, where=where, hint=hint)
 
-    def refuse_unknown(self, allowed: Iterable[str], *path: str | int, code: str, what: str) -> None:
+    def refuse_unknown(
+        self, allowed: Iterable[str], *path: str | int, code: str, what: str, meant: Mapping[str, str] | None = None
+    ) -> None:
         """Raise the first error of :meth:`unknown_keys`."""
-        for error in self.unknown_keys(allowed, *path, code=code, what=what):
+        for error in self.unknown_keys(allowed, *path, code=code, what=what, meant=meant):
             raise error
 
 

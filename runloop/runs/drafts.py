@@ -9,7 +9,6 @@ from runloop.dataclass import dataclass
 from runloop.effects.types import dollars
 from runloop.events import NodeResult, final_hash, outputs_hash, value_hash
 from runloop.events.records import AgentRef, ErrorInfo, NodeFinished, NodeStarted, NodeText, RunFinished
-from runloop.openings.remedies import HINTS, RUN_TIMEOUT, SAME_AGAIN
 from runloop.openings.states import NodeDone, NodeRetrying, StartNode, State
 from runloop.runs.history import Spent
 from runloop.runs.recorder import Draft
@@ -146,9 +145,13 @@ class NodeBook:
 
     def _hint_of_run(self, code: str) -> str | None:
         """What to do about the failure that ended the run: that of a node, or the plan's own."""
+        from runloop.openings.remedies import HINTS, RUN_TIMEOUT
+
         return self.hints.get(code) or (RUN_TIMEOUT if code == "timeout" else HINTS.get(code))
 
     def _error(self, node: str, error: Failure, *, retryable: bool | None = None) -> ErrorInfo:
+        from runloop.openings.remedies import HINTS, SAME_AGAIN
+
         known = self.failures.pop(node, None)
         hint = known.hint if known is not None and known.code == error.code else HINTS.get(error.code)
         if known is not None and not known.retryable and self.opening.node(node).retry.max_attempts > 1:

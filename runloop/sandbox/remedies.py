@@ -21,7 +21,8 @@ HINTS: Final = {
 NO_STDIN: Final = "the agent read standard input (descriptor 0), which an agent does not have"
 """What is said where it was read by its number; ``sys.stdin`` is empty."""
 _NO_PROCESS: Final = "fork|forkpty|system|posix_spawnp?|exec\\w+|kill|killpg|waitpid"
-_NO_USER: Final = r"\nRuntimeError: Could not determine home directory|\nOSError: No username set in the environment"
+_NO_HOME: Final = r"\nRuntimeError: Could not determine home directory"
+_NO_USER: Final = r"\nOSError: No username set in the environment"
 _SAID: Final = (
     (
         r"\n(?:FileNotFoundError: \[Errno 44\]|OSError: \[Errno 69\]) ",
@@ -47,6 +48,7 @@ _SAID: Final = (
         "give the agent what it needs under `with` or over an edge: a parameter of its function; runloop_agent.ask asks a person",
     ),
     (r"\nEOFError(?:: EOF when reading a line)?$", "nobody types into an agent; use runloop_agent.ask.person"),
+    (_NO_HOME, "an agent has no environment, and so no home; paths of runloop_agent.files may begin with ~/"),
     (
         rf'  File "<frozen os>", line \d+, in (?:__getitem__|__delitem__)\nKeyError: |{_NO_USER}',
         "an agent has no environment: give values under `with`, and secrets by runloop_agent.secrets",
@@ -62,6 +64,21 @@ _SAID: Final = (
 )
 """By what the message says, of a traceback its last exception or what caused it; what was handled before says nothing."""
 _RESULT: Final = "the result is larger"
+_FORMS: Final = (
+    (r"\bDecimal has no JSON form", "return str() of it, which keeps every digit"),
+    (r"\b(?:date|time|datetime) has no JSON form", "return .isoformat() of it"),
+    (r"\btimedelta has no JSON form", "return .total_seconds() of it"),
+    (r"\b(?:set|frozenset) has no JSON form", "return sorted() or list() of it"),
+    (r"\b(?:bytes|bytearray) has no JSON form", "return .decode() of it, or base64.b64encode(…).decode() where it is no text"),
+    (
+        r"\b(?:generator|map|filter|zip|range|enumerate|reversed|dict_keys|dict_values|dict_items|deque) has no JSON form",
+        "return list() of it",
+    ),
+    (r"\bkeys must be ", "make the keys texts: {str(key): value for key, value in …}"),
+    (r"\bOut of range float values ", "JSON has no NaN and no infinity: return None, or a text"),
+    (r" has no JSON form", "return str() of it, or a dict, list, text or number that you make of it"),
+)
+"""By what the message says of a result that JSON cannot carry."""
 _FRAME: Final = re.compile(r'^(?: *\|)? +File "((?!/python/)[^<"][^"]*)", line (\d+).*\n(?:(?: *\| )?    (.*))?', re.MULTILINE)
 _MOST: Final = 80
 _WORDS: Final = re.compile("|".join(f"({said})" for said, _ in _SAID))
@@ -73,6 +90,8 @@ def hint_of(code: str, message: str) -> str:
     """What the author can do about it; empty where the message says all there is."""
     if code == "guest.output" and message.startswith(_RESULT):
         return "give back less; emit.artifact keeps a document, and files.write a file, of at most 4 MiB each"
+    if code == "guest.result":
+        return next((hint for said, hint in _FORMS if re.search(said, message)), HINTS[code])
     if code in {"guest.exception", "guest.trap"}:
         for exception in reversed(message.rstrip().rpartition(_HANDLED)[2].split(_CAUSED)):
             if found := _WORDS.search(exception):

@@ -2,7 +2,15 @@
 
 import pytest
 
-from runloop.bundles.modules import Import, hidden, missing, natives
+from runloop.bundles.modules import ABSENT, INSTEAD, Import, hidden, missing, natives
+from runloop.sandbox.guest.runloop_guest import frozen
+
+
+def test_what_a_module_cannot_do_in_a_guest_is_said_before_a_run_as_in_one():
+    of_the_guest = {name: said for name, said in frozen.ABSENT.items() if not name.startswith("_") and not name.startswith("concurrent.")}
+
+    assert of_the_guest == INSTEAD
+    assert {"socket", "sqlite3"} <= ABSENT
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def test_build_and_check_remark_on_imports_that_end_the_agent_and_on_files_that_
     rlp("scaffold", "reader", "--no-model")
     bundle = home / ".runloop" / "agents" / "reader"
     (bundle / "agent.py").write_text(
-        "import socket\nimport yaml\nfrom runloop_agent import agent\n\n\n@agent\ndef run(topic):\n    return 1\n"
+        "import socket\nimport yaml\nimport requests\nfrom runloop_agent import agent\n\n\n@agent\ndef run(topic):\n    return 1\n"
     )
     (bundle / "calendar.py").write_text("")
 
@@ -218,13 +218,14 @@ def test_build_and_check_remark_on_imports_that_end_the_agent_and_on_files_that_
     assert (code, [line.partition(": ")[2].replace(f"{bundle}/", "") for line in err.splitlines()]) == (
         0,
         [
-            f"agent.py:1: socket {ends}; docs/effects.md lists the calls to use instead; {stand_in}",
+            f"agent.py:1: socket {ends}; an agent has no network; use runloop_agent.http; {stand_in}",
             f"agent.py:2: yaml {ends}; place the package beside agent.py, if it is pure Python",
+            f"agent.py:3: requests {ends}; an agent has no network; use runloop_agent.http",
             "calendar.py:1: it is never imported: the guest has a module of that name, which comes first; rename it",
         ],
     )
     codes = [each["code"] for each in json.loads(rlp("check", "reader")[1])["agents"][0]["remarks"]]
-    assert codes == ["bundle.module_missing", "bundle.module_missing", "bundle.module_hidden"]
+    assert codes == [*["bundle.module_missing"] * 3, "bundle.module_hidden"]
 
 
 @pytest.mark.usefixtures("compiled")

@@ -62,6 +62,10 @@ def test_hosts_may_be_a_plain_list_and_then_only_over_https():
     [
         ("modle = true", "unknown capability 'modle'", ":2:1, key 'capabilities.modle'", "did you mean 'model'?"),
         ("\n  netw = []", "unknown capability 'netw'", ":3:3, key 'capabilities.netw'", "did you mean 'net'?"),
+        ('fs_read = ["~/notes"]', "unknown capability 'fs_read'", ":2:1, key 'capabilities.fs_read'",
+         "write fs = [DIRECTORY, …], to read below it"),
+        ("network = true", "unknown capability 'network'", ":2:1, key 'capabilities.network'",
+         "write net = [HOST, …], to fetch over https"),
         ("exec = true", "invalid capability entry: exec = true would let the agent run any program", ":2:1, key 'capabilities.exec'",
          'write exec = { commands = [["git", "log"]] }, or leave exec out'),
         ('exec = "git"', "invalid capability entry: exec must be false or a table of commands", ":2:1, key 'capabilities.exec'",

@@ -73,6 +73,36 @@ async def test_who_asks_the_environment_is_told_that_there_is_none(asks, run):
     assert "an agent has no environment" in failed.value.hint
 
 
+@pytest.mark.parametrize("asks", ["home()", "('~/photos').expanduser()"])
+async def test_who_looks_for_the_home_directory_is_told_where_a_path_may_begin_with_it(asks, run):
+    with pytest.raises(GuestError) as failed:
+        await run(f"from pathlib import Path\ndef run():\n    return str(Path{'.' * (asks[0] != '(')}{asks})\n")
+
+    assert failed.value.hint == "an agent has no environment, and so no home; paths of runloop_agent.files may begin with ~/"
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("{'sum': __import__('decimal').Decimal('1.10')}", "return str() of it, which keeps every digit"),
+        ("[__import__('datetime').date(2026, 1, 1)]", "return .isoformat() of it"),
+        ("__import__('datetime').timedelta(1)", "return .total_seconds() of it"),
+        ("{'tags': {'a'}}", "return sorted() or list() of it"),
+        ("b'x'", "return .decode() of it, or base64.b64encode(…).decode() where it is no text"),
+        ("(i for i in [1])", "return list() of it"),
+        ("{}.keys()", "return list() of it"),
+        ("{(1, 2): 3}", "make the keys texts: {str(key): value for key, value in …}"),
+        ("[float('nan')]", "JSON has no NaN and no infinity: return None, or a text"),
+        ("__import__('pathlib').Path('a')", "return str() of it, or a dict, list, text or number that you make of it"),
+    ],
+)
+async def test_a_result_that_json_cannot_carry_is_answered_with_what_makes_one_of_it(value, hint, run):
+    with pytest.raises(GuestError) as failed:
+        await run(f"def run():\n    return {value}\n")
+
+    assert (failed.value.code, failed.value.hint) == ("guest.result", hint)
+
+
 def test_a_result_that_is_too_large_is_not_helped_by_a_higher_limit():
     assert hint_of("guest.output", "the agent put out more than 8388608 bytes") == HINTS["guest.output"]
     assert "limits" not in hint_of("guest.output", accepted(SimpleNamespace(reason=None), "x" * (MAX_REQUEST_BYTES + 1)).text)
