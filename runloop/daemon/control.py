@@ -38,6 +38,7 @@ _MAX_LIST = 1000
 _MAX_LINE = 65_536
 _SHORT_LINE = 1024
 """Characters of a line that is looked at while everything else waits."""
+_DIGITS = 18
 _MAX_BLOB = 4 * 1024 * 1024
 _OPEN_BYTES = 4 * 1024 * 1024
 """Most bytes of what waits for a person in one answer; a frame takes twice as much."""
@@ -337,7 +338,7 @@ def _after(place: str | None) -> tuple[int, str]:
     if place is None:
         return (-1, "")
     asked_ms, colon, approval_id = place.partition(":")
-    if not colon or not asked_ms.isdecimal():
+    if not colon or not asked_ms.isascii() or not asked_ms.isdecimal() or len(asked_ms) > _DIGITS:
         raise reading.bad("after", "give `next` of the answer before")
     return int(asked_ms), approval_id
 

@@ -508,5 +508,6 @@ async def test_what_waits_is_told_in_parts_that_an_answer_can_hold_each_item_onc
     monkeypatch.setattr(asking, "ask", ask)
     found = [each["approval_id"] for each in await asking.approvals()]
     assert (found, [len(part["open"]) for part in parts]) == (everything, [2, 2, 2])
-    with pytest.raises(InvalidInput, match="after cannot be used"):
-        control._after("nonsense")
+    for odd in ("nonsense", ":x", "\u0663:x", "9" * 5000 + ":x"):
+        with pytest.raises(InvalidInput, match="after cannot be used"):
+            control._after(odd)

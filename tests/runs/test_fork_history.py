@@ -152,6 +152,7 @@ def test_a_changed_answer_is_a_point_by_itself(call):
         (None, {}, "fork.point", "--at"),
         ("0", {}, "fork.point", "1 to 16"),
         ("17", {}, "fork.point", "1 to 16"),
+        ("9" * 5000, {}, "fork.point", "1 to 16"),
         ("c", {}, "fork.point", "these did: a, b"),
         (None, {"a/1/2": 1}, "fork.call", "NODE/ATTEMPT/CALL"),
         (None, {"4": 1}, "fork.call", "NODE/ATTEMPT/CALL"),
