@@ -31,6 +31,14 @@ CHANGES = (
     (re.compile(r"[ ─]+"), " "),
 )
 
+ALONE = """
+import runpy
+from runloop.cli import detecting
+detecting.detect.__defaults__ = (9, ())
+runpy.run_module("runloop", run_name="__main__", alter_sys=True)
+"""
+"""`rlp` on a machine where no server has a model, whatever runs on this one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -76,8 +84,9 @@ def terminal(tmp_path, guest_cache):
     programs, runtime = tmp_path / "bin", tmp_path / "run"
     programs.mkdir()
     runtime.mkdir(mode=0o700)
-    for name, module in (("rlp", "runloop"), ("agtop", "runloop.cli.agtop")):
-        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} -P -m {module} "$@"\n')
+    (tmp_path / "rlp.py").write_text(ALONE)
+    for name, how in (("rlp", tmp_path / "rlp.py"), ("agtop", "-m runloop.cli.agtop")):
+        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} -P {how} "$@"\n')
         (programs / name).chmod(0o755)
     (tmp_path / ".bashrc").write_text("PS1='$ '\n")
     env = {
