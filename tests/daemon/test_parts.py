@@ -165,7 +165,17 @@ def test_the_notifier_keeps_quiet_where_nobody_listens_and_its_pipe_gets_one_lin
     with os.fdopen(reading) as pipe:
         assert pipe.read() == '{"ready": true}\n'
     assert (notifier.watchdog_s, notifier.address) == (4.0, None)
-    assert Notifier.of({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "8"}, 7).watchdog_s is None
+    for nobodys in ({"WATCHDOG_USEC": "1", "WATCHDOG_PID": "8"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}):
+        assert Notifier.of(nobodys, 7).watchdog_s is None
+
+
+def test_systemd_hears_at_a_socket_that_is_in_no_directory():
+    name = f"runloop-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(f"\0{name}")
+        notify.settimeout(30)
+        Notifier.of({"NOTIFY_SOCKET": f"@{name}"}, 7).systemd("READY=1", "STATUS=serving")
+        assert notify.recv(4096) == b"READY=1\nSTATUS=serving"
 
 
 async def test_systemd_hears_that_the_loop_turns_twice_in_the_time_that_it_allows(monkeypatch):

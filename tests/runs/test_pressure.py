@@ -8,7 +8,7 @@ from runloop.config import load as load_settings
 from runloop.runs.pressure import Load, Pressure
 from runloop.runs.turns import Turns
 
-STAT = "cpu  {user} 0 0 {idle} {waiting} 0 0 0 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
+STAT = "cpu  {user} 0 0 {idle} {waiting} 0 0 0 {user} 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
 MEMORY = "MemTotal: 1000 kB\nMemFree: 10 kB\nMemAvailable: {free} kB\nHugePages_Total: 0\n"
 STALLED = "some avg10=12.50 avg60=1.00 avg300=0.00 total=1\nfull avg10=7.00 avg60=0.00 avg300=0.00 total=1\n"
 
@@ -54,8 +54,9 @@ def test_where_the_kernel_tells_how_long_the_disk_was_waited_for_that_counts(pro
 
 def test_a_system_without_proc_is_under_no_pressure(tmp_path, settings):
     assert Load(tmp_path / "none").read() == {}
-    (tmp_path / "meminfo").write_text("MemTotal: 5 kB\n")
-    assert Load(tmp_path).read() == {}
+    for told in ("MemTotal: 5 kB\n", "MemTotal: 0 kB\nMemAvailable: 0 kB\n"):
+        (tmp_path / "meminfo").write_text(told)
+        assert Load(tmp_path).read() == {}
 
 
 async def test_by_default_nothing_is_read_and_nobody_waits(settings):
@@ -101,6 +102,8 @@ async def test_a_threshold_that_is_taken_away_ends_the_pressure_at_once(proc, se
     pressure.obey(settings(mem_pct=1))
     pressure.obey(settings())
     assert changes == [("mem_pct 95 above 0",), ()]
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1  # nobody looks any more
 
 
 async def test_the_load_is_looked_at_again_and_again(proc, settings):
