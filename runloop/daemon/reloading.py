@@ -117,8 +117,11 @@ class Reloading:
     async def rescan(self) -> list[Change]:
         """Read agents and openings anew, and tell what changed."""
         async with self._one_at_a_time:
-            changes = await asyncio.to_thread(self._daemon.library.rescan)
-            self._watch_files()
+            return await self._rescan()
+
+    async def _rescan(self) -> list[Change]:
+        changes = await asyncio.to_thread(self._daemon.library.rescan)
+        self._watch_files()
         for change in changes:
             self._tell(change)
         return changes
@@ -131,21 +134,27 @@ class Reloading:
             self._daemon.kb.ledger.poke()
             await self._daemon.reachable.look()
             self._watch_settings()
-            try:
-                loaded = await asyncio.to_thread(self._load)
-            except RunloopError as error:
-                self.config_error = (error, clock_ms())
-                self._tell(Change("config", str(error.where) or "configuration", "broken", error=error))
-                raise
-            repaired, self.config_error = self.config_error is not None, None
-            changed = await self._take_settings(loaded)
-            if changed or repaired:
-                self._tell(Change("config", ", ".join(changed) or "configuration", "loaded"))
-            changes = await self.rescan()
+            async with self._one_at_a_time:
+                changed = await self._read_settings()
+                changes = await self._rescan()
         finally:
             self._notifier.systemd("READY=1")
         logger().info("reloaded", why=why, changed=changed, needs_restart=self.needs_restart, files=len(changes))
         return {"changed": changed, "needs_restart": list(self.needs_restart), "files": [change.shown() for change in changes]}
+
+    async def _read_settings(self) -> list[str]:
+        """The keys that changed. Raises what is wrong with the configuration."""
+        try:
+            loaded = await asyncio.to_thread(self._load)
+        except RunloopError as error:
+            self.config_error = (error, clock_ms())
+            self._tell(Change("config", str(error.where) or "configuration", "broken", error=error))
+            raise
+        repaired, self.config_error = self.config_error is not None, None
+        changed = await self._take_settings(loaded)
+        if changed or repaired:
+            self._tell(Change("config", ", ".join(changed) or "configuration", "loaded"))
+        return changed
 
     async def _take_settings(self, loaded: Settings) -> list[str]:
         """Obey what may change while the daemon runs, and remember what may not; the keys that changed."""

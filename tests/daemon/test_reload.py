@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import threading
 import uuid
 from types import SimpleNamespace
 
@@ -11,7 +12,9 @@ import pytest
 
 from runloop.bundles import load_bundle
 from runloop.bundles.signature import sign
+from runloop.config import load as load_settings
 from runloop.daemon import library
+from runloop.daemon.library import Library
 from runloop.daemon.reloading import Reloading
 from runloop.errors import InvalidInput
 from runloop.openings.fmt import Form, format_opening
@@ -332,6 +335,41 @@ async def test_settings_that_were_saved_before_anybody_watched_are_found_when_th
     reloading._config_changed(set())
     await kept.pop()
     assert len(soon) == reads
+
+
+async def test_settings_that_were_read_before_others_never_count_after_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNLOOP_HOME", str(tmp_path))
+    saved, reading, go, allowed = [7], threading.Event(), threading.Event(), []
+
+    def load():
+        most = saved[-1]
+        if most == 8:
+            reading.set()
+            go.wait(30)
+        return load_settings({"runtime.max_runs": most})
+
+    async def nothing(*_):
+        pass
+
+    daemon = SimpleNamespace(
+        settings=load(), kb=SimpleNamespace(ledger=SimpleNamespace(poke=lambda: None)), reachable=SimpleNamespace(look=nothing),
+        session=SimpleNamespace(reconfigure=nothing), bus=SimpleNamespace(publish=lambda *_: None), people=SimpleNamespace(),
+        hosting=SimpleNamespace(allow=lambda runs, _queued: allowed.append(runs)), library=Library(load(), lambda: 0),
+    )  # fmt: skip
+    log = SimpleNamespace(reopen=lambda: None, configure=lambda _settings: None)
+    reloading = Reloading(daemon, load, log, SimpleNamespace(systemd=lambda *_: None))
+    watchers = reloading.watch()
+    saved.append(8)
+    slow = asyncio.create_task(reloading.reload("first"))
+    await asyncio.to_thread(reading.wait, 30)
+    saved.append(9)
+    quick = asyncio.create_task(reloading.reload("second"))
+    await asyncio.wait({quick}, timeout=0.2)  # whoever did not wait would be done by now
+    go.set()
+    await asyncio.gather(slow, quick)
+    assert (allowed, daemon.settings.get("runtime.max_runs")) == ([8, 9], 9)
+    for watcher in watchers:
+        await watcher.close()
 
 
 def test_an_agent_that_is_only_being_put_together_is_none_yet(tmp_path):
