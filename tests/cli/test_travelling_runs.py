@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from types import SimpleNamespace
@@ -151,6 +152,21 @@ def test_what_is_piped_is_the_same_as_what_is_written(one, two, monkeypatch, tmp
     with file.open() as stream:
         monkeypatch.setattr(sys, "stdin", stream)
         assert two.ok("import", "-")["run_id"] == run_id
+
+
+def test_what_shows_a_run_is_written_for_its_owner_alone_and_a_file_that_is_there_keeps_its_rights(one):
+    run_id, given = one.run(), one.root / "given.rlz"
+    given.touch()
+    given.chmod(0o640)
+    before = os.umask(0)
+    try:
+        made = exported(one, run_id)
+        exported(one, run_id, name="given.rlz")
+        assert one.rlp("run", "./finder.yaml", "--local", "--trace-out", one.root / "trace.json", "-p", "topic=tea")[0] == 0
+    finally:
+        os.umask(before)
+
+    assert [each.stat().st_mode & 0o777 for each in (made, one.root / "trace.json", given)] == [0o600, 0o600, 0o640]
 
 
 def test_a_replay_can_insist_on_the_opening_that_a_file_holds(one):

@@ -211,6 +211,15 @@ async def test_safe_settings_count_at_once_others_are_named_and_a_wrong_file_cha
         broken = await changed(changes, "config", "broken")
         refused = await link.refused("reload")
         kept = await link.ask("status")
+        daemon.configure("runtime: {max_runs: 10}\nmodels: {broker: {providers: [{id: mine, kind: http_ollama}]}}\n")
+        await changed(changes, "config", "broken")
+        no_address = [(await link.refused("reload"))["code"] for _ in range(2)]
+        (problem,) = (found := await link.ask("status"))["problems"]
+        daemon.configure("runtime: {max_runs: 11}\n")
+        await changed(changes, "config", "loaded")
+        repaired = await link.ask("status")
+    assert (no_address, problem["error"]["code"], found["runs"]["max_runs"]) == (["models.settings"] * 2, "models.settings", 9)
+    assert (repaired["runs"]["max_runs"], repaired["problems"]) == (11, [])
     assert (status["runs"]["max_runs"], status["needs_restart"]) == (9, ["kb.events_db"])
     assert (broken["error"]["code"], refused["exit_code"], kept["runs"]["max_runs"], kept["problems"][0]["what"]) == (
         "config.invalid_value", 2, 9, "config",
