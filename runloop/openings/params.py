@@ -116,7 +116,8 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
     for name, value in (given or {}).items():
         key = f"params.{name}"
         if name not in declared:
-            hint = "the opening declares no parameters"
+            handed = f'{name}: "{{{{params.{name}}}}}"'
+            hint = f"the opening declares none: write params: {{{name}: …}} into it, and {handed} under `with` of a node"
             report.add("param", f"unknown parameter '{name}'", None, key=key, hint=hint, near=(str(name), declared))
             continue
         try:

@@ -194,7 +194,8 @@ def test_a_given_parameter_has_no_place_in_the_document_but_a_name():
 def test_an_opening_without_parameters_takes_none():
     [problem] = examine(HEAD + REST, params={"x": 1}).problems
 
-    assert (problem.message, problem.hint) == ("unknown parameter 'x'", "the opening declares no parameters")
+    assert problem.message == "unknown parameter 'x'"
+    assert problem.hint == 'the opening declares none: write params: {x: …} into it, and x: "{{params.x}}" under `with` of a node'
 
 
 def test_templates_cannot_make_a_small_document_huge():
