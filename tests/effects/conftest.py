@@ -1,7 +1,9 @@
 """Contexts, capabilities and server processes for the performers."""
 
 import importlib.util
+import os
 import ssl
+import stat
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,18 @@ def trusting(authority):
 @pytest.fixture(scope="session")
 def serving():
     return load("processes").serving
+
+
+@pytest.fixture
+def durable(monkeypatch):
+    """The names in each directory, by its inode, when they were last made to outlive a loss of power."""
+    names, fsync = {}, os.fsync
+
+    def noted(handle):
+        found = os.fstat(handle)
+        if stat.S_ISDIR(found.st_mode):
+            names[found.st_ino] = set(os.listdir(handle))  # noqa: PTH208 - of a descriptor
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return lambda directory: names.get(directory.stat().st_ino)

@@ -329,6 +329,14 @@ async def test_a_file_too_large_to_keep_is_not_overwritten(write, root, make_ctx
     assert (root / "a.txt").read_text() == "123456"
 
 
+def test_what_another_process_put_there_that_ended_too_early_stays_when_the_power_fails(tmp_path, durable):
+    blobs = FileBlobs(tmp_path / "blobs")
+    path = blobs.path(blake3(b"previous").hexdigest())
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"previous")
+    assert (blobs.put(b"previous"), durable(path.parent)) == (path.name, {path.name})
+
+
 def test_a_new_file_never_replaces_one(tmp_path):
     path = tmp_path / "deep" / "a"
 

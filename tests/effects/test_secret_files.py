@@ -36,6 +36,13 @@ def test_what_is_put_there_is_found_listed_and_removed_and_for_its_owner_alone(f
     assert files.names() == ["models/openai"]
 
 
+def test_what_was_said_to_be_kept_or_removed_stays_so_when_the_power_fails(files, durable):
+    files.put("mail", "pass word")
+    kept = durable(files.root)
+    files.remove("mail")
+    assert (kept, durable(files.root)) == ({"mail"}, set())
+
+
 @given(value=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
 def test_a_value_comes_back_as_it_was_put(tmp_path_factory, value):
     files = FileSecrets(tmp_path_factory.mktemp("secrets"))

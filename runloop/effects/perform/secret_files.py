@@ -53,6 +53,7 @@ class FileSecrets:
     def put(self, secret_id: str, value: str) -> Path:
         """Write the value, in place of any other, whole or not at all; returns where it is. Raises :class:`InvalidInput`."""
         from runloop.effects.perform.storage import write_synced
+        from runloop.kb.database import sync_directory
 
         path = self._path(secret_id)
         if path is None:
@@ -66,6 +67,7 @@ class FileSecrets:
                 staged.replace(path)
             finally:
                 staged.unlink(missing_ok=True)
+            sync_directory(path.parent)
         except OSError as error:
             raise _failed(path, f"cannot be written: {error.strerror}", error) from None
         return path
@@ -74,8 +76,11 @@ class FileSecrets:
         """Remove the file; False where there is none. Raises :class:`InvalidInput`."""
         if (path := self._path(secret_id)) is None:
             return False
+        from runloop.kb.database import sync_directory
+
         try:
             path.unlink()
+            sync_directory(path.parent)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return False
         except OSError as error:

@@ -22,21 +22,22 @@ PRIVATE_FILE = 0o600
 def write_new(path: Path, data: bytes) -> bool:
     """Put the bytes at ``path`` whole or not at all; False, and nothing changed, when the path exists.
 
-    The file is on disk, and its name in the directory, when this returns.
+    The file is on disk, and its name in the directory, when this returns, also where a process wrote it that ended too early.
     """
     make_private(path.parent)
     part = path.with_name(f".{secrets.token_hex(8)}.part")  # without the name, which may be as long as a name can be
+    new = True
     try:
         write_synced(part, data)
         try:
             os.link(part, path)  # fails where the name is taken, unlike a rename
         except FileExistsError:
-            return False
+            new = False
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
     sync_directory(path.parent)
-    return True
+    return new
 
 
 def write_synced(path: Path, data: bytes) -> None:
