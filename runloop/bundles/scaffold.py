@@ -119,8 +119,10 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def _write(bundle: Path, texts: Mapping[str, str], *, home: str | None, env: Mapping[str, str] | None) -> None:
-    staged = bundle.parent / f".{bundle.name}.staging-{os.getpid()}"
+    staged = bundle.parent / f".runloop-{os.urandom(8).hex()}"
     try:
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        staged.mkdir()
         for path, text in texts.items():
             (staged / path).parent.mkdir(parents=True, exist_ok=True)
             (staged / path).write_text(text, "utf-8")

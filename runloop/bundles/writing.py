@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runloop.bundles.errors import BundleInvalid
 from runloop.bundles.manifest import MANIFEST
 from runloop.errors import Where
+from runloop.staged import staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,14 +17,9 @@ if TYPE_CHECKING:
 
 def replace_file(root: Path, name: str, text: str) -> None:
     """Write a file of a bundle beside it and rename it into place, with the manifest's mode, so that no reader meets half of it."""
-    staged = root.parent / f".{root.name}.{name}.{os.getpid()}"
-    with writing(root, name):
-        try:
-            staged.write_text(text, "utf-8")
-            staged.chmod((root / MANIFEST).stat().st_mode & 0o777)
-            staged.replace(root / name)
-        finally:
-            staged.unlink(missing_ok=True)
+    with writing(root, name), staged(root.parent, text.encode()) as own:
+        own.chmod((root / MANIFEST).stat().st_mode & 0o777)
+        own.replace(root / name)
 
 
 @contextmanager

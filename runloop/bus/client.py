@@ -20,7 +20,6 @@ from runloop.bus.errors import DeadlinePassed, Disconnected, from_wire
 from runloop.bus.inbox import Subscription
 from runloop.bus.limits import fair_bytes
 from runloop.bus.message import Message
-from runloop.bus.peers import credentials, require_trusted
 from runloop.bus.pending import Pending
 from runloop.bus.subscription import DURABLE, REALTIME
 from runloop.bus.wire import Wire
@@ -286,6 +285,8 @@ class BusClient:
                     lambda: Wire(self._acks, self._requests, self._subs, self._lost), str(self._path)
                 )
                 try:
+                    from runloop.bus.peers import credentials, require_trusted  # not for who has no daemon
+
                     require_trusted(self._path, credentials(transport.get_extra_info("socket"))[1], others=self._others)
                     hello = frames.Hello(self._hello.role, self._hello.name, self._hello.version, self._hello.token, self.session or None)
                     wire.send(frames.encode(frames.HELLO, hello.payload(), msg_id=self._next_id(), now_ms=_now_ms()))

@@ -42,8 +42,11 @@ def export(
     with finding(run) as found:
         data, missing = _archive(found, select or [], redact=redact, signed=not unsigned)
     if into is not None:
+        from runloop.cli.whole import for_oneself
+
         try:
-            into.write_bytes(data)
+            with open(into, "wb", opener=for_oneself) as file:
+                file.write(data)
         except OSError as error:
             raise InvalidInput(
                 f"{into} cannot be written: {error.strerror}", code="archive.unwritable", hint="name another file with -o"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -161,17 +160,15 @@ def _create(path: Path, text: str, *, force: bool, forcible: bool = True) -> Non
 
 def _replace(path: Path, text: str) -> None:
     """Write beside the place and rename, so that nobody ever reads half a file; rights and links stay."""
+    from runloop.staged import staged
+
     target = followed(path)
-    staged = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        mode = target.stat().st_mode & 0o777 if target.exists() else None
-        staged.write_text(text, "utf-8")
-        if mode is not None:
-            staged.chmod(mode)
-        staged.replace(target)
+        with staged(target.parent, text.encode()) as own:
+            if target.exists():
+                own.chmod(target.stat().st_mode & 0o777)
+            own.replace(target)
     except OSError as error:
-        with suppress(OSError):
-            staged.unlink()
         message = f"cannot write {path}: {error.strerror}"
         raise InvalidInput(message, code="opening.unwritable", where=Where(file=str(path)), hint="check the directory") from None

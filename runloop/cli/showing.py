@@ -239,8 +239,11 @@ def _show_result(screen: Screen, result: RunResult | RemoteResult) -> None:
 
 
 def _write_trace(path: Path, trace: Mapping[str, Any]) -> None:
+    from runloop.cli.whole import for_oneself
+
     try:
-        path.write_text(output.to_json(trace) + "\n", encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=for_oneself) as file:
+            file.write(output.to_json(trace) + "\n")
     except OSError as error:
         message = f"the run ended, but its trace cannot be written: {error.strerror}"
         raise RunloopError(

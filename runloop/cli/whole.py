@@ -22,21 +22,23 @@ def write_whole(path: Path, text: str, *, mode: int = 0o666, new: bool = False) 
     path.parent.mkdir(parents=True, exist_ok=True)
     data = text.encode("utf-8", "surrogateescape")
     if new:
-        _fill(path, data, os.O_EXCL, mode)
+        _fill(path, data, mode)
         return
-    own = path.with_name(f".{path.name}.runloop.{os.getpid()}")
-    _fill(own, data, os.O_TRUNC, mode)
-    try:
+    from runloop.staged import staged
+
+    with staged(path.parent, data, mode) as own:
         if path.exists():
             shutil.copystat(path, own)
         own.replace(path)
-    except BaseException:
-        own.unlink(missing_ok=True)
-        raise
 
 
-def _fill(path: Path, data: bytes, flag: int, mode: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flag, mode)
+def for_oneself(path: str, flags: int) -> int:
+    """Open a file that a person names, as an ``opener``: one that is new is for its owner alone, since it shows what a run said."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _fill(path: Path, data: bytes, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
