@@ -22,6 +22,9 @@ ANSWER = 111
 RUN = 4000
 ENDED = 4001
 
+MAX_ANSWER: Final = 64 << 20
+"""Bytes of a message that answers a call: a text of 8 MiB, the most that one gives, is up to six times as long in JSON."""
+
 _TYPES: Final = {schema: registry.TYPE_OF[schema] for schema in (CONTROL, HOSTCALL, ANSWER, RUN, ENDED)}
 _BEGIN: Final = {schema: b"\x82\xa4type" + msgpack.packb(type_) + b"\xa7payload" for schema, type_ in _TYPES.items()}
 _numbers = itertools.count(1)
@@ -34,16 +37,17 @@ def encode(schema: int, payload: dict[str, Any]) -> bytes:
         body: bytes = _BEGIN[schema] + msgpack.packb(payload)
     except (ValueError, OverflowError, TypeError):
         body = b""  # RMP says what is wrong with it
-    if not 0 < len(body) <= DEFAULT_MAX_BODY:
-        return encode_frame(Envelope(_TYPES[schema], payload), trace_id=0, msg_id=next(_numbers), created_at_ms=now_ms)
+    most = MAX_ANSWER if schema == ANSWER else DEFAULT_MAX_BODY
+    if not 0 < len(body) <= most:
+        return encode_frame(Envelope(_TYPES[schema], payload), trace_id=0, msg_id=next(_numbers), created_at_ms=now_ms, max_body=most)
     return write_header(Header(schema, len(body), now_ms, DEFAULT_TTL_MS, 0, next(_numbers))) + body
 
 
 class Frames:
     """Reads messages from bytes in any slicing; ``unpack`` reads a payload, as strictly as RMP says unless our own parent sent it."""
 
-    def __init__(self, unpack: Unpack) -> None:
-        self._decoder = FrameDecoder()
+    def __init__(self, unpack: Unpack, most: int = DEFAULT_MAX_BODY) -> None:
+        self._decoder = FrameDecoder(most)
         self._unpack = unpack
 
     def feed(self, data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -60,7 +64,7 @@ class Frames:
 
 def from_parent() -> Frames:
     """For a worker: what the pool sends was made by :func:`encode`."""
-    return Frames(msgpack.unpackb)
+    return Frames(msgpack.unpackb, MAX_ANSWER)
 
 
 def from_worker() -> Frames:

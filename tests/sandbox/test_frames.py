@@ -37,6 +37,17 @@ def test_what_rmp_cannot_carry_has_its_name(value):
         frames.encode(frames.RUN, {"x": value})
 
 
+def test_an_answer_has_room_for_the_longest_text_as_json_writes_it():
+    text = "\\u0001" * (8 << 20)
+    raw = frames.encode(frames.ANSWER, {"run": 1, "ok": text})
+
+    assert list(frames.from_parent().feed(raw)) == [(frames.ANSWER, {"run": 1, "ok": text})]
+    with pytest.raises(rmp.BodyTooLarge):
+        list(frames.from_worker().feed(raw))
+    with pytest.raises(rmp.BodyTooLarge):
+        frames.encode(frames.ANSWER, {"x": "y" * frames.MAX_ANSWER})
+
+
 def test_a_message_above_the_limit_is_refused():
     with pytest.raises(rmp.BodyTooLarge):
         frames.encode(frames.RUN, {"x": "y" * rmp.DEFAULT_MAX_BODY})

@@ -197,6 +197,12 @@ def run():
     assert await run(source, data=data) == ["1.2", ["some-pack"], "numpy"]
 
 
+async def test_the_longest_text_that_a_call_gives_reaches_the_agent(run, host):
+    host.answers = {"files.read": {"text": "\n" * (8 << 20)}}
+
+    assert await run("from runloop_agent import files\ndef run(): return len(files.read('~/a.log', max_bytes=8 << 20).text)") == 8 << 20
+
+
 async def test_a_package_makes_a_copy_of_the_parser_of_html_as_markdown_does(run):
     source = """
 import html.parser
