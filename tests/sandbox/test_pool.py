@@ -24,6 +24,7 @@ from tests_sandbox_helpers import START_MS, Host, code_spec, python_spec
 from runloop.errors import InvalidInput, Unavailable
 from runloop.sandbox import Answer, GuestError, Limits, WorkerPool
 from runloop.sandbox import pool as pool_module
+from runloop.sandbox.frames import MAX_ANSWER
 from runloop.sandbox.worker import Worker
 
 LOOP = "def run():\n    while True: pass"
@@ -324,7 +325,7 @@ async def test_what_the_host_raises_comes_out_of_run_and_the_guest_is_stopped(po
 
 async def test_an_answer_that_no_frame_can_carry_comes_out_as_an_error_and_the_worker_goes_on(pool):
     async def hostcall(name: str, args: str) -> Answer:
-        return Answer('"' + "x" * (9 << 20) + '"', START_MS)
+        return Answer('"' + "x" * MAX_ANSWER + '"', START_MS)
 
     before = pool.pids
     with pytest.raises(Exception, match=r"body|large|bytes"):

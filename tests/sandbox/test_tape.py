@@ -17,6 +17,7 @@ from tests_sandbox_helpers import START_MS, Host, code_spec, python_spec
 from runloop.effects.catalogue import CATALOGUE
 from runloop.errors import InvalidInput
 from runloop.sandbox import Answer, CallError, GuestError, Taped, WorkerPool, frames
+from runloop.sandbox.frames import MAX_ANSWER
 from runloop.sandbox.tape import BATCH_CALLS, CHUNK_BYTES, WINDOW_BYTES, WINDOW_ENTRIES, Feed, Player, pack, unpack
 from runloop.sandbox.world import LIVE_NAMES, NAMES
 
@@ -285,7 +286,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 async def test_an_answer_that_no_frame_can_carry_comes_out_as_an_error(pool):
-    host = Journalled(["1"], [("kb.get", "{}", Answer('"' + "x" * (9 << 20) + '"', START_MS))])
+    host = Journalled(["1"], [("kb.get", "{}", Answer('"' + "x" * MAX_ANSWER + '"', START_MS))])
     before = pool.pids
     with pytest.raises(Exception, match=r"body|large|bytes"):
         await pool.run(python_spec(GETS, {"n": 1}), host, host.tape(1))
