@@ -12,7 +12,7 @@ from runloop.daemon.aside import Aside, Asides
 from runloop.daemon.room import on_record
 from runloop.dataclass import dataclass
 from runloop.effects.perform.ports import PersonAnswer, in_time
-from runloop.errors import InvalidInput
+from runloop.errors import InvalidInput, Where
 from runloop.policy import Scope
 from runloop.runs.operator import ApprovalDecision
 from runloop.text import CHANGED
@@ -138,7 +138,8 @@ class People:
             self._given[approval_id] = given
             self._bring(approval_id, parked.root)
         else:
-            raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", hint=_HINT)
+            where = Where(key="approval_id")
+            raise InvalidInput(f"nothing with the id {approval_id!r} is open", code="approval.unknown", where=where, hint=_HINT)
         try:
             await on_record(settled, self.stalled, _LOOKS)
         finally:
@@ -327,23 +328,22 @@ def _check(shown: Mapping[str, Any], given: Answer) -> None:
         options = shown["options"]
         if given.text is None or (options and given.text not in options):
             wanted = "one of " + ", ".join(map(repr, options)) if options else "a text"
-            raise InvalidInput(
-                f"the answer to a question is {wanted}", code="approval.answer", hint="`rlp approve ID --answer TEXT` gives it"
-            )
+            raise _bad_answer("answer", f"the answer to a question is {wanted}", "`rlp approve ID --answer TEXT` gives it")
     elif given.text is not None:
-        raise InvalidInput(
-            "this is not a question: it is approved or rejected", code="approval.answer", hint="`rlp approve ID` or `rlp deny ID`"
-        )
+        raise _bad_answer("answer", "this is not a question: it is approved or rejected", "`rlp approve ID` or `rlp deny ID`")
     elif given.approved is None:
-        raise InvalidInput(
-            "this is approved or rejected, and the answer does neither", code="approval.answer", hint="send `approved`: true or false"
-        )
+        raise _bad_answer("approved", "this is approved or rejected, and the answer does neither", "send `approved`: true or false")
     elif given.approved and given.scope.value not in shown["scopes"]:
         raise InvalidInput(
             f"this cannot be approved with the scope {given.scope.value}: {_why_narrower(given.scope, shown)}",
             code="approval.scope",
+            where=Where(key="scope"),
             hint="use " + " or ".join(shown["scopes"]),
         )
+
+
+def _bad_answer(key: str, message: str, hint: str) -> InvalidInput:
+    return InvalidInput(message, code="approval.answer", where=Where(key=key), hint=hint)
 
 
 def _why_narrower(scope: Scope, shown: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ def test_approvals_questions_and_gates_are_listed_and_decided_by_their_short_nam
     assert "has no scope" in asking.rlp("approve", found["says"]["id"], "--scope", "run").stderr
     assert asking.rlp("approve", found["sender"]["id"], "--scope", "opening", "--reason", "it is ours").returncode == 0
     assert asking.rlp("revise", found["says"]["id"], "shorter,", "please").returncode == 0
-    assert "one of red, blue" in asking.rlp("deny", found["curious"]["id"]).stderr
+    assert "one of 'red', 'blue'" in asking.rlp("deny", found["curious"]["id"]).stderr
     assert asking.rlp("approve", found["curious"]["id"], "--answer", "blue").returncode == 0
     (gate,) = waiting(asking, 1)
     assert asking.rlp("deny", "last", "--reason", "no more").stdout.startswith("reject: ")

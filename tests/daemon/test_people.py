@@ -75,6 +75,22 @@ async def test_an_answer_that_decides_nothing_leaves_the_approval_open(runs):
     assert (caught.value.code, runs.people.open_count) == ("approval.answer", 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "key"),
+    [
+        (ASKED.approval_id, Answer(), "approved"),
+        (ASKED.approval_id, Answer(approved=True, text="yes"), "answer"),
+        (ASKED.approval_id, Answer(approved=True, scope=Scope.ALWAYS), "scope"),
+        ("nothing", Answer(approved=True), "approval_id"),
+    ],
+)
+async def test_an_answer_that_does_not_count_names_the_field_that_is_wrong(runs, name, given, key):
+    await runs.parks()
+    with pytest.raises(InvalidInput) as caught:
+        await runs.people.answer(name, given)
+    assert caught.value.where.key == key
+
+
 async def test_what_is_asked_stays_open_while_its_run_is_put_aside_and_the_answer_brings_the_run_back(runs):
     await runs.parks()
     assert [each["approval_id"] for each in runs.people.listing()] == [ASKED.approval_id]

@@ -308,9 +308,10 @@ async def test_a_question_is_answered_from_another_connection_and_the_first_answ
         late = await link.refused("answer", approval_id=opened["approval_id"], answer="red")
         found = await words.to_end(records)
     outputs = [record["meta"]["outputs"] for record in found if record["kind"] == "node.finished"]
-    assert (opened["question"], wrong["code"], late["code"], outputs) == (
+    assert (opened["question"], wrong["code"], wrong["where"], late["code"], outputs) == (
         "Which one?",
         "approval.answer",
+        {"key": "answer"},
         "approval.unknown",
         [{"out": ["blue"]}],
     )
