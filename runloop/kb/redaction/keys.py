@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _ARMOUR = lazy(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z)", re.DOTALL
 )
-_JWT = r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+_JWT = (
+    r"eyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # without an end of the first part, each `eyJ` would look to the text's
+)
 
 # Beginning → what follows it; each is documented by whoever issues it
 _ISSUED: tuple[tuple[str, str], ...] = (
@@ -85,6 +87,8 @@ _PLACEHOLDER = lazy(
 _VALUE = lazy(r"[A-Za-z0-9_\-./+=~:%!@#$^&*]+")
 _HEX_HASH = lazy(r"(?:[a-z0-9]+:)?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _SIGNS = frozenset("!#$%^&*+~?@")
+_TELLING = 256
+"""How much of a value is looked at sign by sign: as much as keys have. Names may stand in it that are given the rest of it, each anew."""
 
 
 def mask_keys(text: str, salt: str) -> str:
@@ -171,6 +175,7 @@ def _is_strong(value: str) -> bool:
     """Whether a value looks like a key: long, of several sorts of signs, without an order; a hash of usual length is none."""
     if len(value) < 8 or not _VALUE.fullmatch(value) or _HEX_HASH.fullmatch(value) or value.startswith(("./", "/", "http:", "https:")):
         return False
+    value = value[:_TELLING]
     sorts = sum(any(test(sign) for sign in value) for test in (str.islower, str.isupper, str.isdigit))
     if sorts < 2 or not any(sign.isdigit() for sign in value):
         return len(value) >= 20 and sorts >= 2 and _entropy(value) >= 3.5 and not _is_path(value)

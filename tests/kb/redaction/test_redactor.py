@@ -135,6 +135,19 @@ def test_a_long_text_takes_time_in_proportion_to_its_length():
         masked(piece * (20_000 // len(piece)))
 
 
+@pytest.mark.parametrize("piece", ["eyJx-", "ghp_eyJ", "eyJa_key_"])
+def test_what_only_begins_as_a_key_again_and_again_takes_no_longer(piece):
+    text = piece * (1_000_000 // len(piece))
+    assert masked(text) == text
+
+
+def test_of_a_long_value_the_beginning_tells_and_all_is_masked():
+    strong = "aB3-x9Zq7LmN2" * 100
+    assert masked(f"api_key={strong}").startswith("api_key=[key:")
+    assert strong[-40:] not in masked(f"api_key={strong}")
+    assert "eyJhbGciOiJIUzI1NiJ9" not in masked(f"see eyJhbGciOiJIUzI1NiJ9.{'eyJzdWIiOiIxMjM0NTY3ODkwIn0' * 500}.dozjgNryP4J3jVmNHl0w")
+
+
 LOCALS = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyzABCZ0123456789._+-éüß用"), min_size=2, max_size=30).filter(
     lambda text: text[0] not in ".-" and text[-1] != "."
 )
