@@ -147,6 +147,7 @@ def _beside(path: Path) -> Path:
 
 
 def _prepare(directory: Path, group: int | None) -> None:
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
     try:
         if group is None:
             make_private(directory.parent)
@@ -168,6 +169,8 @@ def _prepare(directory: Path, group: int | None) -> None:
     else:
         if group is not None:
             _share(directory, group)
+            for each in missing:  # whatever the umask is, which is 077 in a daemon
+                each.chmod(0o750 if each == directory else 0o711)
 
 
 def _share(path: Path, group: int) -> None:

@@ -286,11 +286,17 @@ def test_a_group_that_this_user_is_not_in_is_named_and_leaves_no_socket(tmp_path
     listen(tmp_path / "run" / "rmp.sock").close()
 
 
-def test_in_system_mode_the_group_may_connect(tmp_path):
-    path = tmp_path / "run" / "rmp.sock"
-    listener = listen(path, group=os.getgid())
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_in_system_mode_the_group_may_connect(tmp_path, umask):
+    path = tmp_path / "srv" / "run" / "rmp.sock"
+    before = os.umask(umask)
+    try:
+        listener = listen(path, group=os.getgid())
+    finally:
+        os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
+    assert stat.S_IMODE((tmp_path / "srv").stat().st_mode) & 0o011 == 0o011
     listener.close()
 
 
