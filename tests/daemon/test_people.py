@@ -149,15 +149,45 @@ async def test_what_a_run_asked_before_can_be_answered_until_it_asks_it_again(ru
     assert runs.people.open_count == 0
 
 
-async def test_an_answer_to_what_a_run_did_not_come_to_ask_again_is_refused(runs):
+@pytest.mark.parametrize(
+    ("why", "said"), [(None, "the run ended before"), (InvalidInput("another daemon has it", code="run.driven"), "another daemon has it")]
+)
+async def test_an_answer_to_what_a_run_did_not_come_to_ask_again_is_refused(runs, why, said):
     runs.people.put_aside("run", [question()])
     runs.people.bring_back("run")
     answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
     await settle()
-    runs.people.done("run")
-    with pytest.raises(InvalidInput, match="the run ended before"):
+    runs.people.done("run", why)
+    with pytest.raises(InvalidInput, match=said):
         await answering
     assert (runs.people.open_count, runs.people._given) == (0, {})
+
+
+async def test_the_first_answer_to_what_a_parked_run_asks_counts_though_the_run_has_not_heard_it(runs):
+    runs.people.put_aside("run", [question()])
+    answering = asyncio.create_task(runs.people.answer(ASKED.approval_id, Answer(approved=True)))
+    await settle()
+    with pytest.raises(InvalidInput, match="is open") as caught:
+        await runs.people.answer(ASKED.approval_id, Answer(approved=False))
+    runs.people.bring_back("run")
+    decided = await runs.people.decide(ASKED)
+    runs.people.take({"kind": "approval.decided", "run_id": "run", "meta": {"approval_id": ASKED.approval_id}})
+    assert (caught.value.code, decided.approved, (await answering)["approval_id"]) == ("approval.unknown", True, ASKED.approval_id)
+
+
+async def test_of_two_who_answer_at_once_each_hears_of_their_own_answer(runs):
+    other = replace(ASKED, approval_id="run/b/1/1", node="b")
+    asking = [await runs.asks(), asyncio.create_task(runs.people.decide(other))]
+    await settle()
+    answering = [asyncio.create_task(runs.people.answer(each.approval_id, Answer(approved=True))) for each in (ASKED, other)]
+    await settle()
+    await asyncio.gather(*asking)
+    for kind, each in (("approval.decided", ASKED), ("approval.expired", other)):
+        runs.people.take({"kind": kind, "run_id": "run", "meta": {"approval_id": each.approval_id}})
+        await settle()
+    assert (await answering[0])["node"] == "a"
+    with pytest.raises(InvalidInput, match="closed before the answer was heard"):
+        await answering[1]
 
 
 async def test_what_was_decided_otherwise_meanwhile_is_not_open_any_more(runs):
