@@ -145,13 +145,12 @@ class Reloading:
     async def _read_settings(self) -> list[str]:
         """The keys that changed. Raises what is wrong with the configuration."""
         try:
-            loaded = await asyncio.to_thread(self._load)
+            changed = await self._take_settings(await asyncio.to_thread(self._load))
         except RunloopError as error:
             self.config_error = (error, clock_ms())
             self._tell(Change("config", str(error.where) or "configuration", "broken", error=error))
             raise
         repaired, self.config_error = self.config_error is not None, None
-        changed = await self._take_settings(loaded)
         if changed or repaired:
             self._tell(Change("config", ", ".join(changed) or "configuration", "loaded"))
         return changed
@@ -164,9 +163,10 @@ class Reloading:
         changed = [path for path in differing if loaded.explain(path).key.reloadable]
         if changed:
             kept = {path: old.resolved[path] for path in self.needs_restart}
-            self._daemon.settings = replace(loaded, resolved={**loaded.resolved, **kept})
-            self._daemon.library.change(self._daemon.settings)
-            await self._daemon.session.reconfigure(self._daemon.settings, self._daemon.library)
+            settings = replace(loaded, resolved={**loaded.resolved, **kept})
+            await self._daemon.session.reconfigure(settings, self._daemon.library)
+            self._daemon.settings = settings
+            self._daemon.library.change(settings)
             self._daemon.people.wait_ms = self._daemon.settings.get("security.approval_wait_ms")
             self._daemon.hosting.allow(self._daemon.settings.get("runtime.max_runs"), self._daemon.settings.get("runtime.max_queued_runs"))
             self._log.configure(self._daemon.settings)

@@ -66,9 +66,11 @@ class Session:
         self._world.kept.forget_guests_but({each.guest for each in unfinished if each.guest is not None} | {guest_digest()})
 
     async def reconfigure(self, settings: Settings, lookup: Lookup) -> None:
-        """Let new runs obey ``settings``; those that have begun keep what they began with."""
-        self._world.settings = settings
-        self.manager.services = self._world.services(lookup)
+        """Let new runs obey ``settings``; those that have begun keep what they began with.
+
+        Raises what is wrong with the models, and changes nothing then.
+        """
+        self.manager.services = self._world.services(settings, lookup)
         self._world.fill(self.manager)
         self.pressure.obey(settings)
         self.manager.services.turns.allow(*node_limits(settings, self.pool, self.pressure))
@@ -115,13 +117,13 @@ async def session(
         stack.callback(ledger.hand_over)
         if on_stall is not None:
             ledger.watch(on_stall)
-        world = _World(settings, kb, ledger, pool, operator or Nobody(), turns, models, owner)
+        world = _World(kb, ledger, pool, operator or Nobody(), turns, models, owner)
         stack.push_async_callback(world.close_brokers)
         stack.push_async_callback(pool.close)
         pool.launch()  # the processes start while the rest is made
         starting = asyncio.ensure_future(pool.start())
         stack.push_async_callback(end_tasks, starting)
-        manager = RunManager(world.services(lookup or DiskLookup(settings)))
+        manager = RunManager(world.services(settings, lookup or DiskLookup(settings)))
         world.fill(manager)
         await starting
         yield Session(manager, kb, pool, models, pressure, owner, world)
@@ -132,7 +134,6 @@ async def session(
 class _World:
     """What outlives a change of the settings, and what is made anew by one."""
 
-    settings: Settings
     kb: KnowledgeBase
     ledger: AsyncLedger
     pool: WorkerPool
@@ -141,15 +142,16 @@ class _World:
     models: Turns
     owner: Owner
     brokers: list[Broker] = field(default_factory=list)
+    settings: Settings = field(init=False)
     store: SecretStore = field(init=False)
     kept: KeptOnDisk = field(init=False)
 
-    def services(self, lookup: Lookup) -> Services:
-        """The services of runs that begin from now on, still without performers: see :meth:`fill`."""
-        settings = self.settings
+    def services(self, settings: Settings, lookup: Lookup) -> Services:
+        """The services of runs that begin from now on, still without performers: see :meth:`fill`. Raises what is wrong with the models."""
+        store = secret_store(settings)
+        broker = _broker(settings, store)
+        self.settings, self.store = settings, store
         self.kept = KeptOnDisk(settings.directories.pog / KEPT, DiskLookup(settings).narrowed, partial(load_at, settings))
-        self.store = secret_store(settings)
-        broker = _broker(settings, self.store)
         self.brokers.append(broker)
         runs = OwnRuns(self.kb)
         return Services(

@@ -63,7 +63,8 @@ class Daemon:
 
     def configure(self, text):
         self.state.mkdir(exist_ok=True, mode=0o700)
-        (self.state / "config.yaml").write_text(textwrap.dedent(text))
+        (self.state / "config.new").write_text(textwrap.dedent(text))
+        (self.state / "config.new").replace(self.state / "config.yaml")  # nobody reads half of it
 
     def agent(self, name, code, caps=""):
         directory = self.state / "agents" / name
