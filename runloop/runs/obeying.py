@@ -64,7 +64,10 @@ def protected_paths(settings: Settings) -> tuple[str, ...]:
     directories, state = settings.directories, settings.base.state
     own = [
         *(directories.pog, directories.agents, directories.openings, directories.token, directories.outbox, directories.cache),
-        *(state / name for name in ("secrets", "keys", "policy-overrides", "config.yaml", "sock", GRANTS)),
+        *(
+            state / name
+            for name in ("secrets", "keys", "policy-overrides", "config.yaml", "sock", "backups", "log", "router.hints", GRANTS)
+        ),
         settings.get("security.secrets.root"),
         *settings.base.user_files,
         SYSTEM_CONFIG,
