@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 TOPIC = "rlp/ctrl"
 _SCHEMA: Final = ID_OF["intent.ctrl.request.v1"]
-_MAX_LIST = 1000
 _MAX_LINE = 65_536
 _SHORT_LINE = 1024
-"""Characters of a line that is looked at while everything else waits."""
+_SHORT_PATH = 8192
+"""Characters of a line, and of the directories where its program is looked for, that are looked at while everything else waits."""
 _DIGITS = 18
 _MAX_BLOB = 4 * 1024 * 1024
 _OPEN_BYTES = 4 * 1024 * 1024
@@ -121,7 +121,7 @@ class Control:
             agents[name] = bundle
         session = peer.session if reading.flag(fields, "attended") else None
         request = ForkRequest(
-            self._daemon.hosting.roster.run_id_of(str(reading.text(fields, "run"))),
+            self._daemon.hosting.roster.run_id_of(str(reading.run(fields))),
             reading.text(fields, "at", optional=True, empty=True),  # no point of any run, which is told as other such are
             reading.map_in(fields, "params"),
             reading.map_in(fields, "answers"),
@@ -137,8 +137,8 @@ class Control:
     async def describe_agents(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Version, digest, ports and schema of agents (spec 6.1)."""
         wanted = reading.maps_in(fields, "agents", form := "{name, variant?}")
-        if not 0 < len(wanted) <= _MAX_LIST:
-            raise reading.bad("agents", f"give a list of 1 to {_MAX_LIST} {form}")
+        if not wanted:
+            raise reading.bad("agents", f"give a list of 1 to {reading.MAX_LIST} {form}")
         found = []
         for ref in wanted:
             name, variant = str(reading.text(ref, "name")), reading.text(ref, "variant", optional=True)
@@ -167,8 +167,8 @@ class Control:
             reading.text(fields, "opening", optional=True),
             reading.number(fields, "since_ms", None),
             reading.number(fields, "until_ms", None),
-            reading.text(fields, "text", optional=True),
-            reading.number(fields, "limit", 50, low=1, high=_MAX_LIST) or 50,
+            reading.sought(fields, "text"),
+            reading.number(fields, "limit", 50, low=1, high=reading.MAX_LIST) or 50,
             reading.number(fields, "offset", 0) or 0,
             living=frozenset(living_owners(self._daemon.kb.root)),
             here={run_id: each["state"] for run_id, each in here.items()},
@@ -179,19 +179,19 @@ class Control:
 
     async def cancel(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Stop a run."""
-        return await self._daemon.changing.cancel(str(reading.text(fields, "run")), reading.reason(fields, "cancelled by an operator"))
+        return await self._daemon.changing.cancel(str(reading.run(fields)), reading.reason(fields, "cancelled by an operator"))
 
     async def pause(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Let a run, or with ``all`` every run, begin nothing new."""
         if reading.flag(fields, "all"):
             return {"runs": await self._daemon.changing.pause_all(reading.reason(fields, "paused by an operator"))}
-        return await self._daemon.changing.pause(str(reading.text(fields, "run")), reading.reason(fields, "paused by an operator"))
+        return await self._daemon.changing.pause(str(reading.run(fields)), reading.reason(fields, "paused by an operator"))
 
     async def resume(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """Let it go on."""
         if reading.flag(fields, "all"):
             return {"runs": await self._daemon.changing.resume_all(reading.reason(fields, "resumed by an operator"))}
-        return await self._daemon.changing.resume(str(reading.text(fields, "run")), reading.reason(fields, "resumed by an operator"))
+        return await self._daemon.changing.resume(str(reading.run(fields)), reading.reason(fields, "resumed by an operator"))
 
     async def attach(self, fields: Mapping[str, Any], peer: Peer) -> dict[str, Any]:
         """Which subscription shows a run; ``attended`` says that a person follows there and can be asked.
@@ -199,7 +199,7 @@ class Control:
         Whoever wants to begin behind the run's last record begins with its end, or with the next one where it has none.
         """
         roster = self._daemon.hosting.roster
-        run_id = roster.run_id_of(str(reading.text(fields, "run")))
+        run_id = roster.run_id_of(str(reading.run(fields)))
         from_seq = reading.count(fields, "from_seq", 1, 1)
         state = await roster.state_of(run_id)
         if reading.flag(fields, "attended") and roster.find(run_id) is not None:
@@ -225,7 +225,7 @@ class Control:
 
     async def approvals(self, fields: Mapping[str, Any], _peer: Peer) -> dict[str, Any]:
         """What waits for a person, as much as an answer can hold; ``next`` is where to go on."""
-        run, after = reading.text(fields, "run", optional=True), _after(reading.text(fields, "after", optional=True))
+        run, after = reading.run(fields, optional=True), _after(reading.text(fields, "after", optional=True))
         root = None if run is None else self._daemon.hosting.roster.run_id_of(run)
         return await asyncio.to_thread(_open, self._daemon, root, after)
 
@@ -283,7 +283,8 @@ class Control:
         if self._routing is None or self._routing[0] is not settings:
             self._routing = (settings, settings_of(settings))
         looking = partial(route_reply, line, facts({}, given), self._routing[1], explain=True)
-        reply = looking() if len(line) <= _SHORT_LINE else await self._lookups.look(peer, lambda: asyncio.to_thread(looking))
+        quick = len(line) <= _SHORT_LINE and len(given["path"]) <= _SHORT_PATH
+        reply = looking() if quick else await self._lookups.look(peer, lambda: asyncio.to_thread(looking))
         if reading.flag(fields, "brief"):
             del reply["features"]
         return reply

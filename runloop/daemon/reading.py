@@ -14,6 +14,9 @@ from runloop.events.traceparent import origin_of
 _PATH_BYTES: Final = 4096
 _PART_BYTES: Final = 255
 _SAID_CHARACTERS: Final = 16_384
+_RUN_CHARACTERS: Final = 64
+_SOUGHT_CHARACTERS: Final = 1024
+MAX_LIST: Final = 1000
 
 
 def bad(key: str, hint: str, *, missing: bool = False) -> InvalidInput:
@@ -40,8 +43,10 @@ def maps_in(fields: Mapping[str, Any], key: str, form: str) -> list[dict[str, An
     value = fields.get(key)
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value[:MAX_LIST]):
         raise bad(key, f"give a list of {form}")
+    if len(value) > MAX_LIST:
+        raise bad(key, f"give at most {MAX_LIST} {form}")
     return value
 
 
@@ -103,6 +108,16 @@ def directory(fields: Mapping[str, Any], key: str) -> Path:
     if not path.is_absolute() or "\0" in str(path) or any(len(os.fsencode(part)) > _PART_BYTES for part in path.parts):
         raise bad(key, "give an absolute path")
     return path
+
+
+def run(fields: Mapping[str, Any], *, optional: bool = False) -> str | None:
+    """What names a run: its id, the beginning of one, its trace id, or ``last``; None where it may be left out."""
+    return text(fields, "run", optional=optional, most=_RUN_CHARACTERS)
+
+
+def sought(fields: Mapping[str, Any], key: str) -> str | None:
+    """Words to look for; None where they are left out."""
+    return text(fields, key, optional=True, most=_SOUGHT_CHARACTERS)
 
 
 def said(fields: Mapping[str, Any], key: str) -> str | None:

@@ -99,8 +99,13 @@ async def test_a_turn_lasts_as_long_as_its_thread_also_where_nobody_waits_for_th
     assert begun == [1, 2]
 
 
-@pytest.mark.parametrize(("length", "in_a_thread"), [(1_024, False), (1_025, True)])
-async def test_where_a_long_line_goes_is_looked_up_beside_everything_else(monkeypatch, tmp_path, length, in_a_thread):
+@pytest.mark.parametrize(
+    ("length", "path", "in_a_thread"),
+    [(1_024, "/bin", False), (1_025, "/bin", True), (9, "/bin" * 2_048, False), (9, "/bin" * 2_049, True)],
+)
+async def test_where_a_long_line_or_one_in_many_places_goes_is_looked_up_beside_everything_else(
+    monkeypatch, tmp_path, length, path, in_a_thread
+):
     broker = SimpleNamespace(sessions={"a"})
     control = Control(SimpleNamespace(bus=SimpleNamespace(broker=broker, room=at_once), settings=load(env={"HOME": str(tmp_path)})))
     where, decide = [], reply.route_reply
@@ -110,6 +115,6 @@ async def test_where_a_long_line_goes_is_looked_up_beside_everything_else(monkey
         return decide(*given, **more)
 
     monkeypatch.setattr(reply, "route_reply", looking)
-    asked = {"line": ("ls;" * length)[:length], "facts": {"cwd": "/", "path": "/bin"}, "brief": True}
+    asked = {"line": ("ls;" * length)[:length], "facts": {"cwd": "/", "path": path}, "brief": True}
     found = await control.route(asked, Peer(1, 1, 1, session="a"))
     assert (found["route"], "features" in found, where[0] is not threading.current_thread()) == ("shell", False, in_a_thread)

@@ -369,6 +369,18 @@ async def test_a_client_without_the_token_changes_nothing(daemon, verb):
         ({"verb": "fork", "run": "last", "request_id": str(uuid.uuid4()), "agents": [{"name": "x", "path": "/a\0b"}]}, "ctrl.invalid"),
         ({"verb": "submit", "opening": "none", "request_id": str(uuid.uuid4())}, "opening.not_found"),
         ({"verb": "list", "limit": 0}, "ctrl.invalid"),
+        ({"verb": "list", "text": "word " * 205}, "ctrl.invalid"),
+        ({"verb": "attach", "run": "f" * 65}, "ctrl.invalid"),
+        ({"verb": "approvals", "run": "f" * 65}, "ctrl.invalid"),
+        (
+            {
+                "verb": "submit",
+                "opening": "assistant",
+                "request_id": str(uuid.uuid4()),
+                "agent_digests": [{"name": "x", "digest": "y"}] * 1001,
+            },
+            "ctrl.invalid",
+        ),
         ({"verb": "list", "state": "odd"}, "ctrl.invalid"),
         ({"verb": "attach", "run": "ffffffff"}, "run.unknown"),
         ({"verb": "attach", "run": "last", "from_seq": 0}, "run.unknown"),
