@@ -199,6 +199,57 @@ async def test_guests_for_which_there_is_no_place_begin_when_others_end(cache_di
         assert [done.result_json for done in await asyncio.wait_for(asyncio.gather(*runs), 60)] == ["1"] * 40
 
 
+async def test_those_who_wait_for_a_place_get_one_in_the_order_in_which_they_came(cache_dir):
+    came, got = [], []
+
+    @contextlib.contextmanager
+    def waiting(number):
+        came.append(number)
+        yield
+        got.append(number)
+
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
+        await pool.prepare()
+        spec = python_spec("def run(): return 1")
+        runs = [asyncio.create_task(pool.run(spec, Host(), (), lambda _tried, number=number: waiting(number))) for number in range(40)]
+        await asyncio.sleep(0)
+        first = list(came)  # who had a place at once may be given back later, and goes before them
+        await asyncio.gather(*runs)
+    assert len(first) > 10
+    assert [number for number in dict.fromkeys(got) if number in first] == first
+
+
+async def test_places_of_those_who_left_just_when_they_got_them_go_to_others(cache_dir):
+    quick = code_spec("wasm32-wasip1", bytes(wasmtime.wat2wasm(QUICK)))
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool, asyncio.timeout(60):
+        await pool.prepare(quick)
+        runs = [asyncio.create_task(pool.run(quick, Host())) for _ in range(60)]
+        await asyncio.sleep(0)
+        assert pool.in_line > 40
+        while before := pool.in_line:
+            await asyncio.sleep(0)
+            for task in runs[60 - before : 60 - pool.in_line]:  # a place was found for them; they have not heard of it
+                task.cancel()
+        await asyncio.wait(runs)
+        assert sum(task.cancelled() for task in runs) > 40
+        assert (await pool.run(quick, Host())).result_json == "42"
+
+
+async def test_who_was_stopped_while_waiting_for_somebody_leaves_the_worker_as_many_places_as_before(cache_dir):
+    async with WorkerPool(cache_dir, workers=1, threads=1) as pool:
+        host, places = Slow(), pool.places
+        waiting = [asyncio.create_task(pool.run(python_spec(WAIT), host)) for _ in range(20)]
+        await until(lambda: host.count == 20)
+        for task in waiting:
+            assert await stopped(task)
+        runs = [asyncio.create_task(pool.run(python_spec(LOOP), Host())) for _ in range(40)]
+        await until(lambda: pool.in_line)
+        assert pool.live <= places
+        for task in runs:
+            task.cancel()
+        await asyncio.wait(runs)
+
+
 async def test_a_worker_gets_many_quick_guests_ahead_and_few_that_take_long(cache_dir):
     import wasmtime
 
