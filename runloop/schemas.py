@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from functools import cache, lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _MEMORY = 1 << 20
 """Bytes that a pattern may take once it is compiled, and so a bound of its time for each character."""
 MOST_STEPS: Final = 4_000_000
 """How much may be looked at to check one value, in some seconds. Counted and not measured, so that it ends at the same place everywhere."""
+MOST_PARTS: Final = 10_000
+"""Objects of a schema: to check that each is one takes half a millisecond."""
 _STEP_BYTES: Final = 64
 """So much of a value counts as a step each time it is looked at, or told."""
 _PART_STEPS: Final = 8
@@ -39,6 +42,9 @@ def faults(schema: Any) -> Iterator[tuple[str, Path]]:
     """Why ``schema`` cannot be used, each with the path to the part that is wrong."""
     from jsonschema import Draft202012Validator, FormatChecker, SchemaError
 
+    if sum(1 for _ in islice(_parts(schema, ()), MOST_PARTS + 1)) > MOST_PARTS:
+        yield f"a schema has at most {MOST_PARTS:,} parts; say once under $defs what is there more often", ()
+        return
     formats = FormatChecker.checkers.keys() - {"regex"}
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=tuple(formats)))

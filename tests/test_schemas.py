@@ -91,6 +91,13 @@ def test_a_part_that_names_its_dialect_is_checked_by_the_same_rules(dialect):
         assert len(messages(schema, {"text": "a" * 100_000 + "!"})) == 1
 
 
+def test_a_schema_of_very_many_parts_is_refused_before_each_is_looked_at():
+    many = {"anyOf": [{"type": "string"}] * 1_000_000}
+
+    assert [*faults(many)] == [("a schema has at most 10,000 parts; say once under $defs what is there more often", ())]
+    assert [*faults({"anyOf": [{"minLength": least} for least in range(500)]})] == []
+
+
 def test_what_must_not_be_there_twice_is_looked_up():
     many = [{"email": f"{number}@example.org"} for number in range(100_000)]
 
