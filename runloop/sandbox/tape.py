@@ -24,6 +24,8 @@ CHUNK_BYTES = 1 << 18
 BATCH_CALLS = 64
 BATCH_BYTES = 1 << 16
 """Size at which the worker sends the calls it has answered."""
+LIVE_AHEAD = 64
+"""Of so many lines and progress reports in a row one waits for its answer, so that no guest floods the pool."""
 
 
 def pack(answer: Answer) -> dict[str, Any]:
@@ -80,7 +82,12 @@ class Feed:
             yield chunk
 
     def tell(self, name: str) -> None:
-        """Take note of a call that the worker says it answered; raises ValueError for one that it had no answer to."""
+        """Take note of a call that the worker says it answered; raises ValueError for one that it had no answer to.
+
+        The answer to a line or a report is always the same, so a worker has it; while there is a tape it tells of none.
+        """
+        if name in LIVE_NAMES and self._told == len(self._tape):
+            return
         if self._told >= self._sent:
             raise ValueError(f"a worker answered {name!r} from a tape that it does not have")
         expected = self._tape[self._told].name
@@ -90,6 +97,8 @@ class Feed:
 
     def compared(self) -> None:
         """Take note that the oldest told call has been compared."""
+        if self._compared == len(self._tape):
+            return  # it was a line or a report
         self._ahead_bytes -= _size(self._tape[self._compared])
         self._compared += 1
 
@@ -112,15 +121,20 @@ class Player:
         self._entries: collections.deque[dict[str, Any]] = collections.deque()
         self._batch: list[list[str]] = []
         self._batch_bytes = 0
+        self._lines = 0
 
     def take(self, entries: list[dict[str, Any]]) -> None:
         """Add entries that have arrived."""
         self._entries.extend(entries)
 
     def answer(self, name: str, args_json: str) -> Answer | None:
-        """Answer a call from the tape; None for one that the pool must answer (all told calls are sent before)."""
+        """Answer a call from the tape, or a line or a report; None for one that the pool must answer (all told calls are sent before)."""
         if not self._left:
-            return None
+            self._lines = self._lines + 1 if name in LIVE_NAMES else 0
+            if self._lines % LIVE_AHEAD == 0:
+                return None
+            self._tell([[name, args_json]])
+            return Answer("{}", 0)
         if name in LIVE_NAMES:
             return Answer("{}", 0)
         if not self._entries:

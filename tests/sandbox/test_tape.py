@@ -18,7 +18,7 @@ from runloop.effects.catalogue import CATALOGUE
 from runloop.errors import InvalidInput
 from runloop.sandbox import Answer, CallError, GuestError, Taped, WorkerPool, frames
 from runloop.sandbox.frames import MAX_ANSWER
-from runloop.sandbox.tape import BATCH_CALLS, CHUNK_BYTES, WINDOW_BYTES, WINDOW_ENTRIES, Feed, Player, pack, unpack
+from runloop.sandbox.tape import BATCH_CALLS, CHUNK_BYTES, LIVE_AHEAD, WINDOW_BYTES, WINDOW_ENTRIES, Feed, Player, pack, unpack
 from runloop.sandbox.world import LIVE_NAMES, NAMES
 
 if TYPE_CHECKING:
@@ -145,6 +145,23 @@ async def test_log_lines_of_the_recorded_part_are_not_told_again_and_those_after
     await pool.run(spec, again, live.tape(2))
     assert [name for name, _args in live.heard] == [name for name, _args in script]
     assert again.heard == [("kb.get", "{}"), ("kb.get", "{}"), ("emit.log", '{"text":"3"}')]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_lines_do_not_wait_for_their_answers_and_come_in_order_among_the_calls_and_before_the_end(pool, slow):
+    script = [(name, json.dumps({"text": str(at)})) for at in range(400) for name in (["kb.get"] if at % 150 == 149 else []) + ["emit.log"]]
+    host = Journalled(["1", "2"], slow=slow)
+    await pool.run(python_spec(SCRIPTED, {"steps": script}), host)
+    assert host.heard == script
+
+
+def test_of_many_lines_in_a_row_one_waits_so_that_no_guest_floods_who_hears_them():
+    told: list[list[list[str]]] = []
+    player = Player(0, told.append, list)
+    names = ["emit.log"] * 130 + ["kb.get"] + ["emit.progress"] * 64
+    asked = [at for at, name in enumerate(names) if player.answer(name, str(at)) is None]
+    assert asked == [LIVE_AHEAD - 1, 2 * LIVE_AHEAD - 1, 130, 130 + LIVE_AHEAD]
+    assert [call for batch in told for call in batch] == [[name, str(at)] for at, name in enumerate(names) if at not in asked]
 
 
 COMMAND = """(module
@@ -306,6 +323,7 @@ async def test_an_answer_that_no_frame_can_carry_comes_out_as_an_error(pool):
         {"taped": 7},
         {"call": 0, "name": "kb.get", "args": "{}"},
         {"call": 0, "name": "emit.log", "args": "{}"},
+        {"taped": [["emit.log", "{}"]]},
         {"call": 0, "name": "kb.search", "args": 5},
     ],
     ids=[
@@ -316,6 +334,7 @@ async def test_an_answer_that_no_frame_can_carry_comes_out_as_an_error(pool):
         "no list",
         "asks what it has",
         "tells what it must not",
+        "tells a line ahead of its tape",
         "asks without text",
     ],
 )
