@@ -153,7 +153,7 @@ def test_a_directory_that_cannot_be_written_says_so(signed, key, monkeypatch):
 
     bundle = load_bundle(signed)
     before = (signed / "bundle.sig").read_bytes()
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("runloop.staged.os.fdopen", full)
     with pytest.raises(BundleInvalid) as caught:
         sign(bundle, key)
     assert (caught.value.code, caught.value.message) == ("bundle.unwritable", "bundle.sig cannot be written: No space left on device")
