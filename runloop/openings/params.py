@@ -120,6 +120,10 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
             hint = f"the opening declares none: write params: {{{name}: …}} into it, and {handed} under `with` of a node"
             report.add("param", f"unknown parameter '{name}'", None, key=key, hint=hint, near=(str(name), declared))
             continue
+        if _too_many(value):
+            message = f"parameter '{name}' has more than {MAX_VALUES} values, which no template takes"
+            report.add("limit", message, None, key=key, hint="give less, or the path of a file that the agent may read")
+            continue
         try:
             weigh(value)
         except ValueError as error:
@@ -140,6 +144,18 @@ def merge(declared: dict[str, Json], given: Mapping[str, Json] | None, report: R
             continue
         merged[name] = value
     return merged
+
+
+def _too_many(value: Json) -> bool:
+    """Whether it has more values than templates may expand to; looks at no more of them than that, a level at a time."""
+    total, boxes = 1, [value]
+    while boxes:
+        inner = [box.values() if isinstance(box, dict) else box for box in boxes if isinstance(box, (dict, list))]
+        total += sum(map(len, inner))
+        if total > MAX_VALUES:
+            return True
+        boxes = [child for children in inner for child in children]
+    return False
 
 
 def refuse_declaration(name: str, value: Json, at: Place | None, report: Report) -> bool:

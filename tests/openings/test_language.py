@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests_openings_helpers import HEAD, NODES, REST, node
 
-from runloop.openings import OnFailure, OpeningError, Policy, Retry, examine, parse_once, parse_opening
+from runloop.openings import OnFailure, OpeningError, Policy, Retry, examine, params, parse_once, parse_opening
 
 
 def only_node(text: str):
@@ -189,6 +189,21 @@ def test_a_given_parameter_has_no_place_in_the_document_but_a_name():
         "key 'params.topik': unknown parameter 'topik'",
     )
     assert problem.hint == "did you mean 'topic'?"
+
+
+@pytest.mark.parametrize("value", [[1] * 100_000, {str(number): [] for number in range(100_000)}, [[[]] * 300] * 400])
+def test_a_given_parameter_with_more_values_than_templates_take_is_refused_before_it_is_looked_at(monkeypatch, value):
+    looked_at, weigh = [], params.weigh
+    monkeypatch.setattr(params, "weigh", lambda each, depth=0: looked_at.append(each) or weigh(each, depth))
+    [problem] = examine(PARAMS, params={"any": value}).problems
+
+    assert (problem.code, problem.where.key) == ("opening.limit", "params.any")
+    assert problem.message == "parameter 'any' has more than 100000 values, which no template takes"
+    assert looked_at == ["Q4"]
+
+
+def test_a_given_parameter_may_have_as_many_values_as_templates_take():
+    assert examine(PARAMS, params={"any": [1] * 99_999}).problems == ()
 
 
 def test_an_opening_without_parameters_takes_none():
