@@ -10,6 +10,7 @@ from textual.color import Color
 
 from runloop.errors import Denied, InvalidInput, Unavailable
 from runloop.text import clean_line
+from runloop.tui import draw_daemon
 from runloop.tui.app import Agtop
 from runloop.tui.deciding import Decision
 
@@ -60,7 +61,8 @@ async def test_a_person_sees_what_runs_and_looks_into_it(feed, desk, same, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_person_watches_the_daemon(feed, desk, same, size):
+async def test_a_person_watches_the_daemon(feed, desk, same, size, monkeypatch):
+    monkeypatch.setattr(draw_daemon, "__version__", "1.0")  # as the daemon's
     async with at_the_screen(feed, desk, SIZES[size]) as (app, pilot):
         for number in range(40):
             counters = {"msgs_recv_total": number**2, "cpu_seconds_total": number / 4, "broker_calls_total": number // 3}
