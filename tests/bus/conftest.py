@@ -1,8 +1,10 @@
 """A broker with peers around it, without sockets; and a server with clients on one."""
 
 import itertools
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,10 @@ from runloop.bus.acl import agent_token
 from runloop.bus.core import Broker
 from runloop.bus.session import Peer
 
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves it out
+from tests_bus_helpers import TOKEN
+
 NOW = 1_000_000
-TOKEN = "f" * 64
 
 
 @dataclass
