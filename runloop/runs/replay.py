@@ -180,12 +180,13 @@ class Replayer:
         if node.kind != "agent":
             return ReplayedAttempt(*place, "skipped", detail="a nested opening is a run of its own")
         bundle = self._bundle(attempt, node.name, node.variant)
-        for _ in range(MOST_CRASHES):
+        crashes = 0
+        while True:
             rerun = _Rerun(self, run, attempt, guest)
             judged = await rerun.judged(bundle, node.with_args)
-            if not rerun.crashed:
+            crashes += 1
+            if not rerun.crashed or crashes > MOST_CRASHES:
                 return judged
-        return await _Rerun(self, run, attempt, guest).judged(bundle, node.with_args)
 
     def _bundle(self, attempt: RecordedAttempt, name: str, variant: str | None) -> Bundle:
         if name in self.replaced:
